@@ -1,0 +1,8441 @@
+/* llm.h: how a language model is made, from plain text to an aligned chat model, in one C header
+
+   Do this:
+
+       #define LLM_IMPLEMENTATION      // in exactly one .c file, before the include
+       #include "llm.h"
+
+       llm_tokenizer tok;  llm_tokenizer_load(&tok, "out/base");
+       llm_model gpt;      llm_model_load(&gpt, "out/base", llm_cpu(LLM_FP32));
+       llm_generate(&gpt, &tok, "One day Mia", 64, llm_sampler_defaults(), NULL, NULL);
+
+   build:  cc -std=c11 -O3 -march=native -ffp-contract=fast -fopenmp-simd -fopenmp -D_GNU_SOURCE my.c -lm
+
+   What is in here, in the order of the lecture. Every chapter uses only what stands above it, so the file
+   can be read from top to bottom; the drivers train_gpt.c, train_sft.c and train_rlhf.c show each stage in use.
+
+       ch  title                                                               lecture
+        1  the interface: structs, the table of operations, prototypes
+        2  ground: errors, sizes, files, random numbers, JSON, options
+        3  text to tokens: byte-level BPE, special tokens, chat templates      tokenization
+        4  tokens to batches: pretraining stream, mixtures, masks, pairs       data, mixtures
+        5  the operations on the CPU: equation, shapes, forward, backward      transformer
+        6  the model: presets, the tensor table, forward and backward          Llama-2, GPT-3
+        7  learning: AdamW, clipping, schedules, checkpoints, resume           pretraining
+        8  speaking: the KV cache, sampling, beam search                       inference
+        9  LoRA                                                                SFT
+       10  the losses of every stage                                           SFT, RM, PPO, DPO, KTO, RRHF
+       11  many ranks (to come)                                                infrastructure
+       12  the gradient checker and the planner                                cost
+
+   The one idea. All stages need from the network only the log-probability of each target token, and send
+   back only one number per token:
+
+       tokens --llm_forward--> logp[b,t], value[b,t] --the stage's loss--> dlogp[b,t], dvalue[b,t] --llm_backward--> gradients
+
+   The sampled tokens become labels, but the objective is weighted: -1/M in pretraining and SFT, the advantage in
+   PPO and GRPO, beta*sigmoid(-margin) in DPO. Chapter 10 holds these losses; none is longer than a page.
+
+   A Llama block, which chapter 6 spells out with its backward pass (GPT-2: layernorm, learned positions, gelu):
+
+       qkv = rmsnorm(x) Wqkv'            three products in one, heads side by side
+       q,k = rope(q), rope(k)            positions turn into angles
+       x   = x + attention(q,k,v) Wo'    every token looks back at those before it
+       g,u = rmsnorm(x) Wgate', Wup'
+       x   = x + (silu(g) * u) Wdown'    and thinks for itself
+
+   Symbols, obeyed everywhere. Shapes are written in memory order, the last index runs fastest; a weight is
+   (rows = outputs, columns = inputs), so y = x W'.
+
+       B batch        T sequence (time)   V vocabulary      L layers          N = B*T tokens
+       C channels     H heads             KV key/value heads (KV <= H)        D head size     F feed-forward width
+
+   Conventions.
+     Arguments    forward: outputs, inputs, sizes. backward: gradients out, dout, saved forward tensors, sizes.
+     Gradients    of parameters accumulate over micro-batches: the first one writes, the others add, so nothing is
+                  ever zeroed (argument `accumulate`); gradients of activations are written.
+     Two types    llm_real: the residual stream, statistics, gradients of parameters, logp, master weights (float; double
+                  in the gradient tests). llm_act: activations as the device stores them, opaque here (fp32 or bf16).
+     Devices      the model never reads or writes a tensor: only the operations of `llm_ops` touch device memory.
+     Determinism  work is split over outputs or fixed chunks, never by who comes first: the same seed gives the same
+                  bits for any number of threads.
+     Errors       llm_die() names the cause, the place and the remedy, and ends the program. */
+
+/* ================================================================================================================
+   1. The interface
+   ================================================================================================================
+   Declarations only, valid C11 and C++ (nvcc reads them). Structs are transparent so that a student can print them;
+   a constructor fills a struct of the caller's, and each has one _free. Strings returned by a function are the
+   caller's to free unless said otherwise. */
+
+#ifndef LLM_H
+#define LLM_H
+
+#if defined(LLM_IMPLEMENTATION) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE                     /* clock_gettime, madvise: must come before the first system header */
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LLM_VERSION "0.1"
+
+#ifndef LLM_REAL
+#define LLM_REAL float                  /* -DLLM_REAL=double builds the same source for the gradient tests */
+#endif
+typedef LLM_REAL llm_real;
+typedef struct llm_act llm_act;         /* an activation as the device stores it: never dereferenced by the model */
+
+/* ---- chapter 2: ground ---------------------------------------------------------------------------------------- */
+
+#if defined(__GNUC__)
+#define LLM_PRINTF(a, b) __attribute__((format(printf, a, b)))
+#define LLM_NORETURN __attribute__((noreturn))
+#else
+#define LLM_PRINTF(a, b)
+#define LLM_NORETURN
+#endif
+
+/* End the program with "error: <cause>" and, unless NULL, "  try: <remedy>" on stderr. Exit code 1. A program may catch it:
+   set llm_on_death to a function that does not return (tests and fuzzers longjmp). */
+void llm_die(const char *remedy, const char *cause, ...) LLM_PRINTF(2, 3) LLM_NORETURN;
+extern void (*llm_on_death)(const char *message);
+/* The same for a wrong command line: exit code 2. */
+void llm_usage(const char *remedy, const char *cause, ...) LLM_PRINTF(2, 3) LLM_NORETURN;
+
+/* Memory and sizes. llm_mul and llm_add are checked: an overflow ends the program with an error, never with a small buffer.
+   llm_alloc returns zeroed memory, 64-byte aligned, or ends the program; release with llm_release (NULL allowed). */
+size_t llm_mul(size_t a, size_t b);
+size_t llm_add(size_t a, size_t b);
+void *llm_alloc(size_t count, size_t size);
+void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size);  /* realloc-like: at least `needed` items, doubling */
+void llm_release(void *p);
+char *llm_format(const char *format, ...) LLM_PRINTF(1, 2);             /* sprintf into fresh memory: llm_release it */
+double llm_now(void);                                                   /* seconds, monotonic */
+
+/* Random numbers: splitmix64, one 64-bit word of state, so a generator is saved and restored as a number. */
+typedef struct { uint64_t state; } llm_rng;
+llm_rng llm_rng_seed(uint64_t seed, uint64_t stream);   /* independent streams of one seed */
+uint64_t llm_rng_u64(llm_rng *r);
+double llm_rng_uniform(llm_rng *r);                     /* [0, 1) */
+int llm_rng_below(llm_rng *r, int n);                   /* 0 .. n-1, unbiased */
+double llm_rng_normal(llm_rng *r);                      /* mean 0, deviation 1 (Box-Muller, one value a call) */
+uint64_t llm_hash(const void *data, size_t bytes, uint64_t seed);  /* FNV-1a: for names and fingerprints, not for secrets */
+
+/* Files. Reading gives the whole file with a '\0' behind it (not counted in *size). Writing goes to "PATH.tmp", is flushed to
+   the disk and renamed by llm_write_done, so that PATH is complete or absent, also after kill -9. */
+char *llm_read_file(const char *path, size_t *size);
+bool llm_exists(const char *path);
+bool llm_is_dir(const char *path);
+void llm_make_dirs(const char *path);                   /* mkdir -p */
+void llm_remove_tree(const char *path);                 /* rm -r; nothing there is fine */
+typedef struct { FILE *file; char *path, *temporary; } llm_writer;
+llm_writer llm_write_begin(const char *path);
+void llm_write_bytes(llm_writer *w, const void *data, size_t bytes);
+void llm_write_text(llm_writer *w, const char *format, ...) LLM_PRINTF(2, 3);
+void llm_write_done(llm_writer *w);
+
+/* JSON, read whole into a tree. Strings are UTF-8, unescaped, '\0'-terminated and may hold '\0' inside (use length); a lone
+   surrogate becomes U+FFFD. Errors name `where` and the line. The text must stay alive only during the call. */
+typedef enum { LLM_JSON_NULL, LLM_JSON_BOOL, LLM_JSON_NUMBER, LLM_JSON_STRING, LLM_JSON_ARRAY, LLM_JSON_OBJECT } llm_json_type;
+typedef struct llm_json {
+    llm_json_type type;
+    const char *key;                    /* in an object: this member's name */
+    const char *string;                 /* string: the text; number: its digits as written */
+    size_t length;                      /* bytes of string; number of children */
+    double number;                      /* number; bool: 0 or 1 */
+    struct llm_json *child, *next;      /* first child; next sibling */
+    int line;                           /* where it began */
+    struct llm_json_arena *arena;       /* root only: owns everything */
+} llm_json;
+llm_json *llm_json_parse(const char *text, size_t size, const char *where, int first_line);
+llm_json *llm_json_file(const char *path);
+void llm_json_free(llm_json *root);
+const llm_json *llm_json_get(const llm_json *object, const char *key);  /* NULL when missing, or not an object */
+double llm_json_number(const llm_json *object, const char *key, double otherwise);
+const char *llm_json_text(const llm_json *object, const char *key, const char *otherwise);
+bool llm_json_true(const llm_json *object, const char *key, bool otherwise);
+void llm_write_json_string(llm_writer *w, const char *text, size_t length);     /* quoted and escaped */
+
+/* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones. Flags
+   are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and "--no-name". An
+   unknown flag or a value out of range ends the program (exit code 2) and names the nearest flag. */
+typedef enum { LLM_INT, LLM_FLOAT, LLM_BOOL, LLM_TEXT, LLM_LIST, LLM_HEADING } llm_option_type;
+typedef struct {
+    const char *name;                   /* without dashes; a heading: its title */
+    llm_option_type type;
+    void *value;                        /* int64_t *, double *, bool *, const char **, llm_list * */
+    double low, high;                   /* inclusive range of numbers; both 0: any */
+    const char *help;
+    const char *choices;                /* text: "a|b|c", or NULL */
+    const char *alias;                  /* another spelling, or NULL; "x" alone is the short form -x */
+} llm_option;
+typedef struct { const char **item; int count; } llm_list;      /* LLM_LIST: one or more values, the flag may repeat */
+void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv);
+void llm_options_print(const llm_option *table, int count, FILE *out);
+bool llm_option_given(const char *name);        /* was it on the command line of the last llm_options_parse? */
+
+/* ---- chapter 3: text to tokens -------------------------------------------------------------------------------- */
+
+/* How text is cut before byte-pair merging. Each is the pre-tokenizer of a family, recognised in tokenizer.json. */
+typedef enum { LLM_SPLIT_GPT2, LLM_SPLIT_LLAMA3, LLM_SPLIT_DIGITS, LLM_SPLIT_QWEN2, LLM_SPLIT_SPM } llm_split;
+/* How a conversation is written down (chapter 3, "chat templates"). */
+typedef enum { LLM_CHAT_NONE, LLM_CHAT_CHATML, LLM_CHAT_SMOLLM, LLM_CHAT_LLAMA3, LLM_CHAT_LLAMA2, LLM_CHAT_ZEPHYR,
+               LLM_CHAT_ALPACA } llm_chat;
+
+typedef struct {
+    int vocab_size;                     /* V: ids are 0 .. V-1, special tokens included */
+    const char **token;                 /* [V] the bytes of each token; a special token: its spelling */
+    int *length;                        /* [V] bytes of each token */
+    bool *special;                      /* [V] added tokens: never produced from text, skipped when decoding */
+    int merges;                         /* number of merges; rank = order */
+    llm_split split;
+    llm_chat chat;
+    int bos, eos, pad;                  /* ids, or -1. eos ends a document; pad fills and is never a target */
+    int im_start, im_end, reward;       /* ids of <|im_start|>, <|im_end|>, <|reward|>, or -1 */
+    int stop[8], stops;                 /* every id that ends an answer */
+    uint64_t hash;                      /* fingerprint of the vocabulary and merges: refuses a mismatched checkpoint */
+    struct llm_tokenizer_tables *tables;/* chapter 3's own: merge table, loaded files kept byte for byte */
+} llm_tokenizer;
+
+/* Learn a byte-level BPE vocabulary of at most vocab_size ids (256 bytes + merges + our special tokens <|endoftext|>, <|pad|>,
+   <|im_start|>, <|im_end|>, <|reward|>) from text, with GPT-2's pre-tokenizer (digits: one token per digit, as Llama and SmolLM,
+   so that sums can be learned). Sennrich et al. 2016; near-linear in the text. */
+void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits);
+void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);    /* Hugging Face tokenizer.json (+ tokenizer_config.json) */
+void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
+void llm_tokenizer_free(llm_tokenizer *t);
+/* Text to ids. Special tokens are never produced, whatever the text spells; every byte is kept, valid UTF-8 or not. Returns the
+   number of ids; ids must have room for size + 1 (SPM's leading space), one id a byte at worst. Thread-safe. */
+size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids);
+/* Ids to text: the bytes, '\0'-terminated, in fresh memory; special tokens are skipped, or spelled out. */
+char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size);
+int llm_token_id(const llm_tokenizer *t, const char *spelling);         /* the id of a special token, or -1 */
+
+/* ---- chapter 4: tokens to batches ----------------------------------------------------------------------------- */
+
+/* What every stage feeds to the network: host memory, (B,T) each. */
+typedef struct {
+    int B, T;
+    int *tokens;                        /* (B,T) input ids */
+    int *targets;                       /* (B,T) the id to predict at each place; ignored where weight is 0 */
+    int *positions;                     /* (B,T) position of each token in its document */
+    int *start;                         /* (B,T) first place of the same row that the token may look at */
+    llm_real *weight;                   /* (B,T) 1: a target that counts, 0: prompt, template or padding */
+} llm_batch;
+llm_batch llm_batch_new(int B, int T);
+void llm_batch_free(llm_batch *b);
+double llm_batch_targets(const llm_batch *b);           /* sum of the weights: M of the loss */
+/* For bits per byte = nats / (ln 2 * bytes): the bytes of the weighted targets, and minus the sum of their log-probabilities.
+   Special tokens are no text: neither counts them. */
+double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t);
+double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp);
+/* order = a random permutation of 0 .. n-1, the same for the same seed and stream. */
+void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
+
+/* A pretraining source: tokenized documents, read in a new shuffled order every epoch. */
+typedef struct {
+    char *name;
+    double proportion;                  /* expected share of the tokens, sums to 1 over the sources */
+    double chance;                      /* that the next document is from here */
+    int *tokens; size_t count;          /* all training documents in a row, each opened by <|endoftext|> (bos) */
+    size_t *document; size_t documents; /* where each begins; document[documents] = count */
+    size_t bytes;                       /* of text */
+    uint64_t hash;                      /* of the tokens: a resumed run must read the same text */
+    uint32_t *order;                    /* this epoch's shuffle */
+    size_t cursor; int epoch;           /* next document of the order */
+    size_t drawn;                       /* tokens handed out so far */
+} llm_source;
+typedef struct {
+    llm_source *source; int sources;
+    llm_source validation;              /* held-out documents of all sources, in order */
+    bool document_mask;                 /* tokens see only their own document, positions restart */
+    uint64_t seed; llm_rng rng;
+    int current; size_t within;         /* the document being handed out: source, tokens of it already used */
+    size_t current_document;
+    int bos;
+} llm_corpus;
+/* Read text files and folders (recursively, sorted by name), one source each, documents separated by blank lines
+   (document_gap true) or one document per file; .json and .jsonl: one document per record {"text": ...}. proportions:
+   each source's share of the tokens; NULL: by size. A folder with a mixture.json names its own sources, proportions and
+   validation text (unit: of the proportions; "document": the share of the documents):
+       {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"}
+   val_paths NULL: every 1/val_fraction-th document is held out, chosen by a hash of the text so that copies stay together (a
+   single document is cut at its end). Invalid UTF-8 is kept. */
+void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions, int count,
+                     const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
+                     bool document_mask, uint64_t seed);
+void llm_corpus_free(llm_corpus *c);
+void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
+void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out);  /* LLaMA's Table 1: proportion, epochs, bytes */
+char *llm_corpus_state(const llm_corpus *c);            /* position as a JSON object, for a checkpoint */
+void llm_corpus_restore(llm_corpus *c, const llm_json *state);
+/* All text of the paths as one block (documents joined by a blank line), for training a tokenizer; at most limit bytes, a fair
+   share of each file. */
+char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size);
+/* Fill b with validation window `index` (rows of consecutive tokens, the rest of the last window has weight 0); returns false
+   past the end. */
+bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b);
+
+/* Supervised and preference data in one normal form, whatever the file looks like. */
+typedef struct { const char *role; const char *text; size_t length; } llm_message;  /* role: system, user, assistant, tool */
+/* An answer: the smaller its rank the better, equal ranks are a tie; label (KTO): 1 good, 0 bad, -1 none. */
+typedef struct { const char *text; size_t length; double rank; int label; } llm_response;
+typedef struct {
+    const char *form;                   /* what it was in the file: "alpaca", "sharegpt", ... */
+    llm_message *message; int messages; /* the conversation; where there are responses: the prompt alone */
+    llm_response *response; int responses;      /* answers to compare: chosen is [0], rejected [1]; or K ranked ones */
+    bool raw;                           /* strings to be joined as they are, without a chat template */
+    const char *answer;                 /* extra column "answer", for a reward that checks; or NULL */
+    int line;
+} llm_record;
+typedef struct { llm_record *record; int count, skipped; size_t capacity; struct llm_json_arena *arena; } llm_records;
+/* Read .json (an array, or one object holding an array) and .jsonl files, and folders of them. The form of each record is told
+   by its keys. columns renames keys: "prompt=question,output=answer" reads the prompt from "question"; or NULL. A broken record
+   ends the program with file:line and what is missing; skip_bad: it is counted and left out. */
+void llm_records_read(llm_records *r, const char *const *paths, int count, const char *columns, bool skip_bad);
+/* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together); held lives as long as r. */
+void llm_records_split(llm_records *r, llm_records *held, double fraction);
+void llm_records_print(const llm_records *r, FILE *out);       /* how many of each form */
+void llm_records_free(llm_records *r);
+
+/* A conversation as the model sees it. mask: 1 on the assistant's words and the token that closes them, 0 elsewhere. */
+typedef struct {
+    int *id; uint8_t *mask; int count;
+    int prompt;                         /* ids before the last answer */
+    bool shortened, cut;                /* by the limit: the prompt lost its beginning; the answer lost its end */
+    size_t id_capacity, mask_capacity;
+} llm_tokens;
+/* Write the messages down in the tokenizer's chat template. Each field is encoded by itself and markers are placed by id, so
+   what a user types never becomes a special token. add_generation_prompt: end with the opening of an assistant turn. */
+void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out);
+/* A record: which = LLM_WHOLE the conversation (all its assistant turns count; with responses: the best one), LLM_PROMPT what
+   precedes the last answer, or i >= 0: prompt and response[i] (only that answer counts). At most `limit` ids (0: any): the oldest
+   turns go first, then the left end of the longest prompt text, and the end of the answer only when it does not fit alone. */
+enum { LLM_WHOLE = -1, LLM_PROMPT = -2 };
+void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, int limit, llm_tokens *out);
+void llm_tokens_free(llm_tokens *out);
+
+/* Fine-tuning: rendered conversations, shuffled every epoch, several to a row (pack) or one. */
+typedef struct {
+    int *id; uint8_t *mask;             /* all conversations in a row */
+    size_t *begin; int count;           /* where each begins; begin[count] is the end */
+    int T; bool pack; uint64_t seed, hash;
+    int pad;
+    uint32_t *order; int *row; int rows;/* this epoch: row r holds conversations order[row[r]] .. order[row[r+1]-1] */
+    int cursor, epoch;                  /* next row */
+    int shortened, cut, skipped;        /* prompts shortened, answers cut, records without an answer to learn */
+} llm_sft;
+void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int T, bool pack, uint64_t seed);
+void llm_sft_free(llm_sft *s);
+/* Fill the `micros` batches of one step. Returns M, the targets of the whole step: the loss is a mean over the step, however
+   it is cut into micro-batches. */
+double llm_sft_next(llm_sft *s, llm_batch *b, int micros);
+bool llm_sft_window(const llm_sft *s, int index, llm_batch *b);    /* rows index*B .. of this epoch, for validation; false past the end */
+void llm_sft_print(const llm_sft *s, FILE *out);        /* conversations, targets, how full the rows are, what was cut */
+char *llm_sft_state(const llm_sft *s);
+void llm_sft_restore(llm_sft *s, const llm_json *state);
+
+/* Prompt and answer as one run of ids: id[0 .. prompt-1], id[prompt .. count-1]. */
+typedef struct { const int *id; int prompt, count; } llm_sequence;
+/* Lay n sequences into b, one to a row, right-padded: weight 1 where an answer's id is the target. With b->T >= count the last id
+   is an input too (a score is read there). Rows without a sequence are padding. */
+void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad);
+
+/* ---- chapter 5: the operations -------------------------------------------------------------------------------- */
+
+typedef enum { LLM_FP32, LLM_BF16X3, LLM_BF16 } llm_precision;
+typedef enum { LLM_TYPE_REAL, LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4 } llm_type;
+/* A matrix of parameters as it lies on the device. q8, q4: blocks of 32 columns share a scale. */
+typedef struct { const void *data; llm_type type; const llm_real *scale; } llm_weight;
+
+/* What a sampler may not say, and how sharply it speaks: log softmax(z / temperature) with banned ids at -infinity. */
+typedef struct { llm_real temperature; const uint8_t *banned; } llm_head;   /* banned: (V) bytes on the device, or NULL */
+
+typedef struct { double lr, beta1, beta2, eps, weight_decay, grad_scale; int step; } llm_adamw_args;
+
+struct llm_model; struct llm_cache;
+
+/* The two-page specification of what a transformer needs. The CPU's bodies (chapter 5) are called cpu_<op>, the GPU's
+   (llm_cuda.cuh) cuda_<op>. All pointers are device memory except where said; N = B*T rows. */
+typedef struct llm_ops {
+    const char *name;                   /* "cpu", "cuda" */
+    llm_precision precision;
+    size_t act_size;                    /* bytes of a stored activation */
+
+    /* Memory. alloc returns zeroed memory or NULL; upload and download copy between host and device. */
+    void *(*alloc)(size_t bytes);
+    void (*release)(void *device);
+    void (*upload)(void *device, const void *host, size_t bytes);
+    void (*download)(void *host, const void *device, size_t bytes);
+    void (*zero)(void *device, size_t bytes);
+    void (*store_weights)(void *bf16, const llm_real *w, size_t n);     /* the working copy of master weights */
+
+    /* Embedding: out[n] = wte[tokens[n]] + wpe[positions[n]] (wpe NULL: rope). (N,C) */
+    void (*embed_forward)(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens, const int *positions,
+                          int N, int C);
+    /* dwte[tokens[n]] += dout[n]; the first writer of a tensor (accumulate false) sets every row. */
+    void (*embed_backward)(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens, const int *positions,
+                           int N, int C, int V, int T, bool accumulate_wte, bool accumulate_wpe);
+
+    /* Layer norm and RMS norm of each row: out (N,C) from the residual stream inp (N,C); mean, rstd (N) are saved. backward adds
+       to dinp, which holds the residual stream's gradient already. bias and dbias may be NULL, dw NULL: frozen. */
+    void (*layernorm_forward)(llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp, const llm_real *w,
+                              const llm_real *bias, llm_real eps, int N, int C);
+    void (*layernorm_backward)(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
+                               const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C, bool accumulate);
+    void (*rmsnorm_forward)(llm_act *out, llm_real *rstd, const llm_real *inp, const llm_real *w, llm_real eps, int N, int C);
+    void (*rmsnorm_backward)(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp, const llm_real *w,
+                             const llm_real *rstd, int N, int C, bool accumulate);
+
+    /* Linear: out (N,O) = inp (N,I) w' + bias, w (O,I). backward: dinp = dout w, dw (=|+=) dout' inp, dbias (=|+=) column sums of dout.
+       dinp NULL: not needed; dw, dbias NULL: frozen. bias may be NULL. */
+    void (*linear_forward)(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in, int out_n);
+    void (*linear_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
+                            llm_weight w, int N, int in, int out_n, bool accumulate);
+    /* The same into the residual stream: out (N,O) = res + inp w' + bias; its dout is the residual stream's gradient. */
+    void (*residual_forward)(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w, const llm_real *bias,
+                             int N, int in, int out_n);
+    void (*residual_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout, const llm_act *inp,
+                              llm_weight w, int N, int in, int out_n, bool accumulate);
+    /* LoRA on columns [col, col+O) of a linear's output of width ld: out += scale (inp A') B', A (r,I), B (O,r); u (N,r) = inp A' is
+       scratch and saved. `out` is activations, or the residual stream when to_residual. backward: dinp += dout B A * scale. */
+    void (*lora_forward)(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
+                         int N, int in, int r, int out_n, int ld, int col, bool to_residual);
+    void (*lora_backward)(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout, const llm_real *u,
+                          const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
+                          int N, int in, int r, int out_n, int ld, int col, bool from_residual, bool accumulate);
+
+    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j]. backward turns back. */
+    void (*rope_forward)(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
+    void (*rope_backward)(llm_act *dqkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
+    /* Causal attention inside each row of the batch: out (N,H*D), lse (N,H) log-sum-exp of the scaled scores. Token t of a row sees
+       start[t] .. t. Query head h uses key/value head h/(H/KV). */
+    void (*attention_forward)(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D);
+    void (*attention_backward)(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse, const llm_act *qkv,
+                               const int *start, int B, int T, int H, int KV, int D);
+    /* gelu (tanh form) of n numbers; swiglu: out (N,F) = silu(gate) * up, gateup (N,2F) = gate | up. */
+    void (*gelu_forward)(llm_act *out, const llm_act *inp, size_t n);
+    void (*gelu_backward)(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
+    void (*swiglu_forward)(llm_act *out, const llm_act *gateup, int N, int F);
+    void (*swiglu_backward)(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, int N, int F);
+
+    /* The head. logp[n] = log softmax(hidden[n] w' / temperature)[targets[n]]; lse and entropy (N) are saved; entropy may be NULL.
+       Logits are made chunk by chunk and never held at once. backward: dhidden = dlogits w, dw (=|+=) dlogits' hidden with
+       dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. fused: forward and backward in one sweep. */
+    void (*logprob_forward)(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                            const int *targets, llm_head head, int N, int C, int V);
+    void (*logprob_backward)(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                             const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
+                             const int *targets, llm_head head, int N, int C, int V, bool accumulate);
+    void (*logprob_fused)(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
+                          llm_weight w, const int *targets, llm_head head, int N, int C, int V, bool accumulate);
+    void (*logits)(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V);      /* (N,V), all of them */
+    /* A number per token: value[n] = hidden[n] . u. backward: dhidden (=|+=) dvalue u, du (=|+=) dvalue hidden. */
+    void (*value_forward)(llm_real *value, const llm_act *hidden, const llm_real *u, int N, int C);
+    void (*value_backward)(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden, const llm_real *u,
+                           int N, int C, bool accumulate_dhidden, bool accumulate_du);
+
+    /* Learning. sumsq: sum of squares in a fixed order. adamw: one pass over n parameters; work: their bf16 copy, or NULL;
+       m, v: moments, llm_real, or bf16 when moments16. */
+    double (*sumsq)(const llm_real *x, size_t n);
+    void (*adamw)(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a, bool moments16);
+
+    /* Speaking: run n tokens through the model, each at its own row and position of the cache (all host arrays), and write the
+       logits (want,V) of those marked in want[n] to host memory, in order. */
+    void (*decode)(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows, const int *positions,
+                   const bool *want, int n, llm_real *logits);
+    /* Row `to` of the cache becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed once. */
+    void (*cache_copy)(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
+} llm_ops;
+
+const llm_ops *llm_cpu(llm_precision p);                /* the textbook, chapter 5 */
+void llm_ops_check(const llm_ops *ops);                 /* a NULL row ends the program */
+int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
+bool llm_has_amx(void);                                 /* does this machine multiply bf16 tiles, and may we? */
+llm_precision llm_precision_best(void);                 /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
+
+/* ---- chapter 6: the model ------------------------------------------------------------------------------------- */
+
+typedef enum { LLM_LAYERNORM, LLM_RMSNORM } llm_norm;
+typedef enum { LLM_LEARNED, LLM_ROPE } llm_position;
+typedef enum { LLM_GELU, LLM_SWIGLU } llm_activation;
+typedef struct {
+    int V, T, L, C, H, KV, D, F;        /* T: longest context */
+    llm_norm norm; llm_position position; llm_activation activation;
+    bool bias;                          /* on every linear and norm, as in GPT-2 */
+    bool qkv_bias;                      /* on q, k, v only, as in Qwen2 */
+    bool tied;                          /* the head is the embedding */
+    bool score;                         /* a scalar head on the last hidden state: reward model, critic */
+    double eps;                         /* of the norms */
+    double rope_theta;
+    double rope_factor, rope_low, rope_high; int rope_original;   /* llama3 scaling; factor 0: none */
+    int bos, eos, pad;                  /* ids as config.json tells them, or -1 */
+} llm_config;
+
+/* A model by name: gpt2-124m .. gpt2-1.5b, gpt3-small .. gpt3-175b, llama-7b .. llama-65b, llama2-7b .. llama2-70b, smollm2-135m,
+   tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, nano, tiny, small, med, big. Ends the program with the list of names if unknown. */
+llm_config llm_preset(const char *name);
+const char *const *llm_preset_names(int *count);
+const char *llm_preset_note(const char *name);          /* what was normalised against the lecture's table, or NULL */
+llm_config llm_depth(int depth, int V, int T);          /* the single dial: width, heads and feed-forward follow */
+void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes end the program */
+size_t llm_parameters(const llm_config *c);             /* exact count, tied once */
+
+/* A row of the tensor table: everything that is per parameter walks these rows. */
+typedef struct {
+    char name[96];                      /* as Hugging Face spells it */
+    int rows, cols;                     /* (outputs, inputs); vectors: rows = 1 */
+    bool vector;                        /* one-dimensional: no weight decay */
+    bool transposed;                    /* GPT-2's Conv1D: (inputs, outputs) on disk */
+    double init;                        /* standard deviation; a vector: the constant */
+    size_t offset, size;                /* in the arenas */
+    llm_real *data, *grad;              /* device; grad NULL: frozen or not allocated */
+    llm_weight w;                       /* what the operations read: data, a bf16 copy, or quantised */
+    bool used;                          /* has its gradient been written in this step? */
+} llm_param;
+/* Weights of one layer, as the operations want them: rows of the table, q|k|v and gate|up packed. */
+typedef struct {
+    llm_param *norm1, *norm1_bias, *qkv, *qkv_bias, *proj, *proj_bias;
+    llm_param *norm2, *norm2_bias, *up, *up_bias, *down, *down_bias;
+} llm_layer;
+/* What one layer keeps for its backward pass (with recomputation: res only, the others are shared by all layers). */
+typedef struct {
+    llm_real *res;                      /* (N,C) residual stream entering the layer */
+    llm_real *mid;                      /* (N,C) after attention */
+    llm_act *qkv;                       /* (N,(H+2KV)*D), q and k already rotated */
+    llm_act *att;                       /* (N,H*D) attention's output */
+    llm_act *pre;                       /* (N,F) before gelu; (N,2F) gate | up */
+    llm_real *mean1, *rstd1, *mean2, *rstd2;    /* (N) */
+    llm_real *lse;                      /* (N,H) */
+} llm_acts;
+struct llm_lora;
+typedef struct llm_model {
+    llm_config c;
+    const llm_ops *ops;
+    llm_param *param; int params;       /* the tensor table */
+    llm_layer *layer;                   /* [L] */
+    llm_param *wte, *wpe, *normf, *normf_bias, *head, *score;
+    llm_real *data, *grad; void *work;  /* arenas: master weights, gradients, bf16 copy (or NULL) */
+    size_t size;                        /* elements of an arena */
+    bool frozen;                        /* no gradients at all: reference or inference */
+    bool recompute;                     /* keep only each layer's input, run the block again in backward */
+    int micro;                          /* backward passes since the last optimizer step */
+    /* activations, for at most B*T = N tokens (llm_forward grows them) */
+    int N;
+    llm_acts *acts;                     /* [L] */
+    llm_real *resf, *meanf, *rstdf;     /* (N,C), (N): residual stream after the last layer, statistics of the last norm */
+    llm_act *hidden;                    /* (N,C) after the last norm */
+    llm_act *xn, *ff, *dxn, *dff, *dpre, *dqkv, *datt, *dhidden;     /* scratch of one layer */
+    llm_real *dres;                     /* (N,C) gradient of the residual stream */
+    llm_real *logp, *lse, *entropy, *value, *dlogp, *dentropy, *dvalue;  /* (N) */
+    int *tokens, *targets, *positions, *start;  /* (N) on the device */
+    llm_real *freq;                     /* (D/2) rope frequencies */
+    void *pool; size_t pool_bytes;      /* the one allocation behind the activations */
+    llm_head head_options;              /* temperature and banned tokens of llm_forward and llm_backward */
+    struct llm_lora *lora;              /* adapters, or NULL */
+    bool lora_off;                      /* switched off: the reference policy */
+} llm_model;
+
+void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed);      /* random weights */
+void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops);         /* a Hugging Face folder */
+void llm_model_save(const llm_model *m, const char *dir);      /* config.json, model.safetensors, generation_config.json */
+void llm_model_copy(llm_model *m, const llm_model *from, bool frozen);          /* reference policy, critic */
+void llm_model_free(llm_model *m);
+void llm_model_train(llm_model *m);                     /* allocate gradients (idempotent) */
+void llm_model_print(const llm_model *m, FILE *out);
+void llm_model_add_score(llm_model *m, uint64_t seed);  /* attach a scalar head, N(0, 1/(C+1)) */
+llm_param *llm_param_find(llm_model *m, const char *name);     /* NULL when there is none */
+
+/* The whole pipeline rests on these three calls. logp, entropy, value and their gradients are host arrays (B,T); NULL: not wanted.
+   llm_forward_backward fuses both for stages that know dlogp beforehand (pretraining, SFT): dlogp = -weight/M. Targets with dlogp 0
+   are left out of its head (they cost nothing), and their logp is 0.
+   All run a batch of any B, T with T <= c.T and ids < V (checked). Gradients accumulate until llm_adamw_step. */
+void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *entropy, llm_real *value);
+void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy, const llm_real *dvalue);
+void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, llm_real *logp);
+void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits);   /* (B,T,V) to the host: for tests and small V */
+
+/* ---- chapter 7: learning -------------------------------------------------------------------------------------- */
+
+typedef struct {
+    double beta1, beta2, eps, weight_decay, clip;       /* clip: global gradient norm; 0: off */
+    double skip_sigma;                  /* skip a step whose gradient norm is this many deviations above its running mean; 0: off */
+    bool moments16;                     /* moments stored as bf16 */
+    int step;                           /* steps taken */
+    int skipped; double norm_mean, norm_var; int norm_count;
+    void *m, *v;                        /* device arenas with the offsets of the parameters */
+} llm_adamw;
+llm_adamw llm_adamw_defaults(void);     /* beta .9, .95, eps 1e-8, decay .1, clip 1 */
+void llm_adamw_free(llm_adamw *o, llm_model *m);
+/* One step over all tensors whose gradient was written since the last one; returns the gradient norm before clipping. A norm that
+   is not finite ends the program: the last checkpoint is still good. */
+double llm_adamw_step(llm_adamw *o, llm_model *m, double lr);
+
+typedef enum { LLM_COSINE, LLM_LINEAR, LLM_CONSTANT, LLM_WSD } llm_decay;
+/* final: fraction of lr at the end; cooldown: length of WSD's decay */
+typedef struct { llm_decay decay; double lr, final; int warmup, steps, cooldown; } llm_schedule;
+double llm_schedule_lr(const llm_schedule *s, int step);       /* step counts from 0 */
+
+/* safetensors, by name. Opening checks the header against the file, field by field, before anything is used. */
+typedef struct { char *name; int dims; size_t shape[4]; char dtype[8]; size_t begin, end; int file; } llm_tensor_info;
+typedef struct { llm_tensor_info *tensor; int count; char **path; int paths; size_t *data_start; } llm_safetensors;  /* by name */
+void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file);        /* one file, or an index of shards */
+const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name);
+void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out);    /* any dtype, widened */
+void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out);
+void llm_safetensors_close(llm_safetensors *s);
+/* The numbers of a tensor to write, as its dtype says: at `data`, or, where that is NULL, at the address that fetch(user, its index)
+   returns, good until the next call: so a model on a device is written without a second copy of it. */
+typedef struct {
+    const char *name, *dtype; int dims; size_t shape[4];
+    const void *data;
+    const void *(*fetch)(void *user, int index); void *user;
+} llm_tensor_out;
+void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count);
+
+llm_config llm_config_load(const char *dir);            /* DIR/config.json; what we do not compute is refused by its key */
+/* The result of a stage: OUT becomes a model's folder with its tokenizer (NULL: none). Until the last file, config.json, is there, OUT
+   holds no result. clear removes the result and all checkpoints (--overwrite). */
+void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t);
+bool llm_result_exists(const char *out);
+void llm_result_clear(const char *out);
+
+/* A checkpoint OUT/checkpoint-N: the model's folder plus optimizer.safetensors and trainer_state.json; appears whole or not at
+   all; the newest `keep` stay. state: extra members for trainer_state.json, as text, or NULL. */
+void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                         const char *state, int keep);
+char *llm_checkpoint_newest(const char *out);           /* path of the newest complete one, or NULL */
+/* Continue from a checkpoint: optimizer state (its moments16 too); returns trainer_state.json (free it). The model was loaded from the
+   same folder. */
+llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t);
+
+/* ---- chapter 8: speaking -------------------------------------------------------------------------------------- */
+
+typedef struct { double temperature; int top_k; double top_p, min_p, repeat_penalty; uint64_t seed; } llm_sampler;  /* temperature 0: greedy */
+llm_sampler llm_sampler_defaults(void); /* temperature 0.8, top_k 0, top_p 1, min_p 0, penalty 1 */
+/* Keys and values of past tokens: rows sequences of up to T tokens. */
+typedef struct llm_cache {
+    int rows, T;
+    llm_act *k, *v;                     /* (L, rows, KV, T, D) each, as the backend likes it */
+    void *scratch; size_t scratch_bytes;/* the backend's own */
+} llm_cache;
+llm_cache llm_cache_new(const llm_model *m, int rows, int T);
+void llm_cache_free(llm_cache *c, const llm_model *m);
+/* Filter and normalise one row of logits in place into probabilities (0 where filtered out). Returns the number kept. */
+int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents, const uint8_t *banned);
+int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents, const uint8_t *banned);
+/* Continue n prompts (ragged: ids of prompt i at prompt[i], length[i]) by at most max_new tokens each until a stop id; the answers
+   (without the stop id) go to out[i] (room for max_new), their lengths to out_length[i]; stopped[i]: ended by a stop id. logp, or
+   NULL: log-probability of each sampled token, [i*max_new + t]. Each row draws from its own stream: its result does not depend on its neighbours. */
+void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n, int max_new,
+                        const int *stop, int stops, const uint8_t *banned, int **out, int *out_length, bool *stopped, llm_real *logp);
+/* Continue one text. The answer, in fresh memory, is also handed to `say` piece by piece as it comes, if not NULL. */
+char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
+                   void (*say)(const char *piece, size_t bytes, void *user), void *user);
+/* The `beams` likeliest continuations by sum of log-probabilities / length^alpha; best first. Returns how many. */
+int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop, int stops,
+                    int **out, int *out_length, double *score);
+
+/* ---- chapter 10: losses --------------------------------------------------------------------------------------- */
+
+/* A loss returns its value and writes its gradient; `stats` (NULL: not wanted) are added to, so zero them once a step.
+   Denominators (M: targets, total: rows, pairs, prompts) count the whole optimizer step, all micro-batches and ranks:
+   the parts add up to the same loss however the step is cut. By token: llm_real (B,T); where b->weight is 0 nothing is
+   read and 0 is written. By row (one sequence): double [B]. A row holds one sequence, and weight marks its response
+   tokens, end of turn included. */
+
+/* From tokens to rows and back: sum[b] = sum over t of weight x, count[b] = sum of weight (NULL: not wanted), and
+   dx = weight dsum. x = logp gives the log-probability of a response; x = value with weight 1 at the <|reward|> token
+   only gives its score. */
+void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b);
+void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b);
+
+/* Masked cross entropy, the loss of pretraining and SFT: L = -(1/M) sum w logp, dlogp = -w/M. */
+void llm_loss_ce_weights(llm_real *dlogp, const llm_batch *b, double M);
+double llm_loss_ce(const llm_real *logp, const llm_batch *b, double M);
+
+/* Reward model, on scores r of whole responses. pair: r[2i] was preferred to r[2i+1], by margin[i] (NULL: 0); centre
+   pulls the scores towards 0. kwise, plackett_luce: the K responses of ONE prompt, rank 0 best, equal ranks tie;
+   total: prompts of the step. */
+typedef struct { double pairs, right, margin, chosen, rejected; } llm_pair_stats;      /* sums over the pairs seen */
+double llm_loss_pair(double *dr, const double *r, const double *margin, int pairs, double centre, double total,
+                     llm_pair_stats *stats);
+double llm_loss_kwise(double *dr, const double *r, const int *rank, int K, double total, llm_pair_stats *stats);
+double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int K, double total);
+int llm_best_of(const double *score, int n);            /* rejection sampling keeps this one; the first of equals */
+double llm_best_of_kl(int n);                           /* how far best-of-n is from the policy, at most, in nats */
+
+/* PPO, in the order of a step. rewards: the KL penalty on every response token, the score on the last; returns the
+   mean KL of a row. gae: advantages and the returns the critic learns. whiten: over the WHOLE rollout, before it is
+   cut into minibatches. */
+double llm_ppo_rewards(llm_real *reward, const llm_real *old, const llm_real *ref, const double *score,
+                       const llm_batch *b, double beta);
+void llm_gae(llm_real *advantage, llm_real *ret, const llm_real *reward, const llm_real *value, const llm_batch *b,
+             double gamma, double lambda);
+void llm_whiten(llm_real *x, const llm_batch *b, bool shift);  /* deviation 1; shift: mean 0 too (not for rewards) */
+typedef struct { double tokens, clipped, kl, largest; } llm_policy_stats;  /* sums; kl: old to new; max |logp - old| */
+double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *advantage,
+                    const llm_batch *b, double M, double clip, llm_policy_stats *stats);
+double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *old, const llm_real *ret,
+                      const llm_batch *b, double M, double coefficient, double clip);  /* clip 0: off */
+double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient);
+double llm_kl(int k, double d, double *slope);          /* estimators k1, k2, k3 with d = logp - ref; slope by logp */
+typedef struct { double beta, target, horizon; } llm_kl_control;
+void llm_kl_adapt(llm_kl_control *c, double kl, double rows);   /* steer beta until a row's mean KL is the target */
+
+/* GRPO. advantages: rows come in groups of `group` answers to one prompt; returns how many groups give no signal. */
+typedef enum { LLM_GROUP_NORM, LLM_GROUP_MEAN, LLM_GROUP_RLOO } llm_group;     /* GRPO, Dr. GRPO, leave-one-out */
+int llm_group_advantages(double *advantage, const double *reward, int rows, int group, llm_group kind);
+typedef enum { LLM_PER_ROW, LLM_PER_TOKEN, LLM_PER_LONGEST } llm_grpo_norm;    /* GRPO, DAPO, Dr. GRPO */
+typedef struct {
+    double clip_low, clip_high;         /* the ratio stays in [1 - low, 1 + high] */
+    double beta; int kl;                /* KL in the loss: coefficient (0: ref may be NULL), estimator 2 or 3 */
+    llm_grpo_norm norm;
+    double rows, tokens, longest;       /* of the whole step: sequences; response tokens; the limit on a response */
+} llm_grpo;
+llm_grpo llm_grpo_defaults(void);       /* clip .2, beta 0, k3, per token; rows, tokens, longest are the caller's */
+double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *ref,
+                     const double *advantage, const llm_batch *b, const llm_grpo *o, llm_policy_stats *stats);
+
+/* Preferences without a reward model, on row sums of logp: sum, and ref of the reference policy; count: tokens of the
+   rows. dpo: rows 2i chosen, 2i+1 rejected. flip: assumed share of wrong labels (CDPO, ROBUST). sft: weight of
+   -log pi(chosen) per token. */
+typedef enum { LLM_DPO, LLM_CDPO, LLM_ROBUST_DPO, LLM_IPO } llm_dpo_kind;
+typedef struct { llm_dpo_kind kind; double beta, flip, sft; } llm_dpo;
+double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const double *count, int pairs, llm_dpo o,
+                    double total, llm_pair_stats *stats);
+/* kto: z0 from rows whose answers were shifted to the next prompt (at least 2 rows), then the loss on the true rows. */
+double llm_kto_z0(const double *mismatched, const double *ref, int rows);
+void llm_kto_balance(double *weight_good, double *weight_bad, double good, double bad);        /* from their numbers */
+double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bool *good, int rows, double z0,
+                    double beta, double weight_good, double weight_bad, double total);
+/* rrhf: the K responses of ONE prompt with their rewards; total: prompts of the step. */
+double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const double *reward, int K, double sft,
+                     double total);
+
+/* Arena: ratings from games; outcome of a: 1 won, 0.5 tie, 0 lost. Elo goes through the games in order; Bradley-Terry
+   fits them all at once, ratings[anchor] = 1000, with 95% intervals [low, high] from resampling whole prompts
+   (resamples 0: none, may be NULL). */
+typedef struct { int a, b; double outcome; int prompt; } llm_game;
+void llm_elo(double *rating, const llm_game *game, int games, double k);
+void llm_bradley_terry(double *rating, double *low, double *high, int players, int anchor, const llm_game *game,
+                       int games, int resamples, llm_rng *rng);
+
+/* ---- chapter 12: checking and planning ------------------------------------------------------------------------ */
+
+/* Compare a hand-written gradient with finite differences (fourth-order stencil) of loss() on `count` random elements
+   of x (all of them when count >= n) and along one random direction: returns max |fd - g| / max |g| over the tensor;
+   |fd| itself where grad is zero everywhere; INFINITY when anything is not finite. x is host memory and is restored.
+   Meant for LLM_REAL=double, where 1e-7 is a fair limit; float reaches about 1e-3. Stay away from kinks by more than
+   1% of x. */
+double llm_grad_check(double (*loss)(void *user), void *user, llm_real *x, const llm_real *grad, size_t n, int count,
+                      llm_rng *rng);
+
+/* What a run of B x T tokens a pass costs on one machine. Bytes by kind, and FLOPs: those of the model (forward, with
+   train also backward; causal attention included) and those executed, which recomputation makes more. */
+typedef struct {
+    double parameters, flops_per_token, flops_executed;
+    double weights, work, gradients, moments, activations, logits, total;      /* bytes */
+} llm_plan;
+llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
+                       bool moments16);
+/* tokens of the run and the measured speed of this machine; 0: unknown */
+void llm_plan_print(const llm_plan *p, const llm_config *c, double tokens, double flops_per_second, FILE *out);
+/* A pretraining run on many GPUs. Give mfu or days; the other is 0 and follows. price: dollars per GPU hour. */
+typedef struct { double gpus, tflops, tokens, price, mfu, days, failure_rate_month, checkpoint_seconds; } llm_fleet;
+typedef struct {
+    double flops, gpu_hours, days, mfu, dollars;
+    double broken_in_a_year;            /* fraction of cards */
+    double failures_a_day, any_failure_a_day;       /* expected; probability of at least one */
+    double mean_time_between, checkpoint_every;     /* seconds */
+    double time_lost;                   /* fraction, for saving and redoing */
+} llm_fleet_estimate;
+llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f);
+void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out);      /* all of it, and ZeRO's table */
+double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter and GPU: ZeRO 0 (none), 1, 2, 3 */
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* LLM_H */
+
+/* Stop here if you only want to use it. What follows is the textbook. */
+#ifdef LLM_IMPLEMENTATION
+
+/* ================================================================================================================
+   2. Ground
+   ================================================================================================================
+   What every program stands on and no lecture mentions: errors that say what to do, sizes that cannot overflow, files that
+   are complete or absent, random numbers that can be saved, JSON, and the option table. Nothing here knows about language
+   models; skip it at the first reading. */
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+/* LLM_OMP(parallel for): an OpenMP pragma where OpenMP is compiled in, nothing elsewhere. */
+#define LLM_PRAGMA(text) _Pragma(#text)
+#ifdef _OPENMP
+#define LLM_OMP(...) LLM_PRAGMA(omp __VA_ARGS__)
+#else
+#define LLM_OMP(...)
+#endif
+
+/* Is llm_real double? LLM_CAT pastes "LLM_IS_" and float or double; an unknown name counts as 0. */
+#define LLM_IS_double 1
+#define LLM_PASTE(a, b) a##b
+#define LLM_CAT(a, b) LLM_PASTE(a, b)
+#define LLM_DOUBLE LLM_CAT(LLM_IS_, LLM_REAL)
+
+/* sqrt, exp ... of an llm_real in its own precision (tgmath.h would do, but breaks on vectors and defines `I`). */
+#if LLM_DOUBLE
+#define LLM_MATH(name) name
+#else
+#define LLM_MATH(name) name##f
+#endif
+
+static inline int int_min(int a, int b) { return a < b ? a : b; }
+static inline int int_max(int a, int b) { return a > b ? a : b; }
+static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
+
+/* ---- errors ---- */
+
+void (*llm_on_death)(const char *message) = NULL;
+
+LLM_NORETURN static void die(int code, const char *remedy, const char *cause, va_list arguments) {
+    char message[2048];
+    int n = vsnprintf(message, sizeof message, cause, arguments);
+    if (n < 0) n = 0;
+    if (n > (int)sizeof message - 1) n = sizeof message - 1;
+    if (remedy) snprintf(message + n, sizeof message - (size_t)n, "\n  try: %s", remedy);
+    if (llm_on_death) llm_on_death(message);
+    fflush(stdout);
+    fprintf(stderr, "error: %s\n", message);
+    exit(code);
+}
+void llm_die(const char *remedy, const char *cause, ...) {
+    va_list a;
+    va_start(a, cause);
+    die(1, remedy, cause, a);
+}
+void llm_usage(const char *remedy, const char *cause, ...) {
+    va_list a;
+    va_start(a, cause);
+    die(2, remedy, cause, a);
+}
+
+/* ---- memory and sizes ---- */
+
+size_t llm_mul(size_t a, size_t b) {
+    if (b && a > SIZE_MAX / b) llm_die("a smaller model, batch or file", "size overflow: %zu x %zu", a, b);
+    return a * b;
+}
+size_t llm_add(size_t a, size_t b) {
+    if (a > SIZE_MAX - b) llm_die("a smaller model, batch or file", "size overflow: %zu + %zu", a, b);
+    return a + b;
+}
+void *llm_alloc(size_t count, size_t size) {
+    size_t bytes = llm_mul(count, size);
+    void *p = aligned_alloc(64, llm_add(bytes ? bytes : 1, 63) / 64 * 64);
+    if (!p) llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted", (double)bytes / 1e6);
+    return memset(p, 0, bytes);
+}
+void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {
+    if (needed <= *capacity) return p;
+    size_t wanted = *capacity ? *capacity : 16;
+    while (wanted < needed) wanted = llm_mul(wanted, 2);
+    p = realloc(p, llm_mul(wanted, size));
+    if (!p) llm_die("a smaller file", "out of memory: %.1f MB wanted", (double)(wanted * size) / 1e6);
+    *capacity = wanted;
+    return p;
+}
+void llm_release(void *p) { free(p); }
+
+char *llm_format(const char *format, ...) {
+    va_list a, b;
+    va_start(a, format);
+    va_copy(b, a);
+    int n = vsnprintf(NULL, 0, format, a);
+    va_end(a);
+    char *text = llm_alloc((size_t)int_max(n, 0) + 1, 1);
+    vsnprintf(text, (size_t)int_max(n, 0) + 1, format, b);
+    va_end(b);
+    return text;
+}
+static char *copy_text(const char *text, size_t size) {
+    char *copy = llm_alloc(llm_add(size, 1), 1);
+    if (size) memcpy(copy, text, size);
+    return copy;
+}
+double llm_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- random numbers ---- */
+
+/* splitmix64 (Steele et al. 2014): add an odd constant, then scramble. Any state is a good state. */
+uint64_t llm_rng_u64(llm_rng *r) {
+    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+llm_rng llm_rng_seed(uint64_t seed, uint64_t stream) {
+    llm_rng r = {seed}, s = {stream + 0x632BE59BD9B4E019u};
+    r.state = llm_rng_u64(&r) ^ llm_rng_u64(&s);
+    return r;
+}
+double llm_rng_uniform(llm_rng *r) { return (double)(llm_rng_u64(r) >> 11) * 0x1p-53; }
+int llm_rng_below(llm_rng *r, int n) {
+    uint64_t limit = UINT64_MAX - UINT64_MAX % (uint64_t)n, x;
+    do x = llm_rng_u64(r);
+    while (x >= limit);                 /* the last, incomplete block would favour small numbers */
+    return (int)(x % (uint64_t)n);
+}
+double llm_rng_normal(llm_rng *r) {
+    double u = 1 - llm_rng_uniform(r), v = llm_rng_uniform(r);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+uint64_t llm_hash(const void *data, size_t bytes, uint64_t seed) {
+    const unsigned char *p = data;
+    uint64_t h = 0xCBF29CE484222325u ^ seed;
+    for (size_t i = 0; i < bytes; i++) h = (h ^ p[i]) * 0x100000001B3u;
+    return h;
+}
+
+/* ---- files ---- */
+
+bool llm_exists(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0;
+}
+bool llm_is_dir(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+char *llm_read_file(const char *path, size_t *size) {
+    if (llm_is_dir(path)) llm_die("name a file inside it", "%s is a folder, a file was expected", path);
+    FILE *f = fopen(path, "rb");
+    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
+    char *text = NULL;
+    size_t n = 0, capacity = 0, got;
+    do {                                /* no trust in the size: pipes and growing files are files too */
+        text = llm_grow(text, &capacity, llm_add(n, 65536), 1);
+        got = fread(text + n, 1, capacity - n - 1, f);
+        n += got;
+    } while (got > 0);
+    if (ferror(f)) llm_die("check the disk", "cannot read %s: %s", path, strerror(errno));
+    fclose(f);
+    text[n] = '\0';
+    if (size) *size = n;
+    return text;
+}
+void llm_make_dirs(const char *path) {
+    char *p = copy_text(path, strlen(path));
+    for (char *s = p + 1;; s++) {
+        if (*s != '/' && *s != '\0') continue;
+        char keep = *s;
+        *s = '\0';
+        if (mkdir(p, 0777) && errno != EEXIST) llm_die("another --out", "cannot create folder %s: %s", p, strerror(errno));
+        *s = keep;
+        if (!keep) break;
+    }
+    if (!llm_is_dir(p)) llm_die("another --out", "%s is not a folder", p);
+    llm_release(p);
+}
+void llm_remove_tree(const char *path) {
+    DIR *d = opendir(path);
+    if (d) {
+        for (struct dirent *e; (e = readdir(d));) {
+            if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+            char *child = llm_format("%s/%s", path, e->d_name);
+            struct stat s;
+            if (lstat(child, &s) == 0 && S_ISDIR(s.st_mode)) llm_remove_tree(child);
+            else unlink(child);
+            llm_release(child);
+        }
+        closedir(d);
+        rmdir(path);
+    } else unlink(path);
+}
+/* A rename is durable only when the folder itself is flushed. */
+static void sync_folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? copy_text(path, slash == path ? 1 : (size_t)(slash - path)) : copy_text(".", 1);
+    int fd = open(dir, O_RDONLY);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    llm_release(dir);
+}
+LLM_NORETURN static void write_failed(llm_writer *w) {
+    int why = errno;
+    char path[1024];
+    snprintf(path, sizeof path, "%s", w->path);
+    fclose(w->file);
+    unlink(w->temporary);
+    llm_die("free some space or choose another --out", "cannot write %s: %s", path, strerror(why));
+}
+llm_writer llm_write_begin(const char *path) {
+    llm_writer w = {NULL, copy_text(path, strlen(path)), llm_format("%s.tmp", path)};
+    w.file = fopen(w.temporary, "wb");
+    if (!w.file) llm_die("check the folder and its permissions", "cannot write %s: %s", w.temporary, strerror(errno));
+    return w;
+}
+void llm_write_bytes(llm_writer *w, const void *data, size_t bytes) {
+    if (bytes && fwrite(data, 1, bytes, w->file) != bytes) write_failed(w);
+}
+void llm_write_text(llm_writer *w, const char *format, ...) {
+    va_list a;
+    va_start(a, format);
+    if (vfprintf(w->file, format, a) < 0) write_failed(w);
+    va_end(a);
+}
+void llm_write_done(llm_writer *w) {
+    if (fflush(w->file) || fsync(fileno(w->file))) write_failed(w);
+    if (fclose(w->file) || rename(w->temporary, w->path)) {
+        unlink(w->temporary);
+        llm_die("free some space or choose another --out", "cannot write %s: %s", w->path, strerror(errno));
+    }
+    sync_folder_of(w->path);
+    llm_release(w->path);
+    llm_release(w->temporary);
+    *w = (llm_writer){NULL, NULL, NULL};
+}
+
+/* ---- JSON ---- */
+
+/* Everything a tree owns lies in a chain of blocks that are released together. */
+struct llm_json_arena { struct json_block *block; };
+struct json_block { struct json_block *next; size_t used, size; char bytes[]; };
+
+typedef struct { const char *p, *end, *where; int line, depth; struct llm_json_arena *arena; } json_reader;
+
+static void *json_take(json_reader *r, size_t bytes) {
+    bytes = (bytes + 7) / 8 * 8;
+    struct json_block *b = r->arena->block;
+    if (!b || b->size - b->used < bytes) {
+        size_t size = bytes > 65536 ? bytes : 65536;
+        b = malloc(llm_add(sizeof *b, size));
+        if (!b) llm_die("a smaller file", "out of memory reading %s", r->where);
+        *b = (struct json_block){r->arena->block, 0, size};
+        r->arena->block = b;
+    }
+    b->used += bytes;
+    return b->bytes + b->used - bytes;
+}
+static void json_release(struct llm_json_arena *a) {
+    for (struct json_block *b = a->block, *next; b; b = next) {
+        next = b->next;
+        free(b);
+    }
+    free(a);
+}
+LLM_NORETURN static void json_bad(json_reader *r, const char *what) {
+    char where[512];
+    int line = r->line;
+    snprintf(where, sizeof where, "%s", r->where);
+    json_release(r->arena);
+    llm_die("check that the file is complete JSON", "%s:%d: %s", where, line, what);
+}
+static void json_space(json_reader *r) {
+    for (; r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'); r->p++) r->line += *r->p == '\n';
+}
+static int json_hex4(json_reader *r) {
+    int value = 0;
+    if (r->end - r->p < 4) json_bad(r, "a string ends inside \\u");
+    for (int i = 0; i < 4; i++) {
+        int c = *r->p++, digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+                                 c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        if (digit < 0) json_bad(r, "\\u wants four hexadecimal digits");
+        value = value * 16 + digit;
+    }
+    return value;
+}
+/* Write a code point as UTF-8; returns the number of bytes. */
+static int utf8_put(char *out, uint32_t c) {
+    if (c < 0x80) { out[0] = (char)c; return 1; }
+    if (c < 0x800) { out[0] = (char)(0xC0 | c >> 6); out[1] = (char)(0x80 | (c & 63)); return 2; }
+    if (c < 0x10000) {
+        out[0] = (char)(0xE0 | c >> 12); out[1] = (char)(0x80 | (c >> 6 & 63)); out[2] = (char)(0x80 | (c & 63));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | c >> 18); out[1] = (char)(0x80 | (c >> 12 & 63));
+    out[2] = (char)(0x80 | (c >> 6 & 63)); out[3] = (char)(0x80 | (c & 63));
+    return 4;
+}
+/* Read one character of UTF-8 at s (n > 0 bytes left); returns its bytes, 1 with *c = UINT32_MAX for a byte that is none. */
+static int utf8_get(const char *text, size_t n, uint32_t *c) {
+    const unsigned char *s = (const unsigned char *)text;
+    if (s[0] < 0x80) { *c = s[0]; return 1; }
+    int length = s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : 0;
+    *c = UINT32_MAX;
+    if (!length || (size_t)length > n) return 1;
+    uint32_t value = s[0] & (0xFFu >> (length + 1));
+    for (int i = 1; i < length; i++) {
+        if ((s[i] & 0xC0) != 0x80) return 1;
+        value = value << 6 | (s[i] & 63);
+    }
+    if (value < (length == 3 ? 0x800u : length == 4 ? 0x10000u : 0x80u) || value > 0x10FFFF) return 1;
+    if (value >= 0xD800 && value < 0xE000) return 1;
+    *c = value;
+    return length;
+}
+static const char *json_string(json_reader *r, size_t *length) {
+    const char *close = ++r->p;         /* the unescaped text is never longer than the escaped */
+    while (close < r->end && *close != '"') close += *close == '\\' ? 2 : 1;
+    if (close >= r->end) json_bad(r, "a string is not closed");
+    char *text = json_take(r, (size_t)(close - r->p) + 1), *out = text;
+    while (*r->p != '"') {
+        if ((unsigned char)*r->p < 0x20) {
+            if (*r->p == '\n' || *r->p == '\r') json_bad(r, "a line ends inside a string");
+            json_bad(r, "a control character inside a string");
+        }
+        if (*r->p != '\\') { *out++ = *r->p++; continue; }
+        int c = r->p[1];
+        r->p += 2;
+        if (c == 'u') {
+            uint32_t u = (uint32_t)json_hex4(r);
+            if (u >= 0xD800 && u < 0xDC00 && r->end - r->p >= 6 && r->p[0] == '\\' && r->p[1] == 'u') {
+                const char *back = r->p;
+                r->p += 2;
+                uint32_t low = (uint32_t)json_hex4(r);
+                if (low >= 0xDC00 && low < 0xE000) u = 0x10000 + ((u - 0xD800) << 10) + (low - 0xDC00);
+                else r->p = back;
+            }
+            if (u >= 0xD800 && u < 0xE000) u = 0xFFFD;
+            out += utf8_put(out, u);
+        } else if (c && strchr("\"\\/bfnrt", c)) {
+            *out++ = c == 'b' ? '\b' : c == 'f' ? '\f' : c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : (char)c;
+        } else json_bad(r, "an unknown escape in a string");
+    }
+    r->p++;
+    *length = (size_t)(out - text);
+    *out = '\0';
+    return text;
+}
+static void json_number(json_reader *r, llm_json *v) {
+    const char *s = r->p, *p = s;
+    if (p < r->end && *p == '-') p++;
+    const char *digits = p;
+    while (p < r->end && isdigit((unsigned char)*p)) p++;
+    bool good = p > digits && (*digits != '0' || p == digits + 1);
+    if (p < r->end && *p == '.') {
+        digits = ++p;
+        while (p < r->end && isdigit((unsigned char)*p)) p++;
+        good = good && p > digits;
+    }
+    if (p < r->end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < r->end && (*p == '+' || *p == '-')) p++;
+        digits = p;
+        while (p < r->end && isdigit((unsigned char)*p)) p++;
+        good = good && p > digits;
+    }
+    if (!good) json_bad(r, "a value was expected here");
+    char *text = json_take(r, (size_t)(p - s) + 1);
+    memcpy(text, s, (size_t)(p - s));
+    text[p - s] = '\0';
+    v->type = LLM_JSON_NUMBER;
+    v->string = text;
+    v->length = (size_t)(p - s);
+    v->number = strtod(text, NULL);
+    r->p = p;
+}
+static llm_json *json_value(json_reader *r);
+static void json_members(json_reader *r, llm_json *v, char close) {
+    llm_json **tail = &v->child;
+    if (++r->depth > 200) json_bad(r, "nested deeper than 200 levels");
+    r->p++;
+    json_space(r);
+    for (bool first = true; r->p < r->end && *r->p != close; first = false) {
+        if (!first) {
+            if (*r->p != ',') json_bad(r, close == '}' ? "',' or '}' was expected" : "',' or ']' was expected");
+            r->p++;
+            json_space(r);
+        }
+        const char *key = NULL;
+        if (close == '}') {
+            size_t n;
+            if (r->p >= r->end || *r->p != '"') json_bad(r, "a key in quotes was expected");
+            key = json_string(r, &n);
+            json_space(r);
+            if (r->p >= r->end || *r->p != ':') json_bad(r, "':' was expected");
+            r->p++;
+        }
+        llm_json *child = json_value(r);
+        child->key = key;
+        *tail = child;
+        tail = &child->next;
+        v->length++;
+        json_space(r);
+    }
+    if (r->p >= r->end) json_bad(r, "the text ends too early");
+    r->p++;
+    r->depth--;
+}
+static llm_json *json_value(json_reader *r) {
+    json_space(r);
+    if (r->p >= r->end) json_bad(r, "the text ends too early");
+    llm_json *v = json_take(r, sizeof *v);
+    memset(v, 0, sizeof *v);
+    v->line = r->line;
+    size_t left = (size_t)(r->end - r->p);
+    if (*r->p == '{') { v->type = LLM_JSON_OBJECT; json_members(r, v, '}'); }
+    else if (*r->p == '[') { v->type = LLM_JSON_ARRAY; json_members(r, v, ']'); }
+    else if (*r->p == '"') { v->type = LLM_JSON_STRING; v->string = json_string(r, &v->length); }
+    else if (left >= 4 && !memcmp(r->p, "true", 4)) { v->type = LLM_JSON_BOOL; v->number = 1; r->p += 4; }
+    else if (left >= 5 && !memcmp(r->p, "false", 5)) { v->type = LLM_JSON_BOOL; r->p += 5; }
+    else if (left >= 4 && !memcmp(r->p, "null", 4)) { v->type = LLM_JSON_NULL; r->p += 4; }
+    else json_number(r, v);
+    return v;
+}
+llm_json *llm_json_parse(const char *text, size_t size, const char *where, int first_line) {
+    struct llm_json_arena *arena = calloc(1, sizeof *arena);
+    if (!arena) llm_die(NULL, "out of memory reading %s", where);
+    json_reader r = {text, text + size, where, first_line, 0, arena};
+    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r.p += 3;       /* a byte order mark */
+    llm_json *root = json_value(&r);
+    json_space(&r);
+    if (r.p < r.end) json_bad(&r, "text after the end of the value");
+    root->arena = arena;
+    return root;
+}
+llm_json *llm_json_file(const char *path) {
+    size_t size;
+    char *text = llm_read_file(path, &size);
+    llm_json *root = llm_json_parse(text, size, path, 1);
+    llm_release(text);
+    return root;
+}
+void llm_json_free(llm_json *root) {
+    if (root) json_release(root->arena);
+}
+const llm_json *llm_json_get(const llm_json *object, const char *key) {
+    if (!object || object->type != LLM_JSON_OBJECT) return NULL;
+    for (const llm_json *c = object->child; c; c = c->next)
+        if (!strcmp(c->key, key)) return c;
+    return NULL;
+}
+double llm_json_number(const llm_json *object, const char *key, double otherwise) {
+    const llm_json *v = llm_json_get(object, key);
+    return v && v->type == LLM_JSON_NUMBER ? v->number : otherwise;
+}
+const char *llm_json_text(const llm_json *object, const char *key, const char *otherwise) {
+    const llm_json *v = llm_json_get(object, key);
+    return v && v->type == LLM_JSON_STRING ? v->string : otherwise;
+}
+bool llm_json_true(const llm_json *object, const char *key, bool otherwise) {
+    const llm_json *v = llm_json_get(object, key);
+    return v && v->type == LLM_JSON_BOOL ? v->number != 0 : otherwise;
+}
+void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
+    llm_write_bytes(w, "\"", 1);
+    for (size_t i = 0; i < length;) {
+        unsigned char c = (unsigned char)text[i];
+        uint32_t code;
+        int n = utf8_get(text + i, length - i, &code);
+        if (code == UINT32_MAX) llm_write_text(w, "\\ufffd");           /* JSON is UTF-8: a lone byte cannot be written */
+        else if (c == '"' || c == '\\') llm_write_text(w, "\\%c", c);
+        else if (c == '\n') llm_write_text(w, "\\n");
+        else if (c < 0x20) llm_write_text(w, "\\u%04x", c);
+        else llm_write_bytes(w, text + i, (size_t)n);
+        i += (size_t)n;
+    }
+    llm_write_bytes(w, "\"", 1);
+}
+
+/* ---- the option table ---- */
+
+static struct { int count; const char *name[256]; } options_given;
+
+bool llm_option_given(const char *name) {
+    for (int i = 0; i < options_given.count; i++)
+        if (!strcmp(options_given.name[i], name)) return true;
+    return false;
+}
+/* Levenshtein distance, for "did you mean". */
+static int edit_distance(const char *a, const char *b) {
+    int row[64], n = int_min((int)strlen(b), 63);
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 0; a[i]; i++) {
+        int diagonal = row[0];
+        row[0] = i + 1;
+        for (int j = 0; j < n; j++) {
+            int change = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = int_min(change, int_min(row[j], diagonal) + 1);
+        }
+    }
+    return row[n];
+}
+static bool same_flag(const char *name, const char *given, size_t n) {
+    if (!name || strlen(name) != n) return false;
+    for (size_t i = 0; i < n; i++)
+        if (name[i] != (given[i] == '_' ? '-' : given[i])) return false;
+    return true;
+}
+static const llm_option *find_flag(const llm_option *table, int count, const char *given, size_t n, bool *negated) {
+    for (int i = 0; i < count; i++) {
+        const llm_option *o = &table[i];
+        if (o->type == LLM_HEADING) continue;
+        *negated = false;
+        if (same_flag(o->name, given, n) || same_flag(o->alias, given, n)) return o;
+        *negated = true;
+        if (o->type == LLM_BOOL && n > 3 && !strncmp(given, "no-", 3) && same_flag(o->name, given + 3, n - 3)) return o;
+    }
+    return NULL;
+}
+LLM_NORETURN static void unknown_flag(const llm_option *table, int count, const char *given, const char *program) {
+    const char *best = NULL;
+    int distance = 4;                   /* further away is no typing error */
+    for (int i = 0; i < count; i++)
+        if (table[i].type != LLM_HEADING && edit_distance(given, table[i].name) < distance) {
+            distance = edit_distance(given, table[i].name);
+            best = table[i].name;
+        }
+    char *remedy = best ? llm_format("--%s, or %s --help", best, program) : llm_format("%s --help", program);
+    llm_usage(remedy, "unknown flag --%s", given);
+}
+static void print_value(const llm_option *o, FILE *out) {
+    switch (o->type) {
+    case LLM_INT: fprintf(out, "%lld", (long long)*(int64_t *)o->value); break;
+    case LLM_FLOAT: fprintf(out, "%g", *(double *)o->value); break;
+    case LLM_BOOL: fputs(*(bool *)o->value ? "yes" : "no", out); break;
+    case LLM_TEXT: fputs(*(const char **)o->value ? *(const char **)o->value : "(none)", out); break;
+    case LLM_LIST: {
+        const llm_list *l = o->value;
+        if (!l->count) fputs("(none)", out);
+        for (int i = 0; i < l->count; i++) fprintf(out, "%s%s", i ? " " : "", l->item[i]);
+        break;
+    }
+    case LLM_HEADING: break;
+    }
+}
+static void print_help(const llm_option *table, int count, const char *purpose, const char *program) {
+    printf("%s: %s\n\nusage: %s [--flag value ...]\n", program, purpose, program);
+    for (int i = 0; i < count; i++) {
+        const llm_option *o = &table[i];
+        if (o->type == LLM_HEADING) { printf("\n%s\n", o->name); continue; }
+        char left[96];
+        snprintf(left, sizeof left, "--%s%s%s%s", o->name, o->alias ? (strlen(o->alias) == 1 ? ", -" : ", --") : "",
+                 o->alias ? o->alias : "", o->type == LLM_BOOL ? "" : o->choices ? "" : o->type == LLM_INT ? " N" :
+                 o->type == LLM_FLOAT ? " X" : o->type == LLM_LIST ? " PATH..." : " TEXT");
+        printf("  %-32s %s", left, o->help);
+        if (o->choices) printf(" [%s]", o->choices);
+        printf(" (");
+        print_value(o, stdout);
+        printf(")\n");
+    }
+    printf("\n  --help, -h                       this text\n");
+}
+static void set_number(const llm_option *o, const char *text) {
+    char *end;
+    errno = 0;
+    double x = o->type == LLM_INT ? (double)strtoll(text, &end, 10) : strtod(text, &end);
+    if (end == text || *end || errno || (o->type == LLM_FLOAT && !isfinite(x)))
+        llm_usage(o->help, "--%s wants a%s number, not '%s'", o->name, o->type == LLM_INT ? " whole" : "", text);
+    if ((o->low != 0 || o->high != 0) && !(x >= o->low && x <= o->high)) {
+        char *range = llm_format("a value from %g to %g: %s", o->low, o->high, o->help);
+        llm_usage(range, "--%s %s is out of range", o->name, text);
+    }
+    if (o->type == LLM_INT) *(int64_t *)o->value = strtoll(text, NULL, 10);
+    else *(double *)o->value = x;
+}
+static void set_text(const llm_option *o, const char *text) {
+    size_t n = strlen(text);
+    bool found = !o->choices;
+    for (const char *c = o->choices; c && *c; c += strcspn(c, "|"), c += *c == '|')
+        found = found || (strcspn(c, "|") == n && !strncmp(c, text, n));
+    if (!found) llm_usage(o->choices, "--%s does not know '%s'", o->name, text);
+    *(const char **)o->value = text;
+}
+static void add_to_list(const llm_option *o, const char *text) {
+    llm_list *l = o->value;
+    const char **item = realloc(l->item, llm_mul((size_t)l->count + 1, sizeof *item));
+    if (!item) llm_die(NULL, "out of memory");
+    l->item = item;
+    l->item[l->count++] = text;
+}
+void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
+    options_given.count = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
+            print_help(table, count, purpose, argv[0]);
+            exit(0);
+        }
+        if (a[0] != '-' || !a[1]) llm_usage("flags look like --name value; see --help", "'%s' is no flag", a);
+        const char *name = a + (a[1] == '-' ? 2 : 1), *equal = strchr(name, '=');
+        size_t n = equal ? (size_t)(equal - name) : strlen(name);
+        bool negated = false;
+        const llm_option *o = find_flag(table, count, name, n, &negated);
+        if (!o) unknown_flag(table, count, name, argv[0]);
+        if (options_given.count < 256) options_given.name[options_given.count++] = o->name;
+        const char *value = equal ? equal + 1 : NULL;
+        if (o->type == LLM_BOOL) {
+            if (value && strcmp(value, "yes") && strcmp(value, "no") && strcmp(value, "true") && strcmp(value, "false"))
+                llm_usage("yes or no", "--%s does not know '%s'", o->name, value);
+            *(bool *)o->value = (!value || !strcmp(value, "yes") || !strcmp(value, "true")) != negated;
+            continue;
+        }
+        if (!value) {
+            if (i + 1 >= argc) llm_usage(o->help, "--%s wants a value", o->name);
+            value = argv[++i];
+        }
+        if (o->type == LLM_TEXT) set_text(o, value);
+        else if (o->type != LLM_LIST) set_number(o, value);
+        else {
+            add_to_list(o, value);
+            while (i + 1 < argc && argv[i + 1][0] != '-') add_to_list(o, argv[++i]);
+        }
+    }
+}
+void llm_options_print(const llm_option *table, int count, FILE *out) {
+    for (int i = 0; i < count; i++) {
+        if (table[i].type == LLM_HEADING) continue;
+        fprintf(out, "  %-18s ", table[i].name);
+        print_value(&table[i], out);
+        fputc('\n', out);
+    }
+}
+
+/* ================================================================================================================
+   3. Text to tokens
+   ================================================================================================================
+   A network reads numbers. Which numbers should a text become? Letters make long sequences, words never end (there is
+   always one more name), so we take what lies between: pieces of words, learned from text. Byte-pair encoding (Gage 1994;
+   Sennrich et al. 2016) begins with the 256 bytes and asks again and again: which two neighbours stand together most
+   often? They become a new token:
+
+       aaabdaaabac     a a stands there 4 times                              Z = aa
+       ZabdZabac       Z a and a b both twice: of equals, the older tokens   Y = ab
+       ZYdZYac         Z Y twice                                             X = ZY
+       XdXac           nothing repeats: done, 11 bytes became 5 tokens
+
+   The list of merges, in the order learned, is the tokenizer. To encode new text we replay it: of all neighbours that
+   can be merged, always the pair that was learned first. Nothing is lost (every byte is a token), nothing is unknown, and
+   decoding is looking up bytes.
+
+   Two things stand around it. Before: text is cut into pieces (words with their leading space, numbers, punctuation), and no
+   token crosses a cut, otherwise "dog." "dog!" "dog," would each become a token. After: special tokens such as
+   <|endoftext|> get ids that no text can produce; only the program inserts them, so a user who types "<|im_end|>" has typed
+   ten characters.
+
+   How this chapter is laid out: characters, cutting, three small containers, merging (encode), learning (train), then the
+   Hugging Face files. Everything is near-linear: a megabyte of one letter costs no more than a megabyte of Shakespeare. */
+
+/* ---- characters ---- */
+
+/* The classes that the families' regular expressions speak of: \p{L}, \p{N}, \s and the rest. */
+enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
+
+/* Unicode 15: how many code points lie outside, inside, outside ... the class, from 0. Each number is in base 26, its last digit
+   a small letter, the others capitals: "CnBag" is 65, 26, 6 (test/gen/unicode_tables.py --text writes these). */
+static const char *unicode_letter =
+    "CnBagBaBvbkbebfxbBfbRqemofhbbbEzfbccebbgbbdbbbubDfbFjiGkbBmcbgBpCtBbeeBtBrBjcbDvbbpchckdcbqbbBeBdDllbyBhjcebfweb"
+    "jbdbxzhlfybgrBqCgCcdbsbhkpqeicccwbhbbdedbqbncbdockbigeccwbhbcbcbcBfebbtdqjbdbwbhbcbfdbsbpcxblicccwbhbcbfdbBecbdp"
+    "brbbgddbedcbbbcdcdddmwbCaibdbxbqdbBadcbccBebeibdbxbkbfdbBfcbcpcrjbdbBpcbqbfdidygfsdybjbbchCgBwbcmhCgcbbbfbybbbkb"
+    "cjbcfbbveBgbClibBkBbfElBrubqgeedbdchdenmbrBmbbfbcBrbMvbechbbbecBpbecBhbechbbbecpbCfbecCpBlqqDicgdXwcrbBafCxgihsn"
+    "tosonbdpCaBjbebCpDlhfcBibbfCskBfBxBecflBseBaCcxjCbDebDpBvriCcBenckBsBaBkBpdkBkcjhBrcdBpebgbcdbfHkCmKscgcBmcgcibb"
+    "bbbbbBfcCbbhbbddbhdecgenfdbhEmbnbqnDxbebckbbdfgbbbbbbeblceffebCacDZfIvgedcmBmbbfbcCehbqxjhbhbhbhbhbhbhbhDcbSbcBq"
+    "ffceDigdbDmbefBrbDqrBgBwqTsJToCmBGUfCpBucKjdqkcuBvqBfcCsBxjcDzcCmfcbbbfyqbdbebxBdCaoByCkgdbbclBckxzBdhBvBcbqfbkk"
+    "fbBpxdbiuxdbdBybbdccfcbbbydclhdmgcgcgjhbhbBrbogElBdQNsmxeBxMNcOccEcBmhmffbbkbnbfbbbcbcbEeBhNzsCmcCcBomEmfbFfBkBa"
+    "gBalDldgcgcgcdBjmbBabtbcbpcoBiEtOzBddBxBvBgnubigBmkBecBkeiBwGcsBkeBkeBoiCamlbpbhbcblbpbhbcCpLzjwkiygbBqbjCrgcbbB"
+    "sbcdbcxkxjBfCntbckwkBaCsCegcCmbpebdbBdBqBddBdBjibBcBbCckwktnsEgCvCdBznBznBkNkBqgcDaBdkbiwBqsBuvBbxmCbCfccbnBtBgz"
+    "BaBkBdbcbiBjdbmBwoevbbbBjsbztcClhbbbebpbkhBvBmicccwbhbcbfdbsbmfGcCbseudBeBwucbbHcBvBpeBkBwubChBrnbCtBbBlhHdBsEmC"
+    "mBficbcibcbypbbbDqicBnqbbbBcbkBohbvblButbsCvKdjbBlrbBxBeEihbcbBmvbzgbcbBgobMptpbbnbBiEubDbBJmIwHoDXkDtpBPgrgFYvW"
+    "lMUbVxhBfrDbrBesBwqeBfvftBAmCmEyCxfbConCmcbbBcJCaiBVqBqjNFrebhbcbLfpbBddcboeiPgDKuEdfndjhkIWkDhbCtbccbcccebmbbbh"
+    "bCnbecibhbBcbebfbbdhbNcczbzbBfbzbBfbzbBfbzbBfbzbiCSyBfggKbCkFqBtkhqbMjBesBsSqBcBDchbebcbpbHpChCqhbBUiebBbbcbbcbb"
+    "kbebbbbgbebbbbbbdbcbbcbbbbbbbbbbcbbcebhbebebbbkbrfdbfbrGOaCLFcBgGDugIocINqoLBlEPjUwCFyHHzfGFg";
+static const char *unicode_number =
+    "BwkEqcfbcdCDlkFekHqkPwkEokegEekEokEokcgEgnElkihDzkEahhtEfkDskEokCsuKikCskBBruBHxdJfkgkwkLokEylGjkgkHakDikFekgkBO"
+    "gbdggkHqBzcfBByCiDawYgBeCBhbBDxbzjodNfeFikBeibpBgkBnpBRSakHgkMigFykBmkHqkwkDikPqkBFMckSzBtmCfrcNdBbBkeBdbibFefHu"
+    "kBKgizhBnjCxfwgGeccqcBuCmjCacBedCxfEaiyiBphMsgBwkLiBfGckBqeEihFeBeEykCikFokhuJrkNekEokOkkDykDymQetDpkBDeBdItkCsk"
+    "QgkDyvBPbEhBAMrkDikFekbhBEsxBLYfumuEezBQrByDNckQgkTikBLljEykBElChbdbeCyBtbpBLanEDfk";
+static const char *unicode_space =
+    "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
+
+static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
+    size_t at = 0, run = 0;
+    for (bool inside = false; *runs; runs++) {
+        run = run * 26 + (size_t)(*runs - (*runs >= 'a' ? 'a' : 'A'));
+        if (*runs < 'a') continue;
+        if (inside) memset(class_of + at, value, run);
+        at += run;
+        run = 0;
+        inside = !inside;
+    }
+}
+/* One byte for each of the 1,114,112 code points: a megabyte, of which a text touches only its own alphabet. */
+static uint8_t *classes_new(void) {
+    uint8_t *class_of = llm_alloc(0x110000, 1);
+    classes_mark(class_of, unicode_letter, CLASS_LETTER);
+    classes_mark(class_of, unicode_number, CLASS_NUMBER);
+    classes_mark(class_of, unicode_space, CLASS_SPACE);
+    return class_of;
+}
+
+/* ---- cutting ---- */
+
+/* A text being cut. A byte that is not UTF-8 counts as one character of class "other". */
+typedef struct { const char *s; size_t n; const uint8_t *class_of; llm_split split; } cutter;
+
+/* Class of the character at `at`, and where the next one begins. At the end: -1. */
+static inline int class_at(const cutter *c, size_t at, size_t *next) {
+    if (at >= c->n) return *next = at, -1;
+    unsigned char byte = (unsigned char)c->s[at];
+    if (byte < 0x80) return *next = at + 1, c->class_of[byte];
+    uint32_t code;
+    *next = at + (size_t)utf8_get(c->s + at, c->n - at, &code);
+    return code == UINT32_MAX ? CLASS_OTHER : c->class_of[code];
+}
+static inline size_t run_of(const cutter *c, size_t at, int class) {
+    for (size_t next; class_at(c, at, &next) == class; at = next) continue;
+    return at;
+}
+/* 's 't 're 've 'm 'll 'd: the bytes of a contraction at `at`, or 0. */
+static size_t contraction(const cutter *c, size_t at, bool any_case) {
+    if (at + 1 >= c->n || c->s[at] != '\'') return 0;
+    int a = c->s[at + 1], b = at + 2 < c->n ? c->s[at + 2] : 0;
+    if (any_case && a >= 'A' && a <= 'Z') a += 'a' - 'A';
+    if (any_case && b >= 'A' && b <= 'Z') b += 'a' - 'A';
+    if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
+    return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
+}
+/* \s+(?!\S)|\s+ : a run of white space leaves its last character to the word behind it, unless nothing follows or it is alone.
+   Where digits stand alone they were split off first, so for this rule a digit is the end of the text. */
+static size_t cut_space(const cutter *c, size_t at) {
+    size_t last = at, end = at, next;
+    int class;
+    while ((class = class_at(c, end, &next)) == CLASS_SPACE) last = end, end = next;
+    if (class < 0 || last == at || (c->split == LLM_SPLIT_DIGITS && class == CLASS_NUMBER)) return end;
+    return last;
+}
+/* GPT-2:  's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+   DIGITS (SmolLM): every \p{N} alone, then GPT-2's expression on what lies between. */
+static size_t cut_gpt2(const cutter *c, size_t at) {
+    size_t next, after, word = contraction(c, at, false);
+    if (word) return at + word;
+    int class = class_at(c, at, &next), second;
+    bool digits = c->split == LLM_SPLIT_DIGITS;
+    if (digits && class == CLASS_NUMBER) return next;
+    if (c->s[at] == ' ' && (second = class_at(c, next, &after)) >= 0 && second != CLASS_SPACE && !(digits && second == CLASS_NUMBER))
+        return run_of(c, after, second);
+    return class == CLASS_SPACE ? cut_space(c, at) : run_of(c, next, class);
+}
+/* Llama 3: (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+   Qwen2:   the same with \p{N} for \p{N}{1,3}. */
+static size_t cut_llama3(const cutter *c, size_t at) {
+    size_t next, after, word = contraction(c, at, true);
+    if (word) return at + word;
+    int class = class_at(c, at, &next), second = class_at(c, next, &after);
+    bool newline = c->s[at] == '\r' || c->s[at] == '\n';
+    if (class == CLASS_LETTER || (class != CLASS_NUMBER && !newline && second == CLASS_LETTER)) return run_of(c, next, CLASS_LETTER);
+    if (class == CLASS_NUMBER) {
+        for (int more = c->split == LLM_SPLIT_LLAMA3 ? 2 : 0; more > 0 && class_at(c, next, &after) == CLASS_NUMBER; more--) next = after;
+        return next;
+    }
+    if (class == CLASS_OTHER || (c->s[at] == ' ' && second == CLASS_OTHER)) {
+        size_t end = run_of(c, next, CLASS_OTHER);
+        while (end < c->n && (c->s[end] == '\r' || c->s[end] == '\n')) end++;
+        return end;
+    }
+    size_t end = run_of(c, at, CLASS_SPACE), line = end;                /* \s*[\r\n]+ : up to the last line end in the run */
+    while (line > at && c->s[line - 1] != '\r' && c->s[line - 1] != '\n') line--;
+    return line > at ? line : cut_space(c, at);
+}
+/* Llama 2's SentencePiece knows no cuts, but where no token holds a space behind a letter, none can cross from a word into the
+   next space: cutting there changes nothing and saves much. */
+static size_t cut_words(const cutter *c, size_t at) {
+    while (at < c->n && c->s[at] == ' ') at++;
+    while (at < c->n && c->s[at] != ' ') at++;
+    return at;
+}
+/* Where the piece that begins at `at` < n ends. */
+static size_t cut(const cutter *c, size_t at) {
+    switch (c->split) {
+        case LLM_SPLIT_GPT2: case LLM_SPLIT_DIGITS: return cut_gpt2(c, at);
+        case LLM_SPLIT_LLAMA3: case LLM_SPLIT_QWEN2: return cut_llama3(c, at);
+        case LLM_SPLIT_SPM: return cut_words(c, at);
+    }
+    return c->n;
+}
+
+/* ---- three containers ---- */
+
+/* Strings to numbers: distinct words and their counts, spellings and their ids, words that are one token. Open addressing, at
+   most half full; the strings belong to somebody else. */
+typedef struct { const char *text; size_t length; int64_t value; } word_entry;
+typedef struct { uint32_t hash, place; } word_slot;     /* place: index + 1 into word, 0: free */
+typedef struct { word_entry *word; size_t count, capacity; word_slot *slot; size_t slots; } word_map;
+
+static uint32_t word_hash(const char *text, size_t n) {
+    uint64_t h = llm_hash(text, n, 0);
+    return (uint32_t)(h ^ h >> 32);
+}
+static word_slot *word_slot_of(const word_map *m, const char *text, size_t n, uint32_t hash) {
+    for (size_t i = hash & (m->slots - 1);; i = (i + 1) & (m->slots - 1)) {
+        word_slot *s = &m->slot[i];
+        if (!s->place) return s;
+        const word_entry *w = &m->word[s->place - 1];
+        if (s->hash == hash && w->length == n && !memcmp(w->text, text, n)) return s;
+    }
+}
+static word_entry *word_find(const word_map *m, const char *text, size_t n) {
+    if (!m->slots) return NULL;
+    const word_slot *s = word_slot_of(m, text, n, word_hash(text, n));
+    return s->place ? &m->word[s->place - 1] : NULL;
+}
+/* The entry of a word, made with value 0 if it is new. The pointer is good until the next call. */
+static word_entry *word_add(word_map *m, const char *text, size_t n) {
+    if (m->count * 2 >= m->slots) {
+        size_t slots = m->slots ? llm_mul(m->slots, 2) : 1024;
+        word_slot *old = m->slot;
+        m->slot = llm_alloc(slots, sizeof *m->slot);
+        for (size_t i = 0; i < m->slots; i++) {
+            if (!old[i].place) continue;
+            size_t at = old[i].hash & (slots - 1);
+            while (m->slot[at].place) at = (at + 1) & (slots - 1);
+            m->slot[at] = old[i];
+        }
+        m->slots = slots;
+        llm_release(old);
+    }
+    uint32_t hash = word_hash(text, n);
+    word_slot *s = word_slot_of(m, text, n, hash);
+    if (!s->place) {
+        if (m->count >= UINT32_MAX - 1) llm_die("train on less text", "more than four billion distinct words");
+        m->word = llm_grow(m->word, &m->capacity, m->count + 1, sizeof *m->word);
+        m->word[m->count] = (word_entry){text, n, 0};
+        *s = (word_slot){hash, (uint32_t)++m->count};
+    }
+    return &m->word[s->place - 1];
+}
+static void word_free(word_map *m) {
+    llm_release(m->word);
+    llm_release(m->slot);
+    *m = (word_map){0};
+}
+
+/* Pairs of tokens to numbers: the rank of a merge and the token it makes. */
+typedef struct { uint64_t key; int rank, id; } pair_slot;       /* key 0: free */
+typedef struct { pair_slot *slot; size_t count, slots; } pair_map;
+
+static inline uint64_t pair_key(int a, int b) { return ((uint64_t)a + 1) << 32 | (uint32_t)b; }
+static inline pair_slot *pair_slot_of(const pair_map *m, uint64_t key) {
+    size_t i = (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & (m->slots - 1);
+    while (m->slot[i].key && m->slot[i].key != key) i = (i + 1) & (m->slots - 1);
+    return &m->slot[i];
+}
+/* The slot of a pair, made with rank -1 if it is new. The pointer is good until the next call. */
+static pair_slot *pair_add(pair_map *m, int a, int b) {
+    if (m->count * 2 >= m->slots) {
+        pair_map bigger = {NULL, m->count, m->slots ? llm_mul(m->slots, 2) : 1024};
+        bigger.slot = llm_alloc(bigger.slots, sizeof *bigger.slot);
+        for (size_t i = 0; i < m->slots; i++)
+            if (m->slot[i].key) *pair_slot_of(&bigger, m->slot[i].key) = m->slot[i];
+        llm_release(m->slot);
+        *m = bigger;
+    }
+    pair_slot *s = pair_slot_of(m, pair_key(a, b));
+    if (!s->key) {
+        *s = (pair_slot){pair_key(a, b), -1, -1};
+        m->count++;
+    }
+    return s;
+}
+
+/* A queue that hands out the smallest key first, then the smallest tie: a binary heap. */
+typedef struct { uint64_t key, tie; } heap_item;
+typedef struct { heap_item *item; size_t count, capacity; } heap;
+
+static inline bool heap_before(heap_item a, heap_item b) { return a.key < b.key || (a.key == b.key && a.tie < b.tie); }
+static void heap_push(heap *h, uint64_t key, uint64_t tie) {
+    h->item = llm_grow(h->item, &h->capacity, h->count + 1, sizeof *h->item);
+    heap_item x = {key, tie};
+    size_t i = h->count++;
+    for (; i > 0 && heap_before(x, h->item[(i - 1) / 2]); i = (i - 1) / 2) h->item[i] = h->item[(i - 1) / 2];
+    h->item[i] = x;
+}
+static bool heap_pop(heap *h, heap_item *out) {
+    if (!h->count) return false;
+    *out = h->item[0];
+    heap_item x = h->item[--h->count];
+    size_t i = 0;
+    for (size_t child; (child = 2 * i + 1) < h->count; i = child) {
+        if (child + 1 < h->count && heap_before(h->item[child + 1], h->item[child])) child++;
+        if (!heap_before(h->item[child], x)) break;
+        h->item[i] = h->item[child];
+    }
+    if (h->count) h->item[i] = x;
+    return true;
+}
+
+/* ---- the tables behind a tokenizer ---- */
+
+typedef struct { int a, b, id; } bpe_merge;
+enum { TOKENIZER_FILES = 4 };
+static const char *const tokenizer_file[TOKENIZER_FILES] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
+
+struct llm_tokenizer_tables {
+    uint8_t *class_of;                  /* [0x110000] class of each code point */
+    bpe_merge *merge;                   /* in the order learned */
+    pair_map pairs;                     /* (a, b) -> rank, id */
+    word_map words;                     /* pieces that are one token: most of a text never meets a merge */
+    size_t longest;                     /* bytes of the longest of them */
+    int byte[256];                      /* id of each single byte, or -1 */
+    bool *hidden;                       /* [V] tokens that text cannot become: added ones and ill-spelled ones */
+    char *bytes;                        /* behind llm_tokenizer.token */
+    bool ignore_merges;                 /* Llama 3: a piece that is in the vocabulary needs no merges that lead to it */
+    bool words_apart;                   /* SPM: no token holds a space behind another character */
+    enum { PREFIX_NONE, PREFIX_ALWAYS, PREFIX_UNLESS_SPACE } prefix;    /* SPM: the space put before a text */
+    char *file[TOKENIZER_FILES];        /* as loaded, so that saving gives back the same bytes; NULL: there was none */
+    size_t file_size[TOKENIZER_FILES];
+    char *chat_template;                /* Jinja source, or NULL */
+};
+
+void llm_tokenizer_free(llm_tokenizer *t) {
+    struct llm_tokenizer_tables *k = t->tables;
+    if (k) {
+        llm_release(k->class_of);
+        llm_release(k->merge);
+        llm_release(k->pairs.slot);
+        word_free(&k->words);
+        llm_release(k->hidden);
+        llm_release(k->bytes);
+        for (int i = 0; i < TOKENIZER_FILES; i++) llm_release(k->file[i]);
+        llm_release(k->chat_template);
+    }
+    llm_release(t->token);
+    llm_release(t->length);
+    llm_release(t->special);
+    llm_release(k);
+    *t = (llm_tokenizer){0};
+}
+
+/* ---- merging ----
+   One piece, symbol by symbol in ids[0..n), becomes as few tokens as the merges allow: always the merge of lowest rank, of equals
+   the leftmost. Both functions work in place and return the new length. */
+
+enum { NO_RANK = INT_MAX, SHORT_PIECE = 40 };
+
+static inline int pair_rank(const pair_map *m, int a, int b, int *id) {
+    const pair_slot *s = pair_slot_of(m, pair_key(a, b));
+    *id = s->id;
+    return s->key ? s->rank : NO_RANK;
+}
+/* A word: look for the best pair again after every merge. O(n^2), but nothing is faster for a dozen letters. */
+static size_t merge_short(const pair_map *m, int *ids, size_t n) {
+    int rank[SHORT_PIECE], into[SHORT_PIECE];
+    for (size_t i = 0; i + 1 < n; i++) rank[i] = pair_rank(m, ids[i], ids[i + 1], &into[i]);
+    while (n > 1) {
+        size_t best = 0;
+        for (size_t i = 1; i + 1 < n; i++) if (rank[i] < rank[best]) best = i;
+        if (rank[best] == NO_RANK) break;
+        ids[best] = into[best];
+        n--;
+        for (size_t i = best + 1; i < n; i++) ids[i] = ids[i + 1];
+        for (size_t i = best + 1; i + 1 < n; i++) rank[i] = rank[i + 1], into[i] = into[i + 1];
+        if (best + 1 < n) rank[best] = pair_rank(m, ids[best], ids[best + 1], &into[best]);
+        if (best > 0) rank[best - 1] = pair_rank(m, ids[best - 1], ids[best], &into[best - 1]);
+    }
+    return n;
+}
+/* A long piece: symbols in a linked list, pairs in a queue; an entry whose pair has changed meanwhile is passed over. O(n log n). */
+typedef struct { int *ids, *next, *prev, *rank, *into; int n; heap queue; } long_piece;
+
+static void long_offer(long_piece *p, const pair_map *m, int i) {
+    p->rank[i] = p->next[i] < p->n ? pair_rank(m, p->ids[i], p->ids[p->next[i]], &p->into[i]) : NO_RANK;
+    if (p->rank[i] != NO_RANK) heap_push(&p->queue, (uint64_t)p->rank[i], (uint64_t)i);
+}
+static size_t merge_long(const pair_map *m, int *ids, size_t n) {
+    if (n > INT_MAX / 4) llm_die("break the text into documents", "%zu bytes without a place to cut", n);
+    int *memory = llm_alloc(llm_mul(n, 4), sizeof(int)), count = (int)n;
+    long_piece p = {ids, memory, memory + n, memory + 2 * n, memory + 3 * n, count, {0}};
+    for (int i = 0; i < count; i++) p.next[i] = i + 1, p.prev[i] = i - 1;
+    for (int i = 0; i < count; i++) long_offer(&p, m, i);
+    for (heap_item x; heap_pop(&p.queue, &x);) {
+        int i = (int)x.tie, j = p.next[i];
+        if (p.rank[i] != (int)x.key) continue;
+        p.ids[i] = p.into[i];
+        p.rank[j] = NO_RANK;            /* j is gone */
+        p.next[i] = p.next[j];
+        if (p.next[i] < count) p.prev[p.next[i]] = i;
+        long_offer(&p, m, i);
+        if (p.prev[i] >= 0) long_offer(&p, m, p.prev[i]);
+    }
+    size_t kept = 0;
+    for (int i = 0; i < count; i = p.next[i]) ids[kept++] = ids[i];
+    llm_release(memory);
+    llm_release(p.queue.item);
+    return kept;
+}
+/* The symbols that merging starts from: bytes, or for SPM characters (a rare one as its bytes). A byte without token: SIZE_MAX. */
+static size_t to_symbols(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
+    const struct llm_tokenizer_tables *k = t->tables;
+    size_t count = 0;
+    for (size_t i = 0, end; i < n; i = end) {
+        uint32_t code;
+        end = i + (t->split == LLM_SPLIT_SPM ? (size_t)utf8_get(s + i, n - i, &code) : 1);
+        const word_entry *character = t->split == LLM_SPLIT_SPM ? word_find(&k->words, s + i, end - i) : NULL;
+        if (character) ids[count++] = (int)character->value;
+        else for (size_t j = i; j < end; j++) {
+            ids[count] = k->byte[(unsigned char)s[j]];
+            if (ids[count++] < 0) return SIZE_MAX;
+        }
+    }
+    return count;
+}
+static size_t merge_symbols(const llm_tokenizer *t, int *ids, size_t n) {
+    if (!t->merges) return n;
+    return n <= SHORT_PIECE ? merge_short(&t->tables->pairs, ids, n) : merge_long(&t->tables->pairs, ids, n);
+}
+
+/* ---- encode and decode ---- */
+
+static size_t encode_piece(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
+    const struct llm_tokenizer_tables *k = t->tables;
+    const word_entry *word = n <= k->longest ? word_find(&k->words, s, n) : NULL;
+    if (word) return ids[0] = (int)word->value, 1;
+    size_t count = to_symbols(t, s, n, ids);
+    if (count == SIZE_MAX) llm_die("clean the text, or use a tokenizer with all 256 bytes", "the tokenizer has no token for a byte "
+                                   "of \"%.*s\"", (int)size_min(n, 40), s);
+    return merge_symbols(t, ids, count);
+}
+/* SPM sees a text with its spaces as U+2581; here both are a space, as in the bytes of our tokens. It begins with one more. */
+static char *spm_text(const llm_tokenizer *t, const char *text, size_t *size, bool first) {
+    char *copy = llm_alloc(llm_add(*size, 2), 1);
+    size_t n = 0;
+    bool mark = *size >= 3 && !memcmp(text, "\xE2\x96\x81", 3), space = *size && (text[0] == ' ' || mark);
+    if (*size && (t->tables->prefix == PREFIX_ALWAYS || (t->tables->prefix == PREFIX_UNLESS_SPACE && first && !space)))
+        copy[n++] = ' ';
+    for (size_t i = 0; i < *size; i++) {
+        mark = *size - i >= 3 && !memcmp(text + i, "\xE2\x96\x81", 3);
+        copy[n++] = mark ? ' ' : text[i];
+        i += mark ? 2 : 0;
+    }
+    *size = n;
+    return copy;
+}
+/* A stretch of plain text between special tokens; first: nothing stands before it. */
+static size_t encode_stretch(const llm_tokenizer *t, const char *text, size_t size, bool first, int *ids) {
+    const struct llm_tokenizer_tables *k = t->tables;
+    char *copy = t->split == LLM_SPLIT_SPM ? spm_text(t, text, &size, first) : NULL;
+    cutter c = {copy ? copy : text, size, k->class_of, t->split};
+    bool whole = t->split == LLM_SPLIT_SPM && !k->words_apart;
+    size_t count = 0;
+    for (size_t at = 0, end; at < size; at = end) {
+        end = whole ? size : cut(&c, at);
+        count += encode_piece(t, c.s + at, end - at, ids + count);
+    }
+    llm_release(copy);
+    return count;
+}
+size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids) {
+    return encode_stretch(t, text, size, true, ids);
+}
+char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size) {
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= t->vocab_size)
+            llm_die("use the tokenizer the ids were made with", "token id %d, but the vocabulary has %d", ids[i], t->vocab_size);
+        if (spell_special || !t->special[ids[i]]) n = llm_add(n, (size_t)t->length[ids[i]]);
+    }
+    char *text = llm_alloc(llm_add(n, 1), 1), *out = text;
+    for (size_t i = 0; i < count; i++) {
+        if (!spell_special && t->special[ids[i]]) continue;
+        memcpy(out, t->token[ids[i]], (size_t)t->length[ids[i]]);
+        out += t->length[ids[i]];
+    }
+    if (t->tables->prefix != PREFIX_NONE && n && text[0] == ' ') memmove(text, text + 1, n--);   /* SPM's first space */
+    if (size) *size = n;
+    return text;
+}
+int llm_token_id(const llm_tokenizer *t, const char *spelling) {
+    size_t n = strlen(spelling);
+    for (int i = 0; i < t->vocab_size; i++)
+        if ((t->special[i] || t->tables->hidden[i]) && (size_t)t->length[i] == n && !memcmp(t->token[i], spelling, n)) return i;
+    return -1;
+}
+
+/* Fill what encoding needs from tokens and merges: the pairs, the pieces that are one token, the fingerprint. */
+static void tokenizer_index(llm_tokenizer *t) {
+    struct llm_tokenizer_tables *k = t->tables;
+    uint64_t hash = llm_hash(&t->split, sizeof t->split, k->ignore_merges + 2 * (uint64_t)k->prefix);
+    k->words_apart = true;
+    for (int i = 0; i < t->merges; i++) {
+        bpe_merge m = k->merge[i];
+        hash = llm_hash(&m, sizeof m, hash);
+        if (k->hidden[m.id]) continue;  /* a merge must not make a special token */
+        pair_slot *s = pair_add(&k->pairs, m.a, m.b);
+        s->rank = i;
+        s->id = m.id;
+        if (t->length[m.a] && t->token[m.a][t->length[m.a] - 1] != ' ' && t->token[m.b][0] == ' ') k->words_apart = false;
+    }
+    size_t longest = 0;
+    for (int i = 0; i < t->vocab_size; i++) {
+        size_t n = (size_t)t->length[i];
+        uint32_t code;
+        hash = llm_hash(t->token[i], n, llm_hash(&n, sizeof n, hash + t->special[i]));
+        if (n > longest) longest = n;
+        bool single_byte = n == 1 && k->byte[(unsigned char)t->token[i][0]] == i;       /* <0x41> is not the letter A */
+        if (t->split == LLM_SPLIT_SPM && !k->hidden[i] && !single_byte && n && (size_t)utf8_get(t->token[i], n, &code) == n)
+            word_add(&k->words, t->token[i], n)->value = i;
+    }
+    k->longest = longest;
+    t->hash = hash;
+    /* A token enters `words` only if merging its own bytes gives it: some vocabularies hold tokens no merge leads to. */
+    int *ids = llm_alloc(longest + 1, sizeof *ids);
+    for (int i = 0; i < t->vocab_size; i++) {
+        size_t n = (size_t)t->length[i];
+        if (k->hidden[i] || !n) continue;
+        if (!k->ignore_merges) {
+            size_t count = to_symbols(t, t->token[i], n, ids);
+            if (count == SIZE_MAX || merge_symbols(t, ids, count) != 1 || ids[0] != i) continue;
+        }
+        word_add(&k->words, t->token[i], n)->value = i;
+    }
+    llm_release(ids);
+}
+
+/* ---- learning the merges ----
+   Every distinct piece of the text is kept once, with its count. Each byte of these pieces is a place; a place holds the symbol
+   that begins there and knows its neighbours. Places that begin the same pair are chained, so a merge visits exactly the places
+   it changes: the whole training costs about as many steps as there are symbols to merge away. A pair's places all come into
+   being in one step (that of its younger token, in text order), so its count only falls: a queue of the counts at birth, checked
+   again when one comes to the top, always yields the most frequent pair. */
+
+typedef struct { int64_t count; int a, b, head, tail; } bpe_pair;       /* head, tail: the chain of its places, -1: empty */
+typedef struct {
+    int *id, *prev, *next;              /* [places] symbol; neighbours in the piece, -1 at its ends */
+    int *up, *down;                     /* [places] neighbours in the chain of the pair that begins here */
+    int *piece;                         /* [places] index of the piece: its count is the weight */
+    word_map words;
+    bpe_pair *pair;
+    size_t pairs, capacity, queued;     /* queued: pairs [0, queued) have been in the queue */
+    pair_map index;                     /* (a, b) -> rank: place in pair[] */
+    heap queue;
+} bpe_trainer;
+
+/* Place p begins the pair (id[p], id[next[p]]): put it at the end of that pair's chain; or take it out. */
+static void trainer_link(bpe_trainer *b, int p) {
+    if (b->next[p] < 0) return;
+    pair_slot *s = pair_add(&b->index, b->id[p], b->id[b->next[p]]);
+    if (s->rank < 0) {
+        if (b->pairs == INT_MAX) llm_die("train on less text", "more than two billion pairs of tokens");
+        s->rank = (int)b->pairs;
+        b->pair = llm_grow(b->pair, &b->capacity, b->pairs + 1, sizeof *b->pair);
+        b->pair[b->pairs++] = (bpe_pair){0, b->id[p], b->id[b->next[p]], -1, -1};
+    }
+    bpe_pair *x = &b->pair[s->rank];
+    b->up[p] = x->tail;
+    b->down[p] = -1;
+    if (x->tail >= 0) b->down[x->tail] = p;
+    else x->head = p;
+    x->tail = p;
+    x->count += b->words.word[b->piece[p]].value;
+}
+static void trainer_unlink(bpe_trainer *b, int p) {
+    if (b->next[p] < 0) return;
+    bpe_pair *x = &b->pair[pair_slot_of(&b->index, pair_key(b->id[p], b->id[b->next[p]]))->rank];
+    if (b->up[p] >= 0) b->down[b->up[p]] = b->down[p];
+    else x->head = b->down[p];
+    if (b->down[p] >= 0) b->up[b->down[p]] = b->up[p];
+    else x->tail = b->up[p];
+    x->count -= b->words.word[b->piece[p]].value;
+}
+/* Write `token` over the pair that begins at place p. */
+static void trainer_merge_at(bpe_trainer *b, int p, int token) {
+    int gone = b->next[p], before = b->prev[p], after = b->next[gone];
+    if (before >= 0) trainer_unlink(b, before);
+    trainer_unlink(b, p);
+    trainer_unlink(b, gone);
+    b->id[p] = token;
+    b->next[p] = after;
+    if (after >= 0) b->prev[after] = p;
+    if (before >= 0) trainer_link(b, before);
+    trainer_link(b, p);
+}
+/* The most frequent pair (of equals the one of older tokens), or NULL when nothing repeats. */
+static bpe_pair *trainer_best(bpe_trainer *b) {
+    for (; b->queued < b->pairs; b->queued++) {
+        const bpe_pair *x = &b->pair[b->queued];
+        if (x->count >= 2) heap_push(&b->queue, UINT64_MAX - (uint64_t)x->count, (uint64_t)x->a << 32 | (uint32_t)x->b);
+    }
+    for (heap_item top; heap_pop(&b->queue, &top);) {
+        bpe_pair *x = &b->pair[pair_slot_of(&b->index, pair_key((int)(top.tie >> 32), (int)(uint32_t)top.tie))->rank];
+        if (UINT64_MAX - (uint64_t)x->count == top.key) return x;
+        if (x->count >= 2) heap_push(&b->queue, UINT64_MAX - (uint64_t)x->count, top.tie);
+    }
+    return NULL;
+}
+static void trainer_begin(bpe_trainer *b, const char *text, size_t size, const uint8_t *class_of, llm_split split) {
+    cutter c = {text, size, class_of, split};
+    for (size_t at = 0, end; at < size; at = end) {
+        end = cut(&c, at);
+        word_add(&b->words, text + at, end - at)->value++;
+    }
+    size_t places = 0;
+    for (size_t i = 0; i < b->words.count; i++) places = llm_add(places, b->words.word[i].length);
+    if (places > INT_MAX) llm_die("train the tokenizer on less text", "%zu bytes of distinct words", places);
+    int **array[] = {&b->id, &b->prev, &b->next, &b->up, &b->down, &b->piece};
+    for (int i = 0; i < 6; i++) *array[i] = llm_alloc(places, sizeof(int));
+    int p = 0;
+    for (size_t i = 0; i < b->words.count; i++) {
+        const word_entry *w = &b->words.word[i];
+        for (size_t j = 0; j < w->length; j++, p++) {
+            b->id[p] = (unsigned char)w->text[j];
+            b->prev[p] = j ? p - 1 : -1;
+            b->next[p] = j + 1 < w->length ? p + 1 : -1;
+            b->piece[p] = (int)i;
+        }
+    }
+    for (int i = 0; i < p; i++) trainer_link(b, i);
+}
+static void trainer_free(bpe_trainer *b) {
+    int *array[] = {b->id, b->prev, b->next, b->up, b->down, b->piece};
+    for (int i = 0; i < 6; i++) llm_release(array[i]);
+    llm_release(b->pair);
+    llm_release(b->index.slot);
+    llm_release(b->queue.item);
+    word_free(&b->words);
+}
+
+/* Our vocabulary: id 0 .. 255 are the bytes, 256 + r is what merge r makes, the last five are special. */
+enum { OUR_SPECIALS = 5 };
+static const char *const our_special[OUR_SPECIALS] = {"<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reward|>"};
+/* ChatML, in the words that transformers and llama.cpp understand. */
+static const char our_chat_template[] =
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+static void tokenizer_allocate(llm_tokenizer *t, int vocab_size) {
+    t->vocab_size = vocab_size;
+    t->token = llm_alloc((size_t)vocab_size, sizeof *t->token);
+    t->length = llm_alloc((size_t)vocab_size, sizeof *t->length);
+    t->special = llm_alloc((size_t)vocab_size, sizeof *t->special);
+    t->tables->hidden = llm_alloc((size_t)vocab_size, sizeof(bool));
+}
+static void add_stop(llm_tokenizer *t, int id) {
+    for (int i = 0; i < t->stops; i++) if (t->stop[i] == id) return;
+    if (id >= 0 && t->stops < (int)(sizeof t->stop / sizeof *t->stop)) t->stop[t->stops++] = id;
+}
+/* Ids of the special tokens that the pipeline itself speaks of. */
+static void tokenizer_name_ids(llm_tokenizer *t) {
+    t->im_start = llm_token_id(t, "<|im_start|>");
+    t->im_end = llm_token_id(t, "<|im_end|>");
+    t->reward = llm_token_id(t, "<|reward|>");
+    add_stop(t, t->eos);
+    add_stop(t, t->im_end);
+    add_stop(t, llm_token_id(t, "<|eot_id|>"));
+}
+/* Spell out the tokens: bytes, merges, specials. */
+static void our_vocabulary(llm_tokenizer *t) {
+    struct llm_tokenizer_tables *k = t->tables;
+    tokenizer_allocate(t, 256 + t->merges + OUR_SPECIALS);
+    size_t bytes = 0, used = 0;
+    for (int i = 0; i < t->vocab_size; i++) {
+        const bpe_merge *m = i >= 256 && i < 256 + t->merges ? &k->merge[i - 256] : NULL;
+        const char *special = i >= 256 && !m ? our_special[i - 256 - t->merges] : NULL;
+        t->length[i] = m ? t->length[m->a] + t->length[m->b] : special ? (int)strlen(special) : 1;
+        bytes = llm_add(bytes, (size_t)t->length[i] + 1);
+    }
+    k->bytes = llm_alloc(bytes, 1);
+    for (int i = 0; i < t->vocab_size; i++) {
+        const bpe_merge *m = i >= 256 && i < 256 + t->merges ? &k->merge[i - 256] : NULL;
+        char *out = k->bytes + used;
+        t->token[i] = out;
+        used += (size_t)t->length[i] + 1;
+        if (m) {
+            memcpy(out, t->token[m->a], (size_t)t->length[m->a]);
+            memcpy(out + t->length[m->a], t->token[m->b], (size_t)t->length[m->b]);
+        } else if (i < 256) {
+            out[0] = (char)i;
+            k->byte[i] = i;
+        } else {
+            memcpy(out, our_special[i - 256 - t->merges], (size_t)t->length[i]);
+            t->special[i] = k->hidden[i] = true;
+        }
+    }
+}
+void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits) {
+    if (vocab_size < 256 + OUR_SPECIALS) llm_die("--vocab-size 4096", "a vocabulary of %d ids has no room for the 256 bytes and %d "
+                                                 "special tokens", vocab_size, OUR_SPECIALS);
+    *t = (llm_tokenizer){.split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2, .chat = LLM_CHAT_CHATML};
+    struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
+    k->class_of = classes_new();
+    bpe_trainer b = {0};
+    trainer_begin(&b, text, size, k->class_of, t->split);
+    size_t capacity = 0;
+    for (bpe_pair *best; 256 + t->merges + OUR_SPECIALS < vocab_size && (best = trainer_best(&b)); t->merges++) {
+        int a = best->a, c = best->b, id = 256 + t->merges;
+        k->merge = llm_grow(k->merge, &capacity, (size_t)t->merges + 1, sizeof *k->merge);
+        k->merge[t->merges] = (bpe_merge){a, c, id};
+        size_t place = (size_t)(best - b.pair);         /* merging may move b.pair */
+        while (b.pair[place].head >= 0) trainer_merge_at(&b, b.pair[place].head, id);
+    }
+    trainer_free(&b);
+    our_vocabulary(t);
+    t->bos = t->eos = t->vocab_size - OUR_SPECIALS;
+    t->pad = t->eos + 1;
+    k->chat_template = copy_text(our_chat_template, sizeof our_chat_template - 1);
+    tokenizer_index(t);
+    tokenizer_name_ids(t);
+}
+
+/* ---- Hugging Face files: reading ----
+   tokenizer.json can describe any tokenizer; we know five pipelines and refuse every other by its name. JSON wants text, so
+   GPT-2's family spells each byte as a printable character: '!' stands for itself, the space is U+0120 (256 + 32). */
+
+static uint32_t byte_to_char(int b) {
+    if ((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174) return (uint32_t)b;
+    return 256 + (uint32_t)(b < 33 ? b : b < 161 ? b - 127 + 33 : 67);          /* the other 68, in order */
+}
+static int char_to_byte(uint32_t c) {
+    if (c < 256) return byte_to_char((int)c) == c ? (int)c : -1;
+    c -= 256;
+    return c < 33 ? (int)c : c < 67 ? (int)c - 33 + 127 : c == 67 ? 173 : -1;
+}
+
+/* A tokenizer.json being read: `spelling` leads from a token as the file writes it to its id. */
+typedef struct { llm_tokenizer *t; const char *where; const llm_json *root, *model; word_map spelling; } tokenizer_reader;
+static const char tokenizer_hint[] = "download the file again; or save it once more with transformers' save_pretrained";
+
+static bool is_step(const llm_json *node, const char *type) { return !strcmp(llm_json_text(node, "type", ""), type); }
+static bool says(const llm_json *node, const char *key, const char *text) { return !strcmp(llm_json_text(node, key, ""), text); }
+/* Step i of a Sequence; any other node is its own step 0. */
+static const llm_json *step_of(const llm_json *node, const char *list, int i) {
+    if (!is_step(node, "Sequence")) return i == 0 && node && node->type == LLM_JSON_OBJECT ? node : NULL;
+    const llm_json *steps = llm_json_get(node, list), *c = steps ? steps->child : NULL;
+    for (; c && i > 0; i--) c = c->next;
+    return c;
+}
+static const struct { const char *expression; llm_split split; } known_split[] = {
+    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", LLM_SPLIT_GPT2},
+    {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+     "\\s+(?!\\S)|\\s+", LLM_SPLIT_LLAMA3},
+    {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+     "\\s+(?!\\S)|\\s+", LLM_SPLIT_QWEN2}};
+
+static bool split_by_expression(const llm_json *step, llm_split *split) {
+    const llm_json *pattern = llm_json_get(step, "pattern");
+    if (!is_step(step, "Split") || !says(step, "behavior", "Isolated") || llm_json_true(step, "invert", false)) return false;
+    for (size_t i = 0; i < sizeof known_split / sizeof *known_split; i++) {
+        *split = known_split[i].split;
+        if (says(pattern, "Regex", known_split[i].expression)) return true;
+    }
+    return false;
+}
+/* The pipeline before the merges: normalizer (n0, n1) and pre-tokenizer (p0, p1). */
+static bool recognise_split(const llm_json *root, llm_split *split, struct llm_tokenizer_tables *k) {
+    const llm_json *pre = llm_json_get(root, "pre_tokenizer"), *normal = llm_json_get(root, "normalizer");
+    const llm_json *p0 = step_of(pre, "pretokenizers", 0), *p1 = step_of(pre, "pretokenizers", 1);
+    const llm_json *n0 = step_of(normal, "normalizers", 0), *n1 = step_of(normal, "normalizers", 1);
+    if (step_of(pre, "pretokenizers", 2) || step_of(normal, "normalizers", 2)) return false;
+    const llm_json *bytes = p1 ? p1 : p0;
+    if (is_step(bytes, "ByteLevel") && !llm_json_true(bytes, "add_prefix_space", true)) {
+        bool gpt2 = llm_json_true(bytes, "use_regex", true);
+        if (!p1 && gpt2) *split = LLM_SPLIT_GPT2;
+        else if (p1 && gpt2 && is_step(p0, "Digits") && llm_json_true(p0, "individual_digits", false)) *split = LLM_SPLIT_DIGITS;
+        else if (!p1 || gpt2 || !split_by_expression(p0, split)) return false;
+        /* Qwen2 asks for Unicode's NFC; text almost always is. We keep the bytes as they are, so that nothing is lost. */
+        return !n0 || (*split == LLM_SPLIT_QWEN2 && !n1 && is_step(n0, "NFC"));
+    }
+    *split = LLM_SPLIT_SPM;
+    if (!p0) {
+        bool prepend = is_step(n0, "Prepend") && says(n0, "prepend", "\xE2\x96\x81");
+        const llm_json *replace = prepend ? n1 : n1 ? NULL : n0;
+        k->prefix = prepend ? PREFIX_ALWAYS : PREFIX_NONE;
+        return is_step(replace, "Replace") && says(llm_json_get(replace, "pattern"), "String", " ") &&
+               says(replace, "content", "\xE2\x96\x81");
+    }
+    k->prefix = says(p0, "prepend_scheme", "first") ? PREFIX_UNLESS_SPACE : PREFIX_NONE;
+    return !p1 && !n0 && is_step(p0, "Metaspace") && says(p0, "replacement", "\xE2\x96\x81") && !llm_json_true(p0, "split", true) &&
+           (k->prefix == PREFIX_UNLESS_SPACE || says(p0, "prepend_scheme", "never"));
+}
+static void read_pipeline(tokenizer_reader *r) {
+    const llm_json *model = r->model = llm_json_get(r->root, "model");
+    if (!model || model->type != LLM_JSON_OBJECT) llm_die(tokenizer_hint, "%s: no \"model\" in it", r->where);
+    if (!says(model, "type", "BPE") && (llm_json_get(model, "type") || !llm_json_get(model, "merges")))
+        llm_die("a model with a byte-pair tokenizer", "%s: tokenizers of type \"%s\" are not supported, only BPE", r->where,
+                llm_json_text(model, "type", "(none)"));
+    const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "continuing_subword_prefix" :
+                      *llm_json_text(model, "end_of_word_suffix", "") ? "end_of_word_suffix" :
+                      llm_json_number(model, "dropout", 0) != 0 ? "dropout" : NULL;
+    if (odd) llm_die("another model", "%s: a BPE model with \"%s\" is not supported", r->where, odd);
+    struct llm_tokenizer_tables *k = r->t->tables;
+    if (!recognise_split(r->root, &r->t->split, k)) {
+        const llm_json *pre = llm_json_get(r->root, "pre_tokenizer"), *normal = llm_json_get(r->root, "normalizer");
+        const llm_json *p0 = step_of(pre, "pretokenizers", 0), *n0 = step_of(normal, "normalizers", 0);
+        llm_die("a model of the GPT-2, Llama, SmolLM or Qwen2 family", "%s: pre_tokenizer \"%s\"%s%s%s%.200s with normalizer \"%s\"%s%s "
+                "is none that we know", r->where, llm_json_text(pre, "type", "null"), p0 != pre ? " of " : "",
+                p0 != pre ? llm_json_text(p0, "type", "nothing") : "", is_step(p0, "Split") ? " " : "",
+                llm_json_text(llm_json_get(p0, "pattern"), "Regex", ""), llm_json_text(normal, "type", "null"),
+                n0 != normal ? " of " : "", n0 != normal ? llm_json_text(n0, "type", "nothing") : "");
+    }
+    k->ignore_merges = llm_json_true(model, "ignore_merges", false);
+    if (r->t->split == LLM_SPLIT_SPM && (k->ignore_merges || !llm_json_true(model, "byte_fallback", false)))
+        llm_die("another model", "%s: a SentencePiece vocabulary %s is not supported", r->where,
+                k->ignore_merges ? "with ignore_merges" : "without byte_fallback");
+}
+
+static int whole_number(const llm_json *v) {
+    return v && v->type == LLM_JSON_NUMBER && v->number >= 0 && v->number < INT_MAX && v->number == floor(v->number) ? (int)v->number : -1;
+}
+static void read_spelling(tokenizer_reader *r, const char *spelling, size_t n, const llm_json *id, int line, bool again) {
+    int value = whole_number(id);
+    if (value < 0) llm_die(tokenizer_hint, "%s:%d: the id of token \"%.40s\" is not a whole number", r->where, line, spelling);
+    size_t before = r->spelling.count;
+    word_entry *w = word_add(&r->spelling, spelling, n);
+    if (r->spelling.count == before && !(again && w->value == value))
+        llm_die(tokenizer_hint, "%s:%d: token \"%.40s\" has two ids, %d and %d", r->where, line, spelling, (int)w->value, value);
+    w->value = value;
+}
+/* The vocabulary and the added tokens: ids 0 .. V-1, each once. Spellings stay as the file has them until spell_tokens. */
+static void read_vocabulary(tokenizer_reader *r) {
+    llm_tokenizer *t = r->t;
+    const llm_json *vocab = llm_json_get(r->model, "vocab"), *added = llm_json_get(r->root, "added_tokens");
+    if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(tokenizer_hint, "%s: model.vocab is not an object", r->where);
+    for (const llm_json *c = vocab->child; c; c = c->next) read_spelling(r, c->key, strlen(c->key), c, c->line, false);
+    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
+        const llm_json *content = llm_json_get(c, "content");
+        if (!content || content->type != LLM_JSON_STRING)
+            llm_die(tokenizer_hint, "%s:%d: an added token without \"content\"", r->where, c->line);
+        read_spelling(r, content->string, content->length, llm_json_get(c, "id"), c->line, true);
+    }
+    size_t count = r->spelling.count;
+    if (count < 1 || count > INT_MAX / 2) llm_die(tokenizer_hint, "%s: a vocabulary of %zu tokens", r->where, count);
+    tokenizer_allocate(t, (int)count);
+    for (size_t i = 0; i < count; i++) {
+        const word_entry *w = &r->spelling.word[i];
+        int id = (int)w->value;
+        if (id >= t->vocab_size) llm_die(tokenizer_hint, "%s: token \"%.40s\" has id %d, but there are only %d tokens: the ids must be "
+                                         "0 to %d without holes", r->where, w->text, id, t->vocab_size, t->vocab_size - 1);
+        if (t->token[id]) llm_die(tokenizer_hint, "%s: two tokens have the id %d: \"%.40s\" and \"%.40s\"", r->where, id,
+                                  t->token[id], w->text);
+        if (w->length > INT_MAX / 4) llm_die(tokenizer_hint, "%s: token %d is longer than 500 MB", r->where, id);
+        t->token[id] = w->text;
+        t->length[id] = (int)w->length;
+    }
+    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
+        int id = whole_number(llm_json_get(c, "id"));
+        t->special[id] = llm_json_true(c, "special", false);
+        t->tables->hidden[id] = true;
+    }
+}
+/* From spelling to bytes; returns how many, and whether text can become this token. */
+static int spell_token(const tokenizer_reader *r, const char *s, int n, char *out, bool *hidden) {
+    int count = 0;
+    for (int i = 0, step; i < n && !*hidden; i += step) {
+        uint32_t code;
+        step = utf8_get(s + i, (size_t)(n - i), &code);
+        if (r->t->split == LLM_SPLIT_SPM) {
+            *hidden = s[i] == ' ';      /* no text holds a space any more: they are all U+2581 */
+            memcpy(out + count, code == 0x2581 ? " " : s + i, code == 0x2581 ? 1 : (size_t)step);
+            count += code == 0x2581 ? 1 : step;
+        } else {
+            int byte = code == UINT32_MAX ? -1 : char_to_byte(code);
+            *hidden = byte < 0;
+            out[count++] = (char)byte;
+        }
+    }
+    if (*hidden) memcpy(out, s, (size_t)n);
+    return *hidden ? n : count;
+}
+static void spell_tokens(tokenizer_reader *r) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    size_t bytes = 0, used = 0;
+    for (int i = 0; i < 256; i++) k->byte[i] = -1;
+    for (int i = 0; i < t->vocab_size; i++) bytes = llm_add(bytes, (size_t)t->length[i] + 1);
+    k->bytes = llm_alloc(bytes, 1);
+    bool space = t->split != LLM_SPLIT_SPM;
+    for (int i = 0; i < t->vocab_size; i++) {
+        const char *s = t->token[i];
+        char *out = k->bytes + used;
+        t->length[i] = spell_token(r, s, t->length[i], out, &k->hidden[i]);
+        used += (size_t)t->length[i] + 1;
+        t->token[i] = out;
+        if (k->hidden[i]) continue;
+        unsigned byte = 0;
+        int end = 0;
+        if (t->split != LLM_SPLIT_SPM) {
+            if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
+        } else if (t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
+            k->byte[byte] = i;
+            memset(out, 0, 6);
+            out[0] = (char)byte;
+            t->length[i] = 1;
+        } else if (t->length[i] == 1 && out[0] == ' ') space = true;
+    }
+    if (!space) llm_die(tokenizer_hint, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
+    for (int i = 0; i < 256 && t->split == LLM_SPLIT_SPM; i++)
+        if (k->byte[i] < 0) llm_die(tokenizer_hint, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
+}
+/* merges: ["a b", ...] or [["a","b"], ...] */
+static void read_merges(tokenizer_reader *r) {
+    const llm_json *merges = llm_json_get(r->model, "merges");
+    if (!merges || merges->type != LLM_JSON_ARRAY || merges->length > INT_MAX / 4)
+        llm_die(tokenizer_hint, "%s: model.merges is not a list", r->where);
+    struct llm_tokenizer_tables *k = r->t->tables;
+    k->merge = llm_alloc(merges->length, sizeof *k->merge);
+    char *both = NULL;
+    size_t capacity = 0;
+    for (const llm_json *c = merges->child; c; c = c->next) {
+        const char *part[2] = {c->string, NULL};
+        size_t n[2] = {0, 0};
+        const llm_json *second = c->child ? c->child->next : NULL;
+        const char *space = c->type == LLM_JSON_STRING ? memchr(c->string, ' ', c->length) : NULL;
+        if (space) {
+            part[1] = space + 1;
+            n[0] = (size_t)(space - c->string);
+            n[1] = c->length - n[0] - 1;
+        } else if (c->type == LLM_JSON_ARRAY && c->length == 2 && c->child->type == LLM_JSON_STRING && second->type == LLM_JSON_STRING) {
+            part[0] = c->child->string, n[0] = c->child->length;
+            part[1] = second->string, n[1] = second->length;
+        }
+        if (!n[0] || !n[1]) llm_die(tokenizer_hint, "%s:%d: merge %d is neither \"a b\" nor [\"a\", \"b\"]", r->where, c->line, r->t->merges);
+        both = llm_grow(both, &capacity, llm_add(n[0], n[1]) + 1, 1);
+        memcpy(both, part[0], n[0]);
+        memcpy(both + n[0], part[1], n[1]);
+        both[n[0] + n[1]] = '\0';
+        const word_entry *w[3] = {word_find(&r->spelling, part[0], n[0]), word_find(&r->spelling, part[1], n[1]),
+                                  word_find(&r->spelling, both, n[0] + n[1])};
+        for (int i = 0; i < 3; i++)
+            if (!w[i]) llm_die(tokenizer_hint, "%s:%d: merge %d %s \"%.*s\", which is not in the vocabulary", r->where, c->line,
+                               r->t->merges, i < 2 ? "names" : "makes", (int)size_min(i < 2 ? n[i] : n[0] + n[1], 40), i < 2 ? part[i] : both);
+        k->merge[r->t->merges++] = (bpe_merge){(int)w[0]->value, (int)w[1]->value, (int)w[2]->value};
+    }
+    llm_release(both);
+}
+
+/* The id of config's bos_token, eos_token ...: a string, or an added token with "content". Such a token is special. */
+static int named_token(tokenizer_reader *r, const llm_json *config, const char *key, const char *where) {
+    const llm_json *v = llm_json_get(config, key);
+    if (v && v->type == LLM_JSON_OBJECT) v = llm_json_get(v, "content");
+    if (!v || v->type != LLM_JSON_STRING) return -1;
+    const word_entry *w = word_find(&r->spelling, v->string, v->length);
+    if (!w) llm_die("add it to added_tokens in tokenizer.json, or remove it", "%s: %s \"%.40s\" is not in the vocabulary", where, key,
+                    v->string);
+    return r->t->special[w->value] = r->t->tables->hidden[w->value] = true, (int)w->value;
+}
+static int first_spelling(const tokenizer_reader *r, const char *const *candidate) {
+    for (; *candidate; candidate++) {
+        const word_entry *w = word_find(&r->spelling, *candidate, strlen(*candidate));
+        if (w && r->t->tables->hidden[w->value]) return (int)w->value;
+    }
+    return -1;
+}
+static llm_chat chat_family(const char *template) {
+    if (!template) return LLM_CHAT_NONE;
+    if (strstr(template, "<|im_start|>")) return strstr(template, "named SmolLM") ? LLM_CHAT_SMOLLM : LLM_CHAT_CHATML;
+    if (strstr(template, "<|start_header_id|>")) return LLM_CHAT_LLAMA3;
+    if (strstr(template, "[INST]")) return LLM_CHAT_LLAMA2;
+    if (strstr(template, "<|user|>")) return LLM_CHAT_ZEPHYR;
+    return strstr(template, "### Instruction:") ? LLM_CHAT_ALPACA : LLM_CHAT_NONE;
+}
+/* tokenizer_config.json: names of bos, eos, pad and the chat template (newer folders keep it in chat_template.jinja, which wins). */
+static void read_config(tokenizer_reader *r, const char *folder) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    t->bos = t->eos = t->pad = -1;
+    for (int i = 1; i <= 2; i++) {      /* tokenizer_config.json, special_tokens_map.json */
+        if (!k->file[i]) continue;
+        char *where = llm_format("%s/%s", folder, tokenizer_file[i]);
+        llm_json *config = llm_json_parse(k->file[i], k->file_size[i], where, 1);
+        if (t->bos < 0) t->bos = named_token(r, config, "bos_token", where);
+        if (t->eos < 0) t->eos = named_token(r, config, "eos_token", where);
+        if (t->pad < 0) t->pad = named_token(r, config, "pad_token", where);
+        const llm_json *chat = llm_json_get(config, "chat_template");
+        if (chat && chat->type == LLM_JSON_ARRAY) {     /* [{"name": "default", "template": ...}, ...] */
+            const llm_json *c = chat->child;
+            while (c && !says(c, "name", "default")) c = c->next;
+            chat = llm_json_get(c ? c : chat->child, "template");
+        }
+        if (!k->chat_template && chat && chat->type == LLM_JSON_STRING) k->chat_template = copy_text(chat->string, chat->length);
+        llm_json_free(config);
+        llm_release(where);
+    }
+    if (k->file[3]) {
+        llm_release(k->chat_template);
+        k->chat_template = copy_text(k->file[3], k->file_size[3]);
+    }
+    if (!k->file[1] && !k->file[2]) {   /* a lone tokenizer.json: by the usual names */
+        t->bos = first_spelling(r, (const char *const[]){"<s>", "<|begin_of_text|>", "<|endoftext|>", NULL});
+        t->eos = first_spelling(r, (const char *const[]){"</s>", "<|end_of_text|>", "<|endoftext|>", NULL});
+        t->pad = first_spelling(r, (const char *const[]){"<|pad|>", "<pad>", NULL});
+    }
+}
+/* generation_config.json knows every id that ends an answer. */
+static void read_stops(llm_tokenizer *t, const char *folder) {
+    char *where = llm_format("%s/generation_config.json", folder);
+    llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
+    const llm_json *eos = llm_json_get(config, "eos_token_id");
+    bool list = eos && eos->type == LLM_JSON_ARRAY;
+    for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
+        int id = whole_number(c);
+        if (id >= t->vocab_size) llm_die("take both files from the same model", "%s: eos_token_id %d, but the vocabulary has %d ids", where,
+                                         id, t->vocab_size);
+        if (t->eos < 0) t->eos = id;
+        add_stop(t, id);
+    }
+    llm_json_free(config);
+    llm_release(where);
+}
+void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
+    *t = (llm_tokenizer){0};
+    struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
+    bool dir = llm_is_dir(dir_or_file);
+    const char *slash = strrchr(dir_or_file, '/');
+    char *folder = dir ? llm_format("%s", dir_or_file) : slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file)) : copy_text(".", 1);
+    char *path = dir ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
+    if (!llm_exists(path)) llm_die("name a Hugging Face folder; older ones: save it once with transformers' save_pretrained",
+                                   "there is no %s", path);
+    for (int i = 0; i < TOKENIZER_FILES; i++) {
+        char *name = i ? llm_format("%s/%s", folder, tokenizer_file[i]) : llm_format("%s", path);
+        if (llm_exists(name)) k->file[i] = llm_read_file(name, &k->file_size[i]);
+        llm_release(name);
+    }
+    llm_json *root = llm_json_parse(k->file[0], k->file_size[0], path, 1);
+    tokenizer_reader r = {t, path, root, NULL, {0}};
+    read_pipeline(&r);
+    read_vocabulary(&r);
+    read_config(&r, folder);
+    read_merges(&r);
+    spell_tokens(&r);
+    k->class_of = classes_new();
+    tokenizer_index(t);
+    read_stops(t, folder);
+    tokenizer_name_ids(t);
+    t->chat = chat_family(k->chat_template);
+    if (!k->chat_template && t->im_start >= 0 && t->im_end >= 0) t->chat = LLM_CHAT_CHATML;
+    word_free(&r.spelling);
+    llm_json_free(root);
+    llm_release(folder);
+    llm_release(path);
+}
+
+/* ---- Hugging Face files: writing ---- */
+
+static void write_spelling(llm_writer *w, const llm_tokenizer *t, int id) {
+    char *text = llm_alloc(llm_add(llm_mul((size_t)t->length[id], 2), 1), 1);
+    size_t n = 0;
+    for (int i = 0; i < t->length[id]; i++) {
+        if (t->special[id]) text[n++] = t->token[id][i];
+        else n += (size_t)utf8_put(text + n, byte_to_char((unsigned char)t->token[id][i]));
+    }
+    llm_write_json_string(w, text, n);
+    llm_release(text);
+}
+static void write_our_tokenizer(const llm_tokenizer *t, llm_writer *w) {
+    int first = t->vocab_size - OUR_SPECIALS;
+    llm_write_text(w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
+    for (int i = first; i < t->vocab_size; i++) {
+        llm_write_text(w, "%s\n{\"id\": %d, \"content\": ", i > first ? "," : "", i);
+        write_spelling(w, t, i);
+        llm_write_text(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true}");
+    }
+    const char *bytes = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}";
+    bool digits = t->split == LLM_SPLIT_DIGITS;
+    llm_write_text(w, "],\n\"normalizer\": null,\n\"pre_tokenizer\": %s%s%s,\n\"post_processor\": null,\n\"decoder\": %s,\n", digits ?
+                   "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\", \"individual_digits\": true},\n    " : "", bytes,
+                   digits ? "]}" : "", bytes);
+    llm_write_text(w, "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null,\n"
+                      "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": false,\n\"vocab\": {");
+    for (int i = 0; i < first; i++) {
+        llm_write_text(w, i ? ",\n" : "\n");
+        write_spelling(w, t, i);
+        llm_write_text(w, ": %d", i);
+    }
+    llm_write_text(w, "},\n\"merges\": [");
+    for (int i = 0; i < t->merges; i++) {
+        const bpe_merge *m = &t->tables->merge[i];
+        llm_write_text(w, i ? ",\n[" : "\n[");
+        write_spelling(w, t, m->a);
+        llm_write_text(w, ", ");
+        write_spelling(w, t, m->b);
+        llm_write_text(w, "]");
+    }
+    llm_write_text(w, "]}\n}\n");
+}
+static void write_our_config(const llm_tokenizer *t, llm_writer *w) {
+    const char *name[] = {"bos_token", "eos_token", "pad_token"};
+    int id[] = {t->bos, t->eos, t->pad};
+    llm_write_text(w, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n  \"clean_up_tokenization_spaces\": false,\n");
+    for (int i = 0; i < 3; i++) {
+        if (id[i] < 0) continue;
+        llm_write_text(w, "  \"%s\": ", name[i]);
+        llm_write_json_string(w, t->token[id[i]], (size_t)t->length[id[i]]);
+        llm_write_text(w, ",\n");
+    }
+    if (t->tables->chat_template) {
+        llm_write_text(w, "  \"chat_template\": ");
+        llm_write_json_string(w, t->tables->chat_template, strlen(t->tables->chat_template));
+        llm_write_text(w, ",\n");
+    }
+    llm_write_text(w, "  \"model_max_length\": 1000000000000000019884624838656\n}\n");      /* transformers' "no limit" */
+}
+/* A loaded tokenizer is written back byte for byte; a trained one is spelled out. */
+void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
+    const struct llm_tokenizer_tables *k = t->tables;
+    llm_make_dirs(dir);
+    for (int i = 0; i < TOKENIZER_FILES; i++) {
+        char *path = llm_format("%s/%s", dir, tokenizer_file[i]);
+        if (k->file[i] || i < 2) {
+            llm_writer w = llm_write_begin(path);
+            if (k->file[i]) llm_write_bytes(&w, k->file[i], k->file_size[i]);
+            else if (i == 0) write_our_tokenizer(t, &w);
+            else write_our_config(t, &w);
+            llm_write_done(&w);
+        } else if (llm_exists(path)) llm_remove_tree(path);     /* left there by another tokenizer: it would be believed */
+        llm_release(path);
+    }
+}
+
+/* ================================================================================================================
+   4. Tokens to batches
+   ================================================================================================================
+   A network learns from a table of numbers: B rows of T ids and, under each id, the id that comes next in the text. What it learns
+   is decided here, before any multiplication: by which texts lie in the rows, in which proportion and how often (pretraining), and
+   by which of the next ids count (fine-tuning: only the assistant's words, never the user's). The table is called a batch and is
+   the same for all stages:
+
+       place       0      1      2     3      4       5     ...          one row of a chat
+       tokens      <im>   user   \n    2+2?   <end>   <im>  assistant  \n     4      <end>
+       targets     user   \n     2+2?  <end>  <im>    ...   \n         4      <end>  -
+       weight      0      0      0     0      0       0     0          1      1      0
+
+   The target at place t is the token at place t+1: the shift by one is made here, once, and nowhere else. */
+
+/* ---- batches ---- */
+
+llm_batch llm_batch_new(int B, int T) {
+    if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a batch of %d rows of %d tokens is empty", B, T);
+    size_t n = llm_mul((size_t)B, (size_t)T);
+    if (n > INT_MAX) llm_die("a smaller --batch or --seq", "a batch of %d rows of %d tokens is too large", B, T);
+    return (llm_batch){B, T, llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(int)),
+                       llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(llm_real))};
+}
+void llm_batch_free(llm_batch *b) {
+    llm_release(b->tokens);
+    llm_release(b->targets);
+    llm_release(b->positions);
+    llm_release(b->start);
+    llm_release(b->weight);
+    *b = (llm_batch){0};
+}
+double llm_batch_targets(const llm_batch *b) {
+    double sum = 0;
+    for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++) sum += (double)b->weight[i];
+    return sum;
+}
+/* Nats per token cannot be compared between tokenizers, bits per byte can: the text's bytes are the same for everyone. */
+double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t) {
+    double sum = 0;
+    for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++)
+        if (b->weight[i] != 0 && !t->special[b->targets[i]]) sum += (double)b->weight[i] * t->length[b->targets[i]];
+    return sum;
+}
+double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp) {
+    double sum = 0;
+    for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++)
+        if (b->weight[i] != 0 && !t->special[b->targets[i]]) sum -= (double)b->weight[i] * (double)logp[i];
+    return sum;
+}
+/* Fisher and Yates: the place i takes one of those not yet placed. */
+void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream) {
+    if (n > INT_MAX) llm_die("fewer, longer documents", "%zu items are too many to shuffle", n);
+    llm_rng r = llm_rng_seed(seed, stream);
+    for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
+    for (size_t i = n; i > 1; i--) {
+        size_t j = (size_t)llm_rng_below(&r, (int)i);
+        uint32_t swap = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = swap;
+    }
+}
+/* Padding: a place that predicts nothing and sees only itself, so that it costs nothing and disturbs nobody. */
+static void pad_row(llm_batch *b, int row, int from, int pad) {
+    for (int t = from; t < b->T; t++) {
+        size_t i = (size_t)row * (size_t)b->T + (size_t)t;
+        b->tokens[i] = b->targets[i] = pad;
+        b->positions[i] = 0;
+        b->start[i] = t;
+        b->weight[i] = 0;
+    }
+}
+
+/* ---- text files ---- */
+
+typedef struct { char **path; size_t count, capacity; } path_list;
+
+static void path_add(path_list *l, char *path) {
+    l->path = llm_grow(l->path, &l->capacity, l->count + 1, sizeof *l->path);
+    l->path[l->count++] = path;
+}
+static void path_free(path_list *l) {
+    for (size_t i = 0; i < l->count; i++) llm_release(l->path[i]);
+    llm_release(l->path);
+    *l = (path_list){NULL, 0, 0};
+}
+static int visible_name(const struct dirent *e) { return e->d_name[0] != '.'; }
+static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+/* All files at or below path, sorted by name in every folder, so that every machine reads them in the same order. */
+static void find_files(path_list *list, const char *path, int depth) {
+    if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
+    if (!llm_is_dir(path)) {
+        path_add(list, copy_text(path, strlen(path)));
+        return;
+    }
+    if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
+    struct dirent **entry;
+    int n = scandir(path, &entry, visible_name, name_order);
+    if (n < 0) llm_die("check its permissions", "cannot read folder %s: %s", path, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        char *child = llm_format("%s/%s", path, entry[i]->d_name);
+        find_files(list, child, depth + 1);
+        llm_release(child);
+        free(entry[i]);
+    }
+    free(entry);
+}
+static bool ends_with(const char *path, const char *end) {
+    size_t n = strlen(path), e = strlen(end);
+    return n >= e && !strcmp(path + n - e, end);
+}
+static bool is_json(const char *path) { return ends_with(path, ".json") || ends_with(path, ".jsonl"); }
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+/* Formats that people have and that we do not read: say so before anything is half read. */
+static void refuse_format(const char *path) {
+    static const struct { const char *end, *remedy; } known[] = {
+        {".gz", "unpack it first: gunzip FILE"}, {".bz2", "unpack it first: bunzip2 FILE"}, {".xz", "unpack it first: unxz FILE"},
+        {".zst", "unpack it first: unzstd FILE"}, {".zip", "unpack it first: unzip FILE"}, {".tar", "unpack it first: tar xf FILE"},
+        {".parquet", "python3 -c \"from datasets import Dataset; Dataset.from_parquet('FILE').to_json('FILE.jsonl')\""},
+        {".arrow", "python3 -c \"from datasets import Dataset; Dataset.from_file('FILE').to_json('FILE.jsonl')\""},
+        {".csv", "python3 -c \"from datasets import Dataset; Dataset.from_csv('FILE').to_json('FILE.jsonl')\""},
+        {".pdf", "export it as plain text"}, {".docx", "export it as plain text"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (ends_with(path, known[i].end)) llm_die(known[i].remedy, "%s: %s files are not read", path, known[i].end);
+}
+static char *read_text(const char *path, size_t *size) {
+    refuse_format(path);
+    char *text = llm_read_file(path, size);
+    if (memchr(text, 0, size_min(*size, 4096)))
+        llm_die("plain UTF-8 text (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
+    return text;
+}
+
+/* The texts of one file. They point into `text` or, for JSON, into the records. */
+typedef struct { const char *text; size_t size; } document;
+typedef struct { document *document; size_t count, capacity; char *text; llm_records records; } document_list;
+
+static void document_add(document_list *l, const char *text, size_t size) {
+    while (size && isspace((unsigned char)text[size - 1])) size--;         /* the end of a document is a token, not a newline */
+    if (!size) return;
+    l->document = llm_grow(l->document, &l->capacity, l->count + 1, sizeof *l->document);
+    l->document[l->count++] = (document){text, size};
+}
+/* Blank lines (nothing but spaces) separate documents. */
+static void split_at_gaps(document_list *l, const char *text, size_t size) {
+    const char *end = text + size, *begin = text;
+    for (const char *line = text; line < end;) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line)), *next = newline ? newline + 1 : end;
+        bool blank = true;
+        for (const char *p = line; p < next && blank; p++) blank = isspace((unsigned char)*p);
+        if (blank) {
+            document_add(l, begin, (size_t)(line - begin));
+            begin = next;
+        }
+        line = next;
+    }
+    document_add(l, begin, (size_t)(end - begin));
+}
+static void read_documents(document_list *l, const char *path, bool document_gap) {
+    *l = (document_list){0};
+    if (is_json(path)) {
+        llm_records_read(&l->records, &path, 1, NULL, false);
+        for (int i = 0; i < l->records.count; i++) {
+            const llm_record *r = &l->records.record[i];
+            if (strcmp(r->form, "text"))
+                llm_die("pretraining reads records {\"text\": ...}; train_sft and train_rlhf read the others",
+                        "%s:%d: a record of the form \"%s\" is not plain text", path, r->line, r->form);
+            document_add(l, r->message[0].text, r->message[0].length);
+        }
+        return;
+    }
+    size_t size, mark;
+    l->text = read_text(path, &size);
+    mark = size >= 3 && !memcmp(l->text, "\xEF\xBB\xBF", 3) ? 3 : 0;        /* a byte order mark is no text */
+    if (document_gap) split_at_gaps(l, l->text + mark, size - mark);
+    else document_add(l, l->text + mark, size - mark);
+}
+static void documents_free(document_list *l) {
+    llm_release(l->document);
+    llm_release(l->text);
+    llm_records_free(&l->records);
+}
+
+/* ---- a source: documents as ids ---- */
+
+/* The token that stands before every document. (A chat tokenizer's bos and eos may be turn markers, as in SmolLM2.) */
+static int document_opener(const llm_tokenizer *t) {
+    int id = llm_token_id(t, "<|endoftext|>");
+    if (id < 0) id = t->bos >= 0 ? t->bos : t->eos;
+    if (id < 0) llm_die("a tokenizer with <|endoftext|> or a bos token", "the tokenizer has no token that opens a document");
+    return id;
+}
+
+typedef struct { llm_source *s; size_t token_room, document_room; } source_builder;
+
+static void source_append(source_builder *b, int open, const int *ids, size_t n, size_t bytes) {
+    llm_source *s = b->s;
+    s->tokens = llm_grow(s->tokens, &b->token_room, llm_add(s->count, n + 1), sizeof *s->tokens);
+    s->document = llm_grow(s->document, &b->document_room, s->documents + 2, sizeof *s->document);
+    s->tokens[s->count] = open;
+    memcpy(s->tokens + s->count + 1, ids, n * sizeof *ids);
+    s->document[s->documents++] = s->count;
+    s->count += n + 1;
+    s->document[s->documents] = s->count;
+    s->bytes += bytes;
+}
+/* Is this text held out? Its hash decides, so every copy of it falls on the same side: a model that is asked in validation what it
+   has read word for word in training looks better than it is. (The hash is scrambled: the high bits of FNV are poor.) */
+static bool is_held_out(const char *text, size_t size, double fraction) {
+    llm_rng r = llm_rng_seed(llm_hash(text, size, 0), 0);
+    return llm_rng_uniform(&r) < fraction;
+}
+/* Encode documents a few megabytes at a time, in parallel; the ids do not depend on who encodes them. */
+static void encode_documents(const llm_tokenizer *t, const document *d, size_t count, source_builder *train,
+                             source_builder *held, double fraction) {
+    int open = document_opener(t);
+    for (size_t first = 0, last; first < count; first = last) {
+        size_t room = 0;
+        for (last = first; last < count && (last == first || room + d[last].size < (size_t)4 << 20); last++)
+            room = llm_add(room, d[last].size + 1);
+        size_t n = last - first, *at = llm_alloc(n, sizeof *at), *got = llm_alloc(n, sizeof *got);
+        int *ids = llm_alloc(room, sizeof *ids);
+        for (size_t i = 1; i < n; i++) at[i] = at[i - 1] + d[first + i - 1].size + 1;
+        LLM_OMP(parallel for schedule(dynamic, 16))
+        for (size_t i = 0; i < n; i++) got[i] = llm_encode(t, d[first + i].text, d[first + i].size, ids + at[i]);
+        for (size_t i = 0; i < n; i++) {
+            const document *x = &d[first + i];
+            bool out = fraction > 0 && is_held_out(x->text, x->size, fraction);
+            source_append(out ? held : train, open, ids + at[i], got[i], x->size);
+        }
+        llm_release(ids);
+        llm_release(at);
+        llm_release(got);
+    }
+}
+static size_t token_bytes(const llm_tokenizer *t, const int *ids, size_t n) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!t->special[ids[i]]) bytes += (size_t)t->length[ids[i]];
+    return bytes;
+}
+/* The hash chose no document (there is one, or few): hold out the end of the last one. */
+static void hold_out_end(const llm_tokenizer *t, source_builder *train, source_builder *held, double fraction) {
+    llm_source *s = train->s;
+    if (!s->documents) return;
+    size_t begin = s->document[s->documents - 1], length = s->count - begin;
+    size_t n = (size_t)((double)s->count * fraction + 0.5);
+    bool whole = n >= length && s->documents > 1;
+    if (whole) n = length - 1;
+    if (n < 2 || n + 2 > s->count) return;
+    size_t bytes = token_bytes(t, s->tokens + s->count - n, n);
+    source_append(held, s->tokens[begin], s->tokens + s->count - n, n, bytes);
+    s->count -= whole ? length : n;
+    if (whole) s->documents--;
+    s->document[s->documents] = s->count;
+    s->bytes -= size_min(bytes, s->bytes);
+}
+static void source_read(const llm_tokenizer *t, const char *path, source_builder *train, source_builder *held, double fraction,
+                        bool document_gap) {
+    path_list files = {0};
+    size_t before = held->s->documents, all = train->s->documents + before;
+    find_files(&files, path, 0);
+    if (!files.count) llm_die("put .txt or .md files into it", "folder %s is empty", path);
+    for (size_t i = 0; i < files.count; i++) {
+        document_list l;
+        read_documents(&l, files.path[i], document_gap);
+        encode_documents(t, l.document, l.count, train, held, fraction);
+        documents_free(&l);
+    }
+    if (train->s->documents + held->s->documents == all)
+        llm_die("give a file with text in it", "%s holds no text", path);
+    if (fraction > 0 && held->s->documents == before) hold_out_end(t, train, held, fraction);
+    if (!train->s->documents) llm_die("a larger file, or a smaller --val-fraction", "%s: all of its text is held out", path);
+    path_free(&files);
+}
+static void source_finish(llm_source *s, const char *name) {
+    s->name = copy_text(name, strlen(name));
+    s->order = llm_alloc(s->documents, sizeof *s->order);
+    s->hash = llm_hash(s->tokens, s->count * sizeof *s->tokens, s->documents);
+}
+static void source_free(llm_source *s) {
+    llm_release(s->name);
+    llm_release(s->tokens);
+    llm_release(s->document);
+    llm_release(s->order);
+}
+
+/* ---- mixtures: which source comes next ---- */
+
+/* A recipe: paths and their proportions, and where the held-out text is. */
+typedef struct { path_list source, validation; double *proportion; bool by_document; } recipe;
+
+static char *beside(const char *dir, const char *file) {
+    return file[0] == '/' ? copy_text(file, strlen(file)) : llm_format("%s/%s", dir, file);
+}
+static void recipe_mixture(recipe *r, const char *dir, const char *where) {
+    llm_json *json = llm_json_file(where);
+    const llm_json *list = llm_json_get(json, "sources");
+    if (!list || list->type != LLM_JSON_ARRAY || !list->child)
+        llm_die("{\"sources\": [{\"file\": \"story.txt\", \"proportion\": 0.45}]}", "%s: no list \"sources\"", where);
+    r->proportion = llm_alloc(list->length, sizeof *r->proportion);
+    for (const llm_json *s = list->child; s; s = s->next) {
+        const char *file = llm_json_text(s, "file", NULL);
+        double p = llm_json_number(s, "proportion", NAN);
+        if (!file || !(p > 0) || isinf(p))
+            llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}", "%s:%d: a source wants a file and a proportion above 0", where,
+                    s->line);
+        r->proportion[r->source.count] = p;
+        path_add(&r->source, beside(dir, file));
+    }
+    r->by_document = !strcmp(llm_json_text(json, "unit", "token"), "document");
+    const char *validation = llm_json_text(json, "validation", NULL);
+    if (validation) path_add(&r->validation, beside(dir, validation));
+    llm_json_free(json);
+}
+static recipe recipe_read(const char *const *paths, const double *proportions, int count) {
+    recipe r = {0};
+    if (count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
+    for (int i = 0; i < count; i++) {
+        char *where = llm_format("%s/mixture.json", paths[i]);
+        bool mixed = llm_exists(where);
+        if (mixed && count > 1)
+            llm_die("give that folder alone, or list its files with their proportions", "%s is one of several sources", where);
+        if (mixed) recipe_mixture(&r, paths[i], where);
+        else path_add(&r.source, copy_text(paths[i], strlen(paths[i])));
+        llm_release(where);
+    }
+    if (proportions && !r.proportion) {
+        r.proportion = llm_alloc((size_t)count, sizeof *r.proportion);
+        for (int i = 0; i < count; i++) {
+            if (!(proportions[i] > 0) || isinf(proportions[i]))
+                llm_die("one number above 0 for each source", "%s has the proportion %g", paths[i], proportions[i]);
+            r.proportion[i] = proportions[i];
+        }
+    }
+    return r;
+}
+static void recipe_free(recipe *r) {
+    path_free(&r->source);
+    path_free(&r->validation);
+    llm_release(r->proportion);
+}
+static void open_epoch(llm_corpus *c, int s) {
+    llm_source *x = &c->source[s];
+    llm_shuffle(x->order, x->documents, c->seed, ((uint64_t)s << 32) + (uint64_t)x->epoch);
+}
+/* The next document comes from a source drawn by chance; inside a source every document is read once before any is read again. */
+static void next_document(llm_corpus *c) {
+    double u = llm_rng_uniform(&c->rng);
+    c->current = 0;
+    while (c->current + 1 < c->sources && u >= c->source[c->current].chance) u -= c->source[c->current++].chance;
+    llm_source *x = &c->source[c->current];
+    if (x->cursor == x->documents) {
+        x->cursor = 0;
+        x->epoch++;
+        open_epoch(c, c->current);
+    }
+    c->current_document = x->order[x->cursor++];
+    c->within = 0;
+}
+/* A share p of the tokens needs documents drawn with chance p / (their mean length), and the other way round; both sum to 1. */
+static void set_chances(llm_corpus *c, const recipe *r) {
+    double shares = 0, chances = 0;
+    for (int i = 0; i < c->sources; i++) {
+        llm_source *s = &c->source[i];
+        double length = (double)s->count / (double)s->documents, given = r->proportion ? r->proportion[i] : (double)s->count;
+        shares += s->proportion = r->by_document ? given * length : given;
+        chances += s->chance = r->by_document ? given : given / length;
+    }
+    for (int i = 0; i < c->sources; i++) {
+        c->source[i].proportion /= shares;
+        c->source[i].chance /= chances;
+    }
+}
+void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions, int count,
+                     const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
+                     bool document_mask, uint64_t seed) {
+    recipe r = recipe_read(paths, proportions, count);
+    for (int i = 0; val_paths && i < val_count; i++) {
+        if (r.validation.count == 1 && i == 0) path_free(&r.validation);      /* the caller's text replaces the mixture's */
+        path_add(&r.validation, copy_text(val_paths[i], strlen(val_paths[i])));
+    }
+    if (!(val_fraction >= 0 && val_fraction < 1)) llm_die("--val-fraction 0.02", "%g of the text cannot be held out", val_fraction);
+    if (r.validation.count) val_fraction = 0;
+    *c = (llm_corpus){.sources = (int)r.source.count, .document_mask = document_mask, .seed = seed,
+                      .rng = llm_rng_seed(seed, UINT64_MAX), .bos = document_opener(t)};
+    c->source = llm_alloc(r.source.count, sizeof *c->source);
+    source_builder held = {&c->validation, 0, 0};
+    for (int i = 0; i < c->sources; i++) {
+        llm_source *s = &c->source[i];
+        source_builder train = {s, 0, 0};
+        source_read(t, r.source.path[i], &train, &held, val_fraction, document_gap);
+        source_finish(s, base_name(r.source.path[i]));
+        open_epoch(c, i);
+    }
+    set_chances(c, &r);
+    for (size_t i = 0; i < r.validation.count; i++) {
+        llm_source none = {0};
+        source_builder nowhere = {&none, 0, 0};
+        source_read(t, r.validation.path[i], &held, &nowhere, 0, document_gap);
+    }
+    source_finish(&c->validation, "held out");
+    recipe_free(&r);
+    next_document(c);
+}
+void llm_corpus_free(llm_corpus *c) {
+    for (int i = 0; i < c->sources; i++) source_free(&c->source[i]);
+    source_free(&c->validation);
+    llm_release(c->source);
+    *c = (llm_corpus){0};
+}
+
+/* ---- the stream ---- */
+
+/* Documents follow each other without gap, each opened by <|endoftext|>, and the stream is cut into rows:
+
+       <e> One day Mia ran . <e> Tom sat . <e> 1 + 2 is 3 . <e> ...
+
+   The last token of a document predicts the <e> of the next one: so the model learns to end. With document_mask a token sees only
+   its own document (start) and counts its place from there (positions); a document that goes on from the row before counts
+   from the beginning of the row, because what came before cannot be seen. */
+static int stream_peek(const llm_corpus *c) {
+    const llm_source *s = &c->source[c->current];
+    return s->tokens[s->document[c->current_document] + c->within];
+}
+static void stream_step(llm_corpus *c) {
+    llm_source *s = &c->source[c->current];
+    s->drawn++;
+    if (s->document[c->current_document] + ++c->within == s->document[c->current_document + 1]) next_document(c);
+}
+/* Where may the token at place t look? Encoded text never holds the opening token (chapter 3), so it marks the openings. */
+static void place_token(const llm_corpus *c, llm_batch *b, size_t i, int t, int token, int target) {
+    b->tokens[i] = token;
+    b->targets[i] = target;
+    b->start[i] = t == 0 ? 0 : c->document_mask && token == c->bos ? t : b->start[i - 1];
+    b->positions[i] = t - b->start[i];
+    b->weight[i] = 1;
+}
+void llm_corpus_next(llm_corpus *c, llm_batch *b) {
+    size_t total = 0, n = (size_t)b->B * (size_t)b->T;
+    for (int s = 0; s < c->sources; s++) total += c->source[s].count;
+    if (b->T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", b->T);
+    if (total < (size_t)b->T + 1) {
+        char *remedy = llm_format("more text, or --seq %d or less", int_max((int)total - 1, 2));
+        llm_die(remedy, "%s%s: %zu tokens of training text are less than one sequence of %d and its last target", c->source[0].name,
+                c->sources > 1 ? " and the others" : "", total, b->T);
+    }
+    for (size_t i = 0; i < n; i++) {
+        int token = stream_peek(c);
+        stream_step(c);
+        place_token(c, b, i, (int)(i % (size_t)b->T), token, stream_peek(c));
+    }
+}
+bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
+    const llm_source *v = &c->validation;
+    size_t n = (size_t)b->B * (size_t)b->T, first = llm_mul(index, n);
+    if (v->count < 2 || first >= v->count - 1) return false;
+    for (int row = 0; row < b->B; row++)
+        for (int t = 0; t < b->T; t++) {
+            size_t i = (size_t)row * (size_t)b->T + (size_t)t, at = first + i;
+            if (at + 1 >= v->count) {
+                pad_row(b, row, t, c->bos);
+                break;
+            }
+            place_token(c, b, i, t, v->tokens[at], v->tokens[at + 1]);
+        }
+    return true;
+}
+static void print_source(const llm_source *s, double tokens, FILE *out) {
+    fprintf(out, "  %-24s ", s->name);
+    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, s->proportion * tokens / (double)s->count);
+    else fprintf(out, "%11s %8s", "-", "-");
+    fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, (double)s->bytes / 1e6);
+}
+/* Table 1 of the LLaMA paper: how often each source is read when `tokens` tokens are drawn in these proportions. */
+void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
+    fprintf(out, "  %-24s %11s %8s %11s %12s %12s\n", "source", "proportion", "epochs", "documents", "tokens", "size");
+    size_t count = 0, bytes = 0;
+    for (int i = 0; i < c->sources; i++) {
+        print_source(&c->source[i], tokens, out);
+        count += c->source[i].count;
+        bytes += c->source[i].bytes;
+    }
+    if (c->validation.count) print_source(&c->validation, 0, out);
+    fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / (double)count, tokens);
+}
+
+/* ---- where the stream stands: for a checkpoint ---- */
+
+static uint64_t state_hex(const llm_json *state, const char *key) {
+    return strtoull(llm_json_text(state, key, "0"), NULL, 16);
+}
+static size_t state_number(const llm_json *state, const char *key, size_t below) {
+    double x = llm_json_number(state, key, -1);
+    if (!(x >= 0 && x < (double)below) || x != floor(x))
+        llm_die("an older checkpoint", "trainer_state.json: the data position \"%s\" is missing or out of range", key);
+    return (size_t)x;
+}
+char *llm_corpus_state(const llm_corpus *c) {
+    char *text = llm_format("{\"seed\": \"%016llx\", \"rng\": \"%016llx\", \"current\": %d, \"document\": %zu, \"within\": %zu, "
+                            "\"sources\": [", (unsigned long long)c->seed, (unsigned long long)c->rng.state, c->current,
+                            c->current_document, c->within);
+    for (int i = 0; i < c->sources; i++) {
+        const llm_source *s = &c->source[i];
+        char *longer = llm_format("%s%s{\"hash\": \"%016llx\", \"epoch\": %d, \"cursor\": %zu, \"drawn\": %zu}", text, i ? ", " : "",
+                                  (unsigned long long)s->hash, s->epoch, s->cursor, s->drawn);
+        llm_release(text);
+        text = longer;
+    }
+    char *all = llm_format("%s]}", text);
+    llm_release(text);
+    return all;
+}
+void llm_corpus_restore(llm_corpus *c, const llm_json *state) {
+    const llm_json *list = llm_json_get(state, "sources"), *s = list ? list->child : NULL;
+    if (!list || list->length != (size_t)c->sources)
+        llm_die("the --data of the first run", "the checkpoint was trained on %zu sources, not %d", list ? list->length : 0, c->sources);
+    c->seed = state_hex(state, "seed");
+    c->rng.state = state_hex(state, "rng");
+    for (int i = 0; i < c->sources; i++, s = s->next) {
+        llm_source *x = &c->source[i];
+        if (state_hex(s, "hash") != x->hash)
+            llm_die("the files and options of the first run, or start anew with --overwrite",
+                    "%s is not the text that the checkpoint was trained on", x->name);
+        x->epoch = (int)state_number(s, "epoch", INT_MAX);
+        x->cursor = state_number(s, "cursor", x->documents + 1);
+        x->drawn = state_number(s, "drawn", (size_t)1 << 53);
+        open_epoch(c, i);
+    }
+    c->current = (int)state_number(state, "current", (size_t)c->sources);
+    const llm_source *x = &c->source[c->current];
+    c->current_document = state_number(state, "document", x->documents);
+    c->within = state_number(state, "within", x->document[c->current_document + 1] - x->document[c->current_document]);
+}
+
+/* ---- all text in one block: food for the tokenizer ---- */
+
+static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
+
+char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size) {
+    recipe r = recipe_read(paths, NULL, count);
+    path_list files = {0};
+    size_t total = 0, room = 0, n = 0;
+    for (size_t i = 0; i < r.source.count; i++) find_files(&files, r.source.path[i], 0);
+    document_list *l = llm_alloc(files.count, sizeof *l);
+    for (size_t i = 0; i < files.count; i++) {
+        read_documents(&l[i], files.path[i], false);
+        for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
+    }
+    if (!total) llm_die("give a file with text in it", "%s holds no text", paths[0]);
+    double keep = total > limit ? (double)limit / (double)total : 1;
+    char *text = NULL;
+    for (size_t i = 0; i < files.count; i++) {
+        for (size_t j = 0; j < l[i].count; j++) {
+            const document *d = &l[i].document[j];
+            size_t part = keep < 1 ? (size_t)((double)d->size * keep) : d->size;
+            while (part < d->size && part && is_continuation(d->text[part])) part--;       /* not inside a character */
+            text = llm_grow(text, &room, llm_add(n, part + 3), 1);
+            if (n) text[n++] = '\n', text[n++] = '\n';
+            memcpy(text + n, d->text, part);
+            n += part;
+        }
+        documents_free(&l[i]);
+    }
+    text[n] = '\0';
+    *size = n;
+    llm_release(l);
+    path_free(&files);
+    recipe_free(&r);
+    return text;
+}
+
+/* ---- records: many forms of data, one normal form ---- */
+
+#include <setjmp.h>
+
+/* People store the same thing in a dozen ways. A reader looks at a record's keys, not at the file's name:
+
+       keys                                              form           becomes
+       instruction (input) output (system, history)      alpaca         user: instruction \n input, assistant: output
+       instruction (input) chosen rejected               alpaca pair    user; two responses
+       conversations [{from, value}] (system)            sharegpt       messages
+       messages [{role, content}]                        messages       messages; content a string or a list of text parts
+       conversations or messages, chosen rejected        chat pair      messages; two responses
+       messages label                                    kto            messages but the last; one response and its label
+       prompt completion (label)                         completion     prompt; answer (kto: response and label)
+       prompt chosen rejected                            preference     prompt; two responses
+       chosen rejected, whole conversations              implicit       the common beginning is the prompt
+       chosen rejected, "\n\nHuman: ...\n\nAssistant:"   hh             turns; the last one is the response
+       prompt responses[] rank[] (or scores[])           ranked         prompt; K responses
+       text                                              text           plain text
+       prompt (answer)                                   prompt         messages to be answered
+*/
+typedef struct {
+    llm_records *all;
+    const char *where, *columns;
+    const llm_json *row;                /* the record being read */
+    llm_json *tree;                     /* what owns it */
+    llm_message *message; size_t room; int count;
+    llm_response *response; size_t response_room; int responses;
+} row_reader;
+
+static void *keep_bytes(llm_records *all, size_t bytes) {
+    json_reader pool = {.where = "records", .arena = all->arena};
+    return json_take(&pool, bytes);
+}
+static const char *keep_text(llm_records *all, const char *text, size_t size) {
+    char *copy = keep_bytes(all, llm_add(size, 1));
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    return copy;
+}
+LLM_NORETURN LLM_PRINTF(2, 3) static void bad_row(const row_reader *r, const char *what, ...) {
+    char text[256];
+    va_list a;
+    va_start(a, what);
+    vsnprintf(text, sizeof text, what, a);
+    va_end(a);
+    llm_die("correct it, rename columns (--columns output=answer), or leave such records out (--skip-bad)", "%s:%d: %s", r->where,
+            r->row->line, text);
+}
+/* The member that plays the part of `key`: the user's own name for it, if there is one. null counts as absent. */
+static const llm_json *column(const row_reader *r, const char *key) {
+    char name[128];
+    size_t n = strlen(key);
+    snprintf(name, sizeof name, "%s", key);
+    for (const char *c = r->columns; c && *c; c += strcspn(c, ","), c += *c == ',')
+        if (!strncmp(c, key, n) && c[n] == '=') snprintf(name, sizeof name, "%.*s", (int)strcspn(c + n + 1, ","), c + n + 1);
+    const llm_json *v = llm_json_get(r->row, name);
+    return v && v->type != LLM_JSON_NULL ? v : NULL;
+}
+static void add_message(row_reader *r, const char *role, const char *text, size_t length) {
+    r->message = llm_grow(r->message, &r->room, (size_t)r->count + 1, sizeof *r->message);
+    r->message[r->count++] = (llm_message){role, text, length};
+}
+static void add_response(row_reader *r, const char *text, size_t length, double rank) {
+    r->response = llm_grow(r->response, &r->response_room, (size_t)r->responses + 1, sizeof *r->response);
+    r->response[r->responses++] = (llm_response){text, length, rank, -1};
+}
+/* Text as a string, or as OpenAI's list of parts {"type": "text", "text": ...}. */
+static const char *text_value(const row_reader *r, const llm_json *v, const char *key, size_t *length) {
+    if (v && v->type == LLM_JSON_STRING) {
+        *length = v->length;
+        return v->string;
+    }
+    if (!v) bad_row(r, "missing key \"%s\"", key);
+    if (v->type != LLM_JSON_ARRAY) bad_row(r, "\"%s\" is not text", key);
+    size_t n = 0;
+    for (int pass = 0;; pass++) {       /* first the length, then the text */
+        char *text = pass ? keep_bytes(r->all, n + 1) : NULL;
+        n = 0;
+        for (const llm_json *p = v->child; p; p = p->next) {
+            const llm_json *part = llm_json_get(p, "text") ? llm_json_get(p, "text") : llm_json_get(p, "value");
+            if (strcmp(llm_json_text(p, "type", "text"), "text") || !part || part->type != LLM_JSON_STRING)
+                bad_row(r, "a part of \"%s\" is not text", key);
+            if (text) memcpy(text + n, part->string, part->length);
+            n += part->length;
+        }
+        if (!text) continue;
+        text[n] = '\0';
+        *length = n;
+        return text;
+    }
+}
+static const char *role_name(const row_reader *r, const char *name) {
+    static const char *const same[][2] = {{"user", "user"}, {"human", "user"}, {"prompter", "user"}, {"assistant", "assistant"},
+        {"gpt", "assistant"}, {"model", "assistant"}, {"bot", "assistant"}, {"chatgpt", "assistant"}, {"bing", "assistant"},
+        {"function_call", "assistant"}, {"system", "system"}, {"developer", "system"}, {"tool", "tool"}, {"function", "tool"},
+        {"observation", "tool"}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (!strcmp(name, same[i][0])) return same[i][1];
+    bad_row(r, "unknown role \"%s\"", name);
+}
+static void add_turn(row_reader *r, const llm_json *turn) {
+    if (turn->type != LLM_JSON_OBJECT) bad_row(r, "a message is not an object with role and content");
+    const char *role = llm_json_text(turn, "role", llm_json_text(turn, "from", NULL));
+    bool openai = llm_json_get(turn, "content") != NULL;
+    if (!role) bad_row(r, "a message without \"%s\"", llm_json_get(turn, "value") ? "from" : "role");
+    size_t n;
+    const char *key = openai || llm_json_get(turn, "role") ? "content" : "value";
+    const char *text = text_value(r, llm_json_get(turn, key), key, &n);
+    add_message(r, role_name(r, role), text, n);
+}
+static void add_turns(row_reader *r, const llm_json *list, const char *key) {
+    if (list->type != LLM_JSON_ARRAY || !list->child) bad_row(r, "\"%s\" is not a list of messages", key);
+    for (const llm_json *turn = list->child; turn; turn = turn->next) add_turn(r, turn);
+}
+static void add_text(row_reader *r, const char *role, const char *key) {
+    size_t n;
+    const char *text = text_value(r, column(r, key), key, &n);
+    add_message(r, role, text, n);
+}
+/* Alpaca: the input, where there is one, stands on a line of its own below the instruction. */
+static void add_instruction(row_reader *r) {
+    size_t n, m = 0;
+    const char *text = text_value(r, column(r, "instruction"), "instruction", &n), *input = NULL;
+    if (column(r, "system")) add_text(r, "system", "system");
+    const llm_json *history = column(r, "history");
+    for (const llm_json *pair = history ? history->child : NULL; pair; pair = pair->next) {
+        if (pair->type != LLM_JSON_ARRAY || pair->length != 2) bad_row(r, "\"history\" is not a list of pairs");
+        for (const llm_json *side = pair->child; side; side = side->next) {
+            size_t length;
+            const char *said = text_value(r, side, "history", &length);
+            add_message(r, side == pair->child ? "user" : "assistant", said, length);
+        }
+    }
+    if (column(r, "input")) input = text_value(r, column(r, "input"), "input", &m);
+    if (m) {
+        char *both = keep_bytes(r->all, n + m + 2);
+        memcpy(both, text, n);
+        both[n] = '\n';
+        memcpy(both + n + 1, input, m);
+        both[n + m + 1] = '\0';
+        text = both;
+        n += m + 1;
+    }
+    add_message(r, "user", text, n);
+}
+/* The question of a record, from whichever key holds it; returns the form, or NULL when there is none. */
+static const char *add_question(row_reader *r) {
+    const llm_json *chat = column(r, "messages"), *shared = column(r, "conversations"), *prompt = column(r, "prompt");
+    if (column(r, "instruction")) {
+        add_instruction(r);
+        return "alpaca";
+    }
+    if (chat || shared) {
+        if (column(r, "system")) add_text(r, "system", "system");
+        add_turns(r, chat ? chat : shared, chat ? "messages" : "conversations");
+        return chat ? "messages" : "sharegpt";
+    }
+    if (!prompt) return NULL;
+    if (prompt->type == LLM_JSON_ARRAY) add_turns(r, prompt, "prompt");
+    else add_text(r, "user", "prompt");
+    return "prompt";
+}
+/* One answer: a string, a message, or a list holding one assistant message. */
+static void add_answer(row_reader *r, const char *key, double rank) {
+    const llm_json *v = column(r, key);
+    size_t n;
+    if (!v) bad_row(r, "missing key \"%s\"", key);
+    if (v->type == LLM_JSON_ARRAY && v->length == 1 && llm_json_get(v->child, "role")) v = v->child;
+    if (v->type == LLM_JSON_OBJECT) {
+        add_turn(r, v);
+        const llm_message *m = &r->message[--r->count];
+        if (strcmp(m->role, "assistant")) bad_row(r, "\"%s\" is not an assistant's message", key);
+        add_response(r, m->text, m->length, rank);
+    } else if (v->type == LLM_JSON_ARRAY) bad_row(r, "\"%s\" wants one assistant message", key);
+    else {
+        const char *text = text_value(r, v, key, &n);
+        add_response(r, text, n, rank);
+    }
+}
+/* Anthropic's HH form: turns in one string, each opened by "\n\nHuman:" or "\n\nAssistant:". */
+static void add_hh(row_reader *r, const char *key) {
+    static const char *const mark[] = {"\n\nHuman:", "\n\nAssistant:"};
+    const llm_json *v = column(r, key);
+    if (!v || v->type != LLM_JSON_STRING) bad_row(r, "\"%s\" is not text", key);
+    const char *p = v->string, *end = p + v->length;
+    if (strncmp(p, mark[0], strlen(mark[0]))) bad_row(r, "missing key \"prompt\" (\"%s\" does not begin with \\n\\nHuman:)", key);
+    while (p < end) {
+        int who = strncmp(p, mark[0], strlen(mark[0])) ? 1 : 0;
+        p += strlen(mark[who]);
+        const char *human = strstr(p, mark[0]), *assistant = strstr(p, mark[1]), *next = end;
+        if (human && human < next) next = human;
+        if (assistant && assistant < next) next = assistant;
+        const char *a = p, *b = next;
+        while (a < b && isspace((unsigned char)*a)) a++;
+        while (b > a && isspace((unsigned char)b[-1])) b--;
+        add_message(r, who ? "assistant" : "user", a, (size_t)(b - a));
+        p = next;
+    }
+}
+static bool same_message(const llm_message *a, const llm_message *b) {
+    return !strcmp(a->role, b->role) && a->length == b->length && !memcmp(a->text, b->text, a->length);
+}
+/* Two whole conversations, message[0 .. middle-1] and the rest: what they share is the prompt, then comes one answer each. */
+static void split_pair(row_reader *r, int middle) {
+    const llm_message *a = r->message, *b = a + middle;
+    int na = middle, nb = r->count - middle, k = 0;
+    while (k < na - 1 && k < nb - 1 && same_message(&a[k], &b[k])) k++;
+    if (k != na - 1 || k != nb - 1) bad_row(r, "chosen and rejected differ before the last answer");
+    if (strcmp(a[k].role, "assistant") || strcmp(b[k].role, "assistant") || !k)
+        bad_row(r, "chosen and rejected want a question and an assistant's answer");
+    add_response(r, a[k].text, a[k].length, 0);
+    add_response(r, b[k].text, b[k].length, 1);
+    r->count = k;
+}
+static const char *read_pair(row_reader *r, llm_record *d) {
+    const llm_json *chosen = column(r, "chosen"), *rejected = column(r, "rejected");
+    if (!chosen || !rejected) bad_row(r, "missing key \"%s\"", chosen ? "rejected" : "chosen");
+    const llm_json *first = chosen->type == LLM_JSON_ARRAY ? chosen->child : NULL;
+    const char *role = llm_json_text(first, "role", llm_json_text(first, "from", NULL));
+    if (role && strcmp(role_name(r, role), "assistant")) {          /* each side is a whole conversation */
+        add_turns(r, chosen, "chosen");
+        int middle = r->count;
+        add_turns(r, rejected, "rejected");
+        split_pair(r, middle);
+        return "implicit";
+    }
+    const char *form = add_question(r);
+    if (!form) {
+        add_hh(r, "chosen");
+        int middle = r->count;
+        add_hh(r, "rejected");
+        split_pair(r, middle);
+        return "hh";
+    }
+    const llm_json *prompt = column(r, "prompt");
+    d->raw = !strcmp(form, "prompt") && prompt->type == LLM_JSON_STRING && chosen->type == LLM_JSON_STRING;
+    add_answer(r, "chosen", 0);
+    add_answer(r, "rejected", 1);
+    return !strcmp(form, "alpaca") ? "alpaca pair" : !strcmp(form, "prompt") ? "preference" : "chat pair";
+}
+static int read_label(const row_reader *r, const llm_json *v) {
+    if ((v->type != LLM_JSON_BOOL && v->type != LLM_JSON_NUMBER) || (v->number != 0 && v->number != 1))
+        bad_row(r, "\"label\" is neither true nor false");
+    return v->number != 0;
+}
+static const char *read_ranked(row_reader *r) {
+    const llm_json *list = column(r, "responses"), *rank = column(r, "rank"), *score = column(r, "scores"), *label = column(r, "label");
+    const llm_json *order = rank ? rank : score;
+    if (!add_question(r)) bad_row(r, "missing key \"prompt\"");
+    if (!order) bad_row(r, "missing key \"rank\"");
+    if (list->type != LLM_JSON_ARRAY || order->type != LLM_JSON_ARRAY || list->length != order->length || list->length < 2)
+        bad_row(r, "\"responses\" and \"%s\" want two or more entries each, as many as the other", rank ? "rank" : "scores");
+    for (const llm_json *x = list->child, *y = order->child; x; x = x->next, y = y->next) {
+        size_t n;
+        const char *text = text_value(r, x, "responses", &n);
+        if (y->type != LLM_JSON_NUMBER) bad_row(r, "\"%s\" holds something else than numbers", rank ? "rank" : "scores");
+        add_response(r, text, n, rank ? y->number : -y->number);
+    }
+    if (label && (label->type != LLM_JSON_ARRAY || label->length != list->length)) bad_row(r, "\"label\" wants one entry a response");
+    int i = 0;
+    for (const llm_json *x = label ? label->child : NULL; x; x = x->next) r->response[i++].label = read_label(r, x);
+    return "ranked";
+}
+static const char *read_completion(row_reader *r, llm_record *d) {
+    const llm_json *prompt = column(r, "prompt");
+    if (!add_question(r)) bad_row(r, "missing key \"prompt\"");
+    d->raw = prompt && prompt->type == LLM_JSON_STRING && column(r, "completion")->type == LLM_JSON_STRING;
+    add_answer(r, "completion", 0);
+    if (column(r, "label")) {
+        r->response[0].label = read_label(r, column(r, "label"));
+        return "kto";
+    }
+    add_message(r, "assistant", r->response[0].text, r->response[0].length);
+    r->responses = 0;
+    return "completion";
+}
+static const char *read_chat(row_reader *r) {
+    const char *form = add_question(r);
+    const llm_message *last = &r->message[r->count - 1];
+    if (!column(r, "label")) return form;
+    if (strcmp(last->role, "assistant") || r->count < 2) bad_row(r, "the last message is not the assistant's answer");
+    add_response(r, last->text, last->length, 0);
+    r->response[0].label = read_label(r, column(r, "label"));
+    r->count--;
+    return "kto";
+}
+static const char *read_form(row_reader *r, llm_record *d) {
+    if (column(r, "chosen") || column(r, "rejected")) return read_pair(r, d);
+    if (column(r, "responses")) return read_ranked(r);
+    if (column(r, "completion")) return read_completion(r, d);
+    if (column(r, "instruction")) {
+        add_instruction(r);
+        add_text(r, "assistant", "output");
+        return "alpaca";
+    }
+    if (column(r, "messages") || column(r, "conversations")) return read_chat(r);
+    if (column(r, "text")) {
+        add_text(r, "text", "text");
+        d->raw = true;
+        return "text";
+    }
+    if (add_question(r)) return "prompt";
+    char keys[128] = "";
+    for (const llm_json *k = r->row->child; k; k = k->next)
+        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", *keys ? ", " : "", k->key);
+    bad_row(r, "no known form of record; its keys are: %s", *keys ? keys : "none");
+}
+static void check_record(const row_reader *r, const llm_record *d) {
+    bool asked = d->raw || !d->messages;
+    for (int i = 0; i < d->messages; i++) {
+        const llm_message *m = &d->message[i];
+        asked = asked || !strcmp(m->role, "user");
+        if (!m->length && strcmp(m->role, "system")) bad_row(r, "the %s's text is empty", m->role);
+        if (!strcmp(m->role, "system") && i) bad_row(r, "a system message stands behind others");
+    }
+    for (int i = 0; i < d->responses; i++)
+        if (!d->response[i].length) bad_row(r, "an answer is empty");
+    if (!asked) bad_row(r, "no message of the user");
+}
+static void read_row(row_reader *r, const llm_json *row) {
+    llm_records *all = r->all;
+    r->row = row;
+    r->count = r->responses = 0;
+    if (row->type != LLM_JSON_OBJECT) bad_row(r, "a record is not an object {...}");
+    llm_record d = {.line = row->line};
+    d.form = read_form(r, &d);
+    d.messages = r->count;
+    d.responses = r->responses;
+    d.message = keep_bytes(all, (size_t)r->count * sizeof *d.message);
+    d.response = keep_bytes(all, (size_t)r->responses * sizeof *d.response);
+    for (int i = 0; i < r->count; i++) {
+        d.message[i] = r->message[i];
+        d.message[i].text = keep_text(all, r->message[i].text, r->message[i].length);
+    }
+    for (int i = 0; i < r->responses; i++) {
+        d.response[i] = r->response[i];
+        d.response[i].text = keep_text(all, r->response[i].text, r->response[i].length);
+    }
+    const llm_json *gold = column(r, "answer");
+    if (gold && gold->string) d.answer = keep_text(all, gold->string, gold->length);
+    check_record(r, &d);
+    all->record = llm_grow(all->record, &all->capacity, (size_t)all->count + 1, sizeof *all->record);
+    all->record[all->count++] = d;
+}
+
+/* With --skip-bad an error inside one record is caught here, the only place where the program survives llm_die. */
+static jmp_buf bad_row_escape;
+static void catch_bad_row(const char *message) {
+    fprintf(stderr, "skipped: %.*s\n", (int)strcspn(message, "\n"), message);
+    longjmp(bad_row_escape, 1);
+}
+/* A record given as text (a line of .jsonl), or as a member of an array. */
+static void take_row(row_reader *r, const llm_json *row, const char *text, size_t size, int line, bool skip_bad) {
+    static void (*on_death)(const char *message);
+    on_death = llm_on_death;
+    if (skip_bad) llm_on_death = catch_bad_row;
+    if (!skip_bad || !setjmp(bad_row_escape)) {
+        if (text) r->tree = llm_json_parse(text, size, r->where, line);
+        read_row(r, row ? row : r->tree);
+    } else r->all->skipped++;
+    llm_on_death = on_death;
+    if (text) {
+        llm_json_free(r->tree);
+        r->tree = NULL;
+    }
+}
+static void read_lines(row_reader *r, const char *text, size_t size, bool skip_bad) {
+    int line = 1;
+    for (const char *p = text, *end = text + size; p < end; line++) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p)), *stop = newline ? newline : end, *s = p;
+        while (s < stop && isspace((unsigned char)*s)) s++;
+        if (s < stop) take_row(r, NULL, p, (size_t)(stop - p), line, skip_bad);
+        p = newline ? newline + 1 : end;
+    }
+}
+/* An array of records, one object holding such an array, or a single record. */
+static void read_tree(row_reader *r, bool skip_bad) {
+    llm_json *root = r->tree;
+    const llm_json *list = root->type == LLM_JSON_ARRAY ? root : NULL;
+    static const char *const record_keys[] = {"messages", "conversations", "instruction", "prompt", "chosen", "text"};
+    r->row = root;
+    bool single = false;
+    for (size_t i = 0; i < sizeof record_keys / sizeof *record_keys; i++) single = single || column(r, record_keys[i]);
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT && !single ? root->child : NULL; c && !list; c = c->next)
+        if (c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT) list = c;
+    if (!list) take_row(r, root, NULL, 0, 0, skip_bad);
+    for (const llm_json *row = list ? list->child : NULL; row; row = row->next) take_row(r, row, NULL, 0, 0, skip_bad);
+}
+/* Some files are called .json and are lines all the same: their first value ends before the text does. */
+static bool is_lines(const char *path, const char *text) {
+    if (ends_with(path, ".jsonl")) return true;
+    const char *p = text;
+    while (*p && *p != '{' && *p != '[') p++;
+    if (*p != '{') return false;
+    bool quoted = false;
+    for (int depth = 0; *p; p++) {
+        if (*p == '\\' && quoted && p[1]) p++;
+        else if (*p == '"') quoted = !quoted;
+        else if (!quoted && (*p == '{' || *p == '[')) depth++;
+        else if (!quoted && (*p == '}' || *p == ']') && --depth == 0) break;
+    }
+    while (*p && (*p == '}' || isspace((unsigned char)*p))) p++;
+    return *p == '{';
+}
+static void read_record_file(row_reader *r, const char *path, bool skip_bad) {
+    size_t size;
+    refuse_format(path);
+    if (!is_json(path)) llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
+    char *text = llm_read_file(path, &size);
+    r->where = path;
+    if (is_lines(path, text)) read_lines(r, text, size, skip_bad);
+    else {
+        r->tree = llm_json_parse(text, size, path, 1);
+        read_tree(r, skip_bad);
+        llm_json_free(r->tree);
+        r->tree = NULL;
+    }
+    llm_release(text);
+}
+void llm_records_read(llm_records *all, const char *const *paths, int count, const char *columns, bool skip_bad) {
+    row_reader r = {.all = all, .columns = columns};
+    *all = (llm_records){.arena = llm_alloc(1, sizeof *all->arena)};
+    for (int i = 0; i < count; i++) {
+        path_list files = {0};
+        find_files(&files, paths[i], 0);
+        bool folder = llm_is_dir(paths[i]);
+        int before = all->count;
+        for (size_t j = 0; j < files.count; j++)
+            if (!folder || is_json(files.path[j])) read_record_file(&r, files.path[j], skip_bad);
+        if (all->count == before)
+            llm_die(folder ? "put .json or .jsonl files into it" : "a file with one JSON object a line", "%s holds no records", paths[i]);
+        path_free(&files);
+    }
+    llm_release(r.message);
+    llm_release(r.response);
+}
+/* Equal prompts have equal hashes, so no prompt is both trained on and asked in validation. */
+static double prompt_draw(const llm_record *d) {
+    uint64_t h = 0;
+    for (int i = 0; i < d->messages; i++)
+        if (!i || i < d->messages - 1 || strcmp(d->message[i].role, "assistant"))
+            h = llm_hash(d->message[i].text, d->message[i].length, h);
+    llm_rng r = llm_rng_seed(h, 1);
+    return llm_rng_uniform(&r);
+}
+void llm_records_split(llm_records *r, llm_records *held, double fraction) {
+    *held = (llm_records){.record = llm_alloc((size_t)r->count, sizeof *held->record)};
+    double least = 1;
+    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
+    int kept = 0;
+    for (int i = 0; i < r->count; i++) {        /* of few records at least one prompt is held out */
+        double x = prompt_draw(&r->record[i]);
+        if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
+        else r->record[kept++] = r->record[i];
+    }
+    r->count = kept;
+    if (!kept) llm_die("more records, or a smaller --val-fraction", "all records are held out");
+}
+void llm_records_print(const llm_records *r, FILE *out) {
+    for (int i = 0; i < r->count; i++) {
+        int n = 0, seen = 0;
+        for (int j = 0; j < r->count; j++) {
+            bool same = !strcmp(r->record[j].form, r->record[i].form);
+            n += same;
+            seen += same && j < i;
+            if (seen) break;
+        }
+        if (!seen) fprintf(out, "  %8d records of the form \"%s\"\n", n, r->record[i].form);
+    }
+    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
+}
+void llm_records_free(llm_records *r) {
+    llm_release(r->record);
+    if (r->arena) json_release(r->arena);
+    *r = (llm_records){0};
+}
+
+/* ---- conversations as ids ---- */
+
+/* A chat model has learned to read one layout, its template. Ours is ChatML; the others belong to the families whose folders we
+   load. [x] is a special token, placed by its id; the underlined tokens have mask 1, all others 0:
+
+       chatml    [<|im_start|>]user\n Hi [<|im_end|>]\n [<|im_start|>]assistant\n Hello [<|im_end|>] \n
+                                                                                  ==================
+       llama3    [bos] [<|start_header_id|>]user[<|end_header_id|>]\n\n Hi [<|eot_id|>] ...
+       llama2    [bos]\[INST] <<SYS>>\n system \n<</SYS>>\n\n Hi [/INST] Hello [eos]
+       zephyr    <|user|>\n Hi [eos]\n <|assistant|>\n Hello [eos]\n
+       alpaca    ### Instruction:\n Hi \n\n### Response:\n Hello [eos]
+
+   What the assistant says is encoded by itself. Encoded in one go with the text before it, the end of the template and the first
+   letters of the answer could melt into one token, and in use the model would be asked from another place than in training. */
+static void put_id(llm_tokens *out, int id, int mask) {
+    out->id = llm_grow(out->id, &out->id_capacity, (size_t)out->count + 1, sizeof *out->id);
+    out->mask = llm_grow(out->mask, &out->mask_capacity, (size_t)out->count + 1, 1);
+    out->id[out->count] = id;
+    out->mask[out->count++] = (uint8_t)mask;
+}
+static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, int mask) {
+    if (!length) return;
+    if (length > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes is too long", length);
+    size_t room = (size_t)out->count + length + 1;
+    out->id = llm_grow(out->id, &out->id_capacity, room, sizeof *out->id);
+    out->mask = llm_grow(out->mask, &out->mask_capacity, room, 1);
+    size_t n = encode_stretch(t, text, length, out->count == 0, out->id + out->count);
+    memset(out->mask + out->count, mask, n);
+    out->count += (int)n;
+}
+/* before, text and after as one string. */
+static void put_joined(const llm_tokenizer *t, llm_tokens *out, const char *before, const char *text, size_t length,
+                       const char *after, int mask) {
+    size_t a = strlen(before), b = strlen(after);
+    char *all = llm_alloc(llm_add(llm_add(a, length), b + 1), 1);
+    memcpy(all, before, a);
+    memcpy(all + a, text, length);
+    memcpy(all + a + length, after, b);
+    put_text(t, out, all, a + length + b, mask);
+    llm_release(all);
+}
+/* Text that goes on after a newline. SentencePiece (Llama-2) puts a space before whatever it encodes, which would be one too many
+   here: encode the newline too and drop its ids. */
+static void put_after_newline(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, int mask) {
+    int newline[4], begin = out->count;
+    size_t n = t->split == LLM_SPLIT_SPM ? encode_stretch(t, "\n", 1, begin == 0, newline) : 0;
+    if (n) put_joined(t, out, "\n", text, length, "", mask);
+    if (n && out->count - begin >= (int)n && !memcmp(out->id + begin, newline, n * sizeof *newline)) {
+        out->count -= (int)n;
+        memmove(out->id + begin, out->id + begin + n, (size_t)(out->count - begin) * sizeof *out->id);
+        return;
+    }
+    out->count = begin;
+    put_text(t, out, text, length, mask);
+}
+static void put(const llm_tokenizer *t, llm_tokens *out, const char *text) { put_text(t, out, text, strlen(text), 0); }
+static void put_mark(const llm_tokenizer *t, llm_tokens *out, const char *spelling, int mask) {
+    int id = llm_token_id(t, spelling);
+    if (id < 0) llm_die("the tokenizer that belongs to the model", "the chat template wants %s, which the tokenizer lacks", spelling);
+    put_id(out, id, mask);
+}
+static void put_end(const llm_tokenizer *t, llm_tokens *out, int mask) {
+    if (t->eos < 0) llm_die("a tokenizer with an eos token", "the tokenizer has no token that ends an answer");
+    put_id(out, t->eos, mask);
+}
+static llm_chat chat_of(const llm_tokenizer *t) {
+    return t->chat != LLM_CHAT_NONE ? t->chat : t->im_start >= 0 ? LLM_CHAT_CHATML : LLM_CHAT_ALPACA;
+}
+static const char *trim(const char *text, size_t *length) {
+    while (*length && isspace((unsigned char)*text)) text++, --*length;
+    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
+    return text;
+}
+/* The opening of a turn; first: nothing stands before it. */
+static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *role, bool first) {
+    char line[64];
+    switch (chat_of(t)) {
+    case LLM_CHAT_LLAMA3:
+        if (first && t->bos >= 0) put_id(out, t->bos, 0);
+        put_mark(t, out, "<|start_header_id|>", 0);
+        put(t, out, role);
+        put_mark(t, out, "<|end_header_id|>", 0);
+        put(t, out, "\n\n");
+        break;
+    case LLM_CHAT_ZEPHYR:
+        snprintf(line, sizeof line, "%s<|%s|>\n", first ? "" : "\n", role);
+        put(t, out, line);
+        break;
+    case LLM_CHAT_ALPACA:
+        if (!first) put(t, out, "\n\n");
+        if (strcmp(role, "system")) put(t, out, !strcmp(role, "assistant") ? "### Response:\n" : "### Instruction:\n");
+        break;
+    case LLM_CHAT_LLAMA2: break;        /* the user's closing bracket opens the answer */
+    default:
+        put_mark(t, out, "<|im_start|>", 0);
+        put(t, out, role);
+        put(t, out, "\n");
+    }
+}
+/* Llama-2 has no system turn: it is written into the first question. */
+static void put_llama2(const llm_tokenizer *t, llm_tokens *out, const llm_message *m, const llm_message *system) {
+    size_t n = m->length, s = system ? system->length : 0;
+    const char *text = trim(m->text, &n);
+    if (!strcmp(m->role, "assistant")) {
+        put_joined(t, out, t->split == LLM_SPLIT_SPM ? "" : " ", text, n, " ", 1);
+        put_end(t, out, 1);
+        return;
+    }
+    char *before = system ? llm_format("[INST] <<SYS>>\n%.*s\n<</SYS>>\n\n", (int)s, system->text) : copy_text("[INST] ", 7);
+    if (t->bos >= 0) put_id(out, t->bos, 0);
+    put_joined(t, out, before, text, n, " [/INST]", 0);
+    llm_release(before);
+}
+/* What is said, and the token that closes it. */
+static void put_content(const llm_tokenizer *t, llm_tokens *out, const llm_message *m) {
+    llm_chat chat = chat_of(t);
+    size_t n = m->length;
+    const char *text = chat == LLM_CHAT_LLAMA3 ? trim(m->text, &n) : m->text;
+    int mask = !strcmp(m->role, "assistant");
+    put_after_newline(t, out, text, n, mask);
+    if (chat == LLM_CHAT_LLAMA3) put_mark(t, out, "<|eot_id|>", mask);
+    else if (chat == LLM_CHAT_ZEPHYR || (chat == LLM_CHAT_ALPACA && mask)) put_end(t, out, mask);
+    else if (chat == LLM_CHAT_CHATML || chat == LLM_CHAT_SMOLLM) {
+        put_mark(t, out, "<|im_end|>", mask);
+        put(t, out, "\n");
+    }
+}
+/* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has none; its
+   words stand in the template: '<|im_start|>system\nYou are ...<|im_end|>'. Returns its length, 0: none. */
+static size_t own_system(const char *template, const char **text) {
+    for (const char *s = template; s && (s = strstr(s, "<|im_start|>system"));) {
+        s += strlen("<|im_start|>system");
+        s += s[0] == '\\' && s[1] == 'n' ? 2 : *s == '\n';
+        const char *end = strstr(s, "<|im_end|>");
+        if (end && end > s && !memchr(s, '\'', (size_t)(end - s))) return *text = s, (size_t)(end - s);
+    }
+    return 0;
+}
+/* Llama-3.1 and later always write a system turn that begins with two dates (the second: the template's own, not today's, so that
+   the same data give the same ids tomorrow). */
+static const char llama31_dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
+
+static int put_system(const llm_tokenizer *t, llm_tokens *out, const llm_message *m, int n) {
+    llm_chat chat = chat_of(t);
+    const char *template = t->tables->chat_template;
+    bool given = n && !strcmp(m[0].role, "system");
+    llm_message own = {"system", NULL, 0};
+    if (chat == LLM_CHAT_LLAMA3 && template && strstr(template, "Cutting Knowledge Date")) {
+        size_t length = given ? m[0].length : 0;
+        const char *text = given ? trim(m[0].text, &length) : "";
+        put_opening(t, out, "system", true);
+        put_joined(t, out, llama31_dates, text, length, "", 0);
+        put_mark(t, out, "<|eot_id|>", 0);
+        return given;
+    }
+    if (!given && (chat == LLM_CHAT_CHATML || chat == LLM_CHAT_SMOLLM)) own.length = own_system(template, &own.text);
+    if (own.length) {
+        put_opening(t, out, "system", true);
+        put_content(t, out, &own);
+    }
+    return 0;
+}
+void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out) {
+    const llm_message *system = NULL;
+    llm_chat chat = chat_of(t);
+    out->count = out->prompt = 0;
+    for (int i = put_system(t, out, m, n); i < n; i++) {
+        bool says = !strcmp(m[i].role, "assistant");
+        if (chat == LLM_CHAT_LLAMA2 && !strcmp(m[i].role, "system")) {
+            system = &m[i];
+            continue;
+        }
+        put_opening(t, out, m[i].role, out->count == 0);
+        if (says) out->prompt = out->count;
+        if (chat != LLM_CHAT_LLAMA2) put_content(t, out, &m[i]);
+        else put_llama2(t, out, &m[i], says ? NULL : system);
+        if (!says) system = NULL;
+    }
+    if (add_generation_prompt) {
+        put_opening(t, out, "assistant", out->count == 0);
+        out->prompt = out->count;
+    } else if (chat == LLM_CHAT_ZEPHYR) put(t, out, "\n");
+}
+void llm_tokens_free(llm_tokens *out) {
+    llm_release(out->id);
+    llm_release(out->mask);
+    *out = (llm_tokens){0};
+}
+
+/* ---- a record as ids, within a limit ---- */
+
+/* Too long? Long conversations are shortened where it hurts least: the answer is what is to be learned, so the oldest turns go,
+   then the beginning of the longest text before the answer. */
+static bool drop_oldest_turn(llm_message *m, int *n) {
+    int from = *n && !strcmp(m[0].role, "system"), next = from + 1;
+    while (next < *n && strcmp(m[next].role, "user")) next++;
+    if (next >= *n) return false;       /* the last question stays */
+    memmove(m + from, m + next, (size_t)(*n - next) * sizeof *m);
+    *n -= next - from;
+    return true;
+}
+/* Take about `excess` tokens from the left end of the longest text that is not the assistant's. */
+static bool cut_left(const llm_tokenizer *t, llm_message *m, int n, int excess) {
+    llm_message *longest = NULL;
+    for (int i = 0; i < n; i++)
+        if (strcmp(m[i].role, "assistant") && m[i].length && (!longest || m[i].length > longest->length)) longest = &m[i];
+    if (!longest) return false;
+    int *ids = llm_alloc(longest->length + 1, sizeof *ids);
+    size_t count = llm_encode(t, longest->text, longest->length, ids);
+    size_t bytes = size_min(token_bytes(t, ids, size_min((size_t)excess, count)), longest->length);
+    if (!bytes) bytes = 1;
+    while (bytes < longest->length && is_continuation(longest->text[bytes])) bytes++;
+    longest->text += bytes;
+    longest->length -= bytes;
+    llm_release(ids);
+    return true;
+}
+static void cut_right(llm_tokens *out, int limit) {
+    out->count = limit;
+    out->prompt = int_min(out->prompt, limit);
+    out->cut = true;
+}
+/* Strings without a template: opened as a document, closed by eos. */
+static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_message *answer, int limit, llm_tokens *out) {
+    int open = document_opener(t);
+    bool text = !strcmp(r->message[0].role, "text");
+    out->count = 0;
+    put_id(out, open, 0);
+    if (!text) put_text(t, out, r->message[0].text, r->message[0].length, 0);
+    out->prompt = out->count;
+    if (text) answer = &r->message[0];
+    if (answer) {
+        put_text(t, out, answer->text, answer->length, 1);
+        put_end(t, out, 1);
+    }
+    int excess = limit && out->count > limit ? out->count - limit : 0, left = int_min(excess, out->prompt - 1);
+    if (!excess) return;
+    memmove(out->id + 1, out->id + 1 + left, (size_t)(out->count - 1 - left) * sizeof *out->id);
+    memmove(out->mask + 1, out->mask + 1 + left, (size_t)(out->count - 1 - left));
+    out->count -= left;
+    out->prompt -= left;
+    out->shortened = left > 0;
+    if (out->count > limit) cut_right(out, limit);
+}
+/* The answer that counts most: the best ranked. */
+static int best_response(const llm_record *r) {
+    int best = 0;
+    for (int i = 1; i < r->responses; i++)
+        if (r->response[i].rank < r->response[best].rank) best = i;
+    return best;
+}
+void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, int limit, llm_tokens *out) {
+    int n = r->messages;
+    bool answered = n && !strcmp(r->message[n - 1].role, "assistant");
+    llm_message answer = {"assistant", NULL, 0}, *m;
+    out->shortened = out->cut = false;
+    if (r->responses && which != LLM_PROMPT) {
+        const llm_response *x = &r->response[which >= 0 ? which : best_response(r)];
+        answer.text = x->text;
+        answer.length = x->length;
+    } else if (answered && which == LLM_PROMPT) n--;
+    if (r->raw) {
+        if (!answer.text && n > 1) answer = r->message[1];
+        render_raw(t, r, answer.text ? &answer : NULL, limit, out);
+        return;
+    }
+    m = llm_alloc((size_t)n + 1, sizeof *m);
+    memcpy(m, r->message, (size_t)n * sizeof *m);
+    if (answer.text) m[n++] = answer;
+    while (which == LLM_WHOLE && n && strcmp(m[n - 1].role, "assistant")) n--;      /* a question without an answer */
+    for (;;) {
+        llm_render(t, m, n, which == LLM_PROMPT, out);
+        if (!limit || out->count <= limit) break;
+        int excess = out->count - limit;
+        if (!drop_oldest_turn(m, &n) && !cut_left(t, m, n, excess)) {
+            cut_right(out, limit);
+            break;
+        }
+        out->shortened = true;
+    }
+    if (which >= 0) memset(out->mask, 0, (size_t)out->prompt);
+    llm_release(m);
+}
+
+/* ---- fine-tuning batches ---- */
+
+/* An epoch: the conversations in a new order, laid into rows. With pack each goes into the first of the last 64 rows that has room
+   (first fit); start and positions keep them apart, so that a packed row gives each conversation the same log-probabilities
+   as a row of its own. A conversation of n ids takes n - 1 places: its last id is only a target. */
+enum { OPEN_ROWS = 64 };
+static void plan_epoch(llm_sft *s) {
+    size_t n = (size_t)s->count;
+    uint32_t *shuffled = llm_alloc(n, sizeof *shuffled);
+    int *row_of = llm_alloc(n, sizeof *row_of), *room = llm_alloc(n, sizeof *room);
+    llm_shuffle(shuffled, n, s->seed, (uint64_t)s->epoch);
+    s->rows = s->cursor = 0;
+    memset(s->row, 0, (n + 1) * sizeof *s->row);
+    for (size_t i = 0; i < n; i++) {
+        int k = (int)shuffled[i], places = (int)(s->begin[k + 1] - s->begin[k]) - 1;
+        int r = s->pack ? int_max(0, s->rows - OPEN_ROWS) : s->rows;
+        while (r < s->rows && room[r] < places) r++;
+        if (r == s->rows) room[s->rows++] = s->T;
+        room[r] -= places;
+        row_of[i] = r;
+        s->row[r + 1]++;
+    }
+    for (int r = 0; r < s->rows; r++) s->row[r + 1] += s->row[r];
+    int *next = llm_alloc((size_t)s->rows, sizeof *next);
+    memcpy(next, s->row, (size_t)s->rows * sizeof *next);
+    for (size_t i = 0; i < n; i++) s->order[next[row_of[i]]++] = shuffled[i];
+    llm_release(next);
+    llm_release(shuffled);
+    llm_release(row_of);
+    llm_release(room);
+}
+void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int T, bool pack, uint64_t seed) {
+    if (T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", T);
+    *s = (llm_sft){.T = T, .pack = pack, .seed = seed, .pad = t->pad >= 0 ? t->pad : int_max(t->eos, 0)};
+    s->begin = llm_alloc((size_t)r->count + 1, sizeof *s->begin);
+    size_t id_room = 0, mask_room = 0, used = 0;
+    llm_tokens out = {0};
+    for (int i = 0; i < r->count; i++) {
+        const llm_record *d = &r->record[i];
+        llm_render_record(t, d, LLM_WHOLE, T + 1, &out);
+        int n = out.count;
+        while (n && !out.mask[n - 1]) n--;                      /* behind the last target nothing is learned */
+        if (!n || (d->responses && d->response[best_response(d)].label == 0)) {
+            s->skipped++;
+            continue;
+        }
+        s->shortened += out.shortened;
+        s->cut += out.cut;
+        s->id = llm_grow(s->id, &id_room, used + (size_t)n, sizeof *s->id);
+        s->mask = llm_grow(s->mask, &mask_room, used + (size_t)n, 1);
+        memcpy(s->id + used, out.id, (size_t)n * sizeof *s->id);
+        memcpy(s->mask + used, out.mask, (size_t)n);
+        used += (size_t)n;
+        s->begin[++s->count] = used;
+    }
+    llm_tokens_free(&out);
+    if (!s->count) llm_die("records with an assistant's answer", "none of the %d records holds an answer to learn", r->count);
+    s->hash = llm_hash(s->id, used * sizeof *s->id, llm_hash(s->mask, used, (uint64_t)T * 2 + pack));
+    s->order = llm_alloc((size_t)s->count, sizeof *s->order);
+    s->row = llm_alloc((size_t)s->count + 1, sizeof *s->row);
+    plan_epoch(s);
+}
+void llm_sft_free(llm_sft *s) {
+    llm_release(s->id);
+    llm_release(s->mask);
+    llm_release(s->begin);
+    llm_release(s->order);
+    llm_release(s->row);
+    *s = (llm_sft){0};
+}
+/* Lay ids (n of them, n - 1 or n places) from place `at` on: the target of each place is the next id, and counts where the mask of
+   that id says so. */
+static int lay_ids(llm_batch *b, int row, int at, const int *id, const uint8_t *mask, int prompt, int n, int places) {
+    for (int k = 0; k < places; k++) {
+        size_t i = (size_t)row * (size_t)b->T + (size_t)(at + k);
+        bool last = k + 1 == n;
+        b->tokens[i] = id[k];
+        b->targets[i] = last ? id[k] : id[k + 1];
+        b->weight[i] = !last && (mask ? mask[k + 1] : k + 1 >= prompt);
+        b->positions[i] = k;
+        b->start[i] = at;
+    }
+    return at + places;
+}
+static void fill_row(const llm_sft *s, llm_batch *b, int row, int r) {
+    int at = 0;
+    for (int i = r < s->rows ? s->row[r] : 0, end = r < s->rows ? s->row[r + 1] : 0; i < end; i++) {
+        size_t begin = s->begin[s->order[i]];
+        int n = (int)(s->begin[s->order[i] + 1] - begin);
+        at = lay_ids(b, row, at, s->id + begin, s->mask + begin, 0, n, n - 1);
+    }
+    pad_row(b, row, at, s->pad);
+}
+static void check_length(const llm_sft *s, const llm_batch *b) {
+    if (b->T != s->T) llm_die("the same --seq for both", "rows of %d tokens cannot take conversations laid out for %d", b->T, s->T);
+}
+double llm_sft_next(llm_sft *s, llm_batch *b, int micros) {
+    double targets = 0;
+    for (int i = 0; i < micros; i++) {
+        check_length(s, &b[i]);
+        for (int row = 0; row < b[i].B; row++) {
+            if (s->cursor == s->rows) {
+                s->epoch++;
+                plan_epoch(s);
+            }
+            fill_row(s, &b[i], row, s->cursor++);
+        }
+        targets += llm_batch_targets(&b[i]);
+    }
+    return targets;
+}
+bool llm_sft_window(const llm_sft *s, int index, llm_batch *b) {
+    check_length(s, b);
+    if (index < 0 || index > (s->rows - 1) / b->B) return false;
+    for (int row = 0; row < b->B; row++) fill_row(s, b, row, index * b->B + row);
+    return true;
+}
+void llm_sft_print(const llm_sft *s, FILE *out) {
+    size_t ids = s->begin[s->count], targets = 0;
+    for (size_t i = 0; i < ids; i++) targets += s->mask[i];
+    double places = (double)s->rows * s->T;
+    fprintf(out, "  %d conversations, %zu tokens, %.1f %% of them targets\n", s->count, ids, 100 * (double)targets / (double)ids);
+    fprintf(out, "  %d rows of %d, %.1f %% full\n", s->rows, s->T, 100 * (double)(ids - (size_t)s->count) / places);
+    if (s->shortened) fprintf(out, "  %d prompts shortened from the left to fit\n", s->shortened);
+    if (s->cut) fprintf(out, "  %d answers cut at the end: longer than a row (try a larger --seq)\n", s->cut);
+    if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
+}
+char *llm_sft_state(const llm_sft *s) {
+    return llm_format("{\"seed\": \"%016llx\", \"hash\": \"%016llx\", \"epoch\": %d, \"row\": %d}", (unsigned long long)s->seed,
+                      (unsigned long long)s->hash, s->epoch, s->cursor);
+}
+void llm_sft_restore(llm_sft *s, const llm_json *state) {
+    if (state_hex(state, "hash") != s->hash)
+        llm_die("the files and options of the first run, or start anew with --overwrite",
+                "these are not the records that the checkpoint was trained on");
+    s->seed = state_hex(state, "seed");
+    s->epoch = (int)state_number(state, "epoch", INT_MAX);
+    plan_epoch(s);
+    s->cursor = (int)state_number(state, "row", (size_t)s->rows + 1);
+}
+
+/* ---- rows for the preference stages ---- */
+
+void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
+    if (n > b->B) llm_die("a larger batch", "%d sequences do not fit into %d rows", n, b->B);
+    for (int row = 0; row < b->B; row++) {
+        int at = 0;
+        if (row < n) {
+            const llm_sequence *x = &s[row];
+            if (x->prompt < 1 || x->prompt > x->count || x->count > b->T + 1)
+                llm_die("a larger --seq", "a sequence of %d tokens (prompt %d) does not fit into a row of %d", x->count, x->prompt, b->T);
+            at = lay_ids(b, row, 0, x->id, NULL, x->prompt, x->count, int_min(x->count, b->T));
+        }
+        pad_row(b, row, at, pad);
+    }
+}
+
+/* ================================================================================================================
+   5. The operations on the CPU
+   ================================================================================================================
+   A transformer needs about thirty operations, and nearly all of its time goes into one of them: the product of two
+   matrices. This chapter gives every operation as an equation, with its shapes, its forward pass and its hand-written
+   backward pass beside it. First come three tools the rest is written with: vectors, the two ways an activation can be
+   stored, and the matrix product. */
+
+/* ---- vectors ----
+
+   A vector register holds VL numbers and one instruction works on all of them. The compilers' vector extensions give
+   us + - * / and comparisons on whole vectors in plain C, for AVX-512, AVX2 and NEON from the same source. A comparison
+   gives a mask: all bits one where it holds. */
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#if LLM_DOUBLE
+#define VL (VECTOR_BYTES / 8)
+typedef int64_t real_bits;              /* an integer as wide as llm_real */
+#else
+#define VL (VECTOR_BYTES / 4)
+typedef int32_t real_bits;
+#endif
+typedef llm_real vreal __attribute__((vector_size(VECTOR_BYTES)));
+typedef real_bits vbits __attribute__((vector_size(VECTOR_BYTES)));
+typedef llm_real vreal_any __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(llm_real)), may_alias));   /* unaligned */
+
+static inline vreal vload(const llm_real *p) { return *(const vreal_any *)p; }
+static inline void vstore(llm_real *p, vreal v) { *(vreal_any *)p = v; }
+static inline vreal vset(llm_real x) { return x - (vreal){0}; }         /* minus: keeps the sign of -0 */
+/* The last few numbers of a row: n < VL of them, the other lanes 0. From VL on, a whole vector. So a loop
+   `for (i = 0; i < n; i += VL) vstore_n(y + i, f(vload_n(x + i, n - i)), n - i)` treats every element alike. */
+static inline vreal vload_n(const llm_real *p, size_t n) {
+    if (n >= VL) return vload(p);
+    vreal v = {0};
+    memcpy(&v, p, n * sizeof *p);
+    return v;
+}
+static inline void vstore_n(llm_real *p, vreal v, size_t n) {
+    if (n >= VL) vstore(p, v);
+    else memcpy(p, &v, n * sizeof *p);
+}
+/* mask ? a : b. C has no such operator on vectors. */
+static inline vreal vselect(vbits mask, vreal a, vreal b) { return (vreal)((mask & (vbits)a) | (~mask & (vbits)b)); }
+/* The larger, the smaller of two; when a is NaN it stays NaN. */
+static inline vreal vmax(vreal a, vreal b) { return vselect(a < b, b, a); }
+static inline vreal vmin(vreal a, vreal b) { return vselect(b < a, b, a); }
+/* Sum and maximum over the lanes, in a fixed order. */
+static inline llm_real vsum(vreal v) {
+    llm_real s = 0;
+    for (int i = 0; i < VL; i++) s += v[i];
+    return s;
+}
+static inline llm_real vhmax(vreal v) {
+    llm_real m = v[0];
+    for (int i = 1; i < VL; i++) m = v[i] > m ? v[i] : m;
+    return m;
+}
+
+/* exp(x) = 2^n 2^f. n is x / log 2 rounded to an integer and goes straight into the exponent bits; for the rest,
+   |r| <= log(2)/2, a polynomial is exact to the last bit or two. Below -87.3 the result is 0, above 88.3 it stays at 2.4e38;
+   NaN stays NaN. The double build calls libm lane by lane. */
+static inline vreal vexp(vreal x) {
+#if LLM_DOUBLE
+    vreal y;
+    for (int i = 0; i < VL; i++) y[i] = exp(x[i]);
+    return y;
+#else
+    const llm_real low = -87.336f, high = 88.37f, shift = 12582912.0f;  /* adding 1.5 * 2^23 rounds to an integer */
+    vreal z = vmin(vmax(x, vset(low)), vset(high));
+    vreal n = z * 1.44269504f + shift;
+    vbits power = ((vbits)n - 0x4B400000 + 127) << 23;                  /* the bits of 2^n */
+    n -= shift;
+    vreal r = z - n * 0x1.62e4p-1f - n * 1.42860677e-6f;                /* log 2 in two pieces, the first one short: n times it is exact */
+    vreal p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return (vreal)((vbits)(p * (vreal)power) & ~(x < low));
+#endif
+}
+static inline vreal vsigmoid(vreal x) { return 1 / (1 + vexp(-x)); }
+static inline vreal vtanh(vreal x) { return 1 - 2 / (1 + vexp(2 * x)); }        /* absolute error 1e-7 */
+/* The same for one number: the same bits as in a vector. */
+static inline llm_real real_exp(llm_real x) { return vexp(vset(x))[0]; }
+static inline llm_real real_sigmoid(llm_real x) { return vsigmoid(vset(x))[0]; }
+static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
+
+/* ---- the state of the CPU, and how activations are stored ----
+
+   Precision is chosen once per process: llm_cpu(p) sets it, all tensors are then stored and multiplied that way. Models
+   made under another precision must not be run until llm_cpu switches back.
+
+       precision   activations   product
+       fp32        llm_real      vector instructions, fp32 sums
+       bf16x3      llm_real      AMX: each number split in two bf16, three products summed in fp32
+       bf16        bf16          AMX: numbers rounded to bf16, summed in fp32 */
+
+static struct {
+    llm_precision precision;
+    llm_type act;                       /* LLM_TYPE_REAL or LLM_TYPE_BF16 */
+    size_t act_size;                    /* bytes of one stored activation */
+    bool amx;                           /* multiply with AMX tiles */
+} cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false};
+
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
+#define LLM_AMX 1
+#include <immintrin.h>
+#include <sys/syscall.h>
+#else
+#define LLM_AMX 0
+#endif
+bool llm_has_amx(void) {
+#if LLM_AMX
+    static int granted;
+    if (!granted) granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0 ? 1 : -1;
+    return granted > 0;
+#else
+    return false;
+#endif
+}
+static void cpu_set_precision(llm_precision p) {
+    if (sizeof(llm_real) == sizeof(double) && p != LLM_FP32) llm_die("--precision fp32", "this build computes in double");
+    cpu.precision = p;
+    cpu.act = p == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL;
+    cpu.act_size = p == LLM_BF16 ? sizeof(uint16_t) : sizeof(llm_real);
+    cpu.amx = p != LLM_FP32 && llm_has_amx();
+}
+llm_precision llm_precision_best(void) { return llm_has_amx() ? LLM_BF16X3 : LLM_FP32; }
+int llm_threads(int count) {
+#ifdef _OPENMP
+    if (count > 0) omp_set_num_threads(count);
+    return omp_get_max_threads();
+#else
+    (void)count;
+    return 1;
+#endif
+}
+
+/* bf16 is the upper half of a float: 8 bits of exponent, 8 of precision. Rounding is to nearest, ties to even. */
+static inline llm_real bf16_to_real(uint16_t h) {
+    uint32_t bits = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (llm_real)f;
+}
+static inline uint16_t real_to_bf16(llm_real x) {
+    float f = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f) return (uint16_t)(bits >> 16 | 0x40);                   /* NaN stays NaN */
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+static inline vreal vload_bf16(const uint16_t *p) {
+    vreal v;
+    for (int i = 0; i < VL; i++) v[i] = bf16_to_real(p[i]);
+    return v;
+}
+static inline void vstore_bf16(uint16_t *p, vreal v) {
+    for (int i = 0; i < VL; i++) p[i] = real_to_bf16(v[i]);
+}
+
+/* Numbers i .. i+VL-1 of an array of reals or bf16 as a vector; when n < VL only the first n of them. */
+static inline vreal load_n(const void *x, llm_type type, size_t i, size_t n) {
+    if (type == LLM_TYPE_REAL) return vload_n((const llm_real *)x + i, n);
+    const uint16_t *p = (const uint16_t *)x + i;
+    if (n >= VL) return vload_bf16(p);
+    uint16_t part[VL] = {0};
+    memcpy(part, p, n * sizeof *p);
+    return vload_bf16(part);
+}
+static inline void store_n(void *x, llm_type type, size_t i, vreal v, size_t n) {
+    if (type == LLM_TYPE_REAL) { vstore_n((llm_real *)x + i, v, n); return; }
+    uint16_t *p = (uint16_t *)x + i;
+    if (n >= VL) { vstore_bf16(p, v); return; }
+    uint16_t part[VL];
+    vstore_bf16(part, v);
+    memcpy(p, part, n * sizeof *p);
+}
+static inline vreal act_load_n(const llm_act *x, size_t i, size_t n) { return load_n(x, cpu.act, i, n); }
+static inline void act_store_n(llm_act *x, size_t i, vreal v, size_t n) { store_n(x, cpu.act, i, v, n); }
+static inline vreal act_load(const llm_act *x, size_t i) { return load_n(x, cpu.act, i, VL); }
+static inline void act_store(llm_act *x, size_t i, vreal v) { store_n(x, cpu.act, i, v, VL); }
+/* Address of element i. */
+static inline const llm_act *act_at(const llm_act *x, size_t i) {
+    return (const llm_act *)((const char *)x + i * cpu.act_size);
+}
+/* n activations from element `offset` on: the place itself when they are stored as llm_real, else widened into scratch. */
+static inline const llm_real *cpu_row(const llm_act *x, size_t offset, size_t n, llm_real *scratch) {
+    if (cpu.act == LLM_TYPE_REAL) return (const llm_real *)x + offset;
+    for (size_t i = 0; i < n; i += VL) vstore_n(scratch + i, act_load_n(x, offset + i, n - i), n - i);
+    return scratch;
+}
+/* Where to compute a row that cpu_store will then store: the place itself, or scratch. */
+static inline llm_real *cpu_row_out(llm_act *x, size_t offset, llm_real *scratch) {
+    return cpu.act == LLM_TYPE_REAL ? (llm_real *)x + offset : scratch;
+}
+static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, size_t n) {
+    if (cpu.act == LLM_TYPE_REAL && (const llm_real *)x + offset == row) return;
+    for (size_t i = 0; i < n; i += VL) act_store_n(x, offset + i, vload_n(row + i, n - i), n - i);
+}
+
+/* ---- the matrix product ---- */
+
+typedef struct { const void *data; llm_type type; size_t rs, cs; const llm_real *scale; } cpu_view;
+typedef struct { void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add; } cpu_out;
+
+static inline cpu_view real_view(const llm_real *x, size_t rs, size_t cs) {
+    return (cpu_view){x, LLM_TYPE_REAL, rs, cs, NULL};
+}
+static inline cpu_view act_view(const llm_act *x, size_t rs, size_t cs) { return (cpu_view){x, cpu.act, rs, cs, NULL}; }
+static inline cpu_view cpu_weight_view(llm_weight w, int cols) {
+    return (cpu_view){w.data, w.type, (size_t)cols, 1, w.scale};
+}
+static inline cpu_view cpu_transposed(cpu_view v) { return (cpu_view){v.data, v.type, v.cs, v.rs, v.scale}; }
+
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* interleave the low, the high halves of two vectors */
+#if VL == 16
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif VL == 8
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif VL == 4
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+/* VL x VL numbers: log2(VL) rounds of interleaving row i with row i + VL/2. */
+static inline void transpose(vbits r[VL]) {
+    for (int round = 1; round < VL; round *= 2) {
+        vbits t[VL];
+        UNROLL for (int i = 0; i < VL / 2; i++) {
+            t[2 * i] = ZIP_LOW(r[i], r[i + VL / 2]);
+            t[2 * i + 1] = ZIP_HIGH(r[i], r[i + VL / 2]);
+        }
+        UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
+    }
+}
+
+enum { TILE_VECTORS = 3 };
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+enum { TILE_ROWS = 8 };
+#else
+enum { TILE_ROWS = 4 };
+#endif
+
+/* memory row r (fast index from c on, n numbers) of a view, widened */
+static void widen_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *out) {
+    size_t ld = v->cs == 1 ? v->rs : v->cs, blocks = (ld + 31) / 32;
+    if (v->type == LLM_TYPE_BF16) {
+        const uint16_t *x = (const uint16_t *)v->data + r * ld + c;
+        for (size_t i = 0; i < n; i++) out[i] = bf16_to_real(x[i]);
+    } else if (v->type == LLM_TYPE_Q8) {
+        const int8_t *x = (const int8_t *)v->data + r * ld;
+        for (size_t i = 0; i < n; i++) out[i] = x[c + i] * v->scale[r * blocks + (c + i) / 32];
+    } else {
+        const uint8_t *x = (const uint8_t *)v->data + r * blocks * 16;
+        for (size_t i = 0; i < n; i++) {
+            size_t b = (c + i) / 32, e = (c + i) % 32;
+            int nibble = x[b * 16 + e % 16] >> (e / 16 * 4) & 15;
+            out[i] = (nibble - 8) * v->scale[r * blocks + b];
+        }
+    }
+}
+
+/* rows r0.. of k columns as panels of P rows */
+static void pack_vector(llm_real *out, int P, const llm_real *x, size_t rs, size_t cs, int n, int k) {
+    int run = P < VL ? P : VL;
+    int j0 = cs == 1 ? k / VL * VL : 0;
+    for (int i0 = 0; i0 < n && j0; i0 += VL) {
+        const llm_real *row[VL];
+        for (int i = 0; i < VL; i++) row[i] = x + (size_t)int_min(i0 + i, n - 1) * rs;
+        for (int j = 0; j < j0; j += VL) {
+            vbits r[VL];
+            UNROLL for (int i = 0; i < VL; i++) r[i] = (vbits)vload(row[i] + j);
+            transpose(r);
+            for (int i1 = 0; i1 < VL; i1 += run) {
+                llm_real *o = out + ((size_t)((i0 + i1) / P) * (size_t)k + (size_t)j) * (size_t)P + (size_t)((i0 + i1) % P);
+                UNROLL for (int i = 0; i < VL; i++) memcpy(o + i * P, (const char *)&r[i] + (size_t)i1 * sizeof(llm_real), (size_t)run * sizeof(llm_real));
+            }
+        }
+    }
+    for (int j = j0; j < k; j++) for (int i0 = 0; i0 < n; i0 += P) {
+        const llm_real *y = x + (size_t)j * cs + (size_t)i0 * rs;
+        llm_real *o = out + ((size_t)(i0 / P) * (size_t)k + (size_t)j) * (size_t)P;
+        if (rs == 1 && n - i0 >= P) memcpy(o, y, (size_t)P * sizeof *o);
+        else for (int i = 0; i < P; i++) o[i] = i < n - i0 ? y[(size_t)i * rs] : 0;
+    }
+}
+
+#define TILE_COLS (TILE_VECTORS * VL)
+
+static inline void tile_vector_n(int k, const llm_real *a, const llm_real *b, llm_real *c, bool add, const int nv) {
+    vreal s[TILE_ROWS][TILE_VECTORS] = {0};
+    for (int p = 0; p < k; p++, a += TILE_ROWS, b += TILE_COLS) {
+        vreal b0 = vload(b), b1 = nv > 1 ? vload(b + VL) : b0, b2 = nv > 2 ? vload(b + 2 * VL) : b0;
+        UNROLL for (int i = 0; i < TILE_ROWS; i++) {
+            s[i][0] += a[i] * b0;
+            if (nv > 1) s[i][1] += a[i] * b1;
+            if (nv > 2) s[i][2] += a[i] * b2;
+        }
+    }
+    UNROLL for (int i = 0; i < TILE_ROWS; i++)
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) if (v < nv) {
+            llm_real *o = c + i * TILE_COLS + v * VL;
+            vstore(o, add ? vload(o) + s[i][v] : s[i][v]);
+        }
+}
+static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
+    if (n > 2 * VL) tile_vector_n(k, a, b, c, add, 3);
+    else if (n > VL) tile_vector_n(k, a, b, c, add, 2);
+    else tile_vector_n(k, a, b, c, add, 1);
+}
+
+#if LLM_AMX
+#define AMX_INTERLEAVE \
+    (__m512i)(vbits){0 | 16 << 16, 1 | 17 << 16, 2 | 18 << 16, 3 | 19 << 16, 4 | 20 << 16, 5 | 21 << 16, 6 | 22 << 16, 7 | 23 << 16, \
+    8 | 24 << 16, 9 | 25 << 16, 10 | 26 << 16, 11 | 27 << 16, 12 | 28 << 16, 13 | 29 << 16, 14 | 30 << 16, 15 | 31 << 16}
+static inline __attribute__((always_inline)) void pack_amx_as(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, const bool bf16, const int split) {
+    size_t rs = v->rs, cs = v->cs;
+    bool along = cs == 1;
+    int nh = (n + 31) / 32 * 2, nj = (k + 31) / 32;
+    for (int w = 0; w < nh * nj; w++) {
+        int r0 = 16 * (along ? w / nj : w % nh), j = 32 * (along ? w % nj : w / nh);
+        uint16_t *o = out + ((size_t)(r0 / 32) * (size_t)nj * 1024 + (size_t)(j / 32) * 1024 + (size_t)(r0 / 16 % 2) * 512) * (size_t)split;
+        vbits t[2][16];
+        UNROLL for (int i = 0; i < 16; i++) {
+            vreal a, b;
+            size_t p, q; int na, nb;
+            if (along) { p = at + (size_t)int_min(r0 + i, n - 1) * rs + (size_t)j; q = p + 16; na = k - j; nb = k - j - 16; }
+            else { p = at + (size_t)r0 + (size_t)(j + 2 * i) * cs; q = p + cs; na = j + 2 * i < k ? n - r0 : 0; nb = j + 2 * i + 1 < k ? n - r0 : 0; }
+            __mmask16 ma = na >= 16 ? 0xFFFF : na <= 0 ? 0 : (1u << na) - 1, mb = nb >= 16 ? 0xFFFF : nb <= 0 ? 0 : (1u << nb) - 1;
+            if (bf16) {
+                const uint16_t *x = v->data;
+                __m256i lo = _mm256_maskz_loadu_epi16(ma, x + p), hi = _mm256_maskz_loadu_epi16(mb, x + q);
+                t[0][i] = (vbits)_mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
+                t[1][i] = (vbits){0};
+            } else {
+                const float *x = v->data;
+                a = (vreal)_mm512_maskz_loadu_ps(ma, x + p); b = (vreal)_mm512_maskz_loadu_ps(mb, x + q);
+                vbits h = t[0][i] = (vbits)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+                if (split == 2) {
+                    vreal ha = (vreal)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256((__m512i)h)), 16);
+                    vreal hb = (vreal)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64((__m512i)h, 1)), 16);
+                    t[1][i] = (vbits)_mm512_cvtne2ps_pbh((__m512)(b - hb), (__m512)(a - ha));
+                }
+            }
+            if (!along) for (int s = 0; s < split; s++) t[s][i] = (vbits)_mm512_permutexvar_epi16(AMX_INTERLEAVE, (__m512i)t[s][i]);
+        }
+        for (int s = 0; s < split; s++) {
+            if (along == is_b) transpose(t[s]);
+            UNROLL for (int i = 0; i < 16; i++) ((vbits *)(o + s * 512))[i] = t[s][i];
+        }
+    }
+}
+static void pack_amx(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, int split) {
+    bool bf16 = v->type == LLM_TYPE_BF16;
+    if (bf16 && split == 1) pack_amx_as(out, v, at, n, k, is_b, true, 1);
+    else if (bf16) pack_amx_as(out, v, at, n, k, is_b, true, 2);
+    else if (split == 1) pack_amx_as(out, v, at, n, k, is_b, false, 1);
+    else pack_amx_as(out, v, at, n, k, is_b, false, 2);
+}
+static void amx_begin(void) {
+    struct { uint8_t palette, start, rsv[14]; uint16_t colsb[16]; uint8_t rows[16]; } cfg = {.palette = 1};
+    for (int i = 0; i < 8; i++) { cfg.colsb[i] = 64; cfg.rows[i] = 16; }
+    _tile_loadconfig(&cfg);
+}
+static inline __attribute__((always_inline)) void tile_amx_n(int k, const uint16_t *a, const uint16_t *b, float *c, bool add, const int split) {
+    const int A1 = split * 512, LO = 512;
+    if (add) { _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128); _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128); }
+    else { _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); }
+    for (int p = 0; p < k; p += 32, a += 2 * A1, b += 2 * A1) {
+        _tile_loadd(4, a, 64); _tile_loadd(6, b, 64); _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b + A1, 64);                   _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + A1, 64);                   _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
+        if (split == 2) {
+            _tile_loadd(6, b + LO, 64);      _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);     /* hi*lo */
+            _tile_loadd(7, b + A1 + LO, 64); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7);
+            _tile_loadd(4, a + LO, 64); _tile_loadd(6, b, 64); _tile_dpbf16ps(0, 4, 6);            /* lo*hi */
+            _tile_loadd(7, b + A1, 64);                        _tile_dpbf16ps(1, 4, 7);
+            _tile_loadd(5, a + A1 + LO, 64);                   _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, c, 128); _tile_stored(1, c + 16, 128); _tile_stored(2, c + 512, 128); _tile_stored(3, c + 528, 128);
+}
+#endif
+
+#ifndef KB_VEC
+#define KB_VEC 768
+#define MC_VEC 512
+#endif
+#ifndef KB_AMX
+#define KB_AMX 768
+#define KC_AMX 256
+#define MC_AMX 512
+#define NC_AMX 128
+#endif
+#ifndef MINROWS
+#define MINROWS 64
+#endif
+
+typedef struct {
+    int split;                          /* 0: vectors; 1: AMX; 2: AMX with high and low parts */
+    int rows, cols;                     /* of a tile */
+    int kb, kc, mc, nc;
+    size_t bytes;                       /* of a packed number */
+} gemm_shape;
+static gemm_shape gemm_choose(void) {
+#if LLM_AMX
+    if (cpu.amx && cpu.precision == LLM_BF16) return (gemm_shape){1, 32, 32, KB_AMX, KC_AMX, MC_AMX, NC_AMX, 2};
+    if (cpu.amx && cpu.precision == LLM_BF16X3) return (gemm_shape){2, 32, 32, KB_AMX/2, KC_AMX/2, MC_AMX, NC_AMX, 4};
+#endif
+    return (gemm_shape){0, TILE_ROWS, TILE_COLS, KB_VEC, KB_VEC, MC_VEC, TILE_COLS, sizeof(llm_real)};
+}
+static void gemm_pack(const gemm_shape *g, void *out, const cpu_view *v, size_t i, size_t j, int n, int k, bool is_b) {
+    static _Thread_local llm_real *wide;
+    cpu_view w = *v;
+    size_t at = i * v->rs + j * v->cs;
+    bool native = v->type == LLM_TYPE_REAL || (v->type == LLM_TYPE_BF16 && g->split);
+    if (!native) {
+        if (!wide) wide = llm_alloc(768 * 512, sizeof *wide);
+        bool along = v->cs == 1;
+        int rows = along ? n : k, cols = along ? k : n;
+        for (int r = 0; r < rows; r++) widen_row(v, (along ? i : j) + (size_t)r, along ? j : i, (size_t)cols, wide + (size_t)r * (size_t)cols);
+        w = real_view(wide, along ? (size_t)k : 1, along ? 1 : (size_t)n);
+        at = 0;
+    }
+#if LLM_AMX
+    if (g->split) { pack_amx(out, &w, at, n, k, is_b, g->split); return; }
+#endif
+    (void)is_b;
+    pack_vector(out, is_b ? g->cols : g->rows, (const llm_real *)w.data + at, w.rs, w.cs, n, k);
+}
+static void gemm_tile(const gemm_shape *g, int k, int n, const char *a, const char *b, llm_real *c, bool add) {
+#if LLM_AMX
+    if (g->split == 1) { tile_amx_n(k, (const void *)a, (const void *)b, c, add, 1); return; }
+    if (g->split == 2) { tile_amx_n(k, (const void *)a, (const void *)b, c, add, 2); return; }
+#endif
+    (void)g;
+    tile_vector(k, n, (const void *)a, (const void *)b, c, add);
+}
+
+static void gemm_write(const cpu_out *C, const llm_real *sums, int ld, int i0, int m, int j0, int n) {
+    for (int i = 0; i < m; i++) {
+        size_t at = (size_t)(i0 + i) * C->ld + (size_t)j0;
+        for (int q = 0; q < n; q += VL) {
+            vreal x = vload(sums + i * ld + q);
+            size_t left = (size_t)(n - q), to = at + (size_t)q;
+            if (C->accumulate) x += load_n(C->data, C->type, to, left);
+            if (C->bias) x += vload_n(C->bias + j0 + q, left);
+            if (C->add) x += vload_n(C->add + to, left);
+            store_n(C->data, C->type, to, x, left);
+        }
+    }
+}
+
+static void gemm(int threads, int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    static _Thread_local char *packed_a;
+    static _Thread_local char *packed_b;
+    static _Thread_local llm_real *own;
+    static _Thread_local llm_real *partial; static _Thread_local size_t partial_size;
+    gemm_shape g = gemm_choose();
+    if (!packed_a) packed_a = llm_alloc((512 + 64) * 768, sizeof(llm_real));
+    char *pa = packed_a;
+    cpu_view Bt = cpu_transposed(B);
+    int mc = g.mc;
+    if (K < g.kb) mc = int_min(4096, g.mc * g.kb / int_max(K, 64)) / 32 * 32;
+    if (K > g.kb) {
+        size_t need = (size_t)(int_min(M, mc) + 32) * ((size_t)N + 64);
+        if (need > partial_size) { llm_release(partial); partial = llm_alloc(need, sizeof *partial); partial_size = need; }
+    }
+    llm_real *sums_all = partial;
+    (void)threads;
+    LLM_OMP(parallel num_threads(threads))
+    {
+        if (!packed_b) { packed_b = llm_alloc(768 * 160, sizeof(llm_real)); own = llm_alloc((4096 + 64) * 48, sizeof(llm_real)); }
+#if LLM_AMX
+        if (g.split) amx_begin();
+#endif
+        for (int i0 = 0; i0 < M; i0 += mc) for (int k0 = 0; k0 < K; k0 += g.kb) {
+            int m = int_min(mc, M - i0), kb = int_min(g.kb, K - k0), ps = g.split ? (kb + 31) / 32 * 32 : kb;
+            int chunk = 64;
+            LLM_OMP(for schedule(static))
+            for (int i = 0; i < m; i += chunk)
+                gemm_pack(&g, pa + (size_t)i * (size_t)ps * g.bytes, &A, (size_t)(i0 + i), (size_t)k0, int_min(chunk, m - i), kb, false);
+            int panels = (N + g.nc - 1) / g.nc, parts = int_max(1, int_min((m + MINROWS - 1) / MINROWS, (3 * threads + panels - 1) / panels));
+            if (threads == 1) parts = 1;
+            int height = ((m + parts - 1) / parts + g.rows - 1) / g.rows * g.rows;
+            parts = (m + height - 1) / height;
+            LLM_OMP(for schedule(dynamic))
+            for (int u = 0; u < panels * parts; u++) {
+                int j1 = u / parts * g.nc, ncols = int_min(g.nc, N - j1), r0 = u % parts * height, r1 = int_min(m, r0 + height);
+                gemm_pack(&g, packed_b, &Bt, (size_t)j1, (size_t)k0, ncols, kb, true);
+                for (int j = j1; j < j1 + ncols; j += g.cols) {
+                    int n = int_min(g.cols, j1 + ncols - j);
+                    llm_real *sums = K > g.kb ? sums_all + (size_t)j * (size_t)((int_min(M, mc) + 31) / 32 * 32): own;
+                    for (int kc = 0; kc < kb; kc += g.kc) for (int i = r0; i < r1; i += g.rows)
+                        gemm_tile(&g, int_min(g.kc, kb - kc), n, pa + ((size_t)i * (size_t)ps + (size_t)(kc * g.rows)) * g.bytes,
+                            packed_b + ((size_t)(j - j1) * (size_t)ps + (size_t)(kc * g.cols)) * g.bytes, sums + i * g.cols, k0 + kc > 0);
+                    if (k0 + kb == K) gemm_write(&C, sums + r0 * g.cols, g.cols, i0 + r0, r1 - r0, j, n);
+                }
+            }
+        }
+#if LLM_AMX
+        if (g.split) _tile_release();
+#endif
+    }
+}
+static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    gemm(1, M, N, K, A, B, C);
+}
+static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    gemm(llm_threads(0), M, N, K, A, B, C);
+}
+/* test oracle helper, for the linear ops below */
+static inline llm_real view_get(const cpu_view *v, size_t i, size_t j) {
+    size_t at = i * v->rs + j * v->cs;
+    return v->type == LLM_TYPE_BF16 ? bf16_to_real(((const uint16_t *)v->data)[at]) : ((const llm_real *)v->data)[at];
+}
+
+/* ---- linear: y = x W' + b ----
+
+   forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
+   backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
+
+static inline cpu_out act_out(llm_act *x, size_t ld) { return (cpu_out){.data = x, .type = cpu.act, .ld = ld}; }
+static inline cpu_out real_out(llm_real *x, size_t ld, bool accumulate) {
+    return (cpu_out){.data = x, .type = LLM_TYPE_REAL, .ld = ld, .accumulate = accumulate};
+}
+
+static void cpu_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in, int out_n) {
+    cpu_out o = act_out(out, (size_t)out_n);
+    o.bias = bias;
+    cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+
+/* dbias (=|+=) the column sums of d (N,O). Threads take columns; every sum runs down the rows in order. */
+static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
+    LLM_OMP(parallel for)
+    for (int j = 0; j < O; j++) {
+        llm_real s = accumulate ? dbias[j] : 0;
+        for (int i = 0; i < N; i++) s += view_get(&d, (size_t)i, (size_t)j);
+        dbias[j] = s;
+    }
+}
+/* Both linear_backward and residual_backward: they differ in how dout is stored. */
+static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp, llm_weight w,
+                             int N, int in, int out_n, bool accumulate) {
+    if (dinp) cpu_gemm(N, in, out_n, dout, cpu_weight_view(w, in), act_out(dinp, (size_t)in));
+    if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), act_view(inp, (size_t)in, 1), real_out(dw, (size_t)in, accumulate));
+    if (dbias) column_sums(dbias, dout, N, out_n, accumulate);
+}
+static void cpu_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
+                                llm_weight w, int N, int in, int out_n, bool accumulate) {
+    linear_gradients(dinp, dw, dbias, act_view(dout, (size_t)out_n, 1), inp, w, N, in, out_n, accumulate);
+}
+
+/* The same into the residual stream: out = res + inp W' + bias. The stream's gradient passes on unchanged, so only the
+   branch has something to compute. */
+static void cpu_residual_forward(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w, const llm_real *bias,
+                                 int N, int in, int out_n) {
+    cpu_out o = real_out(out, (size_t)out_n, false);
+    o.bias = bias;
+    o.add = res;
+    cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+static void cpu_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout, const llm_act *inp,
+                                  llm_weight w, int N, int in, int out_n, bool accumulate) {
+    linear_gradients(dinp, dw, dbias, real_view(dout, (size_t)out_n, 1), inp, w, N, in, out_n, accumulate);
+}
+
+static void cpu_logits(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V) {
+    cpu_gemm(N, V, C, act_view(hidden, (size_t)C, 1), cpu_transposed(cpu_weight_view(w, C)), real_out(out, (size_t)V, false));
+}
+
+/* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
+
+   forward    u (N,r) = s inp A'       out (N,O) += u B'
+   backward   du (N,r) = s dout B      dB (O,r) = dout' u      dA (r,I) = du' inp      dinp += du A
+
+   The scale is multiplied into u and du, so that it appears nowhere else. `out` is O columns, from col on, of a matrix
+   with ld columns: activations, or the residual stream. */
+
+static void scale_reals(llm_real *x, llm_real scale, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+static void cpu_lora_forward(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
+                             int N, int in, int r, int out_n, int ld, int col, bool to_residual) {
+    cpu_gemm(N, r, in, act_view(inp, (size_t)in, 1), real_view(A, 1, (size_t)in), real_out(u, (size_t)r, false));
+    scale_reals(u, scale, (size_t)N * (size_t)r);
+    cpu_out o = to_residual ? real_out((llm_real *)out + col, (size_t)ld, true)
+                            : act_out((llm_act *)((char *)out + (size_t)col * cpu.act_size), (size_t)ld);
+    o.accumulate = true;
+    cpu_gemm(N, out_n, r, real_view(u, (size_t)r, 1), real_view(B, 1, (size_t)r), o);
+}
+static void cpu_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout, const llm_real *u,
+                              const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
+                              int N, int in, int r, int out_n, int ld, int col, bool from_residual, bool accumulate) {
+    cpu_view d = from_residual ? real_view((const llm_real *)dout + col, (size_t)ld, 1)
+                               : act_view(act_at(dout, (size_t)col), (size_t)ld, 1);
+    cpu_gemm(N, r, out_n, d, real_view(B, (size_t)r, 1), real_out(du, (size_t)r, false));
+    scale_reals(du, scale, (size_t)N * (size_t)r);
+    if (dB) cpu_gemm(out_n, r, N, cpu_transposed(d), real_view(u, (size_t)r, 1), real_out(dB, (size_t)r, accumulate));
+    if (dA) cpu_gemm(r, in, N, real_view(du, 1, (size_t)r), act_view(inp, (size_t)in, 1), real_out(dA, (size_t)in, accumulate));
+    if (dinp) {
+        cpu_out o = act_out(dinp, (size_t)in);
+        o.accumulate = true;
+        cpu_gemm(N, in, r, real_view(du, (size_t)r, 1), real_view(A, (size_t)in, 1), o);
+    }
+}
+
+/* The working copy of the master weights in bf16: what the product reads when --precision is bf16. */
+static void cpu_store_weights(void *bf16, const llm_real *w, size_t n) {
+    uint16_t *out = bf16;
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < n / VL; i++) vstore_bf16(out + i * VL, vload(w + i * VL));
+    for (size_t i = n / VL * VL; i < n; i++) out[i] = real_to_bf16(w[i]);
+}
+
+/* ---- memory ----
+
+   On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines getting
+   the pages from the system costs more than filling them. */
+
+static void cpu_zero(void *device, size_t bytes) {
+    const size_t piece = (size_t)1 << 20;
+    LLM_OMP(parallel for if(bytes > piece))
+    for (size_t i = 0; i < bytes; i += piece) memset((char *)device + i, 0, size_min(piece, bytes - i));
+}
+static void *cpu_alloc(size_t bytes) {
+    if (bytes > SIZE_MAX - 64) return NULL;
+    size_t size = (bytes + 64) / 64 * 64;
+    void *p = aligned_alloc(64, size);
+    if (p) cpu_zero(p, size);
+    return p;
+}
+static void cpu_release(void *device) { free(device); }
+static void cpu_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
+static void cpu_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
+
+/* At least `count` numbers of scratch memory, which one operation uses while it runs. It stays allocated: fresh pages in
+   every call would cost more than the work done on them (a chunk of logits is 200 MB, or 0.2 s of page faults). */
+static llm_real *cpu_scratch(size_t count) {
+    static llm_real *memory;
+    static size_t room;
+    if (count > room) {
+        cpu_release(memory);
+        memory = cpu_alloc(llm_mul(count, sizeof *memory));
+        if (!memory) llm_die("a smaller --batch or --seq", "out of memory: %.1f MB wanted", (double)(count * sizeof *memory) / 1e6);
+        room = count;
+    }
+    return memory;
+}
+static inline int thread_index(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+static inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+static inline llm_act *act_place(llm_act *x, size_t i) { return (llm_act *)((char *)x + i * cpu.act_size); }
+/* The first n lanes of v, `other` in the rest. */
+static inline vreal vkeep(vreal v, size_t n, llm_real other) {
+    if (n >= VL) return v;
+    vbits lane;
+    for (int i = 0; i < VL; i++) lane[i] = i;
+    return vselect(lane < (vbits){0} + (real_bits)n, v, vset(other));
+}
+
+/* ---- embedding: a table look-up ----
+
+   forward    out (N,C): out[n] = wte[tokens[n]] + wpe[positions[n]]        wte (V,C), wpe (T,C) or NULL (rope)
+   backward   dwte[v] (=|+=) sum of dout[n] over all n with tokens[n] = v   dwpe likewise, by position
+
+   A token is a row of wte: as a product it would be onehot(token) wte, so its backward pass is onehot' dout, a scatter.
+   Two tokens of a batch may be the same word, hence two threads would meet in one row. They take different columns instead,
+   and every sum runs over n in order: the same bits for any number of threads. Nothing is saved but the ids. */
+
+/* Row `row` of a matrix of weights, whatever they are stored as. */
+static void weight_row(llm_real *out, llm_weight w, size_t row, int cols) {
+    const cpu_view v = cpu_weight_view(w, cols);
+    if (w.type == LLM_TYPE_REAL) memcpy(out, (const llm_real *)w.data + row * (size_t)cols, (size_t)cols * sizeof *out);
+    else widen_row(&v, row, 0, (size_t)cols, out);
+}
+static void cpu_embed_forward(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens, const int *positions,
+                              int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        llm_real *o = out + (size_t)n * width;
+        weight_row(o, wte, (size_t)tokens[n], C);
+        if (!wpe) continue;
+        const llm_real *p = wpe + (size_t)positions[n] * width;
+        for (size_t i = 0; i < width; i += VL) vstore_n(o + i, vload_n(o + i, width - i) + vload_n(p + i, width - i), width - i);
+    }
+}
+/* table[row[n]] += d[n], over strips of columns. */
+static void scatter_rows(llm_real *table, const llm_real *d, const int *row, int N, int C, int rows, bool accumulate) {
+    const size_t width = (size_t)C, strip = 64;
+    if (!accumulate) cpu_zero(table, (size_t)rows * width * sizeof *table);
+    LLM_OMP(parallel for)
+    for (size_t c = 0; c < width; c += strip) {
+        const size_t end = size_min(width, c + strip);
+        for (int n = 0; n < N; n++) {
+            llm_real *to = table + (size_t)row[n] * width;
+            const llm_real *from = d + (size_t)n * width;
+            for (size_t i = c; i < end; i += VL) vstore_n(to + i, vload_n(to + i, end - i) + vload_n(from + i, end - i), end - i);
+        }
+    }
+}
+static void cpu_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens, const int *positions,
+                               int N, int C, int V, int T, bool accumulate_wte, bool accumulate_wpe) {
+    if (dwte) scatter_rows(dwte, dout, tokens, N, C, V, accumulate_wte);
+    if (dwpe) scatter_rows(dwpe, dout, positions, N, C, T, accumulate_wpe);
+}
+
+/* ---- layer norm (Ba et al. 2016) and RMS norm (Zhang and Sennrich 2019) ----
+
+   forward    xhat = (x - mean(x)) rstd, rstd = 1/sqrt(var(x) + eps)       out = xhat w + bias       per row of C numbers
+              RMS norm leaves out the mean and the bias: rstd = 1/sqrt(mean(x^2) + eps)
+   backward   with g = w dout, and means taken over the row:
+              dx += rstd (g - mean(g) - xhat mean(g xhat))                 RMS norm: without mean(g)
+              dw (=|+=) sum over rows of dout xhat                         dbias (=|+=) sum over rows of dout
+
+   Moving x by a constant or stretching it does not change xhat: the two subtracted terms take exactly these directions out
+   of the gradient. mean and rstd are saved, two numbers a row; xhat is cheaper to compute again than to keep. dx is added:
+   dinp holds the residual stream's gradient, which the norm's branch joins. */
+
+static void cpu_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp, const llm_real *w,
+                                  const llm_real *bias, llm_real eps, int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const llm_real *x = inp + (size_t)n * width;
+        vreal sum = {0}, square = {0};
+        for (size_t i = 0; i < width; i += VL) sum += vload_n(x + i, width - i);
+        const llm_real m = vsum(sum) / (llm_real)C;
+        for (size_t i = 0; i < width; i += VL) {        /* a second pass: E(x^2) - E(x)^2 would cancel */
+            vreal d = vkeep(vload_n(x + i, width - i) - m, width - i, 0);
+            square += d * d;
+        }
+        const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
+        for (size_t i = 0; i < width; i += VL) {
+            vreal y = (vload_n(x + i, width - i) - m) * r * vload_n(w + i, width - i);
+            if (bias) y += vload_n(bias + i, width - i);
+            act_store_n(out, (size_t)n * width + i, y, width - i);
+        }
+        mean[n] = m;
+        rstd[n] = r;
+    }
+}
+static void cpu_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_real *inp, const llm_real *w, llm_real eps,
+                                int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const llm_real *x = inp + (size_t)n * width;
+        vreal square = {0};
+        for (size_t i = 0; i < width; i += VL) {
+            vreal v = vload_n(x + i, width - i);
+            square += v * v;
+        }
+        const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
+        for (size_t i = 0; i < width; i += VL)
+            act_store_n(out, (size_t)n * width + i, vload_n(x + i, width - i) * r * vload_n(w + i, width - i), width - i);
+        rstd[n] = r;
+    }
+}
+/* The backward pass of one row, for both: an RMS norm is centered around 0. dw and dbias are added to. */
+static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const llm_act *dout, size_t at, const llm_real *x,
+                              const llm_real *w, llm_real mean, llm_real rstd, size_t C, bool centered) {
+    vreal sum = {0}, dot = {0};
+    for (size_t i = 0; i < C; i += VL) {
+        const size_t left = C - i;
+        vreal d = act_load_n(dout, at + i, left), xhat = (vload_n(x + i, left) - mean) * rstd;
+        vreal g = d * vload_n(w + i, left);
+        sum += g;
+        dot += g * xhat;
+        if (dw) vstore_n(dw + i, vload_n(dw + i, left) + d * xhat, left);
+        if (dbias) vstore_n(dbias + i, vload_n(dbias + i, left) + d, left);
+    }
+    const llm_real mean_g = centered ? vsum(sum) / (llm_real)C : 0, mean_gx = vsum(dot) / (llm_real)C;
+    for (size_t i = 0; i < C; i += VL) {
+        const size_t left = C - i;
+        vreal xhat = (vload_n(x + i, left) - mean) * rstd, g = act_load_n(dout, at + i, left) * vload_n(w + i, left);
+        vstore_n(dx + i, vload_n(dx + i, left) + rstd * (g - mean_g - xhat * mean_gx), left);
+    }
+}
+/* All rows. dw and dbias are sums over rows: each of at most 64 fixed chunks of rows has sums of its own (a row of
+   scratch), which are then added chunk by chunk. This reads dout and x once, where a second pass over columns reads them twice. */
+static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
+                          const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C, bool accumulate) {
+    const int rows = int_max(16, (N + 63) / 64), chunks = (N + rows - 1) / rows;
+    const size_t width = (size_t)C;
+    llm_real *partial = dw || dbias ? cpu_scratch(llm_mul((size_t)chunks * 2, width)) : NULL;
+    LLM_OMP(parallel for)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        llm_real *dws = partial ? partial + (size_t)chunk * 2 * width : NULL, *dbs = dbias ? dws + width : NULL;
+        if (partial) memset(dws, 0, 2 * width * sizeof *dws);
+        for (int n = chunk * rows; n < int_min(N, (chunk + 1) * rows); n++) {
+            const size_t at = (size_t)n * width;
+            norm_row_backward(dinp + at, dws, dbs, dout, at, inp + at, w, mean ? mean[n] : 0, rstd[n], width, mean != NULL);
+        }
+    }
+    for (int which = 0; which < 2; which++) {           /* 0: dw, 1: dbias */
+        llm_real *d = which ? dbias : dw;
+        if (!d) continue;
+        LLM_OMP(parallel for)
+        for (size_t i = 0; i < width; i += VL) {
+            vreal sum = accumulate ? vload_n(d + i, width - i) : (vreal){0};
+            for (int chunk = 0; chunk < chunks; chunk++) sum += vload_n(partial + ((size_t)chunk * 2 + (size_t)which) * width + i, width - i);
+            vstore_n(d + i, sum, width - i);
+        }
+    }
+}
+static void cpu_layernorm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
+                                   const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C, bool accumulate) {
+    norm_backward(dinp, dw, dbias, dout, inp, w, mean, rstd, N, C, accumulate);
+}
+static void cpu_rmsnorm_backward(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp, const llm_real *w,
+                                 const llm_real *rstd, int N, int C, bool accumulate) {
+    norm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate);
+}
+
+/* ---- rotary positions (Su et al. 2021) ----
+
+   forward    each pair (a,b) = (x[j], x[j+D/2]) of a query or key at position p turns by the angle t = p freq[j]:
+              a' = a cos t - b sin t,   b' = b cos t + a sin t
+   backward   a rotation's transpose is the rotation back: the same with -sin
+
+   A query at p and a key at p' then meet at an angle of (p - p') freq[j]: attention sees only how far apart two tokens
+   are. Pairs lie half a head apart, as in Hugging Face's weights (the paper pairs neighbours). Nothing is saved: the
+   rotated q and k replace the plain ones, as neither pass needs those. */
+
+/* cos and sin of all angles at positions 0 .. positions-1: (positions, 2, half). The table stays from call to call and
+   grows; every layer asks for the same one. The angle is rounded to llm_real before the cosine, as everybody does. */
+static const llm_real *rope_table(const llm_real *freq, int half, int positions) {
+    static llm_real *table, *known;                     /* known: the frequencies the table was made for */
+    static int rows, width;
+    const size_t size = (size_t)half;
+    if (rows >= positions && width == half && !memcmp(known, freq, size * sizeof *freq)) return table;
+    llm_release(table);
+    llm_release(known);
+    rows = int_max(positions, rows <= INT_MAX / 2 && width == half ? 2 * rows : 0);
+    width = half;
+    table = llm_alloc(llm_mul((size_t)rows, 2 * size), sizeof *table);
+    known = llm_alloc(size, sizeof *known);
+    memcpy(known, freq, size * sizeof *known);
+    LLM_OMP(parallel for)
+    for (int p = 0; p < rows; p++) {
+        for (size_t j = 0; j < size; j++) {
+            const llm_real angle = (llm_real)p * freq[j];
+            table[(size_t)p * 2 * size + j] = LLM_MATH(cos)(angle);
+            table[((size_t)p * 2 + 1) * size + j] = LLM_MATH(sin)(angle);
+        }
+    }
+    return table;
+}
+static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D, llm_real sign) {
+    int last = 0;
+    for (int n = 0; n < N; n++) last = int_max(last, positions[n]);
+    const size_t half = (size_t)D / 2, row = (size_t)(H + 2 * KV) * (size_t)D;
+    const llm_real *table = rope_table(freq, D / 2, last + 1);
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const llm_real *cosine = table + (size_t)positions[n] * 2 * half, *sine = cosine + half;
+        for (int h = 0; h < H + KV; h++) {              /* the query heads, then the key heads */
+            const size_t at = (size_t)n * row + (size_t)h * (size_t)D;
+            for (size_t j = 0; j < half; j += VL) {
+                const size_t left = half - j;
+                vreal a = act_load_n(qkv, at + j, left), b = act_load_n(qkv, at + half + j, left);
+                vreal c = vload_n(cosine + j, left), s = vload_n(sine + j, left) * sign;
+                act_store_n(qkv, at + j, a * c - b * s, left);
+                act_store_n(qkv, at + half + j, b * c + a * s, left);
+            }
+        }
+    }
+}
+static void cpu_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D) {
+    rope_rotate(qkv, freq, positions, N, H, KV, D, 1);
+}
+static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D) {
+    rope_rotate(dqkv, freq, positions, N, H, KV, D, -1);
+}
+
+/* ---- attention (Vaswani et al. 2017), in blocks that never hold a T x T matrix (Dao et al. 2022) ----
+
+   forward    S = q k' / sqrt(D)     P[i,j] = exp(S[i,j] - lse[i]) for start[i] <= j <= i, else 0     out = P v
+              lse[i] = log of the sum of exp(S[i,j]) over the same j
+   backward   dv = P' dout     dP = dout v'     dS = P (dP - d) / sqrt(D), d[i] = sum of dout[i] out[i]     dq = dS k     dk = dS' q
+
+   per sequence and query head, q k v being (T,D) slices of qkv (N, (H+2KV) D). H/KV query heads share a key/value head
+   (Ainslie et al. 2023). dS is softmax's backward pass: sum over j of P[i,j] dP[i,j] equals d[i], as out = P v.
+
+   T x T scores of every head would be the largest thing in memory. So queries go in blocks of ATT_BLOCK rows, whose scores
+   with the keys they may see (the causal half, and nothing before the earliest `start` of the block) stay in cache. Saved
+   are out and lse, one number a row: with it the backward pass makes P again by one product and one exp.
+   Forward blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks all
+   blocks of a key head in order, summing in llm_real however activations are stored. */
+
+#define ATT_BLOCK 128
+
+typedef struct {
+    const llm_act *qkv;
+    const int *start;
+    int B, T, H, KV, D;
+    size_t row;                         /* numbers in a row of qkv */
+    llm_real scale;                     /* 1/sqrt(D) */
+} att_call;
+/* One block: `rows` queries of head h in sequence b from place `first` on; keys from `low` to `high` - 1. */
+typedef struct { int rows, first, low, high; size_t ld; cpu_view q, k, v; } att_block;
+
+static att_call attention_call(const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
+    return (att_call){qkv, start, B, T, H, KV, D, (size_t)(H + 2 * KV) * (size_t)D, 1 / LLM_MATH(sqrt)((llm_real)D)};
+}
+/* Numbers in one block's scores: rows are padded, so that vectors may run past the end. */
+static size_t attention_room(const att_call *a) { return ATT_BLOCK * round_up((size_t)a->T + 2 * VL, VL); }
+
+static att_block attention_block(const att_call *a, int b, int h, int block) {
+    att_block t = {.first = block * ATT_BLOCK};
+    t.rows = int_min(ATT_BLOCK, a->T - t.first);
+    t.high = t.first + t.rows;
+    t.low = t.first;
+    for (int i = t.first; i < t.high; i++) t.low = int_min(t.low, a->start[(size_t)b * (size_t)a->T + (size_t)i]);
+    t.ld = round_up((size_t)(t.high - t.low) + VL, VL);
+    const size_t sequence = (size_t)b * (size_t)a->T, D = (size_t)a->D, kv = (size_t)(h / (a->H / a->KV));
+    const size_t keys = (sequence + (size_t)t.low) * a->row + ((size_t)a->H + kv) * D;
+    t.q = act_view(act_at(a->qkv, (sequence + (size_t)t.first) * a->row + (size_t)h * D), a->row, 1);
+    t.k = act_view(act_at(a->qkv, keys), a->row, 1);
+    t.v = act_view(act_at(a->qkv, keys + (size_t)a->KV * D), a->row, 1);
+    return t;
+}
+/* Scores s[0..n-1] of one query, of which from .. to-1 count: exp(scale (s - max)) in their place, 0 elsewhere. Returns
+   log-sum-exp; *sum is that of the exponentials, by which P is still to be divided. */
+static llm_real attention_softmax(llm_real *s, size_t from, size_t to, size_t n, llm_real scale, llm_real *sum) {
+    vreal top = vset(s[from]), total = {0};
+    for (size_t j = from; j < to; j += VL) top = vmax(top, vkeep(vload(s + j), to - j, s[from]));
+    const llm_real max = vhmax(top);
+    for (size_t j = from; j < to; j += VL) {
+        vreal e = vkeep(vexp((vload(s + j) - max) * scale), to - j, 0);
+        vstore(s + j, e);
+        total += e;
+    }
+    memset(s, 0, from * sizeof *s);
+    if (to < n) memset(s + to, 0, (n - to) * sizeof *s);
+    *sum = vsum(total);
+    return max * scale + LLM_MATH(log)(*sum);
+}
+static void attention_forward_block(llm_act *out, llm_real *lse, const att_call *a, int b, int h, int block, llm_real *S) {
+    const att_block t = attention_block(a, b, h, block);
+    const int keys = t.high - t.low, D = a->D;
+    const size_t width = (size_t)D, heads = (size_t)a->H, n = (size_t)b * (size_t)a->T + (size_t)t.first;
+    llm_real *o = S + attention_room(a), sum[ATT_BLOCK];
+    cpu_gemm_one(t.rows, keys, D, t.q, cpu_transposed(t.k), real_out(S, t.ld, false));
+    for (int i = 0; i < t.rows; i++) {
+        const size_t from = (size_t)(a->start[n + (size_t)i] - t.low), to = (size_t)(t.first + i + 1 - t.low);
+        lse[(n + (size_t)i) * heads + (size_t)h] = attention_softmax(S + (size_t)i * t.ld, from, to, (size_t)keys, a->scale, &sum[i]);
+    }
+    cpu_gemm_one(t.rows, D, keys, real_view(S, t.ld, 1), t.v, real_out(o, width, false));
+    for (int i = 0; i < t.rows; i++) {                  /* dividing D numbers of out is less work than `keys` of P */
+        const size_t at = ((n + (size_t)i) * heads + (size_t)h) * width;
+        for (size_t c = 0; c < width; c += VL)
+            act_store_n(out, at + c, vload_n(o + (size_t)i * width + c, width - c) * (1 / sum[i]), width - c);
+    }
+}
+static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T, int H,
+                                  int KV, int D) {
+    const att_call a = attention_call(qkv, start, B, T, H, KV, D);
+    const size_t own = round_up(attention_room(&a) + ATT_BLOCK * (size_t)D, 64);       /* scratch of one thread */
+    llm_real *scratch = cpu_scratch(llm_mul((size_t)llm_threads(0), own));
+    LLM_OMP(parallel for collapse(3) schedule(dynamic))
+    for (int block = (T - 1) / ATT_BLOCK; block >= 0; block--)      /* the longest first, so that all threads end together */
+        for (int b = 0; b < B; b++)
+            for (int h = 0; h < H; h++)
+                attention_forward_block(out, lse, &a, b, h, block, scratch + (size_t)thread_index() * own);
+}
+
+/* P and dS of one block, from the scores in P and dP in dS. */
+static void attention_softmax_backward(llm_real *P, llm_real *dS, const att_call *a, const att_block *t, size_t n, int h,
+                                       const llm_act *dout, const llm_act *out, const llm_real *lse) {
+    const size_t width = (size_t)a->D, heads = (size_t)a->H, keys = (size_t)(t->high - t->low);
+    for (int i = 0; i < t->rows; i++) {
+        const size_t at = ((n + (size_t)i) * heads + (size_t)h), to = (size_t)(t->first + i + 1 - t->low);
+        const size_t from = (size_t)(a->start[n + (size_t)i] - t->low);
+        llm_real *p = P + (size_t)i * t->ld, *ds = dS + (size_t)i * t->ld;
+        vreal dot = {0};
+        for (size_t c = 0; c < width; c += VL)
+            dot += act_load_n(dout, at * width + c, width - c) * act_load_n(out, at * width + c, width - c);
+        const llm_real d = vsum(dot), l = lse[at];
+        for (size_t j = from; j < to; j += VL) {
+            vreal e = vkeep(vexp(vload(p + j) * a->scale - l), to - j, 0);
+            vstore(p + j, e);
+            vstore(ds + j, vkeep(e * (vload(ds + j) - d) * a->scale, to - j, 0));
+        }
+        memset(p, 0, from * sizeof *p);
+        memset(ds, 0, from * sizeof *ds);
+        if (to < keys) memset(p + to, 0, (keys - to) * sizeof *p);
+        if (to < keys) memset(ds + to, 0, (keys - to) * sizeof *ds);
+    }
+}
+/* Everything that key/value head kv of sequence b takes part in. P: scratch for two blocks of scores, dk and dv. */
+static void attention_backward_head(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                                    const att_call *a, int b, int kv, llm_real *P) {
+    const int D = a->D, group = a->H / a->KV;
+    const size_t width = (size_t)D, all = (size_t)a->T * width, sequence = (size_t)b * (size_t)a->T, ld = (size_t)a->H * width;
+    llm_real *dS = P + attention_room(a), *dk = dS + attention_room(a), *dv = dk + all;
+    memset(dk, 0, 2 * all * sizeof *dk);
+    for (int h = kv * group; h < (kv + 1) * group; h++) {
+        for (int block = 0; block * ATT_BLOCK < a->T; block++) {
+            const att_block t = attention_block(a, b, h, block);
+            const int keys = t.high - t.low;
+            const size_t n = sequence + (size_t)t.first, below = (size_t)t.low * width;
+            const cpu_view d = act_view(act_at(dout, n * ld + (size_t)h * width), ld, 1);
+            cpu_gemm_one(t.rows, keys, D, t.q, cpu_transposed(t.k), real_out(P, t.ld, false));
+            cpu_gemm_one(t.rows, keys, D, d, cpu_transposed(t.v), real_out(dS, t.ld, false));
+            attention_softmax_backward(P, dS, a, &t, n, h, dout, out, lse);
+            const cpu_view p = real_view(P, t.ld, 1), ds = real_view(dS, t.ld, 1);
+            llm_act *dq = act_place(dqkv, n * a->row + (size_t)h * width);
+            cpu_gemm_one(t.rows, D, keys, ds, t.k, act_out(dq, a->row));
+            cpu_gemm_one(keys, D, t.rows, cpu_transposed(ds), t.q, real_out(dk + below, width, true));
+            cpu_gemm_one(keys, D, t.rows, cpu_transposed(p), d, real_out(dv + below, width, true));
+        }
+    }
+    for (size_t i = 0; i < (size_t)a->T; i++) {
+        const size_t at = (sequence + i) * a->row + (size_t)(a->H + kv) * width;
+        cpu_store(dqkv, at, dk + i * width, width);
+        cpu_store(dqkv, at + (size_t)a->KV * width, dv + i * width, width);
+    }
+}
+static void cpu_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                                   const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
+    const att_call a = attention_call(qkv, start, B, T, H, KV, D);
+    const size_t own = round_up(2 * attention_room(&a) + 2 * (size_t)T * (size_t)D, 64);
+    llm_real *scratch = cpu_scratch(llm_mul((size_t)llm_threads(0), own));
+    LLM_OMP(parallel for collapse(2) schedule(dynamic))
+    for (int b = 0; b < B; b++)
+        for (int kv = 0; kv < KV; kv++)
+            attention_backward_head(dqkv, dout, out, lse, &a, b, kv, scratch + (size_t)thread_index() * own);
+}
+
+/* ---- gelu (Hendrycks and Gimpel 2016), the tanh form of GPT-2 ----
+
+   forward    y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3)
+              As (1 + tanh u)/2 = sigmoid(2u), this is y = x s with s = sigmoid(2u): one exp.
+   backward   dx = dy (s + x s (1 - s) 2u'), 2u' = 2 sqrt(2/pi) (1 + 3 * 0.044715 x^2)
+
+   x is saved (the linear layer before wrote it down), y is not: the backward pass of the next layer makes it again. */
+
+static const llm_real gelu_scale = (llm_real)1.5957691216057308, gelu_cubic = (llm_real)0.044715;
+
+static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_cubic * x * x * x)); }
+
+/* Element-wise operations hand out pieces of this many numbers. */
+#define PIECE 8192
+
+static void cpu_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
+    LLM_OMP(parallel for)
+    for (size_t piece = 0; piece < n; piece += PIECE) {
+        const size_t end = size_min(n, piece + PIECE);
+        for (size_t i = piece; i < end; i += VL) {
+            vreal x = act_load_n(inp, i, end - i);
+            act_store_n(out, i, x * gelu_gate(x), end - i);
+        }
+    }
+}
+static void cpu_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
+    LLM_OMP(parallel for)
+    for (size_t piece = 0; piece < n; piece += PIECE) {
+        const size_t end = size_min(n, piece + PIECE);
+        for (size_t i = piece; i < end; i += VL) {
+            vreal x = act_load_n(inp, i, end - i), s = gelu_gate(x);
+            vreal slope = s + x * s * (1 - s) * gelu_scale * (1 + 3 * gelu_cubic * x * x);
+            act_store_n(dinp, i, act_load_n(dout, i, end - i) * slope, end - i);
+        }
+    }
+}
+
+/* ---- swiglu (Shazeer 2020): a gate opens for each hidden number ----
+
+   forward    y = silu(g) u, silu(g) = g s, s = sigmoid(g)            y (N,F) from gateup (N,2F): g | u side by side
+   backward   dg = dy u s (1 + g (1 - s))     du = dy g s             g and u are saved, y is made again */
+
+static void cpu_swiglu_forward(llm_act *out, const llm_act *gateup, int N, int F) {
+    const size_t width = (size_t)F;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const size_t to = (size_t)n * width, from = 2 * to;
+        for (size_t i = 0; i < width; i += VL) {
+            vreal g = act_load_n(gateup, from + i, width - i), u = act_load_n(gateup, from + width + i, width - i);
+            act_store_n(out, to + i, g * vsigmoid(g) * u, width - i);
+        }
+    }
+}
+static void cpu_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, int N, int F) {
+    const size_t width = (size_t)F;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const size_t from = (size_t)n * width, to = 2 * from;
+        for (size_t i = 0; i < width; i += VL) {
+            const size_t left = width - i;
+            vreal g = act_load_n(gateup, to + i, left), u = act_load_n(gateup, to + width + i, left);
+            vreal d = act_load_n(dout, from + i, left), s = vsigmoid(g);
+            act_store_n(dgateup, to + i, d * u * s * (1 + g * (1 - s)), left);
+            act_store_n(dgateup, to + width + i, d * g * s, left);
+        }
+    }
+}
+
+/* ---- the head: log-probabilities of the targets ----
+
+   forward    z (V) = hidden w' / temperature, banned ids at -infinity       lse = log sum exp z      logp = z[target] - lse
+              p = exp(z - lse)                                               entropy = -sum p log p = lse - sum p z
+   backward   dz[k] = dlogp (1[k = target] - p[k]) - dentropy p[k] (log p[k] + entropy)
+              dlogits = dz / temperature     dhidden = dlogits w     dw (=|+=) dlogits' hidden
+
+   This is where every stage's objective enters: cross entropy sends dlogp = -1/M, which gives the familiar (p - onehot)/M,
+   and policy gradients send an advantage. With V near 50,000 the logits would be the largest tensor of all, so they live
+   for one chunk of rows at a time and are overwritten by their gradient. Saved are lse and entropy, two numbers a token:
+   the backward pass computes the logits once more, and the fused sweep, for stages that know dlogp beforehand, not at all.
+   Prompts and padding have dlogp = dentropy = 0. Their rows are left out of the backward pass and of the fused sweep
+   (logp 0 there): in fine-tuning that is often half of the head's work. */
+
+#define HEAD_ROWS 1024
+/* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
+static const llm_real banned_logit = (llm_real)-1e30;
+
+typedef struct { const llm_act *hidden; llm_weight w; const int *targets; llm_head head; int N, C, V; size_t ld; } head_call;
+
+static head_call head_begin(const llm_act *hidden, llm_weight w, const int *targets, llm_head head, int N, int C, int V) {
+    if (!(head.temperature > 0)) llm_die("--temperature 1", "log-probabilities at temperature %g", (double)head.temperature);
+    return (head_call){hidden, w, targets, head, N, C, V, round_up((size_t)V, 4 * VL)};
+}
+/* Rows of a chunk when n rows are cut evenly: 1025 rows are two chunks of 513, not 1024 and 1. */
+static int head_rows(int n) {
+    const int chunks = int_max(1, (n + HEAD_ROWS - 1) / HEAD_ROWS);
+    return (n + chunks - 1) / chunks;
+}
+static void head_logits(llm_real *z, const llm_act *hidden, const head_call *c, int rows) {
+    cpu_gemm(rows, c->V, c->C, act_view(hidden, (size_t)c->C, 1), cpu_transposed(cpu_weight_view(c->w, c->C)), real_out(z, c->ld, false));
+}
+/* Ban what is banned, and the padding behind the row, which so needs no loop of its own. Returns the maximum. */
+static llm_real head_mask(llm_real *z, const head_call *c) {
+    for (size_t k = (size_t)c->V; k < c->ld; k++) z[k] = banned_logit;
+    if (c->head.banned)
+        for (int k = 0; k < c->V; k++) z[k] = c->head.banned[k] ? banned_logit : z[k];
+    vreal top[4] = {vload(z), vload(z), vload(z), vload(z)};
+    for (size_t k = 0; k < c->ld; k += 4 * VL)
+        for (size_t j = 0; j < 4; j++) top[j] = vmax(top[j], vload(z + k + j * VL));
+    return vhmax(vmax(vmax(top[0], top[1]), vmax(top[2], top[3])));
+}
+static llm_real head_row_forward(llm_real *z, const head_call *c, int target, llm_real *lse, llm_real *entropy) {
+    const llm_real max = head_mask(z, c), sharp = 1 / c->head.temperature;
+    vreal sum = {0}, dot = {0};
+    for (size_t k = 0; k < c->ld; k += VL) {
+        vreal y = (vload(z + k) - max) * sharp, e = vexp(y);
+        sum += e;
+        if (entropy) dot += e * y;
+    }
+    const llm_real total = vsum(sum);
+    *lse = max * sharp + LLM_MATH(log)(total);
+    if (entropy) *entropy = LLM_MATH(log)(total) - vsum(dot) / total;
+    return (z[target] - max) * sharp - LLM_MATH(log)(total);
+}
+static void cpu_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                const int *targets, llm_head head, int N, int C, int V) {
+    const head_call c = head_begin(hidden, w, targets, head, N, C, V);
+    const int chunk = head_rows(N);
+    llm_real *z = cpu_scratch(llm_mul((size_t)chunk, c.ld));
+    for (int first = 0; first < N; first += chunk) {
+        const int rows = int_min(chunk, N - first);
+        head_logits(z, act_at(hidden, (size_t)first * (size_t)C), &c, rows);
+        LLM_OMP(parallel for)
+        for (int i = 0; i < rows; i++) {
+            const int n = first + i;
+            logp[n] = head_row_forward(z + (size_t)i * c.ld, &c, targets[n], &lse[n], entropy ? &entropy[n] : NULL);
+        }
+    }
+}
+/* Logits of one row to their gradient, in place. */
+static void head_row_backward(llm_real *z, const head_call *c, int target, llm_real dlogp, llm_real dentropy, llm_real lse,
+                              llm_real entropy) {
+    const llm_real sharp = 1 / c->head.temperature;
+    head_mask(z, c);
+    const bool fixed = z[target] == banned_logit;       /* a banned logit is a constant */
+    for (size_t k = 0; k < c->ld; k += VL) {
+        vreal l = vload(z + k) * sharp - lse;           /* log p */
+        vstore(z + k, -sharp * (dlogp + dentropy * (l + entropy)) * vexp(l));
+    }
+    if (!fixed) z[target] += sharp * dlogp;
+}
+/* Forward and backward at once: exp is taken once, and scaled when its sum is known. Returns logp. */
+static llm_real head_row_fused(llm_real *z, const head_call *c, int target, llm_real dlogp) {
+    const llm_real max = head_mask(z, c), sharp = 1 / c->head.temperature, at_target = z[target];
+    vreal sum = {0};
+    for (size_t k = 0; k < c->ld; k += VL) {
+        vreal e = vexp((vload(z + k) - max) * sharp);
+        vstore(z + k, e);
+        sum += e;
+    }
+    const llm_real total = vsum(sum), scale = -sharp * dlogp / total;
+    for (size_t k = 0; k < c->ld; k += VL) vstore(z + k, vload(z + k) * scale);
+    if (at_target != banned_logit) z[target] += sharp * dlogp;
+    return (at_target - max) * sharp - LLM_MATH(log)(total);
+}
+/* The sweep of both backward (lse given) and fused (lse NULL, logp written). wanted: the n rows that have a gradient. */
+static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                       const llm_real *lse, const llm_real *entropy, const head_call *c, const int *wanted, int n, bool accumulate) {
+    const int chunk = head_rows(n), C = c->C;
+    const size_t width = (size_t)C, row_bytes = width * cpu.act_size;
+    const bool all = n == c->N;                         /* no row is left out: nothing to gather */
+    llm_real *z = cpu_scratch(llm_add(llm_mul((size_t)chunk, c->ld), all ? 0 : llm_mul((size_t)chunk, 2 * width)));
+    llm_act *gathered = (llm_act *)(z + (size_t)chunk * c->ld), *dgathered = act_place(gathered, (size_t)chunk * width);
+    for (int first = 0; first < n; first += chunk) {
+        const int rows = int_min(chunk, n - first);
+        const llm_act *h = all ? act_at(c->hidden, (size_t)first * width) : gathered;
+        llm_act *dh = all ? act_place(dhidden, (size_t)first * width) : dgathered;
+        for (int i = 0; !all && i < rows; i++)
+            memcpy(act_place(gathered, (size_t)i * width), act_at(c->hidden, (size_t)wanted[first + i] * width), row_bytes);
+        head_logits(z, h, c, rows);
+        LLM_OMP(parallel for)
+        for (int i = 0; i < rows; i++) {
+            const int t = wanted[first + i];
+            llm_real *row = z + (size_t)i * c->ld;
+            if (!lse) logp[t] = head_row_fused(row, c, c->targets[t], dlogp[t]);
+            else head_row_backward(row, c, c->targets[t], dlogp[t], dentropy ? dentropy[t] : 0, lse[t], dentropy ? entropy[t] : 0);
+        }
+        const cpu_view dz = real_view(z, c->ld, 1);
+        if (dhidden) cpu_gemm(rows, C, c->V, dz, cpu_weight_view(c->w, C), act_out(dh, width));
+        if (dw) cpu_gemm(c->V, C, rows, cpu_transposed(dz), act_view(h, width, 1), real_out(dw, width, accumulate || first > 0));
+        for (int i = 0; !all && dhidden && i < rows; i++)
+            memcpy(act_place(dhidden, (size_t)wanted[first + i] * width), act_place(dgathered, (size_t)i * width), row_bytes);
+    }
+}
+/* Choose the rows that have a gradient, clear the results of the others, and sweep. */
+static void head_gradients(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                           const llm_real *lse, const llm_real *entropy, const head_call *c, bool accumulate) {
+    const size_t width = (size_t)c->C;
+    int *wanted = llm_alloc((size_t)c->N, sizeof *wanted), n = 0;
+    for (int t = 0; t < c->N; t++) {
+        if (dlogp[t] != 0 || (dentropy && dentropy[t] != 0)) wanted[n++] = t;
+        else {
+            if (logp) logp[t] = 0;
+            if (dhidden) memset(act_place(dhidden, (size_t)t * width), 0, width * cpu.act_size);
+        }
+    }
+    if (n) head_sweep(logp, dhidden, dw, dlogp, dentropy, lse, entropy, c, wanted, n, accumulate);
+    else if (dw && !accumulate) cpu_zero(dw, (size_t)c->V * width * sizeof *dw);
+    llm_release(wanted);
+}
+static void cpu_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                                 const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                 const int *targets, llm_head head, int N, int C, int V, bool accumulate) {
+    const head_call c = head_begin(hidden, w, targets, head, N, C, V);
+    head_gradients(NULL, dhidden, dw, dlogp, dentropy, lse, entropy, &c, accumulate);
+}
+static void cpu_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
+                              llm_weight w, const int *targets, llm_head head, int N, int C, int V, bool accumulate) {
+    const head_call c = head_begin(hidden, w, targets, head, N, C, V);
+    head_gradients(logp, dhidden, dw, dlogp, NULL, NULL, NULL, &c, accumulate);
+}
+
+/* ---- the value: one number per token, for reward models and critics ----
+
+   forward    value[n] = hidden[n] . u                       hidden (N,C), u (C)
+   backward   dhidden[n] (=|+=) dvalue[n] u                  du (=|+=) sum over n of dvalue[n] hidden[n]
+
+   du is a sum over tokens: threads take columns, the sum runs over n in order. */
+
+static void cpu_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        vreal dot = {0};
+        for (size_t i = 0; i < width; i += VL)
+            dot += act_load_n(hidden, (size_t)n * width + i, width - i) * vload_n(u + i, width - i);
+        value[n] = vsum(dot);
+    }
+}
+static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden, const llm_real *u,
+                               int N, int C, bool accumulate_dhidden, bool accumulate_du) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for if(dhidden != NULL))
+    for (int n = 0; n < (dhidden ? N : 0); n++) {
+        const size_t at = (size_t)n * width;
+        for (size_t i = 0; i < width; i += VL) {
+            vreal d = dvalue[n] * vload_n(u + i, width - i);
+            if (accumulate_dhidden) d += act_load_n(dhidden, at + i, width - i);
+            act_store_n(dhidden, at + i, d, width - i);
+        }
+    }
+    LLM_OMP(parallel for if(du != NULL))
+    for (size_t i = 0; i < (du ? width : 0); i += VL) {
+        vreal sum = accumulate_du ? vload_n(du + i, width - i) : (vreal){0};
+        for (int n = 0; n < N; n++) sum += dvalue[n] * act_load_n(hidden, (size_t)n * width + i, width - i);
+        vstore_n(du + i, sum, width - i);
+    }
+}
+
+/* ---- learning: the norm of the gradient, and AdamW (Loshchilov and Hutter 2019) ----
+
+   sumsq      sum of x^2, in double over pieces of PIECE numbers, pieces in order
+   adamw      g = grad_scale grad      m += (1 - beta1)(g - m)      v += (1 - beta2)(g^2 - v)
+              w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w), mhat = m / (1 - beta1^step), vhat = v / (1 - beta2^step)
+
+   Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its gradient. m and
+   v begin at 0 and are too small at first, by exactly the factors 1 - beta^step. The decay acts on w directly and is not
+   part of g ("decoupled"). This is the one operation that memory alone limits: 28 bytes a parameter in one pass, none of them
+   touched twice. grad_scale does the clipping here, where the gradient is read anyway, and the bf16 copy is written along. */
+
+static double cpu_sumsq(const llm_real *x, size_t n) {
+    const size_t pieces = (n + PIECE - 1) / PIECE;
+    double *sum = llm_alloc(pieces, sizeof *sum), total = 0;
+    LLM_OMP(parallel for if(pieces > 4))
+    for (size_t piece = 0; piece < pieces; piece++) {
+        const size_t end = size_min(n, (piece + 1) * PIECE);
+        vreal s[4] = {{0}};                             /* four sums: one would wait for its own last addition */
+        size_t i = piece * PIECE;
+        for (; i + 4 * VL <= end; i += 4 * VL)
+            for (size_t j = 0; j < 4; j++) s[j] += vload(x + i + j * VL) * vload(x + i + j * VL);
+        for (; i < end; i += VL) s[0] += vload_n(x + i, end - i) * vload_n(x + i, end - i);
+        sum[piece] = (double)vsum(s[0] + s[1] + (s[2] + s[3]));
+    }
+    for (size_t piece = 0; piece < pieces; piece++) total += sum[piece];
+    llm_release(sum);
+    return total;
+}
+
+static inline vreal vsqrt(vreal x) {
+    for (int i = 0; i < VL; i++) x[i] = LLM_MATH(sqrt)(x[i]);           /* one instruction, compilers see it */
+    return x;
+}
+/* A moment as bf16, rounded up or down by chance, in proportion. Rounded to nearest it would stand still: bf16 has steps of
+   0.4 to 0.8%, and with beta2 = 0.999 v moves by 0.1% of the way. The chance is a hash of place and step, so that runs repeat. */
+static inline uint16_t bf16_by_chance(llm_real x, uint32_t place, uint32_t step) {
+    float f = (float)x;
+    uint32_t bits, r = (place ^ step * 0x9E3779B9u) * 0x85EBCA6Bu;
+    memcpy(&bits, &f, sizeof bits);
+    r = (r ^ r >> 15) * 0xC2B2AE35u;
+    return (uint16_t)((bits + (r >> 16)) >> 16);
+}
+
+typedef struct { llm_real scale, fast1, fast2, rate, root, eps, decay; } adamw_call;    /* the formula's constants, in llm_real */
+
+/* One vector of parameters: m and v are updated, the new weights returned. */
+static inline vreal adamw_vector(const adamw_call *a, vreal w, vreal grad, vreal *m, vreal *v) {
+    const vreal g = grad * a->scale;
+    *m += a->fast1 * (g - *m);
+    *v += a->fast2 * (g * g - *v);
+    return w - a->decay * w - a->rate * *m / (vsqrt(*v) * a->root + a->eps);
+}
+static void adamw_piece(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, llm_real *m, llm_real *v, size_t n) {
+    for (size_t i = 0; i < n; i += VL) {
+        const size_t left = n - i;
+        if (left > 32 * VL) {                           /* ask for memory well ahead: 10% faster than the hardware alone */
+            __builtin_prefetch(w + i + 32 * VL, 1);
+            __builtin_prefetch(grad + i + 32 * VL);
+            __builtin_prefetch(m + i + 32 * VL, 1);
+            __builtin_prefetch(v + i + 32 * VL, 1);
+        }
+        vreal mi = vload_n(m + i, left), vi = vload_n(v + i, left);
+        vreal x = adamw_vector(a, vload_n(w + i, left), vload_n(grad + i, left), &mi, &vi);
+        vstore_n(m + i, mi, left);
+        vstore_n(v + i, vi, left);
+        vstore_n(w + i, x, left);
+        if (work) store_n(work, LLM_TYPE_BF16, i, x, left);
+    }
+}
+/* The same with moments in bf16. `place` is the number of the first parameter in its tensor. */
+static void adamw_piece16(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, uint16_t *m, uint16_t *v, size_t n,
+                          uint32_t place, uint32_t step) {
+    for (size_t i = 0; i < n; i += VL) {
+        const size_t left = n - i;
+        vreal mi = load_n(m, LLM_TYPE_BF16, i, left), vi = load_n(v, LLM_TYPE_BF16, i, left);
+        vreal x = adamw_vector(a, vload_n(w + i, left), vload_n(grad + i, left), &mi, &vi);
+        for (size_t j = 0; j < size_min(left, VL); j++) {
+            m[i + j] = bf16_by_chance(mi[j], place + (uint32_t)(i + j), step);
+            v[i + j] = bf16_by_chance(vi[j], ~(place + (uint32_t)(i + j)), step);
+        }
+        vstore_n(w + i, x, left);
+        if (work) store_n(work, LLM_TYPE_BF16, i, x, left);
+    }
+}
+static void cpu_adamw(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a, bool moments16) {
+    const double c1 = 1 - pow(a.beta1, a.step), c2 = 1 - pow(a.beta2, a.step);
+    const adamw_call call = {.scale = (llm_real)a.grad_scale, .fast1 = (llm_real)(1 - a.beta1), .fast2 = (llm_real)(1 - a.beta2),
+                             .rate = (llm_real)(a.lr / c1), .root = (llm_real)(1 / sqrt(c2)), .eps = (llm_real)a.eps,
+                             .decay = (llm_real)(a.lr * a.weight_decay)};
+    LLM_OMP(parallel for)
+    for (size_t piece = 0; piece < n; piece += PIECE) {
+        const size_t count = size_min(n - piece, PIECE);
+        uint16_t *copy = work ? (uint16_t *)work + piece : NULL;
+        if (moments16)
+            adamw_piece16(&call, w + piece, copy, grad + piece, (uint16_t *)m + piece, (uint16_t *)v + piece, count, (uint32_t)piece,
+                          (uint32_t)a.step);
+        else adamw_piece(&call, w + piece, copy, grad + piece, (llm_real *)m + piece, (llm_real *)v + piece, count);
+    }
+}
+
+/* ---- the table ---- */
+
+/* Speaking needs the whole model: see chapter 8. */
+static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows, const int *positions,
+                       const bool *want, int n, llm_real *logits);
+static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
+
+static const llm_ops cpu_table = {
+    .name = "cpu",
+    .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_upload, .download = cpu_download, .zero = cpu_zero,
+    .store_weights = cpu_store_weights,
+    .embed_forward = cpu_embed_forward, .embed_backward = cpu_embed_backward,
+    .layernorm_forward = cpu_layernorm_forward, .layernorm_backward = cpu_layernorm_backward,
+    .rmsnorm_forward = cpu_rmsnorm_forward, .rmsnorm_backward = cpu_rmsnorm_backward,
+    .linear_forward = cpu_linear_forward, .linear_backward = cpu_linear_backward,
+    .residual_forward = cpu_residual_forward, .residual_backward = cpu_residual_backward,
+    .lora_forward = cpu_lora_forward, .lora_backward = cpu_lora_backward,
+    .rope_forward = cpu_rope_forward, .rope_backward = cpu_rope_backward,
+    .attention_forward = cpu_attention_forward, .attention_backward = cpu_attention_backward,
+    .gelu_forward = cpu_gelu_forward, .gelu_backward = cpu_gelu_backward,
+    .swiglu_forward = cpu_swiglu_forward, .swiglu_backward = cpu_swiglu_backward,
+    .logprob_forward = cpu_logprob_forward, .logprob_backward = cpu_logprob_backward, .logprob_fused = cpu_logprob_fused,
+    .logits = cpu_logits,
+    .value_forward = cpu_value_forward, .value_backward = cpu_value_backward,
+    .sumsq = cpu_sumsq, .adamw = cpu_adamw,
+    .decode = cpu_decode, .cache_copy = cpu_cache_copy,
+};
+const llm_ops *llm_cpu(llm_precision p) {
+    static llm_ops ops[3];                              /* one for each precision */
+    cpu_set_precision(p);
+    ops[p] = cpu_table;
+    ops[p].precision = p;
+    ops[p].act_size = cpu.act_size;
+    return &ops[p];
+}
+
+void llm_ops_check(const llm_ops *ops) {
+#define ROW(op) {offsetof(llm_ops, op), #op}
+    static const struct { size_t at; const char *op; } row[] = {
+        ROW(alloc), ROW(release), ROW(upload), ROW(download), ROW(zero), ROW(store_weights), ROW(embed_forward), ROW(embed_backward),
+        ROW(layernorm_forward), ROW(layernorm_backward), ROW(rmsnorm_forward), ROW(rmsnorm_backward), ROW(linear_forward),
+        ROW(linear_backward), ROW(residual_forward), ROW(residual_backward), ROW(lora_forward), ROW(lora_backward),
+        ROW(rope_forward), ROW(rope_backward), ROW(attention_forward), ROW(attention_backward), ROW(gelu_forward),
+        ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward), ROW(logprob_forward), ROW(logprob_backward),
+        ROW(logprob_fused), ROW(logits), ROW(value_forward), ROW(value_backward), ROW(sumsq), ROW(adamw), ROW(decode), ROW(cache_copy)};
+#undef ROW
+    typedef void (*any)(void);
+    _Static_assert(sizeof row / sizeof *row == (sizeof(llm_ops) - offsetof(llm_ops, alloc)) / sizeof(any), "a row is missing here");
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        any body;
+        memcpy(&body, (const char *)ops + row[i].at, sizeof body);
+        if (!body) llm_die("fill in every row of llm_ops", "the backend \"%s\" has no %s", ops->name ? ops->name : "?", row[i].op);
+    }
+}
+
+/* ================================================================================================================
+   6. The model
+   ================================================================================================================
+   A decoder-only transformer is a column of L equal blocks. A stream of C numbers per token, the residual stream, runs through
+   it; every block reads the stream, thinks, and adds what it found. Attention is the only place where tokens look at each other;
+   the feed-forward part works on each token alone. GPT-2, GPT-3 and the Llamas are the same column with other parts: how the
+   stream is normalised, how positions are told, which nonlinearity is used. So one config describes them all, one table lists
+   their parameters, and forward and backward are a page each, printed below one another.
+
+       Vaswani et al. 2017 (attention); Radford et al. 2019, Brown et al. 2020 (GPT-2, GPT-3);
+       Touvron et al. 2023a, 2023b (LLaMA, Llama-2); Zhang and Sennrich 2019 (RMSNorm); Shazeer 2020 (SwiGLU); Su et al. 2021 (RoPE). */
+
+/* ---- presets: the tables of the lectures ---- */
+
+typedef struct { const char *name; llm_config c; const char *note; } preset;
+
+#define GPT(v, t, l, c, h) {.V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM, \
+    .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = 50256, .eos = 50256, .pad = -1}
+#define LLAMA(v, t, l, c, h, kv, f, theta, is_tied, e) {.V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = (c) / (h), .F = f, \
+    .norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, \
+    .bos = 1, .eos = 2, .pad = -1}
+
+static const preset presets[] = {
+    /* ours, for the tiny world: half a million parameters learn it in two minutes */
+    {"nano", LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5), NULL},
+    {"tiny", LLAMA(768, 128, 4, 96, 3, 3, 256, 10000, true, 1e-5), NULL},
+    {"small", LLAMA(768, 128, 4, 128, 4, 4, 344, 10000, true, 1e-5), NULL},
+    {"med", LLAMA(1024, 160, 6, 192, 6, 6, 512, 10000, true, 1e-5), NULL},
+    {"big", LLAMA(2048, 256, 8, 256, 8, 8, 688, 10000, true, 1e-5), NULL},
+    {"gpt-tiny", GPT(768, 128, 4, 96, 3), NULL},
+    /* GPT-2 (Radford et al. 2019) */
+    {"gpt2-124m", GPT(50257, 1024, 12, 768, 12), NULL},
+    {"gpt2-355m", GPT(50257, 1024, 24, 1024, 16), NULL},
+    {"gpt2-774m", GPT(50257, 1024, 36, 1280, 20), NULL},
+    {"gpt2-1.5b", GPT(50257, 1024, 48, 1600, 25), NULL},
+    /* GPT-3 (Brown et al. 2020, table 2.1): n_params, n_layers, d_model, n_heads, d_head */
+    {"gpt3-small", GPT(50257, 2048, 12, 768, 12), NULL},
+    {"gpt3-medium", GPT(50257, 2048, 24, 1024, 16), NULL},
+    {"gpt3-large", GPT(50257, 2048, 24, 1536, 16), NULL},
+    {"gpt3-xl", GPT(50257, 2048, 24, 2048, 16),
+     "the table's own row, 24 heads of 128 in 2048 channels, does not multiply out (24 x 128 = 3072): 16 heads here"},
+    {"gpt3-2.7b", GPT(50257, 2048, 32, 2560, 32), NULL},
+    {"gpt3-6.7b", GPT(50257, 2048, 32, 4096, 32), NULL},
+    {"gpt3-13b", GPT(50257, 2048, 40, 5120, 40),
+     "the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120): 5120 channels here"},
+    {"gpt3-175b", GPT(50257, 2048, 96, 12288, 96), NULL},
+    /* LLaMA (Touvron et al. 2023a, table 2) and Llama-2 (2023b; 34B and 70B share keys among 8 heads) */
+    {"llama-7b", LLAMA(32000, 2048, 32, 4096, 32, 32, 11008, 10000, false, 1e-6), NULL},
+    {"llama-13b", LLAMA(32000, 2048, 40, 5120, 40, 40, 13824, 10000, false, 1e-6), NULL},
+    {"llama-33b", LLAMA(32000, 2048, 60, 6656, 52, 52, 17920, 10000, false, 1e-6), NULL},
+    {"llama-65b", LLAMA(32000, 2048, 80, 8192, 64, 64, 22016, 10000, false, 1e-6), NULL},
+    {"llama2-7b", LLAMA(32000, 4096, 32, 4096, 32, 32, 11008, 10000, false, 1e-5), NULL},
+    {"llama2-13b", LLAMA(32000, 4096, 40, 5120, 40, 40, 13824, 10000, false, 1e-5), NULL},
+    {"llama2-34b", LLAMA(32000, 4096, 48, 8192, 64, 8, 22016, 10000, false, 1e-5), NULL},
+    {"llama2-70b", LLAMA(32000, 4096, 80, 8192, 64, 8, 28672, 10000, false, 1e-5), NULL},
+    {"smollm2-135m", LLAMA(49152, 8192, 30, 576, 9, 3, 1536, 100000, true, 1e-5), NULL},
+    {"tinyllama-1.1b", LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5), NULL},
+    {"llama3.2-1b", LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5), "with llama3 rope scaling, factor 32"},
+    {"qwen2-0.5b", LLAMA(151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), "with a bias on q, k and v"},
+};
+enum { PRESETS = sizeof presets / sizeof presets[0] };
+
+static const preset *find_preset(const char *name) {
+    for (int i = 0; i < PRESETS; i++)
+        if (!strcmp(presets[i].name, name)) return &presets[i];
+    return NULL;
+}
+const char *const *llm_preset_names(int *count) {
+    static const char *names[PRESETS];
+    for (int i = 0; i < PRESETS; i++) names[i] = presets[i].name;
+    *count = PRESETS;
+    return names;
+}
+const char *llm_preset_note(const char *name) {
+    const preset *p = find_preset(name);
+    return p ? p->note : NULL;
+}
+llm_config llm_preset(const char *name) {
+    const preset *p = find_preset(name);
+    if (!p) {
+        char list[1024] = "one of";
+        for (int i = 0; i < PRESETS; i++) {
+            strncat(list, i ? ", " : " ", sizeof list - strlen(list) - 1);
+            strncat(list, presets[i].name, sizeof list - strlen(list) - 1);
+        }
+        llm_usage(list, "no preset is called '%s'", name);
+    }
+    llm_config c = p->c;
+    if (!strcmp(name, "llama3.2-1b")) { c.rope_factor = 32; c.rope_low = 1; c.rope_high = 4; c.rope_original = 8192; }
+    if (!strcmp(name, "qwen2-0.5b")) c.qkv_bias = true;
+    return c;
+}
+/* The single dial: 64 channels a layer, heads of 64 (of 32 below 256 channels), a feed-forward width of 8/3 C, rounded to 32. */
+llm_config llm_depth(int depth, int V, int T) {
+    llm_config c = presets[1].c;
+    c.V = V;
+    c.T = T;
+    c.L = depth;
+    c.C = 64 * depth;
+    c.D = depth < 4 ? 32 : 64;
+    c.H = c.KV = c.C / c.D;
+    c.F = (8 * c.C / 3 + 31) / 32 * 32;
+    return c;
+}
+static void wrong_config(const char *where, const char *what, int a, int b) {
+    llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a, b);
+}
+void llm_config_check(const llm_config *c, const char *where) {
+    const int size[] = {c->V, c->T, c->L, c->C, c->H, c->KV, c->D, c->F};
+    const char *name[] = {"vocabulary", "context", "layers", "channels", "heads", "key/value heads", "head size", "feed-forward"};
+    for (int i = 0; i < 8; i++)
+        if (size[i] < 1 || size[i] > 1 << 24) wrong_config(where, name[i], size[i], 1 << 24);
+    if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
+    if (c->position == LLM_ROPE && c->D % 2) wrong_config(where, "rope wants an even head size", c->D, 2);
+    if ((long long)c->H * c->D > 1 << 24) wrong_config(where, "heads times head size is too large", c->H, c->D);
+    if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
+        llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
+}
+
+/* ---- the tensor table ---- */
+
+/* Everything that is per parameter walks this one table: allocation, init, loading and saving by name and shape, weight decay,
+   LoRA, the gradient test. A row is one Hugging Face tensor. q, k, v (and gate, up) are consecutive rows without padding
+   between them, so that the packed matrix (O,C) is simply the pointer to the first. */
+
+typedef struct { llm_param *row; int count; size_t size; const llm_config *c; int layer; } table_writer;
+
+static bool gpt2_names(const llm_config *c) { return c->position == LLM_LEARNED; }
+
+/* Append a row. `packed`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16 elements, a
+   64-byte line of floats. */
+static llm_param *table_add(table_writer *t, const char *name, int rows, int cols, double init, bool packed) {
+    static llm_param nowhere;           /* counting only */
+    llm_param *p = t->row ? &t->row[t->count] : &nowhere;
+    if (!packed) t->size = (t->size + 15) / 16 * 16;
+    *p = (llm_param){.rows = rows, .cols = cols, .vector = rows == 1, .init = init, .offset = t->size,
+                     .size = llm_mul((size_t)rows, (size_t)cols)};
+    int n = 0;
+    if (t->layer >= 0)
+        n = snprintf(p->name, sizeof p->name, gpt2_names(t->c) ? "transformer.h.%d." : "model.layers.%d.", t->layer);
+    snprintf(p->name + n, sizeof p->name - (size_t)n, "%s", name);
+    t->size = llm_add(t->size, p->size);
+    t->count++;
+    return p;
+}
+static void table_gpt2(table_writer *t, llm_layer *layer) {
+    const llm_config *c = t->c;
+    double std = sqrt(0.4 / c->C), out = std / sqrt(2.0 * c->L);
+    int HD = c->H * c->D, QKV = (c->H + 2 * c->KV) * c->D;
+    for (t->layer = 0; t->layer < c->L; t->layer++) {
+        llm_layer w;
+        w.norm1 = table_add(t, "ln_1.weight", 1, c->C, 1, false);
+        w.norm1_bias = table_add(t, "ln_1.bias", 1, c->C, 0, false);
+        w.qkv = table_add(t, "attn.c_attn.weight", QKV, c->C, std, false);
+        w.qkv_bias = table_add(t, "attn.c_attn.bias", 1, QKV, 0, false);
+        w.proj = table_add(t, "attn.c_proj.weight", c->C, HD, out, false);
+        w.proj_bias = table_add(t, "attn.c_proj.bias", 1, c->C, 0, false);
+        w.norm2 = table_add(t, "ln_2.weight", 1, c->C, 1, false);
+        w.norm2_bias = table_add(t, "ln_2.bias", 1, c->C, 0, false);
+        w.up = table_add(t, "mlp.c_fc.weight", c->F, c->C, std, false);
+        w.up_bias = table_add(t, "mlp.c_fc.bias", 1, c->F, 0, false);
+        w.down = table_add(t, "mlp.c_proj.weight", c->C, c->F, out, false);
+        w.down_bias = table_add(t, "mlp.c_proj.bias", 1, c->C, 0, false);
+        w.qkv->transposed = w.proj->transposed = w.up->transposed = w.down->transposed = true;
+        if (layer) layer[t->layer] = w;
+    }
+    t->layer = -1;
+}
+static void table_llama(table_writer *t, llm_layer *layer) {
+    const llm_config *c = t->c;
+    double std = sqrt(0.4 / c->C), out = std / sqrt(2.0 * c->L);
+    int HD = c->H * c->D, KVD = c->KV * c->D;
+    for (t->layer = 0; t->layer < c->L; t->layer++) {
+        llm_layer w = {0};
+        w.norm1 = table_add(t, "input_layernorm.weight", 1, c->C, 1, false);
+        w.qkv = table_add(t, "self_attn.q_proj.weight", HD, c->C, std, false);
+        table_add(t, "self_attn.k_proj.weight", KVD, c->C, std, true);
+        table_add(t, "self_attn.v_proj.weight", KVD, c->C, std, true);
+        if (c->qkv_bias) {
+            w.qkv_bias = table_add(t, "self_attn.q_proj.bias", 1, HD, 0, false);
+            table_add(t, "self_attn.k_proj.bias", 1, KVD, 0, true);
+            table_add(t, "self_attn.v_proj.bias", 1, KVD, 0, true);
+        }
+        w.proj = table_add(t, "self_attn.o_proj.weight", c->C, HD, out, false);
+        w.norm2 = table_add(t, "post_attention_layernorm.weight", 1, c->C, 1, false);
+        w.up = table_add(t, "mlp.gate_proj.weight", c->F, c->C, std, false);
+        table_add(t, "mlp.up_proj.weight", c->F, c->C, std, true);
+        w.down = table_add(t, "mlp.down_proj.weight", c->C, c->F, out, false);
+        if (layer) layer[t->layer] = w;
+    }
+    t->layer = -1;
+}
+/* Fill the table (row NULL: count only). Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its width), those
+   that write into the residual stream smaller by sqrt(2L), so that its variance does not grow with depth (GPT-2). */
+static table_writer table_build(const llm_config *c, llm_param *row, llm_model *m) {
+    table_writer t = {row, 0, 0, c, -1};
+    bool gpt2 = gpt2_names(c);
+    double std = sqrt(0.4 / c->C);
+    llm_model none;
+    if (!m) m = &none;
+    m->wpe = m->normf_bias = m->score = NULL;
+    m->wte = table_add(&t, gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight", c->V, c->C, std, false);
+    if (gpt2) m->wpe = table_add(&t, "transformer.wpe.weight", c->T, c->C, std / 2, false);
+    if (gpt2) table_gpt2(&t, row ? m->layer : NULL);
+    else table_llama(&t, row ? m->layer : NULL);
+    m->normf = table_add(&t, gpt2 ? "transformer.ln_f.weight" : "model.norm.weight", 1, c->C, 1, false);
+    if (gpt2) m->normf_bias = table_add(&t, "transformer.ln_f.bias", 1, c->C, 0, false);
+    m->head = m->wte;
+    if (!c->tied) m->head = table_add(&t, "lm_head.weight", c->V, c->C, std, false);
+    if (c->score) {
+        m->score = table_add(&t, "score.weight", 1, c->C, sqrt(1.0 / (c->C + 1)), false);
+        m->score->vector = false;       /* one row of a matrix: drawn at random and decayed like one */
+    }
+    t.size = (t.size + 15) / 16 * 16;
+    return t;
+}
+size_t llm_parameters(const llm_config *c) {
+    table_writer t = table_build(c, NULL, NULL);
+    llm_param *row = llm_alloc((size_t)t.count, sizeof *row);
+    llm_model m = {.layer = llm_alloc((size_t)c->L, sizeof(llm_layer))};
+    table_build(c, row, &m);
+    size_t total = 0;
+    for (int i = 0; i < t.count; i++) total += row[i].size;
+    llm_release(row);
+    llm_release(m.layer);
+    return total;
+}
+llm_param *llm_param_find(llm_model *m, const char *name) {
+    for (int i = 0; i < m->params; i++)
+        if (!strcmp(m->param[i].name, name)) return &m->param[i];
+    return NULL;
+}
+
+/* ---- memory ---- */
+
+static void *device_alloc(const llm_ops *op, size_t count, size_t size, const char *what) {
+    void *p = op->alloc(llm_mul(count, size));
+    if (!p) llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB for %s on %s",
+                    (double)count * (double)size / 1e6, what, op->name);
+    return p;
+}
+/* Frequencies of rope: freq[j] = theta^(-2j/D). Llama-3 stretches the slow ones to reach a longer context: waves longer than
+   original/low are slowed by `factor`, those shorter than original/high are kept, in between it blends. */
+static void model_frequencies(llm_model *m) {
+    const llm_config *c = &m->c;
+    llm_real *freq = llm_alloc((size_t)(c->D + 1) / 2, sizeof *freq);
+    for (int j = 0; j < c->D / 2; j++) {
+        double f = pow(c->rope_theta, -2.0 * j / c->D), wave = 6.283185307179586 / f;
+        if (c->rope_factor > 0) {
+            double s = (c->rope_original / wave - c->rope_low) / (c->rope_high - c->rope_low);
+            s = s < 0 ? 0 : s > 1 ? 1 : s;
+            f = f * ((1 - s) / c->rope_factor + s);
+        }
+        freq[j] = (llm_real)f;
+    }
+    m->freq = device_alloc(m->ops, (size_t)(c->D + 1) / 2, sizeof *freq, "rope");
+    m->ops->upload(m->freq, freq, (size_t)(c->D + 1) / 2 * sizeof *freq);
+    llm_release(freq);
+}
+/* Everything but the numbers: table, arenas, pointers. */
+static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops) {
+    llm_config_check(c, "model");
+    llm_ops_check(ops);
+    *m = (llm_model){.c = *c, .ops = ops, .frozen = true, .head_options = {1, NULL}};
+    m->params = table_build(c, NULL, NULL).count;
+    m->param = llm_alloc((size_t)m->params, sizeof *m->param);
+    m->layer = llm_alloc((size_t)c->L, sizeof *m->layer);
+    m->acts = llm_alloc((size_t)c->L, sizeof *m->acts);
+    m->size = table_build(c, m->param, m).size;
+    m->data = device_alloc(ops, m->size, sizeof *m->data, "weights");
+    if (ops->precision == LLM_BF16) m->work = device_alloc(ops, m->size, 2, "bf16 weights");
+    for (int i = 0; i < m->params; i++) {
+        llm_param *p = &m->param[i];
+        p->data = m->data + p->offset;
+        p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL};
+        if (m->work) p->w = (llm_weight){(char *)m->work + 2 * p->offset, LLM_TYPE_BF16, NULL};
+    }
+    if (c->position == LLM_ROPE) model_frequencies(m);
+}
+/* New numbers in the master weights reach the working copy. */
+static void model_weights_changed(llm_model *m) {
+    if (m->work) m->ops->store_weights(m->work, m->data, m->size);
+}
+/* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone. */
+static void init_tensor(llm_model *m, const llm_param *p, uint64_t seed) {
+    llm_real *host = llm_alloc(p->size, sizeof *host);
+    uint64_t stream = llm_hash(p->name, strlen(p->name), 0);
+    LLM_OMP(parallel for schedule(static))
+    for (int i = 0; i < p->rows; i++) {
+        llm_rng r = llm_rng_seed(seed, stream + (uint64_t)i);
+        for (size_t j = 0; j < (size_t)p->cols; j++)
+            host[(size_t)i * (size_t)p->cols + j] = (llm_real)(p->vector ? p->init : p->init * llm_rng_normal(&r));
+    }
+    m->ops->upload(p->data, host, p->size * sizeof *host);
+    llm_release(host);
+}
+void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed) {
+    model_allocate(m, c, ops);
+    for (int i = 0; i < m->params; i++) init_tensor(m, &m->param[i], seed);
+    model_weights_changed(m);
+}
+void llm_model_train(llm_model *m) {
+    if (m->grad) return;
+    m->grad = device_alloc(m->ops, m->size, sizeof *m->grad, "gradients");
+    for (int i = 0; i < m->params; i++) m->param[i].grad = m->grad + m->param[i].offset;
+    m->frozen = false;
+}
+/* Copy every tensor of `from` that `m` has too, by name. */
+static void model_copy_weights(llm_model *m, const llm_model *from) {
+    for (int i = 0; i < from->params; i++) {
+        const llm_param *p = &from->param[i];
+        llm_param *q = llm_param_find(m, p->name);
+        if (!q || q->size != p->size) continue;
+        llm_real *host = llm_alloc(p->size, sizeof *host);
+        m->ops->download(host, p->data, p->size * sizeof *host);
+        m->ops->upload(q->data, host, p->size * sizeof *host);
+        llm_release(host);
+    }
+    model_weights_changed(m);
+}
+void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
+    model_allocate(m, &from->c, from->ops);
+    model_copy_weights(m, from);
+    m->recompute = from->recompute;
+    if (!frozen) llm_model_train(m);
+}
+void llm_model_free(llm_model *m) {
+    const llm_ops *op = m->ops;
+    if (!op) return;
+    void *device[] = {m->data, m->grad, m->work, m->freq, m->pool};
+    for (int i = 0; i < 5; i++)
+        if (device[i]) op->release(device[i]);
+    llm_release(m->param);
+    llm_release(m->layer);
+    llm_release(m->acts);
+    *m = (llm_model){.ops = NULL};
+}
+void llm_model_add_score(llm_model *m, uint64_t seed) {
+    if (m->c.score) return;
+    llm_model old = *m;
+    llm_config c = old.c;
+    c.score = true;
+    model_allocate(m, &c, old.ops);
+    model_copy_weights(m, &old);
+    init_tensor(m, m->score, seed);
+    model_weights_changed(m);
+    m->recompute = old.recompute;
+    if (!old.frozen) llm_model_train(m);
+    llm_model_free(&old);
+}
+void llm_model_print(const llm_model *m, FILE *out) {
+    const llm_config *c = &m->c;
+    fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
+            gpt2_names(c) ? "GPT-2" : "Llama", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->D);
+    if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
+    fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
+}
+
+/* The activations: one allocation, cut by one function that first only counts (base NULL) and then hands out the pieces. */
+typedef struct { char *base; size_t used; const llm_ops *op; } pool_cutter;
+
+static void *pool_take(pool_cutter *k, size_t count, size_t size) {
+    void *p = k->base ? k->base + k->used : NULL;
+    k->used = llm_add(k->used, (llm_mul(count, size) + 63) / 64 * 64);
+    return p;
+}
+static llm_real *pool_real(pool_cutter *k, size_t rows, int cols) { return pool_take(k, llm_mul(rows, (size_t)cols), sizeof(llm_real)); }
+static llm_act *pool_act(pool_cutter *k, size_t rows, int cols) { return pool_take(k, llm_mul(rows, (size_t)cols), k->op->act_size); }
+
+static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
+    const llm_config *c = &m->c;
+    pool_cutter k = {base, 0, m->ops};
+    size_t N = (size_t)tokens;
+    int HD = c->H * c->D, QKV = (c->H + 2 * c->KV) * c->D, PRE = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
+    bool keep = !m->frozen && !m->recompute;    /* each layer has its own set, or all share the first one's */
+    for (int l = 0; l < c->L; l++) {
+        llm_acts *a = &m->acts[l];
+        llm_real *res = l > 1 && m->frozen ? m->acts[l - 2].res : pool_real(&k, N, c->C);   /* frozen: two take turns */
+        if (l && !keep) *a = m->acts[0];
+        a->res = res;
+        if (l && !keep) continue;
+        a->mid = pool_real(&k, N, c->C);
+        a->qkv = pool_act(&k, N, QKV);
+        a->att = pool_act(&k, N, HD);
+        a->pre = pool_act(&k, N, PRE);
+        a->mean1 = pool_real(&k, N, 1);
+        a->rstd1 = pool_real(&k, N, 1);
+        a->mean2 = pool_real(&k, N, 1);
+        a->rstd2 = pool_real(&k, N, 1);
+        a->lse = pool_real(&k, N, c->H);
+    }
+    m->resf = pool_real(&k, N, c->C);
+    m->meanf = pool_real(&k, N, 1);
+    m->rstdf = pool_real(&k, N, 1);
+    m->hidden = pool_act(&k, N, c->C);
+    m->xn = pool_act(&k, N, c->C);
+    m->ff = pool_act(&k, N, c->F);
+    llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
+    for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
+    int **ids[] = {&m->tokens, &m->targets, &m->positions, &m->start};
+    for (int i = 0; i < 4; i++) *ids[i] = pool_take(&k, N, sizeof(int));
+    if (m->frozen) return k.used;
+    m->dres = pool_real(&k, N, c->C);
+    m->dxn = m->dhidden = pool_act(&k, N, c->C);        /* the head is done before the first block begins */
+    m->dpre = pool_act(&k, N, PRE);
+    m->dff = c->activation == LLM_GELU ? m->dpre : pool_act(&k, N, c->F);       /* gelu works in place */
+    m->dqkv = pool_act(&k, N, QKV);
+    m->datt = pool_act(&k, N, HD);
+    return k.used;
+}
+static void model_reserve(llm_model *m, int N) {
+    size_t bytes = model_cut_pool(m, NULL, N);
+    if (N > m->N || bytes > m->pool_bytes) {
+        if (m->pool) m->ops->release(m->pool);
+        m->pool = device_alloc(m->ops, bytes, 1, "activations");
+        m->pool_bytes = bytes;
+        m->N = N;
+    }
+    model_cut_pool(m, m->pool, m->N);
+}
+static void check_ids(const int *ids, size_t n, int limit, const char *what) {
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= limit)
+            llm_die("the tokenizer that belongs to the model", "%s %d at place %zu is outside 0..%d", what, ids[i], i, limit - 1);
+}
+static void model_upload(llm_model *m, const llm_batch *b) {
+    size_t N = llm_mul((size_t)b->B, (size_t)b->T);
+    if (b->B < 1 || b->T < 1 || N > INT_MAX) llm_die("a smaller --batch", "impossible batch %d x %d", b->B, b->T);
+    if (b->T > m->c.T) llm_die("a smaller --seq", "sequence of %d tokens is beyond the model's context of %d", b->T, m->c.T);
+    check_ids(b->tokens, N, m->c.V, "token");
+    check_ids(b->targets, N, m->c.V, "target");
+    check_ids(b->positions, N, m->c.T, "position");
+    for (size_t i = 0; i < N; i++)
+        if (b->start[i] < 0 || b->start[i] > (int)(i % (size_t)b->T)) llm_die(NULL, "attention start %d at place %zu", b->start[i], i);
+    model_reserve(m, (int)N);
+    m->ops->upload(m->tokens, b->tokens, N * sizeof(int));
+    m->ops->upload(m->targets, b->targets, N * sizeof(int));
+    m->ops->upload(m->positions, b->positions, N * sizeof(int));
+    m->ops->upload(m->start, b->start, N * sizeof(int));
+}
+
+/* ---- forward and backward ---- */
+
+/* Small hands for what every line below would repeat: which norm, which data pointer, and the rule of accumulation: a gradient that
+   was written in this step is added to, else it is written (`used` tells). A frozen tensor has no gradient at all. */
+static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
+static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
+static bool accumulates(llm_param *w, llm_param *bias, int rows) {
+    bool was = w->used;
+    for (int i = 0; i < rows; i++) w[i].used = w[i].grad != NULL;      /* packed rows are neighbours in the table */
+    for (int i = 0; bias && i < rows; i++) bias[i].used = bias[i].grad != NULL;
+    return was;
+}
+static int qkv_rows(const llm_config *c) { return gpt2_names(c) ? 1 : 3; }
+static int up_rows(const llm_config *c) { return gpt2_names(c) ? 1 : 2; }
+
+static void model_norm_forward(llm_model *m, llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp,
+                         const llm_param *w, const llm_param *bias, int N) {
+    if (m->c.norm == LLM_LAYERNORM)
+        m->ops->layernorm_forward(out, mean, rstd, inp, w->data, data_of(bias), (llm_real)m->c.eps, N, m->c.C);
+    else m->ops->rmsnorm_forward(out, rstd, inp, w->data, (llm_real)m->c.eps, N, m->c.C);
+}
+static void model_norm_backward(llm_model *m, llm_real *dinp, const llm_act *dout, const llm_real *inp, llm_param *w, llm_param *bias,
+                          const llm_real *mean, const llm_real *rstd, int N) {
+    bool add = accumulates(w, bias, 1);
+    if (m->c.norm == LLM_LAYERNORM)
+        m->ops->layernorm_backward(dinp, w->grad, grad_of(bias), dout, inp, w->data, mean, rstd, N, m->c.C, add);
+    else m->ops->rmsnorm_backward(dinp, w->grad, dout, inp, w->data, rstd, N, m->c.C, add);
+}
+static void activation_forward(llm_model *m, llm_act *out, const llm_act *pre, int N) {
+    if (m->c.activation == LLM_GELU) m->ops->gelu_forward(out, pre, (size_t)N * (size_t)m->c.F);
+    else m->ops->swiglu_forward(out, pre, N, m->c.F);
+}
+static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout, const llm_act *pre, int N) {
+    if (m->c.activation == LLM_GELU) m->ops->gelu_backward(dpre, dout, pre, (size_t)N * (size_t)m->c.F);
+    else m->ops->swiglu_backward(dpre, dout, pre, N, m->c.F);
+}
+
+/* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each. */
+static void block_forward(llm_model *m, int l, llm_real *out, int B, int T) {
+    const llm_config *c = &m->c;
+    const llm_ops *op = m->ops;
+    const llm_layer *w = &m->layer[l];
+    const llm_acts *a = &m->acts[l];
+    int N = B * T, C = c->C, H = c->H, KV = c->KV, D = c->D, F = c->F, QKV = (H + 2 * KV) * D;
+
+    model_norm_forward(m, m->xn, a->mean1, a->rstd1, a->res, w->norm1, w->norm1_bias, N);
+    op->linear_forward(a->qkv, m->xn, w->qkv->w, data_of(w->qkv_bias), N, C, QKV);
+    if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->positions, N, H, KV, D);
+    op->attention_forward(a->att, a->lse, a->qkv, m->start, B, T, H, KV, D);
+    op->residual_forward(a->mid, a->res, a->att, w->proj->w, data_of(w->proj_bias), N, H * D, C);
+
+    model_norm_forward(m, m->xn, a->mean2, a->rstd2, a->mid, w->norm2, w->norm2_bias, N);
+    op->linear_forward(a->pre, m->xn, w->up->w, data_of(w->up_bias), N, C, up_rows(c) * F);
+    activation_forward(m, m->ff, a->pre, N);
+    op->residual_forward(out, a->mid, m->ff, w->down->w, data_of(w->down_bias), N, F, C);
+}
+/* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return: the
+   residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep, the outputs of
+   norm2, the activation and norm1, is made again: cheaper than storing 3 C + F numbers per token and layer. */
+static void block_backward(llm_model *m, int l, int B, int T) {
+    const llm_config *c = &m->c;
+    const llm_ops *op = m->ops;
+    const llm_layer *w = &m->layer[l];
+    const llm_acts *a = &m->acts[l];
+    int N = B * T, C = c->C, H = c->H, KV = c->KV, D = c->D, F = c->F, QKV = (H + 2 * KV) * D;
+
+    activation_forward(m, m->ff, a->pre, N);
+    op->residual_backward(m->dff, w->down->grad, grad_of(w->down_bias), m->dres, m->ff, w->down->w, N, F, C,
+                          accumulates(w->down, w->down_bias, 1));
+    activation_backward(m, m->dpre, m->dff, a->pre, N);
+    model_norm_forward(m, m->xn, a->mean2, a->rstd2, a->mid, w->norm2, w->norm2_bias, N);
+    op->linear_backward(m->dxn, w->up->grad, grad_of(w->up_bias), m->dpre, m->xn, w->up->w, N, C, up_rows(c) * F,
+                        accumulates(w->up, w->up_bias, up_rows(c)));
+    model_norm_backward(m, m->dres, m->dxn, a->mid, w->norm2, w->norm2_bias, a->mean2, a->rstd2, N);
+
+    op->residual_backward(m->datt, w->proj->grad, grad_of(w->proj_bias), m->dres, a->att, w->proj->w, N, H * D, C,
+                          accumulates(w->proj, w->proj_bias, 1));
+    op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->start, B, T, H, KV, D);
+    if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->positions, N, H, KV, D);
+    model_norm_forward(m, m->xn, a->mean1, a->rstd1, a->res, w->norm1, w->norm1_bias, N);
+    op->linear_backward(m->dxn, w->qkv->grad, grad_of(w->qkv_bias), m->dqkv, m->xn, w->qkv->w, N, C, QKV,
+                        accumulates(w->qkv, w->qkv_bias, qkv_rows(c)));
+    model_norm_backward(m, m->dres, m->dxn, a->res, w->norm1, w->norm1_bias, a->mean1, a->rstd1, N);
+}
+
+/* Embedding, all blocks, last norm: tokens (B,T) -> hidden (N,C). */
+static void trunk_forward(llm_model *m, const llm_batch *b) {
+    const llm_config *c = &m->c;
+    int N = b->B * b->T;
+    model_upload(m, b);
+    llm_weight wte = {m->wte->data, LLM_TYPE_REAL, NULL};
+    m->ops->embed_forward(m->acts[0].res, wte, data_of(m->wpe), m->tokens, m->positions, N, c->C);
+    for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, b->B, b->T);
+    model_norm_forward(m, m->hidden, m->meanf, m->rstdf, m->resf, m->normf, m->normf_bias, N);
+}
+/* dhidden -> the gradients of everything below the head. */
+static void trunk_backward(llm_model *m, const llm_batch *b) {
+    const llm_config *c = &m->c;
+    int N = b->B * b->T;
+    m->ops->zero(m->dres, (size_t)N * (size_t)c->C * sizeof *m->dres);
+    model_norm_backward(m, m->dres, m->dhidden, m->resf, m->normf, m->normf_bias, m->meanf, m->rstdf, N);
+    for (int l = c->L - 1; l >= 0; l--) {
+        if (m->recompute && l < c->L - 1) block_forward(m, l, m->resf, b->B, b->T);    /* the last block's are still there */
+        block_backward(m, l, b->B, b->T);
+    }
+    bool add_wte = accumulates(m->wte, NULL, 1), add_wpe = m->wpe && accumulates(m->wpe, NULL, 1);
+    if (m->wte->grad)
+        m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, m->tokens, m->positions, N, c->C, c->V, c->T, add_wte, add_wpe);
+    m->micro++;
+}
+
+void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *entropy, llm_real *value) {
+    size_t N = (size_t)b->B * (size_t)b->T, bytes = N * sizeof(llm_real);
+    trunk_forward(m, b);
+    if (logp || entropy)
+        m->ops->logprob_forward(m->logp, m->lse, entropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets, m->head_options,
+                                (int)N, m->c.C, m->c.V);
+    if (logp) m->ops->download(logp, m->logp, bytes);
+    if (entropy) m->ops->download(entropy, m->entropy, bytes);
+    if (!value) return;
+    if (!m->score) llm_die("llm_model_add_score", "values were asked of a model without a scalar head");
+    m->ops->value_forward(m->value, m->hidden, m->score->data, (int)N, m->c.C);
+    m->ops->download(value, m->value, bytes);
+}
+static void must_train(const llm_model *m) {
+    if (m->frozen) llm_die("llm_model_train", "backward was asked of a frozen model");
+}
+void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy, const llm_real *dvalue) {
+    int N = b->B * b->T, C = m->c.C, V = m->c.V;
+    size_t bytes = (size_t)N * sizeof(llm_real);
+    must_train(m);
+    if (!dlogp && !dentropy && !dvalue) return;
+    if (dlogp || dentropy) {
+        if (dlogp) m->ops->upload(m->dlogp, dlogp, bytes);
+        else m->ops->zero(m->dlogp, bytes);
+        if (dentropy) m->ops->upload(m->dentropy, dentropy, bytes);
+        m->ops->logprob_backward(m->dhidden, m->head->grad, m->dlogp, dentropy ? m->dentropy : NULL, m->lse,
+                                 dentropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets, m->head_options, N, C, V,
+                                 accumulates(m->head, NULL, 1));
+    }
+    if (dvalue) {
+        m->ops->upload(m->dvalue, dvalue, bytes);
+        m->ops->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, C, dlogp || dentropy,
+                               accumulates(m->score, NULL, 1));
+    }
+    trunk_backward(m, b);
+}
+void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, llm_real *logp) {
+    int N = b->B * b->T;
+    size_t bytes = (size_t)N * sizeof(llm_real);
+    must_train(m);
+    trunk_forward(m, b);
+    m->ops->upload(m->dlogp, dlogp, bytes);
+    m->ops->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, m->head->w, m->targets, m->head_options,
+                          N, m->c.C, m->c.V, accumulates(m->head, NULL, 1));
+    if (logp) m->ops->download(logp, m->logp, bytes);
+    trunk_backward(m, b);
+}
+void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
+    size_t N = (size_t)b->B * (size_t)b->T, bytes = llm_mul(llm_mul(N, (size_t)m->c.V), sizeof(llm_real));
+    trunk_forward(m, b);
+    llm_real *device = device_alloc(m->ops, bytes, 1, "logits");
+    m->ops->logits(device, m->hidden, m->head->w, (int)N, m->c.C, m->c.V);
+    m->ops->download(logits, device, bytes);
+    m->ops->release(device);
+}
+
+/* ================================================================================================================
+   7. Learning
+   ================================================================================================================
+   The gradient says which way is downhill; this chapter takes the step, and makes sure that no step is lost.
+
+   The step is AdamW (Loshchilov and Hutter 2019). Every weight has its own pace: m remembers the mean of its gradient,
+   v the mean square, and m / sqrt(v) is about 1 where the gradient keeps its sign, about 0 where it only trembles. How
+   far to go is said by the learning rate: raised over the first steps, while m and v are still guesses, and lowered at
+   the end, when only small steps improve a good model.
+
+       norm  = sqrt(sum of all g^2)                        one number for the whole model
+       g     = g min(1, clip / norm)                       one bad batch cannot throw the weights far away
+       m     = beta1 m + (1 - beta1) g
+       v     = beta2 v + (1 - beta2) g^2
+       w     = w - lr ( (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)  +  decay w )     decay: matrices only
+
+   The rest of the chapter is files. A model is a Hugging Face folder: config.json has the sizes, model.safetensors the
+   numbers. A checkpoint is such a folder with m, v and the step, so that a resumed run gives the same bits as one that
+   was never interrupted. */
+
+/* ---- AdamW ---- */
+
+llm_adamw llm_adamw_defaults(void) {
+    return (llm_adamw){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1};
+}
+void llm_adamw_free(llm_adamw *o, llm_model *m) {
+    if (o->m) m->ops->release(o->m);
+    if (o->v) m->ops->release(o->v);
+    o->m = o->v = NULL;
+}
+static size_t moment_bytes(const llm_adamw *o) { return o->moments16 ? 2 : sizeof(llm_real); }
+static void adamw_allocate(llm_adamw *o, const llm_ops *op, size_t size) {
+    size_t bytes = llm_mul(size, moment_bytes(o));
+    if (!o->m) o->m = op->alloc(bytes);
+    if (!o->v) o->v = op->alloc(bytes);
+    if (!o->m || !o->v)
+        llm_die("--moments16, LoRA, or a smaller model", "out of memory: AdamW's moments want 2 x %.1f MB",
+                (double)bytes / 1e6);
+}
+static bool has_gradient(const llm_param *p) { return p->used && p->grad; }
+
+/* The norm of all gradients: one sum per tensor, added in the order of the table: the bits depend on nothing else. */
+static double gradient_norm(const llm_ops *op, const llm_param *param, int params, int step) {
+    double sum = 0;
+    bool any = false;
+    for (int i = 0; i < params; i++) {
+        if (!has_gradient(&param[i])) continue;
+        double s = op->sumsq(param[i].grad, param[i].size);
+        if (!isfinite(s))
+            llm_die("a lower --lr or a longer --warmup; the last checkpoint is still good: --resume goes on from it",
+                    "step %d: the gradient of %s is not finite", step, param[i].name);
+        sum += s;
+        any = true;
+    }
+    if (!any) llm_die("call llm_backward before llm_adamw_step", "step %d: no tensor has a gradient", step);
+    return sqrt(sum);
+}
+/* Is this norm an outlier? Its mean and variance are averages over about the last 100 steps (over all of them until
+   then; the first 32 only teach). An outlier enters them cut to the limit: should the level rise for good, it soon is
+   none. */
+static bool norm_is_outlier(llm_adamw *o, double norm) {
+    double limit = o->norm_mean + o->skip_sigma * sqrt(o->norm_var);
+    bool skip = o->skip_sigma > 0 && o->norm_count >= 32 && norm > limit;
+    double rate = fmax(0.01, 1.0 / (o->norm_count + 1)), d = (skip ? limit : norm) - o->norm_mean;
+    o->norm_mean += rate * d;
+    o->norm_var = (1 - rate) * (o->norm_var + rate * d * d);
+    o->norm_count++;
+    return skip;
+}
+/* Do two rows lie side by side in the arenas and take the same step? Padding between them is zero and stays zero. */
+static bool same_step(const llm_param *a, const llm_param *b) {
+    size_t d = b->offset - a->offset;
+    return has_gradient(b) && a->vector == b->vector && b->offset >= a->offset + a->size && d < a->size + 64 &&
+           b->data == a->data + d && b->grad == a->grad + d;
+}
+/* One step over a table of tensors. `size`: elements of its arenas; `work`: their bf16 copy, or NULL. */
+static double adamw_table(llm_adamw *o, const llm_ops *op, llm_param *param, int params, void *work, size_t size,
+                          double lr) {
+    double norm = gradient_norm(op, param, params, o->step);
+    size_t bytes = moment_bytes(o);
+    adamw_allocate(o, op, size);
+    bool skip = norm_is_outlier(o, norm);
+    if (skip) o->skipped++;             /* no weight moves, and the moments never see this gradient */
+    else o->step++;
+    llm_adamw_args a = {.lr = lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .step = o->step,
+                        .grad_scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1};
+    for (int i = 0, next; i < params && !skip; i = next) {
+        const llm_param *p = &param[i];
+        next = i + 1;
+        if (!has_gradient(p)) continue;
+        while (next < params && same_step(&param[next - 1], &param[next])) next++;      /* few calls, and long ones */
+        size_t n = param[next - 1].offset + param[next - 1].size - p->offset;
+        a.weight_decay = p->vector ? 0 : o->weight_decay;
+        op->adamw(p->data, work ? (char *)work + 2 * p->offset : NULL, p->grad, (char *)o->m + bytes * p->offset,
+                  (char *)o->v + bytes * p->offset, n, a, o->moments16);
+    }
+    for (int i = 0; i < params; i++) param[i].used = false;
+    return norm;
+}
+double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
+    m->micro = 0;
+    return adamw_table(o, m->ops, m->param, m->params, m->work, m->size, lr);
+}
+
+/* ---- the learning rate ---- */
+
+/* Step 0 already moves (a rate of 0 would waste its batch). After the warm-up, x runs from 0 to 1:
+       cosine     final + (1 - final) (1 + cos pi x) / 2
+       linear     1 - (1 - final) x
+       WSD        warm-up, stable, decay (Hu et al. 2024): 1, and linear over the last `cooldown` steps only, so that
+                  a run can be prolonged from its stable part. */
+double llm_schedule_lr(const llm_schedule *s, int step) {
+    if (step < s->warmup) return s->lr * (step + 1) / s->warmup;
+    int start = s->decay == LLM_WSD ? int_max(s->warmup, s->steps - s->cooldown) : s->warmup;
+    double x = fmin(1, fmax(0, (double)(step - start) / int_max(1, s->steps - start)));
+    if (s->decay == LLM_CONSTANT) return s->lr;
+    if (s->decay == LLM_COSINE) x = (1 - cos(3.14159265358979324 * x)) / 2;
+    return s->lr * (1 - (1 - s->final) * x);
+}
+
+/* ---- safetensors: reading ----
+
+       8 bytes    N, the length of the header, lowest byte first
+       N bytes    JSON: {"name": {"dtype": "F32", "shape": [rows, cols], "data_offsets": [begin, end]}, ...}, spaces
+       the rest   the numbers, in memory order, lowest byte first: as they lie in our memory
+
+   A file may come from anywhere, so nothing in it is believed: the tensors must tile the rest of the file exactly, and
+   each one's bytes must be its shape times its type. After that no offset can point outside. */
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "safetensors are read and written as they lie in memory, but this machine stores the highest byte first"
+#endif
+
+static const char refetch[] = "fetch the file again: it is cut short, damaged, or no safetensors file";
+static const struct { const char *name; int bits; } tensor_types[] = {
+    {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8}, {"U64", 64},
+    {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8},
+    /* known, but not read: */
+    {"C64", 64}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
+
+static size_t tensor_bits(const char *dtype) {      /* bits of a number, 0: unknown */
+    for (size_t i = 0; i < sizeof tensor_types / sizeof *tensor_types; i++)
+        if (!strcmp(dtype, tensor_types[i].name)) return (size_t)tensor_types[i].bits;
+    return 0;
+}
+/* A size as JSON spells it, digit by digit: a double would round above 2^53. */
+static size_t json_size(const llm_json *v, const char *path, const char *tensor) {
+    size_t x = 0;
+    bool good = v->type == LLM_JSON_NUMBER;
+    for (size_t i = 0; good && i < v->length; i++) {
+        good = isdigit((unsigned char)v->string[i]) && x <= (SIZE_MAX - 9) / 10;
+        x = x * 10 + (size_t)(v->string[i] - '0');
+    }
+    if (!good) llm_die(refetch, "%s: tensor \"%s\" has a shape or an offset that is no size", path, tensor);
+    return x;
+}
+static llm_tensor_info tensor_entry(const llm_json *entry, const char *path, int file, size_t data_bytes) {
+    static const char *const key[] = {"dtype", "shape", "data_offsets"};
+    const llm_json *value[3] = {NULL, NULL, NULL};
+    const char *name = entry->key;
+    for (const llm_json *c = entry->child; c && entry->type == LLM_JSON_OBJECT; c = c->next)
+        for (int i = 0; i < 3; i++) {
+            if (strcmp(c->key, key[i])) continue;
+            if (value[i]) llm_die(refetch, "%s: tensor \"%s\" says \"%s\" twice", path, name, key[i]);
+            value[i] = c;
+        }
+    if (!value[0] || value[0]->type != LLM_JSON_STRING || !value[1] || value[1]->type != LLM_JSON_ARRAY || !value[2] ||
+        value[2]->type != LLM_JSON_ARRAY || value[2]->length != 2)
+        llm_die(refetch, "%s: tensor \"%s\" lacks a dtype, a shape or two data_offsets", path, name);
+    size_t dims = value[1]->length, bits = tensor_bits(value[0]->string);
+    if (!bits) llm_die(refetch, "%s: tensor \"%s\" has the unknown dtype \"%s\"", path, name, value[0]->string);
+    if (dims > 4) llm_die("a language model", "%s: tensor \"%s\" has %zu dimensions, more than 4", path, name, dims);
+    llm_tensor_info t = {.file = file, .dims = (int)dims};
+    snprintf(t.dtype, sizeof t.dtype, "%s", value[0]->string);
+    const llm_json *d = value[1]->child;
+    for (size_t i = 0; i < dims; i++, d = d->next) {
+        t.shape[i] = json_size(d, path, name);
+        if (t.shape[i] && bits > SIZE_MAX / t.shape[i])
+            llm_die(refetch, "%s: the shape of tensor \"%s\" overflows", path, name);
+        bits *= t.shape[i];
+    }
+    t.begin = json_size(value[2]->child, path, name);
+    t.end = json_size(value[2]->child->next, path, name);
+    if (t.begin > t.end || t.end > data_bytes)
+        llm_die(refetch, "%s: tensor \"%s\" lies at %zu .. %zu of %zu bytes", path, name, t.begin, t.end, data_bytes);
+    if (bits % 8 || bits / 8 != t.end - t.begin)
+        llm_die(refetch, "%s: tensor \"%s\" has %zu bytes, but its shape and dtype make %zu", path, name,
+                t.end - t.begin, bits / 8);
+    t.name = copy_text(name, strlen(name));
+    return t;
+}
+static int by_place(const void *a, const void *b) {
+    const llm_tensor_info *x = a, *y = b;
+    return x->begin != y->begin ? (x->begin < y->begin ? -1 : 1) : (x->end > y->end) - (x->end < y->end);
+}
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const llm_tensor_info *)a)->name, ((const llm_tensor_info *)b)->name);
+}
+/* The header's text, checked as far as one can without parsing it. */
+static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_bytes) {
+    struct stat s;
+    unsigned char b[8] = {0};
+    FILE *f = fopen(path, "rb");
+    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
+    uint64_t n = 0, file = fstat(fileno(f), &s) ? 0 : (uint64_t)s.st_size;
+    bool good = fread(b, 1, 8, f) == 8 && file >= 8;
+    for (int i = 7; i >= 0; i--) n = n << 8 | b[i];
+    good = good && n >= 2 && n <= 100000000 && n <= file - 8;
+    char *text = llm_alloc(good ? (size_t)n + 1 : 1, 1);
+    good = good && fread(text, 1, (size_t)n, f) == n;
+    fclose(f);
+    if (!good) llm_die(refetch, "%s: wants a header of %llu bytes, but the whole file has %llu", path,
+                       (unsigned long long)n, (unsigned long long)file);
+    if (*text != '{') llm_die(refetch, "%s: the header does not begin with '{'", path);
+    for (size_t i = 0; i < n && good;) {
+        uint32_t code;
+        i += (size_t)utf8_get(text + i, (size_t)n - i, &code);
+        good = code != UINT32_MAX;
+    }
+    if (!good) llm_die(refetch, "%s: the header is not UTF-8", path);
+    *header_bytes = (size_t)n;
+    *data_bytes = (size_t)(file - 8 - n);
+    return text;
+}
+static void tensors_add_file(llm_safetensors *s, const char *path) {
+    size_t n, data_bytes, count = (size_t)s->count, first = count, room = count, place = 0;
+    char *text = tensor_header(path, &n, &data_bytes);
+    llm_json *header = llm_json_parse(text, n, path, 1);
+    const llm_json *metadata = NULL;
+    for (const llm_json *e = header->child; e; e = e->next) {
+        if (strcmp(e->key, "__metadata__")) {
+            s->tensor = llm_grow(s->tensor, &room, count + 1, sizeof *s->tensor);
+            s->tensor[count++] = tensor_entry(e, path, s->paths, data_bytes);
+            continue;
+        }
+        bool good = !metadata && e->type == LLM_JSON_OBJECT;
+        for (const llm_json *c = e->child; c; c = c->next) good = good && c->type == LLM_JSON_STRING;
+        if (!good) llm_die(refetch, "%s: __metadata__ must appear once and map text to text", path);
+        metadata = e;
+    }
+    llm_json_free(header);
+    llm_release(text);
+    if (count > first) qsort(s->tensor + first, count - first, sizeof *s->tensor, by_place);
+    for (size_t i = first; i < count; place = s->tensor[i++].end)
+        if (s->tensor[i].begin != place)
+            llm_die(refetch, "%s: tensor \"%s\" begins at byte %zu, but the one before ends at %zu", path,
+                    s->tensor[i].name, s->tensor[i].begin, place);
+    if (place != data_bytes)
+        llm_die(refetch, "%s: the tensors have %zu bytes, but the file holds %zu", path, place, data_bytes);
+    size_t rooms[2] = {(size_t)s->paths, (size_t)s->paths};
+    s->path = llm_grow(s->path, &rooms[0], rooms[0] + 1, sizeof *s->path);
+    s->data_start = llm_grow(s->data_start, &rooms[1], rooms[1] + 1, sizeof *s->data_start);
+    s->path[s->paths] = copy_text(path, strlen(path));
+    s->data_start[s->paths++] = n + 8;
+    s->count = (int)count;              /* a header of 100 MB cannot name more than fit an int */
+}
+static void tensors_sort(llm_safetensors *s) {
+    if (s->count) qsort(s->tensor, (size_t)s->count, sizeof *s->tensor, by_name);
+    for (int i = 1; i < s->count; i++)
+        if (!by_name(&s->tensor[i - 1], &s->tensor[i]))
+            llm_die(refetch, "%s: tensor \"%s\" appears twice", s->path[s->tensor[i].file], s->tensor[i].name);
+}
+/* A large model comes in shards, and an index says which file holds which tensor. */
+static void tensors_add_shards(llm_safetensors *s, const char *index) {
+    llm_json *root = llm_json_file(index);
+    const llm_json *map = llm_json_get(root, "weight_map");
+    if (!map || map->type != LLM_JSON_OBJECT || !map->child) llm_die(refetch, "%s: no \"weight_map\"", index);
+    const char *slash = strrchr(index, '/');
+    int folder = slash ? (int)(slash - index) + 1 : 0;
+    for (const llm_json *e = map->child; e; e = e->next) {
+        if (e->type != LLM_JSON_STRING || !e->length || strlen(e->string) != e->length || strchr(e->string, '/'))
+            llm_die(refetch, "%s:%d: \"%s\" must name a file in the same folder", index, e->line, e->key);
+        int i = s->paths;
+        while (--i >= 0 && strcmp(s->path[i] + folder, e->string)) {}
+        if (i >= 0) continue;
+        char *path = llm_format("%.*s%s", folder, index, e->string);
+        tensors_add_file(s, path);
+        llm_release(path);
+    }
+    tensors_sort(s);
+    for (const llm_json *e = map->child; e; e = e->next) {
+        const llm_tensor_info *t = llm_safetensors_find(s, e->key);
+        if (!t || strcmp(s->path[t->file] + folder, e->string))
+            llm_die(refetch, "%s:%d: tensor \"%s\" is not in %s", index, e->line, e->key, e->string);
+    }
+    llm_json_free(root);
+}
+void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file) {
+    *s = (llm_safetensors){.count = 0};
+    char *path = llm_format(llm_is_dir(dir_or_file) ? "%s/model.safetensors" : "%s", dir_or_file);
+    if (llm_is_dir(dir_or_file) && !llm_exists(path)) {
+        llm_release(path);
+        path = llm_format("%s/model.safetensors.index.json", dir_or_file);
+        if (!llm_exists(path))
+            llm_die("a folder saved in the safetensors format (a pytorch_model.bin must be converted first)",
+                    "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
+    }
+    if (ends_with(path, ".json")) tensors_add_shards(s, path);
+    else {
+        tensors_add_file(s, path);
+        tensors_sort(s);
+    }
+    llm_release(path);
+}
+const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name) {
+    llm_tensor_info key = {.name = (char *)name};
+    return s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name) : NULL;
+}
+void llm_safetensors_close(llm_safetensors *s) {
+    for (int i = 0; i < s->count; i++) llm_release(s->tensor[i].name);
+    for (int i = 0; i < s->paths; i++) llm_release(s->path[i]);
+    llm_release(s->tensor);
+    llm_release(s->path);
+    llm_release(s->data_start);
+    *s = (llm_safetensors){.count = 0};
+}
+
+/* fp16: 1 sign, 5 exponent and 10 fraction bits. bf16 is simply the upper half of a float. */
+static float widen_f16(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, f = h & 1023;
+    union { uint32_t bits; float value; } u;
+    if (e) u.bits = (e == 31 ? 255 : e + 112) << 23 | f << 13;
+    else u.value = (float)f * 0x1p-24f;             /* subnormal */
+    u.bits |= sign;
+    return u.value;
+}
+static float widen_bf16(uint16_t h) {
+    union { uint32_t bits; float value; } u = {(uint32_t)h << 16};
+    return u.value;
+}
+/* n numbers as they lie in the file, as doubles; false: a type that we do not read. */
+static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
+#define WIDEN(name, type, expression)                                                              \
+    if (!strcmp(dtype, name)) {                                                                    \
+        const type *x = raw;                                                                       \
+        for (size_t i = 0; i < n; i++) out[i] = (double)(expression);                              \
+        return true;                                                                               \
+    }
+    WIDEN("F32", float, x[i])
+    WIDEN("BF16", uint16_t, widen_bf16(x[i]))
+    WIDEN("F16", uint16_t, widen_f16(x[i]))
+    WIDEN("F64", double, x[i])
+    WIDEN("I64", int64_t, x[i])
+    WIDEN("I32", int32_t, x[i])
+    WIDEN("I16", int16_t, x[i])
+    WIDEN("I8", int8_t, x[i])
+    WIDEN("U64", uint64_t, x[i])
+    WIDEN("U32", uint32_t, x[i])
+    WIDEN("U16", uint16_t, x[i])
+    WIDEN("U8", uint8_t, x[i])
+    WIDEN("BOOL", uint8_t, x[i] != 0)
+#undef WIDEN
+    return false;
+}
+static size_t tensor_count(const llm_tensor_info *t) { return (t->end - t->begin) * 8 / tensor_bits(t->dtype); }
+
+/* Numbers first .. first+count-1 of a tensor, to `wide` or `real`. In pieces: no file is ever in memory as a whole. */
+static void tensor_read(const llm_safetensors *s, const llm_tensor_info *t, size_t first, size_t count, double *wide,
+                        llm_real *real) {
+    enum { READ_PIECE = 4096 };
+    double numbers[READ_PIECE];
+    void *raw = llm_alloc(READ_PIECE, 8);
+    const char *path = s->path[t->file];
+    size_t bytes = tensor_bits(t->dtype) / 8;
+    if (!widen(numbers, raw, t->dtype, 0))
+        llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", path, t->name,
+                t->dtype);
+    FILE *f = fopen(path, "rb");
+    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
+    bool good = !fseeko(f, (off_t)(s->data_start[t->file] + t->begin + first * bytes), SEEK_SET);
+    for (size_t done = 0, n; done < count && good; done += n) {
+        n = size_min(READ_PIECE, count - done);
+        good = fread(raw, bytes, n, f) == n;
+        widen(wide ? wide + done : numbers, raw, t->dtype, n);
+        for (size_t i = 0; i < n && real; i++) real[done + i] = (llm_real)numbers[i];
+    }
+    fclose(f);
+    llm_release(raw);
+    if (!good) llm_die("check the disk", "cannot read tensor \"%s\" of %s", t->name, path);
+}
+void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out) {
+    tensor_read(s, t, 0, tensor_count(t), out, NULL);
+}
+void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out) {
+    tensor_read(s, t, 0, tensor_count(t), NULL, out);
+}
+
+/* ---- safetensors: writing ---- */
+
+static const char *real_dtype(void) { return sizeof(llm_real) == 8 ? "F64" : "F32"; }
+
+static int by_width_and_name(const void *a, const void *b) {    /* wide types first: every tensor is aligned */
+    const llm_tensor_out *x = *(const llm_tensor_out *const *)a, *y = *(const llm_tensor_out *const *)b;
+    int difference = (int)tensor_bits(y->dtype) - (int)tensor_bits(x->dtype);
+    return difference ? difference : strcmp(x->name, y->name);
+}
+static size_t tensor_out_bytes(const llm_tensor_out *t) {
+    size_t n = tensor_bits(t->dtype) / 8;
+    for (int i = 0; i < t->dims; i++) n = llm_mul(n, t->shape[i]);
+    return n;
+}
+void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count) {
+    const llm_tensor_out **order = llm_alloc((size_t)count, sizeof *order);
+    for (int i = 0; i < count; i++) order[i] = &tensor[i];
+    if (count) qsort(order, (size_t)count, sizeof *order, by_width_and_name);
+    char *header = NULL;                /* its length stands before it in the file, so it is composed in memory */
+    size_t size = 0, place = 0;
+    llm_writer h = {open_memstream(&header, &size), NULL, NULL};
+    if (!h.file) llm_die(NULL, "out of memory writing %s", path);
+    /* Some releases of transformers refuse a file without this entry, others one whose entry lacks the format. */
+    llm_write_text(&h, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (int i = 0; i < count; i++) {
+        const llm_tensor_out *t = order[i];
+        size_t end = llm_add(place, tensor_out_bytes(t));
+        llm_write_text(&h, ",");
+        llm_write_json_string(&h, t->name, strlen(t->name));
+        llm_write_text(&h, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
+        for (int d = 0; d < t->dims; d++) llm_write_text(&h, "%s%zu", d ? "," : "", t->shape[d]);
+        llm_write_text(&h, "],\"data_offsets\":[%zu,%zu]}", place, end);
+        place = end;
+    }
+    llm_write_text(&h, "}");
+    fflush(h.file);                     /* now `size` is known; spaces let the numbers begin at a multiple of 8 */
+    llm_write_text(&h, "%*s", (int)(-size & 7), "");
+    fclose(h.file);
+    llm_writer w = llm_write_begin(path);
+    uint64_t n = size;
+    llm_write_bytes(&w, &n, 8);
+    llm_write_bytes(&w, header, size);
+    for (int i = 0; i < count; i++) {
+        const llm_tensor_out *t = order[i];
+        llm_write_bytes(&w, t->data ? t->data : t->fetch(t->user, (int)(t - tensor)), tensor_out_bytes(t));
+    }
+    llm_write_done(&w);
+    llm_release(header);
+    llm_release(order);
+}
+
+/* ---- config.json: reading ----
+
+   Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
+   swiglu, no biases; Qwen2 is Llama with biases on q, k and v. Over the years transformers has spelled the same thing
+   in several ways: all are read, the oldest is written. What we do not compute is refused by its key: a model that runs
+   and is wrong would be worse. */
+
+static const char other_model[] = "a GPT-2, Llama or Qwen2 model";
+static const char other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
+
+typedef struct { const llm_json *json; const char *path; } config_file;
+
+/* The value of a key. null counts as missing, as in Python. */
+static const llm_json *config_get(config_file f, const char *key, llm_json_type type) {
+    static const char *const name[] = {"null", "true or false", "a number", "a text", "a list", "an object"};
+    const llm_json *v = llm_json_get(f.json, key);
+    if (!v || v->type == LLM_JSON_NULL) return NULL;
+    if (v->type != type) llm_die(other_folder, "%s:%d: \"%s\" must be %s", f.path, v->line, key, name[type]);
+    return v;
+}
+static double config_number(config_file f, const char *key, double otherwise) {     /* otherwise NAN: required */
+    const llm_json *v = config_get(f, key, LLM_JSON_NUMBER);
+    if (!v && isnan(otherwise)) llm_die(other_folder, "%s: missing key \"%s\"", f.path, key);
+    return v ? v->number : otherwise;
+}
+static int config_int(config_file f, const char *key, double otherwise) {
+    double x = config_number(f, key, otherwise);
+    if (!(x >= 0 && x <= INT_MAX) || x != floor(x))
+        llm_die(other_folder, "%s: \"%s\": %g is no size", f.path, key, x);
+    return (int)x;
+}
+static bool config_bool(config_file f, const char *key, bool otherwise) {
+    const llm_json *v = config_get(f, key, LLM_JSON_BOOL);
+    return v ? v->number != 0 : otherwise;
+}
+static const char *config_text(config_file f, const char *key, const char *otherwise) {
+    const llm_json *v = config_get(f, key, LLM_JSON_STRING);
+    return v ? v->string : otherwise;
+}
+/* A token id, or a list of them (Llama-3 ends an answer in three ways), to id[0 .. room-1]; returns how many. */
+static int config_ids(config_file f, const char *key, int *id, int room) {
+    const llm_json *v = llm_json_get(f.json, key);
+    bool list = v && v->type == LLM_JSON_ARRAY;
+    int n = 0;
+    for (const llm_json *c = list ? v->child : v; c; c = list ? c->next : NULL) {
+        if (c->type == LLM_JSON_NULL || c->number == -1) continue;
+        if (c->type != LLM_JSON_NUMBER || !(c->number >= 0 && c->number <= INT_MAX) || c->number != floor(c->number))
+            llm_die("a token id or a list of them", "%s:%d: \"%s\" is no token id", f.path, c->line, key);
+        if (n < room) id[n++] = (int)c->number;
+    }
+    return n;
+}
+static int config_id(config_file f, const char *key) {
+    int id = -1;
+    config_ids(f, key, &id, 1);
+    return id;
+}
+LLM_NORETURN static void config_refuse(config_file f, const char *key, const char *value) {
+    llm_die(other_model, "%s: \"%s\": %s is not implemented", f.path, key, value);
+}
+/* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
+static void config_expect(config_file f, bool qwen) {
+    static const struct { const char *key, *one, *other; } texts[] = {
+        {"activation_function", "gelu_new", "gelu_pytorch_tanh"}, {"hidden_act", "silu", "swish"}};
+    static const struct { const char *key; bool value; } flags[] = {
+        {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false},
+        {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
+    for (int i = 0; i < 2; i++) {
+        const char *text = config_text(f, texts[i].key, texts[i].one);
+        if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) config_refuse(f, texts[i].key, text);
+    }
+    for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
+        if (config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
+            config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
+    if (config_get(f, "quantization_config", LLM_JSON_OBJECT))
+        config_refuse(f, "quantization_config", "a quantised model");
+}
+/* The sizes, as each family spells them. */
+typedef struct { const char *key; size_t at; } size_name;
+#define SIZE(key, member) {key, offsetof(llm_config, member)}
+static const size_name gpt2_sizes[] = {
+    SIZE("vocab_size", V), SIZE("n_positions", T), SIZE("n_embd", C), SIZE("n_layer", L), SIZE("n_head", H)};
+static const size_name llama_sizes[] = {
+    SIZE("vocab_size", V), SIZE("max_position_embeddings", T), SIZE("hidden_size", C), SIZE("num_hidden_layers", L),
+    SIZE("num_attention_heads", H), SIZE("intermediate_size", F)};
+#undef SIZE
+
+static void config_gpt2(llm_config *c, config_file f) {
+    c->norm = LLM_LAYERNORM;
+    c->position = LLM_LEARNED;
+    c->activation = LLM_GELU;
+    c->bias = true;
+    for (int i = 0; i < 5; i++) *(int *)((char *)c + gpt2_sizes[i].at) = config_int(f, gpt2_sizes[i].key, NAN);
+    c->KV = c->H;
+    c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
+    c->F = config_int(f, "n_inner", 4.0 * c->C);
+    c->eps = config_number(f, "layer_norm_epsilon", 1e-5);
+    c->tied = config_bool(f, "tie_word_embeddings", true);
+}
+/* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
+static void config_rope(llm_config *c, config_file f) {
+    const char *key = llm_json_get(f.json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    config_file r = {config_get(f, key, LLM_JSON_OBJECT), f.path};
+    c->rope_theta = config_number(r, "rope_theta", config_number(f, "rope_theta", 10000));
+    if (config_number(r, "partial_rotary_factor", config_number(f, "partial_rotary_factor", 1)) != 1)
+        config_refuse(f, "partial_rotary_factor", "a value other than 1");
+    const char *type = config_text(r, "rope_type", config_text(r, "type", "default"));
+    if (!strcmp(type, "default")) return;
+    if (strcmp(type, "llama3")) config_refuse(f, key, type);
+    c->rope_factor = config_number(r, "factor", NAN);
+    c->rope_low = config_number(r, "low_freq_factor", NAN);
+    c->rope_high = config_number(r, "high_freq_factor", NAN);
+    c->rope_original = config_int(r, "original_max_position_embeddings", NAN);
+    if (!(c->rope_factor >= 1 && c->rope_high > c->rope_low))
+        llm_die("the factors of a Llama-3 model", "%s: \"%s\": impossible factors", f.path, key);
+}
+static void config_llama(llm_config *c, config_file f, bool qwen) {
+    c->norm = LLM_RMSNORM;
+    c->position = LLM_ROPE;
+    c->activation = LLM_SWIGLU;
+    c->qkv_bias = qwen;
+    for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_sizes[i].at) = config_int(f, llama_sizes[i].key, NAN);
+    c->KV = config_int(f, "num_key_value_heads", c->H);
+    c->D = config_int(f, "head_dim", c->H ? c->C / c->H : 0);
+    c->eps = config_number(f, "rms_norm_eps", 1e-6);
+    c->tied = config_bool(f, "tie_word_embeddings", false);
+    config_rope(c, f);
+}
+/* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
+static bool config_score(config_file f) {
+    const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
+    const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
+    const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
+    if (ends_with(name, "LMHeadModel") || ends_with(name, "ForCausalLM") || ends_with(name, "Model")) return false;
+    if (!ends_with(name, "ForSequenceClassification")) config_refuse(f, "architectures", name);
+    if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
+        config_refuse(f, "id2label", "a classifier with other than 1 label");
+    return true;
+}
+llm_config llm_config_load(const char *dir) {
+    char *path = llm_format("%s/config.json", dir);
+    if (!llm_exists(path))
+        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
+    llm_json *root = llm_json_file(path);
+    config_file f = {root, path};
+    llm_config c = {.rope_theta = 10000};
+    const char *type = config_text(f, "model_type", "(missing)");
+    bool llama = !strcmp(type, "llama"), qwen = !strcmp(type, "qwen2");
+    if (!llama && !qwen && strcmp(type, "gpt2")) config_refuse(f, "model_type", type);
+    config_expect(f, qwen);
+    if (llama || qwen) config_llama(&c, f, qwen);
+    else config_gpt2(&c, f);
+    c.score = config_score(f);
+    c.bos = config_id(f, "bos_token_id");
+    c.eos = config_id(f, "eos_token_id");
+    c.pad = config_id(f, "pad_token_id");
+    llm_config_check(&c, path);
+    llm_json_free(root);
+    llm_release(path);
+    return c;
+}
+
+/* ---- config.json: writing ---- */
+
+static void write_int(llm_writer *w, const char *key, int x) { llm_write_text(w, "  \"%s\": %d,\n", key, x); }
+static void write_id(llm_writer *w, const char *key, int id) {
+    if (id < 0) llm_write_text(w, "  \"%s\": null,\n", key);
+    else write_int(w, key, id);
+}
+/* The shortest spelling that reads back as the same bits: 1e-05, not 1.0000000000000001e-05. 10000.0: Python's float. */
+static void write_number(llm_writer *w, const char *key, double x) {
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    llm_write_text(w, "  \"%s\": %s%s,\n", key, text, strpbrk(text, ".e") ? "" : ".0");
+}
+static void write_sizes(llm_writer *w, const llm_config *c, const size_name *size, int count) {
+    for (int i = 0; i < count; i++) write_int(w, size[i].key, *(const int *)((const char *)c + size[i].at));
+}
+static void write_gpt2(llm_writer *w, const llm_config *c) {
+    write_sizes(w, c, gpt2_sizes, 5);
+    write_int(w, "n_ctx", c->T);        /* llama.cpp's converter asks for it */
+    write_id(w, "n_inner", c->F == 4 * c->C ? -1 : c->F);
+    write_number(w, "layer_norm_epsilon", c->eps);
+    llm_write_text(w, "  \"activation_function\": \"gelu_new\",\n  \"scale_attn_weights\": true,\n");
+    llm_write_text(w, "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n");  /* no dropout */
+}
+static void write_llama(llm_writer *w, const llm_config *c) {
+    write_sizes(w, c, llama_sizes, 6);
+    write_int(w, "num_key_value_heads", c->KV);
+    write_int(w, "head_dim", c->D);
+    write_number(w, "rms_norm_eps", c->eps);
+    write_number(w, "rope_theta", c->rope_theta);
+    if (c->rope_factor > 0) {
+        llm_write_text(w, "  \"rope_scaling\": {\n    \"rope_type\": \"llama3\",\n");
+        write_number(w, "  factor", c->rope_factor);
+        write_number(w, "  low_freq_factor", c->rope_low);
+        write_number(w, "  high_freq_factor", c->rope_high);
+        llm_write_text(w, "    \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
+    } else llm_write_text(w, "  \"rope_scaling\": null,\n");
+    llm_write_text(w, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
+    llm_write_text(w, c->qkv_bias ? "  \"use_sliding_window\": false,\n" :
+                   "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n");
+}
+static void config_save(const llm_config *c, const char *dir) {
+    bool gpt2 = c->position == LLM_LEARNED;
+    if (gpt2 ? c->norm != LLM_LAYERNORM || c->activation != LLM_GELU || !c->bias || c->KV != c->H || c->D * c->H != c->C
+             : c->norm != LLM_RMSNORM || c->activation != LLM_SWIGLU || c->bias)
+        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias",
+                "%s: no Hugging Face family has this mixture of parts", dir);
+    char *path = llm_format("%s/config.json", dir);
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
+                   gpt2 ? "GPT2" : c->qkv_bias ? "Qwen2" : "Llama",
+                   c->score ? "ForSequenceClassification" : gpt2 ? "LMHeadModel" : "ForCausalLM",
+                   gpt2 ? "gpt2" : c->qkv_bias ? "qwen2" : "llama");
+    if (gpt2) write_gpt2(&w, c);
+    else write_llama(&w, c);
+    llm_write_text(&w, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");
+    write_id(&w, "bos_token_id", c->bos);
+    write_id(&w, "eos_token_id", c->eos);
+    if (c->score) llm_write_text(&w, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
+    write_id(&w, "pad_token_id", c->score && c->pad < 0 ? c->eos : c->pad);     /* the score is read before the pads */
+    llm_write_text(&w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
+                   "  \"transformers_version\": \"4.46.0\"\n}\n", sizeof(llm_real) == 8 ? "float64" : "float32");
+    llm_write_done(&w);
+    llm_release(path);
+}
+static void generation_save(const llm_config *c, const llm_tokenizer *t, const char *dir) {
+    int stops = t && t->stops ? t->stops : c->eos >= 0;
+    const int *stop = t && t->stops ? t->stop : &c->eos;
+    char *path = llm_format("%s/generation_config.json", dir);
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "{\n  \"_from_model_config\": true,\n");
+    if (c->bos >= 0) write_int(&w, "bos_token_id", c->bos);
+    for (int i = 0; i < stops; i++)
+        llm_write_text(&w, "%s%d%s", i ? ", " : stops > 1 ? "  \"eos_token_id\": [" : "  \"eos_token_id\": ", stop[i],
+                       i + 1 < stops ? "" : stops > 1 ? "],\n" : ",\n");
+    if (c->pad >= 0) write_int(&w, "pad_token_id", c->pad);
+    llm_write_text(&w, "  \"transformers_version\": \"4.46.0\"\n}\n");
+    llm_write_done(&w);
+    llm_release(path);
+}
+
+/* ---- a model's folder ---- */
+
+/* The name as it stands in the table, or without its first part: the original GPT-2 files lack "transformer.". */
+static const llm_tensor_info *stored_tensor(const llm_safetensors *s, const char *name) {
+    const llm_tensor_info *t = llm_safetensors_find(s, name);
+    if (!t && !strncmp(name, "transformer.", 12)) t = llm_safetensors_find(s, name + 12);
+    if (!t && !strncmp(name, "model.", 6)) t = llm_safetensors_find(s, name + 6);
+    return t;
+}
+/* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
+static bool tensor_ignored(const char *name, bool tied) {
+    return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias") ||
+           ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
+}
+/* A row as it lies on the disk: vectors have one dimension, GPT-2's "Conv1D" matrices are (inputs, outputs). */
+static llm_tensor_out stored_row(const llm_param *p) {
+    size_t rows = (size_t)p->rows, cols = (size_t)p->cols;
+    llm_tensor_out t = {.name = p->name, .dtype = real_dtype(), .dims = 2, .shape = {rows, cols}};
+    if (p->transposed) t.shape[0] = cols, t.shape[1] = rows;
+    if (p->vector) t.dims = 1, t.shape[0] = p->size;
+    return t;
+}
+static void shape_text(char *out, size_t size, int dims, const size_t *shape) {
+    int n = snprintf(out, size, "[");
+    for (int i = 0; i < dims; i++) n += snprintf(out + n, size - (size_t)n, "%s%zu", i ? "," : "", shape[i]);
+    snprintf(out + n, size - (size_t)n, "]");
+}
+/* (rows, cols) -> (cols, rows) */
+static void transposed_copy(llm_real *out, const llm_real *inp, int rows, int cols) {
+    for (size_t r = 0; r < (size_t)rows; r++)
+        for (size_t c = 0; c < (size_t)cols; c++) out[c * (size_t)rows + r] = inp[r * (size_t)cols + c];
+}
+static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p, const llm_ops *op) {
+    llm_tensor_out want = stored_row(p);
+    if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape)) {
+        char has[112], wants[112];
+        shape_text(has, sizeof has, t->dims, t->shape);
+        shape_text(wants, sizeof wants, want.dims, want.shape);
+        llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s",
+                s->path[t->file], t->name, has, wants);
+    }
+    /* Straight to the device in pieces of 8 MB; only what must be transposed is held as a whole, and twice. */
+    size_t piece = p->transposed ? p->size : size_min(p->size, 1 << 21);
+    llm_real *host = llm_alloc(piece, sizeof *host), *turned = p->transposed ? llm_alloc(piece, sizeof *host) : host;
+    for (size_t done = 0, n; done < p->size; done += n) {
+        n = size_min(piece, p->size - done);
+        tensor_read(s, t, done, n, NULL, host);
+        if (p->transposed) transposed_copy(turned, host, p->cols, p->rows);
+        op->upload(p->data + done, turned, n * sizeof *host);
+    }
+    if (turned != host) llm_release(turned);
+    llm_release(host);
+}
+void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
+    llm_config c = llm_config_load(dir);
+    llm_safetensors s;
+    llm_safetensors_open(&s, dir);
+    /* A reward model has no head over the vocabulary, and nobody asks it for words. */
+    if (c.score && !stored_tensor(&s, "lm_head.weight")) c.tied = true;
+    model_allocate(m, &c, ops);
+    bool *known = llm_alloc((size_t)s.count, sizeof *known);
+    for (int i = 0; i < m->params; i++) {
+        const llm_tensor_info *t = stored_tensor(&s, m->param[i].name);
+        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, m->param[i].name);
+        load_tensor(&s, t, &m->param[i], ops);
+        known[t - s.tensor] = true;
+    }
+    for (int i = 0; i < s.count; i++)
+        if (!known[i] && !tensor_ignored(s.tensor[i].name, c.tied))
+            llm_die(other_model, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
+                    s.path[s.tensor[i].file], s.tensor[i].name);
+    model_weights_changed(m);
+    llm_release(known);
+    llm_safetensors_close(&s);
+}
+
+/* What llm_safetensors_write needs to fetch one tensor at a time from the device: a model is never held twice. */
+typedef struct { const llm_model *m; const llm_adamw *o; llm_real *host, *turned; } tensor_source;
+
+static tensor_source source_begin(const llm_model *m, const llm_adamw *o) {
+    size_t most = 0;
+    for (int i = 0; i < m->params; i++) most = m->param[i].size > most ? m->param[i].size : most;
+    return (tensor_source){m, o, llm_alloc(most, sizeof(llm_real)), NULL};
+}
+static void source_end(tensor_source *s) {
+    llm_release(s->host);
+    llm_release(s->turned);
+}
+static const void *fetch_weights(void *user, int i) {
+    tensor_source *s = user;
+    const llm_param *p = &s->m->param[i];
+    s->m->ops->download(s->host, p->data, p->size * sizeof *s->host);
+    if (!p->transposed) return s->host;
+    llm_release(s->turned);
+    s->turned = llm_alloc(p->size, sizeof *s->turned);
+    transposed_copy(s->turned, s->host, p->rows, p->cols);
+    return s->turned;
+}
+static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *dir) {
+    llm_make_dirs(dir);
+    tensor_source s = source_begin(m, NULL);
+    llm_tensor_out *out = llm_alloc((size_t)m->params, sizeof *out);
+    for (int i = 0; i < m->params; i++) {
+        out[i] = stored_row(&m->param[i]);
+        out[i].fetch = fetch_weights;
+        out[i].user = &s;
+    }
+    char *path = llm_format("%s/model.safetensors", dir);
+    llm_safetensors_write(path, out, m->params);
+    llm_release(path);
+    llm_release(out);
+    source_end(&s);
+    if (t) llm_tokenizer_save(t, dir);
+    generation_save(&m->c, t, dir);
+    config_save(&m->c, dir);            /* last: a folder with a config.json holds a whole model */
+}
+void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, dir); }
+
+/* ---- the result of a stage ---- */
+
+bool llm_result_exists(const char *out) {
+    char *path = llm_format("%s/config.json", out);
+    bool exists = llm_exists(path);
+    llm_release(path);
+    return exists;
+}
+static void rename_or_die(const char *from, const char *to) {
+    if (rename(from, to))
+        llm_die("check the folder and its permissions", "cannot rename %s to %s: %s", from, to, strerror(errno));
+    sync_folder_of(to);
+}
+static void move_file(const char *from, const char *to, const char *name) {
+    char *a = llm_format("%s/%s", from, name), *b = llm_format("%s/%s", to, name);
+    rename_or_die(a, b);
+    llm_release(a);
+    llm_release(b);
+}
+/* Everything is written beside an old result first, so that a full disk leaves that one whole. Then the old config.json
+   goes, the files move in one by one, and the new config.json comes last: killed in between, OUT holds no result, and
+   --resume from the last checkpoint makes it. */
+void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t) {
+    char *fresh = llm_format("%s/result.tmp", out), *config = llm_format("%s/config.json", out);
+    llm_remove_tree(fresh);
+    folder_save(m, t, fresh);
+    if (unlink(config) && errno != ENOENT)
+        llm_die("check the folder and its permissions", "cannot replace %s: %s", config, strerror(errno));
+    sync_folder_of(config);
+    DIR *d = opendir(fresh);
+    if (!d) llm_die("check the disk", "cannot read the folder %s: %s", fresh, strerror(errno));
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "config.json")) move_file(fresh, out, e->d_name);
+    closedir(d);
+    move_file(fresh, out, "config.json");
+    llm_remove_tree(fresh);
+    llm_release(fresh);
+    llm_release(config);
+}
+
+/* ---- checkpoints ----
+
+   OUT/checkpoint-N is written as checkpoint-N.tmp, flushed to the disk and renamed: whenever the machine dies, a folder
+   without .tmp is whole. A name is used once: if step N is saved again, that is checkpoint-N-2. */
+
+typedef struct { long step, version; } checkpoint_id;
+
+static bool checkpoint_parse(const char *name, checkpoint_id *c) {
+    char *end;
+    if (strncmp(name, "checkpoint-", 11) || !isdigit((unsigned char)name[11])) return false;
+    *c = (checkpoint_id){strtol(name + 11, &end, 10), 1};
+    if (*end == '-' && isdigit((unsigned char)end[1])) c->version = strtol(end + 1, &end, 10);
+    return !*end;
+}
+static char *checkpoint_path(const char *out, checkpoint_id c) {
+    return llm_format(c.version > 1 ? "%s/checkpoint-%ld-%ld" : "%s/checkpoint-%ld", out, c.step, c.version);
+}
+static int newest_first(const void *a, const void *b) {
+    const checkpoint_id *x = a, *y = b;
+    return x->step != y->step ? (x->step < y->step ? 1 : -1) : (x->version < y->version) - (x->version > y->version);
+}
+/* The checkpoints of OUT, newest first. `tidy` removes what a kill left half-written or half-removed. */
+static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
+    checkpoint_id *list = NULL, c;
+    size_t room = 0;
+    *count = 0;
+    DIR *d = opendir(out);
+    if (!d) return NULL;
+    for (struct dirent *e; (e = readdir(d));) {
+        if (checkpoint_parse(e->d_name, &c)) {
+            list = llm_grow(list, &room, (size_t)*count + 1, sizeof *list);
+            list[(*count)++] = c;
+        } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && ends_with(e->d_name, ".tmp")) {
+            char *path = llm_format("%s/%s", out, e->d_name);
+            llm_remove_tree(path);
+            llm_release(path);
+        }
+    }
+    closedir(d);
+    if (*count) qsort(list, (size_t)*count, sizeof *list, newest_first);
+    return list;
+}
+char *llm_checkpoint_newest(const char *out) {
+    static const char *const file[] = {"config.json", "model.safetensors", "optimizer.safetensors",
+                                       "trainer_state.json"};
+    int count;
+    checkpoint_id *list = checkpoint_list(out, &count, false);
+    char *found = NULL;
+    for (int i = 0; i < count && !found; i++) {
+        found = checkpoint_path(out, list[i]);
+        for (int k = 0; k < 4 && found; k++) {      /* somebody may have copied half of one */
+            char *path = llm_format("%s/%s", found, file[k]);
+            if (!llm_exists(path)) {
+                llm_release(found);
+                found = NULL;
+            }
+            llm_release(path);
+        }
+    }
+    llm_release(list);
+    return found;
+}
+static void checkpoint_prune(const char *out, int keep) {
+    int count;
+    checkpoint_id *list = checkpoint_list(out, &count, true);
+    for (int i = keep; i < count; i++) {            /* a kill in the middle must not leave half of one under its name */
+        char *path = checkpoint_path(out, list[i]), *gone = llm_format("%s.tmp", path);
+        rename_or_die(path, gone);
+        llm_remove_tree(gone);
+        llm_release(path);
+        llm_release(gone);
+    }
+    llm_release(list);
+}
+void llm_result_clear(const char *out) {
+    static const char *const file[] = {"config.json", "result.tmp", "model.safetensors", "generation_config.json"};
+    for (int i = 0; i < 4; i++) {       /* config.json first: from then on there is no result */
+        char *path = llm_format("%s/%s", out, file[i]);
+        llm_remove_tree(path);
+        llm_release(path);
+    }
+    checkpoint_prune(out, 0);
+}
+
+/* The moments of the tensors with a gradient, two of each: "m.NAME" at an even place, "v.NAME" at an odd one. */
+static void *moment_at(const llm_adamw *o, const llm_param *p, int odd) {
+    return (char *)(odd ? o->v : o->m) + moment_bytes(o) * p->offset;
+}
+static const void *fetch_moments(void *user, int i) {
+    const tensor_source *s = user;
+    const llm_param *p = s->m->param;
+    for (int rank = i / 2; !p->grad || rank--; p++) {}
+    s->m->ops->download(s->host, moment_at(s->o, p, i % 2), p->size * moment_bytes(s->o));
+    return s->host;
+}
+static void moments_save(const llm_model *m, const llm_adamw *o, const char *path) {
+    tensor_source s = source_begin(m, o);
+    llm_tensor_out *out = llm_alloc((size_t)m->params, 2 * sizeof *out);
+    char (*name)[100] = llm_alloc((size_t)m->params, 2 * sizeof *name);
+    int count = 0;
+    for (int i = 0; i < 2 * m->params && o->m; i++) {
+        const llm_param *p = &m->param[i / 2];
+        if (!p->grad) continue;
+        snprintf(name[count], sizeof *name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
+        out[count] = (llm_tensor_out){.name = name[count], .dims = 2, .shape = {(size_t)p->rows, (size_t)p->cols},
+            .dtype = o->moments16 ? "BF16" : real_dtype(), .fetch = fetch_moments, .user = &s};
+        count++;
+    }
+    llm_safetensors_write(path, out, count);
+    source_end(&s);
+    llm_release(name);
+    llm_release(out);
+}
+static const char other_run[] = "resume with the model and the flags that wrote it";
+
+static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
+    llm_safetensors f;
+    llm_safetensors_open(&f, path);
+    tensor_source s = source_begin(m, o);
+    s.turned = source_begin(m, o).host; /* room for the narrow ones */
+    if (f.count) adamw_allocate(o, m->ops, m->size);
+    int found = 0;
+    for (int i = 0; i < 2 * m->params; i++) {
+        const llm_param *p = &m->param[i / 2];
+        char name[100];
+        snprintf(name, sizeof name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
+        const llm_tensor_info *t = llm_safetensors_find(&f, name);
+        if (!t && (!p->grad || !f.count)) continue;     /* frozen, or saved before the first step */
+        if (!t || t->dims != 2 || t->shape[0] != (size_t)p->rows || t->shape[1] != (size_t)p->cols)
+            llm_die(other_run, "%s: tensor \"%s\" is not there or not [%d,%d]", path, name, p->rows, p->cols);
+        llm_safetensors_read_real(&f, t, s.host);
+        uint16_t *narrow = (uint16_t *)s.turned;
+        for (size_t k = 0; k < p->size && o->moments16; k++) {
+            union { float value; uint32_t bits; } u = {(float)s.host[k]};
+            narrow[k] = (uint16_t)(u.bits >> 16);       /* exact: it came from 16 bits */
+        }
+        m->ops->upload(moment_at(o, p, i % 2), o->moments16 ? s.turned : s.host, p->size * moment_bytes(o));
+        found++;
+    }
+    if (found != f.count)
+        llm_die(other_run, "%s holds %d tensors that the model lacks", path, f.count - found);
+    source_end(&s);
+    llm_safetensors_close(&f);
+}
+void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                         const char *state, int keep) {
+    llm_make_dirs(out);
+    checkpoint_prune(out, INT_MAX);     /* what an earlier kill left behind: the disk may need the room */
+    checkpoint_id c = {step, 1};
+    char *path = checkpoint_path(out, c);
+    while (llm_exists(path)) {
+        llm_release(path);
+        c.version++;
+        path = checkpoint_path(out, c);
+    }
+    char *fresh = llm_format("%s.tmp", path), *moments = llm_format("%s/optimizer.safetensors", fresh);
+    char *file = llm_format("%s/trainer_state.json", fresh);
+    folder_save(m, t, fresh);
+    moments_save(m, o, moments);
+    llm_writer w = llm_write_begin(file);
+    llm_write_text(&w, "{\n  \"step\": %d,\n  \"tokenizer_hash\": \"%016llx\",\n", step,
+                   (unsigned long long)(t ? t->hash : 0));
+    llm_write_text(&w, "  \"optimizer\": {\"step\": %d, \"moments16\": %s, \"skipped\": %d, \"norm_count\": %d, ",
+                   o->step, o->moments16 ? "true" : "false", o->skipped, o->norm_count);
+    /* 17 digits read back as the same bits */
+    llm_write_text(&w, "\"norm_mean\": %.17g, \"norm_var\": %.17g}", o->norm_mean, o->norm_var);
+    llm_write_text(&w, "%s%s\n}\n", state && *state ? ",\n  " : "", state ? state : "");
+    llm_write_done(&w);
+    rename_or_die(fresh, path);
+    if (keep > 0) checkpoint_prune(out, keep);
+    llm_release(file);
+    llm_release(moments);
+    llm_release(fresh);
+    llm_release(path);
+}
+llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t) {
+    char *path = llm_format("%s/trainer_state.json", dir), *moments = llm_format("%s/optimizer.safetensors", dir);
+    char hash[20];
+    llm_json *state = llm_json_file(path);
+    config_file f = {state, path}, s = {config_get(f, "optimizer", LLM_JSON_OBJECT), path};
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)(t ? t->hash : 0));
+    const char *written = config_text(f, "tokenizer_hash", "(missing)");
+    if (t && strcmp(written, hash))
+        llm_die("the tokenizer of the checkpoint's own folder",
+                "%s was written with another tokenizer: fingerprint %s, not %s", dir, written, hash);
+    config_int(f, "step", NAN);
+    o->step = config_int(s, "step", NAN);
+    o->skipped = config_int(s, "skipped", NAN);
+    o->norm_count = config_int(s, "norm_count", NAN);
+    o->norm_mean = config_number(s, "norm_mean", NAN);
+    o->norm_var = config_number(s, "norm_var", NAN);
+    llm_adamw_free(o, m);
+    o->moments16 = config_bool(s, "moments16", false);  /* as they were: the run goes on to the bit */
+    moments_load(m, o, moments);
+    llm_release(moments);
+    llm_release(path);
+    return state;
+}
+
+/* ================================================================================================================
+   8. Speaking
+   ================================================================================================================
+   A trained model gives, for every prefix, a distribution over the next token. To speak is to draw from it, append what was
+   drawn, and ask again. The keys and values of past tokens never change, so they are kept: the KV cache turns the cost of a new
+   token from "run the whole text again" into "run one token". How to draw is a choice: always the likeliest (greedy), a sharper
+   or flatter distribution (temperature), only the k likeliest (top-k), only the likeliest that together reach p (top-p), only
+   those not far below the best (min-p), or keep several texts alive and choose the best at the end (beam search). */
+
+/* ---- the cache, and one step of the model on the CPU ---- */
+
+/* Keys lie as (L, rows, KV, D, T), transposed, so that the scores of VL neighbouring tokens are one vector; values as
+   (L, rows, KV, T, D), so that the weighted sum is one. Both stored as activations. */
+llm_cache llm_cache_new(const llm_model *m, int rows, int T) {
+    const llm_config *c = &m->c;
+    if (rows < 1 || T < 1 || T > c->T) llm_die("a shorter prompt or fewer new tokens",
+                                               "a cache of %d rows of %d tokens: the model's context is %d", rows, T, c->T);
+    llm_cache cache = {.rows = rows, .T = (T + 15) / 16 * 16};          /* whole vectors of keys */
+    size_t numbers = llm_mul(llm_mul((size_t)c->L * (size_t)rows, (size_t)c->KV * (size_t)c->D), (size_t)cache.T);
+    cache.k = device_alloc(m->ops, numbers, m->ops->act_size, "cached keys");
+    cache.v = device_alloc(m->ops, numbers, m->ops->act_size, "cached values");
+    return cache;
+}
+void llm_cache_free(llm_cache *c, const llm_model *m) {
+    if (c->k) m->ops->release(c->k);
+    if (c->v) m->ops->release(c->v);
+    if (c->scratch) m->ops->release(c->scratch);
+    *c = (llm_cache){.rows = 0};
+}
+static size_t cache_head(const llm_model *m, const llm_cache *cache, int l, int row, int kv) {
+    return (((size_t)l * (size_t)cache->rows + (size_t)row) * (size_t)m->c.KV + (size_t)kv) * (size_t)m->c.D * (size_t)cache->T;
+}
+/* Row `to` becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed once. */
+static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length) {
+    size_t D = (size_t)m->c.D, T = (size_t)cache->T, size = cpu.act_size;
+    LLM_OMP(parallel for collapse(2))
+    for (int l = 0; l < m->c.L; l++) for (int kv = 0; kv < m->c.KV; kv++) {
+        char *k = (char *)cache->k, *v = (char *)cache->v;
+        size_t a = cache_head(m, cache, l, to, kv), b = cache_head(m, cache, l, from, kv);
+        for (size_t d = 0; d < D; d++) memcpy(k + (a + d * T) * size, k + (b + d * T) * size, (size_t)length * size);
+        memcpy(v + a * size, v + b * size, (size_t)length * D * size);
+    }
+}
+
+/* The scratch of one step with n tokens. */
+typedef struct {
+    llm_real *x, *mid, *stat, *score;   /* (n,C) residual stream, (n,C), (2,n), (threads,T) */
+    llm_act *xn, *qkv, *att, *pre, *ff; /* (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
+} decode_scratch;
+
+static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n) {
+    const llm_config *c = &m->c;
+    decode_scratch s = {0};
+    for (int pass = 0; pass < 2; pass++) {
+        pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
+        size_t N = (size_t)n;
+        s.x = pool_real(&k, N, c->C);
+        s.mid = pool_real(&k, N, c->C);
+        s.stat = pool_real(&k, 2, n);
+        s.score = pool_real(&k, (size_t)llm_threads(0), cache->T + VL);
+        s.xn = pool_act(&k, N, c->C);
+        s.qkv = pool_act(&k, N, (c->H + 2 * c->KV) * c->D);
+        s.att = pool_act(&k, N, c->H * c->D);
+        s.pre = pool_act(&k, N, 2 * c->F);
+        s.ff = pool_act(&k, N, c->F);
+        if (pass || k.used <= cache->scratch_bytes) continue;
+        if (cache->scratch) m->ops->release(cache->scratch);
+        cache->scratch = device_alloc(m->ops, k.used, 1, "decoding");
+        cache->scratch_bytes = k.used;
+    }
+    return s;
+}
+static int thread_number(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T + VL numbers. */
+static void attend(llm_act *out, size_t at, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
+                   int pos, int D, int T, llm_real *score) {
+    llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D), sum = 0;
+    vreal top = vset(-1e30f);
+    for (int t = 0; t <= pos; t += VL) {
+        vreal s = {0};
+        for (int d = 0; d < D; d++) s += q[d] * act_load(k, k0 + (size_t)d * (size_t)T + (size_t)t);
+        vstore(score + t, s * scale);
+    }
+    for (int t = pos + 1; t % VL; t++) score[t] = -1e30f;              /* tokens that are not there yet */
+    for (int t = 0; t <= pos; t += VL) top = vmax(top, vload(score + t));
+    llm_real best = vhmax(top);
+    vreal total = {0};
+    for (int t = 0; t <= pos; t += VL) {
+        vreal p = vexp(vload(score + t) - best);
+        total += p;
+        vstore(score + t, p);
+    }
+    sum = vsum(total);
+    for (size_t d = 0; d < (size_t)D; d += VL) {
+        vreal o = {0};
+        size_t left = (size_t)D - d;
+        if (left >= VL) for (int t = 0; t <= pos; t++) o += score[t] * act_load(v, v0 + (size_t)t * (size_t)D + d);
+        else for (int t = 0; t <= pos; t++) o += score[t] * act_load_n(v, v0 + (size_t)t * (size_t)D + d, left);
+        act_store_n(out, at + d, o / sum, left);
+    }
+}
+/* New keys and values go into the cache, then every head of every token looks back. */
+static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratch *s, int l, const int *rows,
+                             const int *positions, int n) {
+    int H = m->c.H, KV = m->c.KV, D = m->c.D, T = cache->T, G = H / KV;
+    size_t QKV = (size_t)(H + 2 * KV) * (size_t)D;
+    LLM_OMP(parallel for collapse(2) schedule(static))
+    for (int i = 0; i < n; i++) for (int kv = 0; kv < KV; kv++) {
+        size_t to = cache_head(m, cache, l, rows[i], kv), from = (size_t)i * QKV + (size_t)(H + kv) * (size_t)D;
+        size_t from_v = from + (size_t)KV * (size_t)D, pos = (size_t)positions[i];
+        for (size_t d = 0; d < (size_t)D; d++) act_store_n(cache->k, to + d * (size_t)T + pos, act_load_n(s->qkv, from + d, 1), 1);
+        for (size_t d = 0; d < (size_t)D; d += VL)
+            act_store_n(cache->v, to + pos * (size_t)D + d, act_load_n(s->qkv, from_v + d, (size_t)D - d), (size_t)D - d);
+    }
+    LLM_OMP(parallel for collapse(2) schedule(dynamic))
+    for (int i = 0; i < n; i++) for (int h = 0; h < H; h++) {
+        llm_real scratch[D], *score = s->score + (size_t)thread_number() * (size_t)(T + VL);
+        const llm_real *q = cpu_row(s->qkv, (size_t)i * QKV + (size_t)(h * D), (size_t)D, scratch);
+        size_t head = cache_head(m, cache, l, rows[i], h / G);
+        attend(s->att, ((size_t)i * (size_t)H + (size_t)h) * (size_t)D, q, cache->k, head, cache->v, head, positions[i], D, T, score);
+    }
+}
+/* n tokens, each at its row and position. The lines of block_forward, with the cache in the place of the batch. */
+static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows, const int *positions,
+                       const bool *want, int n, llm_real *logits) {
+    const llm_config *c = &m->c;
+    const llm_ops *op = m->ops;
+    decode_scratch s = decode_reserve(m, cache, n);
+    llm_weight wte = {m->wte->data, LLM_TYPE_REAL, NULL};
+    int QKV = (c->H + 2 * c->KV) * c->D;
+    op->embed_forward(s.x, wte, data_of(m->wpe), tokens, positions, n, c->C);
+    for (int l = 0; l < c->L; l++) {
+        const llm_layer *w = &m->layer[l];
+        model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, w->norm1, w->norm1_bias, n);
+        op->linear_forward(s.qkv, s.xn, w->qkv->w, data_of(w->qkv_bias), n, c->C, QKV);
+        if (c->position == LLM_ROPE) op->rope_forward(s.qkv, m->freq, positions, n, c->H, c->KV, c->D);
+        decode_attention(m, cache, &s, l, rows, positions, n);
+        op->residual_forward(s.mid, s.x, s.att, w->proj->w, data_of(w->proj_bias), n, c->H * c->D, c->C);
+        model_norm_forward(m, s.xn, s.stat, s.stat + n, s.mid, w->norm2, w->norm2_bias, n);
+        op->linear_forward(s.pre, s.xn, w->up->w, data_of(w->up_bias), n, c->C, up_rows(c) * c->F);
+        activation_forward(m, s.ff, s.pre, n);
+        op->residual_forward(s.x, s.mid, s.ff, w->down->w, data_of(w->down_bias), n, c->F, c->C);
+    }
+    int wanted = 0;
+    for (int i = 0; i < n; i++)         /* only the last token of a prompt is asked for its successor */
+        if (want[i]) memmove(s.x + (size_t)wanted++ * (size_t)c->C, s.x + (size_t)i * (size_t)c->C, (size_t)c->C * sizeof *s.x);
+    if (!wanted) return;
+    model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, m->normf, m->normf_bias, wanted);
+    op->logits(logits, s.xn, m->head->w, wanted, c->C, c->V);
+}
+
+/* ---- choosing the next token ---- */
+
+llm_sampler llm_sampler_defaults(void) { return (llm_sampler){.temperature = 0.8, .top_p = 1, .repeat_penalty = 1, .seed = 1}; }
+
+typedef struct { llm_real p; int id; } candidate;
+
+static int by_probability(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    return x->p != y->p ? (x->p < y->p ? 1 : -1) : x->id - y->id;
+}
+/* Keep the candidates of highest probability: at most top_k, and no more than reach top_p together. */
+static void keep_best(llm_real *p, int V, const llm_sampler *s) {
+    candidate *best = llm_alloc((size_t)V, sizeof *best);
+    int n = 0, kept = 0;
+    /* Whatever lies below (1 - top_p)/V cannot be needed: all of it together is less than 1 - top_p. Few are left to sort. */
+    llm_real least = s->top_p < 1 ? (llm_real)((1 - s->top_p) / V) : 0;
+    for (int i = 0; i < V; i++)
+        if (p[i] > least) best[n++] = (candidate){p[i], i};
+    qsort(best, (size_t)n, sizeof *best, by_probability);
+    if (s->top_k > 0 && s->top_k < n) {
+        for (kept = s->top_k; kept < n && best[kept].p == best[kept - 1].p;) kept++;    /* ties stay */
+        n = kept;
+    }
+    double total = 0, reached = 0;
+    for (int i = 0; i < n; i++) total += (double)best[i].p;
+    for (kept = 0; kept < n && (kept == 0 || s->top_p >= 1 || reached < s->top_p * total); kept++) reached += (double)best[kept].p;
+    memset(p, 0, (size_t)V * sizeof *p);
+    for (int i = 0; i < kept; i++) p[best[i].id] = best[i].p;
+    llm_release(best);
+}
+static int argmax(const llm_real *x, int n) {
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+/* In the order of transformers: repetition penalty (Keskar et al. 2019), temperature, top-k (Fan et al. 2018), top-p (Holtzman et al.
+   2020), min-p (Nguyen et al. 2024). */
+int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents, const uint8_t *banned) {
+    if (s->repeat_penalty != 1)
+        for (int i = 0; i < recents; i++) {
+            bool seen = false;
+            for (int j = 0; j < i && !seen; j++) seen = recent[j] == recent[i];
+            llm_real *z = &logits[recent[i]], penalty = (llm_real)s->repeat_penalty;
+            if (!seen) *z = *z > 0 ? *z / penalty : *z * penalty;
+        }
+    for (int i = 0; banned && i < V; i++)
+        if (banned[i]) logits[i] = -INFINITY;
+    int top = argmax(logits, V);
+    llm_real best = logits[top], sum = 0;
+    if (s->temperature <= 0) {
+        memset(logits, 0, (size_t)V * sizeof *logits);
+        logits[top] = 1;
+        return 1;
+    }
+    llm_real sharp = (llm_real)(1 / s->temperature);
+    for (size_t i = 0; i < (size_t)V; i += VL) {
+        size_t left = (size_t)V - i;
+        vreal p = vexp((vload_n(logits + i, left) - best) * sharp);
+        vstore_n(logits + i, p, left);
+    }
+    for (int i = 0; i < V; i++) sum += logits[i];
+    for (int i = 0; i < V; i++) logits[i] /= sum;
+    if (s->top_k > 0 || s->top_p < 1) keep_best(logits, V, s);
+    llm_real least = (llm_real)s->min_p * logits[top];
+    int kept = 0;
+    sum = 0;
+    for (int i = 0; i < V; i++) {
+        if (logits[i] < least) logits[i] = 0;
+        sum += logits[i];
+        kept += logits[i] > 0;
+    }
+    for (int i = 0; i < V; i++) logits[i] /= sum;
+    return kept;
+}
+int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents, const uint8_t *banned) {
+    llm_sample_filter(logits, V, s, recent, recents, banned);
+    double u = llm_rng_uniform(rng), reached = 0;
+    int last = -1;
+    for (int i = 0; i < V; i++) {
+        if (logits[i] <= 0) continue;
+        reached += (double)logits[i];
+        last = i;
+        if (u < reached) break;
+    }
+    if (last < 0) llm_die("another checkpoint", "the model's logits are no numbers");
+    return last;
+}
+
+/* ---- whole answers ---- */
+
+static void check_prompt(const llm_model *m, const int *prompt, int length) {
+    if (length < 1) llm_die("a prompt of at least one token", "an empty prompt");
+    if (length > m->c.T) llm_die("a shorter prompt", "a prompt of %d tokens is beyond the model's context of %d", length, m->c.T);
+    check_ids(prompt, (size_t)length, m->c.V, "token");
+}
+/* What the rows of a batch are doing. */
+typedef struct { int prompt, used, last; llm_rng rng; } speaker;
+
+/* Put prompts[i] into cache row `row`; a prompt equal to the one before is copied from the row that just computed it. */
+static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt, int length, llm_real *logits) {
+    int *rows = llm_alloc((size_t)length, sizeof *rows), *positions = llm_alloc((size_t)length, sizeof *positions);
+    bool *want = llm_alloc((size_t)length, sizeof *want);
+    for (int t = 0; t < length; t++) {
+        rows[t] = row;
+        positions[t] = t;
+    }
+    want[length - 1] = true;
+    m->ops->decode(m, cache, prompt, rows, positions, want, length, logits);
+    llm_release(rows);
+    llm_release(positions);
+    llm_release(want);
+}
+static bool is_stop(int id, const int *stop, int stops) {
+    for (int i = 0; i < stops; i++)
+        if (stop[i] == id) return true;
+    return false;
+}
+enum { SPEAKERS = 64 };                 /* rows that speak at once: more do not make the products faster, but the cache larger */
+
+typedef struct {
+    llm_model *m; const llm_sampler *s; llm_cache cache;
+    const int *const *prompt; const int *length; int max_new; const int *stop; int stops; const uint8_t *banned;
+    int **out; int *out_length; bool *stopped; llm_real *logp;
+} speech;
+
+/* Draw the next token of a speaker from its logits. Returns false when the answer is over. */
+static bool speak_on(speech *x, speaker *who, llm_real *logits) {
+    int i = who->prompt, n = x->out_length[i];
+    int id = llm_sample(logits, x->m->c.V, x->s, &who->rng, x->out[i], n, x->banned);
+    if (x->logp) x->logp[(size_t)i * (size_t)x->max_new + (size_t)n] = LLM_MATH(log)(logits[id]);
+    if (is_stop(id, x->stop, x->stops)) {
+        x->stopped[i] = true;
+        return false;
+    }
+    x->out[i][n] = who->last = id;
+    x->out_length[i] = n + 1;
+    return n + 1 < x->max_new && who->used < x->m->c.T;
+}
+/* Give a free row the next prompt; false when that answer was over at once. */
+static bool speak_first(speech *x, speaker *who, int row, int i, const speaker *neighbour, int neighbour_row, llm_real *logits,
+                        llm_real *kept) {
+    size_t bytes = (size_t)x->m->c.V * sizeof *logits;
+    bool same = neighbour && x->length[neighbour->prompt] == x->length[i] &&
+                !memcmp(x->prompt[neighbour->prompt], x->prompt[i], (size_t)x->length[i] * sizeof(int));
+    if (same) {
+        if (row != neighbour_row) x->m->ops->cache_copy(x->m, &x->cache, row, neighbour_row, x->length[i]);
+        memcpy(logits, kept, bytes);
+    } else {
+        start_row(x->m, &x->cache, row, x->prompt[i], x->length[i], logits);
+        memcpy(kept, logits, bytes);
+    }
+    *who = (speaker){i, x->length[i], 0, llm_rng_seed(x->s->seed, (uint64_t)i)};
+    x->out_length[i] = 0;
+    x->stopped[i] = false;
+    return x->max_new > 0 && speak_on(x, who, logits);
+}
+void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n, int max_new,
+                        const int *stop, int stops, const uint8_t *banned, int **out, int *out_length, bool *stopped, llm_real *logp) {
+    int longest = 0, rows = int_min(n, SPEAKERS), next = 0, alive = 0, tokens[SPEAKERS], row[SPEAKERS], position[SPEAKERS];
+    for (int i = 0; i < n; i++) {
+        check_prompt(m, prompt[i], length[i]);
+        longest = int_max(longest, length[i]);
+    }
+    if (n < 1) return;
+    speech x = {m, s, llm_cache_new(m, rows, int_min(m->c.T, longest + max_new)), prompt, length, max_new, stop, stops, banned,
+                out, out_length, stopped, logp};
+    speaker who[SPEAKERS], newest = {0};
+    int newest_row = -1, free_row[SPEAKERS], frees = rows, at[SPEAKERS];
+    bool want[SPEAKERS];
+    for (int i = 0; i < rows; i++) free_row[i] = rows - 1 - i;
+    size_t V = (size_t)m->c.V;
+    llm_real *logits = llm_alloc((size_t)rows * V, sizeof *logits), *kept = llm_alloc(V, sizeof *kept);
+    while (next < n || alive) {
+        while (next < n && frees) {
+            int r = free_row[frees - 1];
+            bool goes_on = speak_first(&x, &who[alive], r, next, newest_row >= 0 ? &newest : NULL, newest_row, logits, kept);
+            newest = who[alive];        /* its prompt lies in row r until another takes the row */
+            newest_row = r;
+            next++;
+            if (!goes_on) continue;
+            at[alive++] = r;
+            frees--;
+        }
+        for (int i = 0; i < alive; i++) {
+            tokens[i] = who[i].last;
+            row[i] = at[i];
+            position[i] = who[i].used++;
+            want[i] = true;
+        }
+        if (alive) m->ops->decode(m, &x.cache, tokens, row, position, want, alive, logits);
+        int still = 0;
+        for (int i = 0; i < alive; i++) {       /* finished rows leave the batch */
+            if (!speak_on(&x, &who[i], logits + (size_t)i * V)) {
+                free_row[frees++] = at[i];
+                continue;
+            }
+            at[still] = at[i];
+            who[still++] = who[i];
+        }
+        alive = still;
+    }
+    llm_release(logits);
+    llm_release(kept);
+    llm_cache_free(&x.cache, m);
+}
+/* A prompt as the base model knows texts: opened by the token that opens documents. */
+static int *prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
+    size_t n = strlen(text), first = 0;
+    int *ids = llm_alloc(llm_add(n, 3), sizeof *ids);
+    if (t->bos >= 0 || !n) ids[first++] = t->bos >= 0 ? t->bos : t->eos;
+    *length = (int)(first + llm_encode(t, text, n, ids + first));
+    return ids;
+}
+char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
+                   void (*say)(const char *piece, size_t bytes, void *user), void *user) {
+    int length;
+    int *ids = prompt_ids(t, prompt, &length);
+    check_prompt(m, ids, length);
+    max_new = int_min(max_new, m->c.T - length);
+    int *answer = llm_alloc((size_t)int_max(max_new, 1), sizeof *answer), n = 0;
+    llm_cache cache = llm_cache_new(m, 1, length + int_max(max_new, 0));
+    llm_real *logits = llm_alloc((size_t)m->c.V, sizeof *logits);
+    llm_rng rng = llm_rng_seed(s.seed, 0);
+    char *text = llm_decode(t, answer, 0, false, NULL);
+    size_t said = 0, size = 0;
+    start_row(m, &cache, 0, ids, length, logits);
+    while (n < max_new) {
+        int id = llm_sample(logits, m->c.V, &s, &rng, answer, n, NULL), row = 0, position = length + n;
+        bool want = true;
+        if (is_stop(id, t->stop, t->stops)) break;
+        answer[n++] = id;
+        llm_release(text);
+        text = llm_decode(t, answer, (size_t)n, false, &size);
+        if (say && size > said) say(text + said, size - said, user);
+        said = size;
+        if (n < max_new) m->ops->decode(m, &cache, &id, &row, &position, &want, 1, logits);
+    }
+    llm_cache_free(&cache, m);
+    llm_release(logits);
+    llm_release(answer);
+    llm_release(ids);
+    return text;
+}
+
+/* ---- beam search ---- */
+
+typedef struct { int *ids, length, row; double logp; bool over; } beam;
+
+static double beam_score(const beam *b, double alpha) { return b->logp / pow(int_max(b->length, 1), alpha); }
+
+/* The best `count` continuations of one step: all beams that ended stay as they are, the others by every token. Simple selection:
+   count times the best not yet taken, over count * V candidates. */
+typedef struct { double score, logp; int from, id; } extension;
+
+static void insert_extension(extension *best, int count, extension e) {
+    if (e.score <= best[count - 1].score) return;
+    int i = count - 1;
+    for (; i > 0 && best[i - 1].score < e.score; i--) best[i] = best[i - 1];
+    best[i] = e;
+}
+static void log_softmax(llm_real *z, int V) {
+    llm_real top = z[argmax(z, V)];
+    double sum = 0;
+    for (int i = 0; i < V; i++) sum += exp((double)(z[i] - top));
+    llm_real lse = top + (llm_real)log(sum);
+    for (int i = 0; i < V; i++) z[i] -= lse;
+}
+static int beam_step(llm_model *m, llm_cache *cache, beam *now, beam *then, int beams, int half, double alpha,
+                     const llm_real *logits, const int *stop, int stops, int max_new) {
+    extension best[64];
+    for (int i = 0; i < beams; i++) best[i] = (extension){-INFINITY, 0, -1, -1};
+    for (int b = 0; b < beams; b++) {
+        if (now[b].row < 0) continue;
+        if (now[b].over) {
+            insert_extension(best, beams, (extension){beam_score(&now[b], alpha), now[b].logp, b, -1});
+            continue;
+        }
+        double norm = pow(now[b].length + 1, alpha);
+        for (int v = 0; v < m->c.V; v++) {
+            double logp = now[b].logp + (double)logits[(size_t)b * (size_t)m->c.V + (size_t)v];
+            insert_extension(best, beams, (extension){logp / norm, logp, b, v});
+        }
+    }
+    int alive = 0;
+    for (int i = 0; i < beams; i++) {
+        beam *to = &then[i];
+        to->row = -1;
+        if (best[i].from < 0) continue;
+        const beam *from = &now[best[i].from];
+        int id = best[i].id;
+        memcpy(to->ids, from->ids, (size_t)from->length * sizeof *to->ids);
+        to->length = from->length;
+        to->logp = best[i].logp;
+        to->over = id < 0 || is_stop(id, stop, stops);
+        if (id >= 0) to->ids[to->length++] = id;
+        if (to->length >= max_new) to->over = true;
+        to->row = half * beams + i;
+        if (!to->over) {
+            alive++;
+            m->ops->cache_copy(m, cache, to->row, from->row, cache->T);
+        }
+    }
+    return alive;
+}
+/* Rows of the cache come in two halves, and beams move from one to the other, so that a beam with two children is copied twice. */
+int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop, int stops,
+                    int **out, int *out_length, double *score) {
+    check_prompt(m, prompt, length);
+    if (beams < 1 || beams > 64) llm_die("1 to 64 beams", "%d beams", beams);
+    max_new = int_min(max_new, m->c.T - length);
+    llm_cache cache = llm_cache_new(m, 2 * beams, length + int_max(max_new, 0));
+    size_t V = (size_t)m->c.V;
+    llm_real *logits = llm_alloc((size_t)beams * V, sizeof *logits), *fresh = llm_alloc((size_t)beams * V, sizeof *fresh);
+    beam set[2][64];
+    for (int i = 0; i < 2 * beams; i++)
+        set[i / beams][i % beams] = (beam){.ids = llm_alloc((size_t)max_new + 1, sizeof(int)), .row = -1};
+    start_row(m, &cache, 0, prompt, length, logits);
+    log_softmax(logits, m->c.V);
+    set[0][0].row = 0;
+    int now = 0, alive = max_new > 0;
+    for (int step = 0; alive; step++) {
+        beam *then = set[1 - now];
+        alive = beam_step(m, &cache, set[now], then, beams, 1 - now, alpha, logits, stop, stops, max_new);
+        now = 1 - now;
+        int tokens[64], rows[64], positions[64], owner[64], n = 0;
+        bool want[64];
+        for (int b = 0; b < beams; b++) {
+            if (then[b].row < 0 || then[b].over) continue;
+            tokens[n] = then[b].ids[then[b].length - 1];
+            rows[n] = then[b].row;
+            positions[n] = length + step;
+            want[n] = true;
+            owner[n++] = b;
+        }
+        if (!n) break;
+        m->ops->decode(m, &cache, tokens, rows, positions, want, n, fresh);
+        for (int i = 0; i < n; i++) {
+            log_softmax(fresh + (size_t)i * V, m->c.V);
+            memcpy(logits + (size_t)owner[i] * V, fresh + (size_t)i * V, V * sizeof *logits);
+        }
+    }
+    int found = 0;
+    for (int b = 0; b < beams; b++) {
+        const beam *x = &set[now][b];
+        if (x->row < 0) continue;
+        memcpy(out[found], x->ids, (size_t)x->length * sizeof(int));
+        out_length[found] = x->length;
+        score[found++] = beam_score(x, alpha);
+    }
+    for (int i = 0; i < 2 * beams; i++) llm_release(set[i / beams][i % beams].ids);
+    llm_release(logits);
+    llm_release(fresh);
+    llm_cache_free(&cache, m);
+    return found;
+}
+
+/* ================================================================================================================
+   10. The losses of every stage
+   ================================================================================================================
+   Everything before this chapter serves one sentence: tokens in, log-probabilities out. Everything that makes a chat
+   model out of a text completer is in the way back: which number is sent to which token. Pretraining sends -1/M to all
+   tokens, SFT to the answer's tokens only. The reward model sends a push to two scores, PPO and GRPO the advantage, DPO
+   the probability of having been wrong. Each loss below is its equation, the derivative by hand, and a loop; the
+   network and its backward pass are not mentioned again.
+
+   Let l = log pi(y_t | before) of a response token, m its weight (0 on prompt, template, padding), s(x) = 1/(1 + e^-x).
+   The derivatives by l are what we write; those by the logits, (onehot - softmax) dl, are chapter 5's business. */
+
+static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
+/* -log s(x), without overflow at either end */
+static double minus_log_sigmoid(double x) { return fmax(-x, 0) + log1p(exp(-fabs(x))); }
+/* 1/total; a step without a single target is no error and moves nothing (else 0/0 reaches the weights as NaN) */
+static double one_over(double total) { return total > 0 ? 1 / total : 0; }
+static size_t batch_places(const llm_batch *b) { return (size_t)b->B * (size_t)b->T; }
+
+/* A response has one log-probability, the sum over its tokens; the gradient of the sum goes to each token unchanged. */
+void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b) {
+    for (int r = 0; r < b->B; r++) {
+        double total = 0, tokens = 0;
+        for (size_t i = (size_t)r * (size_t)b->T, end = i + (size_t)b->T; i < end; i++) {
+            double m = (double)b->weight[i];
+            if (m == 0) continue;
+            total += m * (double)x[i];
+            tokens += m;
+        }
+        sum[r] = total;
+        if (count) count[r] = tokens;
+    }
+}
+void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b) {
+    for (size_t i = 0; i < batch_places(b); i++)
+        dx[i] = b->weight[i] == 0 ? 0 : (llm_real)((double)b->weight[i] * dsum[i / (size_t)b->T]);
+}
+
+/* ---- pretraining and SFT: masked cross entropy (lecture 2: "usually only for the response") ----
+
+       L = -(1/M) sum m l        dL/dl = -m/M
+
+   M counts the targets of the whole step. Dividing each micro-batch by its own count would weigh a token by how many
+   neighbours it happens to have. PPO-ptx (InstructGPT) adds this loss on pretraining text, times 27.8, to PPO's. */
+
+void llm_loss_ce_weights(llm_real *dlogp, const llm_batch *b, double M) {
+    double scale = one_over(M);
+    for (size_t i = 0; i < batch_places(b); i++) dlogp[i] = (llm_real)(-(double)b->weight[i] * scale);
+}
+double llm_loss_ce(const llm_real *logp, const llm_batch *b, double M) {
+    double sum = 0;
+    for (size_t i = 0; i < batch_places(b); i++)
+        if (b->weight[i] != 0) sum -= (double)b->weight[i] * (double)logp[i];
+    return sum * one_over(M);
+}
+
+/* ---- the reward model (lecture 1, "Reward Model Training": D > C > A = B) ----
+
+   Bradley and Terry 1952: of two responses with scores r_w and r_l, people prefer w with probability s(r_w - r_l). So
+
+       L = -log s(D) + c (r_w + r_l)^2        D = r_w - r_l - margin
+       dL/dr_w = -s(-D) + 2c (r_w + r_l)      dL/dr_l = +s(-D) + 2c (r_w + r_l)
+
+   The margin is Llama-2's ("significantly better" asks for more); only differences matter to the first term, so a small
+   c keeps the scores from drifting. s(-D) is the probability of being wrong: a pair understood pushes no more. */
+
+static void pair_count(llm_pair_stats *s, double chosen, double rejected) {
+    if (!s) return;
+    s->pairs += 1;
+    s->right += chosen > rejected ? 1 : chosen == rejected ? 0.5 : 0;
+    s->margin += chosen - rejected;
+    s->chosen += chosen;
+    s->rejected += rejected;
+}
+double llm_loss_pair(double *dr, const double *r, const double *margin, int pairs, double centre, double total,
+                     llm_pair_stats *stats) {
+    double loss = 0, scale = one_over(total);
+    for (int i = 0; i < pairs; i++) {
+        const double *pair = r + 2 * i;
+        double D = pair[0] - pair[1] - (margin ? margin[i] : 0), sum = pair[0] + pair[1];
+        loss += minus_log_sigmoid(D) + centre * sum * sum;
+        dr[2 * i] = scale * (-sigmoid(-D) + 2 * centre * sum);
+        dr[2 * i + 1] = scale * (sigmoid(-D) + 2 * centre * sum);
+        pair_count(stats, pair[0], pair[1]);
+    }
+    return loss * scale;
+}
+
+/* InstructGPT (Ouyang et al. 2022, eq. 1): a ranking of K responses is K (K-1) / 2 pairs. They stay together in one
+   step: each response is read once and cannot be memorised from K-1 encounters. Ties say nothing and are dropped.
+
+       L = (1/|P|) sum over P = {(i,j): rank_i < rank_j} of -log s(r_i - r_j) */
+double llm_loss_kwise(double *dr, const double *r, const int *rank, int K, double total, llm_pair_stats *stats) {
+    double loss = 0;
+    int pairs = 0;
+    for (int i = 0; i < K; i++) {
+        dr[i] = 0;
+        for (int j = 0; j < K; j++) pairs += rank[i] < rank[j];
+    }
+    double scale = pairs ? one_over(total) / pairs : 0;
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++) {
+            if (rank[i] >= rank[j]) continue;
+            double wrong = sigmoid(r[j] - r[i]);
+            loss += minus_log_sigmoid(r[i] - r[j]);
+            dr[i] -= scale * wrong;
+            dr[j] += scale * wrong;
+            pair_count(stats, r[i], r[j]);
+        }
+    return loss * scale;
+}
+
+/* Plackett and Luce: the ranking as a race. The best wins a softmax among all, the second among the rest, and so on:
+
+       L = -sum over i of (r_i - log sum over j in S_i of e^(r_j))      S_i = {i} and all that rank below i
+
+   Two that tie are never in one race. The last one runs alone and costs nothing. */
+double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int K, double total) {
+    double loss = 0, scale = one_over(total);
+    for (int i = 0; i < K; i++) dr[i] = 0;
+    for (int i = 0; i < K; i++) {
+        double largest = r[i], sum = 0;
+        for (int j = 0; j < K; j++)
+            if (rank[j] > rank[i]) largest = fmax(largest, r[j]);
+        for (int j = 0; j < K; j++)
+            if (j == i || rank[j] > rank[i]) sum += exp(r[j] - largest);
+        for (int j = 0; j < K; j++)
+            if (j == i || rank[j] > rank[i]) dr[j] += scale * exp(r[j] - largest) / sum;
+        dr[i] -= scale;
+        loss += largest + log(sum) - r[i];
+    }
+    return loss * scale;
+}
+
+/* ---- rejection sampling (lecture 2: "Model outputs k samples. SFT the best response!"; Llama-2) ----
+
+   Sample n answers, keep the one with the highest score, and train on it with the masked cross entropy above. No new
+   loss. How far can it lead? KL(best-of-n || policy) <= log n - (n-1)/n: 1.2 nats for n = 8. */
+
+int llm_best_of(const double *score, int n) {
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (score[i] > score[best]) best = i;
+    return best;
+}
+double llm_best_of_kl(int n) { return log(n) - (n - 1.0) / n; }
+
+/* ---- PPO (lecture 1, "RL Training": "the objective is weighted by the advantage"; Schulman et al. 2017) ----
+
+   The state is the text so far, the action the next token, the episode one response. As in Ziegler et al. 2019,
+   Stiennon et al. 2020 and InstructGPT a token's reward is a fine for leaving the reference, and the last token, which
+   ends the turn, also gets the score R of the whole response:
+
+       r_t = -beta (l_old,t - l_ref,t) + [t last] R
+
+   The fine is k1 (below), computed once when the text was sampled: a reward, not a term that is differentiated. */
+
+double llm_ppo_rewards(llm_real *reward, const llm_real *old, const llm_real *ref, const double *score,
+                       const llm_batch *b, double beta) {
+    double kl = 0, rows = 0;
+    for (int r = 0; r < b->B; r++) {
+        bool last = true;
+        for (int t = b->T - 1; t >= 0; t--) {
+            size_t i = (size_t)r * (size_t)b->T + (size_t)t;
+            reward[i] = 0;
+            if (b->weight[i] == 0) continue;
+            double k1 = (double)old[i] - (double)ref[i];
+            reward[i] = (llm_real)(-beta * k1 + (last ? score[r] : 0));
+            kl += (double)b->weight[i] * k1;
+            rows += last;
+            last = false;
+        }
+    }
+    return kl * one_over(rows);
+}
+
+/* Generalised advantage estimation (Schulman et al. 2016): was this token better than the critic expected? V_t is read
+   from the hidden state that chose token t, before the action; behind the last token nothing is expected, V = 0.
+
+       d_t = r_t + gamma V_(t+1) - V_t        A_t = d_t + gamma lambda A_(t+1)        return_t = A_t + V_t
+
+   lambda 0 trusts the critic for everything after one step, lambda 1 trusts only what was really received. */
+void llm_gae(llm_real *advantage, llm_real *ret, const llm_real *reward, const llm_real *value, const llm_batch *b,
+             double gamma, double lambda) {
+    for (int r = 0; r < b->B; r++) {
+        double next_value = 0, next_advantage = 0;
+        for (int t = b->T - 1; t >= 0; t--) {
+            size_t i = (size_t)r * (size_t)b->T + (size_t)t;
+            advantage[i] = ret[i] = 0;
+            if (b->weight[i] == 0) continue;
+            double V = (double)value[i], d = (double)reward[i] + gamma * next_value - V;
+            next_advantage = d + gamma * lambda * next_advantage;
+            next_value = V;
+            advantage[i] = (llm_real)next_advantage;
+            ret[i] = (llm_real)(next_advantage + V);
+        }
+    }
+}
+
+/* (x - mean) / sqrt(var + 1e-8), var with n - 1. The mean of a reward is part of the task and stays (shift false). */
+void llm_whiten(llm_real *x, const llm_batch *b, bool shift) {
+    double n = 0, mean = 0, var = 0;
+    for (size_t i = 0; i < batch_places(b); i++) {
+        if (b->weight[i] == 0) continue;
+        n += (double)b->weight[i];
+        mean += (double)b->weight[i] * (double)x[i];
+    }
+    mean *= one_over(n);
+    for (size_t i = 0; i < batch_places(b); i++)
+        if (b->weight[i] != 0) var += (double)b->weight[i] * ((double)x[i] - mean) * ((double)x[i] - mean);
+    double factor = 1 / sqrt(var * one_over(n - 1) + 1e-8);
+    for (size_t i = 0; i < batch_places(b); i++)
+        if (b->weight[i] != 0) x[i] = (llm_real)(((double)x[i] - mean) * factor + (shift ? 0 : mean));
+}
+
+/* The clipped objective, for one token. rho is the ratio of the new policy to the one that sampled:
+
+       rho = exp(l - l_old)        L = max(-A rho, -A clip(rho, 1 - low, 1 + high))
+       dL/dl = -A rho, or 0 once the ratio has gone too far in the direction that A asks for
+
+   The max makes it one-sided: a good token (A > 0) is not pushed beyond 1 + high, a bad one not below 1 - low, but one
+   that went the wrong way is always brought back. Before the first update rho is 1: plain policy gradient. */
+static double clipped_token(double *slope, double A, double log_ratio, double low, double high, double m,
+                            llm_policy_stats *s) {
+    double rho = exp(log_ratio), bound = A > 0 ? 1 + high : 1 - low;
+    bool clipped = A > 0 ? rho > bound : A < 0 && rho < bound;
+    *slope = clipped ? 0 : -A * rho;
+    if (s) {
+        s->tokens += m;
+        s->clipped += clipped ? m : 0;
+        s->kl += m * (rho - 1 - log_ratio);
+        s->largest = fmax(s->largest, fabs(log_ratio));
+    }
+    return -A * (clipped ? bound : rho);
+}
+double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *advantage,
+                    const llm_batch *b, double M, double clip, llm_policy_stats *stats) {
+    double loss = 0, scale = one_over(M);
+    for (size_t i = 0; i < batch_places(b); i++) {
+        double m = (double)b->weight[i], slope = 0;
+        dlogp[i] = 0;
+        if (m == 0) continue;
+        loss += m * clipped_token(&slope, (double)advantage[i], (double)logp[i] - (double)old[i], clip, clip, m, stats);
+        dlogp[i] = (llm_real)(m * scale * slope);
+    }
+    return loss * scale;
+}
+
+/* The critic learns the return; it too may move only clip away from its old value (off with clip 0):
+
+       L = (c/2M) sum m max((V - ret)^2, (Vc - ret)^2)        Vc = clip(V, V_old - clip, V_old + clip)
+       dL/dV = (c/M) m (V - ret), or 0 where the clipped one is worse */
+double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *old, const llm_real *ret,
+                      const llm_batch *b, double M, double coefficient, double clip) {
+    double loss = 0, scale = coefficient * one_over(M);
+    for (size_t i = 0; i < batch_places(b); i++) {
+        double m = (double)b->weight[i];
+        dvalue[i] = 0;
+        if (m == 0) continue;
+        double V = (double)value[i], Vc = V;
+        if (clip > 0) Vc = fmin(fmax(V, (double)old[i] - clip), (double)old[i] + clip);
+        double error = V - (double)ret[i], kept = Vc - (double)ret[i];
+        bool free_to_move = error * error >= kept * kept;
+        loss += 0.5 * m * (free_to_move ? error * error : kept * kept);
+        dvalue[i] = free_to_move ? (llm_real)(m * scale * error) : 0;
+    }
+    return loss * scale;
+}
+
+/* A bonus for staying undecided: L = -(c/M) sum m H, and H's own gradient is chapter 5's. */
+double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient) {
+    double sum = 0, scale = coefficient * one_over(M);
+    for (size_t i = 0; i < batch_places(b); i++) {
+        double m = (double)b->weight[i];
+        dentropy[i] = (llm_real)(-m * scale);
+        if (m != 0) sum += m * (double)entropy[i];
+    }
+    return -sum * scale;
+}
+
+/* Three estimates of KL(pi || ref) from samples of pi, with d = l - l_ref (Schulman 2020):
+
+       k1 = d              unbiased, noisy, may be negative
+       k2 = d^2 / 2        biased, never negative
+       k3 = e^-d - 1 + d   unbiased, never negative
+
+   Unbiased as a number does not mean unbiased as a loss: the gradient of k1 is 0 in expectation (only noise is left),
+   that of k2 is exactly the KL's, that of k3 is the KL's with the arguments exchanged. So k1 belongs into the reward
+   (PPO) and k2 or k3 into the loss (GRPO). test_losses.c measures all three. */
+double llm_kl(int k, double d, double *slope) {
+    if (k < 1 || k > 3) llm_die("--kl-estimator 1, 2 or 3", "there is no KL estimator k%d", k);
+    *slope = k == 1 ? 1 : k == 2 ? d : -expm1(-d);
+    return k == 1 ? d : k == 2 ? d * d / 2 : expm1(-d) + d;
+}
+/* Adaptive beta (Ziegler et al. 2019): a proportional controller with a soft foot. */
+void llm_kl_adapt(llm_kl_control *c, double kl, double rows) {
+    double error = fmin(fmax(kl / c->target - 1, -0.2), 0.2);
+    c->beta *= 1 + error * rows / c->horizon;
+}
+
+/* ---- GRPO: the group is the critic (Shao et al. 2024; lecture 1's picture: "advantage (normalized rewards)") ----
+
+   Ask the same prompt G times. What the group earned on average was to be expected; no value network is needed:
+
+       GRPO       A_i = (R_i - mean) / (std + 1e-4)       std with G - 1
+       Dr. GRPO   A_i = R_i - mean
+       RLOO       A_i = R_i - mean of the others          = G/(G-1) (R_i - mean)
+
+   Dividing by std favours questions that are nearly always right or nearly always wrong, which Dr. GRPO calls a bias. A
+   group that agrees teaches nothing: its advantages are exactly 0. */
+
+int llm_group_advantages(double *advantage, const double *reward, int rows, int group, llm_group kind) {
+    if (group < 2 || rows < 0 || rows % group)
+        llm_die("--group of at least 2 that divides the batch", "%d answers do not make groups of %d", rows, group);
+    int silent = 0;
+    for (int first = 0; first < rows; first += group) {
+        const double *R = reward + first;
+        double mean = 0, var = 0;
+        bool equal = true;
+        for (int i = 0; i < group; i++) {
+            mean += R[i] / group;
+            equal = equal && R[i] == R[0];
+        }
+        for (int i = 0; i < group; i++) var += (R[i] - mean) * (R[i] - mean) / (group - 1);
+        double scale = kind == LLM_GROUP_NORM ? 1 / (sqrt(var) + 1e-4) : 1;
+        if (kind == LLM_GROUP_RLOO) scale = group / (group - 1.0);
+        for (int i = 0; i < group; i++) advantage[first + i] = equal ? 0 : (R[i] - mean) * scale;
+        silent += equal;
+    }
+    return silent;
+}
+
+/*     L = sum over tokens of n (clipped_token(A_row) + beta k(l - l_ref))
+
+       per row       n = 1 / (rows |o|)         GRPO: every answer weighs the same, a long wrong one is barely punished
+       per token     n = 1 / tokens             DAPO (Yu et al. 2025): every token weighs the same
+       per longest   n = 1 / (rows longest)     Dr. GRPO (Liu et al. 2025): the same, independent of what was sampled
+
+   DAPO also clips higher upwards than downwards, so that rare tokens can grow. The loss itself hovers around 0, since
+   the advantages of a group cancel: watch the reward, not the loss. */
+llm_grpo llm_grpo_defaults(void) {
+    return (llm_grpo){.clip_low = 0.2, .clip_high = 0.2, .kl = 3, .norm = LLM_PER_TOKEN};
+}
+double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *ref,
+                     const double *advantage, const llm_batch *b, const llm_grpo *o, llm_policy_stats *s) {
+    double loss = 0;
+    if (o->beta != 0 && !ref) llm_die("the reference's logp, or beta 0", "GRPO with a KL term wants a reference");
+    if (o->beta != 0 && o->kl == 1) llm_die("--kl-estimator 2 or 3", "k1 as a loss has no gradient, only noise");
+    for (int r = 0; r < b->B; r++) {
+        size_t begin = (size_t)r * (size_t)b->T, end = begin + (size_t)b->T;
+        double length = 0, slope = 0, kl_slope = 0;
+        for (size_t i = begin; i < end; i++) length += (double)b->weight[i];
+        double per_row = o->norm == LLM_PER_ROW ? length : o->longest;
+        double n = one_over(o->norm == LLM_PER_TOKEN ? o->tokens : o->rows * per_row);
+        for (size_t i = begin; i < end; i++) {
+            double m = (double)b->weight[i], l = (double)logp[i], kl = 0;
+            dlogp[i] = 0;
+            if (m == 0) continue;
+            if (o->beta != 0) kl = llm_kl(o->kl, l - (double)ref[i], &kl_slope);
+            loss += n * m * o->beta * kl;
+            loss += n * m * clipped_token(&slope, advantage[r], l - (double)old[i], o->clip_low, o->clip_high, m, s);
+            dlogp[i] = (llm_real)(n * m * (slope + o->beta * kl_slope));
+        }
+    }
+    return loss;
+}
+
+/* ---- DPO and its relatives (lecture 2: "encourage the likelihood of good samples, decrease that of bad ones") ----
+
+   The optimum of PPO's objective is known: pi* ~ pi_ref exp(R / beta). Turned round, R = beta log(pi* / pi_ref) + const:
+   the policy is its own reward model, and Bradley-Terry's loss needs no sampling (Rafailov et al. 2023). S: sums of l.
+
+       D = beta [(S_w - S_w,ref) - (S_l - S_l,ref)]
+
+       DPO      L = -log s(D)                                    dL/dD = -s(-D)
+       cDPO     L = -(1-e) log s(D) - e log s(-D)                dL/dD = s(D) - (1-e)
+       robust   L = [-(1-e) log s(D) + e log s(-D)] / (1-2e)     dL/dD = -[(1-e) s(-D) + e s(D)] / (1-2e)
+       IPO      L = (h - 1/(2 beta))^2                           dL/dh = 2 (h - 1/(2 beta))
+
+   e is the share of wrong labels (Mitchell 2023; Chowdhury et al. 2024). h is D/beta with means in the place of sums:
+   IPO (Azar et al. 2024) regresses on a target, so lengths must be comparable. DPO sums on purpose: a longer answer is
+   a longer bet. It sees the difference only and often lowers both S; the term -sft S_w/|y_w| (RPO) holds S_w up. */
+
+static void reference_must_stand_still(const double *ref, const double *sum) {
+    if (ref == sum) llm_die("a copy, made once before training", "the reference and the policy are the same array");
+}
+
+double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const double *count, int pairs, llm_dpo o,
+                    double total, llm_pair_stats *stats) {
+    bool robust = o.kind == LLM_ROBUST_DPO;
+    double loss = 0, scale = one_over(total), e = robust || o.kind == LLM_CDPO ? o.flip : 0;
+    double sign = robust ? -1 : 1, whole = robust ? 1 - 2 * e : 1;
+    reference_must_stand_still(ref, sum);
+    if (!(o.beta > 0)) llm_die("--beta 0.1", "DPO with beta %g", o.beta);
+    if (!(e >= 0 && e < 0.5)) llm_die("--label-flip below 0.5", "DPO with %g of its labels wrong", e);
+    for (int i = 0; i < pairs; i++) {
+        int w = 2 * i, l = w + 1;
+        double nw = fmax(count[w], 1), nl = fmax(count[l], 1), slope_w, slope_l;
+        double chosen = sum[w] - ref[w], rejected = sum[l] - ref[l];
+        if (o.kind == LLM_IPO) {
+            double distance = chosen / nw - rejected / nl - 1 / (2 * o.beta);
+            loss += distance * distance;
+            slope_w = 2 * distance / nw;
+            slope_l = 2 * distance / nl;
+        } else {
+            double D = o.beta * (chosen - rejected);
+            loss += ((1 - e) * minus_log_sigmoid(D) + sign * e * minus_log_sigmoid(-D)) / whole;
+            slope_w = slope_l = o.beta * (-(1 - e) * sigmoid(-D) + sign * e * sigmoid(D)) / whole;
+        }
+        loss -= o.sft * sum[w] / nw;
+        dsum[w] = scale * (slope_w - o.sft / nw);
+        dsum[l] = -scale * slope_l;
+        pair_count(stats, o.beta * chosen, o.beta * rejected);
+    }
+    return loss * scale;
+}
+
+/* KTO (Ethayarajh et al. 2024): no pairs, only thumbs up or down, weighed as people weigh gains and losses.
+   u = S - S_ref; z0 is the policy's mean KL, estimated from answers to the wrong prompts and not differentiated:
+
+       good   L = w_good (1 - q), q = s(beta (u - z0))    dL/du = -w_good beta q (1-q)
+       bad    L = w_bad  (1 - q), q = s(beta (z0 - u))    dL/du = +w_bad  beta q (1-q) */
+double llm_kto_z0(const double *mismatched, const double *ref, int rows) {
+    double mean = 0;
+    if (rows < 2) llm_die("a larger --batch", "KTO needs at least 2 rows for its reference point, not %d", rows);
+    for (int i = 0; i < rows; i++) mean += (mismatched[i] - ref[i]) / rows;
+    return fmax(mean, 0);
+}
+/* The rarer kind weighs more, so that both have the same sum (the paper advises a ratio in [1, 4/3]). */
+void llm_kto_balance(double *weight_good, double *weight_bad, double good, double bad) {
+    if (!(good > 0 && bad > 0)) llm_die("data with both kinds", "KTO with %g good and %g bad answers", good, bad);
+    *weight_good = fmax(1, bad / good);
+    *weight_bad = fmax(1, good / bad);
+}
+double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bool *good, int rows, double z0,
+                    double beta, double weight_good, double weight_bad, double total) {
+    double loss = 0, scale = one_over(total);
+    reference_must_stand_still(ref, sum);
+    for (int i = 0; i < rows; i++) {
+        double u = sum[i] - ref[i], sign = good[i] ? 1 : -1, weight = good[i] ? weight_good : weight_bad;
+        double q = sigmoid(beta * sign * (u - z0));
+        loss += weight * (1 - q);
+        dsum[i] = -scale * weight * sign * beta * q * (1 - q);
+    }
+    return loss * scale;
+}
+
+/* RRHF (Yuan et al. 2023): rank the model's own log-probabilities per token, p_i = S_i / |y_i|, like the rewards, and
+   imitate the best. No reference, no margin; where the order is right it pushes no more.
+
+       L = sum over R_i < R_j of max(0, p_i - p_j)  -  sft p_best */
+double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const double *reward, int K, double sft,
+                     double total) {
+    double loss = 0, scale = one_over(total);
+    for (int i = 0; i < K; i++) dsum[i] = 0;
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++) {
+            double ni = fmax(count[i], 1), nj = fmax(count[j], 1), gap = sum[i] / ni - sum[j] / nj;
+            if (!(reward[i] < reward[j]) || !(gap > 0)) continue;
+            loss += gap;
+            dsum[i] += scale / ni;
+            dsum[j] -= scale / nj;
+        }
+    int best = llm_best_of(reward, K);
+    loss -= sft * sum[best] / fmax(count[best], 1);
+    dsum[best] -= scale * sft / fmax(count[best], 1);
+    return loss * scale;
+}
+
+/* ---- the arena (lecture 2: "Chat arena, ELO rating. Blind!") ----
+
+   The reward model's formula once more, between models: P(a beats b) = 1 / (1 + 10^((R_b - R_a) / 400)). */
+
+void llm_elo(double *rating, const llm_game *game, int games, double k) {
+    for (int i = 0; i < games; i++) {
+        double *a = &rating[game[i].a], *b = &rating[game[i].b];
+        double change = k * (game[i].outcome - 1 / (1 + pow(10, (*b - *a) / 400)));
+        *a += change;
+        *b -= change;
+    }
+}
+
+/* Elo depends on the order of the games, the likeliest ratings do not. Hunter 2004: with p = 10^(R/400), repeat
+
+       p_i = (wins of i) / (sum over j of games_ij / (p_i + p_j))
+
+   until nothing moves; it never overshoots. A hundredth of a tie between any two keeps who always wins finite. */
+static void bradley_terry_fit(double *rating, const double *wins, int n, int anchor, double *p) {
+    for (int i = 0; i < n; i++) p[i] = 1;
+    double moved = 1;
+    for (int round = 0; round < 20000 && moved > 1e-10; round++) {
+        moved = 0;
+        for (int i = 0; i < n; i++) {
+            double won = 0, expected = 0;
+            for (int j = 0; j < n; j++) {
+                if (j == i) continue;
+                won += wins[i * n + j] + 0.005;
+                expected += (wins[i * n + j] + wins[j * n + i] + 0.01) / (p[i] + p[j]);
+            }
+            double fresh = expected > 0 ? won / expected : 1;
+            moved = fmax(moved, fabs(log(fresh / p[i])));
+            p[i] = fresh;
+        }
+    }
+    for (int i = 0; i < n; i++) rating[i] = 1000 + 400 * log10(p[i] / p[anchor]);
+}
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+/* Intervals: play again with prompts drawn with replacement. Prompts, not games: the games of one prompt are alike. */
+void llm_bradley_terry(double *rating, double *low, double *high, int players, int anchor, const llm_game *game,
+                       int games, int resamples, llm_rng *rng) {
+    if (anchor < 0 || anchor >= players) llm_die("a player's number", "anchor %d of %d players", anchor, players);
+    size_t n = (size_t)players, draws = (size_t)int_max(resamples, 0);
+    int prompts = 1;
+    for (int i = 0; i < games; i++) prompts = int_max(prompts, game[i].prompt + 1);
+    double *wins = llm_alloc(llm_mul(n, n), sizeof *wins), *p = llm_alloc(n, sizeof *p);
+    double *drawn = llm_alloc(llm_mul(n, draws), sizeof *drawn), *fit = llm_alloc(n, sizeof *fit);
+    int *times = llm_alloc((size_t)prompts, sizeof *times);
+    for (size_t s = 0; s <= draws; s++) {               /* the last round is the real tournament */
+        for (int i = 0; i < prompts; i++) times[i] = s == draws;
+        for (int i = 0; i < prompts && s < draws; i++) times[llm_rng_below(rng, prompts)]++;
+        memset(wins, 0, n * n * sizeof *wins);
+        for (int i = 0; i < games; i++) {
+            wins[(size_t)game[i].a * n + (size_t)game[i].b] += times[game[i].prompt] * game[i].outcome;
+            wins[(size_t)game[i].b * n + (size_t)game[i].a] += times[game[i].prompt] * (1 - game[i].outcome);
+        }
+        bradley_terry_fit(s < draws ? fit : rating, wins, players, anchor, p);
+        for (size_t i = 0; i < n && s < draws; i++) drawn[i * draws + s] = fit[i];
+    }
+    for (size_t i = 0; i < n && draws > 0; i++) {
+        qsort(drawn + i * draws, draws, sizeof *drawn, by_size);
+        low[i] = drawn[i * draws + (size_t)(0.025 * (double)(draws - 1) + 0.5)];
+        high[i] = drawn[i * draws + (size_t)(0.975 * (double)(draws - 1) + 0.5)];
+    }
+    llm_release(wins);
+    llm_release(p);
+    llm_release(drawn);
+    llm_release(fit);
+    llm_release(times);
+}
+
+/* ================================================================================================================
+   12. The gradient checker and the planner
+   ================================================================================================================
+   Two questions to ask before a computer runs for a night. Is the hand-written gradient right? Nudge one number, run
+   the forward pass twice, and see whether the loss moves as the gradient promised. And can we afford the run? Every
+   byte and every floating-point operation follows from the eight sizes V, T, L, C, H, KV, D and F, so memory, time and
+   money are arithmetic, for this laptop as for two thousand GPUs. The same arithmetic explains the numbers of the
+   lectures: 700 GB for GPT-3, 196 years on one A100 for Llama-2 70B, and a broken card every few hours. */
+
+/* ---- the gradient checker ----
+
+   The derivative of the loss along a direction d, from four values of the loss (fourth-order central differences):
+
+       L'(0) = (L(-2h) - 8 L(-h) + 8 L(h) - L(2h)) / 12h + O(h^4)
+
+   Two points would leave O(h^2), which drowns an error of 1e-7. The step is a compromise: too wide and the loss is
+   curved, too narrow and rounding takes over. How curved is not known beforehand, so three widths are tried and the
+   best one counts: a wrong gradient agrees with none of them. */
+
+typedef struct {
+    double (*loss)(void *user);
+    void *user;
+    llm_real *x, *saved;                /* (n) the tensor, and what it held */
+    double *sign;                       /* (n) the random direction: +1 or -1 for every element */
+    size_t n;
+} grad_probe;
+
+/* The loss with element i (or all elements along the direction, when i = n) moved by s. */
+static double grad_loss_at(const grad_probe *p, size_t i, double s) {
+    if (i < p->n) p->x[i] = (llm_real)((double)p->saved[i] + s);
+    else for (size_t j = 0; j < p->n; j++) p->x[j] = (llm_real)((double)p->saved[j] + s * p->sign[j]);
+    double loss = p->loss(p->user);
+    if (i < p->n) p->x[i] = p->saved[i];
+    else memcpy(p->x, p->saved, p->n * sizeof(llm_real));
+    return loss;
+}
+
+/* The smallest distance between `slope`, the derivative by hand, and the differences. NaN never counts as small. */
+static double grad_probe_error(const grad_probe *p, size_t i, double slope, double step, double enough) {
+    double best = INFINITY;
+    for (int width = 0; width < 3 && best > enough; width++, step /= 10) {
+        double far = grad_loss_at(p, i, 2 * step) - grad_loss_at(p, i, -2 * step);
+        double near = grad_loss_at(p, i, step) - grad_loss_at(p, i, -step);
+        double error = fabs((8 * near - far) / (12 * step) - slope);
+        if (error < best) best = error;
+    }
+    return best;
+}
+
+double llm_grad_check(double (*loss)(void *user), void *user, llm_real *x, const llm_real *grad, size_t n, int count,
+                      llm_rng *rng) {
+    if (n == 0) return 0;
+    double largest = 0, square = 0, slope = 0, worst = 0;
+    grad_probe p = {loss, user, x, llm_alloc(n, sizeof(llm_real)), llm_alloc(n, sizeof(double)), n};
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        p.saved[i] = x[i];
+        p.sign[i] = llm_rng_u64(rng) & 1 ? 1 : -1;
+        slope += (double)grad[i] * p.sign[i];
+        square += (double)x[i] * (double)x[i];
+        largest = fmax(largest, fabs((double)grad[i]));
+        finite = finite && isfinite((double)grad[i]) && isfinite((double)x[i]);
+    }
+    /* The step follows the size of the numbers: 0.3% of their root mean square (float needs a wider one). */
+    double step = fmin(1, fmax(0.05, sqrt(square / (double)n))) * (sizeof(llm_real) == 8 ? 3e-3 : 5e-2);
+    double unit = largest > 0 ? largest : 1;        /* a gradient that is zero everywhere: the error itself */
+    size_t elements = count < 0 ? 0 : size_min((size_t)count, n);
+    for (size_t k = 0; finite && k < elements; k++) {
+        size_t i = elements == n ? k : (size_t)(llm_rng_u64(rng) % n);
+        worst = fmax(worst, grad_probe_error(&p, i, (double)grad[i], step, 1e-9 * unit));
+    }
+    if (finite) worst = fmax(worst, grad_probe_error(&p, n, slope, step, 1e-9 * unit));
+    llm_release(p.saved);
+    llm_release(p.sign);
+    return finite ? worst / unit : INFINITY;
+}
+
+/* ---- the planner: one machine ----
+
+   FLOPs. A product (N,I) x (I,O) costs 2 N I O: a multiplication and an addition. So a token costs 2 FLOPs per matrix
+   element in the forward pass, and twice that in the backward pass, which needs the gradients of input and weight:
+
+       6 P_matrix + 6 L T H D      P_matrix = L (C (H + 2 KV) D + H D C + (2 | 3) C F) + V C
+
+   The second term is attention: q k' and p v are 2 T D each per head and token, 4 T H D, halved because the future is
+   masked, and times three for the backward pass. Looking up the embedding costs nothing; norms and activations are
+   forgotten by custom, and so is what recomputation repeats, unless one asks for the FLOPs executed. */
+
+static double matrix_elements_of_layer(const llm_config *c) {
+    double C = c->C, F = c->F, q = (double)c->H * c->D, kv = (double)c->KV * c->D;
+    return C * (q + 2 * kv) + q * C + (c->activation == LLM_SWIGLU ? 3 : 2) * C * F;
+}
+/* Bytes of the activations that chapter 6 takes for n tokens (model_cut_pool): every line of llm_acts, then the
+   scratch. */
+static double bytes_of_activations(const llm_config *c, const llm_ops *ops, double n, bool train, bool recompute) {
+    double R = sizeof(llm_real), A = (double)ops->act_size, C = c->C, F = c->F, heads = (double)c->H * c->D;
+    double qkv = heads + 2.0 * c->KV * c->D, pre = c->activation == LLM_SWIGLU ? 2 * F : F;
+    double inputs = train ? c->L : int_min(c->L, 2);            /* res: frozen layers take turns */
+    double inner = train && !recompute ? c->L : 1;              /* the rest of llm_acts: shared by all layers, or not */
+    double kept = inputs * C * R;
+    kept += inner * (C * R + (qkv + heads + pre) * A + (4 + c->H) * R);     /* mid; qkv att pre; mean rstd twice, lse */
+    kept += (C + 2) * R + (2 * C + F) * A;                      /* resf meanf rstdf; hidden xn ff */
+    kept += 7 * R + 4 * sizeof(int);                            /* logp .. dvalue; tokens .. start */
+    if (train) kept += C * R + (C + pre + (c->activation == LLM_SWIGLU ? F : 0) + qkv + heads) * A;
+    return n * kept;                                            /* train: dres; dxn dpre dff dqkv datt */
+}
+
+llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
+                       bool moments16) {
+    llm_config_check(c, "the plan");
+    if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a plan for a batch of %d x %d tokens", B, T);
+    double n = (double)B * T, P = (double)llm_parameters(c), layer = matrix_elements_of_layer(c);
+    double attention = 2.0 * T * c->H * c->D, forward = c->L * (2 * layer + attention), head = 2.0 * c->V * c->C;
+    llm_plan p = {.parameters = P};
+    p.flops_per_token = (train ? 3 : 1) * (forward + head);
+    p.flops_executed = p.flops_per_token + (train && recompute ? forward : 0);
+    p.weights = P * sizeof(llm_real);
+    p.work = ops->precision == LLM_BF16 ? P * 2 : 0;
+    p.gradients = train ? P * sizeof(llm_real) : 0;
+    p.moments = train ? 2 * P * (moments16 ? 2 : sizeof(llm_real)) : 0;
+    p.activations = bytes_of_activations(c, ops, n, train, recompute);
+    p.logits = ceil(n / ceil(n / 1024)) * c->V * sizeof(llm_real);      /* equal chunks of at most 1024 rows */
+    p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits;
+    return p;
+}
+
+/* Numbers for people: 124.4M, 1.3B, 700 GB (decimal, as memory is sold), 2h 59m. Each fills `text` and returns it. */
+static const char *say_number(char text[32], double x) {
+    static const char *const unit[] = {"", "k", "M", "B", "T"};
+    int u = 0;
+    for (; u < 4 && x >= 999.95; u++) x /= 1000;
+    snprintf(text, 32, u ? "%.1f%s" : "%.3g%s", x, unit[u]);
+    return text;
+}
+static const char *say_bytes(char text[32], double x) {
+    static const char *const unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    int u = 0;
+    for (; u < 5 && x >= 999.5; u++) x /= 1000;
+    snprintf(text, 32, "%.3g %s", x, unit[u]);
+    return text;
+}
+static const char *say_time(char text[32], double seconds) {
+    double minutes = floor(seconds / 60), hours = floor(seconds / 3600);
+    if (seconds < 1) snprintf(text, 32, "%.0f ms", seconds * 1000);
+    else if (seconds < 100) snprintf(text, 32, "%.0f s", seconds);
+    else if (hours < 1) snprintf(text, 32, "%.0fm %02.0fs", minutes, floor(seconds - 60 * minutes));
+    else if (hours < 48) snprintf(text, 32, "%.0fh %02.0fm", hours, minutes - 60 * hours);
+    else if (hours < 2 * 8760) snprintf(text, 32, "%.1f days", seconds / 86400);
+    else snprintf(text, 32, "%.1f years", seconds / 86400 / 365);
+    return text;
+}
+
+void llm_plan_print(const llm_plan *p, const llm_config *c, double tokens, double flops_per_second, FILE *out) {
+    char a[32], b[32], d[32];
+    const struct { const char *name, *what; double bytes; } row[] = {
+        {"weights", "what the model knows", p->weights},
+        {"bf16 copy", "of the weights, read by the products", p->work},
+        {"gradients", "one number per parameter", p->gradients},
+        {"moments", "AdamW's two averages per parameter", p->moments},
+        {"activations", "kept for the backward pass, and scratch", p->activations},
+        {"logits", "one chunk of rows x vocabulary", p->logits},
+        {"total", "", p->total}};
+    fprintf(out, "plan: %s parameters = %d layers x %d channels, %d heads of %d (%d for keys), feed-forward %d, "
+            "vocabulary %d\n", say_number(a, p->parameters), c->L, c->C, c->H, c->D, c->KV, c->F, c->V);
+    fprintf(out, "  memory\n");
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (row[i].bytes > 0)
+            fprintf(out, "    %-12s %9s   %s\n", row[i].name, say_bytes(a, row[i].bytes), row[i].what);
+    fprintf(out, "  compute        %s FLOP a token", say_number(a, p->flops_per_token));
+    if (p->flops_executed > p->flops_per_token)
+        fprintf(out, " (%s with recomputation)", say_number(b, p->flops_executed));
+    if (tokens > 0)
+        fprintf(out, " x %s tokens = %.3g FLOP", say_number(d, tokens), p->flops_per_token * tokens);
+    fprintf(out, "\n");
+    if (tokens > 0 && flops_per_second > 0)
+        fprintf(out, "  time           %s at the measured %s FLOP/s (%s tokens/s)\n",
+                say_time(a, p->flops_executed * tokens / flops_per_second), say_number(b, flops_per_second),
+                say_number(d, flops_per_second / p->flops_executed));
+}
+
+/* ---- the planner: a fleet of GPUs (the lectures' slides on cost and infrastructure) ----
+
+       GPU hours = 6 P D / (peak FLOP/s x MFU) / 3600         MFU: model FLOPs utilisation, what is left of the peak
+
+   6 P D, parameters times tokens, is the rule of thumb of Kaplan et al. 2020 and of the lectures; it forgets attention
+   and counts the embedding, which nearly cancel in large models. Cards break independently: when a fraction f breaks
+   in a month of 30 days, each has the constant hazard h = -ln(1 - f) a month. One broken card stops the whole run, so
+   with G cards the mean time between failures M is 1 / (G h). A save takes S seconds; every t seconds one is made.
+   Lost are S/t for saving and, per failure, half an interval to do again, t/2M; the sum is smallest at t = sqrt(2 S M)
+   (Young 1974, Daly 2006). */
+
+llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f) {
+    const double month = 30 * 86400.0;
+    if (!(f->gpus > 0) || !(f->tflops > 0) || !(f->tokens > 0))
+        llm_die("--gpus, --tflops and --tokens above 0", "a fleet needs cards, their speed and tokens");
+    if (!(f->mfu > 0) == !(f->days > 0))
+        llm_die("give --mfu, or --days", "a fleet wants its MFU or its days, not both");
+    if (!(f->mfu <= 1)) llm_die("0.4 is usual", "an MFU of %g is above 1", f->mfu);
+    if (!(f->failure_rate_month >= 0 && f->failure_rate_month < 1))
+        llm_die("0.08 is the lecture's", "a failure rate of %g per month is not in [0, 1)", f->failure_rate_month);
+    llm_fleet_estimate e = {.flops = 6 * (double)llm_parameters(c) * f->tokens};
+    e.gpu_hours = f->days > 0 ? f->gpus * f->days * 24 : e.flops / (f->tflops * 1e12 * f->mfu) / 3600;
+    e.days = e.gpu_hours / f->gpus / 24;
+    e.mfu = e.flops / (e.gpu_hours * 3600 * f->tflops * 1e12);
+    e.dollars = e.gpu_hours * f->price;
+    double hazard = -log1p(-f->failure_rate_month) / month;
+    e.broken_in_a_year = 1 - pow(1 - f->failure_rate_month, 12);
+    e.failures_a_day = f->gpus * hazard * 86400;
+    e.any_failure_a_day = -expm1(-e.failures_a_day);
+    e.mean_time_between = hazard > 0 ? 1 / (f->gpus * hazard) : INFINITY;
+    e.checkpoint_every = sqrt(2 * f->checkpoint_seconds * e.mean_time_between);
+    e.time_lost = e.checkpoint_every > 0 && isfinite(e.checkpoint_every)
+                ? f->checkpoint_seconds / e.checkpoint_every + e.checkpoint_every / (2 * e.mean_time_between) : 0;
+    return e;
+}
+
+/* Mixed precision keeps 16 bytes a parameter: weight and gradient in bf16, 2 + 2, master weight and two moments in
+   fp32, 12. ZeRO (Rajbhandari et al. 2020) cuts them over the ranks: stage 1 the twelve, 2 the gradients too, 3 all. */
+double llm_zero_bytes(int stage, double ranks) {
+    if (stage < 0 || stage > 3 || !(ranks >= 1))
+        llm_die("stage 0 to 3, at least one rank", "ZeRO stage %d on %g ranks", stage, ranks);
+    double weight = stage >= 3 ? 2 / ranks : 2, gradient = stage >= 2 ? 2 / ranks : 2;
+    return weight + gradient + (stage >= 1 ? 12 / ranks : 12);
+}
+
+void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out) {
+    static const char *const name[] = {"data parallel", "ZeRO-1", "ZeRO-2", "ZeRO-3"};
+    llm_fleet_estimate e = llm_fleet_make(c, f);
+    double P = (double)llm_parameters(c);
+    char a[32], b[32], d[32];
+    fprintf(out, "fleet: %s parameters on %s tokens with %.0f GPUs of %.0f TFLOP/s\n", say_number(a, P),
+            say_number(b, f->tokens), f->gpus, f->tflops);
+    fprintf(out, "  compute        6 P D = %.3g FLOP, %.0f%% of the peak used (MFU)\n", e.flops, 100 * e.mfu);
+    fprintf(out, "  GPU hours      %.0f: %.1f days here, %s on one GPU\n", e.gpu_hours, e.days,
+            say_time(a, e.gpu_hours * 3600));
+    if (f->price > 0) fprintf(out, "  cost           $%s at $%.2f per GPU hour\n", say_number(a, e.dollars), f->price);
+    if (f->failure_rate_month > 0)
+        fprintf(out, "  failures       %.3g%% a month is %.0f%% of the cards within a year; here %.1f a day, "
+                "P(at least one a day) %.1f%%\n  mean time      between failures %s\n", 100 * f->failure_rate_month,
+                100 * e.broken_in_a_year, e.failures_a_day, 100 * e.any_failure_a_day,
+                say_time(a, e.mean_time_between));
+    if (e.time_lost > 0)
+        fprintf(out, "  checkpoint     every %s (Young/Daly, a save takes %s): %.1f%% of the time is lost\n",
+                say_time(a, e.checkpoint_every), say_time(b, f->checkpoint_seconds), 100 * e.time_lost);
+    fprintf(out, "  weights        %s in fp32, %s in bf16\n", say_bytes(a, 4 * P), say_bytes(b, 2 * P));
+    fprintf(out, "  bytes per GPU  16 a parameter cut over %.0f ranks, without activations; numbers exchanged a step\n",
+            f->gpus);
+    for (int stage = 0; stage < 4; stage++)
+        fprintf(out, "    %-14s %9s   %s\n", name[stage], say_bytes(a, P * llm_zero_bytes(stage, f->gpus)),
+                say_number(d, (stage == 3 ? 3 : 2) * P));
+}
+
+#endif /* LLM_IMPLEMENTATION */

@@ -1,0 +1,51 @@
+/* check.h: the little that our test programs share. Include after llm.h. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <setjmp.h>
+
+static int checks_passed, checks_failed;
+
+/* One check: counts, and says what failed. NaN fails because comparisons are written !(err <= tol). */
+#define CHECK(condition, ...) do { \
+        if (condition) checks_passed++; \
+        else { checks_failed++; printf("FAIL %s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
+    } while (0)
+#define CHECK_SMALL(error, tolerance, ...) do { \
+        double check_error = (error); \
+        CHECK(!(!(check_error <= (tolerance))), __VA_ARGS__); \
+        if (!(check_error <= (tolerance))) printf("     error %.3g, tolerance %.3g\n", check_error, (double)(tolerance)); \
+    } while (0)
+
+static inline int checks_done(void) {
+    printf("%d passed, %d failed\n", checks_passed, checks_failed);
+    return checks_failed != 0;
+}
+
+/* Does the statement end in llm_die with a message that contains `expected`? */
+static jmp_buf check_jump;
+static char check_message[2048];
+static inline void check_on_death(const char *message) {
+    snprintf(check_message, sizeof check_message, "%s", message);
+    longjmp(check_jump, 1);
+}
+#define CHECK_DIES(statement, expected) do { \
+        llm_on_death = check_on_death; \
+        volatile bool check_died = true; \
+        if (!setjmp(check_jump)) { statement; check_died = false; } \
+        llm_on_death = NULL; \
+        CHECK(check_died && strstr(check_message, expected), "%s: wanted an error with '%s', got '%s'", #statement, expected, \
+              check_died ? check_message : "no error"); \
+    } while (0)
+
+/* max|a - b| / max|b| */
+static inline double relative_error(const llm_real *a, const llm_real *b, size_t n) {
+    double error = 0, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        double e = fabs((double)a[i] - (double)b[i]);
+        if (!(e <= error)) error = e;
+        if (fabs((double)b[i]) > largest) largest = fabs((double)b[i]);
+    }
+    return error / (largest > 0 ? largest : 1);
+}
+#endif

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Writes the Unicode classes that the tokenizers' regular expressions use as C tables.
+
+    python3 unicode_tables.py > unicode_tables.h          class boundaries (binary search)
+    python3 unicode_tables.py --delta > unicode_delta.h   distances between them (shorter, walked once)
+    python3 unicode_tables.py --check                     compare with the `tokenizers` and `regex` packages
+
+Needs a Python whose unicodedata is Unicode 14 or 15 (Python 3.11 or 3.12); nothing else, unless --check.
+Letters are the general categories L*, numbers N*; White_Space is the fixed list of 25 code points.
+"""
+import sys
+import unicodedata
+
+WHITE_SPACE = [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F,
+               0x205F, 0x3000]
+
+
+def boundaries(member):
+    """Code points at which membership changes: in, out, in, out, ..."""
+    edges, inside = [], False
+    for cp in range(0x110001):
+        now = cp <= 0x10FFFF and member(cp)
+        if now != inside:
+            edges.append(cp)
+            inside = now
+    return edges
+
+
+def c_array(name, ctype, numbers):
+    lines, line = [], "   "
+    for n in numbers:
+        item = f" {n},"
+        if len(line) + len(item) > 118:
+            lines.append(line)
+            line = "   "
+        line += item
+    lines.append(line)
+    return f"static const {ctype} {name}[{len(numbers)}] = {{\n" + "\n".join(lines) + "\n};\n"
+
+
+def classes():
+    letter = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "L")
+    number = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "N")
+    space = boundaries(lambda cp: cp in set(WHITE_SPACE))
+    return {"unicode_letter": letter, "unicode_number": number, "unicode_space": space}
+
+
+def write(delta):
+    if delta:
+        print(f"// Unicode {unicodedata.unidata_version}: lengths of the runs outside, inside, outside, ... the class.")
+    else:
+        print(f"// Unicode {unicodedata.unidata_version}: code points where a class begins, ends, ... (ends excluded).")
+        print("// A code point is in the class when the count of entries <= it is odd: one binary search.")
+    for name, edges in classes().items():
+        if delta:
+            steps = [b - a for a, b in zip([0] + edges, edges)]
+            assert max(steps) < 65536
+            print(c_array(name, "uint16_t", steps), end="")
+        else:
+            print(c_array(name, "uint32_t", edges), end="")
+
+
+def check():
+    """Classify every code point with the libraries that made the fixtures and count the differences."""
+    import regex
+    from tokenizers import Regex, pre_tokenizers
+
+    for name, pattern in (("unicode_letter", r"\p{L}"), ("unicode_number", r"\p{N}"), ("unicode_space", r"\s")):
+        split = pre_tokenizers.Split(Regex(pattern), behavior="isolated", invert=False)
+        edges, ours = classes()[name], set()
+        for b, e in zip(edges[::2], edges[1::2]):
+            ours.update(range(b, e))
+        theirs, python = set(), set()
+        for cp in range(0x110000):
+            if 0xD800 <= cp < 0xE000:
+                continue
+            if regex.fullmatch(pattern, chr(cp)):
+                python.add(cp)
+            if len(split.pre_tokenize_str("\x01" + chr(cp) + "\x01")) == 3:
+                theirs.add(cp)
+        show = lambda s: f"{len(s)}" + (f" ({', '.join(f'U+{c:04X}' for c in sorted(s)[:8])} ...)" if s else "")
+        print(f"{name}: {len(ours)} code points; only here {show(ours - theirs)}; "
+              f"only in tokenizers {show(theirs - ours)}; only in regex {show(python - ours)}")
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        check()
+    else:
+        write("--delta" in sys.argv)

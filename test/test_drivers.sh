@@ -1,0 +1,147 @@
+#!/bin/sh
+# test_drivers.sh: the drivers as a user meets them: what they refuse and how, that a run survives kill -9, that threads do not change
+# a bit. Run from the repository's root after make. Ends with "N passed, N failed".
+LC_ALL=C; export LC_ALL
+dir=$(mktemp -d) || exit 1
+trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
+passed=0 failed=0
+ok()  { passed=$((passed + 1)); }
+bad() { failed=$((failed + 1)); echo "FAIL: $*"; }
+check() { what=$1; shift; if "$@"; then ok; else bad "$what"; fi; }
+
+# refuses NAME EXIT_CODE TEXT COMMAND...: the command must fail with this code and an error that contains the text.
+refuses() {
+    name=$1 want=$2 text=$3; shift 3
+    "$@" > "$dir/stdout" 2> "$dir/stderr" < /dev/null
+    code=$?
+    if [ "$code" -ne "$want" ]; then bad "$name: exit code $code, not $want"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q -e "^error: .*$text" "$dir/stderr"; then bad "$name: no error with '$text'"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q '^  try: ' "$dir/stderr"; then bad "$name: no remedy"; tail -n 3 "$dir/stderr"; return; fi
+    ok
+}
+
+# A small text, a small model: a step takes milliseconds.
+i=0
+while [ $i -lt 400 ]; do echo "The cat number $i sat on mat $((i * 7 % 13)) and saw $((i * 3 % 17)) birds."; [ $((i % 3)) -eq 0 ] && echo; i=$((i + 1)); done > "$dir/text.txt"
+gpt="./train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --eval-every 0 --threads 1"
+
+# ---- what is refused ----
+./train_gpt --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
+for flag in data val-data model out steps batch seq grad-accum lr seed depth precision device threads log eval-every sample-every \
+            save-every resume overwrite overfit-one-batch dry-run; do
+    check "--help lists --$flag" grep -q -e "--$flag" "$dir/help"
+done
+refuses "unknown flag"        2 "unknown flag --stepz"          ./train_gpt --stepz 3
+check   "nearest flag"        grep -q -e "--steps" "$dir/stderr"
+refuses "no number"           2 "whole number"                  ./train_gpt --steps many
+refuses "out of range"        2 "out of range"                  ./train_gpt --batch 0
+refuses "unknown choice"      2 "does not know 'fp8'"           ./train_gpt --precision fp8
+refuses "missing value"       2 "wants a value"                 ./train_gpt --steps
+refuses "unknown preset"      2 "no preset"                     $gpt --preset gpt-9 --out "$dir/x"
+refuses "missing file"        1 "nowhere.txt"                   ./train_gpt --data "$dir/nowhere.txt" --out "$dir/x"
+: > "$dir/empty.txt"
+refuses "empty file"          1 "empty.txt"                     ./train_gpt --data "$dir/empty.txt" --out "$dir/x"
+echo "too short" > "$dir/short.txt"
+refuses "short text"          1 "short"                         ./train_gpt --data "$dir/short.txt" --preset nano --vocab 300 --out "$dir/x"
+refuses "sequence of one"     1 "seq"                           $gpt --seq 1 --out "$dir/x"
+check   "nothing was saved"   [ ! -e "$dir/x/config.json" ]
+refuses "cuda without cuda"   2 "without CUDA"                  $gpt --device cuda --out "$dir/x"
+refuses "unwritable out"      1 "folder"                        $gpt --out /proc/nowhere
+refuses "resume of nothing"   2 "no complete checkpoint"        $gpt --resume --out "$dir/none"
+refuses "diverging run"       1 "not a\|is not finite\|no number" $gpt --lr 10 --grad-clip 0 --warmup 0 --steps 300 --schedule constant --out "$dir/x"
+rm -rf "$dir/x"
+
+# ---- a result, and what protects it ----
+$gpt --steps 20 --out "$dir/base" > "$dir/stdout" 2> "$dir/stderr"; check "a run" [ $? -eq 0 ]
+for f in config.json model.safetensors tokenizer.json tokenizer_config.json generation_config.json log.csv; do
+    check "the result has $f" [ -s "$dir/base/$f" ]
+done
+check "no temporary is left" [ -z "$(find "$dir/base" -name '*.tmp')" ]
+sum=$(cksum < "$dir/base/model.safetensors")
+refuses "result in --out"     2 "holds a result"                $gpt --steps 20 --out "$dir/base"
+check   "the three choices"   grep -q -e "--resume.*--overwrite.*--out" "$dir/stderr"
+check   "result is untouched" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
+refuses "too long a sequence" 2 "beyond the model's context"    $gpt --model "$dir/base" --seq 64 --out "$dir/x"
+$gpt --steps 20 --out "$dir/base" --overwrite > /dev/null 2>&1; check "--overwrite" [ $? -eq 0 ]
+check   "same seed, same model" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
+$gpt --model "$dir/base" --steps 3 --out "$dir/more" > /dev/null 2>&1; check "--model continues a folder" [ $? -eq 0 ]
+
+# ---- damaged folders ----
+damage() { rm -rf "$dir/bad"; cp -r "$dir/base" "$dir/bad"; }
+damage; head -c 5000 "$dir/base/model.safetensors" > "$dir/bad/model.safetensors"
+refuses "truncated weights"   1 "model.safetensors"             $gpt --model "$dir/bad" --out "$dir/x"
+damage; printf 'garbage' | dd of="$dir/bad/model.safetensors" bs=1 seek=20 conv=notrunc 2> /dev/null
+refuses "corrupt header"      1 "model.safetensors"             $gpt --model "$dir/bad" --out "$dir/x"
+damage; head -c 100 "$dir/base/config.json" > "$dir/bad/config.json"
+refuses "corrupt config"      1 "config.json"                   $gpt --model "$dir/bad" --out "$dir/x"
+damage; sed 's/"hidden_size": *64/"hidden_size": 96/' "$dir/base/config.json" > "$dir/bad/config.json"
+refuses "wrong shapes"        1 "96"                            $gpt --model "$dir/bad" --out "$dir/x"
+damage; sed 's/"num_attention_heads": *2/"num_attention_heads": 3/' "$dir/base/config.json" > "$dir/bad/config.json"
+refuses "impossible heads"    1 ""                              $gpt --model "$dir/bad" --out "$dir/x"
+damage; head -c 300 "$dir/base/tokenizer.json" > "$dir/bad/tokenizer.json"
+refuses "corrupt tokenizer"   1 "tokenizer.json"                $gpt --model "$dir/bad" --out "$dir/x"
+damage; $gpt --vocab 400 --steps 1 --out "$dir/other" > /dev/null 2>&1; cp "$dir/other/tokenizer.json" "$dir/bad/tokenizer.json"
+refuses "foreign tokenizer"   1 "tokens"                        $gpt --model "$dir/bad" --out "$dir/x"
+damage; rm "$dir/bad/model.safetensors"
+refuses "missing weights"     1 "model.safetensors"             $gpt --model "$dir/bad" --out "$dir/x"
+
+# ---- bytes that are no UTF-8 are text too ----
+{ cat "$dir/text.txt"; printf 'caf\351 \377\376 end of it, and more of it, and more\n\n'; } > "$dir/latin.txt"
+./train_gpt --data "$dir/latin.txt" --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --steps 2 --out "$dir/latin" > /dev/null 2>&1
+check "invalid UTF-8 is accepted" [ $? -eq 0 ]
+
+# ---- full disk: a file-size limit stands in for it ----
+( ulimit -f 300; trap '' XFSZ; exec $gpt --steps 3 --out "$dir/full" ) > /dev/null 2> "$dir/stderr"
+check "full disk is an error" [ $? -eq 1 ]
+check "full disk names the file" grep -q '^error: .*cannot write' "$dir/stderr"
+check "full disk leaves no result" [ ! -e "$dir/full/config.json" ]
+
+# ---- the same bits for any number of threads, and after kill -9 ----
+losses() { cut -d, -f1-4 "$1/log.csv"; }
+run="./train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --grad-accum 2 --eval-every 0 --steps 60"
+for n in 1 2 4; do $run --threads $n --out "$dir/t$n" > /dev/null 2>&1; done
+check "60 steps were logged" [ "$(losses "$dir/t1" | wc -l)" -eq 61 ]
+for n in 2 4; do
+    losses "$dir/t1" > "$dir/a"; losses "$dir/t$n" > "$dir/b"
+    check "$n threads: same losses" cmp -s "$dir/a" "$dir/b"
+    check "$n threads: same weights" cmp -s "$dir/t1/model.safetensors" "$dir/t$n/model.safetensors"
+done
+for delay in 0.15 0.3 0.5; do
+    rm -rf "$dir/killed"
+    $run --save-every 5 --threads 2 --out "$dir/killed" > /dev/null 2>&1 &
+    pid=$!
+    sleep $delay
+    kill -9 $pid 2> /dev/null
+    wait $pid 2> /dev/null
+    if [ ! -e "$dir/killed/config.json" ] && ls -d "$dir"/killed/checkpoint-*[0-9] > /dev/null 2>&1; then
+        $run --save-every 5 --threads 2 --out "$dir/killed" --resume > /dev/null 2> "$dir/stderr"
+        check "resume after kill -9" [ $? -eq 0 ]
+    else                                # killed before the first checkpoint, or after the end: nothing to resume
+        $run --save-every 5 --threads 2 --out "$dir/killed" --overwrite > /dev/null 2>&1
+    fi
+    losses "$dir/killed" > "$dir/b"
+    check "killed after $delay s: same losses" cmp -s "$dir/a" "$dir/b"
+    check "killed after $delay s: same weights" cmp -s "$dir/t1/model.safetensors" "$dir/killed/model.safetensors"
+done
+# A kill at a certain step: stop by signal in the middle, which also must leave a checkpoint and say how to go on.
+$gpt --steps 100000 --out "$dir/int" > /dev/null 2> "$dir/stderr" &
+pid=$!
+while [ "$(wc -l < "$dir/int/log.csv" 2> /dev/null || echo 0)" -lt 5 ]; do sleep 0.05; done
+kill -INT $pid
+wait $pid
+check "Ctrl-C exits 130" [ $? -eq 130 ]
+check "Ctrl-C says how to go on" grep -q -e "--resume" "$dir/stderr"
+check "Ctrl-C leaves a checkpoint" ls -d "$dir"/int/checkpoint-*[0-9]
+
+# ---- the plan ----
+./train_gpt --dry-run --preset gpt3-175b > "$dir/plan" 2> "$dir/stderr"; check "--dry-run" [ $? -eq 0 ]
+check "the plan has 700 GB of weights" grep -q "69[0-9]\|70[0-9]" "$dir/plan"
+./train_gpt --dry-run --preset gpt3-xl > /dev/null 2> "$dir/stderr"
+check "the plan names the table's oddity" grep -q "24 heads" "$dir/stderr"
+
+# ---- overfitting one batch ----
+$gpt --steps 150 --overfit-one-batch --out "$dir/overfit" > /dev/null 2>&1
+check "one batch is learned by heart" awk -F, 'END { exit !($2 < 0.1) }' "$dir/overfit/log.csv"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

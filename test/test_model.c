@@ -1,0 +1,357 @@
+/* test_model.c: whole tiny models. In double: every gradient against finite differences. In both builds: recomputation, fusing,
+   micro-batches, packing, threads, the fake device and the decoder give what the plain path gives. */
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "check.h"
+#include "fake_device.h"
+
+#define IS_DOUBLE (sizeof(llm_real) == 8)
+
+static llm_config tiny_gpt2(void) {
+    return (llm_config){.V = 23, .T = 12, .L = 2, .C = 16, .H = 4, .KV = 4, .D = 4, .F = 24, .norm = LLM_LAYERNORM, .position = LLM_LEARNED,
+                        .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = -1, .eos = -1, .pad = -1};
+}
+static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
+    return (llm_config){.V = 29, .T = 12, .L = 2, .C = 24, .H = 4, .KV = KV, .D = 6, .F = 20, .norm = LLM_RMSNORM, .position = LLM_ROPE,
+                        .activation = LLM_SWIGLU, .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5, .rope_theta = 100, .bos = -1,
+                        .eos = -1, .pad = -1};
+}
+/* A batch of random tokens; with documents, each row holds two of them. */
+static llm_batch random_batch(int B, int T, int V, bool documents, uint64_t seed) {
+    llm_batch b = llm_batch_new(B, T);
+    llm_rng r = llm_rng_seed(seed, 0);
+    for (int i = 0; i < B * T; i++) {
+        int t = i % T, cut = documents ? T / 2 : 0, from = t >= cut ? cut : 0;
+        b.tokens[i] = llm_rng_below(&r, V);
+        b.targets[i] = llm_rng_below(&r, V);
+        b.start[i] = from;
+        b.positions[i] = t - from;
+        b.weight[i] = 1;
+    }
+    return b;
+}
+/* Random vectors and matrices large enough that every path matters (biases start at 0, which hides mistakes). */
+static void shake(llm_model *m, uint64_t seed) {
+    for (int i = 0; i < m->params; i++) {
+        llm_rng r = llm_rng_seed(seed, (uint64_t)i);
+        llm_real *x = llm_alloc(m->param[i].size, sizeof *x);
+        for (size_t j = 0; j < m->param[i].size; j++)
+            x[j] = (llm_real)(m->param[i].vector && m->param[i].init == 1 ? 1 + 0.2 * llm_rng_normal(&r) : 0.3 * llm_rng_normal(&r));
+        m->ops->upload(m->param[i].data, x, m->param[i].size * sizeof *x);
+        llm_release(x);
+    }
+    model_weights_changed(m);
+}
+static llm_model build(llm_config c, const llm_ops *op, uint64_t seed) {
+    llm_model m;
+    llm_model_init(&m, &c, op, seed);
+    shake(&m, seed);
+    return m;
+}
+
+/* L = sum a logp + b entropy + v value with random coefficients: its gradient is what llm_backward is fed with. */
+typedef struct { llm_model *m; llm_batch b; llm_real *a, *e, *v, *logp, *entropy, *value; int n; bool use_entropy, use_value; } probe;
+
+static double probe_loss(void *user) {
+    probe *p = user;
+    llm_forward(p->m, &p->b, p->logp, p->use_entropy ? p->entropy : NULL, p->use_value ? p->value : NULL);
+    double loss = 0;
+    for (int i = 0; i < p->n; i++) {
+        loss += (double)(p->a[i] * p->logp[i]);
+        if (p->use_entropy) loss += (double)(p->e[i] * p->entropy[i]);
+        if (p->use_value) loss += (double)(p->v[i] * p->value[i]);
+    }
+    return loss;
+}
+static probe probe_new(llm_model *m, llm_batch b, bool entropy, bool value) {
+    probe p = {.m = m, .b = b, .n = b.B * b.T, .use_entropy = entropy, .use_value = value};
+    llm_real **array[] = {&p.a, &p.e, &p.v, &p.logp, &p.entropy, &p.value};
+    llm_rng r = llm_rng_seed(5, 0);
+    for (int i = 0; i < 6; i++) *array[i] = llm_alloc((size_t)p.n, sizeof(llm_real));
+    for (int i = 0; i < 3; i++) for (int j = 0; j < p.n; j++) (*array[i])[j] = (llm_real)llm_rng_normal(&r);
+    return p;
+}
+static void probe_free(probe *p) {
+    llm_real *array[] = {p->a, p->e, p->v, p->logp, p->entropy, p->value};
+    for (int i = 0; i < 6; i++) llm_release(array[i]);
+    llm_batch_free(&p->b);
+}
+static void fresh_gradients(llm_model *m) {
+    for (int i = 0; i < m->params; i++) m->param[i].used = false;
+    for (size_t i = 0; i < m->size; i++) m->grad[i] = NAN;     /* whoever adds before the first write is found out */
+    m->micro = 0;
+}
+static void check_gradients(const char *what, llm_config c, bool entropy, bool value, bool documents, bool recompute) {
+    llm_model m = build(c, llm_cpu(LLM_FP32), 3);
+    m.recompute = recompute;
+    llm_model_train(&m);
+    probe p = probe_new(&m, random_batch(2, 9, c.V, documents, 4), entropy, value);
+    m.head_options.temperature = entropy ? (llm_real)0.7 : 1;
+    fresh_gradients(&m);
+    probe_loss(&p);
+    llm_backward(&m, &p.b, p.a, entropy ? p.e : NULL, value ? p.v : NULL);
+    llm_rng r = llm_rng_seed(6, 0);
+    for (int i = 0; i < m.params; i++) {
+        llm_param *q = &m.param[i];
+        /* GPT-2's key bias has no influence (softmax forgets what all keys share): measured as part of the whole c_attn.bias */
+        llm_real *grad = llm_alloc(q->size, sizeof *grad);
+        memcpy(grad, q->grad, q->size * sizeof *grad);
+        double error = llm_grad_check(probe_loss, &p, q->data, grad, q->size, 20, &r);
+        CHECK_SMALL(error, 1e-7, "%s: gradient of %s", what, q->name);
+        llm_release(grad);
+    }
+    probe_free(&p);
+    llm_model_free(&m);
+}
+
+/* All gradients of a model after one step's work. */
+static llm_real *gradients(llm_model *m, const llm_batch *b, int parts, bool fused, llm_real *logp) {
+    fresh_gradients(m);
+    int rows = b->B / parts, T = b->T;
+    llm_real *dlogp = llm_alloc((size_t)(b->B * T), sizeof *dlogp);
+    llm_loss_ce_weights(dlogp, b, llm_batch_targets(b));
+    for (int i = 0; i < parts; i++) {
+        int o = i * rows * T;
+        llm_batch part = {rows, T, b->tokens + o, b->targets + o, b->positions + o, b->start + o, b->weight + o};
+        if (fused) llm_forward_backward(m, &part, dlogp + o, logp + o);
+        else {
+            llm_forward(m, &part, logp + o, NULL, NULL);
+            llm_backward(m, &part, dlogp + o, NULL, NULL);
+        }
+    }
+    llm_real *g = llm_alloc(m->size, sizeof *g);
+    for (int i = 0; i < m->params; i++) memcpy(g + m->param[i].offset, m->param[i].grad, m->param[i].size * sizeof *g);
+    llm_release(dlogp);
+    return g;
+}
+static void check_paths(const char *what, llm_config c) {
+    double bound = IS_DOUBLE ? 1e-12 : 1e-6;
+    c.T = 32;
+    llm_model m = build(c, llm_cpu(LLM_FP32), 7);
+    llm_model_train(&m);
+    llm_batch b = random_batch(4, 20, c.V, true, 8);
+    for (int i = 0; i < 7; i++) b.weight[i * 5] = 0;
+    llm_real logp[80], other[80];
+    llm_real *plain = gradients(&m, &b, 1, false, logp);
+    for (int i = 0; i < 80; i++) if (b.weight[i] == 0) logp[i] = 0;    /* the fused sweep leaves masked rows out */
+    llm_real *fused = gradients(&m, &b, 1, true, other);
+    CHECK_SMALL(relative_error(fused, plain, m.size), bound, "%s: fused forward and backward", what);
+    CHECK_SMALL(relative_error(other, logp, 80), bound, "%s: fused log-probabilities", what);
+    llm_real *split = gradients(&m, &b, 4, true, other);
+    CHECK_SMALL(relative_error(split, fused, m.size), bound, "%s: four micro-batches", what);
+    CHECK(!memcmp(other, logp, sizeof logp) || relative_error(other, logp, 80) <= bound, "%s: log-probabilities when split", what);
+    m.recompute = true;
+    llm_real *again = gradients(&m, &b, 1, true, other);
+    CHECK(!memcmp(again, fused, m.size * sizeof *again), "%s: recomputation changes bits", what);
+    m.recompute = false;
+    int had = llm_threads(0);
+    for (int n = 1; n <= 4; n *= 2) {
+        llm_threads(n);
+        llm_real *g = gradients(&m, &b, 1, true, other);
+        CHECK(!memcmp(g, fused, m.size * sizeof *g), "%s: %d threads change bits", what, n);
+        llm_release(g);
+    }
+    llm_threads(had);
+    llm_real *all[] = {plain, fused, split, again};
+    for (int i = 0; i < 4; i++) llm_release(all[i]);
+    llm_batch_free(&b);
+    llm_model_free(&m);
+}
+/* Two documents packed in a row give what they give alone. */
+static void check_packing(const char *what, llm_config c) {
+    llm_model m = build(c, llm_cpu(LLM_FP32), 9);
+    llm_batch b = random_batch(1, 12, c.V, true, 10), half = random_batch(1, 6, c.V, false, 11);
+    llm_real packed[12], alone[6];
+    llm_forward(&m, &b, packed, NULL, NULL);
+    for (int part = 0; part < 2; part++) {
+        memcpy(half.tokens, b.tokens + 6 * part, 6 * sizeof(int));
+        memcpy(half.targets, b.targets + 6 * part, 6 * sizeof(int));
+        llm_forward(&m, &half, alone, NULL, NULL);
+        CHECK_SMALL(relative_error(packed + 6 * part, alone, 6), IS_DOUBLE ? 1e-12 : 1e-6, "%s: packed document %d", what, part);
+    }
+    llm_batch_free(&b);
+    llm_batch_free(&half);
+    llm_model_free(&m);
+}
+/* Training steps on the fake device: the same losses to the bit, and no tensor touched outside an operation. */
+static void check_fake_device(const char *what, llm_config c, llm_precision p) {
+    double loss[2][5];
+    for (int fake = 0; fake < 2; fake++) {
+        llm_model m = build(c, fake ? fake_device(p) : llm_cpu(p), 13);
+        llm_model_train(&m);
+        llm_adamw o = llm_adamw_defaults();
+        llm_batch b = random_batch(2, 9, c.V, true, 14);
+        llm_real dlogp[18], logp[18];
+        for (int step = 0; step < 5; step++) {
+            llm_loss_ce_weights(dlogp, &b, 18);
+            llm_forward_backward(&m, &b, dlogp, logp);
+            loss[fake][step] = llm_loss_ce(logp, &b, 18);
+            llm_adamw_step(&o, &m, 1e-2);
+        }
+        int prompt[] = {1, 2, 3}, *out[1], length = 3, n;
+        const int *prompts[] = {prompt};
+        int answer[4];
+        bool stopped;
+        out[0] = answer;
+        llm_sampler s = llm_sampler_defaults();
+        llm_generate_batch(&m, &s, prompts, &length, 1, 4, NULL, 0, NULL, out, &n, &stopped, NULL);
+        CHECK(n == 4, "%s: generated %d tokens", what, n);
+        llm_adamw_free(&o, &m);
+        llm_batch_free(&b);
+        llm_model_free(&m);
+    }
+    CHECK(!memcmp(loss[0], loss[1], sizeof loss[0]), "%s: the fake device's losses differ", what);
+    CHECK(loss[0][4] < loss[0][0], "%s: five steps do not lower the loss (%g to %g)", what, loss[0][0], loss[0][4]);
+}
+/* The decoder, token by token and as a whole prompt, against the full forward pass. */
+static void check_decode(const char *what, llm_config c) {
+    enum { T = 12 };
+    llm_model m = build(c, llm_cpu(LLM_FP32), 15);
+    llm_batch b = random_batch(1, T, c.V, false, 16);
+    llm_real *full = llm_alloc((size_t)T * (size_t)c.V, sizeof *full), *one = llm_alloc((size_t)T * (size_t)c.V, sizeof *one);
+    int rows[T], positions[T];
+    bool want[T];
+    llm_logits(&m, &b, full);
+    llm_cache cache = llm_cache_new(&m, 2, T);
+    for (int t = 0; t < T; t++) {
+        rows[t] = 1;
+        positions[t] = t;
+        want[t] = true;
+        m.ops->decode(&m, &cache, b.tokens + t, rows + t, positions + t, want + t, 1, one + t * c.V);
+    }
+    double bound = IS_DOUBLE ? 1e-12 : 2e-5;
+    CHECK_SMALL(relative_error(one, full, (size_t)(T * c.V)), bound, "%s: decoding token by token", what);
+    memset(rows, 0, sizeof rows);
+    m.ops->decode(&m, &cache, b.tokens, rows, positions, want, T, one);
+    CHECK_SMALL(relative_error(one, full, (size_t)(T * c.V)), bound, "%s: decoding a whole prompt", what);
+    m.ops->cache_copy(&m, &cache, 1, 0, T - 1);
+    m.ops->decode(&m, &cache, b.tokens + T - 1, (int[]){1}, positions + T - 1, want, 1, one);
+    CHECK_SMALL(relative_error(one, full + (T - 1) * c.V, (size_t)c.V), bound, "%s: decoding after a copied prefix", what);
+    llm_cache_free(&cache, &m);
+    llm_release(full);
+    llm_release(one);
+    llm_batch_free(&b);
+    llm_model_free(&m);
+}
+/* Batched generation gives each row what it gets alone, whatever stands beside it; the log-probabilities are the forward pass's. */
+static void check_generate(const char *what, llm_config c) {
+    enum { N = 70, NEW = 5 };
+    llm_model m = build(c, llm_cpu(LLM_FP32), 17);
+    llm_rng r = llm_rng_seed(18, 0);
+    int prompts[N][6], length[N], answers[N][NEW], alone[NEW], *out[N], n[N], stop[] = {3}, differing = 0;
+    const int *prompt[N];
+    bool stopped[N];
+    llm_real logp[N * NEW];
+    for (int i = 0; i < N; i++) {
+        length[i] = 1 + llm_rng_below(&r, 6);
+        for (int t = 0; t < 6; t++) prompts[i][t] = llm_rng_below(&r, c.V);
+        if (i % 3 == 2) {
+            memcpy(prompts[i], prompts[i - 1], sizeof prompts[i]);      /* a shared prompt: its cache row is copied */
+            length[i] = length[i - 1];
+        }
+        prompt[i] = prompts[i];
+        out[i] = answers[i];
+    }
+    llm_sampler s = llm_sampler_defaults();
+    s.temperature = 0;
+    llm_generate_batch(&m, &s, prompt, length, N, NEW, stop, 1, NULL, out, n, stopped, logp);
+    for (int i = 0; i < N; i++) {
+        int *out1[] = {alone}, n1;
+        bool stopped1;
+        llm_generate_batch(&m, &s, &prompt[i], &length[i], 1, NEW, stop, 1, NULL, out1, &n1, &stopped1, NULL);
+        differing += n1 != n[i] || memcmp(alone, answers[i], (size_t)n1 * sizeof(int)) || stopped1 != stopped[i];
+        CHECK(stopped[i] || n[i] == NEW, "%s: answer %d ended early", what, i);
+    }
+    CHECK(differing == 0, "%s: %d of %d answers depend on their neighbours", what, differing, N);
+    s.temperature = 1;
+    llm_generate_batch(&m, &s, prompt, length, N, NEW, stop, 1, NULL, out, n, stopped, logp);
+    double worst = 0;
+    for (int i = 0; i < N; i++) {
+        llm_batch b = llm_batch_new(1, length[i] + n[i]);
+        llm_real full[16];
+        for (int t = 0; t < b.T; t++) {
+            b.tokens[t] = t < length[i] ? prompts[i][t] : answers[i][t - length[i]];
+            b.positions[t] = t;
+            b.targets[t] = t + 1 < length[i] ? 0 : t + 1 - length[i] < n[i] ? answers[i][t + 1 - length[i]] : stop[0];
+        }
+        llm_forward(&m, &b, full, NULL, NULL);
+        for (int t = 0; t < n[i] + (int)stopped[i]; t++) {
+            double e = fabs((double)(full[length[i] - 1 + t] - logp[i * NEW + t]));
+            if (!(e <= worst)) worst = e;
+        }
+        llm_batch_free(&b);
+    }
+    CHECK_SMALL(worst, IS_DOUBLE ? 1e-11 : 1e-4, "%s: log-probabilities of sampled tokens", what);
+    llm_model_free(&m);
+}
+/* With as many beams as there are texts, beam search is exhaustive: compare with trying every text. */
+static void check_beam(void) {
+    enum { V = 5 };
+    llm_config c = tiny_llama(true, 2, false);
+    c.V = V;
+    llm_model m = build(c, llm_cpu(LLM_FP32), 19);
+    int prompt[] = {1, 2}, answers[64][3], *out[64], n[64], best[2] = {0, 0};
+    double score[64], top = -INFINITY;
+    for (int i = 0; i < 64; i++) out[i] = answers[i];
+    int found = llm_beam_search(&m, prompt, 2, 2, 25, 0, NULL, 0, out, n, score);
+    CHECK(found == 25, "beam search found %d texts", found);
+    for (int a = 0; a < V; a++) for (int z = 0; z < V; z++) {
+        llm_batch b = llm_batch_new(1, 3);
+        llm_real logp[3];
+        int row[] = {1, 2, a};
+        memcpy(b.tokens, row, sizeof row);
+        for (int t = 0; t < 3; t++) b.positions[t] = t;
+        b.targets[1] = a;
+        b.targets[2] = z;
+        llm_forward(&m, &b, logp, NULL, NULL);
+        if ((double)(logp[1] + logp[2]) > top) { top = (double)(logp[1] + logp[2]); best[0] = a; best[1] = z; }
+        llm_batch_free(&b);
+    }
+    CHECK(n[0] == 2 && answers[0][0] == best[0] && answers[0][1] == best[1], "beam search misses the likeliest text");
+    CHECK_SMALL(fabs(score[0] - top), 1e-4, "beam score");
+    llm_model_free(&m);
+}
+static void check_refusals(void) {
+    llm_config c = tiny_llama(true, 2, false);
+    llm_model m = build(c, llm_cpu(LLM_FP32), 1);
+    llm_batch b = random_batch(1, 13, c.V, false, 1);
+    llm_real logp[13];
+    CHECK_DIES(llm_forward(&m, &b, logp, NULL, NULL), "beyond the model's context");
+    b.T = 4;
+    b.tokens[2] = c.V;
+    CHECK_DIES(llm_forward(&m, &b, logp, NULL, NULL), "token 29 at place 2");
+    b.tokens[2] = 0;
+    CHECK_DIES(llm_forward(&m, &b, logp, NULL, logp), "without a scalar head");
+    CHECK_DIES(llm_backward(&m, &b, logp, NULL, NULL), "frozen model");
+    c.H = 5;
+    CHECK_DIES(llm_config_check(&c, "here"), "no multiple of the key/value heads");
+    c = tiny_llama(true, 2, false);
+    c.L = 0;
+    CHECK_DIES(llm_config_check(&c, "here"), "layers");
+    CHECK_DIES(llm_preset("gpt-9"), "no preset is called 'gpt-9'");
+    llm_batch_free(&b);
+    llm_model_free(&m);
+}
+
+int main(void) {
+    struct { const char *name; llm_config c; } all[] = {
+        {"gpt2", tiny_gpt2()}, {"llama, tied", tiny_llama(true, 2, false)}, {"llama, untied", tiny_llama(false, 1, false)},
+        {"qwen2", tiny_llama(true, 2, true)}};
+    for (int i = 0; i < 4; i++) {
+        llm_config c = all[i].c;
+        if (IS_DOUBLE) {
+            check_gradients(all[i].name, c, false, false, false, false);
+            c.score = true;
+            check_gradients(all[i].name, c, true, true, true, i % 2);
+        }
+        check_paths(all[i].name, all[i].c);
+        check_packing(all[i].name, all[i].c);
+        check_decode(all[i].name, all[i].c);
+        check_generate(all[i].name, all[i].c);
+        check_fake_device(all[i].name, all[i].c, LLM_FP32);
+        if (!IS_DOUBLE) check_fake_device(all[i].name, all[i].c, LLM_BF16);
+    }
+    check_beam();
+    check_refusals();
+    return checks_done();
+}

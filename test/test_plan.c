@@ -1,0 +1,234 @@
+/* The planner (chapter 12) against the lectures: parameter counts of their tables, memory, GPU hours, money, failures
+   and ZeRO. Every expected number is worked out here by hand or printed on a slide; none comes from the code under
+   test. */
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "check.h"
+
+/* got within a fraction `tolerance` of want */
+static void near(const char *what, double got, double want, double tolerance) {
+    CHECK(fabs(got - want) <= tolerance * fabs(want), "%s: got %.9g, want %.9g", what, got, want);
+}
+
+/* GPT-2: the released checkpoints. GPT-3: table 2.1 (lecture 1), V (50257) C + T (2048) C + L (12 C^2 + 13 C) + 2 C by
+   hand; XL has 2048 channels and 13B has 5120. LLaMA: table 2.2 (lecture 1); it, Llama-2 (lecture 2) and the others:
+   the released checkpoints. */
+static void test_parameters(void) {
+    static const struct { const char *name; size_t count; const char *said; } row[] = {
+        {"gpt2-124m", 124439808, "124M"}, {"gpt2-355m", 354823168, "355M"}, {"gpt2-774m", 774030080, "774M"},
+        {"gpt2-1.5b", 1557611200, "1.5B"},
+        {"gpt3-small", 125226240, "125M"}, {"gpt3-medium", 355871744, "350M"}, {"gpt3-large", 760300032, "760M"},
+        {"gpt3-xl", 1315723264, "1.3B"}, {"gpt3-2.7b", 2651553280, "2.7B"}, {"gpt3-6.7b", 6658404352, "6.7B"},
+        {"gpt3-13b", 12853386240, "13.0B"}, {"gpt3-175b", 174604259328, "175.0B"},
+        {"llama-7b", 6738415616, "6.7B"}, {"llama-13b", 13015864320, "13.0B"}, {"llama-33b", 32528943616, "32.5B"},
+        {"llama-65b", 65285660672, "65.2B"},
+        {"llama2-7b", 6738415616, "7B"}, {"llama2-13b", 13015864320, "13B"}, {"llama2-34b", 33743970304, "34B"},
+        {"llama2-70b", 68976648192, "70B"},
+        {"smollm2-135m", 134515008, "135M"}, {"tinyllama-1.1b", 1100048384, "1.1B"}, {"llama3.2-1b", 1235814400, "1B"},
+        {"qwen2-0.5b", 494032768, "0.5B"},
+        {"nano", 149824, ".15M"}, {"tiny", 516960, ".52M"}, {"small", 889984, ".89M"}, {"med", 2853312, "2.85M"},
+        {"big", 6852864, "6.9M"}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        llm_config c = llm_preset(row[i].name);
+        size_t n = llm_parameters(&c);
+        CHECK(n == row[i].count, "%s (%s): %zu parameters, want %zu", row[i].name, row[i].said, n, row[i].count);
+    }
+}
+
+/* FLOPs a token of the tiny world's presets, by hand: 6 x matrix elements + 6 L T H D. */
+static void test_flops(void) {
+    static const struct { const char *name; double matrix, L, T, HD, said; } row[] = {
+        {"nano", 149824 - 5 * 64, 2, 96, 64, .97e6}, {"tiny", 516960 - 9 * 96, 4, 128, 96, 3.4e6},
+        {"small", 889984 - 9 * 128, 4, 128, 128, 5.7e6}, {"med", 2853312 - 13 * 192, 6, 160, 192, 18e6},
+        {"big", 6852864 - 17 * 256, 8, 256, 256, 44e6}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        llm_config c = llm_preset(row[i].name);
+        int T = (int)row[i].T;
+        double want = 6 * row[i].matrix + 6 * row[i].L * T * row[i].HD, layers = want - 6.0 * c.V * c.C;
+        llm_plan train = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, true, false, false);
+        llm_plan again = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, true, true, false);
+        llm_plan speak = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, false, false, false);
+        near(row[i].name, train.flops_per_token, want, 1e-12);
+        near("the table's", train.flops_per_token, row[i].said, .02);
+        near("forward is a third", speak.flops_per_token, want / 3, 1e-12);
+        near("executed without recomputation", train.flops_executed, want, 1e-12);
+        near("recomputation leaves the model's FLOPs", again.flops_per_token, want, 1e-12);
+        near("and runs the layers' forward pass again", again.flops_executed, want + layers / 3, 1e-12);
+    }
+    /* GPT-2 124M at T = 1024: 123.53M matrix elements (12 x 12 C^2 + V C); a step of 4 x 1024 tokens is 3268 GFLOP */
+    llm_config g = llm_preset("gpt2-124m");
+    llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, false, false);
+    near("gpt2-124m, a step of 4 x 1024", p.flops_per_token * 4096, 3268e9, .001);
+}
+
+static void test_memory(void) {
+    llm_config c = llm_preset("gpt3-175b"), l = llm_preset("llama-65b"), t = llm_preset("tiny");
+    const llm_ops *fp32 = llm_cpu(LLM_FP32);
+    llm_plan p = llm_plan_make(&c, fp32, 1, 2048, true, false, false);
+    near("lecture 1: 4 GB per 1B parameters", p.weights / p.parameters, 4, 1e-12);
+    near("lecture 1: 175B occupy 700 GB", p.weights, 700e9, .003);
+    near("lecture 1: 65B occupy 260 GB", llm_plan_make(&l, fp32, 1, 1, false, false, false).weights, 260e9, .005);
+    near("fp32 AdamW: 16 bytes a parameter", (p.weights + p.gradients + p.moments) / p.parameters, 16, 1e-12);
+    p = llm_plan_make(&t, fp32, 4, 128, true, false, true);
+    near("moments as bf16: 12 bytes", (p.weights + p.gradients + p.moments) / p.parameters, 12, 1e-12);
+    llm_plan half = llm_plan_make(&t, llm_cpu(LLM_BF16), 4, 128, true, false, true);
+    near("bf16 working copy: 2 more", half.work / p.parameters, 2, 1e-12);
+    CHECK(llm_plan_make(&t, llm_cpu(LLM_BF16X3), 4, 128, true, false, true).work == 0, "bf16x3 needs no copy");
+    near("logits of 512 rows", p.logits, 512 * 768 * 4, 1e-12);
+    llm_plan wide = llm_plan_make(&t, fp32, 64, 128, true, false, true);
+    near("and of 1024 rows at most", wide.logits, 1024 * 768 * 4, 1e-12);
+    double sum = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits;
+    near("total is the sum", p.total, sum, 1e-12);
+    llm_plan frozen = llm_plan_make(&t, fp32, 4, 128, false, false, false);
+    CHECK(frozen.gradients == 0 && frozen.moments == 0, "a frozen model keeps its weights only");
+    CHECK(frozen.activations < p.activations / 2, "and one layer's activations");
+}
+
+/* The planner's activations are the bytes the model takes (rounding of each tensor to a cache line apart). */
+static void test_memory_is_what_is_taken(void) {
+    static const char *const name[] = {"nano", "tiny"};
+    for (int i = 0; i < 2; i++)
+        for (int recompute = 0; recompute < 2; recompute++) {
+            llm_config c = llm_preset(name[i]);
+            llm_model m;
+            llm_model_init(&m, &c, llm_cpu(LLM_FP32), 1);
+            llm_model_train(&m);
+            m.recompute = recompute;
+            llm_batch b = llm_batch_new(3, 40);
+            llm_real dlogp[120] = {0};
+            llm_forward_backward(&m, &b, dlogp, NULL);
+            llm_plan p = llm_plan_make(&c, llm_cpu(LLM_FP32), 3, 40, true, recompute, false);
+            near("activations", (double)m.pool_bytes, p.activations, .01);
+            near("weights", (double)m.size * sizeof(llm_real), p.weights, .01);
+            llm_batch_free(&b);
+            llm_model_free(&m);
+        }
+}
+
+static void test_fleet(void) {
+    /* Lecture 2: GPU hours of Llama 2 on 2T tokens, A100 at 312 TFLOP/s; MFU = 6 P D / (hours 3600 312e12), by hand */
+    static const struct { const char *name; double hours, mfu; } row[] = {
+        {"llama2-7b", 184320, .3906}, {"llama2-13b", 368640, .3772}, {"llama2-34b", 1038336, .3472},
+        {"llama2-70b", 1720320, .4284}};
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        llm_config c = llm_preset(row[i].name);
+        llm_fleet f = {.gpus = 1, .tflops = 312, .tokens = 2e12, .days = row[i].hours / 24};
+        llm_fleet_estimate e = llm_fleet_make(&c, &f);
+        near(row[i].name, e.mfu, row[i].mfu, .002);
+        near("GPU hours", e.gpu_hours, row[i].hours, 1e-12);
+        sum += e.gpu_hours;
+        if (i == 3) near("lecture 2: 196 years on one A100", e.days / 365, 196, .005);
+        /* and back: the same MFU on 2000 cards gives the same hours, and within the lecture's three months */
+        llm_fleet back = {.gpus = 2000, .tflops = 312, .tokens = 2e12, .mfu = e.mfu};
+        llm_fleet_estimate w = llm_fleet_make(&c, &back);
+        near("hours from the MFU", w.gpu_hours, row[i].hours, 1e-12);
+        CHECK(w.days < 90, "2000 A100s train %s in %.0f days, within 3 months", row[i].name, w.days);
+        if (i == 3) near("1720320 hours / 2000 cards / 24", w.days, 35.84, 1e-9);
+    }
+    near("lecture 2: total GPU hours", sum, 3311616, 1e-12);
+    near("all four on one A100, years", sum / 8760, 378, .001);
+    near("all four on 2000, days", sum / 24 / 2000, 69, .001);
+
+    /* Lecture 1: LLaMA 65B, 2048 A100, 21 days, 1.4T tokens, $5M: 1,032,192 GPU hours, so $4.84 each */
+    llm_config c = llm_preset("llama-65b");
+    llm_fleet f = {.gpus = 2048, .tflops = 312, .tokens = 1.4e12, .price = 4.844, .days = 21, .failure_rate_month = .08,
+                   .checkpoint_seconds = 60};
+    llm_fleet_estimate e = llm_fleet_make(&c, &f);
+    near("MFU of LLaMA 65B", e.mfu, .473, .002);
+    near("its GPU hours", e.gpu_hours, 1032192, 1e-12);
+    near("lecture 1: $5M", e.dollars, 5e6, .001);
+
+    /* Lecture 2: 8% of the cards break in a month. 1 - .92^12 = .632; 2000 (-ln .92) / 30 = 5.559 a day;
+       1 - e^-5.559 = .99615 */
+    f.gpus = 2000;
+    e = llm_fleet_make(&c, &f);
+    near("lecture 2: about 2/3 of the A100s break within a year", e.broken_in_a_year, .6323, .001);
+    near("failures a day", e.failures_a_day, 5.559, .001);
+    near("P(at least one a day); the slide says 95%", e.any_failure_a_day, .99615, 1e-4);
+    near("mean time between failures", e.mean_time_between, 86400 / 5.559, .001);
+    near("Young: sqrt(2 60 15543)", e.checkpoint_every, 1365.7, .001);
+    near("time lost at the optimum: sqrt(2 S / M)", e.time_lost, sqrt(2 * 60 / e.mean_time_between), 1e-12);
+    f.failure_rate_month = .0439414;    /* 1 - e^(-30 ln 20 / 2000): the rate at which the slide's 95% would hold */
+    near("95% a day", llm_fleet_make(&c, &f).any_failure_a_day, .95, 1e-5);
+    f.failure_rate_month = 0;
+    e = llm_fleet_make(&c, &f);
+    CHECK(e.failures_a_day == 0 && e.any_failure_a_day == 0 && e.time_lost == 0, "cards that never break lose no time");
+}
+
+/* ZeRO: 4 + 12/N, 2 + 14/N, 16/N. The paper's figure 1 has 7.5B parameters on 64 GPUs: 120, 31.4, 16.6 and 1.9 GB. */
+static void test_zero(void) {
+    static const double gb[] = {120, 31.4, 16.6, 1.88};
+    for (int stage = 0; stage < 4; stage++) near("ZeRO, figure 1", 7.5 * llm_zero_bytes(stage, 64), gb[stage], .005);
+    for (int stage = 0; stage < 4; stage++) near("ZeRO on one rank", llm_zero_bytes(stage, 1), 16, 1e-12);
+}
+
+/* What is printed: the figures a student looks for. */
+static char printed[8192];
+static void read_back(FILE *f) {
+    rewind(f);
+    printed[fread(printed, 1, sizeof printed - 1, f)] = '\0';
+    fclose(f);
+}
+static void has(const char *text) { CHECK(strstr(printed, text) != NULL, "\"%s\" is missing in:\n%s", text, printed); }
+static void test_print(void) {
+    llm_config c = llm_preset("llama2-70b"), g = llm_preset("gpt2-124m");
+    llm_fleet f = {2000, 312, 2e12, 4.84, 0, 1720320 / 24.0 / 2000, .08, 60};
+    FILE *out = tmpfile();
+    if (!out) { CHECK(false, "no temporary file"); return; }
+    llm_fleet_print(&c, &f, out);
+    read_back(out);
+    has("69.0B parameters on 2.0T tokens with 2000 GPUs");
+    has("43% of the peak");
+    has("1720320: 35.8 days here, 196.4 years on one GPU");
+    has("$8.3M");
+    has("8% a month is 63% of the cards within a year; here 5.6 a day, P(at least one a day) 99.6%");
+    has("every 22m 45s");
+    has("276 GB in fp32");
+    has("ZeRO-3            552 MB");
+    out = tmpfile();
+    if (!out) { CHECK(false, "no temporary file"); return; }
+    llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, false, false);
+    llm_plan_print(&p, &g, 1e9, 400e9, out);
+    read_back(out);
+    has("124.4M parameters = 12 layers x 768 channels");
+    has("weights         498 MB");
+    has("moments         996 MB");
+    has("logits          206 MB");
+    has("797.8M FLOP a token");
+    has("7.98e+17 FLOP");
+    has("23.1 days at the measured 400.0B FLOP/s (501 tokens/s)");
+}
+
+/* Refusals name the remedy. */
+static void test_refusals(void) {
+    llm_config c = llm_preset("llama-7b");
+    llm_fleet none = {.gpus = 0, .tflops = 312, .tokens = 1e12, .mfu = .4}, ask = {.gpus = 8, .tflops = 312, .tokens = 1e12};
+    llm_fleet both = ask, above = ask, nan = ask, all = ask;
+    both.mfu = .4, both.days = 3;
+    above.mfu = 40;
+    nan.mfu = .4, nan.tokens = NAN;
+    all.mfu = .4, all.failure_rate_month = 1;
+    CHECK_DIES(llm_fleet_make(&c, &none), "--gpus");
+    CHECK_DIES(llm_fleet_make(&c, &ask), "MFU or its days");
+    CHECK_DIES(llm_fleet_make(&c, &both), "not both");
+    CHECK_DIES(llm_fleet_make(&c, &above), "above 1");
+    CHECK_DIES(llm_fleet_make(&c, &nan), "--tokens");
+    CHECK_DIES(llm_fleet_make(&c, &all), "failure rate");
+    CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 0, 96, true, false, false), "--batch");
+    CHECK_DIES(llm_zero_bytes(4, 8), "ZeRO stage 4");
+    c.KV = 5;
+    CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 1, 96, true, false, false), "key/value heads");
+}
+
+int main(void) {
+    test_parameters();
+    test_flops();
+    test_memory();
+    test_fleet();
+    test_zero();
+    test_print();
+    test_refusals();
+    test_memory_is_what_is_taken();
+    return checks_done();
+}

@@ -1,0 +1,549 @@
+/* Chapter 3, text to tokens: worked examples, slow but obvious twins of the trainer and of the merge loops, round trips,
+   files and refusals, and what the Hugging Face library makes of some hundred texts (test/data/tok, written by
+   test/gen/tokenizer.py). Run from the repository's root, or name the data folder: test_tokenizer [test/data]. */
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "check.h"
+
+static char scratch[256];                       /* a folder of our own for files */
+static const char *data = "test/data";
+
+static llm_tokenizer trained(const char *text, int vocab_size, bool digits) {
+    llm_tokenizer t;
+    llm_tokenizer_train(&t, text, strlen(text), vocab_size, digits);
+    return t;
+}
+static int *encoded(const llm_tokenizer *t, const char *text, size_t size, size_t *count) {
+    int *ids = llm_alloc(size + 1, sizeof *ids);
+    *count = llm_encode(t, text, size, ids);
+    return ids;
+}
+/* decode(encode(text)) == text, every id a plain token? */
+static bool survives(const llm_tokenizer *t, const char *text, size_t size) {
+    size_t count, back_size;
+    int *ids = encoded(t, text, size, &count);
+    char *back = llm_decode(t, ids, count, false, &back_size);
+    bool good = count <= size + 1 && back_size == size && !memcmp(back, text, size);
+    for (size_t i = 0; i < count; i++) good = good && ids[i] >= 0 && ids[i] < t->vocab_size && !t->special[ids[i]];
+    llm_release(ids);
+    llm_release(back);
+    return good;
+}
+
+/* ---- training ---- */
+
+static void test_worked_example(void) {
+    llm_tokenizer t = trained("aaabdaaabac", 300, false);
+    static const struct { int a, b; const char *bytes; } merge[] = {{'a', 'a', "aa"}, {'a', 'b', "ab"}, {256, 257, "aaab"}};
+    CHECK(t.merges == 3, "aaabdaaabac: %d merges, want 3", t.merges);
+    CHECK(t.vocab_size == 256 + 3 + 5, "aaabdaaabac: %d ids, want 264", t.vocab_size);
+    for (int i = 0; i < 3 && i < t.merges; i++) {
+        const bpe_merge *m = &t.tables->merge[i];
+        CHECK(m->a == merge[i].a && m->b == merge[i].b && m->id == 256 + i && !strcmp(t.token[256 + i], merge[i].bytes),
+              "merge %d is (%d, %d) -> %d \"%s\"", i, m->a, m->b, m->id, t.token[256 + i]);
+    }
+    size_t count;
+    int *ids = encoded(&t, "aaabdaaabac", 11, &count);
+    const int want[] = {258, 'd', 258, 'a', 'c'};
+    CHECK(count == 5 && !memcmp(ids, want, sizeof want), "aaabdaaabac: %zu tokens", count);
+    llm_release(ids);
+    CHECK(t.bos == 259 && t.eos == 259 && t.pad == 260 && t.im_start == 261 && t.im_end == 262 && t.reward == 263, "special ids");
+    CHECK(t.stops == 2 && t.stop[0] == 259 && t.stop[1] == 262, "an answer ends at <|endoftext|> or <|im_end|>");
+    llm_tokenizer_free(&t);
+}
+
+/* The trainer as one would explain it: count all pairs of all pieces again before every merge. */
+static int naive_train(const char *text, size_t size, llm_split split, int most, bpe_merge *merge) {
+    uint8_t *class_of = classes_new();
+    cutter c = {text, size, class_of, split};
+    int *sym = llm_alloc(size + 1, sizeof *sym), *piece = llm_alloc(size + 1, sizeof *piece), n = 0, made = 0;
+    for (size_t at = 0, end, k = 0; at < size; at = end, k++) {
+        end = cut(&c, at);
+        for (size_t i = at; i < end; i++) sym[n] = (unsigned char)text[i], piece[n++] = (int)k;
+    }
+    for (; made < most; made++) {
+        int best = 0, best_a = 0, best_b = 0;
+        for (int i = 0; i + 1 < n; i++) {
+            if (piece[i] != piece[i + 1]) continue;
+            int a = sym[i], b = sym[i + 1], times = 0;
+            for (int j = 0; j + 1 < n; j++) times += piece[j] == piece[j + 1] && sym[j] == a && sym[j + 1] == b;
+            if (times > best || (times == best && (a < best_a || (a == best_a && b < best_b)))) best = times, best_a = a, best_b = b;
+        }
+        if (best < 2) break;
+        merge[made] = (bpe_merge){best_a, best_b, 256 + made};
+        int kept = 0;
+        for (int i = 0; i < n; i++) {
+            bool hit = i + 1 < n && piece[i] == piece[i + 1] && sym[i] == best_a && sym[i + 1] == best_b;
+            sym[kept] = hit ? 256 + made : sym[i];
+            piece[kept++] = piece[i];
+            i += hit;
+        }
+        n = kept;
+    }
+    llm_release(class_of);
+    llm_release(sym);
+    llm_release(piece);
+    return made;
+}
+static void test_training_twin(void) {
+    llm_rng rng = llm_rng_seed(1, 3);
+    for (int round = 0; round < 60; round++) {
+        const char *alphabet = round % 3 == 0 ? "ab" : round % 3 == 1 ? "aab c" : "abc12 ,\n'sé";
+        char text[400];
+        size_t size = (size_t)llm_rng_below(&rng, (int)sizeof text);
+        for (size_t i = 0; i < size; i++) text[i] = alphabet[llm_rng_below(&rng, (int)strlen(alphabet))];
+        bpe_merge want[64];
+        bool digits = round % 2;
+        int count = naive_train(text, size, digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2, 60, want);
+        llm_tokenizer t;
+        llm_tokenizer_train(&t, text, size, 256 + 60 + 5, digits);
+        CHECK(t.merges == count, "round %d: %d merges, the slow twin has %d", round, t.merges, count);
+        CHECK(!count || !memcmp(t.tables->merge, want, (size_t)int_min(count, t.merges) * sizeof *want), "round %d: other merges", round);
+        llm_tokenizer_free(&t);
+    }
+}
+
+/* ---- cutting: what each regular expression does, by hand; | marks the cuts ---- */
+
+static void test_cuts(void) {
+    static const struct { llm_split split; const char *pieces; } row[] = {
+        {LLM_SPLIT_GPT2, "Hello| world|!"}, {LLM_SPLIT_GPT2, "I|'m| sure| we|'ll| see|,| don|'t| you|'re|'ve|'d|'s"},
+        {LLM_SPLIT_GPT2, "I|'|M"}, {LLM_SPLIT_GPT2, "'s|ure"}, {LLM_SPLIT_GPT2, " '|s"}, {LLM_SPLIT_GPT2, "''|s"},
+        {LLM_SPLIT_GPT2, "a|  | b"}, {LLM_SPLIT_GPT2, "a|   "}, {LLM_SPLIT_GPT2, "a| |\n|b"}, {LLM_SPLIT_GPT2, "a|\n|\n|b"},
+        {LLM_SPLIT_GPT2, "a|\t|b"}, {LLM_SPLIT_GPT2, "x| |\xC2\xA0|y"}, {LLM_SPLIT_GPT2, "a| 123|b| 4|.|5"},
+        {LLM_SPLIT_GPT2, " \xC3\xA9t\xC3\xA9| \xE4\xBD\xA0\xE5\xA5\xBD|\xE3\x80\x82"}, {LLM_SPLIT_GPT2, "a|\xFF\xFE!|b"},
+        {LLM_SPLIT_GPT2, "\xC2\xB2\xC2\xBD|x"}, {LLM_SPLIT_GPT2, "e|\xCC\x81|x"}, {LLM_SPLIT_GPT2, " "}, {LLM_SPLIT_GPT2, "a|  \n"},
+        {LLM_SPLIT_DIGITS, "a| |1|2|3| b"}, {LLM_SPLIT_DIGITS, "a|  |1"}, {LLM_SPLIT_DIGITS, "x|4|2|.|0"}, {LLM_SPLIT_DIGITS, "a|  | b|  "},
+        {LLM_SPLIT_DIGITS, "\xC2\xBD|\xC2\xB2| it|'s"},
+        {LLM_SPLIT_LLAMA3, "Hello| world|!\n\n|x"}, {LLM_SPLIT_LLAMA3, "I|'M|'Ll|'s"}, {LLM_SPLIT_LLAMA3, "123|456|7|a"},
+        {LLM_SPLIT_LLAMA3, "a| |123|4"}, {LLM_SPLIT_LLAMA3, "a|\n\n  \n|  | b"}, {LLM_SPLIT_LLAMA3, "(x|)"},
+        {LLM_SPLIT_LLAMA3, "!!|a"}, {LLM_SPLIT_LLAMA3, ".hello|_world"}, {LLM_SPLIT_LLAMA3, "a|\tb|\n|c"},
+        {LLM_SPLIT_LLAMA3, "a| ...\r\n|b"}, {LLM_SPLIT_LLAMA3, "  \t|\tx"}, {LLM_SPLIT_LLAMA3, "\xFFx|1|\xFF"},
+        {LLM_SPLIT_QWEN2, "a| |1|2|3|\xFFx"}, {LLM_SPLIT_QWEN2, "1|2|'D|x| \n\n"}, {LLM_SPLIT_SPM, "  one| two|  three"}};
+    uint8_t *class_of = classes_new();
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        char text[128], got[256];
+        size_t n = 0, out = 0;
+        for (const char *s = row[i].pieces; *s; s++) if (*s != '|') text[n++] = *s;
+        cutter c = {text, n, class_of, row[i].split};
+        for (size_t at = 0, end; at < n; at = end) {
+            end = cut(&c, at);
+            if (at) got[out++] = '|';
+            memcpy(got + out, text + at, end - at);
+            out += end - at;
+        }
+        got[out] = '\0';
+        CHECK(!strcmp(got, row[i].pieces), "split %d: want %s, got %s", row[i].split, row[i].pieces, got);
+    }
+    llm_release(class_of);
+}
+static void test_classes(void) {
+    uint8_t *class_of = classes_new();
+    static const struct { uint32_t code; int class; } row[] = {
+        {'A', 1}, {'z', 1}, {'_', 0}, {'0', 2}, {' ', 3}, {'\n', 3}, {0x1C, 0}, {0x85, 3}, {0xA0, 3}, {0xAA, 1}, {0xB2, 2}, {0xD7, 0},
+        {0x301, 0}, {0x3B1, 1}, {0x660, 2}, {0x200A, 3}, {0x200B, 0}, {0x2028, 3}, {0x2160, 2}, {0x3000, 3}, {0x3042, 1}, {0x4E00, 1},
+        {0x9FFF, 1}, {0xAC00, 1}, {0xD7A3, 1}, {0xD7A4, 0}, {0xFEFF, 0}, {0x1F600, 0}, {0x1D7CE, 2}, {0x20000, 1}, {0x10FFFF, 0}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        CHECK(class_of[row[i].code] == row[i].class, "U+%04X is of class %d", row[i].code, class_of[row[i].code]);
+    int count[4] = {0};
+    for (uint32_t c = 0; c < 0x110000; c++) count[class_of[c]]++;
+    CHECK(count[CLASS_SPACE] == 25, "%d characters of white space, Unicode has 25", count[CLASS_SPACE]);
+    CHECK(count[CLASS_LETTER] == 136104 && count[CLASS_NUMBER] == 1831, "%d letters, %d numbers", count[CLASS_LETTER], count[CLASS_NUMBER]);
+    llm_release(class_of);
+}
+
+/* ---- merging: both loops against the obvious one ---- */
+
+static size_t naive_merge(const pair_map *m, int *ids, size_t n) {
+    for (;;) {
+        int best = NO_RANK, id = 0, into;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < n; i++) {
+            int rank = pair_rank(m, ids[i], ids[i + 1], &into);
+            if (rank < best) best = rank, at = i, id = into;
+        }
+        if (best == NO_RANK) return n;
+        ids[at] = id;
+        memmove(ids + at + 1, ids + at + 2, (n - at - 2) * sizeof *ids);
+        n--;
+    }
+}
+static void test_merge_loops(void) {
+    llm_tokenizer t = trained("abababcabcbcaaaabaacaabcccabcabaabbaabbccabcababababcaabbcc abcbacbabcbabcbab aaaaaaaaaaaaaaaaabbbbbbbbb",
+                              400, false);
+    llm_rng rng = llm_rng_seed(2, 3);
+    int wrong = 0;
+    for (int round = 0; round < 3000; round++) {
+        int a[300], b[300], c[300];
+        size_t n = 1 + (size_t)llm_rng_below(&rng, round % 2 ? 300 : SHORT_PIECE), letters = 1 + (size_t)llm_rng_below(&rng, 4);
+        for (size_t i = 0; i < n; i++) a[i] = b[i] = c[i] = 'a' + llm_rng_below(&rng, (int)letters);
+        size_t want = naive_merge(&t.tables->pairs, a, n), heaped = merge_long(&t.tables->pairs, b, n);
+        wrong += heaped != want || memcmp(a, b, want * sizeof *a);
+        if (n > SHORT_PIECE) continue;
+        size_t shorter = merge_short(&t.tables->pairs, c, n);
+        wrong += shorter != want || memcmp(a, c, want * sizeof *a);
+    }
+    CHECK(wrong == 0, "%d of 4500 merges differ from the obvious loop", wrong);
+    llm_tokenizer_free(&t);
+}
+
+/* ---- round trips ---- */
+
+static size_t random_text(llm_rng *rng, char *text, size_t most) {
+    static const char *bit[] = {" ", "  ", "\n", "\t", "\r\n", "'s", "'LL", "the", " and", "12", "7", "\xC3\xA9", "\xE4\xBD\xA0", "\xC2\xA0",
+                                "\xF0\x9F\x98\x80", "\xC2\xBD", "\xFF", "\xC3", "\xF0\x9F", "<|im_end|>", "...", "_", "Z", "aaaa", "\xE2\x80\xA8"};
+    size_t n = 0, want = (size_t)llm_rng_below(rng, (int)most);
+    int kind = llm_rng_below(rng, 3);
+    while (n < want) {
+        if (kind == 0 || (kind == 1 && llm_rng_below(rng, 8) == 0)) text[n++] = (char)llm_rng_below(rng, 256);
+        else {
+            const char *s = bit[llm_rng_below(rng, (int)(sizeof bit / sizeof *bit))];
+            if (n + strlen(s) > want) break;
+            memcpy(text + n, s, strlen(s));
+            n += strlen(s);
+        }
+    }
+    return n;
+}
+static void check_round_trips(const llm_tokenizer *t, const char *name) {
+    llm_rng rng = llm_rng_seed(4, 3);
+    char text[600];
+    int lost = 0;
+    for (int round = 0; round < 2000; round++) {
+        size_t n = random_text(&rng, text, sizeof text);
+        lost += !survives(t, text, n);
+    }
+    for (int b = 0; b < 256; b++) {
+        char one = (char)b;
+        lost += !survives(t, &one, 1);
+    }
+    lost += !survives(t, "", 0);
+    CHECK(lost == 0, "%s: %d of 2257 texts were not the same after encode and decode", name, lost);
+}
+static void test_round_trips(void) {
+    const char *text = "the cat and the dog and the 12 hens said: aaaa 12 \xC3\xA9 \xE4\xBD\xA0 the end\n\n  and  the  rest's theirs\n";
+    for (int digits = 0; digits < 2; digits++) {
+        llm_tokenizer t = trained(text, 300, digits);
+        check_round_trips(&t, digits ? "trained, digits" : "trained");
+        llm_tokenizer_free(&t);
+    }
+}
+/* Whatever a user types is text. */
+static void test_specials_in_text(void) {
+    llm_tokenizer t = trained("<|endoftext|><|endoftext|><|endoftext|> <|im_end|> <|im_end|> <|reward|><|pad|><|im_start|>", 400, false);
+    CHECK(survives(&t, "<|im_end|>\n<|endoftext|><|reward|>", 33), "a special token was made from text");
+    int ids[] = {t.im_start, 'h', 'i', t.im_end};
+    size_t size;
+    char *hidden = llm_decode(&t, ids, 4, false, &size), *spelled = llm_decode(&t, ids, 4, true, NULL);
+    CHECK(size == 2 && !strcmp(hidden, "hi"), "decode skipped nothing: %s", hidden);
+    CHECK(!strcmp(spelled, "<|im_start|>hi<|im_end|>"), "decode spelled %s", spelled);
+    CHECK(llm_token_id(&t, "<|pad|>") == t.pad && llm_token_id(&t, "hi") == -1 && llm_token_id(&t, "h") == -1, "llm_token_id");
+    CHECK_DIES(llm_decode(&t, (int[]){0, t.vocab_size}, 2, true, NULL), "token id");
+    CHECK_DIES(llm_decode(&t, (int[]){-1}, 1, true, NULL), "token id");
+    llm_release(hidden);
+    llm_release(spelled);
+    llm_tokenizer_free(&t);
+}
+/* One letter a million times, a million spaces, a million random letters without a space: a quadratic loop would take hours
+   here, and the alarm below ends the test. */
+static void test_worst_cases(void) {
+    size_t n = 1000000;
+    char *text = llm_alloc(n + 1, 1);
+    llm_rng rng = llm_rng_seed(5, 3);
+    alarm(300);
+    for (int kind = 0; kind < 4; kind++) {
+        for (size_t i = 0; i < n; i++)
+            text[i] = kind == 0 ? 'a' : kind == 1 ? ' ' : kind == 2 ? (char)('a' + llm_rng_below(&rng, 4)) : (char)llm_rng_below(&rng, 256);
+        llm_tokenizer t = trained(text, 600, false);
+        CHECK(kind > 1 || t.merges == 19, "%d merges from a million equal letters, want 19 (3 x 2^18 < 10^6)", t.merges);
+        CHECK(survives(&t, text, n), "kind %d: a million bytes were not the same after encode and decode", kind);
+        CHECK(survives(&t, text, n - 12345), "kind %d: not the same", kind);
+        llm_tokenizer_free(&t);
+    }
+    alarm(0);
+    llm_release(text);
+}
+static void test_threads(void) {
+    const char *text = "the cat and the dog and the hens and the cats and the dogs ran and ran and the end";
+    llm_tokenizer t = trained(text, 300, false);
+    size_t count;
+    int *want = encoded(&t, text, strlen(text), &count), wrong = 0;
+    LLM_OMP(parallel for reduction(+ : wrong) num_threads(4))
+    for (int i = 0; i < 200; i++) {
+        size_t n;
+        int *ids = encoded(&t, text, strlen(text), &n);
+        wrong += n != count || memcmp(ids, want, n * sizeof *ids);
+        llm_release(ids);
+    }
+    CHECK(wrong == 0, "%d of 200 encodings in parallel differ", wrong);
+    llm_release(want);
+    llm_tokenizer_free(&t);
+}
+
+/* ---- files ---- */
+
+static bool same_file(const char *a, const char *b) {
+    size_t n, m;
+    char *x = llm_read_file(a, &n), *y = llm_read_file(b, &m);
+    bool same = n == m && !memcmp(x, y, n);
+    llm_release(x);
+    llm_release(y);
+    return same;
+}
+static void test_save_and_load(void) {
+    const char *text = "the cat and the dog 12 12 and the \"hens\" said: \\o/ aaaa \xC3\xA9\xC3\xA9 \xE4\xBD\xA0 end\n\n  and  the  rest's theirs\n\t\t\x7F\x7F \xAD\xAD";
+    for (int digits = 0; digits < 2; digits++) {
+        llm_tokenizer t = trained(text, 300, digits), u, v;
+        char *dir = llm_format("%s/ours%d", scratch, digits), *again = llm_format("%s/again%d", scratch, digits);
+        llm_tokenizer_save(&t, dir);
+        llm_tokenizer_load(&u, dir);
+        CHECK(u.vocab_size == t.vocab_size && u.merges == t.merges && u.split == t.split && u.hash == t.hash, "a saved tokenizer changed");
+        CHECK(u.bos == t.bos && u.eos == t.eos && u.pad == t.pad && u.im_start == t.im_start && u.im_end == t.im_end &&
+              u.reward == t.reward && u.stops == t.stops && u.chat == LLM_CHAT_CHATML, "a saved tokenizer lost its special tokens");
+        int wrong = 0;
+        for (int i = 0; i < t.vocab_size && i < u.vocab_size; i++)
+            wrong += t.length[i] != u.length[i] || memcmp(t.token[i], u.token[i], (size_t)t.length[i]) || t.special[i] != u.special[i];
+        CHECK(wrong == 0, "%d tokens changed in the file", wrong);
+        check_round_trips(&u, "loaded");
+        size_t n, m;
+        int *a = encoded(&t, text, strlen(text), &n), *b = encoded(&u, text, strlen(text), &m);
+        CHECK(n == m && !memcmp(a, b, n * sizeof *a), "the loaded tokenizer gives other ids");
+        llm_tokenizer_save(&u, again);
+        for (int i = 0; i < 2; i++) {
+            char *x = llm_format("%s/%s", dir, tokenizer_file[i]), *y = llm_format("%s/%s", again, tokenizer_file[i]);
+            CHECK(same_file(x, y), "%s was not saved byte for byte", tokenizer_file[i]);
+            llm_release(x);
+            llm_release(y);
+        }
+        char *file = llm_format("%s/tokenizer.json", dir);
+        llm_tokenizer_load(&v, file);
+        CHECK(v.hash == t.hash, "loading the file is not loading the folder");
+        llm_tokenizer other = trained("quite another text, quite another text", 300, digits);
+        CHECK(other.hash != t.hash, "two tokenizers with one fingerprint");
+        llm_tokenizer_free(&t); llm_tokenizer_free(&u); llm_tokenizer_free(&v); llm_tokenizer_free(&other);
+        llm_release(a); llm_release(b); llm_release(dir); llm_release(again); llm_release(file);
+    }
+}
+
+/* A small tokenizer.json with replaceable parts. */
+typedef struct { const char *added, *normalizer, *pre, *model, *vocab, *merges, *config, *generation; } parts;
+#define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}"
+static void load_parts(parts p) {
+    char *path = llm_format("%s/parts", scratch), *file[3];
+    llm_remove_tree(path);
+    llm_make_dirs(path);
+    const char *name[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"};
+    char *json = llm_format("{\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{%s,\"vocab\":%s,\"merges\":%s}}",
+                            p.added ? p.added : "[{\"id\":3,\"content\":\"<|endoftext|>\",\"special\":true}]", p.normalizer ? p.normalizer : "null",
+                            p.pre ? p.pre : BYTE_LEVEL, p.model ? p.model : "\"type\":\"BPE\"",
+                            p.vocab ? p.vocab : "{\"a\":0,\"b\":1,\"ab\":2}", p.merges ? p.merges : "[\"a b\"]");
+    const char *text[] = {json, p.config, p.generation};
+    for (int i = 0; i < 3; i++) {
+        file[i] = llm_format("%s/%s", path, name[i]);
+        if (!text[i]) continue;
+        llm_writer w = llm_write_begin(file[i]);
+        llm_write_bytes(&w, text[i], strlen(text[i]));
+        llm_write_done(&w);
+    }
+    llm_tokenizer t;
+    llm_tokenizer_load(&t, path);
+    int ids[8];
+    CHECK(llm_encode(&t, "abba", 4, ids) == 3 && ids[0] == 2, "the small tokenizer cannot encode");
+    CHECK_DIES(llm_encode(&t, "xyz", 3, ids), "no token for a byte of \"xyz\"");
+    llm_tokenizer_free(&t);
+}
+static void test_refusals(void) {
+    load_parts((parts){0});
+    load_parts((parts){.merges = "[[\"a\",\"b\"]]", .config = "{\"eos_token\":{\"content\":\"<|endoftext|>\"},\"bos_token\":null}",
+                       .generation = "{\"eos_token_id\":[3,1]}"});
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":1,\"ab\":4}"}), "without holes");
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":1,\"ab\":1}"}), "two tokens have the id 1");
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":1,\"a\":2}"}), "two ids, 0 and 2");
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":-1,\"ab\":2}"}), "not a whole number");
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":1.5,\"ab\":2}"}), "not a whole number");
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":1e300,\"ab\":2}"}), "not a whole number");
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":\"1\",\"ab\":2}"}), "not a whole number");
+    CHECK_DIES(load_parts((parts){.vocab = "[\"a\",\"b\"]"}), "vocab is not an object");
+    CHECK_DIES(load_parts((parts){.vocab = "{}", .added = "[]", .merges = "[]"}), "0 tokens");
+    CHECK_DIES(load_parts((parts){.added = "[{\"id\":7,\"content\":\"<x>\"}]"}), "without holes");
+    CHECK_DIES(load_parts((parts){.added = "[{\"id\":1,\"content\":\"<x>\"}]"}), "two tokens have the id 1");
+    CHECK_DIES(load_parts((parts){.added = "[{\"id\":1,\"content\":\"a\"}]"}), "two ids");
+    CHECK_DIES(load_parts((parts){.added = "[{\"content\":\"<x>\"}]"}), "not a whole number");
+    CHECK_DIES(load_parts((parts){.added = "[{\"id\":3}]"}), "without \"content\"");
+    CHECK_DIES(load_parts((parts){.added = "[3]"}), "without \"content\"");
+    CHECK_DIES(load_parts((parts){.merges = "[\"a c\"]"}), "names \"c\", which is not in the vocabulary");
+    CHECK_DIES(load_parts((parts){.merges = "[\"b a\"]"}), "makes \"ba\", which is not in the vocabulary");
+    CHECK_DIES(load_parts((parts){.merges = "[\"ab\"]"}), "merge 0 is neither");
+    CHECK_DIES(load_parts((parts){.merges = "[\"a b\",\" b\"]"}), "merge 1 is neither");
+    CHECK_DIES(load_parts((parts){.merges = "[[\"a\"]]"}), "merge 0 is neither");
+    CHECK_DIES(load_parts((parts){.merges = "[[\"a\",1]]"}), "merge 0 is neither");
+    CHECK_DIES(load_parts((parts){.merges = "[7]"}), "merge 0 is neither");
+    CHECK_DIES(load_parts((parts){.merges = "{}"}), "merges is not a list");
+    CHECK_DIES(load_parts((parts){.model = "\"type\":\"Unigram\""}), "\"Unigram\"");
+    CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\""}), "end_of_word_suffix");
+    CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"continuing_subword_prefix\":\"##\""}), "continuing_subword_prefix");
+    CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"dropout\":0.1"}), "dropout");
+    CHECK_DIES(load_parts((parts){.normalizer = "{\"type\":\"NFKC\"}"}), "NFKC");
+    CHECK_DIES(load_parts((parts){.normalizer = "{\"type\":\"NFC\"}"}), "NFC");
+    CHECK_DIES(load_parts((parts){.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"}]}"}), "Lowercase");
+    CHECK_DIES(load_parts((parts){.pre = "null"}), "pre_tokenizer");
+    CHECK_DIES(load_parts((parts){.pre = "7"}), "pre_tokenizer");
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Whitespace\"}"}), "Whitespace");
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[]}"}), "pre_tokenizer \"Sequence\"");
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL "," BYTE_LEVEL "," BYTE_LEVEL "]}"}),
+               "of ByteLevel");
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a-z]+\"},"
+                                         "\"behavior\":\"Isolated\"}," BYTE_LEVEL "]}"}), "[a-z]+");
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}"}), "ByteLevel");
+    const char *metaspace = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\",\"split\":false}";
+    CHECK_DIES(load_parts((parts){.pre = metaspace}), "without byte_fallback");
+    CHECK_DIES(load_parts((parts){.pre = metaspace, .model = "\"type\":\"BPE\",\"byte_fallback\":true"}), "without the space");
+    CHECK_DIES(load_parts((parts){.pre = metaspace, .model = "\"type\":\"BPE\",\"byte_fallback\":true",
+                                  .vocab = "{\"a\":0,\"b\":1,\"ab\":2,\"\xE2\x96\x81\":4}"}), "<0x00>");
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\"}"}), "Metaspace");
+    CHECK_DIES(load_parts((parts){.config = "{\"bos_token\":\"<s>\"}"}), "bos_token \"<s>\" is not in the vocabulary");
+    CHECK_DIES(load_parts((parts){.config = "{\"bos_token\":"}), "tokenizer_config.json:1");
+    CHECK_DIES(load_parts((parts){.generation = "{\"eos_token_id\":4}"}), "eos_token_id 4");
+    CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0"}), "tokenizer.json:1");
+    llm_tokenizer t;
+    CHECK_DIES(llm_tokenizer_load(&t, "no/such/folder"), "there is no no/such/folder");
+    CHECK_DIES(llm_tokenizer_load(&t, scratch), "tokenizer.json");
+    CHECK_DIES(llm_tokenizer_train(&t, "a", 1, 260, false), "no room");
+}
+/* A file cut short or with one byte changed is refused or loads; nothing else may happen (run it under a sanitizer). */
+static void test_damaged_files(void) {
+    char *source = llm_format("%s/tok/spm/tokenizer.json", data), *path = llm_format("%s/damaged.json", scratch);
+    if (llm_exists(source)) {
+        size_t n;
+        char *text = llm_read_file(source, &n);
+        llm_rng rng = llm_rng_seed(6, 3);
+        volatile int loaded = 0, refused = 0;
+        for (volatile int round = 0; round < 300; round++) {
+            char *copy = copy_text(text, n);
+            size_t size = round % 3 ? n : (size_t)llm_rng_below(&rng, (int)n);
+            if (round % 3) copy[llm_rng_below(&rng, (int)n)] = (char)llm_rng_below(&rng, 256);
+            FILE *f = fopen(path, "wb");
+            if (f) {
+                fwrite(copy, 1, size, f);
+                fclose(f);
+            }
+            llm_on_death = check_on_death;
+            if (!setjmp(check_jump)) {
+                llm_tokenizer t;
+                llm_tokenizer_load(&t, path);
+                int ids[16];
+                llm_encode(&t, "some text\xFF", 10, ids);
+                llm_tokenizer_free(&t);
+                loaded++;
+            } else refused++;
+            llm_on_death = NULL;
+            llm_release(copy);
+        }
+        CHECK(refused >= 100 && loaded + refused == 300, "%d damaged files loaded, %d refused", loaded, refused);
+        llm_release(text);
+    }
+    llm_release(source);
+    llm_release(path);
+}
+
+/* ---- what the Hugging Face library says ---- */
+
+static int right_cases, all_cases;
+static void check_case(const llm_tokenizer *t, const llm_json *c, const char *where) {
+    const llm_json *text = llm_json_get(c, "text"), *want = llm_json_get(c, "ids"), *decoded = llm_json_get(c, "decoded");
+    size_t count, size;
+    int *ids = encoded(t, text->string, text->length, &count);
+    bool good = count == want->length;
+    const llm_json *id = want->child;
+    for (size_t i = 0; good && i < count; i++, id = id->next) good = ids[i] == (int)id->number;
+    all_cases++;
+    right_cases += good;
+    CHECK(good, "%s: \"%.60s\": %zu ids, want %zu; first of ours %d", where, text->string, count, want->length, count ? ids[0] : -1);
+    char *back = llm_decode(t, ids, count, true, &size);
+    CHECK(size == decoded->length && !memcmp(back, decoded->string, size), "%s: \"%.60s\" decoded as \"%.60s\"", where, text->string, back);
+    llm_release(ids);
+    llm_release(back);
+}
+static void check_fixture(const char *name, llm_split split, int bos, int eos, int pad) {
+    char *dir = llm_format("%s/tok/%s", data, name), *cases = llm_format("%s/cases.jsonl", dir), *copy = llm_format("%s/%s", scratch, name);
+    CHECK(llm_exists(cases), "no %s: write it with test/gen/tokenizer.py", cases);
+    if (llm_exists(cases)) {
+        llm_tokenizer t, u;
+        llm_tokenizer_load(&t, dir);
+        CHECK(t.split == split, "%s: split %d", name, t.split);
+        CHECK(t.bos == bos && t.eos == eos && t.pad == pad, "%s: bos %d, eos %d, pad %d", name, t.bos, t.eos, t.pad);
+        size_t n;
+        char *text = llm_read_file(cases, &n), *line = text;
+        int count = 0, skipped = 0;
+        for (int number = 1; line < text + n; number++) {
+            char *end = memchr(line, '\n', (size_t)(text + n - line)), *where = llm_format("%s:%d", cases, number);
+            if (!end) end = text + n;
+            llm_json *c = llm_json_parse(line, (size_t)(end - line), where, number);
+            if (llm_json_true(c, "nfc", false)) skipped++;              /* we keep such text as it is */
+            else check_case(&t, c, where);
+            count++;
+            llm_json_free(c);
+            llm_release(where);
+            line = end + 1;
+        }
+        CHECK(count >= 100, "%s: only %d cases", cases, count);
+        if (skipped) printf("%s: %d of %d cases left out: NFC would change the text, we keep it\n", name, skipped, count);
+        if (split != LLM_SPLIT_SPM) check_round_trips(&t, name);
+        llm_tokenizer_save(&t, copy);
+        llm_tokenizer_load(&u, copy);
+        CHECK(u.hash == t.hash && u.eos == t.eos, "%s: changed by saving", name);
+        for (int i = 0; i < TOKENIZER_FILES; i++) {
+            char *x = llm_format("%s/%s", dir, tokenizer_file[i]), *y = llm_format("%s/%s", copy, tokenizer_file[i]);
+            CHECK(llm_exists(x) == llm_exists(y) && (!llm_exists(x) || same_file(x, y)), "%s: %s was not kept", name, tokenizer_file[i]);
+            llm_release(x);
+            llm_release(y);
+        }
+        llm_release(text);
+        llm_tokenizer_free(&t);
+        llm_tokenizer_free(&u);
+    }
+    llm_release(dir);
+    llm_release(cases);
+    llm_release(copy);
+}
+static void test_fixtures(void) {
+    check_fixture("gpt2re", LLM_SPLIT_GPT2, 1000, 1000, -1);
+    check_fixture("gpt2pairs", LLM_SPLIT_GPT2, 0, 3, 1);
+    check_fixture("digits", LLM_SPLIT_DIGITS, 1, 2, 2);
+    check_fixture("llama3re", LLM_SPLIT_LLAMA3, 1009, 1013, -1);
+    check_fixture("qwen2", LLM_SPLIT_QWEN2, -1, 1002, 1000);
+    check_fixture("spm", LLM_SPLIT_SPM, 1, 2, -1);
+    check_fixture("spm-metaspace", LLM_SPLIT_SPM, 1, 2, -1);
+    printf("%d of %d texts have the ids that the Hugging Face library gives them\n", right_cases, all_cases);
+}
+static void test_chat_families(void) {
+    static const struct { const char *template; llm_chat family; } row[] = {
+        {NULL, LLM_CHAT_NONE}, {"{{ messages }}", LLM_CHAT_NONE}, {our_chat_template, LLM_CHAT_CHATML},
+        {"<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face", LLM_CHAT_SMOLLM},
+        {"<|start_header_id|>user<|end_header_id|>", LLM_CHAT_LLAMA3}, {"[INST] <<SYS>>", LLM_CHAT_LLAMA2},
+        {"{{ '<|user|>\n' + message['content'] + eos_token }}", LLM_CHAT_ZEPHYR}, {"### Instruction:\n", LLM_CHAT_ALPACA}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        CHECK(chat_family(row[i].template) == row[i].family, "template %zu is of family %d", i, chat_family(row[i].template));
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) data = argv[1];
+    snprintf(scratch, sizeof scratch, "%s/test_tokenizer.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    if (!mkdtemp(scratch)) llm_die("set TMPDIR", "cannot make the folder %s", scratch);
+    test_classes();
+    test_cuts();
+    test_worked_example();
+    test_training_twin();
+    test_merge_loops();
+    test_round_trips();
+    test_specials_in_text();
+    test_threads();
+    test_save_and_load();
+    test_refusals();
+    test_damaged_files();
+    test_chat_families();
+    test_fixtures();
+    test_worst_cases();
+    llm_remove_tree(scratch);
+    return checks_done();
+}

@@ -1,0 +1,140 @@
+/* run.h: what the three drivers share around the training loop: the common flags, the choice of device, the step line for humans,
+   the CSV for machines, and Ctrl-C. Included after llm.h. */
+#ifndef RUN_H
+#define RUN_H
+
+#include <signal.h>
+
+typedef struct {
+    llm_list data, val_data;
+    const char *model, *out, *device, *precision, *log;
+    int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
+    double lr, lr_final, weight_decay, clip, skip_sigma;
+    const char *schedule;
+    bool recompute, moments16, resume, overwrite, overfit, dry_run;
+} run_settings;
+
+/* The rows of the option table that every driver begins with. */
+#define RUN_OPTIONS(r) \
+    {"the run", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL}, \
+    {"data", LLM_LIST, &(r).data, 0, 0, "files or folders to train on; none: the tiny world", NULL, NULL}, \
+    {"val-data", LLM_LIST, &(r).val_data, 0, 0, "files or folders to evaluate on; none: a part of --data", NULL, NULL}, \
+    {"model", LLM_TEXT, &(r).model, 0, 0, "start from this Hugging Face folder", NULL, "m"}, \
+    {"out", LLM_TEXT, &(r).out, 0, 0, "folder of the result", NULL, "o"}, \
+    {"resume", LLM_BOOL, &(r).resume, 0, 0, "continue from the newest checkpoint in --out", NULL, NULL}, \
+    {"overwrite", LLM_BOOL, &(r).overwrite, 0, 0, "replace what --out holds", NULL, NULL}, \
+    {"dry-run", LLM_BOOL, &(r).dry_run, 0, 0, "print the plan (parameters, memory, FLOPs, time) and stop", NULL, NULL}, \
+    {"seed", LLM_INT, &(r).seed, 0, 1e15, "of weights, shuffles and samples", NULL, NULL}, \
+    {"device", LLM_TEXT, &(r).device, 0, 0, "where to compute", "auto|cpu|cuda", NULL}, \
+    {"precision", LLM_TEXT, &(r).precision, 0, 0, "of the matrix products; auto: the fastest with fp32's losses", \
+     "auto|fp32|bf16x3|bf16", "dtype"}, \
+    {"threads", LLM_INT, &(r).threads, 0, 4096, "0: all cores", NULL, NULL}, \
+    {"log", LLM_TEXT, &(r).log, 0, 0, "CSV of all steps; none: OUT/log.csv", NULL, NULL}, \
+    {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL}, \
+    {"sample-every", LLM_INT, &(r).sample_every, 0, 1e9, "steps between samples; 0: at the end only", NULL, NULL}, \
+    {"save-every", LLM_INT, &(r).save_every, 0, 1e9, "steps between checkpoints; 0: when interrupted only", NULL, NULL}, \
+    {"keep", LLM_INT, &(r).keep, 1, 1000, "newest checkpoints to keep", NULL, NULL}, \
+    {"learning", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL}, \
+    {"steps", LLM_INT, &(r).steps, 0, 1e9, "optimizer steps", NULL, NULL}, \
+    {"batch", LLM_INT, &(r).batch, 1, 65536, "sequences in a micro-batch (B)", NULL, "batch-size"}, \
+    {"seq", LLM_INT, &(r).seq, 0, 1 << 20, "tokens in a sequence (T); 0: the model's context", NULL, "seq-len"}, \
+    {"grad-accum", LLM_INT, &(r).grad_accum, 1, 65536, "micro-batches in a step", NULL, NULL}, \
+    {"lr", LLM_FLOAT, &(r).lr, 0, 10, "peak learning rate; 0: by the model's width", NULL, "learning-rate"}, \
+    {"schedule", LLM_TEXT, &(r).schedule, 0, 0, "how the rate falls after the warmup", "cosine|linear|constant|wsd", NULL}, \
+    {"lr-final", LLM_FLOAT, &(r).lr_final, 0, 1, "last rate, as a fraction of the peak", NULL, NULL}, \
+    {"warmup", LLM_INT, &(r).warmup, 0, 1e9, "steps of rising learning rate", NULL, NULL}, \
+    {"weight-decay", LLM_FLOAT, &(r).weight_decay, 0, 10, "of matrices", NULL, NULL}, \
+    {"grad-clip", LLM_FLOAT, &(r).clip, 0, 1e9, "global gradient norm at most this; 0: off", NULL, NULL}, \
+    {"skip-sigma", LLM_FLOAT, &(r).skip_sigma, 0, 1e9, "skip steps whose gradient norm is this many deviations off; 0: off", NULL, NULL}, \
+    {"recompute", LLM_BOOL, &(r).recompute, 0, 0, "keep only each layer's input for the backward pass (less memory)", NULL, NULL}, \
+    {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL}, \
+    {"overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0, "train on the first batch only: the loss must fall to 0", NULL, NULL}
+
+static inline run_settings run_defaults(void) {
+    return (run_settings){.device = "auto", .precision = "auto", .schedule = "cosine", .grad_accum = 1, .keep = 2, .seed = 1,
+                          .lr_final = 0.1, .weight_decay = 0.1, .clip = 1};
+}
+
+/* The operations of the chosen device, in the chosen precision. */
+static inline const llm_ops *run_device(const run_settings *r) {
+    llm_precision p = !strcmp(r->precision, "fp32") ? LLM_FP32 : !strcmp(r->precision, "bf16") ? LLM_BF16
+                    : !strcmp(r->precision, "bf16x3") ? LLM_BF16X3 : llm_precision_best();
+    static const char *name[] = {"fp32", "bf16x3", "bf16"};
+    if (!strcmp(r->device, "cuda"))
+        llm_usage("--device cpu", "this binary was built without CUDA");
+    int threads = llm_threads((int)r->threads);
+    fprintf(stderr, "device: cpu, %d thread%s, precision %s%s\n", threads, threads == 1 ? "" : "s", name[p],
+            p == LLM_FP32 || llm_has_amx() ? "" : " (emulated: this machine has no AMX)");
+    return llm_cpu(p);
+}
+
+/* What the machine's matrix product reaches: FLOP/s, the best of a few products of 1024 x 1024 x 1024. */
+static inline double run_peak(const llm_ops *op) {
+    enum { n = 1024 };
+    llm_act *x = op->alloc((size_t)n * n * op->act_size), *y = op->alloc((size_t)n * n * op->act_size);
+    void *w = op->alloc((size_t)n * n * sizeof(llm_real));
+    llm_weight weight = {w, op->precision == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL};
+    double best = 0;
+    for (int i = 0; i < 6; i++) {
+        double t = llm_now();
+        op->linear_forward(y, x, weight, NULL, n, n, n);
+        t = llm_now() - t;
+        if (2.0 * n * n * n / t > best) best = 2.0 * n * n * n / t;
+    }
+    op->release(x);
+    op->release(y);
+    op->release(w);
+    return best;
+}
+
+/* Refuse an --out that holds a result, unless told what to do with it. Returns the checkpoint to continue from, or NULL. */
+static inline char *run_open_out(const run_settings *r) {
+    char *config = llm_format("%s/config.json", r->out), *newest = llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
+    if (r->resume && !newest) llm_usage("start without --resume", "%s holds no complete checkpoint", r->out);
+    if (!r->resume && !r->overwrite && (llm_exists(config) || newest))
+        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already", r->out,
+                  llm_exists(config) ? "result" : "checkpoint");
+    if (r->overwrite && !r->resume && llm_is_dir(r->out)) {
+        unlink(config);                 /* first: a folder without config.json is no result */
+        llm_remove_tree(r->out);
+        llm_release(newest);
+        newest = NULL;
+    }
+    llm_make_dirs(r->out);
+    llm_release(config);
+    return newest;
+}
+
+/* Ctrl-C and SIGTERM: finish the step, save, say how to go on. */
+static volatile sig_atomic_t run_stopping;
+static inline void run_on_signal(int number) { run_stopping = number; }
+static inline void run_catch_signals(void) {
+    struct sigaction a = {.sa_handler = run_on_signal, .sa_flags = (int)SA_RESETHAND};     /* a second Ctrl-C kills */
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+/* The CSV. On resume the rows of steps that will be taken again are dropped. */
+static inline FILE *run_open_log(const run_settings *r, const char *header, int first_step) {
+    char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out), *old = NULL;
+    if (first_step > 0 && llm_exists(path)) old = llm_read_file(path, NULL);
+    FILE *f = fopen(path, "w");
+    if (!f) llm_die("another --log", "cannot write %s: %s", path, strerror(errno));
+    fprintf(f, "%s\n", header);
+    for (char *line = old ? strchr(old, '\n') : NULL, *end; line && (end = strchr(line + 1, '\n')); line = end)
+        if (atoi(line + 1) < first_step) fprintf(f, "%.*s\n", (int)(end - line - 1), line + 1);
+    fflush(f);
+    llm_release(old);
+    llm_release(path);
+    return f;
+}
+
+static inline const char *run_time(double s, char text[32]) {
+    if (!(s >= 0 && s < 1e9)) snprintf(text, 32, "?");
+    else if (s < 60) snprintf(text, 32, "%.0fs", s);
+    else if (s < 3600) snprintf(text, 32, "%dm%02ds", (int)s / 60, (int)s % 60);
+    else snprintf(text, 32, "%dh%02dm", (int)(s / 3600), (int)s / 60 % 60);
+    return text;
+}
+
+#endif
