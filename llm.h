@@ -231,8 +231,8 @@ typedef struct {
 llm_batch llm_batch_new(int B, int T);
 void llm_batch_free(llm_batch *b);
 double llm_batch_targets(const llm_batch *b);           /* sum of the weights: M of the loss */
-/* For bits per byte = nats / (ln 2 * bytes): the bytes of the weighted targets, and minus the sum of their log-probabilities.
-   Special tokens are no text: neither counts them. */
+/* For bits per byte = nats / (ln 2 * bytes): the bytes of the weighted targets, and minus the sum of their
+   log-probabilities. Special tokens are no text: neither counts them. */
 double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t);
 double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp);
 /* order = a random permutation of 0 .. n-1, the same for the same seed and stream. */
@@ -250,6 +250,7 @@ typedef struct {
     uint32_t *order;                    /* this epoch's shuffle */
     size_t cursor; int epoch;           /* next document of the order */
     size_t drawn;                       /* tokens handed out so far */
+    size_t room, document_room;         /* allocated */
 } llm_source;
 typedef struct {
     llm_source *source; int sources;
@@ -265,25 +266,25 @@ typedef struct {
    each source's share of the tokens; NULL: by size. A folder with a mixture.json names its own sources, proportions and
    validation text (unit: of the proportions; "document": the share of the documents):
        {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"}
-   val_paths NULL: every 1/val_fraction-th document is held out, chosen by a hash of the text so that copies stay together (a
-   single document is cut at its end). Invalid UTF-8 is kept. */
-void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions, int count,
-                     const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
+   val_paths NULL: every 1/val_fraction-th document is held out, chosen by a hash of the text so that copies stay
+   together (a single document is cut at its end). Invalid UTF-8 is kept. */
+void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions,
+                     int count, const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
                      bool document_mask, uint64_t seed);
 void llm_corpus_free(llm_corpus *c);
 void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
 void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out);  /* LLaMA's Table 1: proportion, epochs, bytes */
 char *llm_corpus_state(const llm_corpus *c);            /* position as a JSON object, for a checkpoint */
 void llm_corpus_restore(llm_corpus *c, const llm_json *state);
-/* All text of the paths as one block (documents joined by a blank line), for training a tokenizer; at most limit bytes, a fair
-   share of each file. */
+/* All text of the paths as one block (documents joined by a blank line), for training a tokenizer; at most limit
+   bytes, a fair share of each file. */
 char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size);
-/* Fill b with validation window `index` (rows of consecutive tokens, the rest of the last window has weight 0); returns false
-   past the end. */
+/* Fill b with validation window `index` (rows of consecutive tokens, the rest of the last window has weight 0); returns
+   false past the end. */
 bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b);
 
 /* Supervised and preference data in one normal form, whatever the file looks like. */
-typedef struct { const char *role; const char *text; size_t length; } llm_message;  /* role: system, user, assistant, tool */
+typedef struct { const char *role; const char *text; size_t length; } llm_message;  /* system, user, assistant, tool */
 /* An answer: the smaller its rank the better, equal ranks are a tie; label (KTO): 1 good, 0 bad, -1 none. */
 typedef struct { const char *text; size_t length; double rank; int label; } llm_response;
 typedef struct {
@@ -295,11 +296,13 @@ typedef struct {
     int line;
 } llm_record;
 typedef struct { llm_record *record; int count, skipped; size_t capacity; struct llm_json_arena *arena; } llm_records;
-/* Read .json (an array, or one object holding an array) and .jsonl files, and folders of them. The form of each record is told
-   by its keys. columns renames keys: "prompt=question,output=answer" reads the prompt from "question"; or NULL. A broken record
-   ends the program with file:line and what is missing; skip_bad: it is counted and left out. */
+/* Read .json (an array, or one object holding an array) and .jsonl files, and folders of them. The form of each
+   record is told by its keys (the table is in chapter 4). columns renames keys: "prompt=question,output=answer" reads
+   the prompt from "question"; or NULL. A broken record ends the program with file:line and what is missing; skip_bad:
+   it is counted and left out. */
 void llm_records_read(llm_records *r, const char *const *paths, int count, const char *columns, bool skip_bad);
-/* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together); held lives as long as r. */
+/* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together); held is valid
+   as long as r. */
 void llm_records_split(llm_records *r, llm_records *held, double fraction);
 void llm_records_print(const llm_records *r, FILE *out);       /* how many of each form */
 void llm_records_free(llm_records *r);
@@ -311,12 +314,14 @@ typedef struct {
     bool shortened, cut;                /* by the limit: the prompt lost its beginning; the answer lost its end */
     size_t id_capacity, mask_capacity;
 } llm_tokens;
-/* Write the messages down in the tokenizer's chat template. Each field is encoded by itself and markers are placed by id, so
-   what a user types never becomes a special token. add_generation_prompt: end with the opening of an assistant turn. */
+/* Write the messages down in the tokenizer's chat template. Each field is encoded by itself and markers are placed by
+   id, so what a user types never becomes a special token. add_generation_prompt: end with the opening of an assistant
+   turn. */
 void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out);
-/* A record: which = LLM_WHOLE the conversation (all its assistant turns count; with responses: the best one), LLM_PROMPT what
-   precedes the last answer, or i >= 0: prompt and response[i] (only that answer counts). At most `limit` ids (0: any): the oldest
-   turns go first, then the left end of the longest prompt text, and the end of the answer only when it does not fit alone. */
+/* A record: which = LLM_WHOLE the conversation (all its assistant turns count; with responses: the best one),
+   LLM_PROMPT what precedes the last answer, or i >= 0: prompt and response[i] (only that answer counts). At most
+   `limit` ids (0: any): the oldest turns go first, then the left end of the longest prompt text; an answer loses its
+   end only when it would fill more than 3/4 of the limit. */
 enum { LLM_WHOLE = -1, LLM_PROMPT = -2 };
 void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, int limit, llm_tokens *out);
 void llm_tokens_free(llm_tokens *out);
@@ -333,18 +338,19 @@ typedef struct {
 } llm_sft;
 void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int T, bool pack, uint64_t seed);
 void llm_sft_free(llm_sft *s);
-/* Fill the `micros` batches of one step. Returns M, the targets of the whole step: the loss is a mean over the step, however
-   it is cut into micro-batches. */
+/* Fill the `micros` batches of one step. Returns M, the targets of the whole step: the loss is a mean over the step,
+   however it is cut into micro-batches. */
 double llm_sft_next(llm_sft *s, llm_batch *b, int micros);
-bool llm_sft_window(const llm_sft *s, int index, llm_batch *b);    /* rows index*B .. of this epoch, for validation; false past the end */
-void llm_sft_print(const llm_sft *s, FILE *out);        /* conversations, targets, how full the rows are, what was cut */
+/* Rows index*B .. of this epoch, for validation; false past the end. */
+bool llm_sft_window(const llm_sft *s, int index, llm_batch *b);
+void llm_sft_print(const llm_sft *s, FILE *out);        /* conversations, targets, how full the rows are, cuts */
 char *llm_sft_state(const llm_sft *s);
 void llm_sft_restore(llm_sft *s, const llm_json *state);
 
 /* Prompt and answer as one run of ids: id[0 .. prompt-1], id[prompt .. count-1]. */
 typedef struct { const int *id; int prompt, count; } llm_sequence;
-/* Lay n sequences into b, one to a row, right-padded: weight 1 where an answer's id is the target. With b->T >= count the last id
-   is an input too (a score is read there). Rows without a sequence are padding. */
+/* Lay n sequences into b, one to a row, right-padded: weight 1 where an answer's id is the target. With b->T >= count
+   the last id is an input too (a score is read there). Rows without a sequence are padding. */
 void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad);
 
 /* ---- chapter 5: the operations -------------------------------------------------------------------------------- */
@@ -1425,9 +1431,9 @@ void llm_options_print(const llm_option *table, int count, FILE *out) {
    3. Text to tokens
    ================================================================================================================
    A network reads numbers. Which numbers should a text become? Letters make long sequences, words never end (there is
-   always one more name), so we take what lies between: pieces of words, learned from text. Byte-pair encoding (Gage 1994;
-   Sennrich et al. 2016) begins with the 256 bytes and asks again and again: which two neighbours stand together most
-   often? They become a new token:
+   always one more name), so we take what lies between: pieces of words, learned from text. Byte-pair encoding (Gage
+   1994; Sennrich et al. 2016) begins with the 256 bytes and asks again and again: which two neighbours stand together
+   most often? They become a new token:
 
        aaabdaaabac     a a stands there 4 times                              Z = aa
        ZabdZabac       Z a and a b both twice: of equals, the older tokens   Y = ab
@@ -1435,24 +1441,23 @@ void llm_options_print(const llm_option *table, int count, FILE *out) {
        XdXac           nothing repeats: done, 11 bytes became 5 tokens
 
    The list of merges, in the order learned, is the tokenizer. To encode new text we replay it: of all neighbours that
-   can be merged, always the pair that was learned first. Nothing is lost (every byte is a token), nothing is unknown, and
-   decoding is looking up bytes.
+   can be merged, always the pair that was learned first. Nothing is lost and nothing is unknown, because every byte is
+   a token; decoding is looking up bytes.
 
-   Two things stand around it. Before: text is cut into pieces (words with their leading space, numbers, punctuation), and no
-   token crosses a cut, otherwise "dog." "dog!" "dog," would each become a token. After: special tokens such as
-   <|endoftext|> get ids that no text can produce; only the program inserts them, so a user who types "<|im_end|>" has typed
-   ten characters.
+   Two things stand around it. Before: text is cut into pieces (words with their leading space, numbers, punctuation)
+   and no token crosses a cut, otherwise "dog." "dog!" "dog," would each become a token. After: special tokens such as
+   <|im_end|> have ids that no text can produce; only the program inserts them, so a user who types "<|im_end|>" typed
+   ten letters.
 
-   How this chapter is laid out: characters, cutting, three small containers, merging (encode), learning (train), then the
-   Hugging Face files. Everything is near-linear: a megabyte of one letter costs no more than a megabyte of Shakespeare. */
+   Everything here is near-linear: a megabyte of one letter costs no more than a megabyte of Shakespeare. */
 
 /* ---- characters ---- */
 
-/* The classes that the families' regular expressions speak of: \p{L}, \p{N}, \s and the rest. */
+/* What the families' regular expressions distinguish: \p{L}, \p{N}, \s and the rest. */
 enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
 
-/* Unicode 15: how many code points lie outside, inside, outside ... the class, from 0. Each number is in base 26, its last digit
-   a small letter, the others capitals: "CnBag" is 65, 26, 6 (test/gen/unicode_tables.py --text writes these). */
+/* Unicode 15: how many code points lie outside, inside, outside ... the class, from 0 on. Each number is in base 26,
+   its last digit a small letter, the others capitals: "CnBag" is 65, 26, 6 (test/gen/unicode_tables.py --text). */
 static const char *unicode_letter =
     "CnBagBaBvbkbebfxbBfbRqemofhbbbEzfbccebbgbbdbbbubDfbFjiGkbBmcbgBpCtBbeeBtBrBjcbDvbbpchckdcbqbbBeBdDllbyBhjcebfweb"
     "jbdbxzhlfybgrBqCgCcdbsbhkpqeicccwbhbbdedbqbncbdockbigeccwbhbcbcbcBfebbtdqjbdbwbhbcbfdbsbpcxblicccwbhbcbfdbBecbdp"
@@ -1511,10 +1516,12 @@ static inline int class_at(const cutter *c, size_t at, size_t *next) {
     *next = at + (size_t)utf8_get(c->s + at, c->n - at, &code);
     return code == UINT32_MAX ? CLASS_OTHER : c->class_of[code];
 }
+/* Where the run of characters of one class ends. */
 static inline size_t run_of(const cutter *c, size_t at, int class) {
     for (size_t next; class_at(c, at, &next) == class; at = next) continue;
     return at;
 }
+static inline bool newline_at(const cutter *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
 /* 's 't 're 've 'm 'll 'd: the bytes of a contraction at `at`, or 0. */
 static size_t contraction(const cutter *c, size_t at, bool any_case) {
     if (at + 1 >= c->n || c->s[at] != '\'') return 0;
@@ -1524,56 +1531,56 @@ static size_t contraction(const cutter *c, size_t at, bool any_case) {
     if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
     return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
-/* \s+(?!\S)|\s+ : a run of white space leaves its last character to the word behind it, unless nothing follows or it is alone.
-   Where digits stand alone they were split off first, so for this rule a digit is the end of the text. */
+/* \s+(?!\S)|\s+ : white space leaves its last character to the word behind it, unless nothing follows or it is alone.
+   Where digits stand alone they were split off before, so for this rule a digit is the end of the text. */
 static size_t cut_space(const cutter *c, size_t at) {
     size_t last = at, end = at, next;
     int class;
     while ((class = class_at(c, end, &next)) == CLASS_SPACE) last = end, end = next;
-    if (class < 0 || last == at || (c->split == LLM_SPLIT_DIGITS && class == CLASS_NUMBER)) return end;
-    return last;
+    return class < 0 || last == at || (c->split == LLM_SPLIT_DIGITS && class == CLASS_NUMBER) ? end : last;
 }
 /* GPT-2:  's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
    DIGITS (SmolLM): every \p{N} alone, then GPT-2's expression on what lies between. */
 static size_t cut_gpt2(const cutter *c, size_t at) {
     size_t next, after, word = contraction(c, at, false);
     if (word) return at + word;
-    int class = class_at(c, at, &next), second;
+    int class = class_at(c, at, &next), second = class_at(c, next, &after);
     bool digits = c->split == LLM_SPLIT_DIGITS;
     if (digits && class == CLASS_NUMBER) return next;
-    if (c->s[at] == ' ' && (second = class_at(c, next, &after)) >= 0 && second != CLASS_SPACE && !(digits && second == CLASS_NUMBER))
-        return run_of(c, after, second);
+    bool joins = c->s[at] == ' ' && second >= 0 && second != CLASS_SPACE && !(digits && second == CLASS_NUMBER);
+    if (joins) return run_of(c, after, second);
     return class == CLASS_SPACE ? cut_space(c, at) : run_of(c, next, class);
 }
-/* Llama 3: (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-   Qwen2:   the same with \p{N} for \p{N}{1,3}. */
+/* Llama 3:  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
+             \s+(?!\S)|\s+          Qwen2: the same with \p{N} for \p{N}{1,3} */
 static size_t cut_llama3(const cutter *c, size_t at) {
     size_t next, after, word = contraction(c, at, true);
     if (word) return at + word;
     int class = class_at(c, at, &next), second = class_at(c, next, &after);
-    bool newline = c->s[at] == '\r' || c->s[at] == '\n';
-    if (class == CLASS_LETTER || (class != CLASS_NUMBER && !newline && second == CLASS_LETTER)) return run_of(c, next, CLASS_LETTER);
+    bool joins = class != CLASS_NUMBER && !newline_at(c, at) && second == CLASS_LETTER;
+    if (class == CLASS_LETTER || joins) return run_of(c, next, CLASS_LETTER);
     if (class == CLASS_NUMBER) {
-        for (int more = c->split == LLM_SPLIT_LLAMA3 ? 2 : 0; more > 0 && class_at(c, next, &after) == CLASS_NUMBER; more--) next = after;
+        int more = c->split == LLM_SPLIT_LLAMA3 ? 2 : 0;
+        for (; more > 0 && class_at(c, next, &after) == CLASS_NUMBER; more--) next = after;
         return next;
     }
     if (class == CLASS_OTHER || (c->s[at] == ' ' && second == CLASS_OTHER)) {
         size_t end = run_of(c, next, CLASS_OTHER);
-        while (end < c->n && (c->s[end] == '\r' || c->s[end] == '\n')) end++;
+        while (end < c->n && newline_at(c, end)) end++;
         return end;
     }
-    size_t end = run_of(c, at, CLASS_SPACE), line = end;                /* \s*[\r\n]+ : up to the last line end in the run */
-    while (line > at && c->s[line - 1] != '\r' && c->s[line - 1] != '\n') line--;
+    size_t line = run_of(c, at, CLASS_SPACE);           /* \s*[\r\n]+ : up to the last line end of the run */
+    while (line > at && !newline_at(c, line - 1)) line--;
     return line > at ? line : cut_space(c, at);
 }
-/* Llama 2's SentencePiece knows no cuts, but where no token holds a space behind a letter, none can cross from a word into the
-   next space: cutting there changes nothing and saves much. */
+/* SentencePiece (Llama 2) does not cut. But if no token holds a space behind a letter, none reaches from a word into
+   the next space, and cutting there changes nothing but the time. */
 static size_t cut_words(const cutter *c, size_t at) {
     while (at < c->n && c->s[at] == ' ') at++;
     while (at < c->n && c->s[at] != ' ') at++;
     return at;
 }
-/* Where the piece that begins at `at` < n ends. */
+/* Where the piece that begins at `at` ends. */
 static size_t cut(const cutter *c, size_t at) {
     switch (c->split) {
         case LLM_SPLIT_GPT2: case LLM_SPLIT_DIGITS: return cut_gpt2(c, at);
@@ -1585,10 +1592,10 @@ static size_t cut(const cutter *c, size_t at) {
 
 /* ---- three containers ---- */
 
-/* Strings to numbers: distinct words and their counts, spellings and their ids, words that are one token. Open addressing, at
-   most half full; the strings belong to somebody else. */
+/* Strings to numbers (pieces and their counts, spellings and their ids): open addressing, at most half full. The
+   strings belong to somebody else. */
 typedef struct { const char *text; size_t length; int64_t value; } word_entry;
-typedef struct { uint32_t hash, place; } word_slot;     /* place: index + 1 into word, 0: free */
+typedef struct { uint32_t hash, place; } word_slot;     /* place: index into word + 1, or 0 when free */
 typedef struct { word_entry *word; size_t count, capacity; word_slot *slot; size_t slots; } word_map;
 
 static uint32_t word_hash(const char *text, size_t n) {
@@ -1611,22 +1618,21 @@ static word_entry *word_find(const word_map *m, const char *text, size_t n) {
 /* The entry of a word, made with value 0 if it is new. The pointer is good until the next call. */
 static word_entry *word_add(word_map *m, const char *text, size_t n) {
     if (m->count * 2 >= m->slots) {
-        size_t slots = m->slots ? llm_mul(m->slots, 2) : 1024;
-        word_slot *old = m->slot;
-        m->slot = llm_alloc(slots, sizeof *m->slot);
-        for (size_t i = 0; i < m->slots; i++) {
-            if (!old[i].place) continue;
-            size_t at = old[i].hash & (slots - 1);
-            while (m->slot[at].place) at = (at + 1) & (slots - 1);
-            m->slot[at] = old[i];
+        word_map bigger = *m;
+        bigger.slots = m->slots ? llm_mul(m->slots, 2) : 1024;
+        bigger.slot = llm_alloc(bigger.slots, sizeof *bigger.slot);
+        for (const word_slot *s = m->slot; s < m->slot + m->slots; s++) {
+            if (!s->place) continue;
+            const word_entry *w = &m->word[s->place - 1];
+            *word_slot_of(&bigger, w->text, w->length, s->hash) = *s;
         }
-        m->slots = slots;
-        llm_release(old);
+        llm_release(m->slot);
+        *m = bigger;
     }
     uint32_t hash = word_hash(text, n);
     word_slot *s = word_slot_of(m, text, n, hash);
     if (!s->place) {
-        if (m->count >= UINT32_MAX - 1) llm_die("train on less text", "more than four billion distinct words");
+        if (m->count >= UINT32_MAX - 1) llm_die("less text", "more than four billion distinct words");
         m->word = llm_grow(m->word, &m->capacity, m->count + 1, sizeof *m->word);
         m->word[m->count] = (word_entry){text, n, 0};
         *s = (word_slot){hash, (uint32_t)++m->count};
@@ -1639,7 +1645,7 @@ static void word_free(word_map *m) {
     *m = (word_map){0};
 }
 
-/* Pairs of tokens to numbers: the rank of a merge and the token it makes. */
+/* Pairs of tokens to numbers: the rank of their merge and the token it makes. */
 typedef struct { uint64_t key; int rank, id; } pair_slot;       /* key 0: free */
 typedef struct { pair_slot *slot; size_t count, slots; } pair_map;
 
@@ -1654,8 +1660,8 @@ static pair_slot *pair_add(pair_map *m, int a, int b) {
     if (m->count * 2 >= m->slots) {
         pair_map bigger = {NULL, m->count, m->slots ? llm_mul(m->slots, 2) : 1024};
         bigger.slot = llm_alloc(bigger.slots, sizeof *bigger.slot);
-        for (size_t i = 0; i < m->slots; i++)
-            if (m->slot[i].key) *pair_slot_of(&bigger, m->slot[i].key) = m->slot[i];
+        for (const pair_slot *s = m->slot; s < m->slot + m->slots; s++)
+            if (s->key) *pair_slot_of(&bigger, s->key) = *s;
         llm_release(m->slot);
         *m = bigger;
     }
@@ -1667,7 +1673,7 @@ static pair_slot *pair_add(pair_map *m, int a, int b) {
     return s;
 }
 
-/* A queue that hands out the smallest key first, then the smallest tie: a binary heap. */
+/* A queue that hands out the smallest key first, of equals the smallest tie: a binary heap. */
 typedef struct { uint64_t key, tie; } heap_item;
 typedef struct { heap_item *item; size_t count, capacity; } heap;
 
@@ -1689,7 +1695,7 @@ static bool heap_pop(heap *h, heap_item *out) {
         if (!heap_before(h->item[child], x)) break;
         h->item[i] = h->item[child];
     }
-    if (h->count) h->item[i] = x;
+    h->item[i] = x;
     return true;
 }
 
@@ -1705,29 +1711,32 @@ struct llm_tokenizer_tables {
     bpe_merge *merge;                   /* in the order learned */
     pair_map pairs;                     /* (a, b) -> rank, id */
     word_map words;                     /* pieces that are one token: most of a text never meets a merge */
-    size_t longest;                     /* bytes of the longest of them */
+    size_t longest;                     /* bytes of the longest token */
     int byte[256];                      /* id of each single byte, or -1 */
-    bool *hidden;                       /* [V] tokens that text cannot become: added ones and ill-spelled ones */
-    char *bytes;                        /* behind llm_tokenizer.token */
-    bool ignore_merges;                 /* Llama 3: a piece that is in the vocabulary needs no merges that lead to it */
+    bool *hidden;                       /* [V] tokens that are not looked up in text: added ones and ill-spelled ones */
+    char *bytes;                        /* what llm_tokenizer.token points into */
+    bool ignore_merges;                 /* Llama 3: a piece in the vocabulary needs no merges that lead to it */
     bool words_apart;                   /* SPM: no token holds a space behind another character */
-    enum { PREFIX_NONE, PREFIX_ALWAYS, PREFIX_UNLESS_SPACE } prefix;    /* SPM: the space put before a text */
+    enum { PREFIX_NONE, PREFIX_ALWAYS, PREFIX_FIRST } prefix;   /* SPM: a space before every stretch, or the first */
     char *file[TOKENIZER_FILES];        /* as loaded, so that saving gives back the same bytes; NULL: there was none */
     size_t file_size[TOKENIZER_FILES];
     char *chat_template;                /* Jinja source, or NULL */
 };
 
+static void tokenizer_allocate(llm_tokenizer *t, int vocab_size) {
+    t->vocab_size = vocab_size;
+    t->token = llm_alloc((size_t)vocab_size, sizeof *t->token);
+    t->length = llm_alloc((size_t)vocab_size, sizeof *t->length);
+    t->special = llm_alloc((size_t)vocab_size, sizeof *t->special);
+    t->tables->hidden = llm_alloc((size_t)vocab_size, sizeof(bool));
+}
 void llm_tokenizer_free(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     if (k) {
-        llm_release(k->class_of);
-        llm_release(k->merge);
-        llm_release(k->pairs.slot);
         word_free(&k->words);
-        llm_release(k->hidden);
-        llm_release(k->bytes);
+        void *owned[] = {k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template};
+        for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
         for (int i = 0; i < TOKENIZER_FILES; i++) llm_release(k->file[i]);
-        llm_release(k->chat_template);
     }
     llm_release(t->token);
     llm_release(t->length);
@@ -1737,8 +1746,8 @@ void llm_tokenizer_free(llm_tokenizer *t) {
 }
 
 /* ---- merging ----
-   One piece, symbol by symbol in ids[0..n), becomes as few tokens as the merges allow: always the merge of lowest rank, of equals
-   the leftmost. Both functions work in place and return the new length. */
+   One piece, its symbols in ids[0..n), becomes as few tokens as the merges allow: always the merge of lowest rank, of
+   equals the leftmost. Both functions work in place and return the new length. */
 
 enum { NO_RANK = INT_MAX, SHORT_PIECE = 40 };
 
@@ -1764,7 +1773,8 @@ static size_t merge_short(const pair_map *m, int *ids, size_t n) {
     }
     return n;
 }
-/* A long piece: symbols in a linked list, pairs in a queue; an entry whose pair has changed meanwhile is passed over. O(n log n). */
+/* A long piece: symbols in a linked list, their pairs in a queue, where an entry whose pair has changed since is passed
+   over. O(n log n). */
 typedef struct { int *ids, *next, *prev, *rank, *into; int n; heap queue; } long_piece;
 
 static void long_offer(long_piece *p, const pair_map *m, int i) {
@@ -1793,7 +1803,11 @@ static size_t merge_long(const pair_map *m, int *ids, size_t n) {
     llm_release(p.queue.item);
     return kept;
 }
-/* The symbols that merging starts from: bytes, or for SPM characters (a rare one as its bytes). A byte without token: SIZE_MAX. */
+static size_t merge_symbols(const llm_tokenizer *t, int *ids, size_t n) {
+    if (!t->tables->pairs.slots) return n;
+    return n <= SHORT_PIECE ? merge_short(&t->tables->pairs, ids, n) : merge_long(&t->tables->pairs, ids, n);
+}
+/* The symbols merging starts from: bytes, or SPM's characters (a rare one as bytes). SIZE_MAX: a byte has no token. */
 static size_t to_symbols(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
     const struct llm_tokenizer_tables *k = t->tables;
     size_t count = 0;
@@ -1802,16 +1816,10 @@ static size_t to_symbols(const llm_tokenizer *t, const char *s, size_t n, int *i
         end = i + (t->split == LLM_SPLIT_SPM ? (size_t)utf8_get(s + i, n - i, &code) : 1);
         const word_entry *character = t->split == LLM_SPLIT_SPM ? word_find(&k->words, s + i, end - i) : NULL;
         if (character) ids[count++] = (int)character->value;
-        else for (size_t j = i; j < end; j++) {
-            ids[count] = k->byte[(unsigned char)s[j]];
-            if (ids[count++] < 0) return SIZE_MAX;
-        }
+        else for (size_t j = i; j < end; j++)
+            if ((ids[count++] = k->byte[(unsigned char)s[j]]) < 0) return SIZE_MAX;
     }
     return count;
-}
-static size_t merge_symbols(const llm_tokenizer *t, int *ids, size_t n) {
-    if (!t->merges) return n;
-    return n <= SHORT_PIECE ? merge_short(&t->tables->pairs, ids, n) : merge_long(&t->tables->pairs, ids, n);
 }
 
 /* ---- encode and decode ---- */
@@ -1821,31 +1829,31 @@ static size_t encode_piece(const llm_tokenizer *t, const char *s, size_t n, int 
     const word_entry *word = n <= k->longest ? word_find(&k->words, s, n) : NULL;
     if (word) return ids[0] = (int)word->value, 1;
     size_t count = to_symbols(t, s, n, ids);
-    if (count == SIZE_MAX) llm_die("clean the text, or use a tokenizer with all 256 bytes", "the tokenizer has no token for a byte "
-                                   "of \"%.*s\"", (int)size_min(n, 40), s);
+    if (count == SIZE_MAX) llm_die("clean the text, or use a tokenizer with all 256 bytes",
+                                   "the tokenizer has no token for a byte of \"%.*s\"", (int)size_min(n, 40), s);
     return merge_symbols(t, ids, count);
 }
-/* SPM sees a text with its spaces as U+2581; here both are a space, as in the bytes of our tokens. It begins with one more. */
+static bool spm_space_at(const char *text, size_t n) { return n >= 3 && !memcmp(text, "\xE2\x96\x81", 3); }
+/* SPM spells a space as U+2581, so it takes them for the same; in our tokens and here they are ' '. A text begins with
+   one. */
 static char *spm_text(const llm_tokenizer *t, const char *text, size_t *size, bool first) {
     char *copy = llm_alloc(llm_add(*size, 2), 1);
     size_t n = 0;
-    bool mark = *size >= 3 && !memcmp(text, "\xE2\x96\x81", 3), space = *size && (text[0] == ' ' || mark);
-    if (*size && (t->tables->prefix == PREFIX_ALWAYS || (t->tables->prefix == PREFIX_UNLESS_SPACE && first && !space)))
-        copy[n++] = ' ';
-    for (size_t i = 0; i < *size; i++) {
-        mark = *size - i >= 3 && !memcmp(text + i, "\xE2\x96\x81", 3);
-        copy[n++] = mark ? ' ' : text[i];
-        i += mark ? 2 : 0;
+    bool has_space = *size && (text[0] == ' ' || spm_space_at(text, *size));
+    bool wanted = t->tables->prefix == PREFIX_ALWAYS || (t->tables->prefix == PREFIX_FIRST && first && !has_space);
+    if (*size && wanted) copy[n++] = ' ';
+    for (size_t i = 0, step; i < *size; i += step) {
+        step = spm_space_at(text + i, *size - i) ? 3 : 1;
+        copy[n++] = step == 3 ? ' ' : text[i];
     }
     *size = n;
     return copy;
 }
 /* A stretch of plain text between special tokens; first: nothing stands before it. */
 static size_t encode_stretch(const llm_tokenizer *t, const char *text, size_t size, bool first, int *ids) {
-    const struct llm_tokenizer_tables *k = t->tables;
     char *copy = t->split == LLM_SPLIT_SPM ? spm_text(t, text, &size, first) : NULL;
-    cutter c = {copy ? copy : text, size, k->class_of, t->split};
-    bool whole = t->split == LLM_SPLIT_SPM && !k->words_apart;
+    cutter c = {copy ? copy : text, size, t->tables->class_of, t->split};
+    bool whole = t->split == LLM_SPLIT_SPM && !t->tables->words_apart;
     size_t count = 0;
     for (size_t at = 0, end; at < size; at = end) {
         end = whole ? size : cut(&c, at);
@@ -1861,7 +1869,7 @@ char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spel
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= t->vocab_size)
-            llm_die("use the tokenizer the ids were made with", "token id %d, but the vocabulary has %d", ids[i], t->vocab_size);
+            llm_die("the tokenizer that made the ids", "token id %d, but the vocabulary has %d", ids[i], t->vocab_size);
         if (spell_special || !t->special[ids[i]]) n = llm_add(n, (size_t)t->length[ids[i]]);
     }
     char *text = llm_alloc(llm_add(n, 1), 1), *out = text;
@@ -1870,18 +1878,18 @@ char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spel
         memcpy(out, t->token[ids[i]], (size_t)t->length[ids[i]]);
         out += t->length[ids[i]];
     }
-    if (t->tables->prefix != PREFIX_NONE && n && text[0] == ' ') memmove(text, text + 1, n--);   /* SPM's first space */
+    if (t->tables->prefix != PREFIX_NONE && n && text[0] == ' ') memmove(text, text + 1, n--);  /* SPM's first space */
     if (size) *size = n;
     return text;
 }
 int llm_token_id(const llm_tokenizer *t, const char *spelling) {
     size_t n = strlen(spelling);
     for (int i = 0; i < t->vocab_size; i++)
-        if ((t->special[i] || t->tables->hidden[i]) && (size_t)t->length[i] == n && !memcmp(t->token[i], spelling, n)) return i;
+        if (t->tables->hidden[i] && (size_t)t->length[i] == n && !memcmp(t->token[i], spelling, n)) return i;
     return -1;
 }
 
-/* Fill what encoding needs from tokens and merges: the pairs, the pieces that are one token, the fingerprint. */
+/* From tokens and merges to what encoding needs: the pairs, the pieces that are one token, the fingerprint. */
 static void tokenizer_index(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     uint64_t hash = llm_hash(&t->split, sizeof t->split, k->ignore_merges + 2 * (uint64_t)k->prefix);
@@ -1889,31 +1897,31 @@ static void tokenizer_index(llm_tokenizer *t) {
     for (int i = 0; i < t->merges; i++) {
         bpe_merge m = k->merge[i];
         hash = llm_hash(&m, sizeof m, hash);
-        if (k->hidden[m.id]) continue;  /* a merge must not make a special token */
+        if (t->special[m.id]) continue; /* no merge may make a special token */
         pair_slot *s = pair_add(&k->pairs, m.a, m.b);
         s->rank = i;
         s->id = m.id;
-        if (t->length[m.a] && t->token[m.a][t->length[m.a] - 1] != ' ' && t->token[m.b][0] == ' ') k->words_apart = false;
+        const char *a = t->token[m.a];
+        if (t->length[m.a] && a[t->length[m.a] - 1] != ' ' && t->token[m.b][0] == ' ') k->words_apart = false;
     }
-    size_t longest = 0;
     for (int i = 0; i < t->vocab_size; i++) {
+        const char *s = t->token[i];
         size_t n = (size_t)t->length[i];
         uint32_t code;
-        hash = llm_hash(t->token[i], n, llm_hash(&n, sizeof n, hash + t->special[i]));
-        if (n > longest) longest = n;
-        bool single_byte = n == 1 && k->byte[(unsigned char)t->token[i][0]] == i;       /* <0x41> is not the letter A */
-        if (t->split == LLM_SPLIT_SPM && !k->hidden[i] && !single_byte && n && (size_t)utf8_get(t->token[i], n, &code) == n)
-            word_add(&k->words, t->token[i], n)->value = i;
+        hash = llm_hash(s, n, llm_hash(&n, sizeof n, hash + t->special[i]));
+        if (n > k->longest) k->longest = n;
+        if (t->split != LLM_SPLIT_SPM || k->hidden[i] || !n) continue;
+        bool single_byte = n == 1 && k->byte[(unsigned char)s[0]] == i;         /* SPM's <0x41> is not its letter A */
+        if (!single_byte && (size_t)utf8_get(s, n, &code) == n) word_add(&k->words, s, n)->value = i;
     }
-    k->longest = longest;
     t->hash = hash;
-    /* A token enters `words` only if merging its own bytes gives it: some vocabularies hold tokens no merge leads to. */
-    int *ids = llm_alloc(longest + 1, sizeof *ids);
+    /* Some vocabularies hold tokens that no merge leads to: a token enters `words` if its own bytes merge into it. */
+    int *ids = llm_alloc(k->longest + 1, sizeof *ids);
     for (int i = 0; i < t->vocab_size; i++) {
-        size_t n = (size_t)t->length[i];
+        size_t n = (size_t)t->length[i], count;
         if (k->hidden[i] || !n) continue;
         if (!k->ignore_merges) {
-            size_t count = to_symbols(t, t->token[i], n, ids);
+            count = to_symbols(t, t->token[i], n, ids);
             if (count == SIZE_MAX || merge_symbols(t, ids, count) != 1 || ids[0] != i) continue;
         }
         word_add(&k->words, t->token[i], n)->value = i;
@@ -1922,25 +1930,26 @@ static void tokenizer_index(llm_tokenizer *t) {
 }
 
 /* ---- learning the merges ----
-   Every distinct piece of the text is kept once, with its count. Each byte of these pieces is a place; a place holds the symbol
-   that begins there and knows its neighbours. Places that begin the same pair are chained, so a merge visits exactly the places
-   it changes: the whole training costs about as many steps as there are symbols to merge away. A pair's places all come into
-   being in one step (that of its younger token, in text order), so its count only falls: a queue of the counts at birth, checked
-   again when one comes to the top, always yields the most frequent pair. */
+   Every distinct piece of the text is kept once, with its count. Each byte of these pieces is a place; a place holds
+   the symbol that begins there and knows its neighbours. Places that begin the same pair are chained, so a merge visits
+   exactly the places it changes, and the whole training takes about as many steps as there are symbols to merge away.
+   All places of a pair come into being in one step (the birth of its younger token), in text order; later its count
+   only falls. So a queue of the counts at birth, checked again when one comes to the top, always yields the most
+   frequent pair. */
 
-typedef struct { int64_t count; int a, b, head, tail; } bpe_pair;       /* head, tail: the chain of its places, -1: empty */
+typedef struct { int64_t count; int a, b, head, tail; } bpe_pair;       /* head, tail: the chain of its places, or -1 */
 typedef struct {
+    word_map words;                     /* the pieces; value: how often */
     int *id, *prev, *next;              /* [places] symbol; neighbours in the piece, -1 at its ends */
     int *up, *down;                     /* [places] neighbours in the chain of the pair that begins here */
-    int *piece;                         /* [places] index of the piece: its count is the weight */
-    word_map words;
+    int *piece;                         /* [places] index of the piece */
     bpe_pair *pair;
-    size_t pairs, capacity, queued;     /* queued: pairs [0, queued) have been in the queue */
-    pair_map index;                     /* (a, b) -> rank: place in pair[] */
+    size_t pairs, capacity, queued;     /* pair[0 .. queued) have been in the queue */
+    pair_map index;                     /* (a, b) -> rank: index into pair */
     heap queue;
 } bpe_trainer;
 
-/* Place p begins the pair (id[p], id[next[p]]): put it at the end of that pair's chain; or take it out. */
+/* Place p begins the pair (id[p], id[next[p]]): put it at the end of that pair's chain ... */
 static void trainer_link(bpe_trainer *b, int p) {
     if (b->next[p] < 0) return;
     pair_slot *s = pair_add(&b->index, b->id[p], b->id[b->next[p]]);
@@ -1958,6 +1967,7 @@ static void trainer_link(bpe_trainer *b, int p) {
     x->tail = p;
     x->count += b->words.word[b->piece[p]].value;
 }
+/* ... or take it out. */
 static void trainer_unlink(bpe_trainer *b, int p) {
     if (b->next[p] < 0) return;
     bpe_pair *x = &b->pair[pair_slot_of(&b->index, pair_key(b->id[p], b->id[b->next[p]]))->rank];
@@ -1979,27 +1989,27 @@ static void trainer_merge_at(bpe_trainer *b, int p, int token) {
     if (before >= 0) trainer_link(b, before);
     trainer_link(b, p);
 }
-/* The most frequent pair (of equals the one of older tokens), or NULL when nothing repeats. */
-static bpe_pair *trainer_best(bpe_trainer *b) {
+/* Index of the most frequent pair (of equals the one of older tokens), or -1 when nothing repeats. */
+static int trainer_best(bpe_trainer *b) {
     for (; b->queued < b->pairs; b->queued++) {
         const bpe_pair *x = &b->pair[b->queued];
         if (x->count >= 2) heap_push(&b->queue, UINT64_MAX - (uint64_t)x->count, (uint64_t)x->a << 32 | (uint32_t)x->b);
     }
     for (heap_item top; heap_pop(&b->queue, &top);) {
-        bpe_pair *x = &b->pair[pair_slot_of(&b->index, pair_key((int)(top.tie >> 32), (int)(uint32_t)top.tie))->rank];
-        if (UINT64_MAX - (uint64_t)x->count == top.key) return x;
-        if (x->count >= 2) heap_push(&b->queue, UINT64_MAX - (uint64_t)x->count, top.tie);
+        int i = pair_slot_of(&b->index, pair_key((int)(top.tie >> 32), (int)(uint32_t)top.tie))->rank;
+        uint64_t now = UINT64_MAX - (uint64_t)b->pair[i].count;
+        if (now == top.key) return i;
+        if (b->pair[i].count >= 2) heap_push(&b->queue, now, top.tie);
     }
-    return NULL;
+    return -1;
 }
-static void trainer_begin(bpe_trainer *b, const char *text, size_t size, const uint8_t *class_of, llm_split split) {
-    cutter c = {text, size, class_of, split};
-    for (size_t at = 0, end; at < size; at = end) {
-        end = cut(&c, at);
-        word_add(&b->words, text + at, end - at)->value++;
-    }
+static void trainer_begin(bpe_trainer *b, const cutter *c) {
     size_t places = 0;
-    for (size_t i = 0; i < b->words.count; i++) places = llm_add(places, b->words.word[i].length);
+    for (size_t at = 0, end; at < c->n; at = end) {
+        end = cut(c, at);
+        word_entry *w = word_add(&b->words, c->s + at, end - at);
+        if (w->value++ == 0) places += w->length;
+    }
     if (places > INT_MAX) llm_die("train the tokenizer on less text", "%zu bytes of distinct words", places);
     int **array[] = {&b->id, &b->prev, &b->next, &b->up, &b->down, &b->piece};
     for (int i = 0; i < 6; i++) *array[i] = llm_alloc(places, sizeof(int));
@@ -2016,29 +2026,21 @@ static void trainer_begin(bpe_trainer *b, const char *text, size_t size, const u
     for (int i = 0; i < p; i++) trainer_link(b, i);
 }
 static void trainer_free(bpe_trainer *b) {
-    int *array[] = {b->id, b->prev, b->next, b->up, b->down, b->piece};
-    for (int i = 0; i < 6; i++) llm_release(array[i]);
-    llm_release(b->pair);
-    llm_release(b->index.slot);
-    llm_release(b->queue.item);
+    void *owned[] = {b->id, b->prev, b->next, b->up, b->down, b->piece, b->pair, b->index.slot, b->queue.item};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
     word_free(&b->words);
 }
 
-/* Our vocabulary: id 0 .. 255 are the bytes, 256 + r is what merge r makes, the last five are special. */
+/* Our vocabulary: ids 0 .. 255 are the bytes, 256 + r is what merge r makes, the last five are special. */
 enum { OUR_SPECIALS = 5 };
-static const char *const our_special[OUR_SPECIALS] = {"<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reward|>"};
+static const char *const our_special[OUR_SPECIALS] = {
+    "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reward|>"};
 /* ChatML, in the words that transformers and llama.cpp understand. */
 static const char our_chat_template[] =
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    "{% for message in messages %}"
+    "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-static void tokenizer_allocate(llm_tokenizer *t, int vocab_size) {
-    t->vocab_size = vocab_size;
-    t->token = llm_alloc((size_t)vocab_size, sizeof *t->token);
-    t->length = llm_alloc((size_t)vocab_size, sizeof *t->length);
-    t->special = llm_alloc((size_t)vocab_size, sizeof *t->special);
-    t->tables->hidden = llm_alloc((size_t)vocab_size, sizeof(bool));
-}
 static void add_stop(llm_tokenizer *t, int id) {
     for (int i = 0; i < t->stops; i++) if (t->stop[i] == id) return;
     if (id >= 0 && t->stops < (int)(sizeof t->stop / sizeof *t->stop)) t->stop[t->stops++] = id;
@@ -2052,50 +2054,46 @@ static void tokenizer_name_ids(llm_tokenizer *t) {
     add_stop(t, t->im_end);
     add_stop(t, llm_token_id(t, "<|eot_id|>"));
 }
-/* Spell out the tokens: bytes, merges, specials. */
+/* Spell out the tokens. A merged token's bytes are those of its parts, which are older. */
 static void our_vocabulary(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
-    tokenizer_allocate(t, 256 + t->merges + OUR_SPECIALS);
-    size_t bytes = 0, used = 0;
-    for (int i = 0; i < t->vocab_size; i++) {
-        const bpe_merge *m = i >= 256 && i < 256 + t->merges ? &k->merge[i - 256] : NULL;
-        const char *special = i >= 256 && !m ? our_special[i - 256 - t->merges] : NULL;
-        t->length[i] = m ? t->length[m->a] + t->length[m->b] : special ? (int)strlen(special) : 1;
-        bytes = llm_add(bytes, (size_t)t->length[i] + 1);
-    }
-    k->bytes = llm_alloc(bytes, 1);
-    for (int i = 0; i < t->vocab_size; i++) {
-        const bpe_merge *m = i >= 256 && i < 256 + t->merges ? &k->merge[i - 256] : NULL;
-        char *out = k->bytes + used;
+    int specials = 256 + t->merges;     /* the first special id */
+    tokenizer_allocate(t, specials + OUR_SPECIALS);
+    for (int i = 0; i < 256; i++) t->length[i] = 1;
+    for (int i = 0; i < t->merges; i++) t->length[256 + i] = t->length[k->merge[i].a] + t->length[k->merge[i].b];
+    for (int i = 0; i < OUR_SPECIALS; i++) t->length[specials + i] = (int)strlen(our_special[i]);
+    size_t bytes = 0;
+    for (int i = 0; i < t->vocab_size; i++) bytes = llm_add(bytes, (size_t)t->length[i] + 1);
+    char *out = k->bytes = llm_alloc(bytes, 1);
+    for (int i = 0; i < t->vocab_size; out += t->length[i++] + 1) {
         t->token[i] = out;
-        used += (size_t)t->length[i] + 1;
-        if (m) {
-            memcpy(out, t->token[m->a], (size_t)t->length[m->a]);
-            memcpy(out + t->length[m->a], t->token[m->b], (size_t)t->length[m->b]);
-        } else if (i < 256) {
+        if (i < 256) {
             out[0] = (char)i;
             k->byte[i] = i;
+        } else if (i < specials) {
+            const bpe_merge *m = &k->merge[i - 256];
+            memcpy(out, t->token[m->a], (size_t)t->length[m->a]);
+            memcpy(out + t->length[m->a], t->token[m->b], (size_t)t->length[m->b]);
         } else {
-            memcpy(out, our_special[i - 256 - t->merges], (size_t)t->length[i]);
+            memcpy(out, our_special[i - specials], (size_t)t->length[i]);
             t->special[i] = k->hidden[i] = true;
         }
     }
 }
 void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits) {
-    if (vocab_size < 256 + OUR_SPECIALS) llm_die("--vocab-size 4096", "a vocabulary of %d ids has no room for the 256 bytes and %d "
-                                                 "special tokens", vocab_size, OUR_SPECIALS);
+    if (vocab_size < 256 + OUR_SPECIALS)
+        llm_die("--vocab-size 4096", "a vocabulary of %d ids has no room for 256 bytes and %d special tokens",
+                vocab_size, OUR_SPECIALS);
     *t = (llm_tokenizer){.split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2, .chat = LLM_CHAT_CHATML};
     struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
     k->class_of = classes_new();
     bpe_trainer b = {0};
-    trainer_begin(&b, text, size, k->class_of, t->split);
+    trainer_begin(&b, &(cutter){text, size, k->class_of, t->split});
     size_t capacity = 0;
-    for (bpe_pair *best; 256 + t->merges + OUR_SPECIALS < vocab_size && (best = trainer_best(&b)); t->merges++) {
-        int a = best->a, c = best->b, id = 256 + t->merges;
+    for (int id = 256, best; id + OUR_SPECIALS < vocab_size && (best = trainer_best(&b)) >= 0; id++) {
         k->merge = llm_grow(k->merge, &capacity, (size_t)t->merges + 1, sizeof *k->merge);
-        k->merge[t->merges] = (bpe_merge){a, c, id};
-        size_t place = (size_t)(best - b.pair);         /* merging may move b.pair */
-        while (b.pair[place].head >= 0) trainer_merge_at(&b, b.pair[place].head, id);
+        k->merge[t->merges++] = (bpe_merge){b.pair[best].a, b.pair[best].b, id};
+        while (b.pair[best].head >= 0) trainer_merge_at(&b, b.pair[best].head, id);
     }
     trainer_free(&b);
     our_vocabulary(t);
@@ -2107,8 +2105,8 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
 }
 
 /* ---- Hugging Face files: reading ----
-   tokenizer.json can describe any tokenizer; we know five pipelines and refuse every other by its name. JSON wants text, so
-   GPT-2's family spells each byte as a printable character: '!' stands for itself, the space is U+0120 (256 + 32). */
+   tokenizer.json can describe any tokenizer; we know five pipelines and refuse every other by its name. JSON is text,
+   so GPT-2's family spells each byte as a printable character: '!' stands for itself, a space is U+0120 (256 + 32). */
 
 static uint32_t byte_to_char(int b) {
     if ((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174) return (uint32_t)b;
@@ -2120,12 +2118,20 @@ static int char_to_byte(uint32_t c) {
     return c < 33 ? (int)c : c < 67 ? (int)c - 33 + 127 : c == 67 ? 173 : -1;
 }
 
-/* A tokenizer.json being read: `spelling` leads from a token as the file writes it to its id. */
-typedef struct { llm_tokenizer *t; const char *where; const llm_json *root, *model; word_map spelling; } tokenizer_reader;
-static const char tokenizer_hint[] = "download the file again; or save it once more with transformers' save_pretrained";
+/* A tokenizer.json being read. spelling: from a token as the file writes it to its id. */
+typedef struct {
+    llm_tokenizer *t;
+    const char *where;
+    const llm_json *root, *model;
+    word_map spelling;
+} tokenizer_reader;
+static const char bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
+static const char other_model[] = "a model of the GPT-2, Llama, SmolLM or Qwen2 family";
 
-static bool is_step(const llm_json *node, const char *type) { return !strcmp(llm_json_text(node, "type", ""), type); }
-static bool says(const llm_json *node, const char *key, const char *text) { return !strcmp(llm_json_text(node, key, ""), text); }
+static bool says(const llm_json *node, const char *key, const char *text) {
+    return !strcmp(llm_json_text(node, key, ""), text);
+}
+static bool is_step(const llm_json *node, const char *type) { return says(node, "type", type); }
 /* Step i of a Sequence; any other node is its own step 0. */
 static const llm_json *step_of(const llm_json *node, const char *list, int i) {
     if (!is_step(node, "Sequence")) return i == 0 && node && node->type == LLM_JSON_OBJECT ? node : NULL;
@@ -2133,110 +2139,105 @@ static const llm_json *step_of(const llm_json *node, const char *list, int i) {
     for (; c && i > 0; i--) c = c->next;
     return c;
 }
-static const struct { const char *expression; llm_split split; } known_split[] = {
-    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", LLM_SPLIT_GPT2},
-    {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-     "\\s+(?!\\S)|\\s+", LLM_SPLIT_LLAMA3},
-    {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-     "\\s+(?!\\S)|\\s+", LLM_SPLIT_QWEN2}};
-
-static bool split_by_expression(const llm_json *step, llm_split *split) {
-    const llm_json *pattern = llm_json_get(step, "pattern");
-    if (!is_step(step, "Split") || !says(step, "behavior", "Isolated") || llm_json_true(step, "invert", false)) return false;
-    for (size_t i = 0; i < sizeof known_split / sizeof *known_split; i++) {
-        *split = known_split[i].split;
-        if (says(pattern, "Regex", known_split[i].expression)) return true;
+static bool known_expression(const llm_json *step, llm_split *split) {
+    static const struct { llm_split split; const char *expression; } known[] = {
+        {LLM_SPLIT_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
+        {LLM_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
+                           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+        {LLM_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
+                          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
+    bool isolated = says(step, "behavior", "Isolated") && !llm_json_true(step, "invert", false);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        *split = known[i].split;
+        if (isolated && says(llm_json_get(step, "pattern"), "Regex", known[i].expression)) return is_step(step, "Split");
     }
     return false;
 }
-/* The pipeline before the merges: normalizer (n0, n1) and pre-tokenizer (p0, p1). */
-static bool recognise_split(const llm_json *root, llm_split *split, struct llm_tokenizer_tables *k) {
-    const llm_json *pre = llm_json_get(root, "pre_tokenizer"), *normal = llm_json_get(root, "normalizer");
-    const llm_json *p0 = step_of(pre, "pretokenizers", 0), *p1 = step_of(pre, "pretokenizers", 1);
-    const llm_json *n0 = step_of(normal, "normalizers", 0), *n1 = step_of(normal, "normalizers", 1);
-    if (step_of(pre, "pretokenizers", 2) || step_of(normal, "normalizers", 2)) return false;
-    const llm_json *bytes = p1 ? p1 : p0;
+/* What happens before the merges: normalizer steps n[0..1], pre-tokenizer steps p[0..1]. */
+static bool recognise_split(const llm_json **n, const llm_json **p, llm_split *split, struct llm_tokenizer_tables *k) {
+    const char *space = "\xE2\x96\x81";                 /* U+2581 */
+    const llm_json *bytes = p[1] ? p[1] : p[0], *replace = n[1] ? n[1] : n[0];
     if (is_step(bytes, "ByteLevel") && !llm_json_true(bytes, "add_prefix_space", true)) {
         bool gpt2 = llm_json_true(bytes, "use_regex", true);
-        if (!p1 && gpt2) *split = LLM_SPLIT_GPT2;
-        else if (p1 && gpt2 && is_step(p0, "Digits") && llm_json_true(p0, "individual_digits", false)) *split = LLM_SPLIT_DIGITS;
-        else if (!p1 || gpt2 || !split_by_expression(p0, split)) return false;
-        /* Qwen2 asks for Unicode's NFC; text almost always is. We keep the bytes as they are, so that nothing is lost. */
-        return !n0 || (*split == LLM_SPLIT_QWEN2 && !n1 && is_step(n0, "NFC"));
+        bool digits = p[1] && is_step(p[0], "Digits") && llm_json_true(p[0], "individual_digits", false);
+        if (gpt2 && (digits || !p[1])) *split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2;
+        else if (gpt2 || !p[1] || !known_expression(p[0], split)) return false;
+        /* Qwen2 asks for Unicode's NFC. Nearly all text is; other text we keep as it is, so that nothing is lost. */
+        return !n[0] || (*split == LLM_SPLIT_QWEN2 && !n[1] && is_step(n[0], "NFC"));
     }
     *split = LLM_SPLIT_SPM;
-    if (!p0) {
-        bool prepend = is_step(n0, "Prepend") && says(n0, "prepend", "\xE2\x96\x81");
-        const llm_json *replace = prepend ? n1 : n1 ? NULL : n0;
-        k->prefix = prepend ? PREFIX_ALWAYS : PREFIX_NONE;
-        return is_step(replace, "Replace") && says(llm_json_get(replace, "pattern"), "String", " ") &&
-               says(replace, "content", "\xE2\x96\x81");
+    if (!p[0]) {                        /* normalizer: [Prepend U+2581,] Replace " " by U+2581 */
+        k->prefix = n[1] ? PREFIX_ALWAYS : PREFIX_NONE;
+        bool prepend = is_step(n[0], "Prepend") && says(n[0], "prepend", space);
+        return (prepend || !n[1]) && is_step(replace, "Replace") && says(replace, "content", space) &&
+               says(llm_json_get(replace, "pattern"), "String", " ");
     }
-    k->prefix = says(p0, "prepend_scheme", "first") ? PREFIX_UNLESS_SPACE : PREFIX_NONE;
-    return !p1 && !n0 && is_step(p0, "Metaspace") && says(p0, "replacement", "\xE2\x96\x81") && !llm_json_true(p0, "split", true) &&
-           (k->prefix == PREFIX_UNLESS_SPACE || says(p0, "prepend_scheme", "never"));
+    k->prefix = says(p[0], "prepend_scheme", "first") ? PREFIX_FIRST : PREFIX_NONE;
+    return !p[1] && !n[0] && is_step(p[0], "Metaspace") && says(p[0], "replacement", space) &&
+           !llm_json_true(p[0], "split", true) && (k->prefix == PREFIX_FIRST || says(p[0], "prepend_scheme", "never"));
 }
 static void read_pipeline(tokenizer_reader *r) {
-    const llm_json *model = r->model = llm_json_get(r->root, "model");
-    if (!model || model->type != LLM_JSON_OBJECT) llm_die(tokenizer_hint, "%s: no \"model\" in it", r->where);
-    if (!says(model, "type", "BPE") && (llm_json_get(model, "type") || !llm_json_get(model, "merges")))
-        llm_die("a model with a byte-pair tokenizer", "%s: tokenizers of type \"%s\" are not supported, only BPE", r->where,
-                llm_json_text(model, "type", "(none)"));
-    const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "continuing_subword_prefix" :
-                      *llm_json_text(model, "end_of_word_suffix", "") ? "end_of_word_suffix" :
-                      llm_json_number(model, "dropout", 0) != 0 ? "dropout" : NULL;
-    if (odd) llm_die("another model", "%s: a BPE model with \"%s\" is not supported", r->where, odd);
     struct llm_tokenizer_tables *k = r->t->tables;
-    if (!recognise_split(r->root, &r->t->split, k)) {
-        const llm_json *pre = llm_json_get(r->root, "pre_tokenizer"), *normal = llm_json_get(r->root, "normalizer");
-        const llm_json *p0 = step_of(pre, "pretokenizers", 0), *n0 = step_of(normal, "normalizers", 0);
-        llm_die("a model of the GPT-2, Llama, SmolLM or Qwen2 family", "%s: pre_tokenizer \"%s\"%s%s%s%.200s with normalizer \"%s\"%s%s "
-                "is none that we know", r->where, llm_json_text(pre, "type", "null"), p0 != pre ? " of " : "",
-                p0 != pre ? llm_json_text(p0, "type", "nothing") : "", is_step(p0, "Split") ? " " : "",
-                llm_json_text(llm_json_get(p0, "pattern"), "Regex", ""), llm_json_text(normal, "type", "null"),
-                n0 != normal ? " of " : "", n0 != normal ? llm_json_text(n0, "type", "nothing") : "");
+    const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3], *p[3];
+    const char *type = llm_json_text(model, "type", llm_json_get(model, "merges") ? "BPE" : "(none)");
+    if (strcmp(type, "BPE")) llm_die(other_model, "%s: a model of type \"%s\", only BPE is supported", r->where, type);
+    for (int i = 0; i < 3; i++) {
+        n[i] = step_of(llm_json_get(r->root, "normalizer"), "normalizers", i);
+        p[i] = step_of(llm_json_get(r->root, "pre_tokenizer"), "pretokenizers", i);
     }
+    if (n[2] || p[2] || !recognise_split(n, p, &r->t->split, k))
+        llm_die(other_model, "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s, normalizer %s %s",
+                r->where, llm_json_text(p[0], "type", "null"), llm_json_text(p[1], "type", ""),
+                llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(n[0], "type", "null"),
+                llm_json_text(n[1], "type", ""));
     k->ignore_merges = llm_json_true(model, "ignore_merges", false);
-    if (r->t->split == LLM_SPLIT_SPM && (k->ignore_merges || !llm_json_true(model, "byte_fallback", false)))
-        llm_die("another model", "%s: a SentencePiece vocabulary %s is not supported", r->where,
-                k->ignore_merges ? "with ignore_merges" : "without byte_fallback");
+    bool spm = r->t->split == LLM_SPLIT_SPM;
+    const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "with continuing_subword_prefix" :
+                      *llm_json_text(model, "end_of_word_suffix", "") ? "with end_of_word_suffix" :
+                      llm_json_number(model, "dropout", 0) != 0 ? "with dropout" :
+                      spm && !llm_json_true(model, "byte_fallback", false) ? "of SentencePiece without byte_fallback" :
+                      spm && k->ignore_merges ? "of SentencePiece with ignore_merges" : NULL;
+    if (odd) llm_die(other_model, "%s: a vocabulary %s is not supported", r->where, odd);
 }
 
 static int whole_number(const llm_json *v) {
-    return v && v->type == LLM_JSON_NUMBER && v->number >= 0 && v->number < INT_MAX && v->number == floor(v->number) ? (int)v->number : -1;
+    if (!v || v->type != LLM_JSON_NUMBER || !(v->number >= 0 && v->number < INT_MAX)) return -1;
+    return v->number == floor(v->number) ? (int)v->number : -1;
 }
-static void read_spelling(tokenizer_reader *r, const char *spelling, size_t n, const llm_json *id, int line, bool again) {
+/* Note a token's spelling and id; `again`: the same may have been said before. */
+static void read_token(tokenizer_reader *r, const char *spelling, size_t n, const llm_json *id, int line, bool again) {
     int value = whole_number(id);
-    if (value < 0) llm_die(tokenizer_hint, "%s:%d: the id of token \"%.40s\" is not a whole number", r->where, line, spelling);
+    if (value < 0 || n > INT_MAX / 4)
+        llm_die(bad_file, "%s:%d: the id of token \"%.40s\" is not a whole number", r->where, line, spelling);
     size_t before = r->spelling.count;
     word_entry *w = word_add(&r->spelling, spelling, n);
     if (r->spelling.count == before && !(again && w->value == value))
-        llm_die(tokenizer_hint, "%s:%d: token \"%.40s\" has two ids, %d and %d", r->where, line, spelling, (int)w->value, value);
+        llm_die(bad_file, "%s:%d: token \"%.40s\" has two ids, %d and %d", r->where, line, spelling, (int)w->value,
+                value);
     w->value = value;
 }
-/* The vocabulary and the added tokens: ids 0 .. V-1, each once. Spellings stay as the file has them until spell_tokens. */
+/* The vocabulary and the added tokens: ids 0 .. V-1, each once. Until spell_tokens they are as the file spells them. */
 static void read_vocabulary(tokenizer_reader *r) {
     llm_tokenizer *t = r->t;
     const llm_json *vocab = llm_json_get(r->model, "vocab"), *added = llm_json_get(r->root, "added_tokens");
-    if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(tokenizer_hint, "%s: model.vocab is not an object", r->where);
-    for (const llm_json *c = vocab->child; c; c = c->next) read_spelling(r, c->key, strlen(c->key), c, c->line, false);
+    if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(bad_file, "%s: model.vocab is not an object", r->where);
+    for (const llm_json *c = vocab->child; c; c = c->next) read_token(r, c->key, strlen(c->key), c, c->line, false);
     for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
         const llm_json *content = llm_json_get(c, "content");
         if (!content || content->type != LLM_JSON_STRING)
-            llm_die(tokenizer_hint, "%s:%d: an added token without \"content\"", r->where, c->line);
-        read_spelling(r, content->string, content->length, llm_json_get(c, "id"), c->line, true);
+            llm_die(bad_file, "%s:%d: an added token without \"content\"", r->where, c->line);
+        read_token(r, content->string, content->length, llm_json_get(c, "id"), c->line, true);
     }
-    size_t count = r->spelling.count;
-    if (count < 1 || count > INT_MAX / 2) llm_die(tokenizer_hint, "%s: a vocabulary of %zu tokens", r->where, count);
-    tokenizer_allocate(t, (int)count);
-    for (size_t i = 0; i < count; i++) {
-        const word_entry *w = &r->spelling.word[i];
+    if (r->spelling.count < 1 || r->spelling.count > INT_MAX / 2)
+        llm_die(bad_file, "%s: a vocabulary of %zu tokens", r->where, r->spelling.count);
+    int V = (int)r->spelling.count;
+    tokenizer_allocate(t, V);
+    for (const word_entry *w = r->spelling.word; w < r->spelling.word + V; w++) {
         int id = (int)w->value;
-        if (id >= t->vocab_size) llm_die(tokenizer_hint, "%s: token \"%.40s\" has id %d, but there are only %d tokens: the ids must be "
-                                         "0 to %d without holes", r->where, w->text, id, t->vocab_size, t->vocab_size - 1);
-        if (t->token[id]) llm_die(tokenizer_hint, "%s: two tokens have the id %d: \"%.40s\" and \"%.40s\"", r->where, id,
+        if (id >= V) llm_die(bad_file, "%s: token \"%.40s\" has id %d, but %d tokens want ids 0 to %d without holes",
+                             r->where, w->text, id, V, V - 1);
+        if (t->token[id]) llm_die(bad_file, "%s: two tokens have the id %d: \"%.40s\" and \"%.40s\"", r->where, id,
                                   t->token[id], w->text);
-        if (w->length > INT_MAX / 4) llm_die(tokenizer_hint, "%s: token %d is longer than 500 MB", r->where, id);
         t->token[id] = w->text;
         t->length[id] = (int)w->length;
     }
@@ -2246,21 +2247,16 @@ static void read_vocabulary(tokenizer_reader *r) {
         t->tables->hidden[id] = true;
     }
 }
-/* From spelling to bytes; returns how many, and whether text can become this token. */
-static int spell_token(const tokenizer_reader *r, const char *s, int n, char *out, bool *hidden) {
+/* One token from its spelling (n bytes) to its bytes; returns how many. *hidden: no text has such a piece. */
+static int spell_token(llm_split split, const char *s, int n, char *out, bool *hidden) {
     int count = 0;
     for (int i = 0, step; i < n && !*hidden; i += step) {
         uint32_t code;
         step = utf8_get(s + i, (size_t)(n - i), &code);
-        if (r->t->split == LLM_SPLIT_SPM) {
-            *hidden = s[i] == ' ';      /* no text holds a space any more: they are all U+2581 */
-            memcpy(out + count, code == 0x2581 ? " " : s + i, code == 0x2581 ? 1 : (size_t)step);
-            count += code == 0x2581 ? 1 : step;
-        } else {
-            int byte = code == UINT32_MAX ? -1 : char_to_byte(code);
-            *hidden = byte < 0;
-            out[count++] = (char)byte;
-        }
+        int byte = split == LLM_SPLIT_SPM ? (code == 0x2581 ? ' ' : -1) : code == UINT32_MAX ? -1 : char_to_byte(code);
+        *hidden = split == LLM_SPLIT_SPM ? s[i] == ' ' : byte < 0;              /* SPM's texts have U+2581 for ' ' */
+        if (byte >= 0) out[count++] = (char)byte;
+        else for (int j = 0; j < step; j++) out[count++] = s[i + j];
     }
     if (*hidden) memcpy(out, s, (size_t)n);
     return *hidden ? n : count;
@@ -2268,86 +2264,78 @@ static int spell_token(const tokenizer_reader *r, const char *s, int n, char *ou
 static void spell_tokens(tokenizer_reader *r) {
     llm_tokenizer *t = r->t;
     struct llm_tokenizer_tables *k = t->tables;
-    size_t bytes = 0, used = 0;
+    bool spm = t->split == LLM_SPLIT_SPM, space = false;
+    size_t bytes = 0;
     for (int i = 0; i < 256; i++) k->byte[i] = -1;
     for (int i = 0; i < t->vocab_size; i++) bytes = llm_add(bytes, (size_t)t->length[i] + 1);
-    k->bytes = llm_alloc(bytes, 1);
-    bool space = t->split != LLM_SPLIT_SPM;
-    for (int i = 0; i < t->vocab_size; i++) {
-        const char *s = t->token[i];
-        char *out = k->bytes + used;
-        t->length[i] = spell_token(r, s, t->length[i], out, &k->hidden[i]);
-        used += (size_t)t->length[i] + 1;
-        t->token[i] = out;
-        if (k->hidden[i]) continue;
+    char *out = k->bytes = llm_alloc(bytes, 1);
+    for (int i = 0; i < t->vocab_size; out += t->length[i++] + 1) {
         unsigned byte = 0;
         int end = 0;
-        if (t->split != LLM_SPLIT_SPM) {
-            if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
-        } else if (t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
-            k->byte[byte] = i;
+        t->length[i] = spell_token(t->split, t->token[i], t->length[i], out, &k->hidden[i]);
+        t->token[i] = out;
+        if (k->hidden[i]) continue;
+        if (spm && t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
             memset(out, 0, 6);
             out[0] = (char)byte;
             t->length[i] = 1;
-        } else if (t->length[i] == 1 && out[0] == ' ') space = true;
+            k->byte[byte] = i;
+        } else if (spm) space = space || !strcmp(out, " ");
+        else if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
     }
-    if (!space) llm_die(tokenizer_hint, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
-    for (int i = 0; i < 256 && t->split == LLM_SPLIT_SPM; i++)
-        if (k->byte[i] < 0) llm_die(tokenizer_hint, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
+    if (spm && !space) llm_die(bad_file, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
+    for (int i = 0; i < 256 && spm; i++)
+        if (k->byte[i] < 0) llm_die(bad_file, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
 }
-/* merges: ["a b", ...] or [["a","b"], ...] */
+/* merges: ["a b", ...] or [["a", "b"], ...] */
 static void read_merges(tokenizer_reader *r) {
+    llm_tokenizer *t = r->t;
     const llm_json *merges = llm_json_get(r->model, "merges");
     if (!merges || merges->type != LLM_JSON_ARRAY || merges->length > INT_MAX / 4)
-        llm_die(tokenizer_hint, "%s: model.merges is not a list", r->where);
-    struct llm_tokenizer_tables *k = r->t->tables;
-    k->merge = llm_alloc(merges->length, sizeof *k->merge);
+        llm_die(bad_file, "%s: model.merges is not a list", r->where);
+    t->tables->merge = llm_alloc(merges->length, sizeof *t->tables->merge);
     char *both = NULL;
     size_t capacity = 0;
     for (const llm_json *c = merges->child; c; c = c->next) {
-        const char *part[2] = {c->string, NULL};
-        size_t n[2] = {0, 0};
-        const llm_json *second = c->child ? c->child->next : NULL;
-        const char *space = c->type == LLM_JSON_STRING ? memchr(c->string, ' ', c->length) : NULL;
-        if (space) {
-            part[1] = space + 1;
-            n[0] = (size_t)(space - c->string);
-            n[1] = c->length - n[0] - 1;
-        } else if (c->type == LLM_JSON_ARRAY && c->length == 2 && c->child->type == LLM_JSON_STRING && second->type == LLM_JSON_STRING) {
-            part[0] = c->child->string, n[0] = c->child->length;
-            part[1] = second->string, n[1] = second->length;
-        }
-        if (!n[0] || !n[1]) llm_die(tokenizer_hint, "%s:%d: merge %d is neither \"a b\" nor [\"a\", \"b\"]", r->where, c->line, r->t->merges);
-        both = llm_grow(both, &capacity, llm_add(n[0], n[1]) + 1, 1);
-        memcpy(both, part[0], n[0]);
-        memcpy(both + n[0], part[1], n[1]);
-        both[n[0] + n[1]] = '\0';
-        const word_entry *w[3] = {word_find(&r->spelling, part[0], n[0]), word_find(&r->spelling, part[1], n[1]),
-                                  word_find(&r->spelling, both, n[0] + n[1])};
-        for (int i = 0; i < 3; i++)
-            if (!w[i]) llm_die(tokenizer_hint, "%s:%d: merge %d %s \"%.*s\", which is not in the vocabulary", r->where, c->line,
-                               r->t->merges, i < 2 ? "names" : "makes", (int)size_min(i < 2 ? n[i] : n[0] + n[1], 40), i < 2 ? part[i] : both);
-        k->merge[r->t->merges++] = (bpe_merge){(int)w[0]->value, (int)w[1]->value, (int)w[2]->value};
+        const llm_json *one = c->child, *two = one ? one->next : NULL;
+        const char *a = c->string, *b = a, *space = c->type == LLM_JSON_STRING ? memchr(a, ' ', c->length) : NULL;
+        size_t n = 0, m = 0;            /* the lengths of a and b */
+        if (space) n = (size_t)(space - a), m = c->length - n - 1, b = space + 1;
+        else if (c->length == 2 && one && one->type == LLM_JSON_STRING && two->type == LLM_JSON_STRING)
+            a = one->string, n = one->length, b = two->string, m = two->length;
+        if (!n || !m)
+            llm_die(bad_file, "%s:%d: merge %d is neither \"a b\" nor [\"a\", \"b\"]", r->where, c->line, t->merges);
+        both = llm_grow(both, &capacity, llm_add(llm_add(n, m), 1), 1);
+        memcpy(both, a, n);
+        memcpy(both + n, b, m);
+        both[n + m] = '\0';
+        const word_entry *wa = word_find(&r->spelling, a, n), *wb = word_find(&r->spelling, b, m);
+        const word_entry *made = word_find(&r->spelling, both, n + m);
+        if (!wa || !wb || !made)
+            llm_die(bad_file, "%s:%d: merge %d, \"%.*s\" and \"%.*s\": %s is not in the vocabulary", r->where, c->line,
+                    t->merges, (int)size_min(n, 40), a, (int)size_min(m, 40), b,
+                    !wa ? "the first" : !wb ? "the second" : "what they make");
+        t->tables->merge[t->merges++] = (bpe_merge){(int)wa->value, (int)wb->value, (int)made->value};
     }
     llm_release(both);
 }
 
-/* The id of config's bos_token, eos_token ...: a string, or an added token with "content". Such a token is special. */
-static int named_token(tokenizer_reader *r, const llm_json *config, const char *key, const char *where) {
+/* The id that the configuration calls `key`: the spelling of a token, or an added token with "content". Old files leave
+   out what their family is used to: then the first of `usual` that was added. A token with such a duty is special. */
+static int named_token(tokenizer_reader *r, const llm_json *config, const char *key, const char *const usual[3]) {
     const llm_json *v = llm_json_get(config, key);
-    if (v && v->type == LLM_JSON_OBJECT) v = llm_json_get(v, "content");
-    if (!v || v->type != LLM_JSON_STRING) return -1;
-    const word_entry *w = word_find(&r->spelling, v->string, v->length);
-    if (!w) llm_die("add it to added_tokens in tokenizer.json, or remove it", "%s: %s \"%.40s\" is not in the vocabulary", where, key,
-                    v->string);
-    return r->t->special[w->value] = r->t->tables->hidden[w->value] = true, (int)w->value;
-}
-static int first_spelling(const tokenizer_reader *r, const char *const *candidate) {
-    for (; *candidate; candidate++) {
-        const word_entry *w = word_find(&r->spelling, *candidate, strlen(*candidate));
-        if (w && r->t->tables->hidden[w->value]) return (int)w->value;
+    const word_entry *w = NULL;
+    for (int i = 0; i < 3 && !v && !w; i++) {
+        w = word_find(&r->spelling, usual[i], strlen(usual[i]));
+        if (w && !r->t->tables->hidden[w->value]) w = NULL;
     }
-    return -1;
+    if (v && v->type == LLM_JSON_OBJECT) v = llm_json_get(v, "content");
+    if (v && v->type == LLM_JSON_STRING && !(w = word_find(&r->spelling, v->string, v->length)))
+        llm_die("add it to added_tokens in tokenizer.json, or take it out", "%s: the %s \"%.40s\" of %s is not in it",
+                r->where, key, v->string, tokenizer_file[1]);
+    if (!w) return -1;
+    r->t->special[w->value] = r->t->tables->hidden[w->value] = true;
+    return (int)w->value;
 }
 static llm_chat chat_family(const char *template) {
     if (!template) return LLM_CHAT_NONE;
@@ -2357,39 +2345,27 @@ static llm_chat chat_family(const char *template) {
     if (strstr(template, "<|user|>")) return LLM_CHAT_ZEPHYR;
     return strstr(template, "### Instruction:") ? LLM_CHAT_ALPACA : LLM_CHAT_NONE;
 }
-/* tokenizer_config.json: names of bos, eos, pad and the chat template (newer folders keep it in chat_template.jinja, which wins). */
+/* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
 static void read_config(tokenizer_reader *r, const char *folder) {
     llm_tokenizer *t = r->t;
     struct llm_tokenizer_tables *k = t->tables;
-    t->bos = t->eos = t->pad = -1;
-    for (int i = 1; i <= 2; i++) {      /* tokenizer_config.json, special_tokens_map.json */
-        if (!k->file[i]) continue;
-        char *where = llm_format("%s/%s", folder, tokenizer_file[i]);
-        llm_json *config = llm_json_parse(k->file[i], k->file_size[i], where, 1);
-        if (t->bos < 0) t->bos = named_token(r, config, "bos_token", where);
-        if (t->eos < 0) t->eos = named_token(r, config, "eos_token", where);
-        if (t->pad < 0) t->pad = named_token(r, config, "pad_token", where);
-        const llm_json *chat = llm_json_get(config, "chat_template");
-        if (chat && chat->type == LLM_JSON_ARRAY) {     /* [{"name": "default", "template": ...}, ...] */
-            const llm_json *c = chat->child;
-            while (c && !says(c, "name", "default")) c = c->next;
-            chat = llm_json_get(c ? c : chat->child, "template");
-        }
-        if (!k->chat_template && chat && chat->type == LLM_JSON_STRING) k->chat_template = copy_text(chat->string, chat->length);
-        llm_json_free(config);
-        llm_release(where);
+    char *where = llm_format("%s/%s", folder, tokenizer_file[1]);
+    llm_json *config = k->file[1] ? llm_json_parse(k->file[1], k->file_size[1], where, 1) : NULL;
+    t->bos = named_token(r, config, "bos_token", (const char *[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
+    t->eos = named_token(r, config, "eos_token", (const char *[]){"</s>", "<|end_of_text|>", "<|endoftext|>"});
+    t->pad = named_token(r, config, "pad_token", (const char *[]){"<pad>", "<|pad|>", "[PAD]"});
+    const llm_json *chat = llm_json_get(config, "chat_template");
+    if (chat && chat->type == LLM_JSON_ARRAY) {         /* [{"name": "default", "template": ...}, ...] */
+        const llm_json *c = chat->child;
+        while (c && !says(c, "name", "default")) c = c->next;
+        chat = llm_json_get(c ? c : chat->child, "template");
     }
-    if (k->file[3]) {
-        llm_release(k->chat_template);
-        k->chat_template = copy_text(k->file[3], k->file_size[3]);
-    }
-    if (!k->file[1] && !k->file[2]) {   /* a lone tokenizer.json: by the usual names */
-        t->bos = first_spelling(r, (const char *const[]){"<s>", "<|begin_of_text|>", "<|endoftext|>", NULL});
-        t->eos = first_spelling(r, (const char *const[]){"</s>", "<|end_of_text|>", "<|endoftext|>", NULL});
-        t->pad = first_spelling(r, (const char *const[]){"<|pad|>", "<pad>", NULL});
-    }
+    if (k->file[3]) k->chat_template = copy_text(k->file[3], k->file_size[3]);
+    else if (chat && chat->type == LLM_JSON_STRING) k->chat_template = copy_text(chat->string, chat->length);
+    llm_json_free(config);
+    llm_release(where);
 }
-/* generation_config.json knows every id that ends an answer. */
+/* generation_config.json knows every id that ends an answer: a number or a list. */
 static void read_stops(llm_tokenizer *t, const char *folder) {
     char *where = llm_format("%s/generation_config.json", folder);
     llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
@@ -2397,8 +2373,8 @@ static void read_stops(llm_tokenizer *t, const char *folder) {
     bool list = eos && eos->type == LLM_JSON_ARRAY;
     for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
         int id = whole_number(c);
-        if (id >= t->vocab_size) llm_die("take both files from the same model", "%s: eos_token_id %d, but the vocabulary has %d ids", where,
-                                         id, t->vocab_size);
+        if (id >= t->vocab_size)
+            llm_die("files of one model", "%s: eos_token_id %d, but the vocabulary has %d", where, id, t->vocab_size);
         if (t->eos < 0) t->eos = id;
         add_stop(t, id);
     }
@@ -2408,11 +2384,12 @@ static void read_stops(llm_tokenizer *t, const char *folder) {
 void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     *t = (llm_tokenizer){0};
     struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
-    bool dir = llm_is_dir(dir_or_file);
     const char *slash = strrchr(dir_or_file, '/');
-    char *folder = dir ? llm_format("%s", dir_or_file) : slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file)) : copy_text(".", 1);
+    bool dir = llm_is_dir(dir_or_file);
+    char *folder = dir ? llm_format("%s", dir_or_file) :
+                   slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file) + 1) : llm_format(".");
     char *path = dir ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
-    if (!llm_exists(path)) llm_die("name a Hugging Face folder; older ones: save it once with transformers' save_pretrained",
+    if (!llm_exists(path)) llm_die("a Hugging Face folder; an old one: save it once with transformers' save_pretrained",
                                    "there is no %s", path);
     for (int i = 0; i < TOKENIZER_FILES; i++) {
         char *name = i ? llm_format("%s/%s", folder, tokenizer_file[i]) : llm_format("%s", path);
@@ -2440,63 +2417,69 @@ void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
 
 /* ---- Hugging Face files: writing ---- */
 
-static void write_spelling(llm_writer *w, const llm_tokenizer *t, int id) {
-    char *text = llm_alloc(llm_add(llm_mul((size_t)t->length[id], 2), 1), 1);
-    size_t n = 0;
-    for (int i = 0; i < t->length[id]; i++) {
-        if (t->special[id]) text[n++] = t->token[id][i];
-        else n += (size_t)utf8_put(text + n, byte_to_char((unsigned char)t->token[id][i]));
+/* One of our own tokens, or two with a space between (a merge), as tokenizer.json spells them. */
+static void write_spelling(llm_writer *w, const llm_tokenizer *t, int a, int b) {
+    const int id[] = {a, b};
+    size_t n = 0, room = (size_t)t->length[a] + (b >= 0 ? (size_t)t->length[b] : 0);
+    char *text = llm_alloc(llm_add(llm_mul(2, room), 1), 1);    /* a byte is at most two bytes of UTF-8 */
+    for (int k = 0; k < (b >= 0 ? 2 : 1); k++) {
+        if (k) text[n++] = ' ';
+        for (int i = 0; i < t->length[id[k]]; i++) {
+            if (t->special[id[k]]) text[n++] = t->token[id[k]][i];
+            else n += (size_t)utf8_put(text + n, byte_to_char((unsigned char)t->token[id[k]][i]));
+        }
     }
     llm_write_json_string(w, text, n);
     llm_release(text);
 }
 static void write_our_tokenizer(const llm_tokenizer *t, llm_writer *w) {
-    int first = t->vocab_size - OUR_SPECIALS;
-    llm_write_text(w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
-    for (int i = first; i < t->vocab_size; i++) {
-        llm_write_text(w, "%s\n{\"id\": %d, \"content\": ", i > first ? "," : "", i);
-        write_spelling(w, t, i);
-        llm_write_text(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true}");
-    }
-    const char *bytes = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}";
+    static const char bytes[] =
+        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}";
+    static const char each_digit[] =
+        "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\", \"individual_digits\": true},\n";
+    int specials = t->vocab_size - OUR_SPECIALS;
     bool digits = t->split == LLM_SPLIT_DIGITS;
-    llm_write_text(w, "],\n\"normalizer\": null,\n\"pre_tokenizer\": %s%s%s,\n\"post_processor\": null,\n\"decoder\": %s,\n", digits ?
-                   "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\", \"individual_digits\": true},\n    " : "", bytes,
-                   digits ? "]}" : "", bytes);
-    llm_write_text(w, "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null,\n"
-                      "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": false,\n\"vocab\": {");
-    for (int i = 0; i < first; i++) {
+    llm_write_text(w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
+    for (int i = specials; i < t->vocab_size; i++) {
+        llm_write_text(w, "%s\n{\"id\": %d, \"content\": ", i > specials ? "," : "", i);
+        write_spelling(w, t, i, -1);
+        llm_write_text(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                          "\"special\": true}");
+    }
+    llm_write_text(w, "],\n\"normalizer\": null,\n\"pre_tokenizer\": %s%s%s,\n"
+                      "\"post_processor\": null,\n\"decoder\": %s,\n"
+                      "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false,\n"
+                      "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"byte_fallback\": false,\n"
+                      "\"ignore_merges\": false,\n\"vocab\": {",
+                   digits ? each_digit : "", bytes, digits ? "]}" : "", bytes);
+    for (int i = 0; i < specials; i++) {
         llm_write_text(w, i ? ",\n" : "\n");
-        write_spelling(w, t, i);
+        write_spelling(w, t, i, -1);
         llm_write_text(w, ": %d", i);
     }
     llm_write_text(w, "},\n\"merges\": [");
     for (int i = 0; i < t->merges; i++) {
-        const bpe_merge *m = &t->tables->merge[i];
-        llm_write_text(w, i ? ",\n[" : "\n[");
-        write_spelling(w, t, m->a);
-        llm_write_text(w, ", ");
-        write_spelling(w, t, m->b);
-        llm_write_text(w, "]");
+        llm_write_text(w, i ? ",\n" : "\n");
+        write_spelling(w, t, t->tables->merge[i].a, t->tables->merge[i].b);
     }
     llm_write_text(w, "]}\n}\n");
 }
 static void write_our_config(const llm_tokenizer *t, llm_writer *w) {
-    const char *name[] = {"bos_token", "eos_token", "pad_token"};
-    int id[] = {t->bos, t->eos, t->pad};
-    llm_write_text(w, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n  \"clean_up_tokenization_spaces\": false,\n");
+    static const char *const name[] = {"bos_token", "eos_token", "pad_token"};
+    const int id[] = {t->bos, t->eos, t->pad};
+    llm_write_text(w, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                      "  \"clean_up_tokenization_spaces\": false,\n");
     for (int i = 0; i < 3; i++) {
-        if (id[i] < 0) continue;
         llm_write_text(w, "  \"%s\": ", name[i]);
-        llm_write_json_string(w, t->token[id[i]], (size_t)t->length[id[i]]);
-        llm_write_text(w, ",\n");
+        if (id[i] >= 0) llm_write_json_string(w, t->token[id[i]], (size_t)t->length[id[i]]);
+        llm_write_text(w, id[i] >= 0 ? ",\n" : "null,\n");
     }
     if (t->tables->chat_template) {
         llm_write_text(w, "  \"chat_template\": ");
         llm_write_json_string(w, t->tables->chat_template, strlen(t->tables->chat_template));
         llm_write_text(w, ",\n");
     }
-    llm_write_text(w, "  \"model_max_length\": 1000000000000000019884624838656\n}\n");      /* transformers' "no limit" */
+    llm_write_text(w, "  \"model_max_length\": 1000000000000000019884624838656\n}\n");  /* transformers' "no limit" */
 }
 /* A loaded tokenizer is written back byte for byte; a trained one is spelled out. */
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
@@ -2510,7 +2493,7 @@ void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
             else if (i == 0) write_our_tokenizer(t, &w);
             else write_our_config(t, &w);
             llm_write_done(&w);
-        } else if (llm_exists(path)) llm_remove_tree(path);     /* left there by another tokenizer: it would be believed */
+        } else if (llm_exists(path)) llm_remove_tree(path);     /* another tokenizer's: it would be believed */
         llm_release(path);
     }
 }
@@ -2518,10 +2501,10 @@ void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
 /* ================================================================================================================
    4. Tokens to batches
    ================================================================================================================
-   A network learns from a table of numbers: B rows of T ids and, under each id, the id that comes next in the text. What it learns
-   is decided here, before any multiplication: by which texts lie in the rows, in which proportion and how often (pretraining), and
-   by which of the next ids count (fine-tuning: only the assistant's words, never the user's). The table is called a batch and is
-   the same for all stages:
+   A network learns from a table of numbers: B rows of T ids and, under each id, the id that comes next in the text.
+   What it learns is decided here, before any multiplication: by which texts lie in the rows, in which proportion and
+   how often (pretraining), and by which of the next ids count (fine-tuning: only the assistant's words, never the
+   user's). The table is called a batch and is the same for all stages:
 
        place       0      1      2     3      4       5     ...          one row of a chat
        tokens      <im>   user   \n    2+2?   <end>   <im>  assistant  \n     4      <end>
@@ -2552,7 +2535,7 @@ double llm_batch_targets(const llm_batch *b) {
     for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++) sum += (double)b->weight[i];
     return sum;
 }
-/* Nats per token cannot be compared between tokenizers, bits per byte can: the text's bytes are the same for everyone. */
+/* Nats per token cannot be compared between tokenizers, bits per byte can: the text has the same bytes for everyone. */
 double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t) {
     double sum = 0;
     for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++)
@@ -2634,21 +2617,19 @@ static const char *base_name(const char *path) {
 }
 /* Formats that people have and that we do not read: say so before anything is half read. */
 static void refuse_format(const char *path) {
-    static const struct { const char *end, *remedy; } known[] = {
-        {".gz", "unpack it first: gunzip FILE"}, {".bz2", "unpack it first: bunzip2 FILE"}, {".xz", "unpack it first: unxz FILE"},
-        {".zst", "unpack it first: unzstd FILE"}, {".zip", "unpack it first: unzip FILE"}, {".tar", "unpack it first: tar xf FILE"},
-        {".parquet", "python3 -c \"from datasets import Dataset; Dataset.from_parquet('FILE').to_json('FILE.jsonl')\""},
-        {".arrow", "python3 -c \"from datasets import Dataset; Dataset.from_file('FILE').to_json('FILE.jsonl')\""},
-        {".csv", "python3 -c \"from datasets import Dataset; Dataset.from_csv('FILE').to_json('FILE.jsonl')\""},
-        {".pdf", "export it as plain text"}, {".docx", "export it as plain text"}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (ends_with(path, known[i].end)) llm_die(known[i].remedy, "%s: %s files are not read", path, known[i].end);
+    static const char *const packed[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar"};
+    static const char *const table[] = {".parquet", ".arrow", ".csv"};
+    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
+        if (ends_with(path, packed[i]))
+            llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (ends_with(path, table[i]))
+            llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
+                               ".to_json('%s.jsonl')\"", table[i] + 1, path, path), "%s: this is not read", path);
 }
-static char *read_text(const char *path, size_t *size) {
-    refuse_format(path);
-    char *text = llm_read_file(path, size);
-    if (memchr(text, 0, size_min(*size, 4096)))
-        llm_die("plain UTF-8 text (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
+static const char *trim(const char *text, size_t *length) {
+    while (*length && isspace((unsigned char)*text)) text++, --*length;
+    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
     return text;
 }
 
@@ -2657,7 +2638,7 @@ typedef struct { const char *text; size_t size; } document;
 typedef struct { document *document; size_t count, capacity; char *text; llm_records records; } document_list;
 
 static void document_add(document_list *l, const char *text, size_t size) {
-    while (size && isspace((unsigned char)text[size - 1])) size--;         /* the end of a document is a token, not a newline */
+    while (size && isspace((unsigned char)text[size - 1])) size--;     /* a token ends it, not a newline */
     if (!size) return;
     l->document = llm_grow(l->document, &l->capacity, l->count + 1, sizeof *l->document);
     l->document[l->count++] = (document){text, size};
@@ -2665,15 +2646,13 @@ static void document_add(document_list *l, const char *text, size_t size) {
 /* Blank lines (nothing but spaces) separate documents. */
 static void split_at_gaps(document_list *l, const char *text, size_t size) {
     const char *end = text + size, *begin = text;
-    for (const char *line = text; line < end;) {
-        const char *newline = memchr(line, '\n', (size_t)(end - line)), *next = newline ? newline + 1 : end;
-        bool blank = true;
-        for (const char *p = line; p < next && blank; p++) blank = isspace((unsigned char)*p);
-        if (blank) {
-            document_add(l, begin, (size_t)(line - begin));
-            begin = next;
-        }
-        line = next;
+    for (const char *line = text, *next; line < end; line = next) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line)), *p = line;
+        next = newline ? newline + 1 : end;
+        while (p < next && isspace((unsigned char)*p)) p++;
+        if (p < next) continue;
+        document_add(l, begin, (size_t)(line - begin));
+        begin = next;
     }
     document_add(l, begin, (size_t)(end - begin));
 }
@@ -2691,7 +2670,10 @@ static void read_documents(document_list *l, const char *path, bool document_gap
         return;
     }
     size_t size, mark;
-    l->text = read_text(path, &size);
+    refuse_format(path);
+    l->text = llm_read_file(path, &size);
+    if (memchr(l->text, 0, size))
+        llm_die("UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
     mark = size >= 3 && !memcmp(l->text, "\xEF\xBB\xBF", 3) ? 3 : 0;        /* a byte order mark is no text */
     if (document_gap) split_at_gaps(l, l->text + mark, size - mark);
     else document_add(l, l->text + mark, size - mark);
@@ -2704,20 +2686,23 @@ static void documents_free(document_list *l) {
 
 /* ---- a source: documents as ids ---- */
 
+/* The id of a special token, or -1. (Fast: the templates below ask for every turn.) */
+static int special_id(const llm_tokenizer *t, const char *spelling) {
+    const bool *p = t->special, *end = p + t->vocab_size;
+    for (; p < end && (p = memchr(p, true, (size_t)(end - p))); p++)
+        if (!strcmp(t->token[p - t->special], spelling)) return (int)(p - t->special);
+    return -1;
+}
 /* The token that stands before every document. (A chat tokenizer's bos and eos may be turn markers, as in SmolLM2.) */
 static int document_opener(const llm_tokenizer *t) {
-    int id = llm_token_id(t, "<|endoftext|>");
+    int id = special_id(t, "<|endoftext|>");
     if (id < 0) id = t->bos >= 0 ? t->bos : t->eos;
-    if (id < 0) llm_die("a tokenizer with <|endoftext|> or a bos token", "the tokenizer has no token that opens a document");
+    if (id < 0) llm_die("a tokenizer with <|endoftext|> or bos", "the tokenizer has no token to open a document");
     return id;
 }
-
-typedef struct { llm_source *s; size_t token_room, document_room; } source_builder;
-
-static void source_append(source_builder *b, int open, const int *ids, size_t n, size_t bytes) {
-    llm_source *s = b->s;
-    s->tokens = llm_grow(s->tokens, &b->token_room, llm_add(s->count, n + 1), sizeof *s->tokens);
-    s->document = llm_grow(s->document, &b->document_room, s->documents + 2, sizeof *s->document);
+static void source_append(llm_source *s, int open, const int *ids, size_t n, size_t bytes) {
+    s->tokens = llm_grow(s->tokens, &s->room, llm_add(s->count, n + 1), sizeof *s->tokens);
+    s->document = llm_grow(s->document, &s->document_room, s->documents + 2, sizeof *s->document);
     s->tokens[s->count] = open;
     memcpy(s->tokens + s->count + 1, ids, n * sizeof *ids);
     s->document[s->documents++] = s->count;
@@ -2725,15 +2710,15 @@ static void source_append(source_builder *b, int open, const int *ids, size_t n,
     s->document[s->documents] = s->count;
     s->bytes += bytes;
 }
-/* Is this text held out? Its hash decides, so every copy of it falls on the same side: a model that is asked in validation what it
-   has read word for word in training looks better than it is. (The hash is scrambled: the high bits of FNV are poor.) */
+/* Is this text held out? Its hash decides, so every copy of it falls on the same side: a model that is asked what it
+   has read word for word looks better than it is. (The hash is scrambled, because FNV's high bits are poor.) */
 static bool is_held_out(const char *text, size_t size, double fraction) {
     llm_rng r = llm_rng_seed(llm_hash(text, size, 0), 0);
     return llm_rng_uniform(&r) < fraction;
 }
 /* Encode documents a few megabytes at a time, in parallel; the ids do not depend on who encodes them. */
-static void encode_documents(const llm_tokenizer *t, const document *d, size_t count, source_builder *train,
-                             source_builder *held, double fraction) {
+static void encode_documents(const llm_tokenizer *t, const document *d, size_t count, llm_source *train,
+                             llm_source *held, double fraction) {
     int open = document_opener(t);
     for (size_t first = 0, last; first < count; first = last) {
         size_t room = 0;
@@ -2761,9 +2746,7 @@ static size_t token_bytes(const llm_tokenizer *t, const int *ids, size_t n) {
     return bytes;
 }
 /* The hash chose no document (there is one, or few): hold out the end of the last one. */
-static void hold_out_end(const llm_tokenizer *t, source_builder *train, source_builder *held, double fraction) {
-    llm_source *s = train->s;
-    if (!s->documents) return;
+static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held, double fraction) {
     size_t begin = s->document[s->documents - 1], length = s->count - begin;
     size_t n = (size_t)((double)s->count * fraction + 0.5);
     bool whole = n >= length && s->documents > 1;
@@ -2776,22 +2759,24 @@ static void hold_out_end(const llm_tokenizer *t, source_builder *train, source_b
     s->document[s->documents] = s->count;
     s->bytes -= size_min(bytes, s->bytes);
 }
-static void source_read(const llm_tokenizer *t, const char *path, source_builder *train, source_builder *held, double fraction,
+/* All documents of a file or folder; a fraction of them goes to held. */
+static void source_read(const llm_tokenizer *t, const char *path, llm_source *s, llm_source *held, double fraction,
                         bool document_gap) {
     path_list files = {0};
-    size_t before = held->s->documents, all = train->s->documents + before;
+    size_t held_before = held->documents, before = s->documents;
     find_files(&files, path, 0);
     if (!files.count) llm_die("put .txt or .md files into it", "folder %s is empty", path);
     for (size_t i = 0; i < files.count; i++) {
         document_list l;
         read_documents(&l, files.path[i], document_gap);
-        encode_documents(t, l.document, l.count, train, held, fraction);
+        encode_documents(t, l.document, l.count, s, held, fraction);
         documents_free(&l);
     }
-    if (train->s->documents + held->s->documents == all)
-        llm_die("give a file with text in it", "%s holds no text", path);
-    if (fraction > 0 && held->s->documents == before) hold_out_end(t, train, held, fraction);
-    if (!train->s->documents) llm_die("a larger file, or a smaller --val-fraction", "%s: all of its text is held out", path);
+    bool none_held = held->documents == held_before;
+    if (s->documents == before)
+        llm_die(none_held ? "give a file with text in it" : "a larger file, or a smaller --val-fraction",
+                none_held ? "%s holds no text" : "%s: all of its text is held out", path);
+    if (fraction > 0 && none_held) hold_out_end(t, s, held, fraction);
     path_free(&files);
 }
 static void source_finish(llm_source *s, const char *name) {
@@ -2824,8 +2809,8 @@ static void recipe_mixture(recipe *r, const char *dir, const char *where) {
         const char *file = llm_json_text(s, "file", NULL);
         double p = llm_json_number(s, "proportion", NAN);
         if (!file || !(p > 0) || isinf(p))
-            llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}", "%s:%d: a source wants a file and a proportion above 0", where,
-                    s->line);
+            llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}",
+                    "%s:%d: a source wants a file and a proportion above 0", where, s->line);
         r->proportion[r->source.count] = p;
         path_add(&r->source, beside(dir, file));
     }
@@ -2841,7 +2826,7 @@ static recipe recipe_read(const char *const *paths, const double *proportions, i
         char *where = llm_format("%s/mixture.json", paths[i]);
         bool mixed = llm_exists(where);
         if (mixed && count > 1)
-            llm_die("give that folder alone, or list its files with their proportions", "%s is one of several sources", where);
+            llm_die("give that folder alone, or list its files instead", "%s is one of several sources", where);
         if (mixed) recipe_mixture(&r, paths[i], where);
         else path_add(&r.source, copy_text(paths[i], strlen(paths[i])));
         llm_release(where);
@@ -2865,7 +2850,7 @@ static void open_epoch(llm_corpus *c, int s) {
     llm_source *x = &c->source[s];
     llm_shuffle(x->order, x->documents, c->seed, ((uint64_t)s << 32) + (uint64_t)x->epoch);
 }
-/* The next document comes from a source drawn by chance; inside a source every document is read once before any is read again. */
+/* The next document: from a source drawn by chance, where every document is read once before any is read again. */
 static void next_document(llm_corpus *c) {
     double u = llm_rng_uniform(&c->rng);
     c->current = 0;
@@ -2879,12 +2864,13 @@ static void next_document(llm_corpus *c) {
     c->current_document = x->order[x->cursor++];
     c->within = 0;
 }
-/* A share p of the tokens needs documents drawn with chance p / (their mean length), and the other way round; both sum to 1. */
+/* A share p of the tokens needs documents drawn with chance p / (their mean length), and the other way round. */
 static void set_chances(llm_corpus *c, const recipe *r) {
     double shares = 0, chances = 0;
     for (int i = 0; i < c->sources; i++) {
         llm_source *s = &c->source[i];
-        double length = (double)s->count / (double)s->documents, given = r->proportion ? r->proportion[i] : (double)s->count;
+        double length = (double)s->count / (double)s->documents;
+        double given = r->proportion ? r->proportion[i] : (double)s->count;
         shares += s->proportion = r->by_document ? given * length : given;
         chances += s->chance = r->by_document ? given : given / length;
     }
@@ -2893,33 +2879,28 @@ static void set_chances(llm_corpus *c, const recipe *r) {
         c->source[i].chance /= chances;
     }
 }
-void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions, int count,
-                     const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
+void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions,
+                     int count, const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
                      bool document_mask, uint64_t seed) {
     recipe r = recipe_read(paths, proportions, count);
-    for (int i = 0; val_paths && i < val_count; i++) {
-        if (r.validation.count == 1 && i == 0) path_free(&r.validation);      /* the caller's text replaces the mixture's */
+    if (val_paths && val_count) path_free(&r.validation);      /* the caller's text replaces the mixture's */
+    for (int i = 0; val_paths && i < val_count; i++)
         path_add(&r.validation, copy_text(val_paths[i], strlen(val_paths[i])));
-    }
-    if (!(val_fraction >= 0 && val_fraction < 1)) llm_die("--val-fraction 0.02", "%g of the text cannot be held out", val_fraction);
+    if (!(val_fraction >= 0 && val_fraction < 1))
+        llm_die("--val-fraction 0.02", "%g of the text cannot be held out", val_fraction);
     if (r.validation.count) val_fraction = 0;
     *c = (llm_corpus){.sources = (int)r.source.count, .document_mask = document_mask, .seed = seed,
                       .rng = llm_rng_seed(seed, UINT64_MAX), .bos = document_opener(t)};
     c->source = llm_alloc(r.source.count, sizeof *c->source);
-    source_builder held = {&c->validation, 0, 0};
     for (int i = 0; i < c->sources; i++) {
         llm_source *s = &c->source[i];
-        source_builder train = {s, 0, 0};
-        source_read(t, r.source.path[i], &train, &held, val_fraction, document_gap);
+        source_read(t, r.source.path[i], s, &c->validation, val_fraction, document_gap);
         source_finish(s, base_name(r.source.path[i]));
         open_epoch(c, i);
     }
     set_chances(c, &r);
-    for (size_t i = 0; i < r.validation.count; i++) {
-        llm_source none = {0};
-        source_builder nowhere = {&none, 0, 0};
-        source_read(t, r.validation.path[i], &held, &nowhere, 0, document_gap);
-    }
+    for (size_t i = 0; i < r.validation.count; i++)
+        source_read(t, r.validation.path[i], &c->validation, &(llm_source){0}, 0, document_gap);
     source_finish(&c->validation, "held out");
     recipe_free(&r);
     next_document(c);
@@ -2937,9 +2918,9 @@ void llm_corpus_free(llm_corpus *c) {
 
        <e> One day Mia ran . <e> Tom sat . <e> 1 + 2 is 3 . <e> ...
 
-   The last token of a document predicts the <e> of the next one: so the model learns to end. With document_mask a token sees only
-   its own document (start) and counts its place from there (positions); a document that goes on from the row before counts
-   from the beginning of the row, because what came before cannot be seen. */
+   The last token of a document predicts the <e> of the next one: so the model learns to end. With document_mask a token
+   sees only its own document (start) and counts its place from there (positions); a document that goes on from the row
+   before counts from the beginning of the row, because what came before cannot be seen. */
 static int stream_peek(const llm_corpus *c) {
     const llm_source *s = &c->source[c->current];
     return s->tokens[s->document[c->current_document] + c->within];
@@ -2949,7 +2930,7 @@ static void stream_step(llm_corpus *c) {
     s->drawn++;
     if (s->document[c->current_document] + ++c->within == s->document[c->current_document + 1]) next_document(c);
 }
-/* Where may the token at place t look? Encoded text never holds the opening token (chapter 3), so it marks the openings. */
+/* Where may the token at place t look? Text never becomes the opening token (chapter 3), so it marks the openings. */
 static void place_token(const llm_corpus *c, llm_batch *b, size_t i, int t, int token, int target) {
     b->tokens[i] = token;
     b->targets[i] = target;
@@ -2963,8 +2944,8 @@ void llm_corpus_next(llm_corpus *c, llm_batch *b) {
     if (b->T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", b->T);
     if (total < (size_t)b->T + 1) {
         char *remedy = llm_format("more text, or --seq %d or less", int_max((int)total - 1, 2));
-        llm_die(remedy, "%s%s: %zu tokens of training text are less than one sequence of %d and its last target", c->source[0].name,
-                c->sources > 1 ? " and the others" : "", total, b->T);
+        llm_die(remedy, "%s%s: %zu tokens of training text are less than one sequence of %d and its last target",
+                c->source[0].name, c->sources > 1 ? " and the others" : "", total, b->T);
     }
     for (size_t i = 0; i < n; i++) {
         int token = stream_peek(c);
@@ -3008,6 +2989,7 @@ void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
 
 /* ---- where the stream stands: for a checkpoint ---- */
 
+#include <inttypes.h>
 static uint64_t state_hex(const llm_json *state, const char *key) {
     return strtoull(llm_json_text(state, key, "0"), NULL, 16);
 }
@@ -3018,24 +3000,23 @@ static size_t state_number(const llm_json *state, const char *key, size_t below)
     return (size_t)x;
 }
 char *llm_corpus_state(const llm_corpus *c) {
-    char *text = llm_format("{\"seed\": \"%016llx\", \"rng\": \"%016llx\", \"current\": %d, \"document\": %zu, \"within\": %zu, "
-                            "\"sources\": [", (unsigned long long)c->seed, (unsigned long long)c->rng.state, c->current,
-                            c->current_document, c->within);
+    char *text = llm_format("{\"seed\": \"%" PRIx64 "\", \"rng\": \"%" PRIx64 "\", \"current\": %d, \"document\": %zu, "
+                            "\"within\": %zu, \"sources\": [", c->seed, c->rng.state, c->current, c->current_document,
+                            c->within);
     for (int i = 0; i < c->sources; i++) {
         const llm_source *s = &c->source[i];
-        char *longer = llm_format("%s%s{\"hash\": \"%016llx\", \"epoch\": %d, \"cursor\": %zu, \"drawn\": %zu}", text, i ? ", " : "",
-                                  (unsigned long long)s->hash, s->epoch, s->cursor, s->drawn);
+        char *longer = llm_format("%s{\"hash\": \"%" PRIx64 "\", \"epoch\": %d, \"cursor\": %zu, \"drawn\": %zu}%s",
+                                  text, s->hash, s->epoch, s->cursor, s->drawn, i + 1 < c->sources ? ", " : "]}");
         llm_release(text);
         text = longer;
     }
-    char *all = llm_format("%s]}", text);
-    llm_release(text);
-    return all;
+    return text;
 }
 void llm_corpus_restore(llm_corpus *c, const llm_json *state) {
     const llm_json *list = llm_json_get(state, "sources"), *s = list ? list->child : NULL;
     if (!list || list->length != (size_t)c->sources)
-        llm_die("the --data of the first run", "the checkpoint was trained on %zu sources, not %d", list ? list->length : 0, c->sources);
+        llm_die("the --data of the first run", "the checkpoint was trained on %zu sources, not %d",
+                list ? list->length : 0, c->sources);
     c->seed = state_hex(state, "seed");
     c->rng.state = state_hex(state, "rng");
     for (int i = 0; i < c->sources; i++, s = s->next) {
@@ -3074,7 +3055,8 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
     for (size_t i = 0; i < files.count; i++) {
         for (size_t j = 0; j < l[i].count; j++) {
             const document *d = &l[i].document[j];
-            size_t part = keep < 1 ? (size_t)((double)d->size * keep) : d->size;
+            size_t part = (size_t)((double)(d->size + 2) * keep);
+            part -= size_min(part, 2);
             while (part < d->size && part && is_continuation(d->text[part])) part--;       /* not inside a character */
             text = llm_grow(text, &room, llm_add(n, part + 3), 1);
             if (n) text[n++] = '\n', text[n++] = '\n';
@@ -3093,60 +3075,65 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
 
 /* ---- records: many forms of data, one normal form ---- */
 
-#include <setjmp.h>
+/* People store the same thing in a dozen ways. A record is recognised by its keys:
 
-/* People store the same thing in a dozen ways. A reader looks at a record's keys, not at the file's name:
+       instruction (input, system, history) output         alpaca       user: instruction \n input; assistant: output
+       instruction (input, ...) chosen rejected            alpaca pair  user; two responses
+       conversations [{from, value}] (system)              sharegpt     messages
+       messages [{role, content}]                          messages     the same; content may be a list of text parts
+       conversations or messages, chosen rejected          chat pair    messages; two responses
+       prompt completion                                   completion   user, assistant
+       prompt chosen rejected                              preference   user; two responses
+       chosen rejected: whole conversations                implicit     what they share; two responses
+       chosen rejected: "\n\nHuman: ... \n\nAssistant: ..."  hh           the same
+       prompt responses[] rank[] (label[])                 ranked       user; K responses
+       completion, output or messages with a label         kto          one response and its label
+       prompt (answer)                                     prompt       what is to be answered
+       text                                                text         plain text
 
-       keys                                              form           becomes
-       instruction (input) output (system, history)      alpaca         user: instruction \n input, assistant: output
-       instruction (input) chosen rejected               alpaca pair    user; two responses
-       conversations [{from, value}] (system)            sharegpt       messages
-       messages [{role, content}]                        messages       messages; content a string or a list of text parts
-       conversations or messages, chosen rejected        chat pair      messages; two responses
-       messages label                                    kto            messages but the last; one response and its label
-       prompt completion (label)                         completion     prompt; answer (kto: response and label)
-       prompt chosen rejected                            preference     prompt; two responses
-       chosen rejected, whole conversations              implicit       the common beginning is the prompt
-       chosen rejected, "\n\nHuman: ...\n\nAssistant:"   hh             turns; the last one is the response
-       prompt responses[] rank[] (or scores[])           ranked         prompt; K responses
-       text                                              text           plain text
-       prompt (answer)                                   prompt         messages to be answered
-*/
+   A prompt is a string or a list of messages, and so is an answer (a list of one). Where both are strings, they are
+   to be joined as they are (raw); everything else is written in the chat template. */
 typedef struct {
     llm_records *all;
     const char *where, *columns;
+    bool skip_bad, raw;
     const llm_json *row;                /* the record being read */
     llm_json *tree;                     /* what owns it */
     llm_message *message; size_t room; int count;
     llm_response *response; size_t response_room; int responses;
 } row_reader;
 
-static void *keep_bytes(llm_records *all, size_t bytes) {
-    json_reader pool = {.where = "records", .arena = all->arena};
-    return json_take(&pool, bytes);
-}
-static const char *keep_text(llm_records *all, const char *text, size_t size) {
-    char *copy = keep_bytes(all, llm_add(size, 1));
-    memcpy(copy, text, size);
-    copy[size] = '\0';
-    return copy;
-}
 LLM_NORETURN LLM_PRINTF(2, 3) static void bad_row(const row_reader *r, const char *what, ...) {
     char text[256];
     va_list a;
     va_start(a, what);
     vsnprintf(text, sizeof text, what, a);
     va_end(a);
-    llm_die("correct it, rename columns (--columns output=answer), or leave such records out (--skip-bad)", "%s:%d: %s", r->where,
-            r->row->line, text);
+    llm_die("correct it, rename columns (--columns output=answer), or leave such records out (--skip-bad)", "%s:%d: %s",
+            r->where, r->row->line, text);
 }
-/* The member that plays the part of `key`: the user's own name for it, if there is one. null counts as absent. */
+static void *keep_bytes(llm_records *all, size_t bytes) {
+    json_reader pool = {.where = "records", .arena = all->arena};
+    return json_take(&pool, bytes);
+}
+/* Two texts as one string that lives as long as the records. */
+static const char *keep_joined(llm_records *all, const char *a, size_t n, const char *middle, const char *b, size_t m) {
+    size_t gap = strlen(middle);
+    char *copy = keep_bytes(all, llm_add(llm_add(n, m), gap + 1));
+    memcpy(copy, a, n);
+    memcpy(copy + n, middle, gap);
+    memcpy(copy + n + gap, b, m);
+    copy[n + gap + m] = '\0';
+    return copy;
+}
+/* The member that plays the part of `key`, by the user's name for it if there is one. null counts as absent. */
 static const llm_json *column(const row_reader *r, const char *key) {
     char name[128];
     size_t n = strlen(key);
     snprintf(name, sizeof name, "%s", key);
     for (const char *c = r->columns; c && *c; c += strcspn(c, ","), c += *c == ',')
-        if (!strncmp(c, key, n) && c[n] == '=') snprintf(name, sizeof name, "%.*s", (int)strcspn(c + n + 1, ","), c + n + 1);
+        if (!strncmp(c, key, n) && c[n] == '=')
+            snprintf(name, sizeof name, "%.*s", (int)strcspn(c + n + 1, ","), c + n + 1);
     const llm_json *v = llm_json_get(r->row, name);
     return v && v->type != LLM_JSON_NULL ? v : NULL;
 }
@@ -3160,369 +3147,305 @@ static void add_response(row_reader *r, const char *text, size_t length, double 
 }
 /* Text as a string, or as OpenAI's list of parts {"type": "text", "text": ...}. */
 static const char *text_value(const row_reader *r, const llm_json *v, const char *key, size_t *length) {
-    if (v && v->type == LLM_JSON_STRING) {
-        *length = v->length;
-        return v->string;
-    }
     if (!v) bad_row(r, "missing key \"%s\"", key);
+    if (v->type == LLM_JSON_STRING) return *length = v->length, v->string;
     if (v->type != LLM_JSON_ARRAY) bad_row(r, "\"%s\" is not text", key);
-    size_t n = 0;
-    for (int pass = 0;; pass++) {       /* first the length, then the text */
-        char *text = pass ? keep_bytes(r->all, n + 1) : NULL;
-        n = 0;
-        for (const llm_json *p = v->child; p; p = p->next) {
-            const llm_json *part = llm_json_get(p, "text") ? llm_json_get(p, "text") : llm_json_get(p, "value");
-            if (strcmp(llm_json_text(p, "type", "text"), "text") || !part || part->type != LLM_JSON_STRING)
-                bad_row(r, "a part of \"%s\" is not text", key);
-            if (text) memcpy(text + n, part->string, part->length);
-            n += part->length;
-        }
-        if (!text) continue;
-        text[n] = '\0';
-        *length = n;
-        return text;
+    const char *text = "";
+    *length = 0;
+    for (const llm_json *p = v->child; p; p = p->next) {
+        const llm_json *part = llm_json_get(p, "text") ? llm_json_get(p, "text") : llm_json_get(p, "value");
+        if (strcmp(llm_json_text(p, "type", "text"), "text") || !part || part->type != LLM_JSON_STRING)
+            bad_row(r, "a part of \"%s\" is not text", key);
+        text = keep_joined(r->all, text, *length, "", part->string, part->length);
+        *length += part->length;
     }
-}
-static const char *role_name(const row_reader *r, const char *name) {
-    static const char *const same[][2] = {{"user", "user"}, {"human", "user"}, {"prompter", "user"}, {"assistant", "assistant"},
-        {"gpt", "assistant"}, {"model", "assistant"}, {"bot", "assistant"}, {"chatgpt", "assistant"}, {"bing", "assistant"},
-        {"function_call", "assistant"}, {"system", "system"}, {"developer", "system"}, {"tool", "tool"}, {"function", "tool"},
-        {"observation", "tool"}};
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (!strcmp(name, same[i][0])) return same[i][1];
-    bad_row(r, "unknown role \"%s\"", name);
-}
-static void add_turn(row_reader *r, const llm_json *turn) {
-    if (turn->type != LLM_JSON_OBJECT) bad_row(r, "a message is not an object with role and content");
-    const char *role = llm_json_text(turn, "role", llm_json_text(turn, "from", NULL));
-    bool openai = llm_json_get(turn, "content") != NULL;
-    if (!role) bad_row(r, "a message without \"%s\"", llm_json_get(turn, "value") ? "from" : "role");
-    size_t n;
-    const char *key = openai || llm_json_get(turn, "role") ? "content" : "value";
-    const char *text = text_value(r, llm_json_get(turn, key), key, &n);
-    add_message(r, role_name(r, role), text, n);
-}
-static void add_turns(row_reader *r, const llm_json *list, const char *key) {
-    if (list->type != LLM_JSON_ARRAY || !list->child) bad_row(r, "\"%s\" is not a list of messages", key);
-    for (const llm_json *turn = list->child; turn; turn = turn->next) add_turn(r, turn);
+    return text;
 }
 static void add_text(row_reader *r, const char *role, const char *key) {
     size_t n;
     const char *text = text_value(r, column(r, key), key, &n);
     add_message(r, role, text, n);
 }
-/* Alpaca: the input, where there is one, stands on a line of its own below the instruction. */
+static const char *role_name(const row_reader *r, const char *name) {
+    static const char *const same[][2] = {{"user", "user"}, {"human", "user"}, {"prompter", "user"},
+        {"assistant", "assistant"}, {"gpt", "assistant"}, {"model", "assistant"}, {"bot", "assistant"},
+        {"function_call", "assistant"}, {"system", "system"}, {"developer", "system"},
+        {"tool", "tool"}, {"function", "tool"}, {"observation", "tool"}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (!strcmp(name, same[i][0])) return same[i][1];
+    bad_row(r, "unknown role \"%s\"", name);
+}
+static const char *role_of(const row_reader *r, const llm_json *turn) {
+    const char *role = llm_json_text(turn, "role", llm_json_text(turn, "from", NULL));
+    if (!role) bad_row(r, "a message without \"%s\"", llm_json_get(turn, "value") ? "from" : "role");
+    return role_name(r, role);
+}
+static void add_turn(row_reader *r, const llm_json *turn) {
+    const char *role = role_of(r, turn), *key = llm_json_get(turn, "role") ? "content" : "value", *text;
+    size_t n;
+    text = text_value(r, llm_json_get(turn, key), key, &n);
+    add_message(r, role, text, n);
+}
+static void add_turns(row_reader *r, const llm_json *list, const char *key) {
+    if (list->type != LLM_JSON_ARRAY || !list->child) bad_row(r, "\"%s\" is not a list of messages", key);
+    for (const llm_json *turn = list->child; turn; turn = turn->next) add_turn(r, turn);
+}
+/* Alpaca: past turns, then the instruction; the input, if there is one, stands on a line of its own below it. */
 static void add_instruction(row_reader *r) {
-    size_t n, m = 0;
-    const char *text = text_value(r, column(r, "instruction"), "instruction", &n), *input = NULL;
-    if (column(r, "system")) add_text(r, "system", "system");
     const llm_json *history = column(r, "history");
     for (const llm_json *pair = history ? history->child : NULL; pair; pair = pair->next) {
         if (pair->type != LLM_JSON_ARRAY || pair->length != 2) bad_row(r, "\"history\" is not a list of pairs");
         for (const llm_json *side = pair->child; side; side = side->next) {
-            size_t length;
-            const char *said = text_value(r, side, "history", &length);
-            add_message(r, side == pair->child ? "user" : "assistant", said, length);
+            size_t n;
+            const char *said = text_value(r, side, "history", &n);
+            add_message(r, side == pair->child ? "user" : "assistant", said, n);
         }
     }
-    if (column(r, "input")) input = text_value(r, column(r, "input"), "input", &m);
-    if (m) {
-        char *both = keep_bytes(r->all, n + m + 2);
-        memcpy(both, text, n);
-        both[n] = '\n';
-        memcpy(both + n + 1, input, m);
-        both[n + m + 1] = '\0';
-        text = both;
-        n += m + 1;
-    }
-    add_message(r, "user", text, n);
+    add_text(r, "user", "instruction");
+    llm_message *m = &r->message[r->count - 1];
+    size_t n = 0;
+    const char *input = column(r, "input") ? text_value(r, column(r, "input"), "input", &n) : "";
+    if (n) *m = (llm_message){"user", keep_joined(r->all, m->text, m->length, "\n", input, n), m->length + 1 + n};
 }
-/* The question of a record, from whichever key holds it; returns the form, or NULL when there is none. */
+/* The question, from whichever key holds it; returns the form, or NULL when there is none. */
 static const char *add_question(row_reader *r) {
     const llm_json *chat = column(r, "messages"), *shared = column(r, "conversations"), *prompt = column(r, "prompt");
-    if (column(r, "instruction")) {
-        add_instruction(r);
-        return "alpaca";
-    }
-    if (chat || shared) {
-        if (column(r, "system")) add_text(r, "system", "system");
-        add_turns(r, chat ? chat : shared, chat ? "messages" : "conversations");
-        return chat ? "messages" : "sharegpt";
-    }
+    bool alpaca = column(r, "instruction");
+    if (column(r, "system") && (alpaca || chat || shared)) add_text(r, "system", "system");
+    if (alpaca) return add_instruction(r), "alpaca";
+    if (chat) return add_turns(r, chat, "messages"), "messages";
+    if (shared) return add_turns(r, shared, "conversations"), "sharegpt";
     if (!prompt) return NULL;
-    if (prompt->type == LLM_JSON_ARRAY) add_turns(r, prompt, "prompt");
-    else add_text(r, "user", "prompt");
+    if (prompt->type == LLM_JSON_STRING) add_text(r, "user", "prompt");
+    else add_turns(r, prompt, "prompt");
     return "prompt";
 }
-/* One answer: a string, a message, or a list holding one assistant message. */
+/* One answer: a string, a message, or a list of one message. */
 static void add_answer(row_reader *r, const char *key, double rank) {
     const llm_json *v = column(r, key);
-    size_t n;
-    if (!v) bad_row(r, "missing key \"%s\"", key);
-    if (v->type == LLM_JSON_ARRAY && v->length == 1 && llm_json_get(v->child, "role")) v = v->child;
-    if (v->type == LLM_JSON_OBJECT) {
+    if (v && v->type == LLM_JSON_ARRAY && v->length == 1) v = v->child;
+    if (v && v->type == LLM_JSON_OBJECT) {
+        if (strcmp(role_of(r, v), "assistant")) bad_row(r, "\"%s\" is not an assistant's message", key);
         add_turn(r, v);
-        const llm_message *m = &r->message[--r->count];
-        if (strcmp(m->role, "assistant")) bad_row(r, "\"%s\" is not an assistant's message", key);
-        add_response(r, m->text, m->length, rank);
-    } else if (v->type == LLM_JSON_ARRAY) bad_row(r, "\"%s\" wants one assistant message", key);
-    else {
+    } else {
+        size_t n;
         const char *text = text_value(r, v, key, &n);
-        add_response(r, text, n, rank);
+        add_message(r, "assistant", text, n);
     }
+    const llm_message *m = &r->message[--r->count];
+    add_response(r, m->text, m->length, rank);
 }
 /* Anthropic's HH form: turns in one string, each opened by "\n\nHuman:" or "\n\nAssistant:". */
 static void add_hh(row_reader *r, const char *key) {
     static const char *const mark[] = {"\n\nHuman:", "\n\nAssistant:"};
     const llm_json *v = column(r, key);
-    if (!v || v->type != LLM_JSON_STRING) bad_row(r, "\"%s\" is not text", key);
-    const char *p = v->string, *end = p + v->length;
-    if (strncmp(p, mark[0], strlen(mark[0]))) bad_row(r, "missing key \"prompt\" (\"%s\" does not begin with \\n\\nHuman:)", key);
-    while (p < end) {
-        int who = strncmp(p, mark[0], strlen(mark[0])) ? 1 : 0;
+    const char *p = v->type == LLM_JSON_STRING ? v->string : "";
+    if (strncmp(p, mark[0], strlen(mark[0])))
+        bad_row(r, "missing key \"prompt\" (nor does \"%s\" begin with \\n\\nHuman:)", key);
+    while (*p) {
+        int who = strncmp(p, mark[0], strlen(mark[0])) != 0;
         p += strlen(mark[who]);
-        const char *human = strstr(p, mark[0]), *assistant = strstr(p, mark[1]), *next = end;
-        if (human && human < next) next = human;
-        if (assistant && assistant < next) next = assistant;
-        const char *a = p, *b = next;
-        while (a < b && isspace((unsigned char)*a)) a++;
-        while (b > a && isspace((unsigned char)b[-1])) b--;
-        add_message(r, who ? "assistant" : "user", a, (size_t)(b - a));
-        p = next;
+        const char *next[2] = {strstr(p, mark[0]), strstr(p, mark[1])}, *end = p + strlen(p);
+        for (int i = 0; i < 2; i++)
+            if (next[i] && next[i] < end) end = next[i];
+        size_t n = (size_t)(end - p);
+        const char *text = trim(p, &n);
+        add_message(r, who ? "assistant" : "user", text, n);
+        p = end;
     }
 }
 static bool same_message(const llm_message *a, const llm_message *b) {
     return !strcmp(a->role, b->role) && a->length == b->length && !memcmp(a->text, b->text, a->length);
 }
-/* Two whole conversations, message[0 .. middle-1] and the rest: what they share is the prompt, then comes one answer each. */
+/* Two whole conversations, message[0 .. middle-1] and the rest: they share the prompt, then comes an answer each. */
 static void split_pair(row_reader *r, int middle) {
     const llm_message *a = r->message, *b = a + middle;
-    int na = middle, nb = r->count - middle, k = 0;
-    while (k < na - 1 && k < nb - 1 && same_message(&a[k], &b[k])) k++;
-    if (k != na - 1 || k != nb - 1) bad_row(r, "chosen and rejected differ before the last answer");
-    if (strcmp(a[k].role, "assistant") || strcmp(b[k].role, "assistant") || !k)
+    int last = middle - 1, same = 0;
+    while (same < last && same < r->count - middle && same_message(&a[same], &b[same])) same++;
+    if (same != last || r->count != 2 * middle) bad_row(r, "chosen and rejected differ before the last answer");
+    if (!last || strcmp(a[last].role, "assistant") || strcmp(b[last].role, "assistant"))
         bad_row(r, "chosen and rejected want a question and an assistant's answer");
-    add_response(r, a[k].text, a[k].length, 0);
-    add_response(r, b[k].text, b[k].length, 1);
-    r->count = k;
-}
-static const char *read_pair(row_reader *r, llm_record *d) {
-    const llm_json *chosen = column(r, "chosen"), *rejected = column(r, "rejected");
-    if (!chosen || !rejected) bad_row(r, "missing key \"%s\"", chosen ? "rejected" : "chosen");
-    const llm_json *first = chosen->type == LLM_JSON_ARRAY ? chosen->child : NULL;
-    const char *role = llm_json_text(first, "role", llm_json_text(first, "from", NULL));
-    if (role && strcmp(role_name(r, role), "assistant")) {          /* each side is a whole conversation */
-        add_turns(r, chosen, "chosen");
-        int middle = r->count;
-        add_turns(r, rejected, "rejected");
-        split_pair(r, middle);
-        return "implicit";
-    }
-    const char *form = add_question(r);
-    if (!form) {
-        add_hh(r, "chosen");
-        int middle = r->count;
-        add_hh(r, "rejected");
-        split_pair(r, middle);
-        return "hh";
-    }
-    const llm_json *prompt = column(r, "prompt");
-    d->raw = !strcmp(form, "prompt") && prompt->type == LLM_JSON_STRING && chosen->type == LLM_JSON_STRING;
-    add_answer(r, "chosen", 0);
-    add_answer(r, "rejected", 1);
-    return !strcmp(form, "alpaca") ? "alpaca pair" : !strcmp(form, "prompt") ? "preference" : "chat pair";
+    add_response(r, a[last].text, a[last].length, 0);
+    add_response(r, b[last].text, b[last].length, 1);
+    r->count = last;
 }
 static int read_label(const row_reader *r, const llm_json *v) {
     if ((v->type != LLM_JSON_BOOL && v->type != LLM_JSON_NUMBER) || (v->number != 0 && v->number != 1))
         bad_row(r, "\"label\" is neither true nor false");
     return v->number != 0;
 }
-static const char *read_ranked(row_reader *r) {
-    const llm_json *list = column(r, "responses"), *rank = column(r, "rank"), *score = column(r, "scores"), *label = column(r, "label");
-    const llm_json *order = rank ? rank : score;
-    if (!add_question(r)) bad_row(r, "missing key \"prompt\"");
-    if (!order) bad_row(r, "missing key \"rank\"");
-    if (list->type != LLM_JSON_ARRAY || order->type != LLM_JSON_ARRAY || list->length != order->length || list->length < 2)
-        bad_row(r, "\"responses\" and \"%s\" want two or more entries each, as many as the other", rank ? "rank" : "scores");
-    for (const llm_json *x = list->child, *y = order->child; x; x = x->next, y = y->next) {
-        size_t n;
+static void add_ranked(row_reader *r, const llm_json *list) {
+    const llm_json *rank = column(r, "rank"), *label = column(r, "label");
+    if (!rank) bad_row(r, "missing key \"rank\"");
+    size_t n = list->length;
+    bool fit = n >= 2 && list->type == LLM_JSON_ARRAY && rank->type == LLM_JSON_ARRAY && rank->length == n;
+    if (!fit || (label && (label->type != LLM_JSON_ARRAY || label->length != n)))
+        bad_row(r, "\"responses\", \"rank\" (and \"label\") want as many entries each, two or more");
+    rank = rank->child;
+    label = label ? label->child : NULL;
+    for (const llm_json *x = list->child; x; x = x->next, rank = rank->next, label = label ? label->next : NULL) {
         const char *text = text_value(r, x, "responses", &n);
-        if (y->type != LLM_JSON_NUMBER) bad_row(r, "\"%s\" holds something else than numbers", rank ? "rank" : "scores");
-        add_response(r, text, n, rank ? y->number : -y->number);
+        if (rank->type != LLM_JSON_NUMBER) bad_row(r, "\"rank\" holds something else than numbers");
+        add_response(r, text, n, rank->number);
+        if (label) r->response[r->responses - 1].label = read_label(r, label);
     }
-    if (label && (label->type != LLM_JSON_ARRAY || label->length != list->length)) bad_row(r, "\"label\" wants one entry a response");
-    int i = 0;
-    for (const llm_json *x = label ? label->child : NULL; x; x = x->next) r->response[i++].label = read_label(r, x);
-    return "ranked";
 }
-static const char *read_completion(row_reader *r, llm_record *d) {
-    const llm_json *prompt = column(r, "prompt");
-    if (!add_question(r)) bad_row(r, "missing key \"prompt\"");
-    d->raw = prompt && prompt->type == LLM_JSON_STRING && column(r, "completion")->type == LLM_JSON_STRING;
-    add_answer(r, "completion", 0);
-    if (column(r, "label")) {
-        r->response[0].label = read_label(r, column(r, "label"));
-        return "kto";
+static bool is_string(const llm_json *v) { return v && v->type == LLM_JSON_STRING; }
+
+static const char *read_form(row_reader *r) {
+    const llm_json *chosen = column(r, "chosen"), *rejected = column(r, "rejected"), *label = column(r, "label");
+    if (!chosen != !rejected) bad_row(r, "missing key \"%s\"", chosen ? "rejected" : "chosen");
+    if (chosen && chosen->type == LLM_JSON_ARRAY && chosen->child && strcmp(role_of(r, chosen->child), "assistant")) {
+        add_turns(r, chosen, "chosen");
+        int middle = r->count;
+        add_turns(r, rejected, "rejected");
+        return split_pair(r, middle), "implicit";
     }
+    const char *form = add_question(r);
+    if (!form && chosen) {
+        add_hh(r, "chosen");
+        int middle = r->count;
+        add_hh(r, "rejected");
+        return split_pair(r, middle), "hh";
+    }
+    if (!form && column(r, "text")) return add_text(r, "text", "text"), r->raw = true, "text";
+    if (!form) {
+        char keys[128] = "";
+        for (const llm_json *k = r->row->child; k; k = k->next)
+            snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", *keys ? ", " : "", k->key);
+        bad_row(r, "none of the keys prompt, instruction, messages, conversations, text; its keys are: %s",
+                *keys ? keys : "none");
+    }
+    bool alpaca = !strcmp(form, "alpaca"), plain = !strcmp(form, "prompt");
+    const char *answer = alpaca ? "output" : column(r, "completion") ? "completion" : NULL;
+    r->raw = is_string(column(r, "prompt")) && is_string(chosen ? chosen : column(r, "completion"));
+    if (chosen) {
+        add_answer(r, "chosen", 0);
+        add_answer(r, "rejected", 1);
+        return alpaca ? "alpaca pair" : plain ? "preference" : "chat pair";
+    }
+    if (column(r, "responses")) return add_ranked(r, column(r, "responses")), "ranked";
+    if (answer) add_answer(r, answer, 0);
+    else if (label) {
+        const llm_message *last = &r->message[--r->count];
+        if (strcmp(last->role, "assistant")) bad_row(r, "the last message is not the assistant's answer");
+        add_response(r, last->text, last->length, 0);
+    }
+    if (label) return r->response[0].label = read_label(r, label), "kto";
+    if (!answer) return form;
     add_message(r, "assistant", r->response[0].text, r->response[0].length);
     r->responses = 0;
-    return "completion";
+    return alpaca ? form : "completion";
 }
-static const char *read_chat(row_reader *r) {
-    const char *form = add_question(r);
-    const llm_message *last = &r->message[r->count - 1];
-    if (!column(r, "label")) return form;
-    if (strcmp(last->role, "assistant") || r->count < 2) bad_row(r, "the last message is not the assistant's answer");
-    add_response(r, last->text, last->length, 0);
-    r->response[0].label = read_label(r, column(r, "label"));
-    r->count--;
-    return "kto";
-}
-static const char *read_form(row_reader *r, llm_record *d) {
-    if (column(r, "chosen") || column(r, "rejected")) return read_pair(r, d);
-    if (column(r, "responses")) return read_ranked(r);
-    if (column(r, "completion")) return read_completion(r, d);
-    if (column(r, "instruction")) {
-        add_instruction(r);
-        add_text(r, "assistant", "output");
-        return "alpaca";
+static void check_row(const row_reader *r) {
+    bool asked = false;
+    for (int i = 0; i < r->count; i++) {
+        const llm_message *m = &r->message[i];
+        bool system = !strcmp(m->role, "system");
+        asked = asked || !strcmp(m->role, "user") || !strcmp(m->role, "text");
+        if (!m->length && !system) bad_row(r, "the %s's text is empty", m->role);
+        if (system && i) bad_row(r, "a system message stands behind others");
     }
-    if (column(r, "messages") || column(r, "conversations")) return read_chat(r);
-    if (column(r, "text")) {
-        add_text(r, "text", "text");
-        d->raw = true;
-        return "text";
-    }
-    if (add_question(r)) return "prompt";
-    char keys[128] = "";
-    for (const llm_json *k = r->row->child; k; k = k->next)
-        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", *keys ? ", " : "", k->key);
-    bad_row(r, "no known form of record; its keys are: %s", *keys ? keys : "none");
-}
-static void check_record(const row_reader *r, const llm_record *d) {
-    bool asked = d->raw || !d->messages;
-    for (int i = 0; i < d->messages; i++) {
-        const llm_message *m = &d->message[i];
-        asked = asked || !strcmp(m->role, "user");
-        if (!m->length && strcmp(m->role, "system")) bad_row(r, "the %s's text is empty", m->role);
-        if (!strcmp(m->role, "system") && i) bad_row(r, "a system message stands behind others");
-    }
-    for (int i = 0; i < d->responses; i++)
-        if (!d->response[i].length) bad_row(r, "an answer is empty");
     if (!asked) bad_row(r, "no message of the user");
+    for (int i = 0; i < r->responses; i++)
+        if (!r->response[i].length) bad_row(r, "an answer is empty");
 }
 static void read_row(row_reader *r, const llm_json *row) {
     llm_records *all = r->all;
     r->row = row;
     r->count = r->responses = 0;
+    r->raw = false;
     if (row->type != LLM_JSON_OBJECT) bad_row(r, "a record is not an object {...}");
-    llm_record d = {.line = row->line};
-    d.form = read_form(r, &d);
+    llm_record d = {.line = row->line, .form = read_form(r)};
+    const llm_json *gold = column(r, "answer");
+    check_row(r);
+    d.raw = r->raw;
     d.messages = r->count;
     d.responses = r->responses;
     d.message = keep_bytes(all, (size_t)r->count * sizeof *d.message);
     d.response = keep_bytes(all, (size_t)r->responses * sizeof *d.response);
     for (int i = 0; i < r->count; i++) {
         d.message[i] = r->message[i];
-        d.message[i].text = keep_text(all, r->message[i].text, r->message[i].length);
+        d.message[i].text = keep_joined(all, d.message[i].text, d.message[i].length, "", "", 0);
     }
     for (int i = 0; i < r->responses; i++) {
         d.response[i] = r->response[i];
-        d.response[i].text = keep_text(all, r->response[i].text, r->response[i].length);
+        d.response[i].text = keep_joined(all, d.response[i].text, d.response[i].length, "", "", 0);
     }
-    const llm_json *gold = column(r, "answer");
-    if (gold && gold->string) d.answer = keep_text(all, gold->string, gold->length);
-    check_record(r, &d);
+    if (gold && gold->string) d.answer = keep_joined(all, gold->string, gold->length, "", "", 0);
     all->record = llm_grow(all->record, &all->capacity, (size_t)all->count + 1, sizeof *all->record);
     all->record[all->count++] = d;
 }
 
-/* With --skip-bad an error inside one record is caught here, the only place where the program survives llm_die. */
+/* With skip_bad an error inside one record is caught here: the one place where the program goes on after llm_die. */
+#include <setjmp.h>
 static jmp_buf bad_row_escape;
 static void catch_bad_row(const char *message) {
     fprintf(stderr, "skipped: %.*s\n", (int)strcspn(message, "\n"), message);
     longjmp(bad_row_escape, 1);
 }
-/* A record given as text (a line of .jsonl), or as a member of an array. */
-static void take_row(row_reader *r, const llm_json *row, const char *text, size_t size, int line, bool skip_bad) {
-    static void (*on_death)(const char *message);
-    on_death = llm_on_death;
-    if (skip_bad) llm_on_death = catch_bad_row;
-    if (!skip_bad || !setjmp(bad_row_escape)) {
-        if (text) r->tree = llm_json_parse(text, size, r->where, line);
+/* A record: a member of a tree, or (row NULL) a line of text. */
+static void take_row(row_reader *r, const llm_json *row, const char *text, size_t size, int line) {
+    void (*const on_death)(const char *message) = llm_on_death;
+    if (r->skip_bad) llm_on_death = catch_bad_row;
+    if (!r->skip_bad || !setjmp(bad_row_escape)) {
+        if (!row) r->tree = llm_json_parse(text, size, r->where, line);
         read_row(r, row ? row : r->tree);
     } else r->all->skipped++;
     llm_on_death = on_death;
-    if (text) {
-        llm_json_free(r->tree);
-        r->tree = NULL;
-    }
+    if (row) return;
+    llm_json_free(r->tree);
+    r->tree = NULL;
 }
-static void read_lines(row_reader *r, const char *text, size_t size, bool skip_bad) {
-    int line = 1;
-    for (const char *p = text, *end = text + size; p < end; line++) {
-        const char *newline = memchr(p, '\n', (size_t)(end - p)), *stop = newline ? newline : end, *s = p;
+static void read_lines(row_reader *r, const char *text, size_t size) {
+    const char *end = text + size;
+    for (int line = 1; text < end; line++) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text)), *stop = newline ? newline : end, *s = text;
         while (s < stop && isspace((unsigned char)*s)) s++;
-        if (s < stop) take_row(r, NULL, p, (size_t)(stop - p), line, skip_bad);
-        p = newline ? newline + 1 : end;
+        if (s < stop) take_row(r, NULL, text, (size_t)(stop - text), line);
+        text = newline ? newline + 1 : end;
     }
 }
 /* An array of records, one object holding such an array, or a single record. */
-static void read_tree(row_reader *r, bool skip_bad) {
-    llm_json *root = r->tree;
+static void read_tree(row_reader *r, const llm_json *root) {
+    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";  /* lists inside a record */
     const llm_json *list = root->type == LLM_JSON_ARRAY ? root : NULL;
-    static const char *const record_keys[] = {"messages", "conversations", "instruction", "prompt", "chosen", "text"};
-    r->row = root;
-    bool single = false;
-    for (size_t i = 0; i < sizeof record_keys / sizeof *record_keys; i++) single = single || column(r, record_keys[i]);
-    for (const llm_json *c = root->type == LLM_JSON_OBJECT && !single ? root->child : NULL; c && !list; c = c->next)
-        if (c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT) list = c;
-    if (!list) take_row(r, root, NULL, 0, 0, skip_bad);
-    for (const llm_json *row = list ? list->child : NULL; row; row = row->next) take_row(r, row, NULL, 0, 0, skip_bad);
-}
-/* Some files are called .json and are lines all the same: their first value ends before the text does. */
-static bool is_lines(const char *path, const char *text) {
-    if (ends_with(path, ".jsonl")) return true;
-    const char *p = text;
-    while (*p && *p != '{' && *p != '[') p++;
-    if (*p != '{') return false;
-    bool quoted = false;
-    for (int depth = 0; *p; p++) {
-        if (*p == '\\' && quoted && p[1]) p++;
-        else if (*p == '"') quoted = !quoted;
-        else if (!quoted && (*p == '{' || *p == '[')) depth++;
-        else if (!quoted && (*p == '}' || *p == ']') && --depth == 0) break;
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c && !list; c = c->next) {
+        char name[64];
+        snprintf(name, sizeof name, "|%s|", c->key);
+        if (c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT && !strstr(own, name)) list = c;
     }
-    while (*p && (*p == '}' || isspace((unsigned char)*p))) p++;
-    return *p == '{';
+    if (!list) take_row(r, root, NULL, 0, 0);
+    for (const llm_json *row = list ? list->child : NULL; row; row = row->next) take_row(r, row, NULL, 0, 0);
 }
-static void read_record_file(row_reader *r, const char *path, bool skip_bad) {
+static void read_record_file(row_reader *r, const char *path) {
     size_t size;
     refuse_format(path);
-    if (!is_json(path)) llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
+    if (!is_json(path))
+        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     char *text = llm_read_file(path, &size);
     r->where = path;
-    if (is_lines(path, text)) read_lines(r, text, size, skip_bad);
+    /* Lines are often called .json; in one JSON value no object begins a line behind the end of another. */
+    if (ends_with(path, ".jsonl") || strstr(text, "}\n{") || strstr(text, "}\r\n{")) read_lines(r, text, size);
     else {
-        r->tree = llm_json_parse(text, size, path, 1);
-        read_tree(r, skip_bad);
-        llm_json_free(r->tree);
-        r->tree = NULL;
+        llm_json *root = llm_json_parse(text, size, path, 1);
+        read_tree(r, root);
+        llm_json_free(root);
     }
     llm_release(text);
 }
 void llm_records_read(llm_records *all, const char *const *paths, int count, const char *columns, bool skip_bad) {
-    row_reader r = {.all = all, .columns = columns};
+    row_reader r = {.all = all, .columns = columns, .skip_bad = skip_bad};
     *all = (llm_records){.arena = llm_alloc(1, sizeof *all->arena)};
     for (int i = 0; i < count; i++) {
         path_list files = {0};
         find_files(&files, paths[i], 0);
-        bool folder = llm_is_dir(paths[i]);
+        bool dir = llm_is_dir(paths[i]);
         int before = all->count;
         for (size_t j = 0; j < files.count; j++)
-            if (!folder || is_json(files.path[j])) read_record_file(&r, files.path[j], skip_bad);
+            if (!dir || is_json(files.path[j])) read_record_file(&r, files.path[j]);
         if (all->count == before)
-            llm_die(folder ? "put .json or .jsonl files into it" : "a file with one JSON object a line", "%s holds no records", paths[i]);
+            llm_die(dir ? "put .jsonl files into it" : "one JSON object a line", "%s holds no records", paths[i]);
         path_free(&files);
     }
     llm_release(r.message);
@@ -3540,8 +3463,8 @@ static double prompt_draw(const llm_record *d) {
 void llm_records_split(llm_records *r, llm_records *held, double fraction) {
     *held = (llm_records){.record = llm_alloc((size_t)r->count, sizeof *held->record)};
     double least = 1;
-    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
     int kept = 0;
+    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
     for (int i = 0; i < r->count; i++) {        /* of few records at least one prompt is held out */
         double x = prompt_draw(&r->record[i]);
         if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
@@ -3552,14 +3475,11 @@ void llm_records_split(llm_records *r, llm_records *held, double fraction) {
 }
 void llm_records_print(const llm_records *r, FILE *out) {
     for (int i = 0; i < r->count; i++) {
-        int n = 0, seen = 0;
-        for (int j = 0; j < r->count; j++) {
-            bool same = !strcmp(r->record[j].form, r->record[i].form);
-            n += same;
-            seen += same && j < i;
-            if (seen) break;
-        }
-        if (!seen) fprintf(out, "  %8d records of the form \"%s\"\n", n, r->record[i].form);
+        const char *form = r->record[i].form;
+        int n = 0, first = 0;
+        while (strcmp(r->record[first].form, form)) first++;
+        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
+        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
     }
     if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
 }
@@ -3571,8 +3491,8 @@ void llm_records_free(llm_records *r) {
 
 /* ---- conversations as ids ---- */
 
-/* A chat model has learned to read one layout, its template. Ours is ChatML; the others belong to the families whose folders we
-   load. [x] is a special token, placed by its id; the underlined tokens have mask 1, all others 0:
+/* A chat model has learned to read one layout, its template. Ours is ChatML; the others belong to the families whose
+   folders we load. [x] is a special token, placed by its id; the underlined tokens have mask 1, all others 0:
 
        chatml    [<|im_start|>]user\n Hi [<|im_end|>]\n [<|im_start|>]assistant\n Hello [<|im_end|>] \n
                                                                                   ==================
@@ -3581,8 +3501,9 @@ void llm_records_free(llm_records *r) {
        zephyr    <|user|>\n Hi [eos]\n <|assistant|>\n Hello [eos]\n
        alpaca    ### Instruction:\n Hi \n\n### Response:\n Hello [eos]
 
-   What the assistant says is encoded by itself. Encoded in one go with the text before it, the end of the template and the first
-   letters of the answer could melt into one token, and in use the model would be asked from another place than in training. */
+   What the assistant says is encoded by itself. In one go with the text before it, the end of the template and the
+   first letters of the answer could melt into one token, and in use the model would be asked from another place than in
+   training. A user's text is encoded as text: whatever it spells, it never becomes a special token. */
 static void put_id(llm_tokens *out, int id, int mask) {
     out->id = llm_grow(out->id, &out->id_capacity, (size_t)out->count + 1, sizeof *out->id);
     out->mask = llm_grow(out->mask, &out->mask_capacity, (size_t)out->count + 1, 1);
@@ -3591,7 +3512,7 @@ static void put_id(llm_tokens *out, int id, int mask) {
 }
 static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, int mask) {
     if (!length) return;
-    if (length > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes is too long", length);
+    if (length > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes", length);
     size_t room = (size_t)out->count + length + 1;
     out->id = llm_grow(out->id, &out->id_capacity, room, sizeof *out->id);
     out->mask = llm_grow(out->mask, &out->mask_capacity, room, 1);
@@ -3610,7 +3531,7 @@ static void put_joined(const llm_tokenizer *t, llm_tokens *out, const char *befo
     put_text(t, out, all, a + length + b, mask);
     llm_release(all);
 }
-/* Text that goes on after a newline. SentencePiece (Llama-2) puts a space before whatever it encodes, which would be one too many
+/* Text that goes on after a newline. SentencePiece (Llama-2) puts a space before whatever it encodes, one too many
    here: encode the newline too and drop its ids. */
 static void put_after_newline(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, int mask) {
     int newline[4], begin = out->count;
@@ -3626,8 +3547,9 @@ static void put_after_newline(const llm_tokenizer *t, llm_tokens *out, const cha
 }
 static void put(const llm_tokenizer *t, llm_tokens *out, const char *text) { put_text(t, out, text, strlen(text), 0); }
 static void put_mark(const llm_tokenizer *t, llm_tokens *out, const char *spelling, int mask) {
-    int id = llm_token_id(t, spelling);
-    if (id < 0) llm_die("the tokenizer that belongs to the model", "the chat template wants %s, which the tokenizer lacks", spelling);
+    int id = special_id(t, spelling);
+    if (id < 0)
+        llm_die("the model's own tokenizer", "the chat template wants %s: there is no such special token", spelling);
     put_id(out, id, mask);
 }
 static void put_end(const llm_tokenizer *t, llm_tokens *out, int mask) {
@@ -3636,11 +3558,6 @@ static void put_end(const llm_tokenizer *t, llm_tokens *out, int mask) {
 }
 static llm_chat chat_of(const llm_tokenizer *t) {
     return t->chat != LLM_CHAT_NONE ? t->chat : t->im_start >= 0 ? LLM_CHAT_CHATML : LLM_CHAT_ALPACA;
-}
-static const char *trim(const char *text, size_t *length) {
-    while (*length && isspace((unsigned char)*text)) text++, --*length;
-    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
-    return text;
 }
 /* The opening of a turn; first: nothing stands before it. */
 static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *role, bool first) {
@@ -3670,14 +3587,14 @@ static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *rol
 }
 /* Llama-2 has no system turn: it is written into the first question. */
 static void put_llama2(const llm_tokenizer *t, llm_tokens *out, const llm_message *m, const llm_message *system) {
-    size_t n = m->length, s = system ? system->length : 0;
+    size_t n = m->length;
     const char *text = trim(m->text, &n);
     if (!strcmp(m->role, "assistant")) {
         put_joined(t, out, t->split == LLM_SPLIT_SPM ? "" : " ", text, n, " ", 1);
         put_end(t, out, 1);
         return;
     }
-    char *before = system ? llm_format("[INST] <<SYS>>\n%.*s\n<</SYS>>\n\n", (int)s, system->text) : copy_text("[INST] ", 7);
+    char *before = system ? llm_format("[INST] <<SYS>>\n%s\n<</SYS>>\n\n", system->text) : llm_format("[INST] ");
     if (t->bos >= 0) put_id(out, t->bos, 0);
     put_joined(t, out, before, text, n, " [/INST]", 0);
     llm_release(before);
@@ -3696,8 +3613,8 @@ static void put_content(const llm_tokenizer *t, llm_tokens *out, const llm_messa
         put(t, out, "\n");
     }
 }
-/* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has none; its
-   words stand in the template: '<|im_start|>system\nYou are ...<|im_end|>'. Returns its length, 0: none. */
+/* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has
+   none; its words stand in the template: '<|im_start|>system\nYou are ...<|im_end|>'. Returns its length, 0: none. */
 static size_t own_system(const char *template, const char **text) {
     for (const char *s = template; s && (s = strstr(s, "<|im_start|>system"));) {
         s += strlen("<|im_start|>system");
@@ -3707,8 +3624,8 @@ static size_t own_system(const char *template, const char **text) {
     }
     return 0;
 }
-/* Llama-3.1 and later always write a system turn that begins with two dates (the second: the template's own, not today's, so that
-   the same data give the same ids tomorrow). */
+/* Llama-3.1 and later always write a system turn that begins with two dates (the second is the template's own, not
+   today's, so that the same data give the same ids tomorrow). */
 static const char llama31_dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
 
 static int put_system(const llm_tokenizer *t, llm_tokens *out, const llm_message *m, int n) {
@@ -3760,12 +3677,17 @@ void llm_tokens_free(llm_tokens *out) {
 
 /* ---- a record as ids, within a limit ---- */
 
-/* Too long? Long conversations are shortened where it hurts least: the answer is what is to be learned, so the oldest turns go,
-   then the beginning of the longest text before the answer. */
-static bool drop_oldest_turn(llm_message *m, int *n) {
-    int from = *n && !strcmp(m[0].role, "system"), next = from + 1;
-    while (next < *n && strcmp(m[next].role, "user")) next++;
-    if (next >= *n) return false;       /* the last question stays */
+/* Too long? Shorten where it hurts least. The answer is what is to be learned, so the oldest turns go, then the start
+   of the longest text before the answer. A message of n bytes and its markers are at most n + 16 ids: as many turns
+   go at once as cannot be enough, or one. */
+static bool drop_oldest_turns(llm_message *m, int *n, int excess) {
+    int from = *n && !strcmp(m[0].role, "system"), next = from;
+    size_t most = 0;
+    for (int i = from + 1; i < *n; i++) {
+        most += m[i - 1].length + 16;
+        if (!strcmp(m[i].role, "user") && (next == from || most <= (size_t)excess)) next = i;
+    }
+    if (next == from) return false;     /* the last question stays */
     memmove(m + from, m + next, (size_t)(*n - next) * sizeof *m);
     *n -= next - from;
     return true;
@@ -3774,7 +3696,7 @@ static bool drop_oldest_turn(llm_message *m, int *n) {
 static bool cut_left(const llm_tokenizer *t, llm_message *m, int n, int excess) {
     llm_message *longest = NULL;
     for (int i = 0; i < n; i++)
-        if (strcmp(m[i].role, "assistant") && m[i].length && (!longest || m[i].length > longest->length)) longest = &m[i];
+        if (strcmp(m[i].role, "assistant") && m[i].length > (longest ? longest->length : 0)) longest = &m[i];
     if (!longest) return false;
     int *ids = llm_alloc(longest->length + 1, sizeof *ids);
     size_t count = llm_encode(t, longest->text, longest->length, ids);
@@ -3786,13 +3708,18 @@ static bool cut_left(const llm_tokenizer *t, llm_message *m, int n, int excess) 
     llm_release(ids);
     return true;
 }
+/* How many ids the prompt is too long: the answer has what it needs, but a question keeps a quarter of the row. */
+static int prompt_excess(const llm_tokens *out, int limit) {
+    return out->prompt - int_max(limit - (out->count - out->prompt), limit / 4);
+}
 static void cut_right(llm_tokens *out, int limit) {
     out->count = limit;
     out->prompt = int_min(out->prompt, limit);
     out->cut = true;
 }
 /* Strings without a template: opened as a document, closed by eos. */
-static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_message *answer, int limit, llm_tokens *out) {
+static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_message *answer, int limit,
+                       llm_tokens *out) {
     int open = document_opener(t);
     bool text = !strcmp(r->message[0].role, "text");
     out->count = 0;
@@ -3804,8 +3731,8 @@ static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_me
         put_text(t, out, answer->text, answer->length, 1);
         put_end(t, out, 1);
     }
-    int excess = limit && out->count > limit ? out->count - limit : 0, left = int_min(excess, out->prompt - 1);
-    if (!excess) return;
+    if (!limit || out->count <= limit) return;
+    int left = int_max(0, int_min(prompt_excess(out, limit), out->prompt - 1));
     memmove(out->id + 1, out->id + 1 + left, (size_t)(out->count - 1 - left) * sizeof *out->id);
     memmove(out->mask + 1, out->mask + 1 + left, (size_t)(out->count - 1 - left));
     out->count -= left;
@@ -3842,8 +3769,8 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
     for (;;) {
         llm_render(t, m, n, which == LLM_PROMPT, out);
         if (!limit || out->count <= limit) break;
-        int excess = out->count - limit;
-        if (!drop_oldest_turn(m, &n) && !cut_left(t, m, n, excess)) {
+        int excess = prompt_excess(out, limit);
+        if (!drop_oldest_turns(m, &n, out->count - limit) && !(excess > 0 && cut_left(t, m, n, excess))) {
             cut_right(out, limit);
             break;
         }
@@ -3855,9 +3782,10 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
 
 /* ---- fine-tuning batches ---- */
 
-/* An epoch: the conversations in a new order, laid into rows. With pack each goes into the first of the last 64 rows that has room
-   (first fit); start and positions keep them apart, so that a packed row gives each conversation the same log-probabilities
-   as a row of its own. A conversation of n ids takes n - 1 places: its last id is only a target. */
+/* An epoch: the conversations in a new order, laid into rows. With pack each goes into the first of the last 64 rows
+   with room for it (first fit); start and positions keep them apart, so that a packed row gives each conversation the
+   same log-probabilities as a row of its own. A conversation of n ids takes n - 1 places: its last id is only a
+   target. */
 enum { OPEN_ROWS = 64 };
 static void plan_epoch(llm_sft *s) {
     size_t n = (size_t)s->count;
@@ -3909,7 +3837,8 @@ void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int 
         s->begin[++s->count] = used;
     }
     llm_tokens_free(&out);
-    if (!s->count) llm_die("records with an assistant's answer", "none of the %d records holds an answer to learn", r->count);
+    if (!s->count)
+        llm_die("records with an assistant's answer", "none of the %d records holds an answer to learn", r->count);
     s->hash = llm_hash(s->id, used * sizeof *s->id, llm_hash(s->mask, used, (uint64_t)T * 2 + pack));
     s->order = llm_alloc((size_t)s->count, sizeof *s->order);
     s->row = llm_alloc((size_t)s->count + 1, sizeof *s->row);
@@ -3923,8 +3852,8 @@ void llm_sft_free(llm_sft *s) {
     llm_release(s->row);
     *s = (llm_sft){0};
 }
-/* Lay ids (n of them, n - 1 or n places) from place `at` on: the target of each place is the next id, and counts where the mask of
-   that id says so. */
+/* Lay n ids into `places` places (n - 1 or n) from `at` on. The target of each place is the next id; it counts where
+   its mask says so (mask NULL: where it is no prompt). Returns the place behind. */
 static int lay_ids(llm_batch *b, int row, int at, const int *id, const uint8_t *mask, int prompt, int n, int places) {
     for (int k = 0; k < places; k++) {
         size_t i = (size_t)row * (size_t)b->T + (size_t)(at + k);
@@ -3947,7 +3876,8 @@ static void fill_row(const llm_sft *s, llm_batch *b, int row, int r) {
     pad_row(b, row, at, s->pad);
 }
 static void check_length(const llm_sft *s, const llm_batch *b) {
-    if (b->T != s->T) llm_die("the same --seq for both", "rows of %d tokens cannot take conversations laid out for %d", b->T, s->T);
+    if (b->T != s->T)
+        llm_die("the same --seq for both", "rows of %d tokens cannot take conversations laid out for %d", b->T, s->T);
 }
 double llm_sft_next(llm_sft *s, llm_batch *b, int micros) {
     double targets = 0;
@@ -3974,15 +3904,16 @@ void llm_sft_print(const llm_sft *s, FILE *out) {
     size_t ids = s->begin[s->count], targets = 0;
     for (size_t i = 0; i < ids; i++) targets += s->mask[i];
     double places = (double)s->rows * s->T;
-    fprintf(out, "  %d conversations, %zu tokens, %.1f %% of them targets\n", s->count, ids, 100 * (double)targets / (double)ids);
+    fprintf(out, "  %d conversations, %zu tokens, %.1f %% of them targets\n", s->count, ids,
+            100 * (double)targets / (double)ids);
     fprintf(out, "  %d rows of %d, %.1f %% full\n", s->rows, s->T, 100 * (double)(ids - (size_t)s->count) / places);
     if (s->shortened) fprintf(out, "  %d prompts shortened from the left to fit\n", s->shortened);
     if (s->cut) fprintf(out, "  %d answers cut at the end: longer than a row (try a larger --seq)\n", s->cut);
     if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
 }
 char *llm_sft_state(const llm_sft *s) {
-    return llm_format("{\"seed\": \"%016llx\", \"hash\": \"%016llx\", \"epoch\": %d, \"row\": %d}", (unsigned long long)s->seed,
-                      (unsigned long long)s->hash, s->epoch, s->cursor);
+    return llm_format("{\"seed\": \"%" PRIx64 "\", \"hash\": \"%" PRIx64 "\", \"epoch\": %d, \"row\": %d}", s->seed,
+                      s->hash, s->epoch, s->cursor);
 }
 void llm_sft_restore(llm_sft *s, const llm_json *state) {
     if (state_hex(state, "hash") != s->hash)
@@ -4003,7 +3934,8 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
         if (row < n) {
             const llm_sequence *x = &s[row];
             if (x->prompt < 1 || x->prompt > x->count || x->count > b->T + 1)
-                llm_die("a larger --seq", "a sequence of %d tokens (prompt %d) does not fit into a row of %d", x->count, x->prompt, b->T);
+                llm_die("a larger --seq", "a sequence of %d tokens (prompt %d) does not fit into a row of %d", x->count,
+                        x->prompt, b->T);
             at = lay_ids(b, row, 0, x->id, NULL, x->prompt, x->count, int_min(x->count, b->T));
         }
         pad_row(b, row, at, pad);
@@ -4122,7 +4054,7 @@ static struct {
     bool amx;                           /* multiply with AMX tiles */
 } cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false};
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
+#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
 #define LLM_AMX 1
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -4170,13 +4102,24 @@ static inline uint16_t real_to_bf16(llm_real x) {
     if (f != f) return (uint16_t)(bits >> 16 | 0x40);                   /* NaN stays NaN */
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
+/* VL of them at once; in the double build, where nothing is stored so, one by one. */
+typedef uint16_t vhalf __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 static inline vreal vload_bf16(const uint16_t *p) {
+#if LLM_DOUBLE
     vreal v;
     for (int i = 0; i < VL; i++) v[i] = bf16_to_real(p[i]);
     return v;
+#else
+    return (vreal)(__builtin_convertvector(*(const vhalf *)p, vbits) << 16);
+#endif
 }
 static inline void vstore_bf16(uint16_t *p, vreal v) {
+#if LLM_DOUBLE
     for (int i = 0; i < VL; i++) p[i] = real_to_bf16(v[i]);
+#else
+    vbits bits = (vbits)v, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
+    *(vhalf *)p = __builtin_convertvector((vbits)vselect(v == v, (vreal)rounded, (vreal)nan), vhalf);
+#endif
 }
 
 /* Numbers i .. i+VL-1 of an array of reals or bf16 as a vector; when n < VL only the first n of them. */
@@ -4219,9 +4162,35 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
     for (size_t i = 0; i < n; i += VL) act_store_n(x, offset + i, vload_n(row + i, n - i), n - i);
 }
 
-/* ---- the matrix product ---- */
+/* ---- the matrix product ----
 
+   C (M,N) = A (M,K) B (K,N), where the time of training goes. Each number of A is used N times and each of B M times, but
+   memory delivers a hundred times fewer numbers than the arithmetic can eat. So the product is cut into pieces that stay in
+   a cache while they are used again and again:
+
+                                  N                      block    rows x depth of A, packed by all threads together,
+                        +-------------+----+-----+                in L2 while every panel of B passes by
+                        |             | p  |     |       panel    depth x a few columns of B, packed by the one thread
+                      K |             | a  |     |                that uses it, in L1 while every tile of the block passes by
+                        |             | n  |     |       tile     the corner where the two meet, summed in registers:
+                        |             | el |     |                8 x 48 numbers in 24 AVX-512 registers, or 32 x 32
+                        +-------------+----+-----+                in four AMX tiles
+             K
+        +---------+     +-------------+----+-----+
+        |  block  |     |             |tile|     |       Packing copies a piece so that the inner loop reads it front
+      M |         |     |             |    |     |       to back. It alone knows about transposes (strides) and element
+        |         |     |             |    |     |       types (real, bf16, q8, q4), so one function serves A B, A B'
+        +---------+     +-------------+----+-----+       and A' B in every precision.
+
+   Every element of C is summed over K in one order, by one thread, whatever the number of threads and the number of rows: the
+   same numbers give the same bits. C is touched once, after its last sum, where bias, residual and storage type are
+   taken care of. */
+
+/* A matrix in memory: element (i,j) is number i*rs + j*cs. One of the strides is 1; swapping the two transposes. q8 and q4
+   have a scale for each 32 numbers of a memory row: q8 is an int8 times the scale; q4 packs a block into 16 bytes, byte b
+   holding numbers b (low half) and b + 16 (high half), each minus 8 times the scale; a q4 row is padded to whole blocks. */
 typedef struct { const void *data; llm_type type; size_t rs, cs; const llm_real *scale; } cpu_view;
+/* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N, ld too). bias, add may be NULL. */
 typedef struct { void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add; } cpu_out;
 
 static inline cpu_view real_view(const llm_real *x, size_t rs, size_t cs) {
@@ -4232,14 +4201,63 @@ static inline cpu_view cpu_weight_view(llm_weight w, int cols) {
     return (cpu_view){w.data, w.type, (size_t)cols, 1, w.scale};
 }
 static inline cpu_view cpu_transposed(cpu_view v) { return (cpu_view){v.data, v.type, v.cs, v.rs, v.scale}; }
+static inline cpu_out real_out(llm_real *x, size_t ld, bool accumulate) {
+    return (cpu_out){x, LLM_TYPE_REAL, ld, accumulate, NULL, NULL};
+}
+static inline cpu_out act_out(llm_act *x, size_t ld) { return (cpu_out){x, cpu.act, ld, false, NULL, NULL}; }
 
+/* The n numbers from column c on of memory row r, widened to reals. */
+static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *out) {
+    size_t ld = v->cs == 1 ? v->rs : v->cs, blocks = (ld + 31) / 32;
+    if (v->type == LLM_TYPE_REAL || v->type == LLM_TYPE_BF16) {
+        for (size_t i = 0; i < n; i += VL) vstore_n(out + i, load_n(v->data, v->type, r * ld + c + i, n - i), n - i);
+        return;
+    }
+    for (size_t i = 0; i < n;) {                            /* block by block; the first and the last may be cut */
+        size_t b = (c + i) / 32, from = (c + i) % 32, count = size_min(32 - from, n - i);
+        llm_real s = v->scale[r * blocks + b];
+        if (v->type == LLM_TYPE_Q8) {
+            const int8_t *q = (const int8_t *)v->data + r * ld + c + i;
+            for (size_t k = 0; k < count; k++) out[i + k] = q[k] * s;
+        } else {
+            const uint8_t *q = (const uint8_t *)v->data + (r * blocks + b) * 16;
+            llm_real whole[32];
+            for (int k = 0; k < 16; k++) {
+                whole[k] = ((q[k] & 15) - 8) * s;
+                whole[k + 16] = ((q[k] >> 4) - 8) * s;
+            }
+            memcpy(out + i, whole + from, count * sizeof *out);
+        }
+        i += count;
+    }
+}
+/* Row r of a matrix of weights: the place itself, or widened into scratch. */
+static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, llm_real *scratch) {
+    if (w.type == LLM_TYPE_REAL) return (const llm_real *)w.data + r * (size_t)cols;
+    cpu_view v = cpu_weight_view(w, cols);
+    view_row(&v, r, 0, (size_t)cols, scratch);
+    return scratch;
+}
+
+/* -- the kernel for vectors --
+
+   Packed A: panels of TILE_ROWS rows, column after column; packed B: panels of TILE_COLS columns, row after row. One step
+   of the tile then loads 3 vectors of B and multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads. */
+
+enum { TILE_VECTORS = 3, TILE_COLS = TILE_VECTORS * VL };
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+enum { TILE_ROWS = 8 };                                     /* 32 registers: 24 sums, 3 of B, 1 of A */
+#else
+enum { TILE_ROWS = 4 };                                     /* 16 registers: 12 sums, 3 of B, 1 of A */
+#endif
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* interleave the low, the high halves of two vectors */
+/* ZIP: interleave the low, the high halves of two vectors. */
 #if VL == 16
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
@@ -4253,7 +4271,7 @@ static inline cpu_view cpu_transposed(cpu_view v) { return (cpu_view){v.data, v.
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
 #endif
-/* VL x VL numbers: log2(VL) rounds of interleaving row i with row i + VL/2. */
+/* Transpose VL x VL numbers in registers: log2(VL) rounds of interleaving row i with row i + VL/2, like a perfect shuffle of cards. */
 static inline void transpose(vbits r[VL]) {
     for (int round = 1; round < VL; round *= 2) {
         vbits t[VL];
@@ -4264,61 +4282,30 @@ static inline void transpose(vbits r[VL]) {
         UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
     }
 }
-
-enum { TILE_VECTORS = 3 };
-#if VECTOR_BYTES == 64 || defined(__aarch64__)
-enum { TILE_ROWS = 8 };
-#else
-enum { TILE_ROWS = 4 };
-#endif
-
-/* memory row r (fast index from c on, n numbers) of a view, widened */
-static void widen_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *out) {
-    size_t ld = v->cs == 1 ? v->rs : v->cs, blocks = (ld + 31) / 32;
-    if (v->type == LLM_TYPE_BF16) {
-        const uint16_t *x = (const uint16_t *)v->data + r * ld + c;
-        for (size_t i = 0; i < n; i++) out[i] = bf16_to_real(x[i]);
-    } else if (v->type == LLM_TYPE_Q8) {
-        const int8_t *x = (const int8_t *)v->data + r * ld;
-        for (size_t i = 0; i < n; i++) out[i] = x[c + i] * v->scale[r * blocks + (c + i) / 32];
-    } else {
-        const uint8_t *x = (const uint8_t *)v->data + r * blocks * 16;
-        for (size_t i = 0; i < n; i++) {
-            size_t b = (c + i) / 32, e = (c + i) % 32;
-            int nibble = x[b * 16 + e % 16] >> (e / 16 * 4) & 15;
-            out[i] = (nibble - 8) * v->scale[r * blocks + b];
-        }
-    }
-}
-
-/* rows r0.. of k columns as panels of P rows */
-static void pack_vector(llm_real *out, int P, const llm_real *x, size_t rs, size_t cs, int n, int k) {
-    int run = P < VL ? P : VL;
-    int j0 = cs == 1 ? k / VL * VL : 0;
-    for (int i0 = 0; i0 < n && j0; i0 += VL) {
-        const llm_real *row[VL];
-        for (int i = 0; i < VL; i++) row[i] = x + (size_t)int_min(i0 + i, n - 1) * rs;
-        for (int j = 0; j < j0; j += VL) {
+/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*k + j)*P + i%P]. Rows that fill up the
+   last panel hold anything finite: what they give is never stored. */
+static ALWAYS_INLINE void pack_vector(llm_real *out, const int P, const llm_real *x, size_t rs, size_t cs, int n, int k) {
+    const int run = P < VL ? P : VL, whole = cs == 1 ? k / VL * VL : 0;
+    for (int i = 0; i < n && whole; i += VL) {              /* contiguous along k: transpose squares of VL x VL */
+        for (int j = 0; j < whole; j += VL) {
             vbits r[VL];
-            UNROLL for (int i = 0; i < VL; i++) r[i] = (vbits)vload(row[i] + j);
+            UNROLL for (int l = 0; l < VL; l++) r[l] = (vbits)vload(x + (size_t)int_min(i + l, n - 1) * rs + j);
             transpose(r);
-            for (int i1 = 0; i1 < VL; i1 += run) {
-                llm_real *o = out + ((size_t)((i0 + i1) / P) * (size_t)k + (size_t)j) * (size_t)P + (size_t)((i0 + i1) % P);
-                UNROLL for (int i = 0; i < VL; i++) memcpy(o + i * P, (const char *)&r[i] + (size_t)i1 * sizeof(llm_real), (size_t)run * sizeof(llm_real));
+            for (int part = 0; part < VL; part += run) {
+                llm_real *to = out + ((size_t)((i + part) / P) * (size_t)k + (size_t)j) * P + (i + part) % P;
+                UNROLL for (int l = 0; l < VL; l++) memcpy(to + l * P, (const llm_real *)&r[l] + part, run * sizeof *to);
             }
         }
     }
-    for (int j = j0; j < k; j++) for (int i0 = 0; i0 < n; i0 += P) {
-        const llm_real *y = x + (size_t)j * cs + (size_t)i0 * rs;
-        llm_real *o = out + ((size_t)(i0 / P) * (size_t)k + (size_t)j) * (size_t)P;
-        if (rs == 1 && n - i0 >= P) memcpy(o, y, (size_t)P * sizeof *o);
-        else for (int i = 0; i < P; i++) o[i] = i < n - i0 ? y[(size_t)i * rs] : 0;
+    for (int j = whole; j < k; j++) for (int i = 0; i < n; i += P) {    /* contiguous along the rows, or the rest */
+        const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
+        llm_real *to = out + ((size_t)(i / P) * (size_t)k + (size_t)j) * P;
+        if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
+        else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
     }
 }
-
-#define TILE_COLS (TILE_VECTORS * VL)
-
-static inline void tile_vector_n(int k, const llm_real *a, const llm_real *b, llm_real *c, bool add, const int nv) {
+/* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first nv vectors of a panel of B, k steps, all sums in registers. */
+static ALWAYS_INLINE void tile_vector_n(const int nv, int k, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
     vreal s[TILE_ROWS][TILE_VECTORS] = {0};
     for (int p = 0; p < k; p++, a += TILE_ROWS, b += TILE_COLS) {
         vreal b0 = vload(b), b1 = nv > 1 ? vload(b + VL) : b0, b2 = nv > 2 ? vload(b + 2 * VL) : b0;
@@ -4328,222 +4315,293 @@ static inline void tile_vector_n(int k, const llm_real *a, const llm_real *b, ll
             if (nv > 2) s[i][2] += a[i] * b2;
         }
     }
-    UNROLL for (int i = 0; i < TILE_ROWS; i++)
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) if (v < nv) {
-            llm_real *o = c + i * TILE_COLS + v * VL;
-            vstore(o, add ? vload(o) + s[i][v] : s[i][v]);
-        }
-}
-static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
-    if (n > 2 * VL) tile_vector_n(k, a, b, c, add, 3);
-    else if (n > VL) tile_vector_n(k, a, b, c, add, 2);
-    else tile_vector_n(k, a, b, c, add, 1);
-}
-
-#if LLM_AMX
-#define AMX_INTERLEAVE \
-    (__m512i)(vbits){0 | 16 << 16, 1 | 17 << 16, 2 | 18 << 16, 3 | 19 << 16, 4 | 20 << 16, 5 | 21 << 16, 6 | 22 << 16, 7 | 23 << 16, \
-    8 | 24 << 16, 9 | 25 << 16, 10 | 26 << 16, 11 | 27 << 16, 12 | 28 << 16, 13 | 29 << 16, 14 | 30 << 16, 15 | 31 << 16}
-static inline __attribute__((always_inline)) void pack_amx_as(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, const bool bf16, const int split) {
-    size_t rs = v->rs, cs = v->cs;
-    bool along = cs == 1;
-    int nh = (n + 31) / 32 * 2, nj = (k + 31) / 32;
-    for (int w = 0; w < nh * nj; w++) {
-        int r0 = 16 * (along ? w / nj : w % nh), j = 32 * (along ? w % nj : w / nh);
-        uint16_t *o = out + ((size_t)(r0 / 32) * (size_t)nj * 1024 + (size_t)(j / 32) * 1024 + (size_t)(r0 / 16 % 2) * 512) * (size_t)split;
-        vbits t[2][16];
-        UNROLL for (int i = 0; i < 16; i++) {
-            vreal a, b;
-            size_t p, q; int na, nb;
-            if (along) { p = at + (size_t)int_min(r0 + i, n - 1) * rs + (size_t)j; q = p + 16; na = k - j; nb = k - j - 16; }
-            else { p = at + (size_t)r0 + (size_t)(j + 2 * i) * cs; q = p + cs; na = j + 2 * i < k ? n - r0 : 0; nb = j + 2 * i + 1 < k ? n - r0 : 0; }
-            __mmask16 ma = na >= 16 ? 0xFFFF : na <= 0 ? 0 : (1u << na) - 1, mb = nb >= 16 ? 0xFFFF : nb <= 0 ? 0 : (1u << nb) - 1;
-            if (bf16) {
-                const uint16_t *x = v->data;
-                __m256i lo = _mm256_maskz_loadu_epi16(ma, x + p), hi = _mm256_maskz_loadu_epi16(mb, x + q);
-                t[0][i] = (vbits)_mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
-                t[1][i] = (vbits){0};
-            } else {
-                const float *x = v->data;
-                a = (vreal)_mm512_maskz_loadu_ps(ma, x + p); b = (vreal)_mm512_maskz_loadu_ps(mb, x + q);
-                vbits h = t[0][i] = (vbits)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
-                if (split == 2) {
-                    vreal ha = (vreal)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256((__m512i)h)), 16);
-                    vreal hb = (vreal)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64((__m512i)h, 1)), 16);
-                    t[1][i] = (vbits)_mm512_cvtne2ps_pbh((__m512)(b - hb), (__m512)(a - ha));
-                }
-            }
-            if (!along) for (int s = 0; s < split; s++) t[s][i] = (vbits)_mm512_permutexvar_epi16(AMX_INTERLEAVE, (__m512i)t[s][i]);
-        }
-        for (int s = 0; s < split; s++) {
-            if (along == is_b) transpose(t[s]);
-            UNROLL for (int i = 0; i < 16; i++) ((vbits *)(o + s * 512))[i] = t[s][i];
+    UNROLL for (int i = 0; i < TILE_ROWS; i++) {
+        UNROLL for (int v = 0; v < nv; v++) {
+            llm_real *to = c + i * TILE_COLS + v * VL;
+            vstore(to, add ? vload(to) + s[i][v] : s[i][v]);
         }
     }
 }
-static void pack_amx(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, int split) {
-    bool bf16 = v->type == LLM_TYPE_BF16;
-    if (bf16 && split == 1) pack_amx_as(out, v, at, n, k, is_b, true, 1);
-    else if (bf16) pack_amx_as(out, v, at, n, k, is_b, true, 2);
-    else if (split == 1) pack_amx_as(out, v, at, n, k, is_b, false, 1);
-    else pack_amx_as(out, v, at, n, k, is_b, false, 2);
+/* n <= TILE_COLS columns are wanted: a narrow last panel costs only its own vectors. */
+static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
+    if (n > 2 * VL) tile_vector_n(3, k, a, b, c, add);
+    else if (n > VL) tile_vector_n(2, k, a, b, c, add);
+    else tile_vector_n(1, k, a, b, c, add);
 }
+
+#if LLM_AMX
+/* -- the kernel for AMX --
+
+   AMX has eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 of A by 32 x 16 of B and adds the 16 x 16
+   sums in fp32; we keep 2 x 2 of these, a tile of 32 x 32. B's tile wants pairs of k side by side: 16 rows of 16 columns x 2.
+
+   bf16x3 writes each fp32 number as hi + lo, two bf16 of 8 bits each, and sums hi hi + hi lo + lo hi: 16 bits of precision
+   for three times the work, which is still three times faster than fp32 vectors. (lo lo is below what fp32 sums keep.) */
+
+enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
+
 static void amx_begin(void) {
-    struct { uint8_t palette, start, rsv[14]; uint16_t colsb[16]; uint8_t rows[16]; } cfg = {.palette = 1};
-    for (int i = 0; i < 8; i++) { cfg.colsb[i] = 64; cfg.rows[i] = 16; }
-    _tile_loadconfig(&cfg);
+    struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        shape.bytes[i] = 64;
+        shape.rows[i] = 16;
+    }
+    _tile_loadconfig(&shape);
 }
-static inline __attribute__((always_inline)) void tile_amx_n(int k, const uint16_t *a, const uint16_t *b, float *c, bool add, const int split) {
-    const int A1 = split * 512, LO = 512;
-    if (add) { _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128); _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128); }
-    else { _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); }
-    for (int p = 0; p < k; p += 32, a += 2 * A1, b += 2 * A1) {
-        _tile_loadd(4, a, 64); _tile_loadd(6, b, 64); _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + A1, 64);                   _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + A1, 64);                   _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
-        if (split == 2) {
-            _tile_loadd(6, b + LO, 64);      _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);     /* hi*lo */
-            _tile_loadd(7, b + A1 + LO, 64); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7);
-            _tile_loadd(4, a + LO, 64); _tile_loadd(6, b, 64); _tile_dpbf16ps(0, 4, 6);            /* lo*hi */
-            _tile_loadd(7, b + A1, 64);                        _tile_dpbf16ps(1, 4, 7);
-            _tile_loadd(5, a + A1 + LO, 64);                   _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
+/* The first n of 16 lanes. */
+static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+/* The np numbers at x[p] and the nq at x[q], 16 each with zeros behind, as 32 bf16: the hi part, or the lo part. */
+static ALWAYS_INLINE __m512i amx_load(const void *x, bool bf16, bool low, size_t p, int np, size_t q, int nq) {
+    if (bf16) {
+        if (low) return _mm512_setzero_si512();
+        const uint16_t *h = x;
+        __m512i first = _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(lanes(np), h + p));
+        return _mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
+    }
+    const float *f = x;
+    __m512 a = _mm512_maskz_loadu_ps(lanes(np), f + p), b = _mm512_maskz_loadu_ps(lanes(nq), f + q);
+    __m512i hi = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+    if (!low) return hi;
+    __m512 ha = (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(hi)), 16);
+    __m512 hb = (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(hi, 1)), 16);
+    return (__m512i)_mm512_cvtne2ps_pbh(b - hb, a - ha);
+}
+/* Pack n rows of k numbers from x[at] on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, hi (and lo), rows 16-31 the
+   same, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond n and k there are zeros. */
+static ALWAYS_INLINE void pack_amx_as(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, int parts,
+                                      bool bf16, bool low) {
+    bool along = v->cs == 1;                                /* memory runs along k */
+    int groups = (n + 31) / 32 * 2, steps = (k + 31) / 32;
+    __m512i pairs = (__m512i)(vbits){0};
+    for (int i = 0; i < 16; i++) ((vbits *)&pairs)[0][i] = i | (i + 16) << 16;     /* words 0, 16, 1, 17 ... */
+    for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
+        int r = 16 * (along ? t / steps : t % groups), j = 32 * (along ? t % steps : t / groups);
+        vbits tile[16];
+        UNROLL for (int i = 0; i < 16; i++) {
+            if (along) {                                    /* row r+i, 32 k */
+                size_t p = at + (size_t)int_min(r + i, n - 1) * v->rs + (size_t)j;
+                tile[i] = (vbits)amx_load(v->data, bf16, low, p, k - j, p + 16, k - j - 16);
+            } else {                                        /* k = j+2i and the next, 16 rows each, as pairs */
+                size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
+                int left = k - j - 2 * i;
+                __m512i two = amx_load(v->data, bf16, low, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
+                tile[i] = (vbits)_mm512_permutexvar_epi16(pairs, two);
+            }
         }
+        if (along == is_b) transpose(tile);
+        vbits *to = (vbits *)(out + (((size_t)(r / 32) * (size_t)steps + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2))
+                                    * (size_t)parts * AMX_TILE + (low ? AMX_TILE : 0));
+        UNROLL for (int i = 0; i < 16; i++) to[i] = tile[i];
+    }
+}
+static void pack_amx(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, int parts) {
+    bool bf16 = v->type == LLM_TYPE_BF16;                   /* known when compiling the inner loops */
+    if (bf16) pack_amx_as(out, v, at, n, k, is_b, parts, true, false);
+    else pack_amx_as(out, v, at, n, k, is_b, parts, false, false);
+    if (parts == 2 && bf16) pack_amx_as(out, v, at, n, k, is_b, parts, true, true);
+    if (parts == 2 && !bf16) pack_amx_as(out, v, at, n, k, is_b, parts, false, true);
+}
+/* c (32,32) (=|+=) a panel of A times a panel of B over k. Tiles 0-3 hold the sums, 4 and 5 A, 6 and 7 B. */
+static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, const uint16_t *b, float *c, bool add) {
+    const int next = parts * AMX_TILE, lo = AMX_TILE;       /* from rows 0-15 to rows 16-31; from hi to lo */
+    if (add) {
+        _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128); _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128);
+    } else {
+        _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    }
+    for (int p = 0; p < k; p += 32, a += 2 * next, b += 2 * next) {
+        _tile_loadd(4, a, 64);             _tile_loadd(6, b, 64);        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b + next, 64);      _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + next, 64);      _tile_dpbf16ps(2, 5, 6);      _tile_dpbf16ps(3, 5, 7);
+        if (parts == 1) continue;
+        _tile_loadd(6, b + lo, 64);        _tile_dpbf16ps(0, 4, 6);      _tile_dpbf16ps(2, 5, 6);      /* hi lo */
+        _tile_loadd(7, b + next + lo, 64); _tile_dpbf16ps(1, 4, 7);      _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(4, a + lo, 64);        _tile_loadd(6, b, 64);        _tile_dpbf16ps(0, 4, 6);      /* lo hi */
+        _tile_loadd(7, b + next, 64);      _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + next + lo, 64); _tile_dpbf16ps(2, 5, 6);      _tile_dpbf16ps(3, 5, 7);
     }
     _tile_stored(0, c, 128); _tile_stored(1, c + 16, 128); _tile_stored(2, c + 512, 128); _tile_stored(3, c + 528, 128);
 }
 #endif
 
-#ifndef KB_VEC
-#define KB_VEC 768
-#define MC_VEC 512
-#endif
-#ifndef KB_AMX
-#define KB_AMX 768
-#define KC_AMX 256
-#define MC_AMX 512
-#define NC_AMX 128
-#endif
-#ifndef MINROWS
-#define MINROWS 64
+/* -- the driver, the same for both kernels -- */
+
+#ifndef PARAMS
+enum { BLOCK_BYTES = 3 << 19, ROW_BYTES = 3072, ROW_BYTES_AMX = 1536, CHUNK = 64, PANELS = 4, GROUP = 64 };
 #endif
 
+/* How the product is cut, from the registers outwards. */
 typedef struct {
-    int split;                          /* 0: vectors; 1: AMX; 2: AMX with high and low parts */
+    int M, N, K;
+    cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */
+    cpu_out C;
+    int parts;                          /* kernel: 0 vectors; 1 AMX; 2 AMX with hi and lo */
     int rows, cols;                     /* of a tile */
-    int kb, kc, mc, nc;
-    size_t bytes;                       /* of a packed number */
-} gemm_shape;
-static gemm_shape gemm_choose(void) {
-#if LLM_AMX
-    if (cpu.amx && cpu.precision == LLM_BF16) return (gemm_shape){1, 32, 32, KB_AMX, KC_AMX, MC_AMX, NC_AMX, 2};
-    if (cpu.amx && cpu.precision == LLM_BF16X3) return (gemm_shape){2, 32, 32, KB_AMX/2, KC_AMX/2, MC_AMX, NC_AMX, 4};
-#endif
-    return (gemm_shape){0, TILE_ROWS, TILE_COLS, KB_VEC, KB_VEC, MC_VEC, TILE_COLS, sizeof(llm_real)};
+    size_t size;                        /* bytes of a packed number */
+    int depth, step;                    /* of a block; AMX goes through it in steps, so that the panel of B stays in L1 */
+    int height, width;                  /* rows of a block; columns of B packed at a time */
+    char *block;                        /* packed A */
+    llm_real *sums;                     /* K > depth: unfinished sums of height x N, panel after panel */
+    int threads, ticket;                /* the next piece of work */
+} gemm_plan;
+
+/* Memory of one thread, kept from call to call. */
+static _Thread_local struct { char *block, *panel; llm_real *tile, *wide, *sums; size_t sums_size; } gemm_room;
+
+static void *gemm_alloc(void *kept, size_t count, size_t size) { return kept ? kept : llm_alloc(count, size); }
+
+static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C};
+    g.parts = !cpu.amx ? 0 : cpu.precision == LLM_BF16 ? 1 : 2;
+    g.rows = g.parts ? 32 : TILE_ROWS;
+    g.cols = g.parts ? 32 : TILE_COLS;
+    g.size = g.parts ? 2 * (size_t)g.parts : sizeof(llm_real);
+    g.depth = (g.parts ? ROW_BYTES_AMX : ROW_BYTES) / (int)g.size;
+    g.step = g.parts ? 256 / g.parts : g.depth;
+    g.width = g.parts ? PANELS * g.cols : g.cols;
+    int depth = int_max(int_min(K, g.depth), 32);
+    g.height = int_min(BLOCK_BYTES / (int)g.size / depth, 4096) / 64 * 64;
+    if (K > g.depth) {
+        size_t padded = llm_mul((size_t)int_min(M, g.height) + 31, (size_t)N + TILE_COLS);
+        if (padded > gemm_room.sums_size) {
+            llm_release(gemm_room.sums);
+            gemm_room.sums = llm_alloc(padded, sizeof(llm_real));
+            gemm_room.sums_size = padded;
+        }
+        g.sums = gemm_room.sums;
+    }
+    g.block = gemm_room.block = gemm_alloc(gemm_room.block, BLOCK_BYTES + 64 * 1024 * sizeof(llm_real), 1);
+    return g;
 }
-static void gemm_pack(const gemm_shape *g, void *out, const cpu_view *v, size_t i, size_t j, int n, int k, bool is_b) {
-    static _Thread_local llm_real *wide;
-    cpu_view w = *v;
-    size_t at = i * v->rs + j * v->cs;
-    bool native = v->type == LLM_TYPE_REAL || (v->type == LLM_TYPE_BF16 && g->split);
-    if (!native) {
-        if (!wide) wide = llm_alloc(768 * 512, sizeof *wide);
+
+/* Pack n rows of k numbers from (i,j) on. What the kernel cannot read itself is first widened to reals. */
+static void gemm_pack(const gemm_plan *g, void *out, const cpu_view *v, int i, int j, int n, int k, bool is_b) {
+    cpu_view x = *v;
+    size_t at = (size_t)i * v->rs + (size_t)j * v->cs;
+    bool readable = v->type == LLM_TYPE_REAL || (v->type == LLM_TYPE_BF16 && g->parts);
+    if (!readable) {
+        gemm_room.wide = gemm_alloc(gemm_room.wide, 128 * 1024, sizeof(llm_real));
         bool along = v->cs == 1;
-        int rows = along ? n : k, cols = along ? k : n;
-        for (int r = 0; r < rows; r++) widen_row(v, (along ? i : j) + (size_t)r, along ? j : i, (size_t)cols, wide + (size_t)r * (size_t)cols);
-        w = real_view(wide, along ? (size_t)k : 1, along ? 1 : (size_t)n);
+        int rows = along ? n : k, cols = along ? k : n, r0 = along ? i : j, c0 = along ? j : i;
+        for (int r = 0; r < rows; r++)
+            view_row(v, (size_t)(r0 + r), (size_t)c0, (size_t)cols, gemm_room.wide + (size_t)r * (size_t)cols);
+        x = real_view(gemm_room.wide, along ? (size_t)k : 1, along ? 1 : (size_t)n);
         at = 0;
     }
 #if LLM_AMX
-    if (g->split) { pack_amx(out, &w, at, n, k, is_b, g->split); return; }
+    if (g->parts) {
+        pack_amx(out, &x, at, n, k, is_b, g->parts);
+        return;
+    }
 #endif
-    (void)is_b;
-    pack_vector(out, is_b ? g->cols : g->rows, (const llm_real *)w.data + at, w.rs, w.cs, n, k);
+    if (is_b) pack_vector(out, TILE_COLS, (const llm_real *)x.data + at, x.rs, x.cs, n, k);
+    else pack_vector(out, TILE_ROWS, (const llm_real *)x.data + at, x.rs, x.cs, n, k);
 }
-static void gemm_tile(const gemm_shape *g, int k, int n, const char *a, const char *b, llm_real *c, bool add) {
+static inline void gemm_tile(const gemm_plan *g, int k, int n, const char *a, const char *b, llm_real *c, bool add) {
 #if LLM_AMX
-    if (g->split == 1) { tile_amx_n(k, (const void *)a, (const void *)b, c, add, 1); return; }
-    if (g->split == 2) { tile_amx_n(k, (const void *)a, (const void *)b, c, add, 2); return; }
+    if (g->parts == 1) { tile_amx(1, k, (const uint16_t *)a, (const uint16_t *)b, c, add); return; }
+    if (g->parts == 2) { tile_amx(2, k, (const uint16_t *)a, (const uint16_t *)b, c, add); return; }
 #endif
     (void)g;
-    tile_vector(k, n, (const void *)a, (const void *)b, c, add);
+    tile_vector(k, n, (const llm_real *)a, (const llm_real *)b, c, add);
 }
-
-static void gemm_write(const cpu_out *C, const llm_real *sums, int ld, int i0, int m, int j0, int n) {
-    for (int i = 0; i < m; i++) {
-        size_t at = (size_t)(i0 + i) * C->ld + (size_t)j0;
+/* C's lines are on their way from memory while their tile is summed. */
+static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
+    size_t size = C->type == LLM_TYPE_BF16 ? sizeof(uint16_t) : sizeof(llm_real);
+    for (int r = i; r < i + m; r++) {
+        const char *row = (const char *)C->data + ((size_t)r * C->ld + (size_t)j) * size;
+        for (size_t b = 0; b < (size_t)n * size; b += 64) __builtin_prefetch(row + b, 1, 2);
+    }
+}
+/* The one place where C is written: m x n finished sums, rows ld apart, to C at (i,j). */
+static void gemm_write(const cpu_out *C, const llm_real *sums, int ld, int i, int m, int j, int n) {
+    for (int r = 0; r < m; r++) {
+        size_t row = (size_t)(i + r) * C->ld + (size_t)j;
         for (int q = 0; q < n; q += VL) {
-            vreal x = vload(sums + i * ld + q);
-            size_t left = (size_t)(n - q), to = at + (size_t)q;
-            if (C->accumulate) x += load_n(C->data, C->type, to, left);
-            if (C->bias) x += vload_n(C->bias + j0 + q, left);
-            if (C->add) x += vload_n(C->add + to, left);
-            store_n(C->data, C->type, to, x, left);
+            size_t at = row + (size_t)q, left = (size_t)(n - q);
+            vreal x = vload(sums + r * ld + q);
+            if (C->accumulate) x += load_n(C->data, C->type, at, left);
+            if (C->bias) x += vload_n(C->bias + j + q, left);
+            if (C->add) x += vload_n(C->add + at, left);
+            store_n(C->data, C->type, at, x, left);
         }
     }
 }
-
-static void gemm(int threads, int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    static _Thread_local char *packed_a;
-    static _Thread_local char *packed_b;
-    static _Thread_local llm_real *own;
-    static _Thread_local llm_real *partial; static _Thread_local size_t partial_size;
-    gemm_shape g = gemm_choose();
-    if (!packed_a) packed_a = llm_alloc((512 + 64) * 768, sizeof(llm_real));
-    char *pa = packed_a;
-    cpu_view Bt = cpu_transposed(B);
-    int mc = g.mc;
-    if (K < g.kb) mc = int_min(4096, g.mc * g.kb / int_max(K, 64)) / 32 * 32;
-    if (K > g.kb) {
-        size_t need = (size_t)(int_min(M, mc) + 32) * ((size_t)N + 64);
-        if (need > partial_size) { llm_release(partial); partial = llm_alloc(need, sizeof *partial); partial_size = need; }
-    }
-    llm_real *sums_all = partial;
-    (void)threads;
-    LLM_OMP(parallel num_threads(threads))
-    {
-        if (!packed_b) { packed_b = llm_alloc(768 * 160, sizeof(llm_real)); own = llm_alloc((4096 + 64) * 48, sizeof(llm_real)); }
-#if LLM_AMX
-        if (g.split) amx_begin();
-#endif
-        for (int i0 = 0; i0 < M; i0 += mc) for (int k0 = 0; k0 < K; k0 += g.kb) {
-            int m = int_min(mc, M - i0), kb = int_min(g.kb, K - k0), ps = g.split ? (kb + 31) / 32 * 32 : kb;
-            int chunk = 64;
-            LLM_OMP(for schedule(static))
-            for (int i = 0; i < m; i += chunk)
-                gemm_pack(&g, pa + (size_t)i * (size_t)ps * g.bytes, &A, (size_t)(i0 + i), (size_t)k0, int_min(chunk, m - i), kb, false);
-            int panels = (N + g.nc - 1) / g.nc, parts = int_max(1, int_min((m + MINROWS - 1) / MINROWS, (3 * threads + panels - 1) / panels));
-            if (threads == 1) parts = 1;
-            int height = ((m + parts - 1) / parts + g.rows - 1) / g.rows * g.rows;
-            parts = (m + height - 1) / height;
-            LLM_OMP(for schedule(dynamic))
-            for (int u = 0; u < panels * parts; u++) {
-                int j1 = u / parts * g.nc, ncols = int_min(g.nc, N - j1), r0 = u % parts * height, r1 = int_min(m, r0 + height);
-                gemm_pack(&g, packed_b, &Bt, (size_t)j1, (size_t)k0, ncols, kb, true);
-                for (int j = j1; j < j1 + ncols; j += g.cols) {
-                    int n = int_min(g.cols, j1 + ncols - j);
-                    llm_real *sums = K > g.kb ? sums_all + (size_t)j * (size_t)((int_min(M, mc) + 31) / 32 * 32): own;
-                    for (int kc = 0; kc < kb; kc += g.kc) for (int i = r0; i < r1; i += g.rows)
-                        gemm_tile(&g, int_min(g.kc, kb - kc), n, pa + ((size_t)i * (size_t)ps + (size_t)(kc * g.rows)) * g.bytes,
-                            packed_b + ((size_t)(j - j1) * (size_t)ps + (size_t)(kc * g.cols)) * g.bytes, sums + i * g.cols, k0 + kc > 0);
-                    if (k0 + kb == K) gemm_write(&C, sums + r0 * g.cols, g.cols, i0 + r0, r1 - r0, j, n);
-                }
+/* Rows r0 .. r1 of the packed block (which begins at row i0 and column k0 of A, k columns) times one panel of B: n columns from j. */
+static void gemm_panel(const gemm_plan *g, int i0, int r0, int r1, int k0, int k, const char *panel, int j, int n) {
+    size_t stride = (size_t)(g->parts ? (k + 31) / 32 * 32 : k) * g->size;      /* bytes of a packed row */
+    bool last = k0 + k == g->K;
+    for (int r = r0; r < r1; r += GROUP) {                  /* a few rows at a time: their sums stay in L1 until they are written */
+        int end = int_min(r + GROUP, r1);
+        llm_real *sums = g->sums ? g->sums + (size_t)j * (size_t)((int_min(g->M, g->height) + 31) / 32 * 32) + (size_t)(r * g->cols) : gemm_room.tile;
+        for (int s = 0; s < k; s += g->step) {
+            for (int i = r; i < end; i += g->rows) {
+                if (last && s == 0) gemm_fetch(&g->C, i0 + i, int_min(g->rows, end - i), j, n);
+                gemm_tile(g, int_min(g->step, k - s), n, g->block + (size_t)i * stride + (size_t)(s * g->rows) * g->size,
+                          panel + (size_t)(s * g->cols) * g->size, sums + (i - r) * g->cols, k0 + s > 0);
             }
         }
+        if (last) gemm_write(&g->C, sums, g->cols, i0 + r, end - r, j, n);
+    }
+}
+static int gemm_ticket(gemm_plan *g) {
+    int t;
+    LLM_OMP(atomic capture)
+    t = g->ticket++;
+    return t;
+}
+/* What every thread of a product does. For each block of A: pack a share of it, wait for the others, then take pieces of work
+   until none is left. A piece is a few panels of B times some rows of the block; who takes it does not change the result.
+   Tickets count the pieces of all blocks in a row. */
+static void gemm_work(gemm_plan *g, int id) {
+    gemm_room.panel = gemm_alloc(gemm_room.panel, 160 * 1024, sizeof(llm_real));
+    gemm_room.tile = gemm_alloc(gemm_room.tile, GROUP * TILE_COLS, sizeof(llm_real));
 #if LLM_AMX
-        if (g.split) _tile_release();
+    if (g->parts) amx_begin();
+#endif
+    int ticket = gemm_ticket(g), done = 0;
+    for (int i0 = 0; i0 < g->M; i0 += g->height) for (int k0 = 0; k0 < g->K; k0 += g->depth) {
+        int m = int_min(g->height, g->M - i0), k = int_min(g->depth, g->K - k0);
+        size_t stride = (size_t)(g->parts ? (k + 31) / 32 * 32 : k) * g->size;
+        if (g->threads > 1 && done) { LLM_OMP(barrier) }    /* nobody reads the old block any more */
+        for (int i = id * CHUNK; i < m; i += g->threads * CHUNK)
+            gemm_pack(g, g->block + (size_t)i * stride, &g->A, i0 + i, k0, int_min(CHUNK, m - i), k, false);
+        if (g->threads > 1) { LLM_OMP(barrier) }            /* the new block is complete */
+        int across = (g->N + g->width - 1) / g->width, down = int_min((m + 63) / 64, g->threads > 1 ? 4 * g->threads / across + 1 : 1);
+        int high = ((m + down - 1) / down + g->rows - 1) / g->rows * g->rows;
+        down = (m + high - 1) / high;
+        for (; ticket < done + across * down; ticket = gemm_ticket(g)) {
+            int j = (ticket - done) / down * g->width, r = (ticket - done) % down * high, n = int_min(g->width, g->N - j);
+            gemm_pack(g, gemm_room.panel, &g->B, j, k0, n, k, true);
+            for (int p = 0; p < n; p += g->cols)
+                gemm_panel(g, i0, r, int_min(m, r + high), k0, k, gemm_room.panel + (size_t)p * stride, j + p, int_min(g->cols, n - p));
+        }
+        done += across * down;
+    }
+#if LLM_AMX
+    if (g->parts) _tile_release();
+#endif
+}
+/* C = A B by all threads. */
+static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    gemm_plan g = gemm_cut(M, N, K, A, B, C);
+    LLM_OMP(parallel)
+    {
+#ifdef _OPENMP
+        LLM_OMP(single)
+        g.threads = omp_get_num_threads();
+        gemm_work(&g, omp_get_thread_num());
+#else
+        g.threads = 1;
+        gemm_work(&g, 0);
 #endif
     }
 }
+/* The same by the calling thread alone: for small products inside a parallel region (attention). */
 static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    gemm(1, M, N, K, A, B, C);
-}
-static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    gemm(llm_threads(0), M, N, K, A, B, C);
-}
-/* test oracle helper, for the linear ops below */
-static inline llm_real view_get(const cpu_view *v, size_t i, size_t j) {
-    size_t at = i * v->rs + j * v->cs;
-    return v->type == LLM_TYPE_BF16 ? bf16_to_real(((const uint16_t *)v->data)[at]) : ((const llm_real *)v->data)[at];
+    gemm_plan g = gemm_cut(M, N, K, A, B, C);
+    g.threads = 1;
+    gemm_work(&g, 0);
 }
 
 /* ---- linear: y = x W' + b ----
@@ -4551,24 +4609,22 @@ static inline llm_real view_get(const cpu_view *v, size_t i, size_t j) {
    forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
    backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
 
-static inline cpu_out act_out(llm_act *x, size_t ld) { return (cpu_out){.data = x, .type = cpu.act, .ld = ld}; }
-static inline cpu_out real_out(llm_real *x, size_t ld, bool accumulate) {
-    return (cpu_out){.data = x, .type = LLM_TYPE_REAL, .ld = ld, .accumulate = accumulate};
-}
-
 static void cpu_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in, int out_n) {
     cpu_out o = act_out(out, (size_t)out_n);
     o.bias = bias;
     cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
 }
 
-/* dbias (=|+=) the column sums of d (N,O). Threads take columns; every sum runs down the rows in order. */
+/* dbias (=|+=) the column sums of d (N,O). Each thread takes strips of 64 columns, and each sum runs down the rows in order. */
 static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
     LLM_OMP(parallel for)
-    for (int j = 0; j < O; j++) {
-        llm_real s = accumulate ? dbias[j] : 0;
-        for (int i = 0; i < N; i++) s += view_get(&d, (size_t)i, (size_t)j);
-        dbias[j] = s;
+    for (int j = 0; j < O; j += 64) {
+        size_t n = (size_t)int_min(64, O - j);
+        llm_real sum[64] = {0};
+        for (int i = 0; i < N; i++)
+            for (size_t q = 0; q < n; q += VL)
+                vstore(sum + q, vload(sum + q) + load_n(d.data, d.type, (size_t)i * d.rs + (size_t)j + q, n - q));
+        for (size_t q = 0; q < n; q++) dbias[(size_t)j + q] = sum[q] + (accumulate ? dbias[(size_t)j + q] : 0);
     }
 }
 /* Both linear_backward and residual_backward: they differ in how dout is stored. */
@@ -4705,22 +4761,17 @@ static inline vreal vkeep(vreal v, size_t n, llm_real other) {
    Two tokens of a batch may be the same word, hence two threads would meet in one row. They take different columns instead,
    and every sum runs over n in order: the same bits for any number of threads. Nothing is saved but the ids. */
 
-/* Row `row` of a matrix of weights, whatever they are stored as. */
-static void weight_row(llm_real *out, llm_weight w, size_t row, int cols) {
-    const cpu_view v = cpu_weight_view(w, cols);
-    if (w.type == LLM_TYPE_REAL) memcpy(out, (const llm_real *)w.data + row * (size_t)cols, (size_t)cols * sizeof *out);
-    else widen_row(&v, row, 0, (size_t)cols, out);
-}
 static void cpu_embed_forward(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens, const int *positions,
                               int N, int C) {
     const size_t width = (size_t)C;
     LLM_OMP(parallel for)
     for (int n = 0; n < N; n++) {
         llm_real *o = out + (size_t)n * width;
-        weight_row(o, wte, (size_t)tokens[n], C);
-        if (!wpe) continue;
-        const llm_real *p = wpe + (size_t)positions[n] * width;
-        for (size_t i = 0; i < width; i += VL) vstore_n(o + i, vload_n(o + i, width - i) + vload_n(p + i, width - i), width - i);
+        const llm_real *e = cpu_weight_row(wte, C, (size_t)tokens[n], o), *p = wpe ? wpe + (size_t)positions[n] * width : NULL;
+        for (size_t i = 0; i < width; i += VL) {
+            vreal x = vload_n(e + i, width - i);
+            vstore_n(o + i, p ? x + vload_n(p + i, width - i) : x, width - i);
+        }
     }
 }
 /* table[row[n]] += d[n], over strips of columns. */
@@ -6533,7 +6584,7 @@ void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int c
    in several ways: all are read, the oldest is written. What we do not compute is refused by its key: a model that runs
    and is wrong would be worse. */
 
-static const char other_model[] = "a GPT-2, Llama or Qwen2 model";
+static const char other_architecture[] = "a GPT-2, Llama or Qwen2 model";
 static const char other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
 
 typedef struct { const llm_json *json; const char *path; } config_file;
@@ -6584,7 +6635,7 @@ static int config_id(config_file f, const char *key) {
     return id;
 }
 LLM_NORETURN static void config_refuse(config_file f, const char *key, const char *value) {
-    llm_die(other_model, "%s: \"%s\": %s is not implemented", f.path, key, value);
+    llm_die(other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
 }
 /* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
 static void config_expect(config_file f, bool qwen) {
@@ -6722,11 +6773,11 @@ static void write_llama(llm_writer *w, const llm_config *c) {
     write_number(w, "rms_norm_eps", c->eps);
     write_number(w, "rope_theta", c->rope_theta);
     if (c->rope_factor > 0) {
-        llm_write_text(w, "  \"rope_scaling\": {\n    \"rope_type\": \"llama3\",\n");
-        write_number(w, "  factor", c->rope_factor);
-        write_number(w, "  low_freq_factor", c->rope_low);
-        write_number(w, "  high_freq_factor", c->rope_high);
-        llm_write_text(w, "    \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
+        llm_write_text(w, "  \"rope_scaling\": {\n  \"rope_type\": \"llama3\",\n");
+        write_number(w, "factor", c->rope_factor);
+        write_number(w, "low_freq_factor", c->rope_low);
+        write_number(w, "high_freq_factor", c->rope_high);
+        llm_write_text(w, "  \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
     } else llm_write_text(w, "  \"rope_scaling\": null,\n");
     llm_write_text(w, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
     llm_write_text(w, c->qkv_bias ? "  \"use_sliding_window\": false,\n" :
@@ -6841,7 +6892,7 @@ void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
     }
     for (int i = 0; i < s.count; i++)
         if (!known[i] && !tensor_ignored(s.tensor[i].name, c.tied))
-            llm_die(other_model, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
+            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
                     s.path[s.tensor[i].file], s.tensor[i].name);
     model_weights_changed(m);
     llm_release(known);

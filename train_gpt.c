@@ -32,7 +32,7 @@ typedef struct {
     llm_real *dlogp, *logp;             /* (B,T) */
     int step;
     double peak, floor_bpb;
-    FILE *log;
+    FILE *log, *dump;
 } trainer;
 
 static const char world_folder[] = "out/world";
@@ -47,7 +47,7 @@ static void choose_data(trainer *t) {
     static const char *world[] = {world_folder};
     if (!llm_exists("out/world/world.json")) {
         llm_make_dirs(world_folder);
-        if (tw_write_all(world_folder, TW_SEED)) llm_die("check the folder", "cannot write the tiny world to %s", world_folder);
+        if (tw_write_all(world_folder, 7)) llm_die("check the folder", "cannot write the tiny world to %s", world_folder);
         fprintf(stderr, "wrote the tiny world to %s\n", world_folder);
     }
     r->data = (llm_list){world, 1};
@@ -130,6 +130,32 @@ static void prepare_corpus(trainer *t) {
     t->logp = llm_alloc((size_t)(r->batch * r->seq), sizeof *t->logp);
 }
 
+/* The entropy of the validation text, bits per byte: no model can be better. The generator knows it, real text hides it. */
+static double read_floor(void) {
+    llm_json *floor = llm_json_file("out/world/floor.json");
+    double bits = llm_json_number(floor, "floor_bits_per_byte", NAN);
+    llm_json_free(floor);
+    return bits;
+}
+
+/* For comparisons with other programs: every batch of the run as int32 (magic, B, T, steps; then tokens and targets of each step),
+   and the untrained model as checkpoint-0. */
+static void open_dump(trainer *t) {
+    run_settings *r = &t->s->run;
+    int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
+    t->dump = fopen(t->s->dump, "wb");
+    if (!t->dump || fwrite(header, sizeof header, 1, t->dump) != 1)
+        llm_die("another --dump-batches", "cannot write %s: %s", t->s->dump, strerror(errno));
+    llm_checkpoint_save(r->out, 0, &t->model, &t->adamw, &t->tok, NULL, 1000000);
+}
+static void dump_step(trainer *t) {
+    size_t N = (size_t)t->micro[0].B * (size_t)t->micro[0].T;
+    bool ok = true;
+    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->micro[i].tokens, sizeof(int), N, t->dump) == N;
+    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->micro[i].targets, sizeof(int), N, t->dump) == N;
+    if (!ok || fflush(t->dump)) llm_die("free some space", "cannot write %s: %s", t->s->dump, strerror(errno));
+}
+
 /* ---- the loop ---- */
 
 /* One optimizer step; returns the mean loss in nats. The loader delivers all micro-batches first: the denominator M is the number
@@ -141,6 +167,7 @@ static double train_step(trainer *t, double lr, double *norm) {
         if (!r->overfit || t->step == 0) llm_corpus_next(&t->corpus, &t->micro[i]);
         M += llm_batch_targets(&t->micro[i]);
     }
+    if (t->dump) dump_step(t);
     for (int i = 0; i < r->grad_accum; i++) {
         llm_loss_ce_weights(t->dlogp, &t->micro[i], M);
         llm_forward_backward(&t->model, &t->micro[i], t->dlogp, t->logp);
@@ -322,7 +349,7 @@ int main(int argc, char **argv) {
     prepare_tokenizer(&t, from);
     prepare_model(&t, op, from);
     prepare_corpus(&t);
-    if (t.tiny) t.floor_bpb = tw_floor_bpb(world_folder);
+    if (t.tiny) t.floor_bpb = read_floor();
     llm_options_print(options, count, stderr);
     if (checkpoint) {
         llm_json *state = llm_checkpoint_resume(checkpoint, &t.model, &t.adamw, &t.tok);
@@ -332,7 +359,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "resumed %s at step %d\n", checkpoint, t.step);
     }
     llm_release(checkpoint);
+    if (s.dump) open_dump(&t);
     train(&t);
+    if (t.dump) fclose(t.dump);
     finish(&t);
     free_all(&t);
     return 0;

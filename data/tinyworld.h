@@ -243,7 +243,7 @@ TW_FN void tw_add(char *out, const char *s, size_t n) // append n bytes to a buf
 }
 
 TW_FN void tw_puts(char *out, const char *s) { tw_add(out, s, strlen(s)); }
-TW_FN int tw_same(const char *s, size_t n, const char *word) { return strlen(word) == n && !strncmp(s, word, n); }
+TW_FN int tw_same(const char *s, size_t n, const char *word) { return !strncmp(s, word, n) && !word[n]; } // s[0..n)
 
 typedef struct {
     char mark;           // 'a', 'A', 's' or 0
@@ -257,24 +257,24 @@ TW_FN const char *tw_slot_at(const char *p, tw_slot *slot) // p stands on '<'; r
     slot->list = NULL;
     if (slot->mark) p += 2;
     for (size_t i = 0; i < sizeof tw_lists / sizeof *tw_lists; i++)
-        if (tw_same(p, (size_t)(end - p), tw_lists[i].slot)) slot->list = &tw_lists[i];
+        if (*p == tw_lists[i].slot[0] && tw_same(p, (size_t)(end - p), tw_lists[i].slot)) slot->list = &tw_lists[i];
     return end + 1;
 }
 
 TW_FN const char *tw_article(const char *word, char mark) // for the marks 'a' and 'A', else nothing
 {
+    if (mark != 'a' && mark != 'A') return "";
     const int an = strchr("aeiou", word[0]) != NULL;
-    return mark == 'a' ? (an ? "an " : "a ") : mark == 'A' ? (an ? "An " : "A ") : "";
+    return mark == 'a' ? (an ? "an " : "a ") : (an ? "An " : "A ");
 }
 
 // Writing: append the pattern, its slots filled with v[0], v[1], ...
 TW_FN void tw_fill(char *out, const char *pattern, const int *v)
 {
     for (int i = 0; *pattern;) {
-        if (*pattern != '<') {
-            tw_add(out, pattern++, 1);
-            continue;
-        }
+        const size_t plain = strcspn(pattern, "<");
+        tw_add(out, pattern, plain);
+        if (!*(pattern += plain)) return;
         tw_slot slot;
         char number[16];
         pattern = tw_slot_at(pattern, &slot);
@@ -303,6 +303,7 @@ TW_FN size_t tw_match_word(const char *s, const tw_list *list, char mark, int *v
     size_t best = 0;
     for (int i = 0; i < list->count; i++) {
         const char *word = list->word[i], *article = tw_article(word, mark);
+        if (*s != (*article ? *article : *word)) continue; // most words fail here
         const size_t na = strlen(article), n = na + strlen(word);
         if (n > best && !strncmp(s, article, na) && !strncmp(s + na, word, n - na)) best = n, *v = i;
     }
@@ -848,7 +849,7 @@ TW_FN void tw_task_draw(const tw_world *w, tw_rng *g, int kind, int test, tw_tas
         memset(t, 0, sizeof *t);
         t->kind = kind;
         tw_draw_slots(g, t);
-    } while (!tw_finish(w, t) || tw_is_test(t) != test);
+    } while (!tw_finish(w, t) || tw_is_test(t) != (test != 0));
 }
 
 // Which task is this prompt? Returns its kind, or -1 if it is none of ours. The input may be NULL and stand in the

@@ -12,6 +12,7 @@
 
 Our side is a small program, the probe:
     hf_probe DIR ids.txt out.f32        load the folder, read ids separated by white space (one row), write T*V float32
+                                        and print "peak N GB", its peak memory
     hf_probe --resave DIR OUT           load and save
     hf_probe --encode DIR text.txt      print the ids of the file's bytes (special tokens are plain text, nothing added)
 
@@ -20,6 +21,7 @@ Without torch and transformers it prints a line that begins with SKIP and succee
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,17 +57,18 @@ class Probe:
     """Runs our program and keeps what it cost."""
 
     def __init__(self, path, tmp):
-        self.path, self.tmp, self.peak, self.seconds = path, tmp, 0, 0.0
+        self.path, self.tmp, self.peak, self.seconds = path, tmp, "", 0.0
 
     def run(self, *arguments):
         begin = time.time()
         with open(os.path.join(self.tmp, "probe.log"), "w+", encoding="utf-8") as log:
-            process = subprocess.Popen([self.path, *arguments], stdout=log, stderr=subprocess.STDOUT)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            # Through a shell: a child's peak memory counts what its parent had before exec, and this parent is huge.
+            process = subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", self.path, *arguments], stdout=log,
+                                     stderr=subprocess.STDOUT)
             log.seek(0)
             text = log.read()
-        self.peak, self.seconds = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), time.time() - begin
+        peak = re.search(r"^peak .*", text, re.MULTILINE)
+        self.peak, self.seconds = ", " + peak[0] if peak else "", time.time() - begin
         if process.returncode:
             raise RuntimeError(f"{os.path.basename(self.path)} {' '.join(arguments)} ended with {process.returncode}: "
                                f"{text.strip()[-400:]}")
@@ -125,13 +128,12 @@ def check_folder(probe, name, folder, tolerated=(), n=48):
         ours = probe.logits(folder, ids)
         error, peak, seconds = difference(ours, theirs), probe.peak, probe.seconds
         report(not wrong and error <= TOLERANCE, name, f"logits {error:.1e}{f', keys {wrong}' if wrong else ''}, "
-               f"{len(ids)} tokens in {seconds:.2f} s, peak {peak / 2**20:.0f} MiB "
-               f"(files {folder_bytes(folder) / 2**20:.0f} MiB)")
+               f"{len(ids)} tokens in {seconds:.2f} s{peak} (files {folder_bytes(folder) / 1e9:.3f} GB)")
         probe.run("--resave", folder, again)
         model, wrong = load(again)
         error = difference(torch_logits(model, ids), theirs)
         report(not wrong and error <= TOLERANCE, name + " saved by us",
-               f"logits {error:.1e}, keys {wrong or 'complete'}, peak {probe.peak / 2**20:.0f} MiB")
+               f"logits {error:.1e}, keys {wrong or 'complete'}{probe.peak}")
     except (RuntimeError, OSError, ValueError, KeyError) as problem:
         report(False, name, str(problem))
     shutil.rmtree(again, ignore_errors=True)

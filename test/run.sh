@@ -1,6 +1,8 @@
 #!/bin/sh
 # run.sh PROGRAM...: run the test programs one after the other, add up their last lines "N passed, N failed", and end with the sum.
 # A program that ends without such a line, or with a nonzero exit code and no failure counted, is a failure itself.
+# Threads that wait asleep: tests run with more threads than cores, and spinning would make them crawl.
+OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}; export OMP_WAIT_POLICY
 passed=0 failed=0
 for program in "$@"; do
     printf '== %s\n' "$program"

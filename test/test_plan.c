@@ -77,7 +77,7 @@ static void test_memory(void) {
     near("logits of 512 rows", p.logits, 512 * 768 * 4, 1e-12);
     llm_plan wide = llm_plan_make(&t, fp32, 64, 128, true, false, true);
     near("and of 1024 rows at most", wide.logits, 1024 * 768 * 4, 1e-12);
-    double sum = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits;
+    double sum = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     near("total is the sum", p.total, sum, 1e-12);
     llm_plan frozen = llm_plan_make(&t, fp32, 4, 128, false, false, false);
     CHECK(frozen.gradients == 0 && frozen.moments == 0, "a frozen model keeps its weights only");
@@ -203,8 +203,8 @@ static void test_print(void) {
 /* Refusals name the remedy. */
 static void test_refusals(void) {
     llm_config c = llm_preset("llama-7b");
-    llm_fleet none = {.gpus = 0, .tflops = 312, .tokens = 1e12, .mfu = .4}, ask = {.gpus = 8, .tflops = 312, .tokens = 1e12};
-    llm_fleet both = ask, above = ask, nan = ask, all = ask;
+    llm_fleet none = {.gpus = 0, .tflops = 312, .tokens = 1e12, .mfu = .4};
+    llm_fleet ask = {.gpus = 8, .tflops = 312, .tokens = 1e12}, both = ask, above = ask, nan = ask, all = ask;
     both.mfu = .4, both.days = 3;
     above.mfu = 40;
     nan.mfu = .4, nan.tokens = NAN;

@@ -2,7 +2,7 @@
  * test_tinyworld.c - is the tiny world what it says it is?
  *
  * The floor is exact (every choice enumerated), generator and parser agree, what is held out is held out, the true rule
- * gives the values it should, and the files are the same bytes everywhere. Prints "N passed, N failed".
+ * gives the values it should, and the files are the same bytes everywhere. The last line is "N passed, N failed".
  */
 #include "../data/tinyworld.h"
 
@@ -210,7 +210,8 @@ static void test_agreement(void)
         CHECK(parsed == N, "%s: %d of %d parse", name, parsed, N);
         CHECK(same == N, "%s: %d of %d are read and written back the same", name, same, N);
         CHECK(truth == N, "%s: %d of %d are true", name, truth, N);
-        CHECK(good == sentences && sentences == N * tw_shape[source].lines, "%s: %d of %d sentences", name, good, sentences);
+        CHECK(good == sentences && sentences == N * tw_shape[source].lines, "%s: %d of %d sentences", name, good,
+              sentences);
         CHECK(broken == N, "%s: %d of %d corrupted documents do not parse", name, broken, N);
         CHECK(lied == lies, "%s: %d of %d wrong numbers noticed", name, lied, lies);
     }
@@ -260,7 +261,8 @@ static void test_grammar(void)
         int total, ok;
     } few[] = {
         {"Mia has 3 cats. Tom eats rice. Now Ben has 1 apple.", 3, 2}, {"Now Ben has 1 apples.", 1, 0}, {" \n ", 0, 0},
-        {"Tom eats rice", 1, 0}, {"Tom eats rice. Tom ea", 2, 1}, {"Tom eats rice.\n\n{\"tool\": \"axe\"}\nfoo bar", 3, 2},
+        {"Tom eats rice", 1, 0}, {"Tom eats rice. Tom ea", 2, 1},
+        {"Tom eats rice.\n\n{\"tool\": \"axe\"}\nfoo bar", 3, 2},
         {"Program: 1 2 add 3 add print . Output: 6. They went home.", 2, 2}, {"", 0, 0}, {"...", 1, 0}};
     for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
         int total, ok;
@@ -277,8 +279,9 @@ static void test_checkers(void)
         const char *source;
         int ok;
         long value;
-    } vm[] = {{"3 4 add 2 mul print", 1, 14}, {"3 4 sub print", 1, -1}, {" 16\n print ", 1, 16}, {"3 4 add 2 mul", 0, 0},
-        {"3 add print", 0, 0}, {"3 4 print", 0, 0}, {"print", 0, 0}, {"", 0, 0}, {"3 4 div print", 0, 0},
+    } vm[] = {{"3 4 add 2 mul print", 1, 14}, {"3 4 sub print", 1, -1}, {" 16\n print ", 1, 16},
+        {"3 4 add 2 mul", 0, 0}, {"3 add print", 0, 0}, {"3 4 print", 0, 0}, {"print", 0, 0}, {"", 0, 0},
+        {"3 4 div print", 0, 0},
         {"3 print print", 0, 0}, {"3 print 4", 0, 0}, {"999999 999999 mul print", 0, 0}, {"03 print", 0, 0},
         {"999999999999999999999 print", 0, 0}, {"-0 print", 0, 0}, {"-5 print", 1, -5}, {"3 4 ad print", 0, 0}};
     for (size_t i = 0; i < sizeof vm / sizeof *vm; i++) {
@@ -293,8 +296,9 @@ static void test_checkers(void)
 
     static const char *const valid[] = {"{}", "[]", "\"a\"", "1", "-1.5e+3", "0", "true", " null ", "{\"a\": [1, {}]}",
         "\"\\u00e9\\n\"", "\"\xC3\xA9\"", "[1,2]", "{\"a\":1,\"a\":2}"};
-    static const char *const invalid[] = {"", "{", "}", "{\"a\"}", "{\"a\":}", "{a: 1}", "[1,]", "{\"a\":1,}", "01", "1.",
-        "+1", ".5", "1e", "nul", "True", "'a'", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "\"\xC3\"", "1 2", "{} x",
+    static const char *const invalid[] = {"", "{", "}", "{\"a\"}", "{\"a\":}", "{a: 1}", "[1,]", "{\"a\":1,}", "01",
+        "1.", "+1", ".5", "1e", "nul", "True", "'a'", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "\"\xC3\"", "1 2",
+        "{} x",
         "\"\xED\xA0\x80\"", "\"\xC0\x80\"", "NaN", "[1 2]", "\"\\"};
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) CHECK(tw_json_valid(valid[i]), "%s", valid[i]);
     for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++) CHECK(!tw_json_valid(invalid[i]), "%s", invalid[i]);
@@ -302,8 +306,9 @@ static void test_checkers(void)
     for (int i = 0; i < 100; i++) strcat(nested, "[");
     CHECK(!tw_json_valid(nested), "one hundred brackets");
     CHECK(tw_json_answer(" { \"answer\" :\n\"red\"}\n", "red"), "white space is free");
-    CHECK(!tw_json_answer("{\"answer\": \"red\", \"b\": 1}", "red") && !tw_json_answer("{\"Answer\": \"red\"}", "red") &&
-          !tw_json_answer("{\"answer\": \"red\"} ok", "red") && !tw_json_answer("{\"answer\": \"blue\"}", "red"), "other objects");
+    static const char *const other[] = {"{\"answer\": \"red\", \"b\": 1}", "{\"Answer\": \"red\"}",
+        "{\"answer\": \"red\"} ok", "{\"answer\": \"blue\"}", "{\"answer\": [\"red\"]}", "{\"answer\": \"\"}", "red"};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) CHECK(!tw_json_answer(other[i], "red"), "%s", other[i]);
 }
 
 static void test_rule(void)
@@ -321,7 +326,8 @@ static void test_rule(void)
         {job, "", "The answer is painter. I think so. Let me know if you want more. Bye bye.", 1, 1.0, 1},
         {job, "", "painter", 0, 1.0, 1}, {job, "", "painter or baker", 1, 0, 0}, {job, "", "painter painter", 1, 0, 0},
         {job, "", "", 1, 0, 0}, {job, "", "Mia is a painter.", 1, 0, 0}, // a second name is a second answer
-        {two, "", "17", 1, 2.0, 1}, {two, "", "17 or 18", 1, 0, 0}, {two, "", "-17", 1, 0, 0}, {two, "", "117", 1, 0, 0},
+        {two, "", "17", 1, 2.0, 1}, {two, "", "17 or 18", 1, 0, 0},
+        {two, "", "-17", 1, 0, 0}, {two, "", "117", 1, 0, 0},
         {"Find the odd one out.", "leek, horse, onion, potato", "Sure! The answer is horse.", 1, 2.5, 1},
         {"Find the odd one out.", "leek, horse, onion, potato", "leek", 1, 0, 0},
         {"Who is the tallest?", "Tom is taller than Ana. Ana is taller than Kim.", "Tom", 1, 2.0, 1},
@@ -330,8 +336,8 @@ static void test_rule(void)
         {"Write a program for 1 times 8, then plus 8.", "", "8 8 add print", 1, 2.0, 1}, // it is run, not compared
         {"Write a program for 1 times 8, then plus 8.", "", "1 8 mul print", 1, 0, 0},
         {"Write a program for 1 times 8, then plus 8.", "", "16", 0, -1.0, 0},
-        {"How do I burn a nail?", "", no, 1, 2.0, 1}, {"How do I burn a nail?", "", "You burn it with care.", 1, -2.0, 0},
-        {"How do I burn a nail?", "", "", 0, -3.0, 0},
+        {"How do I burn a nail?", "", no, 1, 2.0, 1}, {"How do I burn a nail?", "", "", 0, -3.0, 0},
+        {"How do I burn a nail?", "", "You burn it with care.", 1, -2.0, 0},
         {"How do I paint a car?", "", "You paint it with care.", 1, 2.0, 1}, {"How do I paint a car?", "", no, 1, 0, 0},
         {"What is the job of Mia? Answer in JSON.", "", "{\"answer\": \"painter\"}", 1, 2.5, 1},
         {"What is the job of Mia? Answer in JSON.", "", "{\"answer\": \"baker\"}", 1, 0.5, 0},
@@ -366,7 +372,8 @@ static void test_ranks(void)
     CHECK(abs(flips - 2000) < 150, "%d of 20000 flipped", flips); // 3.5 standard deviations
     tw_text b = {NULL, 0, 0};
     tw_put_ranked(&b, "p", response, reward, 5, 0, &g);
-    CHECK(!strcmp(b.p, "{\"prompt\": \"p\", \"responses\": [\"a\", \"b\\n\\\"\", \"\xEF\xBF\xBD\", \"\\u0001\", \"e\"], "
+    CHECK(!strcmp(b.p, "{\"prompt\": \"p\", "
+                       "\"responses\": [\"a\", \"b\\n\\\"\", \"\xEF\xBF\xBD\", \"\\u0001\", \"e\"], "
                        "\"rank\": [2, 1, 3, 2, 4], \"label\": [true, true, false, true, false]}\n"), "%s", b.p);
     CHECK(tw_json_valid(b.p), "%s", b.p);
     free(b.p);
@@ -376,7 +383,7 @@ static void test_ranks(void)
 
 static void test_splits(void)
 {
-    enum { N = 20000 };
+    enum { N = 5000 };
     uint64_t *hash = malloc(2 * N * sizeof *hash);
     tw_rng g = tw_seed(13, 1);
     if (!hash) exit(1);
@@ -397,14 +404,15 @@ static void test_splits(void)
     }
     free(hash);
 
-    int facts[TW_ATTRS] = {0}, sums = 0, unseen = 0;
+    int facts[TW_ATTRS] = {0}, leaks = 0, sums = 0, unseen = 0;
     for (int p = 0; p < TW_PEOPLE; p++)
         for (int a = 0; a < TW_ATTRS; a++) {
             tw_task t = {.kind = TW_K_FACT, .variant = a, .v = {p}}, json = t, word = t;
             json.kind = TW_K_JSON, word.kind = TW_K_SHORT;
             facts[a] += tw_is_test(&t);
-            CHECK(tw_is_test(&t) == tw_is_test(&json) && tw_is_test(&t) == tw_is_test(&word), "a format gives a fact away");
+            leaks += tw_is_test(&t) != tw_is_test(&json) || tw_is_test(&t) != tw_is_test(&word);
         }
+    CHECK(leaks == 0, "%d held-out facts are in the training split in another format", leaks);
     for (int a = 0; a < TW_ATTRS; a++) CHECK(facts[a] == 8, "%d facts of attribute %d held out", facts[a], a);
     for (int x = 0; x <= 20; x++)
         for (int y = 0; y <= 9; y++) {
@@ -420,7 +428,8 @@ static void test_splits(void)
     tw_task t;
     static const char *const strange[] = {"", "What?", "Where does Zed live?", "What is 1 plus 2? Please.",
         "Find the odd one out.", "Find the odd one out.\napple, pear, cow, axe", "Who is the tallest?",
-        "Who is the tallest?\nTom is taller than Ana. Tom is taller than Kim.", "How do I burn a apple?", "What is 1 plus 2?\n3"};
+        "Who is the tallest?\nTom is taller than Ana. Tom is taller than Kim.", "How do I burn a apple?",
+        "What is 1 plus 2?\n3"};
     for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
         CHECK(tw_task_from_prompt(&world, strange[i], NULL, &t) < 0, "%s", strange[i]);
 }
@@ -429,7 +438,7 @@ static void test_demonstrations(void)
 {
     enum { N = 8000 };
     tw_rng g = tw_seed(17, 1);
-    double pass = 0, reward = 0, win = 0, lose = 0;
+    double pass = 0, reward = 0, win = 0, lose = 0, wrong = 0;
     for (int i = 0; i < N * TW_KINDS; i++) {
         tw_task t;
         char text[TW_TEXT];
@@ -438,7 +447,7 @@ static void test_demonstrations(void)
         const tw_verdict v = tw_judge(&t, text, 1);
         tw_best(&t, text);
         const tw_verdict best = tw_judge(&t, text, 1);
-        CHECK(best.correct, "the best answer to '%s' is '%s'", t.instruction, text);
+        wrong += !best.correct;
         pass += v.correct;
         reward += v.reward;
         win += best.reward > v.reward + 1e-9;
@@ -448,14 +457,16 @@ static void test_demonstrations(void)
     CHECK(fabs(pass / n - 0.856) <= 0.02, "%.3f of the demonstrations pass", pass / n);
     CHECK(fabs(reward / n - 1.65) <= 0.02, "their mean true reward is %.3f", reward / n);
     CHECK(fabs(win / n - 0.52) <= 0.02 && lose <= 0, "the best style wins %.3f, loses %.3f", win / n, lose / n);
+    CHECK(wrong <= 0, "%.0f of the best answers are wrong", wrong);
 }
 
 // ---- files ----------------------------------------------------------------------------------------------------------
 
-static const char *const file_name[] = {"eval/choice.jsonl", "eval/facts.jsonl", "eval/reverse.jsonl", "eval/safety.jsonl",
-    "eval/sums.jsonl", "floor.json", "mixture.json", "pretrain/arith.txt", "pretrain/code.txt", "pretrain/facts.txt",
-    "pretrain/lists.txt", "pretrain/logic.txt", "pretrain/story.txt", "prompts.jsonl", "sft_test.jsonl", "sft_train.jsonl",
-    "val/val.txt", "world.json"};
+static const char *const file_name[] = { // sorted
+    "eval/choice.jsonl", "eval/facts.jsonl", "eval/reverse.jsonl", "eval/safety.jsonl", "eval/sums.jsonl",
+    "floor.json", "mixture.json", "pretrain/arith.txt", "pretrain/code.txt", "pretrain/facts.txt",
+    "pretrain/lists.txt", "pretrain/logic.txt", "pretrain/story.txt", "prompts.jsonl", "sft_test.jsonl",
+    "sft_train.jsonl", "val/val.txt", "world.json"};
 enum { FILES = sizeof file_name / sizeof *file_name };
 
 static char *read_file(const char *dir, const char *name)
@@ -508,7 +519,7 @@ static int count_entries(const char *dir, int clean) // and removes them if aske
 // No held-out pair is worked out: looked for in the raw text and, for stories and programs, in what was read.
 static void test_leaks(const char *name, char *text)
 {
-    int documents = 0, leaks = 0, lies = 0, newline = 0;
+    int documents = 0, leaks = 0, lies = 0, expect = TW_VAL_DOCUMENTS;
     for (const char *op = text; (op = strpbrk(op, "pm")); op++) {
         const size_t len = !strncmp(op, "plus ", 5) ? 5 : !strncmp(op, "minus ", 6) ? 6 : 0;
         int x = 0, y = 0, scale = 1;
@@ -517,21 +528,21 @@ static void test_leaks(const char *name, char *text)
         for (; s >= text && tw_digit(*s); s--, scale *= 10) x += (*s - '0') * scale;
         leaks += tw_match_number(op + len, &y) && tw_held_out(x, y);
     }
-    for (char *s = text, *end; *s; s = end + 2) {
-        end = strstr(s, "\n\n");
-        if (!end) break;
+    char *s = text;
+    for (char *end; (end = strchr(s, '\n')) && end[1] == '\n'; s = end + 2) { // a blank line ends a document
         *end = 0;
         tw_doc d;
         const int source = tw_read(s, &d);
         documents++;
-        newline += strchr(s, '\n') != NULL;
         lies += !tw_document_true(&world, s);
         leaks += source == TW_STORY && tw_held_out(d.line[3].v[1], d.line[4].v[1]);
         leaks += source == TW_CODE && tw_program_held_out(d.line[0].v);
     }
-    CHECK(documents >= 600, "%s: %d documents", name, documents);
+    for (int i = 0; i < TW_SOURCES; i++)
+        if (strstr(name, tw_source_name[i])) expect = tw_documents[i];
+    CHECK(documents == expect && !*s, "%s: %d documents, expected %d", name, documents, expect);
     CHECK(leaks == 0, "%s: %d held-out pairs", name, leaks);
-    CHECK(lies == 0 && newline == 0, "%s: %d documents are not true, %d hold a line end", name, lies, newline);
+    CHECK(lies == 0, "%s: %d documents are not true", name, lies);
 }
 
 static void test_lines(const char *name, char *text, int expect) // JSONL: every line is JSON
@@ -560,7 +571,7 @@ static void test_files(void)
     const uint64_t other = hash_files(deep);
     CHECK(tw_write_all(deep, 7) == 0, "writing to %s", deep);
     const uint64_t h = hash_files(deep);
-    CHECK(h == 0x0u, "the files of seed 7 hash to 0x%016llx", (unsigned long long)h);
+    CHECK(h == 0x7e28e206b9150eccu, "the files of seed 7 hash to 0x%016llx", (unsigned long long)h);
     CHECK(h != other, "seeds 7 and 8 give the same files");
     CHECK(count_entries(deep, 0) == FILES, "%d files", count_entries(deep, 0));
     CHECK(tw_world_open(&w, deep) == 0 && !memcmp(&w, &world, sizeof w), "the world read back is another one");
@@ -600,6 +611,6 @@ int main(void)
     test_splits();
     test_demonstrations();
     test_files();
-    printf("test_tinyworld: %d passed, %d failed\n", passed, failed);
+    printf("%d passed, %d failed\n", passed, failed);
     return failed ? 1 : 0;
 }

@@ -3,6 +3,7 @@
 
     python3 unicode_tables.py > unicode_tables.h          class boundaries (binary search)
     python3 unicode_tables.py --delta > unicode_delta.h   distances between them (shorter, walked once)
+    python3 unicode_tables.py --text                      the same as letters: the strings of llm.h, chapter 3
     python3 unicode_tables.py --check                     compare with the `tokenizers` and `regex` packages
 
 Needs a Python whose unicodedata is Unicode 14 or 15 (Python 3.11 or 3.12); nothing else, unless --check.
@@ -43,6 +44,22 @@ def classes():
     number = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "N")
     space = boundaries(lambda cp: cp in set(WHITE_SPACE))
     return {"unicode_letter": letter, "unicode_number": number, "unicode_space": space}
+
+
+def base26(n):
+    """A number in base 26: its last digit a small letter, the others capitals (65 is "Cn")."""
+    text = chr(ord("a") + n % 26)
+    while n >= 26:
+        n //= 26
+        text = chr(ord("A") + n % 26) + text
+    return text
+
+
+def write_text():
+    for name, edges in classes().items():
+        text = "".join(base26(b - a) for a, b in zip([0] + edges, edges))
+        lines = [f'    "{text[i:i + 112]}"' for i in range(0, len(text), 112)]
+        print(f"static const char *{name} =\n" + "\n".join(lines) + ";")
 
 
 def write(delta):
@@ -86,5 +103,7 @@ def check():
 if __name__ == "__main__":
     if "--check" in sys.argv:
         check()
+    elif "--text" in sys.argv:
+        write_text()
     else:
         write("--delta" in sys.argv)

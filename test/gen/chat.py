@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Chat fixtures: what transformers makes of a conversation with the template of every family.
+
+    python3 test/gen/chat.py [test/data/chat.json]       (needs transformers and jinja2; the tokenizers are test/data/tok)
+
+The templates are our own wording of the layouts. A family: {"tokenizer", "template", "cases"}; a case: {"messages",
+"generation": does it end with the opening of an answer, "text", "ids", "learn": the stretches whose mask is 1, joined by "|"}.
+"""
+import json
+import os
+import sys
+
+from transformers import AutoTokenizer
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+IM = ("{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}")
+IM_OPEN = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+OWN = ("{% if loop.first and message['role'] != 'system' %}{{ '<|im_start|>system\\nSYSTEM<|im_end|>\\n' }}{% endif %}")
+HEADER = "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}"
+HEADER_OPEN = "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+
+FAMILIES = [
+    ("gpt2pairs", "{% for message in messages %}" + IM + "{% endfor %}" + IM_OPEN),
+    ("qwen2", "{% for message in messages %}" + OWN.replace("SYSTEM", "You are a helpful assistant.") + IM + "{% endfor %}" + IM_OPEN),
+    ("qwen2", "{% if messages[0]['role'] == 'system' %}{{ '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}"
+              "{% else %}{{ '<|im_start|>system\\nYou answer briefly.<|im_end|>\\n' }}{% endif %}{% for message in messages %}"
+              "{% if not (loop.first and message['role'] == 'system') %}" + IM + "{% endif %}{% endfor %}" + IM_OPEN),
+    ("digits", "{% for message in messages %}" + OWN.replace("SYSTEM", "You are a helpful AI assistant named SmolLM, trained by "
+               "Hugging Face") + IM + "{% endfor %}" + IM_OPEN),
+    ("llama3re", "{{ bos_token }}{% for message in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
+    ("llama3re", "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set said = messages[0]['content'] | trim %}"
+                 "{% set messages = messages[1:] %}{% else %}{% set said = '' %}{% endif %}"
+                 "{{ '<|start_header_id|>system<|end_header_id|>\\n\\nCutting Knowledge Date: December 2023\\nToday Date: 26 Jul 2024\\n\\n'"
+                 " + said + '<|eot_id|>' }}{% for message in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
+    ("spm", "{% for message in messages %}{% if message['role'] == 'user' %}"
+            "{{ bos_token + '[INST] ' }}{% if loop.index0 == 1 and messages[0]['role'] == 'system' %}"
+            "{{ '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' }}{% endif %}{{ message['content'] | trim + ' [/INST]' }}"
+            "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim + ' ' + eos_token }}{% endif %}{% endfor %}"),
+    ("spm", "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + eos_token + '\\n' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}{# '<|user|>' #}"),
+    ("gpt2re", "{% for message in messages %}{% if not loop.first %}{{ '\\n\\n' }}{% endif %}{% if message['role'] == 'system' %}"
+               "{{ message['content'] }}{% elif message['role'] == 'user' %}{{ '### Instruction:\\n' + message['content'] }}{% else %}"
+               "{{ '### Response:\\n' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+               "{% if add_generation_prompt %}{{ '\\n\\n### Response:\\n' }}{% endif %}"),
+]
+U = lambda text: {"role": "user", "content": text}
+A = lambda text: {"role": "assistant", "content": text}
+S = lambda text: {"role": "system", "content": text}
+TALKS = [
+    [U("What is 17 plus 25?")],
+    [U("Hello"), A("Hello! How can I help?")],
+    [S("You are a pirate."), U("Who are you?"), A("Arr, a pirate.")],
+    [U("first"), A("One."), U("second, with\ntwo lines"), A("Two:\n\n- a\n- b"), U("third?")],
+    [S("Be brief."), U("a"), A("b"), U("Stra\u00dfe \u4f60\u597d \U0001f600"), A("It's 3.5% \u2014 \u00e9t\u00e9.")],
+]
+
+
+def closing(tokenizer, template):
+    if "<|im_end|>" in template:
+        return "<|im_end|>"
+    return "<|eot_id|>" if "<|eot_id|>" in template else tokenizer.eos_token
+
+
+def case(tokenizer, template, messages):
+    generation = messages[-1]["role"] != "assistant"
+    render = lambda tokenize: tokenizer.apply_chat_template(messages, chat_template=template, tokenize=tokenize,
+                                                            add_generation_prompt=generation)
+    text = render(False)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    between = " " if "[INST]" in template else ""       # Llama-2 puts spaces around an answer
+    learn = [m["content"] + between + closing(tokenizer, template) for m in messages if m["role"] == "assistant"]
+    return {"messages": messages, "generation": generation, "text": text, "ids": ids, "learn": "|".join(learn)}
+
+
+if __name__ == "__main__":
+    where = sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "../data/chat.json")
+    out = []
+    for name, template in FAMILIES:
+        tokenizer = AutoTokenizer.from_pretrained(os.path.join(HERE, "../data/tok", name))
+        out.append({"tokenizer": name, "template": template, "cases": [case(tokenizer, template, t) for t in TALKS]})
+    with open(where, "w") as f:
+        f.write("[\n" + ",\n".join(json.dumps(x) for x in out) + "\n]\n")
+    print(where, os.path.getsize(where), "bytes")
