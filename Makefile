@@ -31,11 +31,11 @@ found:
 	@echo "compiler: $(CC) ($(shell $(CC) --version | head -n 1)), -march=$(ARCH)"
 	@echo "OpenMP:   $(if $(OMP),yes,no: one thread only (install libomp or use gcc))"
 
-HEADERS  = llm.h data/tinyworld.h $(wildcard tools/*.h test/*.h)
+HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
 train_gpt: train_gpt.c $(HEADERS)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
-build/tinyworld: data/tinyworld.c data/tinyworld.h | build
+build/tinyworld: data/tinyworld.c data/tinyworld.h data/tinyworld_files.h | build
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 build/%: tools/%.c $(HEADERS) | build
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)

@@ -52,6 +52,23 @@ static void choose_data(trainer *t) {
     }
     r->data = (llm_list){world, 1};
 }
+/* The tokenizer should also know the words of stage 2: a question then takes 29 tokens instead of 50. */
+static char *add_instructions(char *text, size_t *size) {
+    static const char *path[] = {"out/world/sft_train.jsonl"};
+    size_t capacity = *size;
+    llm_records r;
+    llm_records_read(&r, path, 1, NULL, false);
+    for (int i = 0; i < r.count; i++)
+        for (int j = 0; j < r.record[i].messages; j++) {
+            const llm_message *m = &r.record[i].message[j];
+            text = llm_grow(text, &capacity, *size + m->length + 2, 1);
+            memcpy(text + *size, m->text, m->length);
+            text[*size + m->length] = '\n';
+            *size += m->length + 1;
+        }
+    llm_records_free(&r);
+    return text;
+}
 /* From --model or the checkpoint its own; else --tokenizer; else a new one, trained on the text. */
 static void prepare_tokenizer(trainer *t, const char *from) {
     run_settings *r = &t->s->run;
@@ -62,6 +79,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     size_t size;
     double began = llm_now();
     char *text = llm_corpus_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
+    if (t->tiny) text = add_instructions(text, &size);
     llm_tokenizer_train(&t->tok, text, size, (int)t->s->vocab, true);
     fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->tok.vocab_size, (double)size / 1e6, llm_now() - began);
     llm_release(text);

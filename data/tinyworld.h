@@ -113,7 +113,7 @@ TW_FN void tw_pick(tw_rng *g, int n, int k, int *out)
 enum { TW_TOWN, TW_PET, TW_JOB, TW_COLOR, TW_FOOD, TW_TOY, TW_ATTRS };
 enum { TW_PEOPLE = 32, TW_CATEGORIES = 5, TW_EACH = 6 }; // nouns of each category
 enum { TW_ADD, TW_MUL, TW_SUB };
-enum { TW_TEXT = 640 }; // a buffer for one document, prompt or demonstration (the longest story has 217 bytes)
+enum { TW_TEXT = 640 }; // a buffer for one document, prompt or demonstration (a story has some 190 at most)
 
 static const char *const tw_name[] = {
     "Mia", "Tom", "Sam", "Ana", "Ben", "Lily", "Max", "Zoe", "Leo", "Eva", "Dan", "Kim", "Ivy", "Roy", "Amy", "Jon",
@@ -798,6 +798,15 @@ TW_FN void tw_prompt(const tw_task *t, char *out)
     snprintf(out, TW_TEXT, "%s%s%s", t->instruction, *t->input ? "\n" : "", t->input);
 }
 
+TW_FN uint32_t tw_hash(const tw_task *t) // FNV-1a of the prompt
+{
+    char text[TW_TEXT];
+    uint32_t hash = 2166136261u;
+    tw_prompt(t, text);
+    for (const char *s = text; *s; s++) hash = (hash ^ (unsigned char)*s) * 16777619u;
+    return hash;
+}
+
 // Test-only prompts: 1/4 of the facts (of each attribute, in all three formats), 1/7 of the sums, 1/5 of the verb-thing
 // combinations (harmful and harmless with the same thing: minimal pairs), 1/8 of the rest by a hash of the prompt.
 TW_FN int tw_is_test(const tw_task *t)
@@ -807,13 +816,8 @@ TW_FN int tw_is_test(const tw_task *t)
     case TW_K_MATH: return tw_held_out(t->v[0], t->v[1]);
     case TW_K_SAFE: return (t->v[0] + t->v[1]) % 5 == 0;
     case TW_K_REVERSE: return 1;
-    default: break;
+    default: return (tw_hash(t) >> 8) % 8 == 0;
     }
-    char text[TW_TEXT];
-    uint32_t hash = 2166136261u; // FNV-1a
-    tw_prompt(t, text);
-    for (const char *s = text; *s; s++) hash = (hash ^ (unsigned char)*s) * 16777619u;
-    return (hash >> 8) % 8 == 0;
 }
 
 TW_FN void tw_draw_slots(tw_rng *g, tw_task *t)

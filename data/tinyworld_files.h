@@ -274,6 +274,26 @@ TW_FN void tw_put_task(tw_text *b, const tw_task *t, const char *output, int gol
     tw_put(b, "}\n");
 }
 
+// A prompt that was not drawn before, as long as there are any of its kind: then all of them come round again.
+typedef struct {
+    uint32_t hash[TW_SFT_TEST];
+    int n;
+} tw_drawn;
+
+TW_FN void tw_task_new(const tw_world *w, tw_rng *g, int kind, int test, tw_drawn *drawn, tw_task *t)
+{
+    for (int tries = 0;; tries++) {
+        int i = 0;
+        tw_task_draw(w, g, kind, test, t);
+        if (tries == 2000 || drawn->n == TW_SFT_TEST) drawn->n = 0;
+        const uint32_t hash = tw_hash(t);
+        while (i < drawn->n && drawn->hash[i] != hash) i++;
+        if (i < drawn->n) continue;
+        drawn->hash[drawn->n++] = hash;
+        return;
+    }
+}
+
 TW_FN void tw_put_turn(tw_text *b, const char *role, const char *content)
 {
     tw_put(b, b->p[b->n - 1] == '[' ? "{" : ", {");
@@ -323,9 +343,10 @@ TW_FN int tw_write_instructions(const tw_world *w, uint64_t seed, const char *di
     }
     if (tw_save(dir, "sft_train.jsonl", &b)) return -1;
 
+    tw_drawn drawn[2][TW_KINDS] = {{{{0}, 0}}};
     g = tw_seed(seed, 31);
     for (int i = 0; i < TW_SFT_TEST; i++) {
-        tw_task_draw(w, &g, i % TW_KINDS, 1, &t);
+        tw_task_new(w, &g, i % TW_KINDS, 1, &drawn[1][i % TW_KINDS], &t);
         tw_demo(&g, &t, text);
         tw_put_task(&b, &t, text, 1);
     }
@@ -333,7 +354,7 @@ TW_FN int tw_write_instructions(const tw_world *w, uint64_t seed, const char *di
 
     g = tw_seed(seed, 32); // prompts of the training split for the preference stages
     for (int i = 0; i < TW_PROMPTS; i++) {
-        tw_task_draw(w, &g, i % TW_KINDS, 0, &t);
+        tw_task_new(w, &g, i % TW_KINDS, 0, &drawn[0][i % TW_KINDS], &t);
         tw_prompt(&t, text);
         tw_put(&b, "{");
         tw_put_field(&b, "prompt", text);

@@ -53,7 +53,8 @@ static void test_flops(void) {
         near("forward is a third", speak.flops_per_token, want / 3, 1e-12);
         near("executed without recomputation", train.flops_executed, want, 1e-12);
         near("recomputation leaves the model's FLOPs", again.flops_per_token, want, 1e-12);
-        near("and runs the layers' forward pass again", again.flops_executed, want + layers / 3, 1e-12);
+        double repeated = layers / 3 * (row[i].L - 1) / row[i].L;       /* every layer but the last */
+        near("and runs the forward pass again", again.flops_executed, want + repeated, 1e-12);
     }
     /* GPT-2 124M at T = 1024: 123.53M matrix elements (12 x 12 C^2 + V C); a step of 4 x 1024 tokens is 3268 GFLOP */
     llm_config g = llm_preset("gpt2-124m");
@@ -79,6 +80,9 @@ static void test_memory(void) {
     near("and of 1024 rows at most", wide.logits, 1024 * 768 * 4, 1e-12);
     double sum = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     near("total is the sum", p.total, sum, 1e-12);
+    llm_ops elsewhere = *fp32;
+    elsewhere.name = "cuda";
+    CHECK(llm_plan_make(&t, &elsewhere, 4, 128, true, false, true).packing == 0 && p.packing > 0, "the CPU packs");
     llm_plan frozen = llm_plan_make(&t, fp32, 4, 128, false, false, false);
     CHECK(frozen.gradients == 0 && frozen.moments == 0, "a frozen model keeps its weights only");
     CHECK(frozen.activations < p.activations / 2, "and one layer's activations");

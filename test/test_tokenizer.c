@@ -356,6 +356,39 @@ static void load_parts(parts p) {
     CHECK_DIES(llm_encode(&t, "xyz", 3, ids), "no token for a byte of \"xyz\"");
     llm_tokenizer_free(&t);
 }
+/* Vocabularies of three letters that ask for a decision. */
+static void check_ids(llm_tokenizer t, const char *text, const char *want) {
+    char got[256] = "";
+    size_t count;
+    int *ids = encoded(&t, text, strlen(text), &count);
+    for (size_t i = 0; i < count; i++) sprintf(got + strlen(got), "%d ", ids[i]);
+    CHECK(!strcmp(got, want), "\"%s\": ids %s, want %s", text, got, want);
+    llm_release(ids);
+    llm_tokenizer_free(&t);
+}
+static void test_odd_vocabularies(void) {
+    /* a merge that would make a special token; one whose product is an added token that is not special */
+    check_ids(small((parts){.added = "[{\"id\":2,\"content\":\"ab\",\"special\":true}]"}), "abab", "0 1 0 1 ");
+    check_ids(small((parts){.added = "[{\"id\":2,\"content\":\"ab\",\"special\":false}]"}), "abab", "2 2 ");
+    /* a token that no merge leads to: found whole only with ignore_merges */
+    const char *vocab = "{\"a\":0,\"b\":1,\"ab\":2,\"abb\":4}";
+    check_ids(small((parts){.vocab = vocab}), "abb", "2 1 ");
+    check_ids(small((parts){.vocab = vocab, .model = "\"type\":\"BPE\",\"ignore_merges\":true"}), "abb", "4 ");
+    /* SentencePiece, with and without a token that reaches over a space */
+    char *bytes = llm_alloc(8192, 1);
+    for (int i = 0; i < 256; i++) sprintf(bytes + strlen(bytes), "\"<0x%02X>\":%d,", i, 8 + i);
+    for (int over = 0; over < 2; over++) {
+        char *spm = llm_format("{%s\"<unk>\":0,\"\xE2\x96\x81\":1,\"a\":2,\"b\":4,\"%s\":5,\"%s\":6,\"\xE2\x96\x81\xE2\x96\x81\":7}", bytes,
+                               over ? "a\xE2\x96\x81" : "\xE2\x96\x81" "a", over ? "a\xE2\x96\x81" "b" : "\xE2\x96\x81" "ab");
+        check_ids(small((parts){.vocab = spm, .model = "\"byte_fallback\":true", .pre = "null", .normalizer =
+                                "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"}",
+                                .merges = over ? "[\"a \xE2\x96\x81\",\"a\xE2\x96\x81 b\",\"\xE2\x96\x81 \xE2\x96\x81\"]" :
+                                "[\"\xE2\x96\x81 a\",\"\xE2\x96\x81" "a b\",\"\xE2\x96\x81 \xE2\x96\x81\"]"}),
+                  "b a b  ab\n", over ? "4 1 6 7 2 4 18 " : "4 5 1 4 1 6 18 ");
+        llm_release(spm);
+    }
+    llm_release(bytes);
+}
 /* What the configuration does not say: GPT-2's says nothing, Qwen2's says that there is no bos. */
 static void test_configurations(void) {
     static const struct { const char *config, *generation; int bos, eos, stops; } row[] = {
@@ -366,6 +399,22 @@ static void test_configurations(void) {
         llm_tokenizer t = small((parts){.config = row[i].config, .generation = row[i].generation});
         CHECK(t.bos == row[i].bos && t.eos == row[i].eos && t.pad == -1 && t.stops == row[i].stops,
               "row %zu: bos %d, eos %d, pad %d, %d stops", i, t.bos, t.eos, t.pad, t.stops);
+        CHECK((t.bos < 0 || t.special[t.bos]) && (t.eos < 0 || t.special[t.eos]), "row %zu: bos and eos are special", i);
+        llm_tokenizer_free(&t);
+    }
+}
+/* Anything that changes ids changes the fingerprint. */
+static void test_fingerprint(void) {
+    static const parts other[] = {{0}, {.merges = "[]"}, {.added = "[{\"id\":3,\"content\":\"<|endoftext|>\"}]", .config = "{\"bos_token\":null,\"eos_token\":null}"},
+        {.added = "[{\"id\":3,\"content\":\"<|end|>\",\"special\":true}]"}, {.vocab = "{\"a\":1,\"b\":0,\"ab\":2}"},
+        {.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL "]}"},
+        {.model = "\"ignore_merges\":true"}};
+    enum { OTHERS = sizeof other / sizeof *other };
+    uint64_t hash[OTHERS];
+    for (int i = 0; i < OTHERS; i++) {
+        llm_tokenizer t = small(other[i]);
+        hash[i] = t.hash;
+        for (int j = 0; j < i; j++) CHECK(hash[i] != hash[j], "vocabularies %d and %d have one fingerprint", i, j);
         llm_tokenizer_free(&t);
     }
 }
@@ -533,6 +582,29 @@ static void test_fixtures(void) {
     check_fixture("spm-metaspace", LLM_SPLIT_SPM, 1, 2, -1);
     printf("%d of %d texts have the ids that the Hugging Face library gives them\n", right_cases, all_cases);
 }
+/* chat_template.jinja wins over tokenizer_config.json; a stale one is not left beside another tokenizer. */
+static void test_chat_files(void) {
+    llm_tokenizer t = trained("some text, some text", 280, false), u;
+    char *dir = llm_format("%s/chat", scratch), *jinja = llm_format("%s/chat_template.jinja", dir);
+    llm_tokenizer_save(&t, dir);
+    llm_writer w = llm_write_begin(jinja);
+    llm_write_text(&w, "<|start_header_id|>{{ messages }}");
+    llm_write_done(&w);
+    llm_tokenizer_load(&u, dir);
+    CHECK(u.chat == LLM_CHAT_LLAMA3 && !strcmp(u.tables->chat_template, "<|start_header_id|>{{ messages }}"), "chat_template.jinja");
+    llm_tokenizer_save(&t, dir);
+    CHECK(!llm_exists(jinja), "another tokenizer's chat_template.jinja was left");
+    llm_tokenizer_free(&u);
+    llm_tokenizer_load(&u, dir);
+    CHECK(u.chat == LLM_CHAT_CHATML && !strcmp(u.tables->chat_template, our_chat_template), "our template after a round trip");
+    llm_tokenizer_free(&t);
+    llm_tokenizer_free(&u);
+    u = small((parts){.config = "{\"chat_template\":[{\"name\":\"tool\",\"template\":\"x\"},{\"name\":\"default\",\"template\":\"[INST]\"}]}"});
+    CHECK(u.chat == LLM_CHAT_LLAMA2, "a list of chat templates");
+    llm_tokenizer_free(&u);
+    llm_release(dir);
+    llm_release(jinja);
+}
 static void test_chat_families(void) {
     static const struct { const char *template; llm_chat family; } row[] = {
         {NULL, LLM_CHAT_NONE}, {"{{ messages }}", LLM_CHAT_NONE}, {our_chat_template, LLM_CHAT_CHATML},
@@ -556,10 +628,13 @@ int main(int argc, char **argv) {
     test_specials_in_text();
     test_threads();
     test_save_and_load();
+    test_odd_vocabularies();
     test_configurations();
+    test_fingerprint();
     test_refusals();
     test_damaged_files();
     test_chat_families();
+    test_chat_files();
     test_fixtures();
     test_worst_cases();
     llm_remove_tree(scratch);

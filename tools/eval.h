@@ -1,0 +1,169 @@
+/* eval.h: judging answers. Prompts of the tiny world are answered by a model, in batches, and scored by the world's true rule;
+   means come with 95 % intervals, and two models are compared on the same prompts, pair by pair. Included after llm.h and
+   data/tinyworld.h; used by train_sft, train_rlhf and tools/eval. */
+#ifndef EVAL_H
+#define EVAL_H
+
+/* ---- prompts ---- */
+
+typedef struct {
+    int count;
+    llm_tokens *prompt;                 /* [count] rendered in the tokenizer's chat template, the assistant's turn opened */
+    char **text;                        /* [count] the user's words */
+    char **gold;                        /* [count] the column "answer" or "gold" of the file, or NULL */
+    tw_task *task;                      /* [count] kind -1: no task of the tiny world, nothing to judge */
+} eval_prompts;
+
+static inline void eval_prompts_free(eval_prompts *p) {
+    for (int i = 0; i < p->count; i++) {
+        llm_tokens_free(&p->prompt[i]);
+        llm_release(p->text[i]);
+        llm_release(p->gold[i]);
+    }
+    llm_release(p->prompt);
+    llm_release(p->text);
+    llm_release(p->gold);
+    llm_release(p->task);
+    *p = (eval_prompts){0};
+}
+/* The prompts of records (the last user turn is what the world judges), at most `most` of them, each at most `limit` tokens. */
+static inline eval_prompts eval_prompts_from(const llm_records *r, const llm_tokenizer *t, const tw_world *world, int most, int limit) {
+    int n = int_min(r->count, most);
+    eval_prompts p = {.count = n, .prompt = llm_alloc((size_t)n, sizeof *p.prompt), .text = llm_alloc((size_t)n, sizeof *p.text),
+                      .gold = llm_alloc((size_t)n, sizeof *p.gold), .task = llm_alloc((size_t)n, sizeof *p.task)};
+    for (int i = 0; i < n; i++) {
+        const llm_record *x = &r->record[i];
+        const llm_message *user = NULL;
+        for (int j = 0; j < x->messages; j++)
+            if (!strcmp(x->message[j].role, "user")) user = &x->message[j];
+        llm_render_record(t, x, LLM_PROMPT, limit, &p.prompt[i]);
+        p.text[i] = user ? llm_format("%.*s", (int)user->length, user->text) : llm_format("%s", "");
+        p.gold[i] = x->answer ? llm_format("%s", x->answer) : NULL;
+        p.task[i].kind = -1;
+        if (world && tw_task_from_prompt(world, p.text[i], NULL, &p.task[i]) < 0) p.task[i].kind = -1;
+    }
+    return p;
+}
+
+/* ---- answers ---- */
+
+typedef struct {
+    int count, max_new;
+    int *id;                            /* (count,max_new) */
+    int *length;                        /* [count] ids of each answer, without the closing token */
+    bool *stopped;
+    char **text;
+    double *reward;                     /* [count] the true rule's; 0 where there is no task */
+    bool *correct, *format;
+} eval_answers;
+
+static inline void eval_answers_free(eval_answers *a) {
+    for (int i = 0; i < a->count; i++) llm_release(a->text[i]);
+    void *all[] = {a->id, a->length, a->stopped, a->text, a->reward, a->correct, a->format};
+    for (int i = 0; i < 7; i++) llm_release(all[i]);
+    *a = (eval_answers){0};
+}
+/* Answer every prompt `each` times (answers of one prompt are neighbours) and judge. */
+static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, const eval_prompts *p, int each, const llm_sampler *s,
+                                       int max_new, const uint8_t *banned) {
+    int n = p->count * each;
+    eval_answers a = {.count = n, .max_new = max_new, .id = llm_alloc(llm_mul((size_t)n, (size_t)max_new), sizeof(int)),
+                      .length = llm_alloc((size_t)n, sizeof(int)), .stopped = llm_alloc((size_t)n, sizeof(bool)),
+                      .text = llm_alloc((size_t)n, sizeof(char *)), .reward = llm_alloc((size_t)n, sizeof(double)),
+                      .correct = llm_alloc((size_t)n, sizeof(bool)), .format = llm_alloc((size_t)n, sizeof(bool))};
+    const int **prompt = llm_alloc((size_t)n, sizeof *prompt);
+    int *length = llm_alloc((size_t)n, sizeof *length), **out = llm_alloc((size_t)n, sizeof *out);
+    for (int i = 0; i < n; i++) {
+        prompt[i] = p->prompt[i / each].id;
+        length[i] = p->prompt[i / each].count;
+        out[i] = a.id + (size_t)i * (size_t)max_new;
+    }
+    llm_generate_batch(m, s, prompt, length, n, max_new, t->stop, t->stops, banned, out, a.length, a.stopped, NULL);
+    for (int i = 0; i < n; i++) {
+        a.text[i] = llm_decode(t, out[i], (size_t)a.length[i], false, NULL);
+        const tw_task *task = &p->task[i / each];
+        if (task->kind < 0) continue;
+        tw_verdict v = tw_judge(task, a.text[i], a.stopped[i]);
+        a.reward[i] = v.reward;
+        a.correct[i] = v.correct && a.stopped[i];
+        a.format[i] = v.format;
+    }
+    llm_release(prompt);
+    llm_release(length);
+    llm_release(out);
+    return a;
+}
+
+/* ---- statistics ---- */
+
+typedef struct { double mean, low, high; } eval_interval;
+
+/* Wilson's 95 % interval of a proportion: honest near 0 and 1, where mean +- 2 deviations is not. */
+static inline eval_interval eval_share(double hits, double n) {
+    if (n <= 0) return (eval_interval){NAN, NAN, NAN};
+    double z = 1.96, p = hits / n, mid = (p + z * z / (2 * n)) / (1 + z * z / n);
+    double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
+    return (eval_interval){p, mid - half, mid + half};
+}
+/* Mean and its normal 95 % interval. */
+static inline eval_interval eval_mean(const double *x, int n) {
+    double sum = 0, square = 0;
+    for (int i = 0; i < n; i++) sum += x[i];
+    for (int i = 0; i < n; i++) square += (x[i] - sum / n) * (x[i] - sum / n);
+    double half = 1.96 * sqrt(square / int_max(n - 1, 1) / n);
+    return (eval_interval){sum / n, sum / n - half, sum / n + half};
+}
+/* How often a beats b on the same prompt by the true rule, ties half. */
+static inline eval_interval eval_win_rate(const eval_answers *a, const eval_answers *b) {
+    double *win = llm_alloc((size_t)a->count, sizeof *win);
+    for (int i = 0; i < a->count; i++) {
+        double d = a->reward[i] - b->reward[i];
+        win[i] = d > 1e-9 ? 1 : d < -1e-9 ? 0 : 0.5;
+    }
+    eval_interval r = eval_mean(win, a->count);
+    llm_release(win);
+    return r;
+}
+static inline eval_interval eval_flags(const bool *flag, int n) {
+    double hits = 0;
+    for (int i = 0; i < n; i++) hits += flag[i];
+    return eval_share(hits, n);
+}
+/* Exact match of one kind of task (kind -1: of all). */
+static inline eval_interval eval_correct(const eval_prompts *p, const eval_answers *a, int kind) {
+    double hits = 0, n = 0;
+    int each = a->count / int_max(p->count, 1);
+    for (int i = 0; i < a->count; i++) {
+        int k = p->task[i / each].kind;
+        if (k < 0 || (kind >= 0 && k != kind)) continue;
+        n++;
+        hits += a->correct[i];
+    }
+    return eval_share(hits, n);
+}
+static inline double eval_mean_length(const eval_answers *a) {
+    double sum = 0;
+    for (int i = 0; i < a->count; i++) sum += a->length[i];
+    return sum / int_max(a->count, 1);
+}
+static inline void eval_print_interval(FILE *out, eval_interval x) { fprintf(out, " %5.3f [%5.3f %5.3f]", x.mean, x.low, x.high); }
+
+/* The before/after table: exact match by task, all, stop rate, format rate. One column a model. */
+static inline void eval_print_table(FILE *out, const eval_prompts *p, const eval_answers *const *column, const char *const *name, int columns) {
+    fprintf(out, "%-12s", "");
+    for (int c = 0; c < columns; c++) fprintf(out, " %-19s", name[c]);
+    fprintf(out, "\n");
+    for (int kind = 0; kind <= TW_KINDS; kind++) {
+        fprintf(out, "%-12s", kind < TW_KINDS ? tw_kind_name[kind] : "all");
+        for (int c = 0; c < columns; c++) eval_print_interval(out, eval_correct(p, column[c], kind < TW_KINDS ? kind : -1));
+        fprintf(out, "\n");
+    }
+    fprintf(out, "%-12s", "stops");
+    for (int c = 0; c < columns; c++) eval_print_interval(out, eval_flags(column[c]->stopped, column[c]->count));
+    fprintf(out, "\n%-12s", "format");
+    for (int c = 0; c < columns; c++) eval_print_interval(out, eval_flags(column[c]->format, column[c]->count));
+    fprintf(out, "\n%-12s", "true reward");
+    for (int c = 0; c < columns; c++) eval_print_interval(out, eval_mean(column[c]->reward, column[c]->count));
+    fprintf(out, "\n");
+}
+#endif
