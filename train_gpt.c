@@ -22,20 +22,12 @@ typedef struct {
 
 typedef struct {
     settings *s;
-    bool tiny;                          /* the world whose floor we know */
-    llm_tokenizer tok;
+    run_state run;                      /* tokenizer, model, optimizer, the batches of a step */
     llm_corpus corpus;
-    llm_model model;
-    llm_adamw adamw;
-    llm_schedule schedule;
-    llm_batch *micro;                   /* [grad_accum] one whole step */
-    llm_real *dlogp, *logp;             /* (B,T) */
-    int step;
-    double peak, floor_bpb;
-    FILE *log, *dump;
+    bool tiny;                          /* the world whose floor we know */
+    double floor_bpb;
+    FILE *dump;
 } trainer;
-
-static const char world_folder[] = "out/world";
 
 /* ---- preparing ---- */
 
@@ -44,12 +36,8 @@ static void choose_data(trainer *t) {
     run_settings *r = &t->s->run;
     t->tiny = r->data.count == 0;
     if (!t->tiny) return;
-    static const char *world[] = {world_folder};
-    if (!llm_exists("out/world/world.json")) {
-        llm_make_dirs(world_folder);
-        if (tw_write_all(world_folder, 7)) llm_die("check the folder", "cannot write the tiny world to %s", world_folder);
-        fprintf(stderr, "wrote the tiny world to %s\n", world_folder);
-    }
+    static const char *world[] = {run_world_folder};
+    run_world();
     r->data = (llm_list){world, 1};
 }
 /* The tokenizer should also know the words of stage 2: a question then takes 29 tokens instead of 50. */
@@ -73,28 +61,28 @@ static char *add_instructions(char *text, size_t *size) {
 static void prepare_tokenizer(trainer *t, const char *from) {
     run_settings *r = &t->s->run;
     if (from || t->s->tokenizer) {
-        llm_tokenizer_load(&t->tok, from ? from : t->s->tokenizer);
+        llm_tokenizer_load(&t->run.tok, from ? from : t->s->tokenizer);
         return;
     }
     size_t size;
     double began = llm_now();
     char *text = llm_corpus_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
     if (t->tiny) text = add_instructions(text, &size);
-    llm_tokenizer_train(&t->tok, text, size, (int)t->s->vocab, true);
-    fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->tok.vocab_size, (double)size / 1e6, llm_now() - began);
+    llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true);
+    fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->run.tok.vocab_size, (double)size / 1e6, llm_now() - began);
     llm_release(text);
 }
 static llm_config choose_config(trainer *t) {
     settings *s = t->s;
-    llm_config c = s->depth ? llm_depth((int)s->depth, t->tok.vocab_size, 128) : llm_preset(s->preset);
+    llm_config c = s->depth ? llm_depth((int)s->depth, t->run.tok.vocab_size, 128) : llm_preset(s->preset);
     const char *note = s->depth ? NULL : llm_preset_note(s->preset);
     if (note) fprintf(stderr, "note: %s: %s\n", s->preset, note);
     if (s->run.seq) c.T = (int)s->run.seq;
-    if (t->tok.vocab_size) {            /* a dry run may know the preset's vocabulary only */
-        c.V = t->tok.vocab_size;
-        c.bos = t->tok.bos;
-        c.eos = t->tok.eos;
-        c.pad = t->tok.pad;
+    if (t->run.tok.vocab_size) {            /* a dry run may know the preset's vocabulary only */
+        c.V = t->run.tok.vocab_size;
+        c.bos = t->run.tok.bos;
+        c.eos = t->run.tok.eos;
+        c.pad = t->run.tok.pad;
     }
     return c;
 }
@@ -111,41 +99,19 @@ static void print_plan(trainer *t, const llm_ops *op, const llm_config *c) {
     if (t->s->fleet.gpus > 0) llm_fleet_print(c, &t->s->fleet, stdout);
 }
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
-    run_settings *r = &t->s->run;
-    if (from) {
-        llm_model_load(&t->model, from, op);
-        if (t->model.c.V < t->tok.vocab_size)
-            llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", t->tok.vocab_size, t->model.c.V);
-    } else {
+    if (from) llm_model_load(&t->run.model, from, op);
+    else {
         llm_config c = choose_config(t);
-        llm_model_init(&t->model, &c, op, (uint64_t)r->seed);
+        llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed);
     }
-    if (!r->seq) r->seq = t->model.c.T;
-    if (r->seq > t->model.c.T) llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, t->model.c.T);
-    t->model.recompute = r->recompute;
-    llm_model_train(&t->model);
-    llm_model_print(&t->model, stderr);
-    t->adamw = llm_adamw_defaults();
-    t->adamw.weight_decay = r->weight_decay;
-    t->adamw.clip = r->clip;
-    t->adamw.skip_sigma = r->skip_sigma;
-    t->adamw.moments16 = r->moments16;
-    static const char *decays[] = {"cosine", "linear", "constant", "wsd"};
-    t->schedule = (llm_schedule){LLM_COSINE, r->lr > 0 ? r->lr : rate_for_width(t->model.c.C), r->lr_final, (int)r->warmup,
-                                 (int)r->steps, (int)r->steps / 5};
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(r->schedule, decays[i])) t->schedule.decay = (llm_decay)i;
+    run_prepare(&t->run, rate_for_width(t->run.model.c.C));
 }
 static void prepare_corpus(trainer *t) {
     run_settings *r = &t->s->run;
-    llm_corpus_open(&t->corpus, &t->tok, r->data.item, NULL, r->data.count, r->val_data.item, r->val_data.count, t->s->val_fraction,
+    llm_corpus_open(&t->corpus, &t->run.tok, r->data.item, NULL, r->data.count, r->val_data.item, r->val_data.count, t->s->val_fraction,
                     t->s->paragraphs || t->tiny, t->s->document_mask, (uint64_t)r->seed);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     llm_corpus_print(&t->corpus, tokens, stderr);
-    t->micro = llm_alloc((size_t)r->grad_accum, sizeof *t->micro);
-    for (int i = 0; i < r->grad_accum; i++) t->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
-    t->dlogp = llm_alloc((size_t)(r->batch * r->seq), sizeof *t->dlogp);
-    t->logp = llm_alloc((size_t)(r->batch * r->seq), sizeof *t->logp);
 }
 
 /* The entropy of the validation text, bits per byte: no model can be better. The generator knows it, real text hides it. */
@@ -164,13 +130,13 @@ static void open_dump(trainer *t) {
     t->dump = fopen(t->s->dump, "wb");
     if (!t->dump || fwrite(header, sizeof header, 1, t->dump) != 1)
         llm_die("another --dump-batches", "cannot write %s: %s", t->s->dump, strerror(errno));
-    llm_checkpoint_save(r->out, 0, &t->model, &t->adamw, &t->tok, NULL, 1000000);
+    llm_checkpoint_save(r->out, 0, &t->run.model, &t->run.adamw, &t->run.tok, NULL, 1000000);
 }
 static void dump_step(trainer *t) {
-    size_t N = (size_t)t->micro[0].B * (size_t)t->micro[0].T;
+    size_t N = (size_t)t->run.micro[0].B * (size_t)t->run.micro[0].T;
     bool ok = true;
-    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->micro[i].tokens, sizeof(int), N, t->dump) == N;
-    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->micro[i].targets, sizeof(int), N, t->dump) == N;
+    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->run.micro[i].tokens, sizeof(int), N, t->dump) == N;
+    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->run.micro[i].targets, sizeof(int), N, t->dump) == N;
     if (!ok || fflush(t->dump)) llm_die("free some space", "cannot write %s: %s", t->s->dump, strerror(errno));
 }
 
@@ -178,108 +144,49 @@ static void dump_step(trainer *t) {
 
 /* One optimizer step; returns the mean loss in nats. The loader delivers all micro-batches first: the denominator M is the number
    of targets of the whole step, so that the loss does not depend on how the step is split. */
-static double train_step(trainer *t, double lr, double *norm) {
+static double train_step(void *stage, double lr, double *norm) {
+    trainer *t = stage;
     run_settings *r = &t->s->run;
     double M = 0, loss = 0;
     for (int i = 0; i < r->grad_accum; i++) {
-        if (!r->overfit || t->step == 0) llm_corpus_next(&t->corpus, &t->micro[i]);
-        M += llm_batch_targets(&t->micro[i]);
+        if (!r->overfit || t->run.step == 0) llm_corpus_next(&t->corpus, &t->run.micro[i]);
+        M += llm_batch_targets(&t->run.micro[i]);
     }
     if (t->dump) dump_step(t);
     for (int i = 0; i < r->grad_accum; i++) {
-        llm_loss_ce_weights(t->dlogp, &t->micro[i], M);
-        llm_forward_backward(&t->model, &t->micro[i], t->dlogp, t->logp);
-        loss += llm_loss_ce(t->logp, &t->micro[i], M);
+        llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], M);
+        llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
+        loss += llm_loss_ce(t->run.logp, &t->run.micro[i], M);
+        run_count(&t->run, &t->run.micro[i]);
     }
-    if (!isfinite(loss)) llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d", t->step);
-    *norm = llm_adamw_step(&t->adamw, &t->model, lr);
+    if (!isfinite(loss))
+        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d", t->run.step);
+    *norm = llm_adamw_step(&t->run.adamw, &t->run.model, lr);
     return loss;
 }
-/* Loss on held-out documents: nats per token (returned) and bits per byte, which compare across tokenizers. */
-static double evaluate(trainer *t, double *bpb) {
-    double nats = 0, targets = 0, bits = 0, bytes = 0;
-    llm_batch b = llm_batch_new((int)t->s->run.batch, (int)t->s->run.seq);
-    for (size_t i = 0; llm_corpus_validation(&t->corpus, i, &b); i++) {
-        llm_forward(&t->model, &b, t->logp, NULL, NULL);
-        for (size_t n = 0; n < (size_t)b.B * (size_t)b.T; n++) {
-            if (b.weight[n] == 0) continue;
-            nats -= (double)t->logp[n];
-            targets++;
-            if (t->tok.special[b.targets[n]]) continue;
-            bits -= (double)t->logp[n] / 0.6931471805599453;
-            bytes += t->tok.length[b.targets[n]];
-        }
-    }
-    llm_batch_free(&b);
-    *bpb = bits / bytes;
-    return nats / targets;
+static bool held_out(void *stage, int index, llm_batch *b) {
+    return llm_corpus_validation(&((trainer *)stage)->corpus, (size_t)index, b);
 }
+static char *position(void *stage) { return llm_corpus_state(&((trainer *)stage)->corpus); }
 /* A few continuations, so that one sees the model learn. */
-static void speak(trainer *t, FILE *out, int count) {
+static void speak(void *stage, FILE *out, int count) {
+    trainer *t = stage;
     for (int i = 0; i < count; i++) {
         llm_sampler s = llm_sampler_defaults();
         s.seed = (uint64_t)i;
-        char *text = llm_generate(&t->model, &t->tok, "", int_min((int)t->s->run.seq - 1, 100), s, NULL, NULL);
+        char *text = llm_generate(&t->run.model, &t->run.tok, "", int_min((int)t->s->run.seq - 1, 100), s, NULL, NULL);
         fprintf(out, "  > %s\n", text);
         llm_release(text);
     }
 }
-static void save_checkpoint(trainer *t) {
-    char *state = llm_corpus_state(&t->corpus), *member = llm_format("\"data\": %s", state);
-    llm_checkpoint_save(t->s->run.out, t->step, &t->model, &t->adamw, &t->tok, member, (int)t->s->run.keep);
-    llm_release(state);
-    llm_release(member);
-}
-static void report_step(trainer *t, double loss, double norm, double lr, double seconds, double done, double val, double bpb) {
-    run_settings *r = &t->s->run;
-    double tokens = (double)(r->batch * r->grad_accum * r->seq), rate = tokens / seconds;
-    double nats_per_byte = 0, bytes = 0, share = llm_plan_make(&t->model.c, t->model.ops, (int)r->batch, (int)r->seq, true,
-                                                                r->recompute, r->moments16).flops_per_token * rate / t->peak;
-    for (int i = 0; i < r->grad_accum; i++) bytes += llm_batch_bytes(&t->micro[i], &t->tok);
-    nats_per_byte = bytes > 0 ? loss * tokens / bytes : NAN;
-    char eta[32];
-    int every = int_max(1, (int)r->steps / 40);
-    if (t->step % every == 0 || t->step == (int)r->steps)
-        fprintf(stderr, "step %d/%d | loss %.3f | bpb %.3f | lr %.1e | gnorm %.2f | %.1fk tok/s | %.0f%% peak | eta %s\n", t->step,
-                (int)r->steps, loss, nats_per_byte / 0.6931471805599453, lr, norm, rate / 1e3, 100 * share,
-                run_time(done * ((double)r->steps - t->step), eta));
-    fprintf(t->log, "%d,%.9g,%.9g,%.9g,%.0f,", t->step, loss, lr, norm, rate);
-    if (!isnan(val)) fprintf(t->log, "%.9g,%.9g\n", val, bpb);
-    else fprintf(t->log, ",\n");
-    fflush(t->log);
-}
-static void train(trainer *t) {
-    run_settings *r = &t->s->run;
-    t->log = run_open_log(r, "step,loss,lr,gnorm,tok_per_s,val_loss,val_bpb", t->step + 1);
-    t->peak = run_peak(t->model.ops);
-    run_catch_signals();
-    double began = llm_now();
-    int first = t->step;
-    while (t->step < r->steps && !run_stopping) {
-        double from = llm_now(), norm, lr = llm_schedule_lr(&t->schedule, t->step);
-        double loss = train_step(t, lr, &norm), seconds = llm_now() - from, val = NAN, bpb = NAN;
-        t->step++;
-        if (r->eval_every && t->step % r->eval_every == 0) {
-            val = evaluate(t, &bpb);
-            fprintf(stderr, "step %d/%d | validation loss %.3f | bpb %.3f\n", t->step, (int)r->steps, val, bpb);
-        }
-        report_step(t, loss, norm, lr, seconds, (llm_now() - began) / (t->step - first), val, bpb);
-        if (r->sample_every && t->step % r->sample_every == 0) speak(t, stderr, 2);
-        if (r->save_every && t->step % r->save_every == 0 && t->step < r->steps) save_checkpoint(t);
-    }
-    fclose(t->log);
-    if (!run_stopping) return;
-    save_checkpoint(t);
-    fprintf(stderr, "interrupted at step %d, saved. To go on: the same command with --resume\n", t->step);
-    exit(128 + run_stopping);
-}
+static const run_stage pretraining = {train_step, held_out, speak, position};
 
 /* ---- the end ---- */
 
 /* How many sampled sentences does the world's own grammar accept? */
 static void grammar_report(trainer *t, int sentences) {
     enum { ROWS = 64, NEW = 120 };
-    int total = 0, good = 0, *out[ROWS], length[ROWS], bos = t->tok.bos, one[ROWS];
+    int total = 0, good = 0, *out[ROWS], length[ROWS], bos = t->run.tok.bos, one[ROWS];
     const int *prompt[ROWS];
     bool stopped[ROWS];
     for (int i = 0; i < ROWS; i++) {
@@ -289,10 +196,11 @@ static void grammar_report(trainer *t, int sentences) {
     }
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 1;
-    llm_generate_batch(&t->model, &s, prompt, one, ROWS, int_min(NEW, t->model.c.T - 1), t->tok.stop, t->tok.stops, NULL, out, length, stopped, NULL);
+    llm_generate_batch(&t->run.model, &s, prompt, one, ROWS, int_min(NEW, t->run.model.c.T - 1), t->run.tok.stop, t->run.tok.stops,
+                       NULL, out, length, stopped, NULL);
     for (int i = 0; i < ROWS; i++) {
         int all = 0, ok = 0;
-        char *text = llm_decode(&t->tok, out[i], (size_t)length[i], false, NULL);
+        char *text = llm_decode(&t->run.tok, out[i], (size_t)length[i], false, NULL);
         if (stopped[i] && total < sentences) {
             tw_parse_sentences(text, &all, &ok);
             total += all;
@@ -304,7 +212,7 @@ static void grammar_report(trainer *t, int sentences) {
     printf("grammar: %d of %d sampled sentences parse (%.1f %%)\n", good, total, 100.0 * good / int_max(total, 1));
 }
 static void finish(trainer *t) {
-    double bpb, val = evaluate(t, &bpb);
+    double bpb, val = run_evaluate(&t->run, &pretraining, t, &bpb);
     printf("samples\n");
     speak(t, stdout, 4);
     printf("validation: %.4f nats per token, %.4f bits per byte\n", val, bpb);
@@ -312,20 +220,9 @@ static void finish(trainer *t) {
         printf("floor %.4f, val %.4f, excess %.4f bits per byte\n", t->floor_bpb, bpb, bpb - t->floor_bpb);
         grammar_report(t, 200);
     }
-    llm_result_save(t->s->run.out, &t->model, &t->tok);
+    llm_result_save(t->s->run.out, &t->run.model, &t->run.tok);
     printf("saved %s\n", t->s->run.out);
 }
-static void free_all(trainer *t) {
-    for (int i = 0; i < t->s->run.grad_accum; i++) llm_batch_free(&t->micro[i]);
-    llm_release(t->micro);
-    llm_release(t->dlogp);
-    llm_release(t->logp);
-    llm_corpus_free(&t->corpus);
-    llm_adamw_free(&t->adamw, &t->model);
-    llm_model_free(&t->model);
-    llm_tokenizer_free(&t->tok);
-}
-
 int main(int argc, char **argv) {
     static settings s = {.preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true, .fleet = {.mfu = 0}};
     s.run = run_defaults();
@@ -354,7 +251,7 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "pretraining: from plain text to a model that speaks", argc, argv);
-    trainer t = {.s = &s};
+    trainer t = {.s = &s, .run.s = &s.run};
     const llm_ops *op = run_device(&s.run);
     if (s.run.dry_run) {
         llm_config c = choose_config(&t);
@@ -370,17 +267,16 @@ int main(int argc, char **argv) {
     if (t.tiny) t.floor_bpb = read_floor();
     llm_options_print(options, count, stderr);
     if (checkpoint) {
-        llm_json *state = llm_checkpoint_resume(checkpoint, &t.model, &t.adamw, &t.tok);
-        t.step = (int)llm_json_number(state, "step", 0);
+        llm_json *state = run_resume(&t.run, checkpoint);
         llm_corpus_restore(&t.corpus, llm_json_get(state, "data"));
         llm_json_free(state);
-        fprintf(stderr, "resumed %s at step %d\n", checkpoint, t.step);
     }
     llm_release(checkpoint);
     if (s.dump) open_dump(&t);
-    train(&t);
+    run_train(&t.run, &pretraining, &t);
     if (t.dump) fclose(t.dump);
     finish(&t);
-    free_all(&t);
+    llm_corpus_free(&t.corpus);
+    run_free(&t.run);
     return 0;
 }

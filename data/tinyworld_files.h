@@ -243,7 +243,7 @@ TW_FN int tw_write_pretrain(const tw_world *w, uint64_t seed, const char *dir)
         tw_put(&mix, "}");
         fail = tw_save(dir, file, &b);
     }
-    tw_put(&mix, "\n]}\n");
+    tw_put(&mix, "\n],\n\"validation\": \"val/val.txt\"}\n");
     if (fail) return free(mix.p), -1;
     if (tw_save(dir, "mixture.json", &mix)) return -1;
 

@@ -53,6 +53,21 @@ static void test_checker(void) {
         bad[3] += (llm_real)(1e-6 * largest);
         CHECK(llm_grad_check(wave_loss, &w, x, bad, N, 0, &r) > 5e-7, "an error of 1e-6 is seen");
     }
+    /* Two wrong elements that cancel along the direction (for one of two signs): only a look at each one finds them. */
+    double blind = INFINITY;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        llm_rng same = llm_rng_seed(9, 0);
+        memcpy(bad, g, sizeof g);
+        bad[7] += (llm_real)(0.01 * largest);
+        bad[N - 1] += (llm_real)(sign * 0.01 * largest);
+        blind = fmin(blind, llm_grad_check(wave_loss, &w, x, bad, N, 0, &same));
+        double each = llm_grad_check(wave_loss, &w, x, bad, N, N, &r);
+        CHECK(each > .009 && each < .021, "two wrong elements: %g", each);
+    }
+    CHECK_SMALL(blind, exact, "the direction may be blind to two errors");
+    w.calls = 0;
+    llm_grad_check(wave_loss, &w, x, g, N, 7, &r);
+    CHECK(w.calls >= 4 * 8, "seven elements and a direction: %d losses", w.calls);
     for (int i = 0; i < N; i++) bad[i] = -g[i];
     CHECK(llm_grad_check(wave_loss, &w, x, bad, N, N, &r) > 1.9, "a flipped sign is seen");
     CHECK(llm_grad_check(wave_loss, &w, x, nothing, N, 5, &r) > .1, "a forgotten gradient is seen");
@@ -329,6 +344,22 @@ static void test_rollout(void) {
     llm_gae(advantage, ret, reward, value, &b, 1, 0);
     near_to("lambda = 0: one step", (double)advantage[3], 0 + .6 - .4, ROUNDING);
 
+    /* three rows at once are three rows one by one */
+    tokens t = small_tokens(10);
+    llm_batch whole = small_batch();
+    llm_real all[3][N], one[3][N];
+    double scores[B] = {1, -2, .5}, kl = 0;
+    double mean = llm_ppo_rewards(all[0], t.x, t.ref, scores, &whole, .3);
+    llm_gae(all[1], all[2], all[0], t.target, &whole, .9, .8);
+    for (int r = 0; r < B; r++) {
+        const int o = r * T;
+        llm_batch row = {.B = 1, .T = T, .weight = weights + o};
+        kl += llm_ppo_rewards(one[0] + o, t.x + o, t.ref + o, scores + r, &row, .3) / B;
+        llm_gae(one[1] + o, one[2] + o, one[0] + o, t.target + o, &row, .9, .8);
+    }
+    CHECK(!memcmp(all, one, sizeof all), "rows do not see each other");
+    near_to("mean KL of the rows", mean, kl, 1e-14);
+
     /* whitening: {-1, 0, 1} of variance 1; with its mean 3 kept for rewards */
     llm_real x[7] = {nan, nan, 2, 3, 4, nan, nan};
     llm_whiten(x, &b, true);
@@ -352,7 +383,7 @@ static void test_ppo(void) {
     tokens t = small_tokens(5);
     double loss = differentiate("PPO", loss_ppo, &t), want = 0;
     int cases[2][3] = {{0}};                    /* advantage bad, good x ratio below, inside, above */
-    double clipped_weight = 0;
+    double clipped_weight = 0, kl = 0;
     t.stats = (llm_policy_stats){0};
     loss_ppo(&t);
     for (int i = 0; i < N; i++) {               /* the paper's formula, word for word */
@@ -364,11 +395,13 @@ static void test_ppo(void) {
         if (!clipped) near_to("-A rho w/M", (double)t.g[i], -A * rho * w / t.M, ROUNDING);
         cases[A > 0][(rho > .8) + (rho > 1.2)]++;
         clipped_weight += clipped ? w : 0;
+        kl += w * (rho - 1 - log(rho));         /* k3 of old against new, on tokens of old */
     }
     for (int k = 0; k < 6; k++) CHECK(cases[k / 3][k % 3] > 0, "case %d of advantage x ratio was not met", k);
     near_to("PPO against the paper's min", loss, want, ROUNDING);
     near_to("tokens", t.stats.tokens, 11.5, 0);
     near_to("clipped tokens", t.stats.clipped, clipped_weight, 0);
+    near_to("KL from old to new", t.stats.kl, kl, 1e-12);
     near_to("largest |log ratio|", t.stats.largest, .7, 1e-6);
 
     /* Before the first update the ratio is 1 to the bit and the loss is plain policy gradient. */

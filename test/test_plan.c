@@ -78,8 +78,17 @@ static void test_memory(void) {
     near("logits of 512 rows", p.logits, 512 * 768 * 4, 1e-12);
     llm_plan wide = llm_plan_make(&t, fp32, 64, 128, true, false, true);
     near("and of 1024 rows at most", wide.logits, 1024 * 768 * 4, 1e-12);
-    double sum = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
-    near("total is the sum", p.total, sum, 1e-12);
+    double sum = half.weights + half.work + half.gradients + half.moments;
+    sum += half.activations + half.logits + half.packing;
+    near("total is the sum", half.total, sum, 1e-12);
+    /* The matrix product: packed blocks, a panel per thread, and the sums of 512 rows (AMX: 1024) of what is too deep for
+       a block: in fp32 the 3072 wide feed-forward, in bf16x3 with its shallower blocks the 50257 wide head. */
+    llm_config g = llm_preset("gpt2-124m");
+    double blocks = 1.9e6 + .7e6 * llm_threads(0);
+    near("packing fp32", llm_plan_make(&g, fp32, 4, 1024, true, false, false).packing, blocks + 543 * 3072 * 4, 1e-12);
+    near("packing bf16x3", llm_plan_make(&g, llm_cpu(LLM_BF16X3), 4, 1024, true, false, false).packing,
+         blocks + 1055. * 50257 * 4, 1e-12);
+    near("no sums at all", llm_plan_make(&t, fp32, 4, 128, true, false, false).packing, blocks, 1e-12);
     llm_ops elsewhere = *fp32;
     elsewhere.name = "cuda";
     CHECK(llm_plan_make(&t, &elsewhere, 4, 128, true, false, true).packing == 0 && p.packing > 0, "the CPU packs");
@@ -88,24 +97,30 @@ static void test_memory(void) {
     CHECK(frozen.activations < p.activations / 2, "and one layer's activations");
 }
 
-/* The planner's activations are the bytes the model takes (rounding of each tensor to a cache line apart). */
+/* The planner's activations are the bytes the model takes: exactly, where 128 tokens fill every cache line. */
 static void test_memory_is_what_is_taken(void) {
-    static const char *const name[] = {"nano", "tiny"};
-    for (int i = 0; i < 2; i++)
+    static const char *const name[] = {"nano", "tiny", "gpt-tiny"};
+    for (int i = 0; i < 3; i++)
         for (int recompute = 0; recompute < 2; recompute++) {
             llm_config c = llm_preset(name[i]);
             llm_model m;
             llm_model_init(&m, &c, llm_cpu(LLM_FP32), 1);
             llm_model_train(&m);
             m.recompute = recompute;
-            llm_batch b = llm_batch_new(3, 40);
-            llm_real dlogp[120] = {0};
+            llm_batch b = llm_batch_new(4, 32);
+            llm_real dlogp[128] = {0};
             llm_forward_backward(&m, &b, dlogp, NULL);
-            llm_plan p = llm_plan_make(&c, llm_cpu(LLM_FP32), 3, 40, true, recompute, false);
-            near("activations", (double)m.pool_bytes, p.activations, .01);
-            near("weights", (double)m.size * sizeof(llm_real), p.weights, .01);
+            llm_plan p = llm_plan_make(&c, llm_cpu(LLM_FP32), 4, 32, true, recompute, false);
+            near("activations", (double)m.pool_bytes, p.activations, 1e-12);
+            near("weights", (double)m.size * sizeof(llm_real), p.weights, .001);
+            llm_model frozen;
+            llm_model_copy(&frozen, &m, true);
+            llm_forward(&frozen, &b, dlogp, NULL, NULL);
+            p = llm_plan_make(&c, llm_cpu(LLM_FP32), 4, 32, false, recompute, false);
+            near("activations of a frozen model", (double)frozen.pool_bytes, p.activations, 1e-12);
             llm_batch_free(&b);
             llm_model_free(&m);
+            llm_model_free(&frozen);
         }
 }
 
@@ -189,7 +204,10 @@ static void test_print(void) {
     has("8% a month is 63% of the cards within a year; here 5.6 a day, P(at least one a day) 99.6%");
     has("every 22m 45s");
     has("276 GB in fp32");
-    has("ZeRO-3            552 MB");
+    has("data parallel     1.1 TB   138.0B");
+    has("ZeRO-1            276 GB   138.0B");
+    has("ZeRO-2            138 GB   138.0B");
+    has("ZeRO-3            552 MB   206.9B");
     out = tmpfile();
     if (!out) { CHECK(false, "no temporary file"); return; }
     llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, false, false);
@@ -202,6 +220,18 @@ static void test_print(void) {
     has("797.8M FLOP a token");
     has("7.98e+17 FLOP");
     has("23.1 days at the measured 400.0B FLOP/s (501 tokens/s)");
+    /* 100 FLOP a token at 1 kFLOP/s: seconds = tokens / 10 */
+    static const struct { double tokens; const char *said; } time[] = {
+        {2, "200 ms at"}, {420, "42 s at"}, {7500, "12m 30s at"}, {107400, "2h 59m at"}, {2592000, "3.0 days at"},
+        {630720000, "2.0 years at"}};
+    for (size_t i = 0; i < sizeof time / sizeof *time; i++) {
+        out = tmpfile();
+        if (!out) { CHECK(false, "no temporary file"); return; }
+        p.flops_per_token = p.flops_executed = 100;
+        llm_plan_print(&p, &g, time[i].tokens, 1000, out);
+        read_back(out);
+        has(time[i].said);
+    }
 }
 
 /* Refusals name the remedy. */

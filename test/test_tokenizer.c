@@ -1,5 +1,5 @@
-/* Chapter 3, text to tokens: worked examples, slow but obvious twins of the trainer and of the merge loops, round trips,
-   files and refusals, and what the Hugging Face library makes of some hundred texts (test/data/tok, written by
+/* Chapter 3, text to tokens: worked examples, slow but obvious twins of the trainer and of the merge loops, round
+   trips, files and refusals, and what the Hugging Face library makes of some hundred texts (test/data/tok, written by
    test/gen/tokenizer.py). Run from the repository's root, or name the data folder: test_tokenizer [test/data]. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
@@ -34,7 +34,8 @@ static bool survives(const llm_tokenizer *t, const char *text, size_t size) {
 
 static void test_worked_example(void) {
     llm_tokenizer t = trained("aaabdaaabac", 300, false);
-    static const struct { int a, b; const char *bytes; } merge[] = {{'a', 'a', "aa"}, {'a', 'b', "ab"}, {256, 257, "aaab"}};
+    static const struct { int a, b; const char *bytes; } merge[] = {{'a', 'a', "aa"}, {'a', 'b', "ab"}, {256, 257,
+            "aaab"}};
     CHECK(t.merges == 3, "aaabdaaabac: %d merges, want 3", t.merges);
     CHECK(t.vocab_size == 256 + 3 + 5, "aaabdaaabac: %d ids, want 264", t.vocab_size);
     for (int i = 0; i < 3 && i < t.merges; i++) {
@@ -47,7 +48,8 @@ static void test_worked_example(void) {
     const int want[] = {258, 'd', 258, 'a', 'c'};
     CHECK(count == 5 && !memcmp(ids, want, sizeof want), "aaabdaaabac: %zu tokens", count);
     llm_release(ids);
-    CHECK(t.bos == 259 && t.eos == 259 && t.pad == 260 && t.im_start == 261 && t.im_end == 262 && t.reward == 263, "special ids");
+    CHECK(t.bos == 259 && t.eos == 259 && t.pad == 260 && t.im_start == 261 && t.im_end == 262 && t.reward == 263,
+            "special ids");
     CHECK(t.stops == 2 && t.stop[0] == 259 && t.stop[1] == 262, "an answer ends at <|endoftext|> or <|im_end|>");
     llm_tokenizer_free(&t);
 }
@@ -67,7 +69,8 @@ static int naive_train(const char *text, size_t size, llm_split split, int most,
             if (piece[i] != piece[i + 1]) continue;
             int a = sym[i], b = sym[i + 1], times = 0;
             for (int j = 0; j + 1 < n; j++) times += piece[j] == piece[j + 1] && sym[j] == a && sym[j + 1] == b;
-            if (times > best || (times == best && (a < best_a || (a == best_a && b < best_b)))) best = times, best_a = a, best_b = b;
+            if (times > best || (times == best && (a < best_a || (a == best_a && b < best_b)))) best = times,
+                    best_a = a, best_b = b;
         }
         if (best < 2) break;
         merge[made] = (bpe_merge){best_a, best_b, 256 + made};
@@ -98,7 +101,8 @@ static void test_training_twin(void) {
         llm_tokenizer t;
         llm_tokenizer_train(&t, text, size, 256 + 60 + 5, digits);
         CHECK(t.merges == count, "round %d: %d merges, the slow twin has %d", round, t.merges, count);
-        CHECK(!count || !memcmp(t.tables->merge, want, (size_t)int_min(count, t.merges) * sizeof *want), "round %d: other merges", round);
+        CHECK(!count || !memcmp(t.tables->merge, want, (size_t)int_min(count, t.merges) * sizeof *want),
+                "round %d: other merges", round);
         llm_tokenizer_free(&t);
     }
 }
@@ -109,17 +113,23 @@ static void test_cuts(void) {
     static const struct { llm_split split; const char *pieces; } row[] = {
         {LLM_SPLIT_GPT2, "Hello| world|!"}, {LLM_SPLIT_GPT2, "I|'m| sure| we|'ll| see|,| don|'t| you|'re|'ve|'d|'s"},
         {LLM_SPLIT_GPT2, "I|'|M"}, {LLM_SPLIT_GPT2, "'s|ure"}, {LLM_SPLIT_GPT2, " '|s"}, {LLM_SPLIT_GPT2, "''|s"},
-        {LLM_SPLIT_GPT2, "a|  | b"}, {LLM_SPLIT_GPT2, "a|   "}, {LLM_SPLIT_GPT2, "a| |\n|b"}, {LLM_SPLIT_GPT2, "a|\n|\n|b"},
+        {LLM_SPLIT_GPT2, "a|  | b"}, {LLM_SPLIT_GPT2, "a|   "}, {LLM_SPLIT_GPT2, "a| |\n|b"}, {LLM_SPLIT_GPT2,
+                "a|\n|\n|b"},
         {LLM_SPLIT_GPT2, "a|\t|b"}, {LLM_SPLIT_GPT2, "x| |\xC2\xA0|y"}, {LLM_SPLIT_GPT2, "a| 123|b| 4|.|5"},
-        {LLM_SPLIT_GPT2, " \xC3\xA9t\xC3\xA9| \xE4\xBD\xA0\xE5\xA5\xBD|\xE3\x80\x82"}, {LLM_SPLIT_GPT2, "a|\xFF\xFE!|b"},
-        {LLM_SPLIT_GPT2, "\xC2\xB2\xC2\xBD|x"}, {LLM_SPLIT_GPT2, "e|\xCC\x81|x"}, {LLM_SPLIT_GPT2, " "}, {LLM_SPLIT_GPT2, "a|  \n"},
-        {LLM_SPLIT_DIGITS, "a| |1|2|3| b"}, {LLM_SPLIT_DIGITS, "a|  |1"}, {LLM_SPLIT_DIGITS, "x|4|2|.|0"}, {LLM_SPLIT_DIGITS, "a|  | b|  "},
+        {LLM_SPLIT_GPT2, " \xC3\xA9t\xC3\xA9| \xE4\xBD\xA0\xE5\xA5\xBD|\xE3\x80\x82"}, {LLM_SPLIT_GPT2,
+                "a|\xFF\xFE!|b"},
+        {LLM_SPLIT_GPT2, "\xC2\xB2\xC2\xBD|x"}, {LLM_SPLIT_GPT2, "e|\xCC\x81|x"}, {LLM_SPLIT_GPT2, " "},
+                {LLM_SPLIT_GPT2, "a|  \n"},
+        {LLM_SPLIT_DIGITS, "a| |1|2|3| b"}, {LLM_SPLIT_DIGITS, "a|  |1"}, {LLM_SPLIT_DIGITS, "x|4|2|.|0"},
+                {LLM_SPLIT_DIGITS, "a|  | b|  "},
         {LLM_SPLIT_DIGITS, "\xC2\xBD|\xC2\xB2| it|'s"},
-        {LLM_SPLIT_LLAMA3, "Hello| world|!\n\n|x"}, {LLM_SPLIT_LLAMA3, "I|'M|'Ll|'s"}, {LLM_SPLIT_LLAMA3, "123|456|7|a"},
+        {LLM_SPLIT_LLAMA3, "Hello| world|!\n\n|x"}, {LLM_SPLIT_LLAMA3, "I|'M|'Ll|'s"}, {LLM_SPLIT_LLAMA3,
+                "123|456|7|a"},
         {LLM_SPLIT_LLAMA3, "a| |123|4"}, {LLM_SPLIT_LLAMA3, "a|\n\n  \n|  | b"}, {LLM_SPLIT_LLAMA3, "(x|)"},
         {LLM_SPLIT_LLAMA3, "!!|a"}, {LLM_SPLIT_LLAMA3, ".hello|_world"}, {LLM_SPLIT_LLAMA3, "a|\tb|\n|c"},
         {LLM_SPLIT_LLAMA3, "a| ...\r\n|b"}, {LLM_SPLIT_LLAMA3, "  \t|\tx"}, {LLM_SPLIT_LLAMA3, "\xFFx|1|\xFF"},
-        {LLM_SPLIT_QWEN2, "a| |1|2|3|\xFFx"}, {LLM_SPLIT_QWEN2, "1|2|'D|x| \n\n"}, {LLM_SPLIT_SPM, "  one| two|  three"}};
+        {LLM_SPLIT_QWEN2, "a| |1|2|3|\xFFx"}, {LLM_SPLIT_QWEN2, "1|2|'D|x| \n\n"}, {LLM_SPLIT_SPM,
+                "  one| two|  three"}};
     uint8_t *class_of = classes_new();
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         char text[128], got[256];
@@ -140,15 +150,19 @@ static void test_cuts(void) {
 static void test_classes(void) {
     uint8_t *class_of = classes_new();
     static const struct { uint32_t code; int class; } row[] = {
-        {'A', 1}, {'z', 1}, {'_', 0}, {'0', 2}, {' ', 3}, {'\n', 3}, {0x1C, 0}, {0x85, 3}, {0xA0, 3}, {0xAA, 1}, {0xB2, 2}, {0xD7, 0},
-        {0x301, 0}, {0x3B1, 1}, {0x660, 2}, {0x200A, 3}, {0x200B, 0}, {0x2028, 3}, {0x2160, 2}, {0x3000, 3}, {0x3042, 1}, {0x4E00, 1},
-        {0x9FFF, 1}, {0xAC00, 1}, {0xD7A3, 1}, {0xD7A4, 0}, {0xFEFF, 0}, {0x1F600, 0}, {0x1D7CE, 2}, {0x20000, 1}, {0x10FFFF, 0}};
+        {'A', 1}, {'z', 1}, {'_', 0}, {'0', 2}, {' ', 3}, {'\n', 3}, {0x1C, 0}, {0x85, 3}, {0xA0, 3}, {0xAA, 1}, {0xB2,
+                2}, {0xD7, 0},
+        {0x301, 0}, {0x3B1, 1}, {0x660, 2}, {0x200A, 3}, {0x200B, 0}, {0x2028, 3}, {0x2160, 2}, {0x3000, 3}, {0x3042,
+                1}, {0x4E00, 1},
+        {0x9FFF, 1}, {0xAC00, 1}, {0xD7A3, 1}, {0xD7A4, 0}, {0xFEFF, 0}, {0x1F600, 0}, {0x1D7CE, 2}, {0x20000, 1},
+                {0x10FFFF, 0}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         CHECK(class_of[row[i].code] == row[i].class, "U+%04X is of class %d", row[i].code, class_of[row[i].code]);
     int count[4] = {0};
     for (uint32_t c = 0; c < 0x110000; c++) count[class_of[c]]++;
     CHECK(count[CLASS_SPACE] == 25, "%d characters of white space, Unicode has 25", count[CLASS_SPACE]);
-    CHECK(count[CLASS_LETTER] == 136104 && count[CLASS_NUMBER] == 1831, "%d letters, %d numbers", count[CLASS_LETTER], count[CLASS_NUMBER]);
+    CHECK(count[CLASS_LETTER] == 136104 && count[CLASS_NUMBER] == 1831, "%d letters, %d numbers", count[CLASS_LETTER],
+            count[CLASS_NUMBER]);
     llm_release(class_of);
 }
 
@@ -169,13 +183,15 @@ static size_t naive_merge(const pair_map *m, int *ids, size_t n) {
     }
 }
 static void test_merge_loops(void) {
-    llm_tokenizer t = trained("abababcabcbcaaaabaacaabcccabcabaabbaabbccabcababababcaabbcc abcbacbabcbabcbab aaaaaaaaaaaaaaaaabbbbbbbbb",
-                              400, false);
+    llm_tokenizer t = trained(
+        "abababcabcbcaaaabaacaabcccabcabaabbaabbccabcababababcaabbcc abcbacbabcbabcbab aaaaaaaaaaaaaaaaabbbbbbbbb", 400,
+        false);
     llm_rng rng = llm_rng_seed(2, 3);
     int wrong = 0;
     for (int round = 0; round < 3000; round++) {
         int a[300], b[300], c[300];
-        size_t n = 1 + (size_t)llm_rng_below(&rng, round % 2 ? 300 : SHORT_PIECE), letters = 1 + (size_t)llm_rng_below(&rng, 4);
+        size_t n = 1 + (size_t)llm_rng_below(&rng, round % 2 ? 300 : SHORT_PIECE),
+                letters = 1 + (size_t)llm_rng_below(&rng, 4);
         for (size_t i = 0; i < n; i++) a[i] = b[i] = c[i] = 'a' + llm_rng_below(&rng, (int)letters);
         size_t want = naive_merge(&t.tables->pairs, a, n), heaped = merge_long(&t.tables->pairs, b, n);
         wrong += heaped != want || memcmp(a, b, want * sizeof *a);
@@ -190,8 +206,10 @@ static void test_merge_loops(void) {
 /* ---- round trips ---- */
 
 static size_t random_text(llm_rng *rng, char *text, size_t most) {
-    static const char *bit[] = {" ", "  ", "\n", "\t", "\r\n", "'s", "'LL", "the", " and", "12", "7", "\xC3\xA9", "\xE4\xBD\xA0", "\xC2\xA0",
-                                "\xF0\x9F\x98\x80", "\xC2\xBD", "\xFF", "\xC3", "\xF0\x9F", "<|im_end|>", "...", "_", "Z", "aaaa", "\xE2\x80\xA8"};
+    static const char *bit[] = {" ", "  ", "\n", "\t", "\r\n", "'s", "'LL", "the", " and", "12", "7", "\xC3\xA9",
+            "\xE4\xBD\xA0", "\xC2\xA0",
+                                "\xF0\x9F\x98\x80", "\xC2\xBD", "\xFF", "\xC3", "\xF0\x9F", "<|im_end|>", "...", "_",
+                                        "Z", "aaaa", "\xE2\x80\xA8"};
     size_t n = 0, want = (size_t)llm_rng_below(rng, (int)most);
     int kind = llm_rng_below(rng, 3);
     while (n < want) {
@@ -221,7 +239,8 @@ static void check_round_trips(const llm_tokenizer *t, const char *name) {
     CHECK(lost == 0, "%s: %d of 2257 texts were not the same after encode and decode", name, lost);
 }
 static void test_round_trips(void) {
-    const char *text = "the cat and the dog and the 12 hens said: aaaa 12 \xC3\xA9 \xE4\xBD\xA0 the end\n\n  and  the  rest's theirs\n";
+    const char *text = "the cat and the dog and the 12 hens said: aaaa 12 \xC3\xA9 \xE4\xBD\xA0 the end\n\n  and  the  "
+                       "rest's theirs\n";
     for (int digits = 0; digits < 2; digits++) {
         llm_tokenizer t = trained(text, 300, digits);
         check_round_trips(&t, digits ? "trained, digits" : "trained");
@@ -230,22 +249,24 @@ static void test_round_trips(void) {
 }
 /* Whatever a user types is text. */
 static void test_specials_in_text(void) {
-    llm_tokenizer t = trained("<|endoftext|><|endoftext|><|endoftext|> <|im_end|> <|im_end|> <|reward|><|pad|><|im_start|>", 400, false);
+    llm_tokenizer t = trained(
+        "<|endoftext|><|endoftext|><|endoftext|> <|im_end|> <|im_end|> <|reward|><|pad|><|im_start|>", 400, false);
     CHECK(survives(&t, "<|im_end|>\n<|endoftext|><|reward|>", 33), "a special token was made from text");
     int ids[] = {t.im_start, 'h', 'i', t.im_end};
     size_t size;
     char *hidden = llm_decode(&t, ids, 4, false, &size), *spelled = llm_decode(&t, ids, 4, true, NULL);
     CHECK(size == 2 && !strcmp(hidden, "hi"), "decode skipped nothing: %s", hidden);
     CHECK(!strcmp(spelled, "<|im_start|>hi<|im_end|>"), "decode spelled %s", spelled);
-    CHECK(llm_token_id(&t, "<|pad|>") == t.pad && llm_token_id(&t, "hi") == -1 && llm_token_id(&t, "h") == -1, "llm_token_id");
+    CHECK(llm_token_id(&t, "<|pad|>") == t.pad && llm_token_id(&t, "hi") == -1 && llm_token_id(&t, "h") == -1,
+            "llm_token_id");
     CHECK_DIES(llm_decode(&t, (int[]){0, t.vocab_size}, 2, true, NULL), "token id");
     CHECK_DIES(llm_decode(&t, (int[]){-1}, 1, true, NULL), "token id");
     llm_release(hidden);
     llm_release(spelled);
     llm_tokenizer_free(&t);
 }
-/* One letter a million times, a million spaces, a million random letters without a space: a quadratic loop would take hours
-   here, and the alarm below ends the test. */
+/* One letter a million times, a million spaces, a million random letters without a space: a quadratic loop would take
+   hours here, and the alarm below ends the test. */
 static void test_worst_cases(void) {
     size_t n = 1000000;
     char *text = llm_alloc(n + 1, 1);
@@ -253,9 +274,11 @@ static void test_worst_cases(void) {
     alarm(300);
     for (int kind = 0; kind < 4; kind++) {
         for (size_t i = 0; i < n; i++)
-            text[i] = kind == 0 ? 'a' : kind == 1 ? ' ' : kind == 2 ? (char)('a' + llm_rng_below(&rng, 4)) : (char)llm_rng_below(&rng, 256);
+            text[i] = kind == 0 ? 'a' : kind == 1 ? ' ' : kind == 2 ? (char)('a' + llm_rng_below(&rng,
+                    4)) : (char)llm_rng_below(&rng, 256);
         llm_tokenizer t = trained(text, 600, false);
-        CHECK(kind > 1 || t.merges == 19, "%d merges from a million equal letters, want 19 (3 x 2^18 < 10^6)", t.merges);
+        CHECK(kind > 1 || t.merges == 19, "%d merges from a million equal letters, want 19 (3 x 2^18 < 10^6)",
+                t.merges);
         CHECK(survives(&t, text, n), "kind %d: a million bytes were not the same after encode and decode", kind);
         CHECK(survives(&t, text, n - 12345), "kind %d: not the same", kind);
         llm_tokenizer_free(&t);
@@ -291,18 +314,22 @@ static bool same_file(const char *a, const char *b) {
     return same;
 }
 static void test_save_and_load(void) {
-    const char *text = "the cat and the dog 12 12 and the \"hens\" said: \\o/ aaaa \xC3\xA9\xC3\xA9 \xE4\xBD\xA0 end\n\n  and  the  rest's theirs\n\t\t\x7F\x7F \xAD\xAD";
+    const char *text = "the cat and the dog 12 12 and the \"hens\" said: \\o/ aaaa \xC3\xA9\xC3\xA9 \xE4\xBD\xA0 "
+                       "end\n\n  and  the  rest's theirs\n\t\t\x7F\x7F \xAD\xAD";
     for (int digits = 0; digits < 2; digits++) {
         llm_tokenizer t = trained(text, 300, digits), u, v;
         char *dir = llm_format("%s/ours%d", scratch, digits), *again = llm_format("%s/again%d", scratch, digits);
         llm_tokenizer_save(&t, dir);
         llm_tokenizer_load(&u, dir);
-        CHECK(u.vocab_size == t.vocab_size && u.merges == t.merges && u.split == t.split && u.hash == t.hash, "a saved tokenizer changed");
+        CHECK(u.vocab_size == t.vocab_size && u.merges == t.merges && u.split == t.split && u.hash == t.hash,
+                "a saved tokenizer changed");
         CHECK(u.bos == t.bos && u.eos == t.eos && u.pad == t.pad && u.im_start == t.im_start && u.im_end == t.im_end &&
-              u.reward == t.reward && u.stops == t.stops && u.chat == LLM_CHAT_CHATML, "a saved tokenizer lost its special tokens");
+              u.reward == t.reward && u.stops == t.stops && u.chat == LLM_CHAT_CHATML,
+                      "a saved tokenizer lost its special tokens");
         int wrong = 0;
         for (int i = 0; i < t.vocab_size && i < u.vocab_size; i++)
-            wrong += t.length[i] != u.length[i] || memcmp(t.token[i], u.token[i], (size_t)t.length[i]) || t.special[i] != u.special[i];
+            wrong += t.length[i] != u.length[i] || memcmp(t.token[i], u.token[i], (size_t)t.length[i]) ||
+                    t.special[i] != u.special[i];
         CHECK(wrong == 0, "%d tokens changed in the file", wrong);
         check_round_trips(&u, "loaded");
         size_t n, m;
@@ -333,10 +360,11 @@ static llm_tokenizer small(parts p) {
     llm_remove_tree(path);
     llm_make_dirs(path);
     const char *name[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"};
-    char *json = llm_format("{\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{%s,\"vocab\":%s,\"merges\":%s}}",
-                            p.added ? p.added : "[{\"id\":3,\"content\":\"<|endoftext|>\",\"special\":true}]", p.normalizer ? p.normalizer : "null",
-                            p.pre ? p.pre : BYTE_LEVEL, p.model ? p.model : "\"type\":\"BPE\"",
-                            p.vocab ? p.vocab : "{\"a\":0,\"b\":1,\"ab\":2}", p.merges ? p.merges : "[\"a b\"]");
+    char *json = llm_format(
+        "{\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{%s,\"vocab\":%s,\"merges\":%s}}",
+        p.added ? p.added : "[{\"id\":3,\"content\":\"<|endoftext|>\",\"special\":true}]",
+        p.normalizer ? p.normalizer : "null", p.pre ? p.pre : BYTE_LEVEL, p.model ? p.model : "\"type\":\"BPE\"",
+        p.vocab ? p.vocab : "{\"a\":0,\"b\":1,\"ab\":2}", p.merges ? p.merges : "[\"a b\"]");
     const char *text[] = {json, p.config, p.generation};
     for (int i = 0; i < 3; i++) {
         file[i] = llm_format("%s/%s", path, name[i]);
@@ -378,11 +406,20 @@ static void test_odd_vocabularies(void) {
     char *bytes = llm_alloc(8192, 1);
     for (int i = 0; i < 256; i++) sprintf(bytes + strlen(bytes), "\"<0x%02X>\":%d,", i, 8 + i);
     for (int over = 0; over < 2; over++) {
-        char *spm = llm_format("{%s\"<unk>\":0,\"\xE2\x96\x81\":1,\"a\":2,\"b\":4,\"%s\":5,\"%s\":6,\"\xE2\x96\x81\xE2\x96\x81\":7}", bytes,
-                               over ? "a\xE2\x96\x81" : "\xE2\x96\x81" "a", over ? "a\xE2\x96\x81" "b" : "\xE2\x96\x81" "ab");
+        char *spm = llm_format(
+            "{%s\"<unk>\":0,\"\xE2\x96\x81\":1,\"a\":2,\"b\":4,\"%s\":5,\"%s\":6,\"\xE2\x96\x81\xE2\x96\x81\":7}",
+            bytes,
+            over ? "a\xE2\x96\x81"
+                 : "\xE2\x96\x81"
+                   "a",
+            over ? "a\xE2\x96\x81"
+                   "b"
+                 : "\xE2\x96\x81"
+                   "ab");
         check_ids(small((parts){.vocab = spm, .model = "\"byte_fallback\":true", .pre = "null", .normalizer =
                                 "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"}",
-                                .merges = over ? "[\"a \xE2\x96\x81\",\"a\xE2\x96\x81 b\",\"\xE2\x96\x81 \xE2\x96\x81\"]" :
+                                .merges = over ?
+                                        "[\"a \xE2\x96\x81\",\"a\xE2\x96\x81 b\",\"\xE2\x96\x81 \xE2\x96\x81\"]" :
                                 "[\"\xE2\x96\x81 a\",\"\xE2\x96\x81" "a b\",\"\xE2\x96\x81 \xE2\x96\x81\"]"}),
                   "b a b  ab\n", over ? "4 1 6 7 2 4 18 " : "4 5 1 4 1 6 18 ");
         llm_release(spm);
@@ -393,21 +430,28 @@ static void test_odd_vocabularies(void) {
 static void test_configurations(void) {
     static const struct { const char *config, *generation; int bos, eos, stops; } row[] = {
         {NULL, NULL, 3, 3, 1}, {"{\"model_max_length\":1024}", NULL, 3, 3, 1}, {"{\"bos_token\":null}", NULL, -1, 3, 1},
-        {"{\"bos_token\":null,\"eos_token\":null}", NULL, -1, -1, 0}, {"{\"eos_token\":{\"content\":\"b\"}}", NULL, 3, 1, 1},
+        {"{\"bos_token\":null,\"eos_token\":null}", NULL, -1, -1, 0}, {"{\"eos_token\":{\"content\":\"b\"}}", NULL, 3,
+                1, 1},
         {"{\"eos_token\":null}", "{\"eos_token_id\":[3,1,3]}", 3, 3, 2}, {"{}", "{\"eos_token_id\":2}", 3, 3, 2}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         llm_tokenizer t = small((parts){.config = row[i].config, .generation = row[i].generation});
         CHECK(t.bos == row[i].bos && t.eos == row[i].eos && t.pad == -1 && t.stops == row[i].stops,
               "row %zu: bos %d, eos %d, pad %d, %d stops", i, t.bos, t.eos, t.pad, t.stops);
-        CHECK((t.bos < 0 || t.special[t.bos]) && (t.eos < 0 || t.special[t.eos]), "row %zu: bos and eos are special", i);
+        CHECK((t.bos < 0 || t.special[t.bos]) && (t.eos < 0 || t.special[t.eos]), "row %zu: bos and eos are special",
+                i);
         llm_tokenizer_free(&t);
     }
 }
 /* Anything that changes ids changes the fingerprint. */
 static void test_fingerprint(void) {
-    static const parts other[] = {{0}, {.merges = "[]"}, {.added = "[{\"id\":3,\"content\":\"<|endoftext|>\"}]", .config = "{\"bos_token\":null,\"eos_token\":null}"},
-        {.added = "[{\"id\":3,\"content\":\"<|end|>\",\"special\":true}]"}, {.vocab = "{\"a\":1,\"b\":0,\"ab\":2}"},
-        {.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL "]}"},
+    static const parts other[] = {
+        {0},
+        {.merges = "[]"},
+        {.added = "[{\"id\":3,\"content\":\"<|endoftext|>\"}]", .config = "{\"bos_token\":null,\"eos_token\":null}"},
+        {.added = "[{\"id\":3,\"content\":\"<|end|>\",\"special\":true}]"},
+        {.vocab = "{\"a\":1,\"b\":0,\"ab\":2}"},
+        {.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL
+                "]}"},
         {.model = "\"ignore_merges\":true"}};
     enum { OTHERS = sizeof other / sizeof *other };
     uint64_t hash[OTHERS];
@@ -420,7 +464,8 @@ static void test_fingerprint(void) {
 }
 static void test_refusals(void) {
     load_parts((parts){0});
-    load_parts((parts){.merges = "[[\"a\",\"b\"]]", .config = "{\"eos_token\":{\"content\":\"<|endoftext|>\"},\"bos_token\":null}",
+    load_parts((parts){.merges = "[[\"a\",\"b\"]]",
+            .config = "{\"eos_token\":{\"content\":\"<|endoftext|>\"},\"bos_token\":null}",
                        .generation = "{\"eos_token_id\":[3,1]}"});
     CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":1,\"ab\":4}"}), "without holes");
     CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0,\"b\":1,\"ab\":1}"}), "two tokens have the id 1");
@@ -447,27 +492,39 @@ static void test_refusals(void) {
     CHECK_DIES(load_parts((parts){.merges = "{}"}), "merges is not a list");
     CHECK_DIES(load_parts((parts){.model = "\"type\":\"Unigram\""}), "\"Unigram\"");
     CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\""}), "end_of_word_suffix");
-    CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"continuing_subword_prefix\":\"##\""}), "continuing_subword_prefix");
+    CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"continuing_subword_prefix\":\"##\""}),
+            "continuing_subword_prefix");
     CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"dropout\":0.1"}), "dropout");
     CHECK_DIES(load_parts((parts){.normalizer = "{\"type\":\"NFKC\"}"}), "NFKC");
     CHECK_DIES(load_parts((parts){.normalizer = "{\"type\":\"NFC\"}"}), "NFC");
-    CHECK_DIES(load_parts((parts){.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"}]}"}), "Lowercase");
+    CHECK_DIES(load_parts((parts){.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"}]}"}),
+            "Lowercase");
     CHECK_DIES(load_parts((parts){.pre = "null"}), "pre_tokenizer");
     CHECK_DIES(load_parts((parts){.pre = "7"}), "pre_tokenizer");
     CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Whitespace\"}"}), "Whitespace");
     CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[]}"}), "pre_tokenizer null");
-    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL "," BYTE_LEVEL "," BYTE_LEVEL "]}"}),
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTE_LEVEL "," BYTE_LEVEL
+                                         "," BYTE_LEVEL "]}"}),
                "pre_tokenizer ByteLevel ByteLevel");
-    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a-z]+\"},"
-                                         "\"behavior\":\"Isolated\"}," BYTE_LEVEL "]}"}), "[a-z]+");
-    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}"}), "ByteLevel");
-    const char *metaspace = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\",\"split\":false}";
+    CHECK_DIES(
+        load_parts((parts){
+            .pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a-z]+\"},"
+                   "\"behavior\":\"Isolated\"}," BYTE_LEVEL "]}"}),
+        "[a-z]+");
+    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}"}),
+            "ByteLevel");
+    const char *metaspace =
+        "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\",\"split\":false}";
     CHECK_DIES(load_parts((parts){.pre = metaspace}), "without byte_fallback");
-    CHECK_DIES(load_parts((parts){.pre = metaspace, .model = "\"type\":\"BPE\",\"byte_fallback\":true"}), "without the space");
+    CHECK_DIES(load_parts((parts){.pre = metaspace, .model = "\"type\":\"BPE\",\"byte_fallback\":true"}),
+            "without the space");
     CHECK_DIES(load_parts((parts){.pre = metaspace, .model = "\"type\":\"BPE\",\"byte_fallback\":true",
                                   .vocab = "{\"a\":0,\"b\":1,\"ab\":2,\"\xE2\x96\x81\":4}"}), "<0x00>");
-    CHECK_DIES(load_parts((parts){.pre = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\"}"}), "Metaspace");
-    CHECK_DIES(load_parts((parts){.config = "{\"bos_token\":\"<s>\"}"}), "the bos_token \"<s>\" of tokenizer_config.json is not in it");
+    CHECK_DIES(load_parts((parts){
+                   .pre = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\"}"}),
+               "Metaspace");
+    CHECK_DIES(load_parts((parts){.config = "{\"bos_token\":\"<s>\"}"}),
+            "the bos_token \"<s>\" of tokenizer_config.json is not in it");
     CHECK_DIES(load_parts((parts){.config = "{\"bos_token\":"}), "tokenizer_config.json:1");
     CHECK_DIES(load_parts((parts){.generation = "{\"eos_token_id\":4}"}), "eos_token_id 4");
     CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0"}), "tokenizer.json:1");
@@ -516,7 +573,8 @@ static void test_damaged_files(void) {
 
 static int right_cases, all_cases;
 static void check_case(const llm_tokenizer *t, const llm_json *c, const char *where) {
-    const llm_json *text = llm_json_get(c, "text"), *want = llm_json_get(c, "ids"), *decoded = llm_json_get(c, "decoded");
+    const llm_json *text = llm_json_get(c, "text"), *want = llm_json_get(c, "ids"), *decoded = llm_json_get(c,
+            "decoded");
     size_t count, size;
     int *ids = encoded(t, text->string, text->length, &count);
     bool good = count == want->length;
@@ -524,14 +582,17 @@ static void check_case(const llm_tokenizer *t, const llm_json *c, const char *wh
     for (size_t i = 0; good && i < count; i++, id = id->next) good = ids[i] == (int)id->number;
     all_cases++;
     right_cases += good;
-    CHECK(good, "%s: \"%.60s\": %zu ids, want %zu; first of ours %d", where, text->string, count, want->length, count ? ids[0] : -1);
+    CHECK(good, "%s: \"%.60s\": %zu ids, want %zu; first of ours %d", where, text->string, count, want->length, count ?
+            ids[0] : -1);
     char *back = llm_decode(t, ids, count, true, &size);
-    CHECK(size == decoded->length && !memcmp(back, decoded->string, size), "%s: \"%.60s\" decoded as \"%.60s\"", where, text->string, back);
+    CHECK(size == decoded->length && !memcmp(back, decoded->string, size), "%s: \"%.60s\" decoded as \"%.60s\"", where,
+            text->string, back);
     llm_release(ids);
     llm_release(back);
 }
 static void check_fixture(const char *name, llm_split split, int bos, int eos, int pad) {
-    char *dir = llm_format("%s/tok/%s", data, name), *cases = llm_format("%s/cases.jsonl", dir), *copy = llm_format("%s/%s", scratch, name);
+    char *dir = llm_format("%s/tok/%s", data, name), *cases = llm_format("%s/cases.jsonl", dir),
+            *copy = llm_format("%s/%s", scratch, name);
     CHECK(llm_exists(cases), "no %s: write it with test/gen/tokenizer.py", cases);
     if (llm_exists(cases)) {
         llm_tokenizer t, u;
@@ -553,14 +614,16 @@ static void check_fixture(const char *name, llm_split split, int bos, int eos, i
             line = end + 1;
         }
         CHECK(count >= 100, "%s: only %d cases", cases, count);
-        if (skipped) printf("%s: %d of %d cases left out: NFC would change the text, we keep it\n", name, skipped, count);
+        if (skipped) printf("%s: %d of %d cases left out: NFC would change the text, we keep it\n", name, skipped,
+                count);
         if (t.tables->prefix != PREFIX_FIRST) check_round_trips(&t, name);      /* Metaspace eats a leading space */
         llm_tokenizer_save(&t, copy);
         llm_tokenizer_load(&u, copy);
         CHECK(u.hash == t.hash && u.eos == t.eos, "%s: changed by saving", name);
         for (int i = 0; i < TOKENIZER_FILES; i++) {
             char *x = llm_format("%s/%s", dir, tokenizer_file[i]), *y = llm_format("%s/%s", copy, tokenizer_file[i]);
-            CHECK(llm_exists(x) == llm_exists(y) && (!llm_exists(x) || same_file(x, y)), "%s: %s was not kept", name, tokenizer_file[i]);
+            CHECK(llm_exists(x) == llm_exists(y) && (!llm_exists(x) || same_file(x, y)), "%s: %s was not kept", name,
+                    tokenizer_file[i]);
             llm_release(x);
             llm_release(y);
         }
@@ -591,15 +654,18 @@ static void test_chat_files(void) {
     llm_write_text(&w, "<|start_header_id|>{{ messages }}");
     llm_write_done(&w);
     llm_tokenizer_load(&u, dir);
-    CHECK(u.chat == LLM_CHAT_LLAMA3 && !strcmp(u.tables->chat_template, "<|start_header_id|>{{ messages }}"), "chat_template.jinja");
+    CHECK(u.chat == LLM_CHAT_LLAMA3 && !strcmp(u.tables->chat_template, "<|start_header_id|>{{ messages }}"),
+            "chat_template.jinja");
     llm_tokenizer_save(&t, dir);
     CHECK(!llm_exists(jinja), "another tokenizer's chat_template.jinja was left");
     llm_tokenizer_free(&u);
     llm_tokenizer_load(&u, dir);
-    CHECK(u.chat == LLM_CHAT_CHATML && !strcmp(u.tables->chat_template, our_chat_template), "our template after a round trip");
+    CHECK(u.chat == LLM_CHAT_CHATML && !strcmp(u.tables->chat_template, our_chat_template),
+            "our template after a round trip");
     llm_tokenizer_free(&t);
     llm_tokenizer_free(&u);
-    u = small((parts){.config = "{\"chat_template\":[{\"name\":\"tool\",\"template\":\"x\"},{\"name\":\"default\",\"template\":\"[INST]\"}]}"});
+    u = small((parts){.config = "{\"chat_template\":[{\"name\":\"tool\",\"template\":\"x\"},{\"name\":\"default\","
+                                "\"template\":\"[INST]\"}]}"});
     CHECK(u.chat == LLM_CHAT_LLAMA2, "a list of chat templates");
     llm_tokenizer_free(&u);
     llm_release(dir);
@@ -610,9 +676,11 @@ static void test_chat_families(void) {
         {NULL, LLM_CHAT_NONE}, {"{{ messages }}", LLM_CHAT_NONE}, {our_chat_template, LLM_CHAT_CHATML},
         {"<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face", LLM_CHAT_SMOLLM},
         {"<|start_header_id|>user<|end_header_id|>", LLM_CHAT_LLAMA3}, {"[INST] <<SYS>>", LLM_CHAT_LLAMA2},
-        {"{{ '<|user|>\n' + message['content'] + eos_token }}", LLM_CHAT_ZEPHYR}, {"### Instruction:\n", LLM_CHAT_ALPACA}};
+        {"{{ '<|user|>\n' + message['content'] + eos_token }}", LLM_CHAT_ZEPHYR}, {"### Instruction:\n",
+                LLM_CHAT_ALPACA}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-        CHECK(chat_family(row[i].template) == row[i].family, "template %zu is of family %d", i, chat_family(row[i].template));
+        CHECK(chat_family(row[i].template) == row[i].family, "template %zu is of family %d", i,
+                chat_family(row[i].template));
 }
 
 int main(int argc, char **argv) {

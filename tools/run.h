@@ -1,5 +1,6 @@
 /* run.h: what the three drivers share around the training loop: the common flags, the choice of device, the step line for humans,
-   the CSV for machines, and Ctrl-C. Included after llm.h. */
+   the CSV for machines, and Ctrl-C; and the loop of the stages that learn from text (pretraining, fine-tuning), which differ in
+   where their batches come from. Included after llm.h. */
 #ifndef RUN_H
 #define RUN_H
 
@@ -129,12 +130,159 @@ static inline FILE *run_open_log(const run_settings *r, const char *header, int 
     return f;
 }
 
+/* The tiny world, written on first use. */
+static const char run_world_folder[] = "out/world";
+#ifdef TINYWORLD_H
+static inline void run_world(void) {
+    if (llm_exists("out/world/world.json")) return;
+    llm_make_dirs(run_world_folder);
+    if (tw_write_all(run_world_folder, 7)) llm_die("check the folder", "cannot write the tiny world to %s", run_world_folder);
+    fprintf(stderr, "wrote the tiny world to %s\n", run_world_folder);
+}
+#endif
+
 static inline const char *run_time(double s, char text[32]) {
     if (!(s >= 0 && s < 1e9)) snprintf(text, 32, "?");
     else if (s < 60) snprintf(text, 32, "%.0fs", s);
     else if (s < 3600) snprintf(text, 32, "%dm%02ds", (int)s / 60, (int)s % 60);
     else snprintf(text, 32, "%dh%02dm", (int)(s / 3600), (int)s / 60 % 60);
     return text;
+}
+
+/* ---- the loop of the stages that learn from text ---- */
+
+typedef struct {
+    run_settings *s;
+    llm_tokenizer tok;
+    llm_model model;
+    llm_adamw adamw;
+    llm_schedule schedule;
+    llm_batch *micro;                   /* [grad_accum] one whole step */
+    llm_real *dlogp, *logp;             /* (B,T) */
+    int step;                           /* steps taken */
+    double nats, bytes;                 /* of the targets since the last step line: bits per byte */
+    double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
+    FILE *log;
+} run_state;
+
+/* What a stage brings along; `stage` is its own struct. */
+typedef struct {
+    double (*step)(void *stage, double lr, double *norm);       /* one optimizer step: the loss, and the gradient's norm */
+    bool (*held_out)(void *stage, int index, llm_batch *b);     /* batches for the evaluation; false past the last */
+    void (*speak)(void *stage, FILE *out, int count);           /* a few samples, so that one sees the model learn */
+    char *(*position)(void *stage);                             /* where the data stand, as JSON, for a checkpoint */
+} run_stage;
+
+/* Once the model is there: its length of rows, its gradients, the optimizer, the schedule (lr: when no flag says) and the batches. */
+static inline void run_prepare(run_state *x, double lr) {
+    static const char *decays[] = {"cosine", "linear", "constant", "wsd"};
+    run_settings *r = x->s;
+    if (!r->seq) r->seq = x->model.c.T;
+    if (r->seq > x->model.c.T)
+        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, x->model.c.T);
+    if (x->model.c.V < x->tok.vocab_size)
+        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size, x->model.c.V);
+    x->model.recompute = r->recompute;
+    llm_model_train(&x->model);
+    llm_model_print(&x->model, stderr);
+    if (x->model.lora) llm_lora_print(&x->model, r->moments16, stderr);
+    x->adamw = llm_adamw_defaults();
+    x->adamw.weight_decay = r->weight_decay;
+    x->adamw.clip = r->clip;
+    x->adamw.skip_sigma = r->skip_sigma;
+    x->adamw.moments16 = r->moments16;
+    x->schedule = (llm_schedule){LLM_COSINE, r->lr > 0 ? r->lr : lr, r->lr_final, (int)r->warmup, (int)r->steps, (int)r->steps / 5};
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(r->schedule, decays[i])) x->schedule.decay = (llm_decay)i;
+    x->micro = llm_alloc((size_t)r->grad_accum, sizeof *x->micro);
+    for (int i = 0; i < r->grad_accum; i++) x->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
+    x->dlogp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->dlogp);
+    x->logp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->logp);
+    x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16).flops_per_token;
+    if (x->model.lora) x->flops -= 2.0 * (double)llm_parameters(&x->model.c);  /* a frozen matrix needs no gradient of its own */
+}
+static inline void run_free(run_state *x) {
+    for (int i = 0; x->micro && i < x->s->grad_accum; i++) llm_batch_free(&x->micro[i]);
+    llm_release(x->micro);
+    llm_release(x->dlogp);
+    llm_release(x->logp);
+    llm_adamw_free(&x->adamw, &x->model);
+    llm_model_free(&x->model);
+    llm_tokenizer_free(&x->tok);
+}
+/* Continue from a checkpoint whose model and tokenizer are loaded already. Returns its state; the stage reads its position there. */
+static inline llm_json *run_resume(run_state *x, const char *checkpoint) {
+    llm_json *state = llm_checkpoint_resume(checkpoint, &x->model, &x->adamw, &x->tok);
+    x->step = (int)llm_json_number(state, "step", 0);
+    fprintf(stderr, "resumed %s at step %d\n", checkpoint, x->step);
+    return state;
+}
+static inline void run_checkpoint(run_state *x, const run_stage *g, void *stage) {
+    char *position = g->position(stage), *member = llm_format("\"data\": %s", position);
+    llm_checkpoint_save(x->s->out, x->step, &x->model, &x->adamw, &x->tok, member, (int)x->s->keep);
+    llm_release(position);
+    llm_release(member);
+}
+/* Loss on held-out text: nats per target (returned) and bits per byte, which compare across tokenizers. */
+static inline double run_evaluate(run_state *x, const run_stage *g, void *stage, double *bpb) {
+    double nats = 0, targets = 0, text = 0, bytes = 0;
+    llm_batch b = llm_batch_new((int)x->s->batch, (int)x->s->seq);
+    for (int i = 0; g->held_out(stage, i, &b); i++) {
+        llm_forward(&x->model, &b, x->logp, NULL, NULL);
+        nats += llm_loss_ce(x->logp, &b, 1);
+        targets += llm_batch_targets(&b);
+        text += llm_batch_nats(&b, &x->tok, x->logp);
+        bytes += llm_batch_bytes(&b, &x->tok);
+    }
+    llm_batch_free(&b);
+    *bpb = text / bytes / 0.6931471805599453;
+    return nats / targets;
+}
+/* The targets of a micro-batch and what they cost, for the step line's bits per byte. */
+static inline void run_count(run_state *x, const llm_batch *b) {
+    x->nats += llm_batch_nats(b, &x->tok, x->logp);
+    x->bytes += llm_batch_bytes(b, &x->tok);
+}
+static inline void run_report(run_state *x, double loss, double norm, double lr, double seconds, double each, double val, double bpb) {
+    const run_settings *r = x->s;
+    double rate = (double)(r->batch * r->grad_accum * r->seq) / seconds;
+    char eta[32];
+    int every = int_max(1, (int)r->steps / 40);
+    if (x->step % every == 0 || x->step == (int)r->steps) {
+        fprintf(stderr, "step %d/%d | loss %.3f | bpb %.3f | lr %.1e | gnorm %.2f | %.1fk tok/s | %.0f%% peak | eta %s\n", x->step,
+                (int)r->steps, loss, x->nats / x->bytes / 0.6931471805599453, lr, norm, rate / 1e3, 100 * x->flops * rate / x->peak,
+                run_time(each * ((double)r->steps - x->step), eta));
+        x->nats = x->bytes = 0;
+    }
+    fprintf(x->log, "%d,%.9g,%.9g,%.9g,%.0f,", x->step, loss, lr, norm, rate);
+    if (!isnan(val)) fprintf(x->log, "%.9g,%.9g\n", val, bpb);
+    else fprintf(x->log, ",\n");
+    fflush(x->log);
+}
+static inline void run_train(run_state *x, const run_stage *g, void *stage) {
+    run_settings *r = x->s;
+    x->log = run_open_log(r, "step,loss,lr,gnorm,tok_per_s,val_loss,val_bpb", x->step + 1);
+    x->peak = run_peak(x->model.ops);
+    run_catch_signals();
+    double began = llm_now();
+    int first = x->step;
+    while (x->step < r->steps && !run_stopping) {
+        double from = llm_now(), norm, lr = llm_schedule_lr(&x->schedule, x->step);
+        double loss = g->step(stage, lr, &norm), seconds = llm_now() - from, val = NAN, bpb = NAN;
+        x->step++;
+        if (r->eval_every && x->step % r->eval_every == 0) {
+            val = run_evaluate(x, g, stage, &bpb);
+            fprintf(stderr, "step %d/%d | validation loss %.3f | bpb %.3f\n", x->step, (int)r->steps, val, bpb);
+        }
+        run_report(x, loss, norm, lr, seconds, (llm_now() - began) / (x->step - first), val, bpb);
+        if (r->sample_every && x->step % r->sample_every == 0) g->speak(stage, stderr, 2);
+        if (r->save_every && x->step % r->save_every == 0 && x->step < r->steps) run_checkpoint(x, g, stage);
+    }
+    fclose(x->log);
+    if (!run_stopping) return;
+    run_checkpoint(x, g, stage);
+    fprintf(stderr, "interrupted at step %d, saved. To go on: the same command with --resume\n", x->step);
+    exit(128 + run_stopping);
 }
 
 #endif
