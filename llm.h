@@ -678,6 +678,7 @@ void llm_lora_free(llm_model *m);                       /* take them off, as if 
 /* A PEFT folder: adapter_config.json, adapter_model.safetensors. load hangs it on its base, a model without adapters. */
 void llm_lora_save(const llm_model *m, const char *dir);
 void llm_lora_load(llm_model *m, const char *dir);
+size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */
 /* What learns, and the memory that gradients and moments take, and would take without adapters. */
 void llm_lora_print(const llm_model *m, bool moments16, FILE *out);
 
@@ -810,9 +811,9 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
 /* ================================================================================================================
    2. Ground
    ================================================================================================================
-   What every program stands on and no lecture mentions: errors that say what to do, sizes that cannot overflow, files that
-   are complete or absent, random numbers that can be saved, JSON, and the option table. Nothing here knows about language
-   models; skip it at the first reading. */
+   What every program stands on and no lecture mentions: errors that say what to do, sizes that cannot overflow, files
+   that are complete or absent, random numbers that can be saved, JSON, and the option table. Nothing here knows about
+   language models; skip it at the first reading. */
 
 #include <ctype.h>
 #include <dirent.h>
@@ -894,7 +895,9 @@ size_t llm_add(size_t a, size_t b) {
 void *llm_alloc(size_t count, size_t size) {
     size_t bytes = llm_mul(count, size);
     void *p = aligned_alloc(64, llm_add(bytes ? bytes : 1, 63) / 64 * 64);
-    if (!p) llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted", (double)bytes / 1e6);
+    if (!p)
+        llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted",
+                (double)bytes / 1e6);
     return memset(p, 0, bytes);
 }
 void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {
@@ -995,7 +998,8 @@ void llm_make_dirs(const char *path) {
         if (*s != '/' && *s != '\0') continue;
         char keep = *s;
         *s = '\0';
-        if (mkdir(p, 0777) && errno != EEXIST) llm_die("another --out", "cannot create folder %s: %s", p, strerror(errno));
+        if (mkdir(p, 0777) && errno != EEXIST)
+            llm_die("another --out", "cannot create folder %s: %s", p, strerror(errno));
         *s = keep;
         if (!keep) break;
     }
@@ -1099,7 +1103,8 @@ LLM_NORETURN static void json_bad(json_reader *r, const char *what) {
     llm_die("check that the file is complete JSON", "%s:%d: %s", where, line, what);
 }
 static void json_space(json_reader *r) {
-    for (; r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'); r->p++) r->line += *r->p == '\n';
+    for (; r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'); r->p++)
+        r->line += *r->p == '\n';
 }
 static int json_hex4(json_reader *r) {
     int value = 0;
@@ -1124,11 +1129,15 @@ static int utf8_put(char *out, uint32_t c) {
     out[2] = (char)(0x80 | (c >> 6 & 63)); out[3] = (char)(0x80 | (c & 63));
     return 4;
 }
-/* Read one character of UTF-8 at s (n > 0 bytes left); returns its bytes, 1 with *c = UINT32_MAX for a byte that is none. */
+/* Read one character of UTF-8 at s (n > 0 bytes left); returns its bytes, 1 with *c = UINT32_MAX for a byte that is
+ * none. */
 static int utf8_get(const char *text, size_t n, uint32_t *c) {
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80) { *c = s[0]; return 1; }
-    int length = s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : 0;
+    int length = s[0] >= 0xF0 && s[0] < 0xF5   ? 4
+                 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+                 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                                               : 0;
     *c = UINT32_MAX;
     if (!length || (size_t)length > n) return 1;
     uint32_t value = s[0] & (0xFFu >> (length + 1));
@@ -1295,7 +1304,8 @@ void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
         unsigned char c = (unsigned char)text[i];
         uint32_t code;
         int n = utf8_get(text + i, length - i, &code);
-        if (code == UINT32_MAX) llm_write_text(w, "\\ufffd");           /* JSON is UTF-8: a lone byte cannot be written */
+        if (code == UINT32_MAX)
+            llm_write_text(w, "\\ufffd"); /* JSON is UTF-8: a lone byte cannot be written */
         else if (c == '"' || c == '\\') llm_write_text(w, "\\%c", c);
         else if (c == '\n') llm_write_text(w, "\\n");
         else if (c < 0x20) llm_write_text(w, "\\u%04x", c);
@@ -4006,9 +4016,9 @@ typedef int32_t real_bits;
 #endif
 typedef llm_real vreal __attribute__((vector_size(VECTOR_BYTES)));
 typedef real_bits vbits __attribute__((vector_size(VECTOR_BYTES)));
-typedef llm_real vreal_any __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(llm_real)), may_alias));   /* unaligned */
+typedef llm_real vreal_any __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(llm_real)), may_alias));
 
-static inline vreal vload(const llm_real *p) { return *(const vreal_any *)p; }
+static inline vreal vload(const llm_real *p) { return *(const vreal_any *)p; }          /* of any alignment */
 static inline void vstore(llm_real *p, vreal v) { *(vreal_any *)p = v; }
 static inline vreal vset(llm_real x) { return x - (vreal){0}; }         /* minus: keeps the sign of -0 */
 /* The last few numbers of a row: n < VL of them, the other lanes 0. From VL on, a whole vector. So a loop
@@ -4040,26 +4050,26 @@ static inline llm_real vhmax(vreal v) {
     return m;
 }
 
-/* exp(x) = 2^n 2^f. n is x / log 2 rounded to an integer and goes straight into the exponent bits; for the rest,
-   |r| <= log(2)/2, a polynomial is exact to the last bit or two. Below -87.3 the result is 0, above 88.3 it stays at 2.4e38;
-   NaN stays NaN. The double build calls libm lane by lane. */
+/* exp(x) = 2^n exp(r) with n = x / log 2 rounded to an integer, which goes straight into the exponent bits, and
+   |r| <= log(2)/2, where a polynomial of degree 6 is off by 3e-9. Below -87.3 the result is 0, above 88.3 it stays at
+   2.4e38, NaN stays NaN. Measured: within one unit in the last place, nine times as fast as libm's expf in a loop. The
+   double build calls libm lane by lane. */
 static inline vreal vexp(vreal x) {
 #if LLM_DOUBLE
     vreal y;
     for (int i = 0; i < VL; i++) y[i] = exp(x[i]);
     return y;
 #else
-    const llm_real low = -87.336f, high = 88.37f, shift = 12582912.0f;  /* adding 1.5 * 2^23 rounds to an integer */
+    const float low = -87.336f, high = 88.37f, round = 0x1.8p23f;       /* adding 1.5 * 2^23 rounds to an integer */
     vreal z = vmin(vmax(x, vset(low)), vset(high));
-    vreal n = z * 1.44269504f + shift;
-    vbits power = ((vbits)n - 0x4B400000 + 127) << 23;                  /* the bits of 2^n */
-    n -= shift;
-    vreal r = z - n * 0x1.62e4p-1f - n * 1.42860677e-6f;                /* log 2 in two pieces, the first one short: n times it is exact */
-    vreal p = 1.9875691500e-4f * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
+    vreal n = z * 1.44269504f + round;
+    vbits power = ((vbits)n - 0x4B400000 + 127) << 23;      /* the bits of 2^n; 0x4B400000 are those of `round` */
+    n -= round;
+    vreal r = z - n * 0x1.62e4p-1f - n * 1.42860682e-6f;    /* log 2 in two pieces; n times the short one is exact */
+    vreal p = 1.38145401e-3f * r + 8.36874511e-3f;
+    p = p * r + 4.16683908e-2f;
+    p = p * r + 1.66665204e-1f;
+    p = p * r + 4.99999934e-1f;
     p = p * r * r + r + 1.0f;
     return (vreal)((vbits)(p * (vreal)power) & ~(x < low));
 #endif
@@ -4073,13 +4083,27 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
 
 /* ---- the state of the CPU, and how activations are stored ----
 
-   Precision is chosen once per process: llm_cpu(p) sets it, all tensors are then stored and multiplied that way. Models
+   Precision belongs to the process: llm_cpu(p) sets it, and all tensors are then stored and multiplied that way. Models
    made under another precision must not be run until llm_cpu switches back.
 
        precision   activations   product
-       fp32        llm_real      vector instructions, fp32 sums
-       bf16x3      llm_real      AMX: each number split in two bf16, three products summed in fp32
-       bf16        bf16          AMX: numbers rounded to bf16, summed in fp32 */
+       fp32        fp32          vector instructions, fp32 sums
+       bf16x3      fp32          AMX: each number split in two bf16, three products, fp32 sums
+       bf16        bf16          AMX: numbers rounded to bf16, fp32 sums
+
+   Where there is no AMX the vector instructions multiply what is stored: bf16x3 is then fp32, and bf16 saves memory but
+   no time. */
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+/* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
+#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
+#define LLM_AMX 1
+#include <sys/syscall.h>
+#else
+#define LLM_AMX 0
+#endif
 
 static struct {
     llm_precision precision;
@@ -4088,30 +4112,27 @@ static struct {
     bool amx;                           /* multiply with AMX tiles */
 } cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false};
 
-#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
-#define LLM_AMX 1
-#include <immintrin.h>
-#include <sys/syscall.h>
-#else
-#define LLM_AMX 0
-#endif
+/* The AMX registers are 8 KB of state per thread, so Linux wants to be asked before a process uses them. */
 bool llm_has_amx(void) {
 #if LLM_AMX
-    static int granted;
-    if (!granted) granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0 ? 1 : -1;
-    return granted > 0;
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    static int granted = -1;
+    if (granted < 0) granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+    return granted;
 #else
     return false;
 #endif
 }
+llm_precision llm_precision_best(void) { return llm_has_amx() ? LLM_BF16X3 : LLM_FP32; }
+
 static void cpu_set_precision(llm_precision p) {
-    if (sizeof(llm_real) == sizeof(double) && p != LLM_FP32) llm_die("--precision fp32", "this build computes in double");
+    if (sizeof(llm_real) == sizeof(double) && p != LLM_FP32)
+        llm_die("--precision fp32", "bf16x3 and bf16 are not part of a build with -DLLM_REAL=double");
     cpu.precision = p;
     cpu.act = p == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL;
     cpu.act_size = p == LLM_BF16 ? sizeof(uint16_t) : sizeof(llm_real);
     cpu.amx = p != LLM_FP32 && llm_has_amx();
 }
-llm_precision llm_precision_best(void) { return llm_has_amx() ? LLM_BF16X3 : LLM_FP32; }
 int llm_threads(int count) {
 #ifdef _OPENMP
     if (count > 0) omp_set_num_threads(count);
@@ -4133,16 +4154,19 @@ static inline uint16_t real_to_bf16(llm_real x) {
     float f = (float)x;
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
-    if (f != f) return (uint16_t)(bits >> 16 | 0x40);                   /* NaN stays NaN */
+    if (f != f) return (uint16_t)(bits >> 16 | 0x40);       /* NaN stays NaN */
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
-/* VL of them at once; in the double build, where nothing is stored so, one by one. */
+/* VL of them at once. The machine's own instruction makes products with bf16 results 5 to 9% faster (it also turns
+   numbers below 1.2e-38 into 0). In the double build, where nothing is stored so, they go one by one. */
 typedef uint16_t vhalf __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 static inline vreal vload_bf16(const uint16_t *p) {
 #if LLM_DOUBLE
-    vreal v;
+    vreal v = {0};
     for (int i = 0; i < VL; i++) v[i] = bf16_to_real(p[i]);
     return v;
+#elif defined(__AVX512BF16__)
+    return (vreal)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)*(const vhalf *)p), 16);
 #else
     return (vreal)(__builtin_convertvector(*(const vhalf *)p, vbits) << 16);
 #endif
@@ -4150,6 +4174,8 @@ static inline vreal vload_bf16(const uint16_t *p) {
 static inline void vstore_bf16(uint16_t *p, vreal v) {
 #if LLM_DOUBLE
     for (int i = 0; i < VL; i++) p[i] = real_to_bf16(v[i]);
+#elif defined(__AVX512BF16__)
+    *(vhalf *)p = (vhalf)_mm512_cvtneps_pbh((__m512)v);
 #else
     vbits bits = (vbits)v, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
     *(vhalf *)p = __builtin_convertvector((vbits)vselect(v == v, (vreal)rounded, (vreal)nan), vhalf);
@@ -4166,12 +4192,13 @@ static inline vreal load_n(const void *x, llm_type type, size_t i, size_t n) {
     return vload_bf16(part);
 }
 static inline void store_n(void *x, llm_type type, size_t i, vreal v, size_t n) {
-    if (type == LLM_TYPE_REAL) { vstore_n((llm_real *)x + i, v, n); return; }
-    uint16_t *p = (uint16_t *)x + i;
-    if (n >= VL) { vstore_bf16(p, v); return; }
-    uint16_t part[VL];
-    vstore_bf16(part, v);
-    memcpy(p, part, n * sizeof *p);
+    if (type == LLM_TYPE_REAL) {
+        vstore_n((llm_real *)x + i, v, n);
+        return;
+    }
+    uint16_t *p = (uint16_t *)x + i, part[VL];
+    vstore_bf16(n >= VL ? p : part, v);
+    if (n < VL) memcpy(p, part, n * sizeof *p);
 }
 static inline vreal act_load_n(const llm_act *x, size_t i, size_t n) { return load_n(x, cpu.act, i, n); }
 static inline void act_store_n(llm_act *x, size_t i, vreal v, size_t n) { store_n(x, cpu.act, i, v, n); }
@@ -4181,7 +4208,7 @@ static inline void act_store(llm_act *x, size_t i, vreal v) { store_n(x, cpu.act
 static inline const llm_act *act_at(const llm_act *x, size_t i) {
     return (const llm_act *)((const char *)x + i * cpu.act_size);
 }
-/* n activations from element `offset` on: the place itself when they are stored as llm_real, else widened into scratch. */
+/* n activations from element `offset` on: the place itself when stored as llm_real, else widened into scratch. */
 static inline const llm_real *cpu_row(const llm_act *x, size_t offset, size_t n, llm_real *scratch) {
     if (cpu.act == LLM_TYPE_REAL) return (const llm_real *)x + offset;
     for (size_t i = 0; i < n; i += VL) vstore_n(scratch + i, act_load_n(x, offset + i, n - i), n - i);
@@ -4198,33 +4225,34 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
 
 /* ---- the matrix product ----
 
-   C (M,N) = A (M,K) B (K,N), where the time of training goes. Each number of A is used N times and each of B M times, but
-   memory delivers a hundred times fewer numbers than the arithmetic can eat. So the product is cut into pieces that stay in
-   a cache while they are used again and again:
+   C (M,N) = A (M,K) B (K,N) is where the time of training goes. Each number of A is used N times and each of B M times,
+   but memory delivers a hundred times fewer numbers than the arithmetic can use up. So the product is cut into pieces
+   that stay in a cache while they are used again and again:
 
-                                  N                      block    rows x depth of A, packed by all threads together,
-                        +-------------+----+-----+                in L2 while every panel of B passes by
-                        |             | p  |     |       panel    depth x a few columns of B, packed by the one thread
-                      K |             | a  |     |                that uses it, in L1 while every tile of the block passes by
-                        |             | n  |     |       tile     the corner where the two meet, summed in registers:
-                        |             | el |     |                8 x 48 numbers in 24 AVX-512 registers, or 32 x 32
-                        +-------------+----+-----+                in four AMX tiles
-             K
-        +---------+     +-------------+----+-----+
-        |  block  |     |             |tile|     |       Packing copies a piece so that the inner loop reads it front
-      M |         |     |             |    |     |       to back. It alone knows about transposes (strides) and element
-        |         |     |             |    |     |       types (real, bf16, q8, q4), so one function serves A B, A B'
-        +---------+     +-------------+----+-----+       and A' B in every precision.
+                                 N                     block   some rows of A, packed by all threads together, in L2
+                       +-------------+----+-----+              while every panel of B passes by
+                       |             | p  |     |      panel   a few columns of B, packed by the thread that uses them,
+                     K |             | a  |     |              in L1 while every tile of the block passes by
+                       |             | n  |     |      tile    the corner where the two meet, summed in registers:
+                       |             | el |     |              8 x 48 numbers in 24 AVX-512 registers, or 32 x 32 in
+                       +-------------+----+-----+              four AMX tiles
+            K
+       +---------+     +-------------+----+-----+
+       |  block  |     |             |tile|     |      Packing copies a piece so that the inner loop reads it front
+     M |         |     |             |    |     |      to back. It alone knows about transposes (strides) and types
+       |         |     |             |    |     |      (real, bf16, q8, q4): one function serves A B, A B' and A' B.
+       +---------+     +-------------+----+-----+
 
-   Every element of C is summed over K in one order, by one thread, whatever the number of threads and the number of rows: the
-   same numbers give the same bits. C is touched once, after its last sum, where bias, residual and storage type are
-   taken care of. */
+   Every element of C is summed over K in one order, by one thread, however many threads and rows there are: the same
+   numbers give the same bits. C is touched once, after its last sum, where bias, residual and storage type are taken
+   care of. */
 
-/* A matrix in memory: element (i,j) is number i*rs + j*cs. One of the strides is 1; swapping the two transposes. q8 and q4
-   have a scale for each 32 numbers of a memory row: q8 is an int8 times the scale; q4 packs a block into 16 bytes, byte b
-   holding numbers b (low half) and b + 16 (high half), each minus 8 times the scale; a q4 row is padded to whole blocks. */
+/* A matrix in memory: element (i,j) is number i*rs + j*cs. One stride is 1; swapping the two transposes. q8 and q4 have
+   a scale for each 32 numbers of a memory row (of at least 2 numbers). q8: an int8 times the scale. q4: 16 bytes a
+   block, byte b holding numbers b (low half) and b + 16 (high half), minus 8, times the scale; a row is padded to whole
+   blocks. */
 typedef struct { const void *data; llm_type type; size_t rs, cs; const llm_real *scale; } cpu_view;
-/* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N, ld too). bias, add may be NULL. */
+/* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N; rows ld apart too). */
 typedef struct { void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add; } cpu_out;
 
 static inline cpu_view real_view(const llm_real *x, size_t rs, size_t cs) {
@@ -4247,22 +4275,22 @@ static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *
         for (size_t i = 0; i < n; i += VL) vstore_n(out + i, load_n(v->data, v->type, r * ld + c + i, n - i), n - i);
         return;
     }
-    for (size_t i = 0; i < n;) {                            /* block by block; the first and the last may be cut */
-        size_t b = (c + i) / 32, from = (c + i) % 32, count = size_min(32 - from, n - i);
-        llm_real s = v->scale[r * blocks + b];
+    for (size_t i = 0, count; i < n; i += count) {          /* block by block; the first and the last may be cut */
+        size_t block = r * blocks + (c + i) / 32, from = (c + i) % 32;
+        llm_real scale = v->scale[block];
+        count = size_min(32 - from, n - i);
         if (v->type == LLM_TYPE_Q8) {
             const int8_t *q = (const int8_t *)v->data + r * ld + c + i;
-            for (size_t k = 0; k < count; k++) out[i + k] = q[k] * s;
+            for (size_t k = 0; k < count; k++) out[i + k] = q[k] * scale;
         } else {
-            const uint8_t *q = (const uint8_t *)v->data + (r * blocks + b) * 16;
+            const uint8_t *q = (const uint8_t *)v->data + block * 16;
             llm_real whole[32];
             for (int k = 0; k < 16; k++) {
-                whole[k] = ((q[k] & 15) - 8) * s;
-                whole[k + 16] = ((q[k] >> 4) - 8) * s;
+                whole[k] = ((q[k] & 15) - 8) * scale;
+                whole[k + 16] = ((q[k] >> 4) - 8) * scale;
             }
             memcpy(out + i, whole + from, count * sizeof *out);
         }
-        i += count;
     }
 }
 /* Row r of a matrix of weights: the place itself, or widened into scratch. */
@@ -4275,8 +4303,8 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 
 /* -- the kernel for vectors --
 
-   Packed A: panels of TILE_ROWS rows, column after column; packed B: panels of TILE_COLS columns, row after row. One step
-   of the tile then loads 3 vectors of B and multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads. */
+   A is packed as panels of 8 rows, column after column, and B as panels of 48 columns, row after row. One step of a
+   tile then loads 3 vectors of B and multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads. */
 
 enum { TILE_VECTORS = 3, TILE_COLS = TILE_VECTORS * VL };
 #if VECTOR_BYTES == 64 || defined(__aarch64__)
@@ -4305,7 +4333,7 @@ enum { TILE_ROWS = 4 };                                     /* 16 registers: 12 
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
 #endif
-/* Transpose VL x VL numbers in registers: log2(VL) rounds of interleaving row i with row i + VL/2, like a perfect shuffle of cards. */
+/* Transpose VL x VL numbers in registers: log2(VL) rounds of interleaving row i with row i + VL/2, perfect shuffles. */
 static inline void transpose(vbits r[VL]) {
     for (int round = 1; round < VL; round *= 2) {
         vbits t[VL];
@@ -4316,9 +4344,10 @@ static inline void transpose(vbits r[VL]) {
         UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
     }
 }
-/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*k + j)*P + i%P]. Rows that fill up the
-   last panel hold anything finite: what they give is never stored. */
-static ALWAYS_INLINE void pack_vector(llm_real *out, const int P, const llm_real *x, size_t rs, size_t cs, int n, int k) {
+/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*k + j)*P + i%P]. The last
+   panel is filled up with anything at hand: what it gives is never stored. */
+static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real *x, size_t rs, size_t cs, int n,
+                                      int k) {
     const int run = P < VL ? P : VL, whole = cs == 1 ? k / VL * VL : 0;
     for (int i = 0; i < n && whole; i += VL) {              /* contiguous along k: transpose squares of VL x VL */
         for (int j = 0; j < whole; j += VL) {
@@ -4327,7 +4356,7 @@ static ALWAYS_INLINE void pack_vector(llm_real *out, const int P, const llm_real
             transpose(r);
             for (int part = 0; part < VL; part += run) {
                 llm_real *to = out + ((size_t)((i + part) / P) * (size_t)k + (size_t)j) * P + (i + part) % P;
-                UNROLL for (int l = 0; l < VL; l++) memcpy(to + l * P, (const llm_real *)&r[l] + part, run * sizeof *to);
+                UNROLL for (int l = 0; l < VL; l++) memcpy(to + l * P, (llm_real *)&r[l] + part, run * sizeof *to);
             }
         }
     }
@@ -4338,42 +4367,43 @@ static ALWAYS_INLINE void pack_vector(llm_real *out, const int P, const llm_real
         else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
     }
 }
-/* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first nv vectors of a panel of B, k steps, all sums in registers. */
-static ALWAYS_INLINE void tile_vector_n(const int nv, int k, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
+/* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first `wide` vectors of a panel of B, k steps, in registers. */
+static ALWAYS_INLINE void tile_vectors(const int wide, int k, const llm_real *a, const llm_real *b, llm_real *c,
+                                       bool add) {
     vreal s[TILE_ROWS][TILE_VECTORS] = {0};
     for (int p = 0; p < k; p++, a += TILE_ROWS, b += TILE_COLS) {
-        vreal b0 = vload(b), b1 = nv > 1 ? vload(b + VL) : b0, b2 = nv > 2 ? vload(b + 2 * VL) : b0;
+        vreal b0 = vload(b), b1 = wide > 1 ? vload(b + VL) : b0, b2 = wide > 2 ? vload(b + 2 * VL) : b0;
         UNROLL for (int i = 0; i < TILE_ROWS; i++) {
             s[i][0] += a[i] * b0;
-            if (nv > 1) s[i][1] += a[i] * b1;
-            if (nv > 2) s[i][2] += a[i] * b2;
+            if (wide > 1) s[i][1] += a[i] * b1;
+            if (wide > 2) s[i][2] += a[i] * b2;
         }
     }
     UNROLL for (int i = 0; i < TILE_ROWS; i++) {
-        UNROLL for (int v = 0; v < nv; v++) {
+        UNROLL for (int v = 0; v < wide; v++) {
             llm_real *to = c + i * TILE_COLS + v * VL;
             vstore(to, add ? vload(to) + s[i][v] : s[i][v]);
         }
     }
 }
-/* n <= TILE_COLS columns are wanted: a narrow last panel costs only its own vectors. */
+/* Of the columns n <= TILE_COLS are wanted: a narrow last panel costs only its own vectors. */
 static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
-    if (n > 2 * VL) tile_vector_n(3, k, a, b, c, add);
-    else if (n > VL) tile_vector_n(2, k, a, b, c, add);
-    else tile_vector_n(1, k, a, b, c, add);
+    if (n > 2 * VL) tile_vectors(3, k, a, b, c, add);
+    else if (n > VL) tile_vectors(2, k, a, b, c, add);
+    else tile_vectors(1, k, a, b, c, add);
 }
 
 #if LLM_AMX
 /* -- the kernel for AMX --
 
-   AMX has eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 of A by 32 x 16 of B and adds the 16 x 16
-   sums in fp32; we keep 2 x 2 of these, a tile of 32 x 32. B's tile wants pairs of k side by side: 16 rows of 16 columns x 2.
+   AMX has eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 of A by 32 x 16 of B and adds to
+   16 x 16 fp32 sums; 2 x 2 of these are our tile of 32 x 32. B's tile wants pairs of k side by side, 16 pairs a row.
 
-   bf16x3 writes each fp32 number as hi + lo, two bf16 of 8 bits each, and sums hi hi + hi lo + lo hi: 16 bits of precision
-   for three times the work, which is still three times faster than fp32 vectors. (lo lo is below what fp32 sums keep.) */
+   bf16x3 writes a number as hi + lo, two bf16 of 8 bits each, and sums hi hi + hi lo + lo hi: 16 bits of precision for
+   three times the work, still twice as fast as fp32 vectors. (lo lo is smaller than what hi + lo leaves out.) */
 
 enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
-#define MEMORY_BARRIER __asm__ volatile("" ::: "memory")
+#define MEMORY_BARRIER __asm__ volatile("" ::: "memory")    /* the compiler cannot see what tile instructions touch */
 
 static void amx_begin(void) {
     struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {.palette = 1};
@@ -4385,60 +4415,69 @@ static void amx_begin(void) {
 }
 /* The first n of 16 lanes. */
 static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
-/* The np numbers at x[p] and the nq at x[q], 16 each with zeros behind, as 32 bf16: the hi part, or the lo part. */
-static ALWAYS_INLINE __m512i amx_load(const void *x, bool bf16, bool low, size_t p, int np, size_t q, int nq) {
+/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16. lo, unless NULL: what the
+   rounding took away. */
+static ALWAYS_INLINE vbits amx_load(const void *x, const bool bf16, size_t p, int np, size_t q, int nq, vbits *lo) {
     if (bf16) {
-        if (low) return _mm512_setzero_si512();
         const uint16_t *h = x;
+        if (lo) *lo = (vbits){0};
         __m512i first = _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(lanes(np), h + p));
-        return _mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
+        return (vbits)_mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
     }
     const float *f = x;
     __m512 a = _mm512_maskz_loadu_ps(lanes(np), f + p), b = _mm512_maskz_loadu_ps(lanes(nq), f + q);
     __m512i hi = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-    if (!low) return hi;
-    __m512 ha = (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(hi)), 16);
-    __m512 hb = (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(hi, 1)), 16);
-    return (__m512i)_mm512_cvtne2ps_pbh(b - hb, a - ha);
+    if (lo) {
+        __m512i ha = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(hi));
+        __m512i hb = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(hi, 1));
+        a -= (__m512)_mm512_slli_epi32(ha, 16);
+        b -= (__m512)_mm512_slli_epi32(hb, 16);
+        *lo = (vbits)_mm512_cvtne2ps_pbh(b, a);
+    }
+    return (vbits)hi;
 }
-/* Pack n rows of k numbers from x[at] on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, hi (and lo), rows 16-31 the
-   same, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond n and k there are zeros. */
-static ALWAYS_INLINE void pack_amx_as(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, int parts,
-                                      bool bf16, bool low) {
+/* Pack n rows of k numbers from number `at` of v on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, hi (and
+   lo), then rows 16-31 likewise, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond k: 0. */
+static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t *out, const cpu_view *v, size_t at,
+                                      int n, int k, bool is_b) {
     bool along = v->cs == 1;                                /* memory runs along k */
     int groups = (n + 31) / 32 * 2, steps = (k + 31) / 32;
     vbits pairs;
-    for (int i = 0; i < 16; i++) pairs[i] = i | (i + 16) << 16;     /* words 0, 16, 1, 17 ... */
+    for (int i = 0; i < 16; i++) pairs[i] = i | (i + 16) << 16;         /* words 0, 16, 1, 17 ... */
     for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
         int r = 16 * (along ? t / steps : t % groups), j = 32 * (along ? t % steps : t / groups);
-        vbits tile[16];
+        vbits tile[2][16];
         UNROLL for (int i = 0; i < 16; i++) {
+            vbits *lo = parts == 2 ? &tile[1][i] : NULL;
             if (along) {                                    /* row r+i, 32 k */
                 size_t p = at + (size_t)int_min(r + i, n - 1) * v->rs + (size_t)j;
-                tile[i] = (vbits)amx_load(v->data, bf16, low, p, k - j, p + 16, k - j - 16);
+                tile[0][i] = amx_load(v->data, bf16, p, k - j, p + 16, k - j - 16, lo);
             } else {                                        /* k = j+2i and the next, 16 rows each, as pairs */
                 size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
                 int left = k - j - 2 * i;
-                __m512i two = amx_load(v->data, bf16, low, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
-                tile[i] = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, two);
+                vbits two = amx_load(v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0, lo);
+                tile[0][i] = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, (__m512i)two);
+                if (lo) *lo = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, (__m512i)*lo);
             }
         }
-        if (along == is_b) transpose(tile);
         size_t index = ((size_t)(r / 32) * (size_t)steps + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2);
-        memcpy(out + (index * (size_t)parts + low) * AMX_TILE, tile, sizeof tile);
+        for (int part = 0; part < parts; part++) {
+            if (along == is_b) transpose(tile[part]);
+            memcpy(out + (index * (size_t)parts + (size_t)part) * AMX_TILE, tile[part], sizeof tile[part]);
+        }
     }
 }
-static void pack_amx(uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b, int parts) {
-    bool bf16 = v->type == LLM_TYPE_BF16;                   /* known when compiling the inner loops */
-    if (bf16) pack_amx_as(out, v, at, n, k, is_b, parts, true, false);
-    else pack_amx_as(out, v, at, n, k, is_b, parts, false, false);
-    if (parts == 2 && bf16) pack_amx_as(out, v, at, n, k, is_b, parts, true, true);
-    if (parts == 2 && !bf16) pack_amx_as(out, v, at, n, k, is_b, parts, false, true);
+static void pack_amx(int parts, uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b) {
+    bool bf16 = v->type == LLM_TYPE_BF16;                   /* four copies, each with its type and parts compiled in */
+    if (bf16 && parts == 1) pack_amx_as(true, 1, out, v, at, n, k, is_b);
+    else if (bf16) pack_amx_as(true, 2, out, v, at, n, k, is_b);
+    else if (parts == 1) pack_amx_as(false, 1, out, v, at, n, k, is_b);
+    else pack_amx_as(false, 2, out, v, at, n, k, is_b);
 }
 /* c (32,32) (=|+=) a panel of A times a panel of B over k. Tiles 0-3 hold the sums, 4 and 5 A, 6 and 7 B. */
 static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, const uint16_t *b, float *c, bool add) {
     const int next = parts * AMX_TILE, lo = AMX_TILE;       /* from rows 0-15 to rows 16-31; from hi to lo */
-    MEMORY_BARRIER;                                         /* the compiler does not know what tile instructions read and write */
+    MEMORY_BARRIER;
     if (add) {
         _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128); _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128);
     } else {
@@ -4462,122 +4501,157 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 
 /* -- the driver, the same for both kernels -- */
 
-#ifndef PARAMS
-enum { BLOCK_BYTES = 3 << 19, ROW_BYTES = 3072, ROW_BYTES_AMX = 1536, CHUNK = 64, PANELS = 4, GROUP = 64 };
-#endif
+enum {
+    BLOCK_BYTES = 3 << 18,              /* of packed A: a good third of a 2 MB L2 cache */
+    ROW_BYTES = 1536,                   /* of a packed row of a block: 384 fp32, or 768 bf16 */
+    STEP_BYTES = 512,                   /* of a packed row in one AMX tile's sum: so a panel of B, 16 KB, stays in L1 */
+    PANELS = 4,                         /* of B packed at a time for AMX, so that packing follows memory */
+    CHUNK = 64,                         /* rows of A packed at a time; a multiple of every tile's */
+    GROUP = 64,                         /* rows of tiles summed before they are written */
+    SPAN = 2048,                        /* columns of C that may be unfinished at a time */
+    MAX_THREADS = 1024
+};
 
-/* How the product is cut, from the registers outwards. */
+/* Room for one thread, kept from call to call in a table: thread-local memory would be lost with its thread. */
+typedef struct {
+    char block[BLOCK_BYTES], panel[PANELS * 32 * ROW_BYTES];
+    llm_real tile[GROUP * TILE_COLS], wide[PANELS * 32 * ROW_BYTES / 2];
+    llm_real *sums;
+    size_t sums_size;
+} gemm_room;
+static gemm_room *gemm_rooms[MAX_THREADS];
+
+/* How a product is cut. */
 typedef struct {
     int M, N, K;
     cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */
     cpu_out C;
-    int parts;                          /* kernel: 0 vectors; 1 AMX; 2 AMX with hi and lo */
+    int parts;                          /* the kernel: 0 vectors; 1 AMX; 2 AMX with hi and lo */
     int rows, cols;                     /* of a tile */
     size_t size;                        /* bytes of a packed number */
-    int depth, step;                    /* of a block; AMX goes through it in steps, so that the panel of B stays in L1 */
-    int height, width;                  /* rows of a block; columns of B packed at a time */
-    char *block;                        /* packed A */
-    llm_real *sums;                     /* K > depth: unfinished sums of height x N, panel after panel */
+    int depth, step;                    /* of a block along K; of a tile along K */
+    int height, width, span;            /* rows of a block; columns of B packed at a time; columns of C in one go */
+    gemm_room *room;                    /* the caller's: its block is everybody's */
+    llm_real *sums;                     /* where K takes several blocks: the unfinished sums, panel after panel */
     int threads, ticket;                /* the next piece of work */
 } gemm_plan;
 
-/* Memory of one thread, kept from call to call. */
-static _Thread_local struct { char *block, *panel; llm_real *tile, *wide, *sums; size_t sums_size; } gemm_room;
-
-static void *gemm_alloc(void *kept, size_t count, size_t size) { return kept ? kept : llm_alloc(count, size); }
+static int gemm_thread(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+static gemm_room *gemm_my_room(void) {
+    int id = gemm_thread();
+    if (id >= MAX_THREADS) llm_die("OMP_NUM_THREADS=64", "more than %d threads", MAX_THREADS);
+    if (!gemm_rooms[id]) gemm_rooms[id] = llm_alloc(1, sizeof(gemm_room));
+    return gemm_rooms[id];
+}
+static inline int pad_to(int multiple, int n) { return (n + multiple - 1) / multiple * multiple; }
+/* Bytes of a packed row of k numbers. */
+static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)(g->parts ? pad_to(32, k) : k) * g->size; }
+/* Rows of a block in `sums`. */
+static inline size_t gemm_sums_rows(const gemm_plan *g) { return (size_t)pad_to(32, int_min(g->M, g->height)); }
 
 static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C};
+    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C, .threads = 1};
+    g.room = gemm_my_room();
     g.parts = !cpu.amx ? 0 : cpu.precision == LLM_BF16 ? 1 : 2;
     g.rows = g.parts ? 32 : TILE_ROWS;
     g.cols = g.parts ? 32 : TILE_COLS;
-    g.size = g.parts ? 2 * (size_t)g.parts : sizeof(llm_real);
-    g.depth = (g.parts ? ROW_BYTES_AMX : ROW_BYTES) / (int)g.size;
-    g.step = g.parts ? 256 / g.parts : g.depth;
+    g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
+    g.depth = ROW_BYTES / (int)g.size;
+    g.step = g.parts ? STEP_BYTES / (int)g.size : g.depth;
+    g.height = int_min(BLOCK_BYTES / (int)g.size / pad_to(32, int_min(K, g.depth)), 4096) / CHUNK * CHUNK;
     g.width = g.parts ? PANELS * g.cols : g.cols;
-    int depth = int_max(int_min(K, g.depth), 32);
-    g.height = int_min(BLOCK_BYTES / (int)g.size / depth, 4096) / 64 * 64;
+    g.span = K > g.depth ? pad_to(g.width, SPAN) : N;
     if (K > g.depth) {
-        size_t padded = llm_mul((size_t)int_min(M, g.height) + 31, (size_t)N + TILE_COLS);
-        if (padded > gemm_room.sums_size) {
-            llm_release(gemm_room.sums);
-            gemm_room.sums = llm_alloc(padded, sizeof(llm_real));
-            gemm_room.sums_size = padded;
+        size_t needed = llm_mul(gemm_sums_rows(&g), (size_t)(int_min(N, g.span) + TILE_COLS));
+        if (needed > g.room->sums_size) {
+            llm_release(g.room->sums);
+            g.room->sums = llm_alloc(needed, sizeof(llm_real));
+            g.room->sums_size = needed;
         }
-        g.sums = gemm_room.sums;
+        g.sums = g.room->sums;
     }
-    g.block = gemm_room.block = gemm_alloc(gemm_room.block, BLOCK_BYTES + 64 * 1024 * sizeof(llm_real), 1);
     return g;
 }
 
 /* Pack n rows of k numbers from (i,j) on. What the kernel cannot read itself is first widened to reals. */
-static void gemm_pack(const gemm_plan *g, void *out, const cpu_view *v, int i, int j, int n, int k, bool is_b) {
-    cpu_view x = *v;
-    size_t at = (size_t)i * v->rs + (size_t)j * v->cs;
-    bool readable = v->type == LLM_TYPE_REAL || (v->type == LLM_TYPE_BF16 && g->parts);
-    if (!readable) {
-        gemm_room.wide = gemm_alloc(gemm_room.wide, 128 * 1024, sizeof(llm_real));
-        bool along = v->cs == 1;
+static void gemm_pack(const gemm_plan *g, llm_real *wide, void *out, cpu_view v, int i, int j, int n, int k,
+                      bool is_b) {
+    size_t at = (size_t)i * v.rs + (size_t)j * v.cs;
+    if (v.type != LLM_TYPE_REAL && !(v.type == LLM_TYPE_BF16 && g->parts)) {
+        bool along = v.cs == 1;
         int rows = along ? n : k, cols = along ? k : n, r0 = along ? i : j, c0 = along ? j : i;
         for (int r = 0; r < rows; r++)
-            view_row(v, (size_t)(r0 + r), (size_t)c0, (size_t)cols, gemm_room.wide + (size_t)r * (size_t)cols);
-        x = real_view(gemm_room.wide, along ? (size_t)k : 1, along ? 1 : (size_t)n);
+            view_row(&v, (size_t)(r0 + r), (size_t)c0, (size_t)cols, wide + (size_t)r * (size_t)cols);
+        v = real_view(wide, along ? (size_t)k : 1, along ? 1 : (size_t)n);
         at = 0;
     }
 #if LLM_AMX
     if (g->parts) {
-        pack_amx(out, &x, at, n, k, is_b, g->parts);
+        pack_amx(g->parts, out, &v, at, n, k, is_b);
         return;
     }
 #endif
-    if (is_b) pack_vector(out, TILE_COLS, (const llm_real *)x.data + at, x.rs, x.cs, n, k);
-    else pack_vector(out, TILE_ROWS, (const llm_real *)x.data + at, x.rs, x.cs, n, k);
+    if (is_b) pack_vector(TILE_COLS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k);
+    else pack_vector(TILE_ROWS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k);
 }
-static inline void gemm_tile(const gemm_plan *g, int k, int n, const char *a, const char *b, llm_real *c, bool add) {
+static inline void gemm_tile(int parts, int k, int n, const void *a, const void *b, llm_real *c, bool add) {
 #if LLM_AMX
-    if (g->parts == 1) { tile_amx(1, k, (const uint16_t *)a, (const uint16_t *)b, c, add); return; }
-    if (g->parts == 2) { tile_amx(2, k, (const uint16_t *)a, (const uint16_t *)b, c, add); return; }
+    if (parts == 1) tile_amx(1, k, a, b, c, add);
+    if (parts == 2) tile_amx(2, k, a, b, c, add);
+    if (parts) return;
 #endif
-    (void)g;
-    tile_vector(k, n, (const llm_real *)a, (const llm_real *)b, c, add);
+    (void)parts;
+    tile_vector(k, n, a, b, c, add);
 }
-/* C's lines are on their way from memory while their tile is summed. */
+/* Send for C's lines, so that they come from memory while their tile is summed: 5% of the product's time. */
 static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
-    size_t size = C->type == LLM_TYPE_BF16 ? sizeof(uint16_t) : sizeof(llm_real);
     for (int r = i; r < i + m; r++) {
-        const char *row = (const char *)C->data + ((size_t)r * C->ld + (size_t)j) * size;
-        for (size_t b = 0; b < (size_t)n * size; b += 64) __builtin_prefetch(row + b, 1, 2);
+        const llm_real *row = (const llm_real *)C->data + (size_t)r * C->ld + j;
+        for (int q = 0; q < n; q += VL) __builtin_prefetch(row + q, 1, 2);
     }
 }
-/* The one place where C is written: m x n finished sums, rows ld apart, to C at (i,j). */
-static void gemm_write(const cpu_out *C, const llm_real *sums, int ld, int i, int m, int j, int n) {
+/* The one place where C is written: m x n finished sums, rows ld apart, go to C at (i,j). */
+static void gemm_write(cpu_out C, const llm_real *sums, int ld, int i, int m, int j, int n) {
     for (int r = 0; r < m; r++) {
-        size_t row = (size_t)(i + r) * C->ld + (size_t)j;
+        size_t row = (size_t)(i + r) * C.ld + (size_t)j;
         for (int q = 0; q < n; q += VL) {
             size_t at = row + (size_t)q, left = (size_t)(n - q);
             vreal x = vload(sums + r * ld + q);
-            if (C->accumulate) x += load_n(C->data, C->type, at, left);
-            if (C->bias) x += vload_n(C->bias + j + q, left);
-            if (C->add) x += vload_n(C->add + at, left);
-            store_n(C->data, C->type, at, x, left);
+            if (C.accumulate) x += load_n(C.data, C.type, at, left);
+            if (C.bias) x += vload_n(C.bias + j + q, left);
+            if (C.add) x += vload_n(C.add + at, left);
+            store_n(C.data, C.type, at, x, left);
         }
     }
 }
-/* Rows r0 .. r1 of the packed block (which begins at row i0 and column k0 of A, k columns) times one panel of B: n columns from j. */
-static void gemm_panel(const gemm_plan *g, int i0, int r0, int r1, int k0, int k, const char *panel, int j, int n) {
-    size_t stride = (size_t)(g->parts ? (k + 31) / 32 * 32 : k) * g->size;      /* bytes of a packed row */
-    bool last = k0 + k == g->K;
-    for (int r = r0; r < r1; r += GROUP) {                  /* a few rows at a time: their sums stay in L1 until they are written */
+/* A block and what it is multiplied with: rows i .. i+m and columns k0 .. k0+k of A, columns j .. j+n of B. */
+typedef struct { int i, m, k0, k, j, n; } gemm_box;
+
+/* Rows r0 .. r1 of the packed block times the panel of B that begins at column j of the box, packed as column p. */
+static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_box *b, int r0, int r1, int j, int p) {
+    const size_t stride = gemm_stride(g, b->k);
+    const char *panel = room->panel + (size_t)p * stride;
+    const int n = int_min(g->cols, b->n - j);
+    const bool last = b->k0 + b->k == g->K;
+    const bool fetch = last && g->C.type == LLM_TYPE_REAL && b->k >= 256;   /* shorter sums end before the lines come */
+    for (int r = r0; r < r1; r += GROUP) {                  /* few rows: their sums stay in L1 until they are written */
         int end = int_min(r + GROUP, r1);
-        llm_real *sums = g->sums ? g->sums + (size_t)j * (size_t)((int_min(g->M, g->height) + 31) / 32 * 32) + (size_t)(r * g->cols) : gemm_room.tile;
-        for (int s = 0; s < k; s += g->step) {
+        llm_real *sums = g->sums ? g->sums + (size_t)j * gemm_sums_rows(g) + (size_t)(r * g->cols) : room->tile;
+        for (int s = 0; s < b->k; s += g->step) {
             for (int i = r; i < end; i += g->rows) {
-                if (last && s == 0) gemm_fetch(&g->C, i0 + i, int_min(g->rows, end - i), j, n);
-                gemm_tile(g, int_min(g->step, k - s), n, g->block + (size_t)i * stride + (size_t)(s * g->rows) * g->size,
-                          panel + (size_t)(s * g->cols) * g->size, sums + (i - r) * g->cols, k0 + s > 0);
+                const char *a = g->room->block + (size_t)i * stride + (size_t)(s * g->rows) * g->size;
+                if (fetch && s == 0) gemm_fetch(&g->C, b->i + i, int_min(g->rows, end - i), b->j + j, n);
+                gemm_tile(g->parts, int_min(g->step, b->k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
+                          sums + (i - r) * g->cols, b->k0 + s > 0);
             }
         }
-        if (last) gemm_write(&g->C, sums, g->cols, i0 + r, end - r, j, n);
+        if (last) gemm_write(g->C, sums, g->cols, b->i + r, end - r, b->j + j, n);
     }
 }
 static int gemm_ticket(gemm_plan *g) {
@@ -4586,58 +4660,66 @@ static int gemm_ticket(gemm_plan *g) {
     t = g->ticket++;
     return t;
 }
-/* What every thread of a product does. For each block of A: pack a share of it, wait for the others, then take pieces of work
-   until none is left. A piece is a few panels of B times some rows of the block; who takes it does not change the result.
-   Tickets count the pieces of all blocks in a row. */
-static void gemm_work(gemm_plan *g, int id) {
-    gemm_room.panel = gemm_alloc(gemm_room.panel, 160 * 1024, sizeof(llm_real));
-    gemm_room.tile = gemm_alloc(gemm_room.tile, GROUP * TILE_COLS, sizeof(llm_real));
+/* Take pieces of a box until none is left: a busy neighbour on one core then delays the others little. A piece is a few
+   panels times some rows; who takes it does not change the result. Tickets number the pieces of all boxes in a row, and
+   those of this box from `first` on. Returns how many there are. */
+static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ticket, int first) {
+    int across = (b->n + g->width - 1) / g->width, down = 1, packed = -1;
+    if (g->threads > 1) down = int_min(4 * g->threads / across + 1, (b->m + CHUNK - 1) / CHUNK);
+    int high = pad_to(g->rows, (b->m + down - 1) / down);
+    down = (b->m + high - 1) / high;
+    for (; *ticket < first + across * down; *ticket = gemm_ticket(g)) {
+        int piece = *ticket - first, r = piece % down * high, j = piece / down * g->width;
+        int n = int_min(g->width, b->n - j);
+        if (j != packed) gemm_pack(g, room->wide, room->panel, g->B, b->j + j, b->k0, n, b->k, true);
+        packed = j;
+        for (int p = 0; p < n; p += g->cols) gemm_panel(g, room, b, r, int_min(b->m, r + high), j + p, p);
+    }
+    return across * down;
+}
+/* What each thread of a product does: for every block of A, pack a share of it, wait for the others, take pieces. */
+static void gemm_work(gemm_plan *g) {
+    gemm_room *room = g->threads > 1 ? gemm_my_room() : g->room;
+    int id = g->threads > 1 ? gemm_thread() : 0, ticket = gemm_ticket(g), done = 0;
 #if LLM_AMX
     if (g->parts) amx_begin();
 #endif
-    int ticket = gemm_ticket(g), done = 0;
-    for (int i0 = 0; i0 < g->M; i0 += g->height) for (int k0 = 0; k0 < g->K; k0 += g->depth) {
-        int m = int_min(g->height, g->M - i0), k = int_min(g->depth, g->K - k0);
-        size_t stride = (size_t)(g->parts ? (k + 31) / 32 * 32 : k) * g->size;
-        if (g->threads > 1 && done) { LLM_OMP(barrier) }    /* nobody reads the old block any more */
-        for (int i = id * CHUNK; i < m; i += g->threads * CHUNK)
-            gemm_pack(g, g->block + (size_t)i * stride, &g->A, i0 + i, k0, int_min(CHUNK, m - i), k, false);
-        if (g->threads > 1) { LLM_OMP(barrier) }            /* the new block is complete */
-        int across = (g->N + g->width - 1) / g->width, down = int_min((m + 63) / 64, g->threads > 1 ? 4 * g->threads / across + 1 : 1);
-        int high = ((m + down - 1) / down + g->rows - 1) / g->rows * g->rows;
-        down = (m + high - 1) / high;
-        for (; ticket < done + across * down; ticket = gemm_ticket(g)) {
-            int j = (ticket - done) / down * g->width, r = (ticket - done) % down * high, n = int_min(g->width, g->N - j);
-            gemm_pack(g, gemm_room.panel, &g->B, j, k0, n, k, true);
-            for (int p = 0; p < n; p += g->cols)
-                gemm_panel(g, i0, r, int_min(m, r + high), k0, k, gemm_room.panel + (size_t)p * stride, j + p, int_min(g->cols, n - p));
+    for (gemm_box b = {0}; b.i < g->M; b.i += g->height) {
+        b.m = int_min(g->height, g->M - b.i);
+        for (b.j = 0; b.j < g->N; b.j += g->span) {
+            b.n = int_min(g->span, g->N - b.j);
+            for (b.k0 = 0; b.k0 < g->K; b.k0 += g->depth) {
+                b.k = int_min(g->depth, g->K - b.k0);
+                if (g->threads > 1 && done) { LLM_OMP(barrier) }    /* nobody reads the old block any more */
+                for (int c = id * CHUNK; c < b.m; c += g->threads * CHUNK) {
+                    char *to = g->room->block + (size_t)c * gemm_stride(g, b.k);
+                    gemm_pack(g, room->wide, to, g->A, b.i + c, b.k0, int_min(CHUNK, b.m - c), b.k, false);
+                }
+                if (g->threads > 1) { LLM_OMP(barrier) }            /* the new block is complete */
+                done += gemm_pieces(g, room, &b, &ticket, done);
+            }
         }
-        done += across * down;
     }
 #if LLM_AMX
     if (g->parts) _tile_release();
 #endif
 }
-/* C = A B by all threads. */
+/* C = A B by all threads; below half a million multiply-adds they would cost more than they bring. */
 static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
     gemm_plan g = gemm_cut(M, N, K, A, B, C);
-    LLM_OMP(parallel)
+    LLM_OMP(parallel if ((double)M * N * K > 5e5))
     {
 #ifdef _OPENMP
         LLM_OMP(single)
         g.threads = omp_get_num_threads();
-        gemm_work(&g, omp_get_thread_num());
-#else
-        g.threads = 1;
-        gemm_work(&g, 0);
 #endif
+        gemm_work(&g);
     }
 }
 /* The same by the calling thread alone: for small products inside a parallel region (attention). */
 static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
     gemm_plan g = gemm_cut(M, N, K, A, B, C);
-    g.threads = 1;
-    gemm_work(&g, 0);
+    gemm_work(&g);
 }
 
 /* ---- linear: y = x W' + b ----
@@ -4645,13 +4727,14 @@ static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C)
    forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
    backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
 
-static void cpu_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in, int out_n) {
+static void cpu_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in,
+                               int out_n) {
     cpu_out o = act_out(out, (size_t)out_n);
     o.bias = bias;
     cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
 }
 
-/* dbias (=|+=) the column sums of d (N,O). Each thread takes strips of 64 columns, and each sum runs down the rows in order. */
+/* dbias (=|+=) the column sums of d (N,O). Threads take strips of 64 columns; every sum runs down the rows in order. */
 static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
     LLM_OMP(parallel for)
     for (int j = 0; j < O; j += 64) {
@@ -4663,11 +4746,12 @@ static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumula
         for (size_t q = 0; q < n; q++) dbias[(size_t)j + q] = sum[q] + (accumulate ? dbias[(size_t)j + q] : 0);
     }
 }
-/* Both linear_backward and residual_backward: they differ in how dout is stored. */
-static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp, llm_weight w,
-                             int N, int in, int out_n, bool accumulate) {
+/* Both linear_backward and residual_backward, which differ in how dout is stored. */
+static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp,
+                             llm_weight w, int N, int in, int out_n, bool accumulate) {
+    cpu_view x = act_view(inp, (size_t)in, 1);
     if (dinp) cpu_gemm(N, in, out_n, dout, cpu_weight_view(w, in), act_out(dinp, (size_t)in));
-    if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), act_view(inp, (size_t)in, 1), real_out(dw, (size_t)in, accumulate));
+    if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), x, real_out(dw, (size_t)in, accumulate));
     if (dbias) column_sums(dbias, dout, N, out_n, accumulate);
 }
 static void cpu_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
@@ -4677,20 +4761,22 @@ static void cpu_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, co
 
 /* The same into the residual stream: out = res + inp W' + bias. The stream's gradient passes on unchanged, so only the
    branch has something to compute. */
-static void cpu_residual_forward(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w, const llm_real *bias,
-                                 int N, int in, int out_n) {
+static void cpu_residual_forward(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w,
+                                 const llm_real *bias, int N, int in, int out_n) {
     cpu_out o = real_out(out, (size_t)out_n, false);
     o.bias = bias;
     o.add = res;
     cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
 }
-static void cpu_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout, const llm_act *inp,
-                                  llm_weight w, int N, int in, int out_n, bool accumulate) {
+static void cpu_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout,
+                                  const llm_act *inp, llm_weight w, int N, int in, int out_n, bool accumulate) {
     linear_gradients(dinp, dw, dbias, real_view(dout, (size_t)out_n, 1), inp, w, N, in, out_n, accumulate);
 }
 
+/* All logits at once, for tests and small vocabularies; training goes chunk by chunk (logprob below). */
 static void cpu_logits(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V) {
-    cpu_gemm(N, V, C, act_view(hidden, (size_t)C, 1), cpu_transposed(cpu_weight_view(w, C)), real_out(out, (size_t)V, false));
+    cpu_view h = act_view(hidden, (size_t)C, 1);
+    cpu_gemm(N, V, C, h, cpu_transposed(cpu_weight_view(w, C)), real_out(out, (size_t)V, false));
 }
 
 /* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
@@ -4704,43 +4790,46 @@ static void cpu_logits(llm_real *out, const llm_act *hidden, llm_weight w, int N
 static void scale_reals(llm_real *x, llm_real scale, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] *= scale;
 }
-static void cpu_lora_forward(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
-                             int N, int in, int r, int out_n, int ld, int col, bool to_residual) {
-    cpu_gemm(N, r, in, act_view(inp, (size_t)in, 1), real_view(A, 1, (size_t)in), real_out(u, (size_t)r, false));
-    scale_reals(u, scale, (size_t)N * (size_t)r);
-    cpu_out o = to_residual ? real_out((llm_real *)out + col, (size_t)ld, true)
-                            : act_out((llm_act *)((char *)out + (size_t)col * cpu.act_size), (size_t)ld);
+static void cpu_lora_forward(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                             llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool to_residual) {
+    size_t rank = (size_t)r;
+    cpu_gemm(N, r, in, act_view(inp, (size_t)in, 1), real_view(A, 1, (size_t)in), real_out(u, rank, false));
+    scale_reals(u, scale, (size_t)N * rank);
+    llm_act *slice = (llm_act *)((char *)out + (size_t)col * cpu.act_size);
+    cpu_out o = to_residual ? real_out((llm_real *)out + col, (size_t)ld, true) : act_out(slice, (size_t)ld);
     o.accumulate = true;
-    cpu_gemm(N, out_n, r, real_view(u, (size_t)r, 1), real_view(B, 1, (size_t)r), o);
+    cpu_gemm(N, out_n, r, real_view(u, rank, 1), real_view(B, 1, rank), o);
 }
-static void cpu_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout, const llm_real *u,
-                              const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
-                              int N, int in, int r, int out_n, int ld, int col, bool from_residual, bool accumulate) {
+static void cpu_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout,
+                              const llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                              llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool from_residual,
+                              bool accumulate) {
+    size_t rank = (size_t)r, width = (size_t)in;
     cpu_view d = from_residual ? real_view((const llm_real *)dout + col, (size_t)ld, 1)
                                : act_view(act_at(dout, (size_t)col), (size_t)ld, 1);
-    cpu_gemm(N, r, out_n, d, real_view(B, (size_t)r, 1), real_out(du, (size_t)r, false));
-    scale_reals(du, scale, (size_t)N * (size_t)r);
-    if (dB) cpu_gemm(out_n, r, N, cpu_transposed(d), real_view(u, (size_t)r, 1), real_out(dB, (size_t)r, accumulate));
-    if (dA) cpu_gemm(r, in, N, real_view(du, 1, (size_t)r), act_view(inp, (size_t)in, 1), real_out(dA, (size_t)in, accumulate));
+    cpu_view x = act_view(inp, width, 1), du_view = real_view(du, rank, 1);
+    cpu_gemm(N, r, out_n, d, real_view(B, rank, 1), real_out(du, rank, false));
+    scale_reals(du, scale, (size_t)N * rank);
+    if (dB) cpu_gemm(out_n, r, N, cpu_transposed(d), real_view(u, rank, 1), real_out(dB, rank, accumulate));
+    if (dA) cpu_gemm(r, in, N, cpu_transposed(du_view), x, real_out(dA, width, accumulate));
     if (dinp) {
-        cpu_out o = act_out(dinp, (size_t)in);
+        cpu_out o = act_out(dinp, width);
         o.accumulate = true;
-        cpu_gemm(N, in, r, real_view(du, (size_t)r, 1), real_view(A, (size_t)in, 1), o);
+        cpu_gemm(N, in, r, du_view, real_view(A, width, 1), o);
     }
 }
 
 /* The working copy of the master weights in bf16: what the product reads when --precision is bf16. */
 static void cpu_store_weights(void *bf16, const llm_real *w, size_t n) {
-    uint16_t *out = bf16;
     LLM_OMP(parallel for)
-    for (size_t i = 0; i < n / VL; i++) vstore_bf16(out + i * VL, vload(w + i * VL));
-    for (size_t i = n / VL * VL; i < n; i++) out[i] = real_to_bf16(w[i]);
+    for (size_t i = 0; i < (n + VL - 1) / VL; i++)
+        store_n(bf16, LLM_TYPE_BF16, i * VL, vload_n(w + i * VL, n - i * VL), n - i * VL);
 }
 
 /* ---- memory ----
 
-   On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines getting
-   the pages from the system costs more than filling them. */
+   On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines
+   getting the pages from the system costs more than filling them. */
 
 static void cpu_zero(void *device, size_t bytes) {
     const size_t piece = (size_t)1 << 20;
@@ -4758,15 +4847,17 @@ static void cpu_release(void *device) { free(device); }
 static void cpu_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
 static void cpu_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
 
-/* At least `count` numbers of scratch memory, which one operation uses while it runs. It stays allocated: fresh pages in
-   every call would cost more than the work done on them (a chunk of logits is 200 MB, or 0.2 s of page faults). */
+/* At least `count` numbers of scratch memory, which one operation uses while it runs. It stays allocated: fresh pages
+   in every call would cost more than the work done on them (a chunk of logits is 200 MB, or 0.2 s of page faults). */
 static llm_real *cpu_scratch(size_t count) {
     static llm_real *memory;
     static size_t room;
     if (count > room) {
+        const size_t bytes = llm_mul(count, sizeof *memory);
         cpu_release(memory);
-        memory = cpu_alloc(llm_mul(count, sizeof *memory));
-        if (!memory) llm_die("a smaller --batch or --seq", "out of memory: %.1f MB wanted", (double)(count * sizeof *memory) / 1e6);
+        room = 0;
+        memory = cpu_alloc(bytes);
+        if (!memory) llm_die("a smaller --batch or --seq", "out of memory: %.1f MB wanted", (double)bytes / 1e6);
         room = count;
     }
     return memory;
@@ -4793,17 +4884,19 @@ static inline vreal vkeep(vreal v, size_t n, llm_real other) {
    forward    out (N,C): out[n] = wte[tokens[n]] + wpe[positions[n]]        wte (V,C), wpe (T,C) or NULL (rope)
    backward   dwte[v] (=|+=) sum of dout[n] over all n with tokens[n] = v   dwpe likewise, by position
 
-   A token is a row of wte: as a product it would be onehot(token) wte, so its backward pass is onehot' dout, a scatter.
-   Two tokens of a batch may be the same word, hence two threads would meet in one row. They take different columns instead,
-   and every sum runs over n in order: the same bits for any number of threads. Nothing is saved but the ids. */
+   A token is a row of wte: as a product it would be onehot(token) wte, so its backward pass is onehot' dout, a
+   scatter. Two tokens of a batch may be the same word, hence two threads would meet in one row. They take different
+   columns instead, and every sum runs over n in order: the same bits for any number of threads. Nothing is saved but
+   the ids. */
 
-static void cpu_embed_forward(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens, const int *positions,
-                              int N, int C) {
+static void cpu_embed_forward(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens,
+                              const int *positions, int N, int C) {
     const size_t width = (size_t)C;
     LLM_OMP(parallel for)
     for (int n = 0; n < N; n++) {
         llm_real *o = out + (size_t)n * width;
-        const llm_real *e = cpu_weight_row(wte, C, (size_t)tokens[n], o), *p = wpe ? wpe + (size_t)positions[n] * width : NULL;
+        const llm_real *e = cpu_weight_row(wte, C, (size_t)tokens[n], o);
+        const llm_real *p = wpe ? wpe + (size_t)positions[n] * width : NULL;
         for (size_t i = 0; i < width; i += VL) {
             vreal x = vload_n(e + i, width - i);
             vstore_n(o + i, p ? x + vload_n(p + i, width - i) : x, width - i);
@@ -4820,27 +4913,29 @@ static void scatter_rows(llm_real *table, const llm_real *d, const int *row, int
         for (int n = 0; n < N; n++) {
             llm_real *to = table + (size_t)row[n] * width;
             const llm_real *from = d + (size_t)n * width;
-            for (size_t i = c; i < end; i += VL) vstore_n(to + i, vload_n(to + i, end - i) + vload_n(from + i, end - i), end - i);
+            for (size_t i = c; i < end; i += VL)
+                vstore_n(to + i, vload_n(to + i, end - i) + vload_n(from + i, end - i), end - i);
         }
     }
 }
-static void cpu_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens, const int *positions,
-                               int N, int C, int V, int T, bool accumulate_wte, bool accumulate_wpe) {
+static void cpu_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens,
+                               const int *positions, int N, int C, int V, int T, bool accumulate_wte,
+                               bool accumulate_wpe) {
     if (dwte) scatter_rows(dwte, dout, tokens, N, C, V, accumulate_wte);
     if (dwpe) scatter_rows(dwpe, dout, positions, N, C, T, accumulate_wpe);
 }
 
 /* ---- layer norm (Ba et al. 2016) and RMS norm (Zhang and Sennrich 2019) ----
 
-   forward    xhat = (x - mean(x)) rstd, rstd = 1/sqrt(var(x) + eps)       out = xhat w + bias       per row of C numbers
+   forward    xhat = (x - mean(x)) rstd, rstd = 1/sqrt(var(x) + eps)      out = xhat w + bias      per row of C numbers
               RMS norm leaves out the mean and the bias: rstd = 1/sqrt(mean(x^2) + eps)
    backward   with g = w dout, and means taken over the row:
               dx += rstd (g - mean(g) - xhat mean(g xhat))                 RMS norm: without mean(g)
               dw (=|+=) sum over rows of dout xhat                         dbias (=|+=) sum over rows of dout
 
-   Moving x by a constant or stretching it does not change xhat: the two subtracted terms take exactly these directions out
-   of the gradient. mean and rstd are saved, two numbers a row; xhat is cheaper to compute again than to keep. dx is added:
-   dinp holds the residual stream's gradient, which the norm's branch joins. */
+   Moving x by a constant or stretching it does not change xhat: the two subtracted terms take exactly these
+   directions out of the gradient. mean and rstd are saved, two numbers a row; xhat is cheaper to compute again than
+   to keep. dx is added: dinp holds the residual stream's gradient, which the norm's branch joins. */
 
 static void cpu_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp, const llm_real *w,
                                   const llm_real *bias, llm_real eps, int N, int C) {
@@ -4877,14 +4972,17 @@ static void cpu_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_real *in
             square += v * v;
         }
         const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
-        for (size_t i = 0; i < width; i += VL)
-            act_store_n(out, (size_t)n * width + i, vload_n(x + i, width - i) * r * vload_n(w + i, width - i), width - i);
+        for (size_t i = 0; i < width; i += VL) {
+            vreal y = vload_n(x + i, width - i) * r * vload_n(w + i, width - i);
+            act_store_n(out, (size_t)n * width + i, y, width - i);
+        }
         rstd[n] = r;
     }
 }
 /* The backward pass of one row, for both: an RMS norm is centered around 0. dw and dbias are added to. */
-static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const llm_act *dout, size_t at, const llm_real *x,
-                              const llm_real *w, llm_real mean, llm_real rstd, size_t C, bool centered) {
+static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const llm_act *dout, size_t at,
+                              const llm_real *x, const llm_real *w, llm_real mean, llm_real rstd, size_t C,
+                              bool centered) {
     vreal sum = {0}, dot = {0};
     for (size_t i = 0; i < C; i += VL) {
         const size_t left = C - i;
@@ -4903,9 +5001,11 @@ static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const
     }
 }
 /* All rows. dw and dbias are sums over rows: each of at most 64 fixed chunks of rows has sums of its own (a row of
-   scratch), which are then added chunk by chunk. This reads dout and x once, where a second pass over columns reads them twice. */
+   scratch), which are then added chunk by chunk. This reads dout and x once, where a second pass over columns reads
+   them twice. */
 static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
-                          const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C, bool accumulate) {
+                          const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C,
+                          bool accumulate) {
     const int rows = int_max(16, (N + 63) / 64), chunks = (N + rows - 1) / rows;
     const size_t width = (size_t)C;
     llm_real *partial = dw || dbias ? cpu_scratch(llm_mul((size_t)chunks * 2, width)) : NULL;
@@ -4915,7 +5015,8 @@ static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const l
         if (partial) memset(dws, 0, 2 * width * sizeof *dws);
         for (int n = chunk * rows; n < int_min(N, (chunk + 1) * rows); n++) {
             const size_t at = (size_t)n * width;
-            norm_row_backward(dinp + at, dws, dbs, dout, at, inp + at, w, mean ? mean[n] : 0, rstd[n], width, mean != NULL);
+            const llm_real m = mean ? mean[n] : 0;
+            norm_row_backward(dinp + at, dws, dbs, dout, at, inp + at, w, m, rstd[n], width, mean != NULL);
         }
     }
     for (int which = 0; which < 2; which++) {           /* 0: dw, 1: dbias */
@@ -4923,18 +5024,20 @@ static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const l
         if (!d) continue;
         LLM_OMP(parallel for)
         for (size_t i = 0; i < width; i += VL) {
+            const llm_real *part = partial + (size_t)which * width + i;
             vreal sum = accumulate ? vload_n(d + i, width - i) : (vreal){0};
-            for (int chunk = 0; chunk < chunks; chunk++) sum += vload_n(partial + ((size_t)chunk * 2 + (size_t)which) * width + i, width - i);
+            for (int chunk = 0; chunk < chunks; chunk++, part += 2 * width) sum += vload_n(part, width - i);
             vstore_n(d + i, sum, width - i);
         }
     }
 }
-static void cpu_layernorm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
-                                   const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C, bool accumulate) {
+static void cpu_layernorm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
+                                   const llm_real *inp, const llm_real *w, const llm_real *mean, const llm_real *rstd,
+                                   int N, int C, bool accumulate) {
     norm_backward(dinp, dw, dbias, dout, inp, w, mean, rstd, N, C, accumulate);
 }
-static void cpu_rmsnorm_backward(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp, const llm_real *w,
-                                 const llm_real *rstd, int N, int C, bool accumulate) {
+static void cpu_rmsnorm_backward(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp,
+                                 const llm_real *w, const llm_real *rstd, int N, int C, bool accumulate) {
     norm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate);
 }
 
@@ -4972,7 +5075,8 @@ static const llm_real *rope_table(const llm_real *freq, int half, int positions)
     }
     return table;
 }
-static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D, llm_real sign) {
+static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D,
+                        llm_real sign) {
     int last = 0;
     for (int n = 0; n < N; n++) last = int_max(last, positions[n]);
     const size_t half = (size_t)D / 2, row = (size_t)(H + 2 * KV) * (size_t)D;
@@ -5003,18 +5107,19 @@ static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *po
 
    forward    S = q k' / sqrt(D)     P[i,j] = exp(S[i,j] - lse[i]) for start[i] <= j <= i, else 0     out = P v
               lse[i] = log of the sum of exp(S[i,j]) over the same j
-   backward   dv = P' dout     dP = dout v'     dS = P (dP - d) / sqrt(D), d[i] = sum of dout[i] out[i]     dq = dS k     dk = dS' q
+   backward   dv = P' dout      dP = dout v'      dS = P (dP - d) / sqrt(D), d[i] = sum of dout[i] out[i]
+              dq = dS k         dk = dS' q
 
    per sequence and query head, q k v being (T,D) slices of qkv (N, (H+2KV) D). H/KV query heads share a key/value head
    (Ainslie et al. 2023). dS is softmax's backward pass: sum over j of P[i,j] dP[i,j] equals d[i], as out = P v.
 
-   T x T scores of every head would be the largest thing in memory. So queries go in blocks of ATT_BLOCK rows, whose scores
-   with the keys they may see (the causal half, and nothing before the earliest `start` of the block) stay in cache. Saved
-   are out and lse, one number a row: with it the backward pass makes P again by one product and one exp.
-   Forward blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks all
-   blocks of a key head in order, summing in llm_real however activations are stored. */
+   T x T scores of every head would be the largest thing in memory. So queries go in blocks of ATT_BLOCK rows, whose
+   scores with the keys they may see (the causal half, and nothing before the earliest `start` of the block) stay in
+   cache. Saved are out and lse, one number a row: with it the backward pass makes P again by one product and one exp.
+   Forward blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks
+   all blocks of a key head in order, summing in llm_real however activations are stored. */
 
-#define ATT_BLOCK 96        /* 64 is 15% slower at T = 4096, 128 is 6% slower at T = 256 */
+#define ATT_BLOCK 96                    /* measured: 64 costs 10% at T = 4096, 128 costs 10% at T = 256 */
 
 typedef struct {
     const llm_act *qkv;
@@ -5062,7 +5167,8 @@ static llm_real attention_softmax(llm_real *s, size_t from, size_t to, size_t n,
     *sum = vsum(total);
     return max * scale + LLM_MATH(log)(*sum);
 }
-static void attention_forward_block(llm_act *out, llm_real *lse, const att_call *a, int b, int h, int block, llm_real *S) {
+static void attention_forward_block(llm_act *out, llm_real *lse, const att_call *a, int b, int h, int block,
+                                    llm_real *S) {
     const att_block t = attention_block(a, b, h, block);
     const int keys = t.high - t.low, D = a->D;
     const size_t width = (size_t)D, heads = (size_t)a->H, n = (size_t)b * (size_t)a->T + (size_t)t.first;
@@ -5070,7 +5176,8 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
     cpu_gemm_one(t.rows, keys, D, t.q, cpu_transposed(t.k), real_out(S, t.ld, false));
     for (int i = 0; i < t.rows; i++) {
         const size_t from = (size_t)(a->start[n + (size_t)i] - t.low), to = (size_t)(t.first + i + 1 - t.low);
-        lse[(n + (size_t)i) * heads + (size_t)h] = attention_softmax(S + (size_t)i * t.ld, from, to, (size_t)keys, a->scale, &sum[i]);
+        const llm_real l = attention_softmax(S + (size_t)i * t.ld, from, to, (size_t)keys, a->scale, &sum[i]);
+        lse[(n + (size_t)i) * heads + (size_t)h] = l;
     }
     cpu_gemm_one(t.rows, D, keys, real_view(S, t.ld, 1), t.v, real_out(o, width, false));
     for (int i = 0; i < t.rows; i++) {                  /* dividing D numbers of out is less work than `keys` of P */
@@ -5079,21 +5186,21 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
             act_store_n(out, at + c, vload_n(o + (size_t)i * width + c, width - c) * (1 / sum[i]), width - c);
     }
 }
-static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T, int H,
-                                  int KV, int D) {
+static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T,
+                                  int H, int KV, int D) {
     const att_call a = attention_call(qkv, start, B, T, H, KV, D);
     const size_t own = round_up(attention_room(&a) + ATT_BLOCK * (size_t)D, 64);       /* scratch of one thread */
     llm_real *scratch = cpu_scratch(llm_mul((size_t)llm_threads(0), own));
     LLM_OMP(parallel for collapse(3) schedule(dynamic))
-    for (int block = (T - 1) / ATT_BLOCK; block >= 0; block--)      /* the longest first, so that all threads end together */
+    for (int block = (T - 1) / ATT_BLOCK; block >= 0; block--)      /* the longest first: so all threads end together */
         for (int b = 0; b < B; b++)
             for (int h = 0; h < H; h++)
                 attention_forward_block(out, lse, &a, b, h, block, scratch + (size_t)thread_index() * own);
 }
 
 /* P and dS of one block, from the scores in P and dP in dS. */
-static void attention_softmax_backward(llm_real *P, llm_real *dS, const att_call *a, const att_block *t, size_t n, int h,
-                                       const llm_act *dout, const llm_act *out, const llm_real *lse) {
+static void attention_softmax_backward(llm_real *P, llm_real *dS, const att_call *a, const att_block *t, size_t n,
+                                       int h, const llm_act *dout, const llm_act *out, const llm_real *lse) {
     const size_t width = (size_t)a->D, heads = (size_t)a->H, keys = (size_t)(t->high - t->low);
     for (int i = 0; i < t->rows; i++) {
         const size_t at = ((n + (size_t)i) * heads + (size_t)h), to = (size_t)(t->first + i + 1 - t->low);
@@ -5118,7 +5225,8 @@ static void attention_softmax_backward(llm_real *P, llm_real *dS, const att_call
 static void attention_backward_head(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
                                     const att_call *a, int b, int kv, llm_real *P) {
     const int D = a->D, group = a->H / a->KV;
-    const size_t width = (size_t)D, all = (size_t)a->T * width, sequence = (size_t)b * (size_t)a->T, ld = (size_t)a->H * width;
+    const size_t width = (size_t)D, ld = (size_t)a->H * width;
+    const size_t T = (size_t)a->T, all = T * width, sequence = (size_t)b * T;
     llm_real *dS = P + attention_room(a), *dk = dS + attention_room(a), *dv = dk + all;
     memset(dk, 0, 2 * all * sizeof *dk);
     for (int h = kv * group; h < (kv + 1) * group; h++) {
@@ -5137,7 +5245,7 @@ static void attention_backward_head(llm_act *dqkv, const llm_act *dout, const ll
             cpu_gemm_one(keys, D, t.rows, cpu_transposed(p), d, real_out(dv + below, width, true));
         }
     }
-    for (size_t i = 0; i < (size_t)a->T; i++) {
+    for (size_t i = 0; i < T; i++) {
         const size_t at = (sequence + i) * a->row + (size_t)(a->H + kv) * width;
         cpu_store(dqkv, at, dk + i * width, width);
         cpu_store(dqkv, at + (size_t)a->KV * width, dv + i * width, width);
@@ -5224,26 +5332,35 @@ static void cpu_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm
 
 /* ---- the head: log-probabilities of the targets ----
 
-   forward    z (V) = hidden w' / temperature, banned ids at -infinity       lse = log sum exp z      logp = z[target] - lse
-              p = exp(z - lse)                                               entropy = -sum p log p = lse - sum p z
+   forward    z (V) = hidden w' / temperature, banned ids at -infinity    lse = log sum exp z    logp = z[target] - lse
+              p = exp(z - lse)                                            entropy = -sum p log p = lse - sum p z
    backward   dz[k] = dlogp (1[k = target] - p[k]) - dentropy p[k] (log p[k] + entropy)
               dlogits = dz / temperature     dhidden = dlogits w     dw (=|+=) dlogits' hidden
 
-   This is where every stage's objective enters: cross entropy sends dlogp = -1/M, which gives the familiar (p - onehot)/M,
-   and policy gradients send an advantage. With V near 50,000 the logits would be the largest tensor of all, so they live
-   for one chunk of rows at a time and are overwritten by their gradient. Saved are lse and entropy, two numbers a token:
-   the backward pass computes the logits once more, and the fused sweep, for stages that know dlogp beforehand, not at all.
-   Prompts and padding have dlogp = dentropy = 0. Their rows are left out of the backward pass and of the fused sweep
-   (logp 0 there): in fine-tuning that is often half of the head's work. */
+   This is where every stage's objective enters: cross entropy sends dlogp = -1/M, which gives the familiar (p -
+   onehot)/M, and policy gradients send an advantage. With V near 50,000 the logits would be the largest tensor of
+   all, so they live for one chunk of rows at a time and are overwritten by their gradient. Saved are lse and entropy,
+   two numbers a token: the backward pass computes the logits once more, and the fused sweep, for stages that know
+   dlogp beforehand, not at all. Prompts and padding have dlogp = dentropy = 0. Their rows are left out of the
+   backward pass and of the fused sweep (logp 0 there): in fine-tuning that is often half of the head's work. */
 
 #define HEAD_ROWS 1024
 /* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
 static const llm_real banned_logit = (llm_real)-1e30;
 
-typedef struct { const llm_act *hidden; llm_weight w; const int *targets; llm_head head; int N, C, V; size_t ld; } head_call;
+typedef struct {
+    const llm_act *hidden;
+    llm_weight w;
+    const int *targets;
+    llm_head head;
+    int N, C, V;
+    size_t ld;                          /* numbers in a row of logits: V, padded */
+} head_call;
 
-static head_call head_begin(const llm_act *hidden, llm_weight w, const int *targets, llm_head head, int N, int C, int V) {
-    if (!(head.temperature > 0)) llm_die("--temperature 1", "log-probabilities at temperature %g", (double)head.temperature);
+static head_call head_begin(const llm_act *hidden, llm_weight w, const int *targets, llm_head head, int N, int C,
+                            int V) {
+    if (!(head.temperature > 0))
+        llm_die("--temperature 1", "log-probabilities at temperature %g", (double)head.temperature);
     return (head_call){hidden, w, targets, head, N, C, V, round_up((size_t)V, 4 * VL)};
 }
 /* Rows of a chunk when n rows are cut evenly: 1025 rows are two chunks of 513, not 1024 and 1. */
@@ -5252,7 +5369,8 @@ static int head_rows(int n) {
     return (n + chunks - 1) / chunks;
 }
 static void head_logits(llm_real *z, const llm_act *hidden, const head_call *c, int rows) {
-    cpu_gemm(rows, c->V, c->C, act_view(hidden, (size_t)c->C, 1), cpu_transposed(cpu_weight_view(c->w, c->C)), real_out(z, c->ld, false));
+    const cpu_view h = act_view(hidden, (size_t)c->C, 1), w = cpu_weight_view(c->w, c->C);
+    cpu_gemm(rows, c->V, c->C, h, cpu_transposed(w), real_out(z, c->ld, false));
 }
 /* Ban what is banned, and the padding behind the row, which so needs no loop of its own. Returns the maximum. */
 static llm_real head_mask(llm_real *z, const head_call *c) {
@@ -5293,8 +5411,8 @@ static void cpu_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy
     }
 }
 /* Logits of one row to their gradient, in place. */
-static void head_row_backward(llm_real *z, const head_call *c, int target, llm_real dlogp, llm_real dentropy, llm_real lse,
-                              llm_real entropy) {
+static void head_row_backward(llm_real *z, const head_call *c, int target, llm_real dlogp, llm_real dentropy,
+                              llm_real lse, llm_real entropy) {
     const llm_real sharp = 1 / c->head.temperature;
     head_mask(z, c);
     const bool fixed = z[target] == banned_logit;       /* a banned logit is a constant */
@@ -5318,9 +5436,11 @@ static llm_real head_row_fused(llm_real *z, const head_call *c, int target, llm_
     if (at_target != banned_logit) z[target] += sharp * dlogp;
     return (at_target - max) * sharp - LLM_MATH(log)(total);
 }
-/* The sweep of both backward (lse given) and fused (lse NULL, logp written). wanted: the n rows that have a gradient. */
+/* The sweep of both backward (lse given) and fused (lse NULL, logp written). wanted: the n rows that have a gradient.
+   */
 static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
-                       const llm_real *lse, const llm_real *entropy, const head_call *c, const int *wanted, int n, bool accumulate) {
+                       const llm_real *lse, const llm_real *entropy, const head_call *c, const int *wanted, int n,
+                       bool accumulate) {
     const int chunk = head_rows(n), C = c->C;
     const size_t width = (size_t)C, row_bytes = width * cpu.act_size;
     const bool all = n == c->N;                         /* no row is left out: nothing to gather */
@@ -5328,28 +5448,35 @@ static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm
     llm_act *gathered = (llm_act *)(z + (size_t)chunk * c->ld), *dgathered = act_place(gathered, (size_t)chunk * width);
     for (int first = 0; first < n; first += chunk) {
         const int rows = int_min(chunk, n - first);
-        const llm_act *h = all ? act_at(c->hidden, (size_t)first * width) : gathered;
-        llm_act *dh = all ? act_place(dhidden, (size_t)first * width) : dgathered;
-        for (int i = 0; !all && i < rows; i++)
-            memcpy(act_place(gathered, (size_t)i * width), act_at(c->hidden, (size_t)wanted[first + i] * width), row_bytes);
-        head_logits(z, h, c, rows);
+        const llm_act *hidden = all ? act_at(c->hidden, (size_t)first * width) : gathered;
+        llm_act *d = all ? act_place(dhidden, (size_t)first * width) : dgathered;
+        for (int i = 0; !all && i < rows; i++) {
+            const llm_act *from = act_at(c->hidden, (size_t)wanted[first + i] * width);
+            memcpy(act_place(gathered, (size_t)i * width), from, row_bytes);
+        }
+        head_logits(z, hidden, c, rows);
         LLM_OMP(parallel for)
         for (int i = 0; i < rows; i++) {
             const int t = wanted[first + i];
             llm_real *row = z + (size_t)i * c->ld;
-            if (!lse) logp[t] = head_row_fused(row, c, c->targets[t], dlogp[t]);
-            else head_row_backward(row, c, c->targets[t], dlogp[t], dentropy ? dentropy[t] : 0, lse[t], dentropy ? entropy[t] : 0);
+            const llm_real dh = dentropy ? dentropy[t] : 0, h = dentropy ? entropy[t] : 0;
+            if (lse) head_row_backward(row, c, c->targets[t], dlogp[t], dh, lse[t], h);
+            else logp[t] = head_row_fused(row, c, c->targets[t], dlogp[t]);
         }
         const cpu_view dz = real_view(z, c->ld, 1);
-        if (dhidden) cpu_gemm(rows, C, c->V, dz, cpu_weight_view(c->w, C), act_out(dh, width));
-        if (dw) cpu_gemm(c->V, C, rows, cpu_transposed(dz), act_view(h, width, 1), real_out(dw, width, accumulate || first > 0));
-        for (int i = 0; !all && dhidden && i < rows; i++)
-            memcpy(act_place(dhidden, (size_t)wanted[first + i] * width), act_place(dgathered, (size_t)i * width), row_bytes);
+        const cpu_out dw_out = real_out(dw, width, accumulate || first > 0);
+        if (dhidden) cpu_gemm(rows, C, c->V, dz, cpu_weight_view(c->w, C), act_out(d, width));
+        if (dw) cpu_gemm(c->V, C, rows, cpu_transposed(dz), act_view(hidden, width, 1), dw_out);
+        for (int i = 0; !all && dhidden && i < rows; i++) {
+            llm_act *to = act_place(dhidden, (size_t)wanted[first + i] * width);
+            memcpy(to, act_at(dgathered, (size_t)i * width), row_bytes);
+        }
     }
 }
 /* Choose the rows that have a gradient, clear the results of the others, and sweep. */
-static void head_gradients(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
-                           const llm_real *lse, const llm_real *entropy, const head_call *c, bool accumulate) {
+static void head_gradients(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
+                           const llm_real *dentropy, const llm_real *lse, const llm_real *entropy, const head_call *c,
+                           bool accumulate) {
     const size_t width = (size_t)c->C;
     int *wanted = llm_alloc((size_t)c->N, sizeof *wanted), n = 0;
     for (int t = 0; t < c->N; t++) {
@@ -5369,8 +5496,9 @@ static void cpu_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real 
     const head_call c = head_begin(hidden, w, targets, head, N, C, V);
     head_gradients(NULL, dhidden, dw, dlogp, dentropy, lse, entropy, &c, accumulate);
 }
-static void cpu_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
-                              llm_weight w, const int *targets, llm_head head, int N, int C, int V, bool accumulate) {
+static void cpu_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
+                              const llm_act *hidden, llm_weight w, const int *targets, llm_head head, int N, int C,
+                              int V, bool accumulate) {
     const head_call c = head_begin(hidden, w, targets, head, N, C, V);
     head_gradients(logp, dhidden, dw, dlogp, NULL, NULL, NULL, &c, accumulate);
 }
@@ -5392,8 +5520,8 @@ static void cpu_value_forward(llm_real *value, const llm_act *hidden, const llm_
         value[n] = vsum(dot);
     }
 }
-static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden, const llm_real *u,
-                               int N, int C, bool accumulate_dhidden, bool accumulate_du) {
+static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
+                               const llm_real *u, int N, int C, bool accumulate_dhidden, bool accumulate_du) {
     const size_t width = (size_t)C;
     LLM_OMP(parallel for if(dhidden != NULL))
     for (int n = 0; n < (dhidden ? N : 0); n++) {
@@ -5416,12 +5544,14 @@ static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *d
 
    sumsq      sum of x^2, in double over pieces of PIECE numbers, pieces in order
    adamw      g = grad_scale grad      m += (1 - beta1)(g - m)      v += (1 - beta2)(g^2 - v)
-              w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w), mhat = m / (1 - beta1^step), vhat = v / (1 - beta2^step)
+              w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
+              mhat = m / (1 - beta1^step)      vhat = v / (1 - beta2^step)
 
-   Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its gradient. m and
-   v begin at 0 and are too small at first, by exactly the factors 1 - beta^step. The decay acts on w directly and is not
-   part of g ("decoupled"). This is the one operation that memory alone limits: 28 bytes a parameter in one pass, none of them
-   touched twice. grad_scale does the clipping here, where the gradient is read anyway, and the bf16 copy is written along. */
+   Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its
+   gradient. m and v begin at 0 and are too small at first, by exactly the factors 1 - beta^step. The decay acts on w
+   directly and is not part of g ("decoupled"). This is the one operation that memory alone limits: 28 bytes a
+   parameter in one pass, none of them touched twice. grad_scale does the clipping here, where the gradient is read
+   anyway, and the bf16 copy is written along. */
 
 static double cpu_sumsq(const llm_real *x, size_t n) {
     const size_t pieces = (n + PIECE - 1) / PIECE;
@@ -5445,9 +5575,9 @@ static inline vreal vsqrt(vreal x) {
     for (int i = 0; i < VL; i++) x[i] = LLM_MATH(sqrt)(x[i]);           /* one instruction, compilers see it */
     return x;
 }
-/* The first n lanes of a moment as bf16, rounded up or down by chance, in proportion. Rounded to nearest it would stand still:
-   bf16 has steps of 0.4 to 0.8%, and with beta2 = 0.999 v moves by 0.1% of its way. The chance is a hash of the parameter's
-   place and the step, so that runs repeat. */
+/* The first n lanes of a moment as bf16, rounded up or down by chance, in proportion. Rounded to nearest it would
+   stand still: bf16 has steps of 0.4 to 0.8%, and with beta2 = 0.999 v moves by 0.1% of its way. The chance is a hash
+   of the parameter's place and the step, so that runs repeat. */
 static inline void store_by_chance(uint16_t *p, vreal x, const uint32_t *chance, int shift, size_t n) {
     uint16_t part[VL];
     for (int i = 0; i < VL; i++) {
@@ -5467,7 +5597,9 @@ static inline void draw_chances(uint32_t *chance, uint32_t place, uint32_t step)
     }
 }
 
-typedef struct { llm_real scale, fast1, fast2, rate, root, eps, decay; } adamw_call;    /* the formula's constants, in llm_real */
+/* The formula's constants: grad_scale, 1 - beta1, 1 - beta2, lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step), eps,
+   lr weight_decay. */
+typedef struct { llm_real scale, fast1, fast2, rate, root, eps, decay; } adamw_call;
 
 /* One vector of parameters: m and v are updated, the new weights returned. */
 static inline vreal adamw_vector(const adamw_call *a, vreal w, vreal grad, vreal *m, vreal *v) {
@@ -5483,7 +5615,8 @@ static inline void prefetch_ahead(const llm_real *w, const llm_real *grad, const
     __builtin_prefetch((const char *)m + 512 * size, 1);
     __builtin_prefetch((const char *)v + 512 * size, 1);
 }
-static void adamw_piece(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, llm_real *m, llm_real *v, size_t n) {
+static void adamw_piece(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, llm_real *m,
+                        llm_real *v, size_t n) {
     for (size_t i = 0; i < n; i += VL) {
         const size_t left = n - i;
         prefetch_ahead(w + i, grad + i, m + i, v + i, sizeof *m);
@@ -5496,8 +5629,8 @@ static void adamw_piece(const adamw_call *a, llm_real *w, uint16_t *work, const 
     }
 }
 /* The same with moments in bf16. `place` is the number of the first parameter in its tensor. */
-static void adamw_piece16(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, uint16_t *m, uint16_t *v, size_t n,
-                          uint32_t place, uint32_t step) {
+static void adamw_piece16(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, uint16_t *m,
+                          uint16_t *v, size_t n, uint32_t place, uint32_t step) {
     for (size_t i = 0; i < n; i += VL) {
         const size_t left = n - i;
         prefetch_ahead(w + i, grad + i, m + i, v + i, sizeof *m);
@@ -5511,27 +5644,28 @@ static void adamw_piece16(const adamw_call *a, llm_real *w, uint16_t *work, cons
         if (work) store_n(work, LLM_TYPE_BF16, i, x, left);
     }
 }
-static void cpu_adamw(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a, bool moments16) {
+static void cpu_adamw(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a,
+                      bool moments16) {
     const double c1 = 1 - pow(a.beta1, a.step), c2 = 1 - pow(a.beta2, a.step);
-    const adamw_call call = {.scale = (llm_real)a.grad_scale, .fast1 = (llm_real)(1 - a.beta1), .fast2 = (llm_real)(1 - a.beta2),
-                             .rate = (llm_real)(a.lr / c1), .root = (llm_real)(1 / sqrt(c2)), .eps = (llm_real)a.eps,
-                             .decay = (llm_real)(a.lr * a.weight_decay)};
+    const adamw_call call = {(llm_real)a.grad_scale, (llm_real)(1 - a.beta1), (llm_real)(1 - a.beta2),
+                             (llm_real)(a.lr / c1), (llm_real)(1 / sqrt(c2)), (llm_real)a.eps,
+                             (llm_real)(a.lr * a.weight_decay)};
     LLM_OMP(parallel for)
     for (size_t piece = 0; piece < n; piece += PIECE) {
         const size_t count = size_min(n - piece, PIECE);
         uint16_t *copy = work ? (uint16_t *)work + piece : NULL;
-        if (moments16)
-            adamw_piece16(&call, w + piece, copy, grad + piece, (uint16_t *)m + piece, (uint16_t *)v + piece, count, (uint32_t)piece,
-                          (uint32_t)a.step);
-        else adamw_piece(&call, w + piece, copy, grad + piece, (llm_real *)m + piece, (llm_real *)v + piece, count);
+        uint16_t *m16 = (uint16_t *)m + piece, *v16 = (uint16_t *)v + piece;
+        llm_real *mr = (llm_real *)m + piece, *vr = (llm_real *)v + piece;
+        if (!moments16) adamw_piece(&call, w + piece, copy, grad + piece, mr, vr, count);
+        else adamw_piece16(&call, w + piece, copy, grad + piece, m16, v16, count, (uint32_t)piece, (uint32_t)a.step);
     }
 }
 
 /* ---- the table ---- */
 
 /* Speaking needs the whole model: see chapter 8. */
-static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows, const int *positions,
-                       const bool *want, int n, llm_real *logits);
+static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
+                       const int *positions, const bool *want, int n, llm_real *logits);
 static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
 
 static const llm_ops cpu_table = {
@@ -5548,8 +5682,8 @@ static const llm_ops cpu_table = {
     .attention_forward = cpu_attention_forward, .attention_backward = cpu_attention_backward,
     .gelu_forward = cpu_gelu_forward, .gelu_backward = cpu_gelu_backward,
     .swiglu_forward = cpu_swiglu_forward, .swiglu_backward = cpu_swiglu_backward,
-    .logprob_forward = cpu_logprob_forward, .logprob_backward = cpu_logprob_backward, .logprob_fused = cpu_logprob_fused,
-    .logits = cpu_logits,
+    .logprob_forward = cpu_logprob_forward, .logprob_backward = cpu_logprob_backward,
+    .logprob_fused = cpu_logprob_fused, .logits = cpu_logits,
     .value_forward = cpu_value_forward, .value_backward = cpu_value_backward,
     .sumsq = cpu_sumsq, .adamw = cpu_adamw,
     .decode = cpu_decode, .cache_copy = cpu_cache_copy,
@@ -5566,43 +5700,55 @@ const llm_ops *llm_cpu(llm_precision p) {
 void llm_ops_check(const llm_ops *ops) {
 #define ROW(op) {offsetof(llm_ops, op), #op}
     static const struct { size_t at; const char *op; } row[] = {
-        ROW(alloc), ROW(release), ROW(upload), ROW(download), ROW(zero), ROW(store_weights), ROW(embed_forward), ROW(embed_backward),
-        ROW(layernorm_forward), ROW(layernorm_backward), ROW(rmsnorm_forward), ROW(rmsnorm_backward), ROW(linear_forward),
-        ROW(linear_backward), ROW(residual_forward), ROW(residual_backward), ROW(lora_forward), ROW(lora_backward),
-        ROW(rope_forward), ROW(rope_backward), ROW(attention_forward), ROW(attention_backward), ROW(gelu_forward),
-        ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward), ROW(logprob_forward), ROW(logprob_backward),
-        ROW(logprob_fused), ROW(logits), ROW(value_forward), ROW(value_backward), ROW(sumsq), ROW(adamw), ROW(decode), ROW(cache_copy)};
+        ROW(alloc), ROW(release), ROW(upload), ROW(download), ROW(zero), ROW(store_weights), ROW(embed_forward),
+        ROW(embed_backward), ROW(layernorm_forward), ROW(layernorm_backward), ROW(rmsnorm_forward),
+        ROW(rmsnorm_backward), ROW(linear_forward), ROW(linear_backward), ROW(residual_forward),
+        ROW(residual_backward), ROW(lora_forward), ROW(lora_backward), ROW(rope_forward), ROW(rope_backward),
+        ROW(attention_forward), ROW(attention_backward), ROW(gelu_forward), ROW(gelu_backward),
+        ROW(swiglu_forward), ROW(swiglu_backward), ROW(logprob_forward), ROW(logprob_backward),
+        ROW(logprob_fused), ROW(logits), ROW(value_forward), ROW(value_backward), ROW(sumsq), ROW(adamw),
+        ROW(decode), ROW(cache_copy)};
 #undef ROW
     typedef void (*any)(void);
-    _Static_assert(sizeof row / sizeof *row == (sizeof(llm_ops) - offsetof(llm_ops, alloc)) / sizeof(any), "a row is missing here");
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+    enum { ROWS = sizeof row / sizeof *row };
+    _Static_assert(ROWS == (sizeof(llm_ops) - offsetof(llm_ops, alloc)) / sizeof(any), "a row is missing here");
+    for (size_t i = 0; i < ROWS; i++) {
         any body;
         memcpy(&body, (const char *)ops + row[i].at, sizeof body);
-        if (!body) llm_die("fill in every row of llm_ops", "the backend \"%s\" has no %s", ops->name ? ops->name : "?", row[i].op);
+        if (!body) llm_die("fill in every row of llm_ops", "the backend \"%s\" has no %s", ops->name, row[i].op);
     }
 }
 
 /* ================================================================================================================
    6. The model
    ================================================================================================================
-   A decoder-only transformer is a column of L equal blocks. A stream of C numbers per token, the residual stream, runs through
-   it; every block reads the stream, thinks, and adds what it found. Attention is the only place where tokens look at each other;
-   the feed-forward part works on each token alone. GPT-2, GPT-3 and the Llamas are the same column with other parts: how the
-   stream is normalised, how positions are told, which nonlinearity is used. So one config describes them all, one table lists
-   their parameters, and forward and backward are a page each, printed below one another.
+   A decoder-only transformer is a column of L equal blocks. A stream of C numbers per token, the residual stream, runs
+   through it; every block reads the stream, thinks, and adds what it found. Attention is the only place where tokens
+   look at each other; the feed-forward part works on each token alone. GPT-2, GPT-3 and the Llamas are the same column
+   with other parts: how the stream is normalised, how positions are told, which nonlinearity is used. So one config
+   describes them all, one table lists their parameters, and forward and backward are a page each, printed below one
+   another.
 
        Vaswani et al. 2017 (attention); Radford et al. 2019, Brown et al. 2020 (GPT-2, GPT-3);
-       Touvron et al. 2023a, 2023b (LLaMA, Llama-2); Zhang and Sennrich 2019 (RMSNorm); Shazeer 2020 (SwiGLU); Su et al. 2021 (RoPE). */
+       Touvron et al. 2023a, 2023b (LLaMA, Llama-2); Zhang and Sennrich 2019 (RMSNorm); Shazeer 2020 (SwiGLU); Su et al.
+   2021 (RoPE). */
 
 /* ---- presets: the tables of the lectures ---- */
 
 typedef struct { const char *name; llm_config c; const char *note; } preset;
 
-#define GPT(v, t, l, c, h) {.V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM, \
-    .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = 50256, .eos = 50256, .pad = -1}
-#define LLAMA(v, t, l, c, h, kv, f, theta, is_tied, e) {.V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = (c) / (h), .F = f, \
-    .norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, \
-    .bos = 1, .eos = 2, .pad = -1}
+#define GPT(v, t, l, c, h)                                                                                             \
+    {                                                                                                                  \
+        .V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM,          \
+        .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = 50256,        \
+        .eos = 50256, .pad = -1                                                                                        \
+    }
+#define LLAMA(v, t, l, c, h, kv, f, theta, is_tied, e)                                                                 \
+    {                                                                                                                  \
+        .V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = (c) / (h), .F = f, .norm = LLM_RMSNORM,                 \
+        .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, .bos = 1,      \
+        .eos = 2, .pad = -1                                                                                            \
+    }
 
 static const preset presets[] = {
     /* ours, for the tiny world: half a million parameters learn it in two minutes */
@@ -5626,7 +5772,8 @@ static const preset presets[] = {
     {"gpt3-2.7b", GPT(50257, 2048, 32, 2560, 32), NULL},
     {"gpt3-6.7b", GPT(50257, 2048, 32, 4096, 32), NULL},
     {"gpt3-13b", GPT(50257, 2048, 40, 5120, 40),
-     "the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120): 5120 channels here"},
+     "the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120): 5120 channels "
+     "here"},
     {"gpt3-175b", GPT(50257, 2048, 96, 12288, 96), NULL},
     /* LLaMA (Touvron et al. 2023a, table 2) and Llama-2 (2023b; 34B and 70B share keys among 8 heads) */
     {"llama-7b", LLAMA(32000, 2048, 32, 4096, 32, 32, 11008, 10000, false, 1e-6), NULL},
@@ -5639,7 +5786,8 @@ static const preset presets[] = {
     {"llama2-70b", LLAMA(32000, 4096, 80, 8192, 64, 8, 28672, 10000, false, 1e-5), NULL},
     {"smollm2-135m", LLAMA(49152, 8192, 30, 576, 9, 3, 1536, 100000, true, 1e-5), NULL},
     {"tinyllama-1.1b", LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5), NULL},
-    {"llama3.2-1b", LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5), "with llama3 rope scaling, factor 32"},
+    {"llama3.2-1b", LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5),
+     "with llama3 rope scaling, factor 32"},
     {"qwen2-0.5b", LLAMA(151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), "with a bias on q, k and v"},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
@@ -5674,7 +5822,8 @@ llm_config llm_preset(const char *name) {
     if (!strcmp(name, "qwen2-0.5b")) c.qkv_bias = true;
     return c;
 }
-/* The single dial: 64 channels a layer, heads of 64 (of 32 below 256 channels), a feed-forward width of 8/3 C, rounded to 32. */
+/* The single dial: 64 channels a layer, heads of 64 (of 32 below 256 channels), a feed-forward width of 8/3 C, rounded
+ * to 32. */
 llm_config llm_depth(int depth, int V, int T) {
     llm_config c = presets[1].c;
     c.V = V;
@@ -5687,11 +5836,13 @@ llm_config llm_depth(int depth, int V, int T) {
     return c;
 }
 static void wrong_config(const char *where, const char *what, int a, int b) {
-    llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a, b);
+    llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
+            b);
 }
 void llm_config_check(const llm_config *c, const char *where) {
     const int size[] = {c->V, c->T, c->L, c->C, c->H, c->KV, c->D, c->F};
-    const char *name[] = {"vocabulary", "context", "layers", "channels", "heads", "key/value heads", "head size", "feed-forward"};
+    const char *name[] = {"vocabulary", "context",         "layers",    "channels",
+                          "heads",      "key/value heads", "head size", "feed-forward"};
     for (int i = 0; i < 8; i++)
         if (size[i] < 1 || size[i] > 1 << 24) wrong_config(where, name[i], size[i], 1 << 24);
     if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
@@ -5703,16 +5854,16 @@ void llm_config_check(const llm_config *c, const char *where) {
 
 /* ---- the tensor table ---- */
 
-/* Everything that is per parameter walks this one table: allocation, init, loading and saving by name and shape, weight decay,
-   LoRA, the gradient test. A row is one Hugging Face tensor. q, k, v (and gate, up) are consecutive rows without padding
-   between them, so that the packed matrix (O,C) is simply the pointer to the first. */
+/* Everything that is per parameter walks this one table: allocation, init, loading and saving by name and shape, weight
+   decay, LoRA, the gradient test. A row is one Hugging Face tensor. q, k, v (and gate, up) are consecutive rows without
+   padding between them, so that the packed matrix (O,C) is simply the pointer to the first. */
 
 typedef struct { llm_param *row; int count; size_t size; const llm_config *c; int layer; } table_writer;
 
 static bool gpt2_names(const llm_config *c) { return c->position == LLM_LEARNED; }
 
-/* Append a row. `packed`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16 elements, a
-   64-byte line of floats. */
+/* Append a row. `packed`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16
+   elements, a 64-byte line of floats. */
 static llm_param *table_add(table_writer *t, const char *name, int rows, int cols, double init, bool packed) {
     static llm_param nowhere;           /* counting only */
     llm_param *p = t->row ? &t->row[t->count] : &nowhere;
@@ -5774,8 +5925,9 @@ static void table_llama(table_writer *t, llm_layer *layer) {
     }
     t->layer = -1;
 }
-/* Fill the table (row NULL: count only). Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its width), those
-   that write into the residual stream smaller by sqrt(2L), so that its variance does not grow with depth (GPT-2). */
+/* Fill the table (row NULL: count only). Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its
+   width), those that write into the residual stream smaller by sqrt(2L), so that its variance does not grow with depth
+   (GPT-2). */
 static table_writer table_build(const llm_config *c, llm_param *row, llm_model *m) {
     table_writer t = {row, 0, 0, c, -1};
     bool gpt2 = gpt2_names(c);
@@ -5823,8 +5975,8 @@ static void *device_alloc(const llm_ops *op, size_t count, size_t size, const ch
                     (double)count * (double)size / 1e6, what, op->name);
     return p;
 }
-/* Frequencies of rope: freq[j] = theta^(-2j/D). Llama-3 stretches the slow ones to reach a longer context: waves longer than
-   original/low are slowed by `factor`, those shorter than original/high are kept, in between it blends. */
+/* Frequencies of rope: freq[j] = theta^(-2j/D). Llama-3 stretches the slow ones to reach a longer context: waves longer
+   than original/low are slowed by `factor`, those shorter than original/high are kept, in between it blends. */
 static void model_frequencies(llm_model *m) {
     const llm_config *c = &m->c;
     llm_real *freq = llm_alloc((size_t)(c->D + 1) / 2, sizeof *freq);
@@ -5955,7 +6107,8 @@ void llm_model_print(const llm_model *m, FILE *out) {
     fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
 }
 
-/* The activations: one allocation, cut by one function that first only counts (base NULL) and then hands out the pieces. */
+/* The activations: one allocation, cut by one function that first only counts (base NULL) and then hands out the
+ * pieces. */
 typedef struct { char *base; size_t used; const llm_ops *op; } pool_cutter;
 
 static void *pool_take(pool_cutter *k, size_t count, size_t size) {
@@ -5963,8 +6116,12 @@ static void *pool_take(pool_cutter *k, size_t count, size_t size) {
     k->used = llm_add(k->used, (llm_mul(count, size) + 63) / 64 * 64);
     return p;
 }
-static llm_real *pool_real(pool_cutter *k, size_t rows, int cols) { return pool_take(k, llm_mul(rows, (size_t)cols), sizeof(llm_real)); }
-static llm_act *pool_act(pool_cutter *k, size_t rows, int cols) { return pool_take(k, llm_mul(rows, (size_t)cols), k->op->act_size); }
+static llm_real *pool_real(pool_cutter *k, size_t rows, int cols) {
+    return pool_take(k, llm_mul(rows, (size_t)cols), sizeof(llm_real));
+}
+static llm_act *pool_act(pool_cutter *k, size_t rows, int cols) {
+    return pool_take(k, llm_mul(rows, (size_t)cols), k->op->act_size);
+}
 
 static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
     const llm_config *c = &m->c;
@@ -6022,17 +6179,20 @@ static void model_reserve(llm_model *m, int N) {
 static void check_ids(const int *ids, size_t n, int limit, const char *what) {
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= limit)
-            llm_die("the tokenizer that belongs to the model", "%s %d at place %zu is outside 0..%d", what, ids[i], i, limit - 1);
+            llm_die("the tokenizer that belongs to the model", "%s %d at place %zu is outside 0..%d", what, ids[i], i,
+                    limit - 1);
 }
 static void model_upload(llm_model *m, const llm_batch *b) {
     size_t N = llm_mul((size_t)b->B, (size_t)b->T);
     if (b->B < 1 || b->T < 1 || N > INT_MAX) llm_die("a smaller --batch", "impossible batch %d x %d", b->B, b->T);
-    if (b->T > m->c.T) llm_die("a smaller --seq", "sequence of %d tokens is beyond the model's context of %d", b->T, m->c.T);
+    if (b->T > m->c.T)
+        llm_die("a smaller --seq", "sequence of %d tokens is beyond the model's context of %d", b->T, m->c.T);
     check_ids(b->tokens, N, m->c.V, "token");
     check_ids(b->targets, N, m->c.V, "target");
     check_ids(b->positions, N, m->c.T, "position");
     for (size_t i = 0; i < N; i++)
-        if (b->start[i] < 0 || b->start[i] > (int)(i % (size_t)b->T)) llm_die(NULL, "attention start %d at place %zu", b->start[i], i);
+        if (b->start[i] < 0 || b->start[i] > (int)(i % (size_t)b->T))
+            llm_die(NULL, "attention start %d at place %zu", b->start[i], i);
     model_reserve(m, (int)N);
     m->ops->upload(m->tokens, b->tokens, N * sizeof(int));
     m->ops->upload(m->targets, b->targets, N * sizeof(int));
@@ -6042,8 +6202,9 @@ static void model_upload(llm_model *m, const llm_batch *b) {
 
 /* ---- forward and backward ---- */
 
-/* Small hands for what every line below would repeat: which norm, which data pointer, and the rule of accumulation: a gradient that
-   was written in this step is added to, else it is written (`used` tells). A frozen tensor has no gradient at all. */
+/* Small hands for what every line below would repeat: which norm, which data pointer, and the rule of accumulation: a
+   gradient that was written in this step is added to, else it is written (`used` tells). A frozen tensor has no
+   gradient at all. */
 static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
 static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
 static bool accumulates(llm_param *w, llm_param *bias, int rows) {
@@ -6061,8 +6222,8 @@ static void model_norm_forward(llm_model *m, llm_act *out, llm_real *mean, llm_r
         m->ops->layernorm_forward(out, mean, rstd, inp, w->data, data_of(bias), (llm_real)m->c.eps, N, m->c.C);
     else m->ops->rmsnorm_forward(out, rstd, inp, w->data, (llm_real)m->c.eps, N, m->c.C);
 }
-static void model_norm_backward(llm_model *m, llm_real *dinp, const llm_act *dout, const llm_real *inp, llm_param *w, llm_param *bias,
-                          const llm_real *mean, const llm_real *rstd, int N) {
+static void model_norm_backward(llm_model *m, llm_real *dinp, const llm_act *dout, const llm_real *inp, llm_param *w,
+                                llm_param *bias, const llm_real *mean, const llm_real *rstd, int N) {
     bool add = accumulates(w, bias, 1);
     if (m->c.norm == LLM_LAYERNORM)
         m->ops->layernorm_backward(dinp, w->grad, grad_of(bias), dout, inp, w->data, mean, rstd, N, m->c.C, add);
@@ -6077,52 +6238,55 @@ static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout
     else m->ops->swiglu_backward(dpre, dout, pre, N, m->c.F);
 }
 
-/* The products of a block: out (N,O) = inp (N,I) w' + bias. `rows` neighbours in the table are one packed matrix, so one product
-   computes q, k and v; the adapters that hang on them (chapter 9) each add to their own columns of it. u: where an adapter may
-   leave its inp A'; NULL: in its own place, for the backward pass. */
+/* The products of a block: out (N,O) = inp (N,I) w' + bias. `rows` neighbours in the table are one packed matrix, so
+   one product computes q, k and v; the adapters that hang on them (chapter 9) each add to their own columns of it. u:
+   where an adapter may leave its inp A'; NULL: in its own place, for the backward pass. */
 static int packed_width(const llm_param *w, int rows) {
     int n = 0;
     for (int i = 0; i < rows; i++) n += w[i].rows;
     return n;
 }
-static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_param *w, int rows, int N, llm_real *u,
-                             bool to_residual) {
+static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_param *w, int rows, int N,
+                             llm_real *u, bool to_residual) {
     if (!m->lora || m->lora_off) return;
     for (int i = 0, col = 0; i < rows; col += w[i++].rows) {
         const llm_adapter *a = w[i].adapter;
-        if (a) m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, (llm_real)m->lora->scale, N, w->cols,
-                                    m->lora->rank, w[i].rows, packed_width(w, rows), col, to_residual);
+        if (a)
+            m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, (llm_real)m->lora->scale, N, w->cols,
+                                 m->lora->rank, w[i].rows, packed_width(w, rows), col, to_residual);
     }
 }
-static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_param *w, int rows, int N,
-                              bool from_residual) {
+static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_param *w,
+                              int rows, int N, bool from_residual) {
     if (!m->lora || m->lora_off) return;
     for (int i = 0, col = 0; i < rows; col += w[i++].rows) {
         const llm_adapter *a = w[i].adapter;
-        if (a) m->ops->lora_backward(dinp, a->A->grad, a->B->grad, m->lora->du, dout, a->u, inp, a->A->data, a->B->data,
-                                     (llm_real)m->lora->scale, N, w->cols, m->lora->rank, w[i].rows, packed_width(w, rows), col,
-                                     from_residual, accumulates(a->A, a->B, 1));
+        if (a)
+            m->ops->lora_backward(dinp, a->A->grad, a->B->grad, m->lora->du, dout, a->u, inp, a->A->data, a->B->data,
+                                  (llm_real)m->lora->scale, N, w->cols, m->lora->rank, w[i].rows, packed_width(w, rows),
+                                  col, from_residual, accumulates(a->A, a->B, 1));
     }
 }
-static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_param *w, const llm_param *bias, int rows,
-                                 int N, llm_real *u) {
+static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_param *w,
+                                 const llm_param *bias, int rows, int N, llm_real *u) {
     m->ops->linear_forward(out, inp, w->w, data_of(bias), N, w->cols, packed_width(w, rows));
     adapters_forward(m, out, inp, w, rows, N, u, false);
 }
-static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp, llm_param *w, llm_param *bias,
-                                  int rows, int N) {
+static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp, llm_param *w,
+                                  llm_param *bias, int rows, int N) {
     m->ops->linear_backward(dinp, w->grad, grad_of(bias), dout, inp, w->w, N, w->cols, packed_width(w, rows),
                             accumulates(w, bias, rows));
     adapters_backward(m, dinp, dout, inp, w, rows, N, false);
 }
-static void model_residual_forward(llm_model *m, llm_real *out, const llm_real *res, const llm_act *inp, const llm_param *w,
-                                   const llm_param *bias, int N, llm_real *u) {
+static void model_residual_forward(llm_model *m, llm_real *out, const llm_real *res, const llm_act *inp,
+                                   const llm_param *w, const llm_param *bias, int N, llm_real *u) {
     m->ops->residual_forward(out, res, inp, w->w, data_of(bias), N, w->cols, w->rows);
     adapters_forward(m, out, inp, w, 1, N, u, true);
 }
 static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_real *dout, const llm_act *inp, llm_param *w,
                                     llm_param *bias, int N) {
-    m->ops->residual_backward(dinp, w->grad, grad_of(bias), dout, inp, w->w, N, w->cols, w->rows, accumulates(w, bias, 1));
+    m->ops->residual_backward(dinp, w->grad, grad_of(bias), dout, inp, w->w, N, w->cols, w->rows,
+                              accumulates(w, bias, 1));
     adapters_backward(m, dinp, dout, inp, w, 1, N, true);
 }
 
@@ -6145,9 +6309,10 @@ static void block_forward(llm_model *m, int l, llm_real *out, int B, int T) {
     activation_forward(m, m->ff, a->pre, N);
     model_residual_forward(m, out, a->mid, m->ff, w->down, w->down_bias, N, NULL);
 }
-/* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return: the
-   residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep, the outputs of
-   norm2, the activation and norm1, is made again: cheaper than storing 3 C + F numbers per token and layer. */
+/* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
+   the residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep,
+   the outputs of norm2, the activation and norm1, is made again: cheaper than storing 3 C + F numbers per token and
+   layer. */
 static void block_backward(llm_model *m, int l, int B, int T) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
@@ -6187,12 +6352,14 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     m->ops->zero(m->dres, (size_t)N * (size_t)c->C * sizeof *m->dres);
     model_norm_backward(m, m->dres, m->dhidden, m->resf, m->normf, m->normf_bias, m->meanf, m->rstdf, N);
     for (int l = c->L - 1; l >= 0; l--) {
-        if (m->recompute && l < c->L - 1) block_forward(m, l, m->resf, b->B, b->T);    /* the last block's are still there */
+        if (m->recompute && l < c->L - 1)
+            block_forward(m, l, m->resf, b->B, b->T); /* the last block's are still there */
         block_backward(m, l, b->B, b->T);
     }
     bool add_wte = accumulates(m->wte, NULL, 1), add_wpe = m->wpe && accumulates(m->wpe, NULL, 1);
     if (m->wte->grad)
-        m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, m->tokens, m->positions, N, c->C, c->V, c->T, add_wte, add_wpe);
+        m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, m->tokens, m->positions, N, c->C, c->V, c->T,
+                               add_wte, add_wpe);
     m->micro++;
 }
 
@@ -6200,8 +6367,8 @@ void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *ent
     size_t N = (size_t)b->B * (size_t)b->T, bytes = N * sizeof(llm_real);
     trunk_forward(m, b);
     if (logp || entropy)
-        m->ops->logprob_forward(m->logp, m->lse, entropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets, m->head_options,
-                                (int)N, m->c.C, m->c.V);
+        m->ops->logprob_forward(m->logp, m->lse, entropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets,
+                                m->head_options, (int)N, m->c.C, m->c.V);
     if (logp) m->ops->download(logp, m->logp, bytes);
     if (entropy) m->ops->download(entropy, m->entropy, bytes);
     if (!value) return;
@@ -6213,7 +6380,8 @@ static void must_train(const llm_model *m) {
     if (m->frozen) llm_die("llm_model_train", "backward was asked of a frozen model");
     if (m->lora && m->lora_off) llm_die("lora_off = false", "backward was asked of a model without its adapters");
 }
-void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy, const llm_real *dvalue) {
+void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy,
+                  const llm_real *dvalue) {
     int N = b->B * b->T, C = m->c.C, V = m->c.V;
     size_t bytes = (size_t)N * sizeof(llm_real);
     must_train(m);
@@ -6223,13 +6391,13 @@ void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const
         else m->ops->zero(m->dlogp, bytes);
         if (dentropy) m->ops->upload(m->dentropy, dentropy, bytes);
         m->ops->logprob_backward(m->dhidden, m->head->grad, m->dlogp, dentropy ? m->dentropy : NULL, m->lse,
-                                 dentropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets, m->head_options, N, C, V,
-                                 accumulates(m->head, NULL, 1));
+                                 dentropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets, m->head_options, N, C,
+                                 V, accumulates(m->head, NULL, 1));
     }
     if (dvalue) {
         m->ops->upload(m->dvalue, dvalue, bytes);
-        m->ops->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, C, dlogp || dentropy,
-                               accumulates(m->score, NULL, 1));
+        m->ops->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, C,
+                               dlogp || dentropy, accumulates(m->score, NULL, 1));
     }
     trunk_backward(m, b);
 }
@@ -6239,8 +6407,8 @@ void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlog
     must_train(m);
     trunk_forward(m, b);
     m->ops->upload(m->dlogp, dlogp, bytes);
-    m->ops->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, m->head->w, m->targets, m->head_options,
-                          N, m->c.C, m->c.V, accumulates(m->head, NULL, 1));
+    m->ops->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, m->head->w, m->targets,
+                          m->head_options, N, m->c.C, m->c.V, accumulates(m->head, NULL, 1));
     if (logp) m->ops->download(logp, m->logp, bytes);
     trunk_backward(m, b);
 }
@@ -6322,12 +6490,6 @@ static bool norm_is_outlier(llm_adamw *o, double norm) {
     o->norm_count++;
     return skip;
 }
-/* Do two rows lie side by side in the arenas and take the same step? Padding between them is zero and stays zero. */
-static bool same_step(const llm_param *a, const llm_param *b) {
-    size_t d = b->offset - a->offset;
-    return has_gradient(b) && a->vector == b->vector && b->offset >= a->offset + a->size && d < a->size + 64 &&
-           b->data == a->data + d && b->grad == a->grad + d;
-}
 /* One step over a table of tensors. `size`: elements of its arenas; `work`: their bf16 copy, or NULL. */
 static double adamw_table(llm_adamw *o, const llm_ops *op, llm_param *param, int params, void *work, size_t size,
                           double lr) {
@@ -6343,7 +6505,8 @@ static double adamw_table(llm_adamw *o, const llm_ops *op, llm_param *param, int
         const llm_param *p = &param[i];
         next = i + 1;
         if (!has_gradient(p)) continue;
-        while (next < params && same_step(&param[next - 1], &param[next])) next++;      /* few calls, and long ones */
+        /* Rows lie side by side in the arenas, padded with zeros that stay zero: few calls, and long ones. */
+        while (next < params && has_gradient(&param[next]) && param[next].vector == p->vector) next++;
         size_t n = param[next - 1].offset + param[next - 1].size - p->offset;
         a.weight_decay = p->vector ? 0 : o->weight_decay;
         op->adamw(p->data, work ? (char *)work + 2 * p->offset : NULL, p->grad, (char *)o->m + bytes * p->offset,
@@ -7330,11 +7493,12 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
 /* ================================================================================================================
    8. Speaking
    ================================================================================================================
-   A trained model gives, for every prefix, a distribution over the next token. To speak is to draw from it, append what was
-   drawn, and ask again. The keys and values of past tokens never change, so they are kept: the KV cache turns the cost of a new
-   token from "run the whole text again" into "run one token". How to draw is a choice: always the likeliest (greedy), a sharper
-   or flatter distribution (temperature), only the k likeliest (top-k), only the likeliest that together reach p (top-p), only
-   those not far below the best (min-p), or keep several texts alive and choose the best at the end (beam search). */
+   A trained model gives, for every prefix, a distribution over the next token. To speak is to draw from it, append what
+   was drawn, and ask again. The keys and values of past tokens never change, so they are kept: the KV cache turns the
+   cost of a new token from "run the whole text again" into "run one token". How to draw is a choice: always the
+   likeliest (greedy), a sharper or flatter distribution (temperature), only the k likeliest (top-k), only the likeliest
+   that together reach p (top-p), only those not far below the best (min-p), or keep several texts alive and choose the
+   best at the end (beam search). */
 
 /* ---- the cache, and one step of the model on the CPU ---- */
 
@@ -7342,8 +7506,9 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
    (L, rows, KV, T, D), so that the weighted sum is one. Both stored as activations. */
 llm_cache llm_cache_new(const llm_model *m, int rows, int T) {
     const llm_config *c = &m->c;
-    if (rows < 1 || T < 1 || T > c->T) llm_die("a shorter prompt or fewer new tokens",
-                                               "a cache of %d rows of %d tokens: the model's context is %d", rows, T, c->T);
+    if (rows < 1 || T < 1 || T > c->T)
+        llm_die("a shorter prompt or fewer new tokens", "a cache of %d rows of %d tokens: the model's context is %d",
+                rows, T, c->T);
     llm_cache cache = {.rows = rows, .T = (T + 15) / 16 * 16};          /* whole vectors of keys */
     size_t numbers = llm_mul(llm_mul((size_t)c->L * (size_t)rows, (size_t)c->KV * (size_t)c->D), (size_t)cache.T);
     cache.k = device_alloc(m->ops, numbers, m->ops->act_size, "cached keys");
@@ -7357,7 +7522,8 @@ void llm_cache_free(llm_cache *c, const llm_model *m) {
     *c = (llm_cache){.rows = 0};
 }
 static size_t cache_head(const llm_model *m, const llm_cache *cache, int l, int row, int kv) {
-    return (((size_t)l * (size_t)cache->rows + (size_t)row) * (size_t)m->c.KV + (size_t)kv) * (size_t)m->c.D * (size_t)cache->T;
+    return (((size_t)l * (size_t)cache->rows + (size_t)row) * (size_t)m->c.KV + (size_t)kv) * (size_t)m->c.D *
+           (size_t)cache->T;
 }
 /* Row `to` becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed once. */
 static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length) {
@@ -7373,7 +7539,7 @@ static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to,
 
 /* The scratch of one step with n tokens. */
 typedef struct {
-    llm_real *x, *mid, *stat, *score, *u;       /* (n,C) residual stream, (n,C), (2,n), (threads,T), (n,r) of adapters */
+    llm_real *x, *mid, *stat, *score, *u; /* (n,C) residual stream, (n,C), (2,n), (threads,T), (n,r) of adapters */
     llm_act *xn, *qkv, *att, *pre, *ff; /* (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
 } decode_scratch;
 
@@ -7444,21 +7610,24 @@ static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratc
     for (int i = 0; i < n; i++) for (int kv = 0; kv < KV; kv++) {
         size_t to = cache_head(m, cache, l, rows[i], kv), from = (size_t)i * QKV + (size_t)(H + kv) * (size_t)D;
         size_t from_v = from + (size_t)KV * (size_t)D, pos = (size_t)positions[i];
-        for (size_t d = 0; d < (size_t)D; d++) act_store_n(cache->k, to + d * (size_t)T + pos, act_load_n(s->qkv, from + d, 1), 1);
+        for (size_t d = 0; d < (size_t)D; d++)
+            act_store_n(cache->k, to + d * (size_t)T + pos, act_load_n(s->qkv, from + d, 1), 1);
         for (size_t d = 0; d < (size_t)D; d += VL)
-            act_store_n(cache->v, to + pos * (size_t)D + d, act_load_n(s->qkv, from_v + d, (size_t)D - d), (size_t)D - d);
+            act_store_n(cache->v, to + pos * (size_t)D + d, act_load_n(s->qkv, from_v + d, (size_t)D - d),
+                        (size_t)D - d);
     }
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
     for (int i = 0; i < n; i++) for (int h = 0; h < H; h++) {
         llm_real scratch[D], *score = s->score + (size_t)thread_number() * (size_t)(T + VL);
         const llm_real *q = cpu_row(s->qkv, (size_t)i * QKV + (size_t)(h * D), (size_t)D, scratch);
         size_t head = cache_head(m, cache, l, rows[i], h / G);
-        attend(s->att, ((size_t)i * (size_t)H + (size_t)h) * (size_t)D, q, cache->k, head, cache->v, head, positions[i], D, T, score);
+        attend(s->att, ((size_t)i * (size_t)H + (size_t)h) * (size_t)D, q, cache->k, head, cache->v, head, positions[i],
+               D, T, score);
     }
 }
 /* n tokens, each at its row and position. The lines of block_forward, with the cache in the place of the batch. */
-static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows, const int *positions,
-                       const bool *want, int n, llm_real *logits) {
+static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
+                       const int *positions, const bool *want, int n, llm_real *logits) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     decode_scratch s = decode_reserve(m, cache, n);
@@ -7478,7 +7647,8 @@ static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *
     }
     int wanted = 0;
     for (int i = 0; i < n; i++)         /* only the last token of a prompt is asked for its successor */
-        if (want[i]) memmove(s.x + (size_t)wanted++ * (size_t)c->C, s.x + (size_t)i * (size_t)c->C, (size_t)c->C * sizeof *s.x);
+        if (want[i])
+            memmove(s.x + (size_t)wanted++ * (size_t)c->C, s.x + (size_t)i * (size_t)c->C, (size_t)c->C * sizeof *s.x);
     if (!wanted) return;
     model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, m->normf, m->normf_bias, wanted);
     op->logits(logits, s.xn, m->head->w, wanted, c->C, c->V);
@@ -7486,7 +7656,9 @@ static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *
 
 /* ---- choosing the next token ---- */
 
-llm_sampler llm_sampler_defaults(void) { return (llm_sampler){.temperature = 0.8, .top_p = 1, .repeat_penalty = 1, .seed = 1}; }
+llm_sampler llm_sampler_defaults(void) {
+    return (llm_sampler){.temperature = 0.8, .top_p = 1, .repeat_penalty = 1, .seed = 1};
+}
 
 typedef struct { llm_real p; int id; } candidate;
 
@@ -7498,7 +7670,8 @@ static int by_probability(const void *a, const void *b) {
 static void keep_best(llm_real *p, int V, const llm_sampler *s) {
     candidate *best = llm_alloc((size_t)V, sizeof *best);
     int n = 0, kept = 0;
-    /* Whatever lies below (1 - top_p)/V cannot be needed: all of it together is less than 1 - top_p. Few are left to sort. */
+    /* Whatever lies below (1 - top_p)/V cannot be needed: all of it together is less than 1 - top_p. Few are left to
+     * sort. */
     llm_real least = s->top_p < 1 ? (llm_real)((1 - s->top_p) / V) : 0;
     for (int i = 0; i < V; i++)
         if (p[i] > least) best[n++] = (candidate){p[i], i};
@@ -7509,7 +7682,8 @@ static void keep_best(llm_real *p, int V, const llm_sampler *s) {
     }
     double total = 0, reached = 0;
     for (int i = 0; i < n; i++) total += (double)best[i].p;
-    for (kept = 0; kept < n && (kept == 0 || s->top_p >= 1 || reached < s->top_p * total); kept++) reached += (double)best[kept].p;
+    for (kept = 0; kept < n && (kept == 0 || s->top_p >= 1 || reached < s->top_p * total); kept++)
+        reached += (double)best[kept].p;
     memset(p, 0, (size_t)V * sizeof *p);
     for (int i = 0; i < kept; i++) p[best[i].id] = best[i].p;
     llm_release(best);
@@ -7520,9 +7694,10 @@ static int argmax(const llm_real *x, int n) {
         if (x[i] > x[best]) best = i;
     return best;
 }
-/* In the order of transformers: repetition penalty (Keskar et al. 2019), temperature, top-k (Fan et al. 2018), top-p (Holtzman et al.
-   2020), min-p (Nguyen et al. 2024). */
-int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents, const uint8_t *banned) {
+/* In the order of transformers: repetition penalty (Keskar et al. 2019), temperature, top-k (Fan et al. 2018), top-p
+   (Holtzman et al. 2020), min-p (Nguyen et al. 2024). */
+int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents,
+                      const uint8_t *banned) {
     if (s->repeat_penalty != 1)
         for (int i = 0; i < recents; i++) {
             bool seen = false;
@@ -7559,7 +7734,8 @@ int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *
     for (int i = 0; i < V; i++) logits[i] /= sum;
     return kept;
 }
-int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents, const uint8_t *banned) {
+int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents,
+               const uint8_t *banned) {
     llm_sample_filter(logits, V, s, recent, recents, banned);
     double u = llm_rng_uniform(rng), reached = 0;
     int last = -1;
@@ -7577,13 +7753,15 @@ int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, cons
 
 static void check_prompt(const llm_model *m, const int *prompt, int length) {
     if (length < 1) llm_die("a prompt of at least one token", "an empty prompt");
-    if (length > m->c.T) llm_die("a shorter prompt", "a prompt of %d tokens is beyond the model's context of %d", length, m->c.T);
+    if (length > m->c.T)
+        llm_die("a shorter prompt", "a prompt of %d tokens is beyond the model's context of %d", length, m->c.T);
     check_ids(prompt, (size_t)length, m->c.V, "token");
 }
 /* What the rows of a batch are doing. */
 typedef struct { int prompt, used, last; llm_rng rng; } speaker;
 
-/* Put prompts[i] into cache row `row`; a prompt equal to the one before is copied from the row that just computed it. */
+/* Put prompts[i] into cache row `row`; a prompt equal to the one before is copied from the row that just computed it.
+ */
 static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt, int length, llm_real *logits) {
     int *rows = llm_alloc((size_t)length, sizeof *rows), *positions = llm_alloc((size_t)length, sizeof *positions);
     bool *want = llm_alloc((size_t)length, sizeof *want);
@@ -7602,7 +7780,7 @@ static bool is_stop(int id, const int *stop, int stops) {
         if (stop[i] == id) return true;
     return false;
 }
-enum { SPEAKERS = 64 };                 /* rows that speak at once: more do not make the products faster, but the cache larger */
+enum { SPEAKERS = 64 }; /* rows that speak at once: more do not make the products faster, but the cache larger */
 
 typedef struct {
     llm_model *m; const llm_sampler *s; llm_cache cache;
@@ -7624,8 +7802,8 @@ static bool speak_on(speech *x, speaker *who, llm_real *logits) {
     return n + 1 < x->max_new && who->used < x->m->c.T;
 }
 /* Give a free row the next prompt; false when that answer was over at once. */
-static bool speak_first(speech *x, speaker *who, int row, int i, const speaker *neighbour, int neighbour_row, llm_real *logits,
-                        llm_real *kept) {
+static bool speak_first(speech *x, speaker *who, int row, int i, const speaker *neighbour, int neighbour_row,
+                        llm_real *logits, llm_real *kept) {
     size_t bytes = (size_t)x->m->c.V * sizeof *logits;
     bool same = neighbour && x->length[neighbour->prompt] == x->length[i] &&
                 !memcmp(x->prompt[neighbour->prompt], x->prompt[i], (size_t)x->length[i] * sizeof(int));
@@ -7641,16 +7819,21 @@ static bool speak_first(speech *x, speaker *who, int row, int i, const speaker *
     x->stopped[i] = false;
     return x->max_new > 0 && speak_on(x, who, logits);
 }
-void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n, int max_new,
-                        const int *stop, int stops, const uint8_t *banned, int **out, int *out_length, bool *stopped, llm_real *logp) {
-    int longest = 0, rows = int_min(n, SPEAKERS), next = 0, alive = 0, tokens[SPEAKERS], row[SPEAKERS], position[SPEAKERS];
+void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n,
+                        int max_new, const int *stop, int stops, const uint8_t *banned, int **out, int *out_length,
+                        bool *stopped, llm_real *logp) {
+    int longest = 0, rows = int_min(n, SPEAKERS), next = 0, alive = 0, tokens[SPEAKERS], row[SPEAKERS],
+        position[SPEAKERS];
     for (int i = 0; i < n; i++) {
         check_prompt(m, prompt[i], length[i]);
         longest = int_max(longest, length[i]);
     }
     if (n < 1) return;
-    speech x = {m, s, llm_cache_new(m, rows, int_min(m->c.T, longest + max_new)), prompt, length, max_new, stop, stops, banned,
-                out, out_length, stopped, logp};
+    speech x = {m,      s,          llm_cache_new(m, rows, int_min(m->c.T, longest + max_new)),
+                prompt, length,     max_new,
+                stop,   stops,      banned,
+                out,    out_length, stopped,
+                logp};
     speaker who[SPEAKERS], newest = {0};
     int newest_row = -1, free_row[SPEAKERS], frees = rows, at[SPEAKERS];
     bool want[SPEAKERS];
@@ -7660,7 +7843,8 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *pr
     while (next < n || alive) {
         while (next < n && frees) {
             int r = free_row[frees - 1];
-            bool goes_on = speak_first(&x, &who[alive], r, next, newest_row >= 0 ? &newest : NULL, newest_row, logits, kept);
+            bool goes_on =
+                speak_first(&x, &who[alive], r, next, newest_row >= 0 ? &newest : NULL, newest_row, logits, kept);
             newest = who[alive];        /* its prompt lies in row r until another takes the row */
             newest_row = r;
             next++;
@@ -7735,8 +7919,8 @@ typedef struct { int *ids, length, row; double logp; bool over; } beam;
 
 static double beam_score(const beam *b, double alpha) { return b->logp / pow(int_max(b->length, 1), alpha); }
 
-/* The best `count` continuations of one step: all beams that ended stay as they are, the others by every token. Simple selection:
-   count times the best not yet taken, over count * V candidates. */
+/* The best `count` continuations of one step: all beams that ended stay as they are, the others by every token. Simple
+   selection: count times the best not yet taken, over count * V candidates. */
 typedef struct { double score, logp; int from, id; } extension;
 
 static void insert_extension(extension *best, int count, extension e) {
@@ -7789,15 +7973,17 @@ static int beam_step(llm_model *m, llm_cache *cache, beam *now, beam *then, int 
     }
     return alive;
 }
-/* Rows of the cache come in two halves, and beams move from one to the other, so that a beam with two children is copied twice. */
-int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop, int stops,
-                    int **out, int *out_length, double *score) {
+/* Rows of the cache come in two halves, and beams move from one to the other, so that a beam with two children is
+ * copied twice. */
+int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop,
+                    int stops, int **out, int *out_length, double *score) {
     check_prompt(m, prompt, length);
     if (beams < 1 || beams > 64) llm_die("1 to 64 beams", "%d beams", beams);
     max_new = int_min(max_new, m->c.T - length);
     llm_cache cache = llm_cache_new(m, 2 * beams, length + int_max(max_new, 0));
     size_t V = (size_t)m->c.V;
-    llm_real *logits = llm_alloc((size_t)beams * V, sizeof *logits), *fresh = llm_alloc((size_t)beams * V, sizeof *fresh);
+    llm_real *logits = llm_alloc((size_t)beams * V, sizeof *logits),
+             *fresh = llm_alloc((size_t)beams * V, sizeof *fresh);
     beam set[2][64];
     for (int i = 0; i < 2 * beams; i++)
         set[i / beams][i % beams] = (beam){.ids = llm_alloc((size_t)max_new + 1, sizeof(int)), .row = -1};
@@ -7969,15 +8155,14 @@ static void adapter_init(llm_model *m, const llm_param *A, uint64_t seed) {
     m->ops->upload(A->data, host, A->size * sizeof *host);
     llm_release(host);
 }
-void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, const char *base, uint64_t seed) {
-    if (rank < 1 || !(alpha > 0))
-        llm_die("a rank of 1 or more, alpha above 0", "LoRA of rank %d with alpha %g", rank, alpha);
+/* Which rows have an adapter? [params], to be released. */
+static bool *targeted_rows(const llm_model *m, const char *targets) {
     char *names = module_names(m, false, ",");
     if (!targets) targets = gpt2_names(&m->c) ? "c_attn" : "q_proj,v_proj";
     if (!strcmp(targets, "all") || !strcmp(targets, "all-linear")) targets = names;
     bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted), any = false;
     for (int i = 0; i < m->params; i++) any |= wanted[i] = adaptable(&m->param[i]) && targeted(&m->param[i], targets);
-    for (const char *t = targets; *t && any; t += strcspn(t, ","), t += *t == ',') {        /* each must hit something */
+    for (const char *t = targets; *t && any; t += strcspn(t, ","), t += *t == ',') {    /* each must hit something */
         char one[96];
         bool hit = false;
         snprintf(one, sizeof one, "%.*s", (int)strcspn(t, ","), t);
@@ -7985,10 +8170,29 @@ void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, 
         any = hit;
     }
     if (!any) llm_usage(names, "LoRA targets '%s': the model does not have all of these modules", targets);
+    llm_release(names);
+    return wanted;
+}
+void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, const char *base, uint64_t seed) {
+    if (rank < 1 || !(alpha > 0))
+        llm_die("a rank of 1 or more, alpha above 0", "LoRA of rank %d with alpha %g", rank, alpha);
+    bool *wanted = targeted_rows(m, targets);
     lora_allocate(m, rank, alpha, alpha / rank, wanted, base);
     for (int i = 0; i < m->lora->adapters; i++) adapter_init(m, m->lora->adapter[i].A, seed);
     llm_release(wanted);
-    llm_release(names);
+}
+size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
+    llm_model m = {.c = *c, .params = table_build(c, NULL, NULL).count, .layer = llm_alloc((size_t)c->L, sizeof *m.layer)};
+    m.param = llm_alloc((size_t)m.params, sizeof *m.param);
+    table_build(c, m.param, &m);
+    bool *wanted = targeted_rows(&m, targets);
+    size_t n = 0;
+    for (int i = 0; i < m.params; i++)
+        if (wanted[i]) n += (size_t)rank * ((size_t)m.param[i].rows + (size_t)m.param[i].cols);
+    llm_release(wanted);
+    llm_release(m.param);
+    llm_release(m.layer);
+    return n;
 }
 void llm_lora_free(llm_model *m) {
     llm_lora *x = m->lora;
@@ -8495,7 +8699,7 @@ double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old,
 
 /* ---- DPO and its relatives (lecture 2: "encourage the likelihood of good samples, decrease that of bad ones") ----
 
-   The optimum of PPO's objective is known: pi* ~ pi_ref exp(R / beta). Turned round, R = beta log(pi* / pi_ref) + const:
+   The optimum of PPO's objective is known: pi* ~ pi_ref exp(R / beta). Turned round, R = beta log(pi* / pi_ref) + c:
    the policy is its own reward model, and Bradley-Terry's loss needs no sampling (Rafailov et al. 2023). S: sums of l.
 
        D = beta [(S_w - S_w,ref) - (S_l - S_l,ref)]

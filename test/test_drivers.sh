@@ -23,26 +23,27 @@ refuses() {
 # A small text, a small model: a step takes milliseconds.
 i=0
 while [ $i -lt 400 ]; do echo "The cat number $i sat on mat $((i * 7 % 13)) and saw $((i * 3 % 17)) birds."; [ $((i % 3)) -eq 0 ] && echo; i=$((i + 1)); done > "$dir/text.txt"
-gpt="./train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --eval-every 0 --threads 1"
+train_gpt=${TRAIN_GPT:-./train_gpt}
+gpt="$train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --eval-every 0 --threads 1"
 
 # ---- what is refused ----
-./train_gpt --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
+$train_gpt --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
 for flag in data val-data model out steps batch seq grad-accum lr seed depth precision device threads log eval-every sample-every \
             save-every resume overwrite overfit-one-batch dry-run; do
     check "--help lists --$flag" grep -q -e "--$flag" "$dir/help"
 done
-refuses "unknown flag"        2 "unknown flag --stepz"          ./train_gpt --stepz 3
+refuses "unknown flag"        2 "unknown flag --stepz"          $train_gpt --stepz 3
 check   "nearest flag"        grep -q -e "--steps" "$dir/stderr"
-refuses "no number"           2 "whole number"                  ./train_gpt --steps many
-refuses "out of range"        2 "out of range"                  ./train_gpt --batch 0
-refuses "unknown choice"      2 "does not know 'fp8'"           ./train_gpt --precision fp8
-refuses "missing value"       2 "wants a value"                 ./train_gpt --steps
+refuses "no number"           2 "whole number"                  $train_gpt --steps many
+refuses "out of range"        2 "out of range"                  $train_gpt --batch 0
+refuses "unknown choice"      2 "does not know 'fp8'"           $train_gpt --precision fp8
+refuses "missing value"       2 "wants a value"                 $train_gpt --steps
 refuses "unknown preset"      2 "no preset"                     $gpt --preset gpt-9 --out "$dir/x"
-refuses "missing file"        1 "nowhere.txt"                   ./train_gpt --data "$dir/nowhere.txt" --out "$dir/x"
+refuses "missing file"        1 "nowhere.txt"                   $train_gpt --data "$dir/nowhere.txt" --out "$dir/x"
 : > "$dir/empty.txt"
-refuses "empty file"          1 "empty.txt"                     ./train_gpt --data "$dir/empty.txt" --out "$dir/x"
+refuses "empty file"          1 "empty.txt"                     $train_gpt --data "$dir/empty.txt" --out "$dir/x"
 echo "too short" > "$dir/short.txt"
-refuses "short text"          1 "short"                         ./train_gpt --data "$dir/short.txt" --preset nano --vocab 300 --out "$dir/x"
+refuses "short text"          1 "short"                         $train_gpt --data "$dir/short.txt" --preset nano --vocab 300 --out "$dir/x"
 refuses "sequence of one"     1 "rows of 1 token"                           $gpt --seq 1 --out "$dir/x"
 check   "nothing was saved"   [ ! -e "$dir/x/config.json" ]
 refuses "cuda without cuda"   2 "without CUDA"                  $gpt --device cuda --out "$dir/x"
@@ -78,7 +79,7 @@ damage; sed 's/"num_attention_heads": *2/"num_attention_heads": 3/' "$dir/base/c
 refuses "impossible heads"    1 ""                              $gpt --model "$dir/bad" --out "$dir/x"
 damage; head -c 300 "$dir/base/tokenizer.json" > "$dir/bad/tokenizer.json"
 refuses "corrupt tokenizer"   1 "tokenizer.json"                $gpt --model "$dir/bad" --out "$dir/x"
-./train_gpt --data llm.h --preset nano --vocab 500 --seq 32 --steps 1 --out "$dir/other" > /dev/null 2>&1
+$train_gpt --data llm.h --preset nano --vocab 500 --seq 32 --steps 1 --out "$dir/other" > /dev/null 2>&1
 damage; cp "$dir/other/tokenizer.json" "$dir/bad/tokenizer.json"
 refuses "foreign tokenizer"   1 "tokens"                        $gpt --model "$dir/bad" --out "$dir/x"
 damage; size=$(wc -c < "$dir/bad/model.safetensors")
@@ -90,7 +91,7 @@ refuses "missing weights"     1 "model.safetensors"             $gpt --model "$d
 
 # ---- bytes that are no UTF-8 are text too ----
 { cat "$dir/text.txt"; printf 'caf\351 \377\376 end of it, and more of it, and more\n\n'; } > "$dir/latin.txt"
-./train_gpt --data "$dir/latin.txt" --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --steps 2 --out "$dir/latin" > /dev/null 2>&1
+$train_gpt --data "$dir/latin.txt" --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --steps 2 --out "$dir/latin" > /dev/null 2>&1
 check "invalid UTF-8 is accepted" [ $? -eq 0 ]
 
 # ---- full disk: a file-size limit stands in for it ----
@@ -101,7 +102,7 @@ check "full disk leaves no result" [ ! -e "$dir/full/config.json" ]
 
 # ---- the same bits for any number of threads, and after kill -9 ----
 losses() { cut -d, -f1-4 "$1/log.csv"; }
-run="./train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --grad-accum 2 --eval-every 0 --steps 60"
+run="$train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --grad-accum 2 --eval-every 0 --steps 60"
 for n in 1 2 4; do $run --threads $n --out "$dir/t$n" > /dev/null 2>&1; done
 check "60 steps were logged" [ "$(losses "$dir/t1" | wc -l)" -eq 61 ]
 for n in 2 4; do
@@ -137,9 +138,9 @@ check "Ctrl-C says how to go on" grep -q -e "--resume" "$dir/stderr"
 check "Ctrl-C leaves a checkpoint" test -n "$(ls -d "$dir"/int/checkpoint-*[0-9])"
 
 # ---- the plan ----
-./train_gpt --dry-run --preset gpt3-175b > "$dir/plan" 2> "$dir/stderr"; check "--dry-run" [ $? -eq 0 ]
+$train_gpt --dry-run --preset gpt3-175b > "$dir/plan" 2> "$dir/stderr"; check "--dry-run" [ $? -eq 0 ]
 check "the plan has 700 GB of weights" grep -q "69[0-9]\|70[0-9]" "$dir/plan"
-./train_gpt --dry-run --preset gpt3-xl > /dev/null 2> "$dir/stderr"
+$train_gpt --dry-run --preset gpt3-xl > /dev/null 2> "$dir/stderr"
 check "the plan names the table's oddity" grep -q "24 heads" "$dir/stderr"
 
 # ---- overfitting one batch ----

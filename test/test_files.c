@@ -134,6 +134,12 @@ static void test_header_length(void) {
         write_file(path, "\2\0\0\0\0\0\0\0", n);
         CHECK_DIES(open_and_close(path), "wants a header of");
     }
+    FILE *f = fopen(path, "wb");        /* a header longer than 100 MB, though the file has the room (a hole on the disk) */
+    fwrite("\1\xe1\xf5\5\0\0\0\0{}", 1, 10, f);
+    fclose(f);
+    CHECK(!truncate(path, 100000100), "truncate");
+    CHECK_DIES(open_and_close(path), "wants a header of 100000001 bytes");
+    unlink(path);
     char *deep = llm_alloc(100001, 1);  /* a hundred thousand opening brackets must not eat the stack */
     memset(deep, '[', 100000);
     memcpy(deep, "{\"a\":", 5);
@@ -533,6 +539,10 @@ static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_
 static void keep(llm_tensor_out *t, int i) { (void)t; (void)i; }
 static void strip(llm_tensor_out *t, int i) { (void)i; t->name = strchr(t->name, '.') + 1; }
 static void drop_first(llm_tensor_out *t, int i) { if (!i) t->name = NULL; }
+static void drop_head(llm_tensor_out *t, int i) {
+    (void)i;
+    if (!strcmp(t->name, "lm_head.weight")) t->name = NULL;
+}
 static void flatten(llm_tensor_out *t, int i) {
     (void)i;
     if (ends_with(t->name, "c_fc.weight")) { t->dims = 1; t->shape[0] *= t->shape[1]; }
@@ -588,8 +598,14 @@ static void test_model_folders(void) {
     llm_model_free(&m);
     /* A classifier's folder has no lm_head.weight, tied or not; the score is [1,C]. */
     llm_model_load(&m, in_scratch("model-4"), llm_cpu(LLM_FP32));
-    CHECK(m.score && m.score->size == 16, "score");
+    CHECK(m.score && m.score->size == 16 && !m.c.tied, "score");
     llm_model_free(&m);
+    rewrite(in_scratch("model-4"), changed, drop_head, NULL);
+    llm_model_load(&m, changed, llm_cpu(LLM_FP32));
+    CHECK(m.score && m.c.tied && m.head == m.wte, "a classifier without a head over the vocabulary");
+    llm_model_free(&m);
+    rewrite(in_scratch("model-1"), changed, drop_head, NULL);
+    CHECK_DIES(load_and_free(changed), "no tensor \"lm_head.weight\"");
     llm_safetensors_open(&s, in_scratch("model-4"));
     t = llm_safetensors_find(&s, "score.weight");
     CHECK(t && t->dims == 2 && t->shape[0] == 1 && t->shape[1] == 16, "score.weight is [1,C]");
@@ -741,7 +757,9 @@ static void test_adamw_skip(void) {
         fill_gradients(&m, (uint64_t)i, i == 40 || i == 3 ? 50 : 1 + 0.1 * (i % 3));
         llm_real before = m.param[2].data[5];
         int skipped = o.skipped;
+        double most = o.norm_mean + 1.001 / 41 * (o.skip_sigma * sqrt(o.norm_var));
         double norm = llm_adamw_step(&o, &m, 1e-3);
+        CHECK(i != 40 || o.norm_mean <= most, "an outlier moved the mean to %g, beyond %g", o.norm_mean, most);
         bool moved = m.param[2].data[5] != before;
         CHECK(norm > 1 && moved == (i != 40) && o.skipped - skipped == (i == 40), "step %d: norm %g, moved %d", i, norm, moved);
     }
@@ -799,6 +817,36 @@ static void test_resume(const llm_ops *ops, bool moments16) {
         llm_model_free(&m);
         llm_model_free(&n);
     }
+}
+/* In the file, m and v are what they are called: v is a mean of squares. And bf16's working copy follows a load. */
+static void test_moment_names(void) {
+    llm_config c = tiny_config(1);
+    llm_model m;
+    llm_adamw o = llm_adamw_defaults();
+    llm_model_init(&m, &c, llm_cpu(LLM_FP32), 9);
+    llm_model_train(&m);
+    train_some(&m, &o, 0, 1);
+    llm_checkpoint_save(in_scratch("names16"), 1, &m, &o, NULL, NULL, 2);
+    llm_safetensors s;
+    llm_safetensors_open(&s, in_scratch("names16/checkpoint-1/optimizer.safetensors"));
+    double x[37 * 16], y[37 * 16], error = 0;
+    llm_safetensors_read(&s, llm_safetensors_find(&s, "m.model.embed_tokens.weight"), x);
+    llm_safetensors_read(&s, llm_safetensors_find(&s, "v.model.embed_tokens.weight"), y);
+    for (int i = 0; i < 37 * 16; i++) error = fmax(error, fabs(x[i] * x[i] / 0.01 - y[i] / 0.05) / (y[i] / 0.05));     /* both g^2 */
+    CHECK_SMALL(error, 1e-5, "after one step m^2 / (1 - beta1)^2 = v / (1 - beta2)");
+    llm_safetensors_close(&s);
+    llm_adamw_free(&o, &m);
+    llm_model_free(&m);
+    if (sizeof(llm_real) == 8) return;  /* doubles know fp32 precision only */
+    llm_model_load(&m, in_scratch("names16/checkpoint-1"), llm_cpu(LLM_BF16));
+    error = m.work ? 0 : 1;
+    for (size_t i = 0; i < m.size && m.work; i++) {
+        double w = (double)m.data[i], e = fabs((double)widen_bf16(((const uint16_t *)m.work)[i]) - w) / (fabs(w) + 1e-30);
+        if (!(e <= error)) error = e;
+    }
+    CHECK_SMALL(error, 1.0 / 256, "the bf16 copy of a loaded model");
+    llm_model_free(&m);
+    llm_cpu(LLM_FP32);
 }
 static void test_resume_refusals(void) {
     llm_config c = tiny_config(1), wide = c;
@@ -894,6 +942,7 @@ static void test_kill(void) {
     llm_model_train(&m);
     adamw_allocate(&o, m.ops, m.size);
     m.data[0] = m.data[m.size - 16] = 0;
+    m.c.bos = 0;
     double begin = llm_now();           /* disks differ: how long does one round take here? */
     llm_checkpoint_save(out, 0, &m, &o, NULL, NULL, 2);
     llm_result_save(out, &m, NULL);
@@ -908,6 +957,7 @@ static void test_kill(void) {
             checkpoint_id at = {0, 0};
             if (dir) checkpoint_parse(strrchr(dir, '/') + 1, &at);
             for (int step = (int)at.step + 1;; step++) {
+                m.c.bos = step;
                 m.data[0] = m.data[m.size - 16] = (llm_real)step;      /* first and last tensor say which step they are of */
                 o.step = step;
                 llm_checkpoint_save(out, step, &m, &o, NULL, NULL, 2);
@@ -935,11 +985,14 @@ static void test_kill(void) {
         bool one = true;                /* a result is there or not, but it is never a mixture */
         if (llm_result_exists(out)) {
             llm_model_load(&n, out, llm_cpu(LLM_FP32));
-            one = n.data[0] == n.data[n.size - 16];
+            llm_json *generation = llm_json_file(in_scratch("kill/generation_config.json"));
+            one = n.data[0] == n.data[n.size - 16] && n.data[0] == (llm_real)n.c.bos &&
+                  n.data[0] == (llm_real)llm_json_number(generation, "bos_token_id", -1);
+            llm_json_free(generation);
             llm_model_free(&n);
             results++;
         }
-        CHECK(one, "kill %d: a result of two steps", i);
+        CHECK(one, "kill %d: a result whose files are of two steps", i);
     }
     CHECK(found == kills && last > kills / 4, "%d kills, %d checkpoints, the last of step %ld", kills, found, last);
     printf("kill -9: %d times, %d with a checkpoint (last: step %ld), %d with a result\n", kills, found, last, results);
@@ -1021,6 +1074,7 @@ int main(void) {
     test_resume(llm_cpu(LLM_FP32), false);
     test_resume(llm_cpu(LLM_FP32), true);
     test_resume(fake_device(LLM_FP32), false);
+    test_moment_names();
     test_resume_refusals();
     test_checkpoint_names();
     test_full_disk();

@@ -626,8 +626,8 @@ static void logprob_plain(op_case *c) {
 static void test_logprob(int N, int C, int V, double temperature, bool ban, bool entropy, bool fused, int zeros) {
     op_case c = {.N = N, .C = C, .V = V, .temperature = temperature, .forward = logprob_forward,
                  .backward = fused ? logprob_fused : logprob_backward, .plain = logprob_plain};
-    snprintf(c.name, sizeof c.name, "logprob N=%d C=%d V=%d temperature=%g banned=%d entropy=%d fused=%d zeros=%d", N, C, V,
-             temperature, ban, entropy, fused, zeros);
+    snprintf(c.name, sizeof c.name, "logprob N=%d C=%d V=%d temperature=%g banned=%d entropy=%d fused=%d zeros=%d", N,
+             C, V, temperature, ban, entropy, fused, zeros);
     add_in(&c, "hidden", area(N, C), true, WRITTEN, true, true);
     add_in(&c, "w", area(V, C), true, PARAMETER, false, true);
     add_out(&c, "logp", (size_t)N, false, true, false);
@@ -648,15 +648,17 @@ static void test_logprob(int N, int C, int V, double temperature, bool ban, bool
 static void test_banned_target(void) {
     enum { C = 3, V = 5 };
     llm_real hidden[C] = {1, 2, 3}, w[V * C], logp, lse, dlogp = 1, dw[V * C];
-    uint8_t banned[V] = {0, 1, 0, 0, 0}, act[C * sizeof(llm_real)], dact[C * sizeof(llm_real)];
+    llm_real room[C], droom[C];
+    llm_act *act = (llm_act *)(void *)room, *dact = (llm_act *)(void *)droom;
+    uint8_t banned[V] = {0, 1, 0, 0, 0};
     int target = 1;
     for (int i = 0; i < V * C; i++) w[i] = (llm_real)llm_rng_normal(&rng);
-    for (int i = 0; i < C; i++) act_store_n((llm_act *)(void *)act, (size_t)i, vset(hidden[i]), 1);
+    for (int i = 0; i < C; i++) act_store_n(act, (size_t)i, vset(hidden[i]), 1);
     llm_weight weights = {w, LLM_TYPE_REAL, NULL};
-    ops->logprob_forward(&logp, &lse, NULL, (llm_act *)(void *)act, weights, &target, (llm_head){1, banned}, 1, C, V);
+    ops->logprob_forward(&logp, &lse, NULL, act, weights, &target, (llm_head){1, banned}, 1, C, V);
     check(isfinite((double)logp) && logp < -1e20, "banned target", "logp is not hugely negative and finite");
-    ops->logprob_backward((llm_act *)(void *)dact, dw, &dlogp, NULL, &lse, NULL, (llm_act *)(void *)act, weights,
-                          &target, (llm_head){1, banned}, 1, C, V, false);
+    ops->logprob_backward(dact, dw, &dlogp, NULL, &lse, NULL, act, weights, &target, (llm_head){1, banned}, 1, C, V,
+                          false);
     bool zero = true;
     for (int i = 0; i < C; i++) zero = zero && dw[C + i] == 0;
     check(zero, "banned target", "a gradient reached the banned row");
@@ -809,8 +811,8 @@ static void test_invariance(void) {
     ops->attention_forward(out.device, lse.device, qkv.device, start, B, T, H, KV, D);
     ops->attention_forward(one.device, lse.device, (llm_act *)((char *)qkv.device + area(2 * T, ROW) * size), start,
                            1, SHORT, H, KV, D);
-    check(memcmp(one.device, (char *)out.device + area(2 * T, H * D) * size, area(SHORT, H * D) * size) == 0, "attention",
-          "a sequence alone, or cut short, gives other bits");
+    const char *third = (char *)out.device + area(2 * T, H * D) * size;
+    check(memcmp(one.device, third, area(SHORT, H * D) * size) == 0, "attention", "alone, or cut short: other bits");
     enum { C = 40, V = 300 };
     tensor w = tensor_new("w", area(V, C), true), a = tensor_new("a", 30, false), b = tensor_new("b", 30, false);
     int *target = random_ids(30, V);
@@ -818,7 +820,8 @@ static void test_invariance(void) {
     ops->logprob_forward(a.device, lse.device, NULL, qkv.device, weight(&w), target, head, 30, C, V);
     ops->logprob_forward(b.device, lse.device, NULL, (llm_act *)((char *)qkv.device + area(13, C) * size), weight(&w),
                          target + 13, head, 5, C, V);
-    check(memcmp(b.device, (llm_real *)a.device + 13, 5 * sizeof(llm_real)) == 0, "logprob", "other rows beside it give other bits");
+    const llm_real *same = (llm_real *)a.device + 13;
+    check(memcmp(b.device, same, 5 * sizeof(llm_real)) == 0, "logprob", "without the rows beside it: other bits");
     tensor *all[7] = {&qkv, &out, &one, &lse, &w, &a, &b};
     for (int i = 0; i < 7; i++) {
         llm_release(all[i]->x);

@@ -81,8 +81,8 @@ static void test_memory(void) {
     double sum = half.weights + half.work + half.gradients + half.moments;
     sum += half.activations + half.logits + half.packing;
     near("total is the sum", half.total, sum, 1e-12);
-    /* The matrix product: packed blocks, a panel per thread, and the sums of 512 rows (AMX: 1024) of what is too deep for
-       a block: in fp32 the 3072 wide feed-forward, in bf16x3 with its shallower blocks the 50257 wide head. */
+    /* The matrix product: packed blocks, a panel per thread, and the sums of 512 rows (AMX: 1024) of what is too deep
+       for a block: in fp32 the 3072 wide feed-forward, in bf16x3 with its shallower blocks the 50257 wide head. */
     llm_config g = llm_preset("gpt2-124m");
     double blocks = 1.9e6 + .7e6 * llm_threads(0);
     near("packing fp32", llm_plan_make(&g, fp32, 4, 1024, true, false, false).packing, blocks + 543 * 3072 * 4, 1e-12);

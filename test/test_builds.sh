@@ -1,0 +1,29 @@
+#!/bin/sh
+# test_builds.sh: every way to build it must compile without a warning: gcc and clang, with and without OpenMP, in double, for
+# processors without AVX-512 and without AVX; the interface half also as C++. A compiler that is not installed is skipped, and said so.
+passed=0 failed=0
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+check() {
+    if "$@" > "$dir/log" 2>&1; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAIL: $*"; head -n 12 "$dir/log"; fi
+}
+common="-std=c11 -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-math -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror"
+for cc in gcc clang; do
+    command -v $cc > /dev/null 2>&1 || { echo "SKIP: $cc is not installed"; continue; }
+    openmp=
+    echo 'int main(void){return 0;}' > "$dir/x.c"
+    $cc -fopenmp "$dir/x.c" -o "$dir/x" 2> /dev/null && openmp=-fopenmp
+    [ -n "$openmp" ] || echo "SKIP: $cc has no OpenMP here"
+    for file in train_*.c; do
+        check $cc $common -O2 -march=native $file -o "$dir/x" -lm
+        [ -z "$openmp" ] || check $cc $common -O2 -march=native $openmp $file -o "$dir/x" -lm
+    done
+    check $cc $common -O2 -march=native -DLLM_REAL=double $openmp test/test_model.c -o "$dir/x" -lm
+    if [ "$(uname -m)" = x86_64 ]; then
+        for arch in haswell x86-64; do check $cc $common -O2 -march=$arch $openmp test/hf_probe.c -o "$dir/x" -lm; done
+    fi
+done
+if command -v g++ > /dev/null 2>&1; then check g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ llm.h
+else echo "SKIP: g++ is not installed"; fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
