@@ -3589,7 +3589,7 @@ static void put_after_newline(const llm_tokenizer *t, llm_tokens *out, const cha
     out->count = begin;
     put_text(t, out, text, length, mask);
 }
-static void put(const llm_tokenizer *t, llm_tokens *out, const char *text) { put_text(t, out, text, strlen(text), 0); }
+static void put_string(const llm_tokenizer *t, llm_tokens *out, const char *text) { put_text(t, out, text, strlen(text), 0); }
 static void put_mark(const llm_tokenizer *t, llm_tokens *out, const char *spelling, int mask) {
     int id = special_id(t, spelling);
     if (id < 0)
@@ -3610,23 +3610,23 @@ static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *rol
     case LLM_CHAT_LLAMA3:
         if (first && t->bos >= 0) put_id(out, t->bos, 0);
         put_mark(t, out, "<|start_header_id|>", 0);
-        put(t, out, role);
+        put_string(t, out, role);
         put_mark(t, out, "<|end_header_id|>", 0);
-        put(t, out, "\n\n");
+        put_string(t, out, "\n\n");
         break;
     case LLM_CHAT_ZEPHYR:
         snprintf(line, sizeof line, "%s<|%s|>\n", first ? "" : "\n", role);
-        put(t, out, line);
+        put_string(t, out, line);
         break;
     case LLM_CHAT_ALPACA:
-        if (!first) put(t, out, "\n\n");
-        if (strcmp(role, "system")) put(t, out, !strcmp(role, "assistant") ? "### Response:\n" : "### Instruction:\n");
+        if (!first) put_string(t, out, "\n\n");
+        if (strcmp(role, "system")) put_string(t, out, !strcmp(role, "assistant") ? "### Response:\n" : "### Instruction:\n");
         break;
     case LLM_CHAT_LLAMA2: break;        /* the user's closing bracket opens the answer */
     default:
         put_mark(t, out, "<|im_start|>", 0);
-        put(t, out, role);
-        put(t, out, "\n");
+        put_string(t, out, role);
+        put_string(t, out, "\n");
     }
 }
 /* Llama-2 has no system turn: it is written into the first question. */
@@ -3654,7 +3654,7 @@ static void put_content(const llm_tokenizer *t, llm_tokens *out, const llm_messa
     else if (chat == LLM_CHAT_ZEPHYR || (chat == LLM_CHAT_ALPACA && mask)) put_end(t, out, mask);
     else if (chat == LLM_CHAT_CHATML || chat == LLM_CHAT_SMOLLM) {
         put_mark(t, out, "<|im_end|>", mask);
-        put(t, out, "\n");
+        put_string(t, out, "\n");
     }
 }
 /* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has
@@ -3711,7 +3711,7 @@ void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_ge
     if (add_generation_prompt) {
         put_opening(t, out, "assistant", out->count == 0);
         out->prompt = out->count;
-    } else if (chat == LLM_CHAT_ZEPHYR) put(t, out, "\n");
+    } else if (chat == LLM_CHAT_ZEPHYR) put_string(t, out, "\n");
 }
 void llm_tokens_free(llm_tokens *out) {
     llm_release(out->id);
@@ -6176,7 +6176,7 @@ static void model_reserve(llm_model *m, int N) {
     }
     model_cut_pool(m, m->pool, m->N);
 }
-static void check_ids(const int *ids, size_t n, int limit, const char *what) {
+static void require_ids(const int *ids, size_t n, int limit, const char *what) {
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= limit)
             llm_die("the tokenizer that belongs to the model", "%s %d at place %zu is outside 0..%d", what, ids[i], i,
@@ -6187,9 +6187,9 @@ static void model_upload(llm_model *m, const llm_batch *b) {
     if (b->B < 1 || b->T < 1 || N > INT_MAX) llm_die("a smaller --batch", "impossible batch %d x %d", b->B, b->T);
     if (b->T > m->c.T)
         llm_die("a smaller --seq", "sequence of %d tokens is beyond the model's context of %d", b->T, m->c.T);
-    check_ids(b->tokens, N, m->c.V, "token");
-    check_ids(b->targets, N, m->c.V, "target");
-    check_ids(b->positions, N, m->c.T, "position");
+    require_ids(b->tokens, N, m->c.V, "token");
+    require_ids(b->targets, N, m->c.V, "target");
+    require_ids(b->positions, N, m->c.T, "position");
     for (size_t i = 0; i < N; i++)
         if (b->start[i] < 0 || b->start[i] > (int)(i % (size_t)b->T))
             llm_die(NULL, "attention start %d at place %zu", b->start[i], i);
@@ -7755,7 +7755,7 @@ static void check_prompt(const llm_model *m, const int *prompt, int length) {
     if (length < 1) llm_die("a prompt of at least one token", "an empty prompt");
     if (length > m->c.T)
         llm_die("a shorter prompt", "a prompt of %d tokens is beyond the model's context of %d", length, m->c.T);
-    check_ids(prompt, (size_t)length, m->c.V, "token");
+    require_ids(prompt, (size_t)length, m->c.V, "token");
 }
 /* What the rows of a batch are doing. */
 typedef struct { int prompt, used, last; llm_rng rng; } speaker;
