@@ -433,7 +433,8 @@ typedef struct llm_ops {
 
     /* The head. logp[n] = log softmax(hidden[n] w' / temperature)[targets[n]]; lse and entropy (N) are saved; entropy may be NULL.
        Logits are made chunk by chunk and never held at once. backward: dhidden = dlogits w, dw (=|+=) dlogits' hidden with
-       dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. fused: forward and backward in one sweep. */
+       dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. fused: forward and backward in one
+       sweep; it leaves out rows with dlogp 0, so logp means something only where dlogp does not. */
     void (*logprob_forward)(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
                             const int *targets, llm_head head, int N, int C, int V);
     void (*logprob_backward)(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
@@ -7024,7 +7025,7 @@ static void write_id(llm_writer *w, const char *key, int id) {
     if (id < 0) llm_write_text(w, "  \"%s\": null,\n", key);
     else write_int(w, key, id);
 }
-/* The shortest spelling that reads back as the same bits: 1e-05, not 1.0000000000000001e-05. 10000.0: Python's float. */
+/* The shortest spelling that reads back as the same bits: 1e-05, not 1.0000000000000001e-05. And 10000.0: a float. */
 static void write_number(llm_writer *w, const char *key, double x) {
     char text[40];
     for (int digits = 6; digits <= 17; digits++) {
@@ -7163,9 +7164,10 @@ static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops) {
     if (adapted) {
         llm_json *root = llm_json_file(path);
         const char *base = config_text((config_file){root, path}, "base_model_name_or_path", NULL);
-        if (!base || !llm_is_dir(base))
+        if (!base || !llm_result_exists(base))      /* adapters on adapters could go round in a circle */
             llm_die("load the base model, or let that key name its folder",
-                    "%s: \"base_model_name_or_path\": %s is no folder here", path, base ? base : "null");
+                    "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path,
+                    base ? base : "null");
         llm_model_load(m, base, ops);
         llm_lora_load(m, dir);
         llm_json_free(root);
@@ -7199,7 +7201,12 @@ void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
 }
 
 /* What llm_safetensors_write needs to fetch one tensor at a time from the device: a model is never held twice. */
-typedef struct { const llm_ops *op; const llm_param *param; int params; const llm_adamw *o; llm_real *host, *turned; } tensor_source;
+typedef struct {
+    const llm_ops *op;
+    const llm_param *param; int params;
+    const llm_adamw *o;
+    llm_real *host, *turned;
+} tensor_source;
 
 static tensor_source source_begin(const llm_ops *op, const llm_param *param, int params, const llm_adamw *o) {
     size_t most = 0;
