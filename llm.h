@@ -31,7 +31,8 @@
    The one idea. All stages need from the network only the log-probability of each target token, and send
    back only one number per token:
 
-       tokens --llm_forward--> logp[b,t], value[b,t] --the stage's loss--> dlogp[b,t], dvalue[b,t] --llm_backward--> gradients
+       tokens --llm_forward--> logp[b,t], value[b,t] --the stage's loss--> dlogp[b,t], dvalue[b,t] --llm_backward-->
+   gradients
 
    The sampled tokens become labels, but the objective is weighted: -1/M in pretraining and SFT, the advantage in
    PPO and GRPO, beta*sigmoid(-margin) in DPO. Chapter 10 holds these losses; none is longer than a page.
@@ -54,12 +55,11 @@
      Arguments    forward: outputs, inputs, sizes. backward: gradients out, dout, saved forward tensors, sizes.
      Gradients    of parameters accumulate over micro-batches: the first one writes, the others add, so nothing is
                   ever zeroed (argument `accumulate`); gradients of activations are written.
-     Two types    llm_real: the residual stream, statistics, gradients of parameters, logp, master weights (float; double
-                  in the gradient tests). llm_act: activations as the device stores them, opaque here (fp32 or bf16).
-     Devices      the model never reads or writes a tensor: only the operations of `llm_ops` touch device memory.
-     Determinism  work is split over outputs or fixed chunks, never by who comes first: the same seed gives the same
-                  bits for any number of threads.
-     Errors       llm_die() names the cause, the place and the remedy, and ends the program. */
+     Two types    llm_real: the residual stream, statistics, gradients of parameters, logp, master weights (float;
+   double in the gradient tests). llm_act: activations as the device stores them, opaque here (fp32 or bf16). Devices
+   the model never reads or writes a tensor: only the operations of `llm_ops` touch device memory. Determinism  work is
+   split over outputs or fixed chunks, never by who comes first: the same seed gives the same bits for any number of
+   threads. Errors       llm_die() names the cause, the place and the remedy, and ends the program. */
 
 /* ================================================================================================================
    1. The interface
@@ -101,19 +101,21 @@ typedef struct llm_act llm_act;         /* an activation as the device stores it
 #define LLM_NORETURN
 #endif
 
-/* End the program with "error: <cause>" and, unless NULL, "  try: <remedy>" on stderr. Exit code 1. A program may catch it:
-   set llm_on_death to a function that does not return (tests and fuzzers longjmp). */
+/* End the program with "error: <cause>" and, unless NULL, "  try: <remedy>" on stderr. Exit code 1. A program may catch
+   it: set llm_on_death to a function that does not return (tests and fuzzers longjmp). */
 void llm_die(const char *remedy, const char *cause, ...) LLM_PRINTF(2, 3) LLM_NORETURN;
 extern void (*llm_on_death)(const char *message);
 /* The same for a wrong command line: exit code 2. */
 void llm_usage(const char *remedy, const char *cause, ...) LLM_PRINTF(2, 3) LLM_NORETURN;
 
-/* Memory and sizes. llm_mul and llm_add are checked: an overflow ends the program with an error, never with a small buffer.
-   llm_alloc returns zeroed memory, 64-byte aligned, or ends the program; release with llm_release (NULL allowed). */
+/* Memory and sizes. llm_mul and llm_add are checked: an overflow ends the program with an error, never with a small
+   buffer. llm_alloc returns zeroed memory, 64-byte aligned, or ends the program; release with llm_release (NULL
+   allowed). */
 size_t llm_mul(size_t a, size_t b);
 size_t llm_add(size_t a, size_t b);
 void *llm_alloc(size_t count, size_t size);
-void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size);  /* realloc-like: at least `needed` items, doubling */
+void *llm_grow(void *p, size_t *capacity, size_t needed,
+               size_t size); /* realloc-like: at least `needed` items, doubling */
 void llm_release(void *p);
 char *llm_format(const char *format, ...) LLM_PRINTF(1, 2);             /* sprintf into fresh memory: llm_release it */
 double llm_now(void);                                                   /* seconds, monotonic */
@@ -125,10 +127,11 @@ uint64_t llm_rng_u64(llm_rng *r);
 double llm_rng_uniform(llm_rng *r);                     /* [0, 1) */
 int llm_rng_below(llm_rng *r, int n);                   /* 0 .. n-1, unbiased */
 double llm_rng_normal(llm_rng *r);                      /* mean 0, deviation 1 (Box-Muller, one value a call) */
-uint64_t llm_hash(const void *data, size_t bytes, uint64_t seed);  /* FNV-1a: for names and fingerprints, not for secrets */
+uint64_t llm_hash(const void *data, size_t bytes,
+                  uint64_t seed); /* FNV-1a: for names and fingerprints, not for secrets */
 
-/* Files. Reading gives the whole file with a '\0' behind it (not counted in *size). Writing goes to "PATH.tmp", is flushed to
-   the disk and renamed by llm_write_done, so that PATH is complete or absent, also after kill -9. */
+/* Files. Reading gives the whole file with a '\0' behind it (not counted in *size). Writing goes to "PATH.tmp", is
+   flushed to the disk and renamed by llm_write_done, so that PATH is complete or absent, also after kill -9. */
 char *llm_read_file(const char *path, size_t *size);
 bool llm_exists(const char *path);
 bool llm_is_dir(const char *path);
@@ -140,9 +143,16 @@ void llm_write_bytes(llm_writer *w, const void *data, size_t bytes);
 void llm_write_text(llm_writer *w, const char *format, ...) LLM_PRINTF(2, 3);
 void llm_write_done(llm_writer *w);
 
-/* JSON, read whole into a tree. Strings are UTF-8, unescaped, '\0'-terminated and may hold '\0' inside (use length); a lone
-   surrogate becomes U+FFFD. Errors name `where` and the line. The text must stay alive only during the call. */
-typedef enum { LLM_JSON_NULL, LLM_JSON_BOOL, LLM_JSON_NUMBER, LLM_JSON_STRING, LLM_JSON_ARRAY, LLM_JSON_OBJECT } llm_json_type;
+/* JSON, read whole into a tree. Strings are UTF-8, unescaped, '\0'-terminated and may hold '\0' inside (use length); a
+   lone surrogate becomes U+FFFD. Errors name `where` and the line. The text must stay alive only during the call. */
+typedef enum {
+    LLM_JSON_NULL,
+    LLM_JSON_BOOL,
+    LLM_JSON_NUMBER,
+    LLM_JSON_STRING,
+    LLM_JSON_ARRAY,
+    LLM_JSON_OBJECT
+} llm_json_type;
 typedef struct llm_json {
     llm_json_type type;
     const char *key;                    /* in an object: this member's name */
@@ -162,9 +172,9 @@ const char *llm_json_text(const llm_json *object, const char *key, const char *o
 bool llm_json_true(const llm_json *object, const char *key, bool otherwise);
 void llm_write_json_string(llm_writer *w, const char *text, size_t length);     /* quoted and escaped */
 
-/* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones. Flags
-   are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and "--no-name". An
-   unknown flag or a value out of range ends the program (exit code 2) and names the nearest flag. */
+/* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
+   Flags are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and
+   "--no-name". An unknown flag or a value out of range ends the program (exit code 2) and names the nearest flag. */
 typedef enum { LLM_INT, LLM_FLOAT, LLM_BOOL, LLM_TEXT, LLM_LIST, LLM_HEADING } llm_option_type;
 typedef struct {
     const char *name;                   /* without dashes; a heading: its title */
@@ -203,15 +213,18 @@ typedef struct {
     struct llm_tokenizer_tables *tables;/* chapter 3's own: merge table, loaded files kept byte for byte */
 } llm_tokenizer;
 
-/* Learn a byte-level BPE vocabulary of at most vocab_size ids (256 bytes + merges + our special tokens <|endoftext|>, <|pad|>,
-   <|im_start|>, <|im_end|>, <|reward|>) from text, with GPT-2's pre-tokenizer (digits: one token per digit, as Llama and SmolLM,
-   so that sums can be learned). Sennrich et al. 2016; near-linear in the text. */
+/* Learn a byte-level BPE vocabulary of at most vocab_size ids (256 bytes + merges + our special tokens <|endoftext|>,
+   <|pad|>,
+   <|im_start|>, <|im_end|>, <|reward|>) from text, with GPT-2's pre-tokenizer (digits: one token per digit, as Llama
+   and SmolLM, so that sums can be learned). Sennrich et al. 2016; near-linear in the text. */
 void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits);
-void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);    /* Hugging Face tokenizer.json (+ tokenizer_config.json) */
+void llm_tokenizer_load(llm_tokenizer *t,
+                        const char *dir_or_file); /* Hugging Face tokenizer.json (+ tokenizer_config.json) */
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
 void llm_tokenizer_free(llm_tokenizer *t);
-/* Text to ids. Special tokens are never produced, whatever the text spells; every byte is kept, valid UTF-8 or not. Returns the
-   number of ids; ids must have room for size + 1 (SPM's leading space), one id a byte at worst. Thread-safe. */
+/* Text to ids. Special tokens are never produced, whatever the text spells; every byte is kept, valid UTF-8 or not.
+   Returns the number of ids; ids must have room for size + 1 (SPM's leading space), one id a byte at worst.
+   Thread-safe. */
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids);
 /* Ids to text: the bytes, '\0'-terminated, in fresh memory; special tokens are skipped, or spelled out. */
 char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size);
@@ -361,7 +374,10 @@ typedef enum { LLM_TYPE_REAL, LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4 } llm_type
 typedef struct { const void *data; llm_type type; const llm_real *scale; } llm_weight;
 
 /* What a sampler may not say, and how sharply it speaks: log softmax(z / temperature) with banned ids at -infinity. */
-typedef struct { llm_real temperature; const uint8_t *banned; } llm_head;   /* banned: (V) bytes on the device, or NULL */
+typedef struct {
+    llm_real temperature;
+    const uint8_t *banned;
+} llm_head; /* banned: (V) bytes on the device, or NULL */
 
 typedef struct { double lr, beta1, beta2, eps, weight_decay, grad_scale; int step; } llm_adamw_args;
 
@@ -386,55 +402,63 @@ typedef struct llm_ops {
     void (*embed_forward)(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens, const int *positions,
                           int N, int C);
     /* dwte[tokens[n]] += dout[n]; the first writer of a tensor (accumulate false) sets every row. */
-    void (*embed_backward)(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens, const int *positions,
-                           int N, int C, int V, int T, bool accumulate_wte, bool accumulate_wpe);
+    void (*embed_backward)(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens,
+                           const int *positions, int N, int C, int V, int T, bool accumulate_wte, bool accumulate_wpe);
 
-    /* Layer norm and RMS norm of each row: out (N,C) from the residual stream inp (N,C); mean, rstd (N) are saved. backward adds
-       to dinp, which holds the residual stream's gradient already. bias and dbias may be NULL, dw NULL: frozen. */
+    /* Layer norm and RMS norm of each row: out (N,C) from the residual stream inp (N,C); mean, rstd (N) are saved.
+       backward adds to dinp, which holds the residual stream's gradient already. bias and dbias may be NULL, dw NULL:
+       frozen. */
     void (*layernorm_forward)(llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp, const llm_real *w,
                               const llm_real *bias, llm_real eps, int N, int C);
     void (*layernorm_backward)(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
-                               const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C, bool accumulate);
-    void (*rmsnorm_forward)(llm_act *out, llm_real *rstd, const llm_real *inp, const llm_real *w, llm_real eps, int N, int C);
+                               const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C,
+                               bool accumulate);
+    void (*rmsnorm_forward)(llm_act *out, llm_real *rstd, const llm_real *inp, const llm_real *w, llm_real eps, int N,
+                            int C);
     void (*rmsnorm_backward)(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp, const llm_real *w,
                              const llm_real *rstd, int N, int C, bool accumulate);
 
-    /* Linear: out (N,O) = inp (N,I) w' + bias, w (O,I). backward: dinp = dout w, dw (=|+=) dout' inp, dbias (=|+=) column sums of dout.
-       dinp NULL: not needed; dw, dbias NULL: frozen. bias may be NULL. */
-    void (*linear_forward)(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in, int out_n);
+    /* Linear: out (N,O) = inp (N,I) w' + bias, w (O,I). backward: dinp = dout w, dw (=|+=) dout' inp, dbias (=|+=)
+       column sums of dout. dinp NULL: not needed; dw, dbias NULL: frozen. bias may be NULL. */
+    void (*linear_forward)(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in,
+                           int out_n);
     void (*linear_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
                             llm_weight w, int N, int in, int out_n, bool accumulate);
-    /* The same into the residual stream: out (N,O) = res + inp w' + bias; its dout is the residual stream's gradient. */
+    /* The same into the residual stream: out (N,O) = res + inp w' + bias; its dout is the residual stream's gradient.
+     */
     void (*residual_forward)(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w, const llm_real *bias,
                              int N, int in, int out_n);
     void (*residual_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout, const llm_act *inp,
                               llm_weight w, int N, int in, int out_n, bool accumulate);
-    /* LoRA on columns [col, col+O) of a linear's output of width ld: out += scale (inp A') B', A (r,I), B (O,r); u (N,r) = inp A' is
-       scratch and saved. `out` is activations, or the residual stream when to_residual. backward: dinp += dout B A * scale. */
-    void (*lora_forward)(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
-                         int N, int in, int r, int out_n, int ld, int col, bool to_residual);
+    /* LoRA on columns [col, col+O) of a linear's output of width ld: out += scale (inp A') B', A (r,I), B (O,r); u
+       (N,r) = inp A' is scratch and saved. `out` is activations, or the residual stream when to_residual. backward:
+       dinp += dout B A * scale. */
+    void (*lora_forward)(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                         llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool to_residual);
     void (*lora_backward)(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout, const llm_real *u,
                           const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
                           int N, int in, int r, int out_n, int ld, int col, bool from_residual, bool accumulate);
 
-    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j]. backward turns back. */
+    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j].
+     * backward turns back. */
     void (*rope_forward)(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
     void (*rope_backward)(llm_act *dqkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
-    /* Causal attention inside each row of the batch: out (N,H*D), lse (N,H) log-sum-exp of the scaled scores. Token t of a row sees
-       start[t] .. t. Query head h uses key/value head h/(H/KV). */
-    void (*attention_forward)(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D);
-    void (*attention_backward)(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse, const llm_act *qkv,
-                               const int *start, int B, int T, int H, int KV, int D);
+    /* Causal attention inside each row of the batch: out (N,H*D), lse (N,H) log-sum-exp of the scaled scores. Token t
+       of a row sees start[t] .. t. Query head h uses key/value head h/(H/KV). */
+    void (*attention_forward)(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T, int H,
+                              int KV, int D);
+    void (*attention_backward)(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                               const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D);
     /* gelu (tanh form) of n numbers; swiglu: out (N,F) = silu(gate) * up, gateup (N,2F) = gate | up. */
     void (*gelu_forward)(llm_act *out, const llm_act *inp, size_t n);
     void (*gelu_backward)(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
     void (*swiglu_forward)(llm_act *out, const llm_act *gateup, int N, int F);
     void (*swiglu_backward)(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, int N, int F);
 
-    /* The head. logp[n] = log softmax(hidden[n] w' / temperature)[targets[n]]; lse and entropy (N) are saved; entropy may be NULL.
-       Logits are made chunk by chunk and never held at once. backward: dhidden = dlogits w, dw (=|+=) dlogits' hidden with
-       dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. fused: forward and backward in one
-       sweep; it leaves out rows with dlogp 0, so logp means something only where dlogp does not. */
+    /* The head. logp[n] = log softmax(hidden[n] w' / temperature)[targets[n]]; lse and entropy (N) are saved; entropy
+       may be NULL. Logits are made chunk by chunk and never held at once. backward: dhidden = dlogits w, dw (=|+=)
+       dlogits' hidden with dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. fused: forward
+       and backward in one sweep; it leaves out rows with dlogp 0, so logp means something only where dlogp does not. */
     void (*logprob_forward)(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
                             const int *targets, llm_head head, int N, int C, int V);
     void (*logprob_backward)(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
@@ -442,22 +466,24 @@ typedef struct llm_ops {
                              const int *targets, llm_head head, int N, int C, int V, bool accumulate);
     void (*logprob_fused)(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
                           llm_weight w, const int *targets, llm_head head, int N, int C, int V, bool accumulate);
-    void (*logits)(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V);      /* (N,V), all of them */
+    void (*logits)(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V); /* (N,V), all of them */
     /* A number per token: value[n] = hidden[n] . u. backward: dhidden (=|+=) dvalue u, du (=|+=) dvalue hidden. */
     void (*value_forward)(llm_real *value, const llm_act *hidden, const llm_real *u, int N, int C);
-    void (*value_backward)(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden, const llm_real *u,
-                           int N, int C, bool accumulate_dhidden, bool accumulate_du);
+    void (*value_backward)(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
+                           const llm_real *u, int N, int C, bool accumulate_dhidden, bool accumulate_du);
 
-    /* Learning. sumsq: sum of squares in a fixed order. adamw: one pass over n parameters; work: their bf16 copy, or NULL;
-       m, v: moments, llm_real, or bf16 when moments16. */
+    /* Learning. sumsq: sum of squares in a fixed order. adamw: one pass over n parameters; work: their bf16 copy, or
+       NULL; m, v: moments, llm_real, or bf16 when moments16. */
     double (*sumsq)(const llm_real *x, size_t n);
-    void (*adamw)(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a, bool moments16);
+    void (*adamw)(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a,
+                  bool moments16);
 
-    /* Speaking: run n tokens through the model, each at its own row and position of the cache (all host arrays), and write the
-       logits (want,V) of those marked in want[n] to host memory, in order. */
-    void (*decode)(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows, const int *positions,
-                   const bool *want, int n, llm_real *logits);
-    /* Row `to` of the cache becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed once. */
+    /* Speaking: run n tokens through the model, each at its own row and position of the cache (all host arrays), and
+       write the logits (want,V) of those marked in want[n] to host memory, in order. */
+    void (*decode)(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
+                   const int *positions, const bool *want, int n, llm_real *logits);
+    /* Row `to` of the cache becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed
+     * once. */
     void (*cache_copy)(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
 } llm_ops;
 
@@ -465,7 +491,7 @@ const llm_ops *llm_cpu(llm_precision p);                /* the textbook, chapter
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 bool llm_has_amx(void);                                 /* does this machine multiply bf16 tiles, and may we? */
-llm_precision llm_precision_best(void);                 /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
+llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
 /* ---- chapter 6: the model ------------------------------------------------------------------------------------- */
 
@@ -485,8 +511,9 @@ typedef struct {
     int bos, eos, pad;                  /* ids as config.json tells them, or -1 */
 } llm_config;
 
-/* A model by name: gpt2-124m .. gpt2-1.5b, gpt3-small .. gpt3-175b, llama-7b .. llama-65b, llama2-7b .. llama2-70b, smollm2-135m,
-   tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, nano, tiny, small, med, big. Ends the program with the list of names if unknown. */
+/* A model by name: gpt2-124m .. gpt2-1.5b, gpt3-small .. gpt3-175b, llama-7b .. llama-65b, llama2-7b .. llama2-70b,
+   smollm2-135m, tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, nano, tiny, small, med, big. Ends the program with the list of
+   names if unknown. */
 llm_config llm_preset(const char *name);
 const char *const *llm_preset_names(int *count);
 const char *llm_preset_note(const char *name);          /* what was normalised against the lecture's table, or NULL */
@@ -538,7 +565,7 @@ typedef struct llm_model {
     /* activations, for at most B*T = N tokens (llm_forward grows them) */
     int N;
     llm_acts *acts;                     /* [L] */
-    llm_real *resf, *meanf, *rstdf;     /* (N,C), (N): residual stream after the last layer, statistics of the last norm */
+    llm_real *resf, *meanf, *rstdf; /* (N,C), (N): residual stream after the last layer, statistics of the last norm */
     llm_act *hidden;                    /* (N,C) after the last norm */
     llm_act *xn, *ff, *dxn, *dff, *dpre, *dqkv, *datt, *dhidden;     /* scratch of one layer */
     llm_real *dres;                     /* (N,C) gradient of the residual stream */
@@ -563,12 +590,13 @@ void llm_model_print(const llm_model *m, FILE *out);
 void llm_model_add_score(llm_model *m, uint64_t seed);  /* attach a scalar head, N(0, 1/(C+1)) */
 llm_param *llm_param_find(llm_model *m, const char *name);     /* NULL when there is none */
 
-/* The whole pipeline rests on these three calls. logp, entropy, value and their gradients are host arrays (B,T); NULL: not wanted.
-   llm_forward_backward fuses both for stages that know dlogp beforehand (pretraining, SFT): dlogp = -weight/M. Targets with dlogp 0
-   are left out of its head (they cost nothing), and their logp is 0.
-   All run a batch of any B, T with T <= c.T and ids < V (checked). Gradients accumulate until llm_adamw_step. */
+/* The whole pipeline rests on these three calls. logp, entropy, value and their gradients are host arrays (B,T); NULL:
+   not wanted. llm_forward_backward fuses both for stages that know dlogp beforehand (pretraining, SFT): dlogp =
+   -weight/M. Targets with dlogp 0 are left out of its head (they cost nothing), and their logp is 0. All run a batch of
+   any B, T with T <= c.T and ids < V (checked). Gradients accumulate until llm_adamw_step. */
 void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *entropy, llm_real *value);
-void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy, const llm_real *dvalue);
+void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy,
+                  const llm_real *dvalue);
 void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, llm_real *logp);
 void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits);   /* (B,T,V) to the host: for tests and small V */
 
@@ -576,7 +604,7 @@ void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits);   /* (B,T,V
 
 typedef struct {
     double beta1, beta2, eps, weight_decay, clip;       /* clip: global gradient norm; 0: off */
-    double skip_sigma;                  /* skip a step whose gradient norm is this many deviations above its running mean; 0: off */
+    double skip_sigma; /* skip a step whose gradient norm is this many deviations above its running mean; 0: off */
     bool moments16;                     /* moments stored as bf16 */
     int step;                           /* steps taken */
     int skipped; double norm_mean, norm_var; int norm_count;
@@ -584,8 +612,8 @@ typedef struct {
 } llm_adamw;
 llm_adamw llm_adamw_defaults(void);     /* beta .9, .95, eps 1e-8, decay .1, clip 1 */
 void llm_adamw_free(llm_adamw *o, llm_model *m);
-/* One step over all tensors whose gradient was written since the last one; returns the gradient norm before clipping. A norm that
-   is not finite ends the program: the last checkpoint is still good. */
+/* One step over all tensors whose gradient was written since the last one; returns the gradient norm before clipping. A
+   norm that is not finite ends the program: the last checkpoint is still good. */
 double llm_adamw_step(llm_adamw *o, llm_model *m, double lr);
 
 typedef enum { LLM_COSINE, LLM_LINEAR, LLM_CONSTANT, LLM_WSD } llm_decay;
@@ -595,14 +623,21 @@ double llm_schedule_lr(const llm_schedule *s, int step);       /* step counts fr
 
 /* safetensors, by name. Opening checks the header against the file, field by field, before anything is used. */
 typedef struct { char *name; int dims; size_t shape[4]; char dtype[8]; size_t begin, end; int file; } llm_tensor_info;
-typedef struct { llm_tensor_info *tensor; int count; char **path; int paths; size_t *data_start; } llm_safetensors;  /* by name */
+typedef struct {
+    llm_tensor_info *tensor;
+    int count;
+    char **path;
+    int paths;
+    size_t *data_start;
+} llm_safetensors; /* by name */
 void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file);        /* one file, or an index of shards */
 const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name);
 void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out);    /* any dtype, widened */
 void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out);
 void llm_safetensors_close(llm_safetensors *s);
-/* The numbers of a tensor to write, as its dtype says: at `data`, or, where that is NULL, at the address that fetch(user, its index)
-   returns, good until the next call: so a model on a device is written without a second copy of it. */
+/* The numbers of a tensor to write, as its dtype says: at `data`, or, where that is NULL, at the address that
+   fetch(user, its index) returns, good until the next call: so a model on a device is written without a second copy of
+   it. */
 typedef struct {
     const char *name, *dtype; int dims; size_t shape[4];
     const void *data;
@@ -610,25 +645,30 @@ typedef struct {
 } llm_tensor_out;
 void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count);
 
-llm_config llm_config_load(const char *dir);            /* DIR/config.json; what we do not compute is refused by its key */
-/* The result of a stage: OUT becomes a model's folder with its tokenizer (NULL: none). Until the last file, config.json, is there, OUT
-   holds no result. clear removes the result and all checkpoints (--overwrite). */
+llm_config llm_config_load(const char *dir); /* DIR/config.json; what we do not compute is refused by its key */
+/* The result of a stage: OUT becomes a model's folder with its tokenizer (NULL: none). Until the last file,
+   config.json, is there, OUT holds no result. clear removes the result and all checkpoints (--overwrite). */
 void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t);
 bool llm_result_exists(const char *out);
 void llm_result_clear(const char *out);
 
-/* A checkpoint OUT/checkpoint-N: the model's folder plus optimizer.safetensors and trainer_state.json; appears whole or not at
-   all; the newest `keep` stay. state: extra members for trainer_state.json, as text, or NULL. */
+/* A checkpoint OUT/checkpoint-N: the model's folder plus optimizer.safetensors and trainer_state.json; appears whole or
+   not at all; the newest `keep` stay. state: extra members for trainer_state.json, as text, or NULL. */
 void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
                          const char *state, int keep);
 char *llm_checkpoint_newest(const char *out);           /* path of the newest complete one, or NULL */
-/* Continue from a checkpoint: optimizer state (its moments16 too); returns trainer_state.json (free it). The model was loaded from the
-   same folder. */
+/* Continue from a checkpoint: optimizer state (its moments16 too); returns trainer_state.json (free it). The model was
+   loaded from the same folder. */
 llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t);
 
 /* ---- chapter 8: speaking -------------------------------------------------------------------------------------- */
 
-typedef struct { double temperature; int top_k; double top_p, min_p, repeat_penalty; uint64_t seed; } llm_sampler;  /* temperature 0: greedy */
+typedef struct {
+    double temperature;
+    int top_k;
+    double top_p, min_p, repeat_penalty;
+    uint64_t seed;
+} llm_sampler; /* temperature 0: greedy */
 llm_sampler llm_sampler_defaults(void); /* temperature 0.8, top_k 0, top_p 1, min_p 0, penalty 1 */
 /* Keys and values of past tokens: rows sequences of up to T tokens. */
 typedef struct llm_cache {
@@ -638,20 +678,25 @@ typedef struct llm_cache {
 } llm_cache;
 llm_cache llm_cache_new(const llm_model *m, int rows, int T);
 void llm_cache_free(llm_cache *c, const llm_model *m);
-/* Filter and normalise one row of logits in place into probabilities (0 where filtered out). Returns the number kept. */
-int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents, const uint8_t *banned);
-int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents, const uint8_t *banned);
-/* Continue n prompts (ragged: ids of prompt i at prompt[i], length[i]) by at most max_new tokens each until a stop id; the answers
-   (without the stop id) go to out[i] (room for max_new), their lengths to out_length[i]; stopped[i]: ended by a stop id. logp, or
-   NULL: log-probability of each sampled token, [i*max_new + t]. Each row draws from its own stream: its result does not depend on its neighbours. */
-void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n, int max_new,
-                        const int *stop, int stops, const uint8_t *banned, int **out, int *out_length, bool *stopped, llm_real *logp);
+/* Filter and normalise one row of logits in place into probabilities (0 where filtered out). Returns the number kept.
+ */
+int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents,
+                      const uint8_t *banned);
+int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents,
+               const uint8_t *banned);
+/* Continue n prompts (ragged: ids of prompt i at prompt[i], length[i]) by at most max_new tokens each until a stop id;
+   the answers (without the stop id) go to out[i] (room for max_new), their lengths to out_length[i]; stopped[i]: ended
+   by a stop id. logp, or NULL: log-probability of each sampled token, [i*max_new + t]. Each row draws from its own
+   stream: its result does not depend on its neighbours. */
+void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n,
+                        int max_new, const int *stop, int stops, const uint8_t *banned, int **out, int *out_length,
+                        bool *stopped, llm_real *logp);
 /* Continue one text. The answer, in fresh memory, is also handed to `say` piece by piece as it comes, if not NULL. */
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
                    void (*say)(const char *piece, size_t bytes, void *user), void *user);
 /* The `beams` likeliest continuations by sum of log-probabilities / length^alpha; best first. Returns how many. */
-int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop, int stops,
-                    int **out, int *out_length, double *score);
+int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop,
+                    int stops, int **out, int *out_length, double *score);
 
 /* ---- chapter 9: LoRA ------------------------------------------------------------------------------------------ */
 
@@ -676,7 +721,8 @@ typedef struct llm_lora {
 void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, const char *base, uint64_t seed);
 void llm_lora_merge(llm_model *m);                      /* W += scale B A, and the adapters are gone */
 void llm_lora_free(llm_model *m);                       /* take them off, as if they had never been there */
-/* A PEFT folder: adapter_config.json, adapter_model.safetensors. load hangs it on its base, a model without adapters. */
+/* A PEFT folder: adapter_config.json, adapter_model.safetensors. load hangs it on its base, a model without adapters.
+ */
 void llm_lora_save(const llm_model *m, const char *dir);
 void llm_lora_load(llm_model *m, const char *dir);
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */
@@ -3590,7 +3636,9 @@ static void put_after_newline(const llm_tokenizer *t, llm_tokens *out, const cha
     out->count = begin;
     put_text(t, out, text, length, mask);
 }
-static void put_string(const llm_tokenizer *t, llm_tokens *out, const char *text) { put_text(t, out, text, strlen(text), 0); }
+static void put_string(const llm_tokenizer *t, llm_tokens *out, const char *text) {
+    put_text(t, out, text, strlen(text), 0);
+}
 static void put_mark(const llm_tokenizer *t, llm_tokens *out, const char *spelling, int mask) {
     int id = special_id(t, spelling);
     if (id < 0)
@@ -3621,7 +3669,8 @@ static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *rol
         break;
     case LLM_CHAT_ALPACA:
         if (!first) put_string(t, out, "\n\n");
-        if (strcmp(role, "system")) put_string(t, out, !strcmp(role, "assistant") ? "### Response:\n" : "### Instruction:\n");
+        if (strcmp(role, "system"))
+            put_string(t, out, !strcmp(role, "assistant") ? "### Response:\n" : "### Instruction:\n");
         break;
     case LLM_CHAT_LLAMA2: break;        /* the user's closing bracket opens the answer */
     default:
@@ -4095,6 +4144,7 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
    Where there is no AMX the vector instructions multiply what is stored: bf16x3 is then fp32, and bf16 saves memory but
    no time. */
 
+#include <sched.h>
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
@@ -4163,7 +4213,7 @@ static inline uint16_t real_to_bf16(llm_real x) {
 typedef uint16_t vhalf __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 static inline vreal vload_bf16(const uint16_t *p) {
 #if LLM_DOUBLE
-    vreal v = {0};
+    vreal v;
     for (int i = 0; i < VL; i++) v[i] = bf16_to_real(p[i]);
     return v;
 #elif defined(__AVX512BF16__)
@@ -4534,7 +4584,7 @@ typedef struct {
     int height, width, span;            /* rows of a block; columns of B packed at a time; columns of C in one go */
     gemm_room *room;                    /* the caller's: its block is everybody's */
     llm_real *sums;                     /* where K takes several blocks: the unfinished sums, panel after panel */
-    int threads, ticket;                /* the next piece of work */
+    int threads, tickets, finished;     /* tickets handed out and finished: see gemm_ticket */
 } gemm_plan;
 
 static int gemm_thread(void) {
@@ -4655,15 +4705,28 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_box *b, i
         if (last) gemm_write(g->C, sums, g->cols, b->i + r, end - r, b->j + j, n);
     }
 }
-static int gemm_ticket(gemm_plan *g) {
-    int t;
-    LLM_OMP(atomic capture)
-    t = g->ticket++;
-    return t;
+/* Work is handed out by tickets, so that a thread that another program holds up delays the others little; who does what
+   does not change the result. The stages take turns: chunks of a block to pack, pieces to multiply, the next block ... A
+   ticket may start when all those of the stages before it are finished. */
+static int gemm_ticket(gemm_plan *g) { return __atomic_fetch_add(&g->tickets, 1, __ATOMIC_RELAXED); }
+static void gemm_wait(gemm_plan *g, int finished) {
+    while (__atomic_load_n(&g->finished, __ATOMIC_ACQUIRE) < finished) sched_yield();
 }
-/* Take pieces of a box until none is left: a busy neighbour on one core then delays the others little. A piece is a few
-   panels times some rows; who takes it does not change the result. Tickets number the pieces of all boxes in a row, and
-   those of this box from `first` on. Returns how many there are. */
+static void gemm_finish(gemm_plan *g) { __atomic_fetch_add(&g->finished, 1, __ATOMIC_RELEASE); }
+
+/* Pack the block of A. Tickets count from `first`; returns how many there are. */
+static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ticket, int first) {
+    int count = (b->m + CHUNK - 1) / CHUNK;
+    for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
+        int r = (*ticket - first) * CHUNK;
+        char *to = g->room->block + (size_t)r * gemm_stride(g, b->k);
+        gemm_wait(g, first);
+        gemm_pack(g, room->wide, to, g->A, b->i + r, b->k0, int_min(CHUNK, b->m - r), b->k, false);
+        gemm_finish(g);
+    }
+    return count;
+}
+/* Multiply. A piece is a few panels times all rows of the block, or some of them where there are few panels. */
 static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ticket, int first) {
     int across = (b->n + g->width - 1) / g->width, down = 1, packed = -1;
     if (g->threads > 1) down = int_min(4 * g->threads / across + 1, (b->m + CHUNK - 1) / CHUNK);
@@ -4672,16 +4735,17 @@ static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ti
     for (; *ticket < first + across * down; *ticket = gemm_ticket(g)) {
         int piece = *ticket - first, r = piece % down * high, j = piece / down * g->width;
         int n = int_min(g->width, b->n - j);
+        gemm_wait(g, first);
         if (j != packed) gemm_pack(g, room->wide, room->panel, g->B, b->j + j, b->k0, n, b->k, true);
         packed = j;
         for (int p = 0; p < n; p += g->cols) gemm_panel(g, room, b, r, int_min(b->m, r + high), j + p, p);
+        gemm_finish(g);
     }
     return across * down;
 }
-/* What each thread of a product does: for every block of A, pack a share of it, wait for the others, take pieces. */
-static void gemm_work(gemm_plan *g) {
-    gemm_room *room = g->threads > 1 ? gemm_my_room() : g->room;
-    int id = g->threads > 1 ? gemm_thread() : 0, ticket = gemm_ticket(g), done = 0;
+/* What each thread of a product does. */
+static void gemm_work(gemm_plan *g, gemm_room *room) {
+    int ticket = gemm_ticket(g), first = 0;
 #if LLM_AMX
     if (g->parts) amx_begin();
 #endif
@@ -4691,13 +4755,8 @@ static void gemm_work(gemm_plan *g) {
             b.n = int_min(g->span, g->N - b.j);
             for (b.k0 = 0; b.k0 < g->K; b.k0 += g->depth) {
                 b.k = int_min(g->depth, g->K - b.k0);
-                if (g->threads > 1 && done) { LLM_OMP(barrier) }    /* nobody reads the old block any more */
-                for (int c = id * CHUNK; c < b.m; c += g->threads * CHUNK) {
-                    char *to = g->room->block + (size_t)c * gemm_stride(g, b.k);
-                    gemm_pack(g, room->wide, to, g->A, b.i + c, b.k0, int_min(CHUNK, b.m - c), b.k, false);
-                }
-                if (g->threads > 1) { LLM_OMP(barrier) }            /* the new block is complete */
-                done += gemm_pieces(g, room, &b, &ticket, done);
+                first += gemm_chunks(g, room, &b, &ticket, first);
+                first += gemm_pieces(g, room, &b, &ticket, first);
             }
         }
     }
@@ -4705,22 +4764,25 @@ static void gemm_work(gemm_plan *g) {
     if (g->parts) _tile_release();
 #endif
 }
-/* C = A B by all threads; below half a million multiply-adds they would cost more than they bring. */
-static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    gemm_plan g = gemm_cut(M, N, K, A, B, C);
-    LLM_OMP(parallel if ((double)M * N * K > 5e5))
-    {
-#ifdef _OPENMP
-        LLM_OMP(single)
-        g.threads = omp_get_num_threads();
-#endif
-        gemm_work(&g);
-    }
-}
-/* The same by the calling thread alone: for small products inside a parallel region (attention). */
+/* C = A B by the calling thread alone: for small products inside a parallel region (attention). */
 static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
     gemm_plan g = gemm_cut(M, N, K, A, B, C);
-    gemm_work(&g);
+    gemm_work(&g, g.room);
+}
+/* The same by all threads; below half a million multiply-adds they would cost more than they bring. */
+static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    gemm_plan g = gemm_cut(M, N, K, A, B, C);
+    bool small = (double)M * N * K < 5e5;
+#ifdef _OPENMP
+    small |= omp_in_parallel() != 0;
+#endif
+    if (small) {
+        gemm_work(&g, g.room);
+        return;
+    }
+    g.threads = llm_threads(0);
+    LLM_OMP(parallel)
+    gemm_work(&g, gemm_my_room());
 }
 
 /* ---- linear: y = x W' + b ----

@@ -11,10 +11,12 @@ static int checks_passed, checks_failed;
         if (condition) checks_passed++; \
         else { checks_failed++; printf("FAIL %s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
     } while (0)
-#define CHECK_SMALL(error, tolerance, ...) do { \
-        double check_error = (error); \
-        CHECK(!(!(check_error <= (tolerance))), __VA_ARGS__); \
-        if (!(check_error <= (tolerance))) printf("     error %.3g, tolerance %.3g\n", check_error, (double)(tolerance)); \
+#define CHECK_SMALL(error, tolerance, ...)                                                                             \
+    do {                                                                                                               \
+        double check_error = (error);                                                                                  \
+        CHECK(!(!(check_error <= (tolerance))), __VA_ARGS__);                                                          \
+        if (!(check_error <= (tolerance)))                                                                             \
+            printf("     error %.3g, tolerance %.3g\n", check_error, (double)(tolerance));                             \
     } while (0)
 
 static inline int checks_done(void) {
@@ -29,13 +31,17 @@ static inline void check_on_death(const char *message) {
     snprintf(check_message, sizeof check_message, "%s", message);
     longjmp(check_jump, 1);
 }
-#define CHECK_DIES(statement, expected) do { \
-        llm_on_death = check_on_death; \
-        volatile bool check_died = true; \
-        if (!setjmp(check_jump)) { statement; check_died = false; } \
-        llm_on_death = NULL; \
-        CHECK(check_died && strstr(check_message, expected), "%s: wanted an error with '%s', got '%s'", #statement, expected, \
-              check_died ? check_message : "no error"); \
+#define CHECK_DIES(statement, expected)                                                                                \
+    do {                                                                                                               \
+        llm_on_death = check_on_death;                                                                                 \
+        volatile bool check_died = true;                                                                               \
+        if (!setjmp(check_jump)) {                                                                                     \
+            statement;                                                                                                 \
+            check_died = false;                                                                                        \
+        }                                                                                                              \
+        llm_on_death = NULL;                                                                                           \
+        CHECK(check_died &&strstr(check_message, expected), "%s: wanted an error with '%s', got '%s'", #statement,     \
+              expected, check_died ? check_message : "no error");                                                      \
     } while (0)
 
 /* max|a - b| / max|b| */

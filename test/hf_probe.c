@@ -1,4 +1,5 @@
-/* hf_probe: our side of test/interop.py. Loads a Hugging Face folder with llm.h and writes its logits, or saves it again.
+/* hf_probe: our side of test/interop.py. Loads a Hugging Face folder with llm.h and writes its logits, or saves it
+   again.
 
        hf_probe DIR ids.txt out.f32         ids: one row of numbers; out: T*V float32; prints the peak memory
        hf_probe --resave DIR OUT

@@ -1,6 +1,6 @@
-/* test_fixtures.c: our models against PyTorch's numbers (test/gen computed them, in float64): logits, log-probabilities, loss,
-   every gradient, and ten steps of AdamW. Folders were saved by transformers: GPT-2, Llama with grouped heads tied and untied,
-   one of them bf16 in two shards with llama3 rope scaling. */
+/* test_fixtures.c: our models against PyTorch's numbers (test/gen computed them, in float64): logits,
+   log-probabilities, loss, every gradient, and ten steps of AdamW. Folders were saved by transformers: GPT-2, Llama
+   with grouped heads tied and untied, one of them bf16 in two shards with llama3 rope scaling. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "check.h"
@@ -37,7 +37,8 @@ static void flip(llm_real *x, int rows, int cols) {
     memcpy(x, y, (size_t)rows * (size_t)cols * sizeof *x);
     llm_release(y);
 }
-static void check_logits(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s, double tolerance) {
+static void check_logits(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s,
+                         double tolerance) {
     size_t n;
     llm_real *want = expected(s, "logits", &n), *got = llm_alloc(n, sizeof *got);
     llm_logits(m, b, got);
@@ -45,7 +46,8 @@ static void check_logits(const char *name, llm_model *m, const llm_batch *b, con
     llm_release(want);
     llm_release(got);
 }
-static void check_gradients(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s, double tolerance) {
+static void check_gradients(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s,
+                            double tolerance) {
     size_t n, N = (size_t)(b->B * b->T);
     llm_real *dlogp = llm_alloc(N, sizeof *dlogp), *logp = llm_alloc(N, sizeof *logp);
     llm_real *want = expected(s, "logp", &n), *loss = expected(s, "loss", &n);
@@ -73,7 +75,8 @@ static void check_gradients(const char *name, llm_model *m, const llm_batch *b, 
     llm_release(dlogp);
     llm_release(logp);
 }
-static void check_adamw(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s, double tolerance) {
+static void check_adamw(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s,
+                        double tolerance) {
     size_t n, N = (size_t)(b->B * b->T);
     llm_real *losses = expected(s, "adamw.losses", &n), *norms = expected(s, "adamw.grad_norms", &n);
     llm_real *dlogp = llm_alloc(N, sizeof *dlogp), *logp = llm_alloc(N, sizeof *logp);
@@ -83,10 +86,10 @@ static void check_adamw(const char *name, llm_model *m, const llm_batch *b, cons
         llm_loss_ce_weights(dlogp, b, (double)N);
         llm_forward_backward(m, b, dlogp, logp);
         double loss = llm_loss_ce(logp, b, (double)N), norm = llm_adamw_step(&o, m, 1e-3);
-        CHECK_SMALL(fabs(loss - (double)losses[step]) / (double)losses[step], tolerance, "%s: loss of AdamW step %zu: %g, PyTorch %g",
-                    name, step, loss, (double)losses[step]);
-        CHECK_SMALL(fabs(norm - (double)norms[step]) / (double)norms[step], 10 * tolerance, "%s: gradient norm of step %zu: %g, PyTorch %g",
-                    name, step, norm, (double)norms[step]);
+        CHECK_SMALL(fabs(loss - (double)losses[step]) / (double)losses[step], tolerance,
+                    "%s: loss of AdamW step %zu: %g, PyTorch %g", name, step, loss, (double)losses[step]);
+        CHECK_SMALL(fabs(norm - (double)norms[step]) / (double)norms[step], 10 * tolerance,
+                    "%s: gradient norm of step %zu: %g, PyTorch %g", name, step, norm, (double)norms[step]);
     }
     llm_release(losses);
     llm_release(norms);

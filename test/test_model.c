@@ -1,5 +1,5 @@
-/* test_model.c: whole tiny models. In double: every gradient against finite differences. In both builds: recomputation, fusing,
-   micro-batches, packing, threads, the fake device and the decoder give what the plain path gives. */
+/* test_model.c: whole tiny models. In double: every gradient against finite differences. In both builds: recomputation,
+   fusing, micro-batches, packing, threads, the fake device and the decoder give what the plain path gives. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "check.h"
@@ -8,13 +8,43 @@
 #define IS_DOUBLE (sizeof(llm_real) == 8)
 
 static llm_config tiny_gpt2(void) {
-    return (llm_config){.V = 23, .T = 12, .L = 2, .C = 16, .H = 4, .KV = 4, .D = 4, .F = 24, .norm = LLM_LAYERNORM, .position = LLM_LEARNED,
-                        .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = -1, .eos = -1, .pad = -1};
+    return (llm_config){.V = 23,
+                        .T = 12,
+                        .L = 2,
+                        .C = 16,
+                        .H = 4,
+                        .KV = 4,
+                        .D = 4,
+                        .F = 24,
+                        .norm = LLM_LAYERNORM,
+                        .position = LLM_LEARNED,
+                        .activation = LLM_GELU,
+                        .bias = true,
+                        .tied = true,
+                        .eps = 1e-5,
+                        .bos = -1,
+                        .eos = -1,
+                        .pad = -1};
 }
 static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
-    return (llm_config){.V = 29, .T = 12, .L = 2, .C = 24, .H = 4, .KV = KV, .D = 6, .F = 20, .norm = LLM_RMSNORM, .position = LLM_ROPE,
-                        .activation = LLM_SWIGLU, .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5, .rope_theta = 100, .bos = -1,
-                        .eos = -1, .pad = -1};
+    return (llm_config){.V = 29,
+                        .T = 12,
+                        .L = 2,
+                        .C = 24,
+                        .H = 4,
+                        .KV = KV,
+                        .D = 6,
+                        .F = 20,
+                        .norm = LLM_RMSNORM,
+                        .position = LLM_ROPE,
+                        .activation = LLM_SWIGLU,
+                        .qkv_bias = qkv_bias,
+                        .tied = tied,
+                        .eps = 1e-5,
+                        .rope_theta = 100,
+                        .bos = -1,
+                        .eos = -1,
+                        .pad = -1};
 }
 /* A batch of random tokens; with documents, each row holds two of them. */
 static llm_batch random_batch(int B, int T, int V, bool documents, uint64_t seed) {
@@ -36,7 +66,8 @@ static void shake(llm_model *m, uint64_t seed) {
         llm_rng r = llm_rng_seed(seed, (uint64_t)i);
         llm_real *x = llm_alloc(m->param[i].size, sizeof *x);
         for (size_t j = 0; j < m->param[i].size; j++)
-            x[j] = (llm_real)(m->param[i].vector && m->param[i].init == 1 ? 1 + 0.2 * llm_rng_normal(&r) : 0.3 * llm_rng_normal(&r));
+            x[j] = (llm_real)(m->param[i].vector && m->param[i].init == 1 ? 1 + 0.2 * llm_rng_normal(&r)
+                                                                          : 0.3 * llm_rng_normal(&r));
         m->ops->upload(m->param[i].data, x, m->param[i].size * sizeof *x);
         llm_release(x);
     }
@@ -50,7 +81,13 @@ static llm_model build(llm_config c, const llm_ops *op, uint64_t seed) {
 }
 
 /* L = sum a logp + b entropy + v value with random coefficients: its gradient is what llm_backward is fed with. */
-typedef struct { llm_model *m; llm_batch b; llm_real *a, *e, *v, *logp, *entropy, *value; int n; bool use_entropy, use_value; } probe;
+typedef struct {
+    llm_model *m;
+    llm_batch b;
+    llm_real *a, *e, *v, *logp, *entropy, *value;
+    int n;
+    bool use_entropy, use_value;
+} probe;
 
 static double probe_loss(void *user) {
     probe *p = user;
@@ -93,7 +130,8 @@ static void check_gradients(const char *what, llm_config c, bool entropy, bool v
     llm_rng r = llm_rng_seed(6, 0);
     for (int i = 0; i < m.params; i++) {
         llm_param *q = &m.param[i];
-        /* GPT-2's key bias has no influence (softmax forgets what all keys share): measured as part of the whole c_attn.bias */
+        /* GPT-2's key bias has no influence (softmax forgets what all keys share): measured as part of the whole
+         * c_attn.bias */
         llm_real *grad = llm_alloc(q->size, sizeof *grad);
         memcpy(grad, q->grad, q->size * sizeof *grad);
         double error = llm_grad_check(probe_loss, &p, q->data, grad, q->size, 20, &r);
@@ -139,7 +177,8 @@ static void check_paths(const char *what, llm_config c) {
     CHECK_SMALL(relative_error(other, logp, 80), bound, "%s: fused log-probabilities", what);
     llm_real *split = gradients(&m, &b, 4, true, other);
     CHECK_SMALL(relative_error(split, fused, m.size), bound, "%s: four micro-batches", what);
-    CHECK(!memcmp(other, logp, sizeof logp) || relative_error(other, logp, 80) <= bound, "%s: log-probabilities when split", what);
+    CHECK(!memcmp(other, logp, sizeof logp) || relative_error(other, logp, 80) <= bound,
+          "%s: log-probabilities when split", what);
     m.recompute = true;
     llm_real *again = gradients(&m, &b, 1, true, other);
     CHECK(!memcmp(again, fused, m.size * sizeof *again), "%s: recomputation changes bits", what);
@@ -167,7 +206,8 @@ static void check_packing(const char *what, llm_config c) {
         memcpy(half.tokens, b.tokens + 6 * part, 6 * sizeof(int));
         memcpy(half.targets, b.targets + 6 * part, 6 * sizeof(int));
         llm_forward(&m, &half, alone, NULL, NULL);
-        CHECK_SMALL(relative_error(packed + 6 * part, alone, 6), IS_DOUBLE ? 1e-12 : 1e-6, "%s: packed document %d", what, part);
+        CHECK_SMALL(relative_error(packed + 6 * part, alone, 6), IS_DOUBLE ? 1e-12 : 1e-6, "%s: packed document %d",
+                    what, part);
     }
     llm_batch_free(&b);
     llm_batch_free(&half);
@@ -208,7 +248,8 @@ static void check_decode(const char *what, llm_config c) {
     enum { T = 12 };
     llm_model m = build(c, llm_cpu(LLM_FP32), 15);
     llm_batch b = random_batch(1, T, c.V, false, 16);
-    llm_real *full = llm_alloc((size_t)T * (size_t)c.V, sizeof *full), *one = llm_alloc((size_t)T * (size_t)c.V, sizeof *one);
+    llm_real *full = llm_alloc((size_t)T * (size_t)c.V, sizeof *full),
+             *one = llm_alloc((size_t)T * (size_t)c.V, sizeof *one);
     int rows[T], positions[T];
     bool want[T];
     llm_logits(&m, &b, full);
@@ -226,14 +267,16 @@ static void check_decode(const char *what, llm_config c) {
     CHECK_SMALL(relative_error(one, full, (size_t)(T * c.V)), bound, "%s: decoding a whole prompt", what);
     m.ops->cache_copy(&m, &cache, 1, 0, T - 1);
     m.ops->decode(&m, &cache, b.tokens + T - 1, (int[]){1}, positions + T - 1, want, 1, one);
-    CHECK_SMALL(relative_error(one, full + (T - 1) * c.V, (size_t)c.V), bound, "%s: decoding after a copied prefix", what);
+    CHECK_SMALL(relative_error(one, full + (T - 1) * c.V, (size_t)c.V), bound, "%s: decoding after a copied prefix",
+                what);
     llm_cache_free(&cache, &m);
     llm_release(full);
     llm_release(one);
     llm_batch_free(&b);
     llm_model_free(&m);
 }
-/* Batched generation gives each row what it gets alone, whatever stands beside it; the log-probabilities are the forward pass's. */
+/* Batched generation gives each row what it gets alone, whatever stands beside it; the log-probabilities are the
+ * forward pass's. */
 static void check_generate(const char *what, llm_config c) {
     enum { N = 70, NEW = 5 };
     llm_model m = build(c, llm_cpu(LLM_FP32), 17);
@@ -334,9 +377,11 @@ static void check_refusals(void) {
 }
 
 int main(void) {
-    struct { const char *name; llm_config c; } all[] = {
-        {"gpt2", tiny_gpt2()}, {"llama, tied", tiny_llama(true, 2, false)}, {"llama, untied", tiny_llama(false, 1, false)},
-        {"qwen2", tiny_llama(true, 2, true)}};
+    struct { const char *name; llm_config c;
+    } all[] = {{"gpt2", tiny_gpt2()},
+               {"llama, tied", tiny_llama(true, 2, false)},
+               {"llama, untied", tiny_llama(false, 1, false)},
+               {"qwen2", tiny_llama(true, 2, true)}};
     for (int i = 0; i < 4; i++) {
         llm_config c = all[i].c;
         if (IS_DOUBLE) {

@@ -1,6 +1,6 @@
-/* eval.h: judging answers. Prompts of the tiny world are answered by a model, in batches, and scored by the world's true rule;
-   means come with 95 % intervals, and two models are compared on the same prompts, pair by pair. Included after llm.h and
-   data/tinyworld.h; used by train_sft, train_rlhf and tools/eval. */
+/* eval.h: judging answers. Prompts of the tiny world are answered by a model, in batches, and scored by the world's
+   true rule; means come with 95 % intervals, and two models are compared on the same prompts, pair by pair. Included
+   after llm.h and data/tinyworld.h; used by train_sft, train_rlhf and tools/eval. */
 #ifndef EVAL_H
 #define EVAL_H
 
@@ -8,7 +8,7 @@
 
 typedef struct {
     int count;
-    llm_tokens *prompt;                 /* [count] rendered in the tokenizer's chat template, the assistant's turn opened */
+    llm_tokens *prompt; /* [count] rendered in the tokenizer's chat template, the assistant's turn opened */
     char **text;                        /* [count] the user's words */
     char **gold;                        /* [count] the column "answer" or "gold" of the file, or NULL */
     tw_task *task;                      /* [count] kind -1: no task of the tiny world, nothing to judge */
@@ -26,11 +26,16 @@ static inline void eval_prompts_free(eval_prompts *p) {
     llm_release(p->task);
     *p = (eval_prompts){0};
 }
-/* The prompts of records (the last user turn is what the world judges), at most `most` of them, each at most `limit` tokens. */
-static inline eval_prompts eval_prompts_from(const llm_records *r, const llm_tokenizer *t, const tw_world *world, int most, int limit) {
+/* The prompts of records (the last user turn is what the world judges), at most `most` of them, each at most `limit`
+ * tokens. */
+static inline eval_prompts eval_prompts_from(const llm_records *r, const llm_tokenizer *t, const tw_world *world,
+                                             int most, int limit) {
     int n = int_min(r->count, most);
-    eval_prompts p = {.count = n, .prompt = llm_alloc((size_t)n, sizeof *p.prompt), .text = llm_alloc((size_t)n, sizeof *p.text),
-                      .gold = llm_alloc((size_t)n, sizeof *p.gold), .task = llm_alloc((size_t)n, sizeof *p.task)};
+    eval_prompts p = {.count = n,
+                      .prompt = llm_alloc((size_t)n, sizeof *p.prompt),
+                      .text = llm_alloc((size_t)n, sizeof *p.text),
+                      .gold = llm_alloc((size_t)n, sizeof *p.gold),
+                      .task = llm_alloc((size_t)n, sizeof *p.task)};
     for (int i = 0; i < n; i++) {
         const llm_record *x = &r->record[i];
         const llm_message *user = NULL;
@@ -64,8 +69,8 @@ static inline void eval_answers_free(eval_answers *a) {
     *a = (eval_answers){0};
 }
 /* Answer every prompt `each` times (answers of one prompt are neighbours) and judge. */
-static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, const eval_prompts *p, int each, const llm_sampler *s,
-                                       int max_new, const uint8_t *banned) {
+static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, const eval_prompts *p, int each,
+                                       const llm_sampler *s, int max_new, const uint8_t *banned) {
     int n = p->count * each;
     eval_answers a = {.count = n, .max_new = max_new, .id = llm_alloc(llm_mul((size_t)n, (size_t)max_new), sizeof(int)),
                       .length = llm_alloc((size_t)n, sizeof(int)), .stopped = llm_alloc((size_t)n, sizeof(bool)),
@@ -146,16 +151,20 @@ static inline double eval_mean_length(const eval_answers *a) {
     for (int i = 0; i < a->count; i++) sum += a->length[i];
     return sum / int_max(a->count, 1);
 }
-static inline void eval_print_interval(FILE *out, eval_interval x) { fprintf(out, " %5.3f [%5.3f %5.3f]", x.mean, x.low, x.high); }
+static inline void eval_print_interval(FILE *out, eval_interval x) {
+    fprintf(out, " %5.3f [%5.3f %5.3f]", x.mean, x.low, x.high);
+}
 
 /* The before/after table: exact match by task, all, stop rate, format rate. One column a model. */
-static inline void eval_print_table(FILE *out, const eval_prompts *p, const eval_answers *const *column, const char *const *name, int columns) {
+static inline void eval_print_table(FILE *out, const eval_prompts *p, const eval_answers *const *column,
+                                    const char *const *name, int columns) {
     fprintf(out, "%-12s", "");
     for (int c = 0; c < columns; c++) fprintf(out, " %-19s", name[c]);
     fprintf(out, "\n");
     for (int kind = 0; kind <= TW_KINDS; kind++) {
         fprintf(out, "%-12s", kind < TW_KINDS ? tw_kind_name[kind] : "all");
-        for (int c = 0; c < columns; c++) eval_print_interval(out, eval_correct(p, column[c], kind < TW_KINDS ? kind : -1));
+        for (int c = 0; c < columns; c++)
+            eval_print_interval(out, eval_correct(p, column[c], kind < TW_KINDS ? kind : -1));
         fprintf(out, "\n");
     }
     fprintf(out, "%-12s", "stops");
