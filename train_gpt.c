@@ -224,6 +224,7 @@ static void finish(trainer *t) {
     printf("saved %s\n", t->s->run.out);
 }
 int main(int argc, char **argv) {
+    run_patience(argv);
     static settings s = {.preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true, .fleet = {.mfu = 0}};
     s.run = run_defaults();
     s.run.out = "out/base";

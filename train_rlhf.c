@@ -680,6 +680,7 @@ static void close_all(trainer *t) {
 }
 
 int main(int argc, char **argv) {
+    run_patience(argv);
     static settings s = {.method = "ppo", .reward_out = "out/reward", .answers = 4, .best_of = 8, .max_new = 48, .inner_epochs = 2,
                          .minibatch = 32, .rounds = 2, .beta = 0.1, .kl = 0.05, .clip = 0.2, .gamma = 1, .lambda = 0.95, .critic_lr = 5e-4,
                          .reward_lr = 3e-4, .noise = 0.1};

@@ -238,6 +238,7 @@ static void print_plan(settings *s, const llm_ops *op) {
 }
 
 int main(int argc, char **argv) {
+    run_patience(argv);
     static settings s = {.chat = "auto", .lora_targets = "all", .epochs = 3, .val_fraction = 0.05, .packing = true, .max_new = 48,
                          .ask = 800};
     s.run = run_defaults();
