@@ -2850,18 +2850,28 @@ static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held
     s->document[s->documents] = s->count;
     s->bytes -= size_min(bytes, s->bytes);
 }
+static void read_files(const llm_tokenizer *t, const path_list *files, llm_source *s, llm_source *held, double fraction,
+                       bool document_gap) {
+    for (size_t i = 0; i < files->count; i++) {
+        document_list l;
+        read_documents(&l, files->path[i], document_gap);
+        encode_documents(t, l.document, l.count, s, held, fraction);
+        documents_free(&l);
+    }
+}
 /* All documents of a file or folder; a fraction of them goes to held. */
 static void source_read(const llm_tokenizer *t, const char *path, llm_source *s, llm_source *held, double fraction,
                         bool document_gap) {
     path_list files = {0};
-    size_t held_before = held->documents, before = s->documents;
+    size_t held_before = held->documents, held_bytes = held->bytes, before = s->documents;
     find_files(&files, path, 0);
     if (!files.count) llm_die("put .txt or .md files into it", "folder %s is empty", path);
-    for (size_t i = 0; i < files.count; i++) {
-        document_list l;
-        read_documents(&l, files.path[i], document_gap);
-        encode_documents(t, l.document, l.count, s, held, fraction);
-        documents_free(&l);
+    read_files(t, &files, s, held, fraction, document_gap);
+    if (s->documents == before && held->documents > held_before && fraction < 1) {
+        held->count = held->document[held_before];      /* the hash chose them all: give them back */
+        held->documents = held_before;
+        held->bytes = held_bytes;
+        read_files(t, &files, s, held, 0, document_gap);
     }
     bool none_held = held->documents == held_before;
     if (s->documents == before)
@@ -4554,6 +4564,7 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 
 enum {
     BLOCK_BYTES = 3 << 18,              /* of packed A: a good third of a 2 MB L2 cache */
+    MAX_ROWS = 768,                     /* of a block: more rows of C would push each other out of L2 (up to 13%) */
     ROW_BYTES = 1536,                   /* of a packed row of a block: 384 fp32, or 768 bf16 */
     STEP_BYTES = 512,                   /* of a packed row in one AMX tile's sum: so a panel of B, 16 KB, stays in L1 */
     PANELS = 4,                         /* of B packed at a time for AMX, so that packing follows memory */
@@ -4615,7 +4626,7 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
     g.depth = ROW_BYTES / (int)g.size;
     g.step = g.parts ? STEP_BYTES / (int)g.size : g.depth;
-    g.height = int_min(BLOCK_BYTES / (int)g.size / pad_to(32, int_min(K, g.depth)), 4096) / CHUNK * CHUNK;
+    g.height = int_min(BLOCK_BYTES / (int)g.size / pad_to(32, int_min(K, g.depth)), MAX_ROWS) / CHUNK * CHUNK;
     g.width = g.parts ? PANELS * g.cols : g.cols;
     g.span = K > g.depth ? pad_to(g.width, SPAN) : N;
     if (K > g.depth) {
@@ -4706,8 +4717,8 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_box *b, i
     }
 }
 /* Work is handed out by tickets, so that a thread that another program holds up delays the others little; who does what
-   does not change the result. The stages take turns: chunks of a block to pack, pieces to multiply, the next block ... A
-   ticket may start when all those of the stages before it are finished. */
+   does not change the result. The stages take turns: chunks of a block to pack, pieces to multiply, the next block, and
+   so on. A ticket may start when all those of the stages before it are finished. */
 static int gemm_ticket(gemm_plan *g) { return __atomic_fetch_add(&g->tickets, 1, __ATOMIC_RELAXED); }
 static void gemm_wait(gemm_plan *g, int finished) {
     while (__atomic_load_n(&g->finished, __ATOMIC_ACQUIRE) < finished) sched_yield();
