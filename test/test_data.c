@@ -219,6 +219,14 @@ static void test_split(void) {
     p = text;
     for (int i = 0; i < 300; i++)
         p += sprintf(p, "word%d ", i);
+    for (int i = 0; i < 40; i++) {      /* also where the hash would hold the only document out: some of 40 at a half */
+        char lone[64];
+        snprintf(lone, sizeof lone, "only %d: ", i);
+        memcpy(text, lone, strlen(lone));
+        open_text(&again, put_file("lone.txt", text), 0.5, false, false, 1);
+        CHECK(again.source[0].documents == 1 && again.validation.documents == 1, "lone document %d is cut", i);
+        llm_corpus_free(&again);
+    }
     path = put_file("whole.txt", text);
     open_text(&c, path, 0.1, false, false, 1);
     CHECK(c.source[0].documents == 1 && c.validation.documents == 1, "a single document is cut");
