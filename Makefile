@@ -18,11 +18,11 @@ TESTFLAGS ?= -O2 -march=$(ARCH)
 FLAGS    = $(STD) $(WARN) $(CFLAGS) $(WIDE) $(OMP)
 LIBS     = -lm
 
-DRIVERS  = train_gpt
+DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe
 # Test programs of the float build, and those that run in double too.
-TESTS    = tokenizer data gemm ops model files losses plan tinyworld fixtures
-DOUBLE   = gemm ops model losses
+TESTS    = tokenizer data gemm ops model files lora losses plan tinyworld fixtures
+DOUBLE   = gemm ops model lora losses
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 

@@ -4223,7 +4223,7 @@ static inline uint16_t real_to_bf16(llm_real x) {
 typedef uint16_t vhalf __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 static inline vreal vload_bf16(const uint16_t *p) {
 #if LLM_DOUBLE
-    vreal v;
+    vreal v = {0};
     for (int i = 0; i < VL; i++) v[i] = bf16_to_real(p[i]);
     return v;
 #elif defined(__AVX512BF16__)
