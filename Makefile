@@ -62,9 +62,10 @@ builds:
 # The tests under AddressSanitizer and UBSan, then the drivers with leaks reported too. Refusals jump out of the middle of
 # things, so the test programs themselves leak by design.
 debug:
-	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" TESTFLAGS="$(SANITIZE)" OPENMP= programs build/debug/train_gpt
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" \
+		TESTFLAGS="$(SANITIZE)" OPENMP= programs build/debug/train_gpt build/debug/train_sft
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%) $(DOUBLE:%=build/debug/double_%)
-	@TRAIN_GPT=build/debug/train_gpt sh test/run.sh test/test_drivers.sh
+	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft sh test/run.sh test/test_drivers.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all
 
 clean:

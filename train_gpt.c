@@ -1,10 +1,12 @@
 /* train_gpt.c: stage 1 of the lecture, pretraining. Text becomes tokens, and a model learns to predict the next one.
 
-       ./train_gpt                             the tiny world: writes it, trains tokenizer and model in two minutes -> out/base
+       ./train_gpt                             the tiny world: writes it, trains tokenizer and model in two minutes ->
+   out/base
        ./train_gpt --data book.txt             your own text: files and folders
        ./train_gpt --preset gpt3-xl --dry-run  what it would take: parameters, memory, FLOPs, time
 
-   The loop is the whole lecture on one line: logp = log p(next token), loss = -mean(logp), dlogp = -1/M, step downhill. */
+   The loop is the whole lecture on one line: logp = log p(next token), loss = -mean(logp), dlogp = -1/M, step downhill.
+ */
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
@@ -69,7 +71,8 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     char *text = llm_corpus_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
     if (t->tiny) text = add_instructions(text, &size);
     llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true);
-    fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->run.tok.vocab_size, (double)size / 1e6, llm_now() - began);
+    fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->run.tok.vocab_size, (double)size / 1e6,
+            llm_now() - began);
     llm_release(text);
 }
 static llm_config choose_config(trainer *t) {
@@ -95,7 +98,8 @@ static void print_plan(trainer *t, const llm_ops *op, const llm_config *c) {
     llm_plan plan = llm_plan_make(c, op, (int)r->batch, T, true, r->recompute, r->moments16);
     double tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
     if (t->s->fleet.tokens > 0) tokens = t->s->fleet.tokens;
-    llm_plan_print(&plan, c, tokens, 0.6 * run_peak(op), stdout);      /* small models reach some 60 % of the product's peak */
+    llm_plan_print(&plan, c, tokens, 0.6 * run_peak(op),
+                   stdout); /* small models reach some 60 % of the product's peak */
     if (t->s->fleet.gpus > 0) llm_fleet_print(c, &t->s->fleet, stdout);
 }
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
@@ -108,13 +112,14 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
 }
 static void prepare_corpus(trainer *t) {
     run_settings *r = &t->s->run;
-    llm_corpus_open(&t->corpus, &t->run.tok, r->data.item, NULL, r->data.count, r->val_data.item, r->val_data.count, t->s->val_fraction,
-                    t->s->paragraphs || t->tiny, t->s->document_mask, (uint64_t)r->seed);
+    llm_corpus_open(&t->corpus, &t->run.tok, r->data.item, NULL, r->data.count, r->val_data.item, r->val_data.count,
+                    t->s->val_fraction, t->s->paragraphs || t->tiny, t->s->document_mask, (uint64_t)r->seed);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     llm_corpus_print(&t->corpus, tokens, stderr);
 }
 
-/* The entropy of the validation text, bits per byte: no model can be better. The generator knows it, real text hides it. */
+/* The entropy of the validation text, bits per byte: no model can be better. The generator knows it, real text hides
+ * it. */
 static double read_floor(void) {
     llm_json *floor = llm_json_file("out/world/floor.json");
     double bits = llm_json_number(floor, "floor_bits_per_byte", NAN);
@@ -122,8 +127,8 @@ static double read_floor(void) {
     return bits;
 }
 
-/* For comparisons with other programs: every batch of the run as int32 (magic, B, T, steps; then tokens and targets of each step),
-   and the untrained model as checkpoint-0. */
+/* For comparisons with other programs: every batch of the run as int32 (magic, B, T, steps; then tokens and targets of
+   each step), and the untrained model as checkpoint-0. */
 static void open_dump(trainer *t) {
     run_settings *r = &t->s->run;
     int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
@@ -135,15 +140,17 @@ static void open_dump(trainer *t) {
 static void dump_step(trainer *t) {
     size_t N = (size_t)t->run.micro[0].B * (size_t)t->run.micro[0].T;
     bool ok = true;
-    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->run.micro[i].tokens, sizeof(int), N, t->dump) == N;
-    for (int i = 0; i < t->s->run.grad_accum; i++) ok = ok && fwrite(t->run.micro[i].targets, sizeof(int), N, t->dump) == N;
+    for (int i = 0; i < t->s->run.grad_accum; i++)
+        ok = ok && fwrite(t->run.micro[i].tokens, sizeof(int), N, t->dump) == N;
+    for (int i = 0; i < t->s->run.grad_accum; i++)
+        ok = ok && fwrite(t->run.micro[i].targets, sizeof(int), N, t->dump) == N;
     if (!ok || fflush(t->dump)) llm_die("free some space", "cannot write %s: %s", t->s->dump, strerror(errno));
 }
 
 /* ---- the loop ---- */
 
-/* One optimizer step; returns the mean loss in nats. The loader delivers all micro-batches first: the denominator M is the number
-   of targets of the whole step, so that the loss does not depend on how the step is split. */
+/* One optimizer step; returns the mean loss in nats. The loader delivers all micro-batches first: the denominator M is
+   the number of targets of the whole step, so that the loss does not depend on how the step is split. */
 static double train_step(void *stage, double lr, double *norm) {
     trainer *t = stage;
     run_settings *r = &t->s->run;
@@ -160,7 +167,8 @@ static double train_step(void *stage, double lr, double *norm) {
         run_count(&t->run, &t->run.micro[i]);
     }
     if (!isfinite(loss))
-        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d", t->run.step);
+        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
+                t->run.step);
     *norm = llm_adamw_step(&t->run.adamw, &t->run.model, lr);
     return loss;
 }
@@ -196,8 +204,8 @@ static void grammar_report(trainer *t, int sentences) {
     }
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 1;
-    llm_generate_batch(&t->run.model, &s, prompt, one, ROWS, int_min(NEW, t->run.model.c.T - 1), t->run.tok.stop, t->run.tok.stops,
-                       NULL, out, length, stopped, NULL);
+    llm_generate_batch(&t->run.model, &s, prompt, one, ROWS, int_min(NEW, t->run.model.c.T - 1), t->run.tok.stop,
+                       t->run.tok.stops, NULL, out, length, stopped, NULL);
     for (int i = 0; i < ROWS; i++) {
         int all = 0, ok = 0;
         char *text = llm_decode(&t->run.tok, out[i], (size_t)length[i], false, NULL);
@@ -225,7 +233,8 @@ static void finish(trainer *t) {
 }
 int main(int argc, char **argv) {
     run_patience(argv);
-    static settings s = {.preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true, .fleet = {.mfu = 0}};
+    static settings s = {
+        .preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true, .fleet = {.mfu = 0}};
     s.run = run_defaults();
     s.run.out = "out/base";
     s.run.steps = 600;
@@ -240,9 +249,11 @@ int main(int argc, char **argv) {
         {"vocab", LLM_INT, &s.vocab, 262, 1 << 20, "size of a new tokenizer", NULL, "vocab-size"},
         {"tokenizer", LLM_TEXT, &s.tokenizer, 0, 0, "use this tokenizer.json instead of training one", NULL, NULL},
         {"document-mask", LLM_BOOL, &s.document_mask, 0, 0, "tokens see only their own document", NULL, NULL},
-        {"paragraphs", LLM_BOOL, &s.paragraphs, 0, 0, "blank lines separate documents (else: one document a file)", NULL, NULL},
+        {"paragraphs", LLM_BOOL, &s.paragraphs, 0, 0, "blank lines separate documents (else: one document a file)",
+         NULL, NULL},
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the documents held out", NULL, NULL},
-        {"dump-batches", LLM_TEXT, &s.dump, 0, 0, "write all batches to this file, and checkpoint-0, for comparisons", NULL, NULL},
+        {"dump-batches", LLM_TEXT, &s.dump, 0, 0, "write all batches to this file, and checkpoint-0, for comparisons",
+         NULL, NULL},
         {"planning (with --dry-run)", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"gpus", LLM_FLOAT, &s.fleet.gpus, 0, 1e9, "number of GPUs", NULL, NULL},
         {"gpu-tflops", LLM_FLOAT, &s.fleet.tflops, 0, 1e6, "peak of one, TFLOP/s", NULL, NULL},

@@ -1,13 +1,14 @@
-/* train_rlhf.c: stage 3 of the lecture, alignment. A reward model learns from ranked answers what people want, and a policy learns to
-   give it.
+/* train_rlhf.c: stage 3 of the lecture, alignment. A reward model learns from ranked answers what people want, and a
+   policy learns to give it.
 
-       ./train_rlhf                            the tiny world: samples answers of out/sft, ranks them by the world's true rule (one
-                                               ranking in ten upside down), trains out/reward, aligns with PPO -> out/rlhf
-       ./train_rlhf --method dpo               or cdpo, ipo, kto, rrhf, rejection, grpo, best-of-n;  --all: every one, one table
+       ./train_rlhf                            the tiny world: samples answers of out/sft, ranks them by the world's
+   true rule (one ranking in ten upside down), trains out/reward, aligns with PPO -> out/rlhf
+       ./train_rlhf --method dpo               or cdpo, ipo, kto, rrhf, rejection, grpo, best-of-n;  --all: every one,
+   one table
        ./train_rlhf --data prefs.jsonl         your own preferences
 
-   Every method is the same loop: rows of prompt and answer go through llm_forward, a loss of chapter 10 turns logp into dlogp, and
-   llm_backward takes it from there. They differ in the few lines that stand in their step function below. */
+   Every method is the same loop: rows of prompt and answer go through llm_forward, a loss of chapter 10 turns logp into
+   dlogp, and llm_backward takes it from there. They differ in the few lines that stand in their step function below. */
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
@@ -26,11 +27,11 @@ typedef struct {
 /* Answers to compare: K to a prompt, the smaller the rank the better. */
 typedef struct {
     int groups, K;
-    int **id;                           /* [groups*K] prompt and answer, closed by the stop token if the model stopped */
+    int **id; /* [groups*K] prompt and answer, closed by the stop token if the model stopped */
     llm_sequence *s;                    /* [groups*K] */
     int *rank;                          /* [groups*K] */
     bool *polite;                       /* [groups*K] begins with "Sure!": a baseline of the reward model */
-    double *ref, *count;                /* [groups*K] log-probability under the reference policy, tokens of the answer */
+    double *ref, *count; /* [groups*K] log-probability under the reference policy, tokens of the answer */
 } preferences;
 
 typedef struct {
@@ -60,8 +61,10 @@ static llm_batch lay_rows(const trainer *t, const llm_sequence *s, int n) {
     llm_batch_rows(&b, s, n, int_max(t->tok.pad, 0));
     return b;
 }
-/* prompt + answer + the stop token, if the model said it: it is part of the answer, else no model would learn to stop. */
-static llm_sequence make_sequence(const trainer *t, const llm_tokens *prompt, const int *answer, int length, bool stopped, int **id) {
+/* prompt + answer + the stop token, if the model said it: it is part of the answer, else no model would learn to stop.
+ */
+static llm_sequence make_sequence(const trainer *t, const llm_tokens *prompt, const int *answer, int length,
+                                  bool stopped, int **id) {
     *id = llm_alloc((size_t)(prompt->count + length + 2), sizeof **id);
     memcpy(*id, prompt->id, (size_t)prompt->count * sizeof **id);
     memcpy(*id + prompt->count, answer, (size_t)length * sizeof **id);
@@ -71,8 +74,14 @@ static llm_sequence make_sequence(const trainer *t, const llm_tokens *prompt, co
 }
 static preferences preferences_new(int groups, int K) {
     size_t n = (size_t)groups * (size_t)K;
-    return (preferences){groups, K, llm_alloc(n, sizeof(int *)), llm_alloc(n, sizeof(llm_sequence)), llm_alloc(n, sizeof(int)),
-                         llm_alloc(n, sizeof(bool)), llm_alloc(n, sizeof(double)), llm_alloc(n, sizeof(double))};
+    return (preferences){groups,
+                         K,
+                         llm_alloc(n, sizeof(int *)),
+                         llm_alloc(n, sizeof(llm_sequence)),
+                         llm_alloc(n, sizeof(int)),
+                         llm_alloc(n, sizeof(bool)),
+                         llm_alloc(n, sizeof(double)),
+                         llm_alloc(n, sizeof(double))};
 }
 static void preferences_free(preferences *p) {
     for (int i = 0; p->id && i < p->groups * p->K; i++) llm_release(p->id[i]);
@@ -92,7 +101,8 @@ static void row_sums(trainer *t, llm_model *m, const llm_sequence *s, int n, dou
         llm_batch_free(&b);
     }
 }
-/* The reward model reads its score at the <|reward|> token that closes the row. Without such a token: at the last one. */
+/* The reward model reads its score at the <|reward|> token that closes the row. Without such a token: at the last one.
+ */
 static llm_batch lay_scored(const trainer *t, const llm_sequence *s, int n) {
     int T = longest(s, n) + (t->tok.reward >= 0);
     llm_batch b = llm_batch_new(n, T);
@@ -143,7 +153,8 @@ static void shuffle(trainer *t, int *order, int n) {
 
 /* ---- preference data ---- */
 
-/* Sample K answers of the SFT model to every prompt and let the labeller rank them: by the true rule, sometimes upside down. */
+/* Sample K answers of the SFT model to every prompt and let the labeller rank them: by the true rule, sometimes upside
+ * down. */
 static preferences sample_preferences(trainer *t) {
     settings *s = t->s;
     int K = (int)s->answers;
@@ -169,8 +180,9 @@ static preferences read_preferences(trainer *t) {
     llm_records_print(&r, stderr);
     int K = INT_MAX;
     for (int i = 0; i < r.count; i++) K = int_min(K, r.record[i].responses);
-    if (r.count < 1 || K < 2) llm_die("pairs (chosen, rejected) or rankings (responses, rank)", "%s holds no answers to compare",
-                                      t->s->run.data.item[0]);
+    if (r.count < 1 || K < 2)
+        llm_die("pairs (chosen, rejected) or rankings (responses, rank)", "%s holds no answers to compare",
+                t->s->run.data.item[0]);
     preferences p = preferences_new(r.count, K);
     for (int i = 0; i < p.groups * K; i++) {
         llm_tokens x = {0};
@@ -221,9 +233,11 @@ static void report_reward(trainer *t, const preferences *p, int train) {
     }
     for (int i = 0; i < n; i++) square += (score[i] - mean) * (score[i] - mean) / n;
     printf("reward model: held-out pair accuracy %.3f (ceiling %.2f with the labeller's noise; shorter-is-better %.3f, "
-           "politer-is-better %.3f)\n", pair_accuracy(p, train, score), 1 - t->s->noise, pair_accuracy(p, train, length),
+           "politer-is-better %.3f)\n",
+           pair_accuracy(p, train, score), 1 - t->s->noise, pair_accuracy(p, train, length),
            pair_accuracy(p, train, polite));
-    /* Normalise: over the SFT model's own answers mean 0, deviation 1, so that a KL coefficient means the same in every run. */
+    /* Normalise: over the SFT model's own answers mean 0, deviation 1, so that a KL coefficient means the same in every
+     * run. */
     llm_real *u = llm_alloc((size_t)t->reward.c.C, sizeof *u);
     size_t bytes = (size_t)t->reward.c.C * sizeof *u;
     t->op->download(u, t->reward.score->data, bytes);
@@ -259,7 +273,8 @@ static void train_reward(trainer *t, const preferences *p) {
         llm_real *value = llm_alloc((size_t)b.B * (size_t)b.T, sizeof *value);
         llm_forward(&t->reward, &b, NULL, NULL, value);
         llm_row_sums(r, NULL, value, &b);
-        for (int i = 0; i < PROMPTS; i++) loss += llm_loss_kwise(dr + i * K, r + i * K, rank + i * K, K, PROMPTS, &stats);
+        for (int i = 0; i < PROMPTS; i++)
+            loss += llm_loss_kwise(dr + i * K, r + i * K, rank + i * K, K, PROMPTS, &stats);
         llm_row_spread(value, dr, &b);
         llm_backward(&t->reward, &b, NULL, NULL, value);
         double lr = t->s->reward_lr * (1 - (double)step / steps);
@@ -305,16 +320,18 @@ static void method_dpo(trainer *t, preferences *p, llm_dpo_kind kind) {
         double loss = llm_loss_dpo(dsum, sum, ref, count, PAIRS, o, PAIRS, &stats);
         step_rows(t, &b, dsum, fall(t, step, steps));
         if (step % 10 == 0 || step == steps - 1)
-            fprintf(stderr, "%s %d/%d | loss %.4f | accuracy %.2f | margin %.3f | chosen %.2f | rejected %.2f\n", t->s->method, step + 1,
-                    steps, loss, stats.right / PAIRS, stats.margin / PAIRS, stats.chosen / PAIRS, stats.rejected / PAIRS);
+            fprintf(stderr, "%s %d/%d | loss %.4f | accuracy %.2f | margin %.3f | chosen %.2f | rejected %.2f\n",
+                    t->s->method, step + 1, steps, loss, stats.right / PAIRS, stats.margin / PAIRS,
+                    stats.chosen / PAIRS, stats.rejected / PAIRS);
         llm_release(logp);
         llm_batch_free(&b);
     }
     llm_release(pair);
     llm_release(order);
 }
-/* KTO needs no pairs: the best answer of a group counts as good, the worst as bad. z0, the KL estimate, comes from answers to the
-   next prompt of the list; that pairing is fixed, so their reference log-probabilities too are computed once. */
+/* KTO needs no pairs: the best answer of a group counts as good, the worst as bad. z0, the KL estimate, comes from
+   answers to the next prompt of the list; that pairing is fixed, so their reference log-probabilities too are computed
+   once. */
 static void method_kto(trainer *t, preferences *p) {
     enum { ROWS = 32 };
     int n = 0, *row = llm_alloc((size_t)p->groups * 2, sizeof *row);
@@ -326,7 +343,8 @@ static void method_kto(trainer *t, preferences *p) {
         const llm_sequence *x = &p->s[row[i]], *y = &p->s[row[(i + 2) % n]];
         llm_tokens prompt = {.id = p->id[row[i]], .count = x->prompt};
         int room = t->policy.c.T - 1 - x->prompt;
-        wrong[i] = make_sequence(t, &prompt, y->id + y->prompt, int_min(y->count - y->prompt, room), false, &wrong_id[i]);
+        wrong[i] =
+            make_sequence(t, &prompt, y->id + y->prompt, int_min(y->count - y->prompt, room), false, &wrong_id[i]);
     }
     row_sums(t, &t->policy, wrong, n, wrong_ref, NULL);
     llm_kto_balance(&weight_good, &weight_bad, n / 2.0, n / 2.0);
@@ -352,7 +370,8 @@ static void method_kto(trainer *t, preferences *p) {
         llm_row_sums(sum, NULL, logp, &b);
         double loss = llm_loss_kto(dsum, sum, ref, good, ROWS, z0, t->s->beta, weight_good, weight_bad, ROWS);
         step_rows(t, &b, dsum, fall(t, step, steps));
-        if (step % 10 == 0 || step == steps - 1) fprintf(stderr, "kto %d/%d | loss %.4f | z0 %.3f\n", step + 1, steps, loss, z0);
+        if (step % 10 == 0 || step == steps - 1)
+            fprintf(stderr, "kto %d/%d | loss %.4f | z0 %.3f\n", step + 1, steps, loss, z0);
         llm_release(logp);
         llm_batch_free(&b);
     }
@@ -407,8 +426,8 @@ static void learn_answers(trainer *t, const llm_sequence *s, int n, int epochs) 
     }
     llm_release(order);
 }
-/* Llama-2's rejection sampling: the best of N own answers by the reward model becomes a demonstration. `random`: the control, any
-   own answer; what it gains is no merit of the reward. */
+/* Llama-2's rejection sampling: the best of N own answers by the reward model becomes a demonstration. `random`: the
+   control, any own answer; what it gains is no merit of the reward. */
 static void method_rejection(trainer *t, bool random) {
     int N = (int)t->s->best_of, groups = t->prompts.count;
     for (int round = 0; round < t->s->rounds; round++) {
@@ -418,7 +437,8 @@ static void method_rejection(trainer *t, bool random) {
         llm_sequence *best = llm_alloc((size_t)groups, sizeof *best);
         double *score = llm_alloc((size_t)(groups * N), sizeof *score);
         for (int i = 0; i < groups * N; i++)
-            p.s[i] = make_sequence(t, &t->prompts.prompt[i / N], a.id + i * a.max_new, a.length[i], a.stopped[i], &p.id[i]);
+            p.s[i] =
+                make_sequence(t, &t->prompts.prompt[i / N], a.id + i * a.max_new, a.length[i], a.stopped[i], &p.id[i]);
         scores(t, p.s, groups * N, score);
         for (int g = 0; g < groups; g++)
             best[g] = p.s[g * N + (random ? llm_rng_below(&t->rng, N) : llm_best_of(score + g * N, N))];
@@ -440,8 +460,8 @@ typedef struct {
 static void reference_logp(trainer *t, const llm_batch *b, llm_real *logp) {
     llm_forward(&t->reference, b, logp, NULL, NULL);
 }
-/* Answers of the policy to random prompts, each prompt `each` times. verify: scored by the world's rule for correct answers (GRPO on
-   sums and programs), else by the reward model. */
+/* Answers of the policy to random prompts, each prompt `each` times. verify: scored by the world's rule for correct
+   answers (GRPO on sums and programs), else by the reward model. */
 static rollout roll_out(trainer *t, int prompts, int each, bool verify, uint64_t seed) {
     int n = prompts * each;
     eval_prompts some = {.count = prompts, .prompt = llm_alloc((size_t)prompts, sizeof *some.prompt),
@@ -457,7 +477,8 @@ static rollout roll_out(trainer *t, int prompts, int each, bool verify, uint64_t
     eval_answers a = eval_answer(&t->policy, &t->tok, &some, each, &sampler, (int)t->s->max_new, t->banned);
     rollout r = {.p = preferences_new(n, 1), .score = llm_alloc((size_t)n, sizeof(double))};
     for (int i = 0; i < n; i++) {
-        r.p.s[i] = make_sequence(t, &some.prompt[i / each], a.id + i * a.max_new, a.length[i], a.stopped[i], &r.p.id[i]);
+        r.p.s[i] =
+            make_sequence(t, &some.prompt[i / each], a.id + i * a.max_new, a.length[i], a.stopped[i], &r.p.id[i]);
         r.stopped += (double)a.stopped[i] / n;
         r.length += (double)a.length[i] / n;
     }
@@ -485,12 +506,14 @@ static llm_batch some_rows(const llm_batch *b, int from, int n) {
     int o = from * b->T;
     return (llm_batch){n, b->T, b->tokens + o, b->targets + o, b->positions + o, b->start + o, b->weight + o};
 }
-/* The ratio before the first update is exactly 1, or old and new log-probabilities are not the same thing: one check against
-   temperature, off-by-one and cache mistakes. */
+/* The ratio before the first update is exactly 1, or old and new log-probabilities are not the same thing: one check
+   against temperature, off-by-one and cache mistakes. */
 static void check_ratio(const llm_policy_stats *first) {
-    if (!(first->largest < 1e-5)) llm_die("report this as a bug", "log-probabilities differ by %g before the first update", first->largest);
+    if (!(first->largest < 1e-5))
+        llm_die("report this as a bug", "log-probabilities differ by %g before the first update", first->largest);
 }
-static void ppo_update(trainer *t, rollout *r, double lr, bool first_ever, llm_policy_stats *stats, double *value_loss) {
+static void ppo_update(trainer *t, rollout *r, double lr, bool first_ever, llm_policy_stats *stats,
+                       double *value_loss) {
     settings *s = t->s;
     int rows = int_min((int)s->minibatch, r->b.B), T = r->b.T;
     llm_real *logp = llm_alloc((size_t)(rows * T), sizeof *logp), *dlogp = llm_alloc((size_t)(rows * T), sizeof *dlogp);
@@ -515,7 +538,8 @@ static void ppo_update(trainer *t, rollout *r, double lr, bool first_ever, llm_p
     llm_release(logp);
     llm_release(dlogp);
 }
-/* PPO as in the lecture's picture: only completion tokens are trained, the reward comes on the last one, KL is paid on each. */
+/* PPO as in the lecture's picture: only completion tokens are trained, the reward comes on the last one, KL is paid on
+ * each. */
 static void method_ppo(trainer *t) {
     settings *s = t->s;
     int steps = s->run.steps ? (int)s->run.steps : 30;
@@ -530,8 +554,9 @@ static void method_ppo(trainer *t) {
         llm_gae(r.advantage, r.ret, r.reward, r.value, &r.b, s->gamma, s->lambda);
         llm_whiten(r.advantage, &r.b, true);
         ppo_update(t, &r, fall(t, step, steps), step == 0, &stats, &value_loss);
-        fprintf(stderr, "ppo %d/%d | reward %.3f | kl %.3f | clipped %.3f | value loss %.3f | stops %.2f | length %.1f\n", step + 1, steps,
-                mean, r.kl, stats.clipped / stats.tokens, value_loss, r.stopped, r.length);
+        fprintf(stderr,
+                "ppo %d/%d | reward %.3f | kl %.3f | clipped %.3f | value loss %.3f | stops %.2f | length %.1f\n",
+                step + 1, steps, mean, r.kl, stats.clipped / stats.tokens, value_loss, r.stopped, r.length);
         fprintf(t->log, "ppo,%d,%.9g,%.9g,%.9g\n", step + 1, mean, r.kl, value_loss);
         rollout_free(&r);
     }
@@ -551,14 +576,15 @@ static void method_grpo(trainer *t) {
         o.tokens = llm_batch_targets(&r.b);
         o.longest = (double)t->s->max_new;
         llm_policy_stats stats = {0};
-        llm_real *logp = llm_alloc((size_t)r.b.B * (size_t)r.b.T, sizeof *logp), *dlogp = llm_alloc((size_t)r.b.B * (size_t)r.b.T, sizeof *dlogp);
+        llm_real *logp = llm_alloc((size_t)r.b.B * (size_t)r.b.T, sizeof *logp),
+                 *dlogp = llm_alloc((size_t)r.b.B * (size_t)r.b.T, sizeof *dlogp);
         llm_forward(&t->policy, &r.b, logp, NULL, NULL);
         llm_loss_grpo(dlogp, logp, r.old, r.ref, advantage, &r.b, &o, &stats);
         if (step == 0) check_ratio(&stats);
         llm_backward(&t->policy, &r.b, dlogp, NULL, NULL);
         double norm = llm_adamw_step(&t->adamw, &t->policy, fall(t, step, steps));
-        fprintf(stderr, "grpo %d/%d | reward %.3f | groups without signal %d/%d | gnorm %.3f | length %.1f\n", step + 1, steps, mean, flat,
-                PROMPTS, norm, r.length);
+        fprintf(stderr, "grpo %d/%d | reward %.3f | groups without signal %d/%d | gnorm %.3f | length %.1f\n", step + 1,
+                steps, mean, flat, PROMPTS, norm, r.length);
         fprintf(t->log, "grpo,%d,%.9g,,\n", step + 1, mean);
         llm_release(logp);
         llm_release(dlogp);
@@ -568,21 +594,25 @@ static void method_grpo(trainer *t) {
 
 /* ---- evaluation ---- */
 
-/* One line of the table: true reward, win-rate against SFT on the same prompts, what the reward model thinks, distance, manners. */
+/* One line of the table: true reward, win-rate against SFT on the same prompts, what the reward model thinks, distance,
+ * manners. */
 static void report_method(trainer *t, const char *name, const eval_answers *a, const eval_answers *sft) {
     int n = a->count;
     llm_sequence *s = llm_alloc((size_t)n, sizeof *s);
     int **id = llm_alloc((size_t)n, sizeof *id);
-    double *score = llm_alloc((size_t)n, sizeof *score), *now = llm_alloc((size_t)n, sizeof *now), *ref = llm_alloc((size_t)n, sizeof *ref);
-    for (int i = 0; i < n; i++) s[i] = make_sequence(t, &t->test.prompt[i], a->id + i * a->max_new, a->length[i], a->stopped[i], &id[i]);
+    double *score = llm_alloc((size_t)n, sizeof *score), *now = llm_alloc((size_t)n, sizeof *now),
+           *ref = llm_alloc((size_t)n, sizeof *ref);
+    for (int i = 0; i < n; i++)
+        s[i] = make_sequence(t, &t->test.prompt[i], a->id + i * a->max_new, a->length[i], a->stopped[i], &id[i]);
     if (t->reward.ops) scores(t, s, n, score);
     row_sums(t, &t->policy, s, n, now, NULL);
     row_sums(t, &t->reference, s, n, ref, NULL);
     for (int i = 0; i < n; i++) now[i] -= ref[i];
     eval_interval win = eval_win_rate(a, sft);
-    printf("%-12s %6.3f  %5.3f [%5.3f %5.3f]  %6.3f  %6.2f  %5.1f  %5.3f  %5.3f  %5.3f\n", name, eval_mean(a->reward, n).mean, win.mean, win.low,
-           win.high, eval_mean(score, n).mean, eval_mean(now, n).mean, eval_mean_length(a), eval_flags(a->stopped, n).mean,
-           eval_correct(&t->test, a, -1).mean, eval_correct(&t->test, a, TW_K_FACT).mean);
+    printf("%-12s %6.3f  %5.3f [%5.3f %5.3f]  %6.3f  %6.2f  %5.1f  %5.3f  %5.3f  %5.3f\n", name,
+           eval_mean(a->reward, n).mean, win.mean, win.low, win.high, eval_mean(score, n).mean, eval_mean(now, n).mean,
+           eval_mean_length(a), eval_flags(a->stopped, n).mean, eval_correct(&t->test, a, -1).mean,
+           eval_correct(&t->test, a, TW_K_FACT).mean);
     fflush(stdout);
     for (int i = 0; i < n; i++) llm_release(id[i]);
     void *all[] = {s, id, score, now, ref};
@@ -599,7 +629,8 @@ static eval_answers best_of_n(trainer *t, const llm_sampler *sampler) {
         int *id[64];
         for (int k = 0; k < N; k++) {
             int i = g * N + k;
-            s[k] = make_sequence(t, &t->test.prompt[g], all.id + i * all.max_new, all.length[i], all.stopped[i], &id[k]);
+            s[k] =
+                make_sequence(t, &t->test.prompt[g], all.id + i * all.max_new, all.length[i], all.stopped[i], &id[k]);
         }
         scores(t, s, N, score);
         int from = g * N + llm_best_of(score, N);
@@ -660,7 +691,8 @@ static void forbid(trainer *t) {
 }
 static void open_prompts(trainer *t) {
     static const char *train[] = {"out/world/prompts.jsonl"}, *test[] = {"out/world/sft_test.jsonl"};
-    if (tw_world_open(&t->world, "out/world")) llm_die("./train_gpt and ./train_sft first", "there is no tiny world in out/world");
+    if (tw_world_open(&t->world, "out/world"))
+        llm_die("./train_gpt and ./train_sft first", "there is no tiny world in out/world");
     llm_records_read(&t->prompt_records, train, 1, NULL, false);
     llm_records_read(&t->test_records, test, 1, NULL, false);
     int limit = t->policy.c.T - (int)t->s->max_new;
@@ -681,9 +713,22 @@ static void close_all(trainer *t) {
 
 int main(int argc, char **argv) {
     run_patience(argv);
-    static settings s = {.method = "ppo", .reward_out = "out/reward", .answers = 4, .best_of = 8, .max_new = 48, .inner_epochs = 2,
-                         .minibatch = 32, .rounds = 2, .beta = 0.1, .kl = 0.05, .clip = 0.2, .gamma = 1, .lambda = 0.95, .critic_lr = 5e-4,
-                         .reward_lr = 3e-4, .noise = 0.1};
+    static settings s = {.method = "ppo",
+                         .reward_out = "out/reward",
+                         .answers = 4,
+                         .best_of = 8,
+                         .max_new = 48,
+                         .inner_epochs = 2,
+                         .minibatch = 32,
+                         .rounds = 2,
+                         .beta = 0.1,
+                         .kl = 0.05,
+                         .clip = 0.2,
+                         .gamma = 1,
+                         .lambda = 0.95,
+                         .critic_lr = 5e-4,
+                         .reward_lr = 3e-4,
+                         .noise = 0.1};
     s.run = run_defaults();
     s.run.model = "out/sft";
     s.run.out = "out/rlhf";
@@ -691,7 +736,8 @@ int main(int argc, char **argv) {
     llm_option options[] = {
         RUN_OPTIONS(s.run),
         {"alignment", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
-        {"method", LLM_TEXT, &s.method, 0, 0, "how to align", "ppo|grpo|dpo|cdpo|ipo|kto|rrhf|rejection|random|best-of-n", NULL},
+        {"method", LLM_TEXT, &s.method, 0, 0, "how to align",
+         "ppo|grpo|dpo|cdpo|ipo|kto|rrhf|rejection|random|best-of-n", NULL},
         {"all", LLM_BOOL, &s.all, 0, 0, "run every method, print one table", NULL, NULL},
         {"reward-out", LLM_TEXT, &s.reward_out, 0, 0, "folder of the reward model", NULL, NULL},
         {"answers", LLM_INT, &s.answers, 2, 16, "answers sampled to each prompt (K)", NULL, NULL},
@@ -727,9 +773,11 @@ int main(int argc, char **argv) {
     llm_result_save(s.reward_out, &t.reward, &t.tok);
     llm_sampler sampler = plain_sampling(4242);
     eval_answers sft = eval_answer(&t.policy, &t.tok, &t.test, 1, &sampler, (int)s.max_new, t.banned);
-    printf("%-12s %6s  %-19s  %6s  %6s  %5s  %5s  %5s  %5s\n", "", "true R", "win-rate vs SFT", "RM", "KL", "len", "stop", "exact", "fact");
+    printf("%-12s %6s  %-19s  %6s  %6s  %5s  %5s  %5s  %5s\n", "", "true R", "win-rate vs SFT", "RM", "KL", "len",
+           "stop", "exact", "fact");
     report_method(&t, "sft", &sft, &sft);
-    static const char *every[] = {"best-of-n", "rejection", "random", "dpo", "cdpo", "ipo", "kto", "rrhf", "grpo", "ppo"};
+    static const char *every[] = {"best-of-n", "rejection", "random", "dpo",  "cdpo",
+                                  "ipo",       "kto",       "rrhf",   "grpo", "ppo"};
     if (s.all) for (int i = 0; i < 10; i++) align_and_report(&t, every[i], &p, &sft);
     else align_and_report(&t, s.method, &p, &sft);
     llm_result_save(s.run.out, &t.policy, &t.tok);

@@ -1,12 +1,15 @@
-/* train_sft.c: stage 2 of the lecture, supervised fine-tuning. The base model continues texts; shown some thousand questions with their
-   answers, it learns to answer, to keep to a format, and to stop.
+/* train_sft.c: stage 2 of the lecture, supervised fine-tuning. The base model continues texts; shown some thousand
+   questions with their answers, it learns to answer, to keep to a format, and to stop.
 
-       ./train_sft                                         the tiny world's instructions on out/base -> out/sft, and what it changed
-       ./train_sft --model DIR --data alpaca.json          any model, any data: Alpaca, ShareGPT, messages, prompt and completion ...
-       ./train_sft --lora-rank 8                           train adapters only; the result is merged, OUT/adapter has them alone
+       ./train_sft                                         the tiny world's instructions on out/base -> out/sft, and
+   what it changed
+       ./train_sft --model DIR --data alpaca.json          any model, any data: Alpaca, ShareGPT, messages, prompt and
+   completion ...
+       ./train_sft --lora-rank 8                           train adapters only; the result is merged, OUT/adapter has
+   them alone
 
-   It is pretraining on conversations with one difference: the loss counts only where the assistant speaks, its closing token
-   included. What the user says is read, not learned. */
+   It is pretraining on conversations with one difference: the loss counts only where the assistant speaks, its closing
+   token included. What the user says is read, not learned. */
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
@@ -42,24 +45,40 @@ static void choose_data(trainer *t) {
     run_world();
     if (tw_world_open(&t->world, run_world_folder)) llm_die("remove it", "%s holds no tiny world", run_world_folder);
     r->data = (llm_list){train, 1};
+    /* Half a million parameters forget nothing in 8 epochs and want a high rate: of 800 held-out answers 48 % are
+       right, after 3 epochs at 1e-3 it was 36 % (seed 1). */
+    if (!llm_option_given("epochs")) t->s->epochs = 8;
+    if (!llm_option_given("lr")) r->lr = 3e-3;
     if (!r->val_data.count) r->val_data = (llm_list){test, 1};
 }
 /* A model without a chat template gets one, and its folder says so: in Jinja, as Hugging Face keeps them. */
 static void choose_template(trainer *t) {
-    static const struct { const char *name; llm_chat chat; const char *jinja; } all[] = {
-        {"chatml", LLM_CHAT_CHATML, "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
+    static const struct { const char *name; llm_chat chat; const char *jinja;
+    } all[] = {
+        {"chatml", LLM_CHAT_CHATML,
+         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
          "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
-        {"llama3", LLM_CHAT_LLAMA3, "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
-         "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant"
+        {"llama3", LLM_CHAT_LLAMA3,
+         "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
+         "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ "
+         "'<|start_header_id|>assistant"
          "<|end_header_id|>\n\n' }}{% endif %}"},
-        {"llama2", LLM_CHAT_LLAMA2, "{% set s = namespace(t='') %}{% for m in messages %}{% if m['role'] == 'system' %}{% set s.t = '<<SYS>>\n'"
-         " + m['content'] + '\n<</SYS>>\n\n' %}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] | trim + ' ' + eos_token }}"
-         "{% else %}{{ bos_token + '[INST] ' + s.t + m['content'] | trim + ' [/INST]' }}{% set s.t = '' %}{% endif %}{% endfor %}"},
-        {"zephyr", LLM_CHAT_ZEPHYR, "{% for m in messages %}{% if m['role'] == 'user' %}{{ '<|user|>\n' }}{% else %}{{ '<|' + m['role'] + '|>\n' "
-         "}}{% endif %}{{ m['content'] + eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"},
-        {"alpaca", LLM_CHAT_ALPACA, "{% for m in messages %}{% if not loop.first %}{{ '\n\n' }}{% endif %}{% if m['role'] == 'assistant' %}"
-         "{{ '### Response:\n' + m['content'] + eos_token }}{% elif m['role'] == 'system' %}{{ m['content'] }}{% else %}"
-         "{{ '### Instruction:\n' + m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '\n\n### Response:\n' }}{% endif %}"}};
+        {"llama2", LLM_CHAT_LLAMA2,
+         "{% set s = namespace(t='') %}{% for m in messages %}{% if m['role'] == 'system' %}{% set s.t = '<<SYS>>\n'"
+         " + m['content'] + '\n<</SYS>>\n\n' %}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] | trim + ' ' + "
+         "eos_token }}"
+         "{% else %}{{ bos_token + '[INST] ' + s.t + m['content'] | trim + ' [/INST]' }}{% set s.t = '' %}{% endif "
+         "%}{% endfor %}"},
+        {"zephyr", LLM_CHAT_ZEPHYR,
+         "{% for m in messages %}{% if m['role'] == 'user' %}{{ '<|user|>\n' }}{% else %}{{ '<|' + m['role'] + '|>\n' "
+         "}}{% endif %}{{ m['content'] + eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ "
+         "'<|assistant|>\n' }}{% endif %}"},
+        {"alpaca", LLM_CHAT_ALPACA,
+         "{% for m in messages %}{% if not loop.first %}{{ '\n\n' }}{% endif %}{% if m['role'] == 'assistant' %}"
+         "{{ '### Response:\n' + m['content'] + eos_token }}{% elif m['role'] == 'system' %}{{ m['content'] }}{% else "
+         "%}"
+         "{{ '### Instruction:\n' + m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '\n\n### "
+         "Response:\n' }}{% endif %}"}};
     llm_tokenizer *tok = &t->run.tok;
     bool given = strcmp(t->s->chat, "auto") != 0;
     for (int i = 0; i < 5; i++) {
@@ -88,8 +107,8 @@ static void prepare_data(trainer *t) {
     t->prompts = eval_prompts_from(&t->held, &t->run.tok, t->tiny ? &t->world : NULL, (int)s->ask,
                                    int_max(1, t->run.model.c.T - (int)s->max_new));
 }
-/* A peak learning rate for the width, when none is given: 1e-3 at our 96 channels, 2e-5 at Llama's 4096; adapters take three
-   times as much: few numbers have to do the work of many. */
+/* A peak learning rate for the width, when none is given: 1e-3 at our 96 channels, 2e-5 at Llama's 4096; adapters take
+   three times as much: few numbers have to do the work of many. */
 static double rate_for_width(int C, bool lora) { return 1e-3 * pow(96.0 / C, 1.04) * (lora ? 3 : 1); }
 
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
@@ -100,10 +119,11 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     llm_model_load(m, from, op);
     choose_template(t);
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */
-        llm_lora_attach(m, (int)s->lora_rank, s->lora_alpha > 0 ? s->lora_alpha : 2.0 * (double)s->lora_rank, s->lora_targets, r->model,
-                        (uint64_t)r->seed);
+        llm_lora_attach(m, (int)s->lora_rank, s->lora_alpha > 0 ? s->lora_alpha : 2.0 * (double)s->lora_rank,
+                        s->lora_targets, r->model, (uint64_t)r->seed);
     if (!r->seq) r->seq = int_min(m->c.T, 1024);       /* conversations are shorter than the longest context */
-    if (r->seq > m->c.T) llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, m->c.T);
+    if (r->seq > m->c.T)
+        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, m->c.T);
     prepare_data(t);
     double rows = (double)t->data.rows * s->epochs, step = (double)(r->batch * r->grad_accum);
     if (!r->steps) r->steps = (int64_t)fmax(1, ceil(rows / step));
@@ -112,8 +132,8 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
 
 /* ---- the loop ---- */
 
-/* One optimizer step; returns the mean loss in nats. M counts the assistant's tokens in all micro-batches of the step: how it is cut,
-   and how the conversations are packed, changes nothing. */
+/* One optimizer step; returns the mean loss in nats. M counts the assistant's tokens in all micro-batches of the step:
+   how it is cut, and how the conversations are packed, changes nothing. */
 static double train_step(void *stage, double lr, double *norm) {
     trainer *t = stage;
     run_settings *r = &t->s->run;
@@ -127,11 +147,14 @@ static double train_step(void *stage, double lr, double *norm) {
         run_count(&t->run, &t->run.micro[i]);
     }
     if (!isfinite(loss))
-        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d", t->run.step);
+        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
+                t->run.step);
     *norm = llm_adamw_step(&t->run.adamw, &t->run.model, lr);
     return loss;
 }
-static bool held_out(void *stage, int index, llm_batch *b) { return llm_sft_window(&((trainer *)stage)->validation, index, b); }
+static bool held_out(void *stage, int index, llm_batch *b) {
+    return llm_sft_window(&((trainer *)stage)->validation, index, b);
+}
 static char *position(void *stage) { return llm_sft_state(&((trainer *)stage)->data); }
 
 /* ---- answers ---- */
@@ -147,8 +170,8 @@ static int closing_token(const llm_tokenizer *tok) {
     llm_tokens_free(&x);
     return id;
 }
-/* Answer the held-out prompts greedily. Only the closing token counts as stopping, but what a base model writes behind its end of a
-   document is not held against it. */
+/* Answer the held-out prompts greedily. Only the closing token counts as stopping, but what a base model writes behind
+   its end of a document is not held against it. */
 static eval_answers answer(trainer *t, llm_model *m, const eval_prompts *p) {
     const llm_tokenizer *tok = &t->run.tok;
     llm_tokenizer closing = *tok;
@@ -178,14 +201,16 @@ static void speak(void *stage, FILE *out, int count) {
     few.count = int_min(few.count, count);
     eval_answers a = answer(t, &t->run.model, &few);
     for (int i = 0; i < few.count; i++)
-        fprintf(out, "  > %.*s\n  < %.300s%s\n", (int)strcspn(few.text[i], "\n"), few.text[i], a.text[i], a.stopped[i] ? "" : " ...");
+        fprintf(out, "  > %.*s\n  < %.300s%s\n", (int)strcspn(few.text[i], "\n"), few.text[i], a.text[i],
+                a.stopped[i] ? "" : " ...");
     eval_answers_free(&a);
 }
 static const run_stage fine_tuning = {train_step, held_out, speak, position};
 
 /* ---- the end ---- */
 
-/* Before and after, on the same held-out prompts. The model before is loaded again: so it is there after --resume too. */
+/* Before and after, on the same held-out prompts. The model before is loaded again: so it is there after --resume too.
+ */
 static void compare(trainer *t) {
     llm_model base;
     llm_model_load(&base, t->s->run.model, t->run.model.ops);
@@ -193,7 +218,8 @@ static void compare(trainer *t) {
     llm_model_free(&base);
     const eval_answers *column[] = {&before, &after};
     const char *name[] = {t->s->run.model, t->s->run.out};
-    printf("%d held-out prompts, greedy answers of at most %d tokens; shares with 95 %% intervals\n", before.count, before.max_new);
+    printf("%d held-out prompts, greedy answers of at most %d tokens; shares with 95 %% intervals\n", before.count,
+           before.max_new);
     if (t->tiny) eval_print_table(stdout, &t->prompts, column, name, 2);
     for (int c = 0; c < 2 && !t->tiny; c++) {
         printf("%-24s stops", name[c]);
@@ -239,7 +265,12 @@ static void print_plan(settings *s, const llm_ops *op) {
 
 int main(int argc, char **argv) {
     run_patience(argv);
-    static settings s = {.chat = "auto", .lora_targets = "all", .epochs = 3, .val_fraction = 0.05, .packing = true, .max_new = 48,
+    static settings s = {.chat = "auto",
+                         .lora_targets = "all",
+                         .epochs = 3,
+                         .val_fraction = 0.05,
+                         .packing = true,
+                         .max_new = 48,
                          .ask = 800};
     s.run = run_defaults();
     s.run.model = "out/base";
@@ -252,19 +283,24 @@ int main(int argc, char **argv) {
         {"fine-tuning", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"epochs", LLM_FLOAT, &s.epochs, 0, 1e6, "times through the data, when --steps is 0", NULL, NULL},
         {"packing", LLM_BOOL, &s.packing, 0, 0, "several conversations in a row, hidden from each other", NULL, NULL},
-        {"loss-on-prompt", LLM_BOOL, &s.loss_on_prompt, 0, 0, "learn the user's words too (to see that it does not help)", NULL, NULL},
+        {"loss-on-prompt", LLM_BOOL, &s.loss_on_prompt, 0, 0,
+         "learn the user's words too (to see that it does not help)", NULL, NULL},
         {"columns", LLM_TEXT, &s.columns, 0, 0, "other names of keys: prompt=question,output=answer", NULL, NULL},
         {"skip-bad", LLM_BOOL, &s.skip_bad, 0, 0, "leave broken records out instead of stopping", NULL, NULL},
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the records held out", NULL, NULL},
-        {"chat-template", LLM_TEXT, &s.chat, 0, 0, "for a model that has none", "auto|chatml|llama3|llama2|zephyr|alpaca", "template"},
-        {"lora-rank", LLM_INT, &s.lora_rank, 0, 65536, "train adapters of this rank only; 0: the whole model", NULL, NULL},
+        {"chat-template", LLM_TEXT, &s.chat, 0, 0, "for a model that has none",
+         "auto|chatml|llama3|llama2|zephyr|alpaca", "template"},
+        {"lora-rank", LLM_INT, &s.lora_rank, 0, 65536, "train adapters of this rank only; 0: the whole model", NULL,
+         NULL},
         {"lora-alpha", LLM_FLOAT, &s.lora_alpha, 0, 1e6, "their scale is alpha / rank; 0: alpha = 2 rank", NULL, NULL},
-        {"lora-targets", LLM_TEXT, &s.lora_targets, 0, 0, "matrices that get one: q_proj,v_proj ... or all", NULL, NULL},
+        {"lora-targets", LLM_TEXT, &s.lora_targets, 0, 0, "matrices that get one: q_proj,v_proj ... or all", NULL,
+         NULL},
         {"ask", LLM_INT, &s.ask, 0, 1e6, "held-out prompts to answer at the end, before and after", NULL, NULL},
         {"max-new", LLM_INT, &s.max_new, 1, 1 << 20, "tokens in such an answer", NULL, NULL},
     };
     int count = sizeof options / sizeof options[0];
-    llm_options_parse(options, count, "supervised fine-tuning: from a model that speaks to one that answers", argc, argv);
+    llm_options_parse(options, count, "supervised fine-tuning: from a model that speaks to one that answers", argc,
+                      argv);
     trainer t = {.s = &s, .run.s = &s.run};
     const llm_ops *op = run_device(&s.run);
     if (s.run.model == NULL || (!llm_is_dir(s.run.model) && !llm_option_given("model")))

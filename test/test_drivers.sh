@@ -147,5 +147,21 @@ check "the plan names the table's oddity" grep -q "24 heads" "$dir/stderr"
 $gpt --steps 150 --overfit-one-batch --out "$dir/overfit" > /dev/null 2>&1
 check "one batch is learned by heart" awk -F, 'END { exit !($2 < 0.1) }' "$dir/overfit/log.csv"
 
+# ---- fine-tuning, on data of our own making ----
+train_sft=${TRAIN_SFT:-./train_sft}
+i=0
+while [ $i -lt 60 ]; do
+    echo "{\"instruction\": \"say $((i % 5))\", \"input\": \"\", \"output\": \"it is $((i % 5))\"}"
+    i=$((i + 1))
+done > "$dir/sft.jsonl"
+sft="$train_sft --model $dir/base --data $dir/sft.jsonl --batch 4 --steps 30 --eval-every 0 --threads 1"
+$sft --out "$dir/sft" > "$dir/stdout" 2> "$dir/stderr"; check "train_sft on records" [ $? -eq 0 ]
+check "train_sft saves a folder" [ -s "$dir/sft/config.json" ]
+check "train_sft learns" awk -F, 'NR == 2 { first = $2 } END { exit !($2 < first / 2) }' "$dir/sft/log.csv"
+$sft --lora-rank 4 --out "$dir/lora" > /dev/null 2> "$dir/stderr"; check "train_sft with adapters" [ $? -eq 0 ]
+echo '{"instruction": "no output here"}' >> "$dir/sft.jsonl"
+refuses "broken record"       1 "sft.jsonl:61: "                $sft --out "$dir/x2"
+check   "broken record saves nothing" [ ! -e "$dir/x2/config.json" ]
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

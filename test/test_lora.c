@@ -1,6 +1,7 @@
-/* test_lora.c: adapters. In double: the gradients of every A and B against finite differences, in both families. In both builds:
-   step 0 is the base to the bit, merged is unmerged, switched off is the base, decoding is the forward pass, recomputation,
-   micro-batches, threads and the fake device change nothing, files come back; and PEFT's own numbers (test/gen/lora.py). */
+/* test_lora.c: adapters. In double: the gradients of every A and B against finite differences, in both families. In
+   both builds: step 0 is the base to the bit, merged is unmerged, switched off is the base, decoding is the forward
+   pass, recomputation, micro-batches, threads and the fake device change nothing, files come back; and PEFT's own
+   numbers (test/gen/lora.py). */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "check.h"
@@ -74,12 +75,14 @@ static void check_gradients(const char *what, llm_config c, const char *targets,
     llm_rng r = llm_rng_seed(6, 0);
     m.recompute = recompute;
     for (int i = 0; i < N; i++) p.dlogp[i] = (llm_real)llm_rng_normal(&r);
-    for (size_t i = 0; i < m.lora->size; i++) m.lora->grad[i] = NAN;   /* whoever adds before the first write is found out */
+    for (size_t i = 0; i < m.lora->size; i++)
+        m.lora->grad[i] = NAN; /* whoever adds before the first write is found out */
     probe_loss(&p);
     llm_backward(&m, &p.b, p.dlogp, NULL, NULL);
     for (int i = 0; i < m.lora->params; i++) {
         llm_param *q = &m.lora->param[i];
-        CHECK_SMALL(llm_grad_check(probe_loss, &p, q->data, q->grad, q->size, 20, &r), 1e-7, "%s: gradient of %s", what, q->name);
+        CHECK_SMALL(llm_grad_check(probe_loss, &p, q->data, q->grad, q->size, 20, &r), 1e-7, "%s: gradient of %s", what,
+                    q->name);
     }
     llm_batch_free(&p.b);
     llm_model_free(&m);
@@ -109,7 +112,8 @@ static void check_paths(const char *what, llm_config c) {
     llm_batch b = random_batch(c.V, 7);
     size_t n = m.lora->size;
     double bound = IS_DOUBLE ? 1e-12 : 2e-6;
-    llm_real *plain = gradients(&m, &b, 1, false), *fused = gradients(&m, &b, 1, true), *split = gradients(&m, &b, 2, true);
+    llm_real *plain = gradients(&m, &b, 1, false), *fused = gradients(&m, &b, 1, true),
+             *split = gradients(&m, &b, 2, true);
     CHECK_SMALL(relative_error(fused, plain, n), bound, "%s: fused forward and backward", what);
     CHECK_SMALL(relative_error(split, fused, n), bound, "%s: two micro-batches", what);
     m.recompute = true;
@@ -154,7 +158,11 @@ static void check_base(const char *what, llm_config c, llm_precision precision) 
     CHECK(!m.lora, "%s: merged, and still there", what);
     llm_forward(&m, &b, merged, NULL, NULL);
     /* bf16 rounds B A together with W once it is merged: the bound is bf16's, not ours */
-    CHECK_SMALL(relative_error(merged, with, N), precision == LLM_BF16 ? 5e-2 : IS_DOUBLE ? 1e-10 : 1e-4, "%s: merged", what);
+    CHECK_SMALL(relative_error(merged, with, N),
+                precision == LLM_BF16 ? 5e-2
+                : IS_DOUBLE           ? 1e-10
+                                      : 1e-4,
+                "%s: merged", what);
     llm_batch_free(&b);
     llm_model_free(&m);
 }
@@ -167,7 +175,8 @@ static void check_steps(const char *what, llm_config c) {
         llm_model_train(&m);
         llm_adamw o = llm_adamw_defaults();
         llm_batch b = random_batch(c.V, 10);
-        llm_real dlogp[N], logp[N], *before = llm_alloc(m.size, sizeof *before), *after = llm_alloc(m.size, sizeof *after);
+        llm_real dlogp[N], logp[N], *before = llm_alloc(m.size, sizeof *before),
+                                    *after = llm_alloc(m.size, sizeof *after);
         m.ops->download(before, m.data, m.size * sizeof *before);
         for (int step = 0; step < 4; step++) {
             llm_loss_ce_weights(dlogp, &b, N);
@@ -183,7 +192,8 @@ static void check_steps(const char *what, llm_config c) {
         llm_batch_free(&b);
         llm_model_free(&m);
     }
-    CHECK(loss[0][3] < loss[0][0] - 0.1, "%s: four steps do not lower the loss (%g to %g)", what, loss[0][0], loss[0][3]);
+    CHECK(loss[0][3] < loss[0][0] - 0.1, "%s: four steps do not lower the loss (%g to %g)", what, loss[0][0],
+          loss[0][3]);
     CHECK(!memcmp(loss[0], loss[1], sizeof loss[0]), "%s: the fake device's losses differ", what);
 }
 static void check_decode(const char *what, llm_config c) {
@@ -219,10 +229,12 @@ static void check_files(const char *what, llm_config c, const char *targets) {
     llm_lora_save(&m, dir);
     llm_model_load(&back, dir, llm_cpu(LLM_FP32));     /* the base by its name, the adapters on it */
     CHECK(back.lora && back.lora->params == m.lora->params, "%s: not all adapters came back", what);
-    CHECK(back.lora && back.lora->scale == m.lora->scale && !strcmp(back.lora->base, base), "%s: scale or base is lost", what);
+    CHECK(back.lora && back.lora->scale == m.lora->scale && !strcmp(back.lora->base, base), "%s: scale or base is lost",
+          what);
     for (int i = 0; back.lora && i < back.lora->params; i++) {
         const llm_param *p = &m.lora->param[i], *q = &back.lora->param[i];
-        CHECK(!strcmp(p->name, q->name) && !memcmp(p->data, q->data, p->size * sizeof *p->data), "%s: %s came back changed", what, p->name);
+        CHECK(!strcmp(p->name, q->name) && !memcmp(p->data, q->data, p->size * sizeof *p->data),
+              "%s: %s came back changed", what, p->name);
     }
     /* A checkpoint holds the adapters and their moments, not the base; it goes on to the same bits. */
     llm_batch b = random_batch(c.V, 13);
@@ -244,7 +256,8 @@ static void check_files(const char *what, llm_config c, const char *targets) {
     llm_forward_backward(&back, &b, dlogp, logp[1]);
     llm_adamw_step(&p, &back, 1e-2);
     CHECK(!memcmp(logp[0], logp[1], sizeof logp[0]), "%s: other losses after resuming", what);
-    CHECK(!memcmp(back.lora->data, m.lora->data, m.lora->size * sizeof *m.lora->data), "%s: other adapters after resuming", what);
+    CHECK(!memcmp(back.lora->data, m.lora->data, m.lora->size * sizeof *m.lora->data),
+          "%s: other adapters after resuming", what);
     char *mine[] = {base, dir, out, newest, weights};
     for (int i = 0; i < 5; i++) llm_release(mine[i]);
     llm_adamw_free(&o, &m);
@@ -273,7 +286,8 @@ static void refuse_config(const llm_model *m, const char *key, const char *value
     llm_release(dir);
 }
 static void check_refusals(void) {
-    llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32)), other = build(tiny_gpt2(), llm_cpu(LLM_FP32)), copy;
+    llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32)), other = build(tiny_gpt2(), llm_cpu(LLM_FP32)),
+              copy;
     llm_batch b = random_batch(23, 1);
     llm_real dlogp[N] = {0};
     char *dir = in_folder("adapter"), *out = in_folder("out");
@@ -321,7 +335,8 @@ static llm_real *expected(const llm_safetensors *s, const char *name, size_t *n)
     if (t) llm_safetensors_read_real(s, t, x);
     return x;
 }
-static void compare(const char *name, const char *key, const llm_real *got, size_t count, const llm_safetensors *s, double bound) {
+static void compare(const char *name, const char *key, const llm_real *got, size_t count, const llm_safetensors *s,
+                    double bound) {
     size_t n;
     llm_real *want = expected(s, key, &n);
     CHECK(n == count, "%s: %zu expected numbers of %s, %zu here", name, n, key, count);
@@ -339,14 +354,16 @@ static void check_peft(const char *name, llm_precision precision, double bound) 
     const llm_tensor_info *t = llm_safetensors_find(&s, "input_ids");
     llm_batch b = llm_batch_new((int)t->shape[0], (int)t->shape[1]);
     size_t n, places = (size_t)b.B * (size_t)b.T, count = places * (size_t)m.c.V;
-    llm_real *ids = expected(&s, "input_ids", &n), *targets = expected(&s, "targets", &n), *loss = expected(&s, "loss", &n);
+    llm_real *ids = expected(&s, "input_ids", &n), *targets = expected(&s, "targets", &n),
+             *loss = expected(&s, "loss", &n);
     for (size_t i = 0; i < places; i++) {
         b.tokens[i] = (int)ids[i];
         b.targets[i] = (int)targets[i];
         b.positions[i] = (int)(i % (size_t)b.T);
         b.weight[i] = 1;
     }
-    llm_real *logits = llm_alloc(count, sizeof *logits), *dlogp = llm_alloc(places, sizeof *dlogp), *logp = llm_alloc(places, sizeof *logp);
+    llm_real *logits = llm_alloc(count, sizeof *logits), *dlogp = llm_alloc(places, sizeof *dlogp),
+             *logp = llm_alloc(places, sizeof *logp);
     llm_logits(&m, &b, logits);
     compare(name, "logits", logits, count, &s, bound);
     llm_lora_merge(&m);
@@ -369,7 +386,8 @@ static void check_peft(const char *name, llm_precision precision, double bound) 
     for (int i = 0; i < m.lora->params; i++) m.lora->param[i].used = false;
     for (size_t step = 0; step < n; step++) {
         llm_forward_backward(&m, &b, dlogp, logp);
-        CHECK_SMALL(fabs(llm_loss_ce(logp, &b, (double)places) / (double)loss[step] - 1), bound, "%s: loss of AdamW step %zu", name, step);
+        CHECK_SMALL(fabs(llm_loss_ce(logp, &b, (double)places) / (double)loss[step] - 1), bound,
+                    "%s: loss of AdamW step %zu", name, step);
         llm_adamw_step(&o, &m, 1e-2);
     }
     CHECK(n == 5, "%s: %zu expected losses", name, n);
@@ -382,9 +400,11 @@ static void check_peft(const char *name, llm_precision precision, double bound) 
 }
 
 int main(void) {
-    struct { const char *name; llm_config c; const char *targets; } all[] = {
-        {"gpt2", tiny_gpt2(), "c_attn,mlp.c_proj"}, {"llama, grouped", tiny_llama(true, 2, false), "q_proj,v_proj,down_proj"},
-        {"llama, untied", tiny_llama(false, 1, false), "k_proj,o_proj,up_proj"}, {"qwen2", tiny_llama(true, 4, true), "gate_proj,v_proj"}};
+    struct { const char *name; llm_config c; const char *targets;
+    } all[] = {{"gpt2", tiny_gpt2(), "c_attn,mlp.c_proj"},
+               {"llama, grouped", tiny_llama(true, 2, false), "q_proj,v_proj,down_proj"},
+               {"llama, untied", tiny_llama(false, 1, false), "k_proj,o_proj,up_proj"},
+               {"qwen2", tiny_llama(true, 4, true), "gate_proj,v_proj"}};
     if (!mkdtemp(folder)) llm_die("check /tmp", "cannot make a folder in /tmp");
     for (int i = 0; i < 4; i++) {
         if (IS_DOUBLE) {

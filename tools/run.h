@@ -1,6 +1,6 @@
-/* run.h: what the three drivers share around the training loop: the common flags, the choice of device, the step line for humans,
-   the CSV for machines, and Ctrl-C; and the loop of the stages that learn from text (pretraining, fine-tuning), which differ in
-   where their batches come from. Included after llm.h. */
+/* run.h: what the three drivers share around the training loop: the common flags, the choice of device, the step line
+   for humans, the CSV for machines, and Ctrl-C; and the loop of the stages that learn from text (pretraining,
+   fine-tuning), which differ in where their batches come from. Included after llm.h. */
 #ifndef RUN_H
 #define RUN_H
 
@@ -16,49 +16,78 @@ typedef struct {
 } run_settings;
 
 /* The rows of the option table that every driver begins with. */
-#define RUN_OPTIONS(r) \
-    {"the run", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL}, \
-    {"data", LLM_LIST, &(r).data, 0, 0, "files or folders to train on; none: the tiny world", NULL, NULL}, \
-    {"val-data", LLM_LIST, &(r).val_data, 0, 0, "files or folders to evaluate on; none: a part of --data", NULL, NULL}, \
-    {"model", LLM_TEXT, &(r).model, 0, 0, "start from this Hugging Face folder", NULL, "m"}, \
-    {"out", LLM_TEXT, &(r).out, 0, 0, "folder of the result", NULL, "o"}, \
-    {"resume", LLM_BOOL, &(r).resume, 0, 0, "continue from the newest checkpoint in --out", NULL, NULL}, \
-    {"overwrite", LLM_BOOL, &(r).overwrite, 0, 0, "replace what --out holds", NULL, NULL}, \
-    {"dry-run", LLM_BOOL, &(r).dry_run, 0, 0, "print the plan (parameters, memory, FLOPs, time) and stop", NULL, NULL}, \
-    {"seed", LLM_INT, &(r).seed, 0, 1e15, "of weights, shuffles and samples", NULL, NULL}, \
-    {"device", LLM_TEXT, &(r).device, 0, 0, "where to compute", "auto|cpu|cuda", NULL}, \
-    {"precision", LLM_TEXT, &(r).precision, 0, 0, "of the matrix products; auto: the fastest with fp32's losses", \
-     "auto|fp32|bf16x3|bf16", "dtype"}, \
-    {"threads", LLM_INT, &(r).threads, 0, 4096, "0: all cores", NULL, NULL}, \
-    {"log", LLM_TEXT, &(r).log, 0, 0, "CSV of all steps; none: OUT/log.csv", NULL, NULL}, \
-    {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL}, \
-    {"sample-every", LLM_INT, &(r).sample_every, 0, 1e9, "steps between samples; 0: at the end only", NULL, NULL}, \
-    {"save-every", LLM_INT, &(r).save_every, 0, 1e9, "steps between checkpoints; 0: when interrupted only", NULL, NULL}, \
-    {"keep", LLM_INT, &(r).keep, 1, 1000, "newest checkpoints to keep", NULL, NULL}, \
-    {"learning", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL}, \
-    {"steps", LLM_INT, &(r).steps, 0, 1e9, "optimizer steps", NULL, NULL}, \
-    {"batch", LLM_INT, &(r).batch, 1, 65536, "sequences in a micro-batch (B)", NULL, "batch-size"}, \
-    {"seq", LLM_INT, &(r).seq, 0, 1 << 20, "tokens in a sequence (T); 0: the model's context", NULL, "seq-len"}, \
-    {"grad-accum", LLM_INT, &(r).grad_accum, 1, 65536, "micro-batches in a step", NULL, NULL}, \
-    {"lr", LLM_FLOAT, &(r).lr, 0, 10, "peak learning rate; 0: by the model's width", NULL, "learning-rate"}, \
-    {"schedule", LLM_TEXT, &(r).schedule, 0, 0, "how the rate falls after the warmup", "cosine|linear|constant|wsd", NULL}, \
-    {"lr-final", LLM_FLOAT, &(r).lr_final, 0, 1, "last rate, as a fraction of the peak", NULL, NULL}, \
-    {"warmup", LLM_INT, &(r).warmup, 0, 1e9, "steps of rising learning rate", NULL, NULL}, \
-    {"weight-decay", LLM_FLOAT, &(r).weight_decay, 0, 10, "of matrices", NULL, NULL}, \
-    {"grad-clip", LLM_FLOAT, &(r).clip, 0, 1e9, "global gradient norm at most this; 0: off", NULL, NULL}, \
-    {"skip-sigma", LLM_FLOAT, &(r).skip_sigma, 0, 1e9, "skip steps whose gradient norm is this many deviations off; 0: off", NULL, NULL}, \
-    {"recompute", LLM_BOOL, &(r).recompute, 0, 0, "keep only each layer's input for the backward pass (less memory)", NULL, NULL}, \
-    {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL}, \
-    {"overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0, "train on the first batch only: the loss must fall to 0", NULL, NULL}
+#define RUN_OPTIONS(r)                                                                                                   \
+    {"the run", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},                                                              \
+        {"data", LLM_LIST, &(r).data, 0, 0, "files or folders to train on; none: the tiny world", NULL, NULL},           \
+        {"val-data", LLM_LIST, &(r).val_data, 0, 0, "files or folders to evaluate on; none: a part of --data",           \
+         NULL,       NULL},                                                                                              \
+        {"model", LLM_TEXT, &(r).model, 0, 0, "start from this Hugging Face folder", NULL, "m"},                         \
+        {"out", LLM_TEXT, &(r).out, 0, 0, "folder of the result", NULL, "o"},                                            \
+        {"resume", LLM_BOOL, &(r).resume, 0, 0, "continue from the newest checkpoint in --out", NULL, NULL},             \
+        {"overwrite", LLM_BOOL, &(r).overwrite, 0, 0, "replace what --out holds", NULL, NULL},                           \
+        {"dry-run", LLM_BOOL, &(r).dry_run, 0, 0, "print the plan (parameters, memory, FLOPs, time) and stop",           \
+         NULL,      NULL},                                                                                               \
+        {"seed", LLM_INT, &(r).seed, 0, 1e15, "of weights, shuffles and samples", NULL, NULL},                           \
+        {"device", LLM_TEXT, &(r).device, 0, 0, "where to compute", "auto|cpu|cuda", NULL},                              \
+        {"precision",                                                                                                    \
+         LLM_TEXT,                                                                                                       \
+         &(r).precision,                                                                                                 \
+         0,                                                                                                              \
+         0,                                                                                                              \
+         "of the matrix products; auto: the fastest with fp32's losses",                                                 \
+         "auto|fp32|bf16x3|bf16",                                                                                        \
+         "dtype"},                                                                                                       \
+        {"threads", LLM_INT, &(r).threads, 0, 4096, "0: all cores", NULL, NULL},                                         \
+        {"log", LLM_TEXT, &(r).log, 0, 0, "CSV of all steps; none: OUT/log.csv", NULL, NULL},                            \
+        {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL},   \
+        {"sample-every", LLM_INT, &(r).sample_every, 0, 1e9, "steps between samples; 0: at the end only", NULL, NULL},   \
+        {"save-every", LLM_INT, &(r).save_every, 0, 1e9, "steps between checkpoints; 0: when interrupted only",          \
+         NULL,         NULL},                                                                                            \
+        {"keep", LLM_INT, &(r).keep, 1, 1000, "newest checkpoints to keep", NULL, NULL},                                 \
+        {"learning", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},                                                         \
+        {"steps", LLM_INT, &(r).steps, 0, 1e9, "optimizer steps", NULL, NULL},                                           \
+        {"batch", LLM_INT, &(r).batch, 1, 65536, "sequences in a micro-batch (B)", NULL, "batch-size"},                  \
+        {"seq", LLM_INT, &(r).seq, 0, 1 << 20, "tokens in a sequence (T); 0: the model's context", NULL, "seq-len"},     \
+        {"grad-accum", LLM_INT, &(r).grad_accum, 1, 65536, "micro-batches in a step", NULL, NULL},                       \
+        {"lr", LLM_FLOAT, &(r).lr, 0, 10, "peak learning rate; 0: by the model's width", NULL, "learning-rate"},         \
+        {"schedule", LLM_TEXT, &(r).schedule, 0, 0, "how the rate falls after the warmup", "cosine|linear|constant|wsd", \
+         NULL},                                                                                                          \
+        {"lr-final", LLM_FLOAT, &(r).lr_final, 0, 1, "last rate, as a fraction of the peak", NULL, NULL},                \
+        {"warmup", LLM_INT, &(r).warmup, 0, 1e9, "steps of rising learning rate", NULL, NULL},                           \
+        {"weight-decay", LLM_FLOAT, &(r).weight_decay, 0, 10, "of matrices", NULL, NULL},                                \
+        {"grad-clip", LLM_FLOAT, &(r).clip, 0, 1e9, "global gradient norm at most this; 0: off", NULL, NULL},            \
+        {"skip-sigma",                                                                                                   \
+         LLM_FLOAT,                                                                                                      \
+         &(r).skip_sigma,                                                                                                \
+         0,                                                                                                              \
+         1e9,                                                                                                            \
+         "skip steps whose gradient norm is this many deviations off; 0: off",                                           \
+         NULL,                                                                                                           \
+         NULL},                                                                                                          \
+        {"recompute", LLM_BOOL, &(r).recompute,                                                                          \
+         0,           0,        "keep only each layer's input for the backward pass (less memory)",                      \
+         NULL,        NULL},                                                                                             \
+        {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL}, {            \
+        "overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0, "train on the first batch only: the loss must fall to 0",     \
+            NULL, NULL                                                                                                   \
+    }
 
 static inline run_settings run_defaults(void) {
-    return (run_settings){.device = "auto", .precision = "auto", .schedule = "cosine", .grad_accum = 1, .keep = 2, .seed = 1,
-                          .lr_final = 0.1, .weight_decay = 0.1, .clip = 1};
+    return (run_settings){.device = "auto",
+                          .precision = "auto",
+                          .schedule = "cosine",
+                          .grad_accum = 1,
+                          .keep = 2,
+                          .seed = 1,
+                          .lr_final = 0.1,
+                          .weight_decay = 0.1,
+                          .clip = 1};
 }
 
-/* Threads that wait for each other spin, by default for long: on a machine that others use too, a step then takes 20 times
-   as long (40 steps of the tiny world beside two busy programs: over 60 s; with this limit 12 to 17 s; on a quiet machine
-   3.0 instead of 2.9 s). GCC's OpenMP reads the limit when a program starts, so it is set and the program started again. */
+/* Threads that wait for each other spin, by default for long: on a machine that others use too, a step then takes 20
+   times as long (40 steps of the tiny world beside two busy programs: over 60 s; with this limit 12 to 17 s; on a quiet
+   machine 3.0 instead of 2.9 s). GCC's OpenMP reads the limit when a program starts, so it is set and the program
+   started again. */
 static inline void run_patience(char **argv) {
 #if defined(_OPENMP) && defined(__linux__)
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
@@ -101,13 +130,15 @@ static inline double run_peak(const llm_ops *op) {
     return best;
 }
 
-/* Refuse an --out that holds a result, unless told what to do with it. Returns the checkpoint to continue from, or NULL. */
+/* Refuse an --out that holds a result, unless told what to do with it. Returns the checkpoint to continue from, or
+ * NULL. */
 static inline char *run_open_out(const run_settings *r) {
-    char *config = llm_format("%s/config.json", r->out), *newest = llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
+    char *config = llm_format("%s/config.json", r->out),
+         *newest = llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
     if (r->resume && !newest) llm_usage("start without --resume", "%s holds no complete checkpoint", r->out);
     if (!r->resume && !r->overwrite && (llm_exists(config) || newest))
-        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already", r->out,
-                  llm_exists(config) ? "result" : "checkpoint");
+        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already",
+                  r->out, llm_exists(config) ? "result" : "checkpoint");
     if (r->overwrite && !r->resume && llm_is_dir(r->out)) {
         unlink(config);                 /* first: a folder without config.json is no result */
         llm_remove_tree(r->out);
@@ -149,7 +180,8 @@ static const char run_world_folder[] = "out/world";
 static inline void run_world(void) {
     if (llm_exists("out/world/world.json")) return;
     llm_make_dirs(run_world_folder);
-    if (tw_write_all(run_world_folder, 7)) llm_die("check the folder", "cannot write the tiny world to %s", run_world_folder);
+    if (tw_write_all(run_world_folder, 7))
+        llm_die("check the folder", "cannot write the tiny world to %s", run_world_folder);
     fprintf(stderr, "wrote the tiny world to %s\n", run_world_folder);
 }
 #endif
@@ -180,13 +212,14 @@ typedef struct {
 
 /* What a stage brings along; `stage` is its own struct. */
 typedef struct {
-    double (*step)(void *stage, double lr, double *norm);       /* one optimizer step: the loss, and the gradient's norm */
+    double (*step)(void *stage, double lr, double *norm); /* one optimizer step: the loss, and the gradient's norm */
     bool (*held_out)(void *stage, int index, llm_batch *b);     /* batches for the evaluation; false past the last */
     void (*speak)(void *stage, FILE *out, int count);           /* a few samples, so that one sees the model learn */
     char *(*position)(void *stage);                             /* where the data stand, as JSON, for a checkpoint */
 } run_stage;
 
-/* Once the model is there: its length of rows, its gradients, the optimizer, the schedule (lr: when no flag says) and the batches. */
+/* Once the model is there: its length of rows, its gradients, the optimizer, the schedule (lr: when no flag says) and
+ * the batches. */
 static inline void run_prepare(run_state *x, double lr) {
     static const char *decays[] = {"cosine", "linear", "constant", "wsd"};
     run_settings *r = x->s;
@@ -194,7 +227,8 @@ static inline void run_prepare(run_state *x, double lr) {
     if (r->seq > x->model.c.T)
         llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, x->model.c.T);
     if (x->model.c.V < x->tok.vocab_size)
-        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size, x->model.c.V);
+        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size,
+                x->model.c.V);
     x->model.recompute = r->recompute;
     llm_model_train(&x->model);
     llm_model_print(&x->model, stderr);
@@ -204,15 +238,18 @@ static inline void run_prepare(run_state *x, double lr) {
     x->adamw.clip = r->clip;
     x->adamw.skip_sigma = r->skip_sigma;
     x->adamw.moments16 = r->moments16;
-    x->schedule = (llm_schedule){LLM_COSINE, r->lr > 0 ? r->lr : lr, r->lr_final, (int)r->warmup, (int)r->steps, (int)r->steps / 5};
+    x->schedule = (llm_schedule){LLM_COSINE,     r->lr > 0 ? r->lr : lr, r->lr_final,
+                                 (int)r->warmup, (int)r->steps,          (int)r->steps / 5};
     for (int i = 0; i < 4; i++)
         if (!strcmp(r->schedule, decays[i])) x->schedule.decay = (llm_decay)i;
     x->micro = llm_alloc((size_t)r->grad_accum, sizeof *x->micro);
     for (int i = 0; i < r->grad_accum; i++) x->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
     x->dlogp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->dlogp);
     x->logp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->logp);
-    x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16).flops_per_token;
-    if (x->model.lora) x->flops -= 2.0 * (double)llm_parameters(&x->model.c);  /* a frozen matrix needs no gradient of its own */
+    x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16)
+                   .flops_per_token;
+    if (x->model.lora)
+        x->flops -= 2.0 * (double)llm_parameters(&x->model.c); /* a frozen matrix needs no gradient of its own */
 }
 static inline void run_free(run_state *x) {
     for (int i = 0; x->micro && i < x->s->grad_accum; i++) llm_batch_free(&x->micro[i]);
@@ -223,7 +260,8 @@ static inline void run_free(run_state *x) {
     llm_model_free(&x->model);
     llm_tokenizer_free(&x->tok);
 }
-/* Continue from a checkpoint whose model and tokenizer are loaded already. Returns its state; the stage reads its position there. */
+/* Continue from a checkpoint whose model and tokenizer are loaded already. Returns its state; the stage reads its
+ * position there. */
 static inline llm_json *run_resume(run_state *x, const char *checkpoint) {
     llm_json *state = llm_checkpoint_resume(checkpoint, &x->model, &x->adamw, &x->tok);
     x->step = (int)llm_json_number(state, "step", 0);
@@ -256,15 +294,17 @@ static inline void run_count(run_state *x, const llm_batch *b) {
     x->nats += llm_batch_nats(b, &x->tok, x->logp);
     x->bytes += llm_batch_bytes(b, &x->tok);
 }
-static inline void run_report(run_state *x, double loss, double norm, double lr, double seconds, double each, double val, double bpb) {
+static inline void run_report(run_state *x, double loss, double norm, double lr, double seconds, double each,
+                              double val, double bpb) {
     const run_settings *r = x->s;
     double rate = (double)(r->batch * r->grad_accum * r->seq) / seconds;
     char eta[32];
     int every = int_max(1, (int)r->steps / 40);
     if (x->step % every == 0 || x->step == (int)r->steps) {
-        fprintf(stderr, "step %d/%d | loss %.3f | bpb %.3f | lr %.1e | gnorm %.2f | %.1fk tok/s | %.0f%% peak | eta %s\n", x->step,
-                (int)r->steps, loss, x->nats / x->bytes / 0.6931471805599453, lr, norm, rate / 1e3, 100 * x->flops * rate / x->peak,
-                run_time(each * ((double)r->steps - x->step), eta));
+        fprintf(stderr,
+                "step %d/%d | loss %.3f | bpb %.3f | lr %.1e | gnorm %.2f | %.1fk tok/s | %.0f%% peak | eta %s\n",
+                x->step, (int)r->steps, loss, x->nats / x->bytes / 0.6931471805599453, lr, norm, rate / 1e3,
+                100 * x->flops * rate / x->peak, run_time(each * ((double)r->steps - x->step), eta));
         x->nats = x->bytes = 0;
     }
     fprintf(x->log, "%d,%.9g,%.9g,%.9g,%.0f,", x->step, loss, lr, norm, rate);
