@@ -1,6 +1,6 @@
 #!/bin/sh
 # test_builds.sh: every way to build it must compile without a warning: gcc and clang, with and without OpenMP, in double, for
-# processors without AVX-512 and without AVX; the interface half also as C++. A compiler that is not installed is skipped, and said so.
+# processors without AVX-512 and without AVX; the interface half also as C++; for ARM, and run there by emulation. A compiler that is not installed is skipped, and said so.
 passed=0 failed=0
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
@@ -23,6 +23,13 @@ for cc in gcc clang; do
         for arch in haswell x86-64; do check $cc $common -O2 -march=$arch $openmp test/hf_probe.c -o "$dir/x" -lm; done
     fi
 done
+# ARM's vectors (NEON), executed: Debian's gcc-aarch64-linux-gnu and qemu-user stand in for the processor.
+if command -v aarch64-linux-gnu-gcc > /dev/null 2>&1 && command -v qemu-aarch64 > /dev/null 2>&1; then
+    for name in ops model losses fixtures; do
+        check aarch64-linux-gnu-gcc $common -O2 -march=armv8.2-a -static test/test_$name.c -o "$dir/arm_$name" -lm
+        check qemu-aarch64 "$dir/arm_$name"
+    done
+else echo "SKIP: no ARM compiler with emulator (gcc-aarch64-linux-gnu, qemu-user)"; fi
 if command -v g++ > /dev/null 2>&1; then check g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ llm.h
 else echo "SKIP: g++ is not installed"; fi
 echo "$passed passed, $failed failed"

@@ -44,7 +44,8 @@ static void test_checker(void) {
     CHECK_SMALL(llm_grad_check(wave_loss, &w, x, g, N, N, &r), exact, "all elements");
     CHECK(!memcmp(x, before, sizeof x), "x comes back bit for bit");
     double largest = 0;
-    for (int i = 0; i < N; i++) largest = fmax(largest, fabs((double)g[i]));
+    for (int i = 0; i < N; i++)
+        if (fabs((double)g[i]) > largest) largest = fabs((double)g[i]);
     memcpy(bad, g, sizeof g);
     bad[17] += (llm_real)(0.01 * largest);      /* one of forty, wrong by 1% of the largest: the direction finds it */
     near_to("the direction alone sees one wrong element", llm_grad_check(wave_loss, &w, x, bad, N, 0, &r), .01, exact);
