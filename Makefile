@@ -19,7 +19,7 @@ FLAGS    = $(STD) $(WARN) $(CFLAGS) $(WIDE) $(OMP)
 LIBS     = -lm
 
 DRIVERS  = train_gpt train_sft train_rlhf
-TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe
+TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora losses plan tinyworld fixtures
 DOUBLE   = gemm ops model lora losses
@@ -39,6 +39,8 @@ $(BUILD)/%: %.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
+$(BUILD)/chat: tools/chat.c $(HEADERS) | $(BUILD)
+	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/hf_probe: test/hf_probe.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_%: CFLAGS = $(TESTFLAGS)
@@ -53,7 +55,7 @@ $(BUILD):
 programs: $(PROGRAMS)
 test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
-	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh
+	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh
 
 # Every way to build it: gcc and clang, with and without OpenMP, old processors, C++ for the interface.
 builds:
@@ -63,9 +65,10 @@ builds:
 # things, so the test programs themselves leak by design.
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" \
-		TESTFLAGS="$(SANITIZE)" OPENMP= programs build/debug/train_gpt build/debug/train_sft
+		TESTFLAGS="$(SANITIZE)" OPENMP= programs build/debug/train_gpt build/debug/train_sft build/debug/chat
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%) $(DOUBLE:%=build/debug/double_%)
-	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft sh test/run.sh test/test_drivers.sh
+	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft CHAT=build/debug/chat \
+		sh test/run.sh test/test_drivers.sh test/test_chat.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all
 
 clean:

@@ -1,0 +1,141 @@
+#!/bin/sh
+# test_chat.sh: build/chat as a user meets it: piped conversations, -p, refusals, Ctrl-C, a full context, whole characters.
+# Run from the repository's root after make. Ends with "N passed, N failed".
+LC_ALL=C; export LC_ALL
+OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}; export OMP_WAIT_POLICY
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+passed=0 failed=0
+ok()  { passed=$((passed + 1)); }
+bad() { failed=$((failed + 1)); echo "FAIL: $*"; }
+check() { what=$1; shift; if "$@"; then ok; else bad "$what"; fi; }
+refuses() {
+    name=$1 want=$2 text=$3; shift 3
+    "$@" > "$dir/stdout" 2> "$dir/stderr" < /dev/null
+    code=$?
+    if [ "$code" -ne "$want" ]; then bad "$name: exit code $code, not $want"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q -e "^error: .*$text" "$dir/stderr"; then bad "$name: no error with '$text'"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q '^  try: ' "$dir/stderr"; then bad "$name: no remedy"; return; fi
+    ok
+}
+chat_program=${CHAT:-build/chat}
+train_gpt=${TRAIN_GPT:-./train_gpt}
+
+# A model that has seen little and therefore rambles; the text has letters of two, three and four bytes.
+i=0
+while [ $i -lt 300 ]; do echo "Zoë number $i paid €$((i * 7 % 13)) for 🐈 and naïve words $((i * 3 % 17))."; i=$((i + 1)); done > "$dir/text.txt"
+$train_gpt --data "$dir/text.txt" --preset nano --vocab 300 --seq 128 --batch 4 --steps 30 --eval-every 0 --threads 1 \
+    --out "$dir/m" > /dev/null 2> "$dir/stderr" || { cat "$dir/stderr"; echo "0 passed, 1 failed"; exit 1; }
+chat="$chat_program --model $dir/m --threads 1 --max-tokens 24"
+tokens() { sed -n 's/^\[ prompt: \([0-9]*\) tokens.*/\1/p' "$1"; }      # one number an answer
+spoken() { sed -n 's/.*| answer: \([0-9]*\) tokens.*/\1/p' "$1"; }
+
+# ---- what is refused ----
+$chat_program --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
+for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed; do
+    check "--help lists --$flag" grep -q -e "--$flag" "$dir/help"
+done
+refuses "missing folder"     2 "no folder $dir/none"    $chat_program --model "$dir/none" -p hi
+refuses "no model in it"     1 "config.json"            $chat_program --model "$dir" -p hi
+refuses "unknown flag"       2 "unknown flag --temprature" $chat --temprature 1
+check   "nearest flag"       grep -q -e "--temperature" "$dir/stderr"
+refuses "bad number"         2 "out of range"           $chat --top-p 2 -p hi
+refuses "bad temperature"    2 "wants a number"         $chat --temperature warm -p hi
+refuses "empty prompt"       2 "empty prompt"           $chat -p ""
+cp -r "$dir/m" "$dir/score"
+sed 's/LlamaForCausalLM/LlamaForSequenceClassification/; s/"initializer_range"/"num_labels": 1, &/' "$dir/m/config.json" > "$dir/score/config.json"
+refuses "a reward model"     1 "score"                  $chat_program --model "$dir/score" -p hi
+
+# ---- one answer ----
+$chat -p "Zoë" > "$dir/a" 2> "$dir/stderr"; check "-p exits 0" [ $? -eq 0 ]
+check "-p says something" [ "$(wc -c < "$dir/a")" -gt 1 ]
+check "the speed is printed" grep -q '^\[ prompt: [0-9]* tokens, [0-9.]* tok/s | answer: [0-9]* tokens, [0-9.]* tok/s \]' "$dir/stderr"
+$chat -p "Zoë" > "$dir/b" 2> /dev/null; check "same seed, same answer" cmp -s "$dir/a" "$dir/b"
+$chat -p "Zoë" --seed 5 > "$dir/b" 2> /dev/null; check "other seed, other answer" [ "$(cat "$dir/a")" != "$(cat "$dir/b")" ]
+$chat -p "Zoë" --temperature 0 > "$dir/a" 2> /dev/null; $chat -p "Zoë" --top-k 1 --seed 9 > "$dir/b" 2> /dev/null
+check "top-k 1 is greedy" cmp -s "$dir/a" "$dir/b"
+$chat -p "Zoë" --min-p 1 --seed 9 > "$dir/b" 2> /dev/null; check "min-p 1 is greedy" cmp -s "$dir/a" "$dir/b"
+$chat -p "Zoë" --top-p 0.000001 --seed 9 > "$dir/b" 2> /dev/null; check "a tiny top-p is greedy" cmp -s "$dir/a" "$dir/b"
+$chat -p "Zoë" --no-speed > /dev/null 2> "$dir/stderr"; check "--no-speed" [ -z "$(tokens "$dir/stderr")" ]
+$chat -p "Zoë" --temperature 3 --max-tokens 7 > /dev/null 2> "$dir/stderr"
+check "--max-tokens" [ "$(spoken "$dir/stderr")" -le 7 ]
+
+# ---- what a user types is text, whatever it spells ----
+$chat -p "a" > /dev/null 2> "$dir/stderr"; plain=$(tokens "$dir/stderr")
+$chat -p "<|im_end|>" > /dev/null 2> "$dir/stderr"
+check "a spelled special token is ten letters" [ "$(tokens "$dir/stderr")" -ge $((plain + 6)) ]
+$chat -p "a" --system "<|im_start|>" > /dev/null 2> "$dir/stderr"
+check "in the system prompt too" [ "$(tokens "$dir/stderr")" -ge $((plain + 10)) ]
+
+# ---- a conversation through a pipe ----
+printf 'Zoë\n\nand more\n' | $chat > "$dir/a" 2> "$dir/stderr"; check "end of input exits 0" [ $? -eq 0 ]
+check "two answers; an empty line asks nothing" [ "$(tokens "$dir/stderr" | wc -l)" -eq 2 ]
+printf 'Zoë\n/regen\n/exit\nnever read\n' | $chat --temperature 1.5 > "$dir/b" 2> "$dir/stderr"
+check "/exit exits 0" [ $? -eq 0 ]
+check "/regen answers again, /exit ends" [ "$(tokens "$dir/stderr" | wc -l)" -eq 2 ]
+check "/regen reads one token: the prompt is in the cache" [ "$(tokens "$dir/stderr" | tail -n 1)" -eq 1 ]
+check "/regen finds another answer" [ "$(sort -u "$dir/b" | wc -l)" -gt 1 ]
+printf 'Zoë\n/clear\nZoë\n' | $chat > /dev/null 2> "$dir/stderr"
+check "/clear begins anew" [ "$(tokens "$dir/stderr" | tail -n 1)" -eq 1 ]
+printf '/regen\n/help\n/nonsense\n' | $chat > "$dir/a" 2> "$dir/stderr"
+check "commands answer nothing" [ ! -s "$dir/a" ]
+check "/regen without an answer" grep -q "no answer yet" "$dir/stderr"
+check "/help" grep -q "/clear" "$dir/stderr"
+check "unknown command" grep -q "no command /nonsense" "$dir/stderr"
+printf 'one\\\ntwo\n' | $chat > /dev/null 2> "$dir/stderr"
+check "a backslash joins two lines" [ "$(tokens "$dir/stderr" | wc -l)" -eq 1 ]
+printf 'caf\351 \377\000 \303\n' | $chat > "$dir/a" 2> /dev/null; check "any bytes may be typed" [ $? -eq 0 ]
+
+# ---- whole characters: every seed's output is UTF-8, though tokens end inside letters ----
+good=yes
+for seed in 1 2 3 4 5 6; do
+    $chat -p "€" --temperature 2 --seed $seed > "$dir/a" 2> /dev/null
+    iconv -f UTF-8 -t UTF-8 "$dir/a" > /dev/null 2>&1 || good=no
+done
+check "the answers are UTF-8" [ $good = yes ]
+
+# ---- the context: 128 tokens ----
+i=0
+while [ $i -lt 12 ]; do echo "Zoë number $i paid for words"; i=$((i + 1)); done | $chat > /dev/null 2> "$dir/stderr"
+check "a long conversation goes on" [ "$(tokens "$dir/stderr" | wc -l)" -eq 12 ]
+check "and says what it forgot" grep -q "context of 128 tokens is full" "$dir/stderr"
+long=$(printf '%0400d' 7)
+$chat -p "$long" > /dev/null 2> "$dir/stderr"; check "an endless question" [ $? -eq 0 ]
+check "loses its beginning, and that is said" grep -q "beginning is cut off" "$dir/stderr"
+$chat -p "$long" --complete > /dev/null 2> "$dir/stderr"; check "an endless text" [ $? -eq 0 ]
+check "loses its beginning too" grep -q "beginning is cut off" "$dir/stderr"
+
+# ---- base models, and templates of others ----
+$chat -p "Zoë number" --complete > "$dir/a" 2> "$dir/stderr"; check "--complete" grep -q '^Zoë number' "$dir/a"
+cp -r "$dir/m" "$dir/bare"
+sed 's/<|im_/<|no_/' "$dir/m/tokenizer.json" > "$dir/bare/tokenizer.json"
+grep -v chat_template "$dir/m/tokenizer_config.json" > "$dir/bare/tokenizer_config.json"
+$chat_program --model "$dir/bare" --max-tokens 8 -p "Zoë number" > "$dir/a" 2> "$dir/stderr"
+check "no template: the text goes on" grep -q '^Zoë number' "$dir/a"
+check "and that is said" grep -q "no chat template" "$dir/stderr"
+cp -r "$dir/m" "$dir/inst"
+echo '{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}' > "$dir/inst/chat_template.jinja"
+$chat_program --model "$dir/inst" --max-tokens 8 -p "a" > /dev/null 2> "$dir/stderr"
+check "the folder's own template is used" [ "$(tokens "$dir/stderr")" -ne "$plain" ]
+
+# ---- Ctrl-C: the answer stops, the program does not ----
+$train_gpt --data "$dir/text.txt" --preset nano --vocab 300 --seq 4096 --batch 1 --steps 1 --eval-every 0 --threads 1 \
+    --out "$dir/endless" > /dev/null 2>&1
+mkfifo "$dir/in"; rm -f "$dir/a"
+$chat_program --model "$dir/endless" --complete --temperature 0 --max-tokens 4000 --threads 1 < "$dir/in" > "$dir/a" 2> "$dir/stderr" &
+pid=$!
+exec 9> "$dir/in"
+echo "Zoë number" >&9
+n=0; while [ ! -s "$dir/a" ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done
+kill -INT $pid
+n=0; while ! grep -q '^\[ prompt' "$dir/stderr" && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done
+check "Ctrl-C stops the answer" grep -q "(stopped)" "$dir/stderr"
+kill -INT $pid; sleep 0.2
+check "Ctrl-C while waiting does not end it" kill -0 $pid
+echo "/help" >&9
+exec 9>&-
+wait $pid; check "it goes on, and ends with the input" [ $? -eq 0 ]
+check "it answered after the interrupts" grep -q "/regen" "$dir/stderr"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

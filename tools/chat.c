@@ -1,0 +1,378 @@
+/* chat.c: talk to a trained model, ours or a downloaded one.
+
+       build/chat                          the tiny world's assistant, out/sft
+       build/chat --model DIR              any folder that llm_model_load reads, in its own chat template
+       build/chat -p "What is 2+3?"        one answer on stdout, then the end
+       build/chat -m out/base --complete   no conversation: the model goes on with what you type
+
+   A conversation is a list of messages. For every answer the whole list is written down in the model's template and the
+   model continues it; what it has read before lies in the cache, so only the new part is computed. Answers go to
+   stdout, everything else to stderr. */
+
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "run.h"
+
+typedef struct {
+    run_settings run;                   /* model, device, precision, threads, seed */
+    const char *prompt, *system;
+    int64_t max_tokens, context, top_k;
+    double temperature, top_p, min_p, repeat_penalty;
+    bool complete, speed;
+} settings;
+
+typedef struct { int tokens; double seconds; } tally;
+
+typedef struct {
+    settings s;
+    llm_model model;
+    llm_tokenizer tok;
+    llm_sampler sampler;
+    llm_cache cache;
+    int *cached, in_cache;              /* the ids whose keys and values lie in the cache */
+    int *ids, context;                  /* room for one conversation as ids */
+    uint8_t *banned;                    /* [V] what is never said: special tokens that end nothing, ids without text */
+    llm_real *logits;                   /* [V] */
+    llm_message *message;               /* the history; the texts are ours */
+    size_t room;
+    int messages, answers;              /* answers so far: each draws from its own stream of random numbers */
+    tally reading, speaking;            /* of the last answer */
+} chat;
+
+/* ---- Ctrl-C ends the answer, not the program ---- */
+
+static volatile sig_atomic_t interrupted;
+static void on_interrupt(int number) { interrupted = number; }
+static void catch_interrupts(void) {
+    struct sigaction a = {.sa_handler = on_interrupt};      /* no SA_RESTART: a waiting read returns */
+    sigaction(SIGINT, &a, NULL);
+}
+
+/* ---- whole characters ---- */
+
+/* A token may end inside a character, and half a character on a terminal is rubbish. So bytes wait until their
+   character is whole; what can never become one is shown as U+FFFD. */
+typedef struct { char text[4]; int count; } waiting_bytes;
+
+static void say_lost(void) { fputs("\xEF\xBF\xBD", stdout); }
+static int character_length(unsigned char first) {
+    return first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 :
+           first >= 0xF0 && first < 0xF5 ? 4 : 0;
+}
+static void say_byte(waiting_bytes *w, char byte) {
+    uint32_t code;
+    if (w->count && !is_continuation(byte)) {               /* the character before was never finished */
+        say_lost();
+        w->count = 0;
+    }
+    w->text[w->count++] = byte;
+    int want = character_length((unsigned char)w->text[0]);
+    if (w->count < want) return;
+    if (want && utf8_get(w->text, (size_t)want, &code) == want && code != UINT32_MAX)
+        fwrite(w->text, 1, (size_t)want, stdout);
+    else say_lost();
+    w->count = 0;
+}
+static void say(waiting_bytes *w, const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++) say_byte(w, text[i]);
+    fflush(stdout);
+}
+static void say_end(waiting_bytes *w) {
+    if (w->count) say_lost();
+    w->count = 0;
+    putchar('\n');
+    fflush(stdout);
+}
+
+/* ---- the history ---- */
+
+static void history_add(chat *c, const char *role, const char *text, size_t length) {
+    c->message = llm_grow(c->message, &c->room, (size_t)c->messages + 1, sizeof *c->message);
+    c->message[c->messages++] = (llm_message){role, copy_text(text, length), length};
+}
+/* Take messages from .. to-1 out. */
+static void history_drop(chat *c, int from, int to) {
+    if (from == to) return;
+    for (int i = from; i < to; i++) llm_release((char *)c->message[i].text);
+    memmove(c->message + from, c->message + to, (size_t)(c->messages - to) * sizeof *c->message);
+    c->messages -= to - from;
+}
+static int history_first(const chat *c) { return c->messages && !strcmp(c->message[0].role, "system"); }
+
+/* The conversation as ids, at most `limit`: the oldest questions go first, each with its answer. The last question
+   stays; if even that is too long it loses its beginning. */
+static int history_ids(chat *c, int limit) {
+    llm_tokens out = {0};
+    int dropped = 0, first = history_first(c), next;
+    llm_render(&c->tok, c->message, c->messages, true, &out);
+    for (; out.count > limit; dropped++) {
+        for (next = first + 1; next < c->messages && strcmp(c->message[next].role, "user");) next++;
+        if (next >= c->messages) break;
+        history_drop(c, first, next);
+        llm_render(&c->tok, c->message, c->messages, true, &out);
+    }
+    if (dropped)
+        fprintf(stderr, "(the context of %d tokens is full: the oldest %s forgotten)\n", c->context,
+                dropped == 1 ? "question and its answer are" : "questions and their answers are");
+    if (out.count > limit) {
+        llm_record r = {.form = "messages", .message = c->message, .messages = c->messages};
+        llm_render_record(&c->tok, &r, LLM_PROMPT, limit, &out);
+        fprintf(stderr, "(longer than the context of %d tokens: the beginning is cut off)\n", c->context);
+    }
+    int n = out.count;
+    memcpy(c->ids, out.id, (size_t)n * sizeof *c->ids);
+    llm_tokens_free(&out);
+    return n;
+}
+
+/* ---- reading and speaking ---- */
+
+/* Read ids[0..n) into the cache, as far as they are not there already; c->logits: of what follows. In pieces, so that
+   Ctrl-C is heard; false: it was. */
+static bool read_prompt(chat *c, const int *ids, int n) {
+    enum { AT_ONCE = 128 };
+    int rows[AT_ONCE] = {0}, positions[AT_ONCE], from = 0;
+    double began = llm_now();
+    while (from < c->in_cache && from < n - 1 && c->cached[from] == ids[from]) from++;
+    c->in_cache = from;
+    c->reading = (tally){n - from, 0};
+    while (c->in_cache < n && !interrupted) {
+        bool want[AT_ONCE] = {false};
+        int count = int_min(AT_ONCE, n - c->in_cache);
+        for (int i = 0; i < count; i++) positions[i] = c->in_cache + i;
+        want[count - 1] = c->in_cache + count == n;
+        c->model.ops->decode(&c->model, &c->cache, ids + c->in_cache, rows, positions, want, count, c->logits);
+        memcpy(c->cached + c->in_cache, ids + c->in_cache, (size_t)count * sizeof *ids);
+        c->in_cache += count;
+    }
+    c->reading.seconds = llm_now() - began;
+    return c->in_cache == n && !interrupted;
+}
+/* Continue c->ids[0..n) and say it as it comes. Returns the answer in fresh memory. first_space: keep the space that
+   SentencePiece puts before a text; it belongs to a continuation, not to an answer. */
+static char *speak(chat *c, int n, bool first_space, size_t *size) {
+    char *text = NULL;
+    size_t room = 0, length = 0;
+    waiting_bytes waiting = {.count = 0};
+    llm_rng rng = llm_rng_seed(c->sampler.seed, (uint64_t)c->answers++);
+    const char *why = NULL;
+    bool going = read_prompt(c, c->ids, n);
+    tally prompt = c->reading;
+    int spoken = 0;
+    double began = llm_now();
+    while (going && !interrupted) {
+        int id = llm_sample(c->logits, c->model.c.V, &c->sampler, &rng, c->ids + n, spoken, c->banned);
+        if (is_stop(id, c->tok.stop, c->tok.stops)) break;
+        c->ids[n + spoken++] = id;
+        const char *piece = c->tok.token[id];
+        size_t bytes = c->tok.special[id] ? 0 : (size_t)c->tok.length[id];
+        bool strip = !length && !first_space && c->tok.tables->prefix != PREFIX_NONE && bytes && piece[0] == ' ';
+        text = llm_grow(text, &room, length + bytes + 1, 1);
+        memcpy(text + length, piece + strip, bytes - strip);
+        say(&waiting, text + length, bytes - strip);
+        length += bytes - strip;
+        if (n + spoken >= c->context) why = "(the context is full)";
+        else if (spoken >= c->s.max_tokens) why = "(cut off by --max-tokens)";
+        going = !why && read_prompt(c, c->ids, n + spoken);
+    }
+    c->reading = prompt;
+    c->speaking = (tally){spoken, llm_now() - began};
+    say_end(&waiting);
+    if (interrupted) why = "(stopped)";
+    if (why) fprintf(stderr, "%s\n", why);
+    text = llm_grow(text, &room, length + 1, 1);
+    text[length] = '\0';
+    *size = length;
+    return text;
+}
+static double rate(tally t) { return t.seconds > 0 ? t.tokens / t.seconds : 0; }
+static void report(const chat *c) {
+    if (!c->s.speed) return;
+    fprintf(stderr, "[ prompt: %d tokens, %.1f tok/s | answer: %d tokens, %.1f tok/s ]\n", c->reading.tokens,
+            rate(c->reading), c->speaking.tokens, rate(c->speaking));
+}
+/* Answer the last message of the history. */
+static void answer(chat *c) {
+    size_t size;
+    int n = history_ids(c, c->context - int_min((int)c->s.max_tokens, c->context / 4));
+    char *text = speak(c, n, false, &size);
+    history_add(c, "assistant", text, size);
+    llm_release(text);
+    report(c);
+}
+/* Go on with a text, as a base model does: no history, no template. */
+static void complete(chat *c, const char *text, size_t length) {
+    waiting_bytes waiting = {.count = 0};
+    size_t size;
+    int first = c->tok.bos >= 0 ? c->tok.bos : c->tok.eos, n = 0;
+    int *ids = llm_alloc(llm_add(length, 2), sizeof *ids);
+    if (first >= 0) ids[n++] = first;
+    n += (int)llm_encode(&c->tok, text, length, ids + n);
+    int limit = c->context - int_min((int)c->s.max_tokens, c->context / 4), cut = int_max(0, n - limit);
+    if (cut) fprintf(stderr, "(longer than the context of %d tokens: the beginning is cut off)\n", c->context);
+    memcpy(c->ids, ids + cut, (size_t)(n - cut) * sizeof *ids);
+    llm_release(ids);
+    say(&waiting, text, length);
+    llm_release(speak(c, n - cut, true, &size));
+    report(c);
+}
+
+/* ---- the conversation ---- */
+
+static const char help_text[] =
+    "  /clear        forget the conversation\n"
+    "  /regen        answer the last question again\n"
+    "  /exit         the end (so is Ctrl-D)\n"
+    "  /help         this text\n"
+    "  Ctrl-C stops an answer. A line that ends with \\ goes on in the next.\n";
+
+static void clear(chat *c) { history_drop(c, history_first(c), c->messages); }
+
+/* Do the command; false: it was the last. `last`: what /regen repeats where there is no history. */
+static bool command(chat *c, const char *line, const char *last, size_t last_size) {
+    if (!strcmp(line, "/exit") || !strcmp(line, "/quit")) return false;
+    if (!strcmp(line, "/clear")) clear(c);
+    else if (!strcmp(line, "/help")) fputs(help_text, stderr);
+    else if (strcmp(line, "/regen")) fprintf(stderr, "there is no command %s; /help lists them\n", line);
+    else if (c->s.complete && last) complete(c, last, last_size);
+    else if (!c->s.complete && c->messages && !strcmp(c->message[c->messages - 1].role, "assistant")) {
+        history_drop(c, c->messages - 1, c->messages);
+        answer(c);
+    } else fputs("there is no answer yet\n", stderr);
+    return true;
+}
+/* A line, or several joined by backslashes, without its end. False: the input is over. */
+static bool read_input(char **text, size_t *room, size_t *size) {
+    static char *line;
+    static size_t line_room;
+    bool asks = isatty(STDIN_FILENO);
+    *size = 0;
+    for (bool more = true; more;) {
+        if (asks) fputs(*size ? ". " : "\n> ", stderr);
+        ssize_t n = getline(&line, &line_room, stdin);
+        if (n < 0 && interrupted) {     /* Ctrl-C while we wait: drop what was typed */
+            interrupted = 0;
+            clearerr(stdin);
+            *size = 0;
+            fputs("\n(/exit or Ctrl-D ends)\n", stderr);
+            continue;
+        }
+        if (n < 0) return false;
+        while (n && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
+        more = n && line[n - 1] == '\\';
+        if (more) line[n - 1] = '\n';
+        *text = llm_grow(*text, room, *size + (size_t)n + 1, 1);
+        memcpy(*text + *size, line, (size_t)n);
+        *size += (size_t)n;
+    }
+    (*text)[*size] = '\0';
+    return true;
+}
+static void converse(chat *c) {
+    char *text = NULL, *last = NULL;
+    size_t room = 0, size, last_size = 0;
+    if (isatty(STDIN_FILENO)) fputs("/help lists the commands\n", stderr);
+    while (read_input(&text, &room, &size)) {
+        interrupted = 0;
+        if (!size) continue;
+        if (*text == '/') {
+            if (!command(c, text, last, last_size)) break;
+            continue;
+        }
+        if (c->s.complete) {
+            llm_release(last);
+            last = copy_text(text, last_size = size);
+            complete(c, text, size);
+        } else {
+            history_add(c, "user", text, size);
+            answer(c);
+        }
+    }
+    llm_release(text);
+    llm_release(last);
+}
+
+/* ---- the program ---- */
+
+static void load(chat *c) {
+    settings *s = &c->s;
+    const char *dir = s->run.model;
+    llm_model_load(&c->model, dir, run_device(&s->run));
+    char *own = llm_format("%s/tokenizer.json", dir);       /* an adapter's folder may have none: its base has */
+    const char *from = c->model.lora && !llm_exists(own) ? c->model.lora->base : dir;
+    llm_tokenizer_load(&c->tok, from);
+    llm_release(own);
+    llm_lora_merge(&c->model);
+    const llm_config *m = &c->model.c;
+    if (m->score) llm_die("the model that it judges", "%s is a reward model: it gives scores, not words", dir);
+    if (m->V < c->tok.vocab_size)
+        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", c->tok.vocab_size, m->V);
+    if (!s->complete && c->tok.chat == LLM_CHAT_NONE) {
+        fputs("this model has no chat template: it goes on with what you type\n", stderr);
+        s->complete = true;
+    }
+    c->context = int_min(m->T, (int)s->context);
+    c->cache = llm_cache_new(&c->model, 1, c->context);
+    c->cached = llm_alloc((size_t)c->context, sizeof *c->cached);
+    c->ids = llm_alloc((size_t)c->context + 1, sizeof *c->ids);
+    c->logits = llm_alloc((size_t)m->V, sizeof *c->logits);
+    c->banned = llm_alloc((size_t)m->V, 1);
+    for (int i = 0; i < m->V; i++)
+        c->banned[i] = i >= c->tok.vocab_size || (c->tok.special[i] && !is_stop(i, c->tok.stop, c->tok.stops));
+    c->sampler = (llm_sampler){s->temperature, (int)s->top_k, s->top_p, s->min_p, s->repeat_penalty,
+                               (uint64_t)s->run.seed};
+    if (s->system && !s->complete) history_add(c, "system", s->system, strlen(s->system));
+}
+static void unload(chat *c) {
+    history_drop(c, 0, c->messages);
+    void *owned[] = {c->message, c->cached, c->ids, c->logits, c->banned};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
+    llm_cache_free(&c->cache, &c->model);
+    llm_tokenizer_free(&c->tok);
+    llm_model_free(&c->model);
+}
+static void parse(settings *s, int argc, char **argv) {
+    run_settings *r = &s->run;
+    llm_option table[] = {
+        {"model", LLM_TEXT, &r->model, 0, 0, "folder of the model, or of an adapter", NULL, "m"},
+        {"prompt", LLM_TEXT, &s->prompt, 0, 0, "answer this once and end", NULL, "p"},
+        {"system", LLM_TEXT, &s->system, 0, 0, "what the assistant is told first", NULL, "system-prompt"},
+        {"complete", LLM_BOOL, &s->complete, 0, 0, "no conversation: go on with the text", NULL, NULL},
+        {"max-tokens", LLM_INT, &s->max_tokens, 1, 1 << 20, "longest answer", NULL, "n"},
+        {"context", LLM_INT, &s->context, 16, 1 << 20, "most tokens of a conversation", NULL, NULL},
+        {"choosing the next token", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
+        {"temperature", LLM_FLOAT, &s->temperature, 0, 100, "0: always the likeliest", NULL, "temp"},
+        {"top-k", LLM_INT, &s->top_k, 0, 1e9, "only the k likeliest; 0: all", NULL, NULL},
+        {"top-p", LLM_FLOAT, &s->top_p, 1e-9, 1, "only the likeliest that together reach p", NULL, NULL},
+        {"min-p", LLM_FLOAT, &s->min_p, 0, 1, "only those at least this share of the likeliest", NULL, NULL},
+        {"repeat-penalty", LLM_FLOAT, &s->repeat_penalty, 0.01, 100, "above 1: less of what was said", NULL, NULL},
+        {"seed", LLM_INT, &r->seed, 0, 1e15, "same seed, same answers", NULL, NULL},
+        {"the machine", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
+        {"device", LLM_TEXT, &r->device, 0, 0, "where to compute", "auto|cpu|cuda", NULL},
+        {"precision", LLM_TEXT, &r->precision, 0, 0, "of the matrix products", "auto|fp32|bf16x3|bf16", "dtype"},
+        {"threads", LLM_INT, &r->threads, 0, 4096, "0: all cores", NULL, NULL},
+        {"speed", LLM_BOOL, &s->speed, 0, 0, "tokens per second behind every answer", NULL, NULL}};
+    llm_options_parse(table, sizeof table / sizeof *table, "talk to a trained model", argc, argv);
+}
+int main(int argc, char **argv) {
+    llm_sampler d = llm_sampler_defaults();
+    static chat c;
+    c.s = (settings){.run = run_defaults(), .max_tokens = 512, .context = 4096, .temperature = d.temperature,
+                     .top_p = d.top_p, .min_p = d.min_p, .repeat_penalty = d.repeat_penalty, .speed = true};
+    c.s.run.model = "out/sft";
+    parse(&c.s, argc, argv);
+    run_patience(argv);
+    if (!llm_exists(c.s.run.model))
+        llm_usage("./train_gpt and ./train_sft make out/sft; or --model DIR", "there is no folder %s", c.s.run.model);
+    load(&c);
+    catch_interrupts();
+    if (!c.s.prompt) converse(&c);
+    else if (!*c.s.prompt) llm_usage("-p \"What is 2+3?\"", "an empty prompt");
+    else if (c.s.complete) complete(&c, c.s.prompt, strlen(c.s.prompt));
+    else {
+        history_add(&c, "user", c.s.prompt, strlen(c.s.prompt));
+        answer(&c);
+    }
+    unload(&c);
+    return c.s.prompt && interrupted ? 130 : 0;
+}
