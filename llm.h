@@ -370,8 +370,8 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad);
 
 typedef enum { LLM_FP32, LLM_BF16X3, LLM_BF16 } llm_precision;
 typedef enum { LLM_TYPE_REAL, LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4 } llm_type;
-/* A matrix of parameters as it lies on the device. q8, q4: blocks of 32 columns share a scale. */
-typedef struct { const void *data; llm_type type; const llm_real *scale; } llm_weight;
+/* A matrix of parameters as it lies on the device. q8, q4: blocks of 32 columns of a row share a scale (a bf16). */
+typedef struct { const void *data; llm_type type; const uint16_t *scale; } llm_weight;
 
 /* What a sampler may not say, and how sharply it speaks: log softmax(z / temperature) with banned ids at -infinity. */
 typedef struct {
@@ -531,7 +531,7 @@ typedef struct {
     bool transposed;                    /* GPT-2's Conv1D: (inputs, outputs) on disk */
     double init;                        /* standard deviation; a vector: the constant */
     size_t offset, size;                /* in the arenas */
-    llm_real *data, *grad;              /* device; grad NULL: frozen or not allocated */
+    llm_real *data, *grad;              /* device; grad NULL: frozen or not allocated; data NULL: quantised */
     llm_weight w;                       /* what the operations read: data, a bf16 copy, or quantised */
     bool used;                          /* has its gradient been written in this step? */
     struct llm_adapter *adapter;        /* LoRA that hangs on this matrix, or NULL */
@@ -559,6 +559,8 @@ typedef struct llm_model {
     llm_param *wte, *wpe, *normf, *normf_bias, *head, *score;
     llm_real *data, *grad; void *work;  /* arenas: master weights, gradients, bf16 copy (or NULL) */
     size_t size;                        /* elements of an arena */
+    llm_type weights;                   /* how matrices are stored: LLM_TYPE_REAL, or, to be read only, in fewer ... */
+    void *packed; size_t packed_bytes;  /* ... bits, in an arena of their own; `data` then holds the vectors alone */
     bool frozen;                        /* no gradients at all: reference or inference */
     bool recompute;                     /* keep only each layer's input, run the block again in backward */
     int micro;                          /* backward passes since the last optimizer step */
@@ -581,6 +583,14 @@ typedef struct llm_model {
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed);      /* random weights */
 /* A Hugging Face folder; a PEFT folder: the base that it names, with the adapters on it. */
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops);
+/* The same with weights for reading only: the matrices of the blocks, the embedding and the head as LLM_TYPE_BF16, _Q8
+   or _Q4, tensor by tensor, so that the whole is never held in 32 bits; norms, biases and learned positions stay. Such
+   a model computes and speaks, and adapters learn on it (QLoRA, Dettmers et al. 2023); it cannot be trained itself, and
+   is not saved as a folder. llm_quantise does it to a model in memory (LLM_TYPE_REAL: back to what the rounding left,
+   on which everything works again) and returns the bytes of weights before minus after. */
+void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
+double llm_quantise(llm_model *m, llm_type weights);
+llm_type llm_type_named(const char *name);              /* "fp32", "bf16", "q8", "q4"; others end the program */
 /* config.json, model.safetensors, generation_config.json; a model with adapters: these alone, as llm_lora_save does. */
 void llm_model_save(const llm_model *m, const char *dir);
 void llm_model_copy(llm_model *m, const llm_model *from, bool frozen);          /* reference policy, critic */
@@ -719,7 +729,8 @@ typedef struct llm_lora {
    B is 0: the model still computes what it did. From then on only the adapters have gradients (llm_model_train) and
    moments. base: the folder that the model came from, or NULL. m->lora_off: compute without them. */
 void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, const char *base, uint64_t seed);
-void llm_lora_merge(llm_model *m);                      /* W += scale B A, and the adapters are gone */
+/* W += scale B A, and the adapters are gone. A quantised base is first widened: the result is what was trained. */
+void llm_lora_merge(llm_model *m);
 void llm_lora_free(llm_model *m);                       /* take them off, as if they had never been there */
 /* A PEFT folder: adapter_config.json, adapter_model.safetensors. load hangs it on its base, a model without adapters.
  */
@@ -4309,10 +4320,10 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
    care of. */
 
 /* A matrix in memory: element (i,j) is number i*rs + j*cs. One stride is 1; swapping the two transposes. q8 and q4 have
-   a scale for each 32 numbers of a memory row (of at least 2 numbers). q8: an int8 times the scale. q4: 16 bytes a
+   a bf16 scale for each 32 numbers of a memory row (of at least 2 numbers). q8: an int8 times the scale. q4: 16 bytes a
    block, byte b holding numbers b (low half) and b + 16 (high half), minus 8, times the scale; a row is padded to whole
    blocks. */
-typedef struct { const void *data; llm_type type; size_t rs, cs; const llm_real *scale; } cpu_view;
+typedef struct { const void *data; llm_type type; size_t rs, cs; const uint16_t *scale; } cpu_view;
 /* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N; rows ld apart too). */
 typedef struct { void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add; } cpu_out;
 
@@ -4338,7 +4349,7 @@ static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *
     }
     for (size_t i = 0, count; i < n; i += count) {          /* block by block; the first and the last may be cut */
         size_t block = r * blocks + (c + i) / 32, from = (c + i) % 32;
-        llm_real scale = v->scale[block];
+        llm_real scale = bf16_to_real(v->scale[block]);
         count = size_min(32 - from, n - i);
         if (v->type == LLM_TYPE_Q8) {
             const int8_t *q = (const int8_t *)v->data + r * ld + c + i;
@@ -5735,6 +5746,61 @@ static void cpu_adamw(llm_real *w, void *work, const llm_real *grad, void *m, vo
     }
 }
 
+/* ---- 5c. Weights in 16, 8 and 4 bits; a matrix times few rows ----
+
+   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so 32 of them share
+   one scale s, and each becomes a small integer q (w is then q s):
+
+       bf16    the upper half of a float                                   2 bytes a weight      error 2^-9 |w|
+       q8      q = round(w/s), s = max|w| / 127                            1 + 2/32 = 1.0625     error s/2
+       q4      q = round(w/s) in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625   error s/2, at most s
+
+   Four bits count from -8 to 7: with this s the largest weight is exactly -8; one of nearly that size and the other
+   sign would be 8 and is cut to 7. The scale is rounded to bf16 before the division: so that costs no precision. */
+
+static inline size_t weight_blocks(llm_type type, int cols) {
+    return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? ((size_t)cols + 31) / 32 : 0;
+}
+static inline size_t weight_row_bytes(llm_type type, int cols) {
+    return type == LLM_TYPE_REAL   ? (size_t)cols * sizeof(llm_real)
+           : type == LLM_TYPE_BF16 ? (size_t)cols * sizeof(uint16_t)
+           : type == LLM_TYPE_Q8   ? (size_t)cols
+                                   : 16 * weight_blocks(type, cols);
+}
+/* One block of n <= 32 numbers: q, and returns its scale. `levels`: 127, or -8. */
+static uint16_t pack_block(int8_t q[32], const llm_real *x, size_t n, int levels) {
+    llm_real extreme = 0;
+    for (size_t i = 0; i < n; i++)
+        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(extreme)) extreme = x[i];
+    if (levels > 0) extreme = LLM_MATH(fabs)(extreme);
+    const uint16_t scale = real_to_bf16(extreme / (llm_real)levels);
+    const llm_real s = bf16_to_real(scale), top = levels > 0 ? 127 : 7, bottom = levels > 0 ? -127 : -8;
+    for (size_t i = 0; i < 32; i++) {
+        llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + (llm_real)0.5) : 0;
+        q[i] = (int8_t)(y > bottom ? y < top ? y : top : bottom);
+    }
+    return scale;
+}
+/* A row of `cols` numbers in the form of view_row. False when one of them is no finite number. */
+static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, int cols) {
+    const size_t n = (size_t)cols;
+    llm_real wrong = 0;                                     /* 0 times anything finite is 0 */
+    for (size_t i = 0; i < n; i++) wrong += x[i] * 0;
+    if (type == LLM_TYPE_REAL) memcpy(out, x, n * sizeof *x);
+    if (type == LLM_TYPE_BF16)
+        for (size_t i = 0; i < n; i += VL) store_n(out, LLM_TYPE_BF16, i, vload_n(x + i, n - i), n - i);
+    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
+        int8_t q[32];
+        scale[b] = pack_block(q, x + 32 * b, size_min(32, n - 32 * b), type == LLM_TYPE_Q8 ? 127 : -8);
+        if (type == LLM_TYPE_Q8) memcpy((int8_t *)out + 32 * b, q, size_min(32, n - 32 * b));
+        else {
+            uint8_t *byte = (uint8_t *)out + 16 * b;
+            for (int i = 0; i < 16; i++) byte[i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
+        }
+    }
+    return wrong == 0;
+}
+
 /* ---- the table ---- */
 
 /* Speaking needs the whole model: see chapter 8. */
@@ -6067,8 +6133,85 @@ static void model_frequencies(llm_model *m) {
     m->ops->upload(m->freq, freq, (size_t)(c->D + 1) / 2 * sizeof *freq);
     llm_release(freq);
 }
+/* The arenas of the weights, and the place of each tensor. */
+static void place_weights(llm_model *m) {
+    m->weights = LLM_TYPE_REAL;
+    m->data = device_alloc(m->ops, m->size, sizeof *m->data, "weights");
+    if (m->ops->precision == LLM_BF16) m->work = device_alloc(m->ops, m->size, 2, "bf16 weights");
+    for (int i = 0; i < m->params; i++) {
+        llm_param *p = &m->param[i];
+        p->data = m->data + p->offset;
+        p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL};
+        if (m->work) p->w = (llm_weight){(char *)m->work + 2 * p->offset, LLM_TYPE_BF16, NULL};
+    }
+}
+/* The same for weights in fewer bits. Rows follow each other without gaps, so q, k and v are one matrix here too.
+   First everything is counted, then handed out. */
+static void place_packed(llm_model *m, llm_type type) {
+    size_t scales = 0, bytes = 0, reals = 0;
+    m->weights = type;
+    for (int pass = 0; pass < 2; pass++) {
+        size_t head = (scales * sizeof(uint16_t) + 63) / 64 * 64;
+        if (pass) {
+            m->packed_bytes = llm_add(head, bytes);
+            m->packed = device_alloc(m->ops, m->packed_bytes, 1, "weights");
+            m->data = device_alloc(m->ops, reals, sizeof *m->data, "vectors");
+        }
+        scales = bytes = reals = 0;
+        for (int i = 0; i < m->params; i++) {
+            llm_param *p = &m->param[i];
+            p->data = NULL;
+            if (p->vector || p == m->wpe || p == m->score) {
+                if (pass) p->data = m->data + reals;
+                p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL};
+                reals += p->size;
+                continue;
+            }
+            if (pass) p->w = (llm_weight){(char *)m->packed + head + bytes, type, (uint16_t *)m->packed + scales};
+            scales = llm_add(scales, llm_mul((size_t)p->rows, weight_blocks(type, p->cols)));
+            bytes = llm_add(bytes, llm_mul((size_t)p->rows, weight_row_bytes(type, p->cols)));
+        }
+        m->size = reals;
+    }
+}
+/* Rows of a tensor from the host to the device and back, however they lie there. */
+static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
+    size_t cols = (size_t)p->cols, blocks = weight_blocks(p->w.type, p->cols);
+    size_t bytes = weight_row_bytes(p->w.type, p->cols);
+    if (p->data) {
+        op->upload(p->data + row * cols, host, rows * cols * sizeof *host);
+        return;
+    }
+    char *packed = llm_alloc(rows, bytes);
+    uint16_t *scale = llm_alloc(rows * blocks + 1, sizeof *scale);
+    bool finite = true;
+    LLM_OMP(parallel for schedule(static) reduction(&& : finite))
+    for (size_t r = 0; r < rows; r++)
+        finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, p->cols) && finite;
+    if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite", p->name);
+    op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);
+    if (blocks) op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
+    llm_release(packed);
+    llm_release(scale);
+}
+static void param_read(const llm_ops *op, const llm_param *p, llm_real *host) {
+    if (p->data) {
+        op->download(host, p->data, p->size * sizeof *host);
+        return;
+    }
+    size_t rows = (size_t)p->rows, cols = (size_t)p->cols, blocks = rows * weight_blocks(p->w.type, p->cols);
+    size_t bytes = rows * weight_row_bytes(p->w.type, p->cols);
+    char *packed = llm_alloc(bytes, 1);
+    uint16_t *scale = llm_alloc(blocks + 1, sizeof *scale);
+    op->download(packed, p->w.data, bytes);
+    if (blocks) op->download(scale, p->w.scale, blocks * sizeof *scale);
+    cpu_view v = {packed, p->w.type, cols, 1, scale};
+    for (size_t r = 0; r < rows; r++) view_row(&v, r, 0, cols, host + r * cols);
+    llm_release(packed);
+    llm_release(scale);
+}
 /* Everything but the numbers: table, arenas, pointers. */
-static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops) {
+static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
     llm_ops_check(ops);
     *m = (llm_model){.c = *c, .ops = ops, .frozen = true, .head_options = {1, NULL}};
@@ -6077,14 +6220,8 @@ static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops
     m->layer = llm_alloc((size_t)c->L, sizeof *m->layer);
     m->acts = llm_alloc((size_t)c->L, sizeof *m->acts);
     m->size = table_build(c, m->param, m).size;
-    m->data = device_alloc(ops, m->size, sizeof *m->data, "weights");
-    if (ops->precision == LLM_BF16) m->work = device_alloc(ops, m->size, 2, "bf16 weights");
-    for (int i = 0; i < m->params; i++) {
-        llm_param *p = &m->param[i];
-        p->data = m->data + p->offset;
-        p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL};
-        if (m->work) p->w = (llm_weight){(char *)m->work + 2 * p->offset, LLM_TYPE_BF16, NULL};
-    }
+    if (weights == LLM_TYPE_REAL) place_weights(m);
+    else place_packed(m, weights);
     if (c->position == LLM_ROPE) model_frequencies(m);
 }
 /* New numbers in the master weights reach the working copy. */
@@ -6105,7 +6242,7 @@ static void init_tensor(llm_model *m, const llm_param *p, uint64_t seed) {
     llm_release(host);
 }
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed) {
-    model_allocate(m, c, ops);
+    model_allocate(m, c, ops, LLM_TYPE_REAL);
     for (int i = 0; i < m->params; i++) init_tensor(m, &m->param[i], seed);
     model_weights_changed(m);
 }
@@ -6116,10 +6253,15 @@ static learner model_learner(const llm_model *m) {
     if (m->lora) return (learner){m->lora->param, m->lora->params, m->lora->size, NULL};
     return (learner){m->param, m->params, m->size, m->work};
 }
+static void refuse_packed(const llm_model *m, const char *what) {
+    if (m->weights != LLM_TYPE_REAL)
+        llm_die("weights in fp32 (llm_quantise makes them so again), or LoRA on it", "cannot %s a quantised model", what);
+}
 void llm_model_train(llm_model *m) {
     learner x = model_learner(m);
     llm_real **grad = m->lora ? &m->lora->grad : &m->grad;
     if (*grad) return;
+    if (!m->lora) refuse_packed(m, "train");
     *grad = device_alloc(m->ops, x.size, sizeof **grad, "gradients");
     for (int i = 0; i < x.params; i++) x.param[i].grad = *grad + x.param[i].offset;
     m->frozen = false;
@@ -6142,7 +6284,8 @@ static void model_copy_weights(llm_model *m, const llm_model *from) {
 }
 void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
     refuse_adapters(from, "cannot copy");
-    model_allocate(m, &from->c, from->ops);
+    refuse_packed(from, "copy");
+    model_allocate(m, &from->c, from->ops, LLM_TYPE_REAL);
     model_copy_weights(m, from);
     m->recompute = from->recompute;
     if (!frozen) llm_model_train(m);
@@ -6151,8 +6294,8 @@ void llm_model_free(llm_model *m) {
     const llm_ops *op = m->ops;
     if (!op) return;
     llm_lora_free(m);
-    void *device[] = {m->data, m->grad, m->work, m->freq, m->pool};
-    for (int i = 0; i < 5; i++)
+    void *device[] = {m->data, m->grad, m->work, m->packed, m->freq, m->pool};
+    for (int i = 0; i < 6; i++)
         if (device[i]) op->release(device[i]);
     llm_release(m->param);
     llm_release(m->layer);
@@ -6162,10 +6305,11 @@ void llm_model_free(llm_model *m) {
 void llm_model_add_score(llm_model *m, uint64_t seed) {
     if (m->c.score) return;
     refuse_adapters(m, "cannot add a head to");
+    refuse_packed(m, "add a head to");
     llm_model old = *m;
     llm_config c = old.c;
     c.score = true;
-    model_allocate(m, &c, old.ops);
+    model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
     model_copy_weights(m, &old);
     init_tensor(m, m->score, seed);
     model_weights_changed(m);
@@ -6173,12 +6317,49 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     if (!old.frozen) llm_model_train(m);
     llm_model_free(&old);
 }
+static const char *const type_name[] = {"fp32", "bf16", "q8", "q4"};
+
+llm_type llm_type_named(const char *name) {
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(name, type_name[i])) return (llm_type)i;
+    llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
+}
+static double model_weight_bytes(const llm_model *m) {
+    return (double)m->size * (double)(sizeof *m->data + (m->work ? 2 : 0)) + (double)m->packed_bytes;
+}
+double llm_quantise(llm_model *m, llm_type weights) {
+    if (m->grad) llm_die("llm_quantise before llm_model_train", "a model that is being trained cannot be quantised");
+    llm_model old = *m;
+    llm_param *was = llm_alloc((size_t)m->params, sizeof *was);
+    memcpy(was, m->param, (size_t)m->params * sizeof *was);
+    m->data = m->work = m->packed = NULL;
+    m->packed_bytes = 0;
+    m->size = table_build(&m->c, NULL, NULL).size;
+    if (weights == LLM_TYPE_REAL) place_weights(m);
+    else place_packed(m, weights);
+    for (int i = 0; i < m->params; i++) {
+        llm_real *host = llm_alloc(was[i].size, sizeof *host);
+        param_read(m->ops, &was[i], host);
+        param_write(m->ops, &m->param[i], 0, (size_t)m->param[i].rows, host);
+        llm_release(host);
+    }
+    model_weights_changed(m);
+    void *gone[] = {old.data, old.work, old.packed};
+    for (int i = 0; i < 3; i++)
+        if (gone[i]) m->ops->release(gone[i]);
+    llm_release(was);
+    return model_weight_bytes(&old) - model_weight_bytes(m);
+}
 void llm_model_print(const llm_model *m, FILE *out) {
     const llm_config *c = &m->c;
     fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
             gpt2_names(c) ? "GPT-2" : "Llama", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->D);
     if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
     fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
+    if (m->weights == LLM_TYPE_REAL) return;
+    double full = (double)llm_parameters(c) * sizeof(llm_real), now = model_weight_bytes(m);
+    fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", type_name[m->weights], now / 1e6,
+            full / 1e6, (full - now) / 1e6);
 }
 
 /* The activations: one allocation, cut by one function that first only counts (base NULL) and then hands out the
@@ -6280,6 +6461,9 @@ static void model_upload(llm_model *m, const llm_batch *b) {
    gradient that was written in this step is added to, else it is written (`used` tells). A frozen tensor has no
    gradient at all. */
 static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
+static llm_weight embedding_of(const llm_model *m) {     /* looked up in full precision where that is kept */
+    return m->wte->data ? (llm_weight){m->wte->data, LLM_TYPE_REAL, NULL} : m->wte->w;
+}
 static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
 static bool accumulates(llm_param *w, llm_param *bias, int rows) {
     bool was = w->used;
@@ -6414,8 +6598,7 @@ static void trunk_forward(llm_model *m, const llm_batch *b) {
     const llm_config *c = &m->c;
     int N = b->B * b->T;
     model_upload(m, b);
-    llm_weight wte = {m->wte->data, LLM_TYPE_REAL, NULL};
-    m->ops->embed_forward(m->acts[0].res, wte, data_of(m->wpe), m->tokens, m->positions, N, c->C);
+    m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->tokens, m->positions, N, c->C);
     for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, b->B, b->T);
     model_norm_forward(m, m->hidden, m->meanf, m->rstdf, m->resf, m->normf, m->normf_bias, N);
 }
@@ -7218,20 +7401,21 @@ static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, cons
         llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s",
                 s->path[t->file], t->name, has, wants);
     }
-    /* Straight to the device in pieces of 8 MB; only what must be transposed is held as a whole, and twice. */
-    size_t piece = p->transposed ? p->size : size_min(p->size, 1 << 21);
+    /* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
+    size_t cols = (size_t)p->cols, piece = cols * (p->transposed ? (size_t)p->rows : (1 << 21) / cols + 1);
+    piece = size_min(piece, p->size);
     llm_real *host = llm_alloc(piece, sizeof *host), *turned = p->transposed ? llm_alloc(piece, sizeof *host) : host;
     for (size_t done = 0, n; done < p->size; done += n) {
         n = size_min(piece, p->size - done);
         tensor_read(s, t, done, n, NULL, host);
         if (p->transposed) transposed_copy(turned, host, p->cols, p->rows);
-        op->upload(p->data + done, turned, n * sizeof *host);
+        param_write(op, p, done / cols, n / cols, turned);
     }
     if (turned != host) llm_release(turned);
     llm_release(host);
 }
 /* A folder of adapters alone names its base: load that, and hang them on it. */
-static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops) {
+static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
     char *config = llm_format("%s/config.json", dir), *path = llm_format("%s/adapter_config.json", dir);
     bool adapted = !llm_exists(config) && llm_exists(path);
     if (adapted) {
@@ -7241,7 +7425,7 @@ static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops) {
             llm_die("load the base model, or let that key name its folder",
                     "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path,
                     base ? base : "null");
-        llm_model_load(m, base, ops);
+        llm_model_load_as(m, base, ops, weights);
         llm_lora_load(m, dir);
         llm_json_free(root);
     }
@@ -7250,13 +7434,16 @@ static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops) {
     return adapted;
 }
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
-    if (load_adapted(m, dir, ops)) return;
+    llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
+}
+void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
+    if (load_adapted(m, dir, ops, weights)) return;
     llm_config c = llm_config_load(dir);
     llm_safetensors s;
     llm_safetensors_open(&s, dir);
     /* A reward model has no head over the vocabulary, and nobody asks it for words. */
     if (c.score && !stored_tensor(&s, "lm_head.weight")) c.tied = true;
-    model_allocate(m, &c, ops);
+    model_allocate(m, &c, ops, weights);
     bool *known = llm_alloc((size_t)s.count, sizeof *known);
     for (int i = 0; i < m->params; i++) {
         const llm_tensor_info *t = stored_tensor(&s, m->param[i].name);
@@ -7315,6 +7502,7 @@ static void table_save(const llm_ops *op, const llm_param *param, int params, co
     source_end(&s);
 }
 static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *dir) {
+    if (!m->lora) refuse_packed(m, "save");
     llm_make_dirs(dir);
     if (t) llm_tokenizer_save(t, dir);
     generation_save(&m->c, t, dir);
@@ -7711,8 +7899,7 @@ static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     decode_scratch s = decode_reserve(m, cache, n);
-    llm_weight wte = {m->wte->data, LLM_TYPE_REAL, NULL};
-    op->embed_forward(s.x, wte, data_of(m->wpe), tokens, positions, n, c->C);
+    op->embed_forward(s.x, embedding_of(m), data_of(m->wpe), tokens, positions, n, c->C);
     for (int l = 0; l < c->L; l++) {
         const llm_layer *w = &m->layer[l];
         model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, w->norm1, w->norm1_bias, n);
@@ -8291,6 +8478,7 @@ void llm_lora_free(llm_model *m) {
 /* W += s B A, in double on the host, one matrix after the other. */
 void llm_lora_merge(llm_model *m) {
     const llm_lora *x = m->lora;
+    if (x && m->weights != LLM_TYPE_REAL) llm_quantise(m, LLM_TYPE_REAL);
     for (int k = 0; x && k < x->adapters; k++) {
         const llm_param *on = x->adapter[k].on, *pair[] = {on, x->adapter[k].A, x->adapter[k].B};
         llm_real *host[3];

@@ -19,7 +19,7 @@
 
 typedef struct {
     run_settings run;
-    const char *columns, *chat, *lora_targets;
+    const char *columns, *chat, *lora_targets, *weights;
     int64_t lora_rank, max_new, ask;
     double epochs, val_fraction, lora_alpha;
     bool packing, skip_bad, loss_on_prompt;
@@ -116,7 +116,7 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     run_settings *r = &s->run;
     llm_model *m = &t->run.model;
     llm_tokenizer_load(&t->run.tok, from);
-    llm_model_load(m, from, op);
+    llm_model_load_as(m, from, op, llm_type_named(s->weights));
     choose_template(t);
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */
         llm_lora_attach(m, (int)s->lora_rank, s->lora_alpha > 0 ? s->lora_alpha : 2.0 * (double)s->lora_rank,
@@ -259,6 +259,13 @@ static void print_plan(settings *s, const llm_ops *op) {
         p.gradients *= share;
         p.moments *= share;
         p.flops_per_token -= 2 * p.parameters;
+        static const double bytes[] = {sizeof(llm_real), 2, 1 + 2 / 32.0, 0.5 + 2 / 32.0};      /* chapter 5c */
+        llm_type type = llm_type_named(s->weights);
+        if (type != LLM_TYPE_REAL) {
+            p.total += p.parameters * bytes[type] - p.weights - p.work;
+            p.weights = p.parameters * bytes[type];
+            p.work = 0;
+        }
     }
     llm_plan_print(&p, &c, (double)(r->steps * r->batch * r->grad_accum * T), 0.6 * run_peak(op), stdout);
 }
@@ -267,6 +274,7 @@ int main(int argc, char **argv) {
     run_patience(argv);
     static settings s = {.chat = "auto",
                          .lora_targets = "all",
+                         .weights = "fp32",
                          .epochs = 3,
                          .val_fraction = 0.05,
                          .packing = true,
@@ -295,6 +303,8 @@ int main(int argc, char **argv) {
         {"lora-alpha", LLM_FLOAT, &s.lora_alpha, 0, 1e6, "their scale is alpha / rank; 0: alpha = 2 rank", NULL, NULL},
         {"lora-targets", LLM_TEXT, &s.lora_targets, 0, 0, "matrices that get one: q_proj,v_proj ... or all", NULL,
          NULL},
+        {"weights", LLM_TEXT, &s.weights, 0, 0, "how adapters' frozen base is stored: fewer bits, less memory (QLoRA)",
+         "fp32|bf16|q8|q4", NULL},
         {"ask", LLM_INT, &s.ask, 0, 1e6, "held-out prompts to answer at the end, before and after", NULL, NULL},
         {"max-new", LLM_INT, &s.max_new, 1, 1 << 20, "tokens in such an answer", NULL, NULL},
     };
@@ -305,6 +315,8 @@ int main(int argc, char **argv) {
     const llm_ops *op = run_device(&s.run);
     if (s.run.model == NULL || (!llm_is_dir(s.run.model) && !llm_option_given("model")))
         llm_usage("./train_gpt first, or --model DIR", "there is no base model in %s", s.run.model ? s.run.model : "?");
+    if (strcmp(s.weights, "fp32") && !s.lora_rank)
+        llm_usage("--lora-rank 8", "--weights %s is for reading only: without adapters nothing could learn", s.weights);
     if (s.run.dry_run) {
         print_plan(&s, op);
         return 0;

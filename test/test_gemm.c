@@ -8,18 +8,19 @@ static double noise(void) { return 2 * llm_rng_uniform(&rng) - 1; }
 
 /* ---- a matrix in any storage, and the same numbers in double: what the oracle reads ---- */
 
-typedef struct { int rows, cols; double *value; void *data; llm_real *scale; llm_type type; } matrix;
+typedef struct { int rows, cols; double *value; void *data; uint16_t *scale; llm_type type; } matrix;
 
 static matrix matrix_new(int rows, int cols, llm_type type) {
     matrix m = {rows, cols, NULL, NULL, NULL, type};
     size_t n = (size_t)rows * (size_t)cols, blocks = ((size_t)cols + 31) / 32;
     m.value = llm_alloc(n, sizeof(double));
-    m.scale = llm_alloc((size_t)rows * blocks, sizeof(llm_real));
+    m.scale = llm_alloc((size_t)rows * blocks, sizeof *m.scale);
     m.data = llm_alloc((size_t)rows * blocks * 32, sizeof(llm_real));
-    for (size_t i = 0; i < (size_t)rows * blocks; i++) m.scale[i] = (llm_real)(0.001 * (1 + llm_rng_uniform(&rng)));
+    for (size_t i = 0; i < (size_t)rows * blocks; i++)
+        m.scale[i] = real_to_bf16((llm_real)(0.001 * (1 + llm_rng_uniform(&rng))));
     for (size_t r = 0; r < (size_t)rows; r++) for (size_t c = 0; c < (size_t)cols; c++) {
         size_t i = r * (size_t)cols + c;
-        llm_real x = (llm_real)noise(), s = m.scale[r * blocks + c / 32];
+        llm_real x = (llm_real)noise(), s = bf16_to_real(m.scale[r * blocks + c / 32]);
         int q8 = llm_rng_below(&rng, 255) - 127, q4 = llm_rng_below(&rng, 16);
         if (type == LLM_TYPE_REAL) {
             ((llm_real *)m.data)[i] = x;

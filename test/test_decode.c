@@ -1,0 +1,290 @@
+/* test_decode.c: weights in 16, 8 and 4 bits (against the formula, their error, what they cost in bits per byte, LoRA on
+   them), the decoder on all of them against the full forward pass, and the sampling filters against those of
+   transformers (test/gen/sampling.py). */
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "check.h"
+#include "fake_device.h"
+
+#define IS_DOUBLE (sizeof(llm_real) == 8)
+static const llm_type packed[] = {LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4};
+
+static llm_config tiny_gpt2(void) {
+    return (llm_config){.V = 23, .T = 40, .L = 2, .C = 48, .H = 4, .KV = 4, .D = 12, .F = 56, .norm = LLM_LAYERNORM,
+                        .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5,
+                        .bos = -1, .eos = -1, .pad = -1};
+}
+static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
+    return (llm_config){.V = 29, .T = 40, .L = 2, .C = 40, .H = 4, .KV = KV, .D = 10, .F = 36, .norm = LLM_RMSNORM,
+                        .position = LLM_ROPE, .activation = LLM_SWIGLU, .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5,
+                        .rope_theta = 100, .bos = -1, .eos = -1, .pad = -1};
+}
+static void shake(const llm_ops *op, const llm_param *p, int params, double size, uint64_t seed) {
+    for (int i = 0; i < params; i++) {
+        llm_rng r = llm_rng_seed(seed, (uint64_t)i);
+        llm_real *x = llm_alloc(p[i].size, sizeof *x);
+        for (size_t j = 0; j < p[i].size; j++)
+            x[j] = (llm_real)((p[i].vector && p[i].init == 1) + size * llm_rng_normal(&r));
+        op->upload(p[i].data, x, p[i].size * sizeof *x);
+        llm_release(x);
+    }
+}
+static llm_model build(llm_config c, const llm_ops *op) {
+    llm_model m;
+    llm_model_init(&m, &c, op, 3);
+    shake(op, m.param, m.params, 0.3, 3);
+    model_weights_changed(&m);
+    return m;
+}
+static llm_batch random_batch(int B, int T, int V, uint64_t seed) {
+    llm_batch b = llm_batch_new(B, T);
+    llm_rng r = llm_rng_seed(seed, 0);
+    for (int i = 0; i < B * T; i++) {
+        b.tokens[i] = llm_rng_below(&r, V);
+        b.targets[i] = llm_rng_below(&r, V);
+        b.positions[i] = i % T;
+        b.weight[i] = 1;
+    }
+    return b;
+}
+
+/* ---- the formula ---- */
+
+/* What a row becomes, by the definition, in double; returns the largest error as a share of its scale. */
+static double plain_quantise(llm_type type, double *out, const llm_real *x, int cols) {
+    double worst = 0;
+    for (int b = 0; b < cols; b += 32) {
+        double extreme = 0, s;
+        for (int i = b; i < cols && i < b + 32; i++)
+            if (fabs((double)x[i]) > fabs(extreme)) extreme = (double)x[i];
+        s = (double)bf16_to_real(real_to_bf16((llm_real)(type == LLM_TYPE_Q8 ? fabs(extreme) / 127 : extreme / -8)));
+        for (int i = b; i < cols && i < b + 32; i++) {
+            double q = s == 0 ? 0 : floor((double)(x[i] / (llm_real)s) + 0.5);
+            q = type == LLM_TYPE_Q8 ? fmax(-127, fmin(127, q)) : fmax(-8, fmin(7, q));
+            out[i] = type == LLM_TYPE_BF16 ? (double)bf16_to_real(real_to_bf16(x[i])) : q * s;
+            double e = fabs(out[i] - (double)x[i]) / (type == LLM_TYPE_BF16 ? fabs((double)x[i]) + 1e-30 : fabs(s) + 1e-30);
+            if (!(e <= worst)) worst = e;
+        }
+    }
+    return worst;
+}
+static void check_formula(llm_type type) {
+    enum { COLS = 101 };                /* three blocks and five numbers */
+    static const double limit[] = {0, 1.0 / 256, 0.501, 1.03};
+    llm_rng r = llm_rng_seed(1, 0);
+    double mean = 0, worst = 0;
+    for (int trial = 0; trial < 200; trial++) {
+        llm_real x[COLS], y[COLS];
+        double want[COLS];
+        char data[4 * 32];
+        uint16_t scale[4];
+        for (int i = 0; i < COLS; i++) x[i] = (llm_real)(llm_rng_normal(&r) * (trial % 7 ? 0.02 : 1e4));
+        if (trial == 9) memset(x, 0, 40 * sizeof *x);      /* a block of zeros */
+        CHECK(weight_row_bytes(type, COLS) <= 2 * COLS, "row of %zu bytes", weight_row_bytes(type, COLS));
+        char *room = type == LLM_TYPE_BF16 ? llm_alloc(COLS, 2) : data;
+        CHECK(pack_weights(type, room, scale, x, COLS), "finite numbers refused");
+        double e = plain_quantise(type, want, x, COLS);
+        if (e > worst) worst = e;
+        cpu_view v = {room, type, COLS, 1, scale};
+        view_row(&v, 0, 0, COLS, y);
+        for (int i = 0; i < COLS; i++) {
+            CHECK((double)y[i] == (double)(llm_real)want[i], "%s: number %d is %g, the formula says %g",
+                  type_name[type], i, (double)y[i], want[i]);
+            mean += trial % 7 ? ((double)y[i] - (double)x[i]) * ((double)y[i] - (double)x[i]) : 0;
+        }
+        x[77] = trial % 2 ? NAN : INFINITY;
+        CHECK(!pack_weights(type, room, scale, x, COLS), "%s: a number that is not finite goes through", type_name[type]);
+        if (room != data) llm_release(room);
+    }
+    CHECK(worst <= limit[type], "%s: an error of %g steps", type_name[type], worst);
+    printf("%s: root mean square error of normal weights %.2g of their deviation, largest %.3g %s\n", type_name[type],
+           sqrt(mean / (171 * COLS)) / 0.02, worst, type == LLM_TYPE_BF16 ? "of the weight" : "steps");
+}
+
+/* ---- whole models ---- */
+
+/* A quantised model computes what a plain one with the rounded weights computes, to the bit; loading in few bits is
+   quantising what was loaded. */
+static void check_model(const char *what, llm_config c, llm_type type, const llm_ops *op, const char *folder) {
+    llm_model m = build(c, op), loaded;
+    llm_batch b = random_batch(2, 20, c.V, 5);
+    size_t n = 40 * (size_t)c.V;
+    llm_real *full = llm_alloc(n, sizeof *full), *few = llm_alloc(n, sizeof *few), *again = llm_alloc(n, sizeof *again);
+    llm_model_save(&m, folder);
+    llm_logits(&m, &b, full);
+    double saved = llm_quantise(&m, type);
+    CHECK(m.weights == type && saved > 0, "%s: %g bytes saved", what, saved);
+    llm_logits(&m, &b, few);
+    double e = relative_error(few, full, n);
+    CHECK(e > 0, "%s as %s: nothing was rounded", what, type_name[type]);
+    llm_model_load_as(&loaded, folder, op, type);
+    llm_logits(&loaded, &b, again);
+    CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: loaded so is not quantised", what, type_name[type]);
+    CHECK(loaded.packed_bytes == m.packed_bytes, "%s: %zu bytes, %zu loaded", what, m.packed_bytes, loaded.packed_bytes);
+    llm_quantise(&m, LLM_TYPE_REAL);
+    CHECK(m.weights == LLM_TYPE_REAL && m.packed == NULL, "%s: still quantised", what);
+    llm_logits(&m, &b, again);
+    if (op->precision == LLM_FP32)
+        CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: widened it computes something else", what, type_name[type]);
+    llm_release(full);
+    llm_release(few);
+    llm_release(again);
+    llm_batch_free(&b);
+    llm_model_free(&m);
+    llm_model_free(&loaded);
+}
+
+/* ---- QLoRA ---- */
+
+typedef struct { llm_model *m; llm_batch b; llm_real dlogp[18], logp[18]; } probe;
+
+static double probe_loss(void *user) {
+    probe *p = user;
+    double loss = 0;
+    llm_forward(p->m, &p->b, p->logp, NULL, NULL);
+    for (int i = 0; i < 18; i++) loss += (double)(p->dlogp[i] * p->logp[i]);
+    return loss;
+}
+static void check_qlora(const char *what, llm_config c, llm_type type, const char *folder) {
+    char *base = llm_format("%s/base", folder), *adapter = llm_format("%s/adapter", folder);
+    llm_model m = build(c, llm_cpu(LLM_FP32)), back;
+    llm_model_save(&m, base);
+    llm_quantise(&m, type);
+    llm_lora_attach(&m, 3, 5, "all", base, 1);
+    shake(m.ops, m.lora->param, m.lora->params, 0.3, 4);
+    llm_model_train(&m);
+    probe p = {.m = &m, .b = random_batch(2, 9, c.V, 5)};
+    llm_rng r = llm_rng_seed(6, 0);
+    llm_real with[18], merged[18];
+    for (int i = 0; i < 18; i++) p.dlogp[i] = (llm_real)llm_rng_normal(&r);
+    probe_loss(&p);
+    llm_backward(&m, &p.b, p.dlogp, NULL, NULL);
+    for (int i = 0; i < m.lora->params && IS_DOUBLE; i++) {
+        llm_param *q = &m.lora->param[i];
+        CHECK_SMALL(llm_grad_check(probe_loss, &p, q->data, q->grad, q->size, 20, &r), 1e-7, "%s on %s: gradient of %s",
+                    what, type_name[type], q->name);
+    }
+    /* The folder holds the adapters; on the same base in the same bits they are the same model. */
+    llm_forward(&m, &p.b, with, NULL, NULL);
+    llm_model_save(&m, adapter);
+    llm_model_load_as(&back, adapter, llm_cpu(LLM_FP32), type);
+    CHECK(back.weights == type && back.lora, "%s on %s: came back as another model", what, type_name[type]);
+    llm_forward(&back, &p.b, merged, NULL, NULL);
+    CHECK(!memcmp(merged, with, sizeof with), "%s on %s: came back changed", what, type_name[type]);
+    llm_lora_merge(&m);
+    CHECK(m.weights == LLM_TYPE_REAL && !m.lora, "%s: merged into few bits", what);
+    llm_forward(&m, &p.b, merged, NULL, NULL);
+    CHECK_SMALL(relative_error(merged, with, 18), IS_DOUBLE ? 1e-10 : 1e-4, "%s on %s: merged", what, type_name[type]);
+    llm_batch_free(&p.b);
+    llm_model_free(&m);
+    llm_model_free(&back);
+    llm_release(base);
+    llm_release(adapter);
+}
+
+/* ---- bits per byte of a trained model ---- */
+
+/* Text of a small language: every byte is a token, so bits per token are bits per byte. */
+static void fill(llm_batch *b, llm_rng *r) {
+    static const char *const word[] = {"the ", "cat ", "dog ", "sees ", "hears ", "a ", "red ", "bird. ", "old ", "and "};
+    for (int i = 0; i < b->B; i++) {
+        int t = 0;
+        char text[256] = "";
+        while (strlen(text) <= (size_t)b->T) strcat(text, word[llm_rng_below(r, 10)]);
+        for (; t < b->T; t++) {
+            b->tokens[i * b->T + t] = text[t];
+            b->targets[i * b->T + t] = text[t + 1];
+            b->positions[i * b->T + t] = t;
+            b->weight[i * b->T + t] = 1;
+        }
+    }
+}
+static double bits(llm_model *m, const llm_batch *b) {
+    int n = b->B * b->T;
+    llm_real *logp = llm_alloc((size_t)n, sizeof *logp);
+    llm_forward(m, b, logp, NULL, NULL);
+    double nats = llm_loss_ce(logp, b, n);
+    llm_release(logp);
+    return nats / log(2);
+}
+static void check_bits(void) {
+    enum { B = 8, T = 32, STEPS = 120 };
+    llm_config c = tiny_llama(true, 2, false);
+    c.V = 128;
+    c.C = 64;
+    c.D = 16;
+    c.F = 160;
+    llm_model m;
+    llm_model_init(&m, &c, llm_cpu(LLM_FP32), 1);
+    llm_model_train(&m);
+    llm_adamw o = llm_adamw_defaults();
+    llm_batch b = llm_batch_new(B, T), held = llm_batch_new(32, T);
+    llm_real dlogp[B * T], logp[B * T];
+    llm_rng r = llm_rng_seed(2, 0);
+    for (int step = 0; step < STEPS; step++) {
+        fill(&b, &r);
+        llm_loss_ce_weights(dlogp, &b, B * T);
+        llm_forward_backward(&m, &b, dlogp, logp);
+        llm_adamw_step(&o, &m, 3e-3);
+    }
+    fill(&held, &r);
+    double full = bits(&m, &held);
+    CHECK(full < 1.5, "the model has not learned: %g bits per byte", full);
+    printf("bits per byte: fp32 %.4f", full);
+    for (int i = 0; i < 3; i++) {
+        static const double limit[] = {0.002, 0.002, 0.1};
+        llm_model q;
+        llm_model_copy(&q, &m, true);
+        llm_quantise(&q, packed[i]);
+        double now = bits(&q, &held);
+        CHECK_SMALL(fabs(now - full), limit[i], "%s: %g bits per byte instead of %g", type_name[packed[i]], now, full);
+        printf(", %s %+.4f", type_name[packed[i]], now - full);
+        llm_model_free(&q);
+    }
+    printf("\n");
+    llm_adamw_free(&o, &m);
+    llm_batch_free(&b);
+    llm_batch_free(&held);
+    llm_model_free(&m);
+}
+static void check_refusals(const char *folder) {
+    llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32)), other;
+    llm_quantise(&m, LLM_TYPE_Q8);
+    CHECK_DIES(llm_model_train(&m), "cannot train a quantised model");
+    CHECK_DIES(llm_model_save(&m, folder), "cannot save a quantised model");
+    CHECK_DIES(llm_model_copy(&other, &m, true), "cannot copy a quantised model");
+    CHECK_DIES(llm_model_add_score(&m, 1), "cannot add a head to a quantised model");
+    CHECK_DIES(llm_type_named("int8"), "'int8'");
+    llm_quantise(&m, LLM_TYPE_REAL);
+    m.param[0].data[3] = NAN;
+    CHECK_DIES(llm_quantise(&m, LLM_TYPE_Q4), "not finite");
+    llm_model_init(&other, &m.c, llm_cpu(LLM_FP32), 1);
+    llm_model_train(&other);
+    CHECK_DIES(llm_quantise(&other, LLM_TYPE_Q8), "being trained");
+    llm_model_free(&other);
+}
+
+int main(void) {
+    char folder[] = "/tmp/test_decode.XXXXXX";
+    if (!mkdtemp(folder)) llm_die("check /tmp", "cannot make a folder in /tmp");
+    struct { const char *name; llm_config c;
+    } all[] = {{"gpt2", tiny_gpt2()},
+               {"llama, tied", tiny_llama(true, 2, false)},
+               {"llama, untied", tiny_llama(false, 1, false)},
+               {"qwen2", tiny_llama(true, 2, true)}};
+    for (int t = 0; t < 3; t++) {
+        check_formula(packed[t]);
+        for (int i = 0; i < 4; i++) {
+            check_model(all[i].name, all[i].c, packed[t], llm_cpu(LLM_FP32), folder);
+            check_model(all[i].name, all[i].c, packed[t], fake_device(LLM_FP32), folder);
+            check_qlora(all[i].name, all[i].c, packed[t], folder);
+            if (IS_DOUBLE) continue;
+            check_model(all[i].name, all[i].c, packed[t], llm_cpu(LLM_BF16X3), folder);
+            check_model(all[i].name, all[i].c, packed[t], llm_cpu(LLM_BF16), folder);
+        }
+    }
+    if (!IS_DOUBLE) check_bits();
+    check_refusals(folder);
+    llm_remove_tree(folder);
+    return checks_done();
+}
