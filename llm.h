@@ -6255,7 +6255,8 @@ static learner model_learner(const llm_model *m) {
 }
 static void refuse_packed(const llm_model *m, const char *what) {
     if (m->weights != LLM_TYPE_REAL)
-        llm_die("weights in fp32 (llm_quantise makes them so again), or LoRA on it", "cannot %s a quantised model", what);
+        llm_die("weights in fp32 (llm_quantise makes them so again), or LoRA on it", "cannot %s a quantised model",
+                what);
 }
 void llm_model_train(llm_model *m) {
     learner x = model_learner(m);
@@ -8297,29 +8298,33 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
 /* ================================================================================================================
    9. LoRA
    ================================================================================================================
-   To teach a large model a new manner one does not have to move all of its weights. Low-rank adaptation (Hu et al. 2021)
-   freezes them and learns a small correction beside each chosen matrix: instead of W (O,I) the layer computes with
+   To teach a large model a new manner one does not have to move all of its weights. Low-rank adaptation (Hu et al.
+   2021) freezes them and learns a small correction beside each chosen matrix: instead of W (O,I) the layer computes with
 
        W + s B A        A (r,I), B (O,r), s = alpha / r, r about 8
 
    Two thin matrices have r (O + I) numbers instead of O I: below one percent in a model of a billion parameters. So the
-   gradients and AdamW's two moments, three quarters of the memory of fine-tuning, all but disappear, and what was learned is
-   a file of some megabytes that can be sent to anybody who has the base model.
+   gradients and AdamW's two moments, three quarters of the memory of fine-tuning, all but disappear, and what was
+   learned is a file of some megabytes that can be sent to anybody who has the base model.
 
        forward    u (N,r) = s x A'       y += u B'
        backward   du (N,r) = s dy B      dB = dy' u      dA = du' x      dx += du A       (chapter 5 has the products)
 
-   A is drawn, B starts at 0: the first step begins at the base model exactly, and B's gradient is not 0 because A is not.
-   Without the adapters (lora_off) the base is still there: the reference policy of chapter 10, for free. When training is
-   over, merge computes W + s B A once, and the model is as fast as before.
+   A is drawn, B starts at 0: the first step begins at the base model exactly, and B's gradient is not 0 because A is
+   not. Without the adapters (lora_off) the base is still there: the reference policy of chapter 10, for free. When
+   training is over, merge computes W + s B A once, and the model is as fast as before.
 
-   The adapters form a tensor table of their own, with their own arenas: whatever walks the table of the model (gradients,
-   AdamW, checkpoints) walks this one instead when there is one (model_learner, chapter 6). */
+   W itself is only read, so it may lie there in 8 or 4 bits (QLoRA, Dettmers et al. 2023): the gradient flows through
+   the rounded W, and the adapters learn to make up for the rounding too. Merging then widens W first: the result is
+   exactly the model that was trained.
+
+   The adapters form a tensor table of their own, with their own arenas: whatever walks the table of the model
+   (gradients, AdamW, checkpoints) walks this one instead when there is one (model_learner, chapter 6). */
 
 /* ---- which matrices ---- */
 
-/* The module of a row: "model.layers.0.self_attn.q_proj.weight" without its last part. Adapters hang on the matrices inside
-   the blocks; embeddings and heads are no such rows. */
+/* The module of a row: "model.layers.0.self_attn.q_proj.weight" without its last part. Adapters hang on the matrices
+   inside the blocks; embeddings and heads are no such rows. */
 static bool adaptable(const llm_param *p) {
     return !p->vector && (!strncmp(p->name, "model.layers.", 13) || !strncmp(p->name, "transformer.h.", 14));
 }
@@ -8330,7 +8335,8 @@ static bool targeted(const llm_param *p, const char *targets) {
     int length = module_length(p);
     for (const char *t = targets; *t; t += strcspn(t, ","), t += *t == ',') {
         int n = (int)strcspn(t, ",");
-        if (n && n < length && p->name[length - n - 1] == '.' && !strncmp(p->name + length - n, t, (size_t)n)) return true;
+        const char *end = p->name + length - n;
+        if (n && n < length && end[-1] == '.' && !strncmp(end, t, (size_t)n)) return true;
     }
     return false;
 }
@@ -8449,7 +8455,8 @@ void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, 
     llm_release(wanted);
 }
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
-    llm_model m = {.c = *c, .params = table_build(c, NULL, NULL).count, .layer = llm_alloc((size_t)c->L, sizeof *m.layer)};
+    llm_model m = {.c = *c, .params = table_build(c, NULL, NULL).count};
+    m.layer = llm_alloc((size_t)c->L, sizeof *m.layer);
     m.param = llm_alloc((size_t)m.params, sizeof *m.param);
     table_build(c, m.param, &m);
     bool *wanted = targeted_rows(&m, targets);
@@ -8502,13 +8509,15 @@ void llm_lora_merge(llm_model *m) {
 }
 void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
     const llm_lora *x = m->lora;
-    double numbers = 0, all = (double)llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
+    double numbers = 0, all = (double)llm_parameters(&m->c), real = sizeof(llm_real);
+    double each = real + 2 * (moments16 ? 2 : real);
     for (int i = 0; i < x->params; i++) numbers += (double)x->param[i].size;
     char *names = module_names(m, true, ", ");
-    fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names, numbers,
-            all, 100 * numbers / all);
-    fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, %.2f MB are saved\n",
-            numbers * each / 1e6, all * each / 1e6, numbers * real / 1e6, ((all - numbers) * each - numbers * real) / 1e6);
+    fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
+            numbers, all, 100 * numbers / all);
+    fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, %.2f MB are "
+            "saved\n", numbers * each / 1e6, all * each / 1e6, numbers * real / 1e6,
+            ((all - numbers) * each - numbers * real) / 1e6);
     llm_release(names);
 }
 
@@ -8526,7 +8535,8 @@ void llm_lora_save(const llm_model *m, const char *dir) {
     table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors");
     char *path = llm_format("%s/adapter_config.json", dir), *names = module_names(m, true, "\", \"");
     llm_writer w = llm_write_begin(path);
-    llm_write_text(&w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n  \"base_model_name_or_path\": ");
+    llm_write_text(&w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
+                   "  \"base_model_name_or_path\": ");
     if (x->base) llm_write_json_string(&w, x->base, strlen(x->base));
     else llm_write_text(&w, "null");
     llm_write_text(&w, ",\n  \"r\": %d,\n", x->rank);
@@ -8534,7 +8544,8 @@ void llm_lora_save(const llm_model *m, const char *dir) {
     llm_write_text(&w, "  \"target_modules\": [\"%s\"],\n  \"fan_in_fan_out\": %s,\n", names,
                    gpt2_names(&m->c) ? "true" : "false");
     llm_write_text(&w, "  \"use_rslora\": %s,\n", x->scale == x->alpha / x->rank ? "false" : "true");
-    llm_write_text(&w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n  \"init_lora_weights\": true,\n"
+    llm_write_text(&w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n"
+                   "  \"init_lora_weights\": true,\n"
                    "  \"inference_mode\": true,\n  \"modules_to_save\": null\n}\n");
     llm_write_done(&w);                 /* last: a folder with it is whole */
     llm_release(path);
@@ -8574,15 +8585,15 @@ void llm_lora_load(llm_model *m, const char *dir) {
     llm_safetensors s;
     llm_safetensors_open(&s, weights);
     bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted);
-    for (int i = 0; i < m->params; i++) {       /* the tensors tell where adapters are; target_modules may be a pattern */
+    for (int i = 0; i < m->params; i++) {       /* the tensors tell where; target_modules may be a pattern */
         if (!adaptable(&m->param[i])) continue;
         adapter_name(&m->param[i], 'A', name);
         wanted[i] = llm_safetensors_find(&s, name) != NULL;
         found += wanted[i];
     }
     if (!found || s.count != 2 * found)
-        llm_die("the base model that the adapter was trained on", "%s: %d of its %d tensors belong to this model", weights,
-                2 * found, s.count);
+        llm_die("the base model that the adapter was trained on", "%s: %d of its %d tensors belong to this model",
+                weights, 2 * found, s.count);
     double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
     lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
     for (int i = 0; i < m->lora->params; i++) {

@@ -1,5 +1,5 @@
-/* test_decode.c: weights in 16, 8 and 4 bits (against the formula, their error, what they cost in bits per byte, LoRA on
-   them), the decoder on all of them against the full forward pass, and the sampling filters against those of
+/* test_decode.c: weights in 16, 8 and 4 bits (against the formula, their error, what they cost in bits per byte, LoRA
+   on them), the decoder on all of them against the full forward pass, and the sampling filters against those of
    transformers (test/gen/sampling.py). */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
@@ -62,7 +62,8 @@ static double plain_quantise(llm_type type, double *out, const llm_real *x, int 
             double q = s == 0 ? 0 : floor((double)(x[i] / (llm_real)s) + 0.5);
             q = type == LLM_TYPE_Q8 ? fmax(-127, fmin(127, q)) : fmax(-8, fmin(7, q));
             out[i] = type == LLM_TYPE_BF16 ? (double)bf16_to_real(real_to_bf16(x[i])) : q * s;
-            double e = fabs(out[i] - (double)x[i]) / (type == LLM_TYPE_BF16 ? fabs((double)x[i]) + 1e-30 : fabs(s) + 1e-30);
+            double unit = type == LLM_TYPE_BF16 ? fabs((double)x[i]) : fabs(s);
+            double e = fabs(out[i] - (double)x[i]) / (unit + 1e-30);
             if (!(e <= worst)) worst = e;
         }
     }
@@ -93,7 +94,7 @@ static void check_formula(llm_type type) {
             mean += trial % 7 ? ((double)y[i] - (double)x[i]) * ((double)y[i] - (double)x[i]) : 0;
         }
         x[77] = trial % 2 ? NAN : INFINITY;
-        CHECK(!pack_weights(type, room, scale, x, COLS), "%s: a number that is not finite goes through", type_name[type]);
+        CHECK(!pack_weights(type, room, scale, x, COLS), "%s: a number that is not finite", type_name[type]);
         if (room != data) llm_release(room);
     }
     CHECK(worst <= limit[type], "%s: an error of %g steps", type_name[type], worst);
@@ -120,12 +121,12 @@ static void check_model(const char *what, llm_config c, llm_type type, const llm
     llm_model_load_as(&loaded, folder, op, type);
     llm_logits(&loaded, &b, again);
     CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: loaded so is not quantised", what, type_name[type]);
-    CHECK(loaded.packed_bytes == m.packed_bytes, "%s: %zu bytes, %zu loaded", what, m.packed_bytes, loaded.packed_bytes);
+    CHECK(loaded.packed_bytes == m.packed_bytes, "%s: %zu bytes, not %zu", what, loaded.packed_bytes, m.packed_bytes);
     llm_quantise(&m, LLM_TYPE_REAL);
     CHECK(m.weights == LLM_TYPE_REAL && m.packed == NULL, "%s: still quantised", what);
     llm_logits(&m, &b, again);
     if (op->precision == LLM_FP32)
-        CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: widened it computes something else", what, type_name[type]);
+        CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: widened it is another", what, type_name[type]);
     llm_release(full);
     llm_release(few);
     llm_release(again);
@@ -186,7 +187,8 @@ static void check_qlora(const char *what, llm_config c, llm_type type, const cha
 
 /* Text of a small language: every byte is a token, so bits per token are bits per byte. */
 static void fill(llm_batch *b, llm_rng *r) {
-    static const char *const word[] = {"the ", "cat ", "dog ", "sees ", "hears ", "a ", "red ", "bird. ", "old ", "and "};
+    static const char *const word[] = {"the ", "cat ", "dog ", "sees ", "hears ",
+                                       "a ",   "red ", "bird. ", "old ", "and "};
     for (int i = 0; i < b->B; i++) {
         int t = 0;
         char text[256] = "";
