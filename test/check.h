@@ -44,12 +44,15 @@ static inline void check_on_death(const char *message) {
               expected, check_died ? check_message : "no error");                                                      \
     } while (0)
 
+/* The larger of two errors. NaN is the largest, and stays. */
+static inline double worse(double a, double b) { return a >= b || isnan(a) ? a : b; }
+
 /* max|a - b| / max|b| */
 static inline double relative_error(const llm_real *a, const llm_real *b, size_t n) {
     double error = 0, largest = 0;
     for (size_t i = 0; i < n; i++) {
         double e = fabs((double)a[i] - (double)b[i]);
-        if (!(e <= error)) error = e;
+        error = worse(error, e);
         if (fabs((double)b[i]) > largest) largest = fabs((double)b[i]);
     }
     return error / (largest > 0 ? largest : 1);

@@ -773,10 +773,10 @@ static void test_adamw(int family) {
         double error = 0, largest = 0;
         for (size_t k = 0; k < m.param[i].size; k++) {
             double e = fabs((double)m.param[i].data[k] - a[i].w[k]);
-            if (!(e <= error)) error = e;
+            error = worse(error, e);
             largest = fmax(largest, fabs(a[i].w[k]));
         }
-        if (!(error / largest <= worst)) worst = error / largest;
+        worst = worse(worst, error / largest);
         CHECK_SMALL(error / largest, sizeof(llm_real) == 8 ? 1e-14 : 2e-6, "family %d: %s after 10 steps", family,
                     m.param[i].name);
         llm_release(a[i].w);
@@ -910,7 +910,7 @@ static void test_moment_names(void) {
     for (size_t i = 0; i < m.size && m.work; i++) {
         double w = (double)m.data[i],
             e = fabs((double)widen_bf16(((const uint16_t *)m.work)[i]) - w) / (fabs(w) + 1e-30);
-        if (!(e <= error)) error = e;
+        error = worse(error, e);
     }
     CHECK_SMALL(error, 1.0 / 256, "the bf16 copy of a loaded model");
     llm_model_free(&m);

@@ -67,7 +67,7 @@ static void check_gradients(const char *name, llm_model *m, const llm_batch *b, 
         if (!want) continue;
         if (p->transposed) flip(want, p->rows, p->cols);
         double e = relative_error(p->grad, want, n);
-        if (!(e <= worst)) worst = e;
+        worst = worse(worst, e);
         CHECK_SMALL(e, tolerance, "%s: gradient of %s", name, p->name);
         llm_release(want);
     }

@@ -86,7 +86,7 @@ static void test_product(product p) {
         double e = fabs(get(c, p.out, o) - s);
         squares += s * s;
         errors += e * e;
-        if (!(e <= worst)) worst = e;
+        worst = worse(worst, e);
     }
     double rms = sqrt(squares / ((double)p.M * p.N)), error = sqrt(errors / squares), limit = tolerance(p.out);
     CHECK(error <= limit && worst <= 6 * limit * rms && untouched,
@@ -191,11 +191,11 @@ static void test_exp(void) {
         vreal y = vexp(x), s = vsigmoid(x), t = vtanh(x);
         for (int i = 0; i < VL; i++) {
             double e = exp((double)x[i]), off = fabs((double)y[i] / e - 1);
-            if (!(off <= worst)) { worst = off; where = (double)x[i]; }
+            if (!(off <= worst) && !isnan(worst)) { worst = off; where = (double)x[i]; }
             off = fabs((double)s[i] - 1 / (1 + 1 / e));
-            if (!(off <= sigmoid)) sigmoid = off;
+            sigmoid = worse(sigmoid, off);
             off = fabs((double)t[i] - tanh((double)x[i]));
-            if (!(off <= tanh_error)) tanh_error = off;
+            tanh_error = worse(tanh_error, off);
         }
     }
     double unit = sizeof(llm_real) == sizeof(float) ? 0x1p-23 : 0x1p-52;
@@ -258,7 +258,7 @@ static void compare(const char *what, const double *want, const void *got, llm_t
     double worst = 0, squares = 0;
     for (size_t i = 0; i < n; i++) {
         double e = fabs(want[i] - get(got, type, i));
-        if (!(e <= worst)) worst = e;
+        worst = worse(worst, e);
         squares += want[i] * want[i];
     }
     double error = worst / sqrt(squares / (double)n), limit = 6 * tolerance(type);

@@ -320,7 +320,7 @@ static void check_generate(const char *what, llm_config c) {
         llm_forward(&m, &b, full, NULL, NULL);
         for (int t = 0; t < n[i] + (int)stopped[i]; t++) {
             double e = fabs((double)(full[length[i] - 1 + t] - logp[i * NEW + t]));
-            if (!(e <= worst)) worst = e;
+            worst = worse(worst, e);
         }
         llm_batch_free(&b);
     }

@@ -4,7 +4,7 @@ import platform
 import unicodedata
 from importlib.metadata import version
 
-print("Made by test/gen/models.py and test/gen/tokenizer.py (fixed seeds: the same tools write the same bytes) with")
+print("Made by test/gen/*.py (fixed seeds: the same tools write the same bytes) with")
 print(f"python {platform.python_version()} (Unicode {unicodedata.unidata_version})")
-for name in ("torch", "transformers", "tokenizers", "safetensors", "sentencepiece", "tiktoken", "numpy"):
+for name in ("torch", "transformers", "peft", "trl", "tokenizers", "safetensors", "sentencepiece", "tiktoken", "numpy"):
     print(name, version(name))
