@@ -29,6 +29,7 @@ typedef struct {
     bool tiny;                          /* the world whose floor we know */
     double floor_bpb;
     FILE *dump;
+    report report;
 } trainer;
 
 /* ---- preparing ---- */
@@ -219,6 +220,34 @@ static void grammar_report(trainer *t, int sentences) {
     }
     printf("grammar: %d of %d sampled sentences parse (%.1f %%)\n", good, total, 100.0 * good / int_max(total, 1));
 }
+/* The stage's part of out/report.html. */
+static void write_report(trainer *t, double val, double bpb) {
+    run_settings *r = &t->s->run;
+    report *p = &t->report;
+    if (!p->body) return;
+    const llm_config *c = &t->run.model.c;
+    report_text(p, "%.2f M parameters: %d layers, %d channels, %d heads, vocabulary %d, context %d. %lld steps of %lld "
+                   "tokens, seed %lld.", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->V, c->T,
+                (long long)r->steps, (long long)(r->batch * r->grad_accum * r->seq), (long long)r->seed);
+    run_curves(p, r);
+    int n;
+    char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out);
+    double *step = report_column(path, "step", NULL, NULL, &n), *y = report_column(path, "val_bpb", NULL, NULL, &n);
+    if (n > 0) {
+        const double ends[] = {step[0], step[n - 1]}, level[] = {t->floor_bpb, t->floor_bpb};
+        report_line line[] = {{"validation", step, y, n, REPORT_DOTS}, {"entropy of the text", ends, level, 2,
+                              REPORT_DASHED}};
+        report_chart(p, "bits per byte", "step", line, t->tiny ? 2 : 1, false);
+    }
+    llm_release(step);
+    llm_release(y);
+    llm_release(path);
+    char *text = run_printed(speak, t, 4);
+    report_lines(p, "what it writes", text);
+    free(text);
+    if (t->tiny) report_close(p, "%.4f bits per byte on held-out text, %.4f above its entropy", bpb, bpb - t->floor_bpb);
+    else report_close(p, "%.4f bits per byte, %.4f nats per token on held-out text", bpb, val);
+}
 static void finish(trainer *t) {
     double bpb, val = run_evaluate(&t->run, &pretraining, t, &bpb);
     printf("samples\n");
@@ -230,6 +259,7 @@ static void finish(trainer *t) {
     }
     llm_result_save(t->s->run.out, &t->run.model, &t->run.tok);
     printf("saved %s\n", t->s->run.out);
+    write_report(t, val, bpb);
 }
 int main(int argc, char **argv) {
     run_patience(argv);
@@ -272,6 +302,7 @@ int main(int argc, char **argv) {
     }
     choose_data(&t);
     char *checkpoint = run_open_out(&s.run);
+    report_open(&t.report, s.run.out, s.run.report, 1, "Pretraining", argc, argv);
     const char *from = checkpoint ? checkpoint : s.run.model;
     prepare_tokenizer(&t, from);
     prepare_model(&t, op, from);

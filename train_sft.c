@@ -33,6 +33,7 @@ typedef struct {
     llm_records records, held;
     llm_sft data, validation;
     eval_prompts prompts;               /* held out */
+    report report;
 } trainer;
 
 /* ---- preparing ---- */
@@ -209,6 +210,22 @@ static const run_stage fine_tuning = {train_step, held_out, speak, position};
 
 /* ---- the end ---- */
 
+/* The stage's part of out/report.html. */
+static void write_report(trainer *t, const eval_answers *const *column, const char *const *name) {
+    report *p = &t->report;
+    report_text(p, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
+                (long long)t->s->run.steps, t->run.schedule.lr, (long long)t->s->run.seed,
+                t->s->lora_rank ? ", adapters only" : "");
+    run_curves(p, &t->s->run);
+    eval_report(p, &t->prompts, column, name, 2, t->tiny);
+    eval_report_samples(p, &t->prompts, column, name, 2, 8);
+    eval_interval stop[] = {eval_flags(column[0]->stopped, column[0]->count),
+                            eval_flags(column[1]->stopped, column[1]->count)};
+    double right[] = {eval_correct(&t->prompts, column[0], -1).mean, eval_correct(&t->prompts, column[1], -1).mean};
+    if (t->tiny) report_close(p, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", 100 * right[1],
+                              100 * right[0], 100 * stop[1].mean, 100 * stop[0].mean);
+    else report_close(p, "answers that stop: %.1f %%, before %.1f %%", 100 * stop[1].mean, 100 * stop[0].mean);
+}
 /* Before and after, on the same held-out prompts. The model before is loaded again: so it is there after --resume too.
  */
 static void compare(trainer *t) {
@@ -226,6 +243,7 @@ static void compare(trainer *t) {
         eval_print_interval(stdout, eval_flags(column[c]->stopped, column[c]->count));
         printf(", %.1f tokens an answer\n", eval_mean_length(column[c]));
     }
+    if (t->report.body) write_report(t, column, name);
     eval_answers_free(&before);
     eval_answers_free(&after);
 }
@@ -323,6 +341,7 @@ int main(int argc, char **argv) {
     }
     choose_data(&t);
     char *checkpoint = run_open_out(&s.run);
+    report_open(&t.report, s.run.out, s.run.report, 2, "Supervised fine-tuning", argc, argv);
     prepare_model(&t, op, checkpoint ? checkpoint : s.run.model);
     llm_options_print(options, count, stderr);
     if (checkpoint) {

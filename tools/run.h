@@ -5,10 +5,12 @@
 #define RUN_H
 
 #include <signal.h>
+#include "tensorboard.h"
+#include "report.h"
 
 typedef struct {
     llm_list data, val_data;
-    const char *model, *out, *device, *precision, *log;
+    const char *model, *out, *device, *precision, *log, *tensorboard, *report;
     int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule;
@@ -39,6 +41,9 @@ typedef struct {
          "dtype"},                                                                                                       \
         {"threads", LLM_INT, &(r).threads, 0, 4096, "0: all cores", NULL, NULL},                                         \
         {"log", LLM_TEXT, &(r).log, 0, 0, "CSV of all steps; none: OUT/log.csv", NULL, NULL},                            \
+        {"tensorboard", LLM_TEXT, &(r).tensorboard, 0, 0, "write events for TensorBoard into this folder", NULL, NULL},  \
+        {"report", LLM_TEXT, &(r).report, 0, 0, "page of all stages; none: report.html beside --out; off",               \
+         NULL,     NULL},                                                                                                \
         {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL},   \
         {"sample-every", LLM_INT, &(r).sample_every, 0, 1e9, "steps between samples; 0: at the end only", NULL, NULL},   \
         {"save-every", LLM_INT, &(r).save_every, 0, 1e9, "steps between checkpoints; 0: when interrupted only",          \
@@ -208,6 +213,7 @@ typedef struct {
     double nats, bytes;                 /* of the targets since the last step line: bits per byte */
     double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
     FILE *log;
+    tensorboard board;
 } run_state;
 
 /* What a stage brings along; `stage` is its own struct. */
@@ -307,6 +313,9 @@ static inline void run_report(run_state *x, double loss, double norm, double lr,
                 100 * x->flops * rate / x->peak, run_time(each * ((double)r->steps - x->step), eta));
         x->nats = x->bytes = 0;
     }
+    const char *tag[] = {"train/loss", "train/learning_rate", "train/grad_norm", "train/tok_per_sec", "val/loss", "val/bpb"};
+    const double value[] = {loss, lr, norm, rate, val, bpb};
+    for (int i = 0; i < 6; i++) tb_scalar(&x->board, x->step, tag[i], value[i]);
     fprintf(x->log, "%d,%.9g,%.9g,%.9g,%.0f,", x->step, loss, lr, norm, rate);
     if (!isnan(val)) fprintf(x->log, "%.9g,%.9g\n", val, bpb);
     else fprintf(x->log, ",\n");
@@ -315,6 +324,7 @@ static inline void run_report(run_state *x, double loss, double norm, double lr,
 static inline void run_train(run_state *x, const run_stage *g, void *stage) {
     run_settings *r = x->s;
     x->log = run_open_log(r, "step,loss,lr,gnorm,tok_per_s,val_loss,val_bpb", x->step + 1);
+    x->board = tb_open(r->tensorboard, r->out);
     x->peak = run_peak(x->model.ops);
     run_catch_signals();
     double began = llm_now();
@@ -332,10 +342,32 @@ static inline void run_train(run_state *x, const run_stage *g, void *stage) {
         if (r->save_every && x->step % r->save_every == 0 && x->step < r->steps) run_checkpoint(x, g, stage);
     }
     fclose(x->log);
+    tb_close(&x->board);
     if (!run_stopping) return;
     run_checkpoint(x, g, stage);
     fprintf(stderr, "interrupted at step %d, saved. To go on: the same command with --resume\n", x->step);
     exit(128 + run_stopping);
+}
+
+/* The curves of such a stage, from its log: so all steps are there, after --resume too. */
+static inline void run_curves(report *p, const run_settings *r) {
+    if (!p->body) return;
+    char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out);
+    report_log(p, "loss, nats per token", path, "loss|val_loss", NULL, NULL, true);
+    report_log(p, "learning rate", path, "lr", NULL, NULL, false);
+    report_log(p, "gradient norm", path, "gnorm", NULL, NULL, true);
+    report_log(p, "tokens per second", path, "tok_per_s", NULL, NULL, false);
+    llm_release(path);
+}
+/* What a function prints, as text. */
+static inline char *run_printed(void (*print)(void *stage, FILE *out, int count), void *stage, int count) {
+    char *text;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) llm_die("a machine with more memory", "cannot keep the samples: %s", strerror(errno));
+    print(stage, f, count);
+    fclose(f);
+    return text;                        /* from malloc: free() it */
 }
 
 #endif
