@@ -29,7 +29,7 @@ typedef struct {
     bool tiny;                          /* the world whose floor we know */
     double floor_bpb;
     FILE *dump;
-    report report;
+    report_card report;
 } trainer;
 
 /* ---- preparing ---- */
@@ -223,7 +223,7 @@ static void grammar_report(trainer *t, int sentences) {
 /* The stage's part of out/report.html. */
 static void write_report(trainer *t, double val, double bpb) {
     run_settings *r = &t->s->run;
-    report *p = &t->report;
+    report_card *p = &t->report;
     if (!p->body) return;
     const llm_config *c = &t->run.model.c;
     report_text(p, "%.2f M parameters: %d layers, %d channels, %d heads, vocabulary %d, context %d. %lld steps of %lld "
@@ -245,7 +245,8 @@ static void write_report(trainer *t, double val, double bpb) {
     char *text = run_printed(speak, t, 4);
     report_lines(p, "what it writes", text);
     free(text);
-    if (t->tiny) report_close(p, "%.4f bits per byte on held-out text, %.4f above its entropy", bpb, bpb - t->floor_bpb);
+    if (t->tiny)
+        report_close(p, "%.4f bits per byte on held-out text, %.4f above its entropy", bpb, bpb - t->floor_bpb);
     else report_close(p, "%.4f bits per byte, %.4f nats per token on held-out text", bpb, val);
 }
 static void finish(trainer *t) {

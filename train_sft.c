@@ -33,7 +33,7 @@ typedef struct {
     llm_records records, held;
     llm_sft data, validation;
     eval_prompts prompts;               /* held out */
-    report report;
+    report_card report;
 } trainer;
 
 /* ---- preparing ---- */
@@ -212,7 +212,7 @@ static const run_stage fine_tuning = {train_step, held_out, speak, position};
 
 /* The stage's part of out/report.html. */
 static void write_report(trainer *t, const eval_answers *const *column, const char *const *name) {
-    report *p = &t->report;
+    report_card *p = &t->report;
     report_text(p, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
                 (long long)t->s->run.steps, t->run.schedule.lr, (long long)t->s->run.seed,
                 t->s->lora_rank ? ", adapters only" : "");
@@ -222,8 +222,9 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
     eval_interval stop[] = {eval_flags(column[0]->stopped, column[0]->count),
                             eval_flags(column[1]->stopped, column[1]->count)};
     double right[] = {eval_correct(&t->prompts, column[0], -1).mean, eval_correct(&t->prompts, column[1], -1).mean};
-    if (t->tiny) report_close(p, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", 100 * right[1],
-                              100 * right[0], 100 * stop[1].mean, 100 * stop[0].mean);
+    if (t->tiny)
+        report_close(p, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", 100 * right[1],
+                     100 * right[0], 100 * stop[1].mean, 100 * stop[0].mean);
     else report_close(p, "answers that stop: %.1f %%, before %.1f %%", 100 * stop[1].mean, 100 * stop[0].mean);
 }
 /* Before and after, on the same held-out prompts. The model before is loaded again: so it is there after --resume too.

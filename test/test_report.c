@@ -1,5 +1,5 @@
-/* test_report.c: the report page and TensorBoard's events. The page must be well-formed whatever a model says, text must
-   stay text, and a part that is not ours must do no harm. */
+/* test_report.c: the report page and TensorBoard's events. The page must be well-formed whatever a model says, text
+   must stay text, and a part that is not ours must do no harm. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/report.h"
@@ -44,7 +44,7 @@ static int times(const char *text, const char *what) {
 static const char *const evil = "<script>alert(1)</script> & \"quotes\" 'too' \xFF\x01 \xE2\x82\xAC";
 
 static void write_part(const char *out, int stage) {
-    report r;
+    report_card r;
     const char *head[] = {"", evil, "sft"}, *cell[] = {"fact", "0.5\n0.4 to 0.6", NULL, evil, "", "1"};
     const char *prompt[] = {evil, "2 < 3?"}, *answer[] = {"a", evil, "", "d"};
     const int mark[] = {1, 0, -1, 1};
@@ -90,7 +90,8 @@ static void test_page(void) {
     THAT(strlen(text) == size);
     THAT(well_formed(text) > 100);
     THAT(times(text, "<section") == 2);
-    THAT(strstr(text, ">First<") && strstr(text, "Second &lt;b&gt;") && strstr(text, ">First<") < strstr(text, "Second"));
+    THAT(strstr(text, ">First<") && strstr(text, "Second &lt;b&gt;"));
+    THAT(strstr(text, ">First<") < strstr(text, "Second"));
     THAT(times(text, "<script") == 0 && times(text, "&lt;script&gt;") > 10 && times(text, "not ours") == 0);
     THAT(times(text, "\xEF\xBF\xBD") > 10 && times(text, "\xE2\x82\xAC") > 10);   /* bad bytes replaced, a euro kept */
     THAT(times(text, "nan") == 0 && times(text, "inf\"") == 0);
@@ -100,7 +101,7 @@ static void test_page(void) {
     THAT(control == 0);
     char *temporary = llm_format("%s/report.html.tmp", folder);
     THAT(!llm_exists(temporary));
-    report r;
+    report_card r;
     report_open(&r, one, "off", 1, "x", 0, NULL);
     THAT(r.body == NULL);
     report_text(&r, "nothing");         /* every call on it does nothing */
@@ -124,7 +125,7 @@ static void test_tokens(void) {
     llm_batch_rows(&b, &s, 1, t.pad);
     llm_real advantage[7] = {9, 1, -2, 0.5, 0.25, 9, 9}, logp[7] = {0};
     double score = 1.5;
-    report r;
+    report_card r;
     report_open(&r, out, NULL, 3, "tokens", 0, NULL);
     report_tokens(&r, "a batch", &t, &b, 1, advantage, logp, NULL, &score);
     report_close(&r, "done");

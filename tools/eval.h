@@ -184,7 +184,7 @@ static inline void eval_cell(char **cell, eval_interval x) {
     *cell = llm_format("%.3f\n%.3f to %.3f", x.mean, x.low, x.high);
 }
 /* The before/after table and the same as a picture. judged: the prompts are tasks of the tiny world. */
-static inline void eval_report(report *r, const eval_prompts *p, const eval_answers *const *column,
+static inline void eval_report(report_card *r, const eval_prompts *p, const eval_answers *const *column,
                                const char *const *name, int columns, bool judged) {
     enum { ROWS = TW_KINDS + 5, MOST = 9 };
     const char *head[MOST] = {""}, *row[ROWS];
@@ -192,7 +192,8 @@ static inline void eval_report(report *r, const eval_prompts *p, const eval_answ
     double x[ROWS * MOST * 3];
     int rows = 0, shares = 0;
     columns = int_min(columns, MOST - 1);
-    for (int kind = judged ? 0 : ROWS; kind <= TW_KINDS; kind++) row[rows++] = kind < TW_KINDS ? tw_kind_name[kind] : "all";
+    for (int kind = judged ? 0 : ROWS; kind <= TW_KINDS; kind++)
+        row[rows++] = kind < TW_KINDS ? tw_kind_name[kind] : "all";
     row[rows++] = "stops";
     if (judged) row[rows++] = "format";
     shares = rows;
@@ -205,19 +206,19 @@ static inline void eval_report(report *r, const eval_prompts *p, const eval_answ
             char **to = &cell[i * (columns + 1) + c + 1];
             head[c + 1] = name[c];
             if (i == rows - 1) { *to = llm_format("%.1f", eval_mean_length(a)); continue; }
-            eval_interval v = i >= shares ? eval_mean(a->reward, a->count) : row[i][0] == 's' && !strcmp(row[i], "stops")
-                            ? eval_flags(a->stopped, a->count) : i == shares - 1 ? eval_flags(a->format, a->count)
+            eval_interval v = i >= shares ? eval_mean(a->reward, a->count) : !strcmp(row[i], "stops") ? eval_flags(a->stopped, a->count) : i == shares - 1 ? eval_flags(a->format, a->count)
                             : eval_correct(p, a, i < TW_KINDS ? i : -1);
             eval_cell(to, v);
             if (i < shares) memcpy(x + (i * columns + c) * 3, (double[]){v.mean, v.low, v.high}, 3 * sizeof *x);
         }
     }
     report_intervals(r, "held-out prompts: share that is right", row, shares, name, columns, x, 0, 1);
-    report_table(r, "before and after, on the same held-out prompts", head, columns + 1, (const char *const *)cell, rows);
+    report_table(r, "before and after, on the same held-out prompts", head, columns + 1,
+                 (const char *const *)cell, rows);
     for (int i = 0; i < rows * (columns + 1); i++) llm_release(cell[i]);
 }
 /* The first prompts, one of each kind of task where that is known, with everyone's answer. */
-static inline void eval_report_samples(report *r, const eval_prompts *p, const eval_answers *const *column,
+static inline void eval_report_samples(report_card *r, const eval_prompts *p, const eval_answers *const *column,
                                        const char *const *name, int columns, int count) {
     enum { MOST = 64 };
     const char *prompt[MOST], *answer[MOST * 8];

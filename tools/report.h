@@ -3,7 +3,7 @@
    file that loads nothing: the drawings are SVG written here, no script runs in it, light and dark follow the reader's
    system. Text of models and data is escaped: it stays text. Included after llm.h.
 
-       report r;  report_open(&r, out, NULL, 2, "Supervised fine-tuning", argc, argv);
+       report_card r;  report_open(&r, out, NULL, 2, "Supervised fine-tuning", argc, argv);
        report_chart(&r, "loss", "step", line, 2, true);
        report_table(&r, "before and after", head, 3, cell, rows);
        report_close(&r, "48 % exactly right");                                                                    */
@@ -19,7 +19,7 @@ typedef struct {
     size_t size;
     int stage;
     bool grid;                          /* inside a row of drawings */
-} report;
+} report_card;
 
 /* ---- text ---- */
 
@@ -37,17 +37,17 @@ static inline void report_escape(FILE *f, const char *text, size_t n) {
         else fwrite(text + i, 1, step, f);
     }
 }
-static inline void report_put(report *r, const char *text) { report_escape(r->body, text, strlen(text)); }
+static inline void report_put(report_card *r, const char *text) { report_escape(r->body, text, strlen(text)); }
 
 /* Drawings stand side by side in a grid until something else comes. */
-static inline void report_grid(report *r, bool on) {
+static inline void report_grid(report_card *r, bool on) {
     if (r->grid != on) fputs(on ? "<div class=\"grid\">\n" : "</div>\n", r->body);
     r->grid = on;
 }
 /* The page: --report's own, or report.html in the folder that OUT is in. "off": none. */
-static inline void report_open(report *r, const char *out, const char *page, int stage, const char *title, int argc,
-                               char **argv) {
-    *r = (report){.stage = stage};
+static inline void report_open(report_card *r, const char *out, const char *page, int stage, const char *title,
+                               int argc, char **argv) {
+    *r = (report_card){.stage = stage};
     if (page && !strcmp(page, "off")) return;
     r->out = llm_format("%s", out);
     for (size_t n = strlen(r->out); n > 1 && r->out[n - 1] == '/';) r->out[--n] = 0;
@@ -65,7 +65,7 @@ static inline void report_open(report *r, const char *out, const char *page, int
     fputs("</code></p>\n", r->body);
 }
 /* A paragraph. */
-LLM_PRINTF(2, 3) static inline void report_text(report *r, const char *format, ...) {
+LLM_PRINTF(2, 3) static inline void report_text(report_card *r, const char *format, ...) {
     if (!r->body) return;
     va_list a;
     char text[2048];
@@ -78,7 +78,7 @@ LLM_PRINTF(2, 3) static inline void report_text(report *r, const char *format, .
     fputs("</p>\n", r->body);
 }
 /* Text as it was printed: continuations of a base model. */
-static inline void report_lines(report *r, const char *title, const char *text) {
+static inline void report_lines(report_card *r, const char *title, const char *text) {
     if (!r->body) return;
     report_grid(r, false);
     fputs("<h3>", r->body);
@@ -192,7 +192,7 @@ static inline void report_dots(FILE *f, const report_line *l, const report_axis 
                     color % 8, report_at(x, l->x[i], REPORT_LEFT, REPORT_RIGHT),
                     report_at(y, l->y[i], REPORT_BOTTOM, REPORT_TOP), l->x[i], l->y[i]);
 }
-static inline void report_legend(report *r, const char *const *name, int n) {
+static inline void report_legend(report_card *r, const char *const *name, int n) {
     fputs("<p class=\"key\">", r->body);
     for (int i = 0; i < n; i++) {
         fprintf(r->body, "<span class=\"k%d\">&#9632;</span> ", i % 8);
@@ -201,8 +201,8 @@ static inline void report_legend(report *r, const char *const *name, int n) {
     }
 }
 /* A drawing of several lines over one x; log_y: the y axis is logarithmic where all values are positive. */
-static inline void report_chart(report *r, const char *title, const char *x_label, const report_line *line, int lines,
-                                bool log_y) {
+static inline void report_chart(report_card *r, const char *title, const char *x_label, const report_line *line,
+                                int lines, bool log_y) {
     if (!r->body) return;
     const char *name[16];
     FILE *f = r->body;
@@ -260,7 +260,7 @@ static inline double *report_column(const char *path, const char *column, const 
     return x;
 }
 /* Columns of a CSV over its column "step": "loss|val_loss". */
-static inline void report_log(report *r, const char *title, const char *path, const char *columns, const char *key,
+static inline void report_log(report_card *r, const char *title, const char *path, const char *columns, const char *key,
                               const char *value, bool log_y) {
     if (!r->body) return;
     report_line line[8];
@@ -285,7 +285,7 @@ static inline void report_log(report *r, const char *title, const char *path, co
 /* ---- tables ---- */
 
 /* cell: rows x columns, the first column names the row. In a cell, what follows a line end is smaller print. */
-static inline void report_table(report *r, const char *title, const char *const *head, int columns,
+static inline void report_table(report_card *r, const char *title, const char *const *head, int columns,
                                 const char *const *cell, int rows) {
     if (!r->body) return;
     FILE *f = r->body;
@@ -313,8 +313,9 @@ static inline void report_table(report *r, const char *title, const char *const 
     }
     fputs("</table></div>\n", f);
 }
-/* Measured shares as a picture: for each row and model a dot with its interval. x: (rows, models, 3) mean, low, high. */
-static inline void report_intervals(report *r, const char *title, const char *const *row, int rows,
+/* Measured shares as a picture: for each row and model a dot with its interval. x: (rows, models, 3): mean, low,
+   high. */
+static inline void report_intervals(report_card *r, const char *title, const char *const *row, int rows,
                                     const char *const *model, int models, const double *x, double low, double high) {
     if (!r->body) return;
     FILE *f = r->body;
@@ -356,7 +357,7 @@ static inline void report_intervals(report *r, const char *title, const char *co
 
 /* The same prompts, answered by several models. answer: (models, prompts); mark: the same, 1 right, 0 wrong, -1 not
    judged, or NULL. */
-static inline void report_samples(report *r, const char *title, const char *const *model, int models,
+static inline void report_samples(report_card *r, const char *title, const char *const *model, int models,
                                   const char *const *prompt, int prompts, const char *const *answer, const int *mark) {
     if (!r->body) return;
     FILE *f = r->body;
@@ -384,7 +385,7 @@ static inline void report_samples(report *r, const char *title, const char *cons
 /* ---- the lecture's token picture ---- */
 
 /* A token as people can see it: its blanks and line ends made visible. */
-static inline void report_token_text(report *r, const llm_tokenizer *t, int id) {
+static inline void report_token_text(report_card *r, const llm_tokenizer *t, int id) {
     char *text = llm_decode(t, &id, 1, true, NULL);
     for (const char *s = text; *s; s++)
         if (*s == ' ') fputs("&middot;", r->body);
@@ -400,8 +401,8 @@ static inline void report_token_text(report *r, const llm_tokenizer *t, int id) 
 /* Rows of a real batch of PPO or GRPO. b: targets and weight as the loss saw them; (B,T) arrays: advantage (what the
    gradient is multiplied by), and, where not NULL, old and ref log-probabilities, shown when a finger rests on a token;
    score [B]: what the reward model said at the end of the row. */
-static inline void report_tokens(report *r, const char *title, const llm_tokenizer *t, const llm_batch *b, int rows,
-                                 const llm_real *advantage, const llm_real *old, const llm_real *ref,
+static inline void report_tokens(report_card *r, const char *title, const llm_tokenizer *t, const llm_batch *b,
+                                 int rows, const llm_real *advantage, const llm_real *old, const llm_real *ref,
                                  const double *score) {
     if (!r->body) return;
     FILE *f = r->body;
@@ -472,6 +473,7 @@ static const char report_style_sheet[] =
     "td,th{padding:.3em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;"
     "white-space:nowrap}th:first-child{text-align:left;position:sticky;left:0;background:var(--bg)}"
     "small{display:block;color:var(--dim);font-size:.78rem}"
+    "@media(min-width:700px){small{display:inline;margin-left:.6em}}"
     ".qa{border:1px solid var(--line);border-radius:6px;margin:.6em 0;overflow:hidden}.q{background:var(--soft);"
     "margin:0;padding:.4em .7em;white-space:pre-wrap}.as{display:grid;grid-template-columns:repeat(auto-fit,"
     "minmax(min(230px,100%),1fr))}.as div{padding:.4em .7em}.as b{font-size:.8rem}i{font-style:normal}"
@@ -485,7 +487,8 @@ static const char report_style_sheet[] =
     ".k3{color:var(--s3)}.d.c3{fill:var(--s3)}.c4{stroke:var(--s4)}.k4{color:var(--s4)}.d.c4{fill:var(--s4)}"
     ".c5{stroke:var(--s5)}.k5{color:var(--s5)}.d.c5{fill:var(--s5)}.c6{stroke:var(--s6)}.k6{color:var(--s6)}"
     ".d.c6{fill:var(--s6)}.c7{stroke:var(--s7)}.k7{color:var(--s7)}.d.c7{fill:var(--s7)}"
-    ".sum td,.sum th{white-space:normal;text-align:left}.d{stroke:none!important}footer{margin-top:3em;color:var(--dim);font-size:.85rem}";
+    ".sum td,.sum th{white-space:normal;text-align:left}.d{stroke:none!important}"
+    "footer{margin-top:3em;color:var(--dim);font-size:.85rem}";
 
 /* A part: three lines (stage and time; title; the result in a sentence), then HTML. */
 typedef struct { long stage, time; char *title, *result, *folder, *text; const char *html; } report_part;
@@ -518,7 +521,7 @@ static inline void report_page_begin(FILE *f) {
     fprintf(f, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
             "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-            "<meta name=\"color-scheme\" content=\"light dark\">\n<title>Report: from text to an aligned model</title>\n"
+            "<meta name=\"color-scheme\" content=\"light dark\">\n<title>From text to an aligned model</title>\n"
             "<style>%s</style></head>\n<body>\n<h1>From text to an aligned model</h1>\n", report_style_sheet);
 }
 static inline void report_page(FILE *f, const report_part *p, int parts) {
@@ -582,7 +585,7 @@ static inline bool report_write_page(const char *out, const char *page) {
     return true;
 }
 /* Save this stage's part and write the page again; result: the stage in a sentence. Says where the page is. */
-LLM_PRINTF(2, 3) static inline void report_close(report *r, const char *result, ...) {
+LLM_PRINTF(2, 3) static inline void report_close(report_card *r, const char *result, ...) {
     if (!r->body) return;
     char line[512];
     va_list a;
@@ -600,7 +603,7 @@ LLM_PRINTF(2, 3) static inline void report_close(report *r, const char *result, 
     free(r->text);
     char *all[] = {path, head, r->out, r->page, r->title};
     for (int i = 0; i < 5; i++) llm_release(all[i]);
-    *r = (report){0};
+    *r = (report_card){0};
 }
 
 #endif

@@ -313,7 +313,8 @@ static inline void run_report(run_state *x, double loss, double norm, double lr,
                 100 * x->flops * rate / x->peak, run_time(each * ((double)r->steps - x->step), eta));
         x->nats = x->bytes = 0;
     }
-    const char *tag[] = {"train/loss", "train/learning_rate", "train/grad_norm", "train/tok_per_sec", "val/loss", "val/bpb"};
+    const char *tag[] = {"train/loss", "train/learning_rate", "train/grad_norm", "train/tok_per_sec",
+                         "val/loss",   "val/bpb"};
     const double value[] = {loss, lr, norm, rate, val, bpb};
     for (int i = 0; i < 6; i++) tb_scalar(&x->board, x->step, tag[i], value[i]);
     fprintf(x->log, "%d,%.9g,%.9g,%.9g,%.0f,", x->step, loss, lr, norm, rate);
@@ -350,7 +351,7 @@ static inline void run_train(run_state *x, const run_stage *g, void *stage) {
 }
 
 /* The curves of such a stage, from its log: so all steps are there, after --resume too. */
-static inline void run_curves(report *p, const run_settings *r) {
+static inline void run_curves(report_card *p, const run_settings *r) {
     if (!p->body) return;
     char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out);
     report_log(p, "loss, nats per token", path, "loss|val_loss", NULL, NULL, true);
