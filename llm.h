@@ -564,8 +564,7 @@ typedef struct llm_model {
     bool frozen;                        /* no gradients at all: reference or inference */
     bool recompute;                     /* keep only each layer's input, run the block again in backward */
     int micro;                          /* backward passes since the last optimizer step */
-    /* activations, for at most B*T = N tokens (llm_forward grows them) */
-    int N;
+    /* activations, for the B*T = N tokens of the last llm_forward */
     llm_acts *acts;                     /* [L] */
     llm_real *resf, *meanf, *rstdf; /* (N,C), (N): residual stream after the last layer, statistics of the last norm */
     llm_act *hidden;                    /* (N,C) after the last norm */
@@ -6424,13 +6423,12 @@ static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
 }
 static void model_reserve(llm_model *m, int N) {
     size_t bytes = model_cut_pool(m, NULL, N);
-    if (N > m->N || bytes > m->pool_bytes) {
+    if (bytes > m->pool_bytes) {
         if (m->pool) m->ops->release(m->pool);
         m->pool = device_alloc(m->ops, bytes, 1, "activations");
         m->pool_bytes = bytes;
-        m->N = N;
     }
-    model_cut_pool(m, m->pool, m->N);
+    model_cut_pool(m, m->pool, N);
 }
 static void require_ids(const int *ids, size_t n, int limit, const char *what) {
     for (size_t i = 0; i < n; i++)
