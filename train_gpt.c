@@ -268,7 +268,7 @@ int main(int argc, char **argv) {
         .preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true, .fleet = {.mfu = 0}};
     s.run = run_defaults();
     s.run.out = "out/base";
-    s.run.steps = 600;
+    s.run.steps = 800;
     s.run.batch = 16;
     s.run.warmup = 30;
     s.run.eval_every = 200;

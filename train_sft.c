@@ -20,8 +20,9 @@
 typedef struct {
     run_settings run;
     const char *columns, *chat, *lora_targets, *weights;
-    int64_t lora_rank, max_new, ask;
-    double epochs, val_fraction, lora_alpha;
+    int64_t lora_rank, max_new, ask, ptx_batch;
+    double epochs, val_fraction, lora_alpha, ptx;
+    llm_list ptx_data;
     bool packing, skip_bad, loss_on_prompt;
 } settings;
 
@@ -32,6 +33,9 @@ typedef struct {
     tw_world world;
     llm_records records, held;
     llm_sft data, validation;
+    llm_corpus text;                    /* --ptx: what the base model has read, so that it is not forgotten */
+    llm_batch old;
+    llm_real *old_dlogp, *old_logp;
     eval_prompts prompts;               /* held out */
     report_card report;
 } trainer;
@@ -40,6 +44,7 @@ typedef struct {
 
 static void choose_data(trainer *t) {
     static const char *train[] = {"out/world/sft_train.jsonl"}, *test[] = {"out/world/sft_test.jsonl"};
+    static const char *text[] = {run_world_folder};
     run_settings *r = &t->s->run;
     t->tiny = r->data.count == 0;
     if (!t->tiny) return;
@@ -51,6 +56,8 @@ static void choose_data(trainer *t) {
     if (!llm_option_given("epochs")) t->s->epochs = 8;
     if (!llm_option_given("lr")) r->lr = 3e-3;
     if (!r->val_data.count) r->val_data = (llm_list){test, 1};
+    if (!llm_option_given("ptx")) t->s->ptx = 0.5;
+    if (!t->s->ptx_data.count) t->s->ptx_data = (llm_list){text, 1};
 }
 /* A model without a chat template gets one, and its folder says so: in Jinja, as Hugging Face keeps them. */
 static void choose_template(trainer *t) {
@@ -108,6 +115,18 @@ static void prepare_data(trainer *t) {
     t->prompts = eval_prompts_from(&t->held, &t->run.tok, t->tiny ? &t->world : NULL, (int)s->ask,
                                    int_max(1, t->run.model.c.T - (int)s->max_new));
 }
+/* InstructGPT's answer to forgetting, there for PPO (PPO-ptx): every step also reads some rows of pretraining text,
+       L = L_sft + gamma L_ptx,   both means over their own targets. */
+static void prepare_ptx(trainer *t) {
+    settings *s = t->s;
+    if (s->ptx <= 0) return;
+    if (!s->ptx_data.count) llm_usage("--ptx-data FILE: what the model was pretrained on", "--ptx without a text");
+    llm_corpus_open(&t->text, &t->run.tok, s->ptx_data.item, NULL, s->ptx_data.count, NULL, 0, 0, true, true,
+                    (uint64_t)s->run.seed + 1000);
+    t->old = llm_batch_new((int)s->ptx_batch, (int)s->run.seq);
+    t->old_dlogp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_dlogp);
+    t->old_logp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_logp);
+}
 /* A peak learning rate for the width, when none is given: 1e-3 at our 96 channels, 2e-5 at Llama's 4096; adapters take
    three times as much: few numbers have to do the work of many. */
 static double rate_for_width(int C, bool lora) { return 1e-3 * pow(96.0 / C, 1.04) * (lora ? 3 : 1); }
@@ -128,6 +147,7 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     prepare_data(t);
     double rows = (double)t->data.rows * s->epochs, step = (double)(r->batch * r->grad_accum);
     if (!r->steps) r->steps = (int64_t)fmax(1, ceil(rows / step));
+    prepare_ptx(t);
     run_prepare(&t->run, rate_for_width(m->c.C, m->lora != NULL));
 }
 
@@ -135,6 +155,12 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
 
 /* One optimizer step; returns the mean loss in nats. M counts the assistant's tokens in all micro-batches of the step:
    how it is cut, and how the conversations are packed, changes nothing. */
+static void ptx_backward(trainer *t) {
+    if (t->s->ptx <= 0) return;
+    llm_corpus_next(&t->text, &t->old);
+    llm_loss_ce_weights(t->old_dlogp, &t->old, llm_batch_targets(&t->old) / t->s->ptx);
+    llm_forward_backward(&t->run.model, &t->old, t->old_dlogp, t->old_logp);
+}
 static double train_step(void *stage, double lr, double *norm) {
     trainer *t = stage;
     run_settings *r = &t->s->run;
@@ -147,6 +173,7 @@ static double train_step(void *stage, double lr, double *norm) {
         loss += llm_loss_ce(t->run.logp, &t->run.micro[i], M);
         run_count(&t->run, &t->run.micro[i]);
     }
+    ptx_backward(t);
     if (!isfinite(loss))
         llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
                 t->run.step);
@@ -156,7 +183,14 @@ static double train_step(void *stage, double lr, double *norm) {
 static bool held_out(void *stage, int index, llm_batch *b) {
     return llm_sft_window(&((trainer *)stage)->validation, index, b);
 }
-static char *position(void *stage) { return llm_sft_state(&((trainer *)stage)->data); }
+static char *position(void *stage) {
+    trainer *t = stage;
+    char *sft = llm_sft_state(&t->data), *ptx = t->s->ptx > 0 ? llm_corpus_state(&t->text) : llm_format("null");
+    char *both = llm_format("{\"sft\": %s, \"ptx\": %s}", sft, ptx);
+    llm_release(sft);
+    llm_release(ptx);
+    return both;
+}
 
 /* ---- answers ---- */
 
@@ -298,7 +332,8 @@ int main(int argc, char **argv) {
                          .val_fraction = 0.05,
                          .packing = true,
                          .max_new = 48,
-                         .ask = 800};
+                         .ask = 800,
+                         .ptx_batch = 8};
     s.run = run_defaults();
     s.run.model = "out/base";
     s.run.out = "out/sft";
@@ -312,6 +347,9 @@ int main(int argc, char **argv) {
         {"packing", LLM_BOOL, &s.packing, 0, 0, "several conversations in a row, hidden from each other", NULL, NULL},
         {"loss-on-prompt", LLM_BOOL, &s.loss_on_prompt, 0, 0,
          "learn the user's words too (to see that it does not help)", NULL, NULL},
+        {"ptx", LLM_FLOAT, &s.ptx, 0, 100, "weight of the loss on pretraining text, against forgetting", NULL, NULL},
+        {"ptx-data", LLM_LIST, &s.ptx_data, 0, 0, "that text: files or folders", NULL, NULL},
+        {"ptx-batch", LLM_INT, &s.ptx_batch, 1, 65536, "its rows in a step", NULL, NULL},
         {"columns", LLM_TEXT, &s.columns, 0, 0, "other names of keys: prompt=question,output=answer", NULL, NULL},
         {"skip-bad", LLM_BOOL, &s.skip_bad, 0, 0, "leave broken records out instead of stopping", NULL, NULL},
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the records held out", NULL, NULL},
@@ -347,13 +385,19 @@ int main(int argc, char **argv) {
     llm_options_print(options, count, stderr);
     if (checkpoint) {
         llm_json *state = run_resume(&t.run, checkpoint);
-        llm_sft_restore(&t.data, llm_json_get(state, "data"));
+        const llm_json *data = llm_json_get(state, "data");
+        llm_sft_restore(&t.data, llm_json_get(data, "sft"));
+        if (s.ptx > 0) llm_corpus_restore(&t.text, llm_json_get(data, "ptx"));
         llm_json_free(state);
     }
     llm_release(checkpoint);
     run_train(&t.run, &fine_tuning, &t);
     finish(&t);
     eval_prompts_free(&t.prompts);
+    llm_corpus_free(&t.text);
+    llm_batch_free(&t.old);
+    llm_release(t.old_dlogp);
+    llm_release(t.old_logp);
     llm_sft_free(&t.data);
     llm_sft_free(&t.validation);
     llm_records_free(&t.held);

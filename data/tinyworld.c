@@ -15,7 +15,7 @@ static const char usage[] =
     "  --stats     also print how good the demonstrations are, and the head-room above them\n";
 
 // Tokens of a document with its end marker, on average by the mixture: measured with a vocabulary of 768.
-static const double tokens_per_document = 34.6;
+static const double tokens_per_document = 33.0;
 
 static void print_sources(const tw_world *w, uint64_t seed)
 {

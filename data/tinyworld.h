@@ -214,7 +214,9 @@ enum {
     TW_S_SAY, // 6 attributes x 3 paraphrases. Paraphrase and permutation make a fact extractable later: told in one
               // form only it is learnt as a string, and a question about it fails (Allen-Zhu & Li, Physics of LMs 3.1)
     TW_S_HAD = TW_S_SAY + 3 * TW_ATTRS, TW_S_GIVE, TW_S_GET, TW_S_NOW, TW_S_HAPPY, TW_S_HOME, TW_S_ATE,
-    TW_S_PLUS, TW_S_MINUS, TW_S_ER, TW_S_EST, TW_S_CODE, TW_S_LIST, TW_S_KIND, TW_S_PAIR, TW_SENTENCES
+    TW_S_PLUS, TW_S_MINUS, TW_S_ER, TW_S_EST, TW_S_CODE, TW_S_LIST, TW_S_KIND, TW_S_PAIR,
+    TW_S_CARD, TW_S_FIELD, TW_S_LAST = TW_S_FIELD + TW_ATTRS, // of a JSON object: its name, its fields, the last field
+    TW_SENTENCES = TW_S_LAST + TW_ATTRS
 };
 static const char *const tw_sentence[TW_SENTENCES] = {
     "One day <name> met <name> in <town>.",
@@ -231,7 +233,12 @@ static const char *const tw_sentence[TW_SENTENCES] = {
     "<number> plus <number> is <number>.", "<number> minus <number> is <number>.",
     "<name> is <er> than <name>.", "So <name> is the <est>.",
     "Program: <number> <number> <op> <number> <op> print . Output: <number>.",
-    "<noun>, <noun> and <noun> are <category>s.", "<A noun> is <a category>.", "{\"<category>\": \"<noun>\"}"};
+    "<noun>, <noun> and <noun> are <category>s.", "<A noun> is <a category>.", "{\"<category>\": \"<noun>\"}",
+    "{\"name\": \"<name>\",",
+    "\"town\": \"<town>\",", "\"pet\": \"<pet>\",", "\"job\": \"<job>\",",
+    "\"color\": \"<color>\",", "\"food\": \"<food>\",", "\"toy\": \"<toy>\",",
+    "\"town\": \"<town>\"}", "\"pet\": \"<pet>\"}", "\"job\": \"<job>\"}",
+    "\"color\": \"<color>\"}", "\"food\": \"<food>\"}", "\"toy\": \"<toy>\"}"};
 enum { TW_SLOTS = 8 }; // room for the slots of one pattern
 
 TW_FN void tw_add(char *out, const char *s, size_t n) // append n bytes to a buffer of TW_TEXT bytes, never beyond it
@@ -365,19 +372,19 @@ TW_FN void tw_parse_sentences(const char *text, int *total, int *ok)
 }
 
 /* =====================================================================================================================
- * 4. Documents: six sources and their mixture
+ * 4. Documents: seven sources and their mixture
  *
  * A document is a few sentences with one space between. draw() makes the free choices, derive() computes everything
  * else from them and the world, write() fills the patterns; read() is the inverse of write(). A document is true when
  * derive() changes nothing in what was read.
  * ================================================================================================================== */
-enum { TW_STORY, TW_FACTS, TW_ARITH, TW_LOGIC, TW_CODE, TW_LISTS, TW_SOURCES };
-static const char *const tw_source_name[TW_SOURCES] = {"story", "facts", "arith", "logic", "code", "lists"};
+enum { TW_STORY, TW_FACTS, TW_ARITH, TW_LOGIC, TW_CODE, TW_LISTS, TW_CARDS, TW_SOURCES };
+static const char *const tw_source_name[TW_SOURCES] = {"story", "facts", "arith", "logic", "code", "lists", "cards"};
 // The chance, in percent, that the next document of the pretraining stream comes from this source.
-static const int tw_percent[TW_SOURCES] = {45, 20, 15, 5, 8, 7};
+static const int tw_percent[TW_SOURCES] = {36, 17, 16, 5, 8, 8, 10};
 // Documents in each file. A run of 1.0-1.5 M tokens draws some 29-43 thousand documents: it sees story less than once,
-// logic and lists more than twice, the others once to twice (compare the LLaMA paper's Table 1).
-static const int tw_documents[TW_SOURCES] = {24000, 5000, 4000, 600, 2000, 600};
+// logic and lists more than twice, the others about once to twice (compare the LLaMA paper's Table 1).
+static const int tw_documents[TW_SOURCES] = {24000, 5000, 4000, 600, 2000, 600, 3000};
 
 enum { TW_LINES = 7 };
 typedef struct {
@@ -391,6 +398,7 @@ typedef struct {
 #define TW_SAY(a) {TW_S_SAY + 3 * (a), TW_S_SAY + 3 * (a) + 2}
 #define TW_SAY_ANY {TW_S_SAY, TW_S_SAY + 3 * TW_ATTRS - 1}
 #define TW_SUM {TW_S_PLUS, TW_S_MINUS}
+#define TW_FIELD {TW_S_FIELD, TW_S_LAST - 1}
 static const struct {
     int lines, range[TW_LINES][2];
 } tw_shape[TW_SOURCES] = {
@@ -400,7 +408,8 @@ static const struct {
     {4, {TW_SUM, TW_SUM, TW_SUM, TW_SUM}},
     {3, {{TW_S_ER, TW_S_ER}, {TW_S_ER, TW_S_ER}, {TW_S_EST, TW_S_EST}}},
     {1, {{TW_S_CODE, TW_S_CODE}}},
-    {1, {{TW_S_LIST, TW_S_PAIR}}}};
+    {1, {{TW_S_LIST, TW_S_PAIR}}},
+    {4, {{TW_S_CARD, TW_S_CARD}, TW_FIELD, TW_FIELD, {TW_S_LAST, TW_SENTENCES - 1}}}};
 
 TW_FN void tw_draw_story(tw_rng *g, tw_doc *d)
 {
@@ -453,6 +462,13 @@ TW_FN void tw_draw(const tw_world *w, tw_rng *g, int source, tw_doc *d)
     case TW_CODE:
         d->line[0].sentence = TW_S_CODE;
         tw_program(w->program[tw_below(g, w->programs)], v);
+        break;
+    case TW_CARDS: // three attributes of one person, in any order, as JSON. For a model " Paris" and "Paris" are two
+        // tokens: without cards it has never seen the second one as anybody's town, and answers in JSON wrongly
+        d->line[0].sentence = TW_S_CARD;
+        v[0] = tw_below(g, TW_PEOPLE);
+        tw_pick(g, TW_ATTRS, 3, k);
+        for (int i = 1; i < 4; i++) d->line[i].sentence = (i < 3 ? TW_S_FIELD : TW_S_LAST) + k[i - 1];
         break;
     default: { // lists: only the nouns that will be shown are drawn
         const int s = d->line[0].sentence = TW_S_LIST + tw_below(g, 3), n = s == TW_S_LIST ? 3 : 1;
@@ -510,6 +526,14 @@ TW_FN int tw_derive(const tw_world *w, int source, tw_doc *d)
     case TW_CODE:
         if (abs(v[0]) > 999 || abs(v[1]) > 999 || abs(v[3]) > 999) return 0; // a product of three could overflow
         v[5] = tw_apply(v[4], tw_apply(v[2], v[0], v[1]), v[3]);
+        return 1;
+    case TW_CARDS:
+        for (int i = 1; i < 4; i++) {
+            const int a = (d->line[i].sentence - TW_S_FIELD) % TW_ATTRS;
+            if (seen >> a & 1) return 0;
+            seen |= 1 << a;
+            d->line[i].v[0] = w->fact[v[0]][a];
+        }
         return 1;
     default:
         if (d->line[0].sentence == TW_S_PAIR) return v[0] = v[1] / TW_EACH, 1;
