@@ -158,6 +158,13 @@ sft="$train_sft --model $dir/base --data $dir/sft.jsonl --batch 4 --steps 30 --e
 $sft --out "$dir/sft" > "$dir/stdout" 2> "$dir/stderr"; check "train_sft on records" [ $? -eq 0 ]
 check "train_sft saves a folder" [ -s "$dir/sft/config.json" ]
 check "train_sft learns" awk -F, 'NR == 2 { first = $2 } END { exit !($2 < first / 2) }' "$dir/sft/log.csv"
+ptx="$sft --ptx 0.5 --ptx-data $dir/text.txt --ptx-batch 2"
+$ptx --out "$dir/ptx" > /dev/null 2> "$dir/stderr"; check "train_sft reads pretraining text along" [ $? -eq 0 ]
+check   "and learns something else" [ "$(tail -n 1 "$dir/ptx/log.csv" | cut -d , -f 2)" != "$(tail -n 1 "$dir/sft/log.csv" | cut -d , -f 2)" ]
+$ptx --save-every 20 --out "$dir/ptx2" > /dev/null 2>&1
+$ptx --resume --out "$dir/ptx2" > /dev/null 2> "$dir/stderr"; check "train_sft resumes both" [ $? -eq 0 ]
+check   "to the same model" cmp -s "$dir/ptx/model.safetensors" "$dir/ptx2/model.safetensors"
+refuses "--ptx without text"  2 "without a text"                $sft --ptx 0.5 --out "$dir/x3"
 $sft --lora-rank 4 --out "$dir/lora" > /dev/null 2> "$dir/stderr"; check "train_sft with adapters" [ $? -eq 0 ]
 echo '{"instruction": "no output here"}' >> "$dir/sft.jsonl"
 refuses "broken record"       1 "sft.jsonl:61: "                $sft --out "$dir/x2"
