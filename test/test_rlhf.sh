@@ -1,0 +1,144 @@
+#!/bin/sh
+# test_rlhf.sh: stage 3 as a user meets it. Every method runs on tiny data, gives the same numbers twice, and goes on after kill -9 to the
+# same bits, the reward model too; every form of preference data loads and trains; reward models and reward programs judge prompts, and
+# a program that crashes, hangs or talks nonsense never loses the run; what is refused and how. Run from the repository's root after make.
+LC_ALL=C; export LC_ALL
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+passed=0 failed=0
+ok()  { passed=$((passed + 1)); }
+bad() { failed=$((failed + 1)); echo "FAIL: $*"; }
+check() { what=$1; shift; if "$@"; then ok; else bad "$what"; fi; }
+# refuses NAME EXIT_CODE TEXT COMMAND...: the command must fail with this code and an error that contains the text, and a remedy.
+refuses() {
+    name=$1 want=$2 text=$3; shift 3
+    "$@" > "$dir/stdout" 2> "$dir/stderr" < /dev/null
+    code=$?
+    if [ "$code" -ne "$want" ]; then bad "$name: exit code $code, not $want"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q -e "^error: .*$text" "$dir/stderr"; then bad "$name: no error with '$text'"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q '^  try: ' "$dir/stderr"; then bad "$name: no remedy"; tail -n 3 "$dir/stderr"; return; fi
+    ok
+}
+train_gpt=${TRAIN_GPT:-./train_gpt} train_sft=${TRAIN_SFT:-./train_sft} train_rlhf=${TRAIN_RLHF:-./train_rlhf} EXEC=
+prefs=test/data/prefs
+
+# A model that has seen a little text and has learned to stop: what it answers is nonsense, but it has everything a model has.
+i=0
+while [ $i -lt 200 ]; do echo "The cat number $i sat on mat $((i * 7 % 13)) and saw $((i * 3 % 17)) birds."; echo; i=$((i + 1)); done > "$dir/text.txt"
+$train_gpt --data "$dir/text.txt" --preset nano --vocab 300 --batch 4 --steps 20 --eval-every 0 --threads 1 --out "$dir/base" > "$dir/stdout" 2>&1
+$train_sft --model "$dir/base" --data $prefs/prompts_sft.jsonl --batch 4 --steps 40 --lr 3e-3 --ask 0 --eval-every 0 --threads 1 --out "$dir/sft" > "$dir/stdout" 2>&1
+check "a model to begin with" [ -s "$dir/sft/config.json" ]
+# run NAME FLAGS...: into $dir/NAME, its reward model into $dir/NAME-reward
+run() {
+    name=$1; shift
+    $EXEC $train_rlhf --model "$dir/sft" --out "$dir/$name" --reward-out "$dir/$name-reward" --max-new 6 --threads 1 --steps 10 --reward-steps 10 \
+        --batch 8 --rollout 8 --group 2 --best-of 2 "$@" > "$dir/$name.out" 2> "$dir/$name.err" < /dev/null
+}
+same() { cmp -s "$dir/$1/log.csv" "$dir/$2/log.csv" && cmp -s "$dir/$1/model.safetensors" "$dir/$2/model.safetensors"; }
+
+# ---- every form of data, with a method that can use it ----
+for form in trl_strings.jsonl trl_messages.jsonl hh.jsonl ultrafeedback.jsonl llamafactory_dpo.json ranked.jsonl; do
+    run "form-$form" --data $prefs/$form --method dpo
+    check "$form: dpo" [ -s "$dir/form-$form/config.json" ]
+    check "$form: ten steps" [ "$(wc -l < "$dir/form-$form/log.csv")" -eq 11 ]
+    check "$form: 10 or 11 of 12 records are there to learn from" grep -q "^ *1[01] records of the form" "$dir/form-$form.err"
+done
+run kto-labels --data $prefs/llamafactory_kto.json --method kto
+check "llamafactory_kto.json: kto" [ -s "$dir/kto-labels/config.json" ]
+refuses "thumbs for dpo" 1 "no two answers differ" $train_rlhf --model "$dir/sft" --data $prefs/llamafactory_kto.json --method dpo --out "$dir/x"
+
+# ---- every method: runs, the same twice, and after kill -9 ----
+resumed=0
+# killed NAME LOG FLAGS...: kill -9 once LOG has three lines, then --resume
+killed() {
+    name=$1 log=$2; shift 2
+    EXEC=exec
+    run "$name" --save-every 1 "$@" & pid=$!            # a subshell that becomes the program: pid is the program's
+    EXEC=
+    n=0
+    while [ $n -lt 400 ]; do
+        [ -e "$log" ] && [ "$(wc -l < "$log")" -ge 3 ] && break
+        kill -0 $pid 2> /dev/null || break
+        sleep 0.01; n=$((n + 1))
+    done
+    kill -9 $pid 2> /dev/null
+    wait $pid 2> /dev/null
+    run "$name" --save-every 1 "$@" --resume
+    grep -q "^resumed .* at step" "$dir/$name.err" && resumed=$((resumed + 1))
+}
+for method in ppo grpo dpo cdpo ipo kto rrhf rejection random; do
+    data=ranked.jsonl extra=
+    [ $method = grpo ] && data=prompts.jsonl
+    [ $method = ppo ] && extra="--kl-target 0.5"
+    run $method --data $prefs/$data --method $method $extra; code=$?
+    check "$method runs" [ $code -eq 0 -a -s "$dir/$method/config.json" ]
+    check "$method prints its line" grep -q "^$method  *[0-9.-]*  [0-9.]* \[" "$dir/$method.out"
+    run $method-2 --data $prefs/$data --method $method $extra
+    check "$method: the same seed, the same numbers" same $method $method-2
+    cp "$dir/$method/model.safetensors" "$dir/whole"
+    killed $method-3 "$dir/$method-3/log.csv" --data $prefs/$data --method $method $extra
+    check "$method: the same bits after kill -9" same $method $method-3
+done
+check "another seed is another run" sh -c "! cmp -s $dir/ppo/log.csv $dir/grpo/log.csv"
+killed reward-3 "$dir/reward-3-reward/log.csv" --data $prefs/ranked.jsonl --method ppo --kl-target 0.5
+check "reward model: the same bits after kill -9" same ppo-reward reward-3-reward
+check "and ppo behind it" same ppo reward-3
+check "the reward model is a ForSequenceClassification" grep -q "ForSequenceClassification" "$dir/ppo-reward/config.json"
+check "it says against what it is normalised" grep -q "mean 0, deviation 1 over" "$dir/ppo-reward/reward.json"
+check "the lecture's token picture" grep -q '"prompt_tokens".*"advantage"' "$dir/ppo/tokens.jsonl"
+check "the price of KL was steered" awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "kl_coefficient") c = i } NR == 2 { a = $c } END { exit !(a != $c) }' "$dir/ppo/log.csv"
+for ranking in pairs plackett-luce; do
+    run $ranking --data $prefs/ranked.jsonl --ranking $ranking --method best-of-n; code=$?
+    check "reward model by $ranking" [ $code -eq 0 -a -s "$dir/$ranking-reward/config.json" ]
+    check "best-of-n prints its line" grep -q "^best-of-n " "$dir/$ranking.out"
+done
+run lora --data $prefs/ranked.jsonl --method ppo --lora-rank 2 --reward "$dir/ppo-reward"; code=$?
+check "ppo with adapters" [ $code -eq 0 -a -s "$dir/lora/adapter/adapter_config.json" ]
+check "adapters need no second model" sh -c "! grep -q 'frozen copy' $dir/lora.err && grep -q 'frozen copy' $dir/ppo.err"
+killed lora-3 "$dir/lora-3/log.csv" --data $prefs/ranked.jsonl --method ppo --lora-rank 2 --reward "$dir/ppo-reward"
+check "adapters: the same bits after kill -9" same lora lora-3
+
+check "most kills came in the middle ($resumed of 11)" [ $resumed -ge 7 ]
+
+# ---- prompts only, and somebody who judges ----
+run judged --data $prefs/prompts.jsonl --reward "$dir/ppo-reward" --method ppo
+check "prompts and a reward model" [ -s "$dir/judged/config.json" ]
+run ranked-by --data $prefs/prompts.jsonl --reward "$dir/ppo-reward" --method dpo --answers 3
+check "answers sampled and ranked by a reward model" [ -s "$dir/ranked-by/preferences.jsonl" ]
+cat > "$dir/judge.sh" <<'END'
+while IFS= read -r line; do case $line in *'"prompt"'*'"answer"'*) echo "0.${#line}" ;; *) echo bad ;; esac; done
+END
+run program --data $prefs/prompts.jsonl --reward-command "sh $dir/judge.sh" --method ppo; code=$?
+check "a reward program" [ $code -eq 0 -a -s "$dir/program/config.json" ]
+check "no warning" sh -c "! grep -q warning $dir/program.err"
+refuses_run() { run "$@"; code=$?; [ $code -eq 1 ]; }
+for trouble in "exit 3" "sleep 60" "while read -r x; do echo nonsense; done" "yes 1234567 | tr -d '\n'"; do
+    check "program '$trouble' stops the run" refuses_run trouble --data $prefs/prompts.jsonl --reward-command "$trouble" --reward-timeout 0.2 --method ppo --overwrite
+    check "it says why" grep -q "warning: the reward program failed" "$dir/trouble.err"
+    check "it leaves a checkpoint or nothing to lose" grep -q "resume" "$dir/trouble.err"
+done
+run trouble --data $prefs/prompts.jsonl --reward-command "sh $dir/judge.sh" --method ppo --resume
+check "with a better program it goes on" same trouble program
+# one answer in three goes wrong: the run ends all the same
+run moody --data $prefs/prompts.jsonl --method ppo --reward-command "i=0; while read -r l; do i=\$((i+1)); [ \$i -eq 3 ] && exit 1; echo 0.5; done"
+check "a program that dies now and then" [ -s "$dir/moody/config.json" ]
+check "and is told of" grep -q "gets the mean of its batch" "$dir/moody.err"
+
+# ---- what is refused ----
+rlhf="$train_rlhf --model $dir/sft --threads 1 --data $prefs/ranked.jsonl --out $dir/x --reward-out $dir/xr"
+refuses "unknown method"      2 "does not know 'pro'"      $rlhf --method pro
+refuses "unknown flag"        2 "unknown flag --bta"       $rlhf --bta 1
+refuses "beta of 0"           2 "out of range"             $rlhf --beta 0
+refuses "no model"            2 "no fine-tuned model"      sh -c "cd $dir && case $train_rlhf in /*) p=$train_rlhf ;; *) p=$PWD/$train_rlhf ;; esac; exec \$p"
+refuses "no such reward"      1 "nowhere"                  $rlhf --reward "$dir/nowhere" --method ppo
+refuses "a policy as reward"  1 "no reward model"          $rlhf --reward "$dir/sft" --method ppo
+refuses "prompts, no judge"   2 "nothing says which"       $train_rlhf --model "$dir/sft" --data $prefs/prompts.jsonl --out "$dir/x" --method ppo
+refuses "nothing to resume"   2 "nothing to go on from"    $rlhf --out "$dir/none" --method dpo --resume
+refuses "a result in --out"   2 "holds a result"           $rlhf --out "$dir/dpo" --method dpo
+refuses "another method"      2 "begun with --method dpo"  $rlhf --out "$dir/dpo" --method ipo --resume
+echo '{"prompt": "a", "chosen": "b"}' > "$dir/broken.jsonl"
+refuses "half a pair"         1 "broken.jsonl:1: "         $train_rlhf --model "$dir/sft" --data "$dir/broken.jsonl" --out "$dir/y"
+check   "nothing was saved"   [ ! -e "$dir/y/config.json" ]
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
