@@ -1,8 +1,8 @@
 /* train_rlhf.c: stage 3 of the lecture, alignment. A reward model learns from ranked answers what people want, and a
    policy learns to give it.
 
-       ./train_rlhf                            the tiny world: samples answers of out/sft, ranks them by the world's true
-                                               rule (one ranking in ten upside down), trains out/reward, aligns with PPO
+       ./train_rlhf                            the tiny world: samples answers of out/sft, ranks them by its true rule
+                                               (one ranking in ten upside down), trains out/reward, aligns with PPO
        ./train_rlhf --method dpo               or cdpo, ipo, kto, rrhf, rejection, grpo, best-of-n
        ./train_rlhf --all                      every method, one table
        ./train_rlhf --data prefs.jsonl         your own preferences: pairs, rankings, thumbs up and down
@@ -11,7 +11,8 @@
 
    Every method is the same loop: prompt and answer go through llm_forward as one row, a loss of chapter 10 turns
    log-probabilities into their gradients, llm_backward takes it from there. What differs is in tools/align.h, a page
-   each; who judges an answer is in tools/reward.h, the loop itself in tools/rlhf.h. */
+   each. tools/preferences.h has the prompts and the answers to compare, tools/reward.h those who judge an answer,
+   tools/rlhf.h the loop itself. */
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
@@ -20,115 +21,8 @@
 #include "tools/eval.h"
 #include "tools/rlhf.h"
 #include "tools/reward.h"
+#include "tools/preferences.h"
 #include "tools/align.h"
-
-/* ---- prompts, and answers to compare ---- */
-
-static void read_records(trainer *t, const char *const *path, int count) {
-    llm_records_read(&t->records, path, count, t->s->columns, t->s->skip_bad);
-}
-/* Everything that special tokens are for is forbidden in answers, but for the one that ends them. */
-static void forbid(trainer *t) {
-    llm_message m[] = {{"user", "a", 1}, {"assistant", "b", 1}};
-    llm_tokens x = {0};
-    bool raw = t->records.record[0].raw;
-    llm_render(&t->tok, m, 2, false, &x);
-    while (x.count > 1 && !x.mask[x.count - 1]) x.count--;
-    t->closing = raw ? t->tok.eos : x.id[x.count - 1];
-    llm_tokens_free(&x);
-    for (int i = 1; i < t->records.count; i++)
-        if (t->records.record[i].raw != raw)
-            llm_die("files of one kind", "--data mixes prompts with and without a chat template");
-    size_t V = (size_t)t->policy.c.V;
-    t->banned = llm_alloc(V, 1);
-    for (int i = 0; i < t->policy.c.V; i++) t->banned[i] = i >= t->tok.vocab_size || t->tok.special[i];
-    t->banned[t->closing] = 0;
-    t->banned_device = t->op->alloc(V);
-    t->op->upload(t->banned_device, t->banned, V);
-    t->policy.head_options.banned = t->banned_device;
-}
-static void open_data(trainer *t) {
-    static const char *train[] = {"out/world/prompts.jsonl"}, *test[] = {"out/world/sft_test.jsonl"};
-    settings *s = t->s;
-    t->tiny = s->run.data.count == 0;
-    if (t->tiny) {
-        run_world();
-        if (tw_world_open(&t->world, run_world_folder)) llm_die("remove it", "%s holds no tiny world", run_world_folder);
-    }
-    if (t->tiny) read_records(t, train, 1);
-    else read_records(t, s->run.data.item, s->run.data.count);
-    if (t->tiny) llm_records_read(&t->held, test, 1, NULL, false);
-    else if (s->run.val_data.count)
-        llm_records_read(&t->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
-    else llm_records_split(&t->records, &t->held, s->val_fraction);
-    llm_records_print(&t->records, stderr);
-    if (!t->records.count) llm_die("more data, or a smaller --val-fraction", "no records are left to learn from");
-    forbid(t);
-}
-static void make_prompts(trainer *t) {
-    int limit = int_max(1, t->policy.c.T - (int)t->s->max_new);
-    const tw_world *world = t->tiny ? &t->world : NULL;
-    eval_prompts_free(&t->prompts);
-    eval_prompts_free(&t->test);
-    t->prompts = eval_prompts_from(&t->records, &t->tok, world, INT_MAX, limit);
-    t->test = eval_prompts_from(&t->held, &t->tok, world, (int)t->s->ask, limit);
-}
-/* Sample K answers to each prompt and let the labeller rank them: in the tiny world its true rule, upside down now and
-   then; elsewhere the judge. Written as JSON lines, read again like anybody's data: what is trained on can be looked at,
-   and a run that goes on after a kill finds it. */
-static void write_preferences(trainer *t, const char *path) {
-    int K = (int)t->s->answers;
-    samples x = sample_answers(t, &t->policy, &t->prompts, NULL, t->prompts.count, K, stream(t, 6, 0));
-    tw_rng labeller = tw_seed((uint64_t)t->s->run.seed, 77);
-    int *rank = llm_alloc((size_t)K, sizeof *rank);
-    if (!t->tiny) judge(t, &x);
-    if (t->program.failures >= 3) llm_die("a program that answers each line with a number", "the reward program failed");
-    llm_writer w = llm_write_begin(path);
-    for (int g = 0; g < t->prompts.count; g++) {
-        double *rule = t->tiny ? x.a.reward + g * K : x.score + g * K;
-        int n = 0;
-        for (int k = 0; k < K; k++) n += *x.a.text[g * K + k] != '\0';
-        if (n < 2) continue;
-        tw_rank(rule, K, t->tiny ? t->s->noise : 0, &labeller, rank);
-        write_prompt(&w, &t->records.record[g]);
-        const char *between = ", \"responses\": [";
-        for (int k = 0; k < K; k++) {
-            char *text = x.a.text[g * K + k];
-            if (!*text) continue;
-            llm_write_text(&w, "%s", between);
-            llm_write_json_string(&w, text, strlen(text));
-            between = ", ";
-        }
-        between = "], \"rank\": [";
-        for (int k = 0; k < K; k++) {
-            if (!*x.a.text[g * K + k]) continue;
-            llm_write_text(&w, "%s%d", between, rank[k]);
-            between = ", ";
-        }
-        if (t->prompts.gold[g]) {
-            llm_write_text(&w, "], \"answer\": ");
-            llm_write_json_string(&w, t->prompts.gold[g], strlen(t->prompts.gold[g]));
-        }
-        llm_write_text(&w, t->prompts.gold[g] ? "}\n" : "]}\n");
-    }
-    llm_write_done(&w);
-    llm_release(rank);
-    samples_free(&x);
-}
-static void get_preferences(trainer *t) {
-    char *path = llm_format("%s/preferences.jsonl", t->s->run.out);
-    const char *file[] = {path};
-    bool compared = t->records.record[0].responses > 0;
-    if (!compared) {
-        if (!llm_exists(path)) write_preferences(t, path);
-        t->source = t->records;
-        read_records(t, file, 1);
-        make_prompts(t);
-        fprintf(stderr, "%d prompts with %d answers each, ranked: %s\n", t->records.count, (int)t->s->answers, path);
-    }
-    t->data = read_comparisons(t, &t->records);
-    llm_release(path);
-}
 
 /* ---- evaluation ---- */
 
@@ -156,15 +50,17 @@ static samples answer_test(trainer *t, int N) {
     return x;
 }
 static void print_head(const trainer *t, FILE *out) {
-    fprintf(out, "%d held-out prompts, one sampled answer each; win-rate against the SFT model on the same prompts by %s,"
-            " 95 %% interval\n", t->test.count, t->tiny ? "the true rule" : "the judge");
-    fprintf(out, "%-14s %6s  %-19s  %6s  %6s  %5s  %5s  %5s  %5s  %5s  %5s  %6s  %6s\n", "", t->tiny ? "true R" : "judge",
-            "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code", "sec", "MB");
+    const char *by = t->tiny ? "the true rule" : "the judge";
+    fprintf(out, "%d held-out prompts, one sampled answer each; win-rate against the SFT model on the same prompts by %s, "
+            "95 %% interval\n", t->test.count, by);
+    fprintf(out, "%-14s %6s  %-19s  %6s  %6s  %5s  %5s  %5s  %5s  %5s  %5s  %6s  %6s\n", "",
+            t->tiny ? "true R" : "judge", "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code", "sec", "MB");
 }
 static void print_line(const line *l, FILE *out, FILE *csv) {
-    fprintf(out, "%-14s %6.3f  %5.3f [%5.3f %5.3f]  %6.3f  %6.2f  %5.1f  %5.3f  %5.3f  %5.3f  %5.3f  %5.3f  %6.1f  %6.0f\n",
-            l->name, l->mean, l->win.mean, l->win.low, l->win.high, l->score, l->kl, l->length, l->stops, l->exact,
-            l->fact, l->sums, l->code, l->seconds, l->memory);
+    fprintf(out, "%-14s %6.3f  %5.3f [%5.3f %5.3f]  %6.3f  %6.2f  %5.1f", l->name, l->mean, l->win.mean, l->win.low,
+            l->win.high, l->score, l->kl, l->length);
+    fprintf(out, "  %5.3f  %5.3f  %5.3f  %5.3f  %5.3f  %6.1f  %6.0f\n", l->stops, l->exact, l->fact, l->sums, l->code,
+            l->seconds, l->memory);
     fprintf(csv, "%s,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g\n", l->name, l->mean, l->win.mean,
             l->win.low, l->win.high, l->score, l->kl, l->length, l->stops, l->exact, l->fact, l->sums, l->code);
     fflush(out);
@@ -190,8 +86,8 @@ static line measure(trainer *t, const char *name, const samples *sft, int N) {
     eval_answers a = x.a;
     a.count = n;
     const eval_answers *before = sft ? &sft->a : &a;
-    line l = {.name = name, .mean = eval_mean(a.reward, n).mean, .score = t->reward.ops ? eval_mean(x.score, n).mean : NAN,
-              .length = eval_mean_length(&a), .stops = eval_flags(a.stopped, n).mean,
+    line l = {.name = name, .mean = eval_mean(a.reward, n).mean,
+              .score = t->reward.ops ? eval_mean(x.score, n).mean : NAN, .length = eval_mean_length(&a), .stops = eval_flags(a.stopped, n).mean,
               .exact = eval_correct(&t->test, &a, -1).mean, .fact = eval_correct(&t->test, &a, TW_K_FACT).mean,
               .sums = eval_correct(&t->test, &a, TW_K_MATH).mean, .code = eval_correct(&t->test, &a, TW_K_CODE).mean,
               .win = eval_win_rate(&a, before), .kl = N > 1 ? llm_best_of_kl(N) : measure_kl(t, &x, n)};
@@ -299,7 +195,8 @@ static void get_reward(trainer *t) {
 }
 static void run(trainer *t) {
     settings *s = t->s;
-    static const char *every[] = {"best-of-n", "rejection", "random", "dpo", "cdpo", "ipo", "kto", "rrhf", "grpo", "ppo"};
+    static const char *every[] = {"best-of-n", "rejection", "random", "dpo",  "cdpo",
+                                  "ipo",       "kto",       "rrhf",   "grpo", "ppo"};
     static const char on_data[] = "|dpo|cdpo|ipo|kto|rrhf|";
     char *key = llm_format("|%s|", s->method), *path = llm_format("%s/table.csv", s->run.out);
     bool several = s->all || s->sweep_kl, offline = s->all || (!s->sweep_kl && strstr(on_data, key));
@@ -392,7 +289,8 @@ int main(int argc, char **argv) {
         {"reward-steps", LLM_INT, &s.reward_steps, 0, 1e9, "its steps; 0: one epoch", NULL, NULL},
         {"methods", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"beta", LLM_FLOAT, &s.beta, 1e-6, 100, "DPO, IPO, KTO: how strongly to stay with the reference", NULL, NULL},
-        {"sft-weight", LLM_FLOAT, &s.sft, 0, 100, "DPO: weight of the chosen answer's own likelihood (RPO)", NULL, NULL},
+        {"sft-weight", LLM_FLOAT, &s.sft, 0, 100, "DPO: weight of the chosen answer's own likelihood (RPO)", NULL,
+         NULL},
         {"kl", LLM_FLOAT, &s.kl, 0, 100, "PPO, GRPO: price of a nat of distance from the reference", NULL, NULL},
         {"kl-target", LLM_FLOAT, &s.kl_target, 0, 1e4, "PPO: steer --kl to this many nats an answer; 0: fixed", NULL,
          NULL},

@@ -179,16 +179,6 @@ static void rrhf_step(trainer *t, double lr, double *x) {
    learns demonstrations. The control, "random", takes any own answer: what it gains is no merit of the reward. The
    chosen ones are written down and read again, so a round that is killed in the middle goes on with the same ones. */
 
-static void write_prompt(llm_writer *w, const llm_record *r) {
-    int n = r->messages - (r->messages > 1 && !strcmp(r->message[r->messages - 1].role, "assistant"));
-    llm_write_text(w, "{\"prompt\": ");
-    if (r->raw) llm_write_json_string(w, r->message[0].text, r->message[0].length);
-    for (int i = 0; i < n && !r->raw; i++) {
-        llm_write_text(w, "%s{\"role\": \"%s\", \"content\": ", i ? ", " : "[", r->message[i].role);
-        llm_write_json_string(w, r->message[i].text, r->message[i].length);
-        llm_write_text(w, "}%s", i < n - 1 ? "" : "]");
-    }
-}
 static bool rejection_sample(trainer *t, const char *path, int round) {
     bool random = !strcmp(t->stage->name, "random");
     int N = (int)t->s->best_of;
@@ -380,8 +370,8 @@ static void write_tokens(const trainer *t, const rollout *r) {
     llm_writer w = llm_write_begin(path);
     for (int i = 0; i < int_min(4, r->x.n); i++) {
         const llm_sequence *s = &r->x.s[i];
-        llm_write_text(&w, "{\"step\": %d, \"prompt_tokens\": %d, \"score\": %.6g, \"tokens\": [", t->step + 1, s->prompt,
-                       r->x.score[i]);
+        llm_write_text(&w, "{\"step\": %d, \"prompt_tokens\": %d, \"score\": %.6g, \"tokens\": [", t->step + 1,
+                       s->prompt, r->x.score[i]);
         for (int j = 0; j < s->count; j++) {
             size_t n;
             char *text = llm_decode(&t->tok, s->id + j, 1, true, &n);
@@ -417,7 +407,8 @@ static void ppo_step(trainer *t, double lr, double *x) {
     }
     rollout_free(&r);
 }
-/* The critic is saved before the policy's checkpoint, which names it: killed between the two, the older pair is whole. */
+/* The critic is saved before the policy's checkpoint, which names it: after a kill in between the older pair is whole.
+ */
 static char *ppo_state(trainer *t) {
     char *dir = llm_format("%s/critic", t->out);
     llm_checkpoint_save(dir, t->step, &t->critic, &t->critic_adamw, &t->tok, NULL, (int)t->s->run.keep + 1);

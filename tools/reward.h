@@ -1,5 +1,5 @@
-/* reward.h: who judges an answer. A reward model that learned from rankings what people prefer (lecture 1, "Reward Model
-   Training"), a program of the user's, or a known right answer. All end in one number for each answer. */
+/* reward.h: who judges an answer. A reward model that learned from rankings what people prefer (lecture 1: "Reward
+   Model Training"), a program of the user's, or a known right answer. All end in one number for each answer. */
 #ifndef REWARD_H
 #define REWARD_H
 
@@ -105,7 +105,8 @@ static void reward_prepare(trainer *t) {
     t->per_step = int_min(t->per_step, t->units);
 }
 
-/* Share of pairs, from group `from` on, that a score puts in the labeller's order; kind: of one kind of task, -1: all. */
+/* Share of the pairs of groups from .. to-1 that a score puts in the labeller's order; kind: of one kind of task, or -1.
+ */
 static double pair_accuracy(const trainer *t, int from, int to, const double *score, int kind) {
     const comparisons *c = &t->data;
     double right = 0, pairs = 0;
@@ -134,13 +135,14 @@ static void print_accuracy(const trainer *t, double *score) {
     printf("reward model: accuracy on the pairs of %d held-out prompts\n", c->groups - groups);
     printf("  %-28s %.3f   (on those it learned from %.3f)\n", "reward model",
            pair_accuracy(t, groups, c->groups, score, -1), pair_accuracy(t, 0, groups, score, -1));
-    if (t->tiny) printf("  %-28s %.3f   (the labeller turns that many rankings upside down)\n", "ceiling", 1 - t->s->noise);
+    if (t->tiny) printf("  %-28s %.3f   (the labeller's share of right rankings)\n", "ceiling", 1 - t->s->noise);
     for (int i = 0; i < n; i++) what[i] = c->answer[i].s.count - c->answer[i].s.prompt;
     print_baseline(t, "the longer answer wins", "the shorter answer wins", what);
     for (int i = 0; i < n; i++) polite += (what[i] = c->answer[i].polite) > 0;
     if (polite) print_baseline(t, "the polite answer wins", "the impolite answer wins", what);
     for (int k = 0; k < TW_KINDS && t->tiny; k++)
-        printf("  %s %.2f%s", tw_kind_name[k], pair_accuracy(t, groups, c->groups, score, k), k < TW_KINDS - 1 ? "" : "\n");
+        printf("  %s %.2f%s", tw_kind_name[k], pair_accuracy(t, groups, c->groups, score, k),
+               k < TW_KINDS - 1 ? "" : "\n");
     llm_release(what);
 }
 /* Any shift of the scores fits the comparisons equally well. Before they become rewards they are given a place to start
@@ -181,7 +183,7 @@ static void open_reward(trainer *t, const char *dir) {
     char *path = llm_format("%s/reward.json", dir);
     llm_model_load(&t->reward, dir, t->op);
     if (!t->reward.score)
-        llm_die("a folder that train_rlhf wrote, or another ...ForSequenceClassification", "%s is no reward model", dir);
+        llm_die("a folder that train_rlhf wrote, or another ForSequenceClassification", "%s is no reward model", dir);
     if (t->reward.c.V != t->policy.c.V)
         llm_die("one that was trained from the same base", "the reward model %s has %d tokens, the policy %d", dir,
                 t->reward.c.V, t->policy.c.V);
@@ -260,7 +262,8 @@ static const char *program_ask(reward_program *p, const char *line, size_t size,
     char *rest;
     reply[got] = '\0';
     *score = strtod(reply, &rest);
-    return rest == reply || strspn(rest, " \t\r\n") != strlen(rest) || !isfinite(*score) ? "its line is no number" : NULL;
+    bool number = rest != reply && strspn(rest, " \t\r\n") == strlen(rest) && isfinite(*score);
+    return number ? NULL : "its line is no number";
 }
 static char *program_question(const char *prompt, const char *text, size_t *size) {
     char *line = NULL;                  /* JSON, by way of memory instead of a file */
