@@ -21,8 +21,8 @@ LIBS     = -lm
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat
 # Test programs of the float build, and those that run in double too.
-TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures plan tinyworld fixtures report
-DOUBLE   = gemm ops model lora sft decode losses loss_fixtures
+TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report
+DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
