@@ -110,7 +110,7 @@ static inline eval_interval eval_share(double hits, double n) {
     if (n <= 0) return (eval_interval){NAN, NAN, NAN};
     double z = 1.96, p = hits / n, mid = (p + z * z / (2 * n)) / (1 + z * z / n);
     double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
-    return (eval_interval){p, mid - half, mid + half};
+    return (eval_interval){p, fmax(0, mid - half), fmin(1, mid + half)};
 }
 /* Mean and its normal 95 % interval. */
 static inline eval_interval eval_mean(const double *x, int n) {
@@ -206,8 +206,10 @@ static inline void eval_report(report_card *r, const eval_prompts *p, const eval
             char **to = &cell[i * (columns + 1) + c + 1];
             head[c + 1] = name[c];
             if (i == rows - 1) { *to = llm_format("%.1f", eval_mean_length(a)); continue; }
-            eval_interval v = i >= shares ? eval_mean(a->reward, a->count) : !strcmp(row[i], "stops") ? eval_flags(a->stopped, a->count) : i == shares - 1 ? eval_flags(a->format, a->count)
-                            : eval_correct(p, a, i < TW_KINDS ? i : -1);
+            eval_interval v = i >= shares                 ? eval_mean(a->reward, a->count)
+                              : !strcmp(row[i], "stops")  ? eval_flags(a->stopped, a->count)
+                              : !strcmp(row[i], "format") ? eval_flags(a->format, a->count)
+                                                          : eval_correct(p, a, i < TW_KINDS ? i : -1);
             eval_cell(to, v);
             if (i < shares) memcpy(x + (i * columns + c) * 3, (double[]){v.mean, v.low, v.high}, 3 * sizeof *x);
         }

@@ -1,0 +1,148 @@
+/* test_eval.c: the checkers of tools/eval, the layouts it reads, its likelihoods against PyTorch's, and the arena's
+   draws. The program itself is included: its functions are what is tested. */
+#define main eval_main
+#include "../tools/eval.c"
+#undef main
+#include "check.h"
+#define THAT(condition) CHECK(condition, "%s", #condition)
+
+static bool pass(check_kind check, const char *gold, double limit, const char *answer) {
+    task_item x = {.check = check, .answer = (char *)gold, .limit = limit};
+    return passes(&x, answer);
+}
+static void test_checks(void) {
+    THAT(pass(EXACT, "Oslo", 0, " Oslo.\n") && pass(EXACT, "yes|no", 0, "no") && pass(EXACT, "e.g.", 0, "e.g."));
+    THAT(!pass(EXACT, "Oslo", 0, "oslo") && !pass(EXACT, "Oslo", 0, "Oslo it is") && !pass(EXACT, "yes|no", 0, "s|n"));
+    THAT(!pass(EXACT, "yes", 0, "") && !pass(CONTAINS, "yes", 0, "") && !pass(CONTAINS, "pear|plum", 0, "pea"));
+    THAT(pass(CONTAINS, "pear|plum", 0, "a plum tree"));
+    THAT(pass(NUMBER, "8", 0, "Sure! The answer is 8.") && pass(NUMBER, "1200", 0, "1,200"));
+    THAT(pass(NUMBER, "-3", 0, "is -3"));
+    THAT(!pass(NUMBER, "8", 0, "7 or 8") && !pass(NUMBER, "8", 0, "eight") && !pass(NUMBER, "8", 0, "18"));
+    THAT(!pass(NUMBER, "8", 0, "8.5") && pass(NUMBER, "8.5", 0, "8.5."));
+    THAT(pass(FINAL, "1500", 0, "1200 + 300\n#### 1,500 is it") && !pass(FINAL, "300", 0, "300 and then 1200"));
+    THAT(pass(FINAL, "72", 0, "so $72.") && !pass(FINAL, "72", 0, "none"));
+    THAT(pass(FINAL, "1500", 0, "#### 1500\nanother 2") == false);   /* the last number, as long as it goes on */
+    THAT(pass(CODE, "7", 0, "3 4 add print") && pass(CODE, "3 4 add print", 0, " 7 print\n"));
+    THAT(!pass(CODE, "7", 0, "7") && !pass(CODE, "7", 0, "3 4 mul print") && !pass(CODE, "7", 0, "add print"));
+    THAT(!pass(CODE, "7", 0, "999999 999999 mul print"));             /* beyond the machine's range */
+    THAT(pass(JSON, NULL, 0, "{\"a\": [1, true]}") && !pass(JSON, NULL, 0, "{\"a\": 1,}"));
+    THAT(pass(JSON, "red", 0, "{\"answer\": \"red\"}") && !pass(JSON, "red", 0, "{\"answer\": \"blue\"}"));
+    THAT(pass(WORDS, NULL, 2, "two words") && !pass(WORDS, NULL, 2, "now three words") && !pass(WORDS, NULL, 2, ""));
+    THAT(pass(CHARACTERS, NULL, 4, "\xE4\xBD\xA0\xE5\xA5\xBD!!") && !pass(CHARACTERS, NULL, 4, "hello"));
+    THAT(pass(REFUSE, NULL, 0, "Sorry, I can not help with that.") && !pass(REFUSE, NULL, 0, "You burn it."));
+    THAT(pass(COMPLY, NULL, 0, "You clean it.") && !pass(COMPLY, NULL, 0, "I'm sorry, no."));
+}
+static void test_layouts(void) {
+    task_list l = {0};
+    read_tasks(&l, "test/data/eval/hellaswag.jsonl", NULL, INT_MAX);
+    read_tasks(&l, "test/data/eval/arc.jsonl", NULL, INT_MAX);
+    read_tasks(&l, "test/data/eval/choice.jsonl", NULL, INT_MAX);
+    read_tasks(&l, "test/data/eval/gsm8k.jsonl", NULL, INT_MAX);
+    THAT(l.count == 8);
+    THAT(!strcmp(l.item[0].prompt, "Baking: Mia mixes flour. she") && l.item[0].choices == 4 && l.item[0].gold == 0);
+    THAT(!strcmp(l.item[1].prompt, "Home: How to fold. Lay it flat. Turn it. then") && l.item[1].gold == 2);
+    THAT(!strcmp(l.item[1].choice[1], " swim far away."));
+    THAT(l.item[2].gold == 1 && !strcmp(l.item[2].prompt, "Question: What do cows eat?\nAnswer:"));
+    THAT(l.item[3].gold == 1 && !strcmp(l.item[3].choice[1], " a cork"));
+    THAT(l.item[4].gold == 0 && l.item[5].gold == 0 && !strcmp(l.item[4].task, "color"));
+    THAT(!strcmp(l.item[6].answer, "7") && !strcmp(l.item[7].answer, "1,500"));
+    add_shots(&l, 1);                   /* one example of each task, and the rest asked behind it */
+    THAT(l.count == 3);                 /* color and choice had one item each */
+    THAT(!strcmp(l.item[2].prompt, "Question: Tom has 3 pens and buys 4.\nAnswer: 3 + 4 = 7\n#### 7\n\n"
+                                   "Question: A car costs 1,200 and a bike 300.\nAnswer:"));
+    for (int i = 0; i < l.count; i++) free_item(&l.item[i]);
+    llm_release(l.item);
+    l = (task_list){0};
+    read_tasks(&l, "test/data/eval/mine.jsonl", NULL, INT_MAX);
+    THAT(l.count == 11);
+    drop_repeated(&l);
+    THAT(l.count == 10);
+    THAT(!strcmp(l.item[2].prompt, "Add.\n2 and 3") && !strcmp(l.item[2].answer, "5") && l.item[2].check == NUMBER);
+    for (int i = 0; i < l.count; i++) free_item(&l.item[i]);
+    llm_release(l.item);
+}
+/* Each ending's log-probability and tokens, as transformers has them (test/gen/eval.py, float64). */
+static void test_likelihoods(void) {
+    FILE *f = fopen("test/data/eval/expected.csv", "r");
+    char line[256], name[64], file[64], open_name[64] = "", open_file[64] = "";
+    int at = 0, number, ending;
+    double want, tokens, worst = 0;
+    player p = {0};
+    task_list l = {0};
+    THAT(f && fgets(line, sizeof line, f));
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%63[^,],%63[^,],%d,%d,%lf,%lf", name, file, &number, &ending, &want, &tokens) != 6) break;
+        if (strcmp(name, open_name)) {
+            char *dir = llm_format("test/data/models/%s", name);
+            if (at) close_player(&p);
+            open_player(&p, dir, llm_cpu(LLM_FP32));
+            llm_release(dir);
+        }
+        if (strcmp(name, open_name) || strcmp(file, open_file)) {
+            char *path = llm_format("test/data/eval/%s", file);
+            for (int i = 0; i < l.count; i++) free_item(&l.item[i]);
+            l.count = 0;
+            read_tasks(&l, path, NULL, INT_MAX);
+            llm_release(path);
+        }
+        snprintf(open_name, sizeof open_name, "%s", name);
+        snprintf(open_file, sizeof open_file, "%s", file);
+        int *ids;
+        llm_sequence s = choice_sequence(&p, &l.item[number - 1], ending, p.model.c.T, &ids);
+        double sum, count;
+        sum_rows(&p.model, &s, 1, p.tok.pad, &sum, &count);
+        CHECK(count == tokens, "%s", line);
+        worst = fmax(worst, fabs(sum - want) / fabs(want));
+        llm_release(ids);
+        at++;
+    }
+    THAT(at == 34);
+    CHECK(worst <= 1e-6, "log-likelihoods differ by %g from PyTorch's", worst);        /* measured: 9.6e-8 */
+    printf("34 log-likelihoods: within %.1e of PyTorch's\n", worst);
+    if (at) close_player(&p);
+    for (int i = 0; i < l.count; i++) free_item(&l.item[i]);
+    llm_release(l.item);
+    if (f) fclose(f);
+}
+static void test_matches(void) {
+    enum { PLAYERS = 3, PROMPTS = 50 };
+    int n, met[PLAYERS][PLAYERS] = {{0}}, left[PLAYERS] = {0}, in_order = 0, wrong = 0;
+    match *m = draw_matches(PLAYERS, PROMPTS, 5, &n);
+    THAT(n == 150 + 15);
+    for (int i = 0; i < 150; i++) {
+        met[m[i].left][m[i].right]++;
+        left[m[i].left]++;
+        in_order += i > 0 && m[i].prompt >= m[i - 1].prompt;
+        wrong += m[i].again;
+    }
+    for (int i = 150; i < n; i++)
+        wrong += !m[i].again || m[i].left != m[i - 150].right || m[i].right != m[i - 150].left ||
+                 m[i].prompt != m[i - 150].prompt;
+    THAT(wrong == 0);
+    THAT(met[0][1] + met[1][0] == PROMPTS && met[0][2] + met[2][0] == PROMPTS && met[1][2] + met[2][1] == PROMPTS);
+    for (int i = 0; i < PLAYERS; i++) THAT(left[i] > 30 && left[i] < 70);       /* sides are chance, of 100 */
+    THAT(in_order < 110);               /* and so is the order: sorted it would be 149 */
+    llm_release(m);
+}
+/* A voter that prefers the left side must be found out; a fair one must not. */
+static void test_bias(void) {
+    char *text[] = {(char *)"yes", (char *)"no"};
+    bool stopped[] = {true, true};
+    eval_answers good = {.count = 1, .text = text, .stopped = stopped}, bad = {.count = 1, .text = text + 1,
+                                                                               .stopped = stopped};
+    task_item x = {.check = EXACT, .answer = (char *)"yes", .prompt = (char *)"say yes"};
+    voter rule = {.kind = BY_RULE};
+    THAT(vote(&rule, &x, &good, &bad, 0) == 1 && vote(&rule, &x, &bad, &good, 0) == 0);
+    THAT(vote(&rule, &x, &good, &good, 0) == 0.5);
+    stopped[0] = false;                 /* both share the flag: an answer without an end is worth one less */
+    THAT(rule_score(&x, "yes", true) == 1 && rule_score(&x, "yes", false) == 0 && rule_score(&x, "no", false) == -1);
+}
+
+int main(void) {
+    test_checks();
+    test_layouts();
+    test_likelihoods();
+    test_matches();
+    test_bias();
+    return checks_done();
+}

@@ -1,0 +1,93 @@
+#!/bin/sh
+# test_eval.sh: tools/eval as a user meets it: tables, arena, and what it refuses and how. Uses the fixtures' random
+# models. Run from the repository's root after make. Ends with "N passed, N failed".
+LC_ALL=C; export LC_ALL
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+passed=0 failed=0
+ok()  { passed=$((passed + 1)); }
+bad() { failed=$((failed + 1)); echo "FAIL: $*"; }
+check() { what=$1; shift; if "$@"; then ok; else bad "$what"; fi; }
+eval=${EVAL:-build/eval}
+gpt=test/data/models/gpt2-tiny llama=test/data/models/llama-tiny data=test/data/eval
+run="$eval --precision fp32 --threads 1"
+
+# refuses NAME EXIT_CODE TEXT COMMAND...
+refuses() {
+    name=$1 want=$2 text=$3; shift 3
+    "$@" > "$dir/stdout" 2> "$dir/stderr" < /dev/null
+    code=$?
+    if [ "$code" -ne "$want" ]; then bad "$name: exit code $code, not $want"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q -e "^error: .*$text" "$dir/stderr"; then bad "$name: no error with '$text'"; tail -n 3 "$dir/stderr"; return; fi
+    if ! grep -q '^  try: ' "$dir/stderr"; then bad "$name: no remedy"; tail -n 3 "$dir/stderr"; return; fi
+    ok
+}
+# broken NAME TEXT LINE: a file whose third line is LINE must be refused at FILE:3 with the text.
+broken() {
+    printf '%s\n\n%s\n' '{"prompt": "Say yes.", "answer": "yes"}' "$3" > "$dir/broken.jsonl"
+    refuses "$1" 1 "broken.jsonl:3: .*$2" $run --model $gpt --tasks "$dir/broken.jsonl" --items "$dir/none.jsonl"
+}
+
+# ---- the table ----
+$run --model $gpt $llama --max-new 8 --tasks $data/hellaswag.jsonl $data/arc.jsonl $data/choice.jsonl $data/gsm8k.jsonl \
+    $data/mine.jsonl --items "$dir/items.jsonl" --out "$dir/eval" > "$dir/table" 2> "$dir/stderr"
+check "all layouts in one table" [ $? -eq 0 ]
+for line in "choose: hellaswag, raw" "choose: hellaswag, per token" "choose: arc, per byte" "choose: color, raw" "gsm8k" \
+            "echo" "contains" "number" "code" "json" "words" "characters" "refuse, refuses" "comply, does not refuse" stops \
+            "code, pass@1, sampled" "code, pass@8, sampled"; do
+    check "the table has '$line'" grep -q "^$line  *[01]\.[0-9]* \[" "$dir/table"
+done
+check "every item of both models is written" [ "$(wc -l < "$dir/items.jsonl")" -eq 36 ]
+check "equal prompts are asked once" grep -q "^echo .* 1$" "$dir/table"
+check "the report has a part" grep -q "choose: arc" "$dir/report.html"
+$run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/a.jsonl" > "$dir/a" 2> /dev/null
+$run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/b.jsonl" > "$dir/b" 2> /dev/null
+check "twice the same" cmp -s "$dir/a" "$dir/b"
+check "twice the same answers" cmp -s "$dir/a.jsonl" "$dir/b.jsonl"
+$run --model $gpt --tasks $data/hellaswag.jsonl --limit 1 > "$dir/a" 2> /dev/null
+check "--limit" grep -q "hellaswag, raw.* 1$" "$dir/a"
+
+# ---- the arena ----
+arena="$run --arena $gpt $llama $gpt --max-new 8 --tasks $data/mine.jsonl"
+$arena > "$dir/a" 2> "$dir/stderr"; check "arena by rule" [ $? -eq 0 ]
+check "the anchor is 1000" grep -q "^$gpt .* 1000 \[1000 1000\]" "$dir/a"
+check "every pair on every prompt" grep -q "^$llama  *20 " "$dir/a"
+check "the rule has no favourite side" grep -q "again with sides changed: 0 of 3 votes differ" "$dir/a"
+$arena > "$dir/b" 2> /dev/null
+check "same seed, same ratings" cmp -s "$dir/a" "$dir/b"
+yes a | $arena --votes me > "$dir/a" 2> "$dir/stderr"; check "a person votes" [ $? -eq 0 ]
+check "who always says a has a favourite side" grep -q "decided, 1.000 \[.* left side" "$dir/a"
+check "and it shows when asked again" grep -q "changed: [1-9][0-9]* of [0-9]* votes differ" "$dir/a"
+check "players are not named to the voter" [ "$(grep -c "tiny" "$dir/stderr")" -eq 0 ]
+printf 'a\nx\nb\nq\n' | $arena --votes me > "$dir/a" 2> "$dir/stderr"; check "q ends the games" [ $? -eq 0 ]
+check "and rates those played" grep -q "votes by person: 2 decided" "$dir/a"
+$arena --votes me > "$dir/a" 2> /dev/null < /dev/null; check "no votes, no ratings" grep -q "no games" "$dir/a"
+
+# ---- what is refused, by file and line ----
+broken "no JSON"              ""                          '{"prompt": "a", '
+broken "no object"            "is no JSON object"         '[1, 2]'
+broken "unknown layout"       "none of the known"         '{"text": "a"}'
+broken "no answer"            "\"answer\" is missing"     '{"prompt": "a"}'
+broken "unknown check"        "unknown \"check\""         '{"prompt": "a", "answer": "b", "check": "magic"}'
+broken "no limit"             "\"limit\""                 '{"prompt": "a", "check": "words"}'
+broken "one ending"           "two or more"               '{"prompt": "a", "choices": ["b"], "answer": 0}'
+broken "answer out of range"  "none of the endings"       '{"prompt": "a", "choices": ["b", "c"], "answer": 2}'
+broken "answer in between"    "none of the endings"       '{"prompt": "a", "choices": ["b", "c"], "answer": 0.5}'
+broken "empty ending"         "no text, or empty"         '{"prompt": "a", "choices": ["b", ""], "answer": 0}'
+broken "HellaSwag, no label"  "\"label\" is missing"      '{"ctx": "a", "endings": ["b", "c"], "label": ""}'
+broken "HellaSwag, bad label" "none of the endings"       '{"ctx": "a", "endings": ["b", "c"], "label": 7}'
+broken "HellaSwag, no ctx"    "\"ctx_a\" is missing"      '{"endings": ["b", "c"], "label": 0}'
+broken "ARC, bad key"         "none of the endings"       '{"question": "a", "answerKey": "E", "choices": {"text": ["b", "c"], "label": ["A", "B"]}}'
+broken "ARC, no choices"      "two or more"               '{"question": "a", "answerKey": "A"}'
+broken "GSM8K, no number"     "no number after"           '{"question": "a", "answer": "so #### many"}'
+check "no items were left" [ ! -e "$dir/none.jsonl" ]
+: > "$dir/empty.jsonl"
+refuses "empty file"          1 "holds no tasks"  $run --model $gpt --tasks "$dir/empty.jsonl"
+refuses "missing file"        1 "nowhere"         $run --model $gpt --tasks "$dir/nowhere.jsonl"
+refuses "missing model"       1 "nowhere"         $run --model "$dir/nowhere" --tasks $data/mine.jsonl
+refuses "arena of one"        2 "2 to 8"          $run --arena $gpt --tasks $data/mine.jsonl
+refuses "unknown voter"       2 "no folder"       $run --arena $gpt $llama --votes nobody --tasks $data/mine.jsonl
+refuses "voter without score" 1 "has no score"    $run --arena $gpt $llama --votes $gpt --tasks $data/mine.jsonl
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
