@@ -19,9 +19,10 @@ FLAGS    = $(STD) $(WARN) $(CFLAGS) $(WIDE) $(OMP)
 LIBS     = -lm
 
 DRIVERS  = train_gpt train_sft train_rlhf
-TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat
+TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/eval
 # Test programs of the float build, and those that run in double too.
-TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report
+TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
+	   eval
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
@@ -41,6 +42,9 @@ $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/chat: tools/chat.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
+$(BUILD)/eval: tools/eval.c $(HEADERS) | $(BUILD)
+	$(CC) $(FLAGS) $< -o $@ $(LIBS)
+$(BUILD)/test_eval: tools/eval.c
 $(BUILD)/hf_probe: test/hf_probe.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_%: CFLAGS = $(TESTFLAGS)
@@ -55,7 +59,8 @@ $(BUILD):
 programs: $(PROGRAMS)
 test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
-	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_rlhf.sh
+	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_rlhf.sh \
+		test/test_eval.sh
 
 # Every way to build it: gcc and clang, with and without OpenMP, old processors, C++ for the interface.
 builds:
@@ -66,10 +71,11 @@ builds:
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" \
 		TESTFLAGS="$(SANITIZE)" OPENMP= programs build/debug/train_gpt build/debug/train_sft \
-		build/debug/train_rlhf build/debug/chat
+		build/debug/train_rlhf build/debug/chat build/debug/eval
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%) $(DOUBLE:%=build/debug/double_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
-		CHAT=build/debug/chat sh test/run.sh test/test_drivers.sh test/test_chat.sh test/test_rlhf.sh
+		CHAT=build/debug/chat EVAL=build/debug/eval sh test/run.sh test/test_drivers.sh test/test_chat.sh \
+		test/test_rlhf.sh test/test_eval.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it
 

@@ -353,7 +353,7 @@ static void count(table *t, int m, const char *task, const char *what, double hi
 }
 static void print_table(const table *t, const char *const *name, int models) {
     printf("%-28s", "");
-    for (int m = 0; m < models; m++) printf(" %-21.21s", name[m]);
+    for (int m = 0; m < models; m++) printf(" %-21s", name[m] + int_max(0, (int)strlen(name[m]) - 21)); /* its end */
     printf("  asked\n");
     for (int i = 0; i < t->rows; i++) {
         printf("%-28s", t->row[i].name);
