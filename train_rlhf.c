@@ -20,14 +20,12 @@
 #include "tools/run.h"
 #include "tools/eval.h"
 #include "tools/rlhf.h"
+#include "tools/rlhf_report.h"
 #include "tools/reward.h"
 #include "tools/preferences.h"
 #include "tools/align.h"
 
 /* ---- evaluation ---- */
-
-typedef struct { const char *name; double mean, score, kl, length, stops, exact, fact, sums, code, seconds, memory;
-                 eval_interval win; } line;
 
 /* Answers to the held-out prompts, one each; best-of-n: the one of n that the judge likes best, no training at all. */
 static samples answer_test(trainer *t, int N) {
@@ -40,6 +38,9 @@ static samples answer_test(trainer *t, int N) {
         x.a.stopped[g] = x.a.stopped[best];
         x.a.length[g] = x.a.length[best];
         x.score[g] = x.score[best];
+        char *text = x.a.text[g];
+        x.a.text[g] = x.a.text[best];
+        x.a.text[best] = text;
         int *id = x.id[g];
         x.id[g] = x.id[best];
         x.id[best] = id;
@@ -51,10 +52,11 @@ static samples answer_test(trainer *t, int N) {
 }
 static void print_head(const trainer *t, FILE *out) {
     const char *by = t->tiny ? "the true rule" : "the judge";
-    fprintf(out, "%d held-out prompts, one sampled answer each; win-rate against the SFT model on the same prompts by %s, "
-            "95 %% interval\n", t->test.count, by);
+    fprintf(out, "%d held-out prompts, one sampled answer each; win-rate against the SFT model on the same prompts by "
+            "%s, 95 %% interval\n", t->test.count, by);
     fprintf(out, "%-14s %6s  %-19s  %6s  %6s  %5s  %5s  %5s  %5s  %5s  %5s  %6s  %6s\n", "",
-            t->tiny ? "true R" : "judge", "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code", "sec", "MB");
+            t->tiny ? "true R" : "judge", "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code", "sec",
+            "MB");
 }
 static void print_line(const line *l, FILE *out, FILE *csv) {
     fprintf(out, "%-14s %6.3f  %5.3f [%5.3f %5.3f]  %6.3f  %6.2f  %5.1f", l->name, l->mean, l->win.mean, l->win.low,
@@ -80,31 +82,26 @@ static double measure_kl(trainer *t, const samples *x, int n) {
     llm_release(ref);
     return kl;
 }
-static line measure(trainer *t, const char *name, const samples *sft, int N) {
-    samples x = answer_test(t, N);
+/* x: the answers, `N` to a prompt of which the first count. sft: those of the model before, NULL: this is it. */
+static line measure(trainer *t, const char *name, samples *x, const samples *sft, int N) {
     int n = t->test.count;
-    eval_answers a = x.a;
-    a.count = n;
-    const eval_answers *before = sft ? &sft->a : &a;
-    line l = {.name = name, .mean = eval_mean(a.reward, n).mean,
-              .score = t->reward.ops ? eval_mean(x.score, n).mean : NAN, .length = eval_mean_length(&a), .stops = eval_flags(a.stopped, n).mean,
-              .exact = eval_correct(&t->test, &a, -1).mean, .fact = eval_correct(&t->test, &a, TW_K_FACT).mean,
-              .sums = eval_correct(&t->test, &a, TW_K_MATH).mean, .code = eval_correct(&t->test, &a, TW_K_CODE).mean,
-              .win = eval_win_rate(&a, before), .kl = N > 1 ? llm_best_of_kl(N) : measure_kl(t, &x, n)};
-    for (int i = 0; i < int_min(4, n) && sft && N == 1; i++)
-        fprintf(stderr, "  > %.*s\n  < %.300s%s\n", (int)strcspn(t->test.text[i], "\n"), t->test.text[i], a.text[i],
-                a.stopped[i] ? "" : " ...");
-    samples_free(&x);
+    x->a.count = n;
+    line l = {.mean = eval_mean(x->a.reward, n).mean, .score = t->reward.ops ? eval_mean(x->score, n).mean : NAN,
+              .length = eval_mean_length(&x->a), .stops = eval_flags(x->a.stopped, n).mean,
+              .exact = eval_correct(&t->test, &x->a, -1).mean, .fact = eval_correct(&t->test, &x->a, TW_K_FACT).mean,
+              .sums = eval_correct(&t->test, &x->a, TW_K_MATH).mean,
+              .code = eval_correct(&t->test, &x->a, TW_K_CODE).mean, .win = eval_win_rate(&x->a, sft ? &sft->a : &x->a),
+              .kl = !sft ? 0 : N > 1 ? llm_best_of_kl(N) : measure_kl(t, x, n)};
+    snprintf(l.name, sizeof l.name, "%s", name);
     return l;
 }
 
 /* ---- one method, from the SFT model to its line in the table ---- */
 
-static void align(trainer *t, const char *method, const char *name, const char *out, const samples *sft, FILE *csv) {
+static line align(trainer *t, const char *method, const char *name, const char *out, const samples *sft, FILE *csv) {
     const stage *g = NULL;
-    char *config = llm_format("%s/config.json", out);
-    int judge = t->judge;
-    line l;
+    char *config = llm_format("%s/config.json", out), *log = llm_format("%s/log.csv", out);
+    int judge = t->judge, N = (int)t->s->best_of;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (!strcmp(method, methods[i].name)) g = &methods[i];
     if (!strcmp(method, "grpo") && t->s->verify) t->judge = JUDGE_GOLD;
@@ -125,21 +122,35 @@ static void align(trainer *t, const char *method, const char *name, const char *
     } else open_policy(t, &t->policy, t->s->run.model, false);
     double memory = peak_memory(false);
     t->judge = judge;
-    l = measure(t, name, sft, g ? 1 : (int)t->s->best_of);
+    samples x = answer_test(t, g ? 1 : N);
+    int all = x.a.count;
+    line l = measure(t, name, &x, sft, g ? 1 : N);
     l.seconds = g ? began : llm_now() - began;
     l.memory = memory;
     print_line(&l, stdout, csv);
+    const eval_answers *column[] = {&sft->a, &x.a};
+    report_curves(&t->report, name, log);
+    report_distance(&t->report, name, log);
+    if (!t->s->all && !t->s->sweep_kl) {
+        eval_report(&t->report, &t->test, column, (const char *const[]){"sft", name}, 2, t->tiny);
+        eval_report_samples(&t->report, &t->test, column, (const char *const[]){"sft", name}, 2, 8);
+    }
+    x.a.count = all;
+    samples_free(&x);
     llm_release(config);
+    llm_release(log);
+    return l;
 }
-static void sweep(trainer *t, const samples *sft, FILE *csv) {
+static int sweep(trainer *t, line *l, const samples *sft, FILE *csv) {
     static const double price[] = {0, 0.02, 0.05, 0.2};
     for (int i = 0; i < 4; i++) {
         char *name = llm_format("ppo kl %g", price[i]), *out = llm_format("%s/ppo-kl-%g", t->s->run.out, price[i]);
         t->s->kl = price[i];
-        align(t, "ppo", name, out, sft, csv);
+        l[i] = align(t, "ppo", name, out, sft, csv);
         llm_release(name);
         llm_release(out);
     }
+    return 4;
 }
 
 /* ---- the program ---- */
@@ -213,19 +224,26 @@ static void run(trainer *t) {
     if (offline || train) get_preferences(t);
     if (train) get_reward(t);
     samples sft = answer_test(t, 1);
-    line l = measure(t, "sft", NULL, 1);
+    line l[16] = {measure(t, "sft", &sft, NULL, 1)};
+    int lines = 1;
     FILE *csv = fopen(path, "w");
     if (!csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
     fprintf(csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
     print_head(t, stdout);
-    print_line(&l, stdout, csv);
-    if (s->sweep_kl) sweep(t, &sft, csv);
+    print_line(&l[0], stdout, csv);
+    report_open(&t->report, s->run.out, s->run.report, 4, "Alignment", t->argc, t->argv);
+    if (s->sweep_kl) lines += sweep(t, l + 1, &sft, csv);
     for (int i = 0; i < 10 && s->all; i++) {
         char *out = llm_format("%s/%s", s->run.out, every[i]);
-        align(t, every[i], every[i], out, &sft, csv);
+        l[lines++] = align(t, every[i], every[i], out, &sft, csv);
         llm_release(out);
     }
-    if (!several) align(t, s->method, s->method, s->run.out, &sft, csv);
+    if (!several) l[lines++] = align(t, s->method, s->method, s->run.out, &sft, csv);
+    report_methods(&t->report, l, lines, t->tiny);
+    const line *last = &l[lines - 1];
+    if (t->report.body)
+        report_close(&t->report, "%s wins %.1f %% against the SFT model (%.1f to %.1f), KL %.2f nats", last->name,
+                     100 * last->win.mean, 100 * last->win.low, 100 * last->win.high, last->kl);
     fclose(csv);
     samples_free(&sft);
     llm_release(path);
@@ -306,7 +324,7 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "alignment: reward model, then one method", argc, argv);
-    trainer t = {.s = &s, .op = run_device(&s.run), .micro = (int)s.run.batch};
+    trainer t = {.s = &s, .op = run_device(&s.run), .micro = (int)s.run.batch, .argc = argc, .argv = argv};
     if (!llm_is_dir(s.run.model) && !llm_option_given("model"))
         llm_usage("./train_sft first, or --model DIR", "there is no fine-tuned model in %s", s.run.model);
     llm_tokenizer_load(&t.tok, s.run.model);

@@ -85,7 +85,8 @@ check "reward model: the same bits after kill -9" same ppo-reward reward-3-rewar
 check "and ppo behind it" same ppo reward-3
 check "the reward model is a ForSequenceClassification" grep -q "ForSequenceClassification" "$dir/ppo-reward/config.json"
 check "it says against what it is normalised" grep -q "mean 0, deviation 1 over" "$dir/ppo-reward/reward.json"
-check "the lecture's token picture" grep -q '"prompt_tokens".*"advantage"' "$dir/ppo/tokens.jsonl"
+check "the report has the lecture's token picture" grep -q "rows of PPO's last step\|rows of PPO&#39;s last step" "$dir/report.html"
+check "the report has the reward model" grep -q "Reward model" "$dir/report.html"
 check "the price of KL was steered" awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "kl_coefficient") c = i } NR == 2 { a = $c } END { exit !(a != $c) }' "$dir/ppo/log.csv"
 for ranking in pairs plackett-luce; do
     run $ranking --data $prefs/ranked.jsonl --ranking $ranking --method best-of-n; code=$?

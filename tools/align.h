@@ -364,41 +364,16 @@ static void ppo_update(trainer *t, const rollout *r, double lr, double *x) {
     llm_release(logp);
     llm_release(dlogp);
 }
-/* The lecture's token picture, for the report: every token of a few rows with what it was given. */
-static void write_tokens(const trainer *t, const rollout *r) {
-    char *path = llm_format("%s/tokens.jsonl", t->out);
-    llm_writer w = llm_write_begin(path);
-    for (int i = 0; i < int_min(4, r->x.n); i++) {
-        const llm_sequence *s = &r->x.s[i];
-        llm_write_text(&w, "{\"step\": %d, \"prompt_tokens\": %d, \"score\": %.6g, \"tokens\": [", t->step + 1,
-                       s->prompt, r->x.score[i]);
-        for (int j = 0; j < s->count; j++) {
-            size_t n;
-            char *text = llm_decode(&t->tok, s->id + j, 1, true, &n);
-            llm_write_text(&w, j ? ", " : "");
-            llm_write_json_string(&w, text, n);
-            llm_release(text);
-        }
-        const char *name[] = {"advantage", "reward", "value", "logp", "ref_logp"};
-        const llm_real *number[] = {r->advantage, r->reward, r->value, r->old, r->ref};
-        for (int k = 0; k < 5; k++) {   /* of the answer's tokens: predicted one place before they stand */
-            llm_write_text(&w, "], \"%s\": [", name[k]);
-            for (int j = s->prompt; j < s->count; j++)
-                llm_write_text(&w, "%s%.5g", j > s->prompt ? ", " : "", (double)number[k][i * r->b.T + j - 1]);
-        }
-        llm_write_text(&w, "]}\n");
-    }
-    llm_write_done(&w);
-    llm_release(path);
-}
 static void ppo_step(trainer *t, double lr, double *x) {
     settings *s = t->s;
     rollout r;
     if (roll_out(t, 1, &r, x)) {
         x[KL] = llm_ppo_rewards(r.reward, r.old, r.ref, r.x.score, &r.b, t->kl);
         llm_gae(r.advantage, r.ret, r.reward, r.value, &r.b, s->gamma, s->lambda);
-        if (t->step == 0 || t->step == t->steps - 1) write_tokens(t, &r);
         llm_whiten(r.advantage, &r.b, true);    /* over the whole rollout, before it is cut into minibatches */
+        if (t->step == t->steps - 1)
+            report_tokens(&t->report, "rows of PPO's last step", &t->tok, &r.b, 4, r.advantage, r.old, r.ref,
+                          r.x.score);
         ppo_update(t, &r, lr, x);
         x[KL_PRICE] = t->kl;
         llm_kl_control steer = {t->kl, s->kl_target, 10000};

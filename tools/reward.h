@@ -105,8 +105,7 @@ static void reward_prepare(trainer *t) {
     t->per_step = int_min(t->per_step, t->units);
 }
 
-/* Share of the pairs of groups from .. to-1 that a score puts in the labeller's order; kind: of one kind of task, or -1.
- */
+/* Share of the pairs of groups from .. to-1 that a score puts in the labeller's order; kind: of one task only, or -1 */
 static double pair_accuracy(const trainer *t, int from, int to, const double *score, int kind) {
     const comparisons *c = &t->data;
     double right = 0, pairs = 0;
@@ -122,26 +121,26 @@ static double pair_accuracy(const trainer *t, int from, int to, const double *sc
     return pairs > 0 ? right / pairs : NAN;
 }
 /* What a judge reaches that looks at one thing only; whether more of it is better is learned on the training part. */
-static void print_baseline(const trainer *t, const char *more, const char *less, double *what) {
+static void print_baseline(const trainer *t, const char *more, const char *less, double *what, FILE *f) {
     int groups = reward_groups(t), n = t->data.begin[t->data.groups];
     bool turn = pair_accuracy(t, 0, groups, what, -1) < 0.5;
     for (int i = 0; i < n && turn; i++) what[i] = -what[i];
-    printf("  %-28s %.3f\n", turn ? less : more, pair_accuracy(t, groups, t->data.groups, what, -1));
+    fprintf(f, "  %-28s %.3f\n", turn ? less : more, pair_accuracy(t, groups, t->data.groups, what, -1));
 }
-static void print_accuracy(const trainer *t, double *score) {
+static void print_accuracy(const trainer *t, double *score, FILE *f) {
     const comparisons *c = &t->data;
     int n = c->begin[c->groups], groups = reward_groups(t), polite = 0;
     double *what = llm_alloc((size_t)n, sizeof *what);
-    printf("reward model: accuracy on the pairs of %d held-out prompts\n", c->groups - groups);
-    printf("  %-28s %.3f   (on those it learned from %.3f)\n", "reward model",
+    fprintf(f, "pairs of %d held-out prompts in the right order\n", c->groups - groups);
+    fprintf(f, "  %-28s %.3f   (of those it learned from %.3f)\n", "reward model",
            pair_accuracy(t, groups, c->groups, score, -1), pair_accuracy(t, 0, groups, score, -1));
-    if (t->tiny) printf("  %-28s %.3f   (the labeller's share of right rankings)\n", "ceiling", 1 - t->s->noise);
+    if (t->tiny) fprintf(f, "  %-28s %.3f   (the labeller's share of right rankings)\n", "ceiling", 1 - t->s->noise);
     for (int i = 0; i < n; i++) what[i] = c->answer[i].s.count - c->answer[i].s.prompt;
-    print_baseline(t, "the longer answer wins", "the shorter answer wins", what);
+    print_baseline(t, "the longer answer wins", "the shorter answer wins", what, f);
     for (int i = 0; i < n; i++) polite += (what[i] = c->answer[i].polite) > 0;
-    if (polite) print_baseline(t, "the polite answer wins", "the impolite answer wins", what);
+    if (polite) print_baseline(t, "the polite answer wins", "the impolite answer wins", what, f);
     for (int k = 0; k < TW_KINDS && t->tiny; k++)
-        printf("  %s %.2f%s", tw_kind_name[k], pair_accuracy(t, groups, c->groups, score, k),
+        fprintf(f, "  %s %.2f%s", tw_kind_name[k], pair_accuracy(t, groups, c->groups, score, k),
                k < TW_KINDS - 1 ? "" : "\n");
     llm_release(what);
 }
@@ -159,15 +158,22 @@ static void reward_finish(trainer *t) {
     for (int i = 0; i < n; i++) mean += score[i] / n;
     for (int i = 0; i < n; i++) square += (score[i] - mean) * (score[i] - mean) / n;
     double deviation = square > 0 ? sqrt(square) : 1;
-    print_accuracy(t, score);
+    char *text;
+    FILE *f = open_memstream(&text, &(size_t){0});
+    if (!f) llm_die("more memory", "no memory for the table");
+    print_accuracy(t, score, f);
+    fprintf(f, "  normalised: mean 0, deviation 1 over the %d answers compared (before: mean %.3f, deviation %.3f)\n",
+            n, mean, deviation);
+    fclose(f);
+    printf("%s", text);
+    report_reward(t, text);
+    free(text);
     llm_real *u = llm_alloc((size_t)C, sizeof *u);
     t->op->download(u, t->reward.score->data, (size_t)C * sizeof *u);
     for (int i = 0; i < C; i++) u[i] = (llm_real)((double)u[i] / deviation);
     t->op->upload(t->reward.score->data, u, (size_t)C * sizeof *u);
     model_weights_changed(&t->reward);
     t->reward_mean = mean / deviation;
-    printf("  normalised: mean 0, deviation 1 over the %d answers compared (before: mean %.3f, deviation %.3f)\n", n,
-           mean, deviation);
     char *path = llm_format("%s/reward.json", t->out);
     llm_writer w = llm_write_begin(path);
     llm_write_text(&w, "{\"subtract\": %.17g, \"against\": \"mean 0, deviation 1 over the %d answers compared\"}\n",

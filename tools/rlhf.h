@@ -63,6 +63,9 @@ typedef struct {
     int order_n, order_epoch;
     int *unit, units, per_step;         /* what a method draws from: pairs, prompts ...; how many in a step */
     void *own;                          /* what else a method keeps from step to step */
+    report_card report;
+    int argc;
+    char **argv;
 } trainer;
 
 /* ---- what a step measures: NAN is not measured, an empty cell in the log ---- */
