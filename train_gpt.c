@@ -15,7 +15,7 @@
 
 typedef struct {
     run_settings run;
-    const char *preset, *tokenizer, *dump;
+    const char *preset, *tokenizer;
     int64_t depth, vocab;
     bool document_mask, paragraphs;
     double val_fraction;
@@ -28,7 +28,6 @@ typedef struct {
     llm_corpus corpus;
     bool tiny;                          /* the world whose floor we know */
     double floor_bpb;
-    FILE *dump;
     report_card report;
 } trainer;
 
@@ -128,26 +127,6 @@ static double read_floor(void) {
     return bits;
 }
 
-/* For comparisons with other programs: every batch of the run as int32 (magic, B, T, steps; then tokens and targets of
-   each step), and the untrained model as checkpoint-0. */
-static void open_dump(trainer *t) {
-    run_settings *r = &t->s->run;
-    int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
-    t->dump = fopen(t->s->dump, "wb");
-    if (!t->dump || fwrite(header, sizeof header, 1, t->dump) != 1)
-        llm_die("another --dump-batches", "cannot write %s: %s", t->s->dump, strerror(errno));
-    llm_checkpoint_save(r->out, 0, &t->run.model, &t->run.adamw, &t->run.tok, NULL, 1000000);
-}
-static void dump_step(trainer *t) {
-    size_t N = (size_t)t->run.micro[0].B * (size_t)t->run.micro[0].T;
-    bool ok = true;
-    for (int i = 0; i < t->s->run.grad_accum; i++)
-        ok = ok && fwrite(t->run.micro[i].tokens, sizeof(int), N, t->dump) == N;
-    for (int i = 0; i < t->s->run.grad_accum; i++)
-        ok = ok && fwrite(t->run.micro[i].targets, sizeof(int), N, t->dump) == N;
-    if (!ok || fflush(t->dump)) llm_die("free some space", "cannot write %s: %s", t->s->dump, strerror(errno));
-}
-
 /* ---- the loop ---- */
 
 /* One optimizer step; returns the mean loss in nats. The loader delivers all micro-batches first: the denominator M is
@@ -160,7 +139,7 @@ static double train_step(void *stage, double lr, double *norm) {
         if (!r->overfit || t->run.step == 0) llm_corpus_next(&t->corpus, &t->run.micro[i]);
         M += llm_batch_targets(&t->run.micro[i]);
     }
-    if (t->dump) dump_step(t);
+    run_dump_step(&t->run);
     for (int i = 0; i < r->grad_accum; i++) {
         llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
@@ -283,8 +262,7 @@ int main(int argc, char **argv) {
         {"paragraphs", LLM_BOOL, &s.paragraphs, 0, 0, "blank lines separate documents (else: one document a file)",
          NULL, NULL},
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the documents held out", NULL, NULL},
-        {"dump-batches", LLM_TEXT, &s.dump, 0, 0, "write all batches to this file, and checkpoint-0, for comparisons",
-         NULL, NULL},
+        RUN_DUMP_OPTION(s.run),
         {"planning (with --dry-run)", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"gpus", LLM_FLOAT, &s.fleet.gpus, 0, 1e9, "number of GPUs", NULL, NULL},
         {"gpu-tflops", LLM_FLOAT, &s.fleet.tflops, 0, 1e6, "peak of one, TFLOP/s", NULL, NULL},
@@ -316,9 +294,8 @@ int main(int argc, char **argv) {
         llm_json_free(state);
     }
     llm_release(checkpoint);
-    if (s.dump) open_dump(&t);
+    run_open_dump(&t.run);
     run_train(&t.run, &pretraining, &t);
-    if (t.dump) fclose(t.dump);
     finish(&t);
     llm_corpus_free(&t.corpus);
     run_free(&t.run);

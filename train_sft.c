@@ -167,6 +167,7 @@ static double train_step(void *stage, double lr, double *norm) {
     static double M;
     double loss = 0;
     if (!r->overfit || M == 0) M = llm_sft_next(&t->data, t->run.micro, (int)r->grad_accum);
+    run_dump_step(&t->run);
     for (int i = 0; i < r->grad_accum; i++) {
         llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
@@ -350,6 +351,7 @@ int main(int argc, char **argv) {
         {"ptx", LLM_FLOAT, &s.ptx, 0, 100, "weight of the loss on pretraining text, against forgetting", NULL, NULL},
         {"ptx-data", LLM_LIST, &s.ptx_data, 0, 0, "that text: files or folders", NULL, NULL},
         {"ptx-batch", LLM_INT, &s.ptx_batch, 1, 65536, "its rows in a step", NULL, NULL},
+        RUN_DUMP_OPTION(s.run),
         {"columns", LLM_TEXT, &s.columns, 0, 0, "other names of keys: prompt=question,output=answer", NULL, NULL},
         {"skip-bad", LLM_BOOL, &s.skip_bad, 0, 0, "leave broken records out instead of stopping", NULL, NULL},
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the records held out", NULL, NULL},
@@ -391,6 +393,7 @@ int main(int argc, char **argv) {
         llm_json_free(state);
     }
     llm_release(checkpoint);
+    run_open_dump(&t.run);
     run_train(&t.run, &fine_tuning, &t);
     finish(&t);
     eval_prompts_free(&t.prompts);

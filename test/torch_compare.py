@@ -57,6 +57,7 @@ def main():
     p.add_argument("folder")
     p.add_argument("batches")
     p.add_argument("log")
+    p.add_argument("--adapter", help="train only this PEFT adapter, on top of DIR")
     p.add_argument("--steps", type=int, help="at most so many")
     p.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     p.add_argument("--beta1", type=float, default=0.9)
@@ -76,7 +77,10 @@ def main():
     if steps == 0:
         sys.exit("error: no steps to compare")
     model = transformers.AutoModelForCausalLM.from_pretrained(o.folder).to(getattr(torch, o.dtype)).eval()
-    parameters = list(model.parameters())
+    if o.adapter:
+        import peft
+        model = peft.PeftModel.from_pretrained(model, o.adapter, is_trainable=True).eval()
+    parameters = [x for x in model.parameters() if x.requires_grad]
     optimizer = torch.optim.AdamW(
         [{"params": [x for x in parameters if x.ndim >= 2], "weight_decay": o.weight_decay},
          {"params": [x for x in parameters if x.ndim < 2], "weight_decay": 0.0}],

@@ -10,7 +10,7 @@
 
 typedef struct {
     llm_list data, val_data;
-    const char *model, *out, *device, *precision, *log, *tensorboard, *report;
+    const char *model, *out, *device, *precision, *log, *tensorboard, *report, *dump;
     int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule;
@@ -76,6 +76,11 @@ typedef struct {
         "overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0, "train on the first batch only: the loss must fall to 0",     \
             NULL, NULL                                                                                                   \
     }
+
+/* For the stages that learn from text. */
+#define RUN_DUMP_OPTION(r)                                                                                             \
+    {"dump-batches", LLM_TEXT, &(r).dump, 0, 0, "write all batches to this file, and checkpoint-0, for comparisons",   \
+     NULL, NULL}
 
 static inline run_settings run_defaults(void) {
     return (run_settings){.device = "auto",
@@ -212,7 +217,7 @@ typedef struct {
     int step;                           /* steps taken */
     double nats, bytes;                 /* of the targets since the last step line: bits per byte */
     double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
-    FILE *log;
+    FILE *log, *dump;
     tensorboard board;
 } run_state;
 
@@ -280,6 +285,28 @@ static inline void run_checkpoint(run_state *x, const run_stage *g, void *stage)
     llm_release(position);
     llm_release(member);
 }
+/* For comparisons with other programs: every batch of the run as int32 (magic, B, T, steps; then tokens and targets of
+   each step, a target that does not count as -1), and the untrained model as checkpoint-0. */
+static inline void run_open_dump(run_state *x) {
+    run_settings *r = x->s;
+    int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
+    if (!r->dump) return;
+    x->dump = fopen(r->dump, "wb");
+    if (!x->dump || fwrite(header, sizeof header, 1, x->dump) != 1)
+        llm_die("another --dump-batches", "cannot write %s: %s", r->dump, strerror(errno));
+    llm_checkpoint_save(r->out, 0, &x->model, &x->adamw, &x->tok, NULL, 1000000);
+}
+static inline void run_dump_step(run_state *x) {
+    if (!x->dump) return;
+    bool ok = true;
+    for (int targets = 0; targets < 2; targets++)
+        for (int i = 0; i < x->s->grad_accum; i++)
+            for (size_t k = 0, n = (size_t)x->micro[i].B * (size_t)x->micro[i].T; k < n; k++) {
+                int id = !targets ? x->micro[i].tokens[k] : x->micro[i].weight[k] != 0 ? x->micro[i].targets[k] : -1;
+                ok = ok && fwrite(&id, sizeof id, 1, x->dump) == 1;
+            }
+    if (!ok || fflush(x->dump)) llm_die("free some space", "cannot write %s: %s", x->s->dump, strerror(errno));
+}
 /* Loss on held-out text: nats per target (returned) and bits per byte, which compare across tokenizers. */
 static inline double run_evaluate(run_state *x, const run_stage *g, void *stage, double *bpb) {
     double nats = 0, targets = 0, text = 0, bytes = 0;
@@ -343,6 +370,7 @@ static inline void run_train(run_state *x, const run_stage *g, void *stage) {
         if (r->save_every && x->step % r->save_every == 0 && x->step < r->steps) run_checkpoint(x, g, stage);
     }
     fclose(x->log);
+    if (x->dump) fclose(x->dump);
     tb_close(&x->board);
     if (!run_stopping) return;
     run_checkpoint(x, g, stage);
