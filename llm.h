@@ -3695,8 +3695,8 @@ static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *rol
     case LLM_CHAT_LLAMA2: break;        /* the user's closing bracket opens the answer */
     default:
         put_mark(t, out, "<|im_start|>", 0);
-        put_string(t, out, role);
-        put_string(t, out, "\n");
+        snprintf(line, sizeof line, "%s\n", role);
+        put_string(t, out, line);       /* as one: SentencePiece puts a space before every stretch */
     }
 }
 /* Llama-2 has no system turn: it is written into the first question. */

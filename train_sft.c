@@ -16,6 +16,7 @@
 #include "data/tinyworld.h"
 #include "tools/run.h"
 #include "tools/eval.h"
+#include "tools/add_tokens.h"
 
 typedef struct {
     run_settings run;
@@ -23,7 +24,7 @@ typedef struct {
     int64_t lora_rank, max_new, ask, ptx_batch;
     double epochs, val_fraction, lora_alpha, ptx;
     llm_list ptx_data;
-    bool packing, skip_bad, loss_on_prompt;
+    bool packing, skip_bad, loss_on_prompt, add_tokens;
 } settings;
 
 typedef struct {
@@ -137,6 +138,10 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     llm_model *m = &t->run.model;
     llm_tokenizer_load(&t->run.tok, from);
     llm_model_load_as(m, from, op, llm_type_named(s->weights));
+    if (s->add_tokens && (s->lora_rank || llm_type_named(s->weights) != LLM_TYPE_REAL))
+        llm_usage("leave one of them out", "--add-tokens with adapters: a frozen embedding can not learn new tokens");
+    int before = s->add_tokens ? add_tokens(&t->run.tok, r->out) : t->run.tok.vocab_size;
+    if (before < t->run.tok.vocab_size) grow_embeddings(m, &t->run.tok, before);
     choose_template(t);
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */
         llm_lora_attach(m, (int)s->lora_rank, s->lora_alpha > 0 ? s->lora_alpha : 2.0 * (double)s->lora_rank,
@@ -153,14 +158,14 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
 
 /* ---- the loop ---- */
 
-/* One optimizer step; returns the mean loss in nats. M counts the assistant's tokens in all micro-batches of the step:
-   how it is cut, and how the conversations are packed, changes nothing. */
 static void ptx_backward(trainer *t) {
     if (t->s->ptx <= 0) return;
     llm_corpus_next(&t->text, &t->old);
     llm_loss_ce_weights(t->old_dlogp, &t->old, llm_batch_targets(&t->old) / t->s->ptx);
     llm_forward_backward(&t->run.model, &t->old, t->old_dlogp, t->old_logp);
 }
+/* One optimizer step; returns the mean loss in nats. M counts the assistant's tokens in all micro-batches of the step:
+   how it is cut, and how the conversations are packed, changes nothing. */
 static double train_step(void *stage, double lr, double *norm) {
     trainer *t = stage;
     run_settings *r = &t->s->run;
@@ -267,6 +272,7 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
 static void compare(trainer *t) {
     llm_model base;
     llm_model_load(&base, t->s->run.model, t->run.model.ops);
+    if (base.c.V < t->run.tok.vocab_size) grow_embeddings(&base, &t->run.tok, base.c.V);       /* --add-tokens */
     eval_answers before = answer(t, &base, &t->prompts), after = answer(t, &t->run.model, &t->prompts);
     llm_model_free(&base);
     const eval_answers *column[] = {&before, &after};
@@ -357,6 +363,7 @@ int main(int argc, char **argv) {
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the records held out", NULL, NULL},
         {"chat-template", LLM_TEXT, &s.chat, 0, 0, "for a model that has none",
          "auto|chatml|llama3|llama2|zephyr|alpaca", "template"},
+        {"add-tokens", LLM_BOOL, &s.add_tokens, 0, 0, "give a model that lacks them ChatML's tokens", NULL, NULL},
         {"lora-rank", LLM_INT, &s.lora_rank, 0, 65536, "train adapters of this rank only; 0: the whole model", NULL,
          NULL},
         {"lora-alpha", LLM_FLOAT, &s.lora_alpha, 0, 1e6, "their scale is alpha / rank; 0: alpha = 2 rank", NULL, NULL},

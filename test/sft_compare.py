@@ -94,7 +94,8 @@ def run(command, what):
 def compare(name, rank, folder, o):
     """(loss of the first step, loss of the last, largest difference, table) of one family."""
     base, out, batches = f"{folder}/base", f"{folder}/out", f"{folder}/batches.bin"
-    command = [o.train_sft, "--model", base, "--data", f"{folder}/records.jsonl", "--out", out, "--overwrite", "--ask", 0,
+    data = f"{folder}/records.jsonl"
+    command = [o.train_sft, "--model", base, "--data", data, "--out", out, "--overwrite", "--ask", 0,
                "--steps", o.steps, "--batch", o.batch, "--seq", 64, "--no-packing", "--lr", o.lr, "--schedule",
                "constant", "--warmup", 2, "--weight-decay", 0.1, "--precision", o.precision, "--dump-batches", batches,
                "--save-every", 0, "--lora-rank", rank, "--keep", 1000]

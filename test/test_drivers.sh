@@ -166,6 +166,18 @@ $ptx --resume --out "$dir/ptx2" > /dev/null 2> "$dir/stderr"; check "train_sft r
 check   "to the same model" cmp -s "$dir/ptx/model.safetensors" "$dir/ptx2/model.safetensors"
 refuses "--ptx without text"  2 "without a text"                $sft --ptx 0.5 --out "$dir/x3"
 $sft --lora-rank 4 --out "$dir/lora" > /dev/null 2> "$dir/stderr"; check "train_sft with adapters" [ $? -eq 0 ]
+# ---- a model that knows no conversation: Alpaca's words closed by its eos, or ChatML's tokens added ----
+plain="$train_sft --model test/data/models/gpt2-tiny --data $dir/sft.jsonl --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1"
+$plain --out "$dir/plain" > /dev/null 2> "$dir/stderr"; check "train_sft without chat tokens" [ $? -eq 0 ]
+check   "Alpaca's template is saved" grep -q "### Response" "$dir/plain/chat_template.jinja"
+$plain --add-tokens --out "$dir/added" > /dev/null 2> "$dir/stderr"; check "train_sft --add-tokens" [ $? -eq 0 ]
+check   "they are named" grep -q "^tokens: [234] added" "$dir/stderr"
+check   "ChatML's template is saved" grep -q "im_start" "$dir/added/chat_template.jinja"
+check   "the new tokens are in the tokenizer" grep -q '"content": "<|im_end|>"' "$dir/added/tokenizer.json"
+$train_sft --model "$dir/added" --add-tokens --data "$dir/sft.jsonl" --steps 2 --ask 0 --out "$dir/again" > /dev/null 2> "$dir/stderr"
+check   "the result is a model like any other" [ $? -eq 0 ]
+check   "and gets nothing twice" sh -c "! grep -q '^tokens: .* added' $dir/stderr"
+refuses "new tokens, frozen rows" 2 "frozen embedding"      $plain --add-tokens --lora-rank 2 --out "$dir/x4"
 echo '{"instruction": "no output here"}' >> "$dir/sft.jsonl"
 refuses "broken record"       1 "sft.jsonl:61: "                $sft --out "$dir/x2"
 check   "broken record saves nothing" [ ! -e "$dir/x2/config.json" ]

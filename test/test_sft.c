@@ -17,7 +17,8 @@ static char *make_records(void) {
         char *more = i % 6 == 5
                          ? llm_format("%s{\"messages\": [{\"role\": \"user\", \"content\": \"is it %d?\"}, {\"role\": "
                                       "\"assistant\", \"content\": \"%s\"}, {\"role\": \"user\", \"content\": \"so\"}, "
-                                      "{\"role\": \"assistant\", \"content\": \"so %d\"}]}\n", text, i, answer[i % 4], i)
+                                      "{\"role\": \"assistant\", \"content\": \"so %d\"}]}\n",
+                                      text, i, answer[i % 4], i)
                          : llm_format("%s{\"instruction\": \"what is %d%.*s?\", \"output\": \"%s\"}\n", text, i,
                                       i * 7 % 11, " and on and on", answer[i % 4]);
         llm_release(text);
@@ -123,7 +124,7 @@ static void check_masked(const char *what, llm_model *m, llm_sft *s) {
     outcome_free(&more);
     outcome_free(&none);
 }
-/* Adapters start as nothing: loss and log-probabilities of the base, to the bit, before the first step; and not after. */
+/* Adapters start as nothing: the base's loss and log-probabilities, to the bit, before the first step; not after. */
 static void check_step_0(const char *what, llm_model *m, llm_sft *s) {
     llm_batch b = llm_batch_new(12, T);
     llm_real *base = llm_alloc(12 * T, sizeof *base), *with = llm_alloc(12 * T, sizeof *with);
