@@ -167,11 +167,13 @@ check   "to the same model" cmp -s "$dir/ptx/model.safetensors" "$dir/ptx2/model
 refuses "--ptx without text"  2 "without a text"                $sft --ptx 0.5 --out "$dir/x3"
 $sft --lora-rank 4 --out "$dir/lora" > /dev/null 2> "$dir/stderr"; check "train_sft with adapters" [ $? -eq 0 ]
 # ---- a model that knows no conversation: Alpaca's words closed by its eos, or ChatML's tokens added ----
-plain="$train_sft --model test/data/models/gpt2-tiny --data $dir/sft.jsonl --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1"
+$train_gpt --data "$dir/text.txt" --paragraphs --preset nano --tokenizer test/data/tok/gpt2re --seq 32 --batch 4 --steps 2 --threads 1 \
+    --out "$dir/gpt2re" > /dev/null 2> "$dir/stderr"; check "train_gpt with another tokenizer" [ $? -eq 0 ]
+plain="$train_sft --model $dir/gpt2re --data $dir/sft.jsonl --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1"
 $plain --out "$dir/plain" > /dev/null 2> "$dir/stderr"; check "train_sft without chat tokens" [ $? -eq 0 ]
 check   "Alpaca's template is saved" grep -q "### Response" "$dir/plain/chat_template.jinja"
 $plain --add-tokens --out "$dir/added" > /dev/null 2> "$dir/stderr"; check "train_sft --add-tokens" [ $? -eq 0 ]
-check   "they are named" grep -q "^tokens: [234] added" "$dir/stderr"
+check   "they are named" grep -q "^tokens: 4 added, 1005 now" "$dir/stderr"
 check   "ChatML's template is saved" grep -q "im_start" "$dir/added/chat_template.jinja"
 check   "the new tokens are in the tokenizer" grep -q '"content": "<|im_end|>"' "$dir/added/tokenizer.json"
 $train_sft --model "$dir/added" --add-tokens --data "$dir/sft.jsonl" --steps 2 --ask 0 --out "$dir/again" > /dev/null 2> "$dir/stderr"
