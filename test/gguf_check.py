@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Do other programs read our GGUF files, and do they compute the same probabilities?
+
+    python3 test/gguf_check.py [--convert build/convert] [--llama DIR] [--folder DIR ...] [--big]
+
+Small random models of each family, saved by transformers with the tokenizers of test/data/tok, go through build/convert
+as f32, f16, bf16 and q8_0. Then
+1. the gguf package reads every file;
+2. transformers' own GGUF reader (f32, f16, q8_0) loads it: next-token probabilities against the original folder's;
+3. --llama DIR: llama.cpp, built in DIR/build (or --llama-build), computes the same, and cuts the texts of cases.jsonl
+   into the same ids.
+--folder: folders of ours too (out/base). --big: SmolLM2-135M's shape. The largest difference of a probability is
+printed. f32 must agree to 2e-5. (ggml takes GELU from a table of 16-bit numbers: for GPT-2 the reference does too, and
+both differences are printed.) For fewer bits
+the weights must be within half a step of the original, f16 also to |dp| 1e-2; what bf16 and q8_0 then do to a
+probability is a property of the model and only printed. What is not installed is skipped, and that is said.
+"""
+import argparse
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+HERE = os.path.dirname(os.path.abspath(__file__))
+try:
+    import numpy as np
+    import torch
+    import transformers
+    from transformers import (AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM,
+                              Qwen2Config, Qwen2ForCausalLM)
+    import gguf
+    transformers.utils.logging.disable_progress_bar()
+except ImportError as e:
+    print(f"SKIP: {e.name} is not installed")
+    sys.exit(0)
+
+TOLERANCE = {"f32": 2e-5, "f16": 1e-2, "bf16": 1, "q8_0": 1}
+passed = failed = 0
+
+
+def report(good, text):
+    global passed, failed
+    passed, failed = passed + bool(good), failed + (not good)
+    print(("ok   " if good else "FAIL ") + text, flush=True)
+
+
+def make(folder, tok, kind, seed, **more):
+    """A random model, sharp enough that probabilities differ, beside a real tokenizer."""
+    source = os.path.join(HERE, "data", "tok", tok)
+    os.makedirs(folder)
+    for name in os.listdir(source):
+        shutil.copy(os.path.join(source, name), folder)
+    t = json.load(open(os.path.join(source, "tokenizer.json"), encoding="utf-8"))
+    V = len(set(t["model"]["vocab"].values()) | {a["id"] for a in t["added_tokens"]})
+    torch.manual_seed(seed)
+    if kind == "gpt2":
+        size = dict(n_positions=128, n_embd=64, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=V, **{**size, **more}))
+    else:
+        size = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+                    num_key_value_heads=2, max_position_embeddings=128)
+        cls, config = (LlamaForCausalLM, LlamaConfig) if kind == "llama" else (Qwen2ForCausalLM, Qwen2Config)
+        model = cls(config(vocab_size=V + (21 if kind == "qwen2" else 0), **{**size, **more}))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.mul_(5) if p.dim() > 1 else p.add_(0.2 * torch.randn_like(p))
+            if name in ("transformer.ln_f.weight", "model.norm.weight"):
+                p.mul_(6)
+    model.save_pretrained(folder)
+    return folder
+
+
+def probabilities(model, ids):
+    with torch.no_grad():
+        return torch.softmax(model(torch.tensor([ids])).logits[0].double(), -1).numpy()
+
+
+class Llama:
+    def __init__(self, source, build, tmp):
+        self.program = os.path.join(tmp, "gguf_llama")
+        lib = os.path.join(build, "bin")
+        subprocess.run(["cc", "-O1", os.path.join(HERE, "gguf_llama.c"), f"-I{source}/include",
+                        f"-I{source}/ggml/include", f"-L{lib}", "-lllama", "-lggml", "-lggml-base",
+                        f"-Wl,-rpath,{lib}", "-o", self.program], check=True)
+        self.tmp = tmp
+
+    def probabilities(self, path, ids, V):
+        row, out = os.path.join(self.tmp, "ids.txt"), os.path.join(self.tmp, "out.f32")
+        with open(row, "w") as f:
+            f.write(" ".join(map(str, ids)))
+        subprocess.run([self.program, path, row, out], check=True, stderr=subprocess.DEVNULL)
+        z = np.fromfile(out, dtype=np.float32).reshape(len(ids), -1).astype(np.float64)
+        p = np.exp(z - z.max(-1, keepdims=True))
+        return p / p.sum(-1, keepdims=True)
+
+    def encode(self, path, text):
+        name = os.path.join(self.tmp, "text.txt")
+        with open(name, "wb") as f:
+            f.write(text.encode("utf-8"))
+        out = subprocess.run([self.program, path, "--encode", name], check=True, stderr=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, text=True).stdout
+        return [int(x) for x in out.split("\n")[0].split()]
+
+
+def gelu16(model):
+    """GPT-2 with the GELU of ggml: argument and result are halves."""
+    class Act(torch.nn.Module):
+        def forward(self, x):
+            y = torch.nn.functional.gelu(x.half().float(), approximate="tanh").half().float()
+            return torch.where(x <= -10, torch.zeros_like(x), torch.where(x >= 10, x, y))
+    model = copy.deepcopy(model)
+    for block in model.transformer.h:
+        block.mlp.act = Act()
+    return model
+
+
+def near(model, other, kind):
+    """Is every weight of `other` that of `model`, rounded to the nearest step?"""
+    theirs = dict(other.named_parameters())
+    for name, p in model.named_parameters():
+        a, b = p.detach().double(), theirs[name].detach().double()
+        step = torch.zeros_like(a)
+        if p.dim() > 1 and not name.endswith("wpe.weight"):
+            if kind == "f16":
+                step = a.abs() * 2.0 ** -10 + 2.0 ** -24
+            if kind == "q8_0":          # a block runs along the input: GPT-2's Conv1D is (inputs, outputs)
+                conv = ".c_" in name
+                w = (a.T if conv else a).reshape(-1, 32)
+                step = (w.abs().amax(-1, keepdim=True) / 127 * 1.1).expand_as(w).reshape(a.T.shape if conv else a.shape)
+                step = step.T if conv else step
+        if not bool(((a - b).abs() <= step / 2).all()):
+            return False
+    return True
+
+
+def check(name, folder, args, llama, tmp):
+    model = AutoModelForCausalLM.from_pretrained(folder).float().eval()
+    V = model.config.vocab_size
+    rng = np.random.default_rng(5)
+    ids = [int(x) for x in rng.integers(0, V, 48)]
+    want = probabilities(model, ids)
+    for kind in ("f32", "f16", "bf16", "q8_0"):
+        path = os.path.join(tmp, f"{name}-{kind}.gguf")
+        subprocess.run([args.convert, "--model", folder, "--out", path, "--type", kind], check=True,
+                       stderr=subprocess.DEVNULL)
+        reader = gguf.GGUFReader(path)
+        report(len(reader.tensors) >= len(list(model.named_parameters())), f"{name} {kind}: gguf reads "
+               f"{len(reader.tensors)} tensors, {len(reader.fields)} keys")
+        if kind != "bf16":              # which transformers' reader does not know
+            # Its reader knows neither GPT-2's sizes nor a head size of its own nor stretched frequencies: say them.
+            known = name in ("llama", "metaspace", "qwen2", "smollm2-shape") or name.startswith("folder")
+            other = AutoModelForCausalLM.from_pretrained(tmp, gguf_file=os.path.basename(path), dtype=torch.float32,
+                                                         **({} if known else {"config": model.config})).eval()
+            error = np.abs(probabilities(other, ids) - want).max()
+            report(error <= TOLERANCE[kind],
+                   f"{name} {kind}: transformers' GGUF reader, |dp| {error:.1e} of {want.max():.2f}")
+            report(near(model, other, kind), f"{name} {kind}: weights within half a step")
+        if llama:
+            error = np.abs(llama.probabilities(path, ids, V) - want).max()
+            note = ""
+            if name == "gpt2":
+                note = f" with GELU in 16 bits, {error:.1e} without"
+                error = np.abs(llama.probabilities(path, ids, V) - probabilities(gelu16(model), ids)).max()
+            report(error <= TOLERANCE[kind], f"{name} {kind}: llama.cpp, |dp| {error:.1e}{note}")
+        if llama and kind == "f32" and os.path.exists(os.path.join(folder, "cases.jsonl")):
+            check_ids(name, path, folder, llama)
+        os.remove(path)
+
+
+def check_ids(name, path, folder, llama):
+    good, bad = 0, []
+    for line in open(os.path.join(folder, "cases.jsonl"), encoding="utf-8"):
+        case = json.loads(line)
+        if "text" not in case or "\0" in case["text"] or not case["text"]:
+            continue
+        got = llama.encode(path, case["text"])
+        if got == case["ids"]:
+            good += 1
+        else:
+            bad.append((case["text"], got, case["ids"]))
+    print(f"     {name}: llama.cpp cuts {good} of {good + len(bad)} texts into our ids; others: "
+          f"{[repr(b[0][:30]) for b in bad[:6]]}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--convert", default="build/convert")
+    parser.add_argument("--llama")
+    parser.add_argument("--llama-build")
+    parser.add_argument("--folder", nargs="*", default=[])
+    parser.add_argument("--big", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as tmp:
+        llama = Llama(args.llama, args.llama_build or args.llama + "/build", tmp) if args.llama else None
+        if not llama:
+            print("SKIP: llama.cpp (--llama DIR)")
+        stretched = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                         original_max_position_embeddings=16)
+        for name, tok, kind, more in (
+                ("gpt2", "gpt2re", "gpt2", {}),
+                ("llama", "digits", "llama", dict(tie_word_embeddings=True)),
+                ("llama3", "llama3re", "llama", dict(rope_parameters=stretched, tie_word_embeddings=False)),
+                ("llama2", "spm", "llama", dict(head_dim=32, num_key_value_heads=4)),
+                ("metaspace", "spm-metaspace", "llama", dict(num_key_value_heads=1)),
+                ("qwen2", "qwen2", "qwen2", dict(tie_word_embeddings=True))):
+            check(name, make(os.path.join(tmp, name), tok, kind, 7, **more), args, llama, tmp)
+        for i, folder in enumerate(args.folder):
+            check(f"folder{i}", folder, args, llama, tmp)
+        if args.big:
+            big = dict(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+                       num_key_value_heads=3, tie_word_embeddings=True, rope_parameters=dict(rope_type="default",
+                                                                                            rope_theta=100000.0))
+            check("smollm2-shape", make(os.path.join(tmp, "big"), "digits", "llama", 7, **big), args, llama, tmp)
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+sys.exit(main())

@@ -1,0 +1,765 @@
+/* convert.c: from and to the formats of others.
+
+       build/convert --model DIR --out model.gguf --type q8_0      for llama.cpp, Ollama and their kin
+       build/convert --model ADAPTER --out DIR                     a PEFT adapter merged into its base: a plain folder
+       build/convert --tokens train.bin --tokenizer DIR --out train.jsonl
+                                                                   token files of nanoGPT or llm.c, as text to train on
+       build/convert --tiktoken gpt2.tiktoken --out DIR            ranks of tiktoken, as a tokenizer's folder
+
+   What is written is complete or absent, and nothing is overwritten without --overwrite. */
+
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+
+typedef struct {
+    const char *model, *base, *out, *type, *tiktoken, *tokenizer, *split, *special;
+    llm_list tokens;
+    bool overwrite;
+} settings;
+
+static const char choices[] = "--overwrite to replace it, or another --out";
+
+static void refuse_existing(const settings *s) {
+    if (s->overwrite) return;
+    if (llm_is_dir(s->out) ? llm_result_exists(s->out) : llm_exists(s->out))
+        llm_usage(choices, "%s exists already", s->out);
+}
+
+/* A program that ends early takes its half-written file along. */
+static char *unfinished;
+static void remove_unfinished(void) {
+    if (unfinished) unlink(unfinished);
+}
+static llm_writer begin(const char *path) {
+    llm_writer w = llm_write_begin(path);
+    unfinished = w.temporary;
+    return w;
+}
+static void finish(llm_writer *w) {
+    unfinished = NULL;
+    llm_write_done(w);
+}
+
+/* ---- loading: any folder; adapters are merged into their base ---- */
+
+static void load(const settings *s, llm_model *m, llm_tokenizer *t) {
+    char *adapter = llm_format("%s/adapter_config.json", s->model), *own = llm_format("%s/tokenizer.json", s->model);
+    const char *folder = s->model;
+    if (s->base) {                      /* PEFT often names a base by its Internet address */
+        if (!llm_exists(adapter)) llm_usage("--model ADAPTER", "--base, but %s is no folder of adapters", s->model);
+        llm_model_load(m, s->base, llm_cpu(LLM_FP32));
+        llm_lora_load(m, s->model);
+    } else llm_model_load(m, s->model, llm_cpu(LLM_FP32));
+    if (!llm_exists(own) && m->lora) folder = s->base ? s->base : m->lora->base;
+    llm_tokenizer_load(t, folder);
+    if (m->lora)
+        fprintf(stderr, "merged %d adapters of rank %d\n", m->lora->adapters, m->lora->rank);
+    llm_lora_merge(m);
+    if (m->c.V < t->vocab_size)
+        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", t->vocab_size, m->c.V);
+    llm_release(adapter);
+    llm_release(own);
+}
+static void merge(const settings *s) {
+    llm_model m;
+    llm_tokenizer t;
+    refuse_existing(s);
+    load(s, &m, &t);
+    llm_make_dirs(s->out);
+    if (s->overwrite) llm_result_clear(s->out);
+    llm_result_save(s->out, &m, &t);
+    fprintf(stderr, "wrote %s: a folder for --model, transformers and llama.cpp's converter\n", s->out);
+    llm_model_free(&m);
+    llm_tokenizer_free(&t);
+}
+
+/* ---- GGUF ----
+
+       "GGUF" 3, number of tensors, number of keys        u32 version, u64 counts, lowest byte first
+       keys       name, type, value                       strings and lists begin with a u64 length
+       tensors    name, sizes, type, offset               sizes innermost first: the reverse of Hugging Face's
+       data       each tensor at a multiple of 32
+
+   One file holds what a folder holds: config.json as keys "llama.embedding_length", the tokenizer as keys
+   "tokenizer.ggml.tokens", and the weights under names of their own, possibly with fewer bits. */
+
+enum { GGUF_U32 = 4, GGUF_I32 = 5, GGUF_F32 = 6, GGUF_BOOL = 7, GGUF_STRING = 8, GGUF_LIST = 9 };
+enum { GGUF_ALIGN = 32 };
+static const struct { const char *name; int type, file_type; size_t block, bytes; } gguf_types[] = {
+    {"f32", 0, 0, 1, 4}, {"f16", 1, 1, 1, 2}, {"bf16", 30, 32, 1, 2}, {"q8_0", 8, 7, 32, 34}};
+enum { AS_F32, AS_F16, AS_BF16, AS_Q8 };
+
+typedef struct {
+    char name[64];
+    int dims, as;                       /* as: index into gguf_types */
+    size_t cols, rows, offset, bytes;
+    const llm_param *param;             /* where the numbers are; NULL: rope's divisors */
+    int heads;                          /* not 0: rows of a head change places (interleave) */
+} gguf_tensor;
+typedef struct {
+    llm_writer w;
+    size_t at;                          /* bytes written */
+    uint64_t keys;
+    bool counting;                      /* first pass: how many keys? */
+    const char *family;
+} gguf_writer;
+
+static void put(gguf_writer *g, const void *data, size_t bytes) {
+    if (!g->counting) llm_write_bytes(&g->w, data, bytes);
+    g->at += bytes;
+}
+static void put_u32(gguf_writer *g, uint32_t x) { put(g, &x, 4); }
+static void put_u64(gguf_writer *g, uint64_t x) { put(g, &x, 8); }
+static void put_bytes(gguf_writer *g, const char *text, size_t n) {
+    put_u64(g, n);
+    put(g, text, n);
+}
+static void put_align(gguf_writer *g) {
+    static const char zero[GGUF_ALIGN];
+    put(g, zero, -g->at % GGUF_ALIGN);
+}
+/* A key: "general.name", or, where it begins with a dot, of the family: ".block_count" is "llama.block_count". */
+static void put_key(gguf_writer *g, const char *name, uint32_t type) {
+    char key[128];
+    snprintf(key, sizeof key, "%s%s", *name == '.' ? g->family : "", name);
+    put_bytes(g, key, strlen(key));
+    put_u32(g, type);
+    g->keys++;
+}
+static void key_int(gguf_writer *g, const char *name, int x) {
+    put_key(g, name, GGUF_U32);
+    put_u32(g, (uint32_t)x);
+}
+static void key_id(gguf_writer *g, const char *name, int id) {
+    if (id >= 0) key_int(g, name, id);
+}
+static void key_float(gguf_writer *g, const char *name, double x) {
+    float value = (float)x;
+    put_key(g, name, GGUF_F32);
+    put(g, &value, 4);
+}
+static void key_bool(gguf_writer *g, const char *name, bool x) {
+    char byte = x;
+    put_key(g, name, GGUF_BOOL);
+    put(g, &byte, 1);
+}
+static void key_text(gguf_writer *g, const char *name, const char *text) {
+    put_key(g, name, GGUF_STRING);
+    put_bytes(g, text, strlen(text));
+}
+static void key_list(gguf_writer *g, const char *name, uint32_t type, size_t n) {
+    put_key(g, name, GGUF_LIST);
+    put_u32(g, type);
+    put_u64(g, n);
+}
+
+/* ---- GGUF: the tokenizer ---- */
+
+static bool is_byte_token(const llm_tokenizer *t, int id) {
+    return t->split == LLM_SPLIT_SPM && !t->tables->hidden[id] && t->length[id] == 1 &&
+           t->tables->byte[(unsigned char)t->token[id][0]] == id;
+}
+/* A token as tokenizer.json spells it: GPT-2's family writes bytes as printable characters, SentencePiece a space as
+   U+2581 and a lone byte as <0x41>. Returns the bytes written to `out` (room for 4 per byte and 8). */
+static size_t spelled(const llm_tokenizer *t, int id, char *out) {
+    size_t n = 0, length = (size_t)t->length[id];
+    const char *s = t->token[id];
+    if (t->tables->hidden[id]) return memcpy(out, s, length), length;
+    if (is_byte_token(t, id)) return (size_t)sprintf(out, "<0x%02X>", (unsigned char)*s);
+    for (size_t i = 0; i < length; i++) {
+        if (t->split != LLM_SPLIT_SPM) n += (size_t)utf8_put(out + n, byte_to_char((unsigned char)s[i]));
+        else if (s[i] == ' ') n += (size_t)utf8_put(out + n, 0x2581);
+        else out[n++] = s[i];
+    }
+    return n;
+}
+/* tokenizer.json and tokenizer_config.json hold more than a tokenizer's struct. */
+typedef struct { llm_json *root, *config; int unknown; bool add_bos; } tokenizer_facts;
+
+static tokenizer_facts facts_read(const llm_tokenizer *t) {
+    const struct llm_tokenizer_tables *k = t->tables;
+    tokenizer_facts f = {.root = llm_json_parse(k->file[0], k->file_size[0], tokenizer_file[0], 1), .unknown = -1};
+    if (k->file[1]) f.config = llm_json_parse(k->file[1], k->file_size[1], tokenizer_file[1], 1);
+    const char *unknown = llm_json_text(llm_json_get(f.root, "model"), "unk_token", NULL);
+    for (int i = 0; i < t->vocab_size && unknown; i++)
+        if (k->hidden[i] && !strcmp(t->token[i], unknown)) f.unknown = i;
+    /* A text begins with bos where the post-processor's template does, unless the configuration says otherwise. */
+    const llm_json *post = llm_json_get(f.root, "post_processor");
+    for (int i = 0; i < 4; i++) {
+        const llm_json *step = step_of(post, "processors", i), *single = llm_json_get(step, "single");
+        if (single && single->child && llm_json_get(single->child, "SpecialToken")) f.add_bos = true;
+    }
+    f.add_bos = llm_json_true(f.config, "add_bos_token", f.add_bos);
+    return f;
+}
+static void facts_free(tokenizer_facts *f) {
+    llm_json_free(f->root);
+    llm_json_free(f->config);
+}
+/* 1 text, 2 unknown, 3 control, 4 added by a user, 5 unused, 6 a byte */
+static int token_type(const llm_tokenizer *t, const tokenizer_facts *f, int id) {
+    if (id >= t->vocab_size) return 5;
+    if (id == f->unknown && t->split == LLM_SPLIT_SPM) return 2;
+    if (t->special[id]) return 3;
+    return t->tables->hidden[id] ? 4 : is_byte_token(t, id) ? 6 : 1;
+}
+/* SentencePiece has no list of merges but a score for each piece: the best one is merged first. */
+static void put_scores(gguf_writer *g, const llm_tokenizer *t, int V) {
+    float *score = llm_alloc((size_t)V, sizeof *score);
+    for (int i = 0; i < t->vocab_size; i++)
+        if (!t->tables->hidden[i] && !is_byte_token(t, i)) score[i] = (float)(-t->merges - 1);
+    for (int i = t->merges - 1; i >= 0; i--) score[t->tables->merge[i].id] = (float)-i;
+    key_list(g, "tokenizer.ggml.scores", GGUF_F32, (size_t)V);
+    put(g, score, (size_t)V * sizeof *score);
+    llm_release(score);
+}
+static void put_merges(gguf_writer *g, const llm_tokenizer *t, char *text) {
+    key_list(g, "tokenizer.ggml.merges", GGUF_STRING, (size_t)t->merges);
+    for (int i = 0; i < t->merges; i++) {
+        size_t n = spelled(t, t->tables->merge[i].a, text);
+        text[n++] = ' ';
+        n += spelled(t, t->tables->merge[i].b, text + n);
+        put_bytes(g, text, n);
+    }
+}
+static void put_tokenizer(gguf_writer *g, const llm_tokenizer *t, const tokenizer_facts *f, const llm_config *c) {
+    static const char *const pre[] = {"gpt-2", "llama-bpe", "smollm", "qwen2", "default"};      /* by llm_split */
+    bool spm = t->split == LLM_SPLIT_SPM;
+    int end = t->im_end >= 0 ? t->im_end : llm_token_id(t, "<|eot_id|>");
+    char *text = llm_alloc(8 * t->tables->longest + 64, 1);
+    key_text(g, "tokenizer.ggml.model", spm ? "llama" : "gpt2");
+    key_text(g, "tokenizer.ggml.pre", pre[t->split]);
+    key_list(g, "tokenizer.ggml.tokens", GGUF_STRING, (size_t)c->V);
+    for (int i = 0; i < c->V; i++)      /* a vocabulary may be smaller than the embedding */
+        put_bytes(g, text, i < t->vocab_size ? spelled(t, i, text) : (size_t)sprintf(text, "[PAD%d]", i));
+    key_list(g, "tokenizer.ggml.token_type", GGUF_I32, (size_t)c->V);
+    for (int i = 0; i < c->V; i++) put_u32(g, (uint32_t)token_type(t, f, i));
+    if (spm) put_scores(g, t, c->V);
+    else put_merges(g, t, text);
+    key_id(g, "tokenizer.ggml.bos_token_id", t->bos >= 0 ? t->bos : c->bos < c->V ? c->bos : -1);
+    key_id(g, "tokenizer.ggml.eos_token_id", t->eos);
+    if (end != t->eos) key_id(g, "tokenizer.ggml.eot_token_id", end);
+    key_id(g, "tokenizer.ggml.unknown_token_id", f->unknown);
+    key_id(g, "tokenizer.ggml.padding_token_id", t->pad);
+    key_bool(g, "tokenizer.ggml.add_bos_token", f->add_bos);
+    if (spm) key_bool(g, "tokenizer.ggml.add_space_prefix", t->tables->prefix != PREFIX_NONE);
+    if (t->tables->chat_template) key_text(g, "tokenizer.chat_template", t->tables->chat_template);
+    llm_release(text);
+}
+
+/* ---- GGUF: the model ---- */
+
+static void put_keys(gguf_writer *g, const llm_config *c, const char *name, int as) {
+    bool gpt2 = c->position == LLM_LEARNED;
+    key_text(g, "general.architecture", g->family);
+    key_text(g, "general.name", name);
+    key_int(g, "general.file_type", gguf_types[as].file_type);
+    if (as == AS_Q8) key_int(g, "general.quantization_version", 2);
+    key_int(g, ".context_length", c->T);
+    key_int(g, ".embedding_length", c->C);
+    key_int(g, ".block_count", c->L);
+    key_int(g, ".feed_forward_length", c->F);
+    key_int(g, ".attention.head_count", c->H);
+    if (gpt2) {
+        key_float(g, ".attention.layer_norm_epsilon", c->eps);
+        return;
+    }
+    key_int(g, ".attention.head_count_kv", c->KV);
+    key_float(g, ".attention.layer_norm_rms_epsilon", c->eps);
+    key_float(g, ".rope.freq_base", c->rope_theta);
+    key_int(g, ".rope.dimension_count", c->D);
+    if (c->D * c->H != c->C) {
+        key_int(g, ".attention.key_length", c->D);
+        key_int(g, ".attention.value_length", c->D);
+    }
+    key_int(g, ".vocab_size", c->V);
+}
+/* "model.layers.3.self_attn.q_proj.weight" -> "blk.3.attn_q.weight" */
+static void gguf_name(const char *name, char out[64]) {
+    static const char *const module[][2] = {
+        {"transformer.wte", "token_embd"}, {"transformer.wpe", "position_embd"}, {"transformer.ln_f", "output_norm"},
+        {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"},
+        {"ln_1", "attn_norm"}, {"attn.c_attn", "attn_qkv"}, {"attn.c_proj", "attn_output"},
+        {"ln_2", "ffn_norm"}, {"mlp.c_fc", "ffn_up"}, {"mlp.c_proj", "ffn_down"},
+        {"input_layernorm", "attn_norm"}, {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"},
+        {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
+        {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"}, {"mlp.down_proj", "ffn_down"}};
+    int layer = -1, skip = 0;
+    if (sscanf(name, "transformer.h.%d.%n", &layer, &skip) != 1) sscanf(name, "model.layers.%d.%n", &layer, &skip);
+    const char *rest = name + skip, *last = strrchr(rest, '.');         /* last: ".weight" or ".bias" */
+    size_t n = last ? (size_t)(last - rest) : 0;
+    for (size_t i = 0; i < sizeof module / sizeof *module; i++) {
+        if (strlen(module[i][0]) != n || strncmp(module[i][0], rest, n)) continue;
+        if (layer >= 0) snprintf(out, 64, "blk.%d.%s%s", layer, module[i][1], last);
+        else snprintf(out, 64, "%s%s", module[i][1], last);
+        return;
+    }
+    llm_die("a language model of the GPT-2, Llama or Qwen2 family", "GGUF has no name for the tensor %s", name);
+}
+/* Vectors and learned positions stay F32: they are small, and programs expect it. A row that is no multiple of a block
+   becomes F16. */
+static void place_tensor(gguf_tensor *x, int as, size_t *offset) {
+    bool plain = x->dims == 1 || !strcmp(x->name, "position_embd.weight");
+    x->as = plain ? AS_F32 : x->cols % gguf_types[as].block ? AS_F16 : as;
+    x->bytes = llm_mul(llm_mul(x->rows, x->cols) / gguf_types[x->as].block, gguf_types[x->as].bytes);
+    x->offset = *offset;
+    *offset = llm_add(*offset, x->bytes + GGUF_ALIGN - 1) / GGUF_ALIGN * GGUF_ALIGN;
+}
+static int list_tensors(const llm_model *m, gguf_tensor *list, int as) {
+    bool llama = m->c.position == LLM_ROPE && !m->c.qkv_bias;
+    size_t offset = 0;
+    int n = 0;
+    for (int i = 0; i < m->params; i++) {
+        const llm_param *p = &m->param[i];
+        gguf_tensor *x = &list[n++];
+        *x = (gguf_tensor){.dims = p->vector ? 1 : 2, .cols = (size_t)p->cols, .rows = (size_t)p->rows, .param = p};
+        gguf_name(p->name, x->name);
+        if (llama && strstr(p->name, "q_proj")) x->heads = m->c.H;
+        if (llama && strstr(p->name, "k_proj")) x->heads = m->c.KV;
+        place_tensor(x, as, &offset);
+    }
+    if (m->c.rope_factor > 0) {
+        gguf_tensor *x = &list[n++];
+        *x = (gguf_tensor){.name = "rope_freqs.weight", .dims = 1, .cols = (size_t)m->c.D / 2, .rows = 1};
+        place_tensor(x, as, &offset);
+    }
+    return n;
+}
+/* Llama-3's stretched frequencies are told as divisors of theta^(-2j/D). */
+static void rope_divisors(const llm_config *c, float *out) {
+    for (int j = 0; j < c->D / 2; j++) {
+        double wave = 6.283185307179586 * pow(c->rope_theta, 2.0 * j / c->D);
+        double s = (c->rope_original / wave - c->rope_low) / (c->rope_high - c->rope_low);
+        s = s < 0 ? 0 : s > 1 ? 1 : s;
+        out[j] = (float)(1 / ((1 - s) / c->rope_factor + s));
+    }
+}
+/* We turn the pair (j, j+D/2) of a head, GGUF's llama the pair (2j, 2j+1): row j + sD/2 moves to row 2j+s. Row r of the
+   file is our row: */
+static size_t interleave(size_t r, size_t D) { return r / D * D + r % 2 * (D / 2) + r % D / 2; }
+
+/* ---- GGUF: numbers with fewer bits ---- */
+
+/* To the nearest half, of two equally near the even one. */
+static uint16_t narrow_f16(float x) {
+    union { float value; uint32_t bits; } u = {x};
+    uint32_t sign = u.bits >> 16 & 0x8000, a = u.bits & 0x7FFFFFFF;
+    if (a > 0x7F800000) return (uint16_t)(sign | 0x7E00);               /* not a number */
+    if (a >= 0x477FF000) return (uint16_t)(sign | 0x7C00);              /* 65520 and above: infinity */
+    u.bits = a;
+    if (a < 0x38800000) return (uint16_t)(sign | (uint32_t)rintf(u.value * 0x1p24f));   /* subnormal */
+    return (uint16_t)(sign | (a + 0xFFF + (a >> 13 & 1) - (112u << 23)) >> 13);
+}
+/* A block of 32 numbers: d = max|x|/127 as f16, then round(x/d) as bytes. */
+static void narrow_q8(char *out, const float *x, size_t n) {
+    for (size_t b = 0; b < n / 32; b++, x += 32) {
+        float most = 0;
+        for (int i = 0; i < 32; i++) most = fmaxf(most, fabsf(x[i]));
+        float d = most / 127, inverse = d ? 1 / d : 0;
+        uint16_t half = narrow_f16(d);
+        memcpy(out, &half, 2);
+        for (int i = 0; i < 32; i++) out[2 + i] = (char)(signed char)roundf(x[i] * inverse);
+        out += 34;
+    }
+}
+static void narrow_row(char *out, const float *x, size_t n, int as, const char *name) {
+    uint16_t half;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) llm_die("another checkpoint", "tensor %s holds something else than numbers", name);
+        if (as != AS_BF16 && as != AS_F32 && fabsf(x[i]) > 65504)
+            llm_die("--type bf16 or f32", "tensor %s: %g is beyond what f16 can hold", name, (double)x[i]);
+    }
+    if (as == AS_F32) memcpy(out, x, n * sizeof *x);
+    else if (as == AS_Q8) narrow_q8(out, x, n);
+    else for (size_t i = 0; i < n; i++, out += 2) {
+        half = as == AS_F16 ? narrow_f16(x[i]) : real_to_bf16(x[i]);
+        memcpy(out, &half, 2);
+    }
+}
+static void put_tensor(gguf_writer *g, const gguf_tensor *x, const llm_model *m) {
+    size_t row = x->bytes / x->rows, D = (size_t)m->c.D;
+    float *divisors = llm_alloc(D, sizeof *divisors);
+    char *out = llm_alloc(row, 1);
+    if (!x->param) rope_divisors(&m->c, divisors);
+    for (size_t r = 0; r < x->rows; r++) {
+        size_t from = x->heads ? interleave(r, D) : r;
+        narrow_row(out, x->param ? x->param->data + from * x->cols : divisors, x->cols, x->as, x->name);
+        put(g, out, row);
+    }
+    put_align(g);
+    llm_release(divisors);
+    llm_release(out);
+}
+static void put_header(gguf_writer *g, const llm_model *m, const llm_tokenizer *t, const tokenizer_facts *f,
+                       const gguf_tensor *list, int n, const char *name, int as) {
+    uint64_t keys = g->keys;            /* as counted in the first pass */
+    g->keys = g->at = 0;
+    put(g, "GGUF", 4);
+    put_u32(g, 3);
+    put_u64(g, (uint64_t)n);
+    put_u64(g, keys);
+    put_keys(g, &m->c, name, as);
+    put_tokenizer(g, t, f, &m->c);
+    for (int i = 0; i < n; i++) {
+        const gguf_tensor *x = &list[i];
+        put_bytes(g, x->name, strlen(x->name));
+        put_u32(g, (uint32_t)x->dims);
+        put_u64(g, x->cols);
+        if (x->dims == 2) put_u64(g, x->rows);
+        put_u32(g, (uint32_t)gguf_types[x->as].type);
+        put_u64(g, x->offset);
+    }
+    put_align(g);
+}
+static void hint(const settings *s, const llm_tokenizer *t) {
+    fprintf(stderr, "llama.cpp:  llama-cli -m %s\n", s->out);
+    fprintf(stderr, "Ollama:     a file Modelfile with the line  FROM ./%s", base_name(s->out));
+    for (int i = 0; i < t->stops; i++)
+        if (t->special[t->stop[i]]) fprintf(stderr, "\n            and  PARAMETER stop \"%s\"", t->token[t->stop[i]]);
+    fprintf(stderr, "\n            then  ollama create NAME\n");
+}
+static void to_gguf(const settings *s) {
+    llm_model m;
+    llm_tokenizer t;
+    int as = 0;
+    while (strcmp(gguf_types[as].name, s->type)) as++;
+    refuse_existing(s);
+    if (llm_is_dir(s->out)) llm_usage("--out DIR/model.gguf", "%s is a folder", s->out);
+    load(s, &m, &t);
+    if (m.c.score) llm_die("the model that it judges", "%s is a reward model: GGUF knows no such head", s->model);
+    char *dir = copy_text(s->model, strlen(s->model));
+    for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/';) dir[--n] = '\0';
+    tokenizer_facts f = facts_read(&t);
+    gguf_tensor *list = llm_alloc((size_t)m.params + 1, sizeof *list);
+    int n = list_tensors(&m, list, as), halves = 0;
+    const char *family = m.c.position == LLM_LEARNED ? "gpt2" : m.c.qkv_bias ? "qwen2" : "llama";
+    gguf_writer g = {.family = family, .counting = true};
+    put_header(&g, &m, &t, &f, list, n, base_name(dir), as);
+    g.counting = false;
+    g.w = begin(s->out);
+    put_header(&g, &m, &t, &f, list, n, base_name(dir), as);
+    for (int i = 0; i < n; i++) {
+        put_tensor(&g, &list[i], &m);
+        halves += as == AS_Q8 && list[i].as == AS_F16;
+    }
+    finish(&g.w);
+    fprintf(stderr, "wrote %s: %s, %d tensors as %s, %.2f MB\n", s->out, g.family, n, s->type, (double)g.at / 1e6);
+    if (halves) fprintf(stderr, "%d tensors whose rows are no multiple of 32 are f16\n", halves);
+    hint(s, &t);
+    llm_release(list);
+    llm_release(dir);
+    facts_free(&f);
+    llm_model_free(&m);
+    llm_tokenizer_free(&t);
+}
+
+/* ---- token files of nanoGPT and llm.c ----
+
+   nanoGPT: nothing but ids of 16 bits. llm.c: 256 numbers of 32 bits (magic, version, count, zeros), then ids of 16
+   bits (20240520, version 1: GPT-2) or of 32 (20240801, version 7: Llama 3). Our data are texts: the ids are decoded,
+   and a document ends where the next is opened. */
+
+typedef struct { FILE *file; const char *path; size_t width, count; } token_file;
+
+static token_file tokens_open(const char *path) {
+    static const char remedy[] = "a token file of nanoGPT (16 bits a token) or llm.c";
+    int32_t header[256] = {0};
+    struct stat st;
+    token_file f = {.file = fopen(path, "rb"), .path = path};
+    if (!f.file || fstat(fileno(f.file), &st) || !S_ISREG(st.st_mode))
+        llm_die("check the path", "cannot read %s: %s", path, f.file ? "no file" : strerror(errno));
+    size_t bytes = (size_t)st.st_size, got = fread(header, 1, sizeof header, f.file);
+    bool old = header[0] == 20240520, new = header[0] == 20240801, plain = got < sizeof header || (!old && !new);
+    f.width = new && !plain ? 4 : 2;
+    if (plain) {
+        f.count = bytes / 2;
+        if (bytes % 2 || !bytes) llm_die(remedy, "%s: %zu bytes are no list of 16-bit tokens", path, bytes);
+        rewind(f.file);
+        return f;
+    }
+    if (header[1] != (old ? 1 : 7)) llm_die(remedy, "%s: version %d is not known", path, (int)header[1]);
+    f.count = (size_t)(uint32_t)header[2];
+    if (bytes != sizeof header + f.count * f.width)
+        llm_die(remedy, "%s: its header says %zu tokens, but %zu bytes follow", path, f.count, bytes - sizeof header);
+    return f;
+}
+typedef struct {
+    llm_writer w;
+    const llm_tokenizer *t;
+    int *ids;                           /* the document being read */
+    size_t count, room;
+    double documents, bytes;
+} importer;
+
+static void flush_document(importer *x) {
+    size_t size;
+    char *text = llm_decode(x->t, x->ids, x->count, false, &size);
+    if (size) {
+        llm_write_text(&x->w, "{\"text\": ");
+        llm_write_json_string(&x->w, text, size);
+        llm_write_text(&x->w, "}\n");
+        x->documents++;
+        x->bytes += (double)size;
+    }
+    llm_release(text);
+    x->count = 0;
+}
+static void import_file(importer *x, const char *path) {
+    token_file f = tokens_open(path);
+    int opens = document_opener(x->t);
+    uint32_t wide[4096];
+    uint16_t narrow[4096];
+    for (size_t done = 0, n; done < f.count; done += n) {
+        n = size_min(4096, f.count - done);
+        if (fread(f.width == 4 ? (void *)wide : narrow, f.width, n, f.file) != n)
+            llm_die("check the disk", "cannot read %s", path);
+        for (size_t i = 0; i < n; i++) {
+            uint32_t id = f.width == 4 ? wide[i] : narrow[i];
+            if (id >= (uint32_t)x->t->vocab_size)
+                llm_die("the --tokenizer that made the file", "%s: token %zu is %u, the tokenizer has %d", path,
+                        done + i, id, x->t->vocab_size);
+            if ((int)id == opens || (int)id == x->t->eos) flush_document(x);
+            x->ids = llm_grow(x->ids, &x->room, x->count + 1, sizeof *x->ids);
+            x->ids[x->count++] = (int)id;
+        }
+    }
+    flush_document(x);
+    fprintf(stderr, "%s: %zu tokens of %zu bits%s\n", path, f.count, 8 * f.width,
+            ftello(f.file) == (off_t)(f.count * f.width) ? ", no header" : "");
+    fclose(f.file);
+}
+static void import_tokens(const settings *s) {
+    llm_tokenizer t;
+    if (!s->tokenizer) llm_usage("--tokenizer DIR", "ids are numbers: whose tokens are they?");
+    if (!ends_with(s->out, ".jsonl")) llm_usage("--out train.jsonl", "texts are written as .jsonl, not %s", s->out);
+    refuse_existing(s);
+    llm_tokenizer_load(&t, s->tokenizer);
+    importer x = {.w = begin(s->out), .t = &t};
+    for (int i = 0; i < s->tokens.count; i++) import_file(&x, s->tokens.item[i]);
+    if (!x.documents) llm_die("a file with tokens in it", "%s holds no text", s->tokens.item[0]);
+    finish(&x.w);
+    fprintf(stderr, "wrote %s: %.0f documents, %.2f MB of text\n", s->out, x.documents, x.bytes / 1e6);
+    llm_release(x.ids);
+    llm_tokenizer_free(&t);
+}
+
+/* ---- ranks of tiktoken ----
+
+   A line for each token: its bytes in base64, and its rank, which is also its id. Two neighbours may merge if together
+   they are a token, the lowest rank first. As a list of merges: every way to cut a token into two tokens. (The regular
+   expression that cuts text, and the special tokens, are not in the file: they belong to the family.) */
+
+typedef struct { const char *name; llm_split split; int ranks; const char *special, *bos, *eos; } family;
+
+static const char llama3_special[] =
+    "<|begin_of_text|>,<|end_of_text|>,<|reserved_special_token_0|>,<|reserved_special_token_1|>,"
+    "<|finetune_right_pad_id|>,<|reserved_special_token_2|>,<|start_header_id|>,<|end_header_id|>,<|eom_id|>,"
+    "<|eot_id|>,<|python_tag|>";        /* and 245 more reserved ones */
+static const family families[] = {
+    {"gpt2", LLM_SPLIT_GPT2, 50256, "<|endoftext|>", "<|endoftext|>", "<|endoftext|>"},
+    {"llama3", LLM_SPLIT_LLAMA3, 128000, llama3_special, "<|begin_of_text|>", "<|end_of_text|>"},
+    {"qwen2", LLM_SPLIT_QWEN2, 151643, "<|endoftext|>,<|im_start|>,<|im_end|>", NULL, "<|endoftext|>"}};
+
+typedef struct { char *bytes; word_map map; word_entry **by_rank; int count; } rank_table;
+
+/* Decode base64 in place; returns the number of bytes, or SIZE_MAX. */
+static size_t decode_base64(char *text, size_t n) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t out = 0;
+    uint32_t bits = 0;
+    int have = 0;
+    if (n % 4) return SIZE_MAX;
+    while (n && text[n - 1] == '=') n--;
+    for (size_t i = 0; i < n; i++) {
+        const char *d = text[i] ? strchr(digits, text[i]) : NULL;
+        if (!d) return SIZE_MAX;
+        bits = bits << 6 | (uint32_t)(d - digits);
+        if ((have += 6) >= 8) text[out++] = (char)(bits >> (have -= 8));
+    }
+    return out;
+}
+static void ranks_read(rank_table *r, const char *path) {
+    static const char remedy[] = "a .tiktoken file: lines of a token in base64 and its rank";
+    size_t size;
+    r->bytes = llm_read_file(path, &size);
+    int line = 1;
+    for (char *p = r->bytes, *end = p + size, *next; p < end; p = next, line++) {
+        char *stop = memchr(p, '\n', (size_t)(end - p));
+        next = stop ? stop + 1 : end;
+        if (!stop) stop = end;
+        *stop = '\0';
+        char *space = strchr(p, ' '), *after = NULL;
+        if (p == stop) continue;
+        long rank = space ? strtol(space + 1, &after, 10) : -1;
+        size_t n = space ? decode_base64(p, (size_t)(space - p)) : SIZE_MAX;
+        if (n == SIZE_MAX || !n || rank < 0 || rank > 1 << 24 || after == space + 1 || (*after && *after != '\r'))
+            llm_die(remedy, "%s:%d: neither a token nor a rank", path, line);
+        size_t before = r->map.count;
+        word_add(&r->map, p, n)->value = rank;
+        if (r->map.count == before) llm_die(remedy, "%s:%d: a token appears twice", path, line);
+    }
+    r->count = (int)r->map.count;
+    if (!r->count) llm_die(remedy, "%s holds no tokens", path);
+    r->by_rank = llm_alloc((size_t)r->count, sizeof *r->by_rank);
+    for (int i = 0; i < r->count; i++) {
+        word_entry *w = &r->map.word[i];
+        if (w->value >= r->count || r->by_rank[w->value])
+            llm_die(remedy, "%s: the ranks of %d tokens are not 0 to %d, each once", path, r->count, r->count - 1);
+        r->by_rank[w->value] = w;
+    }
+    for (int b = 0; b < 256; b++)
+        if (!word_find(&r->map, &(char){(char)b}, 1)) llm_die(remedy, "%s: no token for byte %d", path, b);
+}
+static void write_bytes_spelled(llm_writer *w, const char *s, size_t n, const char *t, size_t m) {
+    char *text = llm_alloc(2 * (n + m) + 1, 1);
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) at += (size_t)utf8_put(text + at, byte_to_char((unsigned char)s[i]));
+    if (m) text[at++] = ' ';
+    for (size_t i = 0; i < m; i++) at += (size_t)utf8_put(text + at, byte_to_char((unsigned char)t[i]));
+    llm_write_json_string(w, text, at);
+    llm_release(text);
+}
+static int write_ranked_merges(llm_writer *w, const rank_table *r) {
+    int merges = 0;
+    for (int i = 0; i < r->count; i++) {
+        const word_entry *x = r->by_rank[i];
+        size_t n = x->length;
+        uint64_t *pair = llm_alloc(n, sizeof *pair);     /* the cuts, by the ranks of their halves */
+        size_t cuts = 0;
+        for (size_t k = 1; k < n; k++) {
+            const word_entry *a = word_find(&r->map, x->text, k), *b = word_find(&r->map, x->text + k, n - k);
+            if (!a || !b) continue;
+            size_t at = cuts++;
+            uint64_t key = (uint64_t)a->value << 32 | (uint64_t)b->value;
+            for (; at && pair[at - 1] > key; at--) pair[at] = pair[at - 1];
+            pair[at] = key;
+        }
+        for (size_t k = 0; k < cuts; k++, merges++) {
+            const word_entry *a = r->by_rank[pair[k] >> 32], *b = r->by_rank[(uint32_t)pair[k]];
+            llm_write_text(w, merges ? ",\n" : "\n");
+            write_bytes_spelled(w, a->text, a->length, b->text, b->length);
+        }
+        llm_release(pair);
+    }
+    return merges;
+}
+static void write_added(llm_writer *w, int id, const char *text, size_t n, bool first) {
+    llm_write_text(w, "%s\n{\"id\": %d, \"content\": ", first ? "" : ",", id);
+    llm_write_json_string(w, text, n);
+    llm_write_text(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                      "\"special\": true}");
+}
+/* The special tokens: those of the list, for Llama 3 filled up to 256. Returns how many. */
+static int write_specials(llm_writer *w, const rank_table *r, const char *list, bool fill) {
+    int n = 0;
+    for (const char *c = list; *c; c += strcspn(c, ","), c += *c == ',') {
+        size_t length = strcspn(c, ",");
+        if (length) write_added(w, r->count + n, c, length, n == 0), n++;
+    }
+    for (int i = 3; fill && n < 256; i++, n++) {
+        char name[64];
+        int length = snprintf(name, sizeof name, "<|reserved_special_token_%d|>", i);
+        write_added(w, r->count + n, name, (size_t)length, false);
+    }
+    return n;
+}
+static const char *split_expression(llm_split split) {
+    static const char head[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}";
+    static const char tail[] = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    return llm_format("%s%s%s", head, split == LLM_SPLIT_LLAMA3 ? "{1,3}" : "", tail);
+}
+static void write_pipeline(llm_writer *w, const family *f) {
+    static const char bytes[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
+                                "\"use_regex\": %s}";
+    bool gpt2 = f->split == LLM_SPLIT_GPT2;
+    llm_write_text(w, "],\n\"normalizer\": %s,\n\"pre_tokenizer\": ",
+                   f->split == LLM_SPLIT_QWEN2 ? "{\"type\": \"NFC\"}" : "null");
+    if (!gpt2) {
+        const char *expression = split_expression(f->split);
+        llm_write_text(w, "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
+                          "\"pattern\": {\"Regex\": ");
+        llm_write_json_string(w, expression, strlen(expression));
+        llm_write_text(w, "}, \"behavior\": \"Isolated\", \"invert\": false},\n");
+        llm_release((char *)expression);
+    }
+    llm_write_text(w, bytes, gpt2 ? "true" : "false");
+    llm_write_text(w, "%s,\n\"post_processor\": null,\n\"decoder\": ", gpt2 ? "" : "]}");
+    llm_write_text(w, bytes, "true");
+    llm_write_text(w, ",\n\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false,\n"
+                      "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"byte_fallback\": false,\n"
+                      "\"ignore_merges\": true,\n\"vocab\": {");
+}
+static void import_ranks(const settings *s) {
+    rank_table r = {0};
+    family f = {0};
+    ranks_read(&r, s->tiktoken);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (!strcmp(s->split, families[i].name) || (!strcmp(s->split, "auto") && r.count == families[i].ranks))
+            f = families[i];
+    if (!f.name) llm_usage("--split gpt2, llama3 or qwen2", "%d ranks are no family's that is known", r.count);
+    char *path[2] = {llm_format("%s/%s", s->out, tokenizer_file[0]), llm_format("%s/%s", s->out, tokenizer_file[1])};
+    if (llm_exists(path[0]) && !s->overwrite) llm_usage(choices, "%s exists already", path[0]);
+    llm_make_dirs(s->out);
+    llm_writer w = llm_write_begin(path[1]);
+    const char *bos = s->special ? NULL : f.bos, *eos = s->special ? NULL : f.eos;
+    llm_write_text(&w, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                       "  \"clean_up_tokenization_spaces\": false,\n");
+    if (bos) llm_write_text(&w, "  \"bos_token\": \"%s\",\n", bos);
+    if (eos) llm_write_text(&w, "  \"eos_token\": \"%s\",\n", eos);
+    llm_write_text(&w, "  \"model_max_length\": 1000000000000000019884624838656\n}\n");
+    llm_write_done(&w);
+    w = llm_write_begin(path[0]);
+    llm_write_text(&w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
+    bool fill = !s->special && f.split == LLM_SPLIT_LLAMA3;
+    int specials = write_specials(&w, &r, s->special ? s->special : f.special, fill);
+    write_pipeline(&w, &f);
+    for (int i = 0; i < r.count; i++) {
+        llm_write_text(&w, i ? ",\n" : "\n");
+        write_bytes_spelled(&w, r.by_rank[i]->text, r.by_rank[i]->length, "", 0);
+        llm_write_text(&w, ": %d", i);
+    }
+    llm_write_text(&w, "},\n\"merges\": [");
+    int merges = write_ranked_merges(&w, &r);
+    llm_write_text(&w, "]}\n}\n");
+    llm_write_done(&w);                 /* last: a folder with tokenizer.json is whole */
+    fprintf(stderr, "wrote %s: %s, %d tokens and %d special ones, %d merges\n", s->out, f.name, r.count, specials,
+            merges);
+    llm_release(r.bytes);
+    llm_release(r.by_rank);
+    word_free(&r.map);
+    llm_release(path[0]);
+    llm_release(path[1]);
+}
+
+/* ---- the program ---- */
+
+int main(int argc, char **argv) {
+    settings s = {.type = "f16", .split = "auto"};
+    atexit(remove_unfinished);
+    llm_option table[] = {
+        {"out", LLM_TEXT, &s.out, 0, 0, "a file.gguf, a file.jsonl, or a folder", NULL, "o"},
+        {"overwrite", LLM_BOOL, &s.overwrite, 0, 0, "replace what --out holds", NULL, NULL},
+        {"a model", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
+        {"model", LLM_TEXT, &s.model, 0, 0, "folder of a model, or of adapters: these are merged", NULL, "m"},
+        {"base", LLM_TEXT, &s.base, 0, 0, "the adapters' base, if not where they say", NULL, NULL},
+        {"type", LLM_TEXT, &s.type, 0, 0, "of the numbers in a .gguf", "f32|f16|bf16|q8_0", NULL},
+        {"token files", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
+        {"tokens", LLM_LIST, &s.tokens, 0, 0, "files of nanoGPT or llm.c, to a .jsonl of texts", NULL, NULL},
+        {"tokenizer", LLM_TEXT, &s.tokenizer, 0, 0, "folder of the tokenizer that made them", NULL, NULL},
+        {"a tokenizer", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
+        {"tiktoken", LLM_TEXT, &s.tiktoken, 0, 0, "file of ranks, to a folder", NULL, NULL},
+        {"split", LLM_TEXT, &s.split, 0, 0, "how it cuts text; auto: by the number of ranks", "auto|gpt2|llama3|qwen2",
+         NULL},
+        {"special", LLM_TEXT, &s.special, 0, 0, "special tokens, a,b,c; none: the family's", NULL, NULL}};
+    llm_options_parse(table, sizeof table / sizeof *table, "from and to the formats of others", argc, argv);
+    int jobs = (s.model != NULL) + (s.tokens.count > 0) + (s.tiktoken != NULL);
+    if (jobs != 1)
+        llm_usage("one of --model, --tokens and --tiktoken", jobs ? "one thing at a time" : "nothing to convert");
+    if (!s.out) llm_usage("--out model.gguf", "where to?");
+    if (s.tiktoken) import_ranks(&s);
+    else if (s.tokens.count) import_tokens(&s);
+    else if (ends_with(s.out, ".gguf")) to_gguf(&s);
+    else merge(&s);
+    llm_release(s.tokens.item);
+    return 0;
+}
