@@ -10,9 +10,9 @@ as f32, f16, bf16 and q8_0. Then
 3. --llama DIR: llama.cpp, built in DIR/build (or --llama-build), computes the same, and cuts the texts of cases.jsonl
    into the same ids.
 --folder: folders of ours too (out/base). --big: SmolLM2-135M's shape. The largest difference of a probability is
-printed. f32 must agree to 2e-5. (ggml takes GELU from a table of 16-bit numbers: for GPT-2 the reference does too, and
-both differences are printed.) For fewer bits
-the weights must be within half a step of the original, f16 also to |dp| 1e-2; what bf16 and q8_0 then do to a
+printed. f32 must agree to 2e-5. (ggml takes GELU from a table of 16-bit numbers: for GPT-2 the reference does too, to
+5e-4, because arguments on the edge of a step fall to either side; both differences are printed.) For fewer bits the
+weights must be within half a step of the original, f16 also to |dp| 1e-2; what bf16 and q8_0 then do to a
 probability is a property of the model and only printed. What is not installed is skipped, and that is said.
 """
 import argparse
@@ -166,7 +166,8 @@ def check(name, folder, args, llama, tmp):
             if name == "gpt2":
                 note = f" with GELU in 16 bits, {error:.1e} without"
                 error = np.abs(llama.probabilities(path, ids, V) - probabilities(gelu16(model), ids)).max()
-            report(error <= TOLERANCE[kind], f"{name} {kind}: llama.cpp, |dp| {error:.1e}{note}")
+            limit = max(TOLERANCE[kind], 5e-4 if note else 0)
+            report(error <= limit, f"{name} {kind}: llama.cpp, |dp| {error:.1e}{note}")
         if llama and kind == "f32" and os.path.exists(os.path.join(folder, "cases.jsonl")):
             check_ids(name, path, folder, llama)
         os.remove(path)
