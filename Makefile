@@ -27,7 +27,7 @@ DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
-.PHONY: all found programs test builds debug clean help
+.PHONY: all found programs test builds debug demo clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -80,6 +80,10 @@ debug:
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it
 
+# The whole lecture on the tiny world, into out/demo: one table and a page to look at. PRECISION=fp32: as without AMX.
+demo: found $(DRIVERS) $(BUILD)/eval
+	@PRECISION=$(PRECISION) sh tools/demo.sh
+
 clean:
 	rm -rf build train_gpt train_sft train_rlhf
 
@@ -88,4 +92,5 @@ help:
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
+	@echo "make demo         pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
 	@echo "make clean        remove what was built (out/ stays)"

@@ -340,14 +340,19 @@ enum { MODELS = 8, ROWS = 128 };
 typedef struct { char name[64]; double hits[MODELS], n[MODELS]; } table_row;
 typedef struct { table_row row[ROWS]; int rows; } table;
 
-/* Count one answer of model m; the line "task, what" appears when it is first met. */
+/* Count one answer of model m; the line "task, what" appears when it is first met, behind others of that task. */
 static void count(table *t, int m, const char *task, const char *what, double hit) {
     char name[64];
-    int i = 0;
-    snprintf(name, sizeof name, "%.40s%s%s", task, *what ? ", " : "", what);
+    int i = 0, after = t->rows;
+    size_t n = (size_t)snprintf(name, sizeof name, "%.40s%s%s", task, *what ? ", " : "", what) - strlen(what);
     while (i < t->rows && strcmp(t->row[i].name, name)) i++;
     if (i == ROWS) llm_die("fewer different tasks", "more than %d lines in the table", ROWS);
-    if (i == t->rows) snprintf(t->row[t->rows++].name, sizeof name, "%s", name);
+    if (i == t->rows) {
+        for (int j = 0; j < t->rows && *what; j++) if (!strncmp(t->row[j].name, name, n)) after = j + 1;
+        memmove(&t->row[after + 1], &t->row[after], (size_t)(t->rows++ - after) * sizeof *t->row);
+        t->row[i = after] = (table_row){0};
+        snprintf(t->row[i].name, sizeof name, "%s", name);
+    }
     t->row[i].hits[m] += hit;
     t->row[i].n[m]++;
 }
@@ -529,7 +534,8 @@ static eval_answers ask(const evaluator *e, player *p, const task_item *const *w
     s.temperature = temperature;
     s.seed = seed;
     for (int i = 0; i < n; i++) {
-        some.prompt[i] = prompt_tokens(p, which[i]->prompt, chat && !which[i]->raw, room);
+        bool text = which[i]->raw && strcmp(e->s->chat, "yes");
+        some.prompt[i] = prompt_tokens(p, which[i]->prompt, chat && !text, room);
         some.task[i].kind = -1;
     }
     if (chat) {
@@ -888,7 +894,8 @@ int main(int argc, char **argv) {
         {"tasks", LLM_LIST, &s.tasks, 0, 0, "files of tasks (JSON lines); none: the tiny world's", NULL, NULL},
         {"limit", LLM_INT, &s.limit, 0, 1e9, "only the first tasks of each file; 0: all", NULL, NULL},
         {"shots", LLM_INT, &s.shots, 0, 100, "examples before each text to continue", NULL, NULL},
-        {"chat", LLM_TEXT, &s.chat, 0, 0, "ask in the model's chat template", "auto|yes|no", NULL},
+        {"chat", LLM_TEXT, &s.chat, 0, 0, "use the model's chat template; yes: for texts to continue too, not for choices",
+         "auto|yes|no", NULL},
         {"max-new", LLM_INT, &s.max_new, 1, 1 << 20, "tokens in an answer", NULL, NULL},
         {"samples", LLM_INT, &s.samples, 0, 1000, "programs sampled to each prompt, for pass@k", NULL, NULL},
         {"items", LLM_TEXT, &s.items, 0, 0, "write every single answer and likelihood to this file", NULL, NULL},
