@@ -894,7 +894,7 @@ int main(int argc, char **argv) {
         {"tasks", LLM_LIST, &s.tasks, 0, 0, "files of tasks (JSON lines); none: the tiny world's", NULL, NULL},
         {"limit", LLM_INT, &s.limit, 0, 1e9, "only the first tasks of each file; 0: all", NULL, NULL},
         {"shots", LLM_INT, &s.shots, 0, 100, "examples before each text to continue", NULL, NULL},
-        {"chat", LLM_TEXT, &s.chat, 0, 0, "use the model's chat template; yes: for texts to continue too, not for choices",
+        {"chat", LLM_TEXT, &s.chat, 0, 0, "use the model's template; yes: for texts to continue too, not for choices",
          "auto|yes|no", NULL},
         {"max-new", LLM_INT, &s.max_new, 1, 1 << 20, "tokens in an answer", NULL, NULL},
         {"samples", LLM_INT, &s.samples, 0, 1000, "programs sampled to each prompt, for pass@k", NULL, NULL},
