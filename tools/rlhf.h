@@ -64,6 +64,7 @@ typedef struct {
     int *unit, units, per_step;         /* what a method draws from: pairs, prompts ...; how many in a step */
     void *own;                          /* what else a method keeps from step to step */
     report_card report;
+    tensorboard board;
     int argc;
     char **argv;
 } trainer;
@@ -75,6 +76,12 @@ enum { LOSS, GNORM, REWARD, TRUTH, KL, LENGTH, STOPS, ACCURACY, MARGIN, CHOSEN, 
 static const char *const measure_name[MEASURES] = {
     "loss", "gnorm", "reward", "true_reward", "kl", "length", "stops", "accuracy", "margin", "chosen", "rejected",
     "clipped", "value_loss", "kl_coefficient", "silent_groups"};
+
+/* The same, as TensorBoard's users know them. */
+static const char *const measure_tag[MEASURES] = {
+    "train/loss", "train/grad_norm", "objective/scores", "objective/true_reward", "objective/kl",
+    "completions/mean_length", "completions/stops", "rewards/accuracies", "rewards/margins", "rewards/chosen",
+    "rewards/rejected", "policy/clipfrac_avg", "loss/value_avg", "objective/kl_coefficient", "silent_groups"};
 
 /* A kind of training. step: one optimizer step, which says what it measured. The others may be NULL. state: extra
    members for the checkpoint; restore reads them. */
@@ -357,6 +364,8 @@ static void write_step(trainer *t, double lr, const double *x) {
     int every = int_max(1, t->steps / 20);
     bool say = t->step % every == 0 || t->step == t->steps;
     fprintf(t->log, "%d,%.9g,%.9g", t->step, x[LOSS], lr);
+    tb_scalar(&t->board, t->step, "train/learning_rate", lr);
+    for (int i = 0; i < MEASURES; i++) tb_scalar(&t->board, t->step, measure_tag[i], x[i]);
     if (say) fprintf(stderr, "%s %d/%d", t->stage->name, t->step, t->steps);
     for (int i = 0; i < MEASURES; i++) {
         if (i != LOSS) fputc(',', t->log);
@@ -377,6 +386,7 @@ static void open_log(trainer *t) {
     here.out = t->out;
     here.log = NULL;
     t->log = run_open_log(&here, header, t->step + 1);
+    t->board = tb_open(t->s->run.tensorboard, t->out);
 }
 /* Train `learner`, from where it stands or from a checkpoint in `out`, until the last step. */
 static void learn(trainer *t, const stage *g, llm_model *learner, const char *out) {
@@ -424,6 +434,7 @@ static void learn(trainer *t, const stage *g, llm_model *learner, const char *ou
         exit(broken ? 1 : 128 + run_stopping);
     }
     fclose(t->log);
+    tb_close(&t->board);
     if (g->finish) g->finish(t);
     llm_adamw_free(&t->adamw, learner);
     llm_release(t->unit);
