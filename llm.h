@@ -365,6 +365,9 @@ typedef struct { const int *id; int prompt, count; } llm_sequence;
 /* Lay n sequences into b, one to a row, right-padded: weight 1 where an answer's id is the target. With b->T >= count
    the last id is an input too (a score is read there). Rows without a sequence are padding. */
 void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad);
+/* The same for a reward model: the id `reward` (-1: none) closes each row, and the only weight, 1, is on the row's last
+   token: its value is the score of the row. */
+void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad);
 
 /* ---- chapter 5: the operations -------------------------------------------------------------------------------- */
 
@@ -765,6 +768,9 @@ double llm_loss_pair(double *dr, const double *r, const double *margin, int pair
                      llm_pair_stats *stats);
 double llm_loss_kwise(double *dr, const double *r, const int *rank, int K, double total, llm_pair_stats *stats);
 double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int K, double total);
+/* Only differences of scores were learned, and their scale is chance. Divide the head by the deviation of `score` [n],
+   so that a KL coefficient means the same in every run; returns the mean that is to be subtracted from then on. */
+double llm_score_normalise(llm_model *m, const double *score, int n);
 int llm_best_of(const double *score, int n);            /* rejection sampling keeps this one; the first of equals */
 double llm_best_of_kl(int n);                           /* how far best-of-n is from the policy, at most, in nats */
 
@@ -779,6 +785,9 @@ void llm_whiten(llm_real *x, const llm_batch *b, bool shift);  /* deviation 1; s
 typedef struct { double tokens, clipped, kl, largest; } llm_policy_stats;  /* sums; kl: old to new; max |logp - old| */
 double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *advantage,
                     const llm_batch *b, double M, double clip, llm_policy_stats *stats);
+/* Before the first update the ratio is 1: ends the program if not, for then the policy that sampled is not the one that
+   learns (another temperature, a shift by one, dropout, a stale cache). */
+void llm_ratio_check(const llm_policy_stats *first);
 double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *old, const llm_real *ret,
                       const llm_batch *b, double M, double coefficient, double clip);  /* clip 0: off */
 double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient);
@@ -4053,6 +4062,19 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
             at = lay_ids(b, row, 0, x->id, NULL, x->prompt, x->count, int_min(x->count, b->T));
         }
         pad_row(b, row, at, pad);
+    }
+}
+void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad) {
+    llm_batch_rows(b, s, n, pad);
+    for (int row = 0; row < n; row++) {
+        int last = s[row].count - (reward < 0);         /* where the row itself says: it is over */
+        if (last >= b->T) llm_die("a larger --seq", "no place for the score behind %d tokens", s[row].count);
+        size_t i = (size_t)row * (size_t)b->T, end = i + (size_t)last;
+        memset(b->weight + i, 0, (size_t)b->T * sizeof *b->weight);
+        if (reward >= 0) b->tokens[end] = reward;
+        b->positions[end] = last;
+        b->start[end] = 0;
+        b->weight[end] = 1;
     }
 }
 
@@ -8297,7 +8319,8 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
    9. LoRA
    ================================================================================================================
    To teach a large model a new manner one does not have to move all of its weights. Low-rank adaptation (Hu et al.
-   2021) freezes them and learns a small correction beside each chosen matrix: instead of W (O,I) the layer computes with
+   2021) freezes them and learns a small correction beside each chosen matrix: instead of W (O,I) the layer computes
+   with
 
        W + s B A        A (r,I), B (O,r), s = alpha / r, r about 8
 
@@ -8513,8 +8536,8 @@ void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
     char *names = module_names(m, true, ", ");
     fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
             numbers, all, 100 * numbers / all);
-    fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, %.2f MB are "
-            "saved\n", numbers * each / 1e6, all * each / 1e6, numbers * real / 1e6,
+    fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, "
+            "%.2f MB are saved\n", numbers * each / 1e6, all * each / 1e6, numbers * real / 1e6,
             ((all - numbers) * each - numbers * real) / 1e6);
     llm_release(names);
 }
@@ -8611,13 +8634,19 @@ void llm_lora_load(llm_model *m, const char *dir) {
    10. The losses of every stage
    ================================================================================================================
    Everything before this chapter serves one sentence: tokens in, log-probabilities out. Everything that makes a chat
-   model out of a text completer is in the way back: which number is sent to which token. Pretraining sends -1/M to all
-   tokens, SFT to the answer's tokens only. The reward model sends a push to two scores, PPO and GRPO the advantage, DPO
-   the probability of having been wrong. Each loss below is its equation, the derivative by hand, and a loop; the
-   network and its backward pass are not mentioned again.
+   model out of a text completer is in the way back: which number is sent to which token.
 
-   Let l = log pi(y_t | before) of a response token, m its weight (0 on prompt, template, padding), s(x) = 1/(1 + e^-x).
-   The derivatives by l are what we write; those by the logits, (onehot - softmax) dl, are chapter 5's business. */
+       pretraining, SFT   to every token, or every token of the answer: the same push upwards
+       reward model       to the scores of two answers: the probability of having got them the wrong way round
+       PPO, GRPO          to every token that was sampled: its advantage, up or down, until it has moved far enough
+       DPO, KTO           to every token of an answer: the probability of having been wrong about it
+       RRHF               to every token of two answers that are in the wrong order: one over their lengths
+
+   Each loss below is its equation, the derivative by hand, and a loop; the network and its backward pass are not
+   mentioned again. Let l = log pi(y_t | before) of a response token, m its weight (0 on prompt, template, padding), and
+   s(x) = 1/(1 + e^-x). Losses by token write dL/dl, one number a place (B,T); losses by answer write dL/dS for the sum
+   S of its l, or dL/dr for its score, one number a row [B]. From l to the logits is chapter 5's business:
+   (onehot - softmax) dL/dl. */
 
 static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 /* -log s(x), without overflow at either end */
@@ -8626,7 +8655,7 @@ static double minus_log_sigmoid(double x) { return fmax(-x, 0) + log1p(exp(-fabs
 static double one_over(double total) { return total > 0 ? 1 / total : 0; }
 static size_t batch_places(const llm_batch *b) { return (size_t)b->B * (size_t)b->T; }
 
-/* A response has one log-probability, the sum over its tokens; the gradient of the sum goes to each token unchanged. */
+/* A response has one log-probability, S = sum m l; the gradient of the sum goes to each token unchanged, m dL/dS. */
 void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b) {
     for (int r = 0; r < b->B; r++) {
         double total = 0, tokens = 0;
@@ -8741,6 +8770,24 @@ double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int 
     return loss * scale;
 }
 
+/* The loss does not change when all scores rise by the same amount. Before they become rewards they get a place to
+   start from and a unit: mean 0 and deviation 1 over the answers that were compared. The scale goes into the head and
+   is saved with it; the head has no bias, so the shift is the caller's to keep. */
+double llm_score_normalise(llm_model *m, const double *score, int n) {
+    double mean = 0, var = 0;
+    for (int i = 0; i < n; i++) mean += score[i] / n;
+    for (int i = 0; i < n; i++) var += (score[i] - mean) * (score[i] - mean) / n;
+    double deviation = var > 0 ? sqrt(var) : 1;         /* all alike: nothing to scale */
+    size_t C = (size_t)m->c.C, bytes = C * sizeof(llm_real);
+    llm_real *u = llm_alloc(C, sizeof *u);
+    m->ops->download(u, m->score->data, bytes);
+    for (size_t i = 0; i < C; i++) u[i] = (llm_real)((double)u[i] / deviation);
+    m->ops->upload(m->score->data, u, bytes);
+    model_weights_changed(m);
+    llm_release(u);
+    return mean / deviation;
+}
+
 /* ---- rejection sampling (lecture 2: "Model outputs k samples. SFT the best response!"; Llama-2) ----
 
    Sample n answers, keep the one with the highest score, and train on it with the masked cross entropy above. No new
@@ -8754,6 +8801,30 @@ int llm_best_of(const double *score, int n) {
 }
 double llm_best_of_kl(int n) { return log(n) - (n - 1.0) / n; }
 
+/* ---- how far from the reference? ----
+
+   What follows makes the policy pi chase a reward. The reward was learned near the reference policy (the SFT model) and
+   means little elsewhere, so leaving costs: KL(pi || ref), estimated from what pi said, with d = l - l_ref
+   (Schulman 2020):
+
+       k1 = d              unbiased, noisy, may be negative
+       k2 = d^2 / 2        biased, never negative
+       k3 = e^-d - 1 + d   unbiased, never negative
+
+   Unbiased as a number does not mean unbiased as a loss: the gradient of k1 is 0 in expectation (only noise is left),
+   that of k2 is exactly the KL's, that of k3 is the KL's with the arguments exchanged. So k1 belongs in the reward
+   (PPO) and k2 or k3 in the loss (GRPO). test_losses.c measures all three. */
+double llm_kl(int k, double d, double *slope) {
+    if (k < 1 || k > 3) llm_die("--kl-estimator 1, 2 or 3", "there is no KL estimator k%d", k);
+    *slope = k == 1 ? 1 : k == 2 ? d : -expm1(-d);
+    return k == 1 ? d : k == 2 ? d * d / 2 : expm1(-d) + d;
+}
+/* The price of a nat may follow a target (Ziegler et al. 2019): a fifth per `horizon` rows at most, up or down. */
+void llm_kl_adapt(llm_kl_control *c, double kl, double rows) {
+    double error = fmin(fmax(kl / c->target - 1, -0.2), 0.2);
+    c->beta *= 1 + error * rows / c->horizon;
+}
+
 /* ---- PPO (lecture 1, "RL Training": "the objective is weighted by the advantage"; Schulman et al. 2017) ----
 
    The state is the text so far, the action the next token, the episode one response. As in Ziegler et al. 2019,
@@ -8762,7 +8833,7 @@ double llm_best_of_kl(int n) { return log(n) - (n - 1.0) / n; }
 
        r_t = -beta (l_old,t - l_ref,t) + [t last] R
 
-   The fine is k1 (below), computed once when the text was sampled: a reward, not a term that is differentiated. */
+   The fine is k1, computed once when the text was sampled: a reward, not a term that is differentiated. */
 
 double llm_ppo_rewards(llm_real *reward, const llm_real *old, const llm_real *ref, const double *score,
                        const llm_batch *b, double beta) {
@@ -8838,7 +8909,8 @@ static double clipped_token(double *slope, double A, double log_ratio, double lo
         s->tokens += m;
         s->clipped += clipped ? m : 0;
         s->kl += m * (rho - 1 - log_ratio);
-        s->largest = fmax(s->largest, fabs(log_ratio));
+        double size = fabs(log_ratio);
+        s->largest = s->largest >= size || isnan(s->largest) ? s->largest : size;       /* NaN stays: fmax drops it */
     }
     return -A * (clipped ? bound : rho);
 }
@@ -8853,6 +8925,13 @@ double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, 
         dlogp[i] = (llm_real)(m * scale * slope);
     }
     return loss * scale;
+}
+
+/* One check against many mistakes. */
+void llm_ratio_check(const llm_policy_stats *first) {
+    if (!(first->largest <= 1e-5))
+        llm_die("the same model, temperature, mask and code for both",
+                "log-probabilities moved by %g before the first update", first->largest);
 }
 
 /* The critic learns the return; it too may move only clip away from its old value (off with clip 0):
@@ -8885,26 +8964,6 @@ double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_b
         if (m != 0) sum += m * (double)entropy[i];
     }
     return -sum * scale;
-}
-
-/* Three estimates of KL(pi || ref) from samples of pi, with d = l - l_ref (Schulman 2020):
-
-       k1 = d              unbiased, noisy, may be negative
-       k2 = d^2 / 2        biased, never negative
-       k3 = e^-d - 1 + d   unbiased, never negative
-
-   Unbiased as a number does not mean unbiased as a loss: the gradient of k1 is 0 in expectation (only noise is left),
-   that of k2 is exactly the KL's, that of k3 is the KL's with the arguments exchanged. So k1 belongs into the reward
-   (PPO) and k2 or k3 into the loss (GRPO). test_losses.c measures all three. */
-double llm_kl(int k, double d, double *slope) {
-    if (k < 1 || k > 3) llm_die("--kl-estimator 1, 2 or 3", "there is no KL estimator k%d", k);
-    *slope = k == 1 ? 1 : k == 2 ? d : -expm1(-d);
-    return k == 1 ? d : k == 2 ? d * d / 2 : expm1(-d) + d;
-}
-/* Adaptive beta (Ziegler et al. 2019): a proportional controller with a soft foot. */
-void llm_kl_adapt(llm_kl_control *c, double kl, double rows) {
-    double error = fmin(fmax(kl / c->target - 1, -0.2), 0.2);
-    c->beta *= 1 + error * rows / c->horizon;
 }
 
 /* ---- GRPO: the group is the critic (Shao et al. 2024; lecture 1's picture: "advantage (normalized rewards)") ----
@@ -8959,8 +9018,8 @@ double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old,
         size_t begin = (size_t)r * (size_t)b->T, end = begin + (size_t)b->T;
         double length = 0, slope = 0, kl_slope = 0;
         for (size_t i = begin; i < end; i++) length += (double)b->weight[i];
-        double per_row = o->norm == LLM_PER_ROW ? length : o->longest;
-        double n = one_over(o->norm == LLM_PER_TOKEN ? o->tokens : o->rows * per_row);
+        double tokens = o->norm == LLM_PER_ROW ? length : o->longest;
+        double n = one_over(o->norm == LLM_PER_TOKEN ? o->tokens : o->rows * tokens);
         for (size_t i = begin; i < end; i++) {
             double m = (double)b->weight[i], l = (double)logp[i], kl = 0;
             dlogp[i] = 0;
@@ -8986,9 +9045,11 @@ double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old,
        robust   L = [-(1-e) log s(D) + e log s(-D)] / (1-2e)     dL/dD = -[(1-e) s(-D) + e s(D)] / (1-2e)
        IPO      L = (h - 1/(2 beta))^2                           dL/dh = 2 (h - 1/(2 beta))
 
-   e is the share of wrong labels (Mitchell 2023; Chowdhury et al. 2024). h is D/beta with means in the place of sums:
-   IPO (Azar et al. 2024) regresses on a target, so lengths must be comparable. DPO sums on purpose: a longer answer is
-   a longer bet. It sees the difference only and often lowers both S; the term -sft S_w/|y_w| (RPO) holds S_w up. */
+   and dD/dS_w = beta, dD/dS_l = -beta. The code has the first three as one, [(1-e) f(D) +- e f(-D)] / whole with f =
+   -log s. e is the share of wrong labels (Mitchell 2023; Chowdhury et al. 2024). h is D/beta with means in the place of
+   sums: IPO (Azar et al. 2024) regresses on a target, so lengths must be comparable. DPO sums on purpose: a longer
+   answer is a longer bet. It sees the difference only and often lowers both S; the term -sft S_w/|y_w| (RPO) holds S_w
+   up. */
 
 static void reference_must_stand_still(const double *ref, const double *sum) {
     if (ref == sum) llm_die("a copy, made once before training", "the reference and the policy are the same array");

@@ -206,6 +206,36 @@ static double sampler_against_forward(llm_model *m, const llm_sampler *s, const 
     llm_batch_free(&b);
     return largest;
 }
+/* What a driver asks before its first update: llm_forward's numbers against those of the rollout. */
+static void ask_ratio(llm_model *m, const llm_sequence *s, const llm_real *old) {
+    llm_batch b = llm_batch_new(ROWS, LONGEST);
+    llm_real logp[ROWS * LONGEST], g[ROWS * LONGEST], A[ROWS * LONGEST] = {0};
+    llm_policy_stats first = {0};
+    llm_batch_rows(&b, s, ROWS, toy.pad);
+    llm_forward(m, &b, logp, NULL, NULL);
+    llm_loss_ppo(g, logp, old, A, &b, 1, .2, &first);
+    llm_batch_free(&b);
+    llm_ratio_check(&first);
+}
+static void test_ratio_check(void) {
+    llm_model m = new_policy(2);
+    const llm_sequence *s = answers();
+    llm_batch b = llm_batch_new(ROWS, LONGEST);
+    llm_real old[ROWS * LONGEST];
+    llm_batch_rows(&b, s, ROWS, toy.pad);
+    llm_forward(&m, &b, old, NULL, NULL);
+    ask_ratio(&m, s, old);
+    m.head_options.temperature = (llm_real).9;
+    CHECK_DIES(ask_ratio(&m, s, old), "before the first update");
+    m.head_options.temperature = 1;
+    memmove(old + 1, old, sizeof old - sizeof *old);
+    CHECK_DIES(ask_ratio(&m, s, old), "before the first update");
+    llm_forward(&m, &b, old, NULL, NULL);
+    old[2] = (llm_real)NAN;                     /* in the middle of an answer: no later number hides it */
+    CHECK_DIES(ask_ratio(&m, s, old), "before the first update");
+    llm_batch_free(&b);
+    llm_model_free(&m);
+}
 /* Mistakes: another temperature in the rollout than in the update; top-k or top-p in the rollout; an old key in the
    cache. True: what the sampler drew from is what llm_forward computes, and the ratio before the first update is 1. */
 static void test_same_policy(void) {
@@ -404,6 +434,57 @@ static void test_value_after_action(void) {
     }
     CHECK(!memcmp(value[0], value[1], 9 * sizeof(llm_real)), "values up to the choice do not know what is chosen");
     CHECK(value[0][9] != value[1][9], "the next one does");
+    llm_model_free(&m);
+}
+static void row_scores(llm_model *m, const llm_sequence *s, int n, int T, int pad, double *score) {
+    llm_batch b = llm_batch_new(n, T);
+    llm_real *value = llm_alloc((size_t)(n * T), sizeof *value);
+    llm_batch_scored(&b, s, n, toy.reward, pad);
+    llm_forward(m, &b, NULL, NULL, value);
+    llm_row_sums(score, NULL, value, &b);
+    llm_release(value);
+    llm_batch_free(&b);
+}
+/* Mistake: the score is read at the end of the padded row, or one token off. True: it is the value at <|reward|>, the
+   same to the bit alone or beside longer rows, whatever the padding; and the closing token before it is seen. */
+static void test_score_on_padding(void) {
+    llm_model m = new_policy(12);
+    const llm_sequence *s = answers();
+    double alone[ROWS], padded[ROWS], other[ROWS];
+    llm_real value[LONGEST + 1];
+    llm_model_add_score(&m, 1);
+    row_scores(&m, s, ROWS, LONGEST + 4, toy.pad, padded);
+    row_scores(&m, s, ROWS, LONGEST + 4, 7, other);
+    for (int i = 0; i < ROWS; i++) row_scores(&m, s + i, 1, s[i].count + 1, toy.pad, alone + i);
+    CHECK(!memcmp(alone, padded, sizeof alone) && !memcmp(alone, other, sizeof alone), "scores depend on the padding");
+    for (int i = 0; i < ROWS; i++) {            /* by hand: all ids, then <|reward|> */
+        llm_batch b = llm_batch_new(1, s[i].count + 1);
+        memcpy(b.tokens, s[i].id, (size_t)s[i].count * sizeof(int));
+        b.tokens[s[i].count] = toy.reward;
+        for (int t = 0; t <= s[i].count; t++) b.positions[t] = t;
+        llm_forward(&m, &b, NULL, NULL, value);
+        CHECK((double)value[s[i].count] == alone[i], "row %d: %g by hand, %g", i, (double)value[s[i].count], alone[i]);
+        llm_batch_free(&b);
+    }
+    llm_batch small = llm_batch_new(1, s[0].count);
+    CHECK_DIES(llm_batch_scored(&small, s, 1, toy.reward, toy.pad), "no place for the score");
+    llm_batch_free(&small);
+    llm_model_free(&m);
+}
+/* Mistake: the reward model is used as it came out of training, and a KL coefficient means something else in every run.
+   True: afterwards the scores of the answers it learned from have mean 0 and deviation 1, in the same order. */
+static void test_not_normalised(void) {
+    llm_model m = new_policy(13);
+    const llm_sequence *s = answers();
+    double before[ROWS], after[ROWS], mean = 0, square = 0;
+    llm_model_add_score(&m, 1);
+    row_scores(&m, s, ROWS, LONGEST + 1, toy.pad, before);
+    double shift = llm_score_normalise(&m, before, ROWS);
+    row_scores(&m, s, ROWS, LONGEST + 1, toy.pad, after);
+    for (int i = 0; i < ROWS; i++) mean += (after[i] -= shift) / ROWS, square += after[i] * after[i] / ROWS;
+    CHECK_SMALL(fabs(mean), IS_DOUBLE ? 1e-13 : 1e-5, "mean 0");
+    CHECK_SMALL(fabs(square - 1), IS_DOUBLE ? 1e-13 : 1e-5, "deviation 1");
+    for (int i = 1; i < ROWS; i++) CHECK((before[i] > before[0]) == (after[i] > after[0]), "the order stays");
     llm_model_free(&m);
 }
 /* One batch of rewards to play with: two good answers in the first half, two bad ones in the second. */
@@ -608,12 +689,15 @@ int main(void) {
     test_double_bos();
     test_specials_in_text();
     test_same_policy();
+    test_ratio_check();
     test_sampling_law();
     test_banned();
     test_dropout();
     test_reference_moves();
     test_lora_scale();
     test_value_after_action();
+    test_score_on_padding();
+    test_not_normalised();
     test_whitened_in_parts();
     test_reward_shifted();
     test_length_paid();

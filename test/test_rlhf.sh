@@ -35,6 +35,11 @@ run() {
         --batch 8 --rollout 8 --group 2 --best-of 2 "$@" > "$dir/$name.out" 2> "$dir/$name.err" < /dev/null
 }
 same() { cmp -s "$dir/$1/log.csv" "$dir/$2/log.csv" && cmp -s "$dir/$1/model.safetensors" "$dir/$2/model.safetensors"; }
+# alike LOG LOG: loss and gradient norm of the first two steps agree to 1e-4, as they must however a step is cut into micro-batches.
+alike() {
+    awk -F, 'FNR > 1 && FNR < 4 { if (NR == FNR) { loss[FNR] = $2; norm[FNR] = $4 } else { n++; off($2, loss[FNR]); off($4, norm[FNR]) } }
+        function off(a, b,  d) { d = a - b; if (d < 0) d = -d; if (!(d <= 1e-4 * (b < 0 ? -b : b) + 1e-5)) bad = 1 } END { exit bad || n != 2 }' "$1" "$2"
+}
 
 # ---- every form of data, with a method that can use it ----
 for form in trl_strings.jsonl trl_messages.jsonl hh.jsonl ultrafeedback.jsonl llamafactory_dpo.json ranked.jsonl; do
@@ -75,10 +80,14 @@ for method in ppo grpo dpo cdpo ipo kto rrhf rejection random; do
     check "$method prints its line" grep -q "^$method  *[0-9.-]*  [0-9.]* \[" "$dir/$method.out"
     run $method-2 --data $prefs/$data --method $method $extra
     check "$method: the same seed, the same numbers" same $method $method-2
+    # Whitening, a mean, KTO's reference point or the pairs of a prompt taken per micro-batch would show here.
+    run $method-4 --data $prefs/$data --method $method $extra --batch 2 --grad-accum 4
+    check "$method: micro-batches of 2 or 8, the same steps" alike "$dir/$method/log.csv" "$dir/$method-4/log.csv"
     cp "$dir/$method/model.safetensors" "$dir/whole"
     killed $method-3 "$dir/$method-3/log.csv" --data $prefs/$data --method $method $extra
     check "$method: the same bits after kill -9" same $method $method-3
 done
+check "reward model: micro-batches of 2 or 8, the same steps" alike "$dir/ppo-reward/log.csv" "$dir/ppo-4-reward/log.csv"
 check "another seed is another run" sh -c "! cmp -s $dir/ppo/log.csv $dir/grpo/log.csv"
 killed reward-3 "$dir/reward-3-reward/log.csv" --data $prefs/ranked.jsonl --method ppo --kl-target 0.5
 check "reward model: the same bits after kill -9" same ppo-reward reward-3-reward

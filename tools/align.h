@@ -277,7 +277,7 @@ static bool roll_out(trainer *t, int each, rollout *r, double *m) {
     llm_release(which);
     judge(t, &r->x);
     int n = r->x.n;
-    r->b = lay_rows(t, r->x.s, n);
+    r->b = lay(t, r->x.s, n, false);
     llm_real **array[] = {&r->old, &r->ref, &r->value, &r->reward, &r->advantage, &r->ret};
     for (int i = 0; i < 6; i++) *array[i] = llm_alloc(batch_places(&r->b), sizeof(llm_real));
     for (int i = 0; i < n; i += t->micro) {
@@ -298,11 +298,6 @@ static void rollout_free(rollout *r) {
     for (int i = 0; i < 6; i++) llm_release(array[i]);
     samples_free(&r->x);
     llm_batch_free(&r->b);
-}
-/* One check against many mistakes: another temperature, a shift by one, a stale cache, dropout. */
-static void check_ratio(const llm_policy_stats *first) {
-    if (!(first->largest < 1e-5))
-        llm_die("report this as a bug", "log-probabilities differ by %g before the first update", first->largest);
 }
 /* The prompts to sample from; the reference. */
 static void rollout_prepare(trainer *t) {
@@ -349,7 +344,7 @@ static void ppo_update(trainer *t, const rollout *r, double lr, double *x) {
                 llm_policy_stats now = {0};
                 llm_forward(&t->policy, &b, logp, NULL, NULL);
                 x[LOSS] += llm_loss_ppo(dlogp, logp, r->old + o, r->advantage + o, &b, M, s->clip, &now);
-                if (epoch == 0 && i == 0) check_ratio(&now);
+                if (epoch == 0 && i == 0) llm_ratio_check(&now);
                 stats.tokens += now.tokens;
                 stats.clipped += now.clipped;
                 llm_backward(&t->policy, &b, dlogp, NULL, NULL);
@@ -436,7 +431,7 @@ static void grpo_step(trainer *t, double lr, double *x) {
                 size_t at = (size_t)i * (size_t)T;
                 llm_forward(&t->policy, &b, logp, NULL, NULL);
                 x[LOSS] += llm_loss_grpo(dlogp, logp, r.old + at, r.ref + at, advantage + i, &b, &o, &stats);
-                if (epoch == 0 && i == 0) check_ratio(&stats);
+                if (epoch == 0 && i == 0) llm_ratio_check(&stats);
                 llm_backward(&t->policy, &b, dlogp, NULL, NULL);
             }
             x[GNORM] = llm_adamw_step(&t->adamw, &t->policy, lr);

@@ -144,43 +144,30 @@ static void print_accuracy(const trainer *t, double *score, FILE *f) {
                k < TW_KINDS - 1 ? "" : "\n");
     llm_release(what);
 }
-/* Any shift of the scores fits the comparisons equally well. Before they become rewards they are given a place to start
-   from: mean 0 and deviation 1 over the answers compared, so that a KL coefficient means the same in every run. The
-   scale goes into the head's weights, which every loader reads; the shift (there is no bias in such a folder) into
-   reward.json. */
+/* The head's scale is saved with its weights, the shift (there is no bias in such a folder) in reward.json. */
 static void reward_finish(trainer *t) {
     const comparisons *c = &t->data;
-    int n = c->begin[c->groups], C = t->reward.c.C;
+    int n = c->begin[c->groups];
     llm_sequence *s = llm_alloc((size_t)n, sizeof *s);
-    double *score = llm_alloc((size_t)n, sizeof *score), mean = 0, square = 0;
+    double *score = llm_alloc((size_t)n, sizeof *score);
     for (int i = 0; i < n; i++) s[i] = c->answer[i].s;
     row_sums(t, &t->reward, s, n, true, score);
-    for (int i = 0; i < n; i++) mean += score[i] / n;
-    for (int i = 0; i < n; i++) square += (score[i] - mean) * (score[i] - mean) / n;
-    double deviation = square > 0 ? sqrt(square) : 1;
+    t->reward_mean = llm_score_normalise(&t->reward, score, n);
     char *text;
     FILE *f = open_memstream(&text, &(size_t){0});
     if (!f) llm_die("more memory", "no memory for the table");
     print_accuracy(t, score, f);
-    fprintf(f, "  normalised: mean 0, deviation 1 over the %d answers compared (before: mean %.3f, deviation %.3f)\n",
-            n, mean, deviation);
+    fprintf(f, "  normalised: mean 0, deviation 1 over the %d answers compared\n", n);
     fclose(f);
     printf("%s", text);
     report_reward(t, text);
     free(text);
-    llm_real *u = llm_alloc((size_t)C, sizeof *u);
-    t->op->download(u, t->reward.score->data, (size_t)C * sizeof *u);
-    for (int i = 0; i < C; i++) u[i] = (llm_real)((double)u[i] / deviation);
-    t->op->upload(t->reward.score->data, u, (size_t)C * sizeof *u);
-    model_weights_changed(&t->reward);
-    t->reward_mean = mean / deviation;
     char *path = llm_format("%s/reward.json", t->out);
     llm_writer w = llm_write_begin(path);
     llm_write_text(&w, "{\"subtract\": %.17g, \"against\": \"mean 0, deviation 1 over the %d answers compared\"}\n",
                    t->reward_mean, n);
     llm_write_done(&w);
     llm_release(path);
-    llm_release(u);
     llm_release(s);
     llm_release(score);
 }

@@ -98,26 +98,13 @@ typedef struct stage {
 
 /* ---- rows ---- */
 
-static llm_batch lay_rows(const trainer *t, const llm_sequence *s, int n) {
-    int T = 1;
-    for (int i = 0; i < n; i++) T = int_max(T, s[i].count);
+/* scored: for a reward model, which reads a score at the <|reward|> token behind each row. */
+static llm_batch lay(const trainer *t, const llm_sequence *s, int n, bool scored) {
+    int T = 1, pad = int_max(t->tok.pad, 0);
+    for (int i = 0; i < n; i++) T = int_max(T, s[i].count + (scored && t->tok.reward >= 0));
     llm_batch b = llm_batch_new(n, T);
-    llm_batch_rows(&b, s, n, int_max(t->tok.pad, 0));
-    return b;
-}
-/* A score is read at the <|reward|> token that closes the row; without such a token, at the last one. */
-static llm_batch lay_scored(const trainer *t, const llm_sequence *s, int n) {
-    int T = 1, extra = t->tok.reward >= 0;
-    for (int i = 0; i < n; i++) T = int_max(T, s[i].count + extra);
-    llm_batch b = llm_batch_new(n, T);
-    for (int i = 0; i < n; i++) {
-        int *row = b.tokens + i * T, last = s[i].count - 1;
-        memcpy(row, s[i].id, (size_t)s[i].count * sizeof *row);
-        if (extra) row[++last] = t->tok.reward;
-        for (int j = 0; j < T; j++) b.positions[i * T + j] = j;
-        for (int j = last + 1; j < T; j++) row[j] = int_max(t->tok.pad, 0);
-        b.weight[i * T + last] = 1;
-    }
+    if (scored) llm_batch_scored(&b, s, n, t->tok.reward, pad);
+    else llm_batch_rows(&b, s, n, pad);
     return b;
 }
 
@@ -143,7 +130,7 @@ static void pass_free(pass *p) {
     llm_batch_free(&p->b);
 }
 static void pass_forward(const trainer *t, llm_model *m, pass *p) {
-    p->b = p->scored ? lay_scored(t, p->s, p->n) : lay_rows(t, p->s, p->n);
+    p->b = lay(t, p->s, p->n, p->scored);
     p->x = llm_alloc(batch_places(&p->b), sizeof *p->x);
     llm_forward(m, &p->b, p->scored ? NULL : p->x, NULL, p->scored ? p->x : NULL);
     llm_row_sums(p->sum, p->count, p->x, &p->b);
