@@ -65,6 +65,14 @@ $gpt --steps 20 --out "$dir/base" --overwrite > /dev/null 2>&1; check "--overwri
 check   "same seed, same model" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
 $gpt --model "$dir/base" --steps 3 --out "$dir/more" > /dev/null 2>&1; check "--model continues a folder" [ $? -eq 0 ]
 
+# ---- the report and TensorBoard's events ----
+check "the report lies beside the result" grep -q "Pretraining" "$dir/report.html"
+$gpt --steps 2 --out "$dir/sub/quiet" --report off --tensorboard "$dir/tb" > /dev/null 2>&1; check "--report off" [ $? -eq 0 ]
+check "no report" [ ! -e "$dir/sub/report.html" ]
+check "events for TensorBoard" grep -q "brain.Event:2" "$dir"/tb/quiet/events.out.tfevents.*
+$gpt --steps 2 --out "$dir/sub/other" --report "$dir/page.html" > /dev/null 2>&1
+check "--report FILE" grep -q "Pretraining" "$dir/page.html"
+
 # ---- damaged folders ----
 damage() { rm -rf "$dir/bad"; cp -r "$dir/base" "$dir/bad"; }
 damage; head -c 5000 "$dir/base/model.safetensors" > "$dir/bad/model.safetensors"

@@ -23,6 +23,8 @@ stage ppo    ./train_rlhf $flags --method ppo --model "$out/sft" --reward-out "$
 stage dpo    ./train_rlhf $flags --method dpo --model "$out/sft" --reward "$out/reward" --out "$out/dpo" --overwrite
 stage eval   build/eval $flags --model "$out/base" "$out/sft" "$out/ppo" "$out/dpo" --out "$out/eval"
 stage arena  build/eval $flags --arena "$out/sft" "$out/base" "$out/ppo" "$out/dpo" --out "$out/arena"
+stage judge  build/eval $flags --arena "$out/sft" "$out/base" "$out/ppo" "$out/dpo" --votes "$out/reward" \
+                        --out "$out/judge"
 
 printf '\n'
 for name in base sft ppo dpo; do
@@ -31,8 +33,8 @@ for name in base sft ppo dpo; do
 done
 printf '%s\n' "-- the lecture's list"
 grep -v '^report:' "$out/eval.txt"
-printf '%s\n' "-- arena"
-grep -v '^report:' "$out/arena.txt"
+printf '%s\n' "-- the arena, once by the true rule and once by the reward model"
+grep -h -v '^report:' "$out/arena.txt" "$out/judge.txt"
 printf '\n'
 cat "$out/times.txt"
 printf 'all      %4d s\nreport: %s\n' $(($(date +%s) - began)) "$out/report.html"

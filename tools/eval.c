@@ -921,7 +921,8 @@ int main(int argc, char **argv) {
     report_card r;
     if (s.run.out) llm_make_dirs(s.run.out);
     report_open(&r, s.run.out ? s.run.out : "", s.run.out ? s.run.report : "off", s.arena.count ? 6 : 5,
-                s.arena.count ? "Arena" : "Evaluation", argc, argv);
+                !s.arena.count ? "Evaluation" : !strcmp(s.votes, "rule") ? "Arena, judged by the rule"
+                : !strcmp(s.votes, "me") ? "Arena, judged by a person" : "Arena, judged by a reward model", argc, argv);
     open_tasks(&e);
     if (s.items) e.items = llm_write_begin(s.items);
     if (s.arena.count) arena(&e, &r);

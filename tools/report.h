@@ -487,7 +487,8 @@ static const char report_style_sheet[] =
     ".k3{color:var(--s3)}.d.c3{fill:var(--s3)}.c4{stroke:var(--s4)}.k4{color:var(--s4)}.d.c4{fill:var(--s4)}"
     ".c5{stroke:var(--s5)}.k5{color:var(--s5)}.d.c5{fill:var(--s5)}.c6{stroke:var(--s6)}.k6{color:var(--s6)}"
     ".d.c6{fill:var(--s6)}.c7{stroke:var(--s7)}.k7{color:var(--s7)}.d.c7{fill:var(--s7)}"
-    ".sum td,.sum th{white-space:normal;text-align:left}.d{stroke:none!important}"
+    ".sum td,.sum th{white-space:normal;text-align:left;overflow-wrap:normal}"
+    ".sum small{display:block;margin:0}.d{stroke:none!important}"
     "footer{margin-top:3em;color:var(--dim);font-size:.85rem}";
 
 /* A part: three lines (stage and time; title; the result in a sentence), then HTML. */
@@ -530,7 +531,9 @@ static inline void report_page(FILE *f, const report_part *p, int parts) {
     for (int i = 0; i < parts; i++) {
         fprintf(f, "<tr><th><a href=\"#s%d\">", i);
         report_escape(f, p[i].title, strlen(p[i].title));
-        fputs("</a></th><td>", f);
+        fputs("</a><small>", f);
+        report_escape(f, p[i].folder, strlen(p[i].folder));
+        fputs("</small></th><td>", f);
         report_escape(f, p[i].result, strlen(p[i].result));
         fputs("</td></tr>\n", f);
     }
