@@ -1591,6 +1591,12 @@ static const char *unicode_number =
 static const char *unicode_space =
     "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
 
+/* (Unicode 14) Characters that NFC replaces, or that it may join with the one before: combining marks and the like. */
+static const char *unicode_not_nfc =
+    "BDofbhcbbbbcgbhgecbcgbhgBubjbibBBndBCobBbiDqbybecbbDfbcbBidcbIpbxcecDsbybEwbEdbscDzbybEkbebpbNrbjbebebebmbjbbcbb"
+    "ibrbjbebebebmbEmbLuvByBbDPabBPrbbbbbbbbbbbbbCjbcbkbbbhbhbhbhbccjbbbbbccLgbdcTpcCXtbCEmcCXXdKkcbbbckbbbbccdCqcEcC"
+    "pbbbknbfbbbcbcbjICxbEebUobybNgbjbcbJhbBImbCRTlhDigEHLfUw";
+
 static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
     size_t at = 0, run = 0;
     for (bool inside = false; *runs; runs++) {
@@ -1817,6 +1823,8 @@ static const char *const tokenizer_file[TOKENIZER_FILES] = {
 
 struct llm_tokenizer_tables {
     uint8_t *class_of;                  /* [0x110000] class of each code point */
+    uint8_t *not_nfc;                   /* [0x110000] 1: text with this character may not be in NFC; NULL: no matter */
+    bool nfc_warned;
     bpe_merge *merge;                   /* in the order learned */
     pair_map pairs;                     /* (a, b) -> rank, id */
     word_map words;                     /* pieces that are one token: most of a text never meets a merge */
@@ -1843,7 +1851,7 @@ void llm_tokenizer_free(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     if (k) {
         word_free(&k->words);
-        void *owned[] = {k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template};
+        void *owned[] = {k->class_of, k->not_nfc, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template};
         for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
         for (int i = 0; i < TOKENIZER_FILES; i++) llm_release(k->file[i]);
     }
@@ -1958,8 +1966,23 @@ static char *spm_text(const llm_tokenizer *t, const char *text, size_t *size, bo
     *size = n;
     return copy;
 }
+/* Qwen2 was trained on text in Unicode's NFC, where "e" and a combining accent are one letter. Nearly all text is; other
+   text we keep as it is, so that nothing is lost, and say so once. */
+static void warn_not_nfc(const llm_tokenizer *t, const char *text, size_t size) {
+    struct llm_tokenizer_tables *k = t->tables;
+    for (size_t i = 0, step; i < size; i += step) {
+        uint32_t code = (unsigned char)text[i];
+        step = code < 0xCC ? 1 : (size_t)utf8_get(text + i, size - i, &code);          /* the first is U+0300 */
+        if (code < 0xCC || code == UINT32_MAX || !k->not_nfc[code]) continue;
+        if (!__atomic_exchange_n(&k->nfc_warned, true, __ATOMIC_RELAXED))
+            fprintf(stderr, "warning: U+%04X: a text may not be in NFC, which this tokenizer expects; it is read as it "
+                    "is (said once)\n", (unsigned)code);
+        return;
+    }
+}
 /* A stretch of plain text between special tokens; first: nothing stands before it. */
 static size_t encode_stretch(const llm_tokenizer *t, const char *text, size_t size, bool first, int *ids) {
+    if (t->tables->not_nfc && !__atomic_load_n(&t->tables->nfc_warned, __ATOMIC_RELAXED)) warn_not_nfc(t, text, size);
     char *copy = t->split == LLM_SPLIT_SPM ? spm_text(t, text, &size, first) : NULL;
     cutter c = {copy ? copy : text, size, t->tables->class_of, t->split};
     bool whole = t->split == LLM_SPLIT_SPM && !t->tables->words_apart;
@@ -2272,8 +2295,10 @@ static bool recognise_split(const llm_json **n, const llm_json **p, llm_split *s
         bool digits = p[1] && is_step(p[0], "Digits") && llm_json_true(p[0], "individual_digits", false);
         if (gpt2 && (digits || !p[1])) *split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2;
         else if (gpt2 || !p[1] || !known_expression(p[0], split)) return false;
-        /* Qwen2 asks for Unicode's NFC. Nearly all text is; other text we keep as it is, so that nothing is lost. */
-        return !n[0] || (*split == LLM_SPLIT_QWEN2 && !n[1] && is_step(n[0], "NFC"));
+        if (!n[0]) return true;
+        k->not_nfc = llm_alloc(0x110000, 1);
+        classes_mark(k->not_nfc, unicode_not_nfc, 1);
+        return *split == LLM_SPLIT_QWEN2 && !n[1] && is_step(n[0], "NFC");
     }
     *split = LLM_SPLIT_SPM;
     if (!p[0]) {                        /* normalizer: [Prepend U+2581,] Replace " " by U+2581 */

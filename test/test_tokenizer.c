@@ -635,6 +635,56 @@ static void check_fixture(const char *name, llm_split split, int bos, int eos, i
     llm_release(cases);
     llm_release(copy);
 }
+/* Qwen2 wants text in NFC: other text passes through unchanged, with one warning; text in NFC passes without. */
+static void test_nfc(void) {
+    char *folder = llm_format("%s/tok/qwen2", data), *cases = llm_format("%s/tok/qwen2/cases.jsonl", data), *log;
+    llm_tokenizer t;
+    llm_tokenizer_load(&t, folder);
+    size_t n;
+    char *text = llm_read_file(cases, &n), *line = text;
+    int other = 0, missed = 0, alarms = 0, lines = 0, *ids = llm_alloc(n + 1, sizeof *ids);
+    log = llm_format("%s/stderr", scratch);
+    fflush(stderr);
+    int keep = dup(2), file = open(log, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    dup2(file, 2);
+    for (char *end; line < text + n; line = end + 1) {
+        end = memchr(line, '\n', (size_t)(text + n - line));
+        if (!end) end = text + n;
+        llm_json *c = llm_json_parse(line, (size_t)(end - line), cases, 1);
+        const llm_json *x = llm_json_get(c, "text");
+        bool nfc = !llm_json_true(c, "nfc", false);
+        t.tables->nfc_warned = false;
+        size_t count = x ? llm_encode(&t, x->string, x->length, ids) : 0, size;
+        char *back = llm_decode(&t, ids, count, false, &size);
+        CHECK(!x || (size == x->length && !memcmp(back, x->string, size)), "the text was changed");
+        other += !nfc;
+        missed += !nfc && !t.tables->nfc_warned;
+        alarms += x && nfc && t.tables->nfc_warned;
+        llm_release(back);
+        llm_json_free(c);
+    }
+    t.tables->nfc_warned = false;
+    dup2(open(log, O_TRUNC | O_WRONLY), 2);
+    for (int i = 0; i < 3; i++) llm_encode(&t, "cafe\xCC\x81", 6, ids);
+    fflush(stderr);
+    dup2(keep, 2);
+    char *said = llm_read_file(log, NULL);
+    for (char *p = said; (p = strstr(p, "warning: U+0301")); p++) lines++;
+    CHECK(lines == 1, "%d warnings instead of one: %s", lines, said);
+    CHECK(other >= 10 && missed == 0, "%d of %d texts that are not in NFC passed without a warning", missed, other);
+    printf("NFC: %d texts are not, all are warned about; %d others warned about too (they might be joined)\n", other, alarms);
+    CHECK(alarms <= 8, "%d false alarms", alarms);
+    CHECK(!t.tables->not_nfc['e'] && t.tables->not_nfc[0x301] && t.tables->not_nfc[0x212B], "the table");
+    close(keep);
+    close(file);
+    llm_tokenizer_free(&t);
+    llm_release(ids);
+    llm_release(text);
+    llm_release(said);
+    llm_release(log);
+    llm_release(folder);
+    llm_release(cases);
+}
 static void test_fixtures(void) {
     check_fixture("gpt2re", LLM_SPLIT_GPT2, 1000, 1000, -1);
     check_fixture("gpt2pairs", LLM_SPLIT_GPT2, 0, 3, 1);
@@ -704,6 +754,7 @@ int main(int argc, char **argv) {
     test_chat_families();
     test_chat_files();
     test_fixtures();
+    test_nfc();
     test_worst_cases();
     llm_remove_tree(scratch);
     return checks_done();
