@@ -154,18 +154,17 @@ static void rrhf_prepare(trainer *t) {
     t->per_step = int_min(int_max(1, t->rows * t->units / answers), t->units);
 }
 static void rrhf_step(trainer *t, double lr, double *x) {
-    const comparisons *c = &t->data;
     double loss = 0;
-    for (int i = 0; i < t->per_step; i++) {             /* a prompt is a micro-batch: its K answers rank each other */
-        int g = t->unit[drawn(t, t->units, t->step * t->per_step + i)];
-        pass p = pass_new(c->begin[g + 1] - c->begin[g], false);
+    for (int i = 0; i < t->per_step;) {
+        pass p = pass_groups(t, i, false);
         double *reward = llm_alloc((size_t)p.n, sizeof *reward);
-        for (int k = 0; k < p.n; k++) {
-            p.s[k] = c->answer[c->begin[g] + k].s;
-            reward[k] = -c->answer[c->begin[g] + k].rank;
-        }
+        for (int k = 0; k < p.n; k++) reward[k] = -p.rank[k];
         pass_forward(t, &t->policy, &p);
-        loss += llm_loss_rrhf(p.dsum, p.sum, p.count, reward, p.n, 1, t->per_step);
+        for (int g = 0; g < p.groups; g++) {
+            int at = p.begin[g], K = p.begin[g + 1] - at;
+            loss += llm_loss_rrhf(p.dsum + at, p.sum + at, p.count + at, reward + at, K, 1, t->per_step);
+        }
+        i += p.groups;
         pass_backward(&t->policy, &p);
         llm_release(reward);
     }

@@ -13,35 +13,19 @@
 
 /* All answers to a prompt go into one step (units: prompts). */
 static void kwise_step(trainer *t, double lr, double *x) {
-    const comparisons *c = &t->data;
     bool race = !strcmp(t->s->ranking, "plackett-luce");
     llm_pair_stats stats = {0};
     double loss = 0;
     for (int i = 0; i < t->per_step;) {
-        int first = i, n = 0, g;
-        do {                            /* as many whole groups as a forward pass takes, at least one */
-            g = t->unit[drawn(t, t->units, t->step * t->per_step + i++)];
-            n += c->begin[g + 1] - c->begin[g];
-        } while (i < t->per_step && n < t->micro);
-        pass p = pass_new(n, true);
-        int *rank = llm_alloc((size_t)n, sizeof *rank), at = 0, *size = llm_alloc((size_t)(i - first), sizeof *size);
-        for (int j = first; j < i; j++) {
-            g = t->unit[drawn(t, t->units, t->step * t->per_step + j)];
-            size[j - first] = c->begin[g + 1] - c->begin[g];
-            for (int k = c->begin[g]; k < c->begin[g + 1]; k++, at++) {
-                p.s[at] = c->answer[k].s;
-                rank[at] = c->answer[k].rank;
-            }
-        }
+        pass p = pass_groups(t, i, true);
         pass_forward(t, &t->reward, &p);
-        for (int j = at = 0; j < i - first; at += size[j++]) {
-            llm_pair_stats *seen = &stats;
-            if (!race) loss += llm_loss_kwise(p.dsum + at, p.sum + at, rank + at, size[j], t->per_step, seen);
-            else loss += llm_loss_plackett_luce(p.dsum + at, p.sum + at, rank + at, size[j], t->per_step);
+        for (int g = 0; g < p.groups; g++) {
+            int at = p.begin[g], K = p.begin[g + 1] - at;
+            loss += race ? llm_loss_plackett_luce(p.dsum + at, p.sum + at, p.rank + at, K, t->per_step)
+                         : llm_loss_kwise(p.dsum + at, p.sum + at, p.rank + at, K, t->per_step, &stats);
         }
+        i += p.groups;
         pass_backward(&t->reward, &p);
-        llm_release(rank);
-        llm_release(size);
     }
     x[LOSS] = loss;
     x[GNORM] = llm_adamw_step(&t->adamw, &t->reward, lr);
@@ -105,15 +89,17 @@ static void reward_prepare(trainer *t) {
     t->per_step = int_min(t->per_step, t->units);
 }
 
-/* Share of the pairs of groups from .. to-1 that a score puts in the labeller's order; kind: of one task only, or -1 */
-static double pair_accuracy(const trainer *t, int from, int to, const double *score, int kind) {
+/* Share of the pairs of groups from .. to-1 that a score puts in the right order: the labeller's, or (rule) that of the
+   tiny world, without his mistakes. kind: of one kind of task, or -1. */
+static double pair_accuracy(const trainer *t, int from, int to, const double *score, int kind, bool rule) {
     const comparisons *c = &t->data;
     double right = 0, pairs = 0;
     for (int g = from; g < to; g++) {
         if (kind >= 0 && t->prompts.task[g].kind != kind) continue;
         for (int i = c->begin[g]; i < c->begin[g + 1]; i++)
             for (int j = c->begin[g]; j < c->begin[g + 1]; j++) {
-                if (c->answer[i].rank >= c->answer[j].rank) continue;
+                const answer *a = &c->answer[i], *b = &c->answer[j];
+                if (rule ? a->rule < b->rule + 1e-9 : a->rank >= b->rank) continue;
                 pairs++;
                 right += score[i] > score[j] ? 1 : score[i] == score[j] ? 0.5 : 0;
             }
@@ -123,9 +109,9 @@ static double pair_accuracy(const trainer *t, int from, int to, const double *sc
 /* What a judge reaches that looks at one thing only; whether more of it is better is learned on the training part. */
 static void print_baseline(const trainer *t, const char *more, const char *less, double *what, FILE *f) {
     int groups = reward_groups(t), n = t->data.begin[t->data.groups];
-    bool turn = pair_accuracy(t, 0, groups, what, -1) < 0.5;
+    bool turn = pair_accuracy(t, 0, groups, what, -1, false) < 0.5;
     for (int i = 0; i < n && turn; i++) what[i] = -what[i];
-    fprintf(f, "  %-28s %.3f\n", turn ? less : more, pair_accuracy(t, groups, t->data.groups, what, -1));
+    fprintf(f, "  %-28s %.3f\n", turn ? less : more, pair_accuracy(t, groups, t->data.groups, what, -1, false));
 }
 static void print_accuracy(const trainer *t, double *score, FILE *f) {
     const comparisons *c = &t->data;
@@ -133,14 +119,20 @@ static void print_accuracy(const trainer *t, double *score, FILE *f) {
     double *what = llm_alloc((size_t)n, sizeof *what);
     fprintf(f, "pairs of %d held-out prompts in the right order\n", c->groups - groups);
     fprintf(f, "  %-28s %.3f   (of those it learned from %.3f)\n", "reward model",
-           pair_accuracy(t, groups, c->groups, score, -1), pair_accuracy(t, 0, groups, score, -1));
-    if (t->tiny) fprintf(f, "  %-28s %.3f   (the labeller's share of right rankings)\n", "ceiling", 1 - t->s->noise);
+           pair_accuracy(t, groups, c->groups, score, -1, false), pair_accuracy(t, 0, groups, score, -1, false));
+    for (int i = 0; i < n; i++) what[i] = c->answer[i].rule;
+    if (t->tiny)
+        fprintf(f, "  %-28s %.3f   (the labeller turns %.0f %% of the rankings upside down)\n", "ceiling: the true rule",
+                pair_accuracy(t, groups, c->groups, what, -1, false), 100 * t->s->noise);
+    if (t->tiny)
+        fprintf(f, "  %-28s %.3f   (by kind of task, below)\n", "reward model, true order",
+                pair_accuracy(t, groups, c->groups, score, -1, true));
     for (int i = 0; i < n; i++) what[i] = c->answer[i].s.count - c->answer[i].s.prompt;
     print_baseline(t, "the longer answer wins", "the shorter answer wins", what, f);
     for (int i = 0; i < n; i++) polite += (what[i] = c->answer[i].polite) > 0;
     if (polite) print_baseline(t, "the polite answer wins", "the impolite answer wins", what, f);
     for (int k = 0; k < TW_KINDS && t->tiny; k++)
-        fprintf(f, "  %s %.2f%s", tw_kind_name[k], pair_accuracy(t, groups, c->groups, score, k),
+        fprintf(f, "  %s %.2f%s", tw_kind_name[k], pair_accuracy(t, groups, c->groups, score, k, true),
                k < TW_KINDS - 1 ? "" : "\n");
     llm_release(what);
 }
@@ -318,9 +310,8 @@ static bool right_answer(const char *text, const char *gold) {
     gold = trim(gold, &m);
     return n == m && !strncasecmp(text, gold, n);
 }
-static bool checkable(const eval_prompts *p, int i) {   /* sums with a gold answer, programs that are executed */
-    return p->task[i].kind >= 0 ? p->task[i].kind == TW_K_MATH || p->task[i].kind == TW_K_CODE : p->gold[i] != NULL;
-}
+/* A machine can tell: a program is executed, a sum or a fact has its gold answer, JSON is parsed. */
+static bool checkable(const eval_prompts *p, int i) { return p->task[i].kind >= 0 || p->gold[i]; }
 
 /* ---- the judge ---- */
 

@@ -25,6 +25,7 @@ typedef struct {
     int rank, label;                    /* label: 1 good, 0 bad, -1 nobody said (KTO) */
     bool polite;                        /* begins with "Sure!": a baseline of the reward model */
     double ref;                         /* log-probability under the reference policy, computed once */
+    double rule;                        /* the tiny world's true reward: never shown to any model */
 } answer;
 /* Answers to compare: those to prompt g are answer[begin[g]] .. answer[begin[g+1]-1]. */
 typedef struct { int groups, *begin; answer *answer; } comparisons;
@@ -117,6 +118,7 @@ typedef struct {
     double *ref, *sum, *count, *dsum;   /* [n] */
     llm_batch b;
     llm_real *x;                        /* (B,T) logp or value, then its gradient */
+    int groups, *begin, *rank;          /* of pass_groups: rows of prompt g are begin[g] .. begin[g+1]-1 */
 } pass;
 static pass pass_new(int n, bool scored) {
     size_t m = (size_t)n;
@@ -125,8 +127,8 @@ static pass pass_new(int n, bool scored) {
                   .count = llm_alloc(m, sizeof(double)), .dsum = llm_alloc(m, sizeof(double))};
 }
 static void pass_free(pass *p) {
-    void *all[] = {p->s, p->ref, p->sum, p->count, p->dsum, p->x};
-    for (int i = 0; i < 6; i++) llm_release(all[i]);
+    void *all[] = {p->s, p->ref, p->sum, p->count, p->dsum, p->x, p->begin, p->rank};
+    for (int i = 0; i < 8; i++) llm_release(all[i]);
     llm_batch_free(&p->b);
 }
 static void pass_forward(const trainer *t, llm_model *m, pass *p) {
@@ -292,6 +294,7 @@ static comparisons read_comparisons(const trainer *t, const llm_records *r) {
             a->rank = (int)x->rank;
             a->label = x->label;
             a->polite = x->length >= 5 && !memcmp(x->text, "Sure!", 5);
+            if (t->tiny && r == &t->records) a->rule = tw_judge(&t->prompts.task[g], x->text, 1).reward;
             llm_release(ids.mask);
         }
     return c;
@@ -304,6 +307,27 @@ static bool extremes(const comparisons *c, int g, int *best, int *worst) {
         if (c->answer[i].rank > c->answer[*worst].rank) *worst = i;
     }
     return c->begin[g] < c->begin[g + 1] && c->answer[*best].rank < c->answer[*worst].rank;
+}
+/* Rankings: the next prompts of this step, from its i-th on, with all their answers; as many prompts as a forward pass
+   has room for, at least one. */
+static pass pass_groups(trainer *t, int i, bool scored) {
+    const comparisons *c = &t->data;
+    int n = 0, groups = 0, *group = llm_alloc((size_t)t->per_step, sizeof *group);
+    for (; i + groups < t->per_step && (!groups || n < t->micro); groups++) {
+        int g = group[groups] = t->unit[drawn(t, t->units, t->step * t->per_step + i + groups)];
+        n += c->begin[g + 1] - c->begin[g];
+    }
+    pass p = pass_new(n, scored);
+    p.groups = groups;
+    p.begin = llm_alloc((size_t)groups + 1, sizeof *p.begin);
+    p.rank = llm_alloc((size_t)n, sizeof *p.rank);
+    for (int g = 0, at = 0; g < groups; p.begin[++g] = at)
+        for (int k = c->begin[group[g]]; k < c->begin[group[g] + 1]; k++, at++) {
+            p.s[at] = c->answer[k].s;
+            p.rank[at] = c->answer[k].rank;
+        }
+    llm_release(group);
+    return p;
 }
 /* Reference log-probabilities of all answers, by the policy before its first step: no second model. */
 static void remember_reference(trainer *t) {
