@@ -88,6 +88,9 @@ for method in ppo grpo dpo cdpo ipo kto rrhf rejection random; do
     check "$method: the same bits after kill -9" same $method $method-3
 done
 check "reward model: micro-batches of 2 or 8, the same steps" alike "$dir/ppo-reward/log.csv" "$dir/ppo-4-reward/log.csv"
+# Moments, or anything else, that the reward model's training leaves behind would tell the two runs apart.
+run ppo-5 --data $prefs/ranked.jsonl --method ppo --kl-target 0.5 --reward "$dir/ppo-reward"
+check "ppo: the same bits whether its reward model was trained just now or loaded" same ppo ppo-5
 check "another seed is another run" sh -c "! cmp -s $dir/ppo/log.csv $dir/grpo/log.csv"
 killed reward-3 "$dir/reward-3-reward/log.csv" --data $prefs/ranked.jsonl --method ppo --kl-target 0.5
 check "reward model: the same bits after kill -9" same ppo-reward reward-3-reward

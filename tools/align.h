@@ -266,6 +266,20 @@ static llm_batch some_rows(const llm_batch *b, int from, int n) {
     int o = from * b->T;
     return (llm_batch){n, b->T, b->tokens + o, b->targets + o, b->positions + o, b->start + o, b->weight + o};
 }
+/* The same question to the sampler: did it draw from the policy that learns? A filter, another temperature or a stale
+   cache would show. (In bf16 the rounding hides it.) */
+static void check_sampler(const trainer *t, const rollout *r) {
+    double largest = 0;
+    for (int i = 0; i < r->x.n; i++)
+        for (int k = 0, n = r->x.s[i].count - r->x.s[i].prompt; k < n; k++) {
+            size_t place = (size_t)i * (size_t)r->b.T + (size_t)(r->x.s[i].prompt - 1 + k);
+            double d = (double)r->x.a.logp[(size_t)i * (size_t)r->x.a.max_new + (size_t)k] - (double)r->old[place];
+            largest = isnan(d) ? INFINITY : fmax(largest, fabs(d));
+        }
+    if (t->op->precision != LLM_BF16 && !(largest < 0.01))
+        llm_die("temperature 1, no filter, the same tokens forbidden",
+                "the sampler is not the policy that learns: log-probabilities differ by %g", largest);
+}
 /* Answers of the policy as it is now, each prompt `each` times, judged; and what policy and reference thought of every
    token. Old log-probabilities come from llm_forward, not from the sampler: the same code as in the update, so that the
    ratio before it is exactly 1. */
@@ -286,6 +300,7 @@ static bool roll_out(trainer *t, int each, rollout *r, double *m) {
         reference_logp(t, &some, r->ref + o);
         if (t->critic.ops) llm_forward(&t->critic, &some, NULL, NULL, r->value + o);
     }
+    check_sampler(t, r);
     m[REWARD] = eval_mean(r->x.score, n).mean;
     if (t->tiny) m[TRUTH] = eval_mean(r->x.a.reward, n).mean;
     m[LENGTH] = eval_mean_length(&r->x.a);

@@ -62,12 +62,13 @@ typedef struct {
     char **text;
     double *reward;                     /* [count] the true rule's; 0 where there is no task */
     bool *correct, *format;
+    llm_real *logp;                     /* (count,max_new) of each token as it was drawn, the closing one included */
 } eval_answers;
 
 static inline void eval_answers_free(eval_answers *a) {
     for (int i = 0; i < a->count; i++) llm_release(a->text[i]);
-    void *all[] = {a->id, a->length, a->stopped, a->text, a->reward, a->correct, a->format};
-    for (int i = 0; i < 7; i++) llm_release(all[i]);
+    void *all[] = {a->id, a->length, a->stopped, a->text, a->reward, a->correct, a->format, a->logp};
+    for (int i = 0; i < 8; i++) llm_release(all[i]);
     *a = (eval_answers){0};
 }
 /* Answer every prompt `each` times (answers of one prompt are neighbours) and judge. */
@@ -77,7 +78,8 @@ static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, con
     eval_answers a = {.count = n, .max_new = max_new, .id = llm_alloc(llm_mul((size_t)n, (size_t)max_new), sizeof(int)),
                       .length = llm_alloc((size_t)n, sizeof(int)), .stopped = llm_alloc((size_t)n, sizeof(bool)),
                       .text = llm_alloc((size_t)n, sizeof(char *)), .reward = llm_alloc((size_t)n, sizeof(double)),
-                      .correct = llm_alloc((size_t)n, sizeof(bool)), .format = llm_alloc((size_t)n, sizeof(bool))};
+                      .correct = llm_alloc((size_t)n, sizeof(bool)), .format = llm_alloc((size_t)n, sizeof(bool)),
+                      .logp = llm_alloc(llm_mul((size_t)n, (size_t)max_new), sizeof(llm_real))};
     const int **prompt = llm_alloc((size_t)n, sizeof *prompt);
     int *length = llm_alloc((size_t)n, sizeof *length), **out = llm_alloc((size_t)n, sizeof *out);
     for (int i = 0; i < n; i++) {
@@ -85,7 +87,8 @@ static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, con
         length[i] = p->prompt[i / each].count;
         out[i] = a.id + (size_t)i * (size_t)max_new;
     }
-    llm_generate_batch(m, s, prompt, length, n, max_new, t->stop, t->stops, banned, out, a.length, a.stopped, NULL);
+    llm_generate_batch(m, s, prompt, length, n, max_new, t->stop, t->stops, banned, out, a.length, a.stopped,
+                       a.logp);
     for (int i = 0; i < n; i++) {
         a.text[i] = llm_decode(t, out[i], (size_t)a.length[i], false, NULL);
         const tw_task *task = &p->task[i / each];
