@@ -433,9 +433,9 @@ typedef struct llm_ops {
                              int N, int in, int out_n);
     void (*residual_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout, const llm_act *inp,
                               llm_weight w, int N, int in, int out_n, bool accumulate);
-    /* LoRA on columns [col, col+O) of a linear's output of width ld: out += scale (inp A') B', A (r,I), B (O,r); u
-       (N,r) = inp A' is scratch and saved. `out` is activations, or the residual stream when to_residual. backward:
-       dinp += dout B A * scale. */
+    /* LoRA on columns [col, col+O) of a linear's output of width ld: out += u B', u (N,r) = scale inp A' is saved; A
+       (r,I), B (O,r). `out` is activations, or the residual stream when to_residual. backward: du (N,r) = scale dout B is
+       scratch, dinp += du A, dA (=|+=) du' inp, dB (=|+=) dout' u; each may be NULL. */
     void (*lora_forward)(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
                          llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool to_residual);
     void (*lora_backward)(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout, const llm_real *u,
@@ -461,7 +461,7 @@ typedef struct llm_ops {
     /* The head. logp[n] = log softmax(hidden[n] w' / temperature)[targets[n]]; lse and entropy (N) are saved; entropy
        may be NULL. Logits are made chunk by chunk and never held at once. backward: dhidden = dlogits w, dw (=|+=)
        dlogits' hidden with dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. fused: forward
-       and backward in one sweep; it leaves out rows with dlogp 0, so logp means something only where dlogp does not. */
+       and backward in one sweep, for which rows with dlogp 0 are left out: their logp is 0. */
     void (*logprob_forward)(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
                             const int *targets, llm_head head, int N, int C, int V);
     void (*logprob_backward)(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
@@ -714,7 +714,7 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
 
 /* An adapter adds scale (x A') B' to what the matrix of one row of the tensor table computes from x. */
 typedef struct llm_adapter {
-    llm_param *on, *A, *B;              /* the row (O,I) it hangs on; A (r,I), B (O,r) */
+    llm_param *on, *A, *B;              /* the row (O,I) of the table that it hangs on; A (r,I), B (O,r) */
     llm_real *u;                        /* (N,r) scale x A', kept for the backward pass */
 } llm_adapter;
 typedef struct llm_lora {
@@ -734,8 +734,7 @@ void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, 
 /* W += scale B A, and the adapters are gone. A quantised base is first widened: the result is what was trained. */
 void llm_lora_merge(llm_model *m);
 void llm_lora_free(llm_model *m);                       /* take them off, as if they had never been there */
-/* A PEFT folder: adapter_config.json, adapter_model.safetensors. load hangs it on its base, a model without adapters.
- */
+/* A PEFT folder: adapter_config.json, adapter_model.safetensors. load hangs it on its base, a model without any. */
 void llm_lora_save(const llm_model *m, const char *dir);
 void llm_lora_load(llm_model *m, const char *dir);
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */
@@ -7880,13 +7879,6 @@ static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n) {
     }
     return s;
 }
-static int thread_number(void) {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
 /* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T + VL numbers. */
 static void attend(llm_act *out, size_t at, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
                    int pos, int D, int T, llm_real *score) {
@@ -7932,7 +7924,7 @@ static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratc
     }
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
     for (int i = 0; i < n; i++) for (int h = 0; h < H; h++) {
-        llm_real scratch[D], *score = s->score + (size_t)thread_number() * (size_t)(T + VL);
+        llm_real scratch[D], *score = s->score + (size_t)thread_index() * (size_t)(T + VL);
         const llm_real *q = cpu_row(s->qkv, (size_t)i * QKV + (size_t)(h * D), (size_t)D, scratch);
         size_t head = cache_head(m, cache, l, rows[i], h / G);
         attend(s->att, ((size_t)i * (size_t)H + (size_t)h) * (size_t)D, q, cache->k, head, cache->v, head, positions[i],
@@ -8344,14 +8336,13 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
    9. LoRA
    ================================================================================================================
    To teach a large model a new manner one does not have to move all of its weights. Low-rank adaptation (Hu et al.
-   2021) freezes them and learns a small correction beside each chosen matrix: instead of W (O,I) the layer computes
-   with
+   2021) freezes them and learns a small correction beside each chosen matrix: a layer computes with
 
        W + s B A        A (r,I), B (O,r), s = alpha / r, r about 8
 
-   Two thin matrices have r (O + I) numbers instead of O I: below one percent in a model of a billion parameters. So the
-   gradients and AdamW's two moments, three quarters of the memory of fine-tuning, all but disappear, and what was
-   learned is a file of some megabytes that can be sent to anybody who has the base model.
+   instead of W (O,I). Two thin matrices have r (O + I) numbers in the place of O I: below one percent in a model of a
+   billion parameters. So the gradients and AdamW's two moments, three quarters of the memory of fine-tuning, all but
+   disappear, and what was learned is a file of some megabytes that can be sent to anybody who has the base model.
 
        forward    u (N,r) = s x A'       y += u B'
        backward   du (N,r) = s dy B      dB = dy' u      dA = du' x      dx += du A       (chapter 5 has the products)
