@@ -46,6 +46,8 @@ $(BUILD)/chat $(BUILD)/convert: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 $(BUILD)/eval: tools/eval.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
+$(BUILD)/bench_decode: tools/bench_decode.c $(HEADERS) | $(BUILD)
+	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/hf_probe: test/hf_probe.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_%: CFLAGS = $(TESTFLAGS)

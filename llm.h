@@ -5846,6 +5846,223 @@ static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_re
     return wrong == 0;
 }
 
+/* -- a matrix times few rows --
+
+   To say one token is to multiply every matrix by one vector: each weight is read from memory, used once and not needed
+   again. Packing, tiles and blocks gain nothing here: what counts is that memory is never idle. So each thread reads
+   its own rows of W in four streams, front to back, a row of each at a time, and asks for what comes next while it
+   multiplies. (Four neighbouring rows at a time are 25% slower in q8: the processor sees one stream that jumps.)
+   Weights are widened in registers, so fewer bits are less to read: a token in q8 takes little more than a quarter of
+   the time of one in fp32. Up to four vectors, several texts at once, are multiplied with each weight read.
+
+       y (n,O) = x (n,K) W'          W (O,K) in any form          sums run over k in VL lanes, which are added last
+
+   The order of the sums does not depend on n, nor on how the rows are divided among threads. */
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+enum { FEW_AHEAD = 1024 };              /* bytes of a row that are asked for in advance; 512 and 4096 are 10% slower */
+enum { FEW_ROWS = 4 };                  /* of W at a time: four streams keep memory busy, one only half */
+
+typedef struct { vreal v[32 / VL]; } weights32;
+
+/* Block b of a row, 32 weights. GCC 12 turns its own conversion of int8 vectors into scalar code, hence intrinsics. */
+static ALWAYS_INLINE weights32 weight_block(const llm_type type, const void *row, const uint16_t *scale, size_t b) {
+    weights32 w;
+    if (type == LLM_TYPE_REAL || type == LLM_TYPE_BF16) {
+        UNROLL for (int i = 0; i < 32 / VL; i++) w.v[i] = load_n(row, type, 32 * b + (size_t)(i * VL), VL);
+        return w;
+    }
+    const llm_real s = bf16_to_real(scale[b]);
+    const int8_t *q8 = (const int8_t *)row + 32 * b;
+    const uint8_t *q4 = (const uint8_t *)row + 16 * b;
+#if defined(__AVX2__) && !LLM_DOUBLE
+    const __m128i nibble = _mm_set1_epi8(15), bytes = _mm_loadu_si128((const void *)q4);
+    const __m128i half[2] = {_mm_and_si128(bytes, nibble), _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble)};
+    for (int i = 0; i < 4; i++) {
+        const __m128i part = i % 2 ? _mm_srli_si128(half[i / 2], 8) : half[i / 2];
+        const __m256i q = type == LLM_TYPE_Q8 ? _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(q8 + 8 * i)))
+                                              : _mm256_sub_epi32(_mm256_cvtepu8_epi32(part), _mm256_set1_epi32(8));
+        const __m256 x = _mm256_mul_ps(_mm256_set1_ps(s), _mm256_cvtepi32_ps(q));
+        memcpy((char *)&w + 32 * i, &x, sizeof x);
+    }
+#else
+    llm_real whole[32];
+    for (int i = 0; i < 32; i++)
+        whole[i] = s * (type == LLM_TYPE_Q8 ? q8[i] : (i < 16 ? q4[i] & 15 : q4[i - 16] >> 4) - 8);
+    memcpy(&w, whole, sizeof w);
+#endif
+    return w;
+}
+/* sum[j] = the sum of the lanes of s[j]. Lanes are added in halves, four vectors at once. */
+static inline void sum_lanes(llm_real sum[4], const vreal s[4]) {
+#if VL == 2
+    for (int j = 0; j < 4; j++) sum[j] = vsum(s[j]);
+#else
+    const vreal a = (vreal)ZIP_LOW(s[0], s[1]) + (vreal)ZIP_HIGH(s[0], s[1]);
+    const vreal b = (vreal)ZIP_LOW(s[2], s[3]) + (vreal)ZIP_HIGH(s[2], s[3]);
+    const vreal c = (vreal)ZIP_LOW(a, b) + (vreal)ZIP_HIGH(a, b);      /* lanes of s[0], s[2], s[1], s[3] in turn */
+    static const int lane[4] = {0, 2, 1, 3};
+    for (int j = 0; j < 4; j++) {
+        sum[j] = c[lane[j]];
+        for (int i = 4; i < VL; i += 4) sum[j] += c[lane[j] + i];
+    }
+#endif
+}
+
+/* - integers times integers -
+
+   Widened to reals, eight bits cost more instructions than memory costs time. AVX-512 VNNI multiplies bytes: each of 16
+   lanes adds four products of an unsigned and a signed byte. So x becomes integers too, but of 16 bits, X = round(x/t)
+   with t = max|x| / 32512 over the block's 32 numbers, which is off by t/2: as good as exact beside weights of 8 bits.
+   X = 256 hi + lo, two signed bytes; the weights are made unsigned by an offset, whose part is taken off again:
+
+       sum w x = s t (256 sum (q + 128) hi + sum (q + 128) lo - 128 sum X)            q4: 8 in the place of 128
+
+   One vector holds 64 q8 (two blocks) or 128 q4 (four blocks: the low halves, then the high ones). */
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && !LLM_DOUBLE
+#define LLM_VNNI 1
+typedef struct { __m512i hi[2], lo[2], offset; vreal scale; } few_x;    /* what a vector of weights meets */
+
+/* The products of one vector of weights, unsigned as they are, and their part of a sum. */
+static ALWAYS_INLINE __m512i few_dot(const bool q4, const __m512i q[2], const few_x *x) {
+    __m512i t = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q[0], x->hi[0]);
+    if (q4) t = _mm512_dpbusd_epi32(t, q[1], x->hi[1]);
+    t = _mm512_dpbusd_epi32(_mm512_slli_epi32(t, 8), q[0], x->lo[0]);
+    return q4 ? _mm512_dpbusd_epi32(t, q[1], x->lo[1]) : t;
+}
+static ALWAYS_INLINE vreal few_add(const bool q4, vreal s, const __m512i q[2], vreal scale, const few_x *x) {
+    const __m512i t = _mm512_add_epi32(few_dot(q4, q, x), x->offset);
+    return s + (vreal)_mm512_cvtepi32_ps(t) * (scale * x->scale);
+}
+/* x as integers, in the order of the weights: 16 columns at a time. */
+static void few_pack(llm_type type, few_x *out, const llm_real *x, size_t K) {
+    const bool q4 = type == LLM_TYPE_Q4;
+    const size_t wide = q4 ? 128 : 64;
+    const __m512i offset = _mm512_set1_epi8(q4 ? 8 : -128);             /* unsigned: 128 */
+    for (size_t g = 0; g < K / wide; g++, out++) {
+        for (size_t u = 0; u < 4; u++) {                    /* bytes 16 u and on, which go into lanes 4 u and on */
+            const llm_real *block = x + wide * g + 32 * (q4 ? u : u / 2), *run = q4 ? block : block + 16 * (u % 2);
+            const vreal a = vload(block), b = vload(block + 16);
+            const llm_real t = vhmax(vmax(vmax(a, -a), vmax(b, -b))) / 32512, by = t > 1e-30f ? 1 / t : 0;
+            for (size_t h = 0; h <= (size_t)q4; h++) {      /* adding 1.5 * 2^23 rounds to an integer, as in vexp */
+                const vbits X = (vbits)(vload(run + 16 * h) * by + 0x1.8p23f) - 0x4B400000, hi = (X + 128) >> 8;
+                ((__m128i *)&out->hi[h])[u] = _mm512_cvtepi32_epi8((__m512i)hi);
+                ((__m128i *)&out->lo[h])[u] = _mm512_cvtepi32_epi8((__m512i)(X - 256 * hi));
+            }
+            for (size_t lane = 4 * u; lane < 4 * u + 4; lane++) out->scale[lane] = t;
+        }
+        out->offset = _mm512_sub_epi32(_mm512_setzero_si512(), few_dot(q4, (__m512i[2]){offset, offset}, out));
+    }
+}
+/* The unsigned weights of group g, and their scales, bf16 spread over the lanes of their block. */
+static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row, const uint16_t *scale, size_t g) {
+    const __m512i w = _mm512_loadu_si512(row + 64 * g), low = _mm512_set1_epi8(15);
+    const vbits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const __m512i from = (__m512i)((q4 ? lane / 4 : lane / 8) << 16);   /* the upper half of a lane takes this word */
+    uint64_t four = 0;
+    memcpy(&four, scale + (q4 ? 4 : 2) * g, q4 ? 8 : 4);
+    q[0] = q4 ? _mm512_and_si512(w, low) : _mm512_xor_si512(w, _mm512_set1_epi8(-128));
+    q[1] = _mm512_and_si512(_mm512_srli_epi16(w, 4), low);
+    return (vreal)_mm512_maskz_permutexvar_epi16(0xAAAAAAAA, from, _mm512_set1_epi64((long long)four));
+}
+#else
+#define LLM_VNNI 0
+typedef struct { char none; } few_x;
+#endif
+/* Columns that are multiplied as integers: whole vectors of weights. */
+static inline size_t few_whole(llm_type type, int K) {
+    const size_t group = type == LLM_TYPE_Q4 ? 128 : 64;
+    return LLM_VNNI && (type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4) ? (size_t)K / group : 0;
+}
+
+typedef struct {
+    llm_real *y; size_t ldy;            /* (n,O), rows ldy apart */
+    llm_weight w; int K;                /* (O,K) */
+    const llm_real *x; size_t ldx;      /* (n,K) */
+    few_x *packed;                      /* room for (n, few_whole): the same as integers */
+} few_call;
+
+/* y[i][r + j apart] for i < n and j < rows <= 4. */
+static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_call *c, size_t i0, size_t r,
+                                   size_t apart, size_t rows) {
+    const size_t bytes = weight_row_bytes(type, c->K), blocks = (size_t)c->K / 32, rest = (size_t)c->K % 32;
+    const size_t scales = weight_blocks(type, c->K), block_bytes = weight_row_bytes(type, 32);
+    const char *row[FEW_ROWS];
+    const uint16_t *scale[FEW_ROWS];
+    const llm_real *x = c->x + i0 * c->ldx;
+    size_t whole = few_whole(type, c->K);
+    vreal s[4][FEW_ROWS];
+    UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {         /* beyond the last: that one again, not stored */
+        const size_t at = r + size_min(j, rows - 1) * apart;
+        row[j] = (const char *)c->w.data + at * bytes;
+        scale[j] = c->w.scale + at * scales;
+        UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] = (vreal){0};
+    }
+#if LLM_VNNI
+    const bool q4 = type == LLM_TYPE_Q4;
+    for (size_t g = 0; g < whole; g++)
+        UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
+            __m512i q[2];
+            const vreal spread = few_load(q4, q, row[j], scale[j], g);
+            __builtin_prefetch(row[j] + FEW_AHEAD + 64 * g);
+            UNROLL for (size_t i = 0; i < (size_t)n; i++)
+                s[i][j] = few_add(q4, s[i][j], q, spread, c->packed + (i0 + i) * whole + g);
+        }
+    whole *= q4 ? 4 : 2;
+#endif
+    for (size_t b = whole; b < blocks; b++)
+        UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
+            const weights32 w = weight_block(type, row[j], scale[j], b);
+            for (size_t line = 0; line < block_bytes; line += 64)
+                __builtin_prefetch(row[j] + FEW_AHEAD + b * block_bytes + line);
+            UNROLL for (size_t i = 0; i < (size_t)n; i++)
+                UNROLL for (size_t q = 0; q < 32 / VL; q++) s[i][j] += w.v[q] * vload(x + i * c->ldx + 32 * b + q * VL);
+        }
+    llm_real part[FEW_ROWS][32];                            /* the last columns, fewer than 32 */
+    const cpu_view v = cpu_weight_view(c->w, c->K);
+    for (size_t j = 0; j < rows && rest; j++) view_row(&v, r + j * apart, 32 * blocks, rest, part[j]);
+    UNROLL for (size_t i = 0; i < (size_t)n; i++) {
+        llm_real sum[FEW_ROWS];
+        sum_lanes(sum, s[i]);
+        for (size_t j = 0; j < rows; j++) {
+            for (size_t k = 0; k < rest; k++) sum[j] += part[j][k] * x[i * c->ldx + 32 * blocks + k];
+            c->y[(i0 + i) * c->ldy + r + j * apart] = sum[j];
+        }
+    }
+}
+/* Twelve copies, each with its form of weights and number of vectors compiled in. */
+#define FEW_TILE(type, n)                                                                                              \
+    static void few_##type##_##n(const few_call *c, size_t i, size_t r, size_t apart, size_t rows) {                   \
+        few_tile(LLM_TYPE_##type, n, c, i, r, apart, rows);                                                            \
+    }
+#define FEW_TILES(type) FEW_TILE(type, 1) FEW_TILE(type, 2) FEW_TILE(type, 4)
+FEW_TILES(REAL)
+FEW_TILES(BF16)
+FEW_TILES(Q8)
+FEW_TILES(Q4)
+#define FEW_NAMES(type) {few_##type##_1, few_##type##_2, few_##type##_4}
+static void (*const few_tiles[4][3])(const few_call *, size_t, size_t, size_t, size_t) = {
+    FEW_NAMES(REAL), FEW_NAMES(BF16), FEW_NAMES(Q8), FEW_NAMES(Q4)};
+/* Columns r0 .. r1-1 of y for n rows of x, by the calling thread. */
+static void few_product(few_call c, int n, int r0, int r1) {
+#if LLM_VNNI
+    const size_t whole = few_whole(c.w.type, c.K);
+    for (size_t i = 0; i < (size_t)n && whole; i++)
+        few_pack(c.w.type, c.packed + i * whole, c.x + i * c.ldx, (size_t)c.K);
+#endif
+    const int apart = (r1 - r0 + FEW_ROWS - 1) / FEW_ROWS;  /* rows apart lie in four pieces, each read front to back */
+    for (int r = 0; r < apart; r++) {
+        const size_t rows = (size_t)((r1 - r0 - r + apart - 1) / apart);
+        for (int i = 0, take; i < n; i += take) {           /* fours, twos, ones: W's rows are in L1 now */
+            const int size = n - i >= 4 ? 2 : n - i >= 2;
+            few_tiles[c.w.type][size](&c, (size_t)i, (size_t)(r0 + r), (size_t)apart, rows);
+            take = 1 << size;
+        }
+    }
+}
+
 /* ---- the table ---- */
 
 /* Speaking needs the whole model: see chapter 8. */
@@ -7856,6 +8073,12 @@ typedef struct {
     llm_act *xn, *qkv, *att, *pre, *ff; /* (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
 } decode_scratch;
 
+static void decode_room(const llm_model *m, llm_cache *cache, size_t bytes) {
+    if (bytes <= cache->scratch_bytes) return;
+    if (cache->scratch) m->ops->release(cache->scratch);
+    cache->scratch = device_alloc(m->ops, bytes, 1, "decoding");
+    cache->scratch_bytes = bytes;
+}
 static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n) {
     const llm_config *c = &m->c;
     decode_scratch s = {0};
@@ -7865,46 +8088,60 @@ static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n) {
         s.x = pool_real(&k, N, c->C);
         s.mid = pool_real(&k, N, c->C);
         s.stat = pool_real(&k, 2, n);
-        s.score = pool_real(&k, (size_t)llm_threads(0), cache->T + VL);
+        s.score = pool_real(&k, (size_t)llm_threads(0), cache->T + 4 * VL);
         s.u = pool_real(&k, N, m->lora ? m->lora->rank : 1);
         s.xn = pool_act(&k, N, c->C);
         s.qkv = pool_act(&k, N, (c->H + 2 * c->KV) * c->D);
         s.att = pool_act(&k, N, c->H * c->D);
         s.pre = pool_act(&k, N, 2 * c->F);
         s.ff = pool_act(&k, N, c->F);
-        if (pass || k.used <= cache->scratch_bytes) continue;
-        if (cache->scratch) m->ops->release(cache->scratch);
-        cache->scratch = device_alloc(m->ops, k.used, 1, "decoding");
-        cache->scratch_bytes = k.used;
+        if (!pass) decode_room(m, cache, k.used);
     }
     return s;
 }
-/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T + VL numbers. */
-static void attend(llm_act *out, size_t at, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
-                   int pos, int D, int T, llm_real *score) {
-    llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D), sum = 0;
-    vreal top = vset(-1e30f);
-    for (int t = 0; t <= pos; t += VL) {
-        vreal s = {0};
-        for (int d = 0; d < D; d++) s += q[d] * act_load(k, k0 + (size_t)d * (size_t)T + (size_t)t);
-        vstore(score + t, s * scale);
+static int thread_count(void) {
+#ifdef _OPENMP
+    return omp_get_num_threads();
+#else
+    return 1;
+#endif
+}
+/* A thread for each 16 KB of a layer's weights: fewer would wait for each other more than they work. */
+static int few_threads(const llm_model *m) {
+    const llm_config *c = &m->c;
+    const double layer = (double)c->C * (2.0 * (c->H + c->KV) * c->D + 3.0 * c->F);
+    return int_max(1, (int)fmin(llm_threads(0), layer * sizeof(llm_real) / 16384));
+}
+/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T + VL numbers. Four
+   vectors at a time, so that no sum waits for its own last addition. */
+static void attend(llm_real *out, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0, int pos,
+                   int D, int T, llm_real *score) {
+    const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D);
+    const size_t width = (size_t)D, room = (size_t)T, seen = (size_t)pos + 1;
+    vreal top = vset(-1e30f), total = {0};
+    for (size_t t = 0; t < seen; t += 4 * VL) {
+        vreal s[4] = {{0}};
+        const size_t vectors = size_min(4, (seen - t + VL - 1) / VL);
+        for (size_t d = 0; d < width; d++)
+            for (size_t i = 0; i < vectors; i++) s[i] += q[d] * act_load(k, k0 + d * room + t + i * VL);
+        for (size_t i = 0; i < vectors; i++) vstore(score + t + i * VL, s[i] * scale);
     }
-    for (int t = pos + 1; t % VL; t++) score[t] = -1e30f;              /* tokens that are not there yet */
-    for (int t = 0; t <= pos; t += VL) top = vmax(top, vload(score + t));
-    llm_real best = vhmax(top);
-    vreal total = {0};
-    for (int t = 0; t <= pos; t += VL) {
+    for (size_t t = seen; t % VL; t++) score[t] = -1e30f;              /* tokens that are not there yet */
+    for (size_t t = 0; t < seen; t += VL) top = vmax(top, vload(score + t));
+    const llm_real best = vhmax(top);
+    for (size_t t = 0; t < seen; t += VL) {
         vreal p = vexp(vload(score + t) - best);
         total += p;
         vstore(score + t, p);
     }
-    sum = vsum(total);
-    for (size_t d = 0; d < (size_t)D; d += VL) {
-        vreal o = {0};
-        size_t left = (size_t)D - d;
-        if (left >= VL) for (int t = 0; t <= pos; t++) o += score[t] * act_load(v, v0 + (size_t)t * (size_t)D + d);
-        else for (int t = 0; t <= pos; t++) o += score[t] * act_load_n(v, v0 + (size_t)t * (size_t)D + d, left);
-        act_store_n(out, at + d, o / sum, left);
+    const llm_real sum = vsum(total);
+    for (size_t d = 0; d < width; d += 4 * VL) {
+        vreal o[4] = {{0}};
+        const size_t vectors = size_min(4, (width - d + VL - 1) / VL);
+        for (size_t t = 0; t < seen; t++)
+            for (size_t i = 0; i < vectors; i++)
+                o[i] += score[t] * act_load_n(v, v0 + t * width + d + i * VL, width - d - i * VL);
+        for (size_t i = 0; i < vectors; i++) vstore_n(out + d + i * VL, o[i] / sum, width - d - i * VL);
     }
 }
 /* New keys and values go into the cache, then every head of every token looks back. */
@@ -7924,18 +8161,222 @@ static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratc
     }
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
     for (int i = 0; i < n; i++) for (int h = 0; h < H; h++) {
-        llm_real scratch[D], *score = s->score + (size_t)thread_index() * (size_t)(T + VL);
+        llm_real scratch[D], out[D], *score = s->score + (size_t)thread_index() * (size_t)(T + 4 * VL);
         const llm_real *q = cpu_row(s->qkv, (size_t)i * QKV + (size_t)(h * D), (size_t)D, scratch);
         size_t head = cache_head(m, cache, l, rows[i], h / G);
-        attend(s->att, ((size_t)i * (size_t)H + (size_t)h) * (size_t)D, q, cache->k, head, cache->v, head, positions[i],
-               D, T, score);
+        attend(out, q, cache->k, head, cache->v, head, positions[i], D, T, score);
+        cpu_store(s->att, ((size_t)i * (size_t)H + (size_t)h) * (size_t)D, out, (size_t)D);
     }
 }
+/* ---- few rows: a whole step in one parallel region ----
+
+   A token of a large model costs some milliseconds, one of a small model some microseconds: less than it takes to wake
+   threads for each product. So the threads are called once a step and walk through the layers together; each owns some
+   rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
+   llm_real, only the cache is stored as activations are. */
+
+enum { FEW = 8 };       /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
+
+typedef struct few_room {
+    llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T + 4 VL) */
+    few_x *packed;                      /* (n, widest matrix) */
+} few_room;
+typedef struct {
+    llm_model *m; llm_cache *cache;
+    const int *tokens, *rows, *positions; int n;
+    llm_real *x, *mid, *qkv, *att, *pre, *ff;   /* (n,C), (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
+    struct few_room *room;              /* each thread's own */
+    const llm_real *angles;             /* rope: cosines and sines by position */
+    int arrived, meetings;
+} few_step;
+
+/* Wait for the others: spinning first, as they are microseconds behind; then leaving the processor to whoever needs it,
+   perhaps to the thread that is waited for. */
+static void few_meet(few_step *s, int threads) {
+    const int meeting = __atomic_load_n(&s->meetings, __ATOMIC_RELAXED);
+    if (__atomic_add_fetch(&s->arrived, 1, __ATOMIC_ACQ_REL) == threads) {
+        __atomic_store_n(&s->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&s->meetings, meeting + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (int tries = 0; __atomic_load_n(&s->meetings, __ATOMIC_ACQUIRE) == meeting; tries++)
+        if (tries > 3000) sched_yield();
+}
+/* Outputs [from, to) of n are this thread's. */
+typedef struct { int from, to; } few_share;
+
+static few_share few_part(int id, int threads, int n) {
+    const int each = pad_to(FEW_ROWS, (n + threads - 1) / threads);
+    return (few_share){int_min(n, id * each), int_min(n, (id + 1) * each)};
+}
+static void few_norm(llm_real *out, const llm_real *x, const llm_param *w, const llm_param *bias, const llm_config *c) {
+    const size_t C = (size_t)c->C;
+    vreal sum = {0}, square = {0};
+    for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += VL) sum += vload_n(x + i, C - i);
+    const llm_real mean = vsum(sum) / (llm_real)C;
+    for (size_t i = 0; i < C; i += VL) {
+        vreal d = vkeep(vload_n(x + i, C - i) - mean, C - i, 0);
+        square += d * d;
+    }
+    const llm_real rstd = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + (llm_real)c->eps);
+    for (size_t i = 0; i < C; i += VL) {
+        vreal y = (vload_n(x + i, C - i) - mean) * rstd * vload_n(w->data + i, C - i);
+        vstore_n(out + i, bias ? y + vload_n(bias->data + i, C - i) : y, C - i);
+    }
+}
+static void few_norms(const few_step *s, llm_real *xn, const llm_real *x, const llm_param *w,
+                           const llm_param *bias) {
+    const size_t C = (size_t)s->m->c.C;
+    for (size_t i = 0; i < (size_t)s->n; i++) few_norm(xn + i * C, x + i * C, w, bias, &s->m->c);
+}
+/* y (n,O) = x W' + bias + add, columns from .. to of it; `tensors` neighbours of the table are one matrix, as in
+   model_linear_forward. */
+static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_param *w,
+                       const llm_param *bias, int tensors, int from, int to, few_room *room) {
+    const size_t O = (size_t)packed_width(w, tensors);
+    const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
+    few_product((few_call){y, O, w->w, w->cols, x, (size_t)w->cols, room->packed}, s->n, from, to);
+    for (size_t i = 0; i < (size_t)s->n; i++)
+        for (size_t o = (size_t)from; o < (size_t)to && (bias || add); o++)
+            y[i * O + o] += (bias ? bias->data[o] : 0) + (add ? add[i * O + o] : 0);
+    for (int t = 0, col = 0; lora && t < tensors; col += w[t++].rows) {
+        const llm_adapter *a = w[t].adapter;
+        const int first = int_max(from, col), end = int_min(to, col + w[t].rows);
+        const size_t r = (size_t)lora->rank;
+        if (!a || first >= end) continue;
+        few_product((few_call){room->u, r, a->A->w, w->cols, x, (size_t)w->cols, NULL}, s->n, 0, lora->rank);
+        for (size_t i = 0; i < (size_t)s->n; i++)
+            for (int o = first; o < end; o++) {
+                llm_real sum = 0;
+                for (size_t k = 0; k < r; k++) sum += room->u[i * r + k] * a->B->data[(size_t)(o - col) * r + k];
+                y[i * O + (size_t)o] += (llm_real)lora->scale * sum;
+            }
+    }
+}
+/* A query or key turned to its position; without rope a copy. */
+static void few_rope(const few_step *s, llm_real *out, const llm_real *x, int position) {
+    const size_t D = (size_t)s->m->c.D, half = D / 2;
+    memcpy(out, x, D * sizeof *out);
+    if (!s->angles) return;
+    const llm_real *cosine = s->angles + (size_t)position * 2 * half, *sine = cosine + half;
+    for (size_t j = 0; j < half; j++) {
+        out[j] = x[j] * cosine[j] - x[half + j] * sine[j];
+        out[half + j] = x[half + j] * cosine[j] + x[j] * sine[j];
+    }
+}
+/* New keys and values go into the cache; then each thread lets some heads look back. */
+static void few_attention(few_step *s, int id, int threads, int l, llm_real *score) {
+    const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D, T = s->cache->T;
+    const size_t width = (size_t)D, QKV = (size_t)(H + 2 * KV) * width;
+    llm_real turned[D];
+    for (int j = s->n * KV * id / threads; j < s->n * KV * (id + 1) / threads; j++) {
+        const int i = j / KV, kv = j % KV;
+        const size_t to = cache_head(s->m, s->cache, l, s->rows[i], kv), pos = (size_t)s->positions[i];
+        const llm_real *key = s->qkv + (size_t)i * QKV + (size_t)(H + kv) * width, *value = key + (size_t)KV * width;
+        few_rope(s, turned, key, s->positions[i]);
+        for (size_t d = 0; d < width; d++)
+            act_store_n(s->cache->k, to + d * (size_t)T + pos, vload_n(turned + d, 1), 1);
+        for (size_t d = 0; d < width; d += VL)
+            act_store_n(s->cache->v, to + pos * width + d, vload_n(value + d, width - d), width - d);
+    }
+    few_meet(s, threads);
+    for (int j = s->n * H * id / threads; j < s->n * H * (id + 1) / threads; j++) {
+        const int i = j / H, h = j % H;
+        const size_t head = cache_head(s->m, s->cache, l, s->rows[i], h / (H / KV));
+        few_rope(s, turned, s->qkv + (size_t)i * QKV + (size_t)h * width, s->positions[i]);
+        attend(s->att + (size_t)j * width, turned, s->cache->k, head, s->cache->v, head, s->positions[i], D, T, score);
+    }
+}
+/* gelu, or silu(gate) up, of the columns that this thread made of `pre`. */
+static void few_activation(const few_step *s, int from, int to) {
+    const size_t F = (size_t)s->m->c.F, end = (size_t)to;
+    const bool gelu = s->m->c.activation == LLM_GELU;
+    for (size_t i = 0; i < (size_t)s->n; i++)
+        for (size_t f = (size_t)from; f < end; f += VL) {
+            const vreal g = vload_n(s->pre + i * F * (gelu ? 1 : 2) + f, end - f);
+            const vreal y = gelu ? g * gelu_gate(g) : g * vsigmoid(g) * vload_n(s->pre + (2 * i + 1) * F + f, end - f);
+            vstore_n(s->ff + i * F + f, y, end - f);
+        }
+}
+/* What each thread does: the lines of block_forward, each on its own columns. */
+static void few_walk(few_step *s, int id, int threads, const int *wanted, int wants, llm_real *logits) {
+    llm_model *m = s->m;
+    const llm_config *c = &m->c;
+    few_room *room = &s->room[id];
+    llm_real *xn = room->xn;
+    const few_share qkv = few_part(id, threads, (c->H + 2 * c->KV) * c->D), stream = few_part(id, threads, c->C);
+    const few_share ff = few_part(id, threads, c->F), words = few_part(id, threads, c->V);
+    for (int i = id; i < s->n; i += threads)
+        cpu_embed_forward(s->x + (size_t)i * (size_t)c->C, embedding_of(m), data_of(m->wpe), s->tokens + i,
+                          s->positions + i, 1, c->C);
+    few_meet(s, threads);
+    for (int l = 0; l < c->L; l++) {
+        const llm_layer *w = &m->layer[l];
+        few_norms(s, xn, s->x, w->norm1, w->norm1_bias);
+        few_linear(s, s->qkv, NULL, xn, w->qkv, w->qkv_bias, qkv_rows(c), qkv.from, qkv.to, room);
+        few_meet(s, threads);
+        few_attention(s, id, threads, l, room->score);
+        few_meet(s, threads);
+        few_linear(s, s->mid, s->x, s->att, w->proj, w->proj_bias, 1, stream.from, stream.to, room);
+        few_meet(s, threads);
+        few_norms(s, xn, s->mid, w->norm2, w->norm2_bias);
+        few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), ff.from, ff.to, room);
+        if (c->activation == LLM_SWIGLU)        /* the same columns of gate and of up */
+            few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), c->F + ff.from, c->F + ff.to, room);
+        few_activation(s, ff.from, ff.to);
+        few_meet(s, threads);
+        few_linear(s, s->x, s->mid, s->ff, w->down, w->down_bias, 1, stream.from, stream.to, room);
+        few_meet(s, threads);
+    }
+    for (int i = 0; i < wants; i++)
+        few_norm(xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, m->normf, m->normf_bias, c);
+    few_call call = {logits, (size_t)c->V, m->head->w, c->C, xn, (size_t)c->C, room->packed};
+    few_product(call, wants, words.from, words.to);
+}
+static void decode_few(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
+                       const bool *want, int n, llm_real *logits) {
+    const llm_config *c = &m->c;
+    const int threads = few_threads(m);
+    few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
+    int wanted[FEW], wants = 0, last = 0;
+    for (int i = 0; i < n; i++) {
+        last = int_max(last, positions[i]);
+        if (want[i]) wanted[wants++] = i;
+    }
+    if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
+    few_room room[threads];
+    s.room = room;
+    const size_t widest = few_whole(m->weights, int_max(c->F, int_max(c->C, c->H * c->D)));
+    for (int pass = 0; pass < 2; pass++) {
+        pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
+        size_t N = (size_t)n;
+        s.x = pool_real(&k, N, c->C);
+        s.mid = pool_real(&k, N, c->C);
+        s.qkv = pool_real(&k, N, (c->H + 2 * c->KV) * c->D);
+        s.att = pool_real(&k, N, c->H * c->D);
+        s.pre = pool_real(&k, N, 2 * c->F);
+        s.ff = pool_real(&k, N, c->F);
+        for (int t = 0; t < threads; t++) {
+            room[t].xn = pool_real(&k, N, c->C);
+            room[t].u = pool_real(&k, N, m->lora ? m->lora->rank : 0);
+            room[t].score = pool_real(&k, 1, cache->T + 4 * VL);
+            room[t].packed = pool_take(&k, llm_mul(N, widest), sizeof(few_x));
+        }
+        if (!pass) decode_room(m, cache, k.used);
+    }
+    LLM_OMP(parallel num_threads(threads))
+    few_walk(&s, thread_index(), thread_count(), wanted, wants, logits);
+}
+
 /* n tokens, each at its row and position. The lines of block_forward, with the cache in the place of the batch. */
 static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
                        const int *positions, const bool *want, int n, llm_real *logits) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
+    if (cache->rows <= FEW && n <= FEW) {
+        decode_few(m, cache, tokens, rows, positions, want, n, logits);
+        return;
+    }
     decode_scratch s = decode_reserve(m, cache, n);
     op->embed_forward(s.x, embedding_of(m), data_of(m->wpe), tokens, positions, n, c->C);
     for (int l = 0; l < c->L; l++) {

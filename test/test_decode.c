@@ -183,6 +183,117 @@ static void check_qlora(const char *what, llm_config c, llm_type type, const cha
     llm_release(adapter);
 }
 
+/* ---- a matrix times few rows ---- */
+
+/* Against plain loops: all forms, sizes with and without whole vectors, one to nine vectors, a share of the rows. */
+static void check_product(llm_type type) {
+    static const int size[] = {1, 31, 32, 64, 101, 128, 160, 768};
+    llm_rng r = llm_rng_seed(21, (uint64_t)type);
+    for (int k = 0; k < 8; k++) for (int n = 1; n <= 9; n += n < 5 ? 1 : 2) {
+        enum { O = 23, FROM = 3, TO = 17 };
+        const int K = size[k];
+        const size_t width = (size_t)K, bytes = weight_row_bytes(type, K), blocks = weight_blocks(type, K);
+        char *data = llm_alloc(O, bytes);
+        uint16_t *scale = llm_alloc(O * blocks + 1, sizeof *scale);
+        llm_real *w = llm_alloc(O * width, sizeof *w), *x = llm_alloc((size_t)n * width, sizeof *x);
+        llm_real *y = llm_alloc((size_t)n * O, sizeof *y);
+        few_x *packed = llm_alloc((size_t)n * few_whole(type, K) + 1, sizeof *packed);
+        for (size_t i = 0; i < O * width; i++) w[i] = (llm_real)llm_rng_normal(&r);
+        for (size_t i = 0; i < (size_t)n * width; i++) x[i] = (llm_real)llm_rng_normal(&r);
+        if (K > 64) memset(x + 32, 0, 32 * sizeof *x);     /* a block of zeros */
+        cpu_view v = {data, type, width, 1, scale};
+        for (size_t o = 0; o < O; o++) {
+            pack_weights(type, data + o * bytes, scale + o * blocks, w + o * width, K);
+            view_row(&v, o, 0, width, w + o * width);
+        }
+        for (int i = 0; i < n * O; i++) y[i] = 77;
+        few_product((few_call){y, O, {data, type, scale}, K, x, width, packed}, n, FROM, TO);
+        double worst = 0;
+        bool beyond = false;
+        for (int i = 0; i < n; i++) for (int o = 0; o < O; o++) {
+            double sum = 0, size_of = 0, got = (double)y[i * O + o];
+            for (int c = 0; c < K; c++) {
+                double term = (double)w[o * K + c] * (double)x[i * K + c];
+                sum += term;
+                size_of += term * term;
+            }
+            double e = fabs(got - sum) / sqrt(size_of + 1e-30);
+            if (o < FROM || o >= TO) beyond |= got != 77;
+            else if (!(e <= worst)) worst = e;
+        }
+        CHECK(!beyond, "%s, K %d, n %d: rows of others are written", type_name[type], K, n);
+        CHECK_SMALL(worst, IS_DOUBLE ? 1e-13 : LLM_VNNI && few_whole(type, K) ? 1e-4 : 4e-6, "%s, K %d, n %d: product",
+                    type_name[type], K, n);
+        void *all[] = {data, scale, w, x, y, packed};
+        for (int i = 0; i < 6; i++) llm_release(all[i]);
+    }
+}
+/* The decoder against the full forward pass: token by token with its keys in the cache, a prompt, several texts at
+   once; both its ways (few rows, and products); any number of threads. */
+static void check_decode(const char *what, llm_config c, llm_type type, llm_precision precision, bool adapters) {
+    enum { T = 37, ROWS = 6 };
+    llm_model m = build(c, llm_cpu(precision));
+    shake(m.ops, m.param, m.params, 0.12, 8);               /* larger weights magnify the last bits beyond reason */
+    model_weights_changed(&m);
+    if (type != LLM_TYPE_REAL) llm_quantise(&m, type);
+    if (adapters) {
+        llm_lora_attach(&m, 3, 5, "all", NULL, 1);
+        shake(m.ops, m.lora->param, m.lora->params, 0.1, 4);
+    }
+    llm_batch b = random_batch(ROWS, T, c.V, 9);
+    const size_t V = (size_t)c.V, all = ROWS * T * V;
+    llm_real *full = llm_alloc(all, sizeof *full), *few = llm_alloc(all, sizeof *few);
+    llm_real *got = llm_alloc(all, sizeof *got);
+    /* Seen at most: 2.7e-6 with real weights, 4e-5 in bf16x3, 2.2e-4 where x has 16 bits, 0.05 with bf16 activations
+       (the few rows keep theirs in fp32, the forward pass rounds them). */
+    const double fp32 = precision ? 2e-4 : 2e-5;
+    const double bound = IS_DOUBLE ? 1e-12 : precision == LLM_BF16 ? 0.1 : type >= LLM_TYPE_Q8 ? 5e-4 : fp32;
+    llm_logits(&m, &b, full);
+    const int had = llm_threads(0);
+    for (int way = 0; way < 4; way++) {                     /* few rows by 1, 2, 3 threads; a large cache: products */
+        llm_threads(way < 3 ? way + 1 : had);
+        llm_cache cache = llm_cache_new(&m, way < 3 ? ROWS : 64, T);
+        int tokens[ROWS], rows[ROWS], positions[ROWS];
+        bool want[ROWS];
+        for (int t = 0; t < T; t++) {
+            for (int i = 0; i < ROWS; i++) {
+                tokens[i] = b.tokens[(ROWS - 1 - i) * T + t];      /* rows of the cache in another order */
+                rows[i] = ROWS - 1 - i;
+                positions[i] = t;
+                want[i] = true;
+            }
+            llm_real out[ROWS * 64];
+            m.ops->decode(&m, &cache, tokens, rows, positions, want, ROWS, out);
+            for (size_t i = 0; i < ROWS; i++)
+                memcpy(got + ((ROWS - 1 - i) * T + (size_t)t) * V, out + i * V, V * sizeof *out);
+        }
+        CHECK_SMALL(relative_error(got, full, all), bound, "%s, %s, %s: decoding is not the forward pass", what,
+                    type_name[type], way < 3 ? "few rows" : "products");
+        if (way == 0) memcpy(few, got, all * sizeof *few);
+        if (way == 1 || way == 2)
+            CHECK(!memcmp(few, got, all * sizeof *few), "%s, %s: %d threads change bits", what, type_name[type],
+                  way + 1);
+        /* Alone, in two pieces: a prompt at once, then token by token. With few rows: the same bits. */
+        int row[T] = {0}, place[T];
+        bool last[T] = {false};
+        llm_real one[64];
+        for (int t = 0; t < T; t++) place[t] = t;
+        last[4] = true;
+        m.ops->decode(&m, &cache, b.tokens + T, row, place, last, 5, one);
+        last[0] = true;
+        for (int t = 5; t < 9; t++) m.ops->decode(&m, &cache, b.tokens + T + t, row, place + t, last, 1, one);
+        if (way < 3) CHECK(!memcmp(one, few + (T + 8) * V, V * sizeof *one), "%s, %s: neighbours change bits", what,
+                           type_name[type]);
+        CHECK_SMALL(relative_error(one, full + (T + 8) * V, V), 2 * bound, "%s, %s: alone", what, type_name[type]);
+        llm_cache_free(&cache, &m);
+    }
+    llm_threads(had);
+    llm_real *mine[] = {full, few, got};
+    for (int i = 0; i < 3; i++) llm_release(mine[i]);
+    llm_batch_free(&b);
+    llm_model_free(&m);
+}
+
 /* ---- bits per byte of a trained model ---- */
 
 /* Text of a small language: every byte is a token, so bits per token are bits per byte. */
@@ -283,6 +394,19 @@ int main(void) {
             if (IS_DOUBLE) continue;
             check_model(all[i].name, all[i].c, packed[t], llm_cpu(LLM_BF16X3), folder);
             check_model(all[i].name, all[i].c, packed[t], llm_cpu(LLM_BF16), folder);
+        }
+    }
+    for (int t = 0; t < 4; t++) {
+        check_product((llm_type)t);
+        for (int i = 0; i < 4; i++) {
+            llm_config wide = all[i].c;                     /* whole vectors of q8 and q4, and a rest of each */
+            wide.C = wide.H * (wide.D = 44);
+            wide.F = 200;
+            check_decode(all[i].name, all[i].c, (llm_type)t, LLM_FP32, i % 2);
+            check_decode(all[i].name, wide, (llm_type)t, LLM_FP32, i % 2 == 0);
+            if (IS_DOUBLE || i % 2) continue;
+            check_decode(all[i].name, wide, (llm_type)t, LLM_BF16X3, true);
+            check_decode(all[i].name, wide, (llm_type)t, LLM_BF16, true);
         }
     }
     if (!IS_DOUBLE) check_bits();
