@@ -17,8 +17,8 @@
        ch  title                                                               lecture
         1  the interface: structs, the table of operations, prototypes
         2  ground: errors, sizes, files, random numbers, JSON, options
-        3  text to tokens: byte-level BPE, special tokens, chat templates      tokenization
-        4  tokens to batches: pretraining stream, mixtures, masks, pairs       data, mixtures
+        3  text to tokens: byte-level BPE, special tokens, other families      tokenization
+        4  tokens to batches: mixtures, forms of data, chat templates, masks   data, mixtures
         5  the operations on the CPU: equation, shapes, forward, backward      transformer
         6  the model: presets, the tensor table, forward and backward          Llama-2, GPT-3
         7  learning: AdamW, clipping, schedules, checkpoints, resume           pretraining
@@ -31,8 +31,7 @@
    The one idea. All stages need from the network only the log-probability of each target token, and send
    back only one number per token:
 
-       tokens --llm_forward--> logp[b,t], value[b,t] --the stage's loss--> dlogp[b,t], dvalue[b,t] --llm_backward-->
-   gradients
+       tokens --llm_forward--> logp[b,t], value[b,t] --loss--> dlogp[b,t], dvalue[b,t] --llm_backward--> gradients
 
    The sampled tokens become labels, but the objective is weighted: -1/M in pretraining and SFT, the advantage in
    PPO and GRPO, beta*sigmoid(-margin) in DPO. Chapter 10 holds these losses; none is longer than a page.
@@ -56,10 +55,12 @@
      Gradients    of parameters accumulate over micro-batches: the first one writes, the others add, so nothing is
                   ever zeroed (argument `accumulate`); gradients of activations are written.
      Two types    llm_real: the residual stream, statistics, gradients of parameters, logp, master weights (float;
-   double in the gradient tests). llm_act: activations as the device stores them, opaque here (fp32 or bf16). Devices
-   the model never reads or writes a tensor: only the operations of `llm_ops` touch device memory. Determinism  work is
-   split over outputs or fixed chunks, never by who comes first: the same seed gives the same bits for any number of
-   threads. Errors       llm_die() names the cause, the place and the remedy, and ends the program. */
+                  double in the gradient tests). llm_act: activations as the device stores them, opaque here (fp32
+                  or bf16).
+     Devices      the model never reads or writes a tensor: only the operations of `llm_ops` touch device memory.
+     Determinism  work is split over outputs or fixed chunks, never by who comes first: the same seed gives the same
+                  bits for any number of threads.
+     Errors       llm_die() names the cause, the place and the remedy, and ends the program. */
 
 /* ================================================================================================================
    1. The interface
@@ -127,8 +128,7 @@ uint64_t llm_rng_u64(llm_rng *r);
 double llm_rng_uniform(llm_rng *r);                     /* [0, 1) */
 int llm_rng_below(llm_rng *r, int n);                   /* 0 .. n-1, unbiased */
 double llm_rng_normal(llm_rng *r);                      /* mean 0, deviation 1 (Box-Muller, one value a call) */
-uint64_t llm_hash(const void *data, size_t bytes,
-                  uint64_t seed); /* FNV-1a: for names and fingerprints, not for secrets */
+uint64_t llm_hash(const void *data, size_t bytes, uint64_t seed);       /* FNV-1a: fingerprints, not secrets */
 
 /* Files. Reading gives the whole file with a '\0' behind it (not counted in *size). Writing goes to "PATH.tmp", is
    flushed to the disk and renamed by llm_write_done, so that PATH is complete or absent, also after kill -9. */
@@ -145,14 +145,8 @@ void llm_write_done(llm_writer *w);
 
 /* JSON, read whole into a tree. Strings are UTF-8, unescaped, '\0'-terminated and may hold '\0' inside (use length); a
    lone surrogate becomes U+FFFD. Errors name `where` and the line. The text must stay alive only during the call. */
-typedef enum {
-    LLM_JSON_NULL,
-    LLM_JSON_BOOL,
-    LLM_JSON_NUMBER,
-    LLM_JSON_STRING,
-    LLM_JSON_ARRAY,
-    LLM_JSON_OBJECT
-} llm_json_type;
+typedef enum { LLM_JSON_NULL, LLM_JSON_BOOL, LLM_JSON_NUMBER, LLM_JSON_STRING, LLM_JSON_ARRAY,
+               LLM_JSON_OBJECT } llm_json_type;
 typedef struct llm_json {
     llm_json_type type;
     const char *key;                    /* in an object: this member's name */
@@ -194,7 +188,7 @@ bool llm_option_given(const char *name);        /* was it on the command line of
 
 /* How text is cut before byte-pair merging. Each is the pre-tokenizer of a family, recognised in tokenizer.json. */
 typedef enum { LLM_SPLIT_GPT2, LLM_SPLIT_LLAMA3, LLM_SPLIT_DIGITS, LLM_SPLIT_QWEN2, LLM_SPLIT_SPM } llm_split;
-/* How a conversation is written down (chapter 3, "chat templates"). */
+/* How a conversation is written down (chapter 4, "conversations as ids"). */
 typedef enum { LLM_CHAT_NONE, LLM_CHAT_CHATML, LLM_CHAT_SMOLLM, LLM_CHAT_LLAMA3, LLM_CHAT_LLAMA2, LLM_CHAT_ZEPHYR,
                LLM_CHAT_ALPACA } llm_chat;
 
@@ -214,12 +208,11 @@ typedef struct {
 } llm_tokenizer;
 
 /* Learn a byte-level BPE vocabulary of at most vocab_size ids (256 bytes + merges + our special tokens <|endoftext|>,
-   <|pad|>,
-   <|im_start|>, <|im_end|>, <|reward|>) from text, with GPT-2's pre-tokenizer (digits: one token per digit, as Llama
-   and SmolLM, so that sums can be learned). Sennrich et al. 2016; near-linear in the text. */
+   <|pad|>, <|im_start|>, <|im_end|>, <|reward|>) from text, with GPT-2's pre-tokenizer (digits: one token per digit, as
+   Llama and SmolLM, so that sums can be learned). Sennrich et al. 2016; near-linear in the text. */
 void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits);
-void llm_tokenizer_load(llm_tokenizer *t,
-                        const char *dir_or_file); /* Hugging Face tokenizer.json (+ tokenizer_config.json) */
+/* Hugging Face's tokenizer.json, and what lies beside it (tokenizer_config.json ...) */
+void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
 void llm_tokenizer_free(llm_tokenizer *t);
 /* Text to ids. Special tokens are never produced, whatever the text spells; every byte is kept, valid UTF-8 or not.
@@ -379,8 +372,8 @@ typedef struct { const void *data; llm_type type; const uint16_t *scale; } llm_w
 /* What a sampler may not say, and how sharply it speaks: log softmax(z / temperature) with banned ids at -infinity. */
 typedef struct {
     llm_real temperature;
-    const uint8_t *banned;
-} llm_head; /* banned: (V) bytes on the device, or NULL */
+    const uint8_t *banned;              /* (V) bytes on the device, or NULL */
+} llm_head;
 
 typedef struct { double lr, beta1, beta2, eps, weight_decay, grad_scale; int step; } llm_adamw_args;
 
@@ -434,16 +427,16 @@ typedef struct llm_ops {
     void (*residual_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout, const llm_act *inp,
                               llm_weight w, int N, int in, int out_n, bool accumulate);
     /* LoRA on columns [col, col+O) of a linear's output of width ld: out += u B', u (N,r) = scale inp A' is saved; A
-       (r,I), B (O,r). `out` is activations, or the residual stream when to_residual. backward: du (N,r) = scale dout B is
-       scratch, dinp += du A, dA (=|+=) du' inp, dB (=|+=) dout' u; each may be NULL. */
+       (r,I), B (O,r). `out` is activations, or the residual stream when to_residual. backward: du (N,r) = scale dout B
+       is scratch; dinp += du A, dA (=|+=) du' inp, dB (=|+=) dout' u; each of the three may be NULL. */
     void (*lora_forward)(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
                          llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool to_residual);
     void (*lora_backward)(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout, const llm_real *u,
                           const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
                           int N, int in, int r, int out_n, int ld, int col, bool from_residual, bool accumulate);
 
-    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j].
-     * backward turns back. */
+    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j];
+       backward turns back. */
     void (*rope_forward)(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
     void (*rope_backward)(llm_act *dqkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
     /* Causal attention inside each row of the batch: out (N,H*D), lse (N,H) log-sum-exp of the scaled scores. Token t
@@ -485,8 +478,7 @@ typedef struct llm_ops {
        write the logits (want,V) of those marked in want[n] to host memory, in order. */
     void (*decode)(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
                    const int *positions, const bool *want, int n, llm_real *logits);
-    /* Row `to` of the cache becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed
-     * once. */
+    /* Row `to` of the cache becomes a copy of the first `length` tokens of row `from` (a shared prompt). */
     void (*cache_copy)(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
 } llm_ops;
 
@@ -636,12 +628,10 @@ double llm_schedule_lr(const llm_schedule *s, int step);       /* step counts fr
 /* safetensors, by name. Opening checks the header against the file, field by field, before anything is used. */
 typedef struct { char *name; int dims; size_t shape[4]; char dtype[8]; size_t begin, end; int file; } llm_tensor_info;
 typedef struct {
-    llm_tensor_info *tensor;
-    int count;
-    char **path;
-    int paths;
+    llm_tensor_info *tensor; int count; /* by name */
+    char **path; int paths;             /* the files; data_start: where the numbers of each begin */
     size_t *data_start;
-} llm_safetensors; /* by name */
+} llm_safetensors;
 void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file);        /* one file, or an index of shards */
 const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name);
 void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out);    /* any dtype, widened */
@@ -676,11 +666,11 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
 /* ---- chapter 8: speaking -------------------------------------------------------------------------------------- */
 
 typedef struct {
-    double temperature;
+    double temperature;                 /* 0: greedy */
     int top_k;
     double top_p, min_p, repeat_penalty;
     uint64_t seed;
-} llm_sampler; /* temperature 0: greedy */
+} llm_sampler;
 llm_sampler llm_sampler_defaults(void); /* temperature 0.8, top_k 0, top_p 1, min_p 0, penalty 1 */
 /* Keys and values of past tokens: rows sequences of up to T tokens. */
 typedef struct llm_cache {
@@ -690,8 +680,7 @@ typedef struct llm_cache {
 } llm_cache;
 llm_cache llm_cache_new(const llm_model *m, int rows, int T);
 void llm_cache_free(llm_cache *c, const llm_model *m);
-/* Filter and normalise one row of logits in place into probabilities (0 where filtered out). Returns the number kept.
- */
+/* Filter and normalise a row of logits in place into probabilities (0: filtered out). Returns the number kept. */
 int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents,
                       const uint8_t *banned);
 int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents,
@@ -1194,8 +1183,7 @@ static int utf8_put(char *out, uint32_t c) {
     out[2] = (char)(0x80 | (c >> 6 & 63)); out[3] = (char)(0x80 | (c & 63));
     return 4;
 }
-/* Read one character of UTF-8 at s (n > 0 bytes left); returns its bytes, 1 with *c = UINT32_MAX for a byte that is
- * none. */
+/* Read a character of UTF-8 (n > 0 bytes left); returns its bytes: 1, with *c = UINT32_MAX, for a byte that is none. */
 static int utf8_get(const char *text, size_t n, uint32_t *c) {
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80) { *c = s[0]; return 1; }
@@ -1965,8 +1953,8 @@ static char *spm_text(const llm_tokenizer *t, const char *text, size_t *size, bo
     *size = n;
     return copy;
 }
-/* Qwen2 was trained on text in Unicode's NFC, where "e" and a combining accent are one letter. Nearly all text is; other
-   text we keep as it is, so that nothing is lost, and say so once. */
+/* Qwen2 was trained on text in Unicode's NFC, where "e" and a combining accent are one letter. Nearly all text is;
+   other text we keep as it is, so that nothing is lost, and say so once. */
 static void warn_not_nfc(const llm_tokenizer *t, const char *text, size_t size) {
     struct llm_tokenizer_tables *k = t->tables;
     for (size_t i = 0, step; i < size; i += step) {
@@ -2657,11 +2645,8 @@ llm_batch llm_batch_new(int B, int T) {
                        llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(llm_real))};
 }
 void llm_batch_free(llm_batch *b) {
-    llm_release(b->tokens);
-    llm_release(b->targets);
-    llm_release(b->positions);
-    llm_release(b->start);
-    llm_release(b->weight);
+    void *owned[] = {b->tokens, b->targets, b->positions, b->start, b->weight};
+    for (int i = 0; i < 5; i++) llm_release(owned[i]);
     *b = (llm_batch){0};
 }
 double llm_batch_targets(const llm_batch *b) {
@@ -3270,6 +3255,9 @@ static const char *keep_joined(llm_records *all, const char *a, size_t n, const 
     copy[n + gap + m] = '\0';
     return copy;
 }
+static const char *keep_text(llm_records *all, const char *text, size_t n) {
+    return keep_joined(all, text, n, "", "", 0);
+}
 /* The member that plays the part of `key`, by the user's name for it if there is one. null counts as absent. */
 static const llm_json *column(const row_reader *r, const char *key) {
     char name[128];
@@ -3305,11 +3293,12 @@ static const char *text_value(const row_reader *r, const llm_json *v, const char
     }
     return text;
 }
-static void add_text(row_reader *r, const char *role, const char *key) {
+static void add_value(row_reader *r, const char *role, const llm_json *v, const char *key) {
     size_t n;
-    const char *text = text_value(r, column(r, key), key, &n);
+    const char *text = text_value(r, v, key, &n);
     add_message(r, role, text, n);
 }
+static void add_text(row_reader *r, const char *role, const char *key) { add_value(r, role, column(r, key), key); }
 static const char *role_name(const row_reader *r, const char *name) {
     static const char *const same[][2] = {{"user", "user"}, {"human", "user"}, {"prompter", "user"},
         {"assistant", "assistant"}, {"gpt", "assistant"}, {"model", "assistant"}, {"bot", "assistant"},
@@ -3325,10 +3314,8 @@ static const char *role_of(const row_reader *r, const llm_json *turn) {
     return role_name(r, role);
 }
 static void add_turn(row_reader *r, const llm_json *turn) {
-    const char *role = role_of(r, turn), *key = llm_json_get(turn, "role") ? "content" : "value", *text;
-    size_t n;
-    text = text_value(r, llm_json_get(turn, key), key, &n);
-    add_message(r, role, text, n);
+    const char *role = role_of(r, turn), *key = llm_json_get(turn, "role") ? "content" : "value";
+    add_value(r, role, llm_json_get(turn, key), key);
 }
 static void add_turns(row_reader *r, const llm_json *list, const char *key) {
     if (list->type != LLM_JSON_ARRAY || !list->child) bad_row(r, "\"%s\" is not a list of messages", key);
@@ -3339,11 +3326,8 @@ static void add_instruction(row_reader *r) {
     const llm_json *history = column(r, "history");
     for (const llm_json *pair = history ? history->child : NULL; pair; pair = pair->next) {
         if (pair->type != LLM_JSON_ARRAY || pair->length != 2) bad_row(r, "\"history\" is not a list of pairs");
-        for (const llm_json *side = pair->child; side; side = side->next) {
-            size_t n;
-            const char *said = text_value(r, side, "history", &n);
-            add_message(r, side == pair->child ? "user" : "assistant", said, n);
-        }
+        for (const llm_json *side = pair->child; side; side = side->next)
+            add_value(r, side == pair->child ? "user" : "assistant", side, "history");
     }
     add_text(r, "user", "instruction");
     llm_message *m = &r->message[r->count - 1];
@@ -3371,11 +3355,7 @@ static void add_answer(row_reader *r, const char *key, double rank) {
     if (v && v->type == LLM_JSON_OBJECT) {
         if (strcmp(role_of(r, v), "assistant")) bad_row(r, "\"%s\" is not an assistant's message", key);
         add_turn(r, v);
-    } else {
-        size_t n;
-        const char *text = text_value(r, v, key, &n);
-        add_message(r, "assistant", text, n);
-    }
+    } else add_value(r, "assistant", v, key);
     const llm_message *m = &r->message[--r->count];
     add_response(r, m->text, m->length, rank);
 }
@@ -3510,13 +3490,13 @@ static void read_row(row_reader *r, const llm_json *row) {
     d.response = keep_bytes(all, (size_t)r->responses * sizeof *d.response);
     for (int i = 0; i < r->count; i++) {
         d.message[i] = r->message[i];
-        d.message[i].text = keep_joined(all, d.message[i].text, d.message[i].length, "", "", 0);
+        d.message[i].text = keep_text(all, d.message[i].text, d.message[i].length);
     }
     for (int i = 0; i < r->responses; i++) {
         d.response[i] = r->response[i];
-        d.response[i].text = keep_joined(all, d.response[i].text, d.response[i].length, "", "", 0);
+        d.response[i].text = keep_text(all, d.response[i].text, d.response[i].length);
     }
-    if (gold && gold->string) d.answer = keep_joined(all, gold->string, gold->length, "", "", 0);
+    if (gold && gold->string) d.answer = keep_text(all, gold->string, gold->length);
     all->record = llm_grow(all->record, &all->capacity, (size_t)all->count + 1, sizeof *all->record);
     all->record[all->count++] = d;
 }
@@ -3648,18 +3628,19 @@ void llm_records_free(llm_records *r) {
    What the assistant says is encoded by itself. In one go with the text before it, the end of the template and the
    first letters of the answer could melt into one token, and in use the model would be asked from another place than in
    training. A user's text is encoded as text: whatever it spells, it never becomes a special token. */
+static void tokens_reserve(llm_tokens *out, size_t more) {
+    out->id = llm_grow(out->id, &out->id_capacity, (size_t)out->count + more, sizeof *out->id);
+    out->mask = llm_grow(out->mask, &out->mask_capacity, (size_t)out->count + more, 1);
+}
 static void put_id(llm_tokens *out, int id, int mask) {
-    out->id = llm_grow(out->id, &out->id_capacity, (size_t)out->count + 1, sizeof *out->id);
-    out->mask = llm_grow(out->mask, &out->mask_capacity, (size_t)out->count + 1, 1);
+    tokens_reserve(out, 1);
     out->id[out->count] = id;
     out->mask[out->count++] = (uint8_t)mask;
 }
 static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, int mask) {
     if (!length) return;
     if (length > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes", length);
-    size_t room = (size_t)out->count + length + 1;
-    out->id = llm_grow(out->id, &out->id_capacity, room, sizeof *out->id);
-    out->mask = llm_grow(out->mask, &out->mask_capacity, room, 1);
+    tokens_reserve(out, length + 1);
     size_t n = encode_stretch(t, text, length, out->count == 0, out->id + out->count);
     memset(out->mask + out->count, mask, n);
     out->count += (int)n;
@@ -3992,11 +3973,8 @@ void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int 
     plan_epoch(s);
 }
 void llm_sft_free(llm_sft *s) {
-    llm_release(s->id);
-    llm_release(s->mask);
-    llm_release(s->begin);
-    llm_release(s->order);
-    llm_release(s->row);
+    void *owned[] = {s->id, s->mask, s->begin, s->order, s->row};
+    for (int i = 0; i < 5; i++) llm_release(owned[i]);
     *s = (llm_sft){0};
 }
 /* Lay n ids into `places` places (n - 1 or n) from `at` on. The target of each place is the next id; it counts where
@@ -6225,7 +6203,7 @@ llm_config llm_preset(const char *name) {
     return c;
 }
 /* The single dial: 64 channels a layer, heads of 64 (of 32 below 256 channels), a feed-forward width of 8/3 C, rounded
- * to 32. */
+   to 32. */
 llm_config llm_depth(int depth, int V, int T) {
     llm_config c = presets[1].c;
     c.V = V;
@@ -6625,8 +6603,7 @@ void llm_model_print(const llm_model *m, FILE *out) {
             full / 1e6, (full - now) / 1e6);
 }
 
-/* The activations: one allocation, cut by one function that first only counts (base NULL) and then hands out the
- * pieces. */
+/* The activations: one allocation, cut by one function that first only counts (base NULL), then hands out pieces. */
 typedef struct { char *base; size_t used; const llm_ops *op; } pool_cutter;
 
 static void *pool_take(pool_cutter *k, size_t count, size_t size) {
@@ -7253,17 +7230,13 @@ void llm_safetensors_close(llm_safetensors *s) {
     *s = (llm_safetensors){.count = 0};
 }
 
-/* fp16: 1 sign, 5 exponent and 10 fraction bits. bf16 is simply the upper half of a float. */
+/* fp16: 1 sign, 5 exponent and 10 fraction bits. */
 static float widen_f16(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, f = h & 1023;
     union { uint32_t bits; float value; } u;
     if (e) u.bits = (e == 31 ? 255 : e + 112) << 23 | f << 13;
     else u.value = (float)f * 0x1p-24f;             /* subnormal */
     u.bits |= sign;
-    return u.value;
-}
-static float widen_bf16(uint16_t h) {
-    union { uint32_t bits; float value; } u = {(uint32_t)h << 16};
     return u.value;
 }
 /* n numbers as they lie in the file, as doubles; false: a type that we do not read. */
@@ -7275,7 +7248,7 @@ static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
         return true;                                                                               \
     }
     WIDEN("F32", float, x[i])
-    WIDEN("BF16", uint16_t, widen_bf16(x[i]))
+    WIDEN("BF16", uint16_t, bf16_to_real(x[i]))
     WIDEN("F16", uint16_t, widen_f16(x[i]))
     WIDEN("F64", double, x[i])
     WIDEN("I64", int64_t, x[i])
@@ -7676,24 +7649,26 @@ static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, cons
     if (turned != host) llm_release(turned);
     llm_release(host);
 }
+static bool folder_holds(const char *dir, const char *name) {
+    char *path = llm_format("%s/%s", dir, name);
+    bool exists = llm_exists(path);
+    llm_release(path);
+    return exists;
+}
 /* A folder of adapters alone names its base: load that, and hang them on it. */
 static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
-    char *config = llm_format("%s/config.json", dir), *path = llm_format("%s/adapter_config.json", dir);
-    bool adapted = !llm_exists(config) && llm_exists(path);
-    if (adapted) {
-        llm_json *root = llm_json_file(path);
-        const char *base = config_text((config_file){root, path}, "base_model_name_or_path", NULL);
-        if (!base || !llm_result_exists(base))      /* adapters on adapters could go round in a circle */
-            llm_die("load the base model, or let that key name its folder",
-                    "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path,
-                    base ? base : "null");
-        llm_model_load_as(m, base, ops, weights);
-        llm_lora_load(m, dir);
-        llm_json_free(root);
-    }
-    llm_release(config);
+    if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return false;
+    char *path = llm_format("%s/adapter_config.json", dir);
+    llm_json *root = llm_json_file(path);
+    const char *base = config_text((config_file){root, path}, "base_model_name_or_path", NULL);
+    if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
+        llm_die("load the base model, or let that key name its folder",
+                "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
+    llm_model_load_as(m, base, ops, weights);
+    llm_lora_load(m, dir);
+    llm_json_free(root);
     llm_release(path);
-    return adapted;
+    return true;
 }
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
     llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
@@ -7779,12 +7754,7 @@ void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, 
 
 /* ---- the result of a stage ---- */
 
-bool llm_result_exists(const char *out) {
-    char *path = llm_format("%s/config.json", out);
-    bool exists = llm_exists(path);
-    llm_release(path);
-    return exists;
-}
+bool llm_result_exists(const char *out) { return folder_holds(out, "config.json"); }
 static void rename_or_die(const char *from, const char *to) {
     if (rename(from, to))
         llm_die("check the folder and its permissions", "cannot rename %s to %s: %s", from, to, strerror(errno));
@@ -7870,12 +7840,9 @@ char *llm_checkpoint_newest(const char *out) {
     for (int i = 0; i < 2 * count && !found; i++) {
         found = checkpoint_path(out, list[i / 2]);
         for (int k = 0; k < 4 && found; k++) {      /* somebody may have copied half of one */
-            char *path = llm_format("%s/%s", found, file[i % 2][k]);
-            if (!llm_exists(path)) {
-                llm_release(found);
-                found = NULL;
-            }
-            llm_release(path);
+            if (folder_holds(found, file[i % 2][k])) continue;
+            llm_release(found);
+            found = NULL;
         }
     }
     llm_release(list);
@@ -7953,10 +7920,7 @@ static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
             llm_die(other_run, "%s: tensor \"%s\" is not there or not [%d,%d]", path, name, p->rows, p->cols);
         llm_safetensors_read_real(&f, t, s.host);
         uint16_t *narrow = (uint16_t *)s.turned;
-        for (size_t k = 0; k < p->size && o->moments16; k++) {
-            union { float value; uint32_t bits; } u = {(float)s.host[k]};
-            narrow[k] = (uint16_t)(u.bits >> 16);       /* exact: it came from 16 bits */
-        }
+        for (size_t k = 0; k < p->size && o->moments16; k++) narrow[k] = real_to_bf16(s.host[k]);      /* exact */
         m->ops->upload(moment_at(o, p, i % 2), o->moments16 ? s.turned : s.host, p->size * moment_bytes(o));
         found++;
     }
@@ -8416,8 +8380,7 @@ static int by_probability(const void *a, const void *b) {
 static void keep_best(llm_real *p, int V, const llm_sampler *s) {
     candidate *best = llm_alloc((size_t)V, sizeof *best);
     int n = 0, kept = 0;
-    /* Whatever lies below (1 - top_p)/V cannot be needed: all of it together is less than 1 - top_p. Few are left to
-     * sort. */
+    /* What lies below (1 - top_p)/V is not needed: all of it is less than 1 - top_p. Few are left to sort. */
     llm_real least = s->top_p < 1 ? (llm_real)((1 - s->top_p) / V) : 0;
     for (int i = 0; i < V; i++)
         if (p[i] > least) best[n++] = (candidate){p[i], i};
@@ -8506,8 +8469,7 @@ static void check_prompt(const llm_model *m, const int *prompt, int length) {
 /* What the rows of a batch are doing. */
 typedef struct { int prompt, used, last; llm_rng rng; } speaker;
 
-/* Put prompts[i] into cache row `row`; a prompt equal to the one before is copied from the row that just computed it.
- */
+/* Put a prompt into row `row` of the cache; logits (V) are those of its last token. */
 static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt, int length, llm_real *logits) {
     int *rows = llm_alloc((size_t)length, sizeof *rows), *positions = llm_alloc((size_t)length, sizeof *positions);
     bool *want = llm_alloc((size_t)length, sizeof *want);
@@ -8720,7 +8682,7 @@ static int beam_step(llm_model *m, llm_cache *cache, beam *now, beam *then, int 
     return alive;
 }
 /* Rows of the cache come in two halves, and beams move from one to the other, so that a beam with two children is
- * copied twice. */
+   copied twice. */
 int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop,
                     int stops, int **out, int *out_length, double *score) {
     check_prompt(m, prompt, length);

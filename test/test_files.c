@@ -909,7 +909,7 @@ static void test_moment_names(void) {
     error = m.work ? 0 : 1;
     for (size_t i = 0; i < m.size && m.work; i++) {
         double w = (double)m.data[i],
-            e = fabs((double)widen_bf16(((const uint16_t *)m.work)[i]) - w) / (fabs(w) + 1e-30);
+            e = fabs((double)bf16_to_real(((const uint16_t *)m.work)[i]) - w) / (fabs(w) + 1e-30);
         error = worse(error, e);
     }
     CHECK_SMALL(error, 1.0 / 256, "the bf16 copy of a loaded model");
