@@ -27,7 +27,7 @@ DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
-.PHONY: all found programs test builds debug demo clean help
+.PHONY: all found programs test bench builds debug demo clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -65,6 +65,12 @@ test: all
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_rlhf.sh \
 		test/test_eval.sh
 
+# How fast it is, and how fast it could be. Peers: make bench BENCH="--torch python3 --llmc ~/llm.c"
+bench: $(BUILD)/bench
+	$(BUILD)/bench $(BENCH)
+$(BUILD)/bench: tools/bench.c $(HEADERS) | $(BUILD)
+	$(CC) $(FLAGS) $< -o $@ $(LIBS)
+
 # Every way to build it: gcc and clang, with and without OpenMP, old processors, C++ for the interface.
 builds:
 	@sh test/run.sh test/test_builds.sh
@@ -92,6 +98,7 @@ clean:
 help:
 	@echo "make              build the drivers: $(DRIVERS)"
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
+	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
 	@echo "make demo         pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"

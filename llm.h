@@ -4095,6 +4095,9 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
    gives a mask: all bits one where it holds. */
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+#if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #elif defined(__AVX__)
 #define VECTOR_BYTES 32
@@ -4132,16 +4135,29 @@ static inline vreal vselect(vbits mask, vreal a, vreal b) { return (vreal)((mask
 /* The larger, the smaller of two; when a is NaN it stays NaN. */
 static inline vreal vmax(vreal a, vreal b) { return vselect(a < b, b, a); }
 static inline vreal vmin(vreal a, vreal b) { return vselect(b < a, b, a); }
-/* Sum and maximum over the lanes, in a fixed order. */
+/* ZIP: interleave the low, the high halves of two vectors. */
+#if VL == 16
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif VL == 8
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif VL == 4
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+/* Sum and maximum over the lanes: log2(VL) times the two halves are brought together, until every lane holds the
+   result. (Lane after lane took a third of the time of a norm or a softmax.) */
 static inline llm_real vsum(vreal v) {
-    llm_real s = 0;
-    for (int i = 0; i < VL; i++) s += v[i];
-    return s;
+    for (int n = 1; n < VL; n *= 2) v = ZIP_LOW(v, v) + ZIP_HIGH(v, v);
+    return v[0];
 }
 static inline llm_real vhmax(vreal v) {
-    llm_real m = v[0];
-    for (int i = 1; i < VL; i++) m = v[i] > m ? v[i] : m;
-    return m;
+    for (int n = 1; n < VL; n *= 2) v = vmax(ZIP_LOW(v, v), ZIP_HIGH(v, v));
+    return v[0];
 }
 
 /* exp(x) = 2^n exp(r) with n = x / log 2 rounded to an integer, which goes straight into the exponent bits, and
@@ -4189,15 +4205,18 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
    no time. */
 
 #include <sched.h>
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
 /* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
 #if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
 #define LLM_AMX 1
 #include <sys/syscall.h>
 #else
 #define LLM_AMX 0
+#endif
+/* Can we write past the caches, bf16 included? */
+#if defined(__AVX512BF16__) && !LLM_DOUBLE
+#define LLM_STREAM 1
+#else
+#define LLM_STREAM 0
 #endif
 
 static struct {
@@ -4414,20 +4433,6 @@ enum { TILE_ROWS = 4 };                                     /* 16 registers: 12 
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* ZIP: interleave the low, the high halves of two vectors. */
-#if VL == 16
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#elif VL == 8
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#elif VL == 4
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
-#else
-#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
-#endif
 /* Transpose VL x VL numbers in registers: log2(VL) rounds of interleaving row i with row i + VL/2, perfect shuffles. */
 static inline void transpose(vbits r[VL]) {
     for (int round = 1; round < VL; round *= 2) {
@@ -4501,12 +4506,9 @@ enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
 #define MEMORY_BARRIER __asm__ volatile("" ::: "memory")    /* the compiler cannot see what tile instructions touch */
 
 static void amx_begin(void) {
-    struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        shape.bytes[i] = 64;
-        shape.rows[i] = 16;
-    }
-    _tile_loadconfig(&shape);
+    static const struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {
+        .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+    _tile_loadconfig(&shape);           /* constant: GCC 12 believes that it reads 8 bytes only, and left out the rest */
 }
 /* The first n of 16 lanes. */
 static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
@@ -4629,6 +4631,7 @@ typedef struct {
     int height, width, span;            /* rows of a block; columns of B packed at a time; columns of C in one go */
     gemm_room *room;                    /* the caller's: its block is everybody's */
     llm_real *sums;                     /* where K takes several blocks: the unfinished sums, panel after panel */
+    bool stream;                        /* write C past the caches */
     int threads, tickets, finished;     /* tickets handed out and finished: see gemm_ticket */
 } gemm_plan;
 
@@ -4651,6 +4654,15 @@ static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)(g-
 /* Rows of a block in `sums`. */
 static inline size_t gemm_sums_rows(const gemm_plan *g) { return (size_t)pad_to(32, int_min(g->M, g->height)); }
 
+#if LLM_STREAM
+/* A result that no cache can hold is written past the caches, whole lines at a time: a plain store first reads the line
+   that it is going to overwrite. Up to 1.5 times the speed of the whole product, where it is bf16 by AMX. */
+static bool gemm_streams(const cpu_out *C, int M, int N) {
+    const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t), large = 2 << 20;
+    return !C->accumulate && (size_t)M * (size_t)N * size >= large && ((uintptr_t)C->data | C->ld * size) % 64 == 0;
+}
+#endif
+
 static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
     gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C, .threads = 1};
     g.room = gemm_my_room();
@@ -4663,6 +4675,9 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.height = int_min(BLOCK_BYTES / (int)g.size / pad_to(32, int_min(K, g.depth)), MAX_ROWS) / CHUNK * CHUNK;
     g.width = g.parts ? PANELS * g.cols : g.cols;
     g.span = K > g.depth ? pad_to(g.width, SPAN) : N;
+#if LLM_STREAM
+    g.stream = gemm_streams(&C, M, N);
+#endif
     if (K > g.depth) {
         size_t needed = llm_mul(gemm_sums_rows(&g), (size_t)(int_min(N, g.span) + TILE_COLS));
         if (needed > g.room->sums_size) {
@@ -4707,24 +4722,58 @@ static inline void gemm_tile(int parts, int k, int n, const void *a, const void 
 }
 /* Send for C's lines, so that they come from memory while their tile is summed: 5% of the product's time. */
 static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
+    const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t);
     for (int r = i; r < i + m; r++) {
-        const llm_real *row = (const llm_real *)C->data + (size_t)r * C->ld + j;
-        for (int q = 0; q < n; q += VL) __builtin_prefetch(row + q, 1, 2);
+        const char *row = (const char *)C->data + ((size_t)r * C->ld + (size_t)j) * size;
+        for (size_t q = 0; q < (size_t)n * size; q += 64) __builtin_prefetch(row + q, 1, 2);
     }
 }
-/* The one place where C is written: m x n finished sums, rows ld apart, go to C at (i,j). */
-static void gemm_write(cpu_out C, const llm_real *sums, int ld, int i, int m, int j, int n) {
-    for (int r = 0; r < m; r++) {
-        size_t row = (size_t)(i + r) * C.ld + (size_t)j;
+/* Where C is written: m x n finished sums, rows ld apart, go to C at (i,j). */
+static ALWAYS_INLINE void gemm_write_as(const llm_type type, const bool plain, cpu_out C, const llm_real *sums, int ld,
+                                        int i, int m, int j, int n) {
+    for (int r = 0; r < m; r++, sums += ld) {
+        const size_t row = (size_t)(i + r) * C.ld + (size_t)j;
         for (int q = 0; q < n; q += VL) {
-            size_t at = row + (size_t)q, left = (size_t)(n - q);
-            vreal x = vload(sums + r * ld + q);
-            if (C.accumulate) x += load_n(C.data, C.type, at, left);
-            if (C.bias) x += vload_n(C.bias + j + q, left);
-            if (C.add) x += vload_n(C.add + at, left);
-            store_n(C.data, C.type, at, x, left);
+            const size_t at = row + (size_t)q, left = (size_t)(n - q);
+            vreal x = vload(sums + q);
+            if (!plain && C.accumulate) x += load_n(C.data, type, at, left);
+            if (!plain && C.bias) x += vload_n(C.bias + j + q, left);
+            if (!plain && C.add) x += vload_n(C.add + at, left);
+            store_n(C.data, type, at, x, left);
         }
     }
+}
+#if LLM_STREAM
+static void gemm_stream(cpu_out C, const llm_real *sums, int ld, int i, int m, int j, int n) {
+    for (int r = 0; r < m; r++, sums += ld) {
+        const size_t row = (size_t)(i + r) * C.ld + (size_t)j;
+        for (int q = 0; q < n; q += 2 * VL) {
+            vreal x[2] = {vload(sums + q), q + VL < n ? vload(sums + q + VL) : (vreal){0}};
+            for (int k = 0; k < 2 && q + k * VL < n; k++) {
+                if (C.bias) x[k] += vload(C.bias + j + q + k * VL);
+                if (C.add) x[k] += vload(C.add + row + (size_t)(q + k * VL));
+                if (C.type == LLM_TYPE_REAL) _mm512_stream_ps((float *)C.data + row + (size_t)(q + k * VL), (__m512)x[k]);
+            }
+            if (C.type != LLM_TYPE_REAL)
+                _mm512_stream_si512((void *)((uint16_t *)C.data + row + (size_t)q),
+                                    (__m512i)_mm512_cvtne2ps_pbh((__m512)x[1], (__m512)x[0]));
+        }
+    }
+}
+#endif
+static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, int m, int j, int n) {
+    const cpu_out C = g->C;
+    const bool plain = !C.accumulate && !C.bias && !C.add;
+#if LLM_STREAM
+    if (g->stream && n % (C.type == LLM_TYPE_REAL ? VL : 2 * VL) == 0) {
+        gemm_stream(C, sums, ld, i, m, j, n);
+        return;
+    }
+#endif
+    if (C.type == LLM_TYPE_BF16 && plain) gemm_write_as(LLM_TYPE_BF16, true, C, sums, ld, i, m, j, n);
+    else if (C.type == LLM_TYPE_BF16) gemm_write_as(LLM_TYPE_BF16, false, C, sums, ld, i, m, j, n);
+    else if (plain) gemm_write_as(LLM_TYPE_REAL, true, C, sums, ld, i, m, j, n);
+    else gemm_write_as(LLM_TYPE_REAL, false, C, sums, ld, i, m, j, n);
 }
 /* A block and what it is multiplied with: rows i .. i+m and columns k0 .. k0+k of A, columns j .. j+n of B. */
 typedef struct { int i, m, k0, k, j, n; } gemm_box;
@@ -4735,7 +4784,7 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_box *b, i
     const char *panel = room->panel + (size_t)p * stride;
     const int n = int_min(g->cols, b->n - j);
     const bool last = b->k0 + b->k == g->K;
-    const bool fetch = last && g->C.type == LLM_TYPE_REAL && b->k >= 256;   /* shorter sums end before the lines come */
+    const bool fetch = last && !g->stream && b->k >= 256;   /* shorter sums end before the lines come */
     for (int r = r0; r < r1; r += GROUP) {                  /* few rows: their sums stay in L1 until they are written */
         int end = int_min(r + GROUP, r1);
         llm_real *sums = g->sums ? g->sums + (size_t)j * gemm_sums_rows(g) + (size_t)(r * g->cols) : room->tile;
@@ -4747,7 +4796,7 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_box *b, i
                           sums + (i - r) * g->cols, b->k0 + s > 0);
             }
         }
-        if (last) gemm_write(g->C, sums, g->cols, b->i + r, end - r, b->j + j, n);
+        if (last) gemm_write(g, sums, g->cols, b->i + r, end - r, b->j + j, n);
     }
 }
 /* Work is handed out by tickets, so that a thread that another program holds up delays the others little; who does what
@@ -4757,7 +4806,12 @@ static int gemm_ticket(gemm_plan *g) { return __atomic_fetch_add(&g->tickets, 1,
 static void gemm_wait(gemm_plan *g, int finished) {
     while (__atomic_load_n(&g->finished, __ATOMIC_ACQUIRE) < finished) sched_yield();
 }
-static void gemm_finish(gemm_plan *g) { __atomic_fetch_add(&g->finished, 1, __ATOMIC_RELEASE); }
+static void gemm_finish(gemm_plan *g) {
+#if LLM_STREAM
+    _mm_sfence();                       /* streamed lines become visible before the ticket does */
+#endif
+    __atomic_fetch_add(&g->finished, 1, __ATOMIC_RELEASE);
+}
 
 /* Pack the block of A. Tickets count from `first`; returns how many there are. */
 static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ticket, int first) {
@@ -4842,16 +4896,28 @@ static void cpu_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, c
     cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
 }
 
-/* dbias (=|+=) the column sums of d (N,O). Threads take strips of 64 columns; every sum runs down the rows in order. */
+/* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
+   of their own, which are then added chunk by chunk. */
+static llm_real *cpu_scratch(size_t count);     /* below */
 static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
+    const int rows = int_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
+    const size_t width = (size_t)O;
+    llm_real *partial = cpu_scratch(llm_mul((size_t)chunks, width));
     LLM_OMP(parallel for)
-    for (int j = 0; j < O; j += 64) {
-        size_t n = (size_t)int_min(64, O - j);
-        llm_real sum[64] = {0};
-        for (int i = 0; i < N; i++)
-            for (size_t q = 0; q < n; q += VL)
-                vstore(sum + q, vload(sum + q) + load_n(d.data, d.type, (size_t)i * d.rs + (size_t)j + q, n - q));
-        for (size_t q = 0; q < n; q++) dbias[(size_t)j + q] = sum[q] + (accumulate ? dbias[(size_t)j + q] : 0);
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        llm_real *sum = partial + (size_t)chunk * width;
+        memset(sum, 0, width * sizeof *sum);
+        for (int n = chunk * rows; n < int_min(N, (chunk + 1) * rows); n++)
+            for (size_t i = 0; i < width; i += VL) {
+                const vreal x = load_n(d.data, d.type, (size_t)n * d.rs + i, width - i);
+                vstore_n(sum + i, vload_n(sum + i, width - i) + x, width - i);
+            }
+    }
+    for (size_t i = 0; i < width; i += VL) {
+        vreal sum = accumulate ? vload_n(dbias + i, width - i) : (vreal){0};
+        for (int chunk = 0; chunk < chunks; chunk++)
+            sum += vload_n(partial + (size_t)chunk * width + i, width - i);
+        vstore_n(dbias + i, sum, width - i);
     }
 }
 /* Both linear_backward and residual_backward, which differ in how dout is stored. */

@@ -119,6 +119,11 @@ static void test_products(void) {
         p.out = (llm_type)llm_rng_below(&rng, 2);
         test_product(p);
     }
+    product streamed[] = {              /* results of over 2 MB, with and without a last panel that is narrower */
+        {.M = 600, .N = 912, .K = 40, .bias = true, .add = true}, {.M = 1150, .N = 928, .K = 33, .out = LLM_TYPE_BF16},
+        {.M = 1150, .N = 912, .K = 40, .out = LLM_TYPE_BF16, .bias = true, .add = true, .gap = 16},
+        {.M = 513, .N = 1040, .K = 801, .ta = true, .accumulate = true}, {.M = 513, .N = 1040, .K = 801, .tb = true}};
+    for (size_t i = 0; i < sizeof streamed / sizeof *streamed; i++) test_product(streamed[i]);
     for (int t = 0; t < 4; t++) {       /* several blocks along every dimension */
         product large[] = {{.M = 530, .N = 33, .K = 800, .bias = true, .gap = 3},
                            {.M = 40, .N = 270, .K = 1551, .b = LLM_TYPE_Q8, .out = LLM_TYPE_BF16, .accumulate = true},
@@ -379,6 +384,7 @@ int main(void) {
         test_lora(true);
         for (int t = 0; t < 4; t++) {
             test_bits(150, 200, 1000, LLM_TYPE_REAL, t & 1, t >> 1);
+        test_bits(600, 912, 40, LLM_TYPE_REAL, false, true);
             test_bits(37, 97, 65, LLM_TYPE_Q8, t & 1, t >> 1);
         }
     }

@@ -1,0 +1,673 @@
+/* bench.c: how fast is it, and how fast could it be?
+
+       build/bench                             everything that is here (make bench)
+       build/bench --only peaks products       a part: peaks, products, steps
+       build/bench --only steps --cases small --profile
+       LLM_C=~/llm.c build/bench --torch python3 --markdown out/bench.md
+
+   First the machine's own limits: FLOP/s of its multiply-add units with everything in registers, GB/s of its memory.
+   Then the matrix products by shape. Then whole training steps (forward, backward, norm, AdamW) of named models, each
+   contender in a process of its own: this code in every precision, PyTorch through test/torch_bench.py, and llm.c's
+   trainer through test/llmc_bench.c. They take turns, a short block of steps each while the others sleep, and the
+   fastest step of each counts: so a slow minute of a shared machine hits all of them alike. */
+
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static const char *const precision_name[] = {"fp32", "bf16x3", "bf16"};
+static int last_precision(void) { return sizeof(llm_real) == sizeof(double) ? LLM_FP32 : LLM_BF16; }
+static double lower(double a, double b) { return a < b ? a : b; }
+
+/* Seconds: of the wall, or of the processor (--clock cpu), which hardly minds other programs; for one thread only. */
+static bool cpu_clock;
+static double bench_now(void) {
+    struct timespec t;
+    if (!cpu_clock) return llm_now();
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the machine's limits ---- */
+
+typedef struct { double flops[3], read, copy, mixed; } peaks;
+
+/* 24 independent multiply-adds on registers, as many as a tile of the product has; n rounds. */
+static vreal spin_vectors(size_t n) {
+    volatile llm_real one = 1;
+    vreal s[8][3], a = vset(one), b = vset(one * (llm_real)1e-9);
+    UNROLL for (int i = 0; i < 8; i++) {                /* all different: equal ones would be computed once */
+        s[i][0] = vset(one * (llm_real)(3 * i));
+        s[i][1] = vset(one * (llm_real)(3 * i + 1));
+        s[i][2] = vset(one * (llm_real)(3 * i + 2));
+    }
+    for (size_t r = 0; r < n; r++) {
+        UNROLL for (int i = 0; i < 8; i++) {
+            s[i][0] = s[i][0] * a + b;
+            s[i][1] = s[i][1] * a + b;
+            s[i][2] = s[i][2] * a + b;
+        }
+    }
+    UNROLL for (int i = 1; i < 8; i++) s[0][0] += s[i][0] + s[i][1] + s[i][2];
+    return s[0][0] + s[0][1] + s[0][2];
+}
+#if LLM_AMX
+static void spin_tiles(size_t n) {
+    static uint16_t random[4 * AMX_TILE] __attribute__((aligned(64)));
+    for (int i = 0; i < 4 * AMX_TILE; i++) random[i] = real_to_bf16((llm_real)sin(i));     /* zeros would run faster */
+    MEMORY_BARRIER;
+    amx_begin();
+    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    _tile_loadd(4, random, 64); _tile_loadd(5, random + AMX_TILE, 64);
+    _tile_loadd(6, random + 2 * AMX_TILE, 64); _tile_loadd(7, random + 3 * AMX_TILE, 64);
+    for (size_t r = 0; r < n; r++) {
+        _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+}
+#endif
+static double peak_flops(bool amx, int repeats) {
+    const size_t rounds = amx ? 200000 : 800000;
+    double best = 0;
+    for (int i = 0; i < repeats; i++) {
+        double t = bench_now();
+        LLM_OMP(parallel)
+        {
+            volatile llm_real keep = 0;
+#if LLM_AMX
+            if (amx) spin_tiles(rounds);
+            else
+#endif
+                keep = spin_vectors(rounds)[0];
+            (void)keep;
+        }
+        t = bench_now() - t;
+        double work = (double)rounds * (amx ? 4 * 16384.0 : 24 * 2.0 * VL) * llm_threads(0);
+        if (work / t > best) best = work / t;
+    }
+    return best;
+}
+/* What one thread does to its piece of n numbers of each of four arrays. ahead: prefetch distance. */
+typedef enum { READ, COPY, MIXED } stream;
+static void stream_piece(stream what, llm_real *x[4], size_t from, size_t n, size_t ahead) {
+    llm_real *a = x[0] + from, *b = x[1] + from, *c = x[2] + from, *d = x[3] + from;
+    vreal sum = {0};
+    for (size_t i = 0; i < n; i += VL) {
+        if (ahead) {
+            __builtin_prefetch(a + i + ahead);
+            __builtin_prefetch(b + i + ahead);
+            if (what != COPY) __builtin_prefetch(c + i + ahead);
+            if (what != COPY) __builtin_prefetch(d + i + ahead);
+        }
+        if (what == READ) sum += (vload(a + i) + vload(b + i)) + (vload(c + i) + vload(d + i));
+        if (what == COPY) vstore(b + i, vload(a + i));
+        if (what == MIXED) {                            /* as AdamW: three arrays are updated by a fourth */
+            vreal g = vload(d + i);
+            vstore(a + i, vload(a + i) + g);
+            vstore(b + i, vload(b + i) + g);
+            vstore(c + i, vload(c + i) + g);
+        }
+    }
+    if (what == READ) x[0][from] = vsum(sum) * 0 + a[0];
+}
+/* GB/s, the best over prefetch distances. Bytes are those the program asks for: a line that is only written counts
+   once, though many machines read it first. */
+static double peak_stream(stream what, int repeats) {
+    const size_t n = (size_t)1 << 25, piece = PIECE;
+    llm_real *x[4];
+    double best = 0;
+    for (int i = 0; i < 4; i++) {
+        x[i] = cpu_alloc(n * sizeof(llm_real));
+        if (!x[i]) llm_die("a machine with 1 GB of free memory", "out of memory");
+    }
+    for (size_t ahead = 0; ahead <= 2048; ahead = ahead ? 2 * ahead : 256)
+        for (int r = 0; r < repeats; r++) {
+            double t = bench_now();
+            LLM_OMP(parallel for)
+            for (size_t i = 0; i < n; i += piece) stream_piece(what, x, i, piece, ahead);
+            t = bench_now() - t;
+            double bytes = (double)n * sizeof(llm_real) * (what == READ ? 4 : what == COPY ? 2 : 7);
+            if (bytes / t > best) best = bytes / t;
+        }
+    for (int i = 0; i < 4; i++) cpu_release(x[i]);
+    return best;
+}
+static peaks measure_peaks(bool quick) {
+    int repeats = quick ? 3 : 10;
+    peaks p = {.flops = {peak_flops(false, repeats)}};
+    double amx = llm_has_amx() ? peak_flops(true, repeats) : 0;
+    p.flops[LLM_BF16X3] = amx ? amx / 3 : p.flops[0];
+    p.flops[LLM_BF16] = amx ? amx : p.flops[0];
+    p.read = peak_stream(READ, repeats);
+    p.copy = peak_stream(COPY, repeats);
+    p.mixed = peak_stream(MIXED, repeats);
+    printf("peaks, %d threads: fp32 %.0f GFLOP/s%s", llm_threads(0), p.flops[0] * 1e-9, amx ? "" : "\n");
+    if (amx) printf(", bf16 tiles %.0f GFLOP/s (bf16x3: a third, %.0f)\n", amx * 1e-9, amx / 3e9);
+    printf("memory: read %.1f GB/s, copy %.1f GB/s, 4 streams read and 3 of them written %.1f GB/s\n\n",
+           p.read * 1e-9, p.copy * 1e-9, p.mixed * 1e-9);
+    fflush(stdout);
+    return p;
+}
+
+/* ---- the matrix products ---- */
+
+typedef struct { const char *name; int N, in, out; } shape;     /* out (N,out) = inp (N,in) w' */
+static const shape shapes[] = {
+    {"gpt2 T64 qkv", 256, 768, 2304},   {"gpt2 T64 proj", 256, 768, 768},   {"gpt2 T64 up", 256, 768, 3072},
+    {"gpt2 T64 down", 256, 3072, 768},  {"gpt2 T64 head", 256, 768, 50257}, {"gpt2 T256 qkv", 1024, 768, 2304},
+    {"gpt2 T256 proj", 1024, 768, 768}, {"gpt2 T256 up", 1024, 768, 3072},  {"gpt2 T256 down", 1024, 3072, 768},
+    {"gpt2 T256 head", 1024, 768, 50257}, {"small qkv", 4096, 384, 1152},   {"small proj", 4096, 384, 384},
+    {"small up", 4096, 384, 1536},      {"small down", 4096, 1536, 384},    {"tiny qkv", 2048, 96, 288},
+    {"tiny proj", 2048, 96, 96},        {"tiny up", 2048, 96, 512},         {"tiny down", 2048, 256, 96},
+    {"tiny head", 1024, 96, 768},       {"odd", 1021, 509, 777},
+};
+static double sum_flops[3], sum_seconds[3];
+
+static void keep_fastest(double *best, double since, double *spent) {
+    double t = bench_now() - since;
+    *spent += t;
+    *best = lower(*best, t);
+}
+static llm_act *random_acts(size_t n, llm_rng *r) {
+    llm_act *x = llm_alloc(n, cpu.act_size);
+    for (size_t i = 0; i < n; i += VL) {
+        vreal v;
+        for (int k = 0; k < VL; k++) v[k] = (llm_real)(llm_rng_uniform(r) - 0.5);
+        act_store_n(x, i, v, n - i);
+    }
+    return x;
+}
+static void bench_linear(const shape *s, llm_precision p, double seconds) {
+    cpu_set_precision(p);
+    size_t N = (size_t)s->N, I = (size_t)s->in, O = (size_t)s->out;
+    llm_rng r = llm_rng_seed(1, 2);
+    llm_act *x = random_acts(N * I, &r), *y = random_acts(N * O, &r), *dx = random_acts(N * I, &r);
+    llm_real *dw = llm_alloc(O * I, sizeof *dw);
+    void *w = random_acts(O * I, &r);
+    llm_weight weight = {w, cpu.act, NULL};
+    double flops = 2.0 * s->N * s->in * s->out, spent = 0, forward = 1e9, dinp = 1e9, dweight = 1e9;
+    for (int i = 0; i < 2000 && (spent < seconds || i < 3); i++) {
+        double t = bench_now();
+        cpu_linear_forward(y, x, weight, NULL, s->N, s->in, s->out);
+        keep_fastest(&forward, t, &spent);
+        t = bench_now();
+        cpu_linear_backward(dx, NULL, NULL, y, x, weight, s->N, s->in, s->out, false);
+        keep_fastest(&dinp, t, &spent);
+        t = bench_now();
+        cpu_linear_backward(NULL, dw, NULL, y, x, weight, s->N, s->in, s->out, false);
+        keep_fastest(&dweight, t, &spent);
+    }
+    printf("  %7.0f %7.0f %7.0f", flops / forward * 1e-9, flops / dinp * 1e-9, flops / dweight * 1e-9);
+    fflush(stdout);
+    sum_flops[p] += 3 * flops;
+    sum_seconds[p] += forward + dinp + dweight;
+    void *all[] = {x, y, dx, dw, w};
+    for (int i = 0; i < 5; i++) llm_release(all[i]);
+}
+/* What one thread's kernels reach on panels that lie in L1. */
+static double bench_kernel(llm_precision p) {
+    cpu_set_precision(p);
+    const int k = 128, parts = !cpu.amx ? 0 : p == LLM_BF16 ? 1 : 2, side = parts ? 32 : 0;
+    gemm_room *room = gemm_my_room();
+    double best = 1e9, spent = 0, flops = 2.0 * k * (side ? side * side : TILE_ROWS * TILE_COLS);
+    memset(room, 0, sizeof room->block + sizeof room->panel);
+#if LLM_AMX
+    if (parts) amx_begin();
+#endif
+    while (spent < 0.3) {
+        double t = bench_now();
+        for (int i = 0; i < 100; i++) gemm_tile(parts, k, TILE_COLS, room->block, room->panel, room->tile, true);
+        keep_fastest(&best, t, &spent);
+    }
+    return 100 * flops / best * 1e-9;
+}
+static void bench_products(const peaks *peak, bool quick) {
+    printf("products, GFLOP/s; columns: forward, dinp, dW\n%-16s %25s %26s %26s\n", "", "fp32", "bf16x3", "bf16");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        printf("%-16s", shapes[i].name);
+        for (int p = 0; p <= last_precision(); p++) bench_linear(&shapes[i], (llm_precision)p, quick ? 0.05 : 0.4);
+        printf("\n");
+    }
+    printf("%-16s", "all");
+    for (int p = 0; p <= last_precision(); p++) printf("  %23.0f", sum_flops[p] / sum_seconds[p] * 1e-9);
+    printf("\n%-16s", "of the peak");
+    for (int p = 0; p <= last_precision(); p++)
+        printf("  %22.0f%%", 100 * sum_flops[p] / sum_seconds[p] / peak->flops[p]);
+    printf("\n%-16s", "kernel in L1, x1");
+    for (int p = 0; p <= last_precision(); p++) printf("  %23.0f", bench_kernel((llm_precision)p));
+    printf("\n\n");
+}
+
+/* ---- whole steps: one contender, which runs steps when told to ---- */
+
+typedef struct { const char *name, *preset; int B, T, L, C, H, V; } bench_case;
+static const bench_case cases[] = {
+    {"T64", "gpt2-124m", 4, 64, 12, 768, 12, 50257},    {"T256", "gpt2-124m", 4, 256, 12, 768, 12, 50257},
+    {"T1024", "gpt2-124m", 4, 1024, 12, 768, 12, 50257}, {"small", "gpt-tiny", 16, 256, 6, 384, 6, 4096},
+    {"tiny", "tiny", 16, 128, 4, 96, 3, 768},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static llm_config case_config(const bench_case *c) {
+    llm_config g = llm_preset(c->preset);
+    g.V = c->V; g.T = int_max(g.T, c->T); g.L = c->L; g.C = c->C;
+    g.H = g.KV = c->H; g.D = c->C / c->H;
+    if (g.activation == LLM_GELU) g.F = 4 * c->C;
+    return g;
+}
+
+/* The operations with a clock around each. FLOPs and bytes are what the operation must do and move at the least. */
+typedef struct { const char *name; double seconds, flops, bytes; } op_time;
+static llm_ops inner;
+static op_time op_times[40];
+static void note(const char *name, double since, double flops, double bytes) {
+    op_time *o = op_times;
+    while (o->name && o->name != name) o++;
+    o->name = name;
+    o->seconds += bench_now() - since;
+    o->flops += flops;
+    o->bytes += bytes;
+}
+#define TIMED(op, flops, bytes, parameters, ...)                                                                       \
+    static void timed_##op parameters {                                                                                \
+        static const char name[] = #op;                                                                                \
+        double since = bench_now(), A = (double)inner.act_size, R = sizeof(llm_real);                                  \
+        inner.op(__VA_ARGS__);                                                                                         \
+        note(name, since, flops, bytes);                                                                               \
+        (void)A;                                                                                                       \
+        (void)R;                                                                                                       \
+    }
+TIMED(zero, 0, (double)bytes, (void *d, size_t bytes), d, bytes)
+TIMED(embed_forward, 0, 2.0 * N * C * R, (llm_real *o, llm_weight w, const llm_real *p, const int *t, const int *x,
+      int N, int C), o, w, p, t, x, N, C)
+TIMED(embed_backward, 0, 3.0 * N * C * R, (llm_real *dw, llm_real *dp, const llm_real *d, const int *t, const int *x,
+      int N, int C, int V, int T, bool a, bool b), dw, dp, d, t, x, N, C, V, T, a, b)
+TIMED(layernorm_forward, 0, (double)N * C * (R + A), (llm_act *o, llm_real *m, llm_real *r, const llm_real *x,
+      const llm_real *w, const llm_real *b, llm_real eps, int N, int C), o, m, r, x, w, b, eps, N, C)
+TIMED(layernorm_backward, 0, (double)N * C * (3 * R + A), (llm_real *dx, llm_real *dw, llm_real *db, const llm_act *d,
+      const llm_real *x, const llm_real *w, const llm_real *m, const llm_real *r, int N, int C, bool a),
+      dx, dw, db, d, x, w, m, r, N, C, a)
+TIMED(rmsnorm_forward, 0, (double)N * C * (R + A), (llm_act *o, llm_real *r, const llm_real *x, const llm_real *w,
+      llm_real eps, int N, int C), o, r, x, w, eps, N, C)
+TIMED(rmsnorm_backward, 0, (double)N * C * (3 * R + A), (llm_real *dx, llm_real *dw, const llm_act *d,
+      const llm_real *x, const llm_real *w, const llm_real *r, int N, int C, bool a), dx, dw, d, x, w, r, N, C, a)
+TIMED(linear_forward, 2.0 * N * I * O, 0, (llm_act *o, const llm_act *x, llm_weight w, const llm_real *b, int N, int I,
+      int O), o, x, w, b, N, I, O)
+TIMED(residual_forward, 2.0 * N * I * O, 0, (llm_real *o, const llm_real *r, const llm_act *x, llm_weight w,
+      const llm_real *b, int N, int I, int O), o, r, x, w, b, N, I, O)
+TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, int N, int H, int K, int D),
+      x, f, p, N, H, K, D)
+TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, int N, int H, int K, int D),
+      x, f, p, N, H, K, D)
+TIMED(attention_forward, 2.0 * B * T * T * H * D, 0, (llm_act *o, llm_real *l, const llm_act *x, const int *s, int B,
+      int T, int H, int K, int D), o, l, x, s, B, T, H, K, D)
+TIMED(attention_backward, 4.0 * B * T * T * H * D, 0, (llm_act *dx, const llm_act *d, const llm_act *o, 
+      const llm_real *l, const llm_act *x, const int *s, int B, int T, int H, int K, int D),
+      dx, d, o, l, x, s, B, T, H, K, D)
+TIMED(gelu_forward, 0, 2.0 * (double)n * A, (llm_act *o, const llm_act *x, size_t n), o, x, n)
+TIMED(gelu_backward, 0, 3.0 * (double)n * A, (llm_act *dx, const llm_act *d, const llm_act *x, size_t n), dx, d, x, n)
+TIMED(swiglu_forward, 0, 3.0 * N * F * A, (llm_act *o, const llm_act *x, int N, int F), o, x, N, F)
+TIMED(swiglu_backward, 0, 5.0 * N * F * A, (llm_act *dx, const llm_act *d, const llm_act *x, int N, int F),
+      dx, d, x, N, F)
+TIMED(logprob_fused, 6.0 * N * C * V, 0, (llm_real *l, llm_act *dh, llm_real *dw, const llm_real *dl, const llm_act *x,
+      llm_weight w, const int *t, llm_head h, int N, int C, int V, bool a), l, dh, dw, dl, x, w, t, h, N, C, V, a)
+TIMED(adamw, 0, (double)n * (3 * R + 4 * (h ? 2 : R) + (k ? 2 : 0)), (llm_real *w, void *k, const llm_real *g, void *m,
+      void *v, size_t n, llm_adamw_args a, bool h), w, k, g, m, v, n, a, h)
+static double timed_sumsq(const llm_real *x, size_t n) {
+    double t = bench_now(), sum = inner.sumsq(x, n);
+    note("sumsq", t, 0, (double)n * sizeof *x);
+    return sum;
+}
+/* The three results of a backward pass one by one. */
+#define TIMED_BACKWARD(op, dout_type)                                                                                  \
+    static void timed_##op(llm_act *dx, llm_real *dw, llm_real *db, const dout_type *d, const llm_act *x, llm_weight w,\
+                           int N, int I, int O, bool a) {                                                              \
+        double t = bench_now(), flops = 2.0 * N * I * O;                                                               \
+        if (dx) inner.op(dx, NULL, NULL, d, x, w, N, I, O, a);                                                         \
+        note(#op " dinp", t, dx ? flops : 0, 0);                                                                       \
+        t = bench_now();                                                                                               \
+        if (dw) inner.op(NULL, dw, NULL, d, x, w, N, I, O, a);                                                         \
+        note(#op " dW", t, dw ? flops : 0, 0);                                                                         \
+        t = bench_now();                                                                                               \
+        if (db) inner.op(NULL, NULL, db, d, x, w, N, I, O, a);                                                         \
+        note("dbias", t, 0, (double)N * O * (double)sizeof(llm_real));                                                 \
+    }
+TIMED_BACKWARD(linear_backward, llm_act)
+TIMED_BACKWARD(residual_backward, llm_real)
+
+static llm_ops timed_ops(const llm_ops *op) {
+    llm_ops t = inner = *op;
+#define USE(row) t.row = timed_##row
+    USE(zero); USE(embed_forward); USE(embed_backward); USE(layernorm_forward); USE(layernorm_backward);
+    USE(rmsnorm_forward); USE(rmsnorm_backward); USE(linear_forward); USE(linear_backward); USE(residual_forward);
+    USE(residual_backward); USE(rope_forward); USE(rope_backward); USE(attention_forward); USE(attention_backward);
+    USE(gelu_forward); USE(gelu_backward); USE(swiglu_forward); USE(swiglu_backward); USE(logprob_fused); USE(adamw);
+    USE(sumsq);
+#undef USE
+    return t;
+}
+static void print_profile(int steps, double seconds, const peaks *peak, llm_precision p) {
+    double known = 0;
+    for (const op_time *o = op_times; o->name; o++) {
+        known += o->seconds;
+        if (o->seconds < 0.002 * seconds) continue;
+        printf("      %-24s %9.2f ms %5.1f%%", o->name, 1e3 * o->seconds / steps, 100 * o->seconds / seconds);
+        if (o->flops > 0)
+            printf("  %7.0f GFLOP/s, %3.0f%% of the peak\n", o->flops / o->seconds * 1e-9,
+                   100 * o->flops / o->seconds / peak->flops[p]);
+        else
+            printf("  %7.1f GB/s,    %3.0f%% of 4 read + 3 written streams\n", o->bytes / o->seconds * 1e-9,
+                   100 * o->bytes / o->seconds / peak->mixed);
+    }
+    printf("      %-24s %9.2f ms %5.1f%%\n", "between operations", 1e3 * (seconds - known) / steps,
+           100 * (1 - known / seconds));
+}
+
+typedef struct {
+    llm_model m;
+    llm_adamw o;
+    llm_batch b;
+    llm_real *logp, *dlogp;
+    llm_ops ops;
+} trainee;
+
+static void trainee_begin(trainee *t, const bench_case *c, llm_precision p, bool recompute, bool moments16,
+                          bool profile) {
+    llm_config g = case_config(c);
+    size_t N = (size_t)c->B * (size_t)c->T;
+    llm_rng r = llm_rng_seed(1, 0);
+    t->ops = profile ? timed_ops(llm_cpu(p)) : *llm_cpu(p);
+    llm_model_init(&t->m, &g, &t->ops, 1);
+    t->m.recompute = recompute;
+    llm_model_train(&t->m);
+    t->o = llm_adamw_defaults();
+    t->o.moments16 = moments16;
+    t->b = llm_batch_new(c->B, c->T);
+    t->logp = llm_alloc(N, sizeof(llm_real));
+    t->dlogp = llm_alloc(N, sizeof(llm_real));
+    for (size_t i = 0; i < N; i++) {
+        t->b.tokens[i] = llm_rng_below(&r, c->V);
+        t->b.targets[i] = llm_rng_below(&r, c->V);
+        t->b.positions[i] = (int)(i % (size_t)c->T);
+        t->b.start[i] = 0;
+        t->dlogp[i] = (llm_real)(-1.0 / (double)N);
+    }
+}
+static double trainee_step(trainee *t) {
+    llm_forward_backward(&t->m, &t->b, t->dlogp, t->logp);
+    llm_adamw_step(&t->o, &t->m, 1e-4);
+    double loss = 0;
+    for (int i = 0; i < t->b.B * t->b.T; i++) loss -= (double)t->logp[i];
+    return loss / (t->b.B * t->b.T);
+}
+/* The contender's side of the pipe. Every contender, ours or not, speaks like this: it says "ready NAME" after a first
+   step, then for every line "n" it takes n steps and answers "seconds of the fastest, loss"; "0" ends it. */
+static int serve(const bench_case *c, llm_precision p, bool recompute, bool moments16) {
+    trainee t;
+    int n;
+    trainee_begin(&t, c, p, recompute, moments16, false);
+    trainee_step(&t);
+    printf("ready ours %s\n", precision_name[p]);
+    fflush(stdout);
+    while (scanf("%d", &n) == 1 && n > 0) {
+        double best = 1e9, loss = 0;
+        for (int i = 0; i < n; i++) {
+            double since = bench_now();
+            loss = trainee_step(&t);
+            best = lower(best, bench_now() - since);
+        }
+        printf("%.9g %.6f\n", best, loss);
+        fflush(stdout);
+    }
+    return 0;
+}
+static void profile(const bench_case *c, llm_precision p, bool recompute, bool moments16, const peaks *peak,
+                    double enough) {
+    trainee t;
+    int steps = 0;
+    trainee_begin(&t, c, p, recompute, moments16, true);
+    trainee_step(&t);
+    memset(op_times, 0, sizeof op_times);
+    double since = bench_now(), seconds;
+    do {
+        trainee_step(&t);
+        steps++;
+        seconds = bench_now() - since;
+    } while (seconds < enough || steps < 2);
+    printf("    %s %s, mean of %d steps: %.1f ms\n", c->name, precision_name[p], steps, 1e3 * seconds / steps);
+    print_profile(steps, seconds, peak, p);
+    fflush(stdout);
+    llm_adamw_free(&t.o, &t.m);
+    llm_model_free(&t.m);
+    llm_batch_free(&t.b);
+    llm_release(t.logp);
+    llm_release(t.dlogp);
+}
+
+/* ---- contenders take turns ---- */
+
+typedef struct {
+    char name[64], label[64];           /* what we call it; what it calls itself */
+    llm_precision precision;            /* whose peak its rate is a share of */
+    pid_t pid;
+    FILE *to, *from;
+    double best, loss, rss;
+    int block;                          /* steps a turn */
+} contender;
+
+static bool contender_start(contender *c, const char *name, llm_precision p, const char *const *command) {
+    int in[2], out[2];
+    *c = (contender){.precision = p, .best = INFINITY, .block = 1};
+    snprintf(c->name, sizeof c->name, "%s", name);
+    if (pipe(in) || pipe(out)) llm_die(NULL, "no pipe: %s", strerror(errno));
+    fflush(stdout);
+    c->pid = fork();
+    if (c->pid < 0) llm_die(NULL, "no process: %s", strerror(errno));
+    if (!c->pid) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        int ends[] = {in[0], in[1], out[0], out[1]};
+        for (int i = 0; i < 4; i++) close(ends[i]);
+        execvp(command[0], (char *const *)command);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    fcntl(in[1], F_SETFD, FD_CLOEXEC);
+    fcntl(out[0], F_SETFD, FD_CLOEXEC);
+    c->to = fdopen(in[1], "w");
+    c->from = fdopen(out[0], "r");
+    char line[256];
+    while (fgets(line, sizeof line, c->from))
+        if (sscanf(line, "ready %63[^\n]", c->label) == 1) return true;
+    fprintf(stderr, "SKIP: %s did not start\n", name);
+    return false;
+}
+static void contender_turn(contender *c, int steps) {
+    double seconds;
+    char line[256];
+    fprintf(c->to, "%d\n", steps);
+    fflush(c->to);
+    if (!fgets(line, sizeof line, c->from) || sscanf(line, "%lf %lf", &seconds, &c->loss) != 2)
+        llm_die("run it by hand", "%s stopped in the middle", c->name);
+    c->best = lower(c->best, seconds);
+    usleep(30000);                      /* its threads still spin for a moment */
+}
+static void contender_end(contender *c) {
+    struct rusage u;
+    fclose(c->to);
+    fclose(c->from);
+    wait4(c->pid, NULL, 0, &u);
+#ifdef __APPLE__
+    c->rss = (double)u.ru_maxrss;
+#else
+    c->rss = (double)u.ru_maxrss * 1024;
+#endif
+}
+
+typedef struct {
+    llm_list only, names, torch, precisions;
+    bool quick, profile, recompute, moments16;
+    const char *llmc, *markdown, *serve, *clock;
+    double seconds;
+    int64_t threads;
+} options;
+
+/* llm.c's trainer: its source stays where it is, our test/llmc_bench.c includes it and is compiled with its flags. */
+static bool build_llmc(const char *checkout) {
+    char *command = llm_format("cc -Ofast -march=native -fopenmp -DOMP -Wno-unused-result -w -I'%s' "
+                               "test/llmc_bench.c -o build/llmc_bench -lm", checkout);
+    bool good = system(command) == 0;
+    if (!good) fprintf(stderr, "SKIP: llm.c: %s\n", command);
+    llm_release(command);
+    return good;
+}
+static bool wants(const llm_list *list, const char *name) {
+    for (int i = 0; i < list->count; i++)
+        if (!strcmp(list->item[i], name)) return true;
+    return list->count == 0;
+}
+static void say_row(FILE *f, const bench_case *c, const contender *x, int n, const peaks *peak) {
+    llm_config g = case_config(c);
+    double flops = llm_plan_make(&g, llm_cpu(LLM_FP32), c->B, c->T, true, false, false).flops_per_token * c->B * c->T;
+    for (int i = 0; i < n; i++)
+        fprintf(f, "| %s | %s (%s) | %.1f | %.0f | %.0f%% | %.2f | %.4f |\n", c->name, x[i].name, x[i].label,
+                1e3 * x[i].best, flops / x[i].best * 1e-9, 100 * flops / x[i].best / peak->flops[x[i].precision],
+                x[i].rss * 1e-9, x[i].loss);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) {
+            bool ours = !strncmp(x[i].name, "ours", 4), theirs = strncmp(x[j].name, "ours", 4) != 0;
+            bool match = (x[j].precision == LLM_BF16) == (x[i].precision == LLM_BF16);
+            if (ours && theirs && match)
+                fprintf(f, "| %s | **%s : %s (%s)** | **%.2fx** | | | | |\n", c->name, x[i].name, x[j].name, x[j].label,
+                        x[j].best / x[i].best);
+        }
+    fflush(f);
+}
+/* Start everybody, take turns until the time is over. */
+static void bench_case_run(const bench_case *c, const options *o, const peaks *peak, FILE *table) {
+    contender x[16];
+    int n = 0;
+    char number[6][16];
+    const int size[] = {c->B, c->T, c->L, c->C, c->H, c->V};
+    for (int i = 0; i < 6; i++) snprintf(number[i], sizeof number[i], "%d", size[i]);
+    char threads[16];
+    snprintf(threads, sizeof threads, "%d", llm_threads(0));
+    for (int p = 0; p <= last_precision(); p++) {
+        if (!wants(&o->precisions, precision_name[p])) continue;
+        char *name = llm_format("ours %s", precision_name[p]);
+        const char *command[] = {"/proc/self/exe", "--serve", precision_name[p], "--cases", c->name,
+                                 "--threads", threads, "--clock", o->clock,
+                                 o->recompute ? "--recompute" : "--no-recompute",
+                                 o->moments16 ? "--moments16" : "--no-moments16", NULL};
+        if (contender_start(&x[n], name, (llm_precision)p, command)) n++;
+        llm_release(name);
+    }
+    bool gpt = strcmp(c->name, "tiny") != 0;
+    for (int i = 0; gpt && i < o->torch.count; i++)
+        for (int p = 0; p < 2; p++) {
+            llm_precision as = p ? LLM_BF16 : LLM_FP32;
+            if (!wants(&o->precisions, precision_name[as])) continue;
+            char *name = llm_format("torch %s", precision_name[as]);
+            const char *command[] = {o->torch.item[i], "test/torch_bench.py", "--serve", "--precision",
+                                     precision_name[as], "-B", number[0], "-T", number[1], "-L", number[2],
+                                     "-C", number[3], "-H", number[4], "-V", number[5], "--threads", threads,
+                                     "--clock", o->clock, NULL};
+            if (contender_start(&x[n], name, as, command)) n++;
+            llm_release(name);
+        }
+    if (gpt && o->llmc && c->T <= 256 && build_llmc(o->llmc)) {
+        const char *command[] = {"build/llmc_bench", number[0], number[1], number[2], number[3], number[4], number[5],
+                                 o->clock, NULL};
+        if (contender_start(&x[n], "llm.c fp32", LLM_FP32, command)) n++;
+    }
+    double began = llm_now();
+    int rounds = 0;
+    for (; rounds < 2 || llm_now() - began < o->seconds; rounds++)
+        for (int i = 0; i < n; i++) {
+            contender_turn(&x[i], x[i].block);
+            x[i].block = x[i].best < 0.15 ? int_min(64, (int)(0.3 / x[i].best) + 1) : 1;
+        }
+    for (int i = 0; i < n; i++) contender_end(&x[i]);
+    say_row(stdout, c, x, n, peak);
+    if (table) say_row(table, c, x, n, peak);
+}
+static void machine_name(char *text, size_t size) {
+    snprintf(text, size, "unknown processor");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[256];
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "model name : %199[^\n]", text) == 1) break;
+    if (f) fclose(f);
+}
+static void say_head(FILE *f) {
+    char name[256];
+    machine_name(name, sizeof name);
+    fprintf(f, "%s, %d thread%s, %s time, %s; fastest step of each, taken in turns, AdamW included.\n\n", name,
+            llm_threads(0), llm_threads(0) > 1 ? "s" : "", cpu_clock ? "processor" : "wall",
+#ifdef __clang__
+            "clang " __clang_version__);
+#else
+            "gcc " __VERSION__);
+#endif
+    fprintf(f, "| case | who | ms a step | GFLOP/s | of the peak | peak memory, GB | loss |\n"
+            "|---|---|---|---|---|---|---|\n");
+}
+
+static llm_precision precision_of(const char *name) {
+    for (int p = 0; p <= last_precision(); p++)
+        if (!strcmp(name, precision_name[p])) return (llm_precision)p;
+    return LLM_FP32;
+}
+int main(int argc, char **argv) {
+    options o = {.llmc = getenv("LLM_C"), .markdown = "", .serve = "", .clock = "wall", .seconds = 20};
+    if (!o.llmc) o.llmc = "";
+    const llm_option table[] = {
+        {"only", LLM_LIST, &o.only, 0, 0, "parts: peaks, products, steps (default: all)", NULL, NULL},
+        {"cases", LLM_LIST, &o.names, 0, 0, "T64, T256, T1024 (GPT-2 124M, 4 sequences), small, tiny (default: all)",
+         NULL, NULL},
+        {"precisions", LLM_LIST, &o.precisions, 0, 0, "fp32, bf16x3, bf16 (default: all)", NULL, NULL},
+        {"quick", LLM_BOOL, &o.quick, 0, 0, "a few seconds each", NULL, NULL},
+        {"profile", LLM_BOOL, &o.profile, 0, 0, "where a step's time goes, operation by operation", NULL, NULL},
+        {"recompute", LLM_BOOL, &o.recompute, 0, 0, "keep only the layers' inputs", NULL, NULL},
+        {"moments16", LLM_BOOL, &o.moments16, 0, 0, "AdamW's moments as bf16", NULL, NULL},
+        {"torch", LLM_LIST, &o.torch, 0, 0, "Python programs that can import torch, to compare with", NULL, NULL},
+        {"llmc", LLM_TEXT, &o.llmc, 0, 0, "a checkout of llm.c, to compare with (default: $LLM_C)", NULL, NULL},
+        {"seconds", LLM_FLOAT, &o.seconds, 0.1, 3600, "time of a case, after all have started", NULL, NULL},
+        {"threads", LLM_INT, &o.threads, 0, 1024, "0: all", NULL, NULL},
+        {"clock", LLM_TEXT, &o.clock, 0, 0, "cpu: time of the processor, one thread; for a busy machine", "wall|cpu",
+         NULL},
+        {"markdown", LLM_TEXT, &o.markdown, 0, 0, "write the table of steps here too", NULL, NULL},
+        {"serve", LLM_TEXT, &o.serve, 0, 0, "(internal) be a contender of this precision", NULL, NULL},
+    };
+    llm_options_parse(table, sizeof table / sizeof *table,
+                      "measure the machine, the operations, whole steps, and peers", argc, argv);
+    if (!getenv("GOMP_SPINCOUNT")) setenv("GOMP_SPINCOUNT", "3000", 1);     /* for our children: as the drivers do */
+    cpu_clock = !strcmp(o.clock, "cpu");
+    llm_threads(cpu_clock ? 1 : (int)o.threads);
+    if (*o.serve) {
+        for (int i = 0; i < CASES; i++)
+            if (wants(&o.names, cases[i].name))
+                return serve(&cases[i], precision_of(o.serve), o.recompute, o.moments16);
+    }
+    if (!*o.llmc) o.llmc = NULL;
+    if (o.quick) o.seconds = lower(o.seconds, 4);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    peaks peak = measure_peaks(o.quick);
+    if (wants(&o.only, "products")) bench_products(&peak, o.quick);
+    if (!wants(&o.only, "steps")) return 0;
+    FILE *markdown = *o.markdown ? fopen(o.markdown, "a") : NULL;
+    if (!o.profile) say_head(stdout);
+    if (markdown) say_head(markdown);
+    for (int i = 0; i < CASES; i++) {
+        if (!wants(&o.names, cases[i].name)) continue;
+        if (!o.profile) bench_case_run(&cases[i], &o, &peak, markdown);
+        else
+            for (int p = 0; p <= last_precision(); p++)
+                if (wants(&o.precisions, precision_name[p]))
+                    profile(&cases[i], (llm_precision)p, o.recompute, o.moments16, &peak, o.quick ? 1 : 5);
+    }
+    if (markdown) fclose(markdown);
+    return 0;
+}
