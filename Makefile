@@ -27,7 +27,7 @@ DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
-.PHONY: all found programs test bench builds debug demo clean help
+.PHONY: all found programs test bench builds debug demo fuzz clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -62,7 +62,7 @@ $(BUILD):
 programs: $(PROGRAMS)
 test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
-	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_rlhf.sh \
+	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
 		test/test_eval.sh
 
 # How fast it is, and how fast it could be. Peers: make bench BENCH="--torch python3 --llmc ~/llm.c"
@@ -92,6 +92,11 @@ SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-reco
 demo: found $(DRIVERS) $(BUILD)/eval
 	@PRECISION=$(PRECISION) sh tools/demo.sh
 
+# Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.
+FUZZ_SECONDS ?= 600
+fuzz:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh test/test_fuzz.sh
+
 clean:
 	rm -rf build train_gpt train_sft train_rlhf
 
@@ -102,4 +107,5 @@ help:
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
 	@echo "make demo         pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
+	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
 	@echo "make clean        remove what was built (out/ stays)"

@@ -1723,7 +1723,8 @@ static word_entry *word_add(word_map *m, const char *text, size_t n) {
         word_map bigger = *m;
         bigger.slots = m->slots ? llm_mul(m->slots, 2) : 1024;
         bigger.slot = llm_alloc(bigger.slots, sizeof *bigger.slot);
-        for (const word_slot *s = m->slot; s < m->slot + m->slots; s++) {
+        for (size_t i = 0; i < m->slots; i++) {
+            const word_slot *s = &m->slot[i];
             if (!s->place) continue;
             const word_entry *w = &m->word[s->place - 1];
             *word_slot_of(&bigger, w->text, w->length, s->hash) = *s;
@@ -1762,8 +1763,8 @@ static pair_slot *pair_add(pair_map *m, int a, int b) {
     if (m->count * 2 >= m->slots) {
         pair_map bigger = {NULL, m->count, m->slots ? llm_mul(m->slots, 2) : 1024};
         bigger.slot = llm_alloc(bigger.slots, sizeof *bigger.slot);
-        for (const pair_slot *s = m->slot; s < m->slot + m->slots; s++)
-            if (s->key) *pair_slot_of(&bigger, s->key) = *s;
+        for (size_t i = 0; i < m->slots; i++)
+            if (m->slot[i].key) *pair_slot_of(&bigger, m->slot[i].key) = m->slot[i];
         llm_release(m->slot);
         *m = bigger;
     }
