@@ -77,6 +77,7 @@ static void test_page(void) {
     char *text = llm_read_file(page, NULL);
     THAT(well_formed(text) > 50);
     THAT(times(text, "<section") == 1);
+    THAT(times(text, "<figcaption>constant") == 1 && !strstr(text, "<figcaption>nothing"));
     llm_release(text);
     write_part(one, 1);                 /* the page is written again, in the order of the stages */
     char *strange = llm_format("%s/strange", folder), *part = llm_format("%s/strange/report.part", folder);

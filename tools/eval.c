@@ -395,6 +395,8 @@ typedef struct {
     bool has_world;
     task_list list;
     table table;
+    int right[MODELS], questions;       /* in the models' own words */
+    char summary[400];
     llm_writer items;                   /* --items; file NULL: not wanted */
 } evaluator;
 
@@ -606,8 +608,10 @@ static void ask_questions(evaluator *e, player *p, int m) {
     eval_answers a = n ? ask(e, p, which, n, 1, 0, 0) : (eval_answers){0};
     for (int i = 0; i < n; i++) {
         bool right = judge(e, m, which[i], a.text[i], a.stopped[i]);
+        e->right[m] += right;
         if (e->items.file) write_answer(e, p, which[i], a.text[i], a.stopped[i], right);
     }
+    e->questions = n;
     for (int i = 0; i < n; i++) count(&e->table, m, "stops", "", a.stopped[i]);
     if (n) eval_answers_free(&a);
     llm_release(which);
@@ -762,6 +766,8 @@ static void rate(evaluator *e, report_card *r, const char *const *name, int play
         c[3] = llm_format("%.1f", elo[i]);
         c[4] = llm_format("%.0f\n%.0f to %.0f", bt[i], low[i], high[i]);
     }
+    int best = largest(bt, players);
+    snprintf(e->summary, sizeof e->summary, "%.80s is first, rated %.0f; %.80s: 1000", name[best], bt[best], name[0]);
     report_table(r, "arena: blind pairs on shared prompts (first model: 1000)", head, 5, (const char *const *)cell,
                  players);
     for (int i = 0; i < players * 5; i++) llm_release(cell[i]);
@@ -879,6 +885,9 @@ static void evaluate(evaluator *e, report_card *r) {
         close_player(&p);
         fprintf(stderr, "%s: %d tasks in %.1f s\n", s->models.item[m], e->list.count, llm_now() - began);
     }
+    for (int m = 0, n = 0; m < s->models.count && e->questions && n < 300; m++)
+        n += snprintf(e->summary + n, sizeof e->summary - (size_t)n, "%s%.60s %.1f %%", m ? ", " : "right answers: ",
+                      s->models.item[m], 100.0 * e->right[m] / e->questions);
     printf("shares with Wilson's 95 %% intervals\n");
     print_table(&e->table, s->models.item, s->models.count);
     report_tasks(r, &e->table, s->models.item, s->models.count);
@@ -928,7 +937,8 @@ int main(int argc, char **argv) {
     if (s.arena.count) arena(&e, &r);
     else evaluate(&e, &r);
     if (s.items) llm_write_done(&e.items);
-    report_close(&r, "%d tasks, %d models", e.list.count, s.arena.count ? s.arena.count : s.models.count);
+    if (*e.summary) report_close(&r, "%s", e.summary);
+    else report_close(&r, "%d tasks, %d models", e.list.count, s.models.count);
     for (int i = 0; i < e.list.count; i++) free_item(&e.list.item[i]);
     llm_release(e.list.item);
     return 0;

@@ -111,7 +111,6 @@ static inline report_axis report_range(const report_line *line, int lines, bool 
             a.low = fmin(a.low, v);
             a.high = fmax(a.high, v);
         }
-    if (!(a.low <= a.high)) a.low = 0, a.high = 1;
     if (!(a.low > 0)) a.log = false;
     double room = fmax(a.high - a.low, 1e-9 * fabs(a.high));
     if (room <= 0) room = 1;
@@ -200,13 +199,15 @@ static inline void report_legend(report_card *r, const char *const *name, int n)
         fputs(i < n - 1 ? " &ensp;" : "</p>\n", r->body);
     }
 }
-/* A drawing of several lines over one x; log_y: the y axis is logarithmic where all values are positive. */
+/* A drawing of several lines over one x; log_y: the y axis is logarithmic where all values are positive. Without a
+   single point there is nothing to draw. */
 static inline void report_chart(report_card *r, const char *title, const char *x_label, const report_line *line,
                                 int lines, bool log_y) {
     if (!r->body) return;
     const char *name[16];
     FILE *f = r->body;
     report_axis x = report_range(line, lines, false, false), y = report_range(line, lines, true, log_y);
+    if (!isfinite(x.low)) return;
     report_grid(r, true);
     fputs("<figure><figcaption>", f);
     report_put(r, title);
