@@ -19,7 +19,7 @@ for model in base sft reward ppo dpo; do
     check "$model has steps" [ "$(wc -l < "$dir.one.log")" -gt 1 ]
 done
 for table in eval arena judge; do             # folders are named in them
-    for run in one two; do sed "s|$dir/$run||g" "$dir/$run/$table.txt" > "$dir.$run.log"; done
+    for run in one two; do sed "s|[^ ]*$run/||g" "$dir/$run/$table.txt" > "$dir.$run.log"; done
     check "table of $table" cmp -s "$dir.one.log" "$dir.two.log"
 done
 rm -f "$dir".one.* "$dir".two.*

@@ -356,9 +356,14 @@ static void count(table *t, int m, const char *task, const char *what, double hi
     t->row[i].hits[m] += hit;
     t->row[i].n[m]++;
 }
+/* The end of a path, as many whole folders as fit into a column. */
+static const char *short_name(const char *path) {
+    const char *s = path + int_max(0, (int)strlen(path) - 21), *slash = s > path ? strchr(s, '/') : NULL;
+    return slash && slash[1] ? slash + 1 : s;
+}
 static void print_table(const table *t, const char *const *name, int models) {
     printf("%-28s", "");
-    for (int m = 0; m < models; m++) printf(" %-21s", name[m] + int_max(0, (int)strlen(name[m]) - 21)); /* its end */
+    for (int m = 0; m < models; m++) printf(" %-21s", short_name(name[m]));
     printf("  asked\n");
     for (int i = 0; i < t->rows; i++) {
         printf("%-28s", t->row[i].name);
