@@ -336,7 +336,7 @@ static bool passes(const task_item *x, const char *a) {
 
 /* ================================================= 3. the table ====================================================*/
 
-enum { MODELS = 8, ROWS = 128 };
+enum { MODELS = 8, ROWS = 128, SAMPLES = 12 };
 typedef struct { char name[64]; double hits[MODELS], n[MODELS]; } table_row;
 typedef struct { table_row row[ROWS]; int rows; } table;
 
@@ -402,6 +402,10 @@ typedef struct {
     table table;
     int right[MODELS], questions;       /* in the models' own words */
     char summary[400];
+    int shown;                          /* samples for the report: the first question of each task */
+    const char *asked[SAMPLES];
+    char *said[SAMPLES * MODELS];       /* (models, shown) */
+    int mark[SAMPLES * MODELS];
     llm_writer items;                   /* --items; file NULL: not wanted */
 } evaluator;
 
@@ -605,16 +609,33 @@ static bool judge(evaluator *e, int m, const task_item *x, const char *text, boo
     }
     return v.correct;
 }
+/* Which questions the report shows with everybody's answer. */
+static void choose_samples(evaluator *e, const task_item *const *which, int n, int *at) {
+    int tasks = 0;
+    for (int i = 0; i < n && tasks < SAMPLES; i++) {
+        bool seen = false;
+        for (int j = 0; j < tasks; j++) seen = seen || !strcmp(which[at[j]]->task, which[i]->task);
+        if (!seen) at[tasks++] = i;
+    }
+    e->shown = tasks;
+    for (int j = 0; j < tasks; j++) e->asked[j] = which[at[j]]->prompt;
+}
 static void ask_questions(evaluator *e, player *p, int m) {
     const task_item **which = llm_alloc((size_t)e->list.count, sizeof *which);
-    int n = 0;
+    int n = 0, at[SAMPLES];
     for (int i = 0; i < e->list.count; i++)
         if (!e->list.item[i].choices) which[n++] = &e->list.item[i];
+    choose_samples(e, which, n, at);
     eval_answers a = n ? ask(e, p, which, n, 1, 0, 0) : (eval_answers){0};
     for (int i = 0; i < n; i++) {
         bool right = judge(e, m, which[i], a.text[i], a.stopped[i]);
         e->right[m] += right;
         if (e->items.file) write_answer(e, p, which[i], a.text[i], a.stopped[i], right);
+        for (int k = 0; k < e->shown; k++) {
+            if (at[k] != i) continue;
+            e->said[m * e->shown + k] = llm_format("%s%s", a.text[i], a.stopped[i] ? "" : " ...");
+            e->mark[m * e->shown + k] = right;
+        }
     }
     e->questions = n;
     for (int i = 0; i < n; i++) count(&e->table, m, "stops", "", a.stopped[i]);
@@ -896,6 +917,9 @@ static void evaluate(evaluator *e, report_card *r) {
     printf("shares with Wilson's 95 %% intervals\n");
     print_table(&e->table, s->models.item, s->models.count);
     report_tasks(r, &e->table, s->models.item, s->models.count);
+    report_samples(r, "the same questions to all", s->models.item, s->models.count, e->asked, e->shown,
+                   (const char *const *)e->said, e->mark);
+    for (int i = 0; i < s->models.count * e->shown; i++) llm_release(e->said[i]);
 }
 int main(int argc, char **argv) {
     run_patience(argv);
