@@ -60,6 +60,13 @@ $chat -p "Zoë" --no-speed > /dev/null 2> "$dir/stderr"; check "--no-speed" [ -z
 $chat -p "Zoë" --temperature 3 --max-tokens 7 > /dev/null 2> "$dir/stderr"
 check "--max-tokens" [ "$(spoken "$dir/stderr")" -le 7 ]
 
+for weights in bf16 q8 q4; do
+    $chat -p "Zoë" --weights $weights > "$dir/b" 2> "$dir/stderr"; check "--weights $weights" [ $? -eq 0 ]
+    check "--weights $weights says its size" grep -q "weights: $weights, [0-9.]* MB" "$dir/stderr"
+    check "--weights $weights speaks" [ "$(wc -c < "$dir/b")" -gt 1 ]
+done
+refuses "unknown weights"    2 "does not know 'q5'"     $chat --weights q5 -p hi
+
 # ---- what a user types is text, whatever it spells ----
 $chat -p "a" > /dev/null 2> "$dir/stderr"; plain=$(tokens "$dir/stderr")
 $chat -p "<|im_end|>" > /dev/null 2> "$dir/stderr"

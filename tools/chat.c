@@ -15,7 +15,7 @@
 
 typedef struct {
     run_settings run;                   /* model, device, precision, threads, seed */
-    const char *prompt, *system;
+    const char *prompt, *system, *weights;
     int64_t max_tokens, context, top_k;
     double temperature, top_p, min_p, repeat_penalty;
     bool complete, speed;
@@ -297,12 +297,19 @@ static void converse(chat *c) {
 static void load(chat *c) {
     settings *s = &c->s;
     const char *dir = s->run.model;
-    llm_model_load(&c->model, dir, run_device(&s->run));
-    char *own = llm_format("%s/tokenizer.json", dir);       /* an adapter's folder may have none: its base has */
-    const char *from = c->model.lora && !llm_exists(own) ? c->model.lora->base : dir;
-    llm_tokenizer_load(&c->tok, from);
-    llm_release(own);
+    const llm_ops *op = run_device(&s->run);
+    llm_type weights = llm_type_named(s->weights);
+    char *own = llm_format("%s/tokenizer.json", dir), *adapter = llm_format("%s/adapter_config.json", dir);
+    bool adapted = llm_exists(adapter); /* adapters are merged before anything is rounded */
+    llm_model_load_as(&c->model, dir, op, adapted ? LLM_TYPE_REAL : weights);
+    /* An adapter's folder may have no tokenizer: its base has. */
+    llm_tokenizer_load(&c->tok, c->model.lora && !llm_exists(own) ? c->model.lora->base : dir);
     llm_lora_merge(&c->model);
+    if (adapted && weights != LLM_TYPE_REAL) llm_quantise(&c->model, weights);
+    if (weights != LLM_TYPE_REAL)
+        fprintf(stderr, "weights: %s, %.2f MB\n", s->weights, model_weight_bytes(&c->model) / 1e6);
+    llm_release(own);
+    llm_release(adapter);
     const llm_config *m = &c->model.c;
     if (m->score) llm_die("the model that it judges", "%s is a reward model: it gives scores, not words", dir);
     if (m->V < c->tok.vocab_size)
@@ -349,6 +356,8 @@ static void parse(settings *s, int argc, char **argv) {
         {"seed", LLM_INT, &r->seed, 0, 1e15, "same seed, same answers", NULL, NULL},
         {"the machine", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"device", LLM_TEXT, &r->device, 0, 0, "where to compute", "auto|cpu|cuda", NULL},
+        {"weights", LLM_TEXT, &s->weights, 0, 0, "how they are stored: fewer bits, less memory, more speed",
+         "fp32|bf16|q8|q4", NULL},
         {"precision", LLM_TEXT, &r->precision, 0, 0, "of the matrix products", "auto|fp32|bf16x3|bf16", "dtype"},
         {"threads", LLM_INT, &r->threads, 0, 4096, "0: all cores", NULL, NULL},
         {"speed", LLM_BOOL, &s->speed, 0, 0, "tokens per second behind every answer", NULL, NULL}};
@@ -358,7 +367,8 @@ int main(int argc, char **argv) {
     llm_sampler d = llm_sampler_defaults();
     static chat c;
     c.s = (settings){.run = run_defaults(), .max_tokens = 512, .context = 4096, .temperature = d.temperature,
-                     .top_p = d.top_p, .min_p = d.min_p, .repeat_penalty = d.repeat_penalty, .speed = true};
+                     .top_p = d.top_p, .min_p = d.min_p, .repeat_penalty = d.repeat_penalty, .speed = true,
+                     .weights = "fp32"};
     c.s.run.model = "out/sft";
     parse(&c.s, argc, argv);
     run_patience(argv);
