@@ -58,13 +58,23 @@ static void print_head(const trainer *t, FILE *out) {
             t->tiny ? "true R" : "judge", "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code", "sec",
             "MB");
 }
+static void print_number(FILE *out, int width, int digits, double x) {         /* what nobody measured is a dash */
+    if (isnan(x)) fprintf(out, "  %*s", width, "-");
+    else fprintf(out, "  %*.*f", width, digits, x);
+}
 static void print_line(const line *l, FILE *out, FILE *csv) {
-    fprintf(out, "%-14s %6.3f  %5.3f [%5.3f %5.3f]  %6.3f  %6.2f  %5.1f", l->name, l->mean, l->win.mean, l->win.low,
-            l->win.high, l->score, l->kl, l->length);
-    fprintf(out, "  %5.3f  %5.3f  %5.3f  %5.3f  %5.3f  %6.1f  %6.0f\n", l->stops, l->exact, l->fact, l->sums, l->code,
-            l->seconds, l->memory);
-    fprintf(csv, "%s,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g\n", l->name, l->mean, l->win.mean,
-            l->win.low, l->win.high, l->score, l->kl, l->length, l->stops, l->exact, l->fact, l->sums, l->code);
+    const double x[] = {l->score, l->kl,   l->length, l->stops,   l->exact,
+                        l->fact,  l->sums, l->code,   l->seconds, l->memory};
+    const int width[] = {6, 6, 5, 5, 5, 5, 5, 5, 6, 6}, digits[] = {3, 2, 1, 3, 3, 3, 3, 3, 1, 0};
+    fprintf(out, "%-13s", l->name);
+    print_number(out, 6, 3, l->mean);
+    if (isnan(l->win.mean)) fprintf(out, "  %19s", "-");
+    else fprintf(out, "  %5.3f [%5.3f %5.3f]", l->win.mean, l->win.low, l->win.high);
+    for (int i = 0; i < 10; i++) print_number(out, width[i], digits[i], x[i]);
+    fprintf(out, "\n");
+    fprintf(csv, "%s,%.6g,%.6g,%.6g,%.6g", l->name, l->mean, l->win.mean, l->win.low, l->win.high);
+    for (int i = 0; i < 8; i++) fprintf(csv, ",%.6g", x[i]);
+    fprintf(csv, "\n");
     fflush(out);
     fflush(csv);
 }
@@ -93,6 +103,7 @@ static line measure(trainer *t, const char *name, samples *x, const samples *sft
               .code = eval_correct(&t->test, &x->a, TW_K_CODE).mean, .win = eval_win_rate(&x->a, sft ? &sft->a : &x->a),
               .kl = !sft ? 0 : N > 1 ? llm_best_of_kl(N) : measure_kl(t, x, n)};
     snprintf(l.name, sizeof l.name, "%s", name);
+    if (!t->tiny && t->judge == JUDGE_MODEL && !t->reward.ops) l.mean = l.win.mean = NAN;       /* nobody judged */
     return l;
 }
 
@@ -142,7 +153,7 @@ static line align(trainer *t, const char *method, const char *name, const char *
     return l;
 }
 static int sweep(trainer *t, line *l, const samples *sft, FILE *csv) {
-    static const double price[] = {0, 0.02, 0.05, 0.2};
+    static const double price[] = {0, 0.05, 0.2, 0.5};
     for (int i = 0; i < 4; i++) {
         char *name = llm_format("ppo kl %g", price[i]), *out = llm_format("%s/ppo-kl-%g", t->s->run.out, price[i]);
         t->s->kl = price[i];
@@ -268,8 +279,8 @@ static void close_all(trainer *t) {
 int main(int argc, char **argv) {
     run_patience(argv);
     static settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
-                         .answers = 4, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
-                         .rounds = 2, .ask = 800, .beta = 0.1, .kl = 0.05, .clip = 0.2, .gamma = 1, .lambda = 0.95,
+                         .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
+                         .rounds = 2, .ask = 800, .beta = 0.1, .kl = -1, .clip = 0.2, .gamma = 1, .lambda = 0.95,
                          .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1, .val_fraction = 0.05, .verify = true};
     s.run = run_defaults();
     s.run.model = "out/sft";
@@ -309,7 +320,8 @@ int main(int argc, char **argv) {
         {"beta", LLM_FLOAT, &s.beta, 1e-6, 100, "DPO, IPO, KTO: how strongly to stay with the reference", NULL, NULL},
         {"sft-weight", LLM_FLOAT, &s.sft, 0, 100, "DPO: weight of the chosen answer's own likelihood (RPO)", NULL,
          NULL},
-        {"kl", LLM_FLOAT, &s.kl, 0, 100, "PPO, GRPO: price of a nat of distance from the reference", NULL, NULL},
+        {"kl", LLM_FLOAT, &s.kl, -1, 100, "PPO, GRPO: price of a nat of distance from the reference; -1: recipe", NULL,
+         NULL},
         {"kl-target", LLM_FLOAT, &s.kl_target, 0, 1e4, "PPO: steer --kl to this many nats an answer; 0: fixed", NULL,
          NULL},
         {"clip", LLM_FLOAT, &s.clip, 0.001, 10, "PPO: the ratio stays within 1 +- this", NULL, NULL},

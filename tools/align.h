@@ -465,17 +465,18 @@ static void grpo_step(trainer *t, double lr, double *x) {
    Learning rates, answers in a step and passes over the data for the tiny world's 0.5M parameters (models of billions
    of parameters want a thousandth of these rates). */
 
-static const stage reward_kwise = {"reward", 3e-4, 1, 64, 0, reward_prepare, kwise_step, reward_finish, NULL, NULL};
-static const stage reward_pairs = {"reward", 3e-4, 1, 64, 0, reward_prepare, pair_step, reward_finish, NULL, NULL};
+static const stage reward_kwise = {"reward", 3e-4, 1, 0, 64, 0, reward_prepare, kwise_step, reward_finish, NULL, NULL};
+static const stage reward_pairs = {"reward", 3e-4, 1, 0, 64, 0, reward_prepare, pair_step, reward_finish, NULL, NULL};
 static const stage methods[] = {
-    {"ppo", 2e-4, 0, 32, 30, ppo_prepare, ppo_step, rollout_finish, ppo_state, ppo_restore},
-    {"grpo", 2e-4, 0, 128, 20, grpo_prepare, grpo_step, rollout_finish, NULL, NULL},
-    {"dpo", 5e-5, 2, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},
-    {"cdpo", 5e-5, 2, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},
-    {"ipo", 5e-5, 2, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},
-    {"kto", 1e-4, 2, 32, 0, kto_prepare, kto_step, kto_finish, NULL, NULL},
-    {"rrhf", 2e-4, 2, 32, 0, rrhf_prepare, rrhf_step, NULL, NULL, NULL},
-    {"rejection", 2e-4, 1, 16, 0, rejection_prepare, rejection_step, rejection_finish, NULL, NULL},
-    {"random", 2e-4, 1, 16, 0, rejection_prepare, rejection_step, rejection_finish, NULL, NULL},
+    /* name, learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes) */
+    {"ppo", 2e-4, 0, 0.2, 32, 30, ppo_prepare, ppo_step, rollout_finish, ppo_state, ppo_restore},
+    {"grpo", 3e-4, 0, 0.05, 128, 20, grpo_prepare, grpo_step, rollout_finish, NULL, NULL},
+    {"dpo", 1e-4, 2, 0, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},
+    {"cdpo", 1e-4, 2, 0, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},
+    {"ipo", 1e-4, 2, 0, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},
+    {"kto", 1e-4, 2, 0, 32, 0, kto_prepare, kto_step, kto_finish, NULL, NULL},
+    {"rrhf", 2e-4, 1, 0, 64, 0, rrhf_prepare, rrhf_step, NULL, NULL, NULL},
+    {"rejection", 2e-4, 1, 0, 16, 0, rejection_prepare, rejection_step, rejection_finish, NULL, NULL},
+    {"random", 2e-4, 1, 0, 16, 0, rejection_prepare, rejection_step, rejection_finish, NULL, NULL},
 };
 #endif

@@ -122,7 +122,7 @@ static void print_accuracy(const trainer *t, double *score, FILE *f) {
            pair_accuracy(t, groups, c->groups, score, -1, false), pair_accuracy(t, 0, groups, score, -1, false));
     for (int i = 0; i < n; i++) what[i] = c->answer[i].rule;
     if (t->tiny)
-        fprintf(f, "  %-28s %.3f   (the labeller turns %.0f %% of the rankings upside down)\n", "ceiling: the true rule",
+        fprintf(f, "  %-28s %.3f   (the labeller turns %.0f %% of the rankings over)\n", "ceiling: the true rule",
                 pair_accuracy(t, groups, c->groups, what, -1, false), 100 * t->s->noise);
     if (t->tiny)
         fprintf(f, "  %-28s %.3f   (by kind of task, below)\n", "reward model, true order",

@@ -88,7 +88,7 @@ static const char *const measure_tag[MEASURES] = {
    members for the checkpoint; restore reads them. */
 typedef struct stage {
     const char *name;
-    double lr, epochs;
+    double lr, epochs, kl;              /* kl: price of distance, for methods that sample */
     int rows, steps;                    /* answers in a step; steps 0: from epochs */
     void (*prepare)(trainer *t);
     void (*step)(trainer *t, double lr, double *measure);
@@ -408,7 +408,7 @@ static void learn(trainer *t, const stage *g, llm_model *learner, const char *ou
     t->learner = learner;
     t->out = out;
     t->step = 0;
-    t->kl = t->s->kl;
+    t->kl = t->s->kl >= 0 ? t->s->kl : g->kl;
     t->rows = given ? (int)(r->batch * r->grad_accum) : g->rows;
     t->adamw = llm_adamw_defaults();    /* moments of an earlier stage are not this one's: always new */
     t->adamw.weight_decay = r->weight_decay;
