@@ -6177,8 +6177,8 @@ void llm_ops_check(const llm_ops *ops) {
    another.
 
        Vaswani et al. 2017 (attention); Radford et al. 2019, Brown et al. 2020 (GPT-2, GPT-3);
-       Touvron et al. 2023a, 2023b (LLaMA, Llama-2); Zhang and Sennrich 2019 (RMSNorm); Shazeer 2020 (SwiGLU); Su et al.
-   2021 (RoPE). */
+       Touvron et al. 2023a, 2023b (LLaMA, Llama-2); Zhang and Sennrich 2019 (RMSNorm);
+       Shazeer 2020 (SwiGLU); Su et al. 2021 (RoPE). */
 
 /* ---- presets: the tables of the lectures ---- */
 
@@ -6288,8 +6288,8 @@ static void wrong_config(const char *where, const char *what, int a, int b) {
 }
 void llm_config_check(const llm_config *c, const char *where) {
     const int size[] = {c->V, c->T, c->L, c->C, c->H, c->KV, c->D, c->F};
-    const char *name[] = {"vocabulary", "context",         "layers",    "channels",
-                          "heads",      "key/value heads", "head size", "feed-forward"};
+    const char *name[] = {"vocabulary", "context", "layers", "channels", "heads", "key/value heads", "head size",
+                          "feed-forward"};
     for (int i = 0; i < 8; i++)
         if (size[i] < 1 || size[i] > 1 << 24) wrong_config(where, name[i], size[i], 1 << 24);
     if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
@@ -6804,7 +6804,7 @@ static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout
 
 /* The products of a block: out (N,O) = inp (N,I) w' + bias. `rows` neighbours in the table are one packed matrix, so
    one product computes q, k and v; the adapters that hang on them (chapter 9) each add to their own columns of it. u:
-   where an adapter may leave its inp A'; NULL: in its own place, for the backward pass. */
+   where an adapter may leave its s inp A'; NULL: in its own place, for the backward pass. */
 static int packed_width(const llm_param *w, int rows) {
     int n = 0;
     for (int i = 0; i < rows; i++) n += w[i].rows;
@@ -8604,11 +8604,8 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *pr
         longest = int_max(longest, length[i]);
     }
     if (n < 1) return;
-    speech x = {m,      s,          llm_cache_new(m, rows, int_min(m->c.T, longest + max_new)),
-                prompt, length,     max_new,
-                stop,   stops,      banned,
-                out,    out_length, stopped,
-                logp};
+    speech x = {m, s, llm_cache_new(m, rows, int_min(m->c.T, longest + max_new)), prompt, length, max_new, stop, stops,
+                banned, out, out_length, stopped, logp};
     speaker who[SPEAKERS], newest = {0};
     int newest_row = -1, free_row[SPEAKERS], frees = rows, at[SPEAKERS];
     bool want[SPEAKERS];
