@@ -89,7 +89,8 @@ SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-reco
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it
 
 # The whole lecture on the tiny world, into out/demo: one table and a page to look at. PRECISION=fp32: as without AMX.
-demo: found $(DRIVERS) $(BUILD)/eval
+demo: found
+	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/eval
 	@PRECISION=$(PRECISION) sh tools/demo.sh
 
 # Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.
