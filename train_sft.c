@@ -1,12 +1,11 @@
 /* train_sft.c: stage 2 of the lecture, supervised fine-tuning. The base model continues texts; shown some thousand
    questions with their answers, it learns to answer, to keep to a format, and to stop.
 
-       ./train_sft                                         the tiny world's instructions on out/base -> out/sft, and
-   what it changed
-       ./train_sft --model DIR --data alpaca.json          any model, any data: Alpaca, ShareGPT, messages, prompt and
-   completion ...
-       ./train_sft --lora-rank 8                           train adapters only; the result is merged, OUT/adapter has
-   them alone
+       ./train_sft                                 tiny world: its instructions on out/base -> out/sft; before and after
+       ./train_sft --model DIR --data alpaca.json  any model, any data: Alpaca, ShareGPT, messages, ...
+       ./train_sft --lora-rank 8                   adapters only; the result is merged, OUT/adapter has them alone
+       ./train_sft --ptx 0.5 --ptx-data book.txt   read pretraining text along, so that less is forgotten
+       ./train_sft --add-tokens --model DIR ...    ChatML's tokens for a model that has none
 
    It is pretraining on conversations with one difference: the loss counts only where the assistant speaks, its closing
    token included. What the user says is read, not learned. */

@@ -100,7 +100,8 @@ def compare(name, rank, folder, o):
                "constant", "--warmup", 2, "--weight-decay", 0.1, "--precision", o.precision, "--dump-batches", batches,
                "--save-every", 0, "--lora-rank", rank, "--keep", 1000]
     run(command, f"{name}: train_sft failed")
-    command = [sys.executable, f"{HERE}/torch_compare.py", base, batches, f"{out}/log.csv", "--weight-decay", 0.1]
+    command = [sys.executable, f"{HERE}/torch_compare.py", base, batches, f"{out}/log.csv", "--weight-decay", 0.1,
+               "--dtype", o.dtype]
     if rank:
         command += ["--adapter", f"{out}/checkpoint-0"]
     text = run(command, f"{name}: torch_compare.py failed")
@@ -115,7 +116,8 @@ def main():
     p.add_argument("family", nargs="*", help=f"of {', '.join(FAMILIES)}; none: all")
     p.add_argument("--steps", type=int, default=5)
     p.add_argument("--batch", type=int, default=4)
-    p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--lr", type=float, default=0, help="0: the driver's own, by the model's width")
+    p.add_argument("--dtype", default="float32", help="of PyTorch: float32 or float64")
     p.add_argument("--rank", type=int, default=4, help="of the adapters")
     p.add_argument("--precision", default="fp32")
     p.add_argument("--tolerance", type=float, default=1e-3)
