@@ -27,7 +27,7 @@ DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
-.PHONY: all found programs test bench builds debug demo fuzz clean help
+.PHONY: all found programs test test-sft bench builds debug demo fuzz clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -63,7 +63,11 @@ programs: $(PROGRAMS)
 test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
-		test/test_eval.sh
+		test/test_eval.sh test/test_sft.sh
+
+# Fine-tuning as a user runs it, three seeds: the figures of the README.
+test-sft: train_gpt train_sft
+	@sh test/test_sft.sh full
 
 # How fast it is, and how fast it could be. Peers: make bench BENCH="--torch python3 --llmc ~/llm.c"
 bench: $(BUILD)/bench
@@ -104,6 +108,7 @@ clean:
 help:
 	@echo "make              build the drivers: $(DRIVERS)"
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
+	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
 	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
