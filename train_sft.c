@@ -111,6 +111,7 @@ static void prepare_data(trainer *t) {
     llm_sft_open(&t->data, &t->run.tok, &t->records, (int)r->seq, s->packing, (uint64_t)r->seed);
     llm_sft_open(&t->validation, &t->run.tok, &t->held, (int)r->seq, s->packing, 1);
     llm_sft_print(&t->data, stderr);
+    /* A control: learning the questions too costs held-out facts (84 -> 59 % right; all kinds 68 -> 66 %; seed 1). */
     if (s->loss_on_prompt) memset(t->data.mask, 1, t->data.begin[t->data.count]);
     t->prompts = eval_prompts_from(&t->held, &t->run.tok, t->tiny ? &t->world : NULL, (int)s->ask,
                                    int_max(1, t->run.model.c.T - (int)s->max_new));

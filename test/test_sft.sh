@@ -30,10 +30,11 @@ one() {
 cd "$dir" || exit 1
 if [ "$1" = full ]; then
     gpt= sft=
-    for seed in 1 2 3; do one $seed 0.60 0.40; done
+    for seed in 1 2 3; do one $seed 0.60 0.40; done      # measured: .684 .647 .662
 else
     gpt="--steps 270 --eval-every 0" sft="--epochs 3 --ask 400"
-    for seed in ${SEEDS:-1}; do one $seed 0.20 0.20; done
+    # Measured with seeds 1, 2, 3: .375 .388 .405 (base 0 to .003); the bound is the worst less two standard errors of .03.
+    for seed in ${SEEDS:-1}; do one $seed 0.31 0.30; done
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -77,6 +77,9 @@ def main():
     if steps == 0:
         sys.exit("error: no steps to compare")
     model = transformers.AutoModelForCausalLM.from_pretrained(o.folder).to(getattr(torch, o.dtype)).eval()
+    # nn.Embedding gives its padding_idx no gradient. Where pad is the end of a turn, as in SmolLM2-Instruct, PyTorch
+    # never learns that token as an input, and the norm that clipping sees is another one. Ours learns it.
+    model.get_input_embeddings().padding_idx = None
     if o.adapter:
         import peft
         model = peft.PeftModel.from_pretrained(model, o.adapter, is_trainable=True).eval()
