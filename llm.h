@@ -4509,7 +4509,7 @@ enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
 static void amx_begin(void) {
     static const struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {
         .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-    _tile_loadconfig(&shape);           /* constant: GCC 12 believes that it reads 8 bytes only, and left out the rest */
+    _tile_loadconfig(&shape);           /* constant: GCC 12 thinks it reads 8 bytes and left out the rest */
 }
 /* The first n of 16 lanes. */
 static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
@@ -4753,7 +4753,8 @@ static void gemm_stream(cpu_out C, const llm_real *sums, int ld, int i, int m, i
             for (int k = 0; k < 2 && q + k * VL < n; k++) {
                 if (C.bias) x[k] += vload(C.bias + j + q + k * VL);
                 if (C.add) x[k] += vload(C.add + row + (size_t)(q + k * VL));
-                if (C.type == LLM_TYPE_REAL) _mm512_stream_ps((float *)C.data + row + (size_t)(q + k * VL), (__m512)x[k]);
+                if (C.type == LLM_TYPE_REAL)
+                    _mm512_stream_ps((float *)C.data + row + (size_t)(q + k * VL), (__m512)x[k]);
             }
             if (C.type != LLM_TYPE_REAL)
                 _mm512_stream_si512((void *)((uint16_t *)C.data + row + (size_t)q),
@@ -5519,7 +5520,7 @@ static void cpu_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm
    dlogp beforehand, not at all. Prompts and padding have dlogp = dentropy = 0. Their rows are left out of the
    backward pass and of the fused sweep (logp 0 there): in fine-tuning that is often half of the head's work. */
 
-#define HEAD_ROWS 1024
+#define HEAD_ROWS 512                   /* 1024 would cost GPT-2 100 MB more */
 /* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
 static const llm_real banned_logit = (llm_real)-1e30;
 
@@ -5538,7 +5539,7 @@ static head_call head_begin(const llm_act *hidden, llm_weight w, const int *targ
         llm_die("--temperature 1", "log-probabilities at temperature %g", (double)head.temperature);
     return (head_call){hidden, w, targets, head, N, C, V, round_up((size_t)V, 4 * VL)};
 }
-/* Rows of a chunk when n rows are cut evenly: 1025 rows are two chunks of 513, not 1024 and 1. */
+/* Rows of a chunk when n rows are cut evenly: 513 rows are two chunks of 257, not 512 and 1. */
 static int head_rows(int n) {
     const int chunks = int_max(1, (n + HEAD_ROWS - 1) / HEAD_ROWS);
     return (n + chunks - 1) / chunks;
@@ -6712,7 +6713,7 @@ static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
     m->rstdf = pool_real(&k, N, 1);
     m->hidden = pool_act(&k, N, c->C);
     m->xn = pool_act(&k, N, c->C);
-    m->ff = pool_act(&k, N, c->F);
+    m->ff = pool_act(&k, N, m->frozen ? c->F : int_max(c->F, QKV));
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
     int **ids[] = {&m->tokens, &m->targets, &m->positions, &m->start};
@@ -6724,8 +6725,8 @@ static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
     m->dxn = m->dhidden = pool_act(&k, N, c->C);        /* the head is done before the first block begins */
     m->dpre = pool_act(&k, N, PRE);
     m->dff = c->activation == LLM_GELU ? m->dpre : pool_act(&k, N, c->F);       /* gelu works in place */
-    m->dqkv = pool_act(&k, N, QKV);
-    m->datt = pool_act(&k, N, HD);
+    m->dqkv = m->ff;                    /* the feed-forward part is done before attention begins */
+    m->datt = HD <= PRE ? m->dpre : pool_act(&k, N, HD);
     return k.used;
 }
 static void model_reserve(llm_model *m, int N) {
@@ -9795,27 +9796,28 @@ static double bytes_of_activations(const llm_config *c, const llm_ops *ops, doub
     double inner = train && !recompute ? c->L : 1;              /* the rest of llm_acts: shared by all layers, or not */
     double kept = inputs * C * R;
     kept += inner * (C * R + (qkv + heads + pre) * A + (4 + c->H) * R);     /* mid; qkv att pre; mean rstd twice, lse */
-    kept += (C + 2) * R + (2 * C + F) * A;                      /* resf meanf rstdf; hidden xn ff */
+    kept += (C + 2) * R + (2 * C + (train ? fmax(F, qkv) : F)) * A;     /* resf meanf rstdf; hidden xn ff */
     kept += 7 * R + 4 * sizeof(int);                            /* logp .. dvalue; tokens .. start */
-    if (train) kept += C * R + (C + pre + (c->activation == LLM_SWIGLU ? F : 0) + qkv + heads) * A;
-    return n * kept;                                            /* train: dres; dxn dpre dff dqkv datt */
+    if (train) kept += C * R + (C + pre + (c->activation == LLM_SWIGLU ? F : 0) + (heads > pre ? heads : 0)) * A;
+    return n * kept;                                            /* train: dres; dxn dpre dff datt */
 }
 
-/* Bytes that chapter 5's matrix product keeps (gemm_cut): packed blocks, and the unfinished sums of a block's rows for
-   the widest product too deep for one block: the head's, as soon as the model has more channels than that. */
-static double bytes_of_packing(const llm_config *c, const llm_ops *ops, double rows) {
+/* Bytes that chapter 5's matrix product keeps (gemm_cut): each thread's room, and the unfinished sums of a block's rows
+   for at most SPAN columns of the widest product too deep for one block. */
+static double bytes_of_packing(const llm_config *c, const llm_ops *ops, double n) {
     if (strcmp(ops->name, "cpu")) return 0;
-    int depth = ops->precision == LLM_BF16X3 || sizeof(llm_real) == 8 ? 384 : 768;
-    int height = ops->precision == LLM_FP32 ? 512 : 1024;
-    double wide = c->C > depth ? c->V : rows > depth || c->F > depth ? int_max(c->C, c->F) : 0;
-    return 1.9e6 + llm_threads(0) * 0.7e6 + (fmin(rows, height) + 31) * wide * sizeof(llm_real);
+    double size = ops->precision == LLM_BF16 ? 2 : sizeof(llm_real), depth = ROW_BYTES / size;
+    double rows = fmin(fmax(n, c->C), floor(BLOCK_BYTES / size / depth / CHUNK) * CHUNK);
+    double wide = c->C > depth ? c->V : n > depth || c->F > depth ? int_max(c->C, c->F) : 0;
+    double sums = wide > 0 ? rows * (fmin(wide, SPAN) + TILE_COLS) * sizeof(llm_real) : 0;
+    return llm_threads(0) * (double)sizeof(gemm_room) + sums;
 }
 
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16) {
     llm_config_check(c, "the plan");
     if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a plan for a batch of %d x %d tokens", B, T);
-    double n = (double)B * T, rows = ceil(n / ceil(n / 1024));  /* of the head's equal chunks of at most 1024 */
+    double n = (double)B * T, rows = ceil(n / ceil(n / HEAD_ROWS));     /* of the head's equal chunks */
     double P = (double)llm_parameters(c), layer = matrix_elements_of_layer(c);
     double block = 2 * layer + 2.0 * T * c->H * c->D, head = 2.0 * c->V * c->C;
     llm_plan p = {.parameters = P};
@@ -9827,7 +9829,7 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     p.moments = train ? 2 * P * (moments16 ? 2 : sizeof(llm_real)) : 0;
     p.activations = bytes_of_activations(c, ops, n, train, recompute);
     p.logits = rows * c->V * sizeof(llm_real);
-    p.packing = bytes_of_packing(c, ops, rows);
+    p.packing = bytes_of_packing(c, ops, n);
     p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     return p;
 }

@@ -577,7 +577,7 @@ static void bench_case_run(const bench_case *c, const options *o, const peaks *p
             if (contender_start(&x[n], name, as, command)) n++;
             llm_release(name);
         }
-    if (gpt && o->llmc && c->T <= 256 && build_llmc(o->llmc)) {
+    if (gpt && o->llmc && c->T <= 256 && wants(&o->precisions, "fp32") && build_llmc(o->llmc)) {
         const char *command[] = {"build/llmc_bench", number[0], number[1], number[2], number[3], number[4], number[5],
                                  o->clock, NULL};
         if (contender_start(&x[n], "llm.c fp32", LLM_FP32, command)) n++;
