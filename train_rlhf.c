@@ -280,7 +280,7 @@ int main(int argc, char **argv) {
     run_patience(argv);
     static settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
                          .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
-                         .rounds = 2, .ask = 800, .beta = 0.1, .kl = -1, .clip = 0.2, .gamma = 1, .lambda = 0.95,
+                         .rounds = 2, .ask = 800, .beta = 0.1, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1, .lambda = 0.95,
                          .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1, .val_fraction = 0.05, .verify = true};
     s.run = run_defaults();
     s.run.model = "out/sft";
@@ -320,6 +320,7 @@ int main(int argc, char **argv) {
         {"beta", LLM_FLOAT, &s.beta, 1e-6, 100, "DPO, IPO, KTO: how strongly to stay with the reference", NULL, NULL},
         {"sft-weight", LLM_FLOAT, &s.sft, 0, 100, "DPO: weight of the chosen answer's own likelihood (RPO)", NULL,
          NULL},
+        {"rrhf-weight", LLM_FLOAT, &s.rrhf, 0, 1e6, "RRHF: weight of imitating the best answer", NULL, NULL},
         {"kl", LLM_FLOAT, &s.kl, -1, 100, "PPO, GRPO: price of a nat of distance from the reference; -1: recipe", NULL,
          NULL},
         {"kl-target", LLM_FLOAT, &s.kl_target, 0, 1e4, "PPO: steer --kl to this many nats an answer; 0: fixed", NULL,

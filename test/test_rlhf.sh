@@ -77,7 +77,7 @@ for method in ppo grpo dpo cdpo ipo kto rrhf rejection random; do
     [ $method = ppo ] && extra="--kl-target 0.5"
     run $method --data $prefs/$data --method $method $extra; code=$?
     check "$method runs" [ $code -eq 0 -a -s "$dir/$method/config.json" ]
-    check "$method prints its line" grep -q "^$method  *[0-9.-]*  [0-9.]* \[" "$dir/$method.out"
+    check "$method prints its line" awk -v m=$method '$1 == m { ok = NF >= 12 && $NF > 0 } END { exit !ok }' "$dir/$method.out"
     run $method-2 --data $prefs/$data --method $method $extra
     check "$method: the same seed, the same numbers" same $method $method-2
     # Whitening, a mean, KTO's reference point or the pairs of a prompt taken per micro-batch would show here.

@@ -162,7 +162,7 @@ static void rrhf_step(trainer *t, double lr, double *x) {
         pass_forward(t, &t->policy, &p);
         for (int g = 0; g < p.groups; g++) {
             int at = p.begin[g], K = p.begin[g + 1] - at;
-            loss += llm_loss_rrhf(p.dsum + at, p.sum + at, p.count + at, reward + at, K, 1, t->per_step);
+            loss += llm_loss_rrhf(p.dsum + at, p.sum + at, p.count + at, reward + at, K, t->s->rrhf, t->per_step);
         }
         i += p.groups;
         pass_backward(&t->policy, &p);
