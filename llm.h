@@ -7454,22 +7454,17 @@ static const char *config_text(config_file f, const char *key, const char *other
     const llm_json *v = config_get(f, key, LLM_JSON_STRING);
     return v ? v->string : otherwise;
 }
-/* A token id, or a list of them (Llama-3 ends an answer in three ways), to id[0 .. room-1]; returns how many. */
-static int config_ids(config_file f, const char *key, int *id, int room) {
+/* A token id, or the first of a list (Llama-3 ends an answer in three ways; the tokenizer knows them all); -1: none. */
+static int config_id(config_file f, const char *key) {
     const llm_json *v = llm_json_get(f.json, key);
     bool list = v && v->type == LLM_JSON_ARRAY;
-    int n = 0;
+    int id = -1;
     for (const llm_json *c = list ? v->child : v; c; c = list ? c->next : NULL) {
         if (c->type == LLM_JSON_NULL || c->number == -1) continue;
-        if (c->type != LLM_JSON_NUMBER || !(c->number >= 0 && c->number <= INT_MAX) || c->number != floor(c->number))
+        if (whole_number(c) < 0)
             llm_die("a token id or a list of them", "%s:%d: \"%s\" is no token id", f.path, c->line, key);
-        if (n < room) id[n++] = (int)c->number;
+        if (id < 0) id = whole_number(c);
     }
-    return n;
-}
-static int config_id(config_file f, const char *key) {
-    int id = -1;
-    config_ids(f, key, &id, 1);
     return id;
 }
 LLM_NORETURN static void config_refuse(config_file f, const char *key, const char *value) {

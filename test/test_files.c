@@ -1051,6 +1051,7 @@ static void test_kill(void) {
                   "kill %d: checkpoint-%ld holds step %d, tensors of %g and %g, the last one was %ld", i, at.step,
                   p.step,
                   (double)n.data[0], (double)n.data[n.size - 16], last);
+            round *= at.step == last ? 1.3 : 0.9;       /* how busy the machine is changes: one step a child, about */
             last = at.step;
             llm_adamw_free(&p, &n);
             llm_model_free(&n);
