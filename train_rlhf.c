@@ -50,34 +50,6 @@ static samples answer_test(trainer *t, int N) {
     for (int i = 0; i < x.n && !t->tiny; i++) x.a.reward[i] = x.score[i];
     return x;
 }
-static void print_head(const trainer *t, FILE *out) {
-    const char *by = t->tiny ? "the true rule" : "the judge";
-    fprintf(out, "%d held-out prompts, one sampled answer each; win-rate against the SFT model on the same prompts by "
-            "%s, 95 %% interval\n", t->test.count, by);
-    fprintf(out, "%-14s %6s  %-19s  %6s  %6s  %5s  %5s  %5s  %5s  %5s  %5s  %6s  %6s\n", "",
-            t->tiny ? "true R" : "judge", "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code", "sec",
-            "MB");
-}
-static void print_number(FILE *out, int width, int digits, double x) {         /* what nobody measured is a dash */
-    if (isnan(x)) fprintf(out, "  %*s", width, "-");
-    else fprintf(out, "  %*.*f", width, digits, x);
-}
-static void print_line(const line *l, FILE *out, FILE *csv) {
-    const double x[] = {l->score, l->kl,   l->length, l->stops,   l->exact,
-                        l->fact,  l->sums, l->code,   l->seconds, l->memory};
-    const int width[] = {6, 6, 5, 5, 5, 5, 5, 5, 6, 6}, digits[] = {3, 2, 1, 3, 3, 3, 3, 3, 1, 0};
-    fprintf(out, "%-13s", l->name);
-    print_number(out, 6, 3, l->mean);
-    if (isnan(l->win.mean)) fprintf(out, "  %19s", "-");
-    else fprintf(out, "  %5.3f [%5.3f %5.3f]", l->win.mean, l->win.low, l->win.high);
-    for (int i = 0; i < 10; i++) print_number(out, width[i], digits[i], x[i]);
-    fprintf(out, "\n");
-    fprintf(csv, "%s,%.6g,%.6g,%.6g,%.6g", l->name, l->mean, l->win.mean, l->win.low, l->win.high);
-    for (int i = 0; i < 8; i++) fprintf(csv, ",%.6g", x[i]);
-    fprintf(csv, "\n");
-    fflush(out);
-    fflush(csv);
-}
 /* How far the policy is from the SFT model, measured on its own answers: log pi - log ref, nats an answer. */
 static double measure_kl(trainer *t, const samples *x, int n) {
     double *now = llm_alloc((size_t)n, sizeof *now), *ref = llm_alloc((size_t)n, sizeof *ref), kl;
@@ -215,25 +187,33 @@ static void get_reward(trainer *t) {
     open_reward(t, s->reward_out);
     llm_release(config);
 }
-static void run(trainer *t) {
+/* Who judges, and what has to be there before the first method begins: prompts, answers to compare, a reward model. */
+static void prepare(trainer *t) {
     settings *s = t->s;
-    static const char *every[] = {"best-of-n", "rejection", "random", "dpo",  "cdpo",
-                                  "ipo",       "kto",       "rrhf",   "grpo", "ppo"};
     static const char on_data[] = "|dpo|cdpo|ipo|kto|rrhf|";
-    char *key = llm_format("|%s|", s->method), *path = llm_format("%s/table.csv", s->run.out);
-    bool several = s->all || s->sweep_kl, offline = s->all || (!s->sweep_kl && strstr(on_data, key));
+    char *key = llm_format("|%s|", s->method);
+    bool several = s->all || s->sweep_kl, offline = s->all || (!s->sweep_kl && strstr(on_data, key)), known = false;
+    llm_release(key);
+    make_prompts(t);
+    for (int i = 0; i < t->prompts.count; i++) known = known || checkable(&t->prompts, i);
+    if (!llm_option_given("verify")) s->verify = known;
     bool gold = s->verify && !several && (!strcmp(s->method, "grpo") || llm_option_given("verify"));
-    bool model = !s->reward_command && !gold && (several || !strstr(on_data, key) || s->reward);
-    bool train = model && !s->reward;
+    bool model = !s->reward_command && !gold && (several || !offline || s->reward), train = model && !s->reward;
     t->judge = gold ? JUDGE_GOLD : s->reward_command ? JUDGE_COMMAND : JUDGE_MODEL;
     if (model && s->reward) open_reward(t, s->reward);
     if (!t->tiny && t->judge == JUDGE_MODEL && !s->reward && !t->records.record[0].responses)
         llm_usage("--reward DIR, --reward-command PROG, --verify with a column \"answer\", or records with answers to "
                   "compare", "the data hold prompts only, and nothing says which answer is better");
     open_out(s, train);
-    make_prompts(t);
     if (offline || train) get_preferences(t);
     if (train) get_reward(t);
+}
+static void run(trainer *t) {
+    settings *s = t->s;
+    static const char *every[] = {"best-of-n", "rejection", "random", "dpo",  "cdpo",
+                                  "ipo",       "kto",       "rrhf",   "grpo", "ppo"};
+    char *path = llm_format("%s/table.csv", s->run.out);
+    prepare(t);
     samples sft = answer_test(t, 1);
     line l[16] = {measure(t, "sft", &sft, NULL, 1)};
     int lines = 1;
@@ -249,7 +229,7 @@ static void run(trainer *t) {
         l[lines++] = align(t, every[i], every[i], out, &sft, csv);
         llm_release(out);
     }
-    if (!several) l[lines++] = align(t, s->method, s->method, s->run.out, &sft, csv);
+    if (!s->all && !s->sweep_kl) l[lines++] = align(t, s->method, s->method, s->run.out, &sft, csv);
     report_methods(&t->report, l, lines, t->tiny);
     const line *last = &l[lines - 1];
     if (t->report.body)
@@ -258,7 +238,6 @@ static void run(trainer *t) {
     fclose(csv);
     samples_free(&sft);
     llm_release(path);
-    llm_release(key);
 }
 static void close_all(trainer *t) {
     program_stop(&t->program);
@@ -280,8 +259,9 @@ int main(int argc, char **argv) {
     run_patience(argv);
     static settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
                          .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
-                         .rounds = 2, .ask = 800, .beta = 0.1, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1, .lambda = 0.95,
-                         .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1, .val_fraction = 0.05, .verify = true};
+                         .rounds = 2, .ask = 800, .beta = 0.1, .rrhf = 100, .kl = -1, .clip = 0.2, .gamma = 1,
+                         .lambda = 0.95,
+                         .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1, .val_fraction = 0.05};
     s.run = run_defaults();
     s.run.model = "out/sft";
     s.run.out = "out/rlhf";
@@ -312,7 +292,7 @@ int main(int argc, char **argv) {
         {"reward-command", LLM_TEXT, &s.reward_command, 0, 0,
          "a program that reads {\"prompt\", \"answer\"} lines and writes a number for each", NULL, NULL},
         {"reward-timeout", LLM_FLOAT, &s.reward_timeout, 0.01, 1e6, "seconds it may take for an answer", NULL, NULL},
-        {"verify", LLM_BOOL, &s.verify, 0, 0, "GRPO (and others, when given): reward 1 for a right answer", NULL, NULL},
+        {"verify", LLM_BOOL, &s.verify, 0, 0, "reward 1 for a right answer, 0 for a wrong one; GRPO's way", NULL, NULL},
         {"ranking", LLM_TEXT, &s.ranking, 0, 0, "how the reward model learns", "kwise|pairs|plackett-luce", NULL},
         {"reward-lr", LLM_FLOAT, &s.reward_lr, 0, 1, "its learning rate; 0: the recipe's", NULL, NULL},
         {"reward-steps", LLM_INT, &s.reward_steps, 0, 1e9, "its steps; 0: one epoch", NULL, NULL},

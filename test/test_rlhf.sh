@@ -113,6 +113,14 @@ check "adapters: the same bits after kill -9" same lora lora-3
 
 check "most kills came in the middle ($resumed of 11)" [ $resumed -ge 7 ]
 
+run all --data $prefs/ranked.jsonl --all
+check "--all: a line for each of ten methods" [ "$(grep -c '^[a-z-]* .*\[' "$dir/all.out")" -eq 11 ]
+check "--all: a folder for each that trains" [ "$(ls -d "$dir"/all/*/config.json | wc -l)" -eq 9 ]
+run all --data $prefs/ranked.jsonl --all --resume
+check "--all --resume trains nothing again" sh -c "! grep -q ' 10/10 ' $dir/all.err"
+run sweep --data $prefs/ranked.jsonl --sweep-kl --reward "$dir/ppo-reward"
+check "--sweep-kl: four prices" [ "$(grep -c '^ppo kl ' "$dir/sweep.out")" -eq 4 ]
+
 # ---- prompts only, and somebody who judges ----
 run judged --data $prefs/prompts.jsonl --reward "$dir/ppo-reward" --method ppo
 check "prompts and a reward model" [ -s "$dir/judged/config.json" ]

@@ -138,7 +138,11 @@ static void kto_finish(trainer *t) {
     t->own = NULL;
 }
 
-/* ---- RRHF: rankings (units: prompts with all their answers) ---- */
+/* ---- RRHF: rankings (units: prompts with all their answers) ----
+
+   Eight answers make up to 28 pairs, whose pushes add up; against them the imitation of the one best answer has to be
+   given a weight, or the policy grows short and vague. Win-rates with weight 1, 10, 30, 100: 53, 59, 61, 63 % (seed 1).
+ */
 
 static void rrhf_prepare(trainer *t) {
     const comparisons *c = &t->data;

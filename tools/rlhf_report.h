@@ -1,5 +1,5 @@
-/* rlhf_report.h: what stage 3 leaves in the report: the reward model's accuracy, the curves of a method, reward against
-   distance, the table of all methods. The drawings are report.h's. */
+/* rlhf_report.h: what stage 3 says about itself. On the screen and in table.csv: a line for each method. In the report:
+   the reward model's accuracy, the curves of a method, reward against distance, the table. The drawings are report.h's. */
 #ifndef RLHF_REPORT_H
 #define RLHF_REPORT_H
 
@@ -9,6 +9,35 @@ typedef struct {
     double mean, score, kl, length, stops, exact, fact, sums, code, seconds, memory;
     eval_interval win;
 } line;
+
+static void print_head(const trainer *t, FILE *out) {
+    const char *by = t->tiny ? "the true rule" : "the judge";
+    fprintf(out, "%d held-out prompts, one sampled answer each; win-rate against the SFT model on the same prompts by "
+            "%s, 95 %% interval\n", t->test.count, by);
+    fprintf(out, "%-14s %6s  %-19s  %6s  %6s  %5s  %5s  %5s  %5s  %5s  %5s  %6s  %6s\n", "",
+            t->tiny ? "true R" : "judge", "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code", "sec",
+            "MB");
+}
+static void print_number(FILE *out, int width, int digits, double x) {         /* what nobody measured is a dash */
+    if (isnan(x)) fprintf(out, "  %*s", width, "-");
+    else fprintf(out, "  %*.*f", width, digits, x);
+}
+static void print_line(const line *l, FILE *out, FILE *csv) {
+    const double x[] = {l->score, l->kl,   l->length, l->stops,   l->exact,
+                        l->fact,  l->sums, l->code,   l->seconds, l->memory};
+    const int width[] = {6, 6, 5, 5, 5, 5, 5, 5, 6, 6}, digits[] = {3, 2, 1, 3, 3, 3, 3, 3, 1, 0};
+    fprintf(out, "%-13s", l->name);
+    print_number(out, 6, 3, l->mean);
+    if (isnan(l->win.mean)) fprintf(out, "  %19s", "-");
+    else fprintf(out, "  %5.3f [%5.3f %5.3f]", l->win.mean, l->win.low, l->win.high);
+    for (int i = 0; i < 10; i++) print_number(out, width[i], digits[i], x[i]);
+    fprintf(out, "\n");
+    fprintf(csv, "%s,%.6g,%.6g,%.6g,%.6g", l->name, l->mean, l->win.mean, l->win.low, l->win.high);
+    for (int i = 0; i < 8; i++) fprintf(csv, ",%.6g", x[i]);
+    fprintf(csv, "\n");
+    fflush(out);
+    fflush(csv);
+}
 
 static void report_curves(report_card *r, const char *name, const char *log) {
     static const char *const chart[][2] = {{"loss", "loss"}, {"reward", "reward|true_reward"},
