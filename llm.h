@@ -6536,9 +6536,9 @@ static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops
 static void model_weights_changed(llm_model *m) {
     if (m->work) m->ops->store_weights(m->work, m->data, m->size);
 }
-/* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone. */
-static void init_tensor(llm_model *m, const llm_param *p, uint64_t seed) {
-    llm_real *host = llm_alloc(p->size, sizeof *host);
+/* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone.
+   host: room for it. */
+static void init_tensor(llm_model *m, const llm_param *p, llm_real *host, uint64_t seed) {
     uint64_t stream = llm_hash(p->name, strlen(p->name), 0);
     LLM_OMP(parallel for schedule(static))
     for (int i = 0; i < p->rows; i++) {
@@ -6547,11 +6547,14 @@ static void init_tensor(llm_model *m, const llm_param *p, uint64_t seed) {
             host[(size_t)i * (size_t)p->cols + j] = (llm_real)(p->vector ? p->init : p->init * llm_rng_normal(&r));
     }
     m->ops->upload(p->data, host, p->size * sizeof *host);
-    llm_release(host);
 }
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed) {
     model_allocate(m, c, ops, LLM_TYPE_REAL);
-    for (int i = 0; i < m->params; i++) init_tensor(m, &m->param[i], seed);
+    size_t largest = 0;
+    for (int i = 0; i < m->params; i++) largest = m->param[i].size > largest ? m->param[i].size : largest;
+    llm_real *host = llm_alloc(largest, sizeof *host);      /* one for all: of many, malloc keeps 40 MB */
+    for (int i = 0; i < m->params; i++) init_tensor(m, &m->param[i], host, seed);
+    llm_release(host);
     model_weights_changed(m);
 }
 /* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 9). */
@@ -6620,7 +6623,9 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     c.score = true;
     model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
     model_copy_weights(m, &old);
-    init_tensor(m, m->score, seed);
+    llm_real *host = llm_alloc(m->score->size, sizeof *host);
+    init_tensor(m, m->score, host, seed);
+    llm_release(host);
     model_weights_changed(m);
     m->recompute = old.recompute;
     if (!old.frozen) llm_model_train(m);
@@ -6712,7 +6717,7 @@ static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
     m->meanf = pool_real(&k, N, 1);
     m->rstdf = pool_real(&k, N, 1);
     m->hidden = pool_act(&k, N, c->C);
-    m->xn = pool_act(&k, N, c->C);
+    m->xn = m->hidden;                  /* a block's norms and the last one: never needed together */
     m->ff = pool_act(&k, N, m->frozen ? c->F : int_max(c->F, QKV));
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
@@ -9791,7 +9796,7 @@ static double bytes_of_activations(const llm_config *c, const llm_ops *ops, doub
     double inner = train && !recompute ? c->L : 1;              /* the rest of llm_acts: shared by all layers, or not */
     double kept = inputs * C * R;
     kept += inner * (C * R + (qkv + heads + pre) * A + (4 + c->H) * R);     /* mid; qkv att pre; mean rstd twice, lse */
-    kept += (C + 2) * R + (2 * C + (train ? fmax(F, qkv) : F)) * A;     /* resf meanf rstdf; hidden xn ff */
+    kept += (C + 2) * R + (C + (train ? fmax(F, qkv) : F)) * A;         /* resf meanf rstdf; hidden ff */
     kept += 7 * R + 4 * sizeof(int);                            /* logp .. dvalue; tokens .. start */
     if (train) kept += C * R + (C + pre + (c->activation == LLM_SWIGLU ? F : 0) + (heads > pre ? heads : 0)) * A;
     return n * kept;                                            /* train: dres; dxn dpre dff datt */

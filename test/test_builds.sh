@@ -19,6 +19,7 @@ for cc in gcc clang; do
         [ -z "$openmp" ] || check $cc $common -O2 -march=native $openmp $file -o "$dir/x" -lm
     done
     check $cc $common -O2 -march=native -DLLM_REAL=double $openmp test/test_model.c -o "$dir/x" -lm
+    check $cc $common -O1 -march=native $openmp -fsyntax-only tools/bench.c
     if [ "$(uname -m)" = x86_64 ]; then
         for arch in haswell x86-64; do check $cc $common -O2 -march=$arch $openmp test/hf_probe.c -o "$dir/x" -lm; done
     fi
