@@ -8071,7 +8071,7 @@ llm_cache llm_cache_new(const llm_model *m, int rows, int T) {
     if (rows < 1 || T < 1 || T > c->T)
         llm_die("a shorter prompt or fewer new tokens", "a cache of %d rows of %d tokens: the model's context is %d",
                 rows, T, c->T);
-    llm_cache cache = {.rows = rows, .T = (T + 15) / 16 * 16};          /* whole vectors of keys */
+    llm_cache cache = {.rows = rows, .T = (T + 63) / 64 * 64};          /* four whole vectors of keys at a time */
     size_t numbers = llm_mul(llm_mul((size_t)c->L * (size_t)rows, (size_t)c->KV * (size_t)c->D), (size_t)cache.T);
     cache.k = device_alloc(m->ops, numbers, m->ops->act_size, "cached keys");
     cache.v = device_alloc(m->ops, numbers, m->ops->act_size, "cached values");
@@ -8120,7 +8120,7 @@ static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n) {
         s.x = pool_real(&k, N, c->C);
         s.mid = pool_real(&k, N, c->C);
         s.stat = pool_real(&k, 2, n);
-        s.score = pool_real(&k, (size_t)llm_threads(0), cache->T + 4 * VL);
+        s.score = pool_real(&k, (size_t)llm_threads(0), cache->T);
         s.u = pool_real(&k, N, m->lora ? m->lora->rank : 1);
         s.xn = pool_act(&k, N, c->C);
         s.qkv = pool_act(&k, N, (c->H + 2 * c->KV) * c->D);
@@ -8138,43 +8138,56 @@ static int thread_count(void) {
     return 1;
 #endif
 }
+/* The weights of a layer. */
+static double few_layer(const llm_config *c) { return (double)c->C * (2.0 * (c->H + c->KV) * c->D + 3.0 * c->F); }
 /* A thread for each 16 KB of a layer's weights: fewer would wait for each other more than they work. */
 static int few_threads(const llm_model *m) {
-    const llm_config *c = &m->c;
-    const double layer = (double)c->C * (2.0 * (c->H + c->KV) * c->D + 3.0 * c->F);
-    return int_max(1, (int)fmin(llm_threads(0), layer * sizeof(llm_real) / 16384));
+    return int_max(1, (int)fmin(llm_threads(0), few_layer(&m->c) * sizeof(llm_real) / 16384));
 }
-/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T + VL numbers. Four
-   vectors at a time, so that no sum waits for its own last addition. */
-static void attend(llm_real *out, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0, int pos,
-                   int D, int T, llm_real *score) {
+/* out = sum over t of p[t] v[t], `vectors` of a head's row of D numbers, kept in registers. */
+static ALWAYS_INLINE void attend_values(const llm_type type, const int vectors, llm_real *out, const llm_real *p,
+                                        const llm_act *v, size_t at, size_t D, size_t seen) {
+    vreal o[4];
+    UNROLL for (int i = 0; i < vectors; i++) o[i] = (vreal){0};
+    for (size_t t = 0; t < seen; t++)
+        UNROLL for (int i = 0; i < vectors; i++) o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
+    UNROLL for (int i = 0; i < vectors; i++) vstore(out + i * VL, o[i]);
+}
+static ALWAYS_INLINE void attend_as(const llm_type type, llm_real *out, const llm_real *q, const llm_act *k, size_t k0,
+                                    const llm_act *v, size_t v0, size_t seen, size_t D, size_t T, llm_real *score) {
     const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D);
-    const size_t width = (size_t)D, room = (size_t)T, seen = (size_t)pos + 1;
     vreal top = vset(-1e30f), total = {0};
-    for (size_t t = 0; t < seen; t += 4 * VL) {
+    for (size_t t = 0; t < seen; t += 4 * VL) {             /* four vectors: no sum waits for its own last addition */
         vreal s[4] = {{0}};
-        const size_t vectors = size_min(4, (seen - t + VL - 1) / VL);
-        for (size_t d = 0; d < width; d++)
-            for (size_t i = 0; i < vectors; i++) s[i] += q[d] * act_load(k, k0 + d * room + t + i * VL);
-        for (size_t i = 0; i < vectors; i++) vstore(score + t + i * VL, s[i] * scale);
+        for (size_t d = 0; d < D; d++)
+            UNROLL for (size_t i = 0; i < 4; i++) s[i] += q[d] * load_n(k, type, k0 + d * T + t + i * VL, VL);
+        UNROLL for (size_t i = 0; i < 4; i++) vstore(score + t + i * VL, s[i] * scale);
     }
-    for (size_t t = seen; t % VL; t++) score[t] = -1e30f;              /* tokens that are not there yet */
+    for (size_t t = seen; t % VL; t++) score[t] = -1e30f;  /* tokens that are not there yet */
     for (size_t t = 0; t < seen; t += VL) top = vmax(top, vload(score + t));
     const llm_real best = vhmax(top);
     for (size_t t = 0; t < seen; t += VL) {
-        vreal p = vexp(vload(score + t) - best);
+        const vreal p = vexp(vload(score + t) - best);
         total += p;
         vstore(score + t, p);
     }
-    const llm_real sum = vsum(total);
-    for (size_t d = 0; d < width; d += 4 * VL) {
-        vreal o[4] = {{0}};
-        const size_t vectors = size_min(4, (width - d + VL - 1) / VL);
-        for (size_t t = 0; t < seen; t++)
-            for (size_t i = 0; i < vectors; i++)
-                o[i] += score[t] * act_load_n(v, v0 + t * width + d + i * VL, width - d - i * VL);
-        for (size_t i = 0; i < vectors; i++) vstore_n(out + d + i * VL, o[i] / sum, width - d - i * VL);
+    size_t d = 0;
+    for (; d + 4 * VL <= D; d += 4 * VL) attend_values(type, 4, out + d, score, v, v0 + d, D, seen);
+    for (; d + 2 * VL <= D; d += 2 * VL) attend_values(type, 2, out + d, score, v, v0 + d, D, seen);
+    for (; d + VL <= D; d += VL) attend_values(type, 1, out + d, score, v, v0 + d, D, seen);
+    if (d < D) {
+        vreal o = {0};
+        for (size_t t = 0; t < seen; t++) o += score[t] * load_n(v, type, v0 + t * D + d, D - d);
+        vstore_n(out + d, o, D - d);
     }
+    scale_reals(out, 1 / vsum(total), D);
+}
+/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T numbers. */
+static void attend(llm_real *out, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0, int pos,
+                   int D, int T, llm_real *score) {
+    const size_t seen = (size_t)pos + 1;
+    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
+    else attend_as(LLM_TYPE_BF16, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
 }
 /* New keys and values go into the cache, then every head of every token looks back. */
 static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratch *s, int l, const int *rows,
@@ -8193,7 +8206,7 @@ static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratc
     }
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
     for (int i = 0; i < n; i++) for (int h = 0; h < H; h++) {
-        llm_real scratch[D], out[D], *score = s->score + (size_t)thread_index() * (size_t)(T + 4 * VL);
+        llm_real scratch[D], out[D], *score = s->score + (size_t)thread_index() * (size_t)T;
         const llm_real *q = cpu_row(s->qkv, (size_t)i * QKV + (size_t)(h * D), (size_t)D, scratch);
         size_t head = cache_head(m, cache, l, rows[i], h / G);
         attend(out, q, cache->k, head, cache->v, head, positions[i], D, T, score);
@@ -8207,15 +8220,19 @@ static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratc
    rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
    llm_real, only the cache is stored as activations are. */
 
-enum { FEW = 8 };       /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
+/* Rows of a cache up to which matrices are read row by row. Beyond, the product is faster; but not where the matrices
+   are so small that they stay in a cache: there it mostly packs. */
+enum { FEW = 8, FEW_MOST = 64 };
+static int few_limit(const llm_config *c) { return few_layer(c) < 1 << 18 ? FEW_MOST : FEW; }
 
 typedef struct few_room {
-    llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T + 4 VL) */
+    llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
     few_x *packed;                      /* (n, widest matrix) */
 } few_room;
 typedef struct {
     llm_model *m; llm_cache *cache;
     const int *tokens, *rows, *positions; int n;
+    bool apart;                         /* all tokens are of different rows */
     llm_real *x, *mid, *qkv, *att, *pre, *ff;   /* (n,C), (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
     struct few_room *room;              /* each thread's own */
     const llm_real *angles;             /* rope: cosines and sines by position */
@@ -8296,28 +8313,41 @@ static void few_rope(const few_step *s, llm_real *out, const llm_real *x, int po
         out[half + j] = x[half + j] * cosine[j] + x[j] * sine[j];
     }
 }
-/* New keys and values go into the cache; then each thread lets some heads look back. */
-static void few_attention(few_step *s, int id, int threads, int l, llm_real *score) {
-    const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D, T = s->cache->T;
-    const size_t width = (size_t)D, QKV = (size_t)(H + 2 * KV) * width;
+/* The new key and value of token i go into the cache. */
+static void few_remember(const few_step *s, int l, int i, int kv) {
+    const size_t D = (size_t)s->m->c.D, T = (size_t)s->cache->T, pos = (size_t)s->positions[i];
+    const size_t to = cache_head(s->m, s->cache, l, s->rows[i], kv), heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
+    const llm_real *key = s->qkv + ((size_t)i * heads + (size_t)(s->m->c.H + kv)) * D;
+    const llm_real *value = key + (size_t)s->m->c.KV * D;
     llm_real turned[D];
-    for (int j = s->n * KV * id / threads; j < s->n * KV * (id + 1) / threads; j++) {
-        const int i = j / KV, kv = j % KV;
-        const size_t to = cache_head(s->m, s->cache, l, s->rows[i], kv), pos = (size_t)s->positions[i];
-        const llm_real *key = s->qkv + (size_t)i * QKV + (size_t)(H + kv) * width, *value = key + (size_t)KV * width;
-        few_rope(s, turned, key, s->positions[i]);
-        for (size_t d = 0; d < width; d++)
-            act_store_n(s->cache->k, to + d * (size_t)T + pos, vload_n(turned + d, 1), 1);
-        for (size_t d = 0; d < width; d += VL)
-            act_store_n(s->cache->v, to + pos * width + d, vload_n(value + d, width - d), width - d);
+    few_rope(s, turned, key, s->positions[i]);
+    if (cpu.act == LLM_TYPE_REAL)
+        for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k)[to + d * T + pos] = turned[d];
+    else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k, to + d * T + pos, vset(turned[d]), 1);
+    cpu_store(s->cache->v, to + pos * D, value, D);
+}
+/* Its query heads that share this key look back. */
+static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *score) {
+    const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D;
+    const size_t head = cache_head(s->m, s->cache, l, s->rows[i], kv), heads = (size_t)(H + 2 * KV);
+    llm_real turned[D];
+    for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
+        few_rope(s, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
+        attend(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k, head, s->cache->v, head, s->positions[i], D,
+               s->cache->T, score);
     }
+}
+/* Where all tokens are of different rows, each key is used as soon as it is stored. In a prompt tokens look at each
+   other: all keys are stored first. */
+static void few_attention(few_step *s, int id, int threads, int l, llm_real *score) {
+    const int KV = s->m->c.KV, from = s->n * KV * id / threads, to = s->n * KV * (id + 1) / threads;
+    for (int j = from; j < to; j++) {
+        few_remember(s, l, j / KV, j % KV);
+        if (s->apart) few_look_back(s, l, j / KV, j % KV, score);
+    }
+    if (s->apart) return;
     few_meet(s, threads);
-    for (int j = s->n * H * id / threads; j < s->n * H * (id + 1) / threads; j++) {
-        const int i = j / H, h = j % H;
-        const size_t head = cache_head(s->m, s->cache, l, s->rows[i], h / (H / KV));
-        few_rope(s, turned, s->qkv + (size_t)i * QKV + (size_t)h * width, s->positions[i]);
-        attend(s->att + (size_t)j * width, turned, s->cache->k, head, s->cache->v, head, s->positions[i], D, T, score);
-    }
+    for (int j = from; j < to; j++) few_look_back(s, l, j / KV, j % KV, score);
 }
 /* gelu, or silu(gate) up, of the columns that this thread made of `pre`. */
 static void few_activation(const few_step *s, int from, int to) {
@@ -8370,10 +8400,12 @@ static void decode_few(llm_model *m, llm_cache *cache, const int *tokens, const 
     const llm_config *c = &m->c;
     const int threads = few_threads(m);
     few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
-    int wanted[FEW], wants = 0, last = 0;
+    int wanted[FEW_MOST], wants = 0, last = 0;
+    s.apart = true;
     for (int i = 0; i < n; i++) {
         last = int_max(last, positions[i]);
         if (want[i]) wanted[wants++] = i;
+        for (int j = 0; j < i; j++) s.apart &= rows[j] != rows[i];
     }
     if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
     few_room room[threads];
@@ -8391,7 +8423,7 @@ static void decode_few(llm_model *m, llm_cache *cache, const int *tokens, const 
         for (int t = 0; t < threads; t++) {
             room[t].xn = pool_real(&k, N, c->C);
             room[t].u = pool_real(&k, N, m->lora ? m->lora->rank : 0);
-            room[t].score = pool_real(&k, 1, cache->T + 4 * VL);
+            room[t].score = pool_real(&k, 1, cache->T);
             room[t].packed = pool_take(&k, llm_mul(N, widest), sizeof(few_x));
         }
         if (!pass) decode_room(m, cache, k.used);
@@ -8405,7 +8437,7 @@ static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *
                        const int *positions, const bool *want, int n, llm_real *logits) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
-    if (cache->rows <= FEW && n <= FEW) {
+    if (cache->rows <= few_limit(c) && n <= few_limit(c)) {
         decode_few(m, cache, tokens, rows, positions, want, n, logits);
         return;
     }
@@ -8465,11 +8497,16 @@ static void keep_best(llm_real *p, int V, const llm_sampler *s) {
     for (int i = 0; i < kept; i++) p[best[i].id] = best[i].p;
     llm_release(best);
 }
+/* The first of the largest. */
 static int argmax(const llm_real *x, int n) {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
+    vreal top = vset(x[0]);
+    int i = 0;
+    for (; i + VL <= n; i += VL) top = vmax(top, vload(x + i));
+    llm_real best = vhmax(top);
+    for (; i < n; i++) best = x[i] > best ? x[i] : best;
+    for (i = 0; i < n; i++)
+        if (x[i] == best) return i;
+    return 0;
 }
 /* In the order of transformers: repetition penalty (Keskar et al. 2019), temperature, top-k (Fan et al. 2018), top-p
    (Holtzman et al. 2020), min-p (Nguyen et al. 2024). */
@@ -8485,31 +8522,36 @@ int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *
     for (int i = 0; banned && i < V; i++)
         if (banned[i]) logits[i] = -INFINITY;
     int top = argmax(logits, V);
-    llm_real best = logits[top], sum = 0;
+    const llm_real best = logits[top];
+    const size_t n = (size_t)V;
     if (s->temperature <= 0) {
         memset(logits, 0, (size_t)V * sizeof *logits);
         logits[top] = 1;
         return 1;
     }
-    llm_real sharp = (llm_real)(1 / s->temperature);
-    for (size_t i = 0; i < (size_t)V; i += VL) {
-        size_t left = (size_t)V - i;
-        vreal p = vexp((vload_n(logits + i, left) - best) * sharp);
-        vstore_n(logits + i, p, left);
+    const llm_real sharp = (llm_real)(1 / s->temperature);
+    vreal sum = {0};
+    for (size_t i = 0; i < n; i += VL) {
+        vreal p = vexp((vload_n(logits + i, n - i) - best) * sharp);
+        vstore_n(logits + i, p, n - i);
+        sum += vkeep(p, n - i, 0);
     }
-    for (int i = 0; i < V; i++) sum += logits[i];
-    for (int i = 0; i < V; i++) logits[i] /= sum;
+    scale_reals(logits, 1 / vsum(sum), n);
     if (s->top_k > 0 || s->top_p < 1) keep_best(logits, V, s);
-    llm_real least = (llm_real)s->min_p * logits[top];
-    int kept = 0;
-    sum = 0;
-    for (int i = 0; i < V; i++) {
-        if (logits[i] < least) logits[i] = 0;
-        sum += logits[i];
-        kept += logits[i] > 0;
+    const llm_real least = (llm_real)s->min_p * logits[top];
+    vbits kept = {0};
+    sum = (vreal){0};
+    for (size_t i = 0; i < n; i += VL) {
+        vreal p = vload_n(logits + i, n - i);
+        p = (vreal)((vbits)p & (p >= least));
+        vstore_n(logits + i, p, n - i);
+        sum += p;
+        kept -= p > 0;                                      /* true is -1 */
     }
-    for (int i = 0; i < V; i++) logits[i] /= sum;
-    return kept;
+    scale_reals(logits, 1 / vsum(sum), n);
+    int count = 0;
+    for (int i = 0; i < VL; i++) count += (int)kept[i];
+    return count;
 }
 int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents,
                const uint8_t *banned) {
@@ -8517,7 +8559,7 @@ int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, cons
     double u = llm_rng_uniform(rng), reached = 0;
     int last = -1;
     for (int i = 0; i < V; i++) {
-        if (logits[i] <= 0) continue;
+        if (!(logits[i] > 0)) continue;                     /* not a number: as if it were not there */
         reached += (double)logits[i];
         last = i;
         if (u < reached) break;
@@ -8633,8 +8675,11 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *pr
         }
         if (alive) m->ops->decode(m, &x.cache, tokens, row, position, want, alive, logits);
         int still = 0;
+        bool goes_on[SPEAKERS];
+        LLM_OMP(parallel for schedule(static) if(alive * m->c.V > 10000))
+        for (int i = 0; i < alive; i++) goes_on[i] = speak_on(&x, &who[i], logits + (size_t)i * V);
         for (int i = 0; i < alive; i++) {       /* finished rows leave the batch */
-            if (!speak_on(&x, &who[i], logits + (size_t)i * V)) {
+            if (!goes_on[i]) {
                 free_row[frees++] = at[i];
                 continue;
             }

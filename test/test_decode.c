@@ -360,6 +360,47 @@ static void check_bits(void) {
     llm_batch_free(&held);
     llm_model_free(&m);
 }
+/* ---- sampling: what transformers leaves of a distribution (test/gen/sampling.py) ---- */
+
+static int numbers(const llm_json *list, double *out, int room) {
+    int n = 0;
+    for (const llm_json *x = list ? list->child : NULL; x && n < room; x = x->next) out[n++] = x->number;
+    return n;
+}
+static void check_sampling(void) {
+    llm_json *cases = llm_json_file("test/data/sampling.json");
+    int count = 0;
+    double worst = 0;
+    for (const llm_json *c = cases->child; c; c = c->next, count++) {
+        double logits[64], p[64], said[8], total = 0;
+        int recent[8], V = numbers(llm_json_get(c, "logits"), logits, 64), kept = 0;
+        int wanted = numbers(llm_json_get(c, "p"), p, 64), recents = numbers(llm_json_get(c, "recent"), said, 8);
+        llm_sampler s = llm_sampler_defaults();
+        s.temperature = llm_json_number(c, "temperature", NAN);
+        s.top_k = (int)llm_json_number(c, "top_k", NAN);
+        s.top_p = llm_json_number(c, "top_p", NAN);
+        s.min_p = llm_json_number(c, "min_p", NAN);
+        s.repeat_penalty = llm_json_number(c, "penalty", NAN);
+        llm_real got[64];
+        for (int i = 0; i < recents; i++) recent[i] = (int)said[i];
+        for (int i = 0; i < V; i++) got[i] = (llm_real)logits[i];
+        int n = llm_sample_filter(got, V, &s, recent, recents, NULL);
+        CHECK(V == 24 && wanted == V, "sampling case %d: %d logits, %d probabilities", count, V, wanted);
+        for (int i = 0; i < V; i++) {
+            kept += p[i] > 0;
+            total += (double)got[i];
+            CHECK((p[i] > 0) == (got[i] > 0), "sampling case %d: id %d is %s", count, i, p[i] > 0 ? "lost" : "kept");
+            double e = fabs((double)got[i] - p[i]) / (p[i] + 1e-30);
+            if (p[i] > 0 && !(e <= worst)) worst = e;
+        }
+        CHECK(n == kept, "sampling case %d: %d kept, not %d", count, n, kept);
+        CHECK_SMALL(fabs(total - 1), 1e-6, "sampling case %d: sum of probabilities", count);
+    }
+    CHECK(count == 55, "%d cases", count);
+    CHECK_SMALL(worst, IS_DOUBLE ? 5e-8 : 2e-6, "sampling: probabilities");
+    llm_json_free(cases);
+}
+
 static void check_refusals(const char *folder) {
     llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32)), other;
     llm_quantise(&m, LLM_TYPE_Q8);
@@ -410,6 +451,7 @@ int main(void) {
         }
     }
     if (!IS_DOUBLE) check_bits();
+    check_sampling();
     check_refusals(folder);
     llm_remove_tree(folder);
     return checks_done();
