@@ -8220,10 +8220,7 @@ static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratc
    rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
    llm_real, only the cache is stored as activations are. */
 
-/* Rows of a cache up to which matrices are read row by row. Beyond, the product is faster; but not where the matrices
-   are so small that they stay in a cache: there it mostly packs. */
-enum { FEW = 8, FEW_MOST = 64 };
-static int few_limit(const llm_config *c) { return few_layer(c) < 1 << 18 ? FEW_MOST : FEW; }
+enum { FEW = 16 };      /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
 
 typedef struct few_room {
     llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
@@ -8333,8 +8330,8 @@ static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *sco
     llm_real turned[D];
     for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
         few_rope(s, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
-        attend(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k, head, s->cache->v, head, s->positions[i], D,
-               s->cache->T, score);
+        attend(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k, head, s->cache->v, head, s->positions[i],
+               D, s->cache->T, score);
     }
 }
 /* Where all tokens are of different rows, each key is used as soon as it is stored. In a prompt tokens look at each
@@ -8400,7 +8397,7 @@ static void decode_few(llm_model *m, llm_cache *cache, const int *tokens, const 
     const llm_config *c = &m->c;
     const int threads = few_threads(m);
     few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
-    int wanted[FEW_MOST], wants = 0, last = 0;
+    int wanted[FEW], wants = 0, last = 0;
     s.apart = true;
     for (int i = 0; i < n; i++) {
         last = int_max(last, positions[i]);
@@ -8437,7 +8434,7 @@ static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *
                        const int *positions, const bool *want, int n, llm_real *logits) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
-    if (cache->rows <= few_limit(c) && n <= few_limit(c)) {
+    if (cache->rows <= FEW && n <= FEW) {
         decode_few(m, cache, tokens, rows, positions, want, n, logits);
         return;
     }
