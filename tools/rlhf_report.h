@@ -1,5 +1,5 @@
 /* rlhf_report.h: what stage 3 says about itself. On the screen and in table.csv: a line for each method. In the report:
-   the reward model's accuracy, the curves of a method, reward against distance, the table. The drawings are report.h's. */
+   the reward model's accuracy, the curves of a method, reward against distance, the table. Drawings are report.h's. */
 #ifndef RLHF_REPORT_H
 #define RLHF_REPORT_H
 
