@@ -361,6 +361,10 @@ static const char *short_name(const char *path) {
     const char *s = path + int_max(0, (int)strlen(path) - 21), *slash = s > path ? strchr(s, '/') : NULL;
     return slash && slash[1] ? slash + 1 : s;
 }
+static const char *last_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
 static void print_table(const table *t, const char *const *name, int models) {
     printf("%-28s", "");
     for (int m = 0; m < models; m++) printf(" %-21s", short_name(name[m]));
@@ -793,7 +797,8 @@ static void rate(evaluator *e, report_card *r, const char *const *name, int play
         c[4] = llm_format("%.0f\n%.0f to %.0f", bt[i], low[i], high[i]);
     }
     int best = largest(bt, players);
-    snprintf(e->summary, sizeof e->summary, "%.80s is first, rated %.0f; %.80s: 1000", name[best], bt[best], name[0]);
+    snprintf(e->summary, sizeof e->summary, "%.80s is first, rated %.0f; %.80s: 1000", last_name(name[best]), bt[best],
+             last_name(name[0]));
     report_table(r, "arena: blind pairs on shared prompts (first model: 1000)", head, 5, (const char *const *)cell,
                  players);
     for (int i = 0; i < players * 5; i++) llm_release(cell[i]);
@@ -913,7 +918,7 @@ static void evaluate(evaluator *e, report_card *r) {
     }
     for (int m = 0, n = 0; m < s->models.count && e->questions && n < 300; m++)
         n += snprintf(e->summary + n, sizeof e->summary - (size_t)n, "%s%.60s %.1f %%", m ? ", " : "right answers: ",
-                      s->models.item[m], 100.0 * e->right[m] / e->questions);
+                      last_name(s->models.item[m]), 100.0 * e->right[m] / e->questions);
     printf("shares with Wilson's 95 %% intervals\n");
     print_table(&e->table, s->models.item, s->models.count);
     report_tasks(r, &e->table, s->models.item, s->models.count);
