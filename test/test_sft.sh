@@ -1,9 +1,9 @@
 #!/bin/sh
-# test_sft.sh: does fine-tuning do what it is there for? Pretrains on the tiny world, fine-tunes, and compares held-out answers
-# before and after. Run from the repository's root after make; ends with "N passed, N failed".
+# test_sft.sh: does fine-tuning do what it is there for? Pretrains on the tiny world, fine-tunes, and compares
+# held-out answers before and after. Run from the repository's root after make; ends with "N passed, N failed".
 #
 #     sh test/test_sft.sh           short: a third of the steps of both stages, one seed
-#     sh test/test_sft.sh full      ./train_gpt and ./train_sft as they are, seeds 1, 2 and 3 (`make test-sft`; 6 minutes)
+#     sh test/test_sft.sh full      ./train_gpt and ./train_sft as they are, seeds 1, 2 and 3 (`make test-sft`)
 LC_ALL=C; export LC_ALL
 root=$(pwd) passed=0 failed=0
 dir=$(mktemp -d) || exit 1
@@ -33,7 +33,7 @@ if [ "$1" = full ]; then
     for seed in 1 2 3; do one $seed 0.60 0.40; done      # measured: .684 .647 .662; seed 1, rounded otherwise: .645
 else
     gpt="--steps 270 --eval-every 0" sft="--epochs 3 --ask 400"
-    # Measured with seeds 1, 2, 3: .375 .388 .405 (base 0 to .003); the bound is the worst less two standard errors of .03.
+    # Measured with seeds 1, 2, 3: .375 .388 .405 (base 0 to .003); the bound: the worst less two standard errors.
     for seed in ${SEEDS:-1}; do one $seed 0.31 0.30; done
 fi
 echo "$passed passed, $failed failed"
