@@ -2488,21 +2488,24 @@ static void read_config(tokenizer_reader *r, const char *folder) {
     llm_json_free(config);
     llm_release(where);
 }
-/* generation_config.json knows every id that ends an answer: a number or a list. */
-static void read_stops(llm_tokenizer *t, const char *folder) {
-    char *where = llm_format("%s/generation_config.json", folder);
+/* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
+   may; transformers writes defaults there that the vocabulary does not have. Returns false when there was nothing. */
+static bool read_stops(llm_tokenizer *t, const char *folder, const char *name, bool strict) {
+    char *where = llm_format("%s/%s", folder, name);
     llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
     const llm_json *eos = llm_json_get(config, "eos_token_id");
-    bool list = eos && eos->type == LLM_JSON_ARRAY;
+    bool list = eos && eos->type == LLM_JSON_ARRAY, found = eos && eos->type != LLM_JSON_NULL;
     for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
         int id = whole_number(c);
-        if (id >= t->vocab_size)
+        if (id >= t->vocab_size && strict)
             llm_die("files of one model", "%s: eos_token_id %d, but the vocabulary has %d", where, id, t->vocab_size);
+        if (id >= t->vocab_size) continue;
         if (t->eos < 0) t->eos = id;
         add_stop(t, id);
     }
     llm_json_free(config);
     llm_release(where);
+    return found;
 }
 void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     *t = (llm_tokenizer){0};
@@ -2528,7 +2531,7 @@ void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     spell_tokens(&r);
     k->class_of = classes_new();
     tokenizer_index(t);
-    read_stops(t, folder);
+    if (!read_stops(t, folder, "generation_config.json", true)) read_stops(t, folder, "config.json", false);
     tokenizer_name_ids(t);
     t->chat = chat_family(k->chat_template);
     if (!k->chat_template && t->im_start >= 0 && t->im_end >= 0) t->chat = LLM_CHAT_CHATML;
@@ -9135,7 +9138,11 @@ void llm_lora_load(llm_model *m, const char *dir) {
     for (int i = 0; i < m->params; i++) {       /* the tensors tell where; target_modules may be a pattern */
         if (!adaptable(&m->param[i])) continue;
         adapter_name(&m->param[i], 'A', name);
-        wanted[i] = llm_safetensors_find(&s, name) != NULL;
+        const llm_tensor_info *a = llm_safetensors_find(&s, name);
+        if (a && a->shape[0] != (size_t)rank)           /* before memory is asked for */
+            llm_die("files of one adapter", "%s: tensor \"%s\" is not of rank %d, as %s says", weights, name, rank,
+                    path);
+        wanted[i] = a != NULL;
         found += wanted[i];
     }
     if (!found || s.count != 2 * found)

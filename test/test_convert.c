@@ -254,6 +254,7 @@ static void test_merge(void) {
     llm_tokenizer_train(&t, "one two three", 13, 300, false);   /* the models of test/data have none */
     for (int i = 0; i < 2; i++) {
         char *adapter = llm_format("%s/adapter%d", dir, i), *out = llm_format("%s/merged%d", dir, i);
+        char *half = llm_format("%s/half%d", dir, i);
         char *command = llm_format("cp -r %s %s", all[i].adapter, adapter);
         CHECK(system(command) == 0, "copy");
         llm_tokenizer_save(&t, adapter);
@@ -266,8 +267,28 @@ static void test_merge(void) {
         CHECK(a.params == b.params && a.size == b.size && !memcmp(a.data, b.data, a.size * sizeof *a.data),
               "%s: the merged folder holds the merged weights", out);
         CHECK(RUN("--model", adapter, "--base", all[i].base, "--out", out) == 1, "a result is there already");
-        llm_model_free(&a);
         llm_model_free(&b);
+        for (int as = AS_F16; as <= AS_BF16; as++) {    /* the same in 16 bits */
+            const char *type = gguf_types[as].name;
+            int wrong = 0;
+            CHECK(RUN("--model", out, "--out", half, "--type", type, "--overwrite") == 0, "%s", type);
+            llm_model_load(&b, half, llm_cpu(LLM_FP32));
+            for (int k = 0; k < a.params; k++)
+                for (size_t e = 0; e < a.param[k].size; e++) {
+                    float x = a.param[k].data[e];
+                    x = as == AS_F16 ? widen_f16(narrow_f16(x)) : bf16_to_real(real_to_bf16(x));
+                    wrong += x != b.param[k].data[e];
+                }
+            CHECK(wrong == 0, "%s: %d weights are not the nearest", type, wrong);
+            llm_model_free(&b);
+        }
+        char *config = llm_format("%s/config.json", half), *text = llm_read_file(config, NULL);
+        CHECK(strstr(text, "\"torch_dtype\": \"bfloat16\""), "config.json says so");
+        CHECK(RUN("--model", out, "--out", half, "--type", "q8_0", "--overwrite") == 1, "no folder with 8 bits");
+        llm_release(config);
+        llm_release(text);
+        llm_model_free(&a);
+        llm_release(half);
         llm_release(adapter);
         llm_release(out);
         llm_release(command);

@@ -315,7 +315,7 @@ static void check_refusals(void) {
     refuse_config(&m, "peft_type", "\"IA3\"", "IA3");
     refuse_config(&m, "bias", "\"all\"", "bias");
     refuse_config(&m, "r", "0", "impossible rank");
-    refuse_config(&m, "r", "5", "has the shape");
+    refuse_config(&m, "r", "5", "not of rank 5");
     refuse_config(&m, "rank_pattern", "{\"q_proj\": 4}", "rank_pattern");
     refuse_config(&m, "modules_to_save", "[\"score\"]", "modules_to_save");
     llm_release(dir);

@@ -353,20 +353,20 @@ static void test_save_and_load(void) {
 }
 
 /* A small tokenizer.json with replaceable parts. */
-typedef struct { const char *added, *normalizer, *pre, *model, *vocab, *merges, *config, *generation; } parts;
+typedef struct { const char *added, *normalizer, *pre, *model, *vocab, *merges, *config, *generation, *model_config; } parts;
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}"
 static llm_tokenizer small(parts p) {
-    char *path = llm_format("%s/parts", scratch), *file[3];
+    char *path = llm_format("%s/parts", scratch), *file[4];
     llm_remove_tree(path);
     llm_make_dirs(path);
-    const char *name[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"};
+    const char *name[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"};
     char *json = llm_format(
         "{\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{%s,\"vocab\":%s,\"merges\":%s}}",
         p.added ? p.added : "[{\"id\":3,\"content\":\"<|endoftext|>\",\"special\":true}]",
         p.normalizer ? p.normalizer : "null", p.pre ? p.pre : BYTE_LEVEL, p.model ? p.model : "\"type\":\"BPE\"",
         p.vocab ? p.vocab : "{\"a\":0,\"b\":1,\"ab\":2}", p.merges ? p.merges : "[\"a b\"]");
-    const char *text[] = {json, p.config, p.generation};
-    for (int i = 0; i < 3; i++) {
+    const char *text[] = {json, p.config, p.generation, p.model_config};
+    for (int i = 0; i < 4; i++) {
         file[i] = llm_format("%s/%s", path, name[i]);
         if (!text[i]) continue;
         llm_writer w = llm_write_begin(file[i]);
@@ -428,6 +428,16 @@ static void test_odd_vocabularies(void) {
 }
 /* What the configuration does not say: GPT-2's says nothing, Qwen2's says that there is no bos. */
 static void test_configurations(void) {
+    /* config.json counts where generation_config.json says nothing; what it names beyond the vocabulary is a default */
+    static const struct { const char *generation, *model; int stops, eos; } asked[] = {
+        {NULL, "{\"eos_token_id\":[3,1,9]}", 2, 3}, {"{}", "{\"eos_token_id\":[1,0]}", 3, 3},
+        {"{\"eos_token_id\":1}", "{\"eos_token_id\":[0,3]}", 2, 3}, {NULL, "{\"eos_token_id\":50256}", 1, 3},
+        {NULL, "{\"eos_token_id\":null}", 1, 3}};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        llm_tokenizer t = small((parts){.generation = asked[i].generation, .model_config = asked[i].model});
+        CHECK(t.stops == asked[i].stops && t.eos == asked[i].eos, "eos %zu: %d stops, eos %d", i, t.stops, t.eos);
+        llm_tokenizer_free(&t);
+    }
     static const struct { const char *config, *generation; int bos, eos, stops; } row[] = {
         {NULL, NULL, 3, 3, 1}, {"{\"model_max_length\":1024}", NULL, 3, 3, 1}, {"{\"bos_token\":null}", NULL, -1, 3, 1},
         {"{\"bos_token\":null,\"eos_token\":null}", NULL, -1, -1, 0}, {"{\"eos_token\":{\"content\":\"b\"}}", NULL, 3,

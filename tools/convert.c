@@ -2,6 +2,7 @@
 
        build/convert --model DIR --out model.gguf --type q8_0      for llama.cpp, Ollama and their kin
        build/convert --model ADAPTER --out DIR                     a PEFT adapter merged into its base: a plain folder
+       build/convert --model DIR --out DIR2 --type bf16            the same model in half the bytes
        build/convert --tokens train.bin --tokenizer DIR --out train.jsonl
                                                                    token files of nanoGPT or llm.c, as text to train on
        build/convert --tiktoken gpt2.tiktoken --out DIR            ranks of tiktoken, as a tokenizer's folder
@@ -59,18 +60,6 @@ static void load(const settings *s, llm_model *m, llm_tokenizer *t) {
         llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", t->vocab_size, m->c.V);
     llm_release(adapter);
     llm_release(own);
-}
-static void merge(const settings *s) {
-    llm_model m;
-    llm_tokenizer t;
-    refuse_existing(s);
-    load(s, &m, &t);
-    llm_make_dirs(s->out);
-    if (s->overwrite) llm_result_clear(s->out);
-    llm_result_save(s->out, &m, &t);
-    fprintf(stderr, "wrote %s: a folder for --model, transformers and llama.cpp's converter\n", s->out);
-    llm_model_free(&m);
-    llm_tokenizer_free(&t);
 }
 
 /* ---- GGUF ----
@@ -362,19 +351,25 @@ static void narrow_q8(char *out, const float *x, size_t n) {
         out += 34;
     }
 }
-static void narrow_row(char *out, const float *x, size_t n, int as, const char *name) {
+static void narrow_row(char *out, const float *x, size_t n, int as) {
     uint16_t half;
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(x[i])) llm_die("another checkpoint", "tensor %s holds something else than numbers", name);
-        if (as != AS_BF16 && as != AS_F32 && fabsf(x[i]) > 65504)
-            llm_die("--type bf16 or f32", "tensor %s: %g is beyond what f16 can hold", name, (double)x[i]);
-    }
     if (as == AS_F32) memcpy(out, x, n * sizeof *x);
     else if (as == AS_Q8) narrow_q8(out, x, n);
     else for (size_t i = 0; i < n; i++, out += 2) {
         half = as == AS_F16 ? narrow_f16(x[i]) : real_to_bf16(x[i]);
         memcpy(out, &half, 2);
     }
+}
+/* Before anything is written: can every weight be? */
+static void check_weights(const llm_model *m, int as) {
+    for (int i = 0; i < m->params; i++)
+        for (size_t k = 0; k < m->param[i].size; k++) {
+            float x = m->param[i].data[k];
+            if (!isfinite(x))
+                llm_die("another checkpoint", "tensor %s holds something else than numbers", m->param[i].name);
+            if ((as == AS_F16 || as == AS_Q8) && fabsf(x) > 65504)
+                llm_die("--type bf16 or f32", "tensor %s: %g is beyond what f16 can hold", m->param[i].name, (double)x);
+        }
 }
 static void put_tensor(gguf_writer *g, const gguf_tensor *x, const llm_model *m) {
     size_t row = x->bytes / x->rows, D = (size_t)m->c.D;
@@ -383,7 +378,7 @@ static void put_tensor(gguf_writer *g, const gguf_tensor *x, const llm_model *m)
     if (!x->param) rope_divisors(&m->c, divisors);
     for (size_t r = 0; r < x->rows; r++) {
         size_t from = x->heads ? interleave(r, D) : r;
-        narrow_row(out, x->param ? x->param->data + from * x->cols : divisors, x->cols, x->as, x->name);
+        narrow_row(out, x->param ? x->param->data + from * x->cols : divisors, x->cols, x->as);
         put(g, out, row);
     }
     put_align(g);
@@ -411,6 +406,11 @@ static void put_header(gguf_writer *g, const llm_model *m, const llm_tokenizer *
     }
     put_align(g);
 }
+static int type_of(const settings *s, const char *otherwise) {
+    int as = 0;
+    while (strcmp(gguf_types[as].name, s->type ? s->type : otherwise)) as++;
+    return as;
+}
 static void hint(const settings *s, const llm_tokenizer *t) {
     fprintf(stderr, "llama.cpp:  llama-cli -m %s\n", s->out);
     fprintf(stderr, "Ollama:     a file Modelfile with the line  FROM ./%s", base_name(s->out));
@@ -421,12 +421,12 @@ static void hint(const settings *s, const llm_tokenizer *t) {
 static void to_gguf(const settings *s) {
     llm_model m;
     llm_tokenizer t;
-    int as = 0;
-    while (strcmp(gguf_types[as].name, s->type)) as++;
+    int as = type_of(s, "f16");
     refuse_existing(s);
     if (llm_is_dir(s->out)) llm_usage("--out DIR/model.gguf", "%s is a folder", s->out);
     load(s, &m, &t);
     if (m.c.score) llm_die("the model that it judges", "%s is a reward model: GGUF knows no such head", s->model);
+    check_weights(&m, as);
     char *dir = copy_text(s->model, strlen(s->model));
     for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/';) dir[--n] = '\0';
     tokenizer_facts f = facts_read(&t);
@@ -443,12 +443,66 @@ static void to_gguf(const settings *s) {
         halves += as == AS_Q8 && list[i].as == AS_F16;
     }
     finish(&g.w);
-    fprintf(stderr, "wrote %s: %s, %d tensors as %s, %.2f MB\n", s->out, g.family, n, s->type, (double)g.at / 1e6);
+    fprintf(stderr, "wrote %s: %s, %d tensors as %s, %.2f MB\n", s->out, g.family, n, gguf_types[as].name,
+            (double)g.at / 1e6);
     if (halves) fprintf(stderr, "%d tensors whose rows are no multiple of 32 are f16\n", halves);
     hint(s, &t);
     llm_release(list);
     llm_release(dir);
     facts_free(&f);
+    llm_model_free(&m);
+    llm_tokenizer_free(&t);
+}
+
+/* ---- a folder: adapters merged, weights in 32 or 16 bits ---- */
+
+typedef struct { tensor_source source; uint16_t *half; int as; } half_source;
+
+static const void *fetch_halves(void *user, int i) {
+    half_source *h = user;
+    narrow_row((char *)h->half, fetch_weights(&h->source, i), h->source.param[i].size, h->as);
+    return h->half;
+}
+/* A folder with 32 bits is there already, and whole; its weights and the word for them are replaced one by one. */
+static void save_halves(const settings *s, const llm_model *m, int as) {
+    size_t most = 0;
+    for (int i = 0; i < m->params; i++) most = m->param[i].size > most ? m->param[i].size : most;
+    half_source h = {source_begin(m->ops, m->param, m->params, NULL), llm_alloc(most, sizeof(uint16_t)), as};
+    llm_tensor_out *out = llm_alloc((size_t)m->params, sizeof *out);
+    for (int i = 0; i < m->params; i++) {
+        out[i] = stored_row(&m->param[i]);
+        out[i].dtype = as == AS_BF16 ? "BF16" : "F16";
+        out[i].fetch = fetch_halves;
+        out[i].user = &h;
+    }
+    char *weights = llm_format("%s/model.safetensors", s->out), *path = llm_format("%s/config.json", s->out);
+    llm_safetensors_write(weights, out, m->params);
+    char *config = llm_read_file(path, NULL), *dtype = strstr(config, "\"float32\"");
+    llm_writer w = begin(path);
+    llm_write_text(&w, "%.*s\"%s\"%s", (int)(dtype - config), config, as == AS_BF16 ? "bfloat16" : "float16",
+                   dtype + strlen("\"float32\""));
+    finish(&w);
+    source_end(&h.source);
+    llm_release(h.half);
+    llm_release(out);
+    llm_release(weights);
+    llm_release(path);
+    llm_release(config);
+}
+static void to_folder(const settings *s) {
+    llm_model m;
+    llm_tokenizer t;
+    int as = type_of(s, "f32");
+    if (as == AS_Q8) llm_usage("--out model.gguf", "q8_0 is no type of a folder's weights");
+    refuse_existing(s);
+    load(s, &m, &t);
+    check_weights(&m, as);
+    llm_make_dirs(s->out);
+    if (s->overwrite) llm_result_clear(s->out);
+    llm_result_save(s->out, &m, &t);
+    if (as != AS_F32) save_halves(s, &m, as);
+    fprintf(stderr, "wrote %s: a folder for --model, transformers and llama.cpp's converter, %s\n", s->out,
+            gguf_types[as].name);
     llm_model_free(&m);
     llm_tokenizer_free(&t);
 }
@@ -734,7 +788,7 @@ static void import_ranks(const settings *s) {
 /* ---- the program ---- */
 
 int main(int argc, char **argv) {
-    settings s = {.type = "f16", .split = "auto"};
+    settings s = {.split = "auto"};
     atexit(remove_unfinished);
     llm_option table[] = {
         {"out", LLM_TEXT, &s.out, 0, 0, "a file.gguf, a file.jsonl, or a folder", NULL, "o"},
@@ -742,7 +796,8 @@ int main(int argc, char **argv) {
         {"a model", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"model", LLM_TEXT, &s.model, 0, 0, "folder of a model, or of adapters: these are merged", NULL, "m"},
         {"base", LLM_TEXT, &s.base, 0, 0, "the adapters' base, if not where they say", NULL, NULL},
-        {"type", LLM_TEXT, &s.type, 0, 0, "of the numbers in a .gguf", "f32|f16|bf16|q8_0", NULL},
+        {"type", LLM_TEXT, &s.type, 0, 0, "of the weights; none: f16 in a .gguf, f32 in a folder",
+         "f32|f16|bf16|q8_0", NULL},
         {"token files", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"tokens", LLM_LIST, &s.tokens, 0, 0, "files of nanoGPT or llm.c, to a .jsonl of texts", NULL, NULL},
         {"tokenizer", LLM_TEXT, &s.tokenizer, 0, 0, "folder of the tokenizer that made them", NULL, NULL},
@@ -759,7 +814,7 @@ int main(int argc, char **argv) {
     if (s.tiktoken) import_ranks(&s);
     else if (s.tokens.count) import_tokens(&s);
     else if (ends_with(s.out, ".gguf")) to_gguf(&s);
-    else merge(&s);
+    else to_folder(&s);
     llm_release(s.tokens.item);
     return 0;
 }
