@@ -4,7 +4,11 @@
 #ifndef ALIGN_H
 #define ALIGN_H
 
-/* ---- DPO, cDPO, IPO: pairs (units: pairs, the best and the worst answer to a prompt) ---- */
+/* ---- DPO, cDPO, IPO: pairs (units: pairs, the best and the worst answer to a prompt) ----
+
+       D = beta [(S_chosen - S_chosen,ref) - (S_rejected - S_rejected,ref)]        L = -log sigmoid(D)
+
+   S is the sum of an answer's log-probabilities; those of the reference are taken before the first step. */
 
 static void pairs_prepare(trainer *t) {
     const comparisons *c = &t->data;
@@ -44,6 +48,8 @@ static void dpo_step(trainer *t, double lr, double *x) {
 }
 
 /* ---- KTO: single answers, good or bad (units: answers) ----
+
+       good: L = w (1 - sigmoid(beta (S - S_ref - z0)))        bad: L = w (1 - sigmoid(beta (z0 - S + S_ref)))
 
    Labels come with the data, or the best answer of a group counts as good and the worst as bad. The reference point z0,
    the policy's KL, is measured on answers put behind the wrong prompt: always that of the next unit, so that their
@@ -139,6 +145,8 @@ static void kto_finish(trainer *t) {
 }
 
 /* ---- RRHF: rankings (units: prompts with all their answers) ----
+
+       L = sum over worse i, better j of max(0, p_i - p_j)  -  weight p_best        p: log-probability per token
 
    Eight answers make up to 28 pairs, whose pushes add up; against them the imitation of the one best answer has to be
    given a weight, or the policy grows short and vague. Win-rates with weight 1, 10, 30, 100: 53, 59, 61, 63 % (seed 1).
@@ -332,6 +340,9 @@ static void rollout_prepare(trainer *t) {
 
 /* ---- PPO: the lecture's picture ----
 
+       answers -> score, KL -> reward of every token -> GAE -> advantage, return
+       L = mean of max(-A rho, -A clip(rho, 1 - eps, 1 + eps)), rho = pi / pi_old        critic: (V - return)^2
+
    Only completion tokens are trained, the reward comes on the last one, KL is paid on each. The critic is a network of
    its own, begun from the reward model, which already knows what a good answer looks like. */
 
@@ -421,7 +432,9 @@ static void rollout_finish(trainer *t) {
     if (t->reference.ops) llm_model_free(&t->reference);
 }
 
-/* ---- GRPO: the group is the critic ---- */
+/* ---- GRPO: the group is the critic ----
+
+       A = (score - mean of its group) / deviation of its group        L as in PPO, plus kl times an estimate of KL */
 
 static void grpo_prepare(trainer *t) {
     rollout_prepare(t);
@@ -467,7 +480,15 @@ static void grpo_step(trainer *t, double lr, double *x) {
 /* ---- the list ----
 
    Learning rates, answers in a step and passes over the data for the tiny world's 0.5M parameters (models of billions
-   of parameters want a thousandth of these rates). */
+   of parameters want a thousandth of these rates). Measured on 800 held-out prompts, seeds 1, 2, 3: win-rate against
+   the SFT model by the true rule (95 % interval +- 0.02), KL in nats.
+
+       ppo .70 .69 .71 (1.0)     dpo .69 .69 .69 (.95)   cdpo .69 .69 .69 (.93)       rrhf .63 .62 .63 (.36)
+       kto .68 .69 .70 (1.0)     ipo .69 .69 .69 (.86)   rejection .66 .65 .67 (1.1)  grpo .55 .60 .64 (.51)
+       random .51 .49 .50 (.16), the control of rejection; best-of-n .69 .67 .69, no training
+
+   DPO at 2e-4 (beta .2) goes three times as far and wins less; PPO without a price of KL (--kl 0 --steps 100) raises
+   the reward model's score to 1.08 while the true reward falls from 1.00 to 0.59, at 16 nats: it pleases the judge. */
 
 static const stage reward_kwise = {"reward", 3e-4, 1, 0, 64, 0, reward_prepare, kwise_step, reward_finish, NULL, NULL};
 static const stage reward_pairs = {"reward", 3e-4, 1, 0, 64, 0, reward_prepare, pair_step, reward_finish, NULL, NULL};
