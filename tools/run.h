@@ -188,7 +188,8 @@ static inline FILE *run_open_log(const run_settings *r, const char *header, int 
 static const char run_world_folder[] = "out/world";
 #ifdef TINYWORLD_H
 static inline void run_world(void) {
-    if (llm_exists("out/world/world.json")) return;
+    /* world.json is written last; the cards came to the world late: a folder without them is an old one. */
+    if (llm_exists("out/world/world.json") && llm_exists("out/world/pretrain/cards.txt")) return;
     llm_make_dirs(run_world_folder);
     if (tw_write_all(run_world_folder, 7))
         llm_die("check the folder", "cannot write the tiny world to %s", run_world_folder);
