@@ -1,11 +1,11 @@
 /* bench_decode.c: how fast a model speaks, against what the machine's memory allows and against llama2.c.
 
-       build/bench_decode                                     single stream in fp32, bf16, q8, q4; batches
-       build/bench_decode --llama2c DIR                       the same, interleaved with DIR/run (fp32) and DIR/runq (int8)
+       build/bench_decode                     single stream in fp32, bf16, q8, q4; batches
+       build/bench_decode --llama2c DIR       the same, interleaved with DIR/run (fp32) and DIR/runq (int8)
 
    One stream at a time is read-bound: every token reads all weights once. So the yardstick is the rate at which this
-   machine reads memory, measured in the same run. The model is llama2.c's stories110M in shape (768 channels, 12 layers,
-   12 heads, feed-forward 2048, vocabulary 32000, context 1024), with random weights that are also written in llama2.c's
+   machine reads memory, measured in the same run. The model is llama2.c's stories110M in shape (768 channels, 12
+   layers, 12 heads, feed-forward 2048, vocabulary 32000, context 1024), with random weights that are also written in llama2.c's
    two formats, so that all do the same work; they say the same tokens. To build the peers in DIR:
        cc -O3 -march=native -fopenmp run.c -o run -lm;  cc -O3 -march=native -fopenmp runq.c -o runq -lm
    (with -Ofast, as its own Makefile has it, run is five times as fast: say which one was measured).
@@ -160,7 +160,8 @@ static double speak(llm_model *m, int steps, int *said) {
 static double speak_together(llm_model *m, int n, int length, int new_tokens) {
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 1;
-    int *ids = llm_alloc((size_t)n * (size_t)(length + new_tokens), sizeof *ids), **out = llm_alloc((size_t)n, sizeof *out);
+    int *ids = llm_alloc((size_t)n * (size_t)(length + new_tokens), sizeof *ids);
+    int **out = llm_alloc((size_t)n, sizeof *out);
     const int **prompt = llm_alloc((size_t)n, sizeof *prompt);
     int *lengths = llm_alloc((size_t)n, sizeof *lengths), *out_length = llm_alloc((size_t)n, sizeof *out_length);
     bool *stopped = llm_alloc((size_t)n, sizeof *stopped);
@@ -210,8 +211,8 @@ static void bench_single(const llm_ops *op) {
             peer[q] = fmax(peer[q], run_peer(s.llama2c, q ? "runq" : "run", path[q], (int)s.steps, text, 1 << 20));
         rate = fmax(rate, read_rate((const float *)(const void *)m[0].data, m[0].size));
     }
-    printf("one stream, stories110M's shape (%.1fM parameters), %d tokens, best of %d rounds, %d threads\n", numbers / 1e6,
-           (int)s.steps, (int)s.rounds, llm_threads(0));
+    printf("one stream, stories110M's shape (%.1fM parameters), %d tokens, best of %d rounds, %d threads\n",
+           numbers / 1e6, (int)s.steps, (int)s.rounds, llm_threads(0));
     printf("memory is read at %.1f GB/s\n", rate);
     printf("| weights | tokens/s | GB/s of weights | share of memory's rate | llama2.c tokens/s | ratio |\n"
            "|---|---|---|---|---|---|\n");
@@ -231,7 +232,8 @@ static void bench_batch(const llm_ops *op) {
     llm_config c = llm_preset("tiny");
     llm_model m;
     llm_model_init(&m, &c, op, 1);
-    printf("batches, the tiny world's model (%.2fM parameters): prompts of 24 tokens, four answers of 40 each\n| rows |",
+    printf("batches, the tiny world's model (%.2fM parameters): prompts of 24 tokens, four answers of 40 each\n"
+           "| rows |",
            (double)llm_parameters(&c) / 1e6);
     for (int i = 0; i < 7; i++) printf(" %d |", rows[i]);
     printf(" 512 |\n|---|---|---|---|---|---|---|---|---|\n| tokens/s |");
@@ -248,7 +250,7 @@ static void bench_batch(const llm_ops *op) {
 int main(int argc, char **argv) {
     run_patience(argv);
     llm_option options[] = {
-        {"llama2c", LLM_TEXT, &s.llama2c, 0, 0, "folder with llama2.c's run and runq, and its tokenizer.bin", NULL, NULL},
+        {"llama2c", LLM_TEXT, &s.llama2c, 0, 0, "folder with llama2.c's run, runq and tokenizer.bin", NULL, NULL},
         {"steps", LLM_INT, &s.steps, 2, 1024, "tokens of a stream", NULL, NULL},
         {"rounds", LLM_INT, &s.rounds, 1, 1000, "of everything; the best counts", NULL, NULL},
         {"threads", LLM_INT, &s.threads, 0, 4096, "0: all cores", NULL, NULL},
