@@ -5,8 +5,8 @@
 
    One stream at a time is read-bound: every token reads all weights once. So the yardstick is the rate at which this
    machine reads memory, measured in the same run. The model is llama2.c's stories110M in shape (768 channels, 12
-   layers, 12 heads, feed-forward 2048, vocabulary 32000, context 1024), with random weights that are also written in llama2.c's
-   two formats, so that all do the same work; they say the same tokens. To build the peers in DIR:
+   layers, 12 heads, feed-forward 2048, vocabulary 32000, context 1024), with random weights that are also written in
+   llama2.c's two formats, so that all do the same work; they say the same tokens. To build the peers in DIR:
        cc -O3 -march=native -fopenmp run.c -o run -lm;  cc -O3 -march=native -fopenmp runq.c -o runq -lm
    (with -Ofast, as its own Makefile has it, run is five times as fast: say which one was measured).
    Rounds take turns, and the best of each counts: other programs on the machine only make things slower. */
