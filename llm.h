@@ -4089,10 +4089,11 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
    ================================================================================================================
    A transformer needs about thirty operations, and nearly all of its time goes into one of them: the product of two
    matrices. This chapter gives every operation as an equation, with its shapes, its forward pass and its hand-written
-   backward pass beside it. First come three tools the rest is written with: vectors, the two ways an activation can be
-   stored, and the matrix product. */
+   backward pass beside it. First come three tools the rest is written with (5a): vectors, the two ways an activation can
+   be stored, and the matrix product. Then the operations (5b), and at the end what only speaking needs (5c): weights
+   in fewer bits, and a matrix times a few rows. */
 
-/* ---- vectors ----
+/* ---- 5a. Vectors ----
 
    A vector register holds VL numbers and one instruction works on all of them. The compilers' vector extensions give
    us + - * / and comparisons on whole vectors in plain C, for AVX-512, AVX2 and NEON from the same source. A comparison
@@ -4624,11 +4625,14 @@ typedef struct {
 static gemm_room *gemm_rooms[MAX_THREADS];
 
 /* How a product is cut. */
+/* The words of this section: a block is what is packed of A at once, a box says where it lies. A chunk is the rows of A
+   that one ticket packs, a piece what one ticket multiplies, a span the columns whose unfinished sums are kept while
+   K is walked. How K is cut depends on the kernel alone, not on M or the threads: so a row's sum is always the same. */
 typedef struct {
     int M, N, K;
     cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */
     cpu_out C;
-    int parts;                          /* the kernel: 0 vectors; 1 AMX; 2 AMX with hi and lo */
+    int parts;                          /* bf16 numbers to a number: 1 or 2 (hi and lo) for AMX; 0: reals, vectors */
     int rows, cols;                     /* of a tile */
     size_t size;                        /* bytes of a packed number */
     int depth, step;                    /* of a block along K; of a tile along K */
@@ -4639,7 +4643,7 @@ typedef struct {
     int threads, tickets, finished;     /* tickets handed out and finished: see gemm_ticket */
 } gemm_plan;
 
-static int gemm_thread(void) {
+static inline int thread_index(void) {
 #ifdef _OPENMP
     return omp_get_thread_num();
 #else
@@ -4647,7 +4651,7 @@ static int gemm_thread(void) {
 #endif
 }
 static gemm_room *gemm_my_room(void) {
-    int id = gemm_thread();
+    int id = thread_index();
     if (id >= MAX_THREADS) llm_die("OMP_NUM_THREADS=64", "more than %d threads", MAX_THREADS);
     if (!gemm_rooms[id]) gemm_rooms[id] = llm_alloc(1, sizeof(gemm_room));
     return gemm_rooms[id];
@@ -4830,7 +4834,8 @@ static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ti
     }
     return count;
 }
-/* Multiply. A piece is a few panels times all rows of the block, or some of them where there are few panels. */
+/* Multiply. A piece is a few panels times all rows of the block, or some of them where there are few panels: about four
+   pieces a thread, so that the last one delays the others by a quarter of their work at most. */
 static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ticket, int first) {
     int across = (b->n + g->width - 1) / g->width, down = 1, packed = -1;
     if (g->threads > 1) down = int_min(4 * g->threads / across + 1, (b->m + CHUNK - 1) / CHUNK);
@@ -5005,7 +5010,7 @@ static void cpu_store_weights(void *bf16, const llm_real *w, size_t n) {
         store_n(bf16, LLM_TYPE_BF16, i * VL, vload_n(w + i * VL, n - i * VL), n - i * VL);
 }
 
-/* ---- memory ----
+/* ---- 5b. The operations: memory first ----
 
    On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines
    getting the pages from the system costs more than filling them. */
@@ -5040,13 +5045,6 @@ static llm_real *cpu_scratch(size_t count) {
         room = count;
     }
     return memory;
-}
-static inline int thread_index(void) {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
 }
 static inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 static inline llm_act *act_place(llm_act *x, size_t i) { return (llm_act *)((char *)x + i * cpu.act_size); }
@@ -5179,9 +5177,9 @@ static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const
         vstore_n(dx + i, vload_n(dx + i, left) + rstd * (g - mean_g - xhat * mean_gx), left);
     }
 }
-/* All rows. dw and dbias are sums over rows: each of at most 64 fixed chunks of rows has sums of its own (a row of
-   scratch), which are then added chunk by chunk. This reads dout and x once, where a second pass over columns reads
-   them twice. */
+/* All rows. dw and dbias are sums over rows: each chunk of rows (64 chunks or fewer, cut by N alone) has sums of its
+   own, a row of scratch, which are then added chunk by chunk. This reads dout and x once, where a second pass over
+   columns reads them twice. */
 static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
                           const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C,
                           bool accumulate) {
