@@ -252,13 +252,18 @@ static const run_stage fine_tuning = {train_step, held_out, speak, position};
 
 /* ---- the end ---- */
 
-/* The stage's part of out/report.html. */
-static void write_report(trainer *t, const eval_answers *const *column, const char *const *name) {
+/* The stage's part of out/report.html; column: the answers before and after, NULL with --ask 0. */
+static void write_report(trainer *t, const eval_answers *const *column, const char *const *name, double bpb) {
     report_card *p = &t->report;
+    if (!p->body) return;
     report_text(p, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
                 (long long)t->s->run.steps, t->run.schedule.lr, (long long)t->s->run.seed,
                 t->s->lora_rank ? ", adapters only" : "");
     run_curves(p, &t->s->run);
+    if (!column) {
+        report_close(p, "%.4f bits per byte of held-out answers", bpb);
+        return;
+    }
     eval_report(p, &t->prompts, column, name, 2, t->tiny);
     eval_report_samples(p, &t->prompts, column, name, 2, 8);
     eval_interval stop[] = {eval_flags(column[0]->stopped, column[0]->count),
@@ -269,9 +274,9 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
                      100 * right[0], 100 * stop[1].mean, 100 * stop[0].mean);
     else report_close(p, "answers that stop: %.1f %%, before %.1f %%", 100 * stop[1].mean, 100 * stop[0].mean);
 }
-/* Before and after, on the same held-out prompts. The model before is loaded again: so it is there after --resume too.
- */
-static void compare(trainer *t) {
+/* Before and after, on the same held-out prompts. The model before is loaded again: so it is there
+   after --resume too. */
+static void compare(trainer *t, double bpb) {
     llm_model base;
     llm_model_load(&base, t->s->run.model, t->run.model.ops);
     if (base.c.V < t->run.tok.vocab_size) grow_embeddings(&base, &t->run.tok, base.c.V);       /* --add-tokens */
@@ -287,7 +292,7 @@ static void compare(trainer *t) {
         eval_print_interval(stdout, eval_flags(column[c]->stopped, column[c]->count));
         printf(", %.1f tokens an answer\n", eval_mean_length(column[c]));
     }
-    if (t->report.body) write_report(t, column, name);
+    write_report(t, column, name, bpb);
     eval_answers_free(&before);
     eval_answers_free(&after);
 }
@@ -306,7 +311,8 @@ static void finish(trainer *t) {
     llm_result_save(out, &t->run.model, &t->run.tok);
     printf("saved %s\nanswers\n", out);
     speak(t, stdout, 8);
-    if (t->s->ask) compare(t);
+    if (t->s->ask) compare(t, bpb);
+    else write_report(t, NULL, NULL, bpb);
 }
 static void print_plan(settings *s, const llm_ops *op) {
     run_settings *r = &s->run;
