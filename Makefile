@@ -27,7 +27,7 @@ DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
-.PHONY: all found programs test test-sft bench builds debug demo fuzz clean help
+.PHONY: all found programs floats test test-sft bench builds debug demo fuzz clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -60,6 +60,7 @@ $(BUILD):
 	@mkdir -p $@
 
 programs: $(PROGRAMS)
+floats: $(TESTS:%=$(BUILD)/test_%)
 test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
@@ -83,9 +84,9 @@ builds:
 # things, so the test programs themselves leak by design.
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" \
-		TESTFLAGS="$(SANITIZE)" OPENMP= programs build/debug/train_gpt build/debug/train_sft \
+		TESTFLAGS="$(SANITIZE)" OPENMP= floats build/debug/train_gpt build/debug/train_sft \
 		build/debug/train_rlhf build/debug/chat build/debug/eval
-	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%) $(DOUBLE:%=build/debug/double_%)
+	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
 		CHAT=build/debug/chat EVAL=build/debug/eval sh test/run.sh test/test_drivers.sh test/test_chat.sh \
 		test/test_rlhf.sh test/test_eval.sh
