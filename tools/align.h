@@ -149,8 +149,7 @@ static void kto_finish(trainer *t) {
        L = sum over worse i, better j of max(0, p_i - p_j)  -  weight p_best        p: log-probability per token
 
    Eight answers make up to 28 pairs, whose pushes add up; against them the imitation of the one best answer has to be
-   given a weight, or the policy grows short and vague. Win-rates with weight 1, 10, 30, 100: 53, 59, 61, 63 % (seed 1).
- */
+   given a weight, or the policy grows short and vague. Win-rates with weight 1, 10, 30, 100: 53, 59, 61, 63 %. */
 
 static void rrhf_prepare(trainer *t) {
     const comparisons *c = &t->data;
@@ -406,8 +405,7 @@ static void ppo_step(trainer *t, double lr, double *x) {
     }
     rollout_free(&r);
 }
-/* The critic is saved before the policy's checkpoint, which names it: after a kill in between the older pair is whole.
- */
+/* The critic is saved before the policy's checkpoint, which names it: after a kill in between, the older pair stands. */
 static char *ppo_state(trainer *t) {
     char *dir = llm_format("%s/critic", t->out);
     llm_checkpoint_save(dir, t->step, &t->critic, &t->critic_adamw, &t->tok, NULL, (int)t->s->run.keep + 1);

@@ -174,8 +174,7 @@ static void reference_logp(trainer *t, const llm_batch *b, llm_real *logp) {
     llm_forward(m, b, logp, NULL, NULL);
     t->policy.lora_off = false;
 }
-/* The largest memory the process had since the last call with start true, in MB: Linux forgets older peaks on demand.
- */
+/* The largest memory of the process since the last call with start true, in MB: Linux forgets older peaks on demand. */
 static double peak_memory(bool start) {
     double kb = 0;
 #ifdef __GLIBC__
