@@ -405,7 +405,7 @@ static void ppo_step(trainer *t, double lr, double *x) {
     }
     rollout_free(&r);
 }
-/* The critic is saved before the policy's checkpoint, which names it: after a kill in between, the older pair stands. */
+/* The critic is saved before the policy's checkpoint, which names it: after a kill in between the older pair stands. */
 static char *ppo_state(trainer *t) {
     char *dir = llm_format("%s/critic", t->out);
     llm_checkpoint_save(dir, t->step, &t->critic, &t->critic_adamw, &t->tok, NULL, (int)t->s->run.keep + 1);

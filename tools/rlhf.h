@@ -15,7 +15,8 @@ typedef struct {
     const char *method, *reward, *reward_out, *reward_command, *ranking, *columns, *lora_targets;
     bool all, sweep_kl, verify, skip_bad;
     int64_t answers, best_of, max_new, rollout, group, inner_epochs, rounds, ask, reward_steps, lora_rank;
-    double beta, kl, kl_target, clip, gamma, lambda, critic_lr, reward_lr, reward_timeout, noise, sft, rrhf, val_fraction;
+    double beta, kl, kl_target, clip, gamma, lambda, critic_lr, reward_lr, reward_timeout;
+    double noise, sft, rrhf, val_fraction;
 } settings;
 
 /* One answer to a prompt, as ids: prompt, answer, closing token. The smaller the rank the better. */
