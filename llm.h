@@ -4089,8 +4089,8 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
    ================================================================================================================
    A transformer needs about thirty operations, and nearly all of its time goes into one of them: the product of two
    matrices. This chapter gives every operation as an equation, with its shapes, its forward pass and its hand-written
-   backward pass beside it. First come three tools the rest is written with (5a): vectors, the two ways an activation can
-   be stored, and the matrix product. Then the operations (5b), and at the end what only speaking needs (5c): weights
+   backward pass beside it. First come three tools the rest is written with (5a): vectors, the two ways an activation
+   can be stored, and the matrix product. Then the operations (5b), and at the end what only speaking needs (5c): weights
    in fewer bits, and a matrix times a few rows. */
 
 /* ---- 5a. Vectors ----
