@@ -202,17 +202,6 @@ static char *position(void *stage) {
 
 /* ---- answers ---- */
 
-/* The token that closes an answer in this template: the last one with a mask. */
-static int closing_token(const llm_tokenizer *tok) {
-    llm_message m[] = {{"user", "a", 1}, {"assistant", "b", 1}};
-    llm_tokens x = {0};
-    llm_render(tok, m, 2, false, &x);
-    int n = x.count;
-    while (n > 1 && !x.mask[n - 1]) n--;
-    int id = x.id[n - 1];
-    llm_tokens_free(&x);
-    return id;
-}
 /* Answer the held-out prompts greedily. Only the closing token counts as stopping, but what a base model writes behind
    its end of a document is not held against it. */
 static eval_answers answer(trainer *t, llm_model *m, const eval_prompts *p) {
@@ -340,15 +329,8 @@ static void print_plan(settings *s, const llm_ops *op) {
 
 int main(int argc, char **argv) {
     run_patience(argv);
-    static settings s = {.chat = "auto",
-                         .lora_targets = "all",
-                         .weights = "fp32",
-                         .epochs = 3,
-                         .val_fraction = 0.05,
-                         .packing = true,
-                         .max_new = 48,
-                         .ask = 800,
-                         .ptx_batch = 8};
+    static settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 3, .val_fraction = 0.05,
+                         .packing = true, .max_new = 48, .ask = 800, .ptx_batch = 8};
     s.run = run_defaults();
     s.run.model = "out/base";
     s.run.out = "out/sft";

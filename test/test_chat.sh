@@ -1,23 +1,8 @@
 #!/bin/sh
 # test_chat.sh: build/chat as a user meets it: piped conversations, -p, refusals, Ctrl-C, a full context, whole characters.
 # Run from the repository's root after make. Ends with "N passed, N failed".
-LC_ALL=C; export LC_ALL
+. test/check.sh
 OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}; export OMP_WAIT_POLICY
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-passed=0 failed=0
-ok()  { passed=$((passed + 1)); }
-bad() { failed=$((failed + 1)); echo "FAIL: $*"; }
-check() { what=$1; shift; if "$@"; then ok; else bad "$what"; fi; }
-refuses() {
-    name=$1 want=$2 text=$3; shift 3
-    "$@" > "$dir/stdout" 2> "$dir/stderr" < /dev/null
-    code=$?
-    if [ "$code" -ne "$want" ]; then bad "$name: exit code $code, not $want"; tail -n 3 "$dir/stderr"; return; fi
-    if ! grep -q -e "^error: .*$text" "$dir/stderr"; then bad "$name: no error with '$text'"; tail -n 3 "$dir/stderr"; return; fi
-    if ! grep -q '^  try: ' "$dir/stderr"; then bad "$name: no remedy"; return; fi
-    ok
-}
 chat_program=${CHAT:-build/chat}
 train_gpt=${TRAIN_GPT:-./train_gpt}
 

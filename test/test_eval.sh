@@ -1,27 +1,11 @@
 #!/bin/sh
 # test_eval.sh: tools/eval as a user meets it: tables, arena, and what it refuses and how. Uses the fixtures' random
 # models. Run from the repository's root after make. Ends with "N passed, N failed".
-LC_ALL=C; export LC_ALL
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-passed=0 failed=0
-ok()  { passed=$((passed + 1)); }
-bad() { failed=$((failed + 1)); echo "FAIL: $*"; }
-check() { what=$1; shift; if "$@"; then ok; else bad "$what"; fi; }
+. test/check.sh
 eval=${EVAL:-build/eval}
 gpt=test/data/models/gpt2-tiny llama=test/data/models/llama-tiny data=test/data/eval
 run="$eval --precision fp32 --threads 1"
 
-# refuses NAME EXIT_CODE TEXT COMMAND...
-refuses() {
-    name=$1 want=$2 text=$3; shift 3
-    "$@" > "$dir/stdout" 2> "$dir/stderr" < /dev/null
-    code=$?
-    if [ "$code" -ne "$want" ]; then bad "$name: exit code $code, not $want"; tail -n 3 "$dir/stderr"; return; fi
-    if ! grep -q -e "^error: .*$text" "$dir/stderr"; then bad "$name: no error with '$text'"; tail -n 3 "$dir/stderr"; return; fi
-    if ! grep -q '^  try: ' "$dir/stderr"; then bad "$name: no remedy"; tail -n 3 "$dir/stderr"; return; fi
-    ok
-}
 # broken NAME TEXT LINE: a file whose third line is LINE must be refused at FILE:3 with the text.
 broken() {
     printf '%s\n\n%s\n' '{"prompt": "Say yes.", "answer": "yes"}' "$3" > "$dir/broken.jsonl"

@@ -127,9 +127,17 @@ static void test_memory_is_what_is_taken(void) {
         }
 }
 
+#ifdef __SANITIZE_ADDRESS__             /* gcc says so, clang is asked */
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
 /* The whole prediction against what the system says a process took: a model of some 8M parameters, two steps. Each
    variant in a process of its own, as the peak is the process's; before any threads are started. */
-#ifndef __SANITIZE_ADDRESS__
+#ifndef SANITIZED
 static void test_peak(llm_precision p, bool recompute, bool moments16) {
     int ends[2];
     double measured = 0;
@@ -304,7 +312,7 @@ static void test_refusals(void) {
 }
 
 int main(void) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SANITIZED
     printf("skipped: AddressSanitizer's own memory would be counted too\n");
 #else
     test_peak(LLM_FP32, false, false);

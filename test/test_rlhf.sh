@@ -2,23 +2,7 @@
 # test_rlhf.sh: stage 3 as a user meets it. Every method runs on tiny data, gives the same numbers twice, and goes on after kill -9 to the
 # same bits, the reward model too; every form of preference data loads and trains; reward models and reward programs judge prompts, and
 # a program that crashes, hangs or talks nonsense never loses the run; what is refused and how. Run from the repository's root after make.
-LC_ALL=C; export LC_ALL
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-passed=0 failed=0
-ok()  { passed=$((passed + 1)); }
-bad() { failed=$((failed + 1)); echo "FAIL: $*"; }
-check() { what=$1; shift; if "$@"; then ok; else bad "$what"; fi; }
-# refuses NAME EXIT_CODE TEXT COMMAND...: the command must fail with this code and an error that contains the text, and a remedy.
-refuses() {
-    name=$1 want=$2 text=$3; shift 3
-    "$@" > "$dir/stdout" 2> "$dir/stderr" < /dev/null
-    code=$?
-    if [ "$code" -ne "$want" ]; then bad "$name: exit code $code, not $want"; tail -n 3 "$dir/stderr"; return; fi
-    if ! grep -q -e "^error: .*$text" "$dir/stderr"; then bad "$name: no error with '$text'"; tail -n 3 "$dir/stderr"; return; fi
-    if ! grep -q '^  try: ' "$dir/stderr"; then bad "$name: no remedy"; tail -n 3 "$dir/stderr"; return; fi
-    ok
-}
+. test/check.sh
 train_gpt=${TRAIN_GPT:-./train_gpt} train_sft=${TRAIN_SFT:-./train_sft} train_rlhf=${TRAIN_RLHF:-./train_rlhf} EXEC=
 prefs=test/data/prefs
 

@@ -525,17 +525,6 @@ static void ask_choices(evaluator *e, player *p, int m) {
     void *all[] = {s, ids, sum, tokens};
     for (int i = 0; i < 4; i++) llm_release(all[i]);
 }
-/* The token that closes an answer in this template: the last one with a mask. */
-static int closing_token(const llm_tokenizer *tok) {
-    llm_message m[] = {{"user", "a", 1}, {"assistant", "b", 1}};
-    llm_tokens x = {0};
-    llm_render(tok, m, 2, false, &x);
-    int n = x.count;
-    while (n > 1 && !x.mask[n - 1]) n--;
-    int id = x.id[n - 1];
-    llm_tokens_free(&x);
-    return id;
-}
 /* Answers of one player, `each` to every item of `which`. In a chat only the token that closes a turn counts as
    stopping; what a model writes behind another end is cut off. Texts to continue end at a blank line. */
 static eval_answers ask(const evaluator *e, player *p, const task_item *const *which, int n, int each,
