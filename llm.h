@@ -4452,7 +4452,7 @@ static inline void transpose(vbits r[VL]) {
 /* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*k + j)*P + i%P]. The last
    panel is filled up with anything at hand: what it gives is never stored. */
 static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real *x, size_t rs, size_t cs, int n,
-                                      int k) {
+                                      int k, int ld) {
     const int run = P < VL ? P : VL, whole = cs == 1 ? k / VL * VL : 0;
     for (int i = 0; i < n && whole; i += VL) {              /* contiguous along k: transpose squares of VL x VL */
         for (int j = 0; j < whole; j += VL) {
@@ -4460,14 +4460,14 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
             UNROLL for (int l = 0; l < VL; l++) r[l] = (vbits)vload(x + (size_t)int_min(i + l, n - 1) * rs + j);
             transpose(r);
             for (int part = 0; part < VL; part += run) {
-                llm_real *to = out + ((size_t)((i + part) / P) * (size_t)k + (size_t)j) * P + (i + part) % P;
+                llm_real *to = out + ((size_t)((i + part) / P) * (size_t)ld + (size_t)j) * P + (i + part) % P;
                 UNROLL for (int l = 0; l < VL; l++) memcpy(to + l * P, (llm_real *)&r[l] + part, run * sizeof *to);
             }
         }
     }
     for (int j = whole; j < k; j++) for (int i = 0; i < n; i += P) {    /* contiguous along the rows, or the rest */
         const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
-        llm_real *to = out + ((size_t)(i / P) * (size_t)k + (size_t)j) * P;
+        llm_real *to = out + ((size_t)(i / P) * (size_t)ld + (size_t)j) * P;
         if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
         else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
     }
@@ -4541,7 +4541,7 @@ static ALWAYS_INLINE vbits amx_load(const void *x, const bool bf16, size_t p, in
 /* Pack n rows of k numbers from number `at` of v on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, hi (and
    lo), then rows 16-31 likewise, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond k: 0. */
 static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t *out, const cpu_view *v, size_t at,
-                                      int n, int k, bool is_b) {
+                                      int n, int k, int ld, bool is_b) {
     bool along = v->cs == 1;                                /* memory runs along k */
     int groups = (n + 31) / 32 * 2, steps = (k + 31) / 32;
     vbits pairs;
@@ -4562,19 +4562,19 @@ static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t
                 if (lo) *lo = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, (__m512i)*lo);
             }
         }
-        size_t index = ((size_t)(r / 32) * (size_t)steps + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2);
+        size_t index = ((size_t)(r / 32) * (size_t)((ld + 31) / 32) + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2);
         for (int part = 0; part < parts; part++) {
             if (along == is_b) transpose(tile[part]);
             memcpy(out + (index * (size_t)parts + (size_t)part) * AMX_TILE, tile[part], sizeof tile[part]);
         }
     }
 }
-static void pack_amx(int parts, uint16_t *out, const cpu_view *v, size_t at, int n, int k, bool is_b) {
+static void pack_amx(int parts, uint16_t *out, const cpu_view *v, size_t at, int n, int k, int ld, bool is_b) {
     bool bf16 = v->type == LLM_TYPE_BF16;                   /* four copies, each with its type and parts compiled in */
-    if (bf16 && parts == 1) pack_amx_as(true, 1, out, v, at, n, k, is_b);
-    else if (bf16) pack_amx_as(true, 2, out, v, at, n, k, is_b);
-    else if (parts == 1) pack_amx_as(false, 1, out, v, at, n, k, is_b);
-    else pack_amx_as(false, 2, out, v, at, n, k, is_b);
+    if (bf16 && parts == 1) pack_amx_as(true, 1, out, v, at, n, k, ld, is_b);
+    else if (bf16) pack_amx_as(true, 2, out, v, at, n, k, ld, is_b);
+    else if (parts == 1) pack_amx_as(false, 1, out, v, at, n, k, ld, is_b);
+    else pack_amx_as(false, 2, out, v, at, n, k, ld, is_b);
 }
 /* c (32,32) (=|+=) a panel of A times a panel of B over k. Tiles 0-3 hold the sums, 4 and 5 A, 6 and 7 B. */
 static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, const uint16_t *b, float *c, bool add) {
@@ -4604,30 +4604,33 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 /* -- the driver, the same for both kernels -- */
 
 enum {
-    BLOCK_BYTES = 3 << 18,              /* of packed A: a good third of a 2 MB L2 cache */
-    MAX_ROWS = 768,                     /* of a block: more rows of C would push each other out of L2 (up to 13%) */
-    ROW_BYTES = 1536,                   /* of a packed row of a block: 384 fp32, or 768 bf16 */
+    DEPTH = 768,                        /* numbers of a packed row that are multiplied in one go */
+    BLOCK_BYTES = 3 << 18,              /* of packed A in a block: a good third of a 2 MB L2 cache */
+    PANELS = 96,                        /* columns of B packed at a time; rows of A; a multiple of every tile's */
+    WIDTH = 5 * PANELS,                 /* columns of C that a ticket computes, at most */
     STEP_BYTES = 512,                   /* of a packed row in one AMX tile's sum: so a panel of B, 16 KB, stays in L1 */
-    PANELS = 4,                         /* of B packed at a time for AMX, so that packing follows memory */
-    CHUNK = 64,                         /* rows of A packed at a time; a multiple of every tile's */
     GROUP = 64,                         /* rows of tiles summed before they are written */
-    SPAN = 2048,                        /* columns of C that may be unfinished at a time */
+    PACKED_BYTES = 16 << 20,            /* of all that is packed at a time */
     MAX_THREADS = 1024
 };
 
-/* Room for one thread, kept from call to call in a table: thread-local memory would be lost with its thread. */
+/* Memory that is kept from call to call and grows. */
+typedef struct { void *data; size_t size; } gemm_memory;
+/* Room for one thread, in a table: thread-local memory would be lost with its thread. */
 typedef struct {
-    char block[BLOCK_BYTES], panel[PANELS * 32 * ROW_BYTES];
-    llm_real tile[GROUP * TILE_COLS], wide[PANELS * 32 * ROW_BYTES / 2];
-    llm_real *sums;
-    size_t sums_size;
+    llm_real tile[GROUP * TILE_COLS], wide[PANELS * DEPTH];
+    gemm_memory packed, panel, sums;
 } gemm_room;
 static gemm_room *gemm_rooms[MAX_THREADS];
 
-/* How a product is cut. */
-/* The words of this section: a block is what is packed of A at once, a box says where it lies. A chunk is the rows of A
-   that one ticket packs, a piece what one ticket multiplies, a span the columns whose unfinished sums are kept while
-   K is walked. How K is cut depends on the kernel alone, not on M or the threads: so a row's sum is always the same. */
+/* How a product is cut.
+
+   A region is what is packed at a time: m rows of A, n columns of B, k numbers of each; mostly the whole matrices. All
+   threads pack it, chunk by chunk, and then multiply it, piece by piece. A piece is height x width numbers of C.
+   Beyond L2 a byte costs as much as ten multiply-adds of AMX: so a packed row of A serves `width` columns and a packed
+   column of B `height` rows each time they come into L2. Where all rows of A are one block, B is used once only and is
+   packed by the thread that needs it, just before, into L2. How K is cut into sums depends on the kernel alone, not on
+   M or the threads: so a row's sum is always the same. */
 typedef struct {
     int M, N, K;
     cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */
@@ -4635,13 +4638,17 @@ typedef struct {
     int parts;                          /* bf16 numbers to a number: 1 or 2 (hi and lo) for AMX; 0: reals, vectors */
     int rows, cols;                     /* of a tile */
     size_t size;                        /* bytes of a packed number */
-    int depth, step;                    /* of a block along K; of a tile along K */
-    int height, width, span;            /* rows of a block; columns of B packed at a time; columns of C in one go */
-    gemm_room *room;                    /* the caller's: its block is everybody's */
-    llm_real *sums;                     /* where K takes several blocks: the unfinished sums, panel after panel */
+    int step;                           /* of a tile along K */
+    int m, n, k;                        /* of a region */
+    int height, width;                  /* of a piece */
+    bool once;                          /* B is packed just before it is used */
+    char *a, *b;                        /* the region, packed */
+    llm_real *sums;                     /* where K takes several regions: the unfinished sums of all pieces */
     bool stream;                        /* write C past the caches */
     int threads, tickets, finished;     /* tickets handed out and finished: see gemm_ticket */
 } gemm_plan;
+/* Rows i .. i+m of A, columns j .. j+n of B, k0 .. k0+k of both. */
+typedef struct { int i, m, j, n, k0, k; } gemm_region;
 
 static inline int thread_index(void) {
 #ifdef _OPENMP
@@ -4656,11 +4663,22 @@ static gemm_room *gemm_my_room(void) {
     if (!gemm_rooms[id]) gemm_rooms[id] = llm_alloc(1, sizeof(gemm_room));
     return gemm_rooms[id];
 }
-static inline int pad_to(int multiple, int n) { return (n + multiple - 1) / multiple * multiple; }
+static void *gemm_take(gemm_memory *m, size_t bytes) {
+    if (bytes > m->size) {
+        llm_release(m->data);
+        *m = (gemm_memory){llm_alloc(bytes, 1), bytes};
+    }
+    return m->data;
+}
+static inline int parts_of(int n, int size) { return n / size + (n % size > 0); }       /* n in parts of `size` */
+static inline int pad_to(int multiple, int n) { return parts_of(n, multiple) * multiple; }
 /* Bytes of a packed row of k numbers. */
 static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)(g->parts ? pad_to(32, k) : k) * g->size; }
-/* Rows of a block in `sums`. */
-static inline size_t gemm_sums_rows(const gemm_plan *g) { return (size_t)pad_to(32, int_min(g->M, g->height)); }
+/* All n rows, or as many as have room in `bytes`: a multiple of `unit`. */
+static int gemm_fit(int n, size_t row, size_t bytes, int unit) {
+    const size_t most = bytes / row;
+    return (size_t)n <= most ? n : int_max((int)most / unit, 1) * unit;
+}
 
 #if LLM_STREAM
 /* A result that no cache can hold is written past the caches, whole lines at a time: a plain store first reads the line
@@ -4671,35 +4689,50 @@ static bool gemm_streams(const cpu_out *C, int M, int N) {
 }
 #endif
 
-static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C, .threads = 1};
-    g.room = gemm_my_room();
+static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C, int threads) {
+    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C, .threads = threads};
     g.parts = !cpu.amx ? 0 : cpu.precision == LLM_BF16 ? 1 : 2;
     g.rows = g.parts ? 32 : TILE_ROWS;
     g.cols = g.parts ? 32 : TILE_COLS;
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
-    g.depth = ROW_BYTES / (int)g.size;
-    g.step = g.parts ? STEP_BYTES / (int)g.size : g.depth;
-    g.height = int_min(BLOCK_BYTES / (int)g.size / pad_to(32, int_min(K, g.depth)), MAX_ROWS) / CHUNK * CHUNK;
-    g.width = g.parts ? PANELS * g.cols : g.cols;
-    g.span = K > g.depth ? pad_to(g.width, SPAN) : N;
+    g.step = g.parts ? STEP_BYTES / (int)g.size : DEPTH;
+    const size_t row = gemm_stride(&g, int_min(K, DEPTH));
+    g.m = gemm_fit(M, row, PACKED_BYTES / 2, PANELS);
+    g.height = pad_to(32, gemm_fit(g.m, row, BLOCK_BYTES, 32));
+    g.once = M <= g.height;
+    g.n = g.once ? N : gemm_fit(N, row, PACKED_BYTES / 2, PANELS);
+    const int depths = (int)(PACKED_BYTES / row) / (g.m + (g.once ? 0 : g.n));
+    g.k = depths >= parts_of(K, DEPTH) ? K : int_max(depths, 1) * DEPTH;
+    /* about four pieces a thread, so that the last one delays the others by a quarter of their work at most */
+    const int wanted = threads > 1 ? 4 * threads : 1;
+    g.width = int_min(WIDTH, pad_to(g.cols, parts_of(g.n, parts_of(wanted, parts_of(g.m, g.height)))));
+    const int across = parts_of(g.n, g.width);
+    if (!g.once) g.height = int_min(g.height, pad_to(32, parts_of(g.m, parts_of(wanted, across))));
 #if LLM_STREAM
     g.stream = gemm_streams(&C, M, N);
 #endif
-    if (K > g.depth) {
-        size_t needed = llm_mul(gemm_sums_rows(&g), (size_t)(int_min(N, g.span) + TILE_COLS));
-        if (needed > g.room->sums_size) {
-            llm_release(g.room->sums);
-            g.room->sums = llm_alloc(needed, sizeof(llm_real));
-            g.room->sums_size = needed;
-        }
-        g.sums = g.room->sums;
-    }
     return g;
 }
+/* Bytes of a region's A and B, and of a piece's sums. */
+static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(PANELS, g->m), gemm_stride(g, g->k)); }
+static size_t gemm_bytes_b(const gemm_plan *g) {
+    return g->once ? 0 : llm_mul((size_t)pad_to(PANELS, g->n), gemm_stride(g, g->k));
+}
+static size_t gemm_bytes_sums(const gemm_plan *g) {
+    const size_t one = (size_t)g->height * (size_t)g->width * sizeof(llm_real);
+    if (g->K <= g->k) return g->K > DEPTH ? one : 0;
+    return llm_mul(one, (size_t)parts_of(g->m, g->height) * (size_t)parts_of(g->n, g->width));
+}
+static void gemm_begin(gemm_plan *g) {
+    gemm_room *room = gemm_my_room();
+    g->a = gemm_take(&room->packed, llm_add(gemm_bytes_a(g), gemm_bytes_b(g)));
+    g->b = g->a + gemm_bytes_a(g);
+    if (g->K > g->k) g->sums = gemm_take(&room->sums, gemm_bytes_sums(g));
+}
 
-/* Pack n rows of k numbers from (i,j) on. What the kernel cannot read itself is first widened to reals. */
-static void gemm_pack(const gemm_plan *g, llm_real *wide, void *out, cpu_view v, int i, int j, int n, int k,
+/* Pack n rows of k numbers of v from (i,j) on into panels that are `ld` numbers long. What the kernel cannot read is
+   first widened to reals. */
+static void gemm_pack(const gemm_plan *g, llm_real *wide, void *out, cpu_view v, int i, int j, int n, int k, int ld,
                       bool is_b) {
     size_t at = (size_t)i * v.rs + (size_t)j * v.cs;
     if (v.type != LLM_TYPE_REAL && !(v.type == LLM_TYPE_BF16 && g->parts)) {
@@ -4712,12 +4745,12 @@ static void gemm_pack(const gemm_plan *g, llm_real *wide, void *out, cpu_view v,
     }
 #if LLM_AMX
     if (g->parts) {
-        pack_amx(g->parts, out, &v, at, n, k, is_b);
+        pack_amx(g->parts, out, &v, at, n, k, ld, is_b);
         return;
     }
 #endif
-    if (is_b) pack_vector(TILE_COLS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k);
-    else pack_vector(TILE_ROWS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k);
+    if (is_b) pack_vector(TILE_COLS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
+    else pack_vector(TILE_ROWS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
 }
 static inline void gemm_tile(int parts, int k, int n, const void *a, const void *b, llm_real *c, bool add) {
 #if LLM_AMX
@@ -4784,33 +4817,48 @@ static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, 
     else if (plain) gemm_write_as(LLM_TYPE_REAL, true, C, sums, ld, i, m, j, n);
     else gemm_write_as(LLM_TYPE_REAL, false, C, sums, ld, i, m, j, n);
 }
-/* A block and what it is multiplied with: rows i .. i+m and columns k0 .. k0+k of A, columns j .. j+n of B. */
-typedef struct { int i, m, k0, k, j, n; } gemm_box;
-
-/* Rows r0 .. r1 of the packed block times the panel of B that begins at column j of the box, packed as column p. */
-static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_box *b, int r0, int r1, int j, int p) {
-    const size_t stride = gemm_stride(g, b->k);
-    const char *panel = room->panel + (size_t)p * stride;
-    const int n = int_min(g->cols, b->n - j);
-    const bool last = b->k0 + b->k == g->K;
-    const bool fetch = last && !g->stream && b->k >= 256;   /* shorter sums end before the lines come */
+/* Rows r0 .. r1 of a region times one panel of B, the columns from j on, over k numbers from d on. sums: those of the
+   panel, or NULL where k is all of K. */
+static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, const char *panel,
+                       int j, int d, int k, llm_real *sums) {
+    const size_t stride = gemm_stride(g, q->k);
+    const int n = int_min(g->cols, q->n - j);
+    const bool last = q->k0 + d + k == g->K, fetch = last && !g->stream && k >= 256;   /* shorter: ends too soon */
     for (int r = r0; r < r1; r += GROUP) {                  /* few rows: their sums stay in L1 until they are written */
-        int end = int_min(r + GROUP, r1);
-        llm_real *sums = g->sums ? g->sums + (size_t)j * gemm_sums_rows(g) + (size_t)(r * g->cols) : room->tile;
-        for (int s = 0; s < b->k; s += g->step) {
+        const int end = int_min(r + GROUP, r1);
+        llm_real *sum = sums ? sums + (size_t)(r - r0) * (size_t)g->cols : room->tile;
+        for (int s = 0; s < k; s += g->step) {
             for (int i = r; i < end; i += g->rows) {
-                const char *a = g->room->block + (size_t)i * stride + (size_t)(s * g->rows) * g->size;
-                if (fetch && s == 0) gemm_fetch(&g->C, b->i + i, int_min(g->rows, end - i), b->j + j, n);
-                gemm_tile(g->parts, int_min(g->step, b->k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
-                          sums + (i - r) * g->cols, b->k0 + s > 0);
+                const char *a = g->a + (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
+                if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, int_min(g->rows, end - i), q->j + j, n);
+                gemm_tile(g->parts, int_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
+                          sum + (i - r) * g->cols, q->k0 + d + s > 0);
             }
         }
-        if (last) gemm_write(g, sums, g->cols, b->i + r, end - r, b->j + j, n);
+        if (last) gemm_write(g, sum, g->cols, q->i + r, end - r, q->j + j, n);
+    }
+}
+/* One piece of C: rows r0 .. r1 and columns j0 .. j1 of a region. sums: room for all of them, or NULL. */
+static void gemm_piece(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, int j0, int j1,
+                       llm_real *sums) {
+    for (int d = 0; d < q->k; d += DEPTH) {
+        const int k = int_min(DEPTH, q->k - d), ld = g->once ? k : q->k;
+        for (int j = j0; j < j1; j += g->cols) {
+            const int in = (j - j0) % PANELS;
+            char *panel = g->b + (size_t)j * gemm_stride(g, ld) + (size_t)(d * g->cols) * g->size;
+            if (g->once) {
+                char *panels = gemm_take(&room->panel, PANELS * gemm_stride(g, DEPTH));
+                if (in == 0)
+                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(PANELS, j1 - j), k, k, true);
+                panel = panels + (size_t)in * gemm_stride(g, k);
+            }
+            gemm_panel(g, room, q, r0, r1, panel, j, d, k, sums ? sums + (size_t)(j - j0) * (size_t)g->height : NULL);
+        }
     }
 }
 /* Work is handed out by tickets, so that a thread that another program holds up delays the others little; who does what
-   does not change the result. The stages take turns: chunks of a block to pack, pieces to multiply, the next block, and
-   so on. A ticket may start when all those of the stages before it are finished. */
+   does not change the result. The stages take turns: chunks to pack, pieces to multiply, the next region's chunks. A
+   ticket may start when all those of the stages before it are finished. */
 static int gemm_ticket(gemm_plan *g) { return __atomic_fetch_add(&g->tickets, 1, __ATOMIC_RELAXED); }
 static void gemm_wait(gemm_plan *g, int finished) {
     while (__atomic_load_n(&g->finished, __ATOMIC_ACQUIRE) < finished) sched_yield();
@@ -4821,51 +4869,57 @@ static void gemm_finish(gemm_plan *g) {
 #endif
     __atomic_fetch_add(&g->finished, 1, __ATOMIC_RELEASE);
 }
-
-/* Pack the block of A. Tickets count from `first`; returns how many there are. */
-static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ticket, int first) {
-    int count = (b->m + CHUNK - 1) / CHUNK;
+/* Pack A's or B's part of a region. Tickets count from `first`, the stage before ended with `ready`; returns how many
+   there are. A chunk is long in the direction of memory: a page that is visited is used. */
+static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_region *q, bool is_b, int *ticket, int ready,
+                       int first) {
+    const cpu_view v = is_b ? g->B : g->A;
+    const int all = is_b ? q->n : q->m, from = is_b ? q->j : q->i, cols = is_b ? g->cols : g->rows;
+    const int n = v.cs == 1 ? PANELS : DEPTH, k = v.cs == 1 ? DEPTH : PANELS, deep = parts_of(q->k, k);
+    const int count = parts_of(all, n) * deep;
     for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
-        int r = (*ticket - first) * CHUNK;
-        char *to = g->room->block + (size_t)r * gemm_stride(g, b->k);
-        gemm_wait(g, first);
-        gemm_pack(g, room->wide, to, g->A, b->i + r, b->k0, int_min(CHUNK, b->m - r), b->k, false);
+        const int r = (*ticket - first) / deep * n, d = (*ticket - first) % deep * k;
+        char *to = (is_b ? g->b : g->a) + (size_t)r * gemm_stride(g, q->k) + (size_t)(d * cols) * g->size;
+        gemm_wait(g, ready);
+        gemm_pack(g, room->wide, to, v, from + r, q->k0 + d, int_min(n, all - r), int_min(k, q->k - d), q->k, is_b);
         gemm_finish(g);
     }
     return count;
 }
-/* Multiply. A piece is a few panels times all rows of the block, or some of them where there are few panels: about four
-   pieces a thread, so that the last one delays the others by a quarter of their work at most. */
-static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_box *b, int *ticket, int first) {
-    int across = (b->n + g->width - 1) / g->width, down = 1, packed = -1;
-    if (g->threads > 1) down = int_min(4 * g->threads / across + 1, (b->m + CHUNK - 1) / CHUNK);
-    int high = pad_to(g->rows, (b->m + down - 1) / down);
-    down = (b->m + high - 1) / high;
-    for (; *ticket < first + across * down; *ticket = gemm_ticket(g)) {
-        int piece = *ticket - first, r = piece % down * high, j = piece / down * g->width;
-        int n = int_min(g->width, b->n - j);
+/* Multiply a region; tickets as above. */
+static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_region *q, int *ticket, int first) {
+    const int down = parts_of(q->m, g->height), across = parts_of(q->n, g->width), count = down * across;
+    const size_t one = (size_t)(g->height * g->width);
+    for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
+        const int piece = *ticket - first, r = piece / across * g->height, j = piece % across * g->width;
+        llm_real *sums = NULL;
+        if (g->K > g->k) sums = g->sums + (size_t)piece * one;
+        else if (g->K > DEPTH) sums = gemm_take(&room->sums, gemm_bytes_sums(g));
         gemm_wait(g, first);
-        if (j != packed) gemm_pack(g, room->wide, room->panel, g->B, b->j + j, b->k0, n, b->k, true);
-        packed = j;
-        for (int p = 0; p < n; p += g->cols) gemm_panel(g, room, b, r, int_min(b->m, r + high), j + p, p);
+        gemm_piece(g, room, q, r, int_min(q->m, r + g->height), j, int_min(q->n, j + g->width), sums);
         gemm_finish(g);
     }
-    return across * down;
+    return count;
 }
-/* What each thread of a product does. */
+/* What each thread of a product does: region by region, K innermost. What is packed already is not packed again. */
 static void gemm_work(gemm_plan *g, gemm_room *room) {
     int ticket = gemm_ticket(g), first = 0;
 #if LLM_AMX
     if (g->parts) amx_begin();
 #endif
-    for (gemm_box b = {0}; b.i < g->M; b.i += g->height) {
-        b.m = int_min(g->height, g->M - b.i);
-        for (b.j = 0; b.j < g->N; b.j += g->span) {
-            b.n = int_min(g->span, g->N - b.j);
-            for (b.k0 = 0; b.k0 < g->K; b.k0 += g->depth) {
-                b.k = int_min(g->depth, g->K - b.k0);
-                first += gemm_chunks(g, room, &b, &ticket, first);
-                first += gemm_pieces(g, room, &b, &ticket, first);
+    gemm_region q;
+    for (q.i = 0; q.i < g->M; q.i += g->m) {
+        q.m = int_min(g->m, g->M - q.i);
+        for (q.j = 0; q.j < g->N; q.j += g->n) {
+            q.n = int_min(g->n, g->N - q.j);
+            for (q.k0 = 0; q.k0 < g->K; q.k0 += g->k) {
+                q.k = int_min(g->k, g->K - q.k0);
+                const int ready = first;
+                const bool deep = g->k < g->K;
+                if (deep || q.j == 0) first += gemm_chunks(g, room, &q, false, &ticket, ready, first);
+                if (!g->once && (deep || q.i == 0 || g->n < g->N))
+                    first += gemm_chunks(g, room, &q, true, &ticket, ready, first);
+                first += gemm_pieces(g, room, &q, &ticket, first);
             }
         }
     }
@@ -4875,21 +4929,22 @@ static void gemm_work(gemm_plan *g, gemm_room *room) {
 }
 /* C = A B by the calling thread alone: for small products inside a parallel region (attention). */
 static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    gemm_plan g = gemm_cut(M, N, K, A, B, C);
-    gemm_work(&g, g.room);
+    gemm_plan g = gemm_cut(M, N, K, A, B, C, 1);
+    gemm_begin(&g);
+    gemm_work(&g, gemm_my_room());
 }
 /* The same by all threads; below half a million multiply-adds they would cost more than they bring. */
 static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    gemm_plan g = gemm_cut(M, N, K, A, B, C);
     bool small = (double)M * N * K < 5e5;
 #ifdef _OPENMP
     small |= omp_in_parallel() != 0;
 #endif
     if (small) {
-        gemm_work(&g, g.room);
+        cpu_gemm_one(M, N, K, A, B, C);
         return;
     }
-    g.threads = llm_threads(0);
+    gemm_plan g = gemm_cut(M, N, K, A, B, C, llm_threads(0));
+    gemm_begin(&g);
     LLM_OMP(parallel)
     gemm_work(&g, gemm_my_room());
 }
@@ -9849,16 +9904,26 @@ static double bytes_of_activations(const llm_config *c, const llm_ops *ops, doub
     return n * kept;                                            /* train: dres; dxn dpre dff datt */
 }
 
-/* Bytes that chapter 5's matrix product keeps (gemm_cut): each thread's room, and the unfinished sums of a block's rows
-   for at most SPAN columns of the widest product too deep for one block. */
-static double bytes_of_packing(const llm_config *c, const llm_ops *ops, double n) {
+/* Bytes that chapter 5's matrix product keeps: each thread's room, and what the largest product of a step packs. */
+static double bytes_of_packing(const llm_config *c, const llm_ops *ops, int n) {
     if (strcmp(ops->name, "cpu")) return 0;
-    double size = ops->precision == LLM_BF16 ? 2 : sizeof(llm_real), depth = ROW_BYTES / size;
-    double rows = fmin(fmax(n, c->C), floor(BLOCK_BYTES / size / depth / CHUNK) * CHUNK);
-    double wide = c->C > depth ? c->V : n > depth || c->F > depth ? int_max(c->C, c->F) : 0;
-    double sums = wide > 0 ? rows * (fmin(wide, SPAN) + TILE_COLS) * sizeof(llm_real) : 0;
-    return llm_threads(0) * (double)sizeof(gemm_room) + sums;
+    const int C = c->C, F = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
+    const int wide = int_max(F, (c->H + 2 * c->KV) * c->D);
+    const int head = int_min(n, HEAD_ROWS);
+    const int product[][3] = {{n, wide, C}, {n, C, wide}, {wide, C, n}, {n, C, c->F}, {n, c->F, C}, {C, c->F, n},
+                              {head, c->V, C}, {head, C, c->V}, {c->V, C, head}};
+    const cpu_view none = {0};
+    const cpu_out nowhere = {0};
+    double packed = 0, sums = 0, panels = 0;
+    for (size_t i = 0; i < sizeof product / sizeof *product; i++) {
+        const gemm_plan g = gemm_cut(product[i][0], product[i][1], product[i][2], none, none, nowhere, llm_threads(0));
+        packed = fmax(packed, (double)gemm_bytes_a(&g) + (double)gemm_bytes_b(&g));
+        sums = fmax(sums, (double)gemm_bytes_sums(&g));
+        if (g.once) panels = PANELS * (double)gemm_stride(&g, DEPTH);
+    }
+    return packed + sums + llm_threads(0) * ((double)sizeof(gemm_room) + panels);
 }
+
 
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16) {
@@ -9876,7 +9941,7 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     p.moments = train ? 2 * P * (moments16 ? 2 : sizeof(llm_real)) : 0;
     p.activations = bytes_of_activations(c, ops, n, train, recompute);
     p.logits = rows * c->V * sizeof(llm_real);
-    p.packing = bytes_of_packing(c, ops, n);
+    p.packing = bytes_of_packing(c, ops, (int)n);
     p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     return p;
 }
