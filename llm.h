@@ -485,7 +485,7 @@ typedef struct llm_ops {
 const llm_ops *llm_cpu(llm_precision p);                /* the textbook, chapter 5 */
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
-bool llm_has_amx(void);                                 /* does this machine multiply bf16 tiles, and may we? */
+bool llm_has_amx(void);                 /* may we multiply bf16 tiles here? No with LLM_AMX=0 in the environment */
 llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
 /* ---- chapter 6: the model ------------------------------------------------------------------------------------- */
@@ -4202,12 +4202,12 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
    made under another precision must not be run until llm_cpu switches back.
 
        precision   activations   product
-       fp32        fp32          vector instructions, fp32 sums
+       fp32        fp32          AMX: each number split in three bf16, which hold all of it, six products, fp32 sums
        bf16x3      fp32          AMX: each number split in two bf16, three products, fp32 sums
        bf16        bf16          AMX: numbers rounded to bf16, fp32 sums
 
-   Where there is no AMX the vector instructions multiply what is stored: bf16x3 is then fp32, and bf16 saves memory but
-   no time. */
+   Where there is no AMX (or LLM_AMX=0 forbids it) vector instructions multiply what is stored: then fp32 and bf16x3 are
+   plain fp32, and bf16 saves memory but no time. */
 
 #include <sched.h>
 /* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
@@ -4236,6 +4236,8 @@ bool llm_has_amx(void) {
 #if LLM_AMX
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     static int granted = -1;
+    const char *wish = getenv("LLM_AMX");
+    if (granted < 0 && wish && !strcmp(wish, "0")) granted = 0;
     if (granted < 0) granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
     return granted;
 #else
@@ -4250,7 +4252,7 @@ static void cpu_set_precision(llm_precision p) {
     cpu.precision = p;
     cpu.act = p == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL;
     cpu.act_size = p == LLM_BF16 ? sizeof(uint16_t) : sizeof(llm_real);
-    cpu.amx = p != LLM_FP32 && llm_has_amx();
+    cpu.amx = llm_has_amx();
 }
 int llm_threads(int count) {
 #ifdef _OPENMP
@@ -4504,8 +4506,16 @@ static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_
    AMX has eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 of A by 32 x 16 of B and adds to
    16 x 16 fp32 sums; 2 x 2 of these are our tile of 32 x 32. B's tile wants pairs of k side by side, 16 pairs a row.
 
-   bf16x3 writes a number as hi + lo, two bf16 of 8 bits each, and sums hi hi + hi lo + lo hi: 16 bits of precision for
-   three times the work, still twice as fast as fp32 vectors. (lo lo is smaller than what hi + lo leaves out.) */
+   A bf16 has 8 bits of precision. A number written as a sum of several, each the rounding of what the ones before leave,
+   has 8 bits more with each, and products of such sums are multiplied out:
+
+       parts   products, without those below the precision              precision          AMX's speed divided by
+       1       a0 b0                                                    8 bits: bf16       1
+       2       a0 b0 + a0 b1 + a1 b0                                    16: bf16x3         3
+       3       a0 b0 + a0 b1 + a1 b0 + a1 b1 + a0 b2 + a2 b0            24: all of fp32    6
+
+   Three parts are what fp32 vectors are: over 768 multiply-adds the error is half of theirs (2e-7; twice theirs, 1e-6,
+   over 16,384, as a tile's sum runs on through all of K), in two thirds of the time. */
 
 enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
 #define MEMORY_BARRIER __asm__ volatile("" ::: "memory")    /* the compiler cannot see what tile instructions touch */
@@ -4517,29 +4527,28 @@ static void amx_begin(void) {
 }
 /* The first n of 16 lanes. */
 static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
-/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16. lo, unless NULL: what the
-   rounding took away. */
-static ALWAYS_INLINE vbits amx_load(const void *x, const bool bf16, size_t p, int np, size_t q, int nq, vbits *lo) {
-    if (bf16) {
+/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16: the parts tile[0][i],
+   tile[1][i] ... of row i. */
+static ALWAYS_INLINE void amx_load(const int parts, vbits tile[][16], int i, const void *x, const bool bf16, size_t p,
+                                   int np, size_t q, int nq) {
+    if (bf16) {                                             /* it has one part, the others are 0 */
         const uint16_t *h = x;
-        if (lo) *lo = (vbits){0};
         __m512i first = _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(lanes(np), h + p));
-        return (vbits)_mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
+        tile[0][i] = (vbits)_mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
+        for (int part = 1; part < parts; part++) tile[part][i] = (vbits){0};
+        return;
     }
     const float *f = x;
     __m512 a = _mm512_maskz_loadu_ps(lanes(np), f + p), b = _mm512_maskz_loadu_ps(lanes(nq), f + q);
-    __m512i hi = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-    if (lo) {
-        __m512i ha = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(hi));
-        __m512i hb = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(hi, 1));
-        a -= (__m512)_mm512_slli_epi32(ha, 16);
-        b -= (__m512)_mm512_slli_epi32(hb, 16);
-        *lo = (vbits)_mm512_cvtne2ps_pbh(b, a);
+    UNROLL for (int part = 0; part < parts; part++) {
+        __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+        tile[part][i] = (vbits)rounded;
+        a -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(rounded)), 16);
+        b -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rounded, 1)), 16);
     }
-    return (vbits)hi;
 }
-/* Pack n rows of k numbers from number `at` of v on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, hi (and
-   lo), then rows 16-31 likewise, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond k: 0. */
+/* Pack n rows of k numbers from number `at` of v on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, part by
+   part, then rows 16-31 likewise, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond k: 0. */
 static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t *out, const cpu_view *v, size_t at,
                                       int n, int k, int ld, bool is_b) {
     bool along = v->cs == 1;                                /* memory runs along k */
@@ -4548,18 +4557,17 @@ static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t
     for (int i = 0; i < 16; i++) pairs[i] = i | (i + 16) << 16;         /* words 0, 16, 1, 17 ... */
     for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
         int r = 16 * (along ? t / steps : t % groups), j = 32 * (along ? t % steps : t / groups);
-        vbits tile[2][16];
+        vbits tile[3][16];
         UNROLL for (int i = 0; i < 16; i++) {
-            vbits *lo = parts == 2 ? &tile[1][i] : NULL;
             if (along) {                                    /* row r+i, 32 k */
                 size_t p = at + (size_t)int_min(r + i, n - 1) * v->rs + (size_t)j;
-                tile[0][i] = amx_load(v->data, bf16, p, k - j, p + 16, k - j - 16, lo);
+                amx_load(parts, tile, i, v->data, bf16, p, k - j, p + 16, k - j - 16);
             } else {                                        /* k = j+2i and the next, 16 rows each, as pairs */
                 size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
                 int left = k - j - 2 * i;
-                vbits two = amx_load(v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0, lo);
-                tile[0][i] = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, (__m512i)two);
-                if (lo) *lo = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, (__m512i)*lo);
+                amx_load(parts, tile, i, v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
+                for (int part = 0; part < parts; part++)
+                    tile[part][i] = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, (__m512i)tile[part][i]);
             }
         }
         size_t index = ((size_t)(r / 32) * (size_t)((ld + 31) / 32) + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2);
@@ -4570,15 +4578,19 @@ static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t
     }
 }
 static void pack_amx(int parts, uint16_t *out, const cpu_view *v, size_t at, int n, int k, int ld, bool is_b) {
-    bool bf16 = v->type == LLM_TYPE_BF16;                   /* four copies, each with its type and parts compiled in */
+    bool bf16 = v->type == LLM_TYPE_BF16;                   /* copies, each with its type and parts compiled in */
     if (bf16 && parts == 1) pack_amx_as(true, 1, out, v, at, n, k, ld, is_b);
-    else if (bf16) pack_amx_as(true, 2, out, v, at, n, k, ld, is_b);
+    else if (bf16 && parts == 2) pack_amx_as(true, 2, out, v, at, n, k, ld, is_b);
+    else if (bf16) pack_amx_as(true, 3, out, v, at, n, k, ld, is_b);
     else if (parts == 1) pack_amx_as(false, 1, out, v, at, n, k, ld, is_b);
-    else pack_amx_as(false, 2, out, v, at, n, k, ld, is_b);
+    else if (parts == 2) pack_amx_as(false, 2, out, v, at, n, k, ld, is_b);
+    else pack_amx_as(false, 3, out, v, at, n, k, ld, is_b);
 }
 /* c (32,32) (=|+=) a panel of A times a panel of B over k. Tiles 0-3 hold the sums, 4 and 5 A, 6 and 7 B. */
 static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, const uint16_t *b, float *c, bool add) {
-    const int next = parts * AMX_TILE, lo = AMX_TILE;       /* from rows 0-15 to rows 16-31; from hi to lo */
+    static const uint8_t meet[3][6][2] = {                  /* part x of A with part y of B; one of them stays loaded */
+        {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {0, 0}, {2, 0}}};
+    const int next = parts * AMX_TILE, products = parts * (parts + 1) / 2;      /* next: from rows 0-15 to 16-31 */
     MEMORY_BARRIER;
     if (add) {
         _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128); _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128);
@@ -4586,15 +4598,19 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
         _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
     }
     for (int p = 0; p < k; p += 32, a += 2 * next, b += 2 * next) {
-        _tile_loadd(4, a, 64);             _tile_loadd(6, b, 64);        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + next, 64);      _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + next, 64);      _tile_dpbf16ps(2, 5, 6);      _tile_dpbf16ps(3, 5, 7);
-        if (parts == 1) continue;
-        _tile_loadd(6, b + lo, 64);        _tile_dpbf16ps(0, 4, 6);      _tile_dpbf16ps(2, 5, 6);      /* hi lo */
-        _tile_loadd(7, b + next + lo, 64); _tile_dpbf16ps(1, 4, 7);      _tile_dpbf16ps(3, 5, 7);
-        _tile_loadd(4, a + lo, 64);        _tile_loadd(6, b, 64);        _tile_dpbf16ps(0, 4, 6);      /* lo hi */
-        _tile_loadd(7, b + next, 64);      _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + next + lo, 64); _tile_dpbf16ps(2, 5, 6);      _tile_dpbf16ps(3, 5, 7);
+        UNROLL for (int i = 0; i < products; i++) {
+            const uint8_t *now = meet[parts - 1][i], *before = meet[parts - 1][i ? i - 1 : 0];
+            const uint16_t *x = a + now[0] * AMX_TILE, *y = b + now[1] * AMX_TILE;
+            const bool load_a = i == 0 || now[0] != before[0], load_b = i == 0 || now[1] != before[1];
+            if (load_a) _tile_loadd(4, x, 64);
+            if (load_b) _tile_loadd(6, y, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            if (load_b) _tile_loadd(7, y + next, 64);
+            _tile_dpbf16ps(1, 4, 7);
+            if (load_a) _tile_loadd(5, x + next, 64);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
     }
     _tile_stored(0, c, 128); _tile_stored(1, c + 16, 128); _tile_stored(2, c + 512, 128); _tile_stored(3, c + 528, 128);
     MEMORY_BARRIER;
@@ -4635,7 +4651,7 @@ typedef struct {
     int M, N, K;
     cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */
     cpu_out C;
-    int parts;                          /* bf16 numbers to a number: 1 or 2 (hi and lo) for AMX; 0: reals, vectors */
+    int parts;                          /* bf16 numbers to a number for AMX: 1 to 3; 0: reals, vectors */
     int rows, cols;                     /* of a tile */
     size_t size;                        /* bytes of a packed number */
     int step;                           /* of a tile along K */
@@ -4691,11 +4707,11 @@ static bool gemm_streams(const cpu_out *C, int M, int N) {
 
 static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C, int threads) {
     gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C, .threads = threads};
-    g.parts = !cpu.amx ? 0 : cpu.precision == LLM_BF16 ? 1 : 2;
+    g.parts = !cpu.amx ? 0 : cpu.precision == LLM_BF16 ? 1 : cpu.precision == LLM_BF16X3 ? 2 : 3;
     g.rows = g.parts ? 32 : TILE_ROWS;
     g.cols = g.parts ? 32 : TILE_COLS;
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
-    g.step = g.parts ? STEP_BYTES / (int)g.size : DEPTH;
+    g.step = g.parts ? pad_to(32, STEP_BYTES / (int)g.size) : DEPTH;
     const size_t row = gemm_stride(&g, int_min(K, DEPTH));
     g.m = gemm_fit(M, row, PACKED_BYTES / 2, PANELS);
     g.height = pad_to(32, gemm_fit(g.m, row, BLOCK_BYTES, 32));
@@ -4756,6 +4772,7 @@ static inline void gemm_tile(int parts, int k, int n, const void *a, const void 
 #if LLM_AMX
     if (parts == 1) tile_amx(1, k, a, b, c, add);
     if (parts == 2) tile_amx(2, k, a, b, c, add);
+    if (parts == 3) tile_amx(3, k, a, b, c, add);
     if (parts) return;
 #endif
     (void)parts;

@@ -16,7 +16,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-static const char *const precision_name[] = {"fp32", "bf16x3", "bf16"};
+enum { VECTORS = LLM_BF16 + 1 };        /* a fourth way: fp32 as on a machine without AMX */
+static const char *const precision_name[] = {"fp32", "bf16x3", "bf16", "vectors"};
 static int last_precision(void) { return sizeof(llm_real) == sizeof(double) ? LLM_FP32 : LLM_BF16; }
 static double lower(double a, double b) { return a < b ? a : b; }
 
@@ -31,7 +32,7 @@ static double bench_now(void) {
 
 /* ---- the machine's limits ---- */
 
-typedef struct { double flops[3], read, copy, mixed; } peaks;
+typedef struct { double flops[VECTORS + 1], read, copy, mixed; } peaks;
 
 /* 24 independent multiply-adds on registers, as many as a tile of the product has; n rounds. */
 static vreal spin_vectors(size_t n) {
@@ -135,15 +136,17 @@ static double peak_stream(stream what, int repeats) {
 }
 static peaks measure_peaks(bool quick) {
     int repeats = quick ? 3 : 10;
-    peaks p = {.flops = {peak_flops(false, repeats)}};
-    double amx = llm_has_amx() ? peak_flops(true, repeats) : 0;
-    p.flops[LLM_BF16X3] = amx ? amx / 3 : p.flops[0];
-    p.flops[LLM_BF16] = amx ? amx : p.flops[0];
+    const double vectors = peak_flops(false, repeats), amx = llm_has_amx() ? peak_flops(true, repeats) : 0;
+    peaks p = {.flops = {vectors, vectors, vectors, vectors}};
+    if (amx) p.flops[LLM_FP32] = amx / 6;
+    if (amx) p.flops[LLM_BF16X3] = amx / 3;
+    if (amx) p.flops[LLM_BF16] = amx;
     p.read = peak_stream(READ, repeats);
     p.copy = peak_stream(COPY, repeats);
     p.mixed = peak_stream(MIXED, repeats);
-    printf("peaks, %d threads: fp32 %.0f GFLOP/s%s", llm_threads(0), p.flops[0] * 1e-9, amx ? "" : "\n");
-    if (amx) printf(", bf16 tiles %.0f GFLOP/s (bf16x3: a third, %.0f)\n", amx * 1e-9, amx / 3e9);
+    printf("peaks, %d threads: fp32 vectors %.0f GFLOP/s%s", llm_threads(0), vectors * 1e-9, amx ? "" : "\n");
+    if (amx) printf(", bf16 tiles %.0f GFLOP/s (bf16x3: a third, %.0f; fp32: a sixth, %.0f)\n", amx * 1e-9, amx / 3e9,
+                    amx / 6e9);
     printf("memory: read %.1f GB/s, copy %.1f GB/s, 4 streams read and 3 of them written %.1f GB/s\n\n",
            p.read * 1e-9, p.copy * 1e-9, p.mixed * 1e-9);
     fflush(stdout);
@@ -208,7 +211,7 @@ static void bench_linear(const shape *s, llm_precision p, double seconds) {
 /* What one thread's kernels reach on panels that lie in L1. */
 static double bench_kernel(llm_precision p) {
     cpu_set_precision(p);
-    const int k = 128, parts = !cpu.amx ? 0 : p == LLM_BF16 ? 1 : 2, side = parts ? 32 : 0;
+    const int k = 96, parts = !cpu.amx ? 0 : p == LLM_BF16 ? 1 : p == LLM_BF16X3 ? 2 : 3, side = parts ? 32 : 0;
     gemm_room *room = gemm_my_room();
     double best = 1e9, spent = 0, flops = 2.0 * k * (side ? side * side : TILE_ROWS * TILE_COLS);
     memset(room->wide, 0, sizeof room->wide);       /* serves as both panels */
@@ -554,7 +557,8 @@ static void bench_case_run(const bench_case *c, const options *o, const peaks *p
     for (int i = 0; i < 6; i++) snprintf(number[i], sizeof number[i], "%d", size[i]);
     char threads[16];
     snprintf(threads, sizeof threads, "%d", llm_threads(0));
-    for (int p = 0; p <= last_precision(); p++) {
+    for (int p = 0; p <= VECTORS; p++) {
+        if (p == VECTORS ? !llm_has_amx() : p > last_precision()) continue;
         if (!wants(&o->precisions, precision_name[p])) continue;
         char *name = llm_format("ours %s", precision_name[p]);
         const char *command[] = {"/proc/self/exe", "--serve", precision_name[p], "--cases", c->name,
@@ -616,6 +620,7 @@ static void say_head(FILE *f) {
 }
 
 static llm_precision precision_of(const char *name) {
+    if (!strcmp(name, precision_name[VECTORS])) setenv("LLM_AMX", "0", 1);
     for (int p = 0; p <= last_precision(); p++)
         if (!strcmp(name, precision_name[p])) return (llm_precision)p;
     return LLM_FP32;
@@ -627,7 +632,7 @@ int main(int argc, char **argv) {
         {"only", LLM_LIST, &o.only, 0, 0, "parts: peaks, products, steps (default: all)", NULL, NULL},
         {"cases", LLM_LIST, &o.names, 0, 0, "T64, T256, T1024 (GPT-2 124M, 4 sequences), small, tiny (default: all)",
          NULL, NULL},
-        {"precisions", LLM_LIST, &o.precisions, 0, 0, "fp32, bf16x3, bf16 (default: all)", NULL, NULL},
+        {"precisions", LLM_LIST, &o.precisions, 0, 0, "fp32, bf16x3, bf16, vectors (fp32 without AMX) (default: all)", NULL, NULL},
         {"quick", LLM_BOOL, &o.quick, 0, 0, "a few seconds each", NULL, NULL},
         {"profile", LLM_BOOL, &o.profile, 0, 0, "where a step's time goes, operation by operation", NULL, NULL},
         {"recompute", LLM_BOOL, &o.recompute, 0, 0, "keep only the layers' inputs", NULL, NULL},
