@@ -878,6 +878,7 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -946,9 +947,21 @@ size_t llm_add(size_t a, size_t b) {
     if (a > SIZE_MAX - b) llm_die("a smaller model, batch or file", "size overflow: %zu + %zu", a, b);
     return a + b;
 }
+/* Memory in whole cache lines. Large arrays ask for pages of 2 MB, so that walking across one does not spend its time
+   looking pages up: 2% of a training step where Linux has them to give. NULL when there is no memory. */
+static void *aligned_memory(size_t bytes) {
+    const size_t huge = (size_t)2 << 20, unit = bytes < 16 * huge ? 64 : huge;
+    if (bytes > SIZE_MAX - huge) return NULL;
+    const size_t size = (bytes + unit - (bytes > 0)) / unit * unit;
+    void *p = aligned_alloc(unit, size);
+#ifdef MADV_HUGEPAGE
+    if (p && unit == huge) madvise(p, size, MADV_HUGEPAGE);
+#endif
+    return p;
+}
 void *llm_alloc(size_t count, size_t size) {
     size_t bytes = llm_mul(count, size);
-    void *p = aligned_alloc(64, llm_add(bytes ? bytes : 1, 63) / 64 * 64);
+    void *p = aligned_memory(bytes);
     if (!p)
         llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted",
                 (double)bytes / 1e6);
@@ -4989,11 +5002,15 @@ static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumula
     for (int chunk = 0; chunk < chunks; chunk++) {
         llm_real *sum = partial + (size_t)chunk * width;
         memset(sum, 0, width * sizeof *sum);
-        for (int n = chunk * rows; n < int_min(N, (chunk + 1) * rows); n++)
+        const int end = int_min(N, (chunk + 1) * rows);
+        for (int n = chunk * rows, take; n < end; n += take) {      /* 4 rows at a time: memory likes to be asked for */
+            take = n + 4 <= end ? 4 : 1;                            /* several things at once (twice the speed) */
             for (size_t i = 0; i < width; i += VL) {
-                const vreal x = load_n(d.data, d.type, (size_t)n * d.rs + i, width - i);
-                vstore_n(sum + i, vload_n(sum + i, width - i) + x, width - i);
+                vreal x = vload_n(sum + i, width - i);
+                for (int r = n; r < n + take; r++) x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
+                vstore_n(sum + i, x, width - i);
             }
+        }
     }
     for (size_t i = 0; i < width; i += VL) {
         vreal sum = accumulate ? vload_n(dbias + i, width - i) : (vreal){0};
@@ -5093,10 +5110,8 @@ static void cpu_zero(void *device, size_t bytes) {
     for (size_t i = 0; i < bytes; i += piece) memset((char *)device + i, 0, size_min(piece, bytes - i));
 }
 static void *cpu_alloc(size_t bytes) {
-    if (bytes > SIZE_MAX - 64) return NULL;
-    size_t size = (bytes + 64) / 64 * 64;
-    void *p = aligned_alloc(64, size);
-    if (p) cpu_zero(p, size);
+    void *p = aligned_memory(bytes);
+    if (p) cpu_zero(p, bytes);
     return p;
 }
 static void cpu_release(void *device) { free(device); }
@@ -5118,6 +5133,13 @@ static llm_real *cpu_scratch(size_t count) {
     }
     return memory;
 }
+/* Element-wise operations hand out pieces of this many numbers, and ask for memory AHEAD numbers before they need it: a
+   quarter faster than the hardware alone. Past the end of an array nothing happens. */
+#define PIECE 8192
+enum { AHEAD = 1024 };
+static inline void fetch(const llm_real *x) { __builtin_prefetch(x + AHEAD); }
+static inline void act_fetch(const llm_act *x, size_t i) { __builtin_prefetch(act_at(x, i + AHEAD)); }
+
 static inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 static inline llm_act *act_place(llm_act *x, size_t i) { return (llm_act *)((char *)x + i * cpu.act_size); }
 /* The first n lanes of v, `other` in the rest. */
@@ -5193,7 +5215,10 @@ static void cpu_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, 
     for (int n = 0; n < N; n++) {
         const llm_real *x = inp + (size_t)n * width;
         vreal sum = {0}, square = {0};
-        for (size_t i = 0; i < width; i += VL) sum += vload_n(x + i, width - i);
+        for (size_t i = 0; i < width; i += VL) {
+            fetch(x + i);
+            sum += vload_n(x + i, width - i);
+        }
         const llm_real m = vsum(sum) / (llm_real)C;
         for (size_t i = 0; i < width; i += VL) {        /* a second pass: E(x^2) - E(x)^2 would cancel */
             vreal d = vkeep(vload_n(x + i, width - i) - m, width - i, 0);
@@ -5217,6 +5242,7 @@ static void cpu_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_real *in
         const llm_real *x = inp + (size_t)n * width;
         vreal square = {0};
         for (size_t i = 0; i < width; i += VL) {
+            fetch(x + i);
             vreal v = vload_n(x + i, width - i);
             square += v * v;
         }
@@ -5235,6 +5261,9 @@ static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const
     vreal sum = {0}, dot = {0};
     for (size_t i = 0; i < C; i += VL) {
         const size_t left = C - i;
+        act_fetch(dout, at + i);
+        fetch(x + i);
+        fetch(dx + i);
         vreal d = act_load_n(dout, at + i, left), xhat = (vload_n(x + i, left) - mean) * rstd;
         vreal g = d * vload_n(w + i, left);
         sum += g;
@@ -5368,7 +5397,7 @@ static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *po
    Forward blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks
    all blocks of a key head in order, summing in llm_real however activations are stored. */
 
-#define ATT_BLOCK 96                    /* measured: 64 costs 10% at T = 4096, 128 costs 10% at T = 256 */
+#define ATT_BLOCK 128                   /* measured: 96 costs 5 to 8% at T = 256 to 1024, 160 as much at T = 512 */
 
 typedef struct {
     const llm_act *qkv;
@@ -5523,14 +5552,12 @@ static const llm_real gelu_scale = (llm_real)1.5957691216057308, gelu_cubic = (l
 
 static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_cubic * x * x * x)); }
 
-/* Element-wise operations hand out pieces of this many numbers. */
-#define PIECE 8192
-
 static void cpu_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
     LLM_OMP(parallel for)
     for (size_t piece = 0; piece < n; piece += PIECE) {
         const size_t end = size_min(n, piece + PIECE);
         for (size_t i = piece; i < end; i += VL) {
+            act_fetch(inp, i);
             vreal x = act_load_n(inp, i, end - i);
             act_store_n(out, i, x * gelu_gate(x), end - i);
         }
@@ -5541,6 +5568,8 @@ static void cpu_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act 
     for (size_t piece = 0; piece < n; piece += PIECE) {
         const size_t end = size_min(n, piece + PIECE);
         for (size_t i = piece; i < end; i += VL) {
+            act_fetch(inp, i);
+            act_fetch(dout, i);
             vreal x = act_load_n(inp, i, end - i), s = gelu_gate(x);
             vreal slope = s + x * s * (1 - s) * gelu_scale * (1 + 3 * gelu_cubic * x * x);
             act_store_n(dinp, i, act_load_n(dout, i, end - i) * slope, end - i);
@@ -5559,6 +5588,8 @@ static void cpu_swiglu_forward(llm_act *out, const llm_act *gateup, int N, int F
     for (int n = 0; n < N; n++) {
         const size_t to = (size_t)n * width, from = 2 * to;
         for (size_t i = 0; i < width; i += VL) {
+            act_fetch(gateup, from + i);
+            act_fetch(gateup, from + width + i);
             vreal g = act_load_n(gateup, from + i, width - i), u = act_load_n(gateup, from + width + i, width - i);
             act_store_n(out, to + i, g * vsigmoid(g) * u, width - i);
         }
@@ -5571,6 +5602,9 @@ static void cpu_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm
         const size_t from = (size_t)n * width, to = 2 * from;
         for (size_t i = 0; i < width; i += VL) {
             const size_t left = width - i;
+            act_fetch(gateup, to + i);
+            act_fetch(gateup, to + width + i);
+            act_fetch(dout, from + i);
             vreal g = act_load_n(gateup, to + i, left), u = act_load_n(gateup, to + width + i, left);
             vreal d = act_load_n(dout, from + i, left), s = vsigmoid(g);
             act_store_n(dgateup, to + i, d * u * s * (1 + g * (1 - s)), left);
@@ -5811,7 +5845,10 @@ static double cpu_sumsq(const llm_real *x, size_t n) {
         vreal s[4] = {{0}};                             /* four sums: one would wait for its own last addition */
         size_t i = piece * PIECE;
         for (; i + 4 * VL <= end; i += 4 * VL)
-            for (size_t j = 0; j < 4; j++) s[j] += vload(x + i + j * VL) * vload(x + i + j * VL);
+            for (size_t j = 0; j < 4; j++) {
+                fetch(x + i + j * VL);
+                s[j] += vload(x + i + j * VL) * vload(x + i + j * VL);
+            }
         for (; i < end; i += VL) s[0] += vload_n(x + i, end - i) * vload_n(x + i, end - i);
         sum[piece] = (double)vsum(s[0] + s[1] + (s[2] + s[3]));
     }

@@ -406,12 +406,12 @@ static double trainee_step(trainee *t) {
 }
 /* The contender's side of the pipe. Every contender, ours or not, speaks like this: it says "ready NAME" after a first
    step, then for every line "n" it takes n steps and answers "seconds of the fastest, loss"; "0" ends it. */
-static int serve(const bench_case *c, llm_precision p, bool recompute, bool moments16) {
+static int serve(const bench_case *c, const char *name, llm_precision p, bool recompute, bool moments16) {
     trainee t;
     int n;
     trainee_begin(&t, c, p, recompute, moments16, false);
     trainee_step(&t);
-    printf("ready ours %s\n", precision_name[p]);
+    printf("ready ours %s\n", name);
     fflush(stdout);
     while (scanf("%d", &n) == 1 && n > 0) {
         double best = 1e9, loss = 0;
@@ -654,7 +654,7 @@ int main(int argc, char **argv) {
     if (*o.serve) {
         for (int i = 0; i < CASES; i++)
             if (wants(&o.names, cases[i].name))
-                return serve(&cases[i], precision_of(o.serve), o.recompute, o.moments16);
+                return serve(&cases[i], o.serve, precision_of(o.serve), o.recompute, o.moments16);
     }
     if (!*o.llmc) o.llmc = NULL;
     if (o.quick) o.seconds = lower(o.seconds, 4);
