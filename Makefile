@@ -93,7 +93,7 @@ debug:
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it
 
-# The whole lecture on the tiny world, into out/demo: one table and a page to look at. PRECISION=fp32: as without AMX.
+# The whole lecture on the tiny world, into out/demo: one table and a page to look at. LLM_AMX=0 make demo: as without AMX.
 demo: found
 	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/eval
 	@PRECISION=$(PRECISION) sh tools/demo.sh

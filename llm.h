@@ -4103,8 +4103,8 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
    A transformer needs about thirty operations, and nearly all of its time goes into one of them: the product of two
    matrices. This chapter gives every operation as an equation, with its shapes, its forward pass and its hand-written
    backward pass beside it. First come three tools the rest is written with (5a): vectors, the two ways an activation
-   can be stored, and the matrix product. Then the operations (5b), and at the end what only speaking needs (5c): weights
-   in fewer bits, and a matrix times a few rows. */
+   can be stored, and the matrix product. Then the operations (5b), and at the end what only speaking needs (5c):
+   weights in fewer bits, and a matrix times a few rows. */
 
 /* ---- 5a. Vectors ----
 
@@ -4363,18 +4363,18 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
    but memory delivers a hundred times fewer numbers than the arithmetic can use up. So the product is cut into pieces
    that stay in a cache while they are used again and again:
 
-                                 N                     block   some rows of A, packed by all threads together, in L2
-                       +-------------+----+-----+              while every panel of B passes by
-                       |             | p  |     |      panel   a few columns of B, packed by the thread that uses them,
-                     K |             | a  |     |              in L1 while every tile of the block passes by
+                                 N                     block   some rows of A, in L2 while panel after panel of B
+                       +-------------+----+-----+              passes by
+                       |             | p  |     |      panel   a few columns of B, in L1 while every tile of the
+                     K |             | a  |     |              block passes by
                        |             | n  |     |      tile    the corner where the two meet, summed in registers:
                        |             | el |     |              8 x 48 numbers in 24 AVX-512 registers, or 32 x 32 in
                        +-------------+----+-----+              four AMX tiles
             K
-       +---------+     +-------------+----+-----+
-       |  block  |     |             |tile|     |      Packing copies a piece so that the inner loop reads it front
-     M |         |     |             |    |     |      to back. It alone knows about transposes (strides) and types
-       |         |     |             |    |     |      (real, bf16, q8, q4): one function serves A B, A B' and A' B.
+       +---------+     +-------------+----+-----+      First all threads pack both matrices, then they multiply.
+       |  block  |     |             |tile|     |      Packing copies so that the inner loop reads front to back. It
+     M |         |     |             |    |     |      alone knows about transposes (strides) and types (real, bf16,
+       |         |     |             |    |     |      q8, q4): one function serves A B, A B' and A' B.
        +---------+     +-------------+----+-----+
 
    Every element of C is summed over K in one order, by one thread, however many threads and rows there are: the same
@@ -4519,8 +4519,8 @@ static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_
    AMX has eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 of A by 32 x 16 of B and adds to
    16 x 16 fp32 sums; 2 x 2 of these are our tile of 32 x 32. B's tile wants pairs of k side by side, 16 pairs a row.
 
-   A bf16 has 8 bits of precision. A number written as a sum of several, each the rounding of what the ones before leave,
-   has 8 bits more with each, and products of such sums are multiplied out:
+   A bf16 has 8 bits of precision. A number written as a sum of several, each the rounding of what those before it left
+   over, has 8 bits more with each, and products of such sums are multiplied out:
 
        parts   products, without those below the precision              precision          AMX's speed divided by
        1       a0 b0                                                    8 bits: bf16       1
@@ -4656,10 +4656,13 @@ static gemm_room *gemm_rooms[MAX_THREADS];
 
    A region is what is packed at a time: m rows of A, n columns of B, k numbers of each; mostly the whole matrices. All
    threads pack it, chunk by chunk, and then multiply it, piece by piece. A piece is height x width numbers of C.
-   Beyond L2 a byte costs as much as ten multiply-adds of AMX: so a packed row of A serves `width` columns and a packed
-   column of B `height` rows each time they come into L2. Where all rows of A are one block, B is used once only and is
-   packed by the thread that needs it, just before, into L2. How K is cut into sums depends on the kernel alone, not on
-   M or the threads: so a row's sum is always the same. */
+
+   What this is made for is the way into L2: beyond it a thread gets 8 bytes a cycle (measured: L3 and memory alike, 21
+   GB/s), and in that time AMX multiplies and adds 512 pairs. So each number that comes in must serve hundreds of times:
+   a row of A the `width` columns of a piece, a column of B its `height` rows. Where one block holds all rows of A, B
+   would be read back only once; then it is not packed beforehand but by the thread that needs it, into its own L2.
+
+   How K is cut into sums depends on the kernel alone, not on M or the threads: so a row's sum is always the same. */
 typedef struct {
     int M, N, K;
     cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */

@@ -35,6 +35,8 @@ refuses "resume of nothing"   2 "no complete checkpoint"        $gpt --resume --
 
 # ---- a result, and what protects it ----
 $gpt --steps 20 --out "$dir/base" > "$dir/stdout" 2> "$dir/stderr"; check "a run" [ $? -eq 0 ]
+LLM_AMX=0 $gpt --steps 1 --precision fp32 --out "$dir/vectors" > /dev/null 2> "$dir/stderr"
+check "LLM_AMX=0: without AMX" grep -q "precision fp32 (vectors)" "$dir/stderr"
 for f in config.json model.safetensors tokenizer.json tokenizer_config.json generation_config.json log.csv; do
     check "the result has $f" [ -s "$dir/base/$f" ]
 done

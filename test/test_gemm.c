@@ -124,7 +124,7 @@ static void test_products(void) {
         {.M = 1150, .N = 912, .K = 40, .out = LLM_TYPE_BF16, .bias = true, .add = true, .gap = 16},
         {.M = 513, .N = 1040, .K = 801, .ta = true, .accumulate = true}, {.M = 513, .N = 1040, .K = 801, .tb = true}};
     for (size_t i = 0; i < sizeof streamed / sizeof *streamed; i++) test_product(streamed[i]);
-    product regions[] = {               /* more than is packed at a time, along M, N, and K; B packed before or just in time */
+    product regions[] = {               /* more than is packed at a time; B packed before, or just in time */
         {.M = 2800, .N = 40, .K = 780, .bias = true}, {.M = 257, .N = 2750, .K = 770, .tb = true, .add = true},
         {.M = 257, .N = 40, .K = 14000, .ta = true, .accumulate = true}, {.M = 250, .N = 20, .K = 17000, .tb = true}};
     for (size_t i = 0; i < sizeof regions / sizeof *regions; i++) test_product(regions[i]);
