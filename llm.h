@@ -4179,7 +4179,8 @@ static inline llm_real vhmax(vreal v) {
 }
 
 /* exp(x) = 2^n exp(r) with n = x / log 2 rounded to an integer, which goes straight into the exponent bits, and
-   |r| <= log(2)/2, where a polynomial of degree 6 is off by 3e-9. Below -87.3 the result is 0, above 88.3 it stays at
+   |r| <= log(2)/2, where a polynomial of degree 6 is off by 3e-9: the best one that begins with 1 + r (Remez: its error
+   swings evenly between -3.1e-9 and 3.1e-9). Below -87.3 the result is 0, above 88.3 it stays at
    2.4e38, NaN stays NaN. Measured: within one unit in the last place, nine times as fast as libm's expf in a loop. The
    double build calls libm lane by lane. */
 static inline vreal vexp(vreal x) {
@@ -4211,16 +4212,18 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
 
 /* ---- the state of the CPU, and how activations are stored ----
 
-   Precision belongs to the process: llm_cpu(p) sets it, and all tensors are then stored and multiplied that way. Models
-   made under another precision must not be run until llm_cpu switches back.
+   Precision belongs to the process: llm_cpu(p) sets it, and activations are then stored and multiplied so (the residual
+   stream, gradients of weights and the weights that learn stay fp32). Models made under another precision must not be
+   run until llm_cpu switches back.
 
        precision   activations   product
-       fp32        fp32          AMX: each number split in three bf16, which hold all of it, six products, fp32 sums
+       fp32        fp32          AMX: each number split in three bf16, 24 bits in all, six products, fp32 sums
        bf16x3      fp32          AMX: each number split in two bf16, three products, fp32 sums
        bf16        bf16          AMX: numbers rounded to bf16, fp32 sums
 
    Where there is no AMX (or LLM_AMX=0 forbids it) vector instructions multiply what is stored: then fp32 and bf16x3 are
-   plain fp32, and bf16 saves memory but no time. */
+   plain fp32, and bf16 saves memory but no time. (With AMX, infinity and what bf16 rounds to it, from 3.396e38 on,
+   become NaN, and below 1e-33 the last bits are lost.) */
 
 #include <sched.h>
 /* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
@@ -4371,14 +4374,14 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
                        |             | el |     |              8 x 48 numbers in 24 AVX-512 registers, or 32 x 32 in
                        +-------------+----+-----+              four AMX tiles
             K
-       +---------+     +-------------+----+-----+      First all threads pack both matrices, then they multiply.
+       +---------+     +-------------+----+-----+      First all threads pack, then they multiply.
        |  block  |     |             |tile|     |      Packing copies so that the inner loop reads front to back. It
      M |         |     |             |    |     |      alone knows about transposes (strides) and types (real, bf16,
        |         |     |             |    |     |      q8, q4): one function serves A B, A B' and A' B.
        +---------+     +-------------+----+-----+
 
-   Every element of C is summed over K in one order, by one thread, however many threads and rows there are: the same
-   numbers give the same bits. C is touched once, after its last sum, where bias, residual and storage type are taken
+   Every element of C is summed over K in one order, however many threads and rows there are: the same numbers give the
+   same bits. C is touched once, after its last sum, where bias, residual and storage type are taken
    care of. */
 
 /* A matrix in memory: element (i,j) is number i*rs + j*cs. One stride is 1; swapping the two transposes. q8 and q4 have
@@ -4437,8 +4440,9 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 
 /* -- the kernel for vectors --
 
-   A is packed as panels of 8 rows, column after column, and B as panels of 48 columns, row after row. One step of a
-   tile then loads 3 vectors of B and multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads. */
+   A is packed as panels of TILE_ROWS rows, column after column, and B as panels of TILE_COLS columns, row after row.
+   With AVX-512 a step of a tile then loads 3 vectors of B and multiplies them by 8 numbers of A: 24 multiply-adds for
+   11 loads. */
 
 enum { TILE_VECTORS = 3, TILE_COLS = TILE_VECTORS * VL };
 #if VECTOR_BYTES == 64 || defined(__aarch64__)
@@ -4464,7 +4468,7 @@ static inline void transpose(vbits r[VL]) {
         UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
     }
 }
-/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*k + j)*P + i%P]. The last
+/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*ld + j)*P + i%P]. The last
    panel is filled up with anything at hand: what it gives is never stored. */
 static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real *x, size_t rs, size_t cs, int n,
                                       int k, int ld) {
@@ -4527,7 +4531,7 @@ static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_
        2       a0 b0 + a0 b1 + a1 b0                                    16: bf16x3         3
        3       a0 b0 + a0 b1 + a1 b0 + a1 b1 + a0 b2 + a2 b0            24: all of fp32    6
 
-   Three parts are what fp32 vectors are: over 768 multiply-adds the error is half of theirs (2e-7; twice theirs, 1e-6,
+   Three parts are as good as fp32 vectors: for 768 products a sum's error is half of theirs (2e-7; twice theirs, 1e-6,
    over 16,384, as a tile's sum runs on through all of K), in two thirds of the time. */
 
 enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
@@ -4536,7 +4540,7 @@ enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
 static void amx_begin(void) {
     static const struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {
         .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-    _tile_loadconfig(&shape);           /* constant: GCC 12 thinks it reads 8 bytes and left out the rest */
+    _tile_loadconfig(&shape);           /* static: of a local one GCC 12 leaves out all but 8 bytes */
 }
 /* The first n of 16 lanes. */
 static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
@@ -4635,10 +4639,10 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 enum {
     DEPTH = 768,                        /* numbers of a packed row that are multiplied in one go */
     BLOCK_BYTES = 3 << 18,              /* of packed A in a block: a good third of a 2 MB L2 cache */
-    PANELS = 96,                        /* columns of B packed at a time; rows of A; a multiple of every tile's */
-    WIDTH = 5 * PANELS,                 /* columns of C that a ticket computes, at most */
-    STEP_BYTES = 512,                   /* of a packed row in one AMX tile's sum: so a panel of B, 16 KB, stays in L1 */
-    GROUP = 64,                         /* rows of tiles summed before they are written */
+    CHUNK = 96,                        /* rows of A or columns of B in a chunk; a multiple of every tile's */
+    WIDTH = 5 * CHUNK,                 /* columns of a piece, at most */
+    STEP_BYTES = 512,                   /* of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
+    GROUP = 64,                         /* rows of C summed before they are written */
     PACKED_BYTES = 16 << 20,            /* of all that is packed at a time */
     MAX_THREADS = 1024
 };
@@ -4647,18 +4651,18 @@ enum {
 typedef struct { void *data; size_t size; } gemm_memory;
 /* Room for one thread, in a table: thread-local memory would be lost with its thread. */
 typedef struct {
-    llm_real tile[GROUP * TILE_COLS], wide[PANELS * DEPTH];
+    llm_real tile[GROUP * TILE_COLS], wide[CHUNK * DEPTH];
     gemm_memory packed, panel, sums;
 } gemm_room;
 static gemm_room *gemm_rooms[MAX_THREADS];
 
 /* How a product is cut.
 
-   A region is what is packed at a time: m rows of A, n columns of B, k numbers of each; mostly the whole matrices. All
-   threads pack it, chunk by chunk, and then multiply it, piece by piece. A piece is height x width numbers of C.
+   A region is what is packed at a time: m rows of A, n columns of B, k numbers of each; small matrices whole. All
+   threads pack it, chunk by chunk, and then multiply it, piece by piece. A piece is height (a block) x width of C.
 
    What this is made for is the way into L2: beyond it a thread gets 8 bytes a cycle (measured: L3 and memory alike, 21
-   GB/s), and in that time AMX multiplies and adds 512 pairs. So each number that comes in must serve hundreds of times:
+   GB/s), and in a cycle AMX multiplies and adds 512 pairs. So each number that comes in must serve hundreds of times:
    a row of A the `width` columns of a piece, a column of B its `height` rows. Where one block holds all rows of A, B
    would be read back only once; then it is not packed beforehand but by the thread that needs it, into its own L2.
 
@@ -4677,7 +4681,7 @@ typedef struct {
     char *a, *b;                        /* the region, packed */
     llm_real *sums;                     /* where K takes several regions: the unfinished sums of all pieces */
     bool stream;                        /* write C past the caches */
-    int threads, tickets, finished;     /* tickets handed out and finished: see gemm_ticket */
+    int tickets, finished;              /* tickets handed out and finished: see gemm_ticket */
 } gemm_plan;
 /* Rows i .. i+m of A, columns j .. j+n of B, k0 .. k0+k of both. */
 typedef struct { int i, m, j, n, k0, k; } gemm_region;
@@ -4702,8 +4706,8 @@ static void *gemm_take(gemm_memory *m, size_t bytes) {
     }
     return m->data;
 }
-static inline int parts_of(int n, int size) { return n / size + (n % size > 0); }       /* n in parts of `size` */
-static inline int pad_to(int multiple, int n) { return parts_of(n, multiple) * multiple; }
+static inline int ceil_div(int n, int size) { return n / size + (n % size > 0); }       /* n in parts of `size` */
+static inline int pad_to(int multiple, int n) { return ceil_div(n, multiple) * multiple; }
 /* Bytes of a packed row of k numbers. */
 static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)(g->parts ? pad_to(32, k) : k) * g->size; }
 /* All n rows, or as many as have room in `bytes`: a multiple of `unit`. */
@@ -4713,7 +4717,7 @@ static int gemm_fit(int n, size_t row, size_t bytes, int unit) {
 }
 
 #if LLM_STREAM
-/* A result that no cache can hold is written past the caches, whole lines at a time: a plain store first reads the line
+/* A result larger than L2 is written past the caches, whole lines at a time: a plain store first reads the line
    that it is going to overwrite. Up to 1.5 times the speed of the whole product, where it is bf16 by AMX. */
 static bool gemm_streams(const cpu_out *C, int M, int N) {
     const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t), large = 2 << 20;
@@ -4722,38 +4726,38 @@ static bool gemm_streams(const cpu_out *C, int M, int N) {
 #endif
 
 static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C, int threads) {
-    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C, .threads = threads};
+    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C};
     g.parts = !cpu.amx ? 0 : cpu.precision == LLM_BF16 ? 1 : cpu.precision == LLM_BF16X3 ? 2 : 3;
     g.rows = g.parts ? 32 : TILE_ROWS;
     g.cols = g.parts ? 32 : TILE_COLS;
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
     g.step = g.parts ? pad_to(32, STEP_BYTES / (int)g.size) : DEPTH;
     const size_t row = gemm_stride(&g, int_min(K, DEPTH));
-    g.m = gemm_fit(M, row, PACKED_BYTES / 2, PANELS);
+    g.m = gemm_fit(M, row, PACKED_BYTES / 2, CHUNK);
     g.height = pad_to(32, gemm_fit(g.m, row, BLOCK_BYTES, 32));
     g.once = M <= g.height;
-    g.n = g.once ? N : gemm_fit(N, row, PACKED_BYTES / 2, PANELS);
+    g.n = g.once ? N : gemm_fit(N, row, PACKED_BYTES / 2, CHUNK);
     const int depths = (int)(PACKED_BYTES / row) / (g.m + (g.once ? 0 : g.n));
-    g.k = depths >= parts_of(K, DEPTH) ? K : int_max(depths, 1) * DEPTH;
-    /* about four pieces a thread, so that the last one delays the others by a quarter of their work at most */
+    g.k = depths >= ceil_div(K, DEPTH) ? K : int_max(depths, 1) * DEPTH;
+    /* about four pieces a thread, so that the last one delays the others little */
     const int wanted = threads > 1 ? 4 * threads : 1;
-    g.width = int_min(WIDTH, pad_to(g.cols, parts_of(g.n, parts_of(wanted, parts_of(g.m, g.height)))));
-    const int across = parts_of(g.n, g.width);
-    if (!g.once) g.height = int_min(g.height, pad_to(32, parts_of(g.m, parts_of(wanted, across))));
+    g.width = int_min(WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
+    const int across = ceil_div(g.n, g.width);
+    if (!g.once) g.height = int_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
 #if LLM_STREAM
     g.stream = gemm_streams(&C, M, N);
 #endif
     return g;
 }
 /* Bytes of a region's A and B, and of a piece's sums. */
-static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(PANELS, g->m), gemm_stride(g, g->k)); }
+static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(CHUNK, g->m), gemm_stride(g, g->k)); }
 static size_t gemm_bytes_b(const gemm_plan *g) {
-    return g->once ? 0 : llm_mul((size_t)pad_to(PANELS, g->n), gemm_stride(g, g->k));
+    return g->once ? 0 : llm_mul((size_t)pad_to(CHUNK, g->n), gemm_stride(g, g->k));
 }
 static size_t gemm_bytes_sums(const gemm_plan *g) {
     const size_t one = (size_t)g->height * (size_t)g->width * sizeof(llm_real);
     if (g->K <= g->k) return g->K > DEPTH ? one : 0;
-    return llm_mul(one, (size_t)parts_of(g->m, g->height) * (size_t)parts_of(g->n, g->width));
+    return llm_mul(one, (size_t)ceil_div(g->m, g->height) * (size_t)ceil_div(g->n, g->width));
 }
 static void gemm_begin(gemm_plan *g) {
     gemm_room *room = gemm_my_room();
@@ -4794,7 +4798,7 @@ static inline void gemm_tile(int parts, int k, int n, const void *a, const void 
     (void)parts;
     tile_vector(k, n, a, b, c, add);
 }
-/* Send for C's lines, so that they come from memory while their tile is summed: 5% of the product's time. */
+/* Send for C's lines, so that they come from memory while their tile is summed: it saves 5%. */
 static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
     const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t);
     for (int r = i; r < i + m; r++) {
@@ -4840,7 +4844,8 @@ static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, 
     const cpu_out C = g->C;
     const bool plain = !C.accumulate && !C.bias && !C.add;
 #if LLM_STREAM
-    if (g->stream && n % (C.type == LLM_TYPE_REAL ? VL : 2 * VL) == 0) {
+    const size_t line = C.type == LLM_TYPE_REAL ? VL : 2 * VL;          /* numbers */
+    if (g->stream && (size_t)n % line == 0 && (size_t)j % line == 0) {
         gemm_stream(C, sums, ld, i, m, j, n);
         return;
     }
@@ -4875,14 +4880,15 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
 static void gemm_piece(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, int j0, int j1,
                        llm_real *sums) {
     for (int d = 0; d < q->k; d += DEPTH) {
-        const int k = int_min(DEPTH, q->k - d), ld = g->once ? k : q->k;
+        const int k = int_min(DEPTH, q->k - d);
         for (int j = j0; j < j1; j += g->cols) {
-            const int in = (j - j0) % PANELS;
-            char *panel = g->b + (size_t)j * gemm_stride(g, ld) + (size_t)(d * g->cols) * g->size;
-            if (g->once) {
-                char *panels = gemm_take(&room->panel, PANELS * gemm_stride(g, DEPTH));
+            const int in = (j - j0) % CHUNK;
+            char *panel;
+            if (!g->once) panel = g->b + (size_t)j * gemm_stride(g, q->k) + (size_t)(d * g->cols) * g->size;
+            else {
+                char *panels = gemm_take(&room->panel, CHUNK * gemm_stride(g, DEPTH));
                 if (in == 0)
-                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(PANELS, j1 - j), k, k, true);
+                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(CHUNK, j1 - j), k, k, true);
                 panel = panels + (size_t)in * gemm_stride(g, k);
             }
             gemm_panel(g, room, q, r0, r1, panel, j, d, k, sums ? sums + (size_t)(j - j0) * (size_t)g->height : NULL);
@@ -4908,8 +4914,8 @@ static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_region *q, bool
                        int first) {
     const cpu_view v = is_b ? g->B : g->A;
     const int all = is_b ? q->n : q->m, from = is_b ? q->j : q->i, cols = is_b ? g->cols : g->rows;
-    const int n = v.cs == 1 ? PANELS : DEPTH, k = v.cs == 1 ? DEPTH : PANELS, deep = parts_of(q->k, k);
-    const int count = parts_of(all, n) * deep;
+    const int n = v.cs == 1 ? CHUNK : DEPTH, k = v.cs == 1 ? DEPTH : CHUNK, deep = ceil_div(q->k, k);
+    const int count = ceil_div(all, n) * deep;
     for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
         const int r = (*ticket - first) / deep * n, d = (*ticket - first) % deep * k;
         char *to = (is_b ? g->b : g->a) + (size_t)r * gemm_stride(g, q->k) + (size_t)(d * cols) * g->size;
@@ -4921,7 +4927,7 @@ static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_region *q, bool
 }
 /* Multiply a region; tickets as above. */
 static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_region *q, int *ticket, int first) {
-    const int down = parts_of(q->m, g->height), across = parts_of(q->n, g->width), count = down * across;
+    const int down = ceil_div(q->m, g->height), across = ceil_div(q->n, g->width), count = down * across;
     const size_t one = (size_t)(g->height * g->width);
     for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
         const int piece = *ticket - first, r = piece / across * g->height, j = piece % across * g->width;
@@ -4948,9 +4954,9 @@ static void gemm_work(gemm_plan *g, gemm_room *room) {
             for (q.k0 = 0; q.k0 < g->K; q.k0 += g->k) {
                 q.k = int_min(g->k, g->K - q.k0);
                 const int ready = first;
-                const bool deep = g->k < g->K;
-                if (deep || q.j == 0) first += gemm_chunks(g, room, &q, false, &ticket, ready, first);
-                if (!g->once && (deep || q.i == 0 || g->n < g->N))
+                const bool k_cut = g->k < g->K;
+                if (k_cut || q.j == 0) first += gemm_chunks(g, room, &q, false, &ticket, ready, first);
+                if (!g->once && (k_cut || q.i == 0 || g->n < g->N))
                     first += gemm_chunks(g, room, &q, true, &ticket, ready, first);
                 first += gemm_pieces(g, room, &q, &ticket, first);
             }
@@ -4962,17 +4968,18 @@ static void gemm_work(gemm_plan *g, gemm_room *room) {
 }
 /* C = A B by the calling thread alone: for small products inside a parallel region (attention). */
 static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    if (M < 1 || N < 1 || K < 1) return;
     gemm_plan g = gemm_cut(M, N, K, A, B, C, 1);
     gemm_begin(&g);
     gemm_work(&g, gemm_my_room());
 }
 /* The same by all threads; below half a million multiply-adds they would cost more than they bring. */
 static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
-    bool small = (double)M * N * K < 5e5;
+    bool alone = (double)M * N * K < 5e5;                   /* an empty one leaves C as it is */
 #ifdef _OPENMP
-    small |= omp_in_parallel() != 0;
+    alone |= omp_in_parallel() != 0;
 #endif
-    if (small) {
+    if (alone) {
         cpu_gemm_one(M, N, K, A, B, C);
         return;
     }
@@ -9975,8 +9982,8 @@ static double bytes_of_packing(const llm_config *c, const llm_ops *ops, int n) {
     for (size_t i = 0; i < sizeof product / sizeof *product; i++) {
         const gemm_plan g = gemm_cut(product[i][0], product[i][1], product[i][2], none, none, nowhere, llm_threads(0));
         packed = fmax(packed, (double)gemm_bytes_a(&g) + (double)gemm_bytes_b(&g));
-        sums = fmax(sums, (double)gemm_bytes_sums(&g));
-        if (g.once) panels = PANELS * (double)gemm_stride(&g, DEPTH);
+        sums = fmax(sums, (double)gemm_bytes_sums(&g) * (g.K > g.k ? 1 : llm_threads(0)));
+        if (g.once) panels = CHUNK * (double)gemm_stride(&g, DEPTH);
     }
     return packed + sums + llm_threads(0) * ((double)sizeof(gemm_room) + panels);
 }

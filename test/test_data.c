@@ -1027,7 +1027,7 @@ static void test_sft_limits(void) {
     CHECK_DIES(llm_sft_open(&s, &toy, &r, 64, true, 1), "none of the 1 records");
     llm_records_free(&r);
 }
-/* A packed row must give every conversation the log-probabilities that it has alone, to the bit. */
+/* A packed row must give every conversation the log-probabilities that it has alone: to the bit, by vectors. */
 static double sum_logp(llm_model *m, const llm_sft *s, uint64_t *bits) {
     llm_batch b = llm_batch_new(1, s->T);
     llm_real *logp = llm_alloc((size_t)s->T, sizeof *logp);
@@ -1044,7 +1044,7 @@ static double sum_logp(llm_model *m, const llm_sft *s, uint64_t *bits) {
     llm_batch_free(&b);
     return sum;
 }
-static void test_packed_equals_separate(void) {
+static void test_packed_equals_separate(bool amx) {
     read_talk(20);
     llm_model m;
     llm_config config = llm_preset("nano");
@@ -1053,6 +1053,7 @@ static void test_packed_equals_separate(void) {
     double sum[2];
     uint64_t bits[2] = {0, 0};
     int rows[2];
+    if (!amx) cpu.amx = false;
     for (int pack = 0; pack < 2; pack++) {
         llm_sft s;
         llm_sft_open(&s, &toy, &talk, int_min(config.T, 96), pack, 3);
@@ -1061,7 +1062,9 @@ static void test_packed_equals_separate(void) {
         llm_sft_free(&s);
     }
     CHECK(rows[1] < rows[0], "packing saves rows: %d, %d", rows[1], rows[0]);
-    CHECK(bits[0] == bits[1], "packed equals separate, to the bit (sums %.9f, %.9f)", sum[1], sum[0]);
+    if (cpu.amx)                        /* AMX adds up pairs; who pairs with whom depends on the place in the row */
+        CHECK(fabs(sum[1] - sum[0]) <= 1e-7 * fabs(sum[0]), "packed equals separate: %.9f, %.9f", sum[1], sum[0]);
+    else CHECK(bits[0] == bits[1], "packed equals separate, to the bit (sums %.9f, %.9f)", sum[1], sum[0]);
     llm_model_free(&m);
     llm_records_free(&talk);
 }
@@ -1114,7 +1117,8 @@ int main(void) {
     test_families();
     test_sft();
     test_sft_limits();
-    test_packed_equals_separate();
+    test_packed_equals_separate(false);
+    if (llm_has_amx()) test_packed_equals_separate(true);
     test_rows();
     test_real();
     llm_tokenizer_free(&toy);
