@@ -948,7 +948,7 @@ size_t llm_add(size_t a, size_t b) {
     return a + b;
 }
 /* Memory in whole cache lines. Large arrays ask for pages of 2 MB, so that walking across one does not spend its time
-   looking pages up: 2% of a training step where Linux has them to give. NULL when there is no memory. */
+   looking pages up: 2 to 5% of a training step where Linux has them to give. NULL when there is no memory. */
 static void *aligned_memory(size_t bytes) {
     const size_t huge = (size_t)2 << 20, unit = bytes < 16 * huge ? 64 : huge;
     if (bytes > SIZE_MAX - huge) return NULL;
@@ -4368,8 +4368,8 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
 
                                  N                     block   some rows of A, in L2 while panel after panel of B
                        +-------------+----+-----+              passes by
-                       |             | p  |     |      panel   a few columns of B, in L1 while every tile of the
-                     K |             | a  |     |              block passes by
+                       |             | p  |     |      panel   a few columns of B, in L2 too (for AMX in L1, a
+                     K |             | a  |     |              step at a time) while the block's tiles pass by
                        |             | n  |     |      tile    the corner where the two meet, summed in registers:
                        |             | el |     |              8 x 48 numbers in 24 AVX-512 registers, or 32 x 32 in
                        +-------------+----+-----+              four AMX tiles
@@ -4639,8 +4639,8 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 enum {
     DEPTH = 768,                        /* numbers of a packed row that are multiplied in one go */
     BLOCK_BYTES = 3 << 18,              /* of packed A in a block: a good third of a 2 MB L2 cache */
-    CHUNK = 96,                        /* rows of A or columns of B in a chunk; a multiple of every tile's */
-    WIDTH = 5 * CHUNK,                 /* columns of a piece, at most */
+    CHUNK = 96,                         /* rows of A or columns of B in a chunk; a multiple of every tile's */
+    WIDTH = 5 * CHUNK,                  /* columns of a piece, at most */
     STEP_BYTES = 512,                   /* of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
     GROUP = 64,                         /* rows of C summed before they are written */
     PACKED_BYTES = 16 << 20,            /* of all that is packed at a time */
@@ -5014,7 +5014,7 @@ static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumula
         memset(sum, 0, width * sizeof *sum);
         const int end = int_min(N, (chunk + 1) * rows);
         for (int n = chunk * rows, take; n < end; n += take) {      /* 4 rows at a time: memory likes to be asked for */
-            take = n + 4 <= end ? 4 : 1;                            /* several things at once (twice the speed) */
+            take = n + 4 <= end ? 4 : 1;                            /* several things at once (a quarter less time) */
             for (size_t i = 0; i < width; i += VL) {
                 vreal x = vload_n(sum + i, width - i);
                 for (int r = n; r < n + take; r++) x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
@@ -5407,7 +5407,7 @@ static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *po
    Forward blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks
    all blocks of a key head in order, summing in llm_real however activations are stored. */
 
-#define ATT_BLOCK 128                   /* measured: 96 costs 5 to 8% at T = 256 to 1024, 160 as much at T = 512 */
+#define ATT_BLOCK 128                   /* measured, T = 256 to 1024: 96 costs up to 12%, 160 up to 13% */
 
 typedef struct {
     const llm_act *qkv;
