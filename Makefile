@@ -24,7 +24,10 @@ TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
 	   eval convert
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
-PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%)
+# AMX's kernel with its tiles played by AVX-512, for machines that have the one and not the other.
+AMX     := $(shell $(CC) -march=$(ARCH) -include test/soft_amx.h -fsyntax-only -x c /dev/null 2>/dev/null && \
+	   echo gemm ops model fixtures)
+PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BUILD)/amx_%)
 HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
 .PHONY: all found programs floats test test-sft bench builds debug demo fuzz clean help
@@ -56,6 +59,9 @@ $(BUILD)/test_%: test/test_%.c $(HEADERS) | $(BUILD)
 $(BUILD)/double_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/double_%: test/test_%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) -DLLM_REAL=double $< -o $@ $(LIBS)
+$(BUILD)/amx_%: CFLAGS = $(TESTFLAGS)
+$(BUILD)/amx_%: test/test_%.c $(HEADERS) | $(BUILD)
+	$(CC) $(FLAGS) -include test/soft_amx.h $< -o $@ $(LIBS)
 $(BUILD):
 	@mkdir -p $@
 
@@ -63,6 +69,7 @@ programs: $(PROGRAMS)
 floats: $(TESTS:%=$(BUILD)/test_%)
 test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
+	@[ -n "$(AMX)" ] || echo "SKIP: AMX's kernel: no AVX-512 with bf16 here"
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
 		test/test_eval.sh test/test_sft.sh
 

@@ -486,6 +486,7 @@ const llm_ops *llm_cpu(llm_precision p);                /* the textbook, chapter
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 bool llm_has_amx(void);                 /* may we multiply bf16 tiles here? No with LLM_AMX=0 in the environment */
+const char *llm_product_name(llm_precision p);      /* what multiplies matrices here, for messages: "AMX", "vectors" ... */
 llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
 /* ---- chapter 6: the model ------------------------------------------------------------------------------------- */
@@ -4219,11 +4220,11 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
        precision   activations   product
        fp32        fp32          AMX: each number split in three bf16, 24 bits in all, six products, fp32 sums
        bf16x3      fp32          AMX: each number split in two bf16, three products, fp32 sums
-       bf16        bf16          AMX: numbers rounded to bf16, fp32 sums
+       bf16        bf16          AMX, or AMD's vectors for bf16: numbers rounded to bf16, fp32 sums
 
    Where there is no AMX (or LLM_AMX=0 forbids it) vector instructions multiply what is stored: then fp32 and bf16x3 are
-   plain fp32, and bf16 saves memory but no time. (With AMX, infinity and what bf16 rounds to it, from 3.396e38 on,
-   become NaN, and below 1e-33 the last bits are lost.) */
+   plain fp32, and bf16 saves time on AMD's processors from Zen 4 on, elsewhere only memory. (With AMX, infinity and what
+   bf16 rounds to it, from 3.396e38 on, become NaN, and below 1e-33 the last bits are lost.) */
 
 #include <sched.h>
 /* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
@@ -4233,11 +4234,11 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
 #else
 #define LLM_AMX 0
 #endif
-/* Can we write past the caches, bf16 included? */
+/* Are there vector instructions for bf16? Then we can multiply pairs of them, and write them past the caches. */
 #if defined(__AVX512BF16__) && !LLM_DOUBLE
-#define LLM_STREAM 1
+#define LLM_PAIRS 1
 #else
-#define LLM_STREAM 0
+#define LLM_PAIRS 0
 #endif
 
 static struct {
@@ -4245,7 +4246,8 @@ static struct {
     llm_type act;                       /* LLM_TYPE_REAL or LLM_TYPE_BF16 */
     size_t act_size;                    /* bytes of one stored activation */
     bool amx;                           /* multiply with AMX tiles */
-} cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false};
+    bool pairs;                         /* multiply pairs of bf16 with vectors */
+} cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false, false};
 
 /* The AMX registers are 8 KB of state per thread, so Linux wants to be asked before a process uses them. */
 bool llm_has_amx(void) {
@@ -4260,6 +4262,21 @@ bool llm_has_amx(void) {
     return false;
 #endif
 }
+/* A vector instruction for pairs of bf16 does twice the work of one for fp32. AMD's Zen 4 and 5 start as many of them in
+   a cycle (measured: 543 and 270 GFLOP/s a core), Intel's processors a quarter as many. */
+static bool cpu_has_fast_pairs(void) {
+#if LLM_PAIRS
+    return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+const char *llm_product_name(llm_precision p) {
+    static const char *const tiles[] = {"three bf16 parts on AMX", "two bf16 parts on AMX", "AMX"};
+    if (llm_has_amx()) return tiles[p];
+    if (p == LLM_BF16X3) return "vectors, as fp32: no AMX here";
+    return p == LLM_FP32 ? "vectors" : cpu_has_fast_pairs() ? "vectors of bf16 pairs" : "fp32 vectors";
+}
 llm_precision llm_precision_best(void) { return llm_has_amx() ? LLM_BF16X3 : LLM_FP32; }
 
 static void cpu_set_precision(llm_precision p) {
@@ -4269,6 +4286,7 @@ static void cpu_set_precision(llm_precision p) {
     cpu.act = p == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL;
     cpu.act_size = p == LLM_BF16 ? sizeof(uint16_t) : sizeof(llm_real);
     cpu.amx = llm_has_amx();
+    cpu.pairs = p == LLM_BF16 && !cpu.amx && cpu_has_fast_pairs();
 }
 int llm_threads(int count) {
 #ifdef _OPENMP
@@ -4442,7 +4460,10 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 
    A is packed as panels of TILE_ROWS rows, column after column, and B as panels of TILE_COLS columns, row after row.
    With AVX-512 a step of a tile then loads 3 vectors of B and multiplies them by 8 numbers of A: 24 multiply-adds for
-   11 loads. */
+   11 loads.
+
+   For bf16 everything stays as it is, but that a "number" is a pair of neighbours along K, and that the instruction
+   multiplies pairs: s += a0 b0 + a1 b1. */
 
 enum { TILE_VECTORS = 3, TILE_COLS = TILE_VECTORS * VL };
 #if VECTOR_BYTES == 64 || defined(__aarch64__)
@@ -4484,23 +4505,31 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
             }
         }
     }
-    for (int j = whole; j < k; j++) for (int i = 0; i < n; i += P) {    /* contiguous along the rows, or the rest */
-        const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
-        llm_real *to = out + ((size_t)(i / P) * (size_t)ld + (size_t)j) * P;
-        if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
-        else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
-    }
+    for (int j0 = whole; j0 < k; j0 += 16)                  /* contiguous along the rows, or the rest */
+        for (int i = 0; i < n; i += P) for (int j = j0; j < int_min(j0 + 16, k); j++) {
+            const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
+            llm_real *to = out + ((size_t)(i / P) * (size_t)ld + (size_t)j) * P;
+            if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
+            else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
+        }
+}
+static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, vreal b) {
+#if LLM_PAIRS
+    if (pairs) return (vreal)_mm512_dpbf16_ps((__m512)s, (__m512bh)_mm512_set1_ps(a), (__m512bh)b);
+#endif
+    (void)pairs;
+    return s + a * b;
 }
 /* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first `wide` vectors of a panel of B, k steps, in registers. */
-static ALWAYS_INLINE void tile_vectors(const int wide, int k, const llm_real *a, const llm_real *b, llm_real *c,
-                                       bool add) {
+static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, const llm_real *a, const llm_real *b,
+                                       llm_real *c, bool add) {
     vreal s[TILE_ROWS][TILE_VECTORS] = {0};
     for (int p = 0; p < k; p++, a += TILE_ROWS, b += TILE_COLS) {
         vreal b0 = vload(b), b1 = wide > 1 ? vload(b + VL) : b0, b2 = wide > 2 ? vload(b + 2 * VL) : b0;
         UNROLL for (int i = 0; i < TILE_ROWS; i++) {
-            s[i][0] += a[i] * b0;
-            if (wide > 1) s[i][1] += a[i] * b1;
-            if (wide > 2) s[i][2] += a[i] * b2;
+            s[i][0] = multiply_add(pairs, s[i][0], a[i], b0);
+            if (wide > 1) s[i][1] = multiply_add(pairs, s[i][1], a[i], b1);
+            if (wide > 2) s[i][2] = multiply_add(pairs, s[i][2], a[i], b2);
         }
     }
     UNROLL for (int i = 0; i < TILE_ROWS; i++) {
@@ -4511,11 +4540,84 @@ static ALWAYS_INLINE void tile_vectors(const int wide, int k, const llm_real *a,
     }
 }
 /* Of the columns n <= TILE_COLS are wanted: a narrow last panel costs only its own vectors. */
-static void tile_vector(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
-    if (n > 2 * VL) tile_vectors(3, k, a, b, c, add);
-    else if (n > VL) tile_vectors(2, k, a, b, c, add);
-    else tile_vectors(1, k, a, b, c, add);
+static void tile_reals(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
+    if (n > 2 * VL) tile_vectors(false, 3, k, a, b, c, add);
+    else if (n > VL) tile_vectors(false, 2, k, a, b, c, add);
+    else tile_vectors(false, 1, k, a, b, c, add);
 }
+
+#if LLM_PAIRS
+static void tile_pairs(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
+    const int steps = (k + 1) / 2;
+    if (n > 2 * VL) tile_vectors(true, 3, steps, a, b, c, add);
+    else if (n > VL) tile_vectors(true, 2, steps, a, b, c, add);
+    else tile_vectors(true, 1, steps, a, b, c, add);
+}
+/* The first n of 16 lanes. */
+static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16 in row i of a square. AMX wants
+   what rounding left over, too: the parts square[0][i], square[1][i] ... */
+static ALWAYS_INLINE void load_pairs(const int parts, vbits square[][16], int i, const void *x, const bool bf16,
+                                     size_t p, int np, size_t q, int nq) {
+    if (bf16) {                                             /* it has one part, the others are 0 */
+        const uint16_t *h = x;
+        __m512i first = _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(lanes(np), h + p));
+        square[0][i] = (vbits)_mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
+        for (int part = 1; part < parts; part++) square[part][i] = (vbits){0};
+        return;
+    }
+    const float *f = x;
+    __m512 a = _mm512_maskz_loadu_ps(lanes(np), f + p), b = _mm512_maskz_loadu_ps(lanes(nq), f + q);
+    UNROLL for (int part = 0; part < parts; part++) {
+        __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+        square[part][i] = (vbits)rounded;
+        a -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(rounded)), 16);
+        b -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rounded, 1)), 16);
+    }
+}
+/* Rows r .. r+15 of v and 32 k from j on as a square of 16 x 16 pairs; of v, n rows of k numbers count, from number `at`
+   on. Where memory runs along k a row of the square is a row of v, else it is a pair of k with its 16 rows. */
+static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const bool bf16, const cpu_view *v,
+                                      size_t at, int r, int j, int n, int k) {
+    vbits zip;
+    for (int i = 0; i < 16; i++) zip[i] = i | (i + 16) << 16;           /* words 0, 16, 1, 17 ... */
+    UNROLL for (int i = 0; i < 16; i++) {
+        if (v->cs == 1) {
+            const size_t p = at + (size_t)int_min(r + i, n - 1) * v->rs + (size_t)j;
+            load_pairs(parts, square, i, v->data, bf16, p, k - j, p + 16, k - j - 16);
+        } else {
+            const size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
+            const int left = k - j - 2 * i;
+            load_pairs(parts, square, i, v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
+            for (int part = 0; part < parts; part++)
+                square[part][i] = (vbits)_mm512_permutexvar_epi16((__m512i)zip, (__m512i)square[part][i]);
+        }
+    }
+}
+/* pack_vector for pairs: element (i,j) goes into pair out[(i/P*ld/2 + j/2)*P + i%P]. Beyond k: 0. */
+static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *out, const cpu_view *v, size_t at,
+                                        int n, int k, int ld) {
+    const int groups = (n + 15) / 16, steps = (k + 31) / 32, run = P < 16 ? P : 16;
+    for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
+        const int r = 16 * (v->cs == 1 ? t / steps : t % groups), j = 32 * (v->cs == 1 ? t % steps : t / groups);
+        const int left = int_min(16, (k - j + 1) / 2);
+        vbits square[1][16];
+        load_square(1, square, bf16, v, at, r, j, n, k);
+        if (v->cs == 1) transpose(square[0]);
+        for (int part = 0; part < 16; part += run) {
+            uint32_t *to = out + ((size_t)((r + part) / P) * (size_t)((ld + 1) / 2) + (size_t)(j / 2)) * P + (r + part) % P;
+            for (int l = 0; l < left; l++) memcpy(to + l * P, (uint32_t *)&square[0][l] + part, (size_t)run * sizeof *to);
+        }
+    }
+}
+static void pack_pairs(void *out, const cpu_view *v, size_t at, int n, int k, int ld, bool is_b) {
+    const bool bf16 = v->type == LLM_TYPE_BF16;             /* copies, each with its type and panel compiled in */
+    if (bf16 && is_b) pack_pairs_as(true, TILE_COLS, out, v, at, n, k, ld);
+    else if (bf16) pack_pairs_as(true, TILE_ROWS, out, v, at, n, k, ld);
+    else if (is_b) pack_pairs_as(false, TILE_COLS, out, v, at, n, k, ld);
+    else pack_pairs_as(false, TILE_ROWS, out, v, at, n, k, ld);
+}
+#endif
 
 #if LLM_AMX
 /* -- the kernel for AMX --
@@ -4542,51 +4644,16 @@ static void amx_begin(void) {
         .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
     _tile_loadconfig(&shape);           /* static: of a local one GCC 12 leaves out all but 8 bytes */
 }
-/* The first n of 16 lanes. */
-static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
-/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16: the parts tile[0][i],
-   tile[1][i] ... of row i. */
-static ALWAYS_INLINE void amx_load(const int parts, vbits tile[][16], int i, const void *x, const bool bf16, size_t p,
-                                   int np, size_t q, int nq) {
-    if (bf16) {                                             /* it has one part, the others are 0 */
-        const uint16_t *h = x;
-        __m512i first = _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(lanes(np), h + p));
-        tile[0][i] = (vbits)_mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
-        for (int part = 1; part < parts; part++) tile[part][i] = (vbits){0};
-        return;
-    }
-    const float *f = x;
-    __m512 a = _mm512_maskz_loadu_ps(lanes(np), f + p), b = _mm512_maskz_loadu_ps(lanes(nq), f + q);
-    UNROLL for (int part = 0; part < parts; part++) {
-        __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-        tile[part][i] = (vbits)rounded;
-        a -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(rounded)), 16);
-        b -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rounded, 1)), 16);
-    }
-}
 /* Pack n rows of k numbers from number `at` of v on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, part by
    part, then rows 16-31 likewise, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond k: 0. */
 static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t *out, const cpu_view *v, size_t at,
                                       int n, int k, int ld, bool is_b) {
-    bool along = v->cs == 1;                                /* memory runs along k */
-    int groups = (n + 31) / 32 * 2, steps = (k + 31) / 32;
-    vbits pairs;
-    for (int i = 0; i < 16; i++) pairs[i] = i | (i + 16) << 16;         /* words 0, 16, 1, 17 ... */
+    const bool along = v->cs == 1;                          /* memory runs along k */
+    const int groups = (n + 31) / 32 * 2, steps = (k + 31) / 32;
     for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
-        int r = 16 * (along ? t / steps : t % groups), j = 32 * (along ? t % steps : t / groups);
+        const int r = 16 * (along ? t / steps : t % groups), j = 32 * (along ? t % steps : t / groups);
         vbits tile[3][16];
-        UNROLL for (int i = 0; i < 16; i++) {
-            if (along) {                                    /* row r+i, 32 k */
-                size_t p = at + (size_t)int_min(r + i, n - 1) * v->rs + (size_t)j;
-                amx_load(parts, tile, i, v->data, bf16, p, k - j, p + 16, k - j - 16);
-            } else {                                        /* k = j+2i and the next, 16 rows each, as pairs */
-                size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
-                int left = k - j - 2 * i;
-                amx_load(parts, tile, i, v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
-                for (int part = 0; part < parts; part++)
-                    tile[part][i] = (vbits)_mm512_permutexvar_epi16((__m512i)pairs, (__m512i)tile[part][i]);
-            }
-        }
+        load_square(parts, tile, bf16, v, at, r, j, n, k);
         size_t index = ((size_t)(r / 32) * (size_t)((ld + 31) / 32) + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2);
         for (int part = 0; part < parts; part++) {
             if (along == is_b) transpose(tile[part]);
@@ -4671,8 +4738,10 @@ typedef struct {
     int M, N, K;
     cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */
     cpu_out C;
-    int parts;                          /* bf16 numbers to a number for AMX: 1 to 3; 0: reals, vectors */
+    bool amx;                           /* by AMX's tiles, else by vectors */
+    int parts;                          /* bf16 numbers to a number: 1, for AMX up to 3; 0: reals */
     int rows, cols;                     /* of a tile */
+    int unit;                           /* numbers along K that go together: 1, a pair, for AMX 32 */
     size_t size;                        /* bytes of a packed number */
     int step;                           /* of a tile along K */
     int m, n, k;                        /* of a region */
@@ -4709,14 +4778,14 @@ static void *gemm_take(gemm_memory *m, size_t bytes) {
 static inline int ceil_div(int n, int size) { return n / size + (n % size > 0); }       /* n in parts of `size` */
 static inline int pad_to(int multiple, int n) { return ceil_div(n, multiple) * multiple; }
 /* Bytes of a packed row of k numbers. */
-static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)(g->parts ? pad_to(32, k) : k) * g->size; }
+static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)pad_to(g->unit, k) * g->size; }
 /* All n rows, or as many as have room in `bytes`: a multiple of `unit`. */
 static int gemm_fit(int n, size_t row, size_t bytes, int unit) {
     const size_t most = bytes / row;
     return (size_t)n <= most ? n : int_max((int)most / unit, 1) * unit;
 }
 
-#if LLM_STREAM
+#if LLM_PAIRS
 /* A result larger than L2 is written past the caches, whole lines at a time: a plain store first reads the line
    that it is going to overwrite. Up to 1.5 times the speed of the whole product, where it is bf16 by AMX. */
 static bool gemm_streams(const cpu_out *C, int M, int N) {
@@ -4727,11 +4796,14 @@ static bool gemm_streams(const cpu_out *C, int M, int N) {
 
 static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C, int threads) {
     gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C};
-    g.parts = !cpu.amx ? 0 : cpu.precision == LLM_BF16 ? 1 : cpu.precision == LLM_BF16X3 ? 2 : 3;
-    g.rows = g.parts ? 32 : TILE_ROWS;
-    g.cols = g.parts ? 32 : TILE_COLS;
+    g.amx = cpu.amx;
+    if (g.amx) g.parts = cpu.precision == LLM_BF16 ? 1 : cpu.precision == LLM_BF16X3 ? 2 : 3;
+    else g.parts = cpu.pairs;
+    g.rows = g.amx ? 32 : TILE_ROWS;
+    g.cols = g.amx ? 32 : TILE_COLS;
+    g.unit = g.amx ? 32 : g.parts ? 2 : 1;
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
-    g.step = g.parts ? pad_to(32, STEP_BYTES / (int)g.size) : DEPTH;
+    g.step = g.amx ? pad_to(32, STEP_BYTES / (int)g.size) : DEPTH;
     const size_t row = gemm_stride(&g, int_min(K, DEPTH));
     g.m = gemm_fit(M, row, PACKED_BYTES / 2, CHUNK);
     g.height = pad_to(32, gemm_fit(g.m, row, BLOCK_BYTES, 32));
@@ -4744,7 +4816,7 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.width = int_min(WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
     const int across = ceil_div(g.n, g.width);
     if (!g.once) g.height = int_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
-#if LLM_STREAM
+#if LLM_PAIRS
     g.stream = gemm_streams(&C, M, N);
 #endif
     return g;
@@ -4780,23 +4852,37 @@ static void gemm_pack(const gemm_plan *g, llm_real *wide, void *out, cpu_view v,
         at = 0;
     }
 #if LLM_AMX
-    if (g->parts) {
+    if (g->amx) {
         pack_amx(g->parts, out, &v, at, n, k, ld, is_b);
+        return;
+    }
+#endif
+#if LLM_PAIRS
+    if (g->parts) {
+        pack_pairs(out, &v, at, n, k, ld, is_b);
         return;
     }
 #endif
     if (is_b) pack_vector(TILE_COLS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
     else pack_vector(TILE_ROWS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
 }
-static inline void gemm_tile(int parts, int k, int n, const void *a, const void *b, llm_real *c, bool add) {
+static inline void gemm_tile(const gemm_plan *g, int k, int n, const void *a, const void *b, llm_real *c, bool add) {
 #if LLM_AMX
-    if (parts == 1) tile_amx(1, k, a, b, c, add);
-    if (parts == 2) tile_amx(2, k, a, b, c, add);
-    if (parts == 3) tile_amx(3, k, a, b, c, add);
-    if (parts) return;
+    if (g->amx) {
+        if (g->parts == 1) tile_amx(1, k, a, b, c, add);
+        if (g->parts == 2) tile_amx(2, k, a, b, c, add);
+        if (g->parts == 3) tile_amx(3, k, a, b, c, add);
+        return;
+    }
 #endif
-    (void)parts;
-    tile_vector(k, n, a, b, c, add);
+#if LLM_PAIRS
+    if (g->parts) {
+        tile_pairs(k, n, a, b, c, add);
+        return;
+    }
+#endif
+    (void)g;
+    tile_reals(k, n, a, b, c, add);
 }
 /* Send for C's lines, so that they come from memory while their tile is summed: it saves 5%. */
 static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
@@ -4821,7 +4907,7 @@ static ALWAYS_INLINE void gemm_write_as(const llm_type type, const bool plain, c
         }
     }
 }
-#if LLM_STREAM
+#if LLM_PAIRS
 static void gemm_stream(cpu_out C, const llm_real *sums, int ld, int i, int m, int j, int n) {
     for (int r = 0; r < m; r++, sums += ld) {
         const size_t row = (size_t)(i + r) * C.ld + (size_t)j;
@@ -4843,7 +4929,7 @@ static void gemm_stream(cpu_out C, const llm_real *sums, int ld, int i, int m, i
 static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, int m, int j, int n) {
     const cpu_out C = g->C;
     const bool plain = !C.accumulate && !C.bias && !C.add;
-#if LLM_STREAM
+#if LLM_PAIRS
     const size_t line = C.type == LLM_TYPE_REAL ? VL : 2 * VL;          /* numbers */
     if (g->stream && (size_t)n % line == 0 && (size_t)j % line == 0) {
         gemm_stream(C, sums, ld, i, m, j, n);
@@ -4869,7 +4955,7 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
             for (int i = r; i < end; i += g->rows) {
                 const char *a = g->a + (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
                 if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, int_min(g->rows, end - i), q->j + j, n);
-                gemm_tile(g->parts, int_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
+                gemm_tile(g, int_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
                           sum + (i - r) * g->cols, q->k0 + d + s > 0);
             }
         }
@@ -4903,7 +4989,7 @@ static void gemm_wait(gemm_plan *g, int finished) {
     while (__atomic_load_n(&g->finished, __ATOMIC_ACQUIRE) < finished) sched_yield();
 }
 static void gemm_finish(gemm_plan *g) {
-#if LLM_STREAM
+#if LLM_PAIRS
     _mm_sfence();                       /* streamed lines become visible before the ticket does */
 #endif
     __atomic_fetch_add(&g->finished, 1, __ATOMIC_RELEASE);
@@ -4944,7 +5030,7 @@ static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_region *q, int 
 static void gemm_work(gemm_plan *g, gemm_room *room) {
     int ticket = gemm_ticket(g), first = 0;
 #if LLM_AMX
-    if (g->parts) amx_begin();
+    if (g->amx) amx_begin();
 #endif
     gemm_region q;
     for (q.i = 0; q.i < g->M; q.i += g->m) {
@@ -4963,7 +5049,7 @@ static void gemm_work(gemm_plan *g, gemm_room *room) {
         }
     }
 #if LLM_AMX
-    if (g->parts) _tile_release();
+    if (g->amx) _tile_release();
 #endif
 }
 /* C = A B by the calling thread alone: for small products inside a parallel region (attention). */

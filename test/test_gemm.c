@@ -399,11 +399,13 @@ int main(void) {
     test_bf16();
     cpu_set_precision(LLM_FP32);
     if (cpu.amx) test_parts();
-    int last = sizeof(llm_real) == sizeof(double) ? LLM_FP32 : LLM_BF16;
-    for (int tiles = 1; tiles >= 0; tiles--) for (int p = LLM_FP32; p <= last; p++) {
+    const int last = sizeof(llm_real) == sizeof(double) ? LLM_FP32 : LLM_BF16;
+    enum { TILES, PAIRS, REALS };                           /* what multiplies */
+    for (int way = TILES; way <= REALS; way++) for (int p = LLM_FP32; p <= last; p++) {
         cpu_set_precision((llm_precision)p);
-        if (!tiles && !cpu.amx) continue;
-        if (!tiles) cpu.amx = false;                        /* a machine that was not granted AMX */
+        if ((way == TILES && !cpu.amx) || (way == PAIRS && (!LLM_PAIRS || p != LLM_BF16))) continue;
+        cpu.amx = way == TILES;
+        cpu.pairs = way == PAIRS;
         test_products();
         test_nan();
         test_linear();

@@ -68,7 +68,19 @@ static void spin_tiles(size_t n) {
     _tile_release();
 }
 #endif
-static double peak_flops(bool amx, int repeats) {
+#if LLM_PAIRS
+static vreal spin_pairs(size_t n) {
+    volatile llm_real one = 1;
+    const llm_real a = one;
+    vreal s[12] = {{0}}, b = vset(a);
+    for (size_t r = 0; r < 2 * n; r++) UNROLL for (int i = 0; i < 12; i++) s[i] = multiply_add(true, s[i], a, b);
+    for (int i = 1; i < 12; i++) s[0] += s[i];
+    return s[0];
+}
+#endif
+typedef enum { BY_VECTORS, BY_PAIRS, BY_TILES } unit;
+static double peak_flops(unit by, int repeats) {
+    const bool amx = by == BY_TILES;
     const size_t rounds = amx ? 200000 : 800000;
     double best = 0;
     for (int i = 0; i < repeats; i++) {
@@ -77,14 +89,16 @@ static double peak_flops(bool amx, int repeats) {
         {
             volatile llm_real keep = 0;
 #if LLM_AMX
-            if (amx) spin_tiles(rounds);
-            else
+            if (by == BY_TILES) spin_tiles(rounds);
 #endif
-                keep = spin_vectors(rounds)[0];
+#if LLM_PAIRS
+            if (by == BY_PAIRS) keep = spin_pairs(rounds)[0];
+#endif
+            if (by == BY_VECTORS) keep = spin_vectors(rounds)[0];
             (void)keep;
         }
         t = bench_now() - t;
-        double work = (double)rounds * (amx ? 4 * 16384.0 : 24 * 2.0 * VL) * llm_threads(0);
+        double work = (double)rounds * (amx ? 4 * 16384.0 : 24 * (by == BY_PAIRS ? 4.0 : 2.0) * VL) * llm_threads(0);
         if (work / t > best) best = work / t;
     }
     return best;
@@ -136,18 +150,20 @@ static double peak_stream(stream what, int repeats) {
 }
 static peaks measure_peaks(bool quick) {
     int repeats = quick ? 3 : 10;
-    const double vectors = peak_flops(false, repeats), amx = llm_has_amx() ? peak_flops(true, repeats) : 0;
-    peaks p = {.flops = {vectors, vectors, vectors, vectors}};
+    const double vectors = peak_flops(BY_VECTORS, repeats), amx = llm_has_amx() ? peak_flops(BY_TILES, repeats) : 0;
+    const double pairs = !amx && cpu_has_fast_pairs() ? peak_flops(BY_PAIRS, repeats) : 0;
+    peaks p = {.flops = {vectors, vectors, pairs ? pairs : vectors, vectors}};
     if (amx) p.flops[LLM_FP32] = amx / 6;
     if (amx) p.flops[LLM_BF16X3] = amx / 3;
     if (amx) p.flops[LLM_BF16] = amx;
     p.read = peak_stream(READ, repeats);
     p.copy = peak_stream(COPY, repeats);
     p.mixed = peak_stream(MIXED, repeats);
-    printf("peaks, %d threads: fp32 vectors %.0f GFLOP/s%s", llm_threads(0), vectors * 1e-9, amx ? "" : "\n");
-    if (amx) printf(", bf16 tiles %.0f GFLOP/s (bf16x3: a third, %.0f; fp32: a sixth, %.0f)\n", amx * 1e-9, amx / 3e9,
+    printf("peaks, %d threads: fp32 vectors %.0f GFLOP/s", llm_threads(0), vectors * 1e-9);
+    if (amx) printf(", bf16 tiles %.0f GFLOP/s (bf16x3: a third, %.0f; fp32: a sixth, %.0f)", amx * 1e-9, amx / 3e9,
                     amx / 6e9);
-    printf("memory: read %.1f GB/s, copy %.1f GB/s, 4 streams read and 3 of them written %.1f GB/s\n\n",
+    if (pairs) printf(", bf16 pairs %.0f GFLOP/s", pairs * 1e-9);
+    printf("\nmemory: read %.1f GB/s, copy %.1f GB/s, 4 streams read and 3 of them written %.1f GB/s\n\n",
            p.read * 1e-9, p.copy * 1e-9, p.mixed * 1e-9);
     fflush(stdout);
     return p;
@@ -211,16 +227,18 @@ static void bench_linear(const shape *s, llm_precision p, double seconds) {
 /* What one thread's kernels reach on panels that lie in L1. */
 static double bench_kernel(llm_precision p) {
     cpu_set_precision(p);
-    const int k = 96, parts = !cpu.amx ? 0 : p == LLM_BF16 ? 1 : p == LLM_BF16X3 ? 2 : 3, side = parts ? 32 : 0;
+    const cpu_view none = {0};
+    const cpu_out nowhere = {0};
+    const gemm_plan g = gemm_cut(64, 96, 96, none, none, nowhere, 1);
     gemm_room *room = gemm_my_room();
-    double best = 1e9, spent = 0, flops = 2.0 * k * (side ? side * side : TILE_ROWS * TILE_COLS);
+    double best = 1e9, spent = 0, flops = 2.0 * g.K * g.rows * g.cols;
     memset(room->wide, 0, sizeof room->wide);       /* serves as both panels */
 #if LLM_AMX
-    if (parts) amx_begin();
+    if (g.amx) amx_begin();
 #endif
     while (spent < 0.3) {
         double t = bench_now();
-        for (int i = 0; i < 100; i++) gemm_tile(parts, k, TILE_COLS, room->wide, room->wide + 16384, room->tile, true);
+        for (int i = 0; i < 100; i++) gemm_tile(&g, g.K, g.cols, room->wide, room->wide + 16384, room->tile, true);
         keep_fastest(&best, t, &spent);
     }
     return 100 * flops / best * 1e-9;

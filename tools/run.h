@@ -113,12 +113,11 @@ static inline const llm_ops *run_device(const run_settings *r) {
     llm_precision p = !strcmp(r->precision, "fp32") ? LLM_FP32 : !strcmp(r->precision, "bf16") ? LLM_BF16
                     : !strcmp(r->precision, "bf16x3") ? LLM_BF16X3 : llm_precision_best();
     static const char *name[] = {"fp32", "bf16x3", "bf16"};
-    static const char *tiles[] = {"three bf16 parts on AMX", "two bf16 parts on AMX", "AMX"};
     if (!strcmp(r->device, "cuda"))
         llm_usage("--device cpu", "this binary was built without CUDA");
     int threads = llm_threads((int)r->threads);
     fprintf(stderr, "device: cpu, %d thread%s, precision %s (%s)\n", threads, threads == 1 ? "" : "s", name[p],
-            llm_has_amx() ? tiles[p] : p == LLM_FP32 ? "vectors" : "emulated by vectors: no AMX here");
+            llm_product_name(p));
     return llm_cpu(p);
 }
 
