@@ -486,7 +486,7 @@ const llm_ops *llm_cpu(llm_precision p);                /* the textbook, chapter
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 bool llm_has_amx(void);                 /* may we multiply bf16 tiles here? No with LLM_AMX=0 in the environment */
-const char *llm_product_name(llm_precision p);      /* what multiplies matrices here, for messages: "AMX", "vectors" ... */
+const char *llm_product_name(llm_precision p);          /* what multiplies here, for messages: "AMX", "vectors" ... */
 llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
 /* ---- chapter 6: the model ------------------------------------------------------------------------------------- */
@@ -879,6 +879,9 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -4204,6 +4207,8 @@ static inline vreal vexp(vreal x) {
     return (vreal)((vbits)(p * (vreal)power) & ~(x < low));
 #endif
 }
+/* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
+static const llm_real never = (llm_real)-1e30;
 static inline vreal vsigmoid(vreal x) { return 1 / (1 + vexp(-x)); }
 static inline vreal vtanh(vreal x) { return 1 - 2 / (1 + vexp(2 * x)); }        /* absolute error 1e-7 */
 /* The same for one number: the same bits as in a vector. */
@@ -4223,8 +4228,8 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
        bf16        bf16          AMX, or AMD's vectors for bf16: numbers rounded to bf16, fp32 sums
 
    Where there is no AMX (or LLM_AMX=0 forbids it) vector instructions multiply what is stored: then fp32 and bf16x3 are
-   plain fp32, and bf16 saves time on AMD's processors from Zen 4 on, elsewhere only memory. (With AMX, infinity and what
-   bf16 rounds to it, from 3.396e38 on, become NaN, and below 1e-33 the last bits are lost.) */
+   plain fp32, and bf16 saves time on AMD's processors from Zen 4 on, elsewhere only memory. (With AMX, infinity and
+   what bf16 rounds to it, from 3.396e38 on, become NaN, and below 1e-33 the last bits are lost.) */
 
 #include <sched.h>
 /* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
@@ -4262,8 +4267,8 @@ bool llm_has_amx(void) {
     return false;
 #endif
 }
-/* A vector instruction for pairs of bf16 does twice the work of one for fp32. AMD's Zen 4 and 5 start as many of them in
-   a cycle (measured: 543 and 270 GFLOP/s a core), Intel's processors a quarter as many. */
+/* A vector instruction for pairs of bf16 does twice the work of one for fp32. AMD's Zen 4 and 5 start as many of them
+   in a cycle (measured on Zen 5: 543 and 270 GFLOP/s a core), Intel's processors a quarter as many. */
 static bool cpu_has_fast_pairs(void) {
 #if LLM_PAIRS
     return __builtin_cpu_is("amd");
@@ -4513,6 +4518,12 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
             else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
         }
 }
+static void pack_left(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
+    pack_vector(TILE_ROWS, out, x, rs, cs, n, k, ld);
+}
+static void pack_right(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
+    pack_vector(TILE_COLS, out, x, rs, cs, n, k, ld);
+}
 static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, vreal b) {
 #if LLM_PAIRS
     if (pairs) return (vreal)_mm512_dpbf16_ps((__m512)s, (__m512bh)_mm512_set1_ps(a), (__m512bh)b);
@@ -4520,18 +4531,24 @@ static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, v
     (void)pairs;
     return s + a * b;
 }
-/* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first `wide` vectors of a panel of B, k steps, in registers. */
+/* s (TILE_ROWS, `wide` vectors) += A times the first vectors of a panel of B, k steps, in registers. Element (i,p) of A
+   is a[i*row + p*step]. */
+static ALWAYS_INLINE void tile_sum(vreal s[TILE_ROWS][TILE_VECTORS], const bool pairs, const int wide, int k,
+                                   const llm_real *a, const int row, const int step, const llm_real *b) {
+    for (int p = 0; p < k; p++, a += step, b += TILE_COLS) {
+        vreal b0 = vload(b), b1 = wide > 1 ? vload(b + VL) : b0, b2 = wide > 2 ? vload(b + 2 * VL) : b0;
+        UNROLL for (int i = 0; i < TILE_ROWS; i++) {
+            s[i][0] = multiply_add(pairs, s[i][0], a[i * row], b0);
+            if (wide > 1) s[i][1] = multiply_add(pairs, s[i][1], a[i * row], b1);
+            if (wide > 2) s[i][2] = multiply_add(pairs, s[i][2], a[i * row], b2);
+        }
+    }
+}
+/* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first vectors of a panel of B. */
 static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, const llm_real *a, const llm_real *b,
                                        llm_real *c, bool add) {
     vreal s[TILE_ROWS][TILE_VECTORS] = {0};
-    for (int p = 0; p < k; p++, a += TILE_ROWS, b += TILE_COLS) {
-        vreal b0 = vload(b), b1 = wide > 1 ? vload(b + VL) : b0, b2 = wide > 2 ? vload(b + 2 * VL) : b0;
-        UNROLL for (int i = 0; i < TILE_ROWS; i++) {
-            s[i][0] = multiply_add(pairs, s[i][0], a[i], b0);
-            if (wide > 1) s[i][1] = multiply_add(pairs, s[i][1], a[i], b1);
-            if (wide > 2) s[i][2] = multiply_add(pairs, s[i][2], a[i], b2);
-        }
-    }
+    tile_sum(s, pairs, wide, k, a, 1, TILE_ROWS, b);
     UNROLL for (int i = 0; i < TILE_ROWS; i++) {
         UNROLL for (int v = 0; v < wide; v++) {
             llm_real *to = c + i * TILE_COLS + v * VL;
@@ -4555,8 +4572,8 @@ static void tile_pairs(int k, int n, const llm_real *a, const llm_real *b, llm_r
 }
 /* The first n of 16 lanes. */
 static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
-/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16 in row i of a square. AMX wants
-   what rounding left over, too: the parts square[0][i], square[1][i] ... */
+/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16 in row i of a square. AMX
+   wants what rounding left over, too: the parts square[0][i], square[1][i] ... */
 static ALWAYS_INLINE void load_pairs(const int parts, vbits square[][16], int i, const void *x, const bool bf16,
                                      size_t p, int np, size_t q, int nq) {
     if (bf16) {                                             /* it has one part, the others are 0 */
@@ -4575,8 +4592,8 @@ static ALWAYS_INLINE void load_pairs(const int parts, vbits square[][16], int i,
         b -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rounded, 1)), 16);
     }
 }
-/* Rows r .. r+15 of v and 32 k from j on as a square of 16 x 16 pairs; of v, n rows of k numbers count, from number `at`
-   on. Where memory runs along k a row of the square is a row of v, else it is a pair of k with its 16 rows. */
+/* Rows r .. r+15 of v and 32 k from j on as a square of 16 x 16 pairs; of v, n rows of k numbers count, from number
+   `at` on. Where memory runs along k a row of the square is a row of v, else it is a pair of k with its 16 rows. */
 static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const bool bf16, const cpu_view *v,
                                       size_t at, int r, int j, int n, int k) {
     vbits zip;
@@ -4605,8 +4622,10 @@ static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *
         load_square(1, square, bf16, v, at, r, j, n, k);
         if (v->cs == 1) transpose(square[0]);
         for (int part = 0; part < 16; part += run) {
-            uint32_t *to = out + ((size_t)((r + part) / P) * (size_t)((ld + 1) / 2) + (size_t)(j / 2)) * P + (r + part) % P;
-            for (int l = 0; l < left; l++) memcpy(to + l * P, (uint32_t *)&square[0][l] + part, (size_t)run * sizeof *to);
+            const size_t panel = (size_t)((r + part) / P) * (size_t)((ld + 1) / 2) * P;
+            uint32_t *to = out + panel + (size_t)(j / 2 * P + (r + part) % P);
+            for (int l = 0; l < left; l++)
+                memcpy(to + l * P, (const uint32_t *)&square[0][l] + part, (size_t)run * sizeof *to);
         }
     }
 }
@@ -4863,8 +4882,7 @@ static void gemm_pack(const gemm_plan *g, llm_real *wide, void *out, cpu_view v,
         return;
     }
 #endif
-    if (is_b) pack_vector(TILE_COLS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
-    else pack_vector(TILE_ROWS, out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
+    (is_b ? pack_right : pack_left)(out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
 }
 static inline void gemm_tile(const gemm_plan *g, int k, int n, const void *a, const void *b, llm_real *c, bool add) {
 #if LLM_AMX
@@ -5487,13 +5505,30 @@ static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *po
    per sequence and query head, q k v being (T,D) slices of qkv (N, (H+2KV) D). H/KV query heads share a key/value head
    (Ainslie et al. 2023). dS is softmax's backward pass: sum over j of P[i,j] dP[i,j] equals d[i], as out = P v.
 
-   T x T scores of every head would be the largest thing in memory. So queries go in blocks of ATT_BLOCK rows, whose
-   scores with the keys they may see (the causal half, and nothing before the earliest `start` of the block) stay in
-   cache. Saved are out and lse, one number a row: with it the backward pass makes P again by one product and one exp.
-   Forward blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks
-   all blocks of a key head in order, summing in llm_real however activations are stored. */
+   T x T scores of every head would be the largest thing in memory. So queries go in blocks, and everything is turned
+   on its side: keys down, the queries of a block across, one query to a lane.
 
-#define ATT_BLOCK 128                   /* measured, T = 256 to 1024: 96 costs up to 12%, 160 up to 13% */
+                     queries                          S'   = K q', by the product's kernel for vectors
+                   +---------+                        P'   = exp(S' - maximum): each lane has its own maximum and
+              D    |   q'    |                               sum, nothing is added up across lanes
+                   +---------+                        out' = v' P', divided by the sums
+         D         +---------+
+       +---+       |         |                        So P' is made just as the kernel wants its right-hand matrix, and
+       |   |       |  S' P'  |   keys, the causal     the keys and values of a head, packed once, serve all blocks.
+       | K |  keys |         |   half only            Backward the same holds for dP' = v dout' and dq' = K' dS', and in
+       +---+       +---------+                        dk = dS' q and dv = P' dout the kernel reads dS' and P' as they
+                   +---------+                        lie: a row of them is a row of its left-hand matrix.
+              D    |  out'   |
+                   +---------+
+
+   Saved are out and lse, one number a row: with it the backward pass makes P again by one product and one exp. Forward
+   blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks all blocks
+   of a key head in order; keys go in chunks, so that what they need stays in L2. Every sum runs over keys or queries in
+   order, wherever blocks and chunks begin, and what is masked adds 0: so a text gives the same bits alone and packed
+   behind another. Numbers are llm_real here however activations are stored. */
+
+enum { ATT_KEYS = 256 };                /* keys of a chunk of the backward pass, a multiple of TILE_ROWS */
+#define ATT_QUERIES TILE_COLS           /* queries of a block */
 
 typedef struct {
     const llm_act *qkv;
@@ -5501,139 +5536,342 @@ typedef struct {
     int B, T, H, KV, D;
     size_t row;                         /* numbers in a row of qkv */
     llm_real scale;                     /* 1/sqrt(D) */
+    int dims;                           /* D, padded to whole tiles */
 } att_call;
-/* One block: `rows` queries of head h in sequence b from place `first` on; keys from `low` to `high` - 1. */
-typedef struct { int rows, first, low, high; size_t ld; cpu_view q, k, v; } att_block;
+/* One block: queries first .. first + rows-1 of a sequence, one to a lane, `wide` vectors of them. */
+typedef struct {
+    int first, rows, wide;
+    int low, high;                      /* some of them see keys low .. high-1; low is a multiple of TILE_ROWS */
+    int all_from, all_to;               /* all of them see keys all_from .. all_to-1 */
+    vbits start[TILE_VECTORS], place[TILE_VECTORS];         /* by lane: it sees keys start .. place */
+} att_block;
 
 static att_call attention_call(const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
-    return (att_call){qkv, start, B, T, H, KV, D, (size_t)(H + 2 * KV) * (size_t)D, 1 / LLM_MATH(sqrt)((llm_real)D)};
+    return (att_call){qkv, start, B, T, H, KV, D, (size_t)(H + 2 * KV) * (size_t)D, 1 / LLM_MATH(sqrt)((llm_real)D),
+                      pad_to(TILE_ROWS, D)};
 }
-/* Numbers in one block's scores: rows are padded, so that vectors may run past the end. */
-static size_t attention_room(const att_call *a) { return ATT_BLOCK * round_up((size_t)a->T + 2 * VL, VL); }
-
-static att_block attention_block(const att_call *a, int b, int h, int block) {
-    att_block t = {.first = block * ATT_BLOCK};
-    t.rows = int_min(ATT_BLOCK, a->T - t.first);
-    t.high = t.first + t.rows;
+static att_block attention_block(const att_call *a, int b, int index) {
+    att_block t = {.first = index * ATT_QUERIES};
+    t.rows = int_min(ATT_QUERIES, a->T - t.first);
+    t.wide = ceil_div(t.rows, VL);
     t.low = t.first;
-    for (int i = t.first; i < t.high; i++) t.low = int_min(t.low, a->start[(size_t)b * (size_t)a->T + (size_t)i]);
-    t.ld = round_up((size_t)(t.high - t.low) + VL, VL);
-    const size_t sequence = (size_t)b * (size_t)a->T, D = (size_t)a->D, kv = (size_t)(h / (a->H / a->KV));
-    const size_t keys = (sequence + (size_t)t.low) * a->row + ((size_t)a->H + kv) * D;
-    t.q = act_view(act_at(a->qkv, (sequence + (size_t)t.first) * a->row + (size_t)h * D), a->row, 1);
-    t.k = act_view(act_at(a->qkv, keys), a->row, 1);
-    t.v = act_view(act_at(a->qkv, keys + (size_t)a->KV * D), a->row, 1);
+    t.high = t.first + t.rows;
+    t.all_to = t.first + 1;
+    const int *start = a->start + (size_t)b * (size_t)a->T + (size_t)t.first;
+    for (int i = 0; i < ATT_QUERIES; i++) {                 /* lanes beyond the last row are like it */
+        const int s = start[int_min(i, t.rows - 1)];
+        t.start[i / VL][i % VL] = s;
+        t.place[i / VL][i % VL] = t.first + int_min(i, t.rows - 1);
+        t.low = int_min(t.low, s);
+        t.all_from = int_max(t.all_from, s);
+    }
+    t.low = t.low / TILE_ROWS * TILE_ROWS;
     return t;
 }
-/* Scores s[0..n-1] of one query, of which from .. to-1 count: exp(scale (s - max)) in their place, 0 elsewhere. Returns
-   log-sum-exp; *sum is that of the exponentials, by which P is still to be divided. */
-static llm_real attention_softmax(llm_real *s, size_t from, size_t to, size_t n, llm_real scale, llm_real *sum) {
-    vreal top = vset(s[from]), total = {0};
-    for (size_t j = from; j < to; j += VL) top = vmax(top, vkeep(vload(s + j), to - j, s[from]));
-    const llm_real max = vhmax(top);
-    for (size_t j = from; j < to; j += VL) {
-        vreal e = vkeep(vexp((vload(s + j) - max) * scale), to - j, 0);
-        vstore(s + j, e);
-        total += e;
-    }
-    memset(s, 0, from * sizeof *s);
-    if (to < n) memset(s + to, 0, (n - to) * sizeof *s);
-    *sum = vsum(total);
-    return max * scale + LLM_MATH(log)(*sum);
+/* The scores of one key as they count: those of lanes that must not see it are so low that their exp is 0. */
+static inline vreal attention_mask(vreal s, const att_block *t, int v, int key) {
+    return vselect((t->start[v] <= key) & (t->place[v] >= key), s, vset(never));
 }
-static void attention_forward_block(llm_act *out, llm_real *lse, const att_call *a, int b, int h, int block,
-                                    llm_real *S) {
-    const att_block t = attention_block(a, b, h, block);
-    const int keys = t.high - t.low, D = a->D;
-    const size_t width = (size_t)D, heads = (size_t)a->H, n = (size_t)b * (size_t)a->T + (size_t)t.first;
-    llm_real *o = S + attention_room(a), sum[ATT_BLOCK];
-    cpu_gemm_one(t.rows, keys, D, t.q, cpu_transposed(t.k), real_out(S, t.ld, false));
-    for (int i = 0; i < t.rows; i++) {
-        const size_t from = (size_t)(a->start[n + (size_t)i] - t.low), to = (size_t)(t.first + i + 1 - t.low);
-        const llm_real l = attention_softmax(S + (size_t)i * t.ld, from, to, (size_t)keys, a->scale, &sum[i]);
-        lse[(n + (size_t)i) * heads + (size_t)h] = l;
-    }
-    cpu_gemm_one(t.rows, D, keys, real_view(S, t.ld, 1), t.v, real_out(o, width, false));
-    for (int i = 0; i < t.rows; i++) {                  /* dividing D numbers of out is less work than `keys` of P */
-        const size_t at = ((n + (size_t)i) * heads + (size_t)h) * width;
+static inline bool attention_masks(const att_block *t, int key) {       /* need the keys of this tile a mask? */
+    return key < t->all_from || key + TILE_ROWS > t->all_to;
+}
+
+/* A head's slice (n,D) of activations as reals: in its place, or widened into scratch. */
+typedef struct { const llm_real *x; size_t ld; } att_rows;
+static att_rows attention_rows(const llm_act *x, size_t at, size_t ld, int n, int D, llm_real *scratch) {
+    const size_t width = (size_t)D;
+    if (cpu.act == LLM_TYPE_REAL) return (att_rows){(const llm_real *)x + at, ld};
+    for (size_t i = 0; i < (size_t)n; i++) cpu_row(x, at + i * ld, width, scratch + i * width);
+    return (att_rows){scratch, width};
+}
+/* The slice of qkv that is a query, key or value head: heads are counted through all three. */
+static att_rows attention_head(const att_call *a, size_t n, int head, int count, llm_real *scratch) {
+    return attention_rows(a->qkv, n * a->row + (size_t)(head * a->D), a->row, count, a->D, scratch);
+}
+/* x' (D, queries) as the kernel's right-hand matrix, times a factor. */
+static void attention_pack_queries(llm_real *to, att_rows x, int n, int D, llm_real factor) {
+    pack_right(to, x.x, x.ld, 1, n, D, D);
+    for (size_t i = 0; i < (size_t)D * TILE_COLS; i += VL) vstore(to + i, vload(to + i) * factor);
+}
+/* x (dims, queries), each query times its factor, to n rows of D activations, ld apart. */
+static void attention_store(llm_act *to, size_t at, size_t ld, const llm_real *x, const llm_real *factor, int n, int D,
+                            llm_real *scratch) {
+    const size_t width = (size_t)D;
+    pack_vector(VL, scratch, x, TILE_COLS, 1, D, pad_to(VL, n), TILE_COLS);         /* turned: D across */
+    for (size_t i = 0; i < (size_t)n; i++)
         for (size_t c = 0; c < width; c += VL)
-            act_store_n(out, at + c, vload_n(o + (size_t)i * width + c, width - c) * (1 / sum[i]), width - c);
+            act_store_n(to, at + i * ld + c, vload(scratch + c * TILE_COLS + i * VL) * factor[i], width - c);
+}
+
+/* What a thread works in, cut from one piece of memory and padded to whole vectors and tiles both ways. */
+typedef struct {
+    llm_real *K, *V;                    /* backward: a chunk, in panels of TILE_ROWS keys */
+    llm_real *turned, *dK, *dV;         /* K in panels of TILE_ROWS dimensions; sums, a tile after the other */
+    llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' and dout'; q and dout as they are */
+    llm_real *S, *dS, *o;               /* a chunk's P' and dS' (keys, queries); out' or all blocks' dq' (D, queries) */
+    llm_real *scratch, *wide;           /* to turn a block; slices of bf16 widened */
+} att_room;
+static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int n, int m) {
+    llm_real *piece = memory && wanted ? memory + *used : NULL;
+    n = pad_to(TILE_COLS, pad_to(TILE_ROWS, n));
+    m = pad_to(TILE_COLS, pad_to(TILE_ROWS, m));
+    if (wanted) *used = llm_add(*used, round_up(llm_mul((size_t)n, (size_t)m), VL));
+    return piece;
+}
+/* Returns the numbers it takes; memory NULL: only that. */
+static size_t attention_room(const att_call *a, bool back, llm_real *memory, att_room *r) {
+    const int D = a->D, Q = ATT_QUERIES, T = a->T, keys = back ? int_min(T, ATT_KEYS) : T;
+    const int blocks = back ? a->H / a->KV * ceil_div(T, Q) : 1;
+    size_t used = 0;
+    r->K = attention_cut(memory, &used, back, keys, D);
+    r->V = attention_cut(memory, &used, back, keys, D);
+    r->turned = attention_cut(memory, &used, back, keys, D);
+    r->dK = attention_cut(memory, &used, back, keys, D);
+    r->dV = attention_cut(memory, &used, back, keys, D);
+    r->q = attention_cut(memory, &used, true, Q, D);
+    r->g = attention_cut(memory, &used, back, Q, D);
+    r->rows_q = attention_cut(memory, &used, back, Q, D);
+    r->rows_g = attention_cut(memory, &used, back, Q, D);
+    r->S = attention_cut(memory, &used, true, keys, Q);
+    r->dS = attention_cut(memory, &used, back, keys, Q);
+    r->o = attention_cut(memory, &used, true, blocks * Q, D);
+    r->scratch = attention_cut(memory, &used, true, Q, D);
+    r->wide = attention_cut(memory, &used, cpu.act != LLM_TYPE_REAL, keys, D);
+    return used;
+}
+
+/* Numbers of a head's keys and values, packed for a forward pass; *keys: of its keys. */
+static size_t attention_packed(const att_call *a, size_t *keys) {
+    size_t both = *keys = 0;
+    attention_cut(NULL, keys, true, a->T, a->D);
+    both = *keys;
+    attention_cut(NULL, &both, true, a->T, a->D);
+    return both;
+}
+/* Numbers of scratch of a whole pass. */
+static size_t attention_scratch(const att_call *a, bool back) {
+    size_t keys;
+    att_room size;
+    const size_t rooms = llm_mul((size_t)llm_threads(0), attention_room(a, back, NULL, &size));
+    return back ? rooms : llm_add(llm_mul((size_t)a->B * (size_t)a->KV, attention_packed(a, &keys)), rooms);
+}
+
+/* c (TILE_ROWS, wide vectors) = (c +) k steps: the sum goes on where it stands. The left-hand matrix is packed, or lies
+   as rows of TILE_COLS numbers. */
+static ALWAYS_INLINE void attention_tile_as(const int wide, const bool packed, int k, const llm_real *a,
+                                            const llm_real *b, llm_real *c, bool begin) {
+    vreal s[TILE_ROWS][TILE_VECTORS] = {0};
+    if (!begin) {
+        UNROLL for (int i = 0; i < TILE_ROWS; i++)
+            UNROLL for (int v = 0; v < wide; v++) s[i][v] = vload(c + i * TILE_COLS + v * VL);
     }
+    if (packed) tile_sum(s, false, wide, k, a, 1, TILE_ROWS, b);
+    else tile_sum(s, false, wide, k, a, TILE_COLS, 1, b);
+    UNROLL for (int i = 0; i < TILE_ROWS; i++)
+        UNROLL for (int v = 0; v < wide; v++) vstore(c + i * TILE_COLS + v * VL, s[i][v]);
+}
+static void attention_tile(int wide, int k, const llm_real *a, const llm_real *b, llm_real *c, bool begin) {
+    if (wide > 2) attention_tile_as(3, true, k, a, b, c, begin);
+    else if (wide > 1) attention_tile_as(2, true, k, a, b, c, begin);
+    else attention_tile_as(1, true, k, a, b, c, begin);
+}
+static void attention_tile_rows(int wide, int k, const llm_real *a, const llm_real *b, llm_real *c) {
+    if (wide > 2) attention_tile_as(3, false, k, a, b, c, false);
+    else if (wide > 1) attention_tile_as(2, false, k, a, b, c, false);
+    else attention_tile_as(1, false, k, a, b, c, false);
+}
+
+/* S' of the keys a block sees, masked, and each lane's maximum. K: all keys of the head. */
+static void attention_scores(llm_real *S, vreal top[TILE_VECTORS], const att_call *a, const att_block *t,
+                             const llm_real *K, const llm_real *q) {
+    for (int v = 0; v < TILE_VECTORS; v++) top[v] = vset(never);
+    for (int key = t->low; key < t->high; key += TILE_ROWS) {
+        llm_real *s = S + (size_t)(key - t->low) * TILE_COLS;
+        attention_tile(t->wide, a->D, K + (size_t)key * (size_t)a->D, q, s, true);
+        const bool masks = attention_masks(t, key);
+        for (int i = 0; i < int_min(TILE_ROWS, t->high - key); i++, s += TILE_COLS)
+            for (int v = 0; v < t->wide; v++) {
+                if (masks) vstore(s + v * VL, attention_mask(vload(s + v * VL), t, v, key + i));
+                top[v] = vmax(top[v], vload(s + v * VL));
+            }
+    }
+}
+/* A block of query head h. K and V: its keys and values, packed. */
+static void attention_forward_block(llm_act *out, llm_real *lse, const att_call *a, int b, int h, int block,
+                                    const llm_real *K, const llm_real *V, const att_room *r) {
+    const att_block t = attention_block(a, b, block);
+    const int D = a->D, keys = t.high - t.low;
+    const size_t n = (size_t)b * (size_t)a->T + (size_t)t.first, heads = (size_t)a->H;
+    llm_real sum[ATT_QUERIES], inverse[ATT_QUERIES];
+    vreal top[TILE_VECTORS];
+    attention_pack_queries(r->q, attention_head(a, n, h, t.rows, r->wide), t.rows, D, a->scale);
+    attention_scores(r->S, top, a, &t, K, r->q);
+    for (int v = 0; v < t.wide; v++) {
+        vreal total = {0};
+        for (llm_real *s = r->S + v * VL; s < r->S + keys * TILE_COLS; s += TILE_COLS) {
+            const vreal e = vexp(vload(s) - top[v]);
+            vstore(s, e);
+            total += e;
+        }
+        vstore(sum + v * VL, total);
+    }
+    for (int c = 0; c < D; c += TILE_ROWS) {
+        const llm_real *panel = V + (size_t)c * (size_t)a->T + (size_t)(t.low * TILE_ROWS);
+        attention_tile(t.wide, keys, panel, r->S, r->o + c * TILE_COLS, true);
+    }
+    for (int i = 0; i < t.rows; i++) {
+        inverse[i] = 1 / sum[i];
+        lse[(n + (size_t)i) * heads + (size_t)h] = top[i / VL][i % VL] + LLM_MATH(log)(sum[i]);
+    }
+    attention_store(out, (n * heads + (size_t)h) * (size_t)D, heads * (size_t)D, r->o, inverse, t.rows, D, r->scratch);
 }
 static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T,
                                   int H, int KV, int D) {
     const att_call a = attention_call(qkv, start, B, T, H, KV, D);
-    const size_t own = round_up(attention_room(&a) + ATT_BLOCK * (size_t)D, 64);       /* scratch of one thread */
-    llm_real *scratch = cpu_scratch(llm_mul((size_t)llm_threads(0), own));
+    size_t keys;
+    att_room size;
+    const size_t head = attention_packed(&a, &keys), own = attention_room(&a, false, NULL, &size);
+    llm_real *packed = cpu_scratch(attention_scratch(&a, false)), *rooms = packed + (size_t)B * (size_t)KV * head;
+    LLM_OMP(parallel for collapse(2))
+    for (int b = 0; b < B; b++)
+        for (int kv = 0; kv < KV; kv++) {
+            att_room r;
+            attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
+            llm_real *K = packed + (size_t)(b * KV + kv) * head;
+            const size_t n = (size_t)b * (size_t)T;
+            const att_rows k = attention_head(&a, n, H + kv, T, r.wide);
+            pack_left(K, k.x, k.ld, 1, T, D, D);
+            const att_rows v = attention_head(&a, n, H + KV + kv, T, r.wide);
+            pack_left(K + keys, v.x, 1, v.ld, D, T, T);
+        }
     LLM_OMP(parallel for collapse(3) schedule(dynamic))
-    for (int block = (T - 1) / ATT_BLOCK; block >= 0; block--)      /* the longest first: so all threads end together */
-        for (int b = 0; b < B; b++)
-            for (int h = 0; h < H; h++)
-                attention_forward_block(out, lse, &a, b, h, block, scratch + (size_t)thread_index() * own);
+    for (int b = 0; b < B; b++)
+        for (int h = 0; h < H; h++)
+            for (int block = (T - 1) / ATT_QUERIES; block >= 0; block--) {
+                att_room r;
+                attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
+                const llm_real *K = packed + (size_t)(b * KV + h / (H / KV)) * head;
+                attention_forward_block(out, lse, &a, b, h, block, K, K + keys, &r);
+            }
 }
 
-/* P and dS of one block, from the scores in P and dP in dS. */
-static void attention_softmax_backward(llm_real *P, llm_real *dS, const att_call *a, const att_block *t, size_t n,
-                                       int h, const llm_act *dout, const llm_act *out, const llm_real *lse) {
-    const size_t width = (size_t)a->D, heads = (size_t)a->H, keys = (size_t)(t->high - t->low);
-    for (int i = 0; i < t->rows; i++) {
-        const size_t at = ((n + (size_t)i) * heads + (size_t)h), to = (size_t)(t->first + i + 1 - t->low);
-        const size_t from = (size_t)(a->start[n + (size_t)i] - t->low);
-        llm_real *p = P + (size_t)i * t->ld, *ds = dS + (size_t)i * t->ld;
+/* One head's key/value gradients meet here: everything that key/value head kv of sequence b takes part in. */
+typedef struct {
+    const llm_act *dout, *out;
+    const llm_real *lse;
+    int b, kv;
+    int low, high;                      /* the chunk: keys low .. high-1 */
+    att_room r;
+} att_back;
+
+/* What a block brings along: q and dout in both forms; each lane's lse and d. */
+static void attention_block_load(const att_call *a, const att_back *k, const att_block *t, int h, llm_real *lse,
+                                 llm_real *d) {
+    const int D = a->D;
+    const size_t n = (size_t)k->b * (size_t)a->T + (size_t)t->first, heads = (size_t)a->H, width = (size_t)D;
+    const att_rows q = attention_head(a, n, h, t->rows, k->r.wide);
+    attention_pack_queries(k->r.q, q, t->rows, D, a->scale);
+    pack_right(k->r.rows_q, q.x, 1, q.ld, D, t->rows, TILE_COLS);
+    const att_rows g = attention_rows(k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D, k->r.wide);
+    attention_pack_queries(k->r.g, g, t->rows, D, 1);
+    pack_right(k->r.rows_g, g.x, 1, g.ld, D, t->rows, TILE_COLS);
+    for (size_t i = 0; i < ATT_QUERIES; i++) {              /* lanes beyond the last row are like it */
+        const size_t row = size_min(i, (size_t)t->rows - 1), at = (n + row) * heads + (size_t)h;
         vreal dot = {0};
         for (size_t c = 0; c < width; c += VL)
-            dot += act_load_n(dout, at * width + c, width - c) * act_load_n(out, at * width + c, width - c);
-        const llm_real d = vsum(dot), l = lse[at];
-        for (size_t j = from; j < to; j += VL) {
-            vreal e = vkeep(vexp(vload(p + j) * a->scale - l), to - j, 0);
-            vstore(p + j, e);
-            vstore(ds + j, vkeep(e * (vload(ds + j) - d) * a->scale, to - j, 0));
-        }
-        memset(p, 0, from * sizeof *p);
-        memset(ds, 0, from * sizeof *ds);
-        if (to < keys) memset(p + to, 0, (keys - to) * sizeof *p);
-        if (to < keys) memset(ds + to, 0, (keys - to) * sizeof *ds);
+            dot += vload_n(g.x + row * g.ld + c, width - c) * act_load_n(k->out, at * width + c, width - c);
+        d[i] = vsum(dot);
+        lse[i] = k->lse[at];
     }
 }
-/* Everything that key/value head kv of sequence b takes part in. P: scratch for two blocks of scores, dk and dv. */
-static void attention_backward_head(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
-                                    const att_call *a, int b, int kv, llm_real *P) {
-    const int D = a->D, group = a->H / a->KV;
-    const size_t width = (size_t)D, ld = (size_t)a->H * width;
-    const size_t T = (size_t)a->T, all = T * width, sequence = (size_t)b * T;
-    llm_real *dS = P + attention_room(a), *dk = dS + attention_room(a), *dv = dk + all;
-    memset(dk, 0, 2 * all * sizeof *dk);
-    for (int h = kv * group; h < (kv + 1) * group; h++) {
-        for (int block = 0; block * ATT_BLOCK < a->T; block++) {
-            const att_block t = attention_block(a, b, h, block);
-            const int keys = t.high - t.low;
-            const size_t n = sequence + (size_t)t.first, below = (size_t)t.low * width;
-            const cpu_view d = act_view(act_at(dout, n * ld + (size_t)h * width), ld, 1);
-            cpu_gemm_one(t.rows, keys, D, t.q, cpu_transposed(t.k), real_out(P, t.ld, false));
-            cpu_gemm_one(t.rows, keys, D, d, cpu_transposed(t.v), real_out(dS, t.ld, false));
-            attention_softmax_backward(P, dS, a, &t, n, h, dout, out, lse);
-            const cpu_view p = real_view(P, t.ld, 1), ds = real_view(dS, t.ld, 1);
-            llm_act *dq = act_place(dqkv, n * a->row + (size_t)h * width);
-            cpu_gemm_one(t.rows, D, keys, ds, t.k, act_out(dq, a->row));
-            cpu_gemm_one(keys, D, t.rows, cpu_transposed(ds), t.q, real_out(dk + below, width, true));
-            cpu_gemm_one(keys, D, t.rows, cpu_transposed(p), d, real_out(dv + below, width, true));
+/* Keys from .. to-1 of the chunk meet the block of head h whose dq' is at dq. */
+static void attention_backward_block(const att_call *a, const att_back *k, const att_block *t, int h, int from, int to,
+                                     llm_real *dq) {
+    const int D = a->D, panels = ceil_div(D, TILE_COLS), chunk = k->high - k->low;
+    const att_room *r = &k->r;
+    llm_real lse[ATT_QUERIES], d[ATT_QUERIES];
+    attention_block_load(a, k, t, h, lse, d);
+    for (int key = from; key < to; key += TILE_ROWS) {
+        llm_real *s = r->S + (key - from) * TILE_COLS, *ds = r->dS + (key - from) * TILE_COLS;
+        attention_tile(t->wide, D, r->K + (key - k->low) * D, r->q, s, true);
+        attention_tile(t->wide, D, r->V + (key - k->low) * D, r->g, ds, true);
+        const bool masks = attention_masks(t, key);
+        for (int i = 0; i < TILE_ROWS; i++, s += TILE_COLS, ds += TILE_COLS)
+            for (int v = 0; v < t->wide; v++) {
+                vreal x = vload(s + v * VL);
+                if (masks) x = attention_mask(x, t, v, key + i);
+                const vreal p = vexp(x - vload(lse + v * VL));
+                vstore(s + v * VL, p);
+                vstore(ds + v * VL, p * (vload(ds + v * VL) - vload(d + v * VL)));
+            }
+    }
+    for (int c = 0; c < D; c += TILE_ROWS)
+        attention_tile(t->wide, to - from, r->turned + c * chunk + (from - k->low) * TILE_ROWS, r->dS,
+                       dq + c * TILE_COLS, from == t->low);
+    for (int p = 0; p < panels; p++) {
+        const int wide = int_min(TILE_VECTORS, ceil_div(D - p * TILE_COLS, VL));
+        const llm_real *q = r->rows_q + p * TILE_COLS * TILE_COLS, *g = r->rows_g + p * TILE_COLS * TILE_COLS;
+        for (int key = from; key < to; key += TILE_ROWS) {
+            const int tile = ((key - k->low) * panels + p * TILE_ROWS) * TILE_COLS, s = (key - from) * TILE_COLS;
+            attention_tile_rows(wide, t->rows, r->dS + s, q, r->dK + tile);
+            attention_tile_rows(wide, t->rows, r->S + s, g, r->dV + tile);
         }
     }
-    for (size_t i = 0; i < T; i++) {
-        const size_t at = (sequence + i) * a->row + (size_t)(a->H + kv) * width;
-        cpu_store(dqkv, at, dk + i * width, width);
-        cpu_store(dqkv, at + (size_t)a->KV * width, dv + i * width, width);
-    }
+}
+/* All queries of the chunk's keys; then the chunk's dk and dv are written. */
+static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att_back *k) {
+    const int D = a->D, group = a->H / a->KV, blocks = ceil_div(a->T, ATT_QUERIES), panels = ceil_div(D, TILE_COLS);
+    const int keys = k->high - k->low;
+    const att_room *r = &k->r;
+    const size_t n = (size_t)k->b * (size_t)a->T + (size_t)k->low, width = (size_t)D;
+    const size_t sums = (size_t)(pad_to(TILE_ROWS, keys) * panels * TILE_COLS);
+    const att_rows x = attention_head(a, n, a->H + k->kv, keys, r->wide);
+    pack_left(r->K, x.x, x.ld, 1, keys, D, D);
+    pack_left(r->turned, x.x, 1, x.ld, D, keys, keys);
+    const att_rows v = attention_head(a, n, a->H + a->KV + k->kv, keys, r->wide);
+    pack_left(r->V, v.x, v.ld, 1, keys, D, D);
+    memset(r->dK, 0, sums * sizeof *r->dK);
+    memset(r->dV, 0, sums * sizeof *r->dV);
+    for (int h = 0; h < group; h++)
+        for (int block = k->low / ATT_QUERIES; block < blocks; block++) {
+            const att_block t = attention_block(a, k->b, block);
+            const int from = int_max(t.low, k->low), to = int_min(t.high, k->high);
+            llm_real *dq = r->o + (size_t)(h * blocks + block) * (size_t)(a->dims * TILE_COLS);
+            if (from < to) attention_backward_block(a, k, &t, k->kv * group + h, from, to, dq);
+        }
+    for (int key = 0; key < keys; key++)
+        for (size_t c = 0; c < width; c += VL) {
+            const size_t tile = (size_t)(key / TILE_ROWS * panels) + c / TILE_COLS;
+            const size_t from = (tile * TILE_ROWS + (size_t)(key % TILE_ROWS)) * TILE_COLS + c % TILE_COLS;
+            const size_t to = (n + (size_t)key) * a->row + (size_t)(a->H + k->kv) * width + c;
+            act_store_n(dqkv, to, vload(r->dK + from) * a->scale, width - c);
+            act_store_n(dqkv, to + (size_t)a->KV * width, vload(r->dV + from), width - c);
+        }
 }
 static void cpu_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
                                    const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
     const att_call a = attention_call(qkv, start, B, T, H, KV, D);
-    const size_t own = round_up(2 * attention_room(&a) + 2 * (size_t)T * (size_t)D, 64);
-    llm_real *scratch = cpu_scratch(llm_mul((size_t)llm_threads(0), own));
+    att_room size;
+    const size_t own = attention_room(&a, true, NULL, &size);
+    llm_real *memory = cpu_scratch(attention_scratch(&a, true)), factor[ATT_QUERIES];
+    for (int i = 0; i < ATT_QUERIES; i++) factor[i] = a.scale;
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
     for (int b = 0; b < B; b++)
-        for (int kv = 0; kv < KV; kv++)
-            attention_backward_head(dqkv, dout, out, lse, &a, b, kv, scratch + (size_t)thread_index() * own);
+        for (int kv = 0; kv < KV; kv++) {
+            att_back k = {.dout = dout, .out = out, .lse = lse, .b = b, .kv = kv};
+            attention_room(&a, true, memory + (size_t)thread_index() * own, &k.r);
+            for (k.low = 0; k.low < T; k.low = k.high) {
+                k.high = int_min(T, k.low + ATT_KEYS);
+                attention_backward_chunk(dqkv, &a, &k);
+            }
+            const int blocks = ceil_div(T, ATT_QUERIES);
+            for (int i = 0; i < H / KV * blocks; i++) {
+                const int h = kv * (H / KV) + i / blocks, first = i % blocks * ATT_QUERIES;
+                const size_t to = ((size_t)b * (size_t)T + (size_t)first) * a.row + (size_t)(h * D);
+                attention_store(dqkv, to, a.row, k.r.o + (size_t)i * (size_t)(a.dims * TILE_COLS), factor,
+                                int_min(ATT_QUERIES, T - first), D, k.r.scratch);
+            }
+        }
 }
 
 /* ---- gelu (Hendrycks and Gimpel 2016), the tanh form of GPT-2 ----
@@ -5724,8 +5962,6 @@ static void cpu_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm
    backward pass and of the fused sweep (logp 0 there): in fine-tuning that is often half of the head's work. */
 
 #define HEAD_ROWS 512                   /* 1024 would cost GPT-2 100 MB more */
-/* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
-static const llm_real banned_logit = (llm_real)-1e30;
 
 typedef struct {
     const llm_act *hidden;
@@ -5753,9 +5989,9 @@ static void head_logits(llm_real *z, const llm_act *hidden, const head_call *c, 
 }
 /* Ban what is banned, and the padding behind the row, which so needs no loop of its own. Returns the maximum. */
 static llm_real head_mask(llm_real *z, const head_call *c) {
-    for (size_t k = (size_t)c->V; k < c->ld; k++) z[k] = banned_logit;
+    for (size_t k = (size_t)c->V; k < c->ld; k++) z[k] = never;
     if (c->head.banned)
-        for (int k = 0; k < c->V; k++) z[k] = c->head.banned[k] ? banned_logit : z[k];
+        for (int k = 0; k < c->V; k++) z[k] = c->head.banned[k] ? never : z[k];
     vreal top[4] = {vload(z), vload(z), vload(z), vload(z)};
     for (size_t k = 0; k < c->ld; k += 4 * VL)
         for (size_t j = 0; j < 4; j++) top[j] = vmax(top[j], vload(z + k + j * VL));
@@ -5794,7 +6030,7 @@ static void head_row_backward(llm_real *z, const head_call *c, int target, llm_r
                               llm_real lse, llm_real entropy) {
     const llm_real sharp = 1 / c->head.temperature;
     head_mask(z, c);
-    const bool fixed = z[target] == banned_logit;       /* a banned logit is a constant */
+    const bool fixed = z[target] == never;       /* a banned logit is a constant */
     for (size_t k = 0; k < c->ld; k += VL) {
         vreal l = vload(z + k) * sharp - lse;           /* log p */
         vstore(z + k, -sharp * (dlogp + dentropy * (l + entropy)) * vexp(l));
@@ -5812,7 +6048,7 @@ static llm_real head_row_fused(llm_real *z, const head_call *c, int target, llm_
     }
     const llm_real total = vsum(sum), scale = -sharp * dlogp / total;
     for (size_t k = 0; k < c->ld; k += VL) vstore(z + k, vload(z + k) * scale);
-    if (at_target != banned_logit) z[target] += sharp * dlogp;
+    if (at_target != never) z[target] += sharp * dlogp;
     return (at_target - max) * sharp - LLM_MATH(log)(total);
 }
 /* The sweep of both backward (lse given) and fused (lse NULL, logp written). wanted: the n rows that have a gradient.
@@ -6344,6 +6580,9 @@ static const llm_ops cpu_table = {
 };
 const llm_ops *llm_cpu(llm_precision p) {
     static llm_ops ops[3];                              /* one for each precision */
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays go back to the system when released: glibc would keep some */
+#endif
     cpu_set_precision(p);
     ops[p] = cpu_table;
     ops[p].precision = p;
@@ -10054,9 +10293,11 @@ static double bytes_of_activations(const llm_config *c, const llm_ops *ops, doub
     return n * kept;                                            /* train: dres; dxn dpre dff datt */
 }
 
-/* Bytes that chapter 5's matrix product keeps: each thread's room, and what the largest product of a step packs. */
-static double bytes_of_packing(const llm_config *c, const llm_ops *ops, int n) {
+/* Bytes that chapter 5's matrix product keeps: each thread's room, and what the largest product of a step packs; and by
+   how much attention needs more scratch than the logits, which it shares with them. */
+static double bytes_of_packing(const llm_config *c, const llm_ops *ops, int B, int T, bool train, double logits) {
     if (strcmp(ops->name, "cpu")) return 0;
+    const int n = (int)((double)B * T);
     const int C = c->C, F = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
     const int wide = int_max(F, (c->H + 2 * c->KV) * c->D);
     const int head = int_min(n, HEAD_ROWS);
@@ -10071,7 +10312,10 @@ static double bytes_of_packing(const llm_config *c, const llm_ops *ops, int n) {
         sums = fmax(sums, (double)gemm_bytes_sums(&g) * (g.K > g.k ? 1 : llm_threads(0)));
         if (g.once) panels = CHUNK * (double)gemm_stride(&g, DEPTH);
     }
-    return packed + sums + llm_threads(0) * ((double)sizeof(gemm_room) + panels);
+    const att_call a = attention_call(NULL, NULL, B, T, c->H, c->KV, c->D);
+    const double forward = (double)attention_scratch(&a, false), back = train ? (double)attention_scratch(&a, true) : 0;
+    const double attention = fmax(0, fmax(forward, back) * sizeof(llm_real) - logits);
+    return packed + sums + attention + llm_threads(0) * ((double)sizeof(gemm_room) + panels);
 }
 
 
@@ -10091,7 +10335,7 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     p.moments = train ? 2 * P * (moments16 ? 2 : sizeof(llm_real)) : 0;
     p.activations = bytes_of_activations(c, ops, n, train, recompute);
     p.logits = rows * c->V * sizeof(llm_real);
-    p.packing = bytes_of_packing(c, ops, (int)n);
+    p.packing = bytes_of_packing(c, ops, B, T, train, p.logits);
     p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     return p;
 }
@@ -10131,7 +10375,7 @@ void llm_plan_print(const llm_plan *p, const llm_config *c, double tokens, doubl
         {"moments", "AdamW's two averages per parameter", p->moments},
         {"activations", "kept for the backward pass, and scratch", p->activations},
         {"logits", "one chunk of rows x vocabulary", p->logits},
-        {"packing", "blocks and sums of the matrix product", p->packing},
+        {"packing", "blocks and sums of products and attention", p->packing},
         {"total", "", p->total}};
     fprintf(out, "plan: %s parameters = %d layers x %d channels, %d heads of %d (%d for keys), feed-forward %d, "
             "vocabulary %d\n", say_number(a, p->parameters), c->L, c->C, c->H, c->D, c->KV, c->F, c->V);

@@ -1,5 +1,6 @@
-/* soft_amx.h: AMX's tiles by AVX-512, so that the product's tile kernel is proven on machines that have no AMX. Compile a
-   test with `-include test/soft_amx.h`: llm.h then believes in AMX, and its tile instructions are the functions here. */
+/* soft_amx.h: AMX's tiles by AVX-512, so that the product's tile kernel is proven on machines that have no AMX. Compile
+   a test with `-include test/soft_amx.h`: llm.h then believes in AMX, and its tile instructions are the functions
+   here. */
 #ifndef SOFT_AMX_H
 #define SOFT_AMX_H
 #include <immintrin.h>
@@ -27,7 +28,8 @@ static inline void soft_loadconfig(const void *shape) {         /* the one shape
     for (int i = 0; i < 8; i++) soft_amx.configured &= width[i] == 64 && byte[48 + i] == 16;
     memset(soft_amx.tile, 0, sizeof soft_amx.tile);
 }
-static inline soft_tile *soft_use(int t) {              /* on a real one, a tile instruction without a shape is a fault */
+static inline soft_tile *soft_use(int t) {
+    /* on a real one, a tile instruction without a shape is a fault */
     if (!soft_amx.configured) abort();
     return soft_amx.tile[t];
 }
@@ -39,8 +41,8 @@ static inline void soft_store(int t, void *to, size_t stride) {
     const soft_tile *from = soft_use(t);
     for (size_t i = 0; i < 16; i++) memcpy((char *)to + i * stride, &from[i], 64);
 }
-/* c (16,16) += a (16 rows, 16 pairs) b (16 pairs, 16 columns). As Intel describes it: the first and the second numbers of
-   the pairs have sums of their own, which come together at the end. */
+/* c (16,16) += a (16 rows, 16 pairs) b (16 pairs, 16 columns). As Intel describes it: the first and the second numbers
+   of the pairs have sums of their own, which come together at the end. */
 static inline soft_tile soft_half(soft_tile pairs, int second) {
     const __m512i bits = (__m512i)pairs;
     return (soft_tile)(second ? _mm512_and_si512(bits, _mm512_set1_epi32(-65536)) : _mm512_slli_epi32(bits, 16));
