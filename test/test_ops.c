@@ -831,10 +831,43 @@ static void test_invariance(void) {
     llm_release(target);
 }
 
+/* A text alone, and packed behind another: blocks and chunks begin elsewhere, every bit stays. */
+static void test_packed(void) {
+    enum { FIRST = 77, T = 300, ALL = FIRST + T, H = 4, KV = 2, D = 24, ROW = (H + 2 * KV) * D, OUT = H * D };
+    const size_t size = ops->act_size;
+    tensor qkv = tensor_new("qkv", area(ALL, ROW), true), dout = tensor_new("dout", area(ALL, OUT), true);
+    tensor out[2], dqkv[2], lse[2];
+    int start[ALL];
+    for (int i = 0; i < 2; i++) {
+        out[i] = tensor_new("out", area(ALL, OUT), true);
+        dqkv[i] = tensor_new("dqkv", area(ALL, ROW), true);
+        lse[i] = tensor_new("lse", area(ALL, H), false);
+    }
+    for (int i = 0; i < ALL; i++) start[i] = i < FIRST ? 0 : FIRST;
+    ops->attention_forward(out[0].device, lse[0].device, qkv.device, start, 1, ALL, H, KV, D);
+    ops->attention_backward(dqkv[0].device, dout.device, out[0].device, lse[0].device, qkv.device, start, 1, ALL, H,
+                            KV, D);
+    memset(start, 0, sizeof start);
+    const llm_act *text = (llm_act *)((char *)qkv.device + area(FIRST, ROW) * size);
+    ops->attention_forward(out[1].device, lse[1].device, text, start, 1, T, H, KV, D);
+    ops->attention_backward(dqkv[1].device, (llm_act *)((char *)dout.device + area(FIRST, OUT) * size), out[1].device,
+                            lse[1].device, text, start, 1, T, H, KV, D);
+    const char *behind = (char *)out[0].device + area(FIRST, OUT) * size;
+    check(memcmp(out[1].device, behind, area(T, OUT) * size) == 0, "attention", "packed: other bits of out");
+    behind = (char *)dqkv[0].device + area(FIRST, ROW) * size;
+    check(memcmp(dqkv[1].device, behind, area(T, ROW) * size) == 0, "attention", "packed: other bits of dqkv");
+    tensor *all[] = {&qkv, &dout, &out[0], &out[1], &dqkv[0], &dqkv[1], &lse[0], &lse[1]};
+    for (int i = 0; i < 8; i++) {
+        llm_release(all[i]->x);
+        llm_release(all[i]->device);
+    }
+}
+
 static void test_all(void) {
     test_memory();
     test_refusals();
     test_invariance();
+    test_packed();
     test_embed(7, 5, 11, 4, true);
     test_embed(50, 67, 23, 9, true);
     test_embed(33, 96, 5, 8, false);
