@@ -4228,8 +4228,9 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
        bf16        bf16          AMX, or AMD's vectors for bf16: numbers rounded to bf16, fp32 sums
 
    Where there is no AMX (or LLM_AMX=0 forbids it) vector instructions multiply what is stored: then fp32 and bf16x3 are
-   plain fp32, and bf16 saves time on AMD's processors from Zen 4 on, elsewhere only memory. (With AMX, infinity and
-   what bf16 rounds to it, from 3.396e38 on, become NaN, and below 1e-33 the last bits are lost.) */
+   plain fp32, and bf16 saves time on AMD's processors from Zen 4 on, elsewhere only memory. Attention's products are
+   always by vectors, in llm_real. (With AMX and several parts, infinity and what bf16 rounds to it, from 3.396e38 on,
+   become NaN, and below 1e-33 the last bits are lost.) */
 
 #include <sched.h>
 /* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
@@ -4464,8 +4465,8 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 /* -- the kernel for vectors --
 
    A, the left-hand matrix, is packed as panels of TILE_ROWS rows, column after column, and B as panels of TILE_COLS
-   columns, row after row. With AVX-512 a step of a tile then loads 3 vectors of B and multiplies them by 8 numbers of A: 24 multiply-adds for
-   11 loads.
+   columns, row after row. With AVX-512 a step of a tile then loads 3 vectors of B and multiplies them by 8 numbers of
+   A: 24 multiply-adds for 11 loads.
 
    For bf16 everything stays as it is, but that a "number" is a pair of neighbours along K, and that the instruction
    multiplies pairs: s += a0 b0 + a1 b1. */
@@ -4494,8 +4495,8 @@ static inline void transpose(vbits r[VL]) {
         UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
     }
 }
-/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*ld + j)*P + i%P]. The last
-   panel is filled up with anything at hand: what it gives is never stored. */
+/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*ld + j)*P + i%P]. out
+   needs room for pad_to(VL, n) rows and whole panels; lanes beyond n hold anything: what they give is never stored. */
 static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real *x, size_t rs, size_t cs, int n,
                                       int k, int ld) {
     const int run = P < VL ? P : VL, whole = cs == 1 ? k / VL * VL : 0;
@@ -4518,14 +4519,14 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
             else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
         }
 }
-/* The left-hand matrix as the kernel wants it; the right-hand one, whose columns are the rows i. */
+/* The left-hand matrix as the kernel wants it; the right-hand one, transposed: its row i is column i of B. */
 static void pack_left(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
     pack_vector(TILE_ROWS, out, x, rs, cs, n, k, ld);
 }
 static void pack_right(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
     pack_vector(TILE_COLS, out, x, rs, cs, n, k, ld);
 }
-/* s + a b. Of pairs a holds one, and each lane of s and b is one. */
+/* s + a b. With `pairs` a is a pair of bf16 (in the bits of a real) and so is each lane of b; those of s are sums. */
 static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, vreal b) {
 #if LLM_PAIRS
     if (pairs) return (vreal)_mm512_dpbf16_ps((__m512)s, (__m512bh)_mm512_set1_ps(a), (__m512bh)b);
@@ -4613,7 +4614,8 @@ static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const
         }
     }
 }
-/* pack_vector for pairs: element (i,j) goes into pair out[(i/P*ld/2 + j/2)*P + i%P]. Beyond k: 0. */
+/* pack_vector for pairs: element (i,j) goes into pair out[(i/P*((ld+1)/2) + j/2)*P + i%P].
+   Beyond k: 0. */
 static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *out, const cpu_view *v, size_t at,
                                         int n, int k, int ld) {
     const int groups = (n + 15) / 16, steps = (k + 31) / 32, run = P < 16 ? P : 16;
@@ -4750,7 +4752,7 @@ static gemm_room *gemm_rooms[MAX_THREADS];
    threads pack it, chunk by chunk, and then multiply it, piece by piece. A piece is height (a block) x width of C.
 
    What this is made for is the way into L2: beyond it a thread gets 8 bytes a cycle (measured: L3 and memory alike, 21
-   GB/s), and in a cycle AMX multiplies and adds 512 pairs. So each number that comes in must serve hundreds of times:
+   GB/s), and in a cycle AMX does 512 multiply-adds. So each number that comes in must serve hundreds of times:
    a row of A the `width` columns of a piece, a column of B its `height` rows. Where one block holds all rows of A, B
    would be read back only once; then it is not packed beforehand but by the thread that needs it, into its own L2.
 
@@ -4832,7 +4834,7 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.n = g.once ? N : gemm_fit(N, row, PACKED_BYTES / 2, CHUNK);
     const int depths = (int)(PACKED_BYTES / row) / (g.m + (g.once ? 0 : g.n));
     g.k = depths >= ceil_div(K, DEPTH) ? K : int_max(depths, 1) * DEPTH;
-    /* about four pieces a thread, so that the last one delays the others little; one, where each reads a long A again */
+    /* about four pieces a thread, so that the last one delays the others little; one, where each reads a long A whole */
     const int wanted = threads < 2 ? 1 : g.once && g.k < K ? threads : 4 * threads;
     g.width = int_min(WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
     const int across = ceil_div(g.n, g.width);
@@ -4842,7 +4844,7 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
 #endif
     return g;
 }
-/* Bytes of a region's A and B, and of a piece's sums. */
+/* Bytes of a region's A and B, and of unfinished sums: one piece's, or all of them where K takes several regions. */
 static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(CHUNK, g->m), gemm_stride(g, g->k)); }
 static size_t gemm_bytes_b(const gemm_plan *g) {
     return g->once ? 0 : llm_mul((size_t)pad_to(CHUNK, g->n), gemm_stride(g, g->k));
@@ -5072,7 +5074,7 @@ static void gemm_work(gemm_plan *g, gemm_room *room) {
     if (g->amx) _tile_release();
 #endif
 }
-/* C = A B by the calling thread alone: for small products inside a parallel region (attention). */
+/* C = A B by the calling thread alone: small products, and any inside a parallel region. */
 static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
     if (M < 1 || N < 1 || K < 1) return;
     gemm_plan g = gemm_cut(M, N, K, A, B, C, 1);
@@ -5501,7 +5503,7 @@ static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *po
 
    forward    S = q k' / sqrt(D)     P[i,j] = exp(S[i,j] - lse[i]) for start[i] <= j <= i, else 0     out = P v
               lse[i] = log of the sum of exp(S[i,j]) over the same j
-   backward   dv = P' dout      dP = dout v'      dS = P (dP - d) / sqrt(D), d[i] = sum of dout[i] out[i]
+   backward   dv = P' dout      dP = dout v'      dS = P (dP - d) / sqrt(D), d[i] = dout[i] . out[i]
               dq = dS k         dk = dS' q
 
    per sequence and query head, q k v being (T,D) slices of qkv (N, (H+2KV) D). H/KV query heads share a key/value head
@@ -5523,11 +5525,12 @@ static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *po
               D    |  out'   |
                    +---------+
 
-   Saved are out and lse, one number a row: with it the backward pass makes P again by one product and one exp. Forward
-   blocks are independent. Backward, all queries add to the dk and dv of their key head, so one thread walks all blocks
-   of a key head in order; keys go in chunks, so that what they need stays in L2. Every sum runs over keys or queries in
-   order, wherever blocks and chunks begin, and what is masked adds 0: so a text gives the same bits alone and packed
-   behind another. Numbers are llm_real here however activations are stored.
+   (P' is still to be divided by its sums here.) Saved are out and, one number a row, lse: with lse the backward pass
+   makes P again by one product and one exp. Forward, blocks are independent of each other. Backward, all queries add
+   to the dk and dv of their key head, so one thread does a whole key head: for each chunk of keys, small enough for
+   L2, all heads and blocks that see it. Every sum runs over keys, or over heads and their queries, in order, wherever
+   blocks and chunks begin, and what is masked adds 0 (to finite numbers): so a text gives the same bits alone and
+   packed behind another. Numbers are llm_real here however activations are stored.
 
    (Measured, two cores, T = 256 and 1024: 1.5 to 1.8 times as fast as blocks of 128 rows of S and P, which the matrix
    product packs anew each time.) */
@@ -5546,7 +5549,7 @@ typedef struct {
 /* One block: queries first .. first + rows-1 of a sequence, one to a lane, `wide` vectors of them. */
 typedef struct {
     int first, rows, wide;
-    int low, high;                      /* some of them see keys low .. high-1; low is a multiple of TILE_ROWS */
+    int low, high;                      /* the keys they see lie in low .. high-1; low: a multiple of TILE_ROWS */
     int all_from, all_to;               /* all of them see keys all_from .. all_to-1 */
     vbits start[TILE_VECTORS], place[TILE_VECTORS];         /* by lane: it sees keys start .. place */
 } att_block;
@@ -5577,7 +5580,7 @@ static att_block attention_block(const att_call *a, int b, int index) {
 static inline vreal attention_mask(vreal s, const att_block *t, int v, int key) {
     return vselect((t->start[v] <= key) & (t->place[v] >= key), s, vset(never));
 }
-static inline bool attention_masks(const att_block *t, int key) {       /* need the keys of this tile a mask? */
+static inline bool attention_needs_mask(const att_block *t, int key) {       /* need the keys of this tile a mask? */
     return key < t->all_from || key + TILE_ROWS > t->all_to;
 }
 
@@ -5611,8 +5614,9 @@ static void attention_store(llm_act *to, size_t at, size_t ld, const llm_real *x
 /* What a thread works in, cut from one piece of memory and padded to whole vectors and tiles both ways. */
 typedef struct {
     llm_real *K, *V;                    /* backward: a chunk, in panels of TILE_ROWS keys */
-    llm_real *turned, *dK, *dV;         /* K in panels of TILE_ROWS dimensions; sums, a tile after the other */
-    llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' and dout'; q and dout as they are */
+    llm_real *turned;                   /* K in panels of TILE_ROWS dimensions */
+    llm_real *dK, *dV;                  /* sums: for a tile of keys, for a panel of TILE_COLS dimensions: (8,48) say */
+    llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' and dout'; q and dout: all as right-hand matrices */
     llm_real *S, *dS, *o;               /* a chunk's P' and dS' (keys, queries); out' or all blocks' dq' (D, queries) */
     llm_real *scratch, *wide;           /* to turn a block; slices of bf16 widened */
 } att_room;
@@ -5661,8 +5665,8 @@ static size_t attention_scratch(const att_call *a, bool back) {
     return back ? rooms : llm_add(llm_mul((size_t)a->B * (size_t)a->KV, attention_packed(a, &keys)), rooms);
 }
 
-/* c (TILE_ROWS, wide vectors) = (c +) k steps: the sum goes on where it stands. The left-hand matrix is packed, or lies
-   as rows of TILE_COLS numbers. */
+/* c (TILE_ROWS, wide vectors) = (c +) A B over k steps. Unlike tile_vectors, which adds a finished sum, this goes on
+   with the sum in c: where a sum is cut does not change its bits. A is packed, or its rows lie TILE_COLS apart. */
 static ALWAYS_INLINE void attention_tile_as(const int wide, const bool packed, int k, const llm_real *a,
                                             const llm_real *b, llm_real *c, bool begin) {
     vreal s[TILE_ROWS][TILE_VECTORS] = {0};
@@ -5693,7 +5697,7 @@ static void attention_scores(llm_real *S, vreal top[TILE_VECTORS], const att_cal
     for (int key = t->low; key < t->high; key += TILE_ROWS) {
         llm_real *s = S + (size_t)(key - t->low) * TILE_COLS;
         attention_tile(t->wide, a->D, K + (size_t)key * (size_t)a->D, q, s, true);
-        const bool masks = attention_masks(t, key);
+        const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < int_min(TILE_ROWS, t->high - key); i++, s += TILE_COLS)
             for (int v = 0; v < t->wide; v++) {
                 if (masks) vstore(s + v * VL, attention_mask(vload(s + v * VL), t, v, key + i));
@@ -5760,7 +5764,7 @@ static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qk
             }
 }
 
-/* One head's key/value gradients meet here: everything that key/value head kv of sequence b takes part in. */
+/* What a thread of the backward pass works on: key/value head kv of sequence b, a chunk of its keys at a time. */
 typedef struct {
     const llm_act *dout, *out;
     const llm_real *lse;
@@ -5800,7 +5804,7 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
         llm_real *s = r->S + (key - from) * TILE_COLS, *ds = r->dS + (key - from) * TILE_COLS;
         attention_tile(t->wide, D, r->K + (key - k->low) * D, r->q, s, true);
         attention_tile(t->wide, D, r->V + (key - k->low) * D, r->g, ds, true);
-        const bool masks = attention_masks(t, key);
+        const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < TILE_ROWS; i++, s += TILE_COLS, ds += TILE_COLS)
             for (int v = 0; v < t->wide; v++) {
                 vreal x = vload(s + v * VL);
