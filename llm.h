@@ -4834,7 +4834,7 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.n = g.once ? N : gemm_fit(N, row, PACKED_BYTES / 2, CHUNK);
     const int depths = (int)(PACKED_BYTES / row) / (g.m + (g.once ? 0 : g.n));
     g.k = depths >= ceil_div(K, DEPTH) ? K : int_max(depths, 1) * DEPTH;
-    /* about four pieces a thread, so that the last one delays the others little; one, where each reads a long A whole */
+    /* about four pieces a thread, so that the last delays the others little; one, where each reads a long A whole */
     const int wanted = threads < 2 ? 1 : g.once && g.k < K ? threads : 4 * threads;
     g.width = int_min(WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
     const int across = ceil_div(g.n, g.width);
