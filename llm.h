@@ -5525,12 +5525,12 @@ static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *po
               D    |  out'   |
                    +---------+
 
-   (P' is still to be divided by its sums here.) Saved are out and, one number a row, lse: with lse the backward pass
-   makes P again by one product and one exp. Forward, blocks are independent of each other. Backward, all queries add
-   to the dk and dv of their key head, so one thread does a whole key head: for each chunk of keys, small enough for
-   L2, all heads and blocks that see it. Every sum runs over keys, or over heads and their queries, in order, wherever
-   blocks and chunks begin, and what is masked adds 0 (to finite numbers): so a text gives the same bits alone and
-   packed behind another. Numbers are llm_real here however activations are stored.
+   (P' is still to be divided by its sums here.) Saved are out and lse, a number a row and head: with lse the backward
+   pass makes P again by one product and one exp. Forward, blocks are independent of each other. Backward, all queries
+   add to the dk and dv of their key head, so one thread does a whole key head: for each chunk of keys, small enough
+   for L2, all heads and blocks that see it. Every sum runs over keys, or over heads and their queries, in order,
+   wherever blocks and chunks begin, and what is masked adds 0 (to finite numbers): so a text gives the same bits
+   alone and packed behind another. Numbers are llm_real here however activations are stored.
 
    (Measured, two cores, T = 256 and 1024: 1.5 to 1.8 times as fast as blocks of 128 rows of S and P, which the matrix
    product packs anew each time.) */
@@ -5566,7 +5566,7 @@ static att_block attention_block(const att_call *a, int b, int index) {
     t.high = t.first + t.rows;
     t.all_to = t.first + 1;
     const int *start = a->start + (size_t)b * (size_t)a->T + (size_t)t.first;
-    for (int i = 0; i < ATT_QUERIES; i++) {                 /* lanes beyond the last row are like it */
+    for (int i = 0; i < ATT_QUERIES; i++) {                 /* lanes beyond the last row see what it sees */
         const int s = start[int_min(i, t.rows - 1)];
         t.start[i / VL][i % VL] = s;
         t.place[i / VL][i % VL] = t.first + int_min(i, t.rows - 1);
@@ -5616,9 +5616,10 @@ typedef struct {
     llm_real *K, *V;                    /* backward: a chunk, in panels of TILE_ROWS keys */
     llm_real *turned;                   /* K in panels of TILE_ROWS dimensions */
     llm_real *dK, *dV;                  /* sums: for a tile of keys, for a panel of TILE_COLS dimensions: (8,48) say */
-    llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' and dout'; q and dout: all as right-hand matrices */
-    llm_real *S, *dS, *o;               /* a chunk's P' and dS' (keys, queries); out' or all blocks' dq' (D, queries) */
-    llm_real *scratch, *wide;           /* to turn a block; slices of bf16 widened */
+    llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' / sqrt(D), dout', q, dout as right-hand matrices */
+    llm_real *S, *dS;                   /* P' and dS' (keys, queries); dk and dq get dS's 1/sqrt(D) when written */
+    llm_real *o;                        /* out', or all blocks' dq' (D, queries) */
+    llm_real *scratch, *wide;           /* to turn a block; one slice of bf16, widened: the next replaces it */
 } att_room;
 static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int n, int m) {
     llm_real *piece = memory && wanted ? memory + *used : NULL;
@@ -5666,7 +5667,8 @@ static size_t attention_scratch(const att_call *a, bool back) {
 }
 
 /* c (TILE_ROWS, wide vectors) = (c +) A B over k steps. Unlike tile_vectors, which adds a finished sum, this goes on
-   with the sum in c: where a sum is cut does not change its bits. A is packed, or its rows lie TILE_COLS apart. */
+   with the sum in c: where a sum is cut does not change its bits. begin: the sum begins at 0. A is packed, or
+   its rows lie TILE_COLS apart. */
 static ALWAYS_INLINE void attention_tile_as(const int wide, const bool packed, int k, const llm_real *a,
                                             const llm_real *b, llm_real *c, bool begin) {
     vreal s[TILE_ROWS][TILE_VECTORS] = {0};
@@ -5690,7 +5692,7 @@ static void attention_tile_rows(int wide, int k, const llm_real *a, const llm_re
     else attention_tile_as(1, false, k, a, b, c, false);
 }
 
-/* S' of the keys a block sees, masked, and each lane's maximum. K: all keys of the head. */
+/* S', whose row 0 is key t->low, masked, and each lane's maximum. K: all keys of the head, from 0 on. */
 static void attention_scores(llm_real *S, vreal top[TILE_VECTORS], const att_call *a, const att_block *t,
                              const llm_real *K, const llm_real *q) {
     for (int v = 0; v < TILE_VECTORS; v++) top[v] = vset(never);
@@ -5784,7 +5786,7 @@ static void attention_block_load(const att_call *a, const att_back *k, const att
     const att_rows g = attention_rows(k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D, k->r.wide);
     attention_pack_queries(k->r.g, g, t->rows, D, 1);
     pack_right(k->r.rows_g, g.x, 1, g.ld, D, t->rows, TILE_COLS);
-    for (size_t i = 0; i < ATT_QUERIES; i++) {              /* lanes beyond the last row are like it */
+    for (size_t i = 0; i < ATT_QUERIES; i++) {              /* lanes beyond the last row: never stored nor summed */
         const size_t row = size_min(i, (size_t)t->rows - 1), at = (n + row) * heads + (size_t)h;
         vreal dot = {0};
         for (size_t c = 0; c < width; c += VL)
@@ -5793,7 +5795,8 @@ static void attention_block_load(const att_call *a, const att_back *k, const att
         lse[i] = k->lse[at];
     }
 }
-/* Keys from .. to-1 of the chunk meet the block of head h whose dq' is at dq. */
+/* Keys from .. to-1 of the chunk meet the block of head h whose dq' is at dq. Rows of S and dS count from key `from`,
+   those of K, V, dK and dV from k->low. The chunk that holds t->low comes first, and begins dq. */
 static void attention_backward_block(const att_call *a, const att_back *k, const att_block *t, int h, int from, int to,
                                      llm_real *dq) {
     const int D = a->D, panels = ceil_div(D, TILE_COLS), chunk = k->high - k->low;
