@@ -4614,8 +4614,7 @@ static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const
         }
     }
 }
-/* pack_vector for pairs: element (i,j) goes into pair out[(i/P*((ld+1)/2) + j/2)*P + i%P].
-   Beyond k: 0. */
+/* pack_vector for pairs: element (i,j) goes into pair out[(i/P*((ld+1)/2) + j/2)*P + i%P]. Beyond k: 0. */
 static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *out, const cpu_view *v, size_t at,
                                         int n, int k, int ld) {
     const int groups = (n + 15) / 16, steps = (k + 31) / 32, run = P < 16 ? P : 16;
@@ -5625,7 +5624,7 @@ static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int 
     llm_real *piece = memory && wanted ? memory + *used : NULL;
     n = pad_to(TILE_COLS, pad_to(TILE_ROWS, n));
     m = pad_to(TILE_COLS, pad_to(TILE_ROWS, m));
-    if (wanted) *used = llm_add(*used, round_up(llm_mul((size_t)n, (size_t)m), VL));
+    if (wanted) *used = llm_add(*used, llm_mul((size_t)n, (size_t)m));
     return piece;
 }
 /* Returns the numbers it takes; memory NULL: only that. */
@@ -5650,20 +5649,17 @@ static size_t attention_room(const att_call *a, bool back, llm_real *memory, att
     return used;
 }
 
-/* Numbers of a head's keys and values, packed for a forward pass; *keys: of its keys. */
-static size_t attention_packed(const att_call *a, size_t *keys) {
-    size_t both = *keys = 0;
-    attention_cut(NULL, keys, true, a->T, a->D);
-    both = *keys;
-    attention_cut(NULL, &both, true, a->T, a->D);
-    return both;
+/* Numbers of a head's keys, packed for a forward pass; its values take as many. */
+static size_t attention_packed(const att_call *a) {
+    size_t half = 0;
+    attention_cut(NULL, &half, true, a->T, a->D);
+    return half;
 }
 /* Numbers of scratch of a whole pass. */
 static size_t attention_scratch(const att_call *a, bool back) {
-    size_t keys;
-    att_room size;
-    const size_t rooms = llm_mul((size_t)llm_threads(0), attention_room(a, back, NULL, &size));
-    return back ? rooms : llm_add(llm_mul((size_t)a->B * (size_t)a->KV, attention_packed(a, &keys)), rooms);
+    att_room unused;
+    const size_t rooms = llm_mul((size_t)llm_threads(0), attention_room(a, back, NULL, &unused));
+    return back ? rooms : llm_add(llm_mul(2 * (size_t)a->B * (size_t)a->KV, attention_packed(a)), rooms);
 }
 
 /* c (TILE_ROWS, wide vectors) = (c +) A B over k steps. Unlike tile_vectors, which adds a finished sum, this goes on
@@ -5739,21 +5735,20 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
 static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T,
                                   int H, int KV, int D) {
     const att_call a = attention_call(qkv, start, B, T, H, KV, D);
-    size_t keys;
-    att_room size;
-    const size_t head = attention_packed(&a, &keys), own = attention_room(&a, false, NULL, &size);
-    llm_real *packed = cpu_scratch(attention_scratch(&a, false)), *rooms = packed + (size_t)B * (size_t)KV * head;
+    att_room unused;
+    const size_t half = attention_packed(&a), own = attention_room(&a, false, NULL, &unused);
+    llm_real *packed = cpu_scratch(attention_scratch(&a, false)), *rooms = packed + 2 * (size_t)B * (size_t)KV * half;
     LLM_OMP(parallel for collapse(2))
     for (int b = 0; b < B; b++)
         for (int kv = 0; kv < KV; kv++) {
             att_room r;
             attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
-            llm_real *K = packed + (size_t)(b * KV + kv) * head;
+            llm_real *K = packed + 2 * (size_t)(b * KV + kv) * half;        /* the values lie behind the keys */
             const size_t n = (size_t)b * (size_t)T;
             const att_rows k = attention_head(&a, n, H + kv, T, r.wide);
             pack_left(K, k.x, k.ld, 1, T, D, D);
             const att_rows v = attention_head(&a, n, H + KV + kv, T, r.wide);
-            pack_left(K + keys, v.x, 1, v.ld, D, T, T);
+            pack_left(K + half, v.x, 1, v.ld, D, T, T);
         }
     LLM_OMP(parallel for collapse(3) schedule(dynamic))
     for (int b = 0; b < B; b++)
@@ -5761,8 +5756,8 @@ static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qk
             for (int block = (T - 1) / ATT_QUERIES; block >= 0; block--) {
                 att_room r;
                 attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
-                const llm_real *K = packed + (size_t)(b * KV + h / (H / KV)) * head;
-                attention_forward_block(out, lse, &a, b, h, block, K, K + keys, &r);
+                const llm_real *K = packed + 2 * (size_t)(b * KV + h / (H / KV)) * half;
+                attention_forward_block(out, lse, &a, b, h, block, K, K + half, &r);
             }
 }
 
@@ -5863,8 +5858,8 @@ static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att
 static void cpu_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
                                    const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
     const att_call a = attention_call(qkv, start, B, T, H, KV, D);
-    att_room size;
-    const size_t own = attention_room(&a, true, NULL, &size);
+    att_room unused;
+    const size_t own = attention_room(&a, true, NULL, &unused);
     llm_real *memory = cpu_scratch(attention_scratch(&a, true)), factor[ATT_QUERIES];
     for (int i = 0; i < ATT_QUERIES; i++) factor[i] = a.scale;
     LLM_OMP(parallel for collapse(2) schedule(dynamic))

@@ -61,7 +61,7 @@ typedef struct {
      "keep only each layer's input for the backward pass (less memory)", NULL, NULL},                                 \
     {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL},               \
     {"overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0,                                                               \
-     "train on the first batch only: the loss must fall to 0", NULL, NULL }
+     "train on the first batch only: the loss must fall to 0", NULL, NULL}
 /* clang-format on */
 
 /* For the stages that learn from text. */
