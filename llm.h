@@ -1636,8 +1636,8 @@ static inline int class_at(const cutter *c, size_t at, size_t *next) {
     return code == UINT32_MAX ? CLASS_OTHER : c->class_of[code];
 }
 /* Where the run of characters of one class ends. */
-static inline size_t run_of(const cutter *c, size_t at, int class) {
-    for (size_t next; class_at(c, at, &next) == class; at = next) continue;
+static inline size_t run_of(const cutter *c, size_t at, int kind) {
+    for (size_t next; class_at(c, at, &next) == kind; at = next) continue;
     return at;
 }
 static inline bool newline_at(const cutter *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
@@ -1654,36 +1654,36 @@ static size_t contraction(const cutter *c, size_t at, bool any_case) {
    Where digits stand alone they were split off before, so for this rule a digit is the end of the text. */
 static size_t cut_space(const cutter *c, size_t at) {
     size_t last = at, end = at, next;
-    int class;
-    while ((class = class_at(c, end, &next)) == CLASS_SPACE) last = end, end = next;
-    return class < 0 || last == at || (c->split == LLM_SPLIT_DIGITS && class == CLASS_NUMBER) ? end : last;
+    int kind;
+    while ((kind = class_at(c, end, &next)) == CLASS_SPACE) last = end, end = next;
+    return kind < 0 || last == at || (c->split == LLM_SPLIT_DIGITS && kind == CLASS_NUMBER) ? end : last;
 }
 /* GPT-2:  's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
    DIGITS (SmolLM): every \p{N} alone, then GPT-2's expression on what lies between. */
 static size_t cut_gpt2(const cutter *c, size_t at) {
     size_t next, after, word = contraction(c, at, false);
     if (word) return at + word;
-    int class = class_at(c, at, &next), second = class_at(c, next, &after);
+    int kind = class_at(c, at, &next), second = class_at(c, next, &after);
     bool digits = c->split == LLM_SPLIT_DIGITS;
-    if (digits && class == CLASS_NUMBER) return next;
+    if (digits && kind == CLASS_NUMBER) return next;
     bool joins = c->s[at] == ' ' && second >= 0 && second != CLASS_SPACE && !(digits && second == CLASS_NUMBER);
     if (joins) return run_of(c, after, second);
-    return class == CLASS_SPACE ? cut_space(c, at) : run_of(c, next, class);
+    return kind == CLASS_SPACE ? cut_space(c, at) : run_of(c, next, kind);
 }
 /* Llama 3:  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
              \s+(?!\S)|\s+          Qwen2: the same with \p{N} for \p{N}{1,3} */
 static size_t cut_llama3(const cutter *c, size_t at) {
     size_t next, after, word = contraction(c, at, true);
     if (word) return at + word;
-    int class = class_at(c, at, &next), second = class_at(c, next, &after);
-    bool joins = class != CLASS_NUMBER && !newline_at(c, at) && second == CLASS_LETTER;
-    if (class == CLASS_LETTER || joins) return run_of(c, next, CLASS_LETTER);
-    if (class == CLASS_NUMBER) {
+    int kind = class_at(c, at, &next), second = class_at(c, next, &after);
+    bool joins = kind != CLASS_NUMBER && !newline_at(c, at) && second == CLASS_LETTER;
+    if (kind == CLASS_LETTER || joins) return run_of(c, next, CLASS_LETTER);
+    if (kind == CLASS_NUMBER) {
         int more = c->split == LLM_SPLIT_LLAMA3 ? 2 : 0;
         for (; more > 0 && class_at(c, next, &after) == CLASS_NUMBER; more--) next = after;
         return next;
     }
-    if (class == CLASS_OTHER || (c->s[at] == ' ' && second == CLASS_OTHER)) {
+    if (kind == CLASS_OTHER || (c->s[at] == ' ' && second == CLASS_OTHER)) {
         size_t end = run_of(c, next, CLASS_OTHER);
         while (end < c->n && newline_at(c, end)) end++;
         return end;
@@ -2477,13 +2477,13 @@ static int named_token(tokenizer_reader *r, const llm_json *config, const char *
     r->t->special[w->value] = r->t->tables->hidden[w->value] = true;
     return (int)w->value;
 }
-static llm_chat chat_family(const char *template) {
-    if (!template) return LLM_CHAT_NONE;
-    if (strstr(template, "<|im_start|>")) return strstr(template, "named SmolLM") ? LLM_CHAT_SMOLLM : LLM_CHAT_CHATML;
-    if (strstr(template, "<|start_header_id|>")) return LLM_CHAT_LLAMA3;
-    if (strstr(template, "[INST]")) return LLM_CHAT_LLAMA2;
-    if (strstr(template, "<|user|>")) return LLM_CHAT_ZEPHYR;
-    return strstr(template, "### Instruction:") ? LLM_CHAT_ALPACA : LLM_CHAT_NONE;
+static llm_chat chat_family(const char *jinja) {
+    if (!jinja) return LLM_CHAT_NONE;
+    if (strstr(jinja, "<|im_start|>")) return strstr(jinja, "named SmolLM") ? LLM_CHAT_SMOLLM : LLM_CHAT_CHATML;
+    if (strstr(jinja, "<|start_header_id|>")) return LLM_CHAT_LLAMA3;
+    if (strstr(jinja, "[INST]")) return LLM_CHAT_LLAMA2;
+    if (strstr(jinja, "<|user|>")) return LLM_CHAT_ZEPHYR;
+    return strstr(jinja, "### Instruction:") ? LLM_CHAT_ALPACA : LLM_CHAT_NONE;
 }
 /* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
 static void read_config(tokenizer_reader *r, const char *folder) {
@@ -3764,8 +3764,8 @@ static void put_content(const llm_tokenizer *t, llm_tokens *out, const llm_messa
 }
 /* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has
    none; its words stand in the template: '<|im_start|>system\nYou are ...<|im_end|>'. Returns its length, 0: none. */
-static size_t own_system(const char *template, const char **text) {
-    for (const char *s = template; s && (s = strstr(s, "<|im_start|>system"));) {
+static size_t own_system(const char *jinja, const char **text) {
+    for (const char *s = jinja; s && (s = strstr(s, "<|im_start|>system"));) {
         s += strlen("<|im_start|>system");
         s += s[0] == '\\' && s[1] == 'n' ? 2 : *s == '\n';
         const char *end = strstr(s, "<|im_end|>");
@@ -3779,10 +3779,10 @@ static const char llama31_dates[] = "Cutting Knowledge Date: December 2023\nToda
 
 static int put_system(const llm_tokenizer *t, llm_tokens *out, const llm_message *m, int n) {
     llm_chat chat = chat_of(t);
-    const char *template = t->tables->chat_template;
+    const char *jinja = t->tables->chat_template;
     bool given = n && !strcmp(m[0].role, "system");
     llm_message own = {"system", NULL, 0};
-    if (chat == LLM_CHAT_LLAMA3 && template && strstr(template, "Cutting Knowledge Date")) {
+    if (chat == LLM_CHAT_LLAMA3 && jinja && strstr(jinja, "Cutting Knowledge Date")) {
         size_t length = given ? m[0].length : 0;
         const char *text = given ? trim(m[0].text, &length) : "";
         put_opening(t, out, "system", true);
@@ -3790,7 +3790,7 @@ static int put_system(const llm_tokenizer *t, llm_tokens *out, const llm_message
         put_mark(t, out, "<|eot_id|>", 0);
         return given;
     }
-    if (!given && (chat == LLM_CHAT_CHATML || chat == LLM_CHAT_SMOLLM)) own.length = own_system(template, &own.text);
+    if (!given && (chat == LLM_CHAT_CHATML || chat == LLM_CHAT_SMOLLM)) own.length = own_system(jinja, &own.text);
     if (own.length) {
         put_opening(t, out, "system", true);
         put_content(t, out, &own);

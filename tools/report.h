@@ -166,9 +166,9 @@ static inline void report_axes(FILE *f, const report_axis *x, const report_axis 
 }
 /* One polyline; each point is the mean of `window` neighbours, so that a noisy curve shows where it goes. */
 static inline void report_path(FILE *f, const report_line *l, const report_axis *x, const report_axis *y, int window,
-                               const char *class, int color) {
+                               const char *style, int color) {
     char move = 'M';
-    fprintf(f, "<path class=\"%s c%d\" d=\"", class, color % 8);
+    fprintf(f, "<path class=\"%s c%d\" d=\"", style, color % 8);
     for (int i = 0; i < l->n; i += window) {
         double sx = 0, sy = 0, n = 0;
         for (int j = i; j < int_min(i + window, l->n); j++)
