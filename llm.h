@@ -4218,9 +4218,9 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
 
 /* ---- the state of the CPU, and how activations are stored ----
 
-   Precision belongs to the process: llm_cpu(p) sets it, and activations are then stored and multiplied so (the residual
-   stream, gradients of weights and the weights that learn stay fp32). Models made under another precision must not be
-   run until llm_cpu switches back.
+   The precision says how activations are stored and multiplied (the residual stream, gradients of weights and the
+   weights that learn stay fp32). One is current: llm_cpu(p) makes p so, and every pass of a model that of its own table
+   (cpu_enter), so models of several precisions may take turns. Not several threads: a pass has all of them already.
 
        precision   activations   product
        fp32        fp32          AMX: each number split in three bf16, 24 bits in all, six products, fp32 sums
@@ -6596,6 +6596,10 @@ const llm_ops *llm_cpu(llm_precision p) {
     ops[p].act_size = cpu.act_size;
     return &ops[p];
 }
+/* What is about to run was made for this table: its precision is the current one from here on. */
+static void cpu_enter(const llm_ops *ops) {
+    if (ops->precision != cpu.precision) cpu_set_precision(ops->precision);
+}
 
 void llm_ops_check(const llm_ops *ops) {
 #define ROW(op) {offsetof(llm_ops, op), #op}
@@ -7361,6 +7365,7 @@ static void block_backward(llm_model *m, int l, int B, int T) {
 static void trunk_forward(llm_model *m, const llm_batch *b) {
     const llm_config *c = &m->c;
     int N = b->B * b->T;
+    cpu_enter(m->ops);
     model_upload(m, b);
     m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->tokens, m->positions, N, c->C);
     for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, b->B, b->T);
@@ -7406,6 +7411,7 @@ void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const
     int N = b->B * b->T, C = m->c.C, V = m->c.V;
     size_t bytes = (size_t)N * sizeof(llm_real);
     must_train(m);
+    cpu_enter(m->ops);
     if (!dlogp && !dentropy && !dvalue) return;
     if (dlogp || dentropy) {
         if (dlogp) m->ops->upload(m->dlogp, dlogp, bytes);
@@ -7538,6 +7544,7 @@ static double adamw_table(llm_adamw *o, const llm_ops *op, llm_param *param, int
 }
 double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
     learner x = model_learner(m);
+    cpu_enter(m->ops);
     m->micro = 0;
     return adamw_table(o, m->ops, x.param, x.params, x.work, x.size, lr);
 }
@@ -8541,7 +8548,7 @@ static size_t cache_head(const llm_model *m, const llm_cache *cache, int l, int 
 }
 /* Row `to` becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed once. */
 static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length) {
-    size_t D = (size_t)m->c.D, T = (size_t)cache->T, size = cpu.act_size;
+    size_t D = (size_t)m->c.D, T = (size_t)cache->T, size = m->ops->act_size;
     LLM_OMP(parallel for collapse(2))
     for (int l = 0; l < m->c.L; l++) for (int kv = 0; kv < m->c.KV; kv++) {
         char *k = (char *)cache->k, *v = (char *)cache->v;
@@ -8886,6 +8893,7 @@ static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *
                        const int *positions, const bool *want, int n, llm_real *logits) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
+    cpu_enter(op);
     if (cache->rows <= FEW && n <= FEW) {
         decode_few(m, cache, tokens, rows, positions, want, n, logits);
         return;
@@ -10329,6 +10337,7 @@ static double bytes_of_packing(const llm_config *c, const llm_ops *ops, int B, i
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16) {
     llm_config_check(c, "the plan");
+    cpu_enter(ops);
     if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a plan for a batch of %d x %d tokens", B, T);
     double n = (double)B * T, rows = ceil(n / ceil(n / HEAD_ROWS));     /* of the head's equal chunks */
     double P = (double)llm_parameters(c), layer = matrix_elements_of_layer(c);

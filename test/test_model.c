@@ -275,6 +275,86 @@ static void check_decode(const char *what, llm_config c) {
     llm_batch_free(&b);
     llm_model_free(&m);
 }
+/* A model that learns and speaks, one call at a time, and writes down what it said. */
+enum { TURNS = 10, TAKE_T = 12, TAKE_B = 3 };
+typedef struct {
+    llm_model m; llm_batch b; llm_adamw o; llm_cache cache;
+    llm_real *dlogp, *heard, *at;       /* heard .. at: every number that came out */
+} taker;
+
+static taker taker_new(llm_config c, const llm_ops *op) {
+    taker x = {.m = build(c, op, 41), .b = random_batch(TAKE_B, TAKE_T, c.V, false, 42), .o = llm_adamw_defaults()};
+    size_t N = TAKE_B * TAKE_T;
+    x.dlogp = llm_alloc(N, sizeof *x.dlogp);
+    x.at = x.heard = llm_alloc((N + 20) * (size_t)c.V + 8 * N, sizeof *x.heard);
+    llm_loss_ce_weights(x.dlogp, &x.b, (double)N);
+    llm_model_train(&x.m);
+    x.cache = llm_cache_new(&x.m, 2, TAKE_T);
+    return x;
+}
+static void taker_speak(taker *x, int row, int from, int n) {
+    int rows[TAKE_T], positions[TAKE_T];
+    bool want[TAKE_T] = {false};
+    for (int i = 0; i < n; i++) rows[i] = row, positions[i] = from + i;
+    want[n - 1] = true;
+    x->m.ops->decode(&x->m, &x->cache, x->b.tokens + from, rows, positions, want, n, x->at);
+    x->at += x->m.c.V;
+}
+/* 20 answers at once: more rows than the path for few of them takes. */
+static void taker_answer(taker *x) {
+    enum { N = 20, NEW = 4 };
+    int answer[N][NEW], *out[N], length[N], n[N];
+    const int *prompt[N];
+    bool stopped[N];
+    llm_sampler s = llm_sampler_defaults();
+    for (int i = 0; i < N; i++) prompt[i] = x->b.tokens, length[i] = 2 + i % 5, out[i] = answer[i];
+    llm_generate_batch(&x->m, &s, prompt, length, N, NEW, NULL, 0, NULL, out, n, stopped, x->at);
+    x->at += N * NEW;
+}
+static void take_turn(taker *x, int turn) {
+    size_t N = TAKE_B * TAKE_T;
+    switch (turn) {
+    case 0: llm_forward(&x->m, &x->b, x->at, NULL, NULL); x->at += N; break;
+    case 1: llm_backward(&x->m, &x->b, x->dlogp, NULL, NULL); break;
+    case 2: case 4: *x->at++ = (llm_real)llm_adamw_step(&x->o, &x->m, 1e-2); break;
+    case 3: llm_forward_backward(&x->m, &x->b, x->dlogp, x->at); x->at += N; break;
+    case 5: llm_logits(&x->m, &x->b, x->at); x->at += N * (size_t)x->m.c.V; break;
+    case 6: taker_speak(x, 0, 0, TAKE_T - 1); break;
+    case 7: x->m.ops->cache_copy(&x->m, &x->cache, 1, 0, TAKE_T - 1); break;
+    case 8: taker_speak(x, 1, TAKE_T - 1, 1); break;
+    default: taker_answer(x);
+    }
+}
+static void taker_free(taker *x) {
+    llm_cache_free(&x->cache, &x->m);
+    llm_adamw_free(&x->o, &x->m);
+    llm_batch_free(&x->b);
+    llm_model_free(&x->m);
+    llm_release(x->dlogp);
+    llm_release(x->heard);
+}
+/* Models of three precisions in one process, a call of each in turn: to the bit what each one says alone. */
+static void check_precisions(const char *what, llm_config c) {
+    taker alone[3], turns[3];
+    for (int p = 0; p < 3; p++) {
+        alone[p] = taker_new(c, llm_cpu((llm_precision)p));
+        for (int t = 0; t < TURNS; t++) take_turn(&alone[p], t);
+    }
+    for (int p = 0; p < 3; p++) turns[p] = taker_new(c, llm_cpu((llm_precision)p));
+    for (int t = 0; t < TURNS; t++)
+        for (int p = 2; p >= 0; p--) take_turn(&turns[p], t);
+    for (int p = 0; p < 3; p++) {
+        size_t n = (size_t)(alone[p].at - alone[p].heard);
+        CHECK((size_t)(turns[p].at - turns[p].heard) == n && n > 400, "%s: %zu numbers", what, n);
+        CHECK(!memcmp(alone[p].heard, turns[p].heard, n * sizeof(llm_real)),
+              "%s: precision %d taking turns with others differs from alone", what, p);
+        if (p == LLM_BF16)
+            CHECK(memcmp(alone[p].heard, alone[0].heard, n * sizeof(llm_real)), "%s: bf16 says what fp32 says", what);
+        taker_free(&turns[p]);
+    }
+    for (int p = 0; p < 3; p++) taker_free(&alone[p]);
+    llm_cpu(LLM_FP32);
+}
 /* Batched generation gives each row what it gets alone, whatever stands beside it; the log-probabilities are the
  * forward pass's. */
 static void check_generate(const char *what, llm_config c) {
@@ -395,6 +475,7 @@ int main(void) {
         check_generate(all[i].name, all[i].c);
         check_fake_device(all[i].name, all[i].c, LLM_FP32);
         if (!IS_DOUBLE) check_fake_device(all[i].name, all[i].c, LLM_BF16);
+        if (!IS_DOUBLE) check_precisions(all[i].name, all[i].c);
     }
     check_beam();
     check_refusals();
