@@ -1569,37 +1569,7 @@ void llm_options_print(const llm_option *table, int count, FILE *out) {
 /* What the families' regular expressions distinguish: \p{L}, \p{N}, \s and the rest. */
 enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
 
-/* Unicode 15: how many code points lie outside, inside, outside ... the class, from 0 on. Each number is in base 26,
-   its last digit a small letter, the others capitals: "CnBag" is 65, 26, 6 (test/gen/unicode_tables.py --text). */
-static const char *unicode_letter =
-    "CnBagBaBvbkbebfxbBfbRqemofhbbbEzfbccebbgbbdbbbubDfbFjiGkbBmcbgBpCtBbeeBtBrBjcbDvbbpchckdcbqbbBeBdDllbyBhjcebfweb"
-    "jbdbxzhlfybgrBqCgCcdbsbhkpqeicccwbhbbdedbqbncbdockbigeccwbhbcbcbcBfebbtdqjbdbwbhbcbfdbsbpcxblicccwbhbcbfdbBecbdp"
-    "brbbgddbedcbbbcdcdddmwbCaibdbxbqdbBadcbccBebeibdbxbkbfdbBfcbcpcrjbdbBpcbqbfdidygfsdybjbbchCgBwbcmhCgcbbbfbybbbkb"
-    "cjbcfbbveBgbClibBkBbfElBrubqgeedbdchdenmbrBmbbfbcBrbMvbechbbbecBpbecBhbechbbbecpbCfbecCpBlqqDicgdXwcrbBafCxgihsn"
-    "tosonbdpCaBjbebCpDlhfcBibbfCskBfBxBecflBseBaCcxjCbDebDpBvriCcBenckBsBaBkBpdkBkcjhBrcdBpebgbcdbfHkCmKscgcBmcgcibb"
-    "bbbbbBfcCbbhbbddbhdecgenfdbhEmbnbqnDxbebckbbdfgbbbbbbeblceffebCacDZfIvgedcmBmbbfbcCehbqxjhbhbhbhbhbhbhbhDcbSbcBq"
-    "ffceDigdbDmbefBrbDqrBgBwqTsJToCmBGUfCpBucKjdqkcuBvqBfcCsBxjcDzcCmfcbbbfyqbdbebxBdCaoByCkgdbbclBckxzBdhBvBcbqfbkk"
-    "fbBpxdbiuxdbdBybbdccfcbbbydclhdmgcgcgjhbhbBrbogElBdQNsmxeBxMNcOccEcBmhmffbbkbnbfbbbcbcbEeBhNzsCmcCcBomEmfbFfBkBa"
-    "gBalDldgcgcgcdBjmbBabtbcbpcoBiEtOzBddBxBvBgnubigBmkBecBkeiBwGcsBkeBkeBoiCamlbpbhbcblbpbhbcCpLzjwkiygbBqbjCrgcbbB"
-    "sbcdbcxkxjBfCntbckwkBaCsCegcCmbpebdbBdBqBddBdBjibBcBbCckwktnsEgCvCdBznBznBkNkBqgcDaBdkbiwBqsBuvBbxmCbCfccbnBtBgz"
-    "BaBkBdbcbiBjdbmBwoevbbbBjsbztcClhbbbebpbkhBvBmicccwbhbcbfdbsbmfGcCbseudBeBwucbbHcBvBpeBkBwubChBrnbCtBbBlhHdBsEmC"
-    "mBficbcibcbypbbbDqicBnqbbbBcbkBohbvblButbsCvKdjbBlrbBxBeEihbcbBmvbzgbcbBgobMptpbbnbBiEubDbBJmIwHoDXkDtpBPgrgFYvW"
-    "lMUbVxhBfrDbrBesBwqeBfvftBAmCmEyCxfbConCmcbbBcJCaiBVqBqjNFrebhbcbLfpbBddcboeiPgDKuEdfndjhkIWkDhbCtbccbcccebmbbbh"
-    "bCnbecibhbBcbebfbbdhbNcczbzbBfbzbBfbzbBfbzbBfbzbiCSyBfggKbCkFqBtkhqbMjBesBsSqBcBDchbebcbpbHpChCqhbBUiebBbbcbbcbb"
-    "kbebbbbgbebbbbbbdbcbbcbbbbbbbbbbcbbcebhbebebbbkbrfdbfbrGOaCLFcBgGDugIocINqoLBlEPjUwCFyHHzfGFg";
-static const char *unicode_number =
-    "BwkEqcfbcdCDlkFekHqkPwkEokegEekEokEokcgEgnElkihDzkEahhtEfkDskEokCsuKikCskBBruBHxdJfkgkwkLokEylGjkgkHakDikFekgkBO"
-    "gbdggkHqBzcfBByCiDawYgBeCBhbBDxbzjodNfeFikBeibpBgkBnpBRSakHgkMigFykBmkHqkwkDikPqkBFMckSzBtmCfrcNdBbBkeBdbibFefHu"
-    "kBKgizhBnjCxfwgGeccqcBuCmjCacBedCxfEaiyiBphMsgBwkLiBfGckBqeEihFeBeEykCikFokhuJrkNekEokOkkDykDymQetDpkBDeBdItkCsk"
-    "QgkDyvBPbEhBAMrkDikFekbhBEsxBLYfumuEezBQrByDNckQgkTikBLljEykBElChbdbeCyBtbpBLanEDfk";
-static const char *unicode_space =
-    "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
-
-/* (Unicode 14) Characters that NFC replaces, or that it may join with the one before: combining marks and the like. */
-static const char *unicode_not_nfc =
-    "BDofbhcbbbbcgbhgecbcgbhgBubjbibBBndBCobBbiDqbybecbbDfbcbBidcbIpbxcecDsbybEwbEdbscDzbybEkbebpbNrbjbebebebmbjbbcbb"
-    "ibrbjbebebebmbEmbLuvByBbDPabBPrbbbbbbbbbbbbbCjbcbkbbbhbhbhbhbccjbbbbbccLgbdcTpcCXtbCEmcCXXdKkcbbbckbbbbccdCqcEcC"
-    "pbbbknbfbbbcbcbjICxbEebUobybNgbjbcbJhbBImbCRTlhDigEHLfUw";
+static const char *unicode_letter, *unicode_number, *unicode_space, *unicode_not_nfc;     /* the last page */
 
 static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
     size_t at = 0, run = 0;
@@ -2239,406 +2209,6 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
     k->chat_template = copy_text(our_chat_template, sizeof our_chat_template - 1);
     tokenizer_index(t);
     tokenizer_name_ids(t);
-}
-
-/* ---- Hugging Face files: reading ----
-   tokenizer.json can describe any tokenizer; we know five pipelines and refuse every other by its name. JSON is text,
-   so GPT-2's family spells each byte as a printable character: '!' stands for itself, a space is U+0120 (256 + 32). */
-
-static uint32_t byte_to_char(int b) {
-    if ((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174) return (uint32_t)b;
-    return 256 + (uint32_t)(b < 33 ? b : b < 161 ? b - 127 + 33 : 67);          /* the other 68, in order */
-}
-static int char_to_byte(uint32_t c) {
-    if (c < 256) return byte_to_char((int)c) == c ? (int)c : -1;
-    c -= 256;
-    return c < 33 ? (int)c : c < 67 ? (int)c - 33 + 127 : c == 67 ? 173 : -1;
-}
-
-/* A tokenizer.json being read. spelling: from a token as the file writes it to its id. */
-typedef struct {
-    llm_tokenizer *t;
-    const char *where;
-    const llm_json *root, *model;
-    word_map spelling;
-} tokenizer_reader;
-static const char bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
-static const char other_model[] = "a model of the GPT-2, Llama, SmolLM or Qwen2 family";
-
-static bool says(const llm_json *node, const char *key, const char *text) {
-    return !strcmp(llm_json_text(node, key, ""), text);
-}
-static bool is_step(const llm_json *node, const char *type) { return says(node, "type", type); }
-/* Step i of a Sequence; any other node is its own step 0. */
-static const llm_json *step_of(const llm_json *node, const char *list, int i) {
-    if (!is_step(node, "Sequence")) return i == 0 && node && node->type == LLM_JSON_OBJECT ? node : NULL;
-    const llm_json *steps = llm_json_get(node, list), *c = steps ? steps->child : NULL;
-    for (; c && i > 0; i--) c = c->next;
-    return c;
-}
-static bool known_expression(const llm_json *step, llm_split *split) {
-    static const struct { llm_split split; const char *expression; } known[] = {
-        {LLM_SPLIT_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
-        {LLM_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
-                           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
-        {LLM_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
-                          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
-    bool isolated = is_step(step, "Split") && says(step, "behavior", "Isolated") &&
-                    !llm_json_true(step, "invert", false);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        *split = known[i].split;
-        if (says(llm_json_get(step, "pattern"), "Regex", known[i].expression)) return isolated;
-    }
-    return false;
-}
-/* What happens before the merges: normalizer steps n[0..1], pre-tokenizer steps p[0..1]. */
-static bool recognise_split(const llm_json **n, const llm_json **p, llm_split *split, struct llm_tokenizer_tables *k) {
-    const char *space = "\xE2\x96\x81";                 /* U+2581 */
-    const llm_json *bytes = p[1] ? p[1] : p[0], *replace = n[1] ? n[1] : n[0];
-    if (is_step(bytes, "ByteLevel") && !llm_json_true(bytes, "add_prefix_space", true)) {
-        bool gpt2 = llm_json_true(bytes, "use_regex", true);
-        bool digits = p[1] && is_step(p[0], "Digits") && llm_json_true(p[0], "individual_digits", false);
-        if (gpt2 && (digits || !p[1])) *split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2;
-        else if (gpt2 || !p[1] || !known_expression(p[0], split)) return false;
-        if (!n[0]) return true;
-        k->not_nfc = llm_alloc(0x110000, 1);
-        classes_mark(k->not_nfc, unicode_not_nfc, 1);
-        return *split == LLM_SPLIT_QWEN2 && !n[1] && is_step(n[0], "NFC");
-    }
-    *split = LLM_SPLIT_SPM;
-    if (!p[0]) {                        /* normalizer: [Prepend U+2581,] Replace " " by U+2581 */
-        k->prefix = n[1] ? PREFIX_ALWAYS : PREFIX_NONE;
-        bool prepend = is_step(n[0], "Prepend") && says(n[0], "prepend", space);
-        return (prepend || !n[1]) && is_step(replace, "Replace") && says(replace, "content", space) &&
-               says(llm_json_get(replace, "pattern"), "String", " ");
-    }
-    k->prefix = says(p[0], "prepend_scheme", "first") ? PREFIX_FIRST : PREFIX_NONE;
-    return !p[1] && !n[0] && is_step(p[0], "Metaspace") && says(p[0], "replacement", space) &&
-           !llm_json_true(p[0], "split", true) && (k->prefix == PREFIX_FIRST || says(p[0], "prepend_scheme", "never"));
-}
-static void read_pipeline(tokenizer_reader *r) {
-    struct llm_tokenizer_tables *k = r->t->tables;
-    const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3], *p[3];
-    const char *type = llm_json_text(model, "type", llm_json_get(model, "merges") ? "BPE" : "(none)");
-    if (strcmp(type, "BPE")) llm_die(other_model, "%s: a model of type \"%s\", only BPE is supported", r->where, type);
-    for (int i = 0; i < 3; i++) {
-        n[i] = step_of(llm_json_get(r->root, "normalizer"), "normalizers", i);
-        p[i] = step_of(llm_json_get(r->root, "pre_tokenizer"), "pretokenizers", i);
-    }
-    if (n[2] || p[2] || !recognise_split(n, p, &r->t->split, k))
-        llm_die(other_model, "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s, normalizer %s %s",
-                r->where, llm_json_text(p[0], "type", "null"), llm_json_text(p[1], "type", ""),
-                llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(n[0], "type", "null"),
-                llm_json_text(n[1], "type", ""));
-    k->ignore_merges = llm_json_true(model, "ignore_merges", false);
-    bool spm = r->t->split == LLM_SPLIT_SPM;
-    const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "with continuing_subword_prefix" :
-                      *llm_json_text(model, "end_of_word_suffix", "") ? "with end_of_word_suffix" :
-                      llm_json_number(model, "dropout", 0) != 0 ? "with dropout" :
-                      spm && !llm_json_true(model, "byte_fallback", false) ? "of SentencePiece without byte_fallback" :
-                      spm && k->ignore_merges ? "of SentencePiece with ignore_merges" : NULL;
-    if (odd) llm_die(other_model, "%s: a vocabulary %s is not supported", r->where, odd);
-}
-
-static int whole_number(const llm_json *v) {
-    if (!v || v->type != LLM_JSON_NUMBER || !(v->number >= 0 && v->number < INT_MAX)) return -1;
-    return v->number == floor(v->number) ? (int)v->number : -1;
-}
-/* Note a token's spelling and id; `again`: the same may have been said before. */
-static void read_token(tokenizer_reader *r, const char *spelling, size_t n, const llm_json *id, int line, bool again) {
-    int value = whole_number(id);
-    if (value < 0 || n > INT_MAX / 4)
-        llm_die(bad_file, "%s:%d: the id of token \"%.40s\" is not a whole number", r->where, line, spelling);
-    size_t before = r->spelling.count;
-    word_entry *w = word_add(&r->spelling, spelling, n);
-    if (r->spelling.count == before && !(again && w->value == value))
-        llm_die(bad_file, "%s:%d: token \"%.40s\" has two ids, %d and %d", r->where, line, spelling, (int)w->value,
-                value);
-    w->value = value;
-}
-/* The vocabulary and the added tokens: ids 0 .. V-1, each once. Until spell_tokens they are as the file spells them. */
-static void read_vocabulary(tokenizer_reader *r) {
-    llm_tokenizer *t = r->t;
-    const llm_json *vocab = llm_json_get(r->model, "vocab"), *added = llm_json_get(r->root, "added_tokens");
-    if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(bad_file, "%s: model.vocab is not an object", r->where);
-    for (const llm_json *c = vocab->child; c; c = c->next) read_token(r, c->key, strlen(c->key), c, c->line, false);
-    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
-        const llm_json *content = llm_json_get(c, "content");
-        if (!content || content->type != LLM_JSON_STRING)
-            llm_die(bad_file, "%s:%d: an added token without \"content\"", r->where, c->line);
-        read_token(r, content->string, content->length, llm_json_get(c, "id"), c->line, true);
-    }
-    if (r->spelling.count < 1 || r->spelling.count > INT_MAX / 2)
-        llm_die(bad_file, "%s: a vocabulary of %zu tokens", r->where, r->spelling.count);
-    int V = (int)r->spelling.count;
-    tokenizer_allocate(t, V);
-    for (const word_entry *w = r->spelling.word; w < r->spelling.word + V; w++) {
-        int id = (int)w->value;
-        if (id >= V) llm_die(bad_file, "%s: token \"%.40s\" has id %d, but %d tokens want ids 0 to %d without holes",
-                             r->where, w->text, id, V, V - 1);
-        if (t->token[id]) llm_die(bad_file, "%s: two tokens have the id %d: \"%.40s\" and \"%.40s\"", r->where, id,
-                                  t->token[id], w->text);
-        t->token[id] = w->text;
-        t->length[id] = (int)w->length;
-    }
-    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
-        int id = whole_number(llm_json_get(c, "id"));
-        t->special[id] = llm_json_true(c, "special", false);
-        t->tables->hidden[id] = true;
-    }
-}
-/* One token from its spelling (n bytes) to its bytes; returns how many. *hidden: no text has such a piece. */
-static int spell_token(llm_split split, const char *s, int n, char *out, bool *hidden) {
-    int count = 0;
-    for (int i = 0, step; i < n && !*hidden; i += step) {
-        uint32_t code;
-        step = utf8_get(s + i, (size_t)(n - i), &code);
-        int byte = split == LLM_SPLIT_SPM ? (code == 0x2581 ? ' ' : -1) : code == UINT32_MAX ? -1 : char_to_byte(code);
-        *hidden = split == LLM_SPLIT_SPM ? s[i] == ' ' : byte < 0;              /* SPM's texts have U+2581 for ' ' */
-        if (byte >= 0) out[count++] = (char)byte;
-        else for (int j = 0; j < step; j++) out[count++] = s[i + j];
-    }
-    if (*hidden) memcpy(out, s, (size_t)n);
-    return *hidden ? n : count;
-}
-static void spell_tokens(tokenizer_reader *r) {
-    llm_tokenizer *t = r->t;
-    struct llm_tokenizer_tables *k = t->tables;
-    bool spm = t->split == LLM_SPLIT_SPM, space = false;
-    size_t bytes = 0;
-    for (int i = 0; i < 256; i++) k->byte[i] = -1;
-    for (int i = 0; i < t->vocab_size; i++) bytes = llm_add(bytes, (size_t)t->length[i] + 1);
-    char *out = k->bytes = llm_alloc(bytes, 1);
-    for (int i = 0; i < t->vocab_size; out += t->length[i++] + 1) {
-        unsigned byte = 0;
-        int end = 0;
-        t->length[i] = spell_token(t->split, t->token[i], t->length[i], out, &k->hidden[i]);
-        t->token[i] = out;
-        if (k->hidden[i]) continue;
-        if (spm && t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
-            memset(out, 0, 6);
-            out[0] = (char)byte;
-            t->length[i] = 1;
-            k->byte[byte] = i;
-        } else if (spm) space = space || !strcmp(out, " ");
-        else if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
-    }
-    if (spm && !space) llm_die(bad_file, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
-    for (int i = 0; i < 256 && spm; i++)
-        if (k->byte[i] < 0) llm_die(bad_file, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
-}
-/* merges: ["a b", ...] or [["a", "b"], ...] */
-static void read_merges(tokenizer_reader *r) {
-    llm_tokenizer *t = r->t;
-    const llm_json *merges = llm_json_get(r->model, "merges");
-    if (!merges || merges->type != LLM_JSON_ARRAY || merges->length > INT_MAX / 4)
-        llm_die(bad_file, "%s: model.merges is not a list", r->where);
-    t->tables->merge = llm_alloc(merges->length, sizeof *t->tables->merge);
-    char *both = NULL;
-    size_t capacity = 0;
-    for (const llm_json *c = merges->child; c; c = c->next) {
-        const llm_json *one = c->child, *two = one ? one->next : NULL;
-        const char *a = c->string, *b = a, *space = c->type == LLM_JSON_STRING ? memchr(a, ' ', c->length) : NULL;
-        size_t n = 0, m = 0;            /* the lengths of a and b */
-        if (space) n = (size_t)(space - a), m = c->length - n - 1, b = space + 1;
-        else if (c->length == 2 && one && one->type == LLM_JSON_STRING && two->type == LLM_JSON_STRING)
-            a = one->string, n = one->length, b = two->string, m = two->length;
-        if (!n || !m)
-            llm_die(bad_file, "%s:%d: merge %d is neither \"a b\" nor [\"a\", \"b\"]", r->where, c->line, t->merges);
-        both = llm_grow(both, &capacity, llm_add(llm_add(n, m), 1), 1);
-        memcpy(both, a, n);
-        memcpy(both + n, b, m);
-        both[n + m] = '\0';
-        const word_entry *wa = word_find(&r->spelling, a, n), *wb = word_find(&r->spelling, b, m);
-        const word_entry *made = word_find(&r->spelling, both, n + m);
-        if (!wa || !wb || !made)
-            llm_die(bad_file, "%s:%d: merge %d, \"%.*s\" and \"%.*s\": %s is not in the vocabulary", r->where, c->line,
-                    t->merges, (int)size_min(n, 40), a, (int)size_min(m, 40), b,
-                    !wa ? "the first" : !wb ? "the second" : "what they make");
-        t->tables->merge[t->merges++] = (bpe_merge){(int)wa->value, (int)wb->value, (int)made->value};
-    }
-    llm_release(both);
-}
-
-/* The id that the configuration calls `key`: the spelling of a token, or an added token with "content". Old files leave
-   out what their family is used to: then the first of `usual` that was added. A token with such a duty is special. */
-static int named_token(tokenizer_reader *r, const llm_json *config, const char *key, const char *const usual[3]) {
-    const llm_json *v = llm_json_get(config, key);
-    const word_entry *w = NULL;
-    for (int i = 0; i < 3 && !v && !w; i++) {
-        w = word_find(&r->spelling, usual[i], strlen(usual[i]));
-        if (w && !r->t->tables->hidden[w->value]) w = NULL;
-    }
-    if (v && v->type == LLM_JSON_OBJECT) v = llm_json_get(v, "content");
-    if (v && v->type == LLM_JSON_STRING && !(w = word_find(&r->spelling, v->string, v->length)))
-        llm_die("add it to added_tokens in tokenizer.json, or take it out", "%s: the %s \"%.40s\" of %s is not in it",
-                r->where, key, v->string, tokenizer_file[1]);
-    if (!w) return -1;
-    r->t->special[w->value] = r->t->tables->hidden[w->value] = true;
-    return (int)w->value;
-}
-static llm_chat chat_family(const char *jinja) {
-    if (!jinja) return LLM_CHAT_NONE;
-    if (strstr(jinja, "<|im_start|>")) return strstr(jinja, "named SmolLM") ? LLM_CHAT_SMOLLM : LLM_CHAT_CHATML;
-    if (strstr(jinja, "<|start_header_id|>")) return LLM_CHAT_LLAMA3;
-    if (strstr(jinja, "[INST]")) return LLM_CHAT_LLAMA2;
-    if (strstr(jinja, "<|user|>")) return LLM_CHAT_ZEPHYR;
-    return strstr(jinja, "### Instruction:") ? LLM_CHAT_ALPACA : LLM_CHAT_NONE;
-}
-/* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
-static void read_config(tokenizer_reader *r, const char *folder) {
-    llm_tokenizer *t = r->t;
-    struct llm_tokenizer_tables *k = t->tables;
-    char *where = llm_format("%s/%s", folder, tokenizer_file[1]);
-    llm_json *config = k->file[1] ? llm_json_parse(k->file[1], k->file_size[1], where, 1) : NULL;
-    t->bos = named_token(r, config, "bos_token", (const char *[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
-    t->eos = named_token(r, config, "eos_token", (const char *[]){"</s>", "<|end_of_text|>", "<|endoftext|>"});
-    t->pad = named_token(r, config, "pad_token", (const char *[]){"<pad>", "<|pad|>", "[PAD]"});
-    const llm_json *chat = llm_json_get(config, "chat_template");
-    if (chat && chat->type == LLM_JSON_ARRAY) {         /* [{"name": "default", "template": ...}, ...] */
-        const llm_json *c = chat->child;
-        while (c && !says(c, "name", "default")) c = c->next;
-        chat = llm_json_get(c ? c : chat->child, "template");
-    }
-    if (k->file[3]) k->chat_template = copy_text(k->file[3], k->file_size[3]);
-    else if (chat && chat->type == LLM_JSON_STRING) k->chat_template = copy_text(chat->string, chat->length);
-    llm_json_free(config);
-    llm_release(where);
-}
-/* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
-   may; transformers writes defaults there that the vocabulary does not have. Returns false when there was nothing. */
-static bool read_stops(llm_tokenizer *t, const char *folder, const char *name, bool strict) {
-    char *where = llm_format("%s/%s", folder, name);
-    llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
-    const llm_json *eos = llm_json_get(config, "eos_token_id");
-    bool list = eos && eos->type == LLM_JSON_ARRAY, found = eos && eos->type != LLM_JSON_NULL;
-    for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
-        int id = whole_number(c);
-        if (id >= t->vocab_size && strict)
-            llm_die("files of one model", "%s: eos_token_id %d, but the vocabulary has %d", where, id, t->vocab_size);
-        if (id >= t->vocab_size) continue;
-        if (t->eos < 0) t->eos = id;
-        add_stop(t, id);
-    }
-    llm_json_free(config);
-    llm_release(where);
-    return found;
-}
-void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
-    *t = (llm_tokenizer){0};
-    struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
-    const char *slash = strrchr(dir_or_file, '/');
-    bool dir = llm_is_dir(dir_or_file);
-    char *folder = dir ? llm_format("%s", dir_or_file) :
-                   slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file) + 1) : llm_format(".");
-    char *path = dir ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
-    if (!llm_exists(path)) llm_die("a Hugging Face folder; an old one: save it once with transformers' save_pretrained",
-                                   "there is no %s", path);
-    for (int i = 0; i < TOKENIZER_FILES; i++) {
-        char *name = i ? llm_format("%s/%s", folder, tokenizer_file[i]) : llm_format("%s", path);
-        if (llm_exists(name)) k->file[i] = llm_read_file(name, &k->file_size[i]);
-        llm_release(name);
-    }
-    llm_json *root = llm_json_parse(k->file[0], k->file_size[0], path, 1);
-    tokenizer_reader r = {t, path, root, NULL, {0}};
-    read_pipeline(&r);
-    read_vocabulary(&r);
-    read_config(&r, folder);
-    read_merges(&r);
-    spell_tokens(&r);
-    k->class_of = classes_new();
-    tokenizer_index(t);
-    if (!read_stops(t, folder, "generation_config.json", true)) read_stops(t, folder, "config.json", false);
-    tokenizer_name_ids(t);
-    t->chat = chat_family(k->chat_template);
-    if (!k->chat_template && t->im_start >= 0 && t->im_end >= 0) t->chat = LLM_CHAT_CHATML;
-    word_free(&r.spelling);
-    llm_json_free(root);
-    llm_release(folder);
-    llm_release(path);
-}
-
-/* ---- Hugging Face files: writing ---- */
-
-/* One of our own tokens, or two with a space between (a merge), as tokenizer.json spells them. */
-static void write_spelling(llm_writer *w, const llm_tokenizer *t, int a, int b) {
-    const int id[] = {a, b};
-    size_t n = 0, room = (size_t)t->length[a] + (b >= 0 ? (size_t)t->length[b] : 0);
-    char *text = llm_alloc(llm_add(llm_mul(2, room), 1), 1);    /* a byte is at most two bytes of UTF-8 */
-    for (int k = 0; k < (b >= 0 ? 2 : 1); k++) {
-        if (k) text[n++] = ' ';
-        for (int i = 0; i < t->length[id[k]]; i++) {
-            if (t->special[id[k]]) text[n++] = t->token[id[k]][i];
-            else n += (size_t)utf8_put(text + n, byte_to_char((unsigned char)t->token[id[k]][i]));
-        }
-    }
-    llm_write_json_string(w, text, n);
-    llm_release(text);
-}
-static void write_our_tokenizer(const llm_tokenizer *t, llm_writer *w) {
-    static const char bytes[] =
-        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}";
-    static const char each_digit[] =
-        "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\", \"individual_digits\": true},\n";
-    int specials = t->vocab_size - OUR_SPECIALS;
-    bool digits = t->split == LLM_SPLIT_DIGITS;
-    llm_write_text(w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
-    for (int i = specials; i < t->vocab_size; i++) {
-        llm_write_text(w, "%s\n{\"id\": %d, \"content\": ", i > specials ? "," : "", i);
-        write_spelling(w, t, i, -1);
-        llm_write_text(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
-                          "\"special\": true}");
-    }
-    llm_write_text(w, "],\n\"normalizer\": null,\n\"pre_tokenizer\": %s%s%s,\n"
-                      "\"post_processor\": null,\n\"decoder\": %s,\n"
-                      "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false,\n"
-                      "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"byte_fallback\": false,\n"
-                      "\"ignore_merges\": false,\n\"vocab\": {",
-                   digits ? each_digit : "", bytes, digits ? "]}" : "", bytes);
-    for (int i = 0; i < specials; i++) {
-        llm_write_text(w, i ? ",\n" : "\n");
-        write_spelling(w, t, i, -1);
-        llm_write_text(w, ": %d", i);
-    }
-    llm_write_text(w, "},\n\"merges\": [");
-    for (int i = 0; i < t->merges; i++) {
-        llm_write_text(w, i ? ",\n" : "\n");
-        write_spelling(w, t, t->tables->merge[i].a, t->tables->merge[i].b);
-    }
-    llm_write_text(w, "]}\n}\n");
-}
-static void write_our_config(const llm_tokenizer *t, llm_writer *w) {
-    static const char *const name[] = {"bos_token", "eos_token", "pad_token"};
-    const int id[] = {t->bos, t->eos, t->pad};
-    llm_write_text(w, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
-                      "  \"clean_up_tokenization_spaces\": false,\n");
-    for (int i = 0; i < 3; i++) {
-        llm_write_text(w, "  \"%s\": ", name[i]);
-        if (id[i] >= 0) llm_write_json_string(w, t->token[id[i]], (size_t)t->length[id[i]]);
-        llm_write_text(w, id[i] >= 0 ? ",\n" : "null,\n");
-    }
-    if (t->tables->chat_template) {
-        llm_write_text(w, "  \"chat_template\": ");
-        llm_write_json_string(w, t->tables->chat_template, strlen(t->tables->chat_template));
-        llm_write_text(w, ",\n");
-    }
-    llm_write_text(w, "  \"model_max_length\": 1000000000000000019884624838656\n}\n");  /* transformers' "no limit" */
-}
-/* A loaded tokenizer is written back byte for byte; a trained one is spelled out. */
-void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
-    const struct llm_tokenizer_tables *k = t->tables;
-    llm_make_dirs(dir);
-    for (int i = 0; i < TOKENIZER_FILES; i++) {
-        char *path = llm_format("%s/%s", dir, tokenizer_file[i]);
-        if (k->file[i] || i < 2) {
-            llm_writer w = llm_write_begin(path);
-            if (k->file[i]) llm_write_bytes(&w, k->file[i], k->file_size[i]);
-            else if (i == 0) write_our_tokenizer(t, &w);
-            else write_our_config(t, &w);
-            llm_write_done(&w);
-        } else if (llm_exists(path)) llm_remove_tree(path);     /* another tokenizer's: it would be believed */
-        llm_release(path);
-    }
 }
 
 /* ================================================================================================================
@@ -7565,952 +7135,6 @@ double llm_schedule_lr(const llm_schedule *s, int step) {
     return s->lr * (1 - (1 - s->final) * x);
 }
 
-/* ---- safetensors: reading ----
-
-       8 bytes    N, the length of the header, lowest byte first
-       N bytes    JSON: {"name": {"dtype": "F32", "shape": [rows, cols], "data_offsets": [begin, end]}, ...}, spaces
-       the rest   the numbers, in memory order, lowest byte first: as they lie in our memory
-
-   A file may come from anywhere, so nothing in it is believed: the tensors must tile the rest of the file exactly, and
-   each one's bytes must be its shape times its type. After that no offset can point outside. */
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "safetensors are read and written as they lie in memory, but this machine stores the highest byte first"
-#endif
-
-static const char refetch[] = "fetch the file again: it is cut short, damaged, or no safetensors file";
-static const struct { const char *name; int bits; } tensor_types[] = {
-    {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8}, {"U64", 64},
-    {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8},
-    /* known, but not read: */
-    {"C64", 64}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
-
-static size_t tensor_bits(const char *dtype) {      /* bits of a number, 0: unknown */
-    for (size_t i = 0; i < sizeof tensor_types / sizeof *tensor_types; i++)
-        if (!strcmp(dtype, tensor_types[i].name)) return (size_t)tensor_types[i].bits;
-    return 0;
-}
-/* A size as JSON spells it, digit by digit: a double would round above 2^53. */
-static size_t json_size(const llm_json *v, const char *path, const char *tensor) {
-    size_t x = 0;
-    bool good = v->type == LLM_JSON_NUMBER;
-    for (size_t i = 0; good && i < v->length; i++) {
-        good = isdigit((unsigned char)v->string[i]) && x <= (SIZE_MAX - 9) / 10;
-        x = x * 10 + (size_t)(v->string[i] - '0');
-    }
-    if (!good) llm_die(refetch, "%s: tensor \"%s\" has a shape or an offset that is no size", path, tensor);
-    return x;
-}
-static llm_tensor_info tensor_entry(const llm_json *entry, const char *path, int file, size_t data_bytes) {
-    static const char *const key[] = {"dtype", "shape", "data_offsets"};
-    const llm_json *value[3] = {NULL, NULL, NULL};
-    const char *name = entry->key;
-    for (const llm_json *c = entry->child; c && entry->type == LLM_JSON_OBJECT; c = c->next)
-        for (int i = 0; i < 3; i++) {
-            if (strcmp(c->key, key[i])) continue;
-            if (value[i]) llm_die(refetch, "%s: tensor \"%s\" says \"%s\" twice", path, name, key[i]);
-            value[i] = c;
-        }
-    if (!value[0] || value[0]->type != LLM_JSON_STRING || !value[1] || value[1]->type != LLM_JSON_ARRAY || !value[2] ||
-        value[2]->type != LLM_JSON_ARRAY || value[2]->length != 2)
-        llm_die(refetch, "%s: tensor \"%s\" lacks a dtype, a shape or two data_offsets", path, name);
-    size_t dims = value[1]->length, bits = tensor_bits(value[0]->string);
-    if (!bits) llm_die(refetch, "%s: tensor \"%s\" has the unknown dtype \"%s\"", path, name, value[0]->string);
-    if (dims > 4) llm_die("a language model", "%s: tensor \"%s\" has %zu dimensions, more than 4", path, name, dims);
-    llm_tensor_info t = {.file = file, .dims = (int)dims};
-    snprintf(t.dtype, sizeof t.dtype, "%s", value[0]->string);
-    const llm_json *d = value[1]->child;
-    for (size_t i = 0; i < dims; i++, d = d->next) {
-        t.shape[i] = json_size(d, path, name);
-        if (t.shape[i] && bits > SIZE_MAX / t.shape[i])
-            llm_die(refetch, "%s: the shape of tensor \"%s\" overflows", path, name);
-        bits *= t.shape[i];
-    }
-    t.begin = json_size(value[2]->child, path, name);
-    t.end = json_size(value[2]->child->next, path, name);
-    if (t.begin > t.end || t.end > data_bytes)
-        llm_die(refetch, "%s: tensor \"%s\" lies at %zu .. %zu of %zu bytes", path, name, t.begin, t.end, data_bytes);
-    if (bits % 8 || bits / 8 != t.end - t.begin)
-        llm_die(refetch, "%s: tensor \"%s\" has %zu bytes, but its shape and dtype make %zu", path, name,
-                t.end - t.begin, bits / 8);
-    t.name = copy_text(name, strlen(name));
-    return t;
-}
-static int by_place(const void *a, const void *b) {
-    const llm_tensor_info *x = a, *y = b;
-    return x->begin != y->begin ? (x->begin < y->begin ? -1 : 1) : (x->end > y->end) - (x->end < y->end);
-}
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const llm_tensor_info *)a)->name, ((const llm_tensor_info *)b)->name);
-}
-/* The header's text, checked as far as one can without parsing it. */
-static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_bytes) {
-    struct stat s;
-    unsigned char b[8] = {0};
-    FILE *f = fopen(path, "rb");
-    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
-    uint64_t n = 0, file = fstat(fileno(f), &s) ? 0 : (uint64_t)s.st_size;
-    bool good = fread(b, 1, 8, f) == 8 && file >= 8;
-    for (int i = 7; i >= 0; i--) n = n << 8 | b[i];
-    good = good && n >= 2 && n <= 100000000 && n <= file - 8;
-    char *text = llm_alloc(good ? (size_t)n + 1 : 1, 1);
-    good = good && fread(text, 1, (size_t)n, f) == n;
-    fclose(f);
-    if (!good) llm_die(refetch, "%s: wants a header of %llu bytes, but the whole file has %llu", path,
-                       (unsigned long long)n, (unsigned long long)file);
-    if (*text != '{') llm_die(refetch, "%s: the header does not begin with '{'", path);
-    for (size_t i = 0; i < n && good;) {
-        uint32_t code;
-        i += (size_t)utf8_get(text + i, (size_t)n - i, &code);
-        good = code != UINT32_MAX;
-    }
-    if (!good) llm_die(refetch, "%s: the header is not UTF-8", path);
-    *header_bytes = (size_t)n;
-    *data_bytes = (size_t)(file - 8 - n);
-    return text;
-}
-static void tensors_add_file(llm_safetensors *s, const char *path) {
-    size_t n, data_bytes, count = (size_t)s->count, first = count, room = count, place = 0;
-    char *text = tensor_header(path, &n, &data_bytes);
-    llm_json *header = llm_json_parse(text, n, path, 1);
-    const llm_json *metadata = NULL;
-    for (const llm_json *e = header->child; e; e = e->next) {
-        if (strcmp(e->key, "__metadata__")) {
-            s->tensor = llm_grow(s->tensor, &room, count + 1, sizeof *s->tensor);
-            s->tensor[count++] = tensor_entry(e, path, s->paths, data_bytes);
-            continue;
-        }
-        bool good = !metadata && e->type == LLM_JSON_OBJECT;
-        for (const llm_json *c = e->child; c; c = c->next) good = good && c->type == LLM_JSON_STRING;
-        if (!good) llm_die(refetch, "%s: __metadata__ must appear once and map text to text", path);
-        metadata = e;
-    }
-    llm_json_free(header);
-    llm_release(text);
-    if (count > first) qsort(s->tensor + first, count - first, sizeof *s->tensor, by_place);
-    for (size_t i = first; i < count; place = s->tensor[i++].end)
-        if (s->tensor[i].begin != place)
-            llm_die(refetch, "%s: tensor \"%s\" begins at byte %zu, but the one before ends at %zu", path,
-                    s->tensor[i].name, s->tensor[i].begin, place);
-    if (place != data_bytes)
-        llm_die(refetch, "%s: the tensors have %zu bytes, but the file holds %zu", path, place, data_bytes);
-    size_t rooms[2] = {(size_t)s->paths, (size_t)s->paths};
-    s->path = llm_grow(s->path, &rooms[0], rooms[0] + 1, sizeof *s->path);
-    s->data_start = llm_grow(s->data_start, &rooms[1], rooms[1] + 1, sizeof *s->data_start);
-    s->path[s->paths] = copy_text(path, strlen(path));
-    s->data_start[s->paths++] = n + 8;
-    s->count = (int)count;              /* a header of 100 MB cannot name more than fit an int */
-}
-static void tensors_sort(llm_safetensors *s) {
-    if (s->count) qsort(s->tensor, (size_t)s->count, sizeof *s->tensor, by_name);
-    for (int i = 1; i < s->count; i++)
-        if (!by_name(&s->tensor[i - 1], &s->tensor[i]))
-            llm_die(refetch, "%s: tensor \"%s\" appears twice", s->path[s->tensor[i].file], s->tensor[i].name);
-}
-/* A large model comes in shards, and an index says which file holds which tensor. */
-static void tensors_add_shards(llm_safetensors *s, const char *index) {
-    llm_json *root = llm_json_file(index);
-    const llm_json *map = llm_json_get(root, "weight_map");
-    if (!map || map->type != LLM_JSON_OBJECT || !map->child) llm_die(refetch, "%s: no \"weight_map\"", index);
-    const char *slash = strrchr(index, '/');
-    int folder = slash ? (int)(slash - index) + 1 : 0;
-    for (const llm_json *e = map->child; e; e = e->next) {
-        if (e->type != LLM_JSON_STRING || !e->length || strlen(e->string) != e->length || strchr(e->string, '/'))
-            llm_die(refetch, "%s:%d: \"%s\" must name a file in the same folder", index, e->line, e->key);
-        int i = s->paths;
-        while (--i >= 0 && strcmp(s->path[i] + folder, e->string)) {}
-        if (i >= 0) continue;
-        char *path = llm_format("%.*s%s", folder, index, e->string);
-        tensors_add_file(s, path);
-        llm_release(path);
-    }
-    tensors_sort(s);
-    for (const llm_json *e = map->child; e; e = e->next) {
-        const llm_tensor_info *t = llm_safetensors_find(s, e->key);
-        if (!t || strcmp(s->path[t->file] + folder, e->string))
-            llm_die(refetch, "%s:%d: tensor \"%s\" is not in %s", index, e->line, e->key, e->string);
-    }
-    llm_json_free(root);
-}
-void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file) {
-    *s = (llm_safetensors){.count = 0};
-    char *path = llm_format(llm_is_dir(dir_or_file) ? "%s/model.safetensors" : "%s", dir_or_file);
-    if (llm_is_dir(dir_or_file) && !llm_exists(path)) {
-        llm_release(path);
-        path = llm_format("%s/model.safetensors.index.json", dir_or_file);
-        if (!llm_exists(path))
-            llm_die("a folder saved in the safetensors format (a pytorch_model.bin must be converted first)",
-                    "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
-    }
-    if (ends_with(path, ".json")) tensors_add_shards(s, path);
-    else {
-        tensors_add_file(s, path);
-        tensors_sort(s);
-    }
-    llm_release(path);
-}
-const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name) {
-    llm_tensor_info key = {.name = (char *)name};
-    return s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name) : NULL;
-}
-void llm_safetensors_close(llm_safetensors *s) {
-    for (int i = 0; i < s->count; i++) llm_release(s->tensor[i].name);
-    for (int i = 0; i < s->paths; i++) llm_release(s->path[i]);
-    llm_release(s->tensor);
-    llm_release(s->path);
-    llm_release(s->data_start);
-    *s = (llm_safetensors){.count = 0};
-}
-
-/* fp16: 1 sign, 5 exponent and 10 fraction bits. */
-static float widen_f16(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, f = h & 1023;
-    union { uint32_t bits; float value; } u;
-    if (e) u.bits = (e == 31 ? 255 : e + 112) << 23 | f << 13;
-    else u.value = (float)f * 0x1p-24f;             /* subnormal */
-    u.bits |= sign;
-    return u.value;
-}
-/* n numbers as they lie in the file, as doubles; false: a type that we do not read. */
-static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
-#define WIDEN(name, type, expression)                                                              \
-    if (!strcmp(dtype, name)) {                                                                    \
-        const type *x = raw;                                                                       \
-        for (size_t i = 0; i < n; i++) out[i] = (double)(expression);                              \
-        return true;                                                                               \
-    }
-    WIDEN("F32", float, x[i])
-    WIDEN("BF16", uint16_t, bf16_to_real(x[i]))
-    WIDEN("F16", uint16_t, widen_f16(x[i]))
-    WIDEN("F64", double, x[i])
-    WIDEN("I64", int64_t, x[i])
-    WIDEN("I32", int32_t, x[i])
-    WIDEN("I16", int16_t, x[i])
-    WIDEN("I8", int8_t, x[i])
-    WIDEN("U64", uint64_t, x[i])
-    WIDEN("U32", uint32_t, x[i])
-    WIDEN("U16", uint16_t, x[i])
-    WIDEN("U8", uint8_t, x[i])
-    WIDEN("BOOL", uint8_t, x[i] != 0)
-#undef WIDEN
-    return false;
-}
-static size_t tensor_count(const llm_tensor_info *t) { return (t->end - t->begin) * 8 / tensor_bits(t->dtype); }
-
-/* Numbers first .. first+count-1 of a tensor, to `wide` or `real`. In pieces: no file is ever in memory as a whole. */
-static void tensor_read(const llm_safetensors *s, const llm_tensor_info *t, size_t first, size_t count, double *wide,
-                        llm_real *real) {
-    enum { READ_PIECE = 4096 };
-    double numbers[READ_PIECE];
-    void *raw = llm_alloc(READ_PIECE, 8);
-    const char *path = s->path[t->file];
-    size_t bytes = tensor_bits(t->dtype) / 8;
-    if (!widen(numbers, raw, t->dtype, 0))
-        llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", path, t->name,
-                t->dtype);
-    FILE *f = fopen(path, "rb");
-    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
-    bool good = !fseeko(f, (off_t)(s->data_start[t->file] + t->begin + first * bytes), SEEK_SET);
-    for (size_t done = 0, n; done < count && good; done += n) {
-        n = size_min(READ_PIECE, count - done);
-        good = fread(raw, bytes, n, f) == n;
-        widen(wide ? wide + done : numbers, raw, t->dtype, n);
-        for (size_t i = 0; i < n && real; i++) real[done + i] = (llm_real)numbers[i];
-    }
-    fclose(f);
-    llm_release(raw);
-    if (!good) llm_die("check the disk", "cannot read tensor \"%s\" of %s", t->name, path);
-}
-void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out) {
-    tensor_read(s, t, 0, tensor_count(t), out, NULL);
-}
-void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out) {
-    tensor_read(s, t, 0, tensor_count(t), NULL, out);
-}
-
-/* ---- safetensors: writing ---- */
-
-static const char *real_dtype(void) { return sizeof(llm_real) == 8 ? "F64" : "F32"; }
-
-static int by_width_and_name(const void *a, const void *b) {    /* wide types first: every tensor is aligned */
-    const llm_tensor_out *x = *(const llm_tensor_out *const *)a, *y = *(const llm_tensor_out *const *)b;
-    int difference = (int)tensor_bits(y->dtype) - (int)tensor_bits(x->dtype);
-    return difference ? difference : strcmp(x->name, y->name);
-}
-static size_t tensor_out_bytes(const llm_tensor_out *t) {
-    size_t n = tensor_bits(t->dtype) / 8;
-    for (int i = 0; i < t->dims; i++) n = llm_mul(n, t->shape[i]);
-    return n;
-}
-void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count) {
-    const llm_tensor_out **order = llm_alloc((size_t)count, sizeof *order);
-    for (int i = 0; i < count; i++) order[i] = &tensor[i];
-    if (count) qsort(order, (size_t)count, sizeof *order, by_width_and_name);
-    char *header = NULL;                /* its length stands before it in the file, so it is composed in memory */
-    size_t size = 0, place = 0;
-    llm_writer h = {open_memstream(&header, &size), NULL, NULL};
-    if (!h.file) llm_die(NULL, "out of memory writing %s", path);
-    /* Some releases of transformers refuse a file without this entry, others one whose entry lacks the format. */
-    llm_write_text(&h, "{\"__metadata__\":{\"format\":\"pt\"}");
-    for (int i = 0; i < count; i++) {
-        const llm_tensor_out *t = order[i];
-        size_t end = llm_add(place, tensor_out_bytes(t));
-        llm_write_text(&h, ",");
-        llm_write_json_string(&h, t->name, strlen(t->name));
-        llm_write_text(&h, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
-        for (int d = 0; d < t->dims; d++) llm_write_text(&h, "%s%zu", d ? "," : "", t->shape[d]);
-        llm_write_text(&h, "],\"data_offsets\":[%zu,%zu]}", place, end);
-        place = end;
-    }
-    llm_write_text(&h, "}");
-    fflush(h.file);                     /* now `size` is known; spaces let the numbers begin at a multiple of 8 */
-    llm_write_text(&h, "%*s", (int)(-size & 7), "");
-    fclose(h.file);
-    llm_writer w = llm_write_begin(path);
-    uint64_t n = size;
-    llm_write_bytes(&w, &n, 8);
-    llm_write_bytes(&w, header, size);
-    for (int i = 0; i < count; i++) {
-        const llm_tensor_out *t = order[i];
-        llm_write_bytes(&w, t->data ? t->data : t->fetch(t->user, (int)(t - tensor)), tensor_out_bytes(t));
-    }
-    llm_write_done(&w);
-    llm_release(header);
-    llm_release(order);
-}
-
-/* ---- config.json: reading ----
-
-   Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
-   swiglu, no biases; Qwen2 is Llama with biases on q, k and v. Over the years transformers has spelled the same thing
-   in several ways: all are read, the oldest is written. What we do not compute is refused by its key: a model that runs
-   and is wrong would be worse. */
-
-static const char other_architecture[] = "a GPT-2, Llama or Qwen2 model";
-static const char other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
-
-typedef struct { const llm_json *json; const char *path; } config_file;
-
-/* The value of a key. null counts as missing, as in Python. */
-static const llm_json *config_get(config_file f, const char *key, llm_json_type type) {
-    static const char *const name[] = {"null", "true or false", "a number", "a text", "a list", "an object"};
-    const llm_json *v = llm_json_get(f.json, key);
-    if (!v || v->type == LLM_JSON_NULL) return NULL;
-    if (v->type != type) llm_die(other_folder, "%s:%d: \"%s\" must be %s", f.path, v->line, key, name[type]);
-    return v;
-}
-static double config_number(config_file f, const char *key, double otherwise) {     /* otherwise NAN: required */
-    const llm_json *v = config_get(f, key, LLM_JSON_NUMBER);
-    if (!v && isnan(otherwise)) llm_die(other_folder, "%s: missing key \"%s\"", f.path, key);
-    return v ? v->number : otherwise;
-}
-static int config_int(config_file f, const char *key, double otherwise) {
-    double x = config_number(f, key, otherwise);
-    if (!(x >= 0 && x <= INT_MAX) || x != floor(x))
-        llm_die(other_folder, "%s: \"%s\": %g is no size", f.path, key, x);
-    return (int)x;
-}
-static bool config_bool(config_file f, const char *key, bool otherwise) {
-    const llm_json *v = config_get(f, key, LLM_JSON_BOOL);
-    return v ? v->number != 0 : otherwise;
-}
-static const char *config_text(config_file f, const char *key, const char *otherwise) {
-    const llm_json *v = config_get(f, key, LLM_JSON_STRING);
-    return v ? v->string : otherwise;
-}
-/* A token id, or the first of a list (Llama-3 ends an answer in three ways; the tokenizer knows them all); -1: none. */
-static int config_id(config_file f, const char *key) {
-    const llm_json *v = llm_json_get(f.json, key);
-    bool list = v && v->type == LLM_JSON_ARRAY;
-    int id = -1;
-    for (const llm_json *c = list ? v->child : v; c; c = list ? c->next : NULL) {
-        if (c->type == LLM_JSON_NULL || c->number == -1) continue;
-        if (whole_number(c) < 0)
-            llm_die("a token id or a list of them", "%s:%d: \"%s\" is no token id", f.path, c->line, key);
-        if (id < 0) id = whole_number(c);
-    }
-    return id;
-}
-LLM_NORETURN static void config_refuse(config_file f, const char *key, const char *value) {
-    llm_die(other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
-}
-/* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
-static void config_expect(config_file f, bool qwen) {
-    static const struct { const char *key, *one, *other; } texts[] = {
-        {"activation_function", "gelu_new", "gelu_pytorch_tanh"}, {"hidden_act", "silu", "swish"}};
-    static const struct { const char *key; bool value; } flags[] = {
-        {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false},
-        {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
-    for (int i = 0; i < 2; i++) {
-        const char *text = config_text(f, texts[i].key, texts[i].one);
-        if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) config_refuse(f, texts[i].key, text);
-    }
-    for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
-        if (config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
-            config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
-    if (config_get(f, "quantization_config", LLM_JSON_OBJECT))
-        config_refuse(f, "quantization_config", "a quantised model");
-}
-/* The sizes, as each family spells them. */
-typedef struct { const char *key; size_t at; } size_name;
-#define SIZE(key, member) {key, offsetof(llm_config, member)}
-static const size_name gpt2_sizes[] = {
-    SIZE("vocab_size", V), SIZE("n_positions", T), SIZE("n_embd", C), SIZE("n_layer", L), SIZE("n_head", H)};
-static const size_name llama_sizes[] = {
-    SIZE("vocab_size", V), SIZE("max_position_embeddings", T), SIZE("hidden_size", C), SIZE("num_hidden_layers", L),
-    SIZE("num_attention_heads", H), SIZE("intermediate_size", F)};
-#undef SIZE
-
-static void config_gpt2(llm_config *c, config_file f) {
-    c->norm = LLM_LAYERNORM;
-    c->position = LLM_LEARNED;
-    c->activation = LLM_GELU;
-    c->bias = true;
-    for (int i = 0; i < 5; i++) *(int *)((char *)c + gpt2_sizes[i].at) = config_int(f, gpt2_sizes[i].key, NAN);
-    c->KV = c->H;
-    c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
-    c->F = config_int(f, "n_inner", 4.0 * c->C);
-    c->eps = config_number(f, "layer_norm_epsilon", 1e-5);
-    c->tied = config_bool(f, "tie_word_embeddings", true);
-}
-/* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
-static void config_rope(llm_config *c, config_file f) {
-    const char *key = llm_json_get(f.json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
-    config_file r = {config_get(f, key, LLM_JSON_OBJECT), f.path};
-    c->rope_theta = config_number(r, "rope_theta", config_number(f, "rope_theta", 10000));
-    if (config_number(r, "partial_rotary_factor", config_number(f, "partial_rotary_factor", 1)) != 1)
-        config_refuse(f, "partial_rotary_factor", "a value other than 1");
-    const char *type = config_text(r, "rope_type", config_text(r, "type", "default"));
-    if (!strcmp(type, "default")) return;
-    if (strcmp(type, "llama3")) config_refuse(f, key, type);
-    c->rope_factor = config_number(r, "factor", NAN);
-    c->rope_low = config_number(r, "low_freq_factor", NAN);
-    c->rope_high = config_number(r, "high_freq_factor", NAN);
-    c->rope_original = config_int(r, "original_max_position_embeddings", NAN);
-    if (!(c->rope_factor >= 1 && c->rope_high > c->rope_low))
-        llm_die("the factors of a Llama-3 model", "%s: \"%s\": impossible factors", f.path, key);
-}
-static void config_llama(llm_config *c, config_file f, bool qwen) {
-    c->norm = LLM_RMSNORM;
-    c->position = LLM_ROPE;
-    c->activation = LLM_SWIGLU;
-    c->qkv_bias = qwen;
-    for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_sizes[i].at) = config_int(f, llama_sizes[i].key, NAN);
-    c->KV = config_int(f, "num_key_value_heads", c->H);
-    c->D = config_int(f, "head_dim", c->H ? c->C / c->H : 0);
-    c->eps = config_number(f, "rms_norm_eps", 1e-6);
-    c->tied = config_bool(f, "tie_word_embeddings", false);
-    config_rope(c, f);
-}
-/* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
-static bool config_score(config_file f) {
-    const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
-    const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
-    const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
-    if (ends_with(name, "LMHeadModel") || ends_with(name, "ForCausalLM") || ends_with(name, "Model")) return false;
-    if (!ends_with(name, "ForSequenceClassification")) config_refuse(f, "architectures", name);
-    if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
-        config_refuse(f, "id2label", "a classifier with other than 1 label");
-    return true;
-}
-llm_config llm_config_load(const char *dir) {
-    char *path = llm_format("%s/config.json", dir);
-    if (!llm_exists(path))
-        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
-    llm_json *root = llm_json_file(path);
-    config_file f = {root, path};
-    llm_config c = {.rope_theta = 10000};
-    const char *type = config_text(f, "model_type", "(missing)");
-    bool llama = !strcmp(type, "llama"), qwen = !strcmp(type, "qwen2");
-    if (!llama && !qwen && strcmp(type, "gpt2")) config_refuse(f, "model_type", type);
-    config_expect(f, qwen);
-    if (llama || qwen) config_llama(&c, f, qwen);
-    else config_gpt2(&c, f);
-    c.score = config_score(f);
-    c.bos = config_id(f, "bos_token_id");
-    c.eos = config_id(f, "eos_token_id");
-    c.pad = config_id(f, "pad_token_id");
-    llm_config_check(&c, path);
-    llm_json_free(root);
-    llm_release(path);
-    return c;
-}
-
-/* ---- config.json: writing ---- */
-
-static void write_int(llm_writer *w, const char *key, int x) { llm_write_text(w, "  \"%s\": %d,\n", key, x); }
-static void write_id(llm_writer *w, const char *key, int id) {
-    if (id < 0) llm_write_text(w, "  \"%s\": null,\n", key);
-    else write_int(w, key, id);
-}
-/* The shortest spelling that reads back as the same bits: 1e-05, not 1.0000000000000001e-05. And 10000.0: a float. */
-static void write_number(llm_writer *w, const char *key, double x) {
-    char text[40];
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, x);
-        if (strtod(text, NULL) == x) break;
-    }
-    llm_write_text(w, "  \"%s\": %s%s,\n", key, text, strpbrk(text, ".e") ? "" : ".0");
-}
-static void write_sizes(llm_writer *w, const llm_config *c, const size_name *size, int count) {
-    for (int i = 0; i < count; i++) write_int(w, size[i].key, *(const int *)((const char *)c + size[i].at));
-}
-static void write_gpt2(llm_writer *w, const llm_config *c) {
-    write_sizes(w, c, gpt2_sizes, 5);
-    write_int(w, "n_ctx", c->T);        /* llama.cpp's converter asks for it */
-    write_id(w, "n_inner", c->F == 4 * c->C ? -1 : c->F);
-    write_number(w, "layer_norm_epsilon", c->eps);
-    llm_write_text(w, "  \"activation_function\": \"gelu_new\",\n  \"scale_attn_weights\": true,\n");
-    llm_write_text(w, "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n");  /* no dropout */
-}
-static void write_llama(llm_writer *w, const llm_config *c) {
-    write_sizes(w, c, llama_sizes, 6);
-    write_int(w, "num_key_value_heads", c->KV);
-    write_int(w, "head_dim", c->D);
-    write_number(w, "rms_norm_eps", c->eps);
-    write_number(w, "rope_theta", c->rope_theta);
-    if (c->rope_factor > 0) {
-        llm_write_text(w, "  \"rope_scaling\": {\n  \"rope_type\": \"llama3\",\n");
-        write_number(w, "factor", c->rope_factor);
-        write_number(w, "low_freq_factor", c->rope_low);
-        write_number(w, "high_freq_factor", c->rope_high);
-        llm_write_text(w, "  \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
-    } else llm_write_text(w, "  \"rope_scaling\": null,\n");
-    llm_write_text(w, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
-    llm_write_text(w, c->qkv_bias ? "  \"use_sliding_window\": false,\n" :
-                   "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n");
-}
-static void config_save(const llm_config *c, const char *dir) {
-    bool gpt2 = c->position == LLM_LEARNED;
-    if (gpt2 ? c->norm != LLM_LAYERNORM || c->activation != LLM_GELU || !c->bias || c->KV != c->H || c->D * c->H != c->C
-             : c->norm != LLM_RMSNORM || c->activation != LLM_SWIGLU || c->bias)
-        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias",
-                "%s: no Hugging Face family has this mixture of parts", dir);
-    char *path = llm_format("%s/config.json", dir);
-    llm_writer w = llm_write_begin(path);
-    llm_write_text(&w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
-                   gpt2 ? "GPT2" : c->qkv_bias ? "Qwen2" : "Llama",
-                   c->score ? "ForSequenceClassification" : gpt2 ? "LMHeadModel" : "ForCausalLM",
-                   gpt2 ? "gpt2" : c->qkv_bias ? "qwen2" : "llama");
-    if (gpt2) write_gpt2(&w, c);
-    else write_llama(&w, c);
-    llm_write_text(&w, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");
-    write_id(&w, "bos_token_id", c->bos);
-    write_id(&w, "eos_token_id", c->eos);
-    if (c->score) llm_write_text(&w, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
-    write_id(&w, "pad_token_id", c->score && c->pad < 0 ? c->eos : c->pad);     /* the score is read before the pads */
-    llm_write_text(&w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
-                   "  \"transformers_version\": \"4.46.0\"\n}\n", sizeof(llm_real) == 8 ? "float64" : "float32");
-    llm_write_done(&w);
-    llm_release(path);
-}
-static void generation_save(const llm_config *c, const llm_tokenizer *t, const char *dir) {
-    int stops = t && t->stops ? t->stops : c->eos >= 0;
-    const int *stop = t && t->stops ? t->stop : &c->eos;
-    char *path = llm_format("%s/generation_config.json", dir);
-    llm_writer w = llm_write_begin(path);
-    llm_write_text(&w, "{\n  \"_from_model_config\": true,\n");
-    if (c->bos >= 0) write_int(&w, "bos_token_id", c->bos);
-    for (int i = 0; i < stops; i++)
-        llm_write_text(&w, "%s%d%s", i ? ", " : stops > 1 ? "  \"eos_token_id\": [" : "  \"eos_token_id\": ", stop[i],
-                       i + 1 < stops ? "" : stops > 1 ? "],\n" : ",\n");
-    if (c->pad >= 0) write_int(&w, "pad_token_id", c->pad);
-    llm_write_text(&w, "  \"transformers_version\": \"4.46.0\"\n}\n");
-    llm_write_done(&w);
-    llm_release(path);
-}
-
-/* ---- a model's folder ---- */
-
-/* The name as it stands in the table, or without its first part: the original GPT-2 files lack "transformer.". */
-static const llm_tensor_info *stored_tensor(const llm_safetensors *s, const char *name) {
-    const llm_tensor_info *t = llm_safetensors_find(s, name);
-    if (!t && !strncmp(name, "transformer.", 12)) t = llm_safetensors_find(s, name + 12);
-    if (!t && !strncmp(name, "model.", 6)) t = llm_safetensors_find(s, name + 6);
-    return t;
-}
-/* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
-static bool tensor_ignored(const char *name, bool tied) {
-    return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias") ||
-           ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
-}
-/* A row as it lies on the disk: vectors have one dimension, GPT-2's "Conv1D" matrices are (inputs, outputs). */
-static llm_tensor_out stored_row(const llm_param *p) {
-    size_t rows = (size_t)p->rows, cols = (size_t)p->cols;
-    llm_tensor_out t = {.name = p->name, .dtype = real_dtype(), .dims = 2, .shape = {rows, cols}};
-    if (p->transposed) t.shape[0] = cols, t.shape[1] = rows;
-    if (p->vector) t.dims = 1, t.shape[0] = p->size;
-    return t;
-}
-static void shape_text(char *out, size_t size, int dims, const size_t *shape) {
-    int n = snprintf(out, size, "[");
-    for (int i = 0; i < dims; i++) n += snprintf(out + n, size - (size_t)n, "%s%zu", i ? "," : "", shape[i]);
-    snprintf(out + n, size - (size_t)n, "]");
-}
-/* (rows, cols) -> (cols, rows), sixteen columns at a time: whole lines of the cache are read (4 times faster). */
-static void transposed_copy(llm_real *out, const llm_real *inp, int height, int width) {
-    size_t rows = (size_t)height, cols = (size_t)width;
-    for (size_t block = 0; block < cols; block += 16)
-        for (size_t r = 0; r < rows; r++)
-            for (size_t c = block; c < size_min(block + 16, cols); c++) out[c * rows + r] = inp[r * cols + c];
-}
-static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p, const llm_ops *op) {
-    llm_tensor_out want = stored_row(p);
-    if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape)) {
-        char has[112], wants[112];
-        shape_text(has, sizeof has, t->dims, t->shape);
-        shape_text(wants, sizeof wants, want.dims, want.shape);
-        llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s",
-                s->path[t->file], t->name, has, wants);
-    }
-    /* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
-    size_t cols = (size_t)p->cols, piece = cols * (p->transposed ? (size_t)p->rows : (1 << 21) / cols + 1);
-    piece = size_min(piece, p->size);
-    llm_real *host = llm_alloc(piece, sizeof *host), *turned = p->transposed ? llm_alloc(piece, sizeof *host) : host;
-    for (size_t done = 0, n; done < p->size; done += n) {
-        n = size_min(piece, p->size - done);
-        tensor_read(s, t, done, n, NULL, host);
-        if (p->transposed) transposed_copy(turned, host, p->cols, p->rows);
-        param_write(op, p, done / cols, n / cols, turned);
-    }
-    if (turned != host) llm_release(turned);
-    llm_release(host);
-}
-static bool folder_holds(const char *dir, const char *name) {
-    char *path = llm_format("%s/%s", dir, name);
-    bool exists = llm_exists(path);
-    llm_release(path);
-    return exists;
-}
-/* A folder of adapters alone names its base: load that, and hang them on it. */
-static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
-    if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return false;
-    char *path = llm_format("%s/adapter_config.json", dir);
-    llm_json *root = llm_json_file(path);
-    const char *base = config_text((config_file){root, path}, "base_model_name_or_path", NULL);
-    if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
-        llm_die("load the base model, or let that key name its folder",
-                "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
-    llm_model_load_as(m, base, ops, weights);
-    llm_lora_load(m, dir);
-    llm_json_free(root);
-    llm_release(path);
-    return true;
-}
-void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
-    llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
-}
-void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
-    if (load_adapted(m, dir, ops, weights)) return;
-    llm_config c = llm_config_load(dir);
-    llm_safetensors s;
-    llm_safetensors_open(&s, dir);
-    /* A reward model has no head over the vocabulary, and nobody asks it for words. */
-    if (c.score && !stored_tensor(&s, "lm_head.weight")) c.tied = true;
-    model_allocate(m, &c, ops, weights);
-    bool *known = llm_alloc((size_t)s.count, sizeof *known);
-    for (int i = 0; i < m->params; i++) {
-        const llm_tensor_info *t = stored_tensor(&s, m->param[i].name);
-        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, m->param[i].name);
-        load_tensor(&s, t, &m->param[i], ops);
-        known[t - s.tensor] = true;
-    }
-    for (int i = 0; i < s.count; i++)
-        if (!known[i] && !tensor_ignored(s.tensor[i].name, c.tied))
-            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
-                    s.path[s.tensor[i].file], s.tensor[i].name);
-    model_weights_changed(m);
-    llm_release(known);
-    llm_safetensors_close(&s);
-}
-
-/* What llm_safetensors_write needs to fetch one tensor at a time from the device: a model is never held twice. */
-typedef struct {
-    const llm_ops *op;
-    const llm_param *param; int params;
-    const llm_adamw *o;
-    llm_real *host, *turned;
-} tensor_source;
-
-static tensor_source source_begin(const llm_ops *op, const llm_param *param, int params, const llm_adamw *o) {
-    size_t most = 0;
-    for (int i = 0; i < params; i++) most = param[i].size > most ? param[i].size : most;
-    return (tensor_source){op, param, params, o, llm_alloc(most, sizeof(llm_real)), NULL};
-}
-static void source_end(tensor_source *s) {
-    llm_release(s->host);
-    llm_release(s->turned);
-}
-static const void *fetch_weights(void *user, int i) {
-    tensor_source *s = user;
-    const llm_param *p = &s->param[i];
-    s->op->download(s->host, p->data, p->size * sizeof *s->host);
-    if (!p->transposed) return s->host;
-    llm_release(s->turned);
-    s->turned = llm_alloc(p->size, sizeof *s->turned);
-    transposed_copy(s->turned, s->host, p->rows, p->cols);
-    return s->turned;
-}
-static void table_save(const llm_ops *op, const llm_param *param, int params, const char *dir, const char *file) {
-    tensor_source s = source_begin(op, param, params, NULL);
-    llm_tensor_out *out = llm_alloc((size_t)params, sizeof *out);
-    for (int i = 0; i < params; i++) {
-        out[i] = stored_row(&param[i]);
-        out[i].fetch = fetch_weights;
-        out[i].user = &s;
-    }
-    char *path = llm_format("%s/%s", dir, file);
-    llm_safetensors_write(path, out, params);
-    llm_release(path);
-    llm_release(out);
-    source_end(&s);
-}
-static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *dir) {
-    if (!m->lora) refuse_packed(m, "save");
-    llm_make_dirs(dir);
-    if (t) llm_tokenizer_save(t, dir);
-    generation_save(&m->c, t, dir);
-    if (m->lora) {                      /* the base has not changed, and has a folder already */
-        llm_lora_save(m, dir);
-        return;
-    }
-    table_save(m->ops, m->param, m->params, dir, "model.safetensors");
-    config_save(&m->c, dir);            /* last: a folder with a config.json holds a whole model */
-}
-void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, dir); }
-
-/* ---- the result of a stage ---- */
-
-bool llm_result_exists(const char *out) { return folder_holds(out, "config.json"); }
-static void rename_or_die(const char *from, const char *to) {
-    if (rename(from, to))
-        llm_die("check the folder and its permissions", "cannot rename %s to %s: %s", from, to, strerror(errno));
-    sync_folder_of(to);
-}
-static void move_file(const char *from, const char *to, const char *name) {
-    char *a = llm_format("%s/%s", from, name), *b = llm_format("%s/%s", to, name);
-    rename_or_die(a, b);
-    llm_release(a);
-    llm_release(b);
-}
-/* Everything is written beside an old result first, so that a full disk leaves that one whole. Then the old config.json
-   goes, the files move in one by one, and the new config.json comes last: killed in between, OUT holds no result, and
-   --resume from the last checkpoint makes it. */
-void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t) {
-    refuse_adapters(m, "a result is a whole model: cannot save");
-    char *fresh = llm_format("%s/result.tmp", out), *config = llm_format("%s/config.json", out);
-    llm_remove_tree(fresh);
-    folder_save(m, t, fresh);
-    if (unlink(config) && errno != ENOENT)
-        llm_die("check the folder and its permissions", "cannot replace %s: %s", config, strerror(errno));
-    sync_folder_of(config);
-    DIR *d = opendir(fresh);
-    if (!d) llm_die("check the disk", "cannot read the folder %s: %s", fresh, strerror(errno));
-    for (struct dirent *e; (e = readdir(d));)
-        if (e->d_name[0] != '.' && strcmp(e->d_name, "config.json")) move_file(fresh, out, e->d_name);
-    closedir(d);
-    move_file(fresh, out, "config.json");
-    llm_remove_tree(fresh);
-    llm_release(fresh);
-    llm_release(config);
-}
-
-/* ---- checkpoints ----
-
-   OUT/checkpoint-N is written as checkpoint-N.tmp, flushed to the disk and renamed: whenever the machine dies, a folder
-   without .tmp is whole. A name is used once: if step N is saved again, that is checkpoint-N-2. */
-
-typedef struct { long step, version; } checkpoint_id;
-
-static bool checkpoint_parse(const char *name, checkpoint_id *c) {
-    char *end;
-    if (strncmp(name, "checkpoint-", 11) || !isdigit((unsigned char)name[11])) return false;
-    *c = (checkpoint_id){strtol(name + 11, &end, 10), 1};
-    if (*end == '-' && isdigit((unsigned char)end[1])) c->version = strtol(end + 1, &end, 10);
-    return !*end;
-}
-static char *checkpoint_path(const char *out, checkpoint_id c) {
-    return llm_format(c.version > 1 ? "%s/checkpoint-%ld-%ld" : "%s/checkpoint-%ld", out, c.step, c.version);
-}
-static int newest_first(const void *a, const void *b) {
-    const checkpoint_id *x = a, *y = b;
-    return x->step != y->step ? (x->step < y->step ? 1 : -1) : (x->version < y->version) - (x->version > y->version);
-}
-/* The checkpoints of OUT, newest first. `tidy` removes what a kill left half-written or half-removed. */
-static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
-    checkpoint_id *list = NULL, c;
-    size_t room = 0;
-    *count = 0;
-    DIR *d = opendir(out);
-    if (!d) return NULL;
-    for (struct dirent *e; (e = readdir(d));) {
-        if (checkpoint_parse(e->d_name, &c)) {
-            list = llm_grow(list, &room, (size_t)*count + 1, sizeof *list);
-            list[(*count)++] = c;
-        } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && ends_with(e->d_name, ".tmp")) {
-            char *path = llm_format("%s/%s", out, e->d_name);
-            llm_remove_tree(path);
-            llm_release(path);
-        }
-    }
-    closedir(d);
-    if (*count) qsort(list, (size_t)*count, sizeof *list, newest_first);
-    return list;
-}
-char *llm_checkpoint_newest(const char *out) {
-    static const char *const file[2][4] = {
-        {"config.json", "model.safetensors", "optimizer.safetensors", "trainer_state.json"},
-        {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "trainer_state.json"}};
-    int count;
-    checkpoint_id *list = checkpoint_list(out, &count, false);
-    char *found = NULL;
-    for (int i = 0; i < 2 * count && !found; i++) {
-        found = checkpoint_path(out, list[i / 2]);
-        for (int k = 0; k < 4 && found; k++) {      /* somebody may have copied half of one */
-            if (folder_holds(found, file[i % 2][k])) continue;
-            llm_release(found);
-            found = NULL;
-        }
-    }
-    llm_release(list);
-    return found;
-}
-static void checkpoint_prune(const char *out, int keep) {
-    int count;
-    checkpoint_id *list = checkpoint_list(out, &count, true);
-    for (int i = keep; i < count; i++) {            /* a kill in the middle must not leave half of one under its name */
-        char *path = checkpoint_path(out, list[i]), *gone = llm_format("%s.tmp", path);
-        rename_or_die(path, gone);
-        llm_remove_tree(gone);
-        llm_release(path);
-        llm_release(gone);
-    }
-    llm_release(list);
-}
-void llm_result_clear(const char *out) {
-    static const char *const file[] = {"config.json", "result.tmp", "model.safetensors", "generation_config.json"};
-    for (int i = 0; i < 4; i++) {       /* config.json first: from then on there is no result */
-        char *path = llm_format("%s/%s", out, file[i]);
-        llm_remove_tree(path);
-        llm_release(path);
-    }
-    checkpoint_prune(out, 0);
-}
-
-/* The moments of the tensors with a gradient, two of each: "m.NAME" at an even place, "v.NAME" at an odd one. */
-static void *moment_at(const llm_adamw *o, const llm_param *p, int odd) {
-    return (char *)(odd ? o->v : o->m) + moment_bytes(o) * p->offset;
-}
-static const void *fetch_moments(void *user, int i) {
-    const tensor_source *s = user;
-    const llm_param *p = s->param;
-    for (int rank = i / 2; !p->grad || rank--; p++) {}
-    s->op->download(s->host, moment_at(s->o, p, i % 2), p->size * moment_bytes(s->o));
-    return s->host;
-}
-static void moments_save(const llm_model *m, const llm_adamw *o, const char *path) {
-    learner x = model_learner(m);
-    tensor_source s = source_begin(m->ops, x.param, x.params, o);
-    llm_tensor_out *out = llm_alloc((size_t)x.params, 2 * sizeof *out);
-    char (*name)[100] = llm_alloc((size_t)x.params, 2 * sizeof *name);
-    int count = 0;
-    for (int i = 0; i < 2 * x.params && o->m; i++) {
-        const llm_param *p = &x.param[i / 2];
-        if (!p->grad) continue;
-        snprintf(name[count], sizeof *name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
-        out[count] = (llm_tensor_out){.name = name[count], .dims = 2, .shape = {(size_t)p->rows, (size_t)p->cols},
-            .dtype = o->moments16 ? "BF16" : real_dtype(), .fetch = fetch_moments, .user = &s};
-        count++;
-    }
-    llm_safetensors_write(path, out, count);
-    source_end(&s);
-    llm_release(name);
-    llm_release(out);
-}
-static const char other_run[] = "resume with the model and the flags that wrote it";
-
-static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
-    llm_safetensors f;
-    llm_safetensors_open(&f, path);
-    learner x = model_learner(m);
-    tensor_source s = source_begin(m->ops, x.param, x.params, o);
-    s.turned = source_begin(m->ops, x.param, x.params, o).host;         /* room for the narrow ones */
-    if (f.count) adamw_allocate(o, m->ops, x.size);
-    int found = 0;
-    for (int i = 0; i < 2 * x.params; i++) {
-        const llm_param *p = &x.param[i / 2];
-        char name[100];
-        snprintf(name, sizeof name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
-        const llm_tensor_info *t = llm_safetensors_find(&f, name);
-        if (!t && (!p->grad || !f.count)) continue;     /* frozen, or saved before the first step */
-        if (!t || t->dims != 2 || t->shape[0] != (size_t)p->rows || t->shape[1] != (size_t)p->cols)
-            llm_die(other_run, "%s: tensor \"%s\" is not there or not [%d,%d]", path, name, p->rows, p->cols);
-        llm_safetensors_read_real(&f, t, s.host);
-        uint16_t *narrow = (uint16_t *)s.turned;
-        for (size_t k = 0; k < p->size && o->moments16; k++) narrow[k] = real_to_bf16(s.host[k]);      /* exact */
-        m->ops->upload(moment_at(o, p, i % 2), o->moments16 ? s.turned : s.host, p->size * moment_bytes(o));
-        found++;
-    }
-    if (found != f.count)
-        llm_die(other_run, "%s holds %d tensors that the model lacks", path, f.count - found);
-    source_end(&s);
-    llm_safetensors_close(&f);
-}
-void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
-                         const char *state, int keep) {
-    llm_make_dirs(out);
-    checkpoint_prune(out, INT_MAX);     /* what an earlier kill left behind: the disk may need the room */
-    checkpoint_id c = {step, 1};
-    char *path = checkpoint_path(out, c);
-    while (llm_exists(path)) {
-        llm_release(path);
-        c.version++;
-        path = checkpoint_path(out, c);
-    }
-    char *fresh = llm_format("%s.tmp", path), *moments = llm_format("%s/optimizer.safetensors", fresh);
-    char *file = llm_format("%s/trainer_state.json", fresh);
-    folder_save(m, t, fresh);
-    moments_save(m, o, moments);
-    llm_writer w = llm_write_begin(file);
-    llm_write_text(&w, "{\n  \"step\": %d,\n  \"tokenizer_hash\": \"%016llx\",\n", step,
-                   (unsigned long long)(t ? t->hash : 0));
-    llm_write_text(&w, "  \"optimizer\": {\"step\": %d, \"moments16\": %s, \"skipped\": %d, \"norm_count\": %d, ",
-                   o->step, o->moments16 ? "true" : "false", o->skipped, o->norm_count);
-    /* 17 digits read back as the same bits */
-    llm_write_text(&w, "\"norm_mean\": %.17g, \"norm_var\": %.17g}", o->norm_mean, o->norm_var);
-    llm_write_text(&w, "%s%s\n}\n", state && *state ? ",\n  " : "", state ? state : "");
-    llm_write_done(&w);
-    rename_or_die(fresh, path);
-    if (keep > 0) checkpoint_prune(out, keep);
-    llm_release(file);
-    llm_release(moments);
-    llm_release(fresh);
-    llm_release(path);
-}
-llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t) {
-    char *path = llm_format("%s/trainer_state.json", dir), *moments = llm_format("%s/optimizer.safetensors", dir);
-    char hash[20];
-    llm_json *state = llm_json_file(path);
-    config_file f = {state, path}, s = {config_get(f, "optimizer", LLM_JSON_OBJECT), path};
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)(t ? t->hash : 0));
-    const char *written = config_text(f, "tokenizer_hash", "(missing)");
-    if (t && strcmp(written, hash))
-        llm_die("the tokenizer of the checkpoint's own folder",
-                "%s was written with another tokenizer: fingerprint %s, not %s", dir, written, hash);
-    config_int(f, "step", NAN);
-    o->step = config_int(s, "step", NAN);
-    o->skipped = config_int(s, "skipped", NAN);
-    o->norm_count = config_int(s, "norm_count", NAN);
-    o->norm_mean = config_number(s, "norm_mean", NAN);
-    o->norm_var = config_number(s, "norm_var", NAN);
-    llm_adamw_free(o, m);
-    o->moments16 = config_bool(s, "moments16", false);  /* as they were: the run goes on to the bit */
-    moments_load(m, o, moments);
-    llm_release(moments);
-    llm_release(path);
-    return state;
-}
-
 /* ================================================================================================================
    8. Speaking
    ================================================================================================================
@@ -9528,98 +8152,6 @@ void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
     llm_release(names);
 }
 
-/* ---- files: the folder of Hugging Face's PEFT ----
-
-       adapter_config.json          r, lora_alpha, target_modules, the base model ...
-       adapter_model.safetensors    base_model.model.<module>.lora_A.weight (r,I) and .lora_B.weight (O,r)
-
-   GPT-2's matrices lie transposed in its files (chapter 6); fan_in_fan_out tells PEFT so. A and B do not. */
-
-void llm_lora_save(const llm_model *m, const char *dir) {
-    const llm_lora *x = m->lora;
-    if (!x) llm_die("llm_lora_attach", "a model without adapters has none to save in %s", dir);
-    llm_make_dirs(dir);
-    table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors");
-    char *path = llm_format("%s/adapter_config.json", dir), *names = module_names(m, true, "\", \"");
-    llm_writer w = llm_write_begin(path);
-    llm_write_text(&w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
-                   "  \"base_model_name_or_path\": ");
-    if (x->base) llm_write_json_string(&w, x->base, strlen(x->base));
-    else llm_write_text(&w, "null");
-    llm_write_text(&w, ",\n  \"r\": %d,\n", x->rank);
-    write_number(&w, "lora_alpha", x->alpha);
-    llm_write_text(&w, "  \"target_modules\": [\"%s\"],\n  \"fan_in_fan_out\": %s,\n", names,
-                   gpt2_names(&m->c) ? "true" : "false");
-    llm_write_text(&w, "  \"use_rslora\": %s,\n", x->scale == x->alpha / x->rank ? "false" : "true");
-    llm_write_text(&w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n"
-                   "  \"init_lora_weights\": true,\n"
-                   "  \"inference_mode\": true,\n  \"modules_to_save\": null\n}\n");
-    llm_write_done(&w);                 /* last: a folder with it is whole */
-    llm_release(path);
-    llm_release(names);
-}
-/* What changes the arithmetic and is not computed here is refused by its key. */
-static void adapter_refuse(config_file f) {
-    static const char other[] = "an adapter of plain LoRA";
-    static const char *const flag[] = {"use_dora", "lora_bias", "use_qalora"};
-    static const char *const table[] = {"rank_pattern", "alpha_pattern"};
-    static const char *const absent[] = {"modules_to_save", "layer_replication", "trainable_token_indices",
-                                         "target_parameters", "use_bdlora", "kasa_config"};
-    const char *type = config_text(f, "peft_type", "(missing)"), *bias = config_text(f, "bias", "none");
-    if (strcmp(type, "LORA")) llm_die(other, "%s: \"peft_type\": %s is not implemented", f.path, type);
-    if (strcmp(bias, "none")) llm_die(other, "%s: \"bias\": %s is not implemented", f.path, bias);
-    for (int i = 0; i < 3; i++)
-        if (config_bool(f, flag[i], false)) llm_die(other, "%s: \"%s\": true is not implemented", f.path, flag[i]);
-    for (int i = 0; i < 2; i++) {
-        const llm_json *v = config_get(f, table[i], LLM_JSON_OBJECT);
-        if (v && v->length) llm_die(other, "%s: \"%s\": ranks by module are not implemented", f.path, table[i]);
-    }
-    for (int i = 0; i < 6; i++) {
-        const llm_json *v = llm_json_get(f.json, absent[i]);
-        if (v && v->type != LLM_JSON_NULL && (v->length || v->number != 0))
-            llm_die(other, "%s: \"%s\" is not implemented", f.path, absent[i]);
-    }
-}
-void llm_lora_load(llm_model *m, const char *dir) {
-    char *path = llm_format("%s/adapter_config.json", dir), name[96];
-    char *weights = llm_format("%s/adapter_model.safetensors", dir);
-    llm_json *root = llm_json_file(path);
-    config_file f = {root, path};
-    adapter_refuse(f);
-    int rank = config_int(f, "r", NAN), found = 0;
-    double alpha = config_number(f, "lora_alpha", NAN);
-    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", path, rank);
-    llm_safetensors s;
-    llm_safetensors_open(&s, weights);
-    bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted);
-    for (int i = 0; i < m->params; i++) {       /* the tensors tell where; target_modules may be a pattern */
-        if (!adaptable(&m->param[i])) continue;
-        adapter_name(&m->param[i], 'A', name);
-        const llm_tensor_info *a = llm_safetensors_find(&s, name);
-        if (a && a->shape[0] != (size_t)rank)           /* before memory is asked for */
-            llm_die("files of one adapter", "%s: tensor \"%s\" is not of rank %d, as %s says", weights, name, rank,
-                    path);
-        wanted[i] = a != NULL;
-        found += wanted[i];
-    }
-    if (!found || s.count != 2 * found)
-        llm_die("the base model that the adapter was trained on", "%s: %d of its %d tensors belong to this model",
-                weights, 2 * found, s.count);
-    double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
-    lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
-    for (int i = 0; i < m->lora->params; i++) {
-        const llm_param *p = &m->lora->param[i];
-        const llm_tensor_info *t = llm_safetensors_find(&s, p->name);
-        if (!t) llm_die("the whole folder", "%s: no tensor \"%s\"", weights, p->name);
-        load_tensor(&s, t, p, m->ops);
-    }
-    llm_safetensors_close(&s);
-    llm_release(wanted);
-    llm_json_free(root);
-    llm_release(path);
-    llm_release(weights);
-}
-
 /* ================================================================================================================
    10. The losses of every stage
    ================================================================================================================
@@ -10482,5 +9014,1485 @@ void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out) {
         fprintf(out, "    %-14s %9s   %s\n", name[stage], say_bytes(a, P * llm_zero_bytes(stage, f->gpus)),
                 say_number(d, (stage == 3 ? 3 : 2) * P));
 }
+
+/* ================================================================================================================
+   13. A model's folder
+   ================================================================================================================
+   What a stage leaves behind is a folder as Hugging Face's libraries read and write it: tokenizer.json, config.json,
+   model.safetensors; with adapters those of PEFT. Any of our stages, and any other program, goes on from there. */
+
+/* ---- Hugging Face files: reading ----
+   tokenizer.json can describe any tokenizer; we know five pipelines and refuse every other by its name. JSON is text,
+   so GPT-2's family spells each byte as a printable character: '!' stands for itself, a space is U+0120 (256 + 32). */
+
+static uint32_t byte_to_char(int b) {
+    if ((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174) return (uint32_t)b;
+    return 256 + (uint32_t)(b < 33 ? b : b < 161 ? b - 127 + 33 : 67);          /* the other 68, in order */
+}
+static int char_to_byte(uint32_t c) {
+    if (c < 256) return byte_to_char((int)c) == c ? (int)c : -1;
+    c -= 256;
+    return c < 33 ? (int)c : c < 67 ? (int)c - 33 + 127 : c == 67 ? 173 : -1;
+}
+
+/* A tokenizer.json being read. spelling: from a token as the file writes it to its id. */
+typedef struct {
+    llm_tokenizer *t;
+    const char *where;
+    const llm_json *root, *model;
+    word_map spelling;
+} tokenizer_reader;
+static const char bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
+static const char other_model[] = "a model of the GPT-2, Llama, SmolLM or Qwen2 family";
+
+static bool says(const llm_json *node, const char *key, const char *text) {
+    return !strcmp(llm_json_text(node, key, ""), text);
+}
+static bool is_step(const llm_json *node, const char *type) { return says(node, "type", type); }
+/* Step i of a Sequence; any other node is its own step 0. */
+static const llm_json *step_of(const llm_json *node, const char *list, int i) {
+    if (!is_step(node, "Sequence")) return i == 0 && node && node->type == LLM_JSON_OBJECT ? node : NULL;
+    const llm_json *steps = llm_json_get(node, list), *c = steps ? steps->child : NULL;
+    for (; c && i > 0; i--) c = c->next;
+    return c;
+}
+static bool known_expression(const llm_json *step, llm_split *split) {
+    static const struct { llm_split split; const char *expression; } known[] = {
+        {LLM_SPLIT_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
+        {LLM_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
+                           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+        {LLM_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
+                          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
+    bool isolated = is_step(step, "Split") && says(step, "behavior", "Isolated") &&
+                    !llm_json_true(step, "invert", false);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        *split = known[i].split;
+        if (says(llm_json_get(step, "pattern"), "Regex", known[i].expression)) return isolated;
+    }
+    return false;
+}
+/* What happens before the merges: normalizer steps n[0..1], pre-tokenizer steps p[0..1]. */
+static bool recognise_split(const llm_json **n, const llm_json **p, llm_split *split, struct llm_tokenizer_tables *k) {
+    const char *space = "\xE2\x96\x81";                 /* U+2581 */
+    const llm_json *bytes = p[1] ? p[1] : p[0], *replace = n[1] ? n[1] : n[0];
+    if (is_step(bytes, "ByteLevel") && !llm_json_true(bytes, "add_prefix_space", true)) {
+        bool gpt2 = llm_json_true(bytes, "use_regex", true);
+        bool digits = p[1] && is_step(p[0], "Digits") && llm_json_true(p[0], "individual_digits", false);
+        if (gpt2 && (digits || !p[1])) *split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2;
+        else if (gpt2 || !p[1] || !known_expression(p[0], split)) return false;
+        if (!n[0]) return true;
+        k->not_nfc = llm_alloc(0x110000, 1);
+        classes_mark(k->not_nfc, unicode_not_nfc, 1);
+        return *split == LLM_SPLIT_QWEN2 && !n[1] && is_step(n[0], "NFC");
+    }
+    *split = LLM_SPLIT_SPM;
+    if (!p[0]) {                        /* normalizer: [Prepend U+2581,] Replace " " by U+2581 */
+        k->prefix = n[1] ? PREFIX_ALWAYS : PREFIX_NONE;
+        bool prepend = is_step(n[0], "Prepend") && says(n[0], "prepend", space);
+        return (prepend || !n[1]) && is_step(replace, "Replace") && says(replace, "content", space) &&
+               says(llm_json_get(replace, "pattern"), "String", " ");
+    }
+    k->prefix = says(p[0], "prepend_scheme", "first") ? PREFIX_FIRST : PREFIX_NONE;
+    return !p[1] && !n[0] && is_step(p[0], "Metaspace") && says(p[0], "replacement", space) &&
+           !llm_json_true(p[0], "split", true) && (k->prefix == PREFIX_FIRST || says(p[0], "prepend_scheme", "never"));
+}
+static void read_pipeline(tokenizer_reader *r) {
+    struct llm_tokenizer_tables *k = r->t->tables;
+    const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3], *p[3];
+    const char *type = llm_json_text(model, "type", llm_json_get(model, "merges") ? "BPE" : "(none)");
+    if (strcmp(type, "BPE")) llm_die(other_model, "%s: a model of type \"%s\", only BPE is supported", r->where, type);
+    for (int i = 0; i < 3; i++) {
+        n[i] = step_of(llm_json_get(r->root, "normalizer"), "normalizers", i);
+        p[i] = step_of(llm_json_get(r->root, "pre_tokenizer"), "pretokenizers", i);
+    }
+    if (n[2] || p[2] || !recognise_split(n, p, &r->t->split, k))
+        llm_die(other_model, "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s, normalizer %s %s",
+                r->where, llm_json_text(p[0], "type", "null"), llm_json_text(p[1], "type", ""),
+                llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(n[0], "type", "null"),
+                llm_json_text(n[1], "type", ""));
+    k->ignore_merges = llm_json_true(model, "ignore_merges", false);
+    bool spm = r->t->split == LLM_SPLIT_SPM;
+    const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "with continuing_subword_prefix" :
+                      *llm_json_text(model, "end_of_word_suffix", "") ? "with end_of_word_suffix" :
+                      llm_json_number(model, "dropout", 0) != 0 ? "with dropout" :
+                      spm && !llm_json_true(model, "byte_fallback", false) ? "of SentencePiece without byte_fallback" :
+                      spm && k->ignore_merges ? "of SentencePiece with ignore_merges" : NULL;
+    if (odd) llm_die(other_model, "%s: a vocabulary %s is not supported", r->where, odd);
+}
+
+static int whole_number(const llm_json *v) {
+    if (!v || v->type != LLM_JSON_NUMBER || !(v->number >= 0 && v->number < INT_MAX)) return -1;
+    return v->number == floor(v->number) ? (int)v->number : -1;
+}
+/* Note a token's spelling and id; `again`: the same may have been said before. */
+static void read_token(tokenizer_reader *r, const char *spelling, size_t n, const llm_json *id, int line, bool again) {
+    int value = whole_number(id);
+    if (value < 0 || n > INT_MAX / 4)
+        llm_die(bad_file, "%s:%d: the id of token \"%.40s\" is not a whole number", r->where, line, spelling);
+    size_t before = r->spelling.count;
+    word_entry *w = word_add(&r->spelling, spelling, n);
+    if (r->spelling.count == before && !(again && w->value == value))
+        llm_die(bad_file, "%s:%d: token \"%.40s\" has two ids, %d and %d", r->where, line, spelling, (int)w->value,
+                value);
+    w->value = value;
+}
+/* The vocabulary and the added tokens: ids 0 .. V-1, each once. Until spell_tokens they are as the file spells them. */
+static void read_vocabulary(tokenizer_reader *r) {
+    llm_tokenizer *t = r->t;
+    const llm_json *vocab = llm_json_get(r->model, "vocab"), *added = llm_json_get(r->root, "added_tokens");
+    if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(bad_file, "%s: model.vocab is not an object", r->where);
+    for (const llm_json *c = vocab->child; c; c = c->next) read_token(r, c->key, strlen(c->key), c, c->line, false);
+    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
+        const llm_json *content = llm_json_get(c, "content");
+        if (!content || content->type != LLM_JSON_STRING)
+            llm_die(bad_file, "%s:%d: an added token without \"content\"", r->where, c->line);
+        read_token(r, content->string, content->length, llm_json_get(c, "id"), c->line, true);
+    }
+    if (r->spelling.count < 1 || r->spelling.count > INT_MAX / 2)
+        llm_die(bad_file, "%s: a vocabulary of %zu tokens", r->where, r->spelling.count);
+    int V = (int)r->spelling.count;
+    tokenizer_allocate(t, V);
+    for (const word_entry *w = r->spelling.word; w < r->spelling.word + V; w++) {
+        int id = (int)w->value;
+        if (id >= V) llm_die(bad_file, "%s: token \"%.40s\" has id %d, but %d tokens want ids 0 to %d without holes",
+                             r->where, w->text, id, V, V - 1);
+        if (t->token[id]) llm_die(bad_file, "%s: two tokens have the id %d: \"%.40s\" and \"%.40s\"", r->where, id,
+                                  t->token[id], w->text);
+        t->token[id] = w->text;
+        t->length[id] = (int)w->length;
+    }
+    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
+        int id = whole_number(llm_json_get(c, "id"));
+        t->special[id] = llm_json_true(c, "special", false);
+        t->tables->hidden[id] = true;
+    }
+}
+/* One token from its spelling (n bytes) to its bytes; returns how many. *hidden: no text has such a piece. */
+static int spell_token(llm_split split, const char *s, int n, char *out, bool *hidden) {
+    int count = 0;
+    for (int i = 0, step; i < n && !*hidden; i += step) {
+        uint32_t code;
+        step = utf8_get(s + i, (size_t)(n - i), &code);
+        int byte = split == LLM_SPLIT_SPM ? (code == 0x2581 ? ' ' : -1) : code == UINT32_MAX ? -1 : char_to_byte(code);
+        *hidden = split == LLM_SPLIT_SPM ? s[i] == ' ' : byte < 0;              /* SPM's texts have U+2581 for ' ' */
+        if (byte >= 0) out[count++] = (char)byte;
+        else for (int j = 0; j < step; j++) out[count++] = s[i + j];
+    }
+    if (*hidden) memcpy(out, s, (size_t)n);
+    return *hidden ? n : count;
+}
+static void spell_tokens(tokenizer_reader *r) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    bool spm = t->split == LLM_SPLIT_SPM, space = false;
+    size_t bytes = 0;
+    for (int i = 0; i < 256; i++) k->byte[i] = -1;
+    for (int i = 0; i < t->vocab_size; i++) bytes = llm_add(bytes, (size_t)t->length[i] + 1);
+    char *out = k->bytes = llm_alloc(bytes, 1);
+    for (int i = 0; i < t->vocab_size; out += t->length[i++] + 1) {
+        unsigned byte = 0;
+        int end = 0;
+        t->length[i] = spell_token(t->split, t->token[i], t->length[i], out, &k->hidden[i]);
+        t->token[i] = out;
+        if (k->hidden[i]) continue;
+        if (spm && t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
+            memset(out, 0, 6);
+            out[0] = (char)byte;
+            t->length[i] = 1;
+            k->byte[byte] = i;
+        } else if (spm) space = space || !strcmp(out, " ");
+        else if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
+    }
+    if (spm && !space) llm_die(bad_file, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
+    for (int i = 0; i < 256 && spm; i++)
+        if (k->byte[i] < 0) llm_die(bad_file, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
+}
+/* merges: ["a b", ...] or [["a", "b"], ...] */
+static void read_merges(tokenizer_reader *r) {
+    llm_tokenizer *t = r->t;
+    const llm_json *merges = llm_json_get(r->model, "merges");
+    if (!merges || merges->type != LLM_JSON_ARRAY || merges->length > INT_MAX / 4)
+        llm_die(bad_file, "%s: model.merges is not a list", r->where);
+    t->tables->merge = llm_alloc(merges->length, sizeof *t->tables->merge);
+    char *both = NULL;
+    size_t capacity = 0;
+    for (const llm_json *c = merges->child; c; c = c->next) {
+        const llm_json *one = c->child, *two = one ? one->next : NULL;
+        const char *a = c->string, *b = a, *space = c->type == LLM_JSON_STRING ? memchr(a, ' ', c->length) : NULL;
+        size_t n = 0, m = 0;            /* the lengths of a and b */
+        if (space) n = (size_t)(space - a), m = c->length - n - 1, b = space + 1;
+        else if (c->length == 2 && one && one->type == LLM_JSON_STRING && two->type == LLM_JSON_STRING)
+            a = one->string, n = one->length, b = two->string, m = two->length;
+        if (!n || !m)
+            llm_die(bad_file, "%s:%d: merge %d is neither \"a b\" nor [\"a\", \"b\"]", r->where, c->line, t->merges);
+        both = llm_grow(both, &capacity, llm_add(llm_add(n, m), 1), 1);
+        memcpy(both, a, n);
+        memcpy(both + n, b, m);
+        both[n + m] = '\0';
+        const word_entry *wa = word_find(&r->spelling, a, n), *wb = word_find(&r->spelling, b, m);
+        const word_entry *made = word_find(&r->spelling, both, n + m);
+        if (!wa || !wb || !made)
+            llm_die(bad_file, "%s:%d: merge %d, \"%.*s\" and \"%.*s\": %s is not in the vocabulary", r->where, c->line,
+                    t->merges, (int)size_min(n, 40), a, (int)size_min(m, 40), b,
+                    !wa ? "the first" : !wb ? "the second" : "what they make");
+        t->tables->merge[t->merges++] = (bpe_merge){(int)wa->value, (int)wb->value, (int)made->value};
+    }
+    llm_release(both);
+}
+
+/* The id that the configuration calls `key`: the spelling of a token, or an added token with "content". Old files leave
+   out what their family is used to: then the first of `usual` that was added. A token with such a duty is special. */
+static int named_token(tokenizer_reader *r, const llm_json *config, const char *key, const char *const usual[3]) {
+    const llm_json *v = llm_json_get(config, key);
+    const word_entry *w = NULL;
+    for (int i = 0; i < 3 && !v && !w; i++) {
+        w = word_find(&r->spelling, usual[i], strlen(usual[i]));
+        if (w && !r->t->tables->hidden[w->value]) w = NULL;
+    }
+    if (v && v->type == LLM_JSON_OBJECT) v = llm_json_get(v, "content");
+    if (v && v->type == LLM_JSON_STRING && !(w = word_find(&r->spelling, v->string, v->length)))
+        llm_die("add it to added_tokens in tokenizer.json, or take it out", "%s: the %s \"%.40s\" of %s is not in it",
+                r->where, key, v->string, tokenizer_file[1]);
+    if (!w) return -1;
+    r->t->special[w->value] = r->t->tables->hidden[w->value] = true;
+    return (int)w->value;
+}
+static llm_chat chat_family(const char *jinja) {
+    if (!jinja) return LLM_CHAT_NONE;
+    if (strstr(jinja, "<|im_start|>")) return strstr(jinja, "named SmolLM") ? LLM_CHAT_SMOLLM : LLM_CHAT_CHATML;
+    if (strstr(jinja, "<|start_header_id|>")) return LLM_CHAT_LLAMA3;
+    if (strstr(jinja, "[INST]")) return LLM_CHAT_LLAMA2;
+    if (strstr(jinja, "<|user|>")) return LLM_CHAT_ZEPHYR;
+    return strstr(jinja, "### Instruction:") ? LLM_CHAT_ALPACA : LLM_CHAT_NONE;
+}
+/* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
+static void read_config(tokenizer_reader *r, const char *folder) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    char *where = llm_format("%s/%s", folder, tokenizer_file[1]);
+    llm_json *config = k->file[1] ? llm_json_parse(k->file[1], k->file_size[1], where, 1) : NULL;
+    t->bos = named_token(r, config, "bos_token", (const char *[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
+    t->eos = named_token(r, config, "eos_token", (const char *[]){"</s>", "<|end_of_text|>", "<|endoftext|>"});
+    t->pad = named_token(r, config, "pad_token", (const char *[]){"<pad>", "<|pad|>", "[PAD]"});
+    const llm_json *chat = llm_json_get(config, "chat_template");
+    if (chat && chat->type == LLM_JSON_ARRAY) {         /* [{"name": "default", "template": ...}, ...] */
+        const llm_json *c = chat->child;
+        while (c && !says(c, "name", "default")) c = c->next;
+        chat = llm_json_get(c ? c : chat->child, "template");
+    }
+    if (k->file[3]) k->chat_template = copy_text(k->file[3], k->file_size[3]);
+    else if (chat && chat->type == LLM_JSON_STRING) k->chat_template = copy_text(chat->string, chat->length);
+    llm_json_free(config);
+    llm_release(where);
+}
+/* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
+   may; transformers writes defaults there that the vocabulary does not have. Returns false when there was nothing. */
+static bool read_stops(llm_tokenizer *t, const char *folder, const char *name, bool strict) {
+    char *where = llm_format("%s/%s", folder, name);
+    llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
+    const llm_json *eos = llm_json_get(config, "eos_token_id");
+    bool list = eos && eos->type == LLM_JSON_ARRAY, found = eos && eos->type != LLM_JSON_NULL;
+    for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
+        int id = whole_number(c);
+        if (id >= t->vocab_size && strict)
+            llm_die("files of one model", "%s: eos_token_id %d, but the vocabulary has %d", where, id, t->vocab_size);
+        if (id >= t->vocab_size) continue;
+        if (t->eos < 0) t->eos = id;
+        add_stop(t, id);
+    }
+    llm_json_free(config);
+    llm_release(where);
+    return found;
+}
+void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
+    *t = (llm_tokenizer){0};
+    struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
+    const char *slash = strrchr(dir_or_file, '/');
+    bool dir = llm_is_dir(dir_or_file);
+    char *folder = dir ? llm_format("%s", dir_or_file) :
+                   slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file) + 1) : llm_format(".");
+    char *path = dir ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
+    if (!llm_exists(path)) llm_die("a Hugging Face folder; an old one: save it once with transformers' save_pretrained",
+                                   "there is no %s", path);
+    for (int i = 0; i < TOKENIZER_FILES; i++) {
+        char *name = i ? llm_format("%s/%s", folder, tokenizer_file[i]) : llm_format("%s", path);
+        if (llm_exists(name)) k->file[i] = llm_read_file(name, &k->file_size[i]);
+        llm_release(name);
+    }
+    llm_json *root = llm_json_parse(k->file[0], k->file_size[0], path, 1);
+    tokenizer_reader r = {t, path, root, NULL, {0}};
+    read_pipeline(&r);
+    read_vocabulary(&r);
+    read_config(&r, folder);
+    read_merges(&r);
+    spell_tokens(&r);
+    k->class_of = classes_new();
+    tokenizer_index(t);
+    if (!read_stops(t, folder, "generation_config.json", true)) read_stops(t, folder, "config.json", false);
+    tokenizer_name_ids(t);
+    t->chat = chat_family(k->chat_template);
+    if (!k->chat_template && t->im_start >= 0 && t->im_end >= 0) t->chat = LLM_CHAT_CHATML;
+    word_free(&r.spelling);
+    llm_json_free(root);
+    llm_release(folder);
+    llm_release(path);
+}
+
+/* ---- Hugging Face files: writing ---- */
+
+/* One of our own tokens, or two with a space between (a merge), as tokenizer.json spells them. */
+static void write_spelling(llm_writer *w, const llm_tokenizer *t, int a, int b) {
+    const int id[] = {a, b};
+    size_t n = 0, room = (size_t)t->length[a] + (b >= 0 ? (size_t)t->length[b] : 0);
+    char *text = llm_alloc(llm_add(llm_mul(2, room), 1), 1);    /* a byte is at most two bytes of UTF-8 */
+    for (int k = 0; k < (b >= 0 ? 2 : 1); k++) {
+        if (k) text[n++] = ' ';
+        for (int i = 0; i < t->length[id[k]]; i++) {
+            if (t->special[id[k]]) text[n++] = t->token[id[k]][i];
+            else n += (size_t)utf8_put(text + n, byte_to_char((unsigned char)t->token[id[k]][i]));
+        }
+    }
+    llm_write_json_string(w, text, n);
+    llm_release(text);
+}
+static void write_our_tokenizer(const llm_tokenizer *t, llm_writer *w) {
+    static const char bytes[] =
+        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}";
+    static const char each_digit[] =
+        "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\", \"individual_digits\": true},\n";
+    int specials = t->vocab_size - OUR_SPECIALS;
+    bool digits = t->split == LLM_SPLIT_DIGITS;
+    llm_write_text(w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
+    for (int i = specials; i < t->vocab_size; i++) {
+        llm_write_text(w, "%s\n{\"id\": %d, \"content\": ", i > specials ? "," : "", i);
+        write_spelling(w, t, i, -1);
+        llm_write_text(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                          "\"special\": true}");
+    }
+    llm_write_text(w, "],\n\"normalizer\": null,\n\"pre_tokenizer\": %s%s%s,\n"
+                      "\"post_processor\": null,\n\"decoder\": %s,\n"
+                      "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false,\n"
+                      "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"byte_fallback\": false,\n"
+                      "\"ignore_merges\": false,\n\"vocab\": {",
+                   digits ? each_digit : "", bytes, digits ? "]}" : "", bytes);
+    for (int i = 0; i < specials; i++) {
+        llm_write_text(w, i ? ",\n" : "\n");
+        write_spelling(w, t, i, -1);
+        llm_write_text(w, ": %d", i);
+    }
+    llm_write_text(w, "},\n\"merges\": [");
+    for (int i = 0; i < t->merges; i++) {
+        llm_write_text(w, i ? ",\n" : "\n");
+        write_spelling(w, t, t->tables->merge[i].a, t->tables->merge[i].b);
+    }
+    llm_write_text(w, "]}\n}\n");
+}
+static void write_our_config(const llm_tokenizer *t, llm_writer *w) {
+    static const char *const name[] = {"bos_token", "eos_token", "pad_token"};
+    const int id[] = {t->bos, t->eos, t->pad};
+    llm_write_text(w, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                      "  \"clean_up_tokenization_spaces\": false,\n");
+    for (int i = 0; i < 3; i++) {
+        llm_write_text(w, "  \"%s\": ", name[i]);
+        if (id[i] >= 0) llm_write_json_string(w, t->token[id[i]], (size_t)t->length[id[i]]);
+        llm_write_text(w, id[i] >= 0 ? ",\n" : "null,\n");
+    }
+    if (t->tables->chat_template) {
+        llm_write_text(w, "  \"chat_template\": ");
+        llm_write_json_string(w, t->tables->chat_template, strlen(t->tables->chat_template));
+        llm_write_text(w, ",\n");
+    }
+    llm_write_text(w, "  \"model_max_length\": 1000000000000000019884624838656\n}\n");  /* transformers' "no limit" */
+}
+/* A loaded tokenizer is written back byte for byte; a trained one is spelled out. */
+void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
+    const struct llm_tokenizer_tables *k = t->tables;
+    llm_make_dirs(dir);
+    for (int i = 0; i < TOKENIZER_FILES; i++) {
+        char *path = llm_format("%s/%s", dir, tokenizer_file[i]);
+        if (k->file[i] || i < 2) {
+            llm_writer w = llm_write_begin(path);
+            if (k->file[i]) llm_write_bytes(&w, k->file[i], k->file_size[i]);
+            else if (i == 0) write_our_tokenizer(t, &w);
+            else write_our_config(t, &w);
+            llm_write_done(&w);
+        } else if (llm_exists(path)) llm_remove_tree(path);     /* another tokenizer's: it would be believed */
+        llm_release(path);
+    }
+}
+
+/* ---- safetensors: reading ----
+
+       8 bytes    N, the length of the header, lowest byte first
+       N bytes    JSON: {"name": {"dtype": "F32", "shape": [rows, cols], "data_offsets": [begin, end]}, ...}, spaces
+       the rest   the numbers, in memory order, lowest byte first: as they lie in our memory
+
+   A file may come from anywhere, so nothing in it is believed: the tensors must tile the rest of the file exactly, and
+   each one's bytes must be its shape times its type. After that no offset can point outside. */
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "safetensors are read and written as they lie in memory, but this machine stores the highest byte first"
+#endif
+
+static const char refetch[] = "fetch the file again: it is cut short, damaged, or no safetensors file";
+static const struct { const char *name; int bits; } tensor_types[] = {
+    {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8}, {"U64", 64},
+    {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8},
+    /* known, but not read: */
+    {"C64", 64}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
+
+static size_t tensor_bits(const char *dtype) {      /* bits of a number, 0: unknown */
+    for (size_t i = 0; i < sizeof tensor_types / sizeof *tensor_types; i++)
+        if (!strcmp(dtype, tensor_types[i].name)) return (size_t)tensor_types[i].bits;
+    return 0;
+}
+/* A size as JSON spells it, digit by digit: a double would round above 2^53. */
+static size_t json_size(const llm_json *v, const char *path, const char *tensor) {
+    size_t x = 0;
+    bool good = v->type == LLM_JSON_NUMBER;
+    for (size_t i = 0; good && i < v->length; i++) {
+        good = isdigit((unsigned char)v->string[i]) && x <= (SIZE_MAX - 9) / 10;
+        x = x * 10 + (size_t)(v->string[i] - '0');
+    }
+    if (!good) llm_die(refetch, "%s: tensor \"%s\" has a shape or an offset that is no size", path, tensor);
+    return x;
+}
+static llm_tensor_info tensor_entry(const llm_json *entry, const char *path, int file, size_t data_bytes) {
+    static const char *const key[] = {"dtype", "shape", "data_offsets"};
+    const llm_json *value[3] = {NULL, NULL, NULL};
+    const char *name = entry->key;
+    for (const llm_json *c = entry->child; c && entry->type == LLM_JSON_OBJECT; c = c->next)
+        for (int i = 0; i < 3; i++) {
+            if (strcmp(c->key, key[i])) continue;
+            if (value[i]) llm_die(refetch, "%s: tensor \"%s\" says \"%s\" twice", path, name, key[i]);
+            value[i] = c;
+        }
+    if (!value[0] || value[0]->type != LLM_JSON_STRING || !value[1] || value[1]->type != LLM_JSON_ARRAY || !value[2] ||
+        value[2]->type != LLM_JSON_ARRAY || value[2]->length != 2)
+        llm_die(refetch, "%s: tensor \"%s\" lacks a dtype, a shape or two data_offsets", path, name);
+    size_t dims = value[1]->length, bits = tensor_bits(value[0]->string);
+    if (!bits) llm_die(refetch, "%s: tensor \"%s\" has the unknown dtype \"%s\"", path, name, value[0]->string);
+    if (dims > 4) llm_die("a language model", "%s: tensor \"%s\" has %zu dimensions, more than 4", path, name, dims);
+    llm_tensor_info t = {.file = file, .dims = (int)dims};
+    snprintf(t.dtype, sizeof t.dtype, "%s", value[0]->string);
+    const llm_json *d = value[1]->child;
+    for (size_t i = 0; i < dims; i++, d = d->next) {
+        t.shape[i] = json_size(d, path, name);
+        if (t.shape[i] && bits > SIZE_MAX / t.shape[i])
+            llm_die(refetch, "%s: the shape of tensor \"%s\" overflows", path, name);
+        bits *= t.shape[i];
+    }
+    t.begin = json_size(value[2]->child, path, name);
+    t.end = json_size(value[2]->child->next, path, name);
+    if (t.begin > t.end || t.end > data_bytes)
+        llm_die(refetch, "%s: tensor \"%s\" lies at %zu .. %zu of %zu bytes", path, name, t.begin, t.end, data_bytes);
+    if (bits % 8 || bits / 8 != t.end - t.begin)
+        llm_die(refetch, "%s: tensor \"%s\" has %zu bytes, but its shape and dtype make %zu", path, name,
+                t.end - t.begin, bits / 8);
+    t.name = copy_text(name, strlen(name));
+    return t;
+}
+static int by_place(const void *a, const void *b) {
+    const llm_tensor_info *x = a, *y = b;
+    return x->begin != y->begin ? (x->begin < y->begin ? -1 : 1) : (x->end > y->end) - (x->end < y->end);
+}
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const llm_tensor_info *)a)->name, ((const llm_tensor_info *)b)->name);
+}
+/* The header's text, checked as far as one can without parsing it. */
+static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_bytes) {
+    struct stat s;
+    unsigned char b[8] = {0};
+    FILE *f = fopen(path, "rb");
+    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
+    uint64_t n = 0, file = fstat(fileno(f), &s) ? 0 : (uint64_t)s.st_size;
+    bool good = fread(b, 1, 8, f) == 8 && file >= 8;
+    for (int i = 7; i >= 0; i--) n = n << 8 | b[i];
+    good = good && n >= 2 && n <= 100000000 && n <= file - 8;
+    char *text = llm_alloc(good ? (size_t)n + 1 : 1, 1);
+    good = good && fread(text, 1, (size_t)n, f) == n;
+    fclose(f);
+    if (!good) llm_die(refetch, "%s: wants a header of %llu bytes, but the whole file has %llu", path,
+                       (unsigned long long)n, (unsigned long long)file);
+    if (*text != '{') llm_die(refetch, "%s: the header does not begin with '{'", path);
+    for (size_t i = 0; i < n && good;) {
+        uint32_t code;
+        i += (size_t)utf8_get(text + i, (size_t)n - i, &code);
+        good = code != UINT32_MAX;
+    }
+    if (!good) llm_die(refetch, "%s: the header is not UTF-8", path);
+    *header_bytes = (size_t)n;
+    *data_bytes = (size_t)(file - 8 - n);
+    return text;
+}
+static void tensors_add_file(llm_safetensors *s, const char *path) {
+    size_t n, data_bytes, count = (size_t)s->count, first = count, room = count, place = 0;
+    char *text = tensor_header(path, &n, &data_bytes);
+    llm_json *header = llm_json_parse(text, n, path, 1);
+    const llm_json *metadata = NULL;
+    for (const llm_json *e = header->child; e; e = e->next) {
+        if (strcmp(e->key, "__metadata__")) {
+            s->tensor = llm_grow(s->tensor, &room, count + 1, sizeof *s->tensor);
+            s->tensor[count++] = tensor_entry(e, path, s->paths, data_bytes);
+            continue;
+        }
+        bool good = !metadata && e->type == LLM_JSON_OBJECT;
+        for (const llm_json *c = e->child; c; c = c->next) good = good && c->type == LLM_JSON_STRING;
+        if (!good) llm_die(refetch, "%s: __metadata__ must appear once and map text to text", path);
+        metadata = e;
+    }
+    llm_json_free(header);
+    llm_release(text);
+    if (count > first) qsort(s->tensor + first, count - first, sizeof *s->tensor, by_place);
+    for (size_t i = first; i < count; place = s->tensor[i++].end)
+        if (s->tensor[i].begin != place)
+            llm_die(refetch, "%s: tensor \"%s\" begins at byte %zu, but the one before ends at %zu", path,
+                    s->tensor[i].name, s->tensor[i].begin, place);
+    if (place != data_bytes)
+        llm_die(refetch, "%s: the tensors have %zu bytes, but the file holds %zu", path, place, data_bytes);
+    size_t rooms[2] = {(size_t)s->paths, (size_t)s->paths};
+    s->path = llm_grow(s->path, &rooms[0], rooms[0] + 1, sizeof *s->path);
+    s->data_start = llm_grow(s->data_start, &rooms[1], rooms[1] + 1, sizeof *s->data_start);
+    s->path[s->paths] = copy_text(path, strlen(path));
+    s->data_start[s->paths++] = n + 8;
+    s->count = (int)count;              /* a header of 100 MB cannot name more than fit an int */
+}
+static void tensors_sort(llm_safetensors *s) {
+    if (s->count) qsort(s->tensor, (size_t)s->count, sizeof *s->tensor, by_name);
+    for (int i = 1; i < s->count; i++)
+        if (!by_name(&s->tensor[i - 1], &s->tensor[i]))
+            llm_die(refetch, "%s: tensor \"%s\" appears twice", s->path[s->tensor[i].file], s->tensor[i].name);
+}
+/* A large model comes in shards, and an index says which file holds which tensor. */
+static void tensors_add_shards(llm_safetensors *s, const char *index) {
+    llm_json *root = llm_json_file(index);
+    const llm_json *map = llm_json_get(root, "weight_map");
+    if (!map || map->type != LLM_JSON_OBJECT || !map->child) llm_die(refetch, "%s: no \"weight_map\"", index);
+    const char *slash = strrchr(index, '/');
+    int folder = slash ? (int)(slash - index) + 1 : 0;
+    for (const llm_json *e = map->child; e; e = e->next) {
+        if (e->type != LLM_JSON_STRING || !e->length || strlen(e->string) != e->length || strchr(e->string, '/'))
+            llm_die(refetch, "%s:%d: \"%s\" must name a file in the same folder", index, e->line, e->key);
+        int i = s->paths;
+        while (--i >= 0 && strcmp(s->path[i] + folder, e->string)) {}
+        if (i >= 0) continue;
+        char *path = llm_format("%.*s%s", folder, index, e->string);
+        tensors_add_file(s, path);
+        llm_release(path);
+    }
+    tensors_sort(s);
+    for (const llm_json *e = map->child; e; e = e->next) {
+        const llm_tensor_info *t = llm_safetensors_find(s, e->key);
+        if (!t || strcmp(s->path[t->file] + folder, e->string))
+            llm_die(refetch, "%s:%d: tensor \"%s\" is not in %s", index, e->line, e->key, e->string);
+    }
+    llm_json_free(root);
+}
+void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file) {
+    *s = (llm_safetensors){.count = 0};
+    char *path = llm_format(llm_is_dir(dir_or_file) ? "%s/model.safetensors" : "%s", dir_or_file);
+    if (llm_is_dir(dir_or_file) && !llm_exists(path)) {
+        llm_release(path);
+        path = llm_format("%s/model.safetensors.index.json", dir_or_file);
+        if (!llm_exists(path))
+            llm_die("a folder saved in the safetensors format (a pytorch_model.bin must be converted first)",
+                    "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
+    }
+    if (ends_with(path, ".json")) tensors_add_shards(s, path);
+    else {
+        tensors_add_file(s, path);
+        tensors_sort(s);
+    }
+    llm_release(path);
+}
+const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name) {
+    llm_tensor_info key = {.name = (char *)name};
+    return s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name) : NULL;
+}
+void llm_safetensors_close(llm_safetensors *s) {
+    for (int i = 0; i < s->count; i++) llm_release(s->tensor[i].name);
+    for (int i = 0; i < s->paths; i++) llm_release(s->path[i]);
+    llm_release(s->tensor);
+    llm_release(s->path);
+    llm_release(s->data_start);
+    *s = (llm_safetensors){.count = 0};
+}
+
+/* fp16: 1 sign, 5 exponent and 10 fraction bits. */
+static float widen_f16(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, f = h & 1023;
+    union { uint32_t bits; float value; } u;
+    if (e) u.bits = (e == 31 ? 255 : e + 112) << 23 | f << 13;
+    else u.value = (float)f * 0x1p-24f;             /* subnormal */
+    u.bits |= sign;
+    return u.value;
+}
+/* n numbers as they lie in the file, as doubles; false: a type that we do not read. */
+static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
+#define WIDEN(name, type, expression)                                                              \
+    if (!strcmp(dtype, name)) {                                                                    \
+        const type *x = raw;                                                                       \
+        for (size_t i = 0; i < n; i++) out[i] = (double)(expression);                              \
+        return true;                                                                               \
+    }
+    WIDEN("F32", float, x[i])
+    WIDEN("BF16", uint16_t, bf16_to_real(x[i]))
+    WIDEN("F16", uint16_t, widen_f16(x[i]))
+    WIDEN("F64", double, x[i])
+    WIDEN("I64", int64_t, x[i])
+    WIDEN("I32", int32_t, x[i])
+    WIDEN("I16", int16_t, x[i])
+    WIDEN("I8", int8_t, x[i])
+    WIDEN("U64", uint64_t, x[i])
+    WIDEN("U32", uint32_t, x[i])
+    WIDEN("U16", uint16_t, x[i])
+    WIDEN("U8", uint8_t, x[i])
+    WIDEN("BOOL", uint8_t, x[i] != 0)
+#undef WIDEN
+    return false;
+}
+static size_t tensor_count(const llm_tensor_info *t) { return (t->end - t->begin) * 8 / tensor_bits(t->dtype); }
+
+/* Numbers first .. first+count-1 of a tensor, to `wide` or `real`. In pieces: no file is ever in memory as a whole. */
+static void tensor_read(const llm_safetensors *s, const llm_tensor_info *t, size_t first, size_t count, double *wide,
+                        llm_real *real) {
+    enum { READ_PIECE = 4096 };
+    double numbers[READ_PIECE];
+    void *raw = llm_alloc(READ_PIECE, 8);
+    const char *path = s->path[t->file];
+    size_t bytes = tensor_bits(t->dtype) / 8;
+    if (!widen(numbers, raw, t->dtype, 0))
+        llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", path, t->name,
+                t->dtype);
+    FILE *f = fopen(path, "rb");
+    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
+    bool good = !fseeko(f, (off_t)(s->data_start[t->file] + t->begin + first * bytes), SEEK_SET);
+    for (size_t done = 0, n; done < count && good; done += n) {
+        n = size_min(READ_PIECE, count - done);
+        good = fread(raw, bytes, n, f) == n;
+        widen(wide ? wide + done : numbers, raw, t->dtype, n);
+        for (size_t i = 0; i < n && real; i++) real[done + i] = (llm_real)numbers[i];
+    }
+    fclose(f);
+    llm_release(raw);
+    if (!good) llm_die("check the disk", "cannot read tensor \"%s\" of %s", t->name, path);
+}
+void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out) {
+    tensor_read(s, t, 0, tensor_count(t), out, NULL);
+}
+void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out) {
+    tensor_read(s, t, 0, tensor_count(t), NULL, out);
+}
+
+/* ---- safetensors: writing ---- */
+
+static const char *real_dtype(void) { return sizeof(llm_real) == 8 ? "F64" : "F32"; }
+
+static int by_width_and_name(const void *a, const void *b) {    /* wide types first: every tensor is aligned */
+    const llm_tensor_out *x = *(const llm_tensor_out *const *)a, *y = *(const llm_tensor_out *const *)b;
+    int difference = (int)tensor_bits(y->dtype) - (int)tensor_bits(x->dtype);
+    return difference ? difference : strcmp(x->name, y->name);
+}
+static size_t tensor_out_bytes(const llm_tensor_out *t) {
+    size_t n = tensor_bits(t->dtype) / 8;
+    for (int i = 0; i < t->dims; i++) n = llm_mul(n, t->shape[i]);
+    return n;
+}
+void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count) {
+    const llm_tensor_out **order = llm_alloc((size_t)count, sizeof *order);
+    for (int i = 0; i < count; i++) order[i] = &tensor[i];
+    if (count) qsort(order, (size_t)count, sizeof *order, by_width_and_name);
+    char *header = NULL;                /* its length stands before it in the file, so it is composed in memory */
+    size_t size = 0, place = 0;
+    llm_writer h = {open_memstream(&header, &size), NULL, NULL};
+    if (!h.file) llm_die(NULL, "out of memory writing %s", path);
+    /* Some releases of transformers refuse a file without this entry, others one whose entry lacks the format. */
+    llm_write_text(&h, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (int i = 0; i < count; i++) {
+        const llm_tensor_out *t = order[i];
+        size_t end = llm_add(place, tensor_out_bytes(t));
+        llm_write_text(&h, ",");
+        llm_write_json_string(&h, t->name, strlen(t->name));
+        llm_write_text(&h, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
+        for (int d = 0; d < t->dims; d++) llm_write_text(&h, "%s%zu", d ? "," : "", t->shape[d]);
+        llm_write_text(&h, "],\"data_offsets\":[%zu,%zu]}", place, end);
+        place = end;
+    }
+    llm_write_text(&h, "}");
+    fflush(h.file);                     /* now `size` is known; spaces let the numbers begin at a multiple of 8 */
+    llm_write_text(&h, "%*s", (int)(-size & 7), "");
+    fclose(h.file);
+    llm_writer w = llm_write_begin(path);
+    uint64_t n = size;
+    llm_write_bytes(&w, &n, 8);
+    llm_write_bytes(&w, header, size);
+    for (int i = 0; i < count; i++) {
+        const llm_tensor_out *t = order[i];
+        llm_write_bytes(&w, t->data ? t->data : t->fetch(t->user, (int)(t - tensor)), tensor_out_bytes(t));
+    }
+    llm_write_done(&w);
+    llm_release(header);
+    llm_release(order);
+}
+
+/* ---- config.json: reading ----
+
+   Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
+   swiglu, no biases; Qwen2 is Llama with biases on q, k and v. Over the years transformers has spelled the same thing
+   in several ways: all are read, the oldest is written. What we do not compute is refused by its key: a model that runs
+   and is wrong would be worse. */
+
+static const char other_architecture[] = "a GPT-2, Llama or Qwen2 model";
+static const char other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
+
+typedef struct { const llm_json *json; const char *path; } config_file;
+
+/* The value of a key. null counts as missing, as in Python. */
+static const llm_json *config_get(config_file f, const char *key, llm_json_type type) {
+    static const char *const name[] = {"null", "true or false", "a number", "a text", "a list", "an object"};
+    const llm_json *v = llm_json_get(f.json, key);
+    if (!v || v->type == LLM_JSON_NULL) return NULL;
+    if (v->type != type) llm_die(other_folder, "%s:%d: \"%s\" must be %s", f.path, v->line, key, name[type]);
+    return v;
+}
+static double config_number(config_file f, const char *key, double otherwise) {     /* otherwise NAN: required */
+    const llm_json *v = config_get(f, key, LLM_JSON_NUMBER);
+    if (!v && isnan(otherwise)) llm_die(other_folder, "%s: missing key \"%s\"", f.path, key);
+    return v ? v->number : otherwise;
+}
+static int config_int(config_file f, const char *key, double otherwise) {
+    double x = config_number(f, key, otherwise);
+    if (!(x >= 0 && x <= INT_MAX) || x != floor(x))
+        llm_die(other_folder, "%s: \"%s\": %g is no size", f.path, key, x);
+    return (int)x;
+}
+static bool config_bool(config_file f, const char *key, bool otherwise) {
+    const llm_json *v = config_get(f, key, LLM_JSON_BOOL);
+    return v ? v->number != 0 : otherwise;
+}
+static const char *config_text(config_file f, const char *key, const char *otherwise) {
+    const llm_json *v = config_get(f, key, LLM_JSON_STRING);
+    return v ? v->string : otherwise;
+}
+/* A token id, or the first of a list (Llama-3 ends an answer in three ways; the tokenizer knows them all); -1: none. */
+static int config_id(config_file f, const char *key) {
+    const llm_json *v = llm_json_get(f.json, key);
+    bool list = v && v->type == LLM_JSON_ARRAY;
+    int id = -1;
+    for (const llm_json *c = list ? v->child : v; c; c = list ? c->next : NULL) {
+        if (c->type == LLM_JSON_NULL || c->number == -1) continue;
+        if (whole_number(c) < 0)
+            llm_die("a token id or a list of them", "%s:%d: \"%s\" is no token id", f.path, c->line, key);
+        if (id < 0) id = whole_number(c);
+    }
+    return id;
+}
+LLM_NORETURN static void config_refuse(config_file f, const char *key, const char *value) {
+    llm_die(other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
+}
+/* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
+static void config_expect(config_file f, bool qwen) {
+    static const struct { const char *key, *one, *other; } texts[] = {
+        {"activation_function", "gelu_new", "gelu_pytorch_tanh"}, {"hidden_act", "silu", "swish"}};
+    static const struct { const char *key; bool value; } flags[] = {
+        {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false},
+        {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
+    for (int i = 0; i < 2; i++) {
+        const char *text = config_text(f, texts[i].key, texts[i].one);
+        if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) config_refuse(f, texts[i].key, text);
+    }
+    for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
+        if (config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
+            config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
+    if (config_get(f, "quantization_config", LLM_JSON_OBJECT))
+        config_refuse(f, "quantization_config", "a quantised model");
+}
+/* The sizes, as each family spells them. */
+typedef struct { const char *key; size_t at; } size_name;
+#define SIZE(key, member) {key, offsetof(llm_config, member)}
+static const size_name gpt2_sizes[] = {
+    SIZE("vocab_size", V), SIZE("n_positions", T), SIZE("n_embd", C), SIZE("n_layer", L), SIZE("n_head", H)};
+static const size_name llama_sizes[] = {
+    SIZE("vocab_size", V), SIZE("max_position_embeddings", T), SIZE("hidden_size", C), SIZE("num_hidden_layers", L),
+    SIZE("num_attention_heads", H), SIZE("intermediate_size", F)};
+#undef SIZE
+
+static void config_gpt2(llm_config *c, config_file f) {
+    c->norm = LLM_LAYERNORM;
+    c->position = LLM_LEARNED;
+    c->activation = LLM_GELU;
+    c->bias = true;
+    for (int i = 0; i < 5; i++) *(int *)((char *)c + gpt2_sizes[i].at) = config_int(f, gpt2_sizes[i].key, NAN);
+    c->KV = c->H;
+    c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
+    c->F = config_int(f, "n_inner", 4.0 * c->C);
+    c->eps = config_number(f, "layer_norm_epsilon", 1e-5);
+    c->tied = config_bool(f, "tie_word_embeddings", true);
+}
+/* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
+static void config_rope(llm_config *c, config_file f) {
+    const char *key = llm_json_get(f.json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    config_file r = {config_get(f, key, LLM_JSON_OBJECT), f.path};
+    c->rope_theta = config_number(r, "rope_theta", config_number(f, "rope_theta", 10000));
+    if (config_number(r, "partial_rotary_factor", config_number(f, "partial_rotary_factor", 1)) != 1)
+        config_refuse(f, "partial_rotary_factor", "a value other than 1");
+    const char *type = config_text(r, "rope_type", config_text(r, "type", "default"));
+    if (!strcmp(type, "default")) return;
+    if (strcmp(type, "llama3")) config_refuse(f, key, type);
+    c->rope_factor = config_number(r, "factor", NAN);
+    c->rope_low = config_number(r, "low_freq_factor", NAN);
+    c->rope_high = config_number(r, "high_freq_factor", NAN);
+    c->rope_original = config_int(r, "original_max_position_embeddings", NAN);
+    if (!(c->rope_factor >= 1 && c->rope_high > c->rope_low))
+        llm_die("the factors of a Llama-3 model", "%s: \"%s\": impossible factors", f.path, key);
+}
+static void config_llama(llm_config *c, config_file f, bool qwen) {
+    c->norm = LLM_RMSNORM;
+    c->position = LLM_ROPE;
+    c->activation = LLM_SWIGLU;
+    c->qkv_bias = qwen;
+    for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_sizes[i].at) = config_int(f, llama_sizes[i].key, NAN);
+    c->KV = config_int(f, "num_key_value_heads", c->H);
+    c->D = config_int(f, "head_dim", c->H ? c->C / c->H : 0);
+    c->eps = config_number(f, "rms_norm_eps", 1e-6);
+    c->tied = config_bool(f, "tie_word_embeddings", false);
+    config_rope(c, f);
+}
+/* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
+static bool config_score(config_file f) {
+    const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
+    const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
+    const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
+    if (ends_with(name, "LMHeadModel") || ends_with(name, "ForCausalLM") || ends_with(name, "Model")) return false;
+    if (!ends_with(name, "ForSequenceClassification")) config_refuse(f, "architectures", name);
+    if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
+        config_refuse(f, "id2label", "a classifier with other than 1 label");
+    return true;
+}
+llm_config llm_config_load(const char *dir) {
+    char *path = llm_format("%s/config.json", dir);
+    if (!llm_exists(path))
+        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
+    llm_json *root = llm_json_file(path);
+    config_file f = {root, path};
+    llm_config c = {.rope_theta = 10000};
+    const char *type = config_text(f, "model_type", "(missing)");
+    bool llama = !strcmp(type, "llama"), qwen = !strcmp(type, "qwen2");
+    if (!llama && !qwen && strcmp(type, "gpt2")) config_refuse(f, "model_type", type);
+    config_expect(f, qwen);
+    if (llama || qwen) config_llama(&c, f, qwen);
+    else config_gpt2(&c, f);
+    c.score = config_score(f);
+    c.bos = config_id(f, "bos_token_id");
+    c.eos = config_id(f, "eos_token_id");
+    c.pad = config_id(f, "pad_token_id");
+    llm_config_check(&c, path);
+    llm_json_free(root);
+    llm_release(path);
+    return c;
+}
+
+/* ---- config.json: writing ---- */
+
+static void write_int(llm_writer *w, const char *key, int x) { llm_write_text(w, "  \"%s\": %d,\n", key, x); }
+static void write_id(llm_writer *w, const char *key, int id) {
+    if (id < 0) llm_write_text(w, "  \"%s\": null,\n", key);
+    else write_int(w, key, id);
+}
+/* The shortest spelling that reads back as the same bits: 1e-05, not 1.0000000000000001e-05. And 10000.0: a float. */
+static void write_number(llm_writer *w, const char *key, double x) {
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    llm_write_text(w, "  \"%s\": %s%s,\n", key, text, strpbrk(text, ".e") ? "" : ".0");
+}
+static void write_sizes(llm_writer *w, const llm_config *c, const size_name *size, int count) {
+    for (int i = 0; i < count; i++) write_int(w, size[i].key, *(const int *)((const char *)c + size[i].at));
+}
+static void write_gpt2(llm_writer *w, const llm_config *c) {
+    write_sizes(w, c, gpt2_sizes, 5);
+    write_int(w, "n_ctx", c->T);        /* llama.cpp's converter asks for it */
+    write_id(w, "n_inner", c->F == 4 * c->C ? -1 : c->F);
+    write_number(w, "layer_norm_epsilon", c->eps);
+    llm_write_text(w, "  \"activation_function\": \"gelu_new\",\n  \"scale_attn_weights\": true,\n");
+    llm_write_text(w, "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n");  /* no dropout */
+}
+static void write_llama(llm_writer *w, const llm_config *c) {
+    write_sizes(w, c, llama_sizes, 6);
+    write_int(w, "num_key_value_heads", c->KV);
+    write_int(w, "head_dim", c->D);
+    write_number(w, "rms_norm_eps", c->eps);
+    write_number(w, "rope_theta", c->rope_theta);
+    if (c->rope_factor > 0) {
+        llm_write_text(w, "  \"rope_scaling\": {\n  \"rope_type\": \"llama3\",\n");
+        write_number(w, "factor", c->rope_factor);
+        write_number(w, "low_freq_factor", c->rope_low);
+        write_number(w, "high_freq_factor", c->rope_high);
+        llm_write_text(w, "  \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
+    } else llm_write_text(w, "  \"rope_scaling\": null,\n");
+    llm_write_text(w, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
+    llm_write_text(w, c->qkv_bias ? "  \"use_sliding_window\": false,\n" :
+                   "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n");
+}
+static void config_save(const llm_config *c, const char *dir) {
+    bool gpt2 = c->position == LLM_LEARNED;
+    if (gpt2 ? c->norm != LLM_LAYERNORM || c->activation != LLM_GELU || !c->bias || c->KV != c->H || c->D * c->H != c->C
+             : c->norm != LLM_RMSNORM || c->activation != LLM_SWIGLU || c->bias)
+        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias",
+                "%s: no Hugging Face family has this mixture of parts", dir);
+    char *path = llm_format("%s/config.json", dir);
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
+                   gpt2 ? "GPT2" : c->qkv_bias ? "Qwen2" : "Llama",
+                   c->score ? "ForSequenceClassification" : gpt2 ? "LMHeadModel" : "ForCausalLM",
+                   gpt2 ? "gpt2" : c->qkv_bias ? "qwen2" : "llama");
+    if (gpt2) write_gpt2(&w, c);
+    else write_llama(&w, c);
+    llm_write_text(&w, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");
+    write_id(&w, "bos_token_id", c->bos);
+    write_id(&w, "eos_token_id", c->eos);
+    if (c->score) llm_write_text(&w, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
+    write_id(&w, "pad_token_id", c->score && c->pad < 0 ? c->eos : c->pad);     /* the score is read before the pads */
+    llm_write_text(&w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
+                   "  \"transformers_version\": \"4.46.0\"\n}\n", sizeof(llm_real) == 8 ? "float64" : "float32");
+    llm_write_done(&w);
+    llm_release(path);
+}
+static void generation_save(const llm_config *c, const llm_tokenizer *t, const char *dir) {
+    int stops = t && t->stops ? t->stops : c->eos >= 0;
+    const int *stop = t && t->stops ? t->stop : &c->eos;
+    char *path = llm_format("%s/generation_config.json", dir);
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "{\n  \"_from_model_config\": true,\n");
+    if (c->bos >= 0) write_int(&w, "bos_token_id", c->bos);
+    for (int i = 0; i < stops; i++)
+        llm_write_text(&w, "%s%d%s", i ? ", " : stops > 1 ? "  \"eos_token_id\": [" : "  \"eos_token_id\": ", stop[i],
+                       i + 1 < stops ? "" : stops > 1 ? "],\n" : ",\n");
+    if (c->pad >= 0) write_int(&w, "pad_token_id", c->pad);
+    llm_write_text(&w, "  \"transformers_version\": \"4.46.0\"\n}\n");
+    llm_write_done(&w);
+    llm_release(path);
+}
+
+/* ---- a model's folder ---- */
+
+/* The name as it stands in the table, or without its first part: the original GPT-2 files lack "transformer.". */
+static const llm_tensor_info *stored_tensor(const llm_safetensors *s, const char *name) {
+    const llm_tensor_info *t = llm_safetensors_find(s, name);
+    if (!t && !strncmp(name, "transformer.", 12)) t = llm_safetensors_find(s, name + 12);
+    if (!t && !strncmp(name, "model.", 6)) t = llm_safetensors_find(s, name + 6);
+    return t;
+}
+/* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
+static bool tensor_ignored(const char *name, bool tied) {
+    return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias") ||
+           ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
+}
+/* A row as it lies on the disk: vectors have one dimension, GPT-2's "Conv1D" matrices are (inputs, outputs). */
+static llm_tensor_out stored_row(const llm_param *p) {
+    size_t rows = (size_t)p->rows, cols = (size_t)p->cols;
+    llm_tensor_out t = {.name = p->name, .dtype = real_dtype(), .dims = 2, .shape = {rows, cols}};
+    if (p->transposed) t.shape[0] = cols, t.shape[1] = rows;
+    if (p->vector) t.dims = 1, t.shape[0] = p->size;
+    return t;
+}
+static void shape_text(char *out, size_t size, int dims, const size_t *shape) {
+    int n = snprintf(out, size, "[");
+    for (int i = 0; i < dims; i++) n += snprintf(out + n, size - (size_t)n, "%s%zu", i ? "," : "", shape[i]);
+    snprintf(out + n, size - (size_t)n, "]");
+}
+/* (rows, cols) -> (cols, rows), sixteen columns at a time: whole lines of the cache are read (4 times faster). */
+static void transposed_copy(llm_real *out, const llm_real *inp, int height, int width) {
+    size_t rows = (size_t)height, cols = (size_t)width;
+    for (size_t block = 0; block < cols; block += 16)
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = block; c < size_min(block + 16, cols); c++) out[c * rows + r] = inp[r * cols + c];
+}
+static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p, const llm_ops *op) {
+    llm_tensor_out want = stored_row(p);
+    if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape)) {
+        char has[112], wants[112];
+        shape_text(has, sizeof has, t->dims, t->shape);
+        shape_text(wants, sizeof wants, want.dims, want.shape);
+        llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s",
+                s->path[t->file], t->name, has, wants);
+    }
+    /* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
+    size_t cols = (size_t)p->cols, piece = cols * (p->transposed ? (size_t)p->rows : (1 << 21) / cols + 1);
+    piece = size_min(piece, p->size);
+    llm_real *host = llm_alloc(piece, sizeof *host), *turned = p->transposed ? llm_alloc(piece, sizeof *host) : host;
+    for (size_t done = 0, n; done < p->size; done += n) {
+        n = size_min(piece, p->size - done);
+        tensor_read(s, t, done, n, NULL, host);
+        if (p->transposed) transposed_copy(turned, host, p->cols, p->rows);
+        param_write(op, p, done / cols, n / cols, turned);
+    }
+    if (turned != host) llm_release(turned);
+    llm_release(host);
+}
+static bool folder_holds(const char *dir, const char *name) {
+    char *path = llm_format("%s/%s", dir, name);
+    bool exists = llm_exists(path);
+    llm_release(path);
+    return exists;
+}
+/* A folder of adapters alone names its base: load that, and hang them on it. */
+static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
+    if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return false;
+    char *path = llm_format("%s/adapter_config.json", dir);
+    llm_json *root = llm_json_file(path);
+    const char *base = config_text((config_file){root, path}, "base_model_name_or_path", NULL);
+    if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
+        llm_die("load the base model, or let that key name its folder",
+                "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
+    llm_model_load_as(m, base, ops, weights);
+    llm_lora_load(m, dir);
+    llm_json_free(root);
+    llm_release(path);
+    return true;
+}
+void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
+    llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
+}
+void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
+    if (load_adapted(m, dir, ops, weights)) return;
+    llm_config c = llm_config_load(dir);
+    llm_safetensors s;
+    llm_safetensors_open(&s, dir);
+    /* A reward model has no head over the vocabulary, and nobody asks it for words. */
+    if (c.score && !stored_tensor(&s, "lm_head.weight")) c.tied = true;
+    model_allocate(m, &c, ops, weights);
+    bool *known = llm_alloc((size_t)s.count, sizeof *known);
+    for (int i = 0; i < m->params; i++) {
+        const llm_tensor_info *t = stored_tensor(&s, m->param[i].name);
+        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, m->param[i].name);
+        load_tensor(&s, t, &m->param[i], ops);
+        known[t - s.tensor] = true;
+    }
+    for (int i = 0; i < s.count; i++)
+        if (!known[i] && !tensor_ignored(s.tensor[i].name, c.tied))
+            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
+                    s.path[s.tensor[i].file], s.tensor[i].name);
+    model_weights_changed(m);
+    llm_release(known);
+    llm_safetensors_close(&s);
+}
+
+/* What llm_safetensors_write needs to fetch one tensor at a time from the device: a model is never held twice. */
+typedef struct {
+    const llm_ops *op;
+    const llm_param *param; int params;
+    const llm_adamw *o;
+    llm_real *host, *turned;
+} tensor_source;
+
+static tensor_source source_begin(const llm_ops *op, const llm_param *param, int params, const llm_adamw *o) {
+    size_t most = 0;
+    for (int i = 0; i < params; i++) most = param[i].size > most ? param[i].size : most;
+    return (tensor_source){op, param, params, o, llm_alloc(most, sizeof(llm_real)), NULL};
+}
+static void source_end(tensor_source *s) {
+    llm_release(s->host);
+    llm_release(s->turned);
+}
+static const void *fetch_weights(void *user, int i) {
+    tensor_source *s = user;
+    const llm_param *p = &s->param[i];
+    s->op->download(s->host, p->data, p->size * sizeof *s->host);
+    if (!p->transposed) return s->host;
+    llm_release(s->turned);
+    s->turned = llm_alloc(p->size, sizeof *s->turned);
+    transposed_copy(s->turned, s->host, p->rows, p->cols);
+    return s->turned;
+}
+static void table_save(const llm_ops *op, const llm_param *param, int params, const char *dir, const char *file) {
+    tensor_source s = source_begin(op, param, params, NULL);
+    llm_tensor_out *out = llm_alloc((size_t)params, sizeof *out);
+    for (int i = 0; i < params; i++) {
+        out[i] = stored_row(&param[i]);
+        out[i].fetch = fetch_weights;
+        out[i].user = &s;
+    }
+    char *path = llm_format("%s/%s", dir, file);
+    llm_safetensors_write(path, out, params);
+    llm_release(path);
+    llm_release(out);
+    source_end(&s);
+}
+static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *dir) {
+    if (!m->lora) refuse_packed(m, "save");
+    llm_make_dirs(dir);
+    if (t) llm_tokenizer_save(t, dir);
+    generation_save(&m->c, t, dir);
+    if (m->lora) {                      /* the base has not changed, and has a folder already */
+        llm_lora_save(m, dir);
+        return;
+    }
+    table_save(m->ops, m->param, m->params, dir, "model.safetensors");
+    config_save(&m->c, dir);            /* last: a folder with a config.json holds a whole model */
+}
+void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, dir); }
+
+/* ---- the result of a stage ---- */
+
+bool llm_result_exists(const char *out) { return folder_holds(out, "config.json"); }
+static void rename_or_die(const char *from, const char *to) {
+    if (rename(from, to))
+        llm_die("check the folder and its permissions", "cannot rename %s to %s: %s", from, to, strerror(errno));
+    sync_folder_of(to);
+}
+static void move_file(const char *from, const char *to, const char *name) {
+    char *a = llm_format("%s/%s", from, name), *b = llm_format("%s/%s", to, name);
+    rename_or_die(a, b);
+    llm_release(a);
+    llm_release(b);
+}
+/* Everything is written beside an old result first, so that a full disk leaves that one whole. Then the old config.json
+   goes, the files move in one by one, and the new config.json comes last: killed in between, OUT holds no result, and
+   --resume from the last checkpoint makes it. */
+void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t) {
+    refuse_adapters(m, "a result is a whole model: cannot save");
+    char *fresh = llm_format("%s/result.tmp", out), *config = llm_format("%s/config.json", out);
+    llm_remove_tree(fresh);
+    folder_save(m, t, fresh);
+    if (unlink(config) && errno != ENOENT)
+        llm_die("check the folder and its permissions", "cannot replace %s: %s", config, strerror(errno));
+    sync_folder_of(config);
+    DIR *d = opendir(fresh);
+    if (!d) llm_die("check the disk", "cannot read the folder %s: %s", fresh, strerror(errno));
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "config.json")) move_file(fresh, out, e->d_name);
+    closedir(d);
+    move_file(fresh, out, "config.json");
+    llm_remove_tree(fresh);
+    llm_release(fresh);
+    llm_release(config);
+}
+
+/* ---- checkpoints ----
+
+   OUT/checkpoint-N is written as checkpoint-N.tmp, flushed to the disk and renamed: whenever the machine dies, a folder
+   without .tmp is whole. A name is used once: if step N is saved again, that is checkpoint-N-2. */
+
+typedef struct { long step, version; } checkpoint_id;
+
+static bool checkpoint_parse(const char *name, checkpoint_id *c) {
+    char *end;
+    if (strncmp(name, "checkpoint-", 11) || !isdigit((unsigned char)name[11])) return false;
+    *c = (checkpoint_id){strtol(name + 11, &end, 10), 1};
+    if (*end == '-' && isdigit((unsigned char)end[1])) c->version = strtol(end + 1, &end, 10);
+    return !*end;
+}
+static char *checkpoint_path(const char *out, checkpoint_id c) {
+    return llm_format(c.version > 1 ? "%s/checkpoint-%ld-%ld" : "%s/checkpoint-%ld", out, c.step, c.version);
+}
+static int newest_first(const void *a, const void *b) {
+    const checkpoint_id *x = a, *y = b;
+    return x->step != y->step ? (x->step < y->step ? 1 : -1) : (x->version < y->version) - (x->version > y->version);
+}
+/* The checkpoints of OUT, newest first. `tidy` removes what a kill left half-written or half-removed. */
+static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
+    checkpoint_id *list = NULL, c;
+    size_t room = 0;
+    *count = 0;
+    DIR *d = opendir(out);
+    if (!d) return NULL;
+    for (struct dirent *e; (e = readdir(d));) {
+        if (checkpoint_parse(e->d_name, &c)) {
+            list = llm_grow(list, &room, (size_t)*count + 1, sizeof *list);
+            list[(*count)++] = c;
+        } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && ends_with(e->d_name, ".tmp")) {
+            char *path = llm_format("%s/%s", out, e->d_name);
+            llm_remove_tree(path);
+            llm_release(path);
+        }
+    }
+    closedir(d);
+    if (*count) qsort(list, (size_t)*count, sizeof *list, newest_first);
+    return list;
+}
+char *llm_checkpoint_newest(const char *out) {
+    static const char *const file[2][4] = {
+        {"config.json", "model.safetensors", "optimizer.safetensors", "trainer_state.json"},
+        {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "trainer_state.json"}};
+    int count;
+    checkpoint_id *list = checkpoint_list(out, &count, false);
+    char *found = NULL;
+    for (int i = 0; i < 2 * count && !found; i++) {
+        found = checkpoint_path(out, list[i / 2]);
+        for (int k = 0; k < 4 && found; k++) {      /* somebody may have copied half of one */
+            if (folder_holds(found, file[i % 2][k])) continue;
+            llm_release(found);
+            found = NULL;
+        }
+    }
+    llm_release(list);
+    return found;
+}
+static void checkpoint_prune(const char *out, int keep) {
+    int count;
+    checkpoint_id *list = checkpoint_list(out, &count, true);
+    for (int i = keep; i < count; i++) {            /* a kill in the middle must not leave half of one under its name */
+        char *path = checkpoint_path(out, list[i]), *gone = llm_format("%s.tmp", path);
+        rename_or_die(path, gone);
+        llm_remove_tree(gone);
+        llm_release(path);
+        llm_release(gone);
+    }
+    llm_release(list);
+}
+void llm_result_clear(const char *out) {
+    static const char *const file[] = {"config.json", "result.tmp", "model.safetensors", "generation_config.json"};
+    for (int i = 0; i < 4; i++) {       /* config.json first: from then on there is no result */
+        char *path = llm_format("%s/%s", out, file[i]);
+        llm_remove_tree(path);
+        llm_release(path);
+    }
+    checkpoint_prune(out, 0);
+}
+
+/* The moments of the tensors with a gradient, two of each: "m.NAME" at an even place, "v.NAME" at an odd one. */
+static void *moment_at(const llm_adamw *o, const llm_param *p, int odd) {
+    return (char *)(odd ? o->v : o->m) + moment_bytes(o) * p->offset;
+}
+static const void *fetch_moments(void *user, int i) {
+    const tensor_source *s = user;
+    const llm_param *p = s->param;
+    for (int rank = i / 2; !p->grad || rank--; p++) {}
+    s->op->download(s->host, moment_at(s->o, p, i % 2), p->size * moment_bytes(s->o));
+    return s->host;
+}
+static void moments_save(const llm_model *m, const llm_adamw *o, const char *path) {
+    learner x = model_learner(m);
+    tensor_source s = source_begin(m->ops, x.param, x.params, o);
+    llm_tensor_out *out = llm_alloc((size_t)x.params, 2 * sizeof *out);
+    char (*name)[100] = llm_alloc((size_t)x.params, 2 * sizeof *name);
+    int count = 0;
+    for (int i = 0; i < 2 * x.params && o->m; i++) {
+        const llm_param *p = &x.param[i / 2];
+        if (!p->grad) continue;
+        snprintf(name[count], sizeof *name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
+        out[count] = (llm_tensor_out){.name = name[count], .dims = 2, .shape = {(size_t)p->rows, (size_t)p->cols},
+            .dtype = o->moments16 ? "BF16" : real_dtype(), .fetch = fetch_moments, .user = &s};
+        count++;
+    }
+    llm_safetensors_write(path, out, count);
+    source_end(&s);
+    llm_release(name);
+    llm_release(out);
+}
+static const char other_run[] = "resume with the model and the flags that wrote it";
+
+static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
+    llm_safetensors f;
+    llm_safetensors_open(&f, path);
+    learner x = model_learner(m);
+    tensor_source s = source_begin(m->ops, x.param, x.params, o);
+    s.turned = source_begin(m->ops, x.param, x.params, o).host;         /* room for the narrow ones */
+    if (f.count) adamw_allocate(o, m->ops, x.size);
+    int found = 0;
+    for (int i = 0; i < 2 * x.params; i++) {
+        const llm_param *p = &x.param[i / 2];
+        char name[100];
+        snprintf(name, sizeof name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
+        const llm_tensor_info *t = llm_safetensors_find(&f, name);
+        if (!t && (!p->grad || !f.count)) continue;     /* frozen, or saved before the first step */
+        if (!t || t->dims != 2 || t->shape[0] != (size_t)p->rows || t->shape[1] != (size_t)p->cols)
+            llm_die(other_run, "%s: tensor \"%s\" is not there or not [%d,%d]", path, name, p->rows, p->cols);
+        llm_safetensors_read_real(&f, t, s.host);
+        uint16_t *narrow = (uint16_t *)s.turned;
+        for (size_t k = 0; k < p->size && o->moments16; k++) narrow[k] = real_to_bf16(s.host[k]);      /* exact */
+        m->ops->upload(moment_at(o, p, i % 2), o->moments16 ? s.turned : s.host, p->size * moment_bytes(o));
+        found++;
+    }
+    if (found != f.count)
+        llm_die(other_run, "%s holds %d tensors that the model lacks", path, f.count - found);
+    source_end(&s);
+    llm_safetensors_close(&f);
+}
+void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                         const char *state, int keep) {
+    llm_make_dirs(out);
+    checkpoint_prune(out, INT_MAX);     /* what an earlier kill left behind: the disk may need the room */
+    checkpoint_id c = {step, 1};
+    char *path = checkpoint_path(out, c);
+    while (llm_exists(path)) {
+        llm_release(path);
+        c.version++;
+        path = checkpoint_path(out, c);
+    }
+    char *fresh = llm_format("%s.tmp", path), *moments = llm_format("%s/optimizer.safetensors", fresh);
+    char *file = llm_format("%s/trainer_state.json", fresh);
+    folder_save(m, t, fresh);
+    moments_save(m, o, moments);
+    llm_writer w = llm_write_begin(file);
+    llm_write_text(&w, "{\n  \"step\": %d,\n  \"tokenizer_hash\": \"%016llx\",\n", step,
+                   (unsigned long long)(t ? t->hash : 0));
+    llm_write_text(&w, "  \"optimizer\": {\"step\": %d, \"moments16\": %s, \"skipped\": %d, \"norm_count\": %d, ",
+                   o->step, o->moments16 ? "true" : "false", o->skipped, o->norm_count);
+    /* 17 digits read back as the same bits */
+    llm_write_text(&w, "\"norm_mean\": %.17g, \"norm_var\": %.17g}", o->norm_mean, o->norm_var);
+    llm_write_text(&w, "%s%s\n}\n", state && *state ? ",\n  " : "", state ? state : "");
+    llm_write_done(&w);
+    rename_or_die(fresh, path);
+    if (keep > 0) checkpoint_prune(out, keep);
+    llm_release(file);
+    llm_release(moments);
+    llm_release(fresh);
+    llm_release(path);
+}
+llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t) {
+    char *path = llm_format("%s/trainer_state.json", dir), *moments = llm_format("%s/optimizer.safetensors", dir);
+    char hash[20];
+    llm_json *state = llm_json_file(path);
+    config_file f = {state, path}, s = {config_get(f, "optimizer", LLM_JSON_OBJECT), path};
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)(t ? t->hash : 0));
+    const char *written = config_text(f, "tokenizer_hash", "(missing)");
+    if (t && strcmp(written, hash))
+        llm_die("the tokenizer of the checkpoint's own folder",
+                "%s was written with another tokenizer: fingerprint %s, not %s", dir, written, hash);
+    config_int(f, "step", NAN);
+    o->step = config_int(s, "step", NAN);
+    o->skipped = config_int(s, "skipped", NAN);
+    o->norm_count = config_int(s, "norm_count", NAN);
+    o->norm_mean = config_number(s, "norm_mean", NAN);
+    o->norm_var = config_number(s, "norm_var", NAN);
+    llm_adamw_free(o, m);
+    o->moments16 = config_bool(s, "moments16", false);  /* as they were: the run goes on to the bit */
+    moments_load(m, o, moments);
+    llm_release(moments);
+    llm_release(path);
+    return state;
+}
+
+/* ---- files: the folder of Hugging Face's PEFT ----
+
+       adapter_config.json          r, lora_alpha, target_modules, the base model ...
+       adapter_model.safetensors    base_model.model.<module>.lora_A.weight (r,I) and .lora_B.weight (O,r)
+
+   GPT-2's matrices lie transposed in its files (chapter 6); fan_in_fan_out tells PEFT so. A and B do not. */
+
+void llm_lora_save(const llm_model *m, const char *dir) {
+    const llm_lora *x = m->lora;
+    if (!x) llm_die("llm_lora_attach", "a model without adapters has none to save in %s", dir);
+    llm_make_dirs(dir);
+    table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors");
+    char *path = llm_format("%s/adapter_config.json", dir), *names = module_names(m, true, "\", \"");
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
+                   "  \"base_model_name_or_path\": ");
+    if (x->base) llm_write_json_string(&w, x->base, strlen(x->base));
+    else llm_write_text(&w, "null");
+    llm_write_text(&w, ",\n  \"r\": %d,\n", x->rank);
+    write_number(&w, "lora_alpha", x->alpha);
+    llm_write_text(&w, "  \"target_modules\": [\"%s\"],\n  \"fan_in_fan_out\": %s,\n", names,
+                   gpt2_names(&m->c) ? "true" : "false");
+    llm_write_text(&w, "  \"use_rslora\": %s,\n", x->scale == x->alpha / x->rank ? "false" : "true");
+    llm_write_text(&w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n"
+                   "  \"init_lora_weights\": true,\n"
+                   "  \"inference_mode\": true,\n  \"modules_to_save\": null\n}\n");
+    llm_write_done(&w);                 /* last: a folder with it is whole */
+    llm_release(path);
+    llm_release(names);
+}
+/* What changes the arithmetic and is not computed here is refused by its key. */
+static void adapter_refuse(config_file f) {
+    static const char other[] = "an adapter of plain LoRA";
+    static const char *const flag[] = {"use_dora", "lora_bias", "use_qalora"};
+    static const char *const table[] = {"rank_pattern", "alpha_pattern"};
+    static const char *const absent[] = {"modules_to_save", "layer_replication", "trainable_token_indices",
+                                         "target_parameters", "use_bdlora", "kasa_config"};
+    const char *type = config_text(f, "peft_type", "(missing)"), *bias = config_text(f, "bias", "none");
+    if (strcmp(type, "LORA")) llm_die(other, "%s: \"peft_type\": %s is not implemented", f.path, type);
+    if (strcmp(bias, "none")) llm_die(other, "%s: \"bias\": %s is not implemented", f.path, bias);
+    for (int i = 0; i < 3; i++)
+        if (config_bool(f, flag[i], false)) llm_die(other, "%s: \"%s\": true is not implemented", f.path, flag[i]);
+    for (int i = 0; i < 2; i++) {
+        const llm_json *v = config_get(f, table[i], LLM_JSON_OBJECT);
+        if (v && v->length) llm_die(other, "%s: \"%s\": ranks by module are not implemented", f.path, table[i]);
+    }
+    for (int i = 0; i < 6; i++) {
+        const llm_json *v = llm_json_get(f.json, absent[i]);
+        if (v && v->type != LLM_JSON_NULL && (v->length || v->number != 0))
+            llm_die(other, "%s: \"%s\" is not implemented", f.path, absent[i]);
+    }
+}
+void llm_lora_load(llm_model *m, const char *dir) {
+    char *path = llm_format("%s/adapter_config.json", dir), name[96];
+    char *weights = llm_format("%s/adapter_model.safetensors", dir);
+    llm_json *root = llm_json_file(path);
+    config_file f = {root, path};
+    adapter_refuse(f);
+    int rank = config_int(f, "r", NAN), found = 0;
+    double alpha = config_number(f, "lora_alpha", NAN);
+    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", path, rank);
+    llm_safetensors s;
+    llm_safetensors_open(&s, weights);
+    bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted);
+    for (int i = 0; i < m->params; i++) {       /* the tensors tell where; target_modules may be a pattern */
+        if (!adaptable(&m->param[i])) continue;
+        adapter_name(&m->param[i], 'A', name);
+        const llm_tensor_info *a = llm_safetensors_find(&s, name);
+        if (a && a->shape[0] != (size_t)rank)           /* before memory is asked for */
+            llm_die("files of one adapter", "%s: tensor \"%s\" is not of rank %d, as %s says", weights, name, rank,
+                    path);
+        wanted[i] = a != NULL;
+        found += wanted[i];
+    }
+    if (!found || s.count != 2 * found)
+        llm_die("the base model that the adapter was trained on", "%s: %d of its %d tensors belong to this model",
+                weights, 2 * found, s.count);
+    double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
+    lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
+    for (int i = 0; i < m->lora->params; i++) {
+        const llm_param *p = &m->lora->param[i];
+        const llm_tensor_info *t = llm_safetensors_find(&s, p->name);
+        if (!t) llm_die("the whole folder", "%s: no tensor \"%s\"", weights, p->name);
+        load_tensor(&s, t, p, m->ops);
+    }
+    llm_safetensors_close(&s);
+    llm_release(wanted);
+    llm_json_free(root);
+    llm_release(path);
+    llm_release(weights);
+}
+
+/* ================================================================================================================
+   Unicode
+   ================================================================================================================ */
+
+/* Unicode 15: how many code points lie outside, inside, outside ... the class, from 0 on. Each number is in base 26,
+   its last digit a small letter, the others capitals: "CnBag" is 65, 26, 6 (test/gen/unicode_tables.py --text). */
+static const char *unicode_letter =
+    "CnBagBaBvbkbebfxbBfbRqemofhbbbEzfbccebbgbbdbbbubDfbFjiGkbBmcbgBpCtBbeeBtBrBjcbDvbbpchckdcbqbbBeBdDllbyBhjcebfweb"
+    "jbdbxzhlfybgrBqCgCcdbsbhkpqeicccwbhbbdedbqbncbdockbigeccwbhbcbcbcBfebbtdqjbdbwbhbcbfdbsbpcxblicccwbhbcbfdbBecbdp"
+    "brbbgddbedcbbbcdcdddmwbCaibdbxbqdbBadcbccBebeibdbxbkbfdbBfcbcpcrjbdbBpcbqbfdidygfsdybjbbchCgBwbcmhCgcbbbfbybbbkb"
+    "cjbcfbbveBgbClibBkBbfElBrubqgeedbdchdenmbrBmbbfbcBrbMvbechbbbecBpbecBhbechbbbecpbCfbecCpBlqqDicgdXwcrbBafCxgihsn"
+    "tosonbdpCaBjbebCpDlhfcBibbfCskBfBxBecflBseBaCcxjCbDebDpBvriCcBenckBsBaBkBpdkBkcjhBrcdBpebgbcdbfHkCmKscgcBmcgcibb"
+    "bbbbbBfcCbbhbbddbhdecgenfdbhEmbnbqnDxbebckbbdfgbbbbbbeblceffebCacDZfIvgedcmBmbbfbcCehbqxjhbhbhbhbhbhbhbhDcbSbcBq"
+    "ffceDigdbDmbefBrbDqrBgBwqTsJToCmBGUfCpBucKjdqkcuBvqBfcCsBxjcDzcCmfcbbbfyqbdbebxBdCaoByCkgdbbclBckxzBdhBvBcbqfbkk"
+    "fbBpxdbiuxdbdBybbdccfcbbbydclhdmgcgcgjhbhbBrbogElBdQNsmxeBxMNcOccEcBmhmffbbkbnbfbbbcbcbEeBhNzsCmcCcBomEmfbFfBkBa"
+    "gBalDldgcgcgcdBjmbBabtbcbpcoBiEtOzBddBxBvBgnubigBmkBecBkeiBwGcsBkeBkeBoiCamlbpbhbcblbpbhbcCpLzjwkiygbBqbjCrgcbbB"
+    "sbcdbcxkxjBfCntbckwkBaCsCegcCmbpebdbBdBqBddBdBjibBcBbCckwktnsEgCvCdBznBznBkNkBqgcDaBdkbiwBqsBuvBbxmCbCfccbnBtBgz"
+    "BaBkBdbcbiBjdbmBwoevbbbBjsbztcClhbbbebpbkhBvBmicccwbhbcbfdbsbmfGcCbseudBeBwucbbHcBvBpeBkBwubChBrnbCtBbBlhHdBsEmC"
+    "mBficbcibcbypbbbDqicBnqbbbBcbkBohbvblButbsCvKdjbBlrbBxBeEihbcbBmvbzgbcbBgobMptpbbnbBiEubDbBJmIwHoDXkDtpBPgrgFYvW"
+    "lMUbVxhBfrDbrBesBwqeBfvftBAmCmEyCxfbConCmcbbBcJCaiBVqBqjNFrebhbcbLfpbBddcboeiPgDKuEdfndjhkIWkDhbCtbccbcccebmbbbh"
+    "bCnbecibhbBcbebfbbdhbNcczbzbBfbzbBfbzbBfbzbBfbzbiCSyBfggKbCkFqBtkhqbMjBesBsSqBcBDchbebcbpbHpChCqhbBUiebBbbcbbcbb"
+    "kbebbbbgbebbbbbbdbcbbcbbbbbbbbbbcbbcebhbebebbbkbrfdbfbrGOaCLFcBgGDugIocINqoLBlEPjUwCFyHHzfGFg";
+static const char *unicode_number =
+    "BwkEqcfbcdCDlkFekHqkPwkEokegEekEokEokcgEgnElkihDzkEahhtEfkDskEokCsuKikCskBBruBHxdJfkgkwkLokEylGjkgkHakDikFekgkBO"
+    "gbdggkHqBzcfBByCiDawYgBeCBhbBDxbzjodNfeFikBeibpBgkBnpBRSakHgkMigFykBmkHqkwkDikPqkBFMckSzBtmCfrcNdBbBkeBdbibFefHu"
+    "kBKgizhBnjCxfwgGeccqcBuCmjCacBedCxfEaiyiBphMsgBwkLiBfGckBqeEihFeBeEykCikFokhuJrkNekEokOkkDykDymQetDpkBDeBdItkCsk"
+    "QgkDyvBPbEhBAMrkDikFekbhBEsxBLYfumuEezBQrByDNckQgkTikBLljEykBElChbdbeCyBtbpBLanEDfk";
+static const char *unicode_space =
+    "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
+
+/* (Unicode 14) Characters that NFC replaces, or that it may join with the one before: combining marks and the like. */
+static const char *unicode_not_nfc =
+    "BDofbhcbbbbcgbhgecbcgbhgBubjbibBBndBCobBbiDqbybecbbDfbcbBidcbIpbxcecDsbybEwbEdbscDzbybEkbebpbNrbjbebebebmbjbbcbb"
+    "ibrbjbebebebmbEmbLuvByBbDPabBPrbbbbbbbbbbbbbCjbcbkbbbhbhbhbhbccjbbbbbccLgbdcTpcCXtbCEmcCXXdKkcbbbckbbbbccdCqcEcC"
+    "pbbbknbfbbbcbcbjICxbEebUobybNgbjbcbJhbBImbCRTlhDigEHLfUw";
 
 #endif /* LLM_IMPLEMENTATION */
