@@ -3100,14 +3100,18 @@ static void catch_bad_row(const char *message) {
     longjmp(bad_row_escape, 1);
 }
 /* A record: a member of a tree, or (row NULL) a line of text. */
+static void parse_row(row_reader *r, const llm_json *row, const char *text, size_t size, int line) {
+    if (!row) row = r->tree = llm_json_parse(text, size, r->where, line);
+    read_row(r, row);
+}
 static void take_row(row_reader *r, const llm_json *row, const char *text, size_t size, int line) {
     void (*const on_death)(const char *message) = llm_on_death;
-    if (r->skip_bad) llm_on_death = catch_bad_row;
-    if (!r->skip_bad || !setjmp(bad_row_escape)) {
-        if (!row) r->tree = llm_json_parse(text, size, r->where, line);
-        read_row(r, row ? row : r->tree);
-    } else r->all->skipped++;
-    llm_on_death = on_death;
+    if (r->skip_bad) {
+        llm_on_death = catch_bad_row;
+        if (setjmp(bad_row_escape)) r->all->skipped++;
+        else parse_row(r, row, text, size, line);
+        llm_on_death = on_death;
+    } else parse_row(r, row, text, size, line);
     if (row) return;
     llm_json_free(r->tree);
     r->tree = NULL;
