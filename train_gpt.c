@@ -26,6 +26,7 @@ typedef struct {
     settings *s;
     run_state run;                      /* tokenizer, model, optimizer, the batches of a step */
     llm_corpus corpus;
+    double M;                           /* targets of the step's micro-batches; 0: none were taken yet */
     bool tiny;                          /* the world whose floor we know */
     double floor_bpb;
     report_card report;
@@ -129,21 +130,25 @@ static double read_floor(void) {
 
 /* ---- the loop ---- */
 
+static void take_batches(trainer *t) {
+    t->M = 0;
+    for (int i = 0; i < t->s->run.grad_accum; i++) {
+        llm_corpus_next(&t->corpus, &t->run.micro[i]);
+        t->M += llm_batch_targets(&t->run.micro[i]);
+    }
+}
 /* One optimizer step; returns the mean loss in nats. The loader delivers all micro-batches first: the denominator M is
    the number of targets of the whole step, so that the loss does not depend on how the step is split. */
 static double train_step(void *stage, double lr, double *norm) {
     trainer *t = stage;
     run_settings *r = &t->s->run;
-    double M = 0, loss = 0;
-    for (int i = 0; i < r->grad_accum; i++) {
-        if (!r->overfit || t->run.step == 0) llm_corpus_next(&t->corpus, &t->run.micro[i]);
-        M += llm_batch_targets(&t->run.micro[i]);
-    }
+    double loss = 0;
+    if (!r->overfit || t->M == 0) take_batches(t);
     run_dump_step(&t->run);
     for (int i = 0; i < r->grad_accum; i++) {
-        llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], M);
+        llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
-        loss += llm_loss_ce(t->run.logp, &t->run.micro[i], M);
+        loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
         run_count(&t->run, &t->run.micro[i]);
     }
     if (!isfinite(loss))
@@ -290,7 +295,7 @@ int main(int argc, char **argv) {
     llm_options_print(options, count, stderr);
     if (checkpoint) {
         llm_json *state = run_resume(&t.run, checkpoint);
-        llm_corpus_restore(&t.corpus, llm_json_get(state, "data"));
+        if (!s.run.overfit) llm_corpus_restore(&t.corpus, llm_json_get(state, "data"));     /* else: the first again */
         llm_json_free(state);
     }
     llm_release(checkpoint);

@@ -33,6 +33,7 @@ typedef struct {
     tw_world world;
     llm_records records, held;
     llm_sft data, validation;
+    double M;                           /* answer tokens of the step's micro-batches; 0: none were taken yet */
     llm_corpus text;                    /* --ptx: what the base model has read, so that it is not forgotten */
     llm_batch old;
     llm_real *old_dlogp, *old_logp;
@@ -171,14 +172,13 @@ static void ptx_backward(trainer *t) {
 static double train_step(void *stage, double lr, double *norm) {
     trainer *t = stage;
     run_settings *r = &t->s->run;
-    static double M;
     double loss = 0;
-    if (!r->overfit || M == 0) M = llm_sft_next(&t->data, t->run.micro, (int)r->grad_accum);
+    if (!r->overfit || t->M == 0) t->M = llm_sft_next(&t->data, t->run.micro, (int)r->grad_accum);
     run_dump_step(&t->run);
     for (int i = 0; i < r->grad_accum; i++) {
-        llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], M);
+        llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
-        loss += llm_loss_ce(t->run.logp, &t->run.micro[i], M);
+        loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
         run_count(&t->run, &t->run.micro[i]);
     }
     ptx_backward(t);
@@ -385,7 +385,7 @@ int main(int argc, char **argv) {
     if (checkpoint) {
         llm_json *state = run_resume(&t.run, checkpoint);
         const llm_json *data = llm_json_get(state, "data");
-        llm_sft_restore(&t.data, llm_json_get(data, "sft"));
+        if (!s.run.overfit) llm_sft_restore(&t.data, llm_json_get(data, "sft"));        /* else: the first again */
         if (s.ptx > 0) llm_corpus_restore(&t.text, llm_json_get(data, "ptx"));
         llm_json_free(state);
     }

@@ -139,6 +139,14 @@ check "the plan names the table's oddity" grep -q "24 heads" "$dir/stderr"
 # ---- overfitting one batch ----
 $gpt --steps 150 --overfit-one-batch --out "$dir/overfit" > /dev/null 2>&1
 check "one batch is learned by heart" awk -F, 'END { exit !($2 < 0.1) }' "$dir/overfit/log.csv"
+one="$gpt --steps 30 --overfit-one-batch --grad-accum 2"
+$one --out "$dir/one-gpt" > /dev/null 2>&1
+$one --save-every 20 --out "$dir/one-gpt2" > /dev/null 2>&1
+cut -d , -f 1-4 "$dir/one-gpt/log.csv" > "$dir/a"
+$one --resume --out "$dir/one-gpt2" > /dev/null 2> "$dir/stderr"; check "train_gpt --overfit-one-batch resumes" [ $? -eq 0 ]
+cut -d , -f 1-4 "$dir/one-gpt2/log.csv" > "$dir/b"
+check   "with the same losses" cmp -s "$dir/a" "$dir/b"
+check   "on the same batch" cmp -s "$dir/one-gpt/model.safetensors" "$dir/one-gpt2/model.safetensors"
 
 # ---- fine-tuning, on data of our own making ----
 train_sft=${TRAIN_SFT:-./train_sft}
@@ -158,6 +166,11 @@ $ptx --save-every 20 --out "$dir/ptx2" > /dev/null 2>&1
 $ptx --resume --out "$dir/ptx2" > /dev/null 2> "$dir/stderr"; check "train_sft resumes both" [ $? -eq 0 ]
 check   "to the same model" cmp -s "$dir/ptx/model.safetensors" "$dir/ptx2/model.safetensors"
 refuses "--ptx without text"  2 "without a text"                $sft --ptx 0.5 --out "$dir/x3"
+sft1="$sft --overfit-one-batch --ptx 0.5 --ptx-data $dir/text.txt --ptx-batch 2"
+$sft1 --out "$dir/one" > /dev/null 2>&1
+$sft1 --save-every 20 --out "$dir/one2" > /dev/null 2>&1
+$sft1 --resume --out "$dir/one2" > /dev/null 2> "$dir/stderr"; check "train_sft --overfit-one-batch resumes" [ $? -eq 0 ]
+check   "on the same batch" cmp -s "$dir/one/model.safetensors" "$dir/one2/model.safetensors"
 $sft --lora-rank 4 --out "$dir/lora" > /dev/null 2> "$dir/stderr"; check "train_sft with adapters" [ $? -eq 0 ]
 # ---- a model that knows no conversation: Alpaca's words closed by its eos, or ChatML's tokens added ----
 $train_gpt --data "$dir/text.txt" --paragraphs --preset nano --tokenizer test/data/tok/gpt2re --seq 32 --batch 4 --steps 2 --threads 1 \
