@@ -5,11 +5,13 @@
 #   sh test/test_book.sh functions   every function found: file, name, first line, last line, arguments
 . test/check.sh
 
-# The one place for goals. key; measure; the llm.h of 10,477 lines by these same counts; goal. Two numbers: functions,
-# lines. "Behind" an operation stand its body (plain_<row>) and every function of llm.h that it reaches, by a call or
-# a mention; memory, errors and min/max do not count, nor do variables and members that only share a function's name. Part I begins at the first line with "PART I" behind #ifdef LLM_IMPLEMENTATION and ends at
-# "PART II". A place for an operation is a line of llm.h that names a row with a backward pass, calls left out; a place
-# for a method is its loss, its step, or a string that is its name or a list with it.
+# The one place for goals. key; measure; the llm.h of 10,477 lines by these same counts; goal. Two numbers are functions
+# and lines.
+#   behind an operation   its body plain_<row> (or cpu_<row>) and every function of llm.h that it reaches, by call or
+#                         mention. Memory, errors, min and max do not count, nor variables named like a function.
+#   Part I                from the first line with "PART I" below #ifdef LLM_IMPLEMENTATION to the one with "PART II"
+#   places, an operation  lines of llm.h that name a row with a backward pass, calls left out
+#   places, a method      its loss, its step, and each string that is its name or a list with it
 goals='
 linear_forward;      behind linear_forward: functions, lines;     64 595;  <= 4 40
 linear_backward;     behind linear_backward;                      71 652;  <= 6 45
@@ -318,9 +320,11 @@ END {
     print "arguments", many + 0
 
     # what drivers, and the headers they include, take from llm.h that its API does not offer
-    for (d in size) if (d ~ /^train_/) {
-        split("", closure); gather(d)
-        for (c in closure) for (l = 1; l <= size[c]; l++) {
+    for (d = 1; d <= file_count; d++) if (files[d] ~ /^train_/) {
+        split("", closure); gather(files[d])
+        for (k = 1; k <= file_count; k++) for (l = 1; l <= size[files[k]]; l++) {
+            c = files[k]
+            if (!(c in closure)) break
             if (code[c, l] == "") continue
             n = words(code[c, l])
             for (i = 1; i <= n; i++) {
@@ -390,8 +394,10 @@ END {
             if (fn_name[f] == "llm_loss_" word[w] || fn_name[f] == word[w] "_step") {
                 n++; list_w = list_w " " fn_file[f] ":" fn_first[f]
             }
-        for (c in size) if (c == "train_rlhf.c" || c ~ /^tools\//) for (l = 1; l <= size[c]; l++)
-            if ((c, l) in string && string[c, l] ~ "[|\n]" word[w] "[|\n]") { n++; list_w = list_w " " c ":" l }
+        for (k = 1; k <= file_count; k++) for (l = 1; l <= size[c = files[k]]; l++)
+            if ((c == "train_rlhf.c" || c ~ /^tools\//) && (c, l) in string && string[c, l] ~ "[|\n]" word[w] "[|\n]") {
+                n++; list_w = list_w " " c ":" l
+            }
         if (n > most) { most = n; worst = word[w] ":" list_w }
     }
     print "method", most ? most : "-"
