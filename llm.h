@@ -294,7 +294,7 @@ typedef struct { const char *role; const char *text; size_t length; } llm_messag
 /* An answer: the smaller its rank the better, equal ranks are a tie; label (KTO): 1 good, 0 bad, -1 none. */
 typedef struct { const char *text; size_t length; double rank; int label; } llm_response;
 typedef struct {
-    const char *form;                   /* what it was in the file: "alpaca", "sharegpt", ... */
+    const char *form;                   /* what it was in the file: "messages", "ranked", "text"; or a foreign form */
     llm_message *message; int messages; /* the conversation; where there are responses: the prompt alone */
     llm_response *response; int responses;      /* answers to compare: chosen is [0], rejected [1]; or K ranked ones */
     bool raw;                           /* strings to be joined as they are, without a chat template */
@@ -302,11 +302,32 @@ typedef struct {
     int line;
 } llm_record;
 typedef struct { llm_record *record; int count, skipped; size_t capacity; struct llm_json_arena *arena; } llm_records;
-/* Read .json (an array, or one object holding an array) and .jsonl files, and folders of them. The form of each
-   record is told by its keys (the table is in chapter 4). columns renames keys: "prompt=question,output=answer" reads
-   the prompt from "question"; or NULL. A broken record ends the program with file:line and what is missing; skip_bad:
-   it is counted and left out. */
-void llm_records_read(llm_records *r, const char *const *paths, int count, const char *columns, bool skip_bad);
+/* Read records in the normal form (chapter 4 shows it) from .json and .jsonl files, and folders of them. A broken
+   record ends the program with file:line and what is missing; so does another form, which tools/forms.h may know. */
+void llm_records_read(llm_records *r, const char *const *paths, int count);
+/* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
+   message behind others) ends the program; `file` and x->line say where it stood. */
+void llm_records_add(llm_records *r, const llm_record *x, const char *file);
+/* What lies below it: the objects of .json and .jsonl files and folders, one after the other, whatever is in them.
+       llm_rows x = llm_rows_open(paths, count);
+       while (llm_rows_next(&x)) use(llm_rows_json(&x));
+       llm_rows_close(&x);
+   llm_rows_next ends the program where a file is missing or a path holds nothing; llm_rows_json where the row itself
+   is no JSON. What it returns is valid until the next row. */
+typedef struct {
+    const char *const *path; int paths; /* files and folders not yet begun */
+    char **file; size_t files, opened;  /* the files of the present one */
+    const char *where; int line;        /* the row's place: file and line */
+    char *text;                         /* a file of lines: the row is [begin, end), what follows ends at stop */
+    const char *begin, *end, *stop;
+    llm_json *tree;                     /* a file that is one value, or the present line, parsed */
+    const llm_json *row, *coming;       /* the row as JSON (NULL: not yet parsed), and the next one of the tree */
+    const char *present; bool any;      /* the present path; has it given a row? */
+} llm_rows;
+llm_rows llm_rows_open(const char *const *paths, int count);
+bool llm_rows_next(llm_rows *x);
+const llm_json *llm_rows_json(llm_rows *x);
+void llm_rows_close(llm_rows *x);
 /* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together); held is valid
    as long as r. */
 void llm_records_split(llm_records *r, llm_records *held, double fraction);
@@ -2369,7 +2390,7 @@ static void split_at_gaps(document_list *l, const char *text, size_t size) {
 static void read_documents(document_list *l, const char *path, bool document_gap) {
     *l = (document_list){0};
     if (is_json(path)) {
-        llm_records_read(&l->records, &path, 1, NULL, false);
+        llm_records_read(&l->records, &path, 1);
         for (int i = 0; i < l->records.count; i++) {
             const llm_record *r = &l->records.record[i];
             if (strcmp(r->form, "text"))
@@ -2793,7 +2814,294 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
     return text;
 }
 
-/* ---- records: many forms of data, one normal form ---- */
+/* ---- rows: the objects of JSON files ---- */
+
+llm_rows llm_rows_open(const char *const *paths, int count) { return (llm_rows){.path = paths, .paths = count}; }
+
+/* Begin the next path; in a folder only its .json and .jsonl files count. */
+static bool open_path(llm_rows *x) {
+    if (x->present && !x->any)
+        llm_die(llm_is_dir(x->present) ? "put .jsonl files into it" : "one JSON object a line", "%s holds no records",
+                x->present);
+    llm_rows_close(x);
+    if (!x->paths) return false;
+    x->present = *x->path++;
+    x->paths--;
+    path_list files = {0};
+    bool folder = llm_is_dir(x->present);
+    find_files(&files, x->present, 0);
+    for (size_t i = 0; i < files.count; i++) {
+        if (!folder || is_json(files.path[i])) files.path[x->files++] = files.path[i];
+        else llm_release(files.path[i]);
+    }
+    x->file = files.path;
+    return true;
+}
+/* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
+static bool is_lines(const char *path, const char *text) {
+    while (isspace((unsigned char)*text)) text++;
+    if (*text == '[') return false;
+    if (ends_with(path, ".jsonl")) return true;
+    for (const char *p = text; (p = strchr(p, '}'));) {
+        size_t space = strspn(++p, " \t\r\n");
+        if (p[space] == '{' && memchr(p, '\n', space)) return true;
+    }
+    return false;
+}
+/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it is
+   a list that belongs to a record; else the object itself. */
+static const llm_json *first_row(const llm_json *root) {
+    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";
+    if (root->type == LLM_JSON_ARRAY) return root->child;
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
+        char name[64];
+        snprintf(name, sizeof name, "|%s|", c->key);
+        bool rows = c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT;
+        if (rows && !strstr(own, name)) return c->child;
+    }
+    return root;
+}
+static void close_file(llm_rows *x) {
+    llm_json_free(x->tree);
+    llm_release(x->text);
+    x->tree = NULL;
+    x->text = NULL;
+    x->row = x->coming = NULL;
+}
+static void open_file(llm_rows *x, const char *path) {
+    size_t size;
+    refuse_format(path);
+    if (!is_json(path))
+        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
+    x->where = path;
+    x->line = 0;
+    x->text = llm_read_file(path, &size);
+    x->end = x->text;
+    x->stop = x->text + size;
+    if (is_lines(path, x->text)) return;
+    x->tree = llm_json_parse(x->text, size, path, 1);
+    x->coming = first_row(x->tree);
+    llm_release(x->text);
+    x->text = NULL;
+}
+static bool next_in_file(llm_rows *x) {
+    x->row = x->coming;
+    if (x->row) {
+        x->line = x->row->line;
+        x->coming = x->row->next;
+    }
+    if (!x->text) return x->row != NULL;
+    llm_json_free(x->tree);             /* a file of lines: on to the next that is not blank */
+    x->tree = NULL;
+    for (bool blank = true; blank; ) {
+        if (x->end == x->stop) return false;
+        x->begin = x->end;
+        const char *newline = memchr(x->begin, '\n', (size_t)(x->stop - x->begin));
+        x->end = newline ? newline + 1 : x->stop;
+        x->line++;
+        for (const char *p = x->begin; p < x->end && blank; p++) blank = isspace((unsigned char)*p);
+    }
+    return true;
+}
+bool llm_rows_next(llm_rows *x) {
+    while (!next_in_file(x)) {
+        close_file(x);
+        if (x->opened < x->files) open_file(x, x->file[x->opened++]);
+        else if (!open_path(x)) return false;
+    }
+    return x->any = true;
+}
+const llm_json *llm_rows_json(llm_rows *x) {
+    if (!x->row) x->row = x->tree = llm_json_parse(x->begin, (size_t)(x->end - x->begin), x->where, x->line);
+    return x->row;
+}
+void llm_rows_close(llm_rows *x) {
+    close_file(x);
+    for (size_t i = 0; i < x->files; i++) llm_release(x->file[i]);
+    llm_release(x->file);
+    *x = (llm_rows){.path = x->path, .paths = x->paths};
+}
+
+/* ---- records: questions and answers ---- */
+
+/* One record of the normal form a line, or an array of them:
+
+       {"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}
+       {"messages": [{"role": "user", "content": "2+2?"}], "responses": ["4", "5"], "rank": [0, 1]}
+       {"messages": [{"role": "user", "content": "2+2?"}], "responses": ["5"], "label": [false]}
+       {"text": "One day Mia ran."}
+
+   a conversation; a prompt with answers to compare (rank: the smaller the better); a thumb up or down (KTO); and plain
+   text. A role is system, user, assistant or tool. "answer", beside them, is the right answer for a reward that checks.
+   People store the same things in a dozen other ways: tools/forms.h turns those into records. */
+LLM_NORETURN LLM_PRINTF(3, 4) static void bad_record(const char *file, int line, const char *what, ...) {
+    char text[256];
+    va_list a;
+    va_start(a, what);
+    vsnprintf(text, sizeof text, what, a);
+    va_end(a);
+    llm_die("correct it, or leave such records out (--skip-bad)", "%s:%d: %s", file, line, text);
+}
+static void *records_keep(llm_records *r, const void *data, size_t bytes) {
+    if (!r->arena) r->arena = llm_alloc(1, sizeof *r->arena);
+    json_reader pool = {.where = "records", .arena = r->arena};
+    char *copy = json_take(&pool, bytes + 1);
+    if (bytes) memcpy(copy, data, bytes);
+    copy[bytes] = '\0';
+    return copy;
+}
+static const char *known_role(const char *role) {
+    static const char *const all[] = {"system", "user", "assistant", "tool", "text"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(role, all[i])) return all[i];
+    return NULL;
+}
+static void check_record(const llm_record *x, const char *file) {
+    bool asked = false;
+    for (int i = 0; i < x->messages; i++) {
+        const llm_message *m = &x->message[i];
+        bool system = !strcmp(m->role, "system");
+        asked = asked || !strcmp(m->role, "user") || !strcmp(m->role, "text");
+        if (!known_role(m->role)) bad_record(file, x->line, "unknown role \"%s\"", m->role);
+        if (!m->length && !system) bad_record(file, x->line, "the %s's text is empty", m->role);
+        if (system && i) bad_record(file, x->line, "a system message stands behind others");
+    }
+    if (!asked) bad_record(file, x->line, "no message of the user");
+    for (int i = 0; i < x->responses; i++)
+        if (!x->response[i].length) bad_record(file, x->line, "an answer is empty");
+}
+void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
+    check_record(x, file);
+    llm_record d = *x;
+    d.message = records_keep(r, x->message, (size_t)x->messages * sizeof *x->message);
+    d.response = records_keep(r, x->response, (size_t)x->responses * sizeof *x->response);
+    for (int i = 0; i < x->messages; i++) {
+        d.message[i].role = known_role(x->message[i].role);
+        d.message[i].text = records_keep(r, x->message[i].text, x->message[i].length);
+    }
+    for (int i = 0; i < x->responses; i++) d.response[i].text = records_keep(r, x->response[i].text, x->response[i].length);
+    if (x->answer) d.answer = records_keep(r, x->answer, strlen(x->answer));
+    r->record = llm_grow(r->record, &r->capacity, (size_t)r->count + 1, sizeof *r->record);
+    r->record[r->count++] = d;
+}
+/* row[key], which must be of this type; NULL where it is absent. */
+static const llm_json *member(const llm_rows *x, const llm_json *row, const char *key, llm_json_type type) {
+    static const char *const name[] = {"null", "true or false", "a number", "text", "a list", "an object"};
+    const llm_json *v = llm_json_get(row, key);
+    if (!v || v->type == LLM_JSON_NULL) return NULL;
+    if (v->type != type) bad_record(x->where, x->line, "\"%s\" is not %s", key, name[type]);
+    return v;
+}
+static const llm_json *wanted(const llm_rows *x, const llm_json *row, const char *key, llm_json_type type) {
+    const llm_json *v = member(x, row, key, type);
+    if (!v) bad_record(x->where, x->line, "missing key \"%s\"", key);
+    return v;
+}
+LLM_NORETURN static void unknown_form(const llm_rows *x, const llm_json *row) {
+    char keys[128] = "";
+    if (row->type != LLM_JSON_OBJECT) bad_record(x->where, x->line, "a record is not an object {...}");
+    for (const llm_json *v = row->child; v; v = v->next)
+        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", *keys ? ", " : "", v->key);
+    llm_die("{\"messages\": [{\"role\": \"user\", \"content\": ...}, ...]} or {\"text\": ...}; "
+            "train_sft and train_rlhf read other forms too (tools/forms.h)",
+            "%s:%d: neither \"messages\" nor \"text\"; its keys are: %s", x->where, x->line, *keys ? keys : "none");
+}
+static void read_messages(const llm_rows *x, const llm_json *list, llm_message *m) {
+    for (const llm_json *turn = list->child; turn; turn = turn->next, m++) {
+        const llm_json *text = wanted(x, turn, "content", LLM_JSON_STRING);
+        *m = (llm_message){wanted(x, turn, "role", LLM_JSON_STRING)->string, text->string, text->length};
+    }
+}
+static void read_responses(const llm_rows *x, const llm_json *row, const llm_json *list, llm_response *r) {
+    const llm_json *rank = member(x, row, "rank", LLM_JSON_ARRAY), *label = member(x, row, "label", LLM_JSON_ARRAY);
+    if (!list->child || (!rank && !label) || (rank && rank->length != list->length) ||
+        (label && label->length != list->length))
+        bad_record(x->where, x->line, "\"responses\" wants \"rank\" or \"label\" with as many entries");
+    rank = rank ? rank->child : NULL;
+    label = label ? label->child : NULL;
+    for (const llm_json *text = list->child; text; text = text->next, r++) {
+        bool right = text->type == LLM_JSON_STRING && (!rank || rank->type == LLM_JSON_NUMBER) &&
+                     (!label || label->type == LLM_JSON_BOOL);
+        if (!right) bad_record(x->where, x->line, "responses are texts, ranks numbers, labels true or false");
+        *r = (llm_response){text->string, text->length, rank ? rank->number : 0, label ? label->number != 0 : -1};
+        rank = rank ? rank->next : NULL;
+        label = label ? label->next : NULL;
+    }
+}
+/* Messages with keys that compare answers, but not in our words: another form. */
+static void refuse_foreign(const llm_rows *x, const llm_json *row) {
+    static const char *const key[] = {"chosen", "rejected", "rank", "label"};
+    for (size_t i = 0; i < sizeof key / sizeof *key; i++)
+        if (llm_json_get(row, key[i])) bad_record(x->where, x->line, "\"%s\" wants \"responses\"", key[i]);
+}
+static void read_record(llm_records *all, const llm_rows *x, const llm_json *row) {
+    const llm_json *turns = member(x, row, "messages", LLM_JSON_ARRAY), *answers = NULL, *gold;
+    const llm_json *text = turns ? NULL : member(x, row, "text", LLM_JSON_STRING);
+    if (!turns && !text) unknown_form(x, row);
+    llm_record d = {.form = turns ? "messages" : "text", .raw = !turns, .line = x->line, .messages = 1};
+    if (turns) {
+        answers = member(x, row, "responses", LLM_JSON_ARRAY);
+        d.messages = (int)turns->length;
+        d.responses = answers ? (int)answers->length : 0;
+    }
+    d.message = llm_alloc((size_t)d.messages, sizeof *d.message);
+    d.response = llm_alloc((size_t)d.responses, sizeof *d.response);
+    if (text) d.message[0] = (llm_message){"text", text->string, text->length};
+    else read_messages(x, turns, d.message);
+    if (answers) {
+        read_responses(x, row, answers, d.response);
+        d.form = "ranked";
+    } else if (turns) refuse_foreign(x, row);
+    if ((gold = llm_json_get(row, "answer"))) d.answer = gold->string;
+    llm_records_add(all, &d, x->where);
+    llm_release(d.message);
+    llm_release(d.response);
+}
+void llm_records_read(llm_records *r, const char *const *paths, int count) {
+    llm_rows x = llm_rows_open(paths, count);
+    *r = (llm_records){0};
+    while (llm_rows_next(&x)) read_record(r, &x, llm_rows_json(&x));
+    llm_rows_close(&x);
+}
+/* Equal prompts have equal hashes, so no prompt is both trained on and asked in validation. */
+static double prompt_draw(const llm_record *d) {
+    uint64_t h = 0;
+    for (int i = 0; i < d->messages; i++)
+        if (!i || i < d->messages - 1 || strcmp(d->message[i].role, "assistant"))
+            h = llm_hash(d->message[i].text, d->message[i].length, h);
+    llm_rng r = llm_rng_seed(h, 1);
+    return llm_rng_uniform(&r);
+}
+void llm_records_split(llm_records *r, llm_records *held, double fraction) {
+    *held = (llm_records){.record = llm_alloc((size_t)r->count, sizeof *held->record)};
+    double least = 1;
+    int kept = 0;
+    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
+    for (int i = 0; i < r->count; i++) {        /* of few records at least one prompt is held out */
+        double x = prompt_draw(&r->record[i]);
+        if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
+        else r->record[kept++] = r->record[i];
+    }
+    r->count = kept;
+    if (!kept) llm_die("more records, or a smaller --val-fraction", "all records are held out");
+}
+void llm_records_print(const llm_records *r, FILE *out) {
+    for (int i = 0; i < r->count; i++) {
+        const char *form = r->record[i].form;
+        int n = 0, first = 0;
+        while (strcmp(r->record[first].form, form)) first++;
+        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
+        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
+    }
+    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
+}
+void llm_records_free(llm_records *r) {
+    llm_release(r->record);
+    if (r->arena) json_release(r->arena);
+    *r = (llm_records){0};
+}
+
+/* ---- forms: many forms of data, one normal form ---- */
 
 /* People store the same thing in a dozen ways. A record is recognised by its keys:
 
@@ -3153,7 +3461,8 @@ static void read_record_file(row_reader *r, const char *path) {
     }
     llm_release(text);
 }
-void llm_records_read(llm_records *all, const char *const *paths, int count, const char *columns, bool skip_bad) {
+static inline void forms_read(llm_records *all, const char *const *paths, int count, const char *columns,
+                              bool skip_bad) {
     row_reader r = {.all = all, .columns = columns, .skip_bad = skip_bad};
     *all = (llm_records){.arena = llm_alloc(1, sizeof *all->arena)};
     for (int i = 0; i < count; i++) {
@@ -3170,44 +3479,6 @@ void llm_records_read(llm_records *all, const char *const *paths, int count, con
     llm_release(r.message);
     llm_release(r.response);
 }
-/* Equal prompts have equal hashes, so no prompt is both trained on and asked in validation. */
-static double prompt_draw(const llm_record *d) {
-    uint64_t h = 0;
-    for (int i = 0; i < d->messages; i++)
-        if (!i || i < d->messages - 1 || strcmp(d->message[i].role, "assistant"))
-            h = llm_hash(d->message[i].text, d->message[i].length, h);
-    llm_rng r = llm_rng_seed(h, 1);
-    return llm_rng_uniform(&r);
-}
-void llm_records_split(llm_records *r, llm_records *held, double fraction) {
-    *held = (llm_records){.record = llm_alloc((size_t)r->count, sizeof *held->record)};
-    double least = 1;
-    int kept = 0;
-    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
-    for (int i = 0; i < r->count; i++) {        /* of few records at least one prompt is held out */
-        double x = prompt_draw(&r->record[i]);
-        if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
-        else r->record[kept++] = r->record[i];
-    }
-    r->count = kept;
-    if (!kept) llm_die("more records, or a smaller --val-fraction", "all records are held out");
-}
-void llm_records_print(const llm_records *r, FILE *out) {
-    for (int i = 0; i < r->count; i++) {
-        const char *form = r->record[i].form;
-        int n = 0, first = 0;
-        while (strcmp(r->record[first].form, form)) first++;
-        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
-        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
-    }
-    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
-}
-void llm_records_free(llm_records *r) {
-    llm_release(r->record);
-    if (r->arena) json_release(r->arena);
-    *r = (llm_records){0};
-}
-
 /* ---- conversations as ids ---- */
 
 /* A chat model has learned to read one layout, its template. Ours is ChatML; the others belong to the families whose

@@ -48,7 +48,7 @@ static char *add_instructions(char *text, size_t *size) {
     static const char *path[] = {"out/world/sft_train.jsonl"};
     size_t capacity = *size;
     llm_records r;
-    llm_records_read(&r, path, 1, NULL, false);
+    forms_read(&r, path, 1, NULL, false);
     for (int i = 0; i < r.count; i++)
         for (int j = 0; j < r.record[i].messages; j++) {
             const llm_message *m = &r.record[i].message[j];

@@ -106,8 +106,8 @@ static void choose_template(trainer *t) {
 static void prepare_data(trainer *t) {
     settings *s = t->s;
     run_settings *r = &s->run;
-    llm_records_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad);
-    if (r->val_data.count) llm_records_read(&t->held, r->val_data.item, r->val_data.count, s->columns, s->skip_bad);
+    forms_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad);
+    if (r->val_data.count) forms_read(&t->held, r->val_data.item, r->val_data.count, s->columns, s->skip_bad);
     else llm_records_split(&t->records, &t->held, s->val_fraction);
     llm_records_print(&t->records, stderr);
     llm_sft_open(&t->data, &t->run.tok, &t->records, (int)r->seq, s->packing, (uint64_t)r->seed);

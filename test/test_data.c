@@ -403,7 +403,9 @@ static void test_refusals(void) {
     CHECK_DIES(open_text(&c, put_file("a.parquet", "x"), 0, true, false, 1), "to_json");
     CHECK_DIES(open_text(&c, put_file_n("a.bin", "a\0b", 3), 0, true, false, 1), "not plain text");
     CHECK_DIES(open_text(&c, put_file("chat.jsonl", "\n{\"prompt\": \"p\"}"), 0, true, false, 1),
-               "chat.jsonl:2: a record of the form \"prompt\"");
+               "chat.jsonl:2: neither \"messages\" nor \"text\"; its keys are: prompt");
+    CHECK_DIES(open_text(&c, put_file("chat.jsonl", "\n{\"messages\": [{\"role\": \"user\", \"content\": \"p\"}]}"), 0,
+                         true, false, 1), "chat.jsonl:2: a record of the form \"messages\"");
     CHECK_DIES(open_text(&c, put_file("ok.txt", "some text"), 1.5, true, false, 1), "cannot be held out");
     llm_make_dirs(at("hollow"));
     CHECK_DIES(open_text(&c, at("hollow"), 0, true, false, 1), "is empty");
@@ -446,7 +448,7 @@ static const char *show(const llm_record *d) {
 static void form(const char *json, const char *columns, const char *expected) {
     llm_records r;
     const char *path = put_file("form.jsonl", json);
-    llm_records_read(&r, &path, 1, columns, false);
+    forms_read(&r, &path, 1, columns, false);
     CHECK(r.count == 1 && !strcmp(show(&r.record[0]), expected), "%s\n     is   '%s'\n     not  '%s'", json,
           show(&r.record[0]), expected);
     llm_records_free(&r);
@@ -521,7 +523,7 @@ static void test_forms(void) {
 static void broken(const char *json, const char *expected) {
     llm_records r;
     const char *path = put_file("broken.jsonl", json);
-    CHECK_DIES(llm_records_read(&r, &path, 1, NULL, false), expected);
+    CHECK_DIES(forms_read(&r, &path, 1, NULL, false), expected);
 }
 static void test_broken(void) {
     const char *good = "{\"instruction\": \"Hi\", \"output\": \"Yo\"}\n";
@@ -566,7 +568,7 @@ static void test_broken(void) {
     const char *path = put_file("skip.jsonl", text);
     FILE *quiet = stderr;
     if ((stderr = tmpfile())) {
-        llm_records_read(&r, &path, 1, NULL, true);
+        forms_read(&r, &path, 1, NULL, true);
         fclose(stderr);
     }
     stderr = quiet;
@@ -575,10 +577,87 @@ static void test_broken(void) {
     CHECK(llm_on_death == NULL, "errors end the program again");
     llm_records_free(&r);
 }
+/* llm.h's own reader knows the normal form alone and says so. */
+static void normal(const char *json, const char *expected) {
+    llm_records r;
+    const char *path = put_file("normal.jsonl", json);
+    llm_records_read(&r, &path, 1);
+    CHECK(r.count == 1 && !strcmp(show(&r.record[0]), expected), "%s\n     is   '%s'\n     not  '%s'", json,
+          show(&r.record[0]), expected);
+    llm_records_free(&r);
+}
+static void abnormal(const char *json, const char *expected) {
+    llm_records r;
+    const char *path = put_file("normal.jsonl", json);
+    CHECK_DIES(llm_records_read(&r, &path, 1), expected);
+}
+static void test_normal(void) {
+#define ASKED "{\"messages\": [{\"role\": \"user\", \"content\": \"Q\"}]"
+    normal(ASKED "}", "messages u:Q");
+    normal(ASKED ", \"answer\": 17, \"kind\": [1], \"responses\": null}", "messages u:Q =17");
+    normal("{\"messages\": [{\"role\": \"system\", \"content\": \"\"}, {\"role\": \"user\", \"content\": \"Q\"},"
+           "{\"role\": \"tool\", \"content\": \"T\"}, {\"role\": \"assistant\", \"content\": \"A\"}]}",
+           "messages s: u:Q t:T a:A");
+    normal(ASKED ", \"responses\": [\"a\", \"b\"], \"rank\": [1, 0.5]}", "ranked u:Q [1]a [0.5]b");
+    normal(ASKED ", \"responses\": [\"a\"], \"label\": [false]}", "ranked u:Q [0/0]a");
+    normal("\xEF\xBB\xBF{\"text\": \"T\", \"label\": 3}", "text raw t:T");
+    abnormal("{\"instruction\": \"I\", \"output\": \"O\"}",
+             "neither \"messages\" nor \"text\"; its keys are: instruction");
+    abnormal("[\"a\"]", "a record is not an object");
+    abnormal("{\"text\": 5}", "\"text\" is not text");
+    abnormal("{\"messages\": 5}", "\"messages\" is not a list");
+    abnormal("{\"messages\": []}", "no message of the user");
+    abnormal("{\"messages\": [{\"role\": \"human\", \"content\": \"x\"}]}", "normal.jsonl:1: unknown role \"human\"");
+    abnormal("{\"messages\": [{\"role\": \"user\", \"content\": [{\"text\": \"x\"}]}]}", "\"content\" is not text");
+    abnormal("{\"messages\": [{\"role\": \"user\"}]}", "missing key \"content\"");
+    abnormal("{\"messages\": [{\"content\": \"x\"}]}", "missing key \"role\"");
+    abnormal("{\"messages\": [\"x\"]}", "missing key \"content\"");
+    abnormal(ASKED ", \"chosen\": \"a\", \"rejected\": \"b\"}", "\"chosen\" wants \"responses\"");
+    abnormal(ASKED ", \"label\": true}", "\"label\" wants \"responses\"");
+    abnormal(ASKED ", \"responses\": []}", "with as many entries");
+    abnormal(ASKED ", \"responses\": [\"a\"]}", "with as many entries");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [0, 1]}", "with as many entries");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [0], \"label\": []}", "with as many entries");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [true]}", "responses are texts, ranks numbers");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"label\": [1]}", "responses are texts, ranks numbers");
+    abnormal(ASKED ", \"responses\": [\"\"], \"label\": [true]}", "an answer is empty");
+    abnormal("\n", "holds no records");
+    abnormal(ASKED, "normal.jsonl:1: ");
+}
+/* The objects of a file, whatever it is called and however they are set apart. */
+static void rows(const char *name, const char *text, const char *expected) {
+    char seen[64] = "", *p = seen;
+    const char *path = put_file(name, text);
+    llm_rows x = llm_rows_open(&path, 1);
+    while (llm_rows_next(&x)) {
+        const llm_json *row = llm_rows_json(&x);
+        CHECK(row == llm_rows_json(&x) && !strcmp(x.where, path), "a row can be asked for twice");
+        p += sprintf(p, "%d:%g ", x.line, llm_json_number(row, "n", -1));
+    }
+    llm_rows_close(&x);
+    CHECK(!strcmp(seen, expected), "%s: rows '%s', not '%s'", text, seen, expected);
+}
+static void test_json_rows(void) {
+    rows("a.json", "[{\"n\": 1},\n {\"n\": 2}]", "1:1 2:2 ");
+    rows("a.json", "{\"v\": 1, \"data\": [{\"n\": 1}, {\"n\": 2}]}", "1:1 1:2 ");
+    rows("a.json", "{\"messages\": [{\"n\": 1}], \"n\": 3}", "1:3 ");
+    rows("a.json", "{\"n\": 1}\n{\"n\": 2}\n", "1:1 2:2 ");
+    rows("a.json", "{\"n\": 1}\r\n\r\n{\"n\": 2}", "1:1 3:2 ");
+    rows("a.json", "{\"n\": 1} \n \n  {\"n\": 2}", "1:1 3:2 ");
+    rows("a.jsonl", "\n{\"n\": 1}\n\n{\"n\": 2}\n\n", "2:1 4:2 ");
+    rows("a.jsonl", "[\n{\"n\": 1},\n{\"n\": 2}]\n", "2:1 3:2 ");
+    rows("a.jsonl", "{\"n\": 1}", "1:1 ");
+    const char *two[] = {at("a.jsonl"), at("b.jsonl")};
+    put_file("b.jsonl", "\n");
+    llm_rows x = llm_rows_open(two, 2);
+    CHECK(llm_rows_next(&x), "the first file has a row");
+    CHECK_DIES(llm_rows_next(&x), "b.jsonl holds no records");
+    llm_rows_close(&x);
+}
 static int count_of(const char *name, const char *text) {
     llm_records r;
     const char *path = put_file(name, text);
-    llm_records_read(&r, &path, 1, NULL, false);
+    forms_read(&r, &path, 1, NULL, false);
     int n = r.count;
     CHECK(!n || !strcmp(r.record[n - 1].form, "alpaca"), "form");
     llm_records_free(&r);
@@ -601,16 +680,16 @@ static void test_files(void) {
     put_file("set/README.md", "not data");
     llm_records r, held;
     const char *dir = at("set"), *plain = put_file("plain.txt", "text"), *packed = put_file("set.json.gz", "");
-    llm_records_read(&r, &dir, 1, NULL, false);
+    forms_read(&r, &dir, 1, NULL, false);
     CHECK(r.count == 4, "a folder: %d", r.count);
     llm_records_free(&r);
-    CHECK_DIES(llm_records_read(&r, &plain, 1, NULL, false), "no file of records");
-    CHECK_DIES(llm_records_read(&r, &packed, 1, NULL, false), "packed files are not read");
+    CHECK_DIES(forms_read(&r, &plain, 1, NULL, false), "no file of records");
+    CHECK_DIES(forms_read(&r, &packed, 1, NULL, false), "packed files are not read");
     char *many = llm_alloc(1 << 20, 1), *p = many;
     for (int i = 0; i < 3000; i++)
         p += sprintf(p, "{\"instruction\": \"ask %d\", \"output\": \"say %d\"}\n", i % 1500, i);
     const char *path = put_file("many.jsonl", many);
-    llm_records_read(&r, &path, 1, NULL, false);
+    forms_read(&r, &path, 1, NULL, false);
     llm_records_split(&r, &held, 0.1);
     CHECK(r.count + held.count == 3000 && held.count > 220 && held.count < 380, "a tenth is held out: %d", held.count);
     CHECK(held.count % 2 == 0 && held.record[0].message[0].length, "equal prompts stay together");
@@ -618,7 +697,7 @@ static void test_files(void) {
     llm_records_free(&r);
     llm_release(many);
     path = put_file("few.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n{\"prompt\": \"c\"}\n");
-    llm_records_read(&r, &path, 1, NULL, false);
+    forms_read(&r, &path, 1, NULL, false);
     llm_records_split(&r, &held, 0.001);
     CHECK(r.count == 2 && held.count == 1, "of few records one is held out");
     llm_records_free(&held);
@@ -642,7 +721,7 @@ static void test_real(void) {
         }
         const char *one = path;
         llm_records r;
-        llm_records_read(&r, &one, 1, NULL, false);
+        forms_read(&r, &one, 1, NULL, false);
         int right = 0;
         for (int k = 0; k < r.count; k++)
             right += !strcmp(r.record[k].form, real[i].form);
@@ -726,7 +805,7 @@ static void test_chatml(void) {
 }
 static llm_record read_one(llm_records *r, const char *json) {
     const char *path = put_file("one.jsonl", json);
-    llm_records_read(r, &path, 1, NULL, false);
+    forms_read(r, &path, 1, NULL, false);
     return r->record[0];
 }
 static void test_records_rendered(void) {
@@ -900,7 +979,7 @@ static void read_talk(int n) {
         p += sprintf(p, "\"}\n");
     }
     const char *path = put_file("talk.jsonl", text);
-    llm_records_read(&talk, &path, 1, NULL, false);
+    forms_read(&talk, &path, 1, NULL, false);
     llm_release(text);
 }
 /* Which conversations lie in the row? Each must be laid out as it would be alone. */
@@ -1110,6 +1189,8 @@ int main(void) {
     test_refusals();
     test_forms();
     test_broken();
+    test_normal();
+    test_json_rows();
     test_files();
     test_chatml();
     test_records_rendered();

@@ -179,7 +179,7 @@ int main(void) {
     llm_tokenizer tok;
     llm_records r;
     llm_tokenizer_train(&tok, text, strlen(text), 300, true);
-    llm_records_read(&r, paths, 1, NULL, false);
+    forms_read(&r, paths, 1, NULL, false);
     unlink(path);
     llm_config llama = {.T = T, .L = 2, .C = 24, .H = 4, .KV = 2, .D = 6, .F = 20, .norm = LLM_RMSNORM,
                         .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = true, .eps = 1e-5, .rope_theta = 100,

@@ -231,7 +231,7 @@ static void rejection_step(trainer *t, double lr, double *x) {
     }
     if (r->round != round) {
         llm_records winners;
-        llm_records_read(&winners, file, 1, NULL, false);
+        forms_read(&winners, file, 1, NULL, false);
         comparisons_free(&r->chosen);
         r->chosen = read_comparisons(t, &winners);
         r->round = round;

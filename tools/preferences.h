@@ -4,7 +4,7 @@
 #define PREFERENCES_H
 
 static void read_records(trainer *t, const char *const *path, int count) {
-    llm_records_read(&t->records, path, count, t->s->columns, t->s->skip_bad);
+    forms_read(&t->records, path, count, t->s->columns, t->s->skip_bad);
 }
 /* Everything that special tokens are for is forbidden in answers, but for the one that ends them. */
 static void forbid(trainer *t) {
@@ -37,9 +37,9 @@ static void open_data(trainer *t) {
     }
     if (t->tiny) read_records(t, train, 1);
     else read_records(t, s->run.data.item, s->run.data.count);
-    if (t->tiny) llm_records_read(&t->held, test, 1, NULL, false);
+    if (t->tiny) forms_read(&t->held, test, 1, NULL, false);
     else if (s->run.val_data.count)
-        llm_records_read(&t->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
+        forms_read(&t->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
     else llm_records_split(&t->records, &t->held, s->val_fraction);
     llm_records_print(&t->records, stderr);
     if (!t->records.count) llm_die("more data, or a smaller --val-fraction", "no records are left to learn from");

@@ -67,7 +67,7 @@ static void records(const char *name, bool skip_bad) {
     const char *path = fuzz_path(name);
     llm_records r, held;
     llm_tokens out = {0};
-    llm_records_read(&r, &path, 1, NULL, skip_bad);
+    forms_read(&r, &path, 1, NULL, skip_bad);
     for (int i = 0; i < r.count; i++)
         for (int which = LLM_PROMPT; which < r.record[i].responses; which++)
             llm_render_record(&tok, &r.record[i], which, 40, &out);
