@@ -12,6 +12,7 @@
 #include "llm.h"
 #include "data/tinyworld.h"
 #include "tools/run.h"
+#include "tools/forms.h"
 
 typedef struct {
     run_settings run;

@@ -18,6 +18,7 @@
 #include "llm.h"
 #include "data/tinyworld.h"
 #include "tools/run.h"
+#include "tools/forms.h"
 #include "tools/eval.h"
 #include "tools/rlhf.h"
 #include "tools/rlhf_report.h"

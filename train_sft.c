@@ -16,6 +16,7 @@
 #include "tools/run.h"
 #include "tools/eval.h"
 #include "tools/add_tokens.h"
+#include "tools/forms.h"
 
 typedef struct {
     run_settings run;

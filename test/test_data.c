@@ -2,6 +2,7 @@
  * resume. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/forms.h"
 #include "check.h"
 
 static char folder[64];

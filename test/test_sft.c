@@ -3,6 +3,7 @@
    adapters that have not learned yet are the base, to the bit. In float and in double. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/forms.h"
 #include "check.h"
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)

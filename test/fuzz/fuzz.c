@@ -4,6 +4,7 @@
 
    `make fuzz FUZZ_SECONDS=600` runs all, one after the other; `make test` runs each for a moment where clang is. */
 #include "fuzz.h"
+#include "../../tools/forms.h"
 
 /* ---- json: any bytes; what is accepted can be walked ---- */
 
