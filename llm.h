@@ -2979,7 +2979,8 @@ void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
         d.message[i].role = known_role(x->message[i].role);
         d.message[i].text = records_keep(r, x->message[i].text, x->message[i].length);
     }
-    for (int i = 0; i < x->responses; i++) d.response[i].text = records_keep(r, x->response[i].text, x->response[i].length);
+    for (int i = 0; i < x->responses; i++)
+        d.response[i].text = records_keep(r, x->response[i].text, x->response[i].length);
     if (x->answer) d.answer = records_keep(r, x->answer, strlen(x->answer));
     r->record = llm_grow(r->record, &r->capacity, (size_t)r->count + 1, sizeof *r->record);
     r->record[r->count++] = d;
