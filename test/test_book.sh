@@ -9,6 +9,7 @@
 # and lines.
 #   behind an operation   its body plain_<row> (or cpu_<row>) and every function of llm.h that it reaches, by call or
 #                         mention. Memory, errors, min and max do not count, nor variables named like a function.
+#   longest               llm_simd.h is measured too, where it is there
 #   Part I                from the first line with "PART I" below #ifdef LLM_IMPLEMENTATION to the one with "PART II"
 #   places, an operation  lines of llm.h that name a row with a backward pass, calls left out
 #   places, a method      its loss, its step, and each string that is its name or a list with it
@@ -135,7 +136,7 @@ BEGIN {
 }
 FNR == 1 {
     file = FILENAME; files[++file_count] = file
-    comment = 0; depth = 0; level = 0; directive = 0; cplusplus = 0; open = ""; fresh()
+    comment = 0; depth = 0; level = 0; directive = 0; open = ""; fresh()
     split("", strings)
 }
 {
@@ -207,8 +208,8 @@ function words(s,    n, before) {
     }
     return n
 }
-# all that f reaches, f itself included, into reached; returns how many, and sets reached_lines
-function reach(f,    todo, n, x, i, part) {
+# All that f reaches, f itself included, into reached and `through`; returns how many, and adds to reached_lines.
+function reach(f,    todo, n, x, i) {
     todo = f; n = 0
     while (todo != "") {
         x = todo; sub(/ .*/, "", x); sub(/^[^ ]* ?/, "", todo)
@@ -266,7 +267,8 @@ END {
             n = words(code["llm.h", l])
             for (i = 1; i <= n; i++)
                 if (("llm.h", name[i]) in at && name[i] != fn_name[f] && !((f, name[i]) in known) && !member[i]) {
-                    if (local[i] && !called[i]) { known[f, name[i]] = 1; continue }
+                    if (local[i] && !called[i]) shadow[f, name[i]] = 1
+                    if (!called[i] && (f, name[i]) in shadow) continue
                     known[f, name[i]] = 1
                     list_of[f] = list_of[f] (list_of[f] == "" ? "" : " ") name[i]
                 }
