@@ -671,15 +671,23 @@ void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int c
 
 llm_config llm_config_load(const char *dir); /* DIR/config.json; what we do not compute is refused by its key */
 /* The result of a stage: OUT becomes a model's folder with its tokenizer (NULL: none). Until the last file,
-   config.json, is there, OUT holds no result. clear removes the result and all checkpoints (--overwrite). */
+   config.json, is there, OUT holds no result; an older result stays until then. */
 void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t);
 bool llm_result_exists(const char *out);
-void llm_result_clear(const char *out);
+/* Removes what a save writes into such a folder, and the folder if nothing else is in it: other files stay. */
+void llm_folder_clear(const char *dir);
 
 /* A checkpoint OUT/checkpoint-N: the model's folder plus optimizer.safetensors and trainer_state.json; appears whole or
    not at all; the newest `keep` stay. state: extra members for trainer_state.json, as text, or NULL. */
 void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
                          const char *state, int keep);
+/* The same in three steps, for a run of two models: begin names the folder that is being written (release it after
+   end), write fills it or a folder inside it, end gives it its name and prunes the older ones. */
+char *llm_checkpoint_begin(const char *out, int step);
+void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                          const char *state);
+void llm_checkpoint_end(const char *out, const char *fresh, int keep);
+void llm_checkpoints_clear(const char *out);            /* removes all of them; what is not ours stays */
 char *llm_checkpoint_newest(const char *out);           /* path of the newest complete one, or NULL */
 /* Continue from a checkpoint: optimizer state (its moments16 too); returns trainer_state.json (free it). The model was
    loaded from the same folder. */
@@ -1099,7 +1107,8 @@ void llm_make_dirs(const char *path) {
     llm_release(p);
 }
 void llm_remove_tree(const char *path) {
-    DIR *d = opendir(path);
+    struct stat link;
+    DIR *d = lstat(path, &link) || !S_ISDIR(link.st_mode) ? NULL : opendir(path);      /* a link's target is not ours */
     if (d) {
         for (struct dirent *e; (e = readdir(d));) {
             if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
@@ -10036,6 +10045,32 @@ void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, 
 /* ---- the result of a stage ---- */
 
 bool llm_result_exists(const char *out) { return folder_holds(out, "config.json"); }
+
+/* All that a save writes into a folder. Nothing else is ever removed: it is somebody's. */
+enum { OUR_FILES = 11 };
+static const char *const our_file[OUR_FILES] = {
+    "config.json", "generation_config.json", "model.safetensors", "adapter_config.json", "adapter_model.safetensors",
+    "optimizer.safetensors", "trainer_state.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "chat_template.jinja"};
+
+static bool real_folder(const char *path) {             /* we never make links: what lies behind one is not ours */
+    struct stat s;
+    return lstat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+void llm_folder_clear(const char *dir) {
+    if (!real_folder(dir)) return;
+    for (int i = 0; i < OUR_FILES; i++) {
+        char *path = llm_format("%s/%s", dir, our_file[i]), *half = llm_format("%s.tmp", path);
+        unlink(path);
+        unlink(half);
+        llm_release(path);
+        llm_release(half);
+    }
+    char *critic = llm_format("%s/critic", dir);        /* PPO's second model */
+    llm_folder_clear(critic);
+    llm_release(critic);
+    rmdir(dir);                         /* fails where something else is left */
+}
 static void rename_or_die(const char *from, const char *to) {
     if (rename(from, to))
         llm_die("check the folder and its permissions", "cannot rename %s to %s: %s", from, to, strerror(errno));
@@ -10053,18 +10088,20 @@ static void move_file(const char *from, const char *to, const char *name) {
 void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t) {
     refuse_adapters(m, "a result is a whole model: cannot save");
     char *fresh = llm_format("%s/result.tmp", out), *config = llm_format("%s/config.json", out);
-    llm_remove_tree(fresh);
+    llm_folder_clear(fresh);
     folder_save(m, t, fresh);
     if (unlink(config) && errno != ENOENT)
         llm_die("check the folder and its permissions", "cannot replace %s: %s", config, strerror(errno));
     sync_folder_of(config);
-    DIR *d = opendir(fresh);
-    if (!d) llm_die("check the disk", "cannot read the folder %s: %s", fresh, strerror(errno));
-    for (struct dirent *e; (e = readdir(d));)
-        if (e->d_name[0] != '.' && strcmp(e->d_name, "config.json")) move_file(fresh, out, e->d_name);
-    closedir(d);
+    for (int i = 0; i < TOKENIZER_FILES && t; i++) {    /* an older result's special_tokens_map.json would be believed */
+        char *stale = llm_format("%s/%s", out, tokenizer_file[i]);
+        if (!folder_holds(fresh, tokenizer_file[i])) unlink(stale);
+        llm_release(stale);
+    }
+    for (int i = 1; i < OUR_FILES; i++)
+        if (folder_holds(fresh, our_file[i])) move_file(fresh, out, our_file[i]);
     move_file(fresh, out, "config.json");
-    llm_remove_tree(fresh);
+    llm_folder_clear(fresh);
     llm_release(fresh);
     llm_release(config);
 }
@@ -10103,7 +10140,7 @@ static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
             list[(*count)++] = c;
         } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && ends_with(e->d_name, ".tmp")) {
             char *path = llm_format("%s/%s", out, e->d_name);
-            llm_remove_tree(path);
+            llm_folder_clear(path);
             llm_release(path);
         }
     }
@@ -10129,26 +10166,32 @@ char *llm_checkpoint_newest(const char *out) {
     llm_release(list);
     return found;
 }
+static void checkpoint_remove(const char *path) {
+    char *gone = llm_format("%s.tmp", path);    /* a kill in the middle must not leave half of one under its name */
+    bool renamed = real_folder(path) && rename(path, gone) == 0;
+    llm_folder_clear(renamed ? gone : path);
+    if (renamed && llm_exists(gone)) rename(gone, path);        /* somebody keeps notes in there */
+    llm_release(gone);
+}
 static void checkpoint_prune(const char *out, int keep) {
-    int count;
+    int count, whole = 0;
     checkpoint_id *list = checkpoint_list(out, &count, true);
-    for (int i = keep; i < count; i++) {            /* a kill in the middle must not leave half of one under its name */
-        char *path = checkpoint_path(out, list[i]), *gone = llm_format("%s.tmp", path);
-        rename_or_die(path, gone);
-        llm_remove_tree(gone);
+    for (int i = 0; i < count; i++) {
+        char *path = checkpoint_path(out, list[i]);
+        if (folder_holds(path, "trainer_state.json") && ++whole > keep) checkpoint_remove(path);
         llm_release(path);
-        llm_release(gone);
     }
     llm_release(list);
 }
-void llm_result_clear(const char *out) {
-    static const char *const file[] = {"config.json", "result.tmp", "model.safetensors", "generation_config.json"};
-    for (int i = 0; i < 4; i++) {       /* config.json first: from then on there is no result */
-        char *path = llm_format("%s/%s", out, file[i]);
-        llm_remove_tree(path);
+void llm_checkpoints_clear(const char *out) {
+    int count;
+    checkpoint_id *list = checkpoint_list(out, &count, true);
+    for (int i = 0; i < count; i++) {
+        char *path = checkpoint_path(out, list[i]);
+        checkpoint_remove(path);
         llm_release(path);
     }
-    checkpoint_prune(out, 0);
+    llm_release(list);
 }
 
 /* The moments of the tensors with a gradient, two of each: "m.NAME" at an even place, "v.NAME" at an odd one. */
@@ -10210,8 +10253,7 @@ static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
     source_end(&s);
     llm_safetensors_close(&f);
 }
-void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
-                         const char *state, int keep) {
+char *llm_checkpoint_begin(const char *out, int step) {
     llm_make_dirs(out);
     checkpoint_prune(out, INT_MAX);     /* what an earlier kill left behind: the disk may need the room */
     checkpoint_id c = {step, 1};
@@ -10221,9 +10263,14 @@ void llm_checkpoint_save(const char *out, int step, const llm_model *m, const ll
         c.version++;
         path = checkpoint_path(out, c);
     }
-    char *fresh = llm_format("%s.tmp", path), *moments = llm_format("%s/optimizer.safetensors", fresh);
-    char *file = llm_format("%s/trainer_state.json", fresh);
-    folder_save(m, t, fresh);
+    char *fresh = llm_format("%s.tmp", path);
+    llm_release(path);
+    return fresh;
+}
+void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                          const char *state) {
+    char *moments = llm_format("%s/optimizer.safetensors", dir), *file = llm_format("%s/trainer_state.json", dir);
+    folder_save(m, t, dir);
     moments_save(m, o, moments);
     llm_writer w = llm_write_begin(file);
     llm_write_text(&w, "{\n  \"step\": %d,\n  \"tokenizer_hash\": \"%016llx\",\n", step,
@@ -10234,12 +10281,21 @@ void llm_checkpoint_save(const char *out, int step, const llm_model *m, const ll
     llm_write_text(&w, "\"norm_mean\": %.17g, \"norm_var\": %.17g}", o->norm_mean, o->norm_var);
     llm_write_text(&w, "%s%s\n}\n", state && *state ? ",\n  " : "", state ? state : "");
     llm_write_done(&w);
-    rename_or_die(fresh, path);
-    if (keep > 0) checkpoint_prune(out, keep);
     llm_release(file);
     llm_release(moments);
-    llm_release(fresh);
+}
+void llm_checkpoint_end(const char *out, const char *fresh, int keep) {
+    char *path = llm_format("%.*s", (int)(strlen(fresh) - strlen(".tmp")), fresh);
+    rename_or_die(fresh, path);
+    if (keep > 0) checkpoint_prune(out, keep);
     llm_release(path);
+}
+void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                         const char *state, int keep) {
+    char *fresh = llm_checkpoint_begin(out, step);
+    llm_checkpoint_write(fresh, step, m, o, t, state);
+    llm_checkpoint_end(out, fresh, keep);
+    llm_release(fresh);
 }
 llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t) {
     char *path = llm_format("%s/trainer_state.json", dir), *moments = llm_format("%s/optimizer.safetensors", dir);

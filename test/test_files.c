@@ -999,9 +999,22 @@ static void test_checkpoint_names(void) {
     write_text(in_scratch("names/deep/out/notes.txt"), "mine");
     llm_result_save(out, &m, NULL);
     CHECK(llm_result_exists(out), "result");
-    llm_result_clear(out);
-    CHECK(!llm_result_exists(out) && !llm_checkpoint_newest(out) && entries(out) == 2,
-          "cleared, but the user's files stay");
+    make_dir(in_scratch("names/deep/away"));
+    write_text(in_scratch("names/deep/away/config.json"), "mine too");
+    CHECK(!symlink("../away", in_scratch("names/deep/out/checkpoint-7")), "a link");
+    write_text(in_scratch("names/deep/out/checkpoint-100/notes.txt"), "mine as well");
+    llm_checkpoints_clear(out);
+    CHECK(llm_result_exists(out) && !llm_checkpoint_newest(out), "cleared, but the result stays");
+    CHECK(llm_exists(in_scratch("names/deep/out/notes.txt")) && llm_exists(in_scratch("names/deep/out/checkpoint-best")),
+          "and the user's files");
+    CHECK(llm_exists(in_scratch("names/deep/away/config.json")), "and what a link leads to");
+    CHECK(llm_exists(in_scratch("names/deep/out/checkpoint-100/notes.txt")) && entries(in_scratch("names/deep/out/checkpoint-100")) == 1,
+          "and notes in a checkpoint");
+    for (int step = 1; step < 4; step++) llm_checkpoint_save(out, step, &m, &o, NULL, NULL, 2);
+    dir = llm_checkpoint_newest(out);
+    CHECK(dir && ends_with(dir, "checkpoint-3") && llm_exists(in_scratch("names/deep/out/checkpoint-2")) &&
+          !llm_exists(in_scratch("names/deep/out/checkpoint-1")), "they do not count as one of those to keep");
+    llm_release(dir);
     llm_adamw_free(&o, &m);
     llm_model_free(&m);
 }

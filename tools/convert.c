@@ -498,7 +498,6 @@ static void to_folder(const settings *s) {
     load(s, &m, &t);
     check_weights(&m, as);
     llm_make_dirs(s->out);
-    if (s->overwrite) llm_result_clear(s->out);
     llm_result_save(s->out, &m, &t);
     if (as != AS_F32) save_halves(s, &m, as);
     fprintf(stderr, "wrote %s: a folder for --model, transformers and llama.cpp's converter, %s\n", s->out,
