@@ -10093,7 +10093,7 @@ void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t
     if (unlink(config) && errno != ENOENT)
         llm_die("check the folder and its permissions", "cannot replace %s: %s", config, strerror(errno));
     sync_folder_of(config);
-    for (int i = 0; i < TOKENIZER_FILES && t; i++) {    /* an older result's special_tokens_map.json would be believed */
+    for (int i = 0; i < TOKENIZER_FILES && t; i++) {    /* an older special_tokens_map.json would be believed */
         char *stale = llm_format("%s/%s", out, tokenizer_file[i]);
         if (!folder_holds(fresh, tokenizer_file[i])) unlink(stale);
         llm_release(stale);

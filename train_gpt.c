@@ -79,6 +79,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
 }
 static llm_config choose_config(trainer *t) {
     settings *s = t->s;
+    if (s->run.model) return llm_config_load(s->run.model);     /* a dry run of a folder's own */
     llm_config c = s->depth ? llm_depth((int)s->depth, t->run.tok.vocab_size, 128) : llm_preset(s->preset);
     const char *note = s->depth ? NULL : llm_preset_note(s->preset);
     if (note) fprintf(stderr, "note: %s: %s\n", s->preset, note);
@@ -244,6 +245,7 @@ static void finish(trainer *t) {
         grammar_report(t, 200);
     }
     llm_result_save(t->s->run.out, &t->run.model, &t->run.tok);
+    run_end_out(t->s->run.out, false);
     printf("saved %s\n", t->s->run.out);
     write_report(t, val, bpb);
 }
@@ -259,6 +261,7 @@ int main(int argc, char **argv) {
     s.run.eval_every = 200;
     llm_option options[] = {
         RUN_OPTIONS(s.run),
+        RUN_TEXT_OPTIONS(s.run),
         {"pretraining", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"preset", LLM_TEXT, &s.preset, 0, 0, "model by name; a wrong name lists them", NULL, NULL},
         {"depth", LLM_INT, &s.depth, 0, 1000, "layers; width, heads and learning rate follow. 0: --preset", NULL, NULL},
@@ -268,7 +271,6 @@ int main(int argc, char **argv) {
         {"paragraphs", LLM_BOOL, &s.paragraphs, 0, 0, "blank lines separate documents (else: one document a file)",
          NULL, NULL},
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the documents held out", NULL, NULL},
-        RUN_DUMP_OPTION(s.run),
         {"planning (with --dry-run)", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"gpus", LLM_FLOAT, &s.fleet.gpus, 0, 1e9, "number of GPUs", NULL, NULL},
         {"gpu-tflops", LLM_FLOAT, &s.fleet.tflops, 0, 1e6, "peak of one, TFLOP/s", NULL, NULL},
@@ -286,6 +288,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     choose_data(&t);
+    run_guard(&s.run, s.run.out, s.tokenizer);
     char *checkpoint = run_open_out(&s.run);
     report_open(&t.report, s.run.out, s.run.report, 1, "Pretraining", argc, argv);
     const char *from = checkpoint ? checkpoint : s.run.model;
@@ -300,6 +303,7 @@ int main(int argc, char **argv) {
         llm_json_free(state);
     }
     llm_release(checkpoint);
+    run_begin_out(&s.run, s.run.out);
     run_open_dump(&t.run);
     run_train(&t.run, &pretraining, &t);
     finish(&t);

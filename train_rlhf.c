@@ -84,14 +84,14 @@ static line measure(trainer *t, const char *name, samples *x, const samples *sft
 
 static line align(trainer *t, const char *method, const char *name, const char *out, const samples *sft, FILE *csv) {
     const stage *g = NULL;
-    char *config = llm_format("%s/config.json", out), *log = llm_format("%s/log.csv", out);
+    char *log = t->s->run.log ? llm_format("%s", t->s->run.log) : llm_format("%s/log.csv", out);
     int judge = t->judge, N = (int)t->s->best_of;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (!strcmp(method, methods[i].name)) g = &methods[i];
     if (!strcmp(method, "grpo") && t->s->verify) t->judge = JUDGE_GOLD;
     double began = llm_now();
     peak_memory(true);
-    if (g && t->s->run.resume && llm_exists(config)) open_policy(t, &t->policy, out, false);      /* done before */
+    if (g && t->s->run.resume && run_result_exists(out)) open_policy(t, &t->policy, out, false);      /* done before */
     else if (g) {
         open_policy(t, &t->policy, t->s->run.model, true);
         learn(t, g, &t->policy, out);
@@ -103,6 +103,7 @@ static line align(trainer *t, const char *method, const char *name, const char *
             llm_release(adapter);
         }
         llm_result_save(out, &t->policy, &t->tok);
+        run_end_out(out, t->s->lora_rank > 0);
     } else open_policy(t, &t->policy, t->s->run.model, false);
     double memory = peak_memory(false);
     t->judge = judge;
@@ -121,39 +122,45 @@ static line align(trainer *t, const char *method, const char *name, const char *
     }
     x.a.count = all;
     samples_free(&x);
-    llm_release(config);
     llm_release(log);
     return l;
 }
+enum { PRICES = 4 };
+static const double price[PRICES] = {0, 0.05, 0.2, 0.5};
+
 static int sweep(trainer *t, line *l, const samples *sft, FILE *csv) {
-    static const double price[] = {0, 0.05, 0.2, 0.5};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < PRICES; i++) {
         char *name = llm_format("ppo kl %g", price[i]), *out = llm_format("%s/ppo-kl-%g", t->s->run.out, price[i]);
         t->s->kl = price[i];
         l[i] = align(t, "ppo", name, out, sft, csv);
         llm_release(name);
         llm_release(out);
     }
-    return 4;
+    return PRICES;
 }
 
 /* ---- the program ---- */
 
-/* Does the folder hold something that a new run would spoil? */
-static bool holds_work(const char *dir) {
-    char *config = llm_format("%s/config.json", dir), *data = llm_format("%s/preferences.jsonl", dir);
-    char *newest = llm_is_dir(dir) ? llm_checkpoint_newest(dir) : NULL;
-    bool found = llm_exists(config) || llm_exists(data) || newest;
-    llm_release(config);
-    llm_release(data);
-    llm_release(newest);
-    return found;
+/* Begin with empty folders, or go on as the flags say. method.json tells a resumed run what it is part of; what it was
+   begun with is ours, preferences.jsonl too. */
+static void begin_below(const settings *s, char *out) {
+    if (llm_is_dir(out)) run_check_out(&s->run, out);
+    if (llm_is_dir(out)) run_begin_out(&s->run, out);
+    llm_release(out);
 }
-/* Begin with empty folders, or go on as the flags say. method.json tells a resumed run what it is part of. */
-static void open_out(const settings *s, bool reward) {
-    const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method;
-    char *path = llm_format("%s/method.json", s->run.out);
-    bool out = holds_work(s->run.out), other = reward && holds_work(s->reward_out), begun = llm_exists(path);
+static void check_out(const settings *s, bool reward, bool begun) {
+    const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method, *folder[] = {s->run.out, s->reward_out};
+    char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
+    char *a = realpath(s->run.out, NULL), *b = reward ? realpath(s->reward_out, NULL) : NULL;
+    if (reward && (!strcmp(s->run.out, s->reward_out) || (a && b && !strcmp(a, b))))
+        llm_usage("another --reward-out", "--out and --reward-out are the same folder, %s", s->run.out);
+    for (int i = 0; i < 1 + reward; i++) {
+        run_guard(&s->run, folder[i], s->run.model);
+        run_guard(&s->run, folder[i], s->reward);
+        run_guard_list(&s->run, folder[i], s->run.data);
+        run_guard_list(&s->run, folder[i], s->run.val_data);
+        run_check_out(&s->run, folder[i]);
+    }
     if (s->run.resume) {
         llm_json *j = begun ? llm_json_file(path) : NULL;
         if (!begun) llm_usage("start without --resume", "%s holds nothing to go on from", s->run.out);
@@ -161,32 +168,47 @@ static void open_out(const settings *s, bool reward) {
             llm_usage("that method, or another --out", "%s was begun with --method %s", s->run.out,
                       llm_json_text(j, "method", "?"));
         llm_json_free(j);
-    } else {
-        if ((out || other) && !s->run.overwrite)
-            llm_usage("--resume to continue it, --overwrite to replace it, or another --out (--reward-out)",
-                      "%s holds a result or a checkpoint already", out ? s->run.out : s->reward_out);
-        if (s->run.overwrite) llm_remove_tree(s->run.out);
-        if (s->run.overwrite && reward) llm_remove_tree(s->reward_out);
-        llm_make_dirs(s->run.out);
+    } else if (llm_exists(data) && !s->run.overwrite)
+        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a result already",
+                  s->run.out);
+    else if (llm_exists(data) && !begun)
+        llm_usage("another --out", "%s is not of a run of ours: it will not be replaced", data);
+    free(a);
+    free(b);
+    llm_release(path);
+    llm_release(data);
+}
+static void open_out(const settings *s, bool reward) {
+    const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method;
+    char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
+    check_out(s, reward, llm_exists(path));
+    if (!s->run.resume) {
+        run_begin_out(&s->run, s->run.out);
+        if (reward) run_begin_out(&s->run, s->reward_out);
+        for (size_t i = 0; i < sizeof methods / sizeof *methods && s->all; i++)
+            begin_below(s, llm_format("%s/%s", s->run.out, methods[i].name));
+        for (int i = 0; i < PRICES && s->sweep_kl; i++)
+            begin_below(s, llm_format("%s/ppo-kl-%g", s->run.out, price[i]));
+        unlink(data);
         llm_writer w = llm_write_begin(path);
         llm_write_text(&w, "{\"method\": \"%s\", \"seed\": %lld}\n", method, (long long)s->run.seed);
         llm_write_done(&w);
     }
     llm_release(path);
+    llm_release(data);
 }
 static void get_reward(trainer *t) {
     settings *s = t->s;
-    char *config = llm_format("%s/config.json", s->reward_out);
-    if (!s->run.resume || !llm_exists(config)) {
+    if (!s->run.resume || !run_result_exists(s->reward_out)) {
         peak_memory(true);
         double began = llm_now();
         learn(t, !strcmp(s->ranking, "pairs") ? &reward_pairs : &reward_kwise, &t->reward, s->reward_out);
         llm_result_save(s->reward_out, &t->reward, &t->tok);
+        run_end_out(s->reward_out, false);
         printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, peak_memory(false), s->reward_out);
         llm_model_free(&t->reward);     /* with its gradients; what follows only asks it */
     }
     open_reward(t, s->reward_out);
-    llm_release(config);
 }
 /* Who judges, and what has to be there before the first method begins: prompts, answers to compare, a reward model. */
 static void prepare(trainer *t) {
@@ -218,6 +240,7 @@ static void run(trainer *t) {
     samples sft = answer_test(t, 1);
     line l[16] = {measure(t, "sft", &sft, NULL, 1)};
     int lines = 1;
+    if (!run_is_ours(path, "method,", false)) llm_die("another --out", "%s is no table of ours", path);
     FILE *csv = fopen(path, "w");
     if (!csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
     fprintf(csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
@@ -254,6 +277,38 @@ static void close_all(trainer *t) {
     llm_release(t->banned);
     llm_release(t->order);
     llm_tokenizer_free(&t->tok);
+}
+
+/* --dry-run: which models are in memory at once, what each takes, and what the steps cost that are known beforehand.
+   Sampling and judging are not in it, nor are passes over data that have not been read. */
+static void print_plan(trainer *t) {
+    settings *s = t->s;
+    llm_config c = llm_config_load(s->run.model);
+    const stage *g = NULL;
+    const char *name = s->all || s->sweep_kl ? "ppo" : s->method;       /* the one that takes most */
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) if (!strcmp(name, methods[i].name)) g = &methods[i];
+    bool ppo = !strcmp(name, "ppo"), samples = ppo || !strcmp(name, "grpo");
+    bool given = llm_option_given("batch") || llm_option_given("grad-accum");
+    int rows = given ? (int)(s->run.batch * s->run.grad_accum) : g ? g->rows : t->micro;
+    double steps = !g ? 0 : s->run.steps ? (double)s->run.steps : g->steps;
+    double passes = samples ? (double)s->inner_epochs : 1, answers = ppo ? (double)s->rollout : rows;
+    double tokens = steps * passes * answers * c.T;
+    llm_plan learns = llm_plan_make(&c, t->op, t->micro, c.T, g != NULL, s->run.recompute, s->run.moments16);
+    llm_plan asked = llm_plan_make(&c, t->op, t->micro, c.T, false, false, false);
+    double others = 0, critic = learns.total;
+    if (g && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets);
+    const struct { const char *what; bool there; double bytes; } model[] = {
+        {"reference policy, frozen", samples && !s->lora_rank, asked.weights + asked.work},
+        {"reward model, frozen", !s->reward_command && !s->verify, asked.weights + asked.work},
+        {"critic, which learns too", ppo, critic}};
+    printf("method %s: rows of at most %d tokens, %d in a forward pass, %d in a step\n", name, c.T, t->micro, rows);
+    llm_plan_print(&learns, &c, tokens, 0.6 * run_peak(t->op), stdout);
+    for (int i = 0; i < 3; i++) {
+        if (!model[i].there) continue;
+        printf("  %-28s %.2f MB\n", model[i].what, model[i].bytes / 1e6);
+        others += model[i].bytes;
+    }
+    printf("  all models                   %.2f MB\n", (learns.total + others) / 1e6);
 }
 
 int main(int argc, char **argv) {
@@ -318,9 +373,17 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "alignment: reward model, then one method", argc, argv);
+    if (s.run.log && (s.all || s.sweep_kl))
+        llm_usage("OUT/METHOD/log.csv, which is written anyway", "--log is one file, and there are several runs");
+    if (s.run.val_data.count && !s.run.data.count)
+        llm_usage("--data too", "--val-data with the tiny world's own data");
     trainer t = {.s = &s, .op = run_device(&s.run), .micro = (int)s.run.batch, .argc = argc, .argv = argv};
     if (!llm_is_dir(s.run.model) && !llm_option_given("model"))
         llm_usage("./train_sft first, or --model DIR", "there is no fine-tuned model in %s", s.run.model);
+    if (s.run.dry_run) {
+        print_plan(&t);
+        return 0;
+    }
     llm_tokenizer_load(&t.tok, s.run.model);
     llm_model_load(&t.policy, s.run.model, t.op);
     open_data(&t);

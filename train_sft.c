@@ -144,7 +144,9 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     llm_model_load_as(m, from, op, llm_type_named(s->weights));
     if (s->add_tokens && (s->lora_rank || llm_type_named(s->weights) != LLM_TYPE_REAL))
         llm_usage("leave one of them out", "--add-tokens with adapters: a frozen embedding can not learn new tokens");
-    int before = s->add_tokens ? add_tokens(&t->run.tok, r->out) : t->run.tok.vocab_size;
+    char *fresh = llm_format("%s/result.tmp", r->out);
+    int before = s->add_tokens ? add_tokens(&t->run.tok, fresh) : t->run.tok.vocab_size;
+    llm_release(fresh);
     if (before < t->run.tok.vocab_size) grow_embeddings(m, &t->run.tok, before);
     choose_template(t);
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */
@@ -299,6 +301,7 @@ static void finish(trainer *t) {
         llm_lora_merge(&t->run.model);
     }
     llm_result_save(out, &t->run.model, &t->run.tok);
+    run_end_out(out, t->s->lora_rank > 0);
     printf("saved %s\nanswers\n", out);
     speak(t, stdout, 8);
     if (t->s->ask) compare(t, bpb);
@@ -310,13 +313,7 @@ static void print_plan(settings *s, const llm_ops *op) {
     int T = r->seq ? (int)r->seq : int_min(c.T, 1024);
     llm_plan p = llm_plan_make(&c, op, (int)r->batch, T, true, r->recompute, r->moments16);
     if (s->lora_rank) {
-        double n = (double)llm_lora_parameters(&c, (int)s->lora_rank, s->lora_targets), share = n / p.parameters;
-        double less = (p.gradients + p.moments) * (1 - share);
-        printf("lora: %.0f parameters learn (%.2f %%), %.2f MB less\n", n, 100 * share, less / 1e6);
-        p.total -= less;
-        p.gradients *= share;
-        p.moments *= share;
-        p.flops_per_token -= 2 * p.parameters;
+        run_plan_lora(&p, &c, (int)s->lora_rank, s->lora_targets);
         static const double bytes[] = {sizeof(llm_real), 2, 1 + 2 / 32.0, 0.5 + 2 / 32.0};      /* chapter 5c */
         llm_type type = llm_type_named(s->weights);
         if (type != LLM_TYPE_REAL) {
@@ -340,6 +337,7 @@ int main(int argc, char **argv) {
     s.run.weight_decay = 0;
     llm_option options[] = {
         RUN_OPTIONS(s.run),
+        RUN_TEXT_OPTIONS(s.run),
         {"fine-tuning", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"epochs", LLM_FLOAT, &s.epochs, 0, 1e6, "times through the data, when --steps is 0", NULL, NULL},
         {"packing", LLM_BOOL, &s.packing, 0, 0, "several conversations in a row, hidden from each other", NULL, NULL},
@@ -348,7 +346,6 @@ int main(int argc, char **argv) {
         {"ptx", LLM_FLOAT, &s.ptx, 0, 100, "weight of the loss on pretraining text, against forgetting", NULL, NULL},
         {"ptx-data", LLM_LIST, &s.ptx_data, 0, 0, "that text: files or folders", NULL, NULL},
         {"ptx-batch", LLM_INT, &s.ptx_batch, 1, 65536, "its rows in a step", NULL, NULL},
-        RUN_DUMP_OPTION(s.run),
         {"columns", LLM_TEXT, &s.columns, 0, 0, "other names of keys: prompt=question,output=answer", NULL, NULL},
         {"skip-bad", LLM_BOOL, &s.skip_bad, 0, 0, "leave broken records out instead of stopping", NULL, NULL},
         {"val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the records held out", NULL, NULL},
@@ -379,6 +376,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     choose_data(&t);
+    run_guard_list(&s.run, s.run.out, s.ptx_data);
     char *checkpoint = run_open_out(&s.run);
     report_open(&t.report, s.run.out, s.run.report, 2, "Supervised fine-tuning", argc, argv);
     prepare_model(&t, op, checkpoint ? checkpoint : s.run.model);
@@ -391,6 +389,7 @@ int main(int argc, char **argv) {
         llm_json_free(state);
     }
     llm_release(checkpoint);
+    run_begin_out(&s.run, s.run.out);
     run_open_dump(&t.run);
     run_train(&t.run, &fine_tuning, &t);
     finish(&t);

@@ -129,6 +129,36 @@ run moody --data $prefs/prompts.jsonl --method ppo --reward-command "i=0; while 
 check "a program that dies now and then" [ -s "$dir/moody/config.json" ]
 check "and is told of" grep -q "gets the mean of its batch" "$dir/moody.err"
 
+# ---- a save that fails, three times: the checkpoints before it are still there ----
+# A link to nowhere under the checkpoint's name lets everything of it be written but the last step, the rename.
+ppo="--data $prefs/ranked.jsonl --method ppo --kl-target 0.5 --reward $dir/ppo-reward --save-every 1"
+mkdir "$dir/stuck"; ln -s nowhere "$dir/stuck/checkpoint-4"
+run stuck $ppo; check "a save that fails stops the run" [ $? -eq 1 ]
+for i in 1 2 3; do run stuck $ppo --resume; check "and again" [ $? -eq 1 ]; done
+check "resumed from step 3" grep -q "^resumed .*checkpoint-3 at step 3" "$dir/stuck.err"
+rm "$dir/stuck/checkpoint-4"
+run stuck $ppo --resume; check "then it goes on" [ $? -eq 0 ]
+check "to the same bits" same ppo stuck
+check "policy and critic are one folder" [ ! -e "$dir/stuck/critic" -a -s "$dir/stuck/checkpoint-9/critic/optimizer.safetensors" ]
+
+# ---- nothing is trained for a plan, and nothing is lost by --overwrite ----
+for method in ppo grpo dpo cdpo ipo kto rrhf rejection random best-of-n; do
+    run dry --data $prefs/ranked.jsonl --method $method --dry-run; code=$?
+    check "$method --dry-run" [ $code -eq 0 ]
+    check "$method --dry-run has a plan" grep -q "^plan: " "$dir/dry.out"
+done
+for flag in --all --sweep-kl "--lora-rank 2"; do run dry --data $prefs/ranked.jsonl $flag --dry-run; check "$flag --dry-run" [ $? -eq 0 ]; done
+check "--dry-run writes nothing" [ ! -e "$dir/dry" -a ! -e "$dir/dry-reward" ]
+mkdir "$dir/mine"; echo "years of work" > "$dir/mine/thesis.tex"; cp "$dir/dpo/model.safetensors" "$dir/dpo/config.json" "$dir/mine"
+run mine --data $prefs/nowhere.jsonl --method dpo --overwrite; check "missing data, --overwrite" [ $? -eq 1 ]
+check "the old result is there" cmp -s "$dir/dpo/model.safetensors" "$dir/mine/model.safetensors"
+run mine --data $prefs/prompts.jsonl --reward-command "exit 3" --method ppo --overwrite; check "--overwrite, a run that stops" [ $? -eq 1 ]
+check "the old result is still there" cmp -s "$dir/dpo/model.safetensors" "$dir/mine/model.safetensors"
+run mine --data $prefs/prompts.jsonl --reward-command "sh $dir/judge.sh" --method ppo --resume; check "it goes on" [ $? -eq 0 ]
+check "to a new result, and does not take the old one for it" same program mine
+check "the thesis stays" grep -q "years of work" "$dir/mine/thesis.tex"
+mkdir "$dir/human"; echo "years of work" > "$dir/human/preferences.jsonl"
+
 # ---- what is refused ----
 rlhf="$train_rlhf --model $dir/sft --threads 1 --data $prefs/ranked.jsonl --out $dir/x --reward-out $dir/xr"
 refuses "unknown method"      2 "does not know 'pro'"      $rlhf --method pro
@@ -140,6 +170,14 @@ refuses "a policy as reward"  1 "no reward model"          $rlhf --reward "$dir/
 refuses "prompts, no judge"   2 "nothing says which"       $train_rlhf --model "$dir/sft" --data $prefs/prompts.jsonl --out "$dir/x" --method ppo
 refuses "nothing to resume"   2 "nothing to go on from"    $rlhf --out "$dir/none" --method dpo --resume
 refuses "a result in --out"   2 "holds a result"           $rlhf --out "$dir/dpo" --method dpo
+refuses "--model X --out X"   2 "which this run reads"     $train_rlhf --model "$dir/sft" --data $prefs/ranked.jsonl --method dpo --out "$dir/sft" --overwrite
+refuses "--reward X --out X"  2 "which this run reads"     $rlhf --reward "$dir/ppo-reward" --out "$dir/ppo-reward" --overwrite
+refuses "--out above --model" 2 "holds an input"           $rlhf --method dpo --out "$dir" --overwrite
+refuses "one folder for two"  2 "the same folder"          $rlhf --out "$dir/z" --reward-out "$dir/z"
+refuses "somebody's preferences" 2 "not of a run of ours"  $rlhf --method dpo --out "$dir/human" --overwrite
+refuses "one log for many"    2 "--log is one file"        $rlhf --all --log "$dir/l.csv"
+for flag in --seq --eval-every --sample-every; do refuses "$flag would do nothing" 2 "unknown flag $flag" $rlhf $flag 5; done
+refuses "--overfit-one-batch too" 2 "unknown flag"         $rlhf --overfit-one-batch
 refuses "another method"      2 "begun with --method dpo"  $rlhf --out "$dir/dpo" --method ipo --resume
 echo '{"prompt": "a", "chosen": "b"}' > "$dir/broken.jsonl"
 refuses "half a pair"         1 "broken.jsonl:1: "         $train_rlhf --model "$dir/sft" --data "$dir/broken.jsonl" --out "$dir/y"

@@ -405,17 +405,15 @@ static void ppo_step(trainer *t, double lr, double *x) {
     }
     rollout_free(&r);
 }
-/* The critic is saved before the policy's checkpoint, which names it: after a kill in between the older pair stands. */
-static char *ppo_state(trainer *t) {
-    char *dir = llm_format("%s/critic", t->out);
-    llm_checkpoint_save(dir, t->step, &t->critic, &t->critic_adamw, &t->tok, NULL, (int)t->s->run.keep + 1);
-    char *newest = llm_checkpoint_newest(dir), *member = llm_format("\"critic\": \"%s\"", strrchr(newest, '/') + 1);
-    llm_release(newest);
+/* The critic lies in the policy's checkpoint, CHECKPOINT/critic: both are there or none is. */
+static void ppo_save(trainer *t, const char *checkpoint) {
+    char *dir = llm_format("%s/critic", checkpoint);
+    llm_checkpoint_write(dir, t->step, &t->critic, &t->critic_adamw, &t->tok, NULL);
     llm_release(dir);
-    return member;
 }
-static void ppo_restore(trainer *t, const llm_json *state) {
-    char *dir = llm_format("%s/critic/%s", t->out, llm_json_text(state, "critic", "?"));
+static void ppo_restore(trainer *t, const char *checkpoint, const llm_json *state) {
+    const char *older = llm_json_text(state, "critic", NULL);           /* once it was OUT/critic/checkpoint-N */
+    char *dir = older ? llm_format("%s/critic/%s", t->out, older) : llm_format("%s/critic", checkpoint);
     llm_model_free(&t->critic);
     llm_model_load(&t->critic, dir, t->op);
     llm_model_train(&t->critic);
@@ -492,7 +490,7 @@ static const stage reward_kwise = {"reward", 3e-4, 1, 0, 64, 0, reward_prepare, 
 static const stage reward_pairs = {"reward", 3e-4, 1, 0, 64, 0, reward_prepare, pair_step, reward_finish, NULL, NULL};
 static const stage methods[] = {
     /* name, learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes) */
-    {"ppo", 2e-4, 0, 0.2, 32, 30, ppo_prepare, ppo_step, rollout_finish, ppo_state, ppo_restore},
+    {"ppo", 2e-4, 0, 0.2, 32, 30, ppo_prepare, ppo_step, rollout_finish, ppo_save, ppo_restore},
     {"grpo", 3e-4, 0, 0.05, 128, 20, grpo_prepare, grpo_step, rollout_finish, NULL, NULL},
     {"dpo", 1e-4, 2, 0, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},
     {"cdpo", 1e-4, 2, 0, 32, 0, pairs_prepare, dpo_step, NULL, NULL, NULL},

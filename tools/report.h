@@ -500,31 +500,87 @@ static inline int report_by_stage(const void *a, const void *b) {
     long d = x->stage != y->stage ? x->stage - y->stage : x->time - y->time;
     return d ? (d < 0 ? -1 : 1) : strcmp(x->folder, y->folder);
 }
+/* Is a tag one that we write, with attributes that we write? What others put beside OUT must not reach the page. */
+static inline bool report_tag(const char *tag, const char *end) {
+    static const char tags[] =
+        " p code h3 pre div figure figcaption svg path text circle title span b i small table tr th td ";
+    static const char attributes[] = " class d x y cx cy r viewBox role aria-label text-anchor style title ";
+    char word[24];
+    bool closing = *tag == '/', first = true;
+    for (const char *s = tag + closing; s < end && !(*s == '/' && s + 1 == end);) {
+        size_t n = strcspn(s, " =/>\"");
+        if (n == 0 || n > 20 || s + n > end) return false;
+        snprintf(word, sizeof word, " %.*s ", (int)n, s);
+        if (!strstr(first ? tags : attributes, word)) return false;
+        s += n;
+        if (!first) {                   /* ="value", without a way to load anything */
+            const char *close = s[0] == '=' && s[1] == '"' ? strchr(s + 2, '"') : NULL;
+            if (!close || close >= end) return false;
+            for (const char *v = s; v < close; v++) if (!strncasecmp(v, "url", 3)) return false;
+            s = close + 1;
+        }
+        first = false;
+        if (s < end && *s == ' ') s++;
+        else if (s < end && *s != '/') return false;
+    }
+    return !first;
+}
+static inline bool report_harmless(const char *html) {
+    int depth = 0;
+    for (const char *s = html; (s = strpbrk(s, "<>"));) {
+        const char *end = *s == '<' ? s + 1 : NULL;
+        for (bool quoted = false; end && *end && (quoted || *end != '>'); end++) quoted ^= *end == '"';
+        if (!end || !*end || !report_tag(s + 1, end)) return false;
+        if (end[-1] != '/') depth += s[1] == '/' ? -1 : 1;
+        if (depth < 0) return false;
+        s = end + 1;
+    }
+    return depth == 0;
+}
+/* The text of a file of ours: a plain file (a pipe would make us wait for ever) of sensible size, without zeros. */
+static inline char *report_text_of(const char *path) {
+    struct stat s;
+    size_t size;
+    if (lstat(path, &s) || !S_ISREG(s.st_mode) || s.st_size > 64 << 20 || access(path, R_OK)) return NULL;
+    char *text = llm_read_file(path, &size);
+    if (strlen(text) == size) return text;
+    llm_release(text);
+    return NULL;
+}
 static inline bool report_read(const char *folder, const char *name, report_part *p) {
-    char *path = llm_format("%s/%s/report.part", folder, name);
-    bool there = llm_exists(path);
-    *p = (report_part){.text = there ? llm_read_file(path, NULL) : NULL};
-    llm_release(path);
-    if (!there) return false;
+    char *path = llm_format("%s/%s/report.part", folder, name), *rest = NULL;
+    *p = (report_part){.text = report_text_of(path)};
     char *line[4] = {p->text};
     for (int i = 1; i < 4 && line[i - 1]; i++)
         if ((line[i] = strchr(line[i - 1], '\n'))) *line[i]++ = 0;
-    if (!line[3] || sscanf(line[0], "report %ld %ld", &p->stage, &p->time) != 2) {
-        llm_release(p->text);           /* not ours: the page does without it */
+    bool ours = line[3] && !strncmp(line[0], "report ", 7) && isdigit((unsigned char)line[0][7]);
+    if (ours) {
+        p->stage = strtol(line[0] + 7, &rest, 10);
+        ours = *rest == ' ' && isdigit((unsigned char)rest[1]);
+        if (ours) p->time = strtol(rest, &rest, 10);
+        ours = ours && !*rest && p->stage < 1000 && p->time < 100000000000 && report_harmless(line[3]);
+    }
+    if (!ours) {
+        if (llm_exists(path)) fprintf(stderr, "note: %s is not ours; the report does without it\n", path);
+        llm_release(p->text);
+        llm_release(path);
         return false;
     }
     p->title = line[1];
     p->result = line[2];
     p->html = line[3];
     p->folder = llm_format("%s", name);
+    llm_release(path);
     return true;
 }
+static const char report_title[] = "<title>From text to an aligned model</title>";
 static inline void report_page_begin(FILE *f) {
     fprintf(f, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
             "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-            "<meta name=\"color-scheme\" content=\"light dark\">\n<title>From text to an aligned model</title>\n"
-            "<style>%s</style></head>\n<body>\n<h1>From text to an aligned model</h1>\n", report_style_sheet);
+            "<meta name=\"color-scheme\" content=\"light dark\">\n%s\n"
+            "<style>%s</style></head>\n<body>\n<h1>From text to an aligned model</h1>\n", report_title,
+            report_style_sheet);
 }
 static inline void report_page(FILE *f, const report_part *p, int parts) {
     report_page_begin(f);
@@ -542,7 +598,8 @@ static inline void report_page(FILE *f, const report_part *p, int parts) {
     for (int i = 0; i < parts; i++) {
         char when[32];
         time_t at = (time_t)p[i].time;
-        strftime(when, sizeof when, "%Y-%m-%d %H:%M", localtime(&at));
+        struct tm *day = localtime(&at);
+        if (!day || !strftime(when, sizeof when, "%Y-%m-%d %H:%M", day)) strcpy(when, "?");
         fprintf(f, "<section id=\"s%d\"><h2>", i);
         report_escape(f, p[i].title, strlen(p[i].title));
         fputs("</h2>\n<p class=\"key\">", f);
@@ -559,8 +616,12 @@ static inline void report_file(const char *path, const char *head, const char *t
 }
 /* Write the page of all parts that lie in the folders beside OUT. */
 static inline bool report_write_page(const char *out, const char *page) {
-    char *try = llm_format("%s.tmp", page);
-    FILE *probe = fopen(try, "wb");      /* a page that cannot be written is no reason to fail: the model is saved */
+    char *try = llm_format("%s.tmp", page), *old = llm_exists(page) ? report_text_of(page) : NULL;
+    struct stat there;
+    bool free_to_write = !llm_exists(page) || (old && strstr(old, report_title));       /* somebody's own page stays */
+    if (!lstat(try, &there) && !S_ISREG(there.st_mode)) free_to_write = false;
+    FILE *probe = free_to_write ? fopen(try, "wb") : NULL;      /* no page is no reason to fail: the model is saved */
+    llm_release(old);
     llm_release(try);
     if (!probe) return false;
     fclose(probe);
@@ -601,9 +662,10 @@ LLM_PRINTF(2, 3) static inline void report_close(report_card *r, const char *res
     fclose(r->body);
     char *path = llm_format("%s/report.part", r->out), *head = llm_format("report %d %lld\n%s\n%s\n", r->stage,
                                                                       (long long)time(NULL), r->title, line);
-    report_file(path, head, r->text, r->size);
+    struct stat there;
+    if (lstat(path, &there) || S_ISREG(there.st_mode)) report_file(path, head, r->text, r->size);
     if (report_write_page(r->out, r->page)) printf("report: %s\n", r->page);
-    else fprintf(stderr, "no report: cannot write %s\n", r->page);
+    else fprintf(stderr, "no report: cannot write %s, or it is not ours\n", r->page);
     free(r->text);
     char *all[] = {path, head, r->out, r->page, r->title};
     for (int i = 0; i < 5; i++) llm_release(all[i]);

@@ -85,8 +85,7 @@ static const char *const measure_tag[MEASURES] = {
     "completions/mean_length", "completions/stops", "rewards/accuracies", "rewards/margins", "rewards/chosen",
     "rewards/rejected", "policy/clipfrac_avg", "loss/value_avg", "objective/kl_coefficient", "silent_groups"};
 
-/* A kind of training. step: one optimizer step, which says what it measured. The others may be NULL. state: extra
-   members for the checkpoint; restore reads them. */
+/* A kind of training. step: one optimizer step, which says what it measured. The others may be NULL. */
 typedef struct stage {
     const char *name;
     double lr, epochs, kl;              /* kl: price of distance, for methods that sample */
@@ -94,8 +93,8 @@ typedef struct stage {
     void (*prepare)(trainer *t);
     void (*step)(trainer *t, double lr, double *measure);
     void (*finish)(trainer *t);
-    char *(*state)(trainer *t);
-    void (*restore)(trainer *t, const llm_json *state);
+    void (*save)(trainer *t, const char *dir);          /* what else belongs into a checkpoint */
+    void (*restore)(trainer *t, const char *dir, const llm_json *state);
 } stage;
 
 /* ---- rows ---- */
@@ -343,13 +342,16 @@ static void remember_reference(trainer *t) {
 
 /* ---- the loop ---- */
 
+/* One folder, complete or absent, whatever a method has to keep. */
 static void checkpoint(trainer *t) {
-    char *own = t->stage->state ? t->stage->state(t) : NULL;
-    char *state = llm_format("\"method\": \"%s\", \"seed\": %lld, \"steps\": %d, \"kl\": %.17g%s%s", t->stage->name,
-                             (long long)t->s->run.seed, t->steps, t->kl, own ? ", " : "", own ? own : "");
-    llm_checkpoint_save(t->out, t->step, t->learner, &t->adamw, &t->tok, state, (int)t->s->run.keep);
+    char *state = llm_format("\"method\": \"%s\", \"seed\": %lld, \"steps\": %d, \"kl\": %.17g", t->stage->name,
+                             (long long)t->s->run.seed, t->steps, t->kl);
+    char *fresh = llm_checkpoint_begin(t->out, t->step);
+    llm_checkpoint_write(fresh, t->step, t->learner, &t->adamw, &t->tok, state);
+    if (t->stage->save) t->stage->save(t, fresh);
+    llm_checkpoint_end(t->out, fresh, (int)t->s->run.keep);
+    llm_release(fresh);
     llm_release(state);
-    llm_release(own);
 }
 static void go_on_from(trainer *t, const char *dir) {
     bool policy = t->learner == &t->policy;
@@ -367,7 +369,7 @@ static void go_on_from(trainer *t, const char *dir) {
                   "steps", dir, method, llm_json_number(state, "seed", -1), llm_json_number(state, "steps", 0));
     t->step = (int)llm_json_number(state, "step", 0);
     t->kl = llm_json_number(state, "kl", t->kl);
-    if (t->stage->restore) t->stage->restore(t, state);
+    if (t->stage->restore) t->stage->restore(t, dir, state);
     fprintf(stderr, "resumed %s at step %d\n", dir, t->step);
     llm_json_free(state);
 }
@@ -395,7 +397,7 @@ static void open_log(trainer *t) {
         strcat(header, measure_name[i]);
     }
     here.out = t->out;
-    here.log = NULL;
+    if (t->learner != &t->policy) here.log = NULL;
     t->log = run_open_log(&here, header, t->step + 1);
     t->board = tb_open(t->s->run.tensorboard, t->out);
 }
@@ -413,6 +415,7 @@ static void learn(trainer *t, const stage *g, llm_model *learner, const char *ou
     t->adamw = llm_adamw_defaults();    /* moments of an earlier stage are not this one's: always new */
     t->adamw.weight_decay = r->weight_decay;
     t->adamw.clip = r->clip;
+    t->adamw.skip_sigma = r->skip_sigma;
     t->adamw.moments16 = r->moments16;
     llm_make_dirs(out);
     if (g->prepare) g->prepare(t);      /* says how many units there are to learn from */

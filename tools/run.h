@@ -38,15 +38,12 @@ typedef struct {
     {"log", LLM_TEXT, &(r).log, 0, 0, "CSV of all steps; none: OUT/log.csv", NULL, NULL},                             \
     {"tensorboard", LLM_TEXT, &(r).tensorboard, 0, 0, "write events for TensorBoard into this folder", NULL, NULL},   \
     {"report", LLM_TEXT, &(r).report, 0, 0, "page of all stages; none: report.html beside --out; off", NULL, NULL},   \
-    {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL},    \
-    {"sample-every", LLM_INT, &(r).sample_every, 0, 1e9, "steps between samples; 0: at the end only", NULL, NULL},    \
     {"save-every", LLM_INT, &(r).save_every, 0, 1e9,                                                                  \
      "steps between checkpoints; 0: when interrupted only", NULL, NULL},                                              \
     {"keep", LLM_INT, &(r).keep, 1, 1000, "newest checkpoints to keep", NULL, NULL},                                  \
     {"learning", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},                                                          \
     {"steps", LLM_INT, &(r).steps, 0, 1e9, "optimizer steps", NULL, NULL},                                            \
     {"batch", LLM_INT, &(r).batch, 1, 65536, "sequences in a micro-batch (B)", NULL, "batch-size"},                   \
-    {"seq", LLM_INT, &(r).seq, 0, 1 << 20, "tokens in a sequence (T); 0: the model's context", NULL, "seq-len"},      \
     {"grad-accum", LLM_INT, &(r).grad_accum, 1, 65536, "micro-batches in a step", NULL, NULL},                        \
     {"lr", LLM_FLOAT, &(r).lr, 0, 10, "peak learning rate; 0: by the model's width", NULL, "learning-rate"},          \
     {"schedule", LLM_TEXT, &(r).schedule, 0, 0,                                                                       \
@@ -59,15 +56,18 @@ typedef struct {
      "skip steps whose gradient norm is this many deviations off; 0: off", NULL, NULL},                               \
     {"recompute", LLM_BOOL, &(r).recompute, 0, 0,                                                                     \
      "keep only each layer's input for the backward pass (less memory)", NULL, NULL},                                 \
-    {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL},               \
-    {"overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0,                                                               \
-     "train on the first batch only: the loss must fall to 0", NULL, NULL}
-/* clang-format on */
+    {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL}
 
 /* For the stages that learn from text. */
-#define RUN_DUMP_OPTION(r)                                                                                             \
-    {"dump-batches", LLM_TEXT, &(r).dump, 0, 0, "write all batches to this file, and checkpoint-0, for comparisons",   \
+#define RUN_TEXT_OPTIONS(r)                                                                                           \
+    {"seq", LLM_INT, &(r).seq, 0, 1 << 20, "tokens in a sequence (T); 0: the model's context", NULL, "seq-len"},      \
+    {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL},    \
+    {"sample-every", LLM_INT, &(r).sample_every, 0, 1e9, "steps between samples; 0: at the end only", NULL, NULL},    \
+    {"overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0,                                                               \
+     "train on the first batch only: the loss must fall to 0", NULL, NULL},                                           \
+    {"dump-batches", LLM_TEXT, &(r).dump, 0, 0, "write all batches to this file, and checkpoint-0, for comparisons",  \
      NULL, NULL}
+/* clang-format on */
 
 static inline run_settings run_defaults(void) {
     return (run_settings){.device = "auto",
@@ -127,23 +127,115 @@ static inline double run_peak(const llm_ops *op) {
     return best;
 }
 
-/* Refuse an --out that holds a result, unless told what to do with it. Returns the checkpoint to continue from, or
- * NULL. */
-static inline char *run_open_out(const run_settings *r) {
-    char *config = llm_format("%s/config.json", r->out),
-         *newest = llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
-    if (r->resume && !newest) llm_usage("start without --resume", "%s holds no complete checkpoint", r->out);
-    if (!r->resume && !r->overwrite && (llm_exists(config) || newest))
-        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already",
-                  r->out, llm_exists(config) ? "result" : "checkpoint");
-    if (r->overwrite && !r->resume && llm_is_dir(r->out)) {
-        unlink(config);                 /* first: a folder without config.json is no result */
-        llm_remove_tree(r->out);
-        llm_release(newest);
-        newest = NULL;
+/* Adapters learn alone: no gradients and moments of the base, nor the FLOPs for them. */
+static inline void run_plan_lora(llm_plan *p, const llm_config *c, int rank, const char *targets) {
+    double n = (double)llm_lora_parameters(c, rank, targets), share = n / p->parameters;
+    double less = (p->gradients + p->moments) * (1 - share);
+    printf("lora: %.0f parameters learn (%.2f %%), %.2f MB less\n", n, 100 * share, less / 1e6);
+    p->total -= less;
+    p->gradients *= share;
+    p->moments *= share;
+    p->flops_per_token -= 2 * p->parameters;
+}
+
+/* ---- what --out may lose ----
+
+   Nothing that is not ours, and nothing before the run has read and checked all its inputs. --overwrite removes the old
+   checkpoints then (run_begin_out); the old result stays until the new one replaces it. In between a file, `replaced`,
+   says that the result is not this run's: --resume goes on instead of calling it done. */
+
+static const char run_mark[] = "replaced";
+
+static inline char *run_mark_path(const char *out) { return llm_format("%s/%s", out, run_mark); }
+/* The result of this run, not of one that it is about to replace. */
+static inline bool run_result_exists(const char *out) {
+    char *mark = run_mark_path(out);
+    bool done = llm_result_exists(out) && !llm_exists(mark);
+    llm_release(mark);
+    return done;
+}
+/* A folder is never an input and a result at once, and what is overwritten does not hold an input. */
+static inline void run_guard(const run_settings *r, const char *out, const char *input) {
+    char *folder = realpath(out, NULL), *file = input ? realpath(input, NULL) : NULL;
+    size_t n = folder ? strlen(folder) : 0;
+    bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
+    if (within && (r->overwrite || !file[n]))
+        llm_usage("another --out", "%s %s, which this run reads", out, file[n] ? "holds an input" : "is an input");
+    free(folder);
+    free(file);
+}
+static inline void run_guard_list(const run_settings *r, const char *out, llm_list input) {
+    for (int i = 0; i < input.count; i++) run_guard(r, out, input.item[i]);
+}
+/* The first of a result's files in a folder, or NULL. Somebody's package.json is none, nor somebody's config.json. */
+static inline const char *run_holds(const char *out) {
+    static const char *const file[] = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+                                       "generation_config.json", "special_tokens_map.json", "chat_template.jinja"};
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
+        char *path = llm_format("%s/%s", out, file[i]);
+        bool there = llm_exists(path);
+        llm_release(path);
+        if (there) return file[i];
     }
-    llm_make_dirs(r->out);
+    char *newest = llm_is_dir(out) ? llm_checkpoint_newest(out) : NULL;
+    llm_release(newest);
+    return newest ? "checkpoint" : NULL;
+}
+/* Does a file begin with, or (anywhere) hold, the text by which we know our own? Files that are not there do. */
+static inline bool run_is_ours(const char *path, const char *text, bool anywhere) {
+    struct stat s;
+    if (lstat(path, &s)) return true;
+    if (!S_ISREG(s.st_mode)) return false;
+    size_t size, n = strlen(text);
+    char *all = llm_read_file(path, &size);
+    bool ours = anywhere ? strstr(all, text) != NULL : size >= n && !memcmp(all, text, n);
+    llm_release(all);
+    return ours || size == 0;
+}
+static inline void run_check_out(const run_settings *r, const char *out) {
+    const char *held = run_holds(out);
+    char *config = llm_format("%s/config.json", out);
+    if (held && !r->overwrite && !r->resume)
+        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already", out,
+                  !strcmp(held, "config.json") ? "result" : held);
+    if (!run_is_ours(config, "\"model_type\"", true))
+        llm_usage("another --out", "%s is no model's: it will not be replaced", config);
     llm_release(config);
+}
+/* All inputs are read: from here on --out is this run's. */
+static inline void run_begin_out(const run_settings *r, const char *out) {
+    char *mark = run_mark_path(out), *critic = llm_format("%s/critic", out);
+    if (r->overwrite && !r->resume && llm_is_dir(out)) {
+        if (llm_result_exists(out)) {
+            llm_writer w = llm_write_begin(mark);
+            llm_write_text(&w, "A run that replaces this result has begun; --resume goes on with it.\n");
+            llm_write_done(&w);
+        }
+        llm_checkpoints_clear(out);
+        llm_checkpoints_clear(critic);
+        rmdir(critic);
+    }
+    llm_make_dirs(out);
+    llm_release(critic);
+    llm_release(mark);
+}
+/* The new result is there. */
+static inline void run_end_out(const char *out, bool adapter) {
+    char *mark = run_mark_path(out), *old = llm_format("%s/adapter", out);
+    unlink(mark);
+    if (!adapter) llm_folder_clear(old);
+    llm_release(old);
+    llm_release(mark);
+}
+/* Refuse an --out that would lose something. Returns the checkpoint to continue from, or NULL. */
+static inline char *run_open_out(const run_settings *r) {
+    run_guard(r, r->out, r->model);
+    run_guard_list(r, r->out, r->data);
+    run_guard_list(r, r->out, r->val_data);
+    char *newest = r->resume && llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
+    if (r->resume && !newest) llm_usage("start without --resume", "%s holds no complete checkpoint", r->out);
+    run_check_out(r, r->out);
+    llm_make_dirs(r->out);
     return newest;
 }
 
@@ -159,6 +251,7 @@ static inline void run_catch_signals(void) {
 /* The CSV. On resume the rows of steps that will be taken again are dropped. */
 static inline FILE *run_open_log(const run_settings *r, const char *header, int first_step) {
     char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out), *old = NULL;
+    if (!run_is_ours(path, "step,loss", false)) llm_die("another --log or --out", "%s is no log of ours", path);
     if (first_step > 0 && llm_exists(path)) old = llm_read_file(path, NULL);
     FILE *f = fopen(path, "w");
     if (!f) llm_die("another --log", "cannot write %s: %s", path, strerror(errno));
@@ -279,6 +372,7 @@ static inline void run_open_dump(run_state *x) {
     run_settings *r = x->s;
     int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
     if (!r->dump) return;
+    if (!run_is_ours(r->dump, "BMLL", false)) llm_die("another --dump-batches", "%s is no such file of ours", r->dump);
     x->dump = fopen(r->dump, "wb");
     if (!x->dump || fwrite(header, sizeof header, 1, x->dump) != 1)
         llm_die("another --dump-batches", "cannot write %s: %s", r->dump, strerror(errno));
