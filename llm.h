@@ -7464,21 +7464,28 @@ static int by_probability(const void *a, const void *b) {
     const candidate *x = a, *y = b;
     return x->p != y->p ? (x->p < y->p ? 1 : -1) : x->id - y->id;
 }
-/* Keep the candidates of highest probability: at most top_k, and no more than reach top_p together. */
+static int candidates_above(candidate *list, const llm_real *p, int V, llm_real least) {
+    int n = 0;
+    for (int i = 0; i < V; i++)
+        if (p[i] > least) list[n++] = (candidate){p[i], i};
+    return n;
+}
+/* Keep the candidates of highest probability: the top_k, and of these no more than have the share top_p of what all of
+   these have together. */
 static void keep_best(llm_real *p, int V, const llm_sampler *s) {
     candidate *best = llm_alloc((size_t)V, sizeof *best);
-    int n = 0, kept = 0;
-    /* What lies below (1 - top_p)/V is not needed: all of it is less than 1 - top_p. Few are left to sort. */
-    llm_real least = s->top_p < 1 ? (llm_real)((1 - s->top_p) / V) : 0;
-    for (int i = 0; i < V; i++)
-        if (p[i] > least) best[n++] = (candidate){p[i], i};
+    /* Few need sorting: all below (1 - top_p)/V together have less than 1 - top_p. Their share counts nevertheless. */
+    const llm_real least = s->top_p < 1 ? (llm_real)((1 - s->top_p) / V) : 0;
+    double total = 0, reached = 0;
+    int n = candidates_above(best, p, V, least), kept = 0;
+    if (n < s->top_k) n = candidates_above(best, p, V, 0);
     qsort(best, (size_t)n, sizeof *best, by_probability);
     if (s->top_k > 0 && s->top_k < n) {
         for (kept = s->top_k; kept < n && best[kept].p == best[kept - 1].p;) kept++;    /* ties stay */
         n = kept;
     }
-    double total = 0, reached = 0;
-    for (int i = 0; i < n; i++) total += (double)best[i].p;
+    if (s->top_k > 0) for (int i = 0; i < n; i++) total += (double)best[i].p;
+    else for (int i = 0; i < V; i++) total += (double)p[i];
     for (kept = 0; kept < n && (kept == 0 || s->top_p >= 1 || reached < s->top_p * total); kept++)
         reached += (double)best[kept].p;
     memset(p, 0, (size_t)V * sizeof *p);
@@ -7496,10 +7503,18 @@ static int argmax(const llm_real *x, int n) {
         if (x[i] == best) return i;
     return 0;
 }
+/* A model that computes no numbers is broken: whatever were drawn from them would mean nothing, the first token least.
+   (-infinity is a number here: never.) */
+static void require_logits(const llm_real *z, size_t n) {
+    int wrong = 0;
+    for (size_t i = 0; i < n; i++) wrong |= !(z[i] < INFINITY);
+    if (wrong) llm_die("another checkpoint", "the model's logits are no numbers");
+}
 /* In the order of transformers: repetition penalty (Keskar et al. 2019), temperature, top-k (Fan et al. 2018), top-p
    (Holtzman et al. 2020), min-p (Nguyen et al. 2024). */
 int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents,
                       const uint8_t *banned) {
+    require_logits(logits, (size_t)V);
     if (s->repeat_penalty != 1)
         for (int i = 0; i < recents; i++) {
             bool seen = false;
@@ -7512,6 +7527,7 @@ int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *
     int top = argmax(logits, V);
     const llm_real best = logits[top];
     const size_t n = (size_t)V;
+    if (!(best > -INFINITY)) llm_die("a list of forbidden tokens that leaves some", "every token is forbidden");
     if (s->temperature <= 0) {
         memset(logits, 0, (size_t)V * sizeof *logits);
         logits[top] = 1;
@@ -7547,12 +7563,12 @@ int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, cons
     double u = llm_rng_uniform(rng), reached = 0;
     int last = -1;
     for (int i = 0; i < V; i++) {
-        if (!(logits[i] > 0)) continue;                     /* not a number: as if it were not there */
+        if (!(logits[i] > 0)) continue;
         reached += (double)logits[i];
         last = i;
         if (u < reached) break;
     }
-    if (last < 0) llm_die("another checkpoint", "the model's logits are no numbers");
+    if (last < 0) llm_die("a smaller --min-p", "no token is left to choose from");
     return last;
 }
 
@@ -7662,6 +7678,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *pr
             want[i] = true;
         }
         if (alive) m->ops->decode(m, &x.cache, tokens, row, position, want, alive, logits);
+        require_logits(logits, (size_t)alive * V);          /* here: below many threads draw at once */
         int still = 0;
         bool goes_on[SPEAKERS];
         LLM_OMP(parallel for schedule(static) if(alive * m->c.V > 10000))
@@ -7736,6 +7753,7 @@ static void insert_extension(extension *best, int count, extension e) {
     best[i] = e;
 }
 static void log_softmax(llm_real *z, int V) {
+    require_logits(z, (size_t)V);
     llm_real top = z[argmax(z, V)];
     double sum = 0;
     for (int i = 0; i < V; i++) sum += exp((double)(z[i] - top));

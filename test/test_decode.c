@@ -401,6 +401,59 @@ static void check_sampling(void) {
     llm_json_free(cases);
 }
 
+/* The share that top-p wants is one of all candidates, those too that are too small to be sorted: .85 + .06 > .9.
+   (What is kept, as transformers' rule counts it, computed apart.) */
+static void check_top_p(void) {
+    enum { V = 1000 };
+    static const struct { double top_p; int top_k; double min_p; int kept; } row[] = {
+        {0.84, 0, 0, 1}, {0.86, 0, 0, 2}, {0.9, 0, 0, 2}, {0.92, 0, 0, 109}, {0.95, 2, 0, 2}, {0.93, 2, 0, 1},
+        {0.9, 3, 0, 1}, {0.9, 500, 0, 2}, {0.9, 990, 0, 2}, {0.92, 0, 0.01, 2}, {0.9, 0, 0.1, 1},
+        {0.93, 500, 0, 2}, {1, 500, 0, 500}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        llm_real z[V];
+        for (int v = 0; v < V; v++) {
+            double tail = 0.09 / (V - 2) * (1 + (500.5 - v) * 1e-4);
+            z[v] = (llm_real)log(v == 0 ? 0.85 : v == 1 ? 0.06 : tail);
+        }
+        llm_sampler s = llm_sampler_defaults();
+        s.temperature = 1, s.top_p = row[i].top_p, s.top_k = row[i].top_k, s.min_p = row[i].min_p;
+        int n = llm_sample_filter(z, V, &s, NULL, 0, NULL);
+        CHECK(n == row[i].kept, "top-p %g, top-k %d, min-p %g: %d kept, not %d", row[i].top_p, row[i].top_k,
+              row[i].min_p, n, row[i].kept);
+    }
+}
+/* A model that computes no numbers says nothing, at no temperature: not in one row, a batch, a search. */
+static void check_no_numbers(void) {
+    llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32));
+    const llm_real wrong[] = {(llm_real)NAN, (llm_real)INFINITY};
+    llm_rng r = llm_rng_seed(1, 1);
+    llm_sampler s = llm_sampler_defaults();
+    uint8_t banned[40];
+    memset(banned, 1, sizeof banned);
+    for (int greedy = 0; greedy < 2; greedy++) {
+        s.temperature = greedy ? 0 : 0.7;
+        for (int w = 0; w < 2; w++)
+            for (int at = 0; at < 40; at += 13) {
+                llm_real z[40] = {1, 2, 3};
+                z[at] = wrong[w];
+                CHECK_DIES(llm_sample(z, 40, &s, &r, NULL, 0, NULL), "logits are no numbers");
+            }
+        llm_real z[40] = {1, 2, 3};
+        CHECK_DIES(llm_sample(z, 40, &s, &r, NULL, 0, banned), "every token is forbidden");
+        memset(z, 0, sizeof z);
+        z[5] = (llm_real)-INFINITY, z[6] = 50;
+        CHECK(llm_sample(z, 40, &s, &r, NULL, 0, NULL) == 6, "a logit of -infinity is one that is never drawn");
+    }
+    int prompt[] = {1, 2}, length = 2, answer[2][4], *out[] = {answer[0], answer[1]}, n[2];
+    const int *prompts[] = {prompt};
+    double score[2];
+    bool stopped;
+    m.normf->data[3] = (llm_real)NAN;
+    CHECK_DIES(llm_generate_batch(&m, &s, prompts, &length, 1, 4, NULL, 0, NULL, out, n, &stopped, NULL), "no numbers");
+    CHECK_DIES(llm_beam_search(&m, prompt, 2, 4, 2, 0.6, NULL, 0, out, n, score), "logits are no numbers");
+    llm_model_free(&m);
+}
+
 static void check_refusals(const char *folder) {
     llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32)), other;
     llm_quantise(&m, LLM_TYPE_Q8);
@@ -452,6 +505,8 @@ int main(void) {
     }
     if (!IS_DOUBLE) check_bits();
     check_sampling();
+    check_top_p();
+    check_no_numbers();
     check_refusals(folder);
     llm_remove_tree(folder);
     return checks_done();

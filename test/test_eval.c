@@ -99,6 +99,12 @@ static void test_likelihoods(void) {
     THAT(at == 34);
     CHECK(worst <= 1e-6, "log-likelihoods differ by %g from PyTorch's", worst);        /* measured: 9.6e-8 */
     printf("34 log-likelihoods: within %.1e of PyTorch's\n", worst);
+    /* A model that computes no numbers prefers no ending: it is refused, not marked. */
+    int id[] = {1, 2, 3};
+    llm_sequence s = {id, 1, 3};
+    double sum, count;
+    p.model.normf->data[0] = (llm_real)NAN;
+    CHECK_DIES(sum_rows(&p.model, &s, 1, p.tok.pad, &sum, &count), "no numbers");
     if (at) close_player(&p);
     for (int i = 0; i < l.count; i++) free_item(&l.item[i]);
     llm_release(l.item);

@@ -457,6 +457,10 @@ static llm_sequence choice_sequence(const player *p, const task_item *x, int c, 
     llm_release(text);
     return (llm_sequence){*ids + from, prompt - from, whole - from};
 }
+/* Of a broken model nothing is a number, and every comparison with one says no: it would be judged like any other. */
+static void require_number(double x) {
+    if (!isfinite(x)) llm_die("another checkpoint", "the model's log-probabilities or scores are no numbers");
+}
 static void sum_rows(llm_model *m, const llm_sequence *s, int n, int pad, double *sum, double *count) {
     int longest = 1, rows;             /* the last id of a row is a target only */
     for (int i = 0; i < n; i++) longest = int_max(longest, s[i].count - 1);
@@ -467,6 +471,7 @@ static void sum_rows(llm_model *m, const llm_sequence *s, int n, int pad, double
         llm_batch_rows(&b, s + i, b.B, int_max(pad, 0));
         llm_forward(m, &b, logp, NULL, NULL);
         llm_row_sums(sum + i, count + i, logp, &b);
+        for (int r = 0; r < b.B; r++) require_number(sum[i + r]);
         llm_release(logp);
         llm_batch_free(&b);
     }
@@ -694,6 +699,7 @@ static double reward_score(voter *v, const char *prompt, const char *answer, boo
     llm_real *value = llm_alloc((size_t)length, sizeof *value);
     llm_forward(&p->model, &b, NULL, NULL, value);
     double score = (double)value[length - 1];
+    require_number(score);
     llm_release(value);
     llm_release(id);
     llm_batch_free(&b);

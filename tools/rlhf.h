@@ -136,6 +136,9 @@ static void pass_forward(const trainer *t, llm_model *m, pass *p) {
     p->x = llm_alloc(batch_places(&p->b), sizeof *p->x);
     llm_forward(m, &p->b, p->scored ? NULL : p->x, NULL, p->scored ? p->x : NULL);
     llm_row_sums(p->sum, p->count, p->x, &p->b);
+    for (int i = 0; i < p->n; i++)
+        if (!isfinite(p->sum[i]))
+            llm_die("another checkpoint", "the model's log-probabilities or scores are no numbers");
 }
 static void pass_backward(llm_model *m, pass *p) {
     llm_row_spread(p->x, p->dsum, &p->b);
