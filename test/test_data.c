@@ -563,6 +563,11 @@ static void test_broken(void) {
     broken("{\"prompt\": \"p\", \"chosen\": \"\", \"rejected\": \"r\"}", "an answer is empty");
     broken("{\"instruction\": \"Hi\", \"output\": \"cut", "broken.jsonl:1: a string is not closed");
     broken("\n\n", "holds no records");
+    const char *said = put_file("broken.jsonl", good);
+    llm_records none;
+    CHECK_DIES(forms_read(&none, &said, 1, "question=q", false), "'question=q' renames none of our keys");
+    CHECK_DIES(forms_read(&none, &said, 1, "output=a, input=b", false), "' input=b' renames none of our keys");
+    CHECK_DIES(forms_read(&none, &said, 1, "output", false), "'output' renames none of our keys");
 
     llm_records r;
     snprintf(text, sizeof text, "%s{\"instruction\": \"Hi\"}\n%s{\"instruction\": \"Hi\", \"out\n", good, good);
@@ -654,6 +659,26 @@ static void test_json_rows(void) {
     CHECK(llm_rows_next(&x), "the first file has a row");
     CHECK_DIES(llm_rows_next(&x), "b.jsonl holds no records");
     llm_rows_close(&x);
+}
+/* Time and memory go with the length of a record, not with its square (which took 1.6 GB for the first one). */
+static void test_long_records(void) {
+    enum { PARTS = 20000, ONE = 32 };
+    llm_records r;
+    char *text = llm_alloc(PARTS * ONE + 256, 1), *p = text;
+    p += sprintf(p, "{\"messages\": [{\"role\": \"user\", \"content\": [{\"text\": \"a\"}");
+    for (int i = 0; i < PARTS; i++) p += sprintf(p, ", {\"text\": \"%04d\"}", i % 10000);
+    sprintf(p, "]}]}");
+    const char *path = put_file("long.jsonl", text);
+    forms_read(&r, &path, 1, NULL, false);
+    CHECK(r.record[0].message[0].length == 4 * PARTS + 1, "all parts: %zu", r.record[0].message[0].length);
+    llm_records_free(&r);
+    p = text;
+    p += sprintf(p, "{\"chosen\": \"");
+    for (int i = 0; i < PARTS; i++) p += sprintf(p, "\\n\\nHuman: %d", i % 100);
+    p += sprintf(p, "\", \"rejected\": \"\\n\\nHuman: 1\"}");
+    path = put_file("long.jsonl", text);
+    CHECK_DIES(forms_read(&r, &path, 1, NULL, false), "differ before the last answer");
+    llm_release(text);
 }
 static int count_of(const char *name, const char *text) {
     llm_records r;
@@ -1190,6 +1215,7 @@ int main(void) {
     test_refusals();
     test_forms();
     test_broken();
+    test_long_records();
     test_normal();
     test_json_rows();
     test_files();
