@@ -4924,15 +4924,17 @@ static void cpu_rmsnorm_backward(llm_real *dinp, llm_real *dw, const llm_act *do
    rotated q and k replace the plain ones, as neither pass needs those. */
 
 /* cos and sin of all angles at positions 0 .. positions-1: (positions, 2, half). The table stays from call to call and
-   grows; every layer asks for the same one. The angle is rounded to llm_real before the cosine, as everybody does. */
+   grows; every layer asks for the same one, a model with other frequencies for a new one. The angle is rounded to
+   llm_real before the cosine, as everybody does. */
 static const llm_real *rope_table(const llm_real *freq, int half, int positions) {
     static llm_real *table, *known;                     /* known: the frequencies the table was made for */
     static int rows, width;
     const size_t size = (size_t)half;
-    if (rows >= positions && width == half && !memcmp(known, freq, size * sizeof *freq)) return table;
+    const bool same = width == half && !memcmp(known, freq, size * sizeof *freq);
+    if (same && rows >= positions) return table;
     llm_release(table);
     llm_release(known);
-    rows = int_max(positions, rows <= INT_MAX / 2 && width == half ? 2 * rows : 0);
+    rows = int_max(positions, same && rows <= INT_MAX / 2 ? 2 * rows : 0);      /* other frequencies: from the start */
     width = half;
     table = llm_alloc(llm_mul((size_t)rows, 2 * size), sizeof *table);
     known = llm_alloc(size, sizeof *known);

@@ -4,6 +4,7 @@
 #include "../llm.h"
 #include "check.h"
 #include "fake_device.h"
+#include <sys/resource.h>
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)
 
@@ -355,6 +356,37 @@ static void check_precisions(const char *what, llm_config c) {
     for (int p = 0; p < 3; p++) taker_free(&alone[p]);
     llm_cpu(LLM_FP32);
 }
+/* Largest memory of this process so far, in bytes. */
+static double most_memory(void) {
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)u.ru_maxrss * 1024;
+}
+/* Two models of one head size and different rope frequencies (a policy and the reward model of another base) take
+   turns: each says what it says alone, and the table of angles does not grow by that. */
+static void check_two_ropes(void) {
+    enum { N = 12, TURNS_EACH = 12 };
+    llm_config c = tiny_llama(true, 2, false);
+    c.D = 16;
+    llm_model m[2];
+    llm_real alone[2][N], logp[N];
+    llm_batch b = random_batch(1, N, c.V, false, 51);
+    for (int i = 0; i < 2; i++) {
+        m[i] = build(c, llm_cpu(LLM_FP32), 50);
+        llm_forward(&m[i], &b, alone[i], NULL, NULL);
+        c.rope_theta *= 50;
+    }
+    CHECK(memcmp(alone[0], alone[1], sizeof alone[0]), "rope's frequencies change nothing");
+    double before = most_memory();
+    for (int turn = 0; turn < 2 * TURNS_EACH; turn++) {
+        llm_forward(&m[turn % 2], &b, logp, NULL, NULL);
+        CHECK(!memcmp(logp, alone[turn % 2], sizeof logp), "turn %d: another model's angles", turn);
+        if (!(most_memory() - before < 100e6)) break;
+    }
+    CHECK(most_memory() - before < 20e6, "%d turns took %.0f MB", 2 * TURNS_EACH, (most_memory() - before) / 1e6);
+    for (int i = 0; i < 2; i++) llm_model_free(&m[i]);
+    llm_batch_free(&b);
+}
 /* Batched generation gives each row what it gets alone, whatever stands beside it; the log-probabilities are the
  * forward pass's. */
 static void check_generate(const char *what, llm_config c) {
@@ -477,6 +509,7 @@ int main(void) {
         if (!IS_DOUBLE) check_fake_device(all[i].name, all[i].c, LLM_BF16);
         if (!IS_DOUBLE) check_precisions(all[i].name, all[i].c);
     }
+    check_two_ropes();
     check_beam();
     check_refusals();
     return checks_done();
