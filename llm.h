@@ -1415,6 +1415,176 @@ void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
     llm_write_bytes(w, "\"", 1);
 }
 
+/* ---- folders of files ---- */
+
+typedef struct { char **path; size_t count, capacity; } path_list;
+
+static void path_add(path_list *l, char *path) {
+    l->path = llm_grow(l->path, &l->capacity, l->count + 1, sizeof *l->path);
+    l->path[l->count++] = path;
+}
+static void path_free(path_list *l) {
+    for (size_t i = 0; i < l->count; i++) llm_release(l->path[i]);
+    llm_release(l->path);
+    *l = (path_list){NULL, 0, 0};
+}
+static int visible_name(const struct dirent *e) { return e->d_name[0] != '.'; }
+static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+/* All files at or below path, sorted by name in every folder, so that every machine reads them in the same order. */
+static void find_files(path_list *list, const char *path, int depth) {
+    if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
+    if (!llm_is_dir(path)) {
+        path_add(list, copy_text(path, strlen(path)));
+        return;
+    }
+    if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
+    struct dirent **entry;
+    int n = scandir(path, &entry, visible_name, name_order);
+    if (n < 0) llm_die("check its permissions", "cannot read folder %s: %s", path, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        char *child = llm_format("%s/%s", path, entry[i]->d_name);
+        find_files(list, child, depth + 1);
+        llm_release(child);
+        free(entry[i]);
+    }
+    free(entry);
+}
+static bool ends_with(const char *path, const char *end) {
+    size_t n = strlen(path), e = strlen(end);
+    return n >= e && !strcmp(path + n - e, end);
+}
+static bool is_json(const char *path) { return ends_with(path, ".json") || ends_with(path, ".jsonl"); }
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+/* Formats that people have and that we do not read: say so before anything is half read. */
+static void refuse_format(const char *path) {
+    static const char *const packed[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar"};
+    static const char *const table[] = {".parquet", ".arrow", ".csv"};
+    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
+        if (ends_with(path, packed[i]))
+            llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (ends_with(path, table[i]))
+            llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
+                               ".to_json('%s.jsonl')\"", table[i] + 1, path, path), "%s: this is not read", path);
+}
+static const char *trim(const char *text, size_t *length) {
+    while (*length && isspace((unsigned char)*text)) text++, --*length;
+    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
+    return text;
+}
+
+/* ---- rows: the objects of JSON files ---- */
+
+llm_rows llm_rows_open(const char *const *paths, int count) { return (llm_rows){.path = paths, .paths = count}; }
+
+/* Begin the next path; in a folder only its .json and .jsonl files count. */
+static bool open_path(llm_rows *x) {
+    if (x->present && !x->any)
+        llm_die(llm_is_dir(x->present) ? "put .jsonl files into it" : "one JSON object a line", "%s holds no records",
+                x->present);
+    llm_rows_close(x);
+    if (!x->paths) return false;
+    x->present = *x->path++;
+    x->paths--;
+    path_list files = {0};
+    bool folder = llm_is_dir(x->present);
+    find_files(&files, x->present, 0);
+    for (size_t i = 0; i < files.count; i++) {
+        if (!folder || is_json(files.path[i])) files.path[x->files++] = files.path[i];
+        else llm_release(files.path[i]);
+    }
+    x->file = files.path;
+    return true;
+}
+/* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
+static bool is_lines(const char *path, const char *text) {
+    while (isspace((unsigned char)*text)) text++;
+    if (*text == '[') return false;
+    if (ends_with(path, ".jsonl")) return true;
+    for (const char *p = text; (p = strchr(p, '}'));) {
+        size_t space = strspn(++p, " \t\r\n");
+        if (p[space] == '{' && memchr(p, '\n', space)) return true;
+    }
+    return false;
+}
+/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it is
+   a list that belongs to a record; else the object itself. */
+static const llm_json *first_row(const llm_json *root) {
+    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";
+    if (root->type == LLM_JSON_ARRAY) return root->child;
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
+        char name[64];
+        snprintf(name, sizeof name, "|%s|", c->key);
+        bool rows = c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT;
+        if (rows && !strstr(own, name)) return c->child;
+    }
+    return root;
+}
+static void close_file(llm_rows *x) {
+    llm_json_free(x->tree);
+    llm_release(x->text);
+    x->tree = NULL;
+    x->text = NULL;
+    x->row = x->coming = NULL;
+}
+static void open_file(llm_rows *x, const char *path) {
+    size_t size;
+    refuse_format(path);
+    if (!is_json(path))
+        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
+    x->where = path;
+    x->line = 0;
+    x->text = llm_read_file(path, &size);
+    x->end = x->text;
+    x->stop = x->text + size;
+    if (is_lines(path, x->text)) return;
+    x->tree = llm_json_parse(x->text, size, path, 1);
+    x->coming = first_row(x->tree);
+    llm_release(x->text);
+    x->text = NULL;
+}
+static bool next_in_file(llm_rows *x) {
+    x->row = x->coming;
+    if (x->row) {
+        x->line = x->row->line;
+        x->coming = x->row->next;
+    }
+    if (!x->text) return x->row != NULL;
+    llm_json_free(x->tree);             /* a file of lines: on to the next that is not blank */
+    x->tree = NULL;
+    for (bool blank = true; blank; ) {
+        if (x->end == x->stop) return false;
+        x->begin = x->end;
+        const char *newline = memchr(x->begin, '\n', (size_t)(x->stop - x->begin));
+        x->end = newline ? newline + 1 : x->stop;
+        x->line++;
+        for (const char *p = x->begin; p < x->end && blank; p++) blank = isspace((unsigned char)*p);
+    }
+    return true;
+}
+bool llm_rows_next(llm_rows *x) {
+    while (!next_in_file(x)) {
+        close_file(x);
+        if (x->opened < x->files) open_file(x, x->file[x->opened++]);
+        else if (!open_path(x)) return false;
+    }
+    return x->any = true;
+}
+const llm_json *llm_rows_json(llm_rows *x) {
+    if (!x->row) x->row = x->tree = llm_json_parse(x->begin, (size_t)(x->end - x->begin), x->where, x->line);
+    return x->row;
+}
+void llm_rows_close(llm_rows *x) {
+    close_file(x);
+    for (size_t i = 0; i < x->files; i++) llm_release(x->file[i]);
+    llm_release(x->file);
+    *x = (llm_rows){.path = x->path, .paths = x->paths};
+}
+
 /* ---- the option table ---- */
 
 static struct { int count; const char *name[256]; } options_given;
@@ -2313,66 +2483,6 @@ static void pad_row(llm_batch *b, int row, int from, int pad) {
 
 /* ---- text files ---- */
 
-typedef struct { char **path; size_t count, capacity; } path_list;
-
-static void path_add(path_list *l, char *path) {
-    l->path = llm_grow(l->path, &l->capacity, l->count + 1, sizeof *l->path);
-    l->path[l->count++] = path;
-}
-static void path_free(path_list *l) {
-    for (size_t i = 0; i < l->count; i++) llm_release(l->path[i]);
-    llm_release(l->path);
-    *l = (path_list){NULL, 0, 0};
-}
-static int visible_name(const struct dirent *e) { return e->d_name[0] != '.'; }
-static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
-
-/* All files at or below path, sorted by name in every folder, so that every machine reads them in the same order. */
-static void find_files(path_list *list, const char *path, int depth) {
-    if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
-    if (!llm_is_dir(path)) {
-        path_add(list, copy_text(path, strlen(path)));
-        return;
-    }
-    if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
-    struct dirent **entry;
-    int n = scandir(path, &entry, visible_name, name_order);
-    if (n < 0) llm_die("check its permissions", "cannot read folder %s: %s", path, strerror(errno));
-    for (int i = 0; i < n; i++) {
-        char *child = llm_format("%s/%s", path, entry[i]->d_name);
-        find_files(list, child, depth + 1);
-        llm_release(child);
-        free(entry[i]);
-    }
-    free(entry);
-}
-static bool ends_with(const char *path, const char *end) {
-    size_t n = strlen(path), e = strlen(end);
-    return n >= e && !strcmp(path + n - e, end);
-}
-static bool is_json(const char *path) { return ends_with(path, ".json") || ends_with(path, ".jsonl"); }
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
-/* Formats that people have and that we do not read: say so before anything is half read. */
-static void refuse_format(const char *path) {
-    static const char *const packed[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar"};
-    static const char *const table[] = {".parquet", ".arrow", ".csv"};
-    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
-        if (ends_with(path, packed[i]))
-            llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (ends_with(path, table[i]))
-            llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
-                               ".to_json('%s.jsonl')\"", table[i] + 1, path, path), "%s: this is not read", path);
-}
-static const char *trim(const char *text, size_t *length) {
-    while (*length && isspace((unsigned char)*text)) text++, --*length;
-    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
-    return text;
-}
-
 /* The texts of one file. They point into `text` or, for JSON, into the records. */
 typedef struct { const char *text; size_t size; } document;
 typedef struct { document *document; size_t count, capacity; char *text; llm_records records; } document_list;
@@ -2821,114 +2931,6 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
     path_free(&files);
     recipe_free(&r);
     return text;
-}
-
-/* ---- rows: the objects of JSON files ---- */
-
-llm_rows llm_rows_open(const char *const *paths, int count) { return (llm_rows){.path = paths, .paths = count}; }
-
-/* Begin the next path; in a folder only its .json and .jsonl files count. */
-static bool open_path(llm_rows *x) {
-    if (x->present && !x->any)
-        llm_die(llm_is_dir(x->present) ? "put .jsonl files into it" : "one JSON object a line", "%s holds no records",
-                x->present);
-    llm_rows_close(x);
-    if (!x->paths) return false;
-    x->present = *x->path++;
-    x->paths--;
-    path_list files = {0};
-    bool folder = llm_is_dir(x->present);
-    find_files(&files, x->present, 0);
-    for (size_t i = 0; i < files.count; i++) {
-        if (!folder || is_json(files.path[i])) files.path[x->files++] = files.path[i];
-        else llm_release(files.path[i]);
-    }
-    x->file = files.path;
-    return true;
-}
-/* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
-static bool is_lines(const char *path, const char *text) {
-    while (isspace((unsigned char)*text)) text++;
-    if (*text == '[') return false;
-    if (ends_with(path, ".jsonl")) return true;
-    for (const char *p = text; (p = strchr(p, '}'));) {
-        size_t space = strspn(++p, " \t\r\n");
-        if (p[space] == '{' && memchr(p, '\n', space)) return true;
-    }
-    return false;
-}
-/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it is
-   a list that belongs to a record; else the object itself. */
-static const llm_json *first_row(const llm_json *root) {
-    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";
-    if (root->type == LLM_JSON_ARRAY) return root->child;
-    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
-        char name[64];
-        snprintf(name, sizeof name, "|%s|", c->key);
-        bool rows = c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT;
-        if (rows && !strstr(own, name)) return c->child;
-    }
-    return root;
-}
-static void close_file(llm_rows *x) {
-    llm_json_free(x->tree);
-    llm_release(x->text);
-    x->tree = NULL;
-    x->text = NULL;
-    x->row = x->coming = NULL;
-}
-static void open_file(llm_rows *x, const char *path) {
-    size_t size;
-    refuse_format(path);
-    if (!is_json(path))
-        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
-    x->where = path;
-    x->line = 0;
-    x->text = llm_read_file(path, &size);
-    x->end = x->text;
-    x->stop = x->text + size;
-    if (is_lines(path, x->text)) return;
-    x->tree = llm_json_parse(x->text, size, path, 1);
-    x->coming = first_row(x->tree);
-    llm_release(x->text);
-    x->text = NULL;
-}
-static bool next_in_file(llm_rows *x) {
-    x->row = x->coming;
-    if (x->row) {
-        x->line = x->row->line;
-        x->coming = x->row->next;
-    }
-    if (!x->text) return x->row != NULL;
-    llm_json_free(x->tree);             /* a file of lines: on to the next that is not blank */
-    x->tree = NULL;
-    for (bool blank = true; blank; ) {
-        if (x->end == x->stop) return false;
-        x->begin = x->end;
-        const char *newline = memchr(x->begin, '\n', (size_t)(x->stop - x->begin));
-        x->end = newline ? newline + 1 : x->stop;
-        x->line++;
-        for (const char *p = x->begin; p < x->end && blank; p++) blank = isspace((unsigned char)*p);
-    }
-    return true;
-}
-bool llm_rows_next(llm_rows *x) {
-    while (!next_in_file(x)) {
-        close_file(x);
-        if (x->opened < x->files) open_file(x, x->file[x->opened++]);
-        else if (!open_path(x)) return false;
-    }
-    return x->any = true;
-}
-const llm_json *llm_rows_json(llm_rows *x) {
-    if (!x->row) x->row = x->tree = llm_json_parse(x->begin, (size_t)(x->end - x->begin), x->where, x->line);
-    return x->row;
-}
-void llm_rows_close(llm_rows *x) {
-    close_file(x);
-    for (size_t i = 0; i < x->files; i++) llm_release(x->file[i]);
-    llm_release(x->file);
-    *x = (llm_rows){.path = x->path, .paths = x->paths};
 }
 
 /* ---- records: questions and answers ---- */
