@@ -267,16 +267,22 @@ typedef struct {
     size_t current_document;
     int bos;
 } llm_corpus;
-/* Read text files and folders (recursively, sorted by name), one source each, documents separated by blank lines
-   (document_gap true) or one document per file; .json and .jsonl: one document per record {"text": ...}. proportions:
-   each source's share of the tokens; NULL: by size. A folder with a mixture.json names its own sources, proportions and
-   validation text (unit: of the proportions; "document": the share of the documents):
-       {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"}
-   val_paths NULL: every 1/val_fraction-th document is held out, chosen by a hash of the text so that copies stay
-   together (a single document is cut at its end). Invalid UTF-8 is kept. */
-void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions,
-                     int count, const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
-                     bool document_mask, uint64_t seed);
+/* What to read. paths: text files and folders (recursively, sorted by name), one source each; .json and .jsonl: one
+   document per record {"text": ...}. A folder with a mixture.json names its own sources, proportions and validation
+   text (unit: of the proportions; "document": the share of the documents):
+       {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"} */
+typedef struct {
+    const char *const *paths; int count;
+    const double *proportions;          /* [count] each source's share of the tokens; NULL: by size */
+    const char *const *val_paths; int val_count;        /* the held-out text; none: a part of paths: */
+    double val_fraction;                /* of the documents, chosen by a hash of the text so that copies stay together
+                                           (a single document is cut at its end) */
+    bool document_gap;                  /* documents are separated by blank lines; else each file is one */
+    bool document_mask;                 /* tokens see only their own document, positions restart */
+    uint64_t seed;                      /* of the order of documents */
+} llm_corpus_options;
+/* Read, tokenize and shuffle. Invalid UTF-8 is kept. */
+void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o);
 void llm_corpus_free(llm_corpus *c);
 void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
 void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out);  /* LLaMA's Table 1: proportion, epochs, bytes */
@@ -2679,26 +2685,30 @@ static void recipe_mixture(recipe *r, const char *dir, const char *where) {
     if (validation) path_add(&r->validation, beside(dir, validation));
     llm_json_free(json);
 }
-static recipe recipe_read(const char *const *paths, const double *proportions, int count) {
+static recipe recipe_read(const llm_corpus_options *o) {
     recipe r = {0};
-    if (count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
-    for (int i = 0; i < count; i++) {
-        char *where = llm_format("%s/mixture.json", paths[i]);
-        bool mixed = llm_exists(where);
-        if (mixed && count > 1)
-            llm_die("give that folder alone, or list its files instead", "%s is one of several sources", where);
-        if (mixed) recipe_mixture(&r, paths[i], where);
-        else path_add(&r.source, copy_text(paths[i], strlen(paths[i])));
-        llm_release(where);
+    if (o->count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
+    for (int i = 0; i < o->count; i++) {
+        const char *path = o->paths[i];
+        char *mixture = llm_format("%s/mixture.json", path);
+        bool mixed = llm_exists(mixture);
+        if (mixed && o->count > 1)
+            llm_die("give that folder alone, or list its files instead", "%s is one of several sources", mixture);
+        if (mixed) recipe_mixture(&r, path, mixture);
+        else path_add(&r.source, copy_text(path, strlen(path)));
+        llm_release(mixture);
     }
-    if (proportions && !r.proportion) {
-        r.proportion = llm_alloc((size_t)count, sizeof *r.proportion);
-        for (int i = 0; i < count; i++) {
-            if (!(proportions[i] > 0) || isinf(proportions[i]))
-                llm_die("one number above 0 for each source", "%s has the proportion %g", paths[i], proportions[i]);
-            r.proportion[i] = proportions[i];
+    if (o->proportions && !r.proportion) {
+        r.proportion = llm_alloc((size_t)o->count, sizeof *r.proportion);
+        for (int i = 0; i < o->count; i++) {
+            double p = r.proportion[i] = o->proportions[i];
+            if (!(p > 0) || isinf(p))
+                llm_die("one number above 0 for each source", "%s has the proportion %g", o->paths[i], p);
         }
     }
+    if (o->val_count) path_free(&r.validation);         /* the caller's text replaces the mixture's */
+    for (int i = 0; i < o->val_count; i++)
+        path_add(&r.validation, copy_text(o->val_paths[i], strlen(o->val_paths[i])));
     return r;
 }
 static void recipe_free(recipe *r) {
@@ -2739,29 +2749,23 @@ static void set_chances(llm_corpus *c, const recipe *r) {
         c->source[i].chance /= chances;
     }
 }
-void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, const char *const *paths, const double *proportions,
-                     int count, const char *const *val_paths, int val_count, double val_fraction, bool document_gap,
-                     bool document_mask, uint64_t seed) {
-    recipe r = recipe_read(paths, proportions, count);
-    if (val_paths && val_count) path_free(&r.validation);      /* the caller's text replaces the mixture's */
-    for (int i = 0; val_paths && i < val_count; i++)
-        path_add(&r.validation, copy_text(val_paths[i], strlen(val_paths[i])));
-    if (!(val_fraction >= 0 && val_fraction < 1))
-        llm_die("--val-fraction 0.02", "%g of the text cannot be held out", val_fraction);
-    if (r.validation.count) val_fraction = 0;
-    *c = (llm_corpus){.sources = (int)r.source.count, .document_mask = document_mask, .seed = seed,
-                      .rng = llm_rng_seed(seed, UINT64_MAX), .bos = document_opener(t)};
+void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
+    if (!(o.val_fraction >= 0 && o.val_fraction < 1))
+        llm_die("--val-fraction 0.02", "%g of the text cannot be held out", o.val_fraction);
+    recipe r = recipe_read(&o);
+    *c = (llm_corpus){.sources = (int)r.source.count, .document_mask = o.document_mask, .seed = o.seed,
+                      .rng = llm_rng_seed(o.seed, UINT64_MAX), .bos = document_opener(t)};
     c->source = llm_alloc(r.source.count, sizeof *c->source);
     for (int i = 0; i < c->sources; i++) {
-        llm_source *s = &c->source[i];
-        source_read(t, r.source.path[i], s, &c->validation, val_fraction, document_gap);
-        source_finish(s, base_name(r.source.path[i]));
+        double fraction = r.validation.count ? 0 : o.val_fraction;
+        source_read(t, r.source.path[i], &c->source[i], &c->validation, fraction, o.document_gap);
+        source_finish(&c->source[i], base_name(r.source.path[i]));
         open_epoch(c, i);
     }
-    set_chances(c, &r);
     for (size_t i = 0; i < r.validation.count; i++)
-        source_read(t, r.validation.path[i], &c->validation, &(llm_source){0}, 0, document_gap);
+        source_read(t, r.validation.path[i], &c->validation, &(llm_source){0}, 0, o.document_gap);
     source_finish(&c->validation, "held out");
+    set_chances(c, &r);
     recipe_free(&r);
     next_document(c);
 }
@@ -2900,7 +2904,7 @@ void llm_corpus_restore(llm_corpus *c, const llm_json *state) {
 static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
 
 char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size) {
-    recipe r = recipe_read(paths, NULL, count);
+    recipe r = recipe_read(&(llm_corpus_options){.paths = paths, .count = count});
     path_list files = {0};
     size_t total = 0, room = 0, n = 0;
     for (size_t i = 0; i < r.source.count; i++) find_files(&files, r.source.path[i], 0);

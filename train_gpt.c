@@ -115,8 +115,11 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
 }
 static void prepare_corpus(trainer *t) {
     run_settings *r = &t->s->run;
-    llm_corpus_open(&t->corpus, &t->run.tok, r->data.item, NULL, r->data.count, r->val_data.item, r->val_data.count,
-                    t->s->val_fraction, t->s->paragraphs || t->tiny, t->s->document_mask, (uint64_t)r->seed);
+    llm_corpus_options o = {.paths = r->data.item, .count = r->data.count, .val_paths = r->val_data.item,
+                            .val_count = r->val_data.count, .val_fraction = t->s->val_fraction,
+                            .document_gap = t->s->paragraphs || t->tiny, .document_mask = t->s->document_mask,
+                            .seed = (uint64_t)r->seed};
+    llm_corpus_open(&t->corpus, &t->run.tok, o);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     llm_corpus_print(&t->corpus, tokens, stderr);
 }

@@ -126,8 +126,9 @@ static void prepare_ptx(trainer *t) {
     settings *s = t->s;
     if (s->ptx <= 0) return;
     if (!s->ptx_data.count) llm_usage("--ptx-data FILE: what the model was pretrained on", "--ptx without a text");
-    llm_corpus_open(&t->text, &t->run.tok, s->ptx_data.item, NULL, s->ptx_data.count, NULL, 0, 0, true, true,
-                    (uint64_t)s->run.seed + 1000);
+    llm_corpus_options o = {.paths = s->ptx_data.item, .count = s->ptx_data.count, .document_gap = true,
+                            .document_mask = true, .seed = (uint64_t)s->run.seed + 1000};
+    llm_corpus_open(&t->text, &t->run.tok, o);
     t->old = llm_batch_new((int)s->ptx_batch, (int)s->run.seq);
     t->old_dlogp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_dlogp);
     t->old_logp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_logp);

@@ -25,7 +25,8 @@ static const char *put_file_n(const char *name, const char *text, size_t n) {
 static const char *put_file(const char *name, const char *text) { return put_file_n(name, text, strlen(text)); }
 
 static void open_text(llm_corpus *c, const char *path, double val, bool gap, bool mask, uint64_t seed) {
-    llm_corpus_open(c, &toy, &path, NULL, 1, NULL, 0, val, gap, mask, seed);
+    llm_corpus_open(c, &toy, (llm_corpus_options){.paths = &path, .count = 1, .val_fraction = val,
+                                                  .document_gap = gap, .document_mask = mask, .seed = seed});
 }
 /* The text of ids, special tokens spelled out. */
 static const char *spell(const llm_tokenizer *t, const int *ids, size_t n) {
@@ -238,7 +239,8 @@ static void test_split(void) {
     check_validation_targets(&c, 3, 7);
     llm_corpus_free(&c);
     const char *val = put_file("val.txt", "Held out by hand.\n\nTwo of them.");
-    llm_corpus_open(&c, &toy, &path, NULL, 1, &val, 1, 0.5, true, false, 1);
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &path, .count = 1, .val_paths = &val, .val_count = 1,
+                                                   .val_fraction = 0.5, .document_gap = true, .seed = 1});
     CHECK(c.validation.documents == 2 && c.source[0].documents == 1, "a validation file replaces the split");
     llm_corpus_free(&c);
     llm_release(text);
@@ -273,10 +275,13 @@ static void test_mixture(void) {
                             numbered("three.md", 900, "3")};
     double wanted[3] = {0.5, 0.3, 0.2}, given[3] = {5, 3, 2};
     llm_corpus c;
-    llm_corpus_open(&c, &toy, paths, given, 3, NULL, 0, 0.02, true, true, 3);
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 3, .proportions = given,
+                                                   .val_fraction = 0.02, .document_gap = true,
+                                                   .document_mask = true, .seed = 3});
     check_shares(&c, wanted, false);
     llm_corpus_free(&c);
-    llm_corpus_open(&c, &toy, paths, NULL, 3, NULL, 0, 0, true, true, 3);
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 3, .document_gap = true,
+                                                   .document_mask = true, .seed = 3});
     double all = (double)(c.source[0].count + c.source[1].count + c.source[2].count);
     for (int i = 0; i < 3; i++)
         wanted[i] = (double)c.source[i].count / all;
@@ -284,7 +289,9 @@ static void test_mixture(void) {
     llm_corpus_free(&c);
     int source[2][50], different = 0;
     for (int k = 0; k < 2; k++) { /* which source comes next depends on the seed */
-        llm_corpus_open(&c, &toy, paths, given, 3, NULL, 0, 0, true, true, (uint64_t)k);
+        llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 3, .proportions = given,
+                                                       .document_gap = true, .document_mask = true,
+                                                       .seed = (uint64_t)k});
         for (int i = 0; i < 50; i++) {
             source[k][i] = c.current;
             while (c.within + 1 < c.source[c.current].document[c.current_document + 1] -
@@ -302,7 +309,8 @@ static void test_mixture(void) {
                              "{\"file\": \"two.txt\", \"proportion\": 0.3}, {\"file\": \"three.md\", \"proportion\": "
                              "0.2}], \"validation\": \"val.txt\"}");
     const char *dir = folder;
-    llm_corpus_open(&c, &toy, &dir, NULL, 1, NULL, 0, 0.5, true, false, 3);
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .val_fraction = 0.5,
+                                                   .document_gap = true, .seed = 3});
     CHECK(c.sources == 3 && c.validation.documents == 2, "mixture.json names sources and validation");
     check_shares(&c, (double[]){0.5, 0.3, 0.2}, true);
     FILE *f = tmpfile();
@@ -330,15 +338,21 @@ static void test_mixture(void) {
     }
 
     const char *two[2] = {folder, paths[0]};
-    CHECK_DIES(llm_corpus_open(&c, &toy, two, NULL, 2, NULL, 0, 0, true, false, 1), "is one of several sources");
+    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = two, .count = 2, .document_gap = true,
+                                                              .seed = 1}), "is one of several sources");
     put_file("mixture.json", "{\"sources\": [{\"file\": \"one.txt\", \"proportion\": 0}]}");
-    CHECK_DIES(llm_corpus_open(&c, &toy, &dir, NULL, 1, NULL, 0, 0, true, false, 1), "mixture.json:1: a source wants");
+    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+                                                              .seed = 1}), "mixture.json:1: a source wants");
     put_file("mixture.json", "{\"source\": []}");
-    CHECK_DIES(llm_corpus_open(&c, &toy, &dir, NULL, 1, NULL, 0, 0, true, false, 1), "no list \"sources\"");
+    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+                                                              .seed = 1}), "no list \"sources\"");
     put_file("mixture.json", "{\"sources\": [{\"file\": \"none.txt\", \"proportion\": 1}]}");
-    CHECK_DIES(llm_corpus_open(&c, &toy, &dir, NULL, 1, NULL, 0, 0, true, false, 1), "none.txt");
+    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+                                                              .seed = 1}), "none.txt");
     unlink(at("mixture.json"));
-    CHECK_DIES(llm_corpus_open(&c, &toy, paths, (double[]){1, -1, 1}, 3, NULL, 0, 0, true, false, 1),
+    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 3,
+                                                              .proportions = (double[]){1, -1, 1},
+                                                              .document_gap = true, .seed = 1}),
                "has the proportion -1");
 }
 static bool same_batch(const llm_batch *a, const llm_batch *b) {
@@ -351,13 +365,15 @@ static void test_resume(void) {
     const char *paths[2] = {at("one.txt"), at("three.md")}, *other[2] = {at("one.txt"), at("two.txt")};
     llm_corpus c, d;
     llm_batch a = llm_batch_new(4, 33), b = llm_batch_new(4, 33);
-    llm_corpus_open(&c, &toy, paths, NULL, 2, NULL, 0, 0.05, true, true, 5);
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 2, .val_fraction = 0.05,
+                                                   .document_gap = true, .document_mask = true, .seed = 5});
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < 17 + 60 * round; i++)
             llm_corpus_next(&c, &a);
         char *state = llm_corpus_state(&c);
         llm_json *json = llm_json_parse(state, strlen(state), "state", 1);
-        llm_corpus_open(&d, &toy, paths, NULL, 2, NULL, 0, 0.05, true, true, 1234);
+        llm_corpus_open(&d, &toy, (llm_corpus_options){.paths = paths, .count = 2, .val_fraction = 0.05,
+                                                       .document_gap = true, .document_mask = true, .seed = 1234});
         llm_corpus_restore(&d, json);
         CHECK(d.source[0].drawn == c.source[0].drawn && d.source[1].drawn == c.source[1].drawn,
               "the shares go on being counted");
@@ -369,7 +385,8 @@ static void test_resume(void) {
         }
         CHECK(same == 80, "a resumed stream goes on to the same bits (%d of 80)", same);
         llm_corpus_free(&d);
-        llm_corpus_open(&d, &toy, other, NULL, 2, NULL, 0, 0.05, true, true, 5);
+        llm_corpus_open(&d, &toy, (llm_corpus_options){.paths = other, .count = 2, .val_fraction = 0.05,
+                                                       .document_gap = true, .document_mask = true, .seed = 5});
         CHECK_DIES(llm_corpus_restore(&d, json), "two.txt is not the text");
         llm_corpus_free(&d);
         llm_json_free(json);
@@ -384,9 +401,11 @@ static void test_resume(void) {
 #ifdef _OPENMP
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    llm_corpus_open(&c, &toy, paths, NULL, 2, NULL, 0, 0.05, true, true, 5);
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 2, .val_fraction = 0.05,
+                                                   .document_gap = true, .document_mask = true, .seed = 5});
     omp_set_num_threads(5);
-    llm_corpus_open(&d, &toy, paths, NULL, 2, NULL, 0, 0.05, true, true, 5);
+    llm_corpus_open(&d, &toy, (llm_corpus_options){.paths = paths, .count = 2, .val_fraction = 0.05,
+                                                   .document_gap = true, .document_mask = true, .seed = 5});
     omp_set_num_threads(threads);
     CHECK(c.source[0].hash == d.source[0].hash && c.validation.hash == d.validation.hash,
           "ids do not depend on the threads");

@@ -89,7 +89,8 @@ static void plain_text(const char *name, bool gaps) {
     const char *path = fuzz_path(name);
     llm_corpus c;
     llm_batch b = llm_batch_new(1, 16);
-    llm_corpus_open(&c, &tok, &path, NULL, 1, NULL, 0, 0.1, gaps, true, 1);
+    llm_corpus_open(&c, &tok, (llm_corpus_options){.paths = &path, .count = 1, .val_fraction = 0.1,
+                                                   .document_gap = gaps, .document_mask = true, .seed = 1});
     llm_corpus_next(&c, &b);
     llm_corpus_free(&c);
     llm_batch_free(&b);
