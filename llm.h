@@ -118,6 +118,10 @@ void *llm_alloc(size_t count, size_t size);
 void *llm_grow(void *p, size_t *capacity, size_t needed,
                size_t size); /* realloc-like: at least `needed` items, doubling */
 void llm_release(void *p);
+/* llm_release_all(a, b, c): each of them. */
+#define llm_release_all(...)                                                                                           \
+    llm_release_list((void *[]){__VA_ARGS__}, sizeof((void *[]){__VA_ARGS__}) / sizeof(void *))
+void llm_release_list(void *const *p, size_t count);
 char *llm_format(const char *format, ...) LLM_PRINTF(1, 2);             /* sprintf into fresh memory: llm_release it */
 double llm_now(void);                                                   /* seconds, monotonic */
 
@@ -165,6 +169,28 @@ double llm_json_number(const llm_json *object, const char *key, double otherwise
 const char *llm_json_text(const llm_json *object, const char *key, const char *otherwise);
 bool llm_json_true(const llm_json *object, const char *key, bool otherwise);
 void llm_write_json_string(llm_writer *w, const char *text, size_t length);     /* quoted and escaped */
+
+/* The objects of .json files (an array; one object that holds an array of objects; or one object), of .jsonl files (one
+   object a line) and of folders of them, one after the other:
+       llm_rows x = llm_rows_open(paths, count);
+       while (llm_rows_next(&x)) use(llm_rows_json(&x));
+       llm_rows_close(&x);
+   llm_rows_next ends the program where a file is missing or a path holds nothing; llm_rows_json where the row itself
+   is no JSON. What it returns is valid until the next row. */
+typedef struct {
+    const char *const *path; int paths; /* files and folders not yet begun */
+    const char *present; bool any;      /* the one being read; has it given a row? */
+    char **file; size_t files, opened;  /* its files */
+    const char *where; int line;        /* the row's place, for messages: file and line */
+    char *text;                         /* a file of lines: the row is [begin, end), what follows ends at stop */
+    const char *begin, *end, *stop;
+    llm_json *tree;                     /* a file that is one value, or the present line, parsed */
+    const llm_json *row, *coming;       /* the row as JSON (NULL: not yet parsed), and the next one of the tree */
+} llm_rows;
+llm_rows llm_rows_open(const char *const *paths, int count);
+bool llm_rows_next(llm_rows *x);
+const llm_json *llm_rows_json(llm_rows *x);
+void llm_rows_close(llm_rows *x);
 
 /* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
    Flags are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and
@@ -314,26 +340,6 @@ void llm_records_read(llm_records *r, const char *const *paths, int count);
 /* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
    message behind others) ends the program; `file` and x->line say where it stood. */
 void llm_records_add(llm_records *r, const llm_record *x, const char *file);
-/* What lies below it: the objects of .json and .jsonl files and folders, one after the other, whatever is in them.
-       llm_rows x = llm_rows_open(paths, count);
-       while (llm_rows_next(&x)) use(llm_rows_json(&x));
-       llm_rows_close(&x);
-   llm_rows_next ends the program where a file is missing or a path holds nothing; llm_rows_json where the row itself
-   is no JSON. What it returns is valid until the next row. */
-typedef struct {
-    const char *const *path; int paths; /* files and folders not yet begun */
-    char **file; size_t files, opened;  /* the files of the present one */
-    const char *where; int line;        /* the row's place: file and line */
-    char *text;                         /* a file of lines: the row is [begin, end), what follows ends at stop */
-    const char *begin, *end, *stop;
-    llm_json *tree;                     /* a file that is one value, or the present line, parsed */
-    const llm_json *row, *coming;       /* the row as JSON (NULL: not yet parsed), and the next one of the tree */
-    const char *present; bool any;      /* the present path; has it given a row? */
-} llm_rows;
-llm_rows llm_rows_open(const char *const *paths, int count);
-bool llm_rows_next(llm_rows *x);
-const llm_json *llm_rows_json(llm_rows *x);
-void llm_rows_close(llm_rows *x);
 /* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together); held is valid
    as long as r. */
 void llm_records_split(llm_records *r, llm_records *held, double fraction);
@@ -1016,6 +1022,9 @@ void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {
     return p;
 }
 void llm_release(void *p) { free(p); }
+void llm_release_list(void *const *p, size_t count) {
+    for (size_t i = 0; i < count; i++) llm_release(p[i]);
+}
 
 char *llm_format(const char *format, ...) {
     va_list a, b;
@@ -2442,8 +2451,7 @@ llm_batch llm_batch_new(int B, int T) {
                        llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(llm_real))};
 }
 void llm_batch_free(llm_batch *b) {
-    void *owned[] = {b->tokens, b->targets, b->positions, b->start, b->weight};
-    for (int i = 0; i < 5; i++) llm_release(owned[i]);
+    llm_release_all(b->tokens, b->targets, b->positions, b->start, b->weight);
     *b = (llm_batch){0};
 }
 double llm_batch_targets(const llm_batch *b) {
@@ -2590,9 +2598,7 @@ static void encode_documents(const llm_tokenizer *t, const document *d, size_t c
             bool out = fraction > 0 && is_held_out(x->text, x->size, fraction);
             source_append(out ? held : train, open, ids + at[i], got[i], x->size);
         }
-        llm_release(ids);
-        llm_release(at);
-        llm_release(got);
+        llm_release_all(ids, at, got);
     }
 }
 static size_t token_bytes(const llm_tokenizer *t, const int *ids, size_t n) {
@@ -2651,10 +2657,7 @@ static void source_finish(llm_source *s, const char *name) {
     s->hash = llm_hash(s->tokens, s->count * sizeof *s->tokens, s->documents);
 }
 static void source_free(llm_source *s) {
-    llm_release(s->name);
-    llm_release(s->tokens);
-    llm_release(s->document);
-    llm_release(s->order);
+    llm_release_all(s->name, s->tokens, s->document, s->order);
 }
 
 /* ---- mixtures: which source comes next ---- */
@@ -3070,8 +3073,7 @@ static void read_record(llm_records *all, const llm_rows *x, const llm_json *row
     } else if (turns) refuse_foreign(x, row);
     if ((gold = llm_json_get(row, "answer"))) d.answer = gold->string;
     llm_records_add(all, &d, x->where);
-    llm_release(d.message);
-    llm_release(d.response);
+    llm_release_all(d.message, d.response);
 }
 void llm_records_read(llm_records *r, const char *const *paths, int count) {
     llm_rows x = llm_rows_open(paths, count);
@@ -3302,8 +3304,7 @@ void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_ge
     } else if (chat == LLM_CHAT_ZEPHYR) put_string(t, out, "\n");
 }
 void llm_tokens_free(llm_tokens *out) {
-    llm_release(out->id);
-    llm_release(out->mask);
+    llm_release_all(out->id, out->mask);
     *out = (llm_tokens){0};
 }
 
@@ -3439,10 +3440,7 @@ static void plan_epoch(llm_sft *s) {
     int *next = llm_alloc((size_t)s->rows, sizeof *next);
     memcpy(next, s->row, (size_t)s->rows * sizeof *next);
     for (size_t i = 0; i < n; i++) s->order[next[row_of[i]]++] = shuffled[i];
-    llm_release(next);
-    llm_release(shuffled);
-    llm_release(row_of);
-    llm_release(room);
+    llm_release_all(next, shuffled, row_of, room);
 }
 void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int T, bool pack, uint64_t seed) {
     if (T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", T);
@@ -3477,8 +3475,7 @@ void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int 
     plan_epoch(s);
 }
 void llm_sft_free(llm_sft *s) {
-    void *owned[] = {s->id, s->mask, s->begin, s->order, s->row};
-    for (int i = 0; i < 5; i++) llm_release(owned[i]);
+    llm_release_all(s->id, s->mask, s->begin, s->order, s->row);
     *s = (llm_sft){0};
 }
 /* Lay n ids into `places` places (n - 1 or n) from `at` on. The target of each place is the next id; it counts where
