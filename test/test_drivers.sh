@@ -50,6 +50,69 @@ $gpt --steps 20 --out "$dir/base" --overwrite > /dev/null 2>&1; check "--overwri
 check   "same seed, same model" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
 $gpt --model "$dir/base" --steps 3 --out "$dir/more" > /dev/null 2>&1; check "--model continues a folder" [ $? -eq 0 ]
 
+# ---- what --overwrite may not lose ----
+unowned() { [ "$(cat "$1" 2> /dev/null)" = "years of work" ]; }
+# thesis FOLDER: a folder of somebody's, with a result of ours in it.
+thesis() {
+    rm -rf "$1"; mkdir -p "$1"; cp "$dir"/base/*.json "$dir/base/model.safetensors" "$1"
+    mkdir -p "$1/.git" "$1/figures" "$1/checkpoint-7" "$1/checkpoint-best"
+    for f in thesis.tex .git/HEAD figures/one.svg checkpoint-7/notes.txt checkpoint-best/x; do echo "years of work" > "$1/$f"; done
+}
+# whole FOLDER: all of it is still there.
+whole() { for f in thesis.tex .git/HEAD figures/one.svg checkpoint-7/notes.txt checkpoint-best/x; do unowned "$1/$f" || return 1; done; }
+thesis "$dir/thesis"
+refuses "missing data, --overwrite" 1 "nowhere.txt"  $train_gpt --data "$dir/nowhere.txt" --out "$dir/thesis" --overwrite
+check   "nothing is lost by it" whole "$dir/thesis"
+check   "nor is the old result" cmp -s "$dir/base/model.safetensors" "$dir/thesis/model.safetensors"
+$gpt --steps 2 --out "$dir/thesis" --overwrite > /dev/null 2>&1; check "--overwrite beside a thesis" [ $? -eq 0 ]
+check   "the thesis is there" whole "$dir/thesis"
+check   "and a new result" sh -c "! cmp -s $dir/base/model.safetensors $dir/thesis/model.safetensors"
+check   "which is whole" [ ! -e "$dir/thesis/replaced" -a ! -e "$dir/thesis/result.tmp" ]
+refuses "--model X --out X"   2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/base" --overwrite
+check   "X is untouched" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
+refuses "X by another name"   2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/more/../base/" --overwrite
+ln -s base "$dir/link"
+refuses "X through a link"    2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/link" --overwrite
+refuses "--out above the data" 2 "holds an input"       $gpt --out "$dir" --overwrite
+refuses "--out /"             2 "holds an input"        $gpt --seq 1 --out / --overwrite
+refuses "--out above --model" 2 "holds an input"        $train_gpt --data llm.h --model "$dir/base" --out "$dir" --overwrite
+refuses "--out of the data"   2 "which this run reads"  $train_gpt --data "$dir" --out "$dir"
+mkdir "$dir/web"; echo '{"name": "a web page"}' > "$dir/web/config.json"
+refuses "somebody's config.json" 2 "no model's"         $gpt --out "$dir/web" --overwrite
+check   "stays" grep -q "a web page" "$dir/web/config.json"
+mkdir "$dir/logs"; echo "years of work" > "$dir/logs/log.csv"
+refuses "somebody's log.csv"  1 "no log of ours"        $gpt --out "$dir/logs" --overwrite
+check   "stays too" unowned "$dir/logs/log.csv"
+refuses "--log thesis"        1 "no log of ours"        $gpt --log "$dir/thesis/thesis.tex" --out "$dir/x5"
+refuses "--dump-batches thesis" 1 "no such file of ours" $gpt --dump-batches "$dir/thesis/thesis.tex" --out "$dir/x6"
+check   "the thesis is still there" whole "$dir/thesis"
+mkdir "$dir/half"; cp "$dir/base/tokenizer.json" "$dir/half"
+refuses "a tokenizer in --out" 2 "holds a tokenizer.json" $gpt --out "$dir/half"
+# An interrupted --overwrite: the old result stays, and the new one is not taken for done.
+thesis "$dir/stopped"
+$gpt --steps 100000 --out "$dir/stopped" --overwrite > /dev/null 2> "$dir/stderr" & pid=$!
+while [ ! -e "$dir/stopped/log.csv" ] || [ "$(wc -l < "$dir/stopped/log.csv")" -lt 3 ]; do sleep 0.05; done
+kill -INT $pid; wait $pid
+check   "interrupted: the old result is there" cmp -s "$dir/base/model.safetensors" "$dir/stopped/model.safetensors"
+steps=$(($(tail -n 1 "$dir/stopped/log.csv" | cut -d , -f 1) + 2))
+$gpt --steps $steps --out "$dir/stopped" --resume > /dev/null 2> "$dir/stderr"; check "and the new one comes with --resume" [ $? -eq 0 ]
+check   "in its place" sh -c "! cmp -s $dir/base/model.safetensors $dir/stopped/model.safetensors"
+check   "the thesis stays" whole "$dir/stopped"
+
+# ---- what lies beside --out is a stranger's ----
+mkdir -p "$dir/beside/folder/report.part" "$dir/beside/pipe" "$dir/beside/late" "$dir/beside/page" "$dir/beside/plain" "$dir/beside/zero"
+mkfifo "$dir/beside/pipe/report.part"
+printf 'report 1 9223372036854775807\ntitle\nresult\n<b>x</b>' > "$dir/beside/late/report.part"
+printf 'report 1 5\ntitle\nresult\n<script>alert(1)</script><b onclick="x">x</b>' > "$dir/beside/page/report.part"
+printf 'report 1\ntitle' > "$dir/beside/plain/report.part"
+head -c 4000 /dev/urandom > "$dir/beside/zero/report.part"
+timeout 60 $gpt --steps 2 --out "$dir/beside/ours" > "$dir/stdout" 2> "$dir/stderr"; check "strange report.parts do no harm" [ $? -eq 0 ]
+check   "the page is there" grep -q "Pretraining" "$dir/beside/report.html"
+check   "without their script" sh -c "! grep -q 'script\|onclick' $dir/beside/report.html"
+mkdir "$dir/paper"; echo "years of work" > "$dir/paper/report.html"
+$gpt --steps 2 --out "$dir/paper/ours" > /dev/null 2> "$dir/stderr"; check "somebody's report.html" [ $? -eq 0 ]
+check   "is nobody's page of ours" unowned "$dir/paper/report.html"
+
 # ---- the report and TensorBoard's events ----
 check "the report lies beside the result" grep -q "Pretraining" "$dir/report.html"
 $gpt --steps 2 --out "$dir/sub/quiet" --report off --tensorboard "$dir/tb" > /dev/null 2>&1; check "--report off" [ $? -eq 0 ]
@@ -136,6 +199,10 @@ check "the plan has 700 GB of weights" grep -q "69[0-9]\|70[0-9]" "$dir/plan"
 $train_gpt --dry-run --preset gpt3-xl > /dev/null 2> "$dir/stderr"
 check "the plan names the table's oddity" grep -q "24 heads" "$dir/stderr"
 
+$train_gpt --dry-run --model "$dir/base" --out "$dir/dry" > "$dir/plan" 2> "$dir/stderr"; check "--dry-run --model" [ $? -eq 0 ]
+check "the plan is of that model" grep -q "heads of 32 .*vocabulary 2[0-9][0-9]$" "$dir/plan"
+check "--dry-run writes nothing" [ ! -e "$dir/dry" ]
+
 # ---- overfitting one batch ----
 $gpt --steps 150 --overfit-one-batch --out "$dir/overfit" > /dev/null 2>&1
 check "one batch is learned by heart" awk -F, 'END { exit !($2 < 0.1) }' "$dir/overfit/log.csv"
@@ -159,6 +226,10 @@ sft="$train_sft --model $dir/base --data $dir/sft.jsonl --batch 4 --steps 30 --e
 $sft --out "$dir/sft" > "$dir/stdout" 2> "$dir/stderr"; check "train_sft on records" [ $? -eq 0 ]
 check "train_sft saves a folder" [ -s "$dir/sft/config.json" ]
 check "train_sft learns" awk -F, 'NR == 2 { first = $2 } END { exit !($2 < first / 2) }' "$dir/sft/log.csv"
+$sft --dry-run --out "$dir/dry" > "$dir/plan" 2> "$dir/stderr"; check "train_sft --dry-run" [ $? -eq 0 ]
+check "train_sft --dry-run writes nothing" [ ! -e "$dir/dry" ]
+check "train_sft --dry-run has a plan" grep -q "^plan: " "$dir/plan"
+refuses "sft: --model X --out X" 2 "which this run reads" $sft --out "$dir/base" --overwrite
 ptx="$sft --ptx 0.5 --ptx-data $dir/text.txt --ptx-batch 2"
 $ptx --out "$dir/ptx" > /dev/null 2> "$dir/stderr"; check "train_sft reads pretraining text along" [ $? -eq 0 ]
 check   "and learns something else" [ "$(tail -n 1 "$dir/ptx/log.csv" | cut -d , -f 2)" != "$(tail -n 1 "$dir/sft/log.csv" | cut -d , -f 2)" ]
