@@ -547,7 +547,7 @@ llm_config llm_preset(const char *name);
 const char *const *llm_preset_names(int *count);
 const char *llm_preset_note(const char *name);          /* what was normalised against the lecture's table, or NULL */
 llm_config llm_depth(int depth, int V, int T);          /* the single dial: width, heads and feed-forward follow */
-void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes end the program */
+void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes and mixtures end the program */
 size_t llm_parameters(const llm_config *c);             /* exact count, tied once */
 
 struct llm_adapter; struct llm_lora;
@@ -6225,17 +6225,35 @@ static void wrong_config(const char *where, const char *what, int a, int b) {
     llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
             b);
 }
+/* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
+   that they do not know would be left out without a word. */
+static void config_family(const llm_config *c, const char *where) {
+    const bool gpt2 = c->position == LLM_LEARNED && c->norm == LLM_LAYERNORM && c->activation == LLM_GELU && c->bias &&
+                      !c->qkv_bias && c->rope_factor == 0;
+    const bool llama = c->position == LLM_ROPE && c->norm == LLM_RMSNORM && c->activation == LLM_SWIGLU && !c->bias;
+    if (!gpt2 && !llama)
+        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias; Qwen2: Llama with "
+                "qkv_bias", "%s: no family of models has this mixture of parts", where);
+    if (gpt2 && (c->KV != c->H || (long long)c->H * c->D != c->C))
+        llm_die("as many key/value heads as heads, which fill the channels; or a Llama",
+                "%s: GPT-2 with %d heads of %d, %d key/value heads, %d channels", where, c->H, c->D, c->KV, c->C);
+    if (c->rope_factor != 0 && !(c->rope_factor >= 1 && c->rope_high > c->rope_low && c->rope_original >= 1))
+        llm_die("the factors of a Llama-3 model", "%s: impossible factors of rope", where);
+}
 void llm_config_check(const llm_config *c, const char *where) {
     const int size[] = {c->V, c->T, c->L, c->C, c->H, c->KV, c->D, c->F};
     const char *name[] = {"vocabulary", "context", "layers", "channels", "heads", "key/value heads", "head size",
                           "feed-forward"};
+    const int many = 1 << 24, few = 1 << 12;        /* a head lies on the stack, a layer has a dozen rows of a table */
+    const int most[] = {many, many, few, many, many, many, few, many};
     for (int i = 0; i < 8; i++)
-        if (size[i] < 1 || size[i] > 1 << 24) wrong_config(where, name[i], size[i], 1 << 24);
+        if (size[i] < 1 || size[i] > most[i]) wrong_config(where, name[i], size[i], most[i]);
     if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
     if (c->position == LLM_ROPE && c->D % 2) wrong_config(where, "rope wants an even head size", c->D, 2);
     if ((long long)c->H * c->D > 1 << 24) wrong_config(where, "heads times head size is too large", c->H, c->D);
     if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
+    config_family(c, where);
 }
 
 /* ---- the tensor table ---- */
@@ -9867,11 +9885,7 @@ static void write_llama(llm_writer *w, const llm_config *c) {
                    "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n");
 }
 static void config_save(const llm_config *c, const char *dir) {
-    bool gpt2 = c->position == LLM_LEARNED;
-    if (gpt2 ? c->norm != LLM_LAYERNORM || c->activation != LLM_GELU || !c->bias || c->KV != c->H || c->D * c->H != c->C
-             : c->norm != LLM_RMSNORM || c->activation != LLM_SWIGLU || c->bias)
-        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias",
-                "%s: no Hugging Face family has this mixture of parts", dir);
+    bool gpt2 = gpt2_names(c);
     char *path = llm_format("%s/config.json", dir);
     llm_writer w = llm_write_begin(path);
     llm_write_text(&w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
@@ -9940,7 +9954,7 @@ static void transposed_copy(llm_real *out, const llm_real *inp, int height, int 
         for (size_t r = 0; r < rows; r++)
             for (size_t c = block; c < size_min(block + 16, cols); c++) out[c * rows + r] = inp[r * cols + c];
 }
-static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p, const llm_ops *op) {
+static void check_shape(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p) {
     llm_tensor_out want = stored_row(p);
     if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape)) {
         char has[112], wants[112];
@@ -9949,6 +9963,8 @@ static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, cons
         llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s",
                 s->path[t->file], t->name, has, wants);
     }
+}
+static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p, const llm_ops *op) {
     /* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
     size_t cols = (size_t)p->cols, piece = cols * (p->transposed ? (size_t)p->rows : (1 << 21) / cols + 1);
     piece = size_min(piece, p->size);
@@ -9983,6 +9999,28 @@ static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops, llm_
     llm_release(path);
     return true;
 }
+/* Are the tensors those that config.json promises, no more and no other shape? Asked before memory is taken for them:
+   its sizes are somebody's claim. */
+static void check_tensors(const llm_safetensors *s, const llm_config *c, const char *dir) {
+    const int rows = table_build(c, NULL, NULL).count;
+    llm_param *row = llm_alloc((size_t)rows, sizeof *row);
+    llm_model m = {.layer = llm_alloc((size_t)c->L, sizeof(llm_layer))};
+    bool *known = llm_alloc((size_t)s->count, sizeof *known);
+    table_build(c, row, &m);
+    for (int i = 0; i < rows; i++) {
+        const llm_tensor_info *t = stored_tensor(s, row[i].name);
+        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, row[i].name);
+        check_shape(s, t, &row[i]);
+        known[t - s->tensor] = true;
+    }
+    for (int i = 0; i < s->count; i++)
+        if (!known[i] && !tensor_ignored(s->tensor[i].name, c->tied))
+            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
+                    s->path[s->tensor[i].file], s->tensor[i].name);
+    llm_release(known);
+    llm_release(m.layer);
+    llm_release(row);
+}
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
     llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
 }
@@ -9993,20 +10031,10 @@ void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_ty
     llm_safetensors_open(&s, dir);
     /* A reward model has no head over the vocabulary, and nobody asks it for words. */
     if (c.score && !stored_tensor(&s, "lm_head.weight")) c.tied = true;
+    check_tensors(&s, &c, dir);
     model_allocate(m, &c, ops, weights);
-    bool *known = llm_alloc((size_t)s.count, sizeof *known);
-    for (int i = 0; i < m->params; i++) {
-        const llm_tensor_info *t = stored_tensor(&s, m->param[i].name);
-        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, m->param[i].name);
-        load_tensor(&s, t, &m->param[i], ops);
-        known[t - s.tensor] = true;
-    }
-    for (int i = 0; i < s.count; i++)
-        if (!known[i] && !tensor_ignored(s.tensor[i].name, c.tied))
-            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
-                    s.path[s.tensor[i].file], s.tensor[i].name);
+    for (int i = 0; i < m->params; i++) load_tensor(&s, stored_tensor(&s, m->param[i].name), &m->param[i], ops);
     model_weights_changed(m);
-    llm_release(known);
     llm_safetensors_close(&s);
 }
 

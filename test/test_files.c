@@ -475,7 +475,7 @@ static void test_config_round_trip(void) {
     }
     llm_config c = tiny_config(0);
     c.position = LLM_ROPE;
-    CHECK_DIES(config_save(&c, scratch), "no Hugging Face family");
+    CHECK_DIES(llm_config_check(&c, scratch), "no family of models");
 }
 
 /* ---- the learning rate ---- */
