@@ -212,20 +212,24 @@ bool llm_option_given(const char *name);        /* was it on the command line of
 
 /* ---- chapter 3: text to tokens -------------------------------------------------------------------------------- */
 
-/* How text is cut before byte-pair merging. Each is the pre-tokenizer of a family, recognised in tokenizer.json. */
-typedef enum { LLM_SPLIT_GPT2, LLM_SPLIT_LLAMA3, LLM_SPLIT_DIGITS, LLM_SPLIT_QWEN2, LLM_SPLIT_SPM } llm_split;
-/* How a conversation is written down (chapter 4, "conversations as ids"). */
-typedef enum { LLM_CHAT_NONE, LLM_CHAT_CHATML, LLM_CHAT_SMOLLM, LLM_CHAT_LLAMA3, LLM_CHAT_LLAMA2, LLM_CHAT_ZEPHYR,
-               LLM_CHAT_ALPACA } llm_chat;
+/* How text is cut before byte-pair merging: as GPT-2 does, or so with every digit apart. (tools/hf.h: other ways.) */
+enum { LLM_SPLIT_GPT2 = 0, LLM_SPLIT_DIGITS = 2 };
+/* Where a stretch of text stands: at the beginning, behind a token, behind a newline. (SentencePiece asks.) */
+typedef enum { LLM_TEXT_BEGINS, LLM_TEXT_GOES_ON, LLM_TEXT_NEW_LINE } llm_where;
 
-typedef struct {
+struct llm_tokenizer; struct llm_text; struct llm_template;
+
+typedef struct llm_tokenizer {
     int vocab_size;                     /* V: ids are 0 .. V-1, special tokens included */
     const char **token;                 /* [V] the bytes of each token; a special token: its spelling */
     int *length;                        /* [V] bytes of each token */
     bool *special;                      /* [V] added tokens: never produced from text, skipped when decoding */
     int merges;                         /* number of merges; rank = order */
-    llm_split split;
-    llm_chat chat;
+    int split;                          /* how text is cut: part of the fingerprint */
+    size_t (*cut)(const struct llm_text *text, size_t at);      /* where the piece that begins at `at` ends */
+    size_t (*encode)(const struct llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids);
+    const struct llm_template *chat;    /* how a conversation is written down (chapter 4), or NULL: nobody knows */
+    bool chat_guessed;                  /* the folder does not say: chat is what is usual */
     int bos, eos, pad;                  /* ids, or -1. eos ends a document; pad fills and is never a target */
     int im_start, im_end, reward;       /* ids of <|im_start|>, <|im_end|>, <|reward|>, or -1 */
     int stop[8], stops;                 /* every id that ends an answer */
@@ -237,7 +241,8 @@ typedef struct {
    <|pad|>, <|im_start|>, <|im_end|>, <|reward|>) from text, with GPT-2's pre-tokenizer (digits: one token per digit, as
    Llama and SmolLM, so that sums can be learned). Sennrich et al. 2016; near-linear in the text. */
 void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits);
-/* Hugging Face's tokenizer.json, and what lies beside it (tokenizer_config.json ...) */
+/* What llm_tokenizer_save wrote: Hugging Face's tokenizer.json and tokenizer_config.json. Those of other programs are
+   read by tools/hf.h. */
 void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
 void llm_tokenizer_free(llm_tokenizer *t);
@@ -247,7 +252,7 @@ void llm_tokenizer_free(llm_tokenizer *t);
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids);
 /* Ids to text: the bytes, '\0'-terminated, in fresh memory; special tokens are skipped, or spelled out. */
 char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size);
-int llm_token_id(const llm_tokenizer *t, const char *spelling);         /* the id of a special token, or -1 */
+int llm_token_id(const llm_tokenizer *t, const char *spelling);         /* the id of an added token, or -1 */
 
 /* ---- chapter 4: tokens to batches ----------------------------------------------------------------------------- */
 
@@ -353,6 +358,22 @@ typedef struct {
     bool shortened, cut;                /* by the limit: the prompt lost its beginning; the answer lost its end */
     size_t id_capacity, mask_capacity;
 } llm_tokens;
+/* How a conversation is written down, as strings: [x] is the special token x, placed by its id, [bos] and [eos] the
+   tokenizer's own; * is the name of the role; [] encodes what follows apart from what precedes.
+
+       begin open WORDS close between answer WORDS end between ... after
+
+   NULL: system and answer are as open, end is as close. */
+typedef struct llm_template {
+    const char *name, *jinja;           /* jinja: the same for transformers and llama.cpp */
+    const char *begin, *between, *after;        /* after: not where an answer is asked for */
+    const char *open, *close;           /* around what is said ... */
+    const char *system, *answer, *end;  /* ... and around the words of the system and the assistant */
+    bool trim;                          /* words lose the white space around them */
+    /* What strings cannot say: writes the conversation in llm_render's place, or NULL. */
+    void (*render)(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out);
+} llm_template;
+extern const llm_template llm_chatml;   /* ours; tools/hf.h has those of other families */
 /* Write the messages down in the tokenizer's chat template. Each field is encoded by itself and markers are placed by
    id, so what a user types never becomes a special token. add_generation_prompt: end with the opening of an assistant
    turn. */
@@ -666,7 +687,7 @@ typedef struct {
     char **path; int paths;             /* the files; data_start: where the numbers of each begin */
     size_t *data_start;
 } llm_safetensors;
-void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file);        /* one file, or an index of shards */
+void llm_safetensors_open(llm_safetensors *s, const char *path);
 const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name);
 void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out);    /* any dtype, widened */
 void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out);
@@ -1784,7 +1805,7 @@ void llm_options_print(const llm_option *table, int count, FILE *out) {
 /* What the families' regular expressions distinguish: \p{L}, \p{N}, \s and the rest. */
 enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
 
-static const char *unicode_letter, *unicode_number, *unicode_space, *unicode_not_nfc;     /* the last page */
+static const char *unicode_letter, *unicode_number, *unicode_space;      /* the last page */
 
 static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
     size_t at = 0, run = 0;
@@ -1809,10 +1830,10 @@ static uint8_t *classes_new(void) {
 /* ---- cutting ---- */
 
 /* A text being cut. A byte that is not UTF-8 counts as one character of class "other". */
-typedef struct { const char *s; size_t n; const uint8_t *class_of; llm_split split; } cutter;
+typedef struct llm_text { const char *s; size_t n; const uint8_t *class_of; int split; } llm_text;
 
 /* Class of the character at `at`, and where the next one begins. At the end: -1. */
-static inline int class_at(const cutter *c, size_t at, size_t *next) {
+static inline int class_at(const llm_text *c, size_t at, size_t *next) {
     if (at >= c->n) return *next = at, -1;
     unsigned char byte = (unsigned char)c->s[at];
     if (byte < 0x80) return *next = at + 1, c->class_of[byte];
@@ -1821,13 +1842,13 @@ static inline int class_at(const cutter *c, size_t at, size_t *next) {
     return code == UINT32_MAX ? CLASS_OTHER : c->class_of[code];
 }
 /* Where the run of characters of one class ends. */
-static inline size_t run_of(const cutter *c, size_t at, int kind) {
+static inline size_t run_of(const llm_text *c, size_t at, int kind) {
     for (size_t next; class_at(c, at, &next) == kind; at = next) continue;
     return at;
 }
-static inline bool newline_at(const cutter *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
+static inline bool newline_at(const llm_text *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
 /* 's 't 're 've 'm 'll 'd: the bytes of a contraction at `at`, or 0. */
-static size_t contraction(const cutter *c, size_t at, bool any_case) {
+static size_t contraction(const llm_text *c, size_t at, bool any_case) {
     if (at + 1 >= c->n || c->s[at] != '\'') return 0;
     int a = c->s[at + 1], b = at + 2 < c->n ? c->s[at + 2] : 0;
     if (any_case && a >= 'A' && a <= 'Z') a += 'a' - 'A';
@@ -1837,7 +1858,7 @@ static size_t contraction(const cutter *c, size_t at, bool any_case) {
 }
 /* \s+(?!\S)|\s+ : white space leaves its last character to the word behind it, unless nothing follows or it is alone.
    Where digits stand alone they were split off before, so for this rule a digit is the end of the text. */
-static size_t cut_space(const cutter *c, size_t at) {
+static size_t cut_space(const llm_text *c, size_t at) {
     size_t last = at, end = at, next;
     int kind;
     while ((kind = class_at(c, end, &next)) == CLASS_SPACE) last = end, end = next;
@@ -1845,7 +1866,7 @@ static size_t cut_space(const cutter *c, size_t at) {
 }
 /* GPT-2:  's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
    DIGITS (SmolLM): every \p{N} alone, then GPT-2's expression on what lies between. */
-static size_t cut_gpt2(const cutter *c, size_t at) {
+static size_t cut_gpt2(const llm_text *c, size_t at) {
     size_t next, after, word = contraction(c, at, false);
     if (word) return at + word;
     int kind = class_at(c, at, &next), second = class_at(c, next, &after);
@@ -1855,45 +1876,6 @@ static size_t cut_gpt2(const cutter *c, size_t at) {
     if (joins) return run_of(c, after, second);
     return kind == CLASS_SPACE ? cut_space(c, at) : run_of(c, next, kind);
 }
-/* Llama 3:  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
-             \s+(?!\S)|\s+          Qwen2: the same with \p{N} for \p{N}{1,3} */
-static size_t cut_llama3(const cutter *c, size_t at) {
-    size_t next, after, word = contraction(c, at, true);
-    if (word) return at + word;
-    int kind = class_at(c, at, &next), second = class_at(c, next, &after);
-    bool joins = kind != CLASS_NUMBER && !newline_at(c, at) && second == CLASS_LETTER;
-    if (kind == CLASS_LETTER || joins) return run_of(c, next, CLASS_LETTER);
-    if (kind == CLASS_NUMBER) {
-        int more = c->split == LLM_SPLIT_LLAMA3 ? 2 : 0;
-        for (; more > 0 && class_at(c, next, &after) == CLASS_NUMBER; more--) next = after;
-        return next;
-    }
-    if (kind == CLASS_OTHER || (c->s[at] == ' ' && second == CLASS_OTHER)) {
-        size_t end = run_of(c, next, CLASS_OTHER);
-        while (end < c->n && newline_at(c, end)) end++;
-        return end;
-    }
-    size_t line = run_of(c, at, CLASS_SPACE);           /* \s*[\r\n]+ : up to the last line end of the run */
-    while (line > at && !newline_at(c, line - 1)) line--;
-    return line > at ? line : cut_space(c, at);
-}
-/* SentencePiece (Llama 2) does not cut. But if no token holds a space behind a letter, none reaches from a word into
-   the next space, and cutting there changes nothing but the time. */
-static size_t cut_words(const cutter *c, size_t at) {
-    while (at < c->n && c->s[at] == ' ') at++;
-    while (at < c->n && c->s[at] != ' ') at++;
-    return at;
-}
-/* Where the piece that begins at `at` ends. */
-static size_t cut(const cutter *c, size_t at) {
-    switch (c->split) {
-        case LLM_SPLIT_GPT2: case LLM_SPLIT_DIGITS: return cut_gpt2(c, at);
-        case LLM_SPLIT_LLAMA3: case LLM_SPLIT_QWEN2: return cut_llama3(c, at);
-        case LLM_SPLIT_SPM: return cut_words(c, at);
-    }
-    return c->n;
-}
-
 /* ---- three containers ---- */
 
 /* Strings to numbers (pieces and their counts, spellings and their ids): open addressing, at most half full. The
@@ -2013,8 +1995,6 @@ static const char *const tokenizer_file[TOKENIZER_FILES] = {
 
 struct llm_tokenizer_tables {
     uint8_t *class_of;                  /* [0x110000] class of each code point */
-    uint8_t *not_nfc;                   /* [0x110000] 1: text with this character may not be in NFC; NULL: no matter */
-    bool nfc_warned;
     bpe_merge *merge;                   /* in the order learned */
     pair_map pairs;                     /* (a, b) -> rank, id */
     word_map words;                     /* pieces that are one token: most of a text never meets a merge */
@@ -2022,9 +2002,7 @@ struct llm_tokenizer_tables {
     int byte[256];                      /* id of each single byte, or -1 */
     bool *hidden;                       /* [V] tokens that are not looked up in text: added ones and ill-spelled ones */
     char *bytes;                        /* what llm_tokenizer.token points into */
-    bool ignore_merges;                 /* Llama 3: a piece in the vocabulary needs no merges that lead to it */
-    bool words_apart;                   /* SPM: no token holds a space behind another character */
-    enum { PREFIX_NONE, PREFIX_ALWAYS, PREFIX_FIRST } prefix;   /* SPM: a space before every stretch, or the first */
+    int prefix;                         /* not 0: encode puts a space before a text, and decode takes it away */
     char *file[TOKENIZER_FILES];        /* as loaded, so that saving gives back the same bytes; NULL: there was none */
     size_t file_size[TOKENIZER_FILES];
     char *chat_template;                /* Jinja source, or NULL */
@@ -2041,7 +2019,7 @@ void llm_tokenizer_free(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     if (k) {
         word_free(&k->words);
-        void *owned[] = {k->class_of, k->not_nfc, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template};
+        void *owned[] = {k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template};
         for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
         for (int i = 0; i < TOKENIZER_FILES; i++) llm_release(k->file[i]);
     }
@@ -2114,78 +2092,39 @@ static size_t merge_symbols(const llm_tokenizer *t, int *ids, size_t n) {
     if (!t->tables->pairs.slots) return n;
     return n <= SHORT_PIECE ? merge_short(&t->tables->pairs, ids, n) : merge_long(&t->tables->pairs, ids, n);
 }
-/* The symbols merging starts from: bytes, or SPM's characters (a rare one as bytes). SIZE_MAX: a byte has no token. */
-static size_t to_symbols(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
-    const struct llm_tokenizer_tables *k = t->tables;
-    size_t count = 0;
-    for (size_t i = 0, end; i < n; i = end) {
-        uint32_t code;
-        end = i + (t->split == LLM_SPLIT_SPM ? (size_t)utf8_get(s + i, n - i, &code) : 1);
-        const word_entry *character = t->split == LLM_SPLIT_SPM ? word_find(&k->words, s + i, end - i) : NULL;
-        if (character) ids[count++] = (int)character->value;
-        else for (size_t j = i; j < end; j++)
-            if ((ids[count++] = k->byte[(unsigned char)s[j]]) < 0) return SIZE_MAX;
-    }
-    return count;
+/* The symbols merging starts from: bytes. SIZE_MAX: a byte has no token. */
+typedef size_t symbols_of(const llm_tokenizer *t, const char *s, size_t n, int *ids);
+static size_t byte_symbols(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
+    for (size_t i = 0; i < n; i++)
+        if ((ids[i] = t->tables->byte[(unsigned char)s[i]]) < 0) return SIZE_MAX;
+    return n;
 }
 
 /* ---- encode and decode ---- */
 
-static size_t encode_piece(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
-    const struct llm_tokenizer_tables *k = t->tables;
-    const word_entry *word = n <= k->longest ? word_find(&k->words, s, n) : NULL;
-    if (word) return ids[0] = (int)word->value, 1;
-    size_t count = to_symbols(t, s, n, ids);
+static size_t encode_piece(const llm_tokenizer *t, symbols_of *symbols, const char *s, size_t n, int *ids) {
+    const word_entry *word = n <= t->tables->longest ? word_find(&t->tables->words, s, n) : NULL;
+    if (word) {
+        ids[0] = (int)word->value;
+        return 1;
+    }
+    size_t count = symbols(t, s, n, ids);
     if (count == SIZE_MAX) llm_die("clean the text, or use a tokenizer with all 256 bytes",
                                    "the tokenizer has no token for a byte of \"%.*s\"", (int)size_min(n, 40), s);
     return merge_symbols(t, ids, count);
 }
-static bool spm_space_at(const char *text, size_t n) { return n >= 3 && !memcmp(text, "\xE2\x96\x81", 3); }
-/* SPM spells a space as U+2581, so it takes them for the same; in our tokens and here they are ' '. A text begins with
-   one. */
-static char *spm_text(const llm_tokenizer *t, const char *text, size_t *size, bool first) {
-    char *copy = llm_alloc(llm_add(*size, 2), 1);
-    size_t n = 0;
-    bool has_space = *size && (text[0] == ' ' || spm_space_at(text, *size));
-    bool wanted = t->tables->prefix == PREFIX_ALWAYS || (t->tables->prefix == PREFIX_FIRST && first && !has_space);
-    if (*size && wanted) copy[n++] = ' ';
-    for (size_t i = 0, step; i < *size; i += step) {
-        step = spm_space_at(text + i, *size - i) ? 3 : 1;
-        copy[n++] = step == 3 ? ' ' : text[i];
-    }
-    *size = n;
-    return copy;
-}
-/* Qwen2 was trained on text in Unicode's NFC, where "e" and a combining accent are one letter. Nearly all text is;
-   other text we keep as it is, so that nothing is lost, and say so once. */
-static void warn_not_nfc(const llm_tokenizer *t, const char *text, size_t size) {
-    struct llm_tokenizer_tables *k = t->tables;
-    for (size_t i = 0, step; i < size; i += step) {
-        uint32_t code = (unsigned char)text[i];
-        step = code < 0xCC ? 1 : (size_t)utf8_get(text + i, size - i, &code);          /* the first is U+0300 */
-        if (code < 0xCC || code == UINT32_MAX || !k->not_nfc[code]) continue;
-        if (!__atomic_exchange_n(&k->nfc_warned, true, __ATOMIC_RELAXED))
-            fprintf(stderr, "warning: U+%04X: a text may not be in NFC, which this tokenizer expects; it is read as it "
-                    "is (said once)\n", (unsigned)code);
-        return;
-    }
-}
-/* A stretch of plain text between special tokens; first: nothing stands before it. */
-static size_t encode_stretch(const llm_tokenizer *t, const char *text, size_t size, bool first, int *ids) {
-    if (t->tables->not_nfc && !__atomic_load_n(&t->tables->nfc_warned, __ATOMIC_RELAXED)) warn_not_nfc(t, text, size);
-    char *copy = t->split == LLM_SPLIT_SPM ? spm_text(t, text, &size, first) : NULL;
-    cutter c = {copy ? copy : text, size, t->tables->class_of, t->split};
-    bool whole = t->split == LLM_SPLIT_SPM && !t->tables->words_apart;
+static size_t encode_bpe(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
+    (void)where;                        /* bytes are the same everywhere */
+    llm_text c = {text, size, t->tables->class_of, t->split};
     size_t count = 0;
     for (size_t at = 0, end; at < size; at = end) {
-        end = whole ? size : cut(&c, at);
-        count += encode_piece(t, c.s + at, end - at, ids + count);
+        end = t->cut(&c, at);
+        count += encode_piece(t, byte_symbols, text + at, end - at, ids + count);
     }
-    llm_release(copy);
     return count;
 }
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids) {
-    return encode_stretch(t, text, size, true, ids);
+    return t->encode(t, text, size, LLM_TEXT_BEGINS, ids);
 }
 char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size) {
     size_t n = 0;
@@ -2200,22 +2139,23 @@ char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spel
         memcpy(out, t->token[ids[i]], (size_t)t->length[ids[i]]);
         out += t->length[ids[i]];
     }
-    if (t->tables->prefix != PREFIX_NONE && n && text[0] == ' ') memmove(text, text + 1, n--);  /* SPM's first space */
+    if (t->tables->prefix && n && text[0] == ' ') memmove(text, text + 1, n--);
     if (size) *size = n;
     return text;
 }
+/* Fast, for templates ask for every turn: of the vocabulary only what no text can spell is looked at. */
 int llm_token_id(const llm_tokenizer *t, const char *spelling) {
-    size_t n = strlen(spelling);
-    for (int i = 0; i < t->vocab_size; i++)
-        if (t->tables->hidden[i] && (size_t)t->length[i] == n && !memcmp(t->token[i], spelling, n)) return i;
+    const bool *hidden = t->tables->hidden, *p = hidden, *end = p + t->vocab_size;
+    for (; p < end && (p = memchr(p, true, (size_t)(end - p))); p++)
+        if (!strcmp(t->token[p - hidden], spelling)) return (int)(p - hidden);
     return -1;
 }
 
-/* From tokens and merges to what encoding needs: the pairs, the pieces that are one token, the fingerprint. */
-static void tokenizer_index(llm_tokenizer *t) {
+/* From tokens and merges to what encoding needs: the pairs, the pieces that are one token, the fingerprint (salt: what
+   else the ids depend on). */
+static void tokenizer_index(llm_tokenizer *t, symbols_of *symbols, uint64_t salt) {
     struct llm_tokenizer_tables *k = t->tables;
-    uint64_t hash = llm_hash(&t->split, sizeof t->split, k->ignore_merges + 2 * (uint64_t)k->prefix);
-    k->words_apart = true;
+    uint64_t hash = llm_hash(&t->split, sizeof t->split, salt);
     for (int i = 0; i < t->merges; i++) {
         bpe_merge m = k->merge[i];
         hash = llm_hash(&m, sizeof m, hash);
@@ -2223,30 +2163,21 @@ static void tokenizer_index(llm_tokenizer *t) {
         pair_slot *s = pair_add(&k->pairs, m.a, m.b);
         s->rank = i;
         s->id = m.id;
-        const char *a = t->token[m.a];
-        if (t->length[m.a] && a[t->length[m.a] - 1] != ' ' && t->token[m.b][0] == ' ') k->words_apart = false;
     }
     for (int i = 0; i < t->vocab_size; i++) {
-        const char *s = t->token[i];
         size_t n = (size_t)t->length[i];
-        uint32_t code;
-        hash = llm_hash(s, n, llm_hash(&n, sizeof n, hash + t->special[i]));
+        hash = llm_hash(t->token[i], n, llm_hash(&n, sizeof n, hash + t->special[i]));
         if (n > k->longest) k->longest = n;
-        if (t->split != LLM_SPLIT_SPM || k->hidden[i] || !n) continue;
-        bool single_byte = n == 1 && k->byte[(unsigned char)s[0]] == i;         /* SPM's <0x41> is not its letter A */
-        if (!single_byte && (size_t)utf8_get(s, n, &code) == n) word_add(&k->words, s, n)->value = i;
     }
     t->hash = hash;
     /* Some vocabularies hold tokens that no merge leads to: a token enters `words` if its own bytes merge into it. */
     int *ids = llm_alloc(k->longest + 1, sizeof *ids);
     for (int i = 0; i < t->vocab_size; i++) {
-        size_t n = (size_t)t->length[i], count;
+        size_t n = (size_t)t->length[i];
         if (k->hidden[i] || !n) continue;
-        if (!k->ignore_merges) {
-            count = to_symbols(t, t->token[i], n, ids);
-            if (count == SIZE_MAX || merge_symbols(t, ids, count) != 1 || ids[0] != i) continue;
-        }
-        word_add(&k->words, t->token[i], n)->value = i;
+        size_t count = symbols(t, t->token[i], n, ids);
+        if (count != SIZE_MAX && merge_symbols(t, ids, count) == 1 && ids[0] == i)
+            word_add(&k->words, t->token[i], n)->value = i;
     }
     llm_release(ids);
 }
@@ -2325,10 +2256,10 @@ static int trainer_best(bpe_trainer *b) {
     }
     return -1;
 }
-static void trainer_begin(bpe_trainer *b, const cutter *c) {
+static void trainer_begin(bpe_trainer *b, const llm_text *c) {
     size_t places = 0;
     for (size_t at = 0, end; at < c->n; at = end) {
-        end = cut(c, at);
+        end = cut_gpt2(c, at);
         word_entry *w = word_add(&b->words, c->s + at, end - at);
         if (w->value++ == 0) places += w->length;
     }
@@ -2357,11 +2288,6 @@ static void trainer_free(bpe_trainer *b) {
 enum { OUR_SPECIALS = 5 };
 static const char *const our_special[OUR_SPECIALS] = {
     "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reward|>"};
-/* ChatML, in the words that transformers and llama.cpp understand. */
-static const char our_chat_template[] =
-    "{% for message in messages %}"
-    "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
 static void add_stop(llm_tokenizer *t, int id) {
     for (int i = 0; i < t->stops; i++) if (t->stop[i] == id) return;
@@ -2374,7 +2300,6 @@ static void tokenizer_name_ids(llm_tokenizer *t) {
     t->reward = llm_token_id(t, "<|reward|>");
     add_stop(t, t->eos);
     add_stop(t, t->im_end);
-    add_stop(t, llm_token_id(t, "<|eot_id|>"));
 }
 /* Spell out the tokens. A merged token's bytes are those of its parts, which are older. */
 static void our_vocabulary(llm_tokenizer *t) {
@@ -2402,15 +2327,28 @@ static void our_vocabulary(llm_tokenizer *t) {
         }
     }
 }
+/* The rest is the same for merges just learned and for those of a file. */
+static void our_begin(llm_tokenizer *t, bool digits) {
+    *t = (llm_tokenizer){.split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2, .cut = cut_gpt2, .encode = encode_bpe,
+                         .chat = &llm_chatml, .tables = llm_alloc(1, sizeof *t->tables)};
+    t->tables->class_of = classes_new();
+}
+static void our_end(llm_tokenizer *t) {
+    our_vocabulary(t);
+    t->bos = t->eos = t->vocab_size - OUR_SPECIALS;
+    t->pad = t->eos + 1;
+    t->tables->chat_template = copy_text(llm_chatml.jinja, strlen(llm_chatml.jinja));
+    tokenizer_index(t, byte_symbols, 0);
+    tokenizer_name_ids(t);
+}
 void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits) {
     if (vocab_size < 256 + OUR_SPECIALS)
         llm_die("--vocab-size 4096", "a vocabulary of %d ids has no room for 256 bytes and %d special tokens",
                 vocab_size, OUR_SPECIALS);
-    *t = (llm_tokenizer){.split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2, .chat = LLM_CHAT_CHATML};
-    struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
-    k->class_of = classes_new();
+    our_begin(t, digits);
+    struct llm_tokenizer_tables *k = t->tables;
     bpe_trainer b = {0};
-    trainer_begin(&b, &(cutter){text, size, k->class_of, t->split});
+    trainer_begin(&b, &(llm_text){text, size, k->class_of, t->split});
     size_t capacity = 0;
     for (int id = 256, best; id + OUR_SPECIALS < vocab_size && (best = trainer_best(&b)) >= 0; id++) {
         k->merge = llm_grow(k->merge, &capacity, (size_t)t->merges + 1, sizeof *k->merge);
@@ -2418,12 +2356,7 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
         while (b.pair[best].head >= 0) trainer_merge_at(&b, b.pair[best].head, id);
     }
     trainer_free(&b);
-    our_vocabulary(t);
-    t->bos = t->eos = t->vocab_size - OUR_SPECIALS;
-    t->pad = t->eos + 1;
-    k->chat_template = copy_text(our_chat_template, sizeof our_chat_template - 1);
-    tokenizer_index(t);
-    tokenizer_name_ids(t);
+    our_end(t);
 }
 
 /* ================================================================================================================
@@ -2550,16 +2483,9 @@ static void documents_free(document_list *l) {
 
 /* ---- a source: documents as ids ---- */
 
-/* The id of a special token, or -1. (Fast: the templates below ask for every turn.) */
-static int special_id(const llm_tokenizer *t, const char *spelling) {
-    const bool *p = t->special, *end = p + t->vocab_size;
-    for (; p < end && (p = memchr(p, true, (size_t)(end - p))); p++)
-        if (!strcmp(t->token[p - t->special], spelling)) return (int)(p - t->special);
-    return -1;
-}
 /* The token that stands before every document. (A chat tokenizer's bos and eos may be turn markers, as in SmolLM2.) */
 static int document_opener(const llm_tokenizer *t) {
-    int id = special_id(t, "<|endoftext|>");
+    int id = llm_token_id(t, "<|endoftext|>");
     if (id < 0) id = t->bos >= 0 ? t->bos : t->eos;
     if (id < 0) llm_die("a tokenizer with <|endoftext|> or bos", "the tokenizer has no token to open a document");
     return id;
@@ -3119,21 +3045,23 @@ void llm_records_free(llm_records *r) {
     *r = (llm_records){0};
 }
 
-/* ---- conversations as ids ---- */
+/* ---- conversations as ids ----
+   A chat model has learned to read one layout, its template. Ours is ChatML; other families' are rows in tools/hf.h.
+   The underlined tokens have mask 1, all others 0:
 
-/* A chat model has learned to read one layout, its template. Ours is ChatML; the others belong to the families whose
-   folders we load. [x] is a special token, placed by its id; the underlined tokens have mask 1, all others 0:
-
-       chatml    [<|im_start|>]user\n Hi [<|im_end|>]\n [<|im_start|>]assistant\n Hello [<|im_end|>] \n
-                                                                                  ==================
-       llama3    [bos] [<|start_header_id|>]user[<|end_header_id|>]\n\n Hi [<|eot_id|>] ...
-       llama2    [bos]\[INST] <<SYS>>\n system \n<</SYS>>\n\n Hi [/INST] Hello [eos]
-       zephyr    <|user|>\n Hi [eos]\n <|assistant|>\n Hello [eos]\n
-       alpaca    ### Instruction:\n Hi \n\n### Response:\n Hello [eos]
+       [<|im_start|>]user\n Hi [<|im_end|>]\n [<|im_start|>]assistant\n Hello [<|im_end|>] \n
+                                                                        ==================
 
    What the assistant says is encoded by itself. In one go with the text before it, the end of the template and the
    first letters of the answer could melt into one token, and in use the model would be asked from another place than in
    training. A user's text is encoded as text: whatever it spells, it never becomes a special token. */
+
+const llm_template llm_chatml = {
+    .name = "chatml", .begin = "", .open = "[<|im_start|>]*\n", .close = "[<|im_end|>]", .between = "\n", .after = "\n",
+    .jinja = "{% for message in messages %}"
+             "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
+             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"};
+
 static void tokens_reserve(llm_tokens *out, size_t more) {
     out->id = llm_grow(out->id, &out->id_capacity, (size_t)out->count + more, sizeof *out->id);
     out->mask = llm_grow(out->mask, &out->mask_capacity, (size_t)out->count + more, 1);
@@ -3143,165 +3071,74 @@ static void put_id(llm_tokens *out, int id, int mask) {
     out->id[out->count] = id;
     out->mask[out->count++] = (uint8_t)mask;
 }
-static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, int mask) {
+static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, llm_where where,
+                     int mask) {
     if (!length) return;
     if (length > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes", length);
     tokens_reserve(out, length + 1);
-    size_t n = encode_stretch(t, text, length, out->count == 0, out->id + out->count);
+    bool begins = !out->count && where == LLM_TEXT_GOES_ON;
+    size_t n = t->encode(t, text, length, begins ? LLM_TEXT_BEGINS : where, out->id + out->count);
     memset(out->mask + out->count, mask, n);
     out->count += (int)n;
-}
-/* before, text and after as one string. */
-static void put_joined(const llm_tokenizer *t, llm_tokens *out, const char *before, const char *text, size_t length,
-                       const char *after, int mask) {
-    size_t a = strlen(before), b = strlen(after);
-    char *all = llm_alloc(llm_add(llm_add(a, length), b + 1), 1);
-    memcpy(all, before, a);
-    memcpy(all + a, text, length);
-    memcpy(all + a + length, after, b);
-    put_text(t, out, all, a + length + b, mask);
-    llm_release(all);
-}
-/* Text that goes on after a newline. SentencePiece (Llama-2) puts a space before whatever it encodes, one too many
-   here: encode the newline too and drop its ids. */
-static void put_after_newline(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, int mask) {
-    int newline[4], begin = out->count;
-    size_t n = t->split == LLM_SPLIT_SPM ? encode_stretch(t, "\n", 1, begin == 0, newline) : 0;
-    if (n) put_joined(t, out, "\n", text, length, "", mask);
-    if (n && out->count - begin >= (int)n && !memcmp(out->id + begin, newline, n * sizeof *newline)) {
-        out->count -= (int)n;
-        memmove(out->id + begin, out->id + begin + n, (size_t)(out->count - begin) * sizeof *out->id);
-        return;
-    }
-    out->count = begin;
-    put_text(t, out, text, length, mask);
-}
-static void put_string(const llm_tokenizer *t, llm_tokens *out, const char *text) {
-    put_text(t, out, text, strlen(text), 0);
-}
-static void put_mark(const llm_tokenizer *t, llm_tokens *out, const char *spelling, int mask) {
-    int id = special_id(t, spelling);
-    if (id < 0)
-        llm_die("the model's own tokenizer", "the chat template wants %s: there is no such special token", spelling);
-    put_id(out, id, mask);
 }
 static void put_end(const llm_tokenizer *t, llm_tokens *out, int mask) {
     if (t->eos < 0) llm_die("a tokenizer with an eos token", "the tokenizer has no token that ends an answer");
     put_id(out, t->eos, mask);
 }
-static llm_chat chat_of(const llm_tokenizer *t) {
-    return t->chat != LLM_CHAT_NONE ? t->chat : t->im_start >= 0 ? LLM_CHAT_CHATML : LLM_CHAT_ALPACA;
+/* What stands between the brackets of a template. */
+static void put_mark(const llm_tokenizer *t, llm_tokens *out, const char *name, int mask) {
+    int id = !strcmp(name, "bos") ? t->bos : llm_token_id(t, name);
+    if (!strcmp(name, "eos")) put_end(t, out, mask);
+    else if (id >= 0) put_id(out, id, mask);
+    else if (*name && strcmp(name, "bos"))
+        llm_die("the model's own tokenizer", "the chat template wants %s: there is no such special token", name);
 }
-/* The opening of a turn; first: nothing stands before it. */
-static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *role, bool first) {
-    char line[64];
-    switch (chat_of(t)) {
-    case LLM_CHAT_LLAMA3:
-        if (first && t->bos >= 0) put_id(out, t->bos, 0);
-        put_mark(t, out, "<|start_header_id|>", 0);
-        put_string(t, out, role);
-        put_mark(t, out, "<|end_header_id|>", 0);
-        put_string(t, out, "\n\n");
-        break;
-    case LLM_CHAT_ZEPHYR:
-        snprintf(line, sizeof line, "%s<|%s|>\n", first ? "" : "\n", role);
-        put_string(t, out, line);
-        break;
-    case LLM_CHAT_ALPACA:
-        if (!first) put_string(t, out, "\n\n");
-        if (strcmp(role, "system"))
-            put_string(t, out, !strcmp(role, "assistant") ? "### Response:\n" : "### Instruction:\n");
-        break;
-    case LLM_CHAT_LLAMA2: break;        /* the user's closing bracket opens the answer */
-    default:
-        put_mark(t, out, "<|im_start|>", 0);
-        snprintf(line, sizeof line, "%s\n", role);
-        put_string(t, out, line);       /* as one: SentencePiece puts a space before every stretch */
+static void put_marks(const llm_tokenizer *t, llm_tokens *out, const char *row, const char *role, int mask) {
+    char *text = llm_alloc(llm_add(llm_mul(strlen(row), strlen(role) + 1), 1), 1);
+    size_t n = 0;                       /* text and names come by turns, a '\0' behind each */
+    for (; *row; row++) {
+        if (*row == '*') n += (size_t)sprintf(text + n, "%s", role);
+        else if (*row != '[' && *row != ']') text[n++] = *row;
+        else {
+            text[n] = '\0';
+            if (*row == '[') put_text(t, out, text, n, LLM_TEXT_GOES_ON, mask);
+            else put_mark(t, out, text, mask);
+            n = 0;
+        }
     }
+    put_text(t, out, text, n, LLM_TEXT_GOES_ON, mask);
+    llm_release(text);
 }
-/* Llama-2 has no system turn: it is written into the first question. */
-static void put_llama2(const llm_tokenizer *t, llm_tokens *out, const llm_message *m, const llm_message *system) {
+static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *role) {
+    const llm_template *c = t->chat;
+    const char *own = !strcmp(role, "assistant") ? c->answer : !strcmp(role, "system") ? c->system : NULL;
+    char *row = llm_format("%s%s", out->count ? c->between : c->begin, own ? own : c->open);
+    put_marks(t, out, row, role, 0);
+    llm_release(row);
+}
+/* One turn: the opening, what is said, and what closes it. */
+static void put_turn(const llm_tokenizer *t, llm_tokens *out, const llm_message *m) {
+    const llm_template *c = t->chat;
+    bool says = !strcmp(m->role, "assistant");
     size_t n = m->length;
-    const char *text = trim(m->text, &n);
-    if (!strcmp(m->role, "assistant")) {
-        put_joined(t, out, t->split == LLM_SPLIT_SPM ? "" : " ", text, n, " ", 1);
-        put_end(t, out, 1);
-        return;
-    }
-    char *before = system ? llm_format("[INST] <<SYS>>\n%s\n<</SYS>>\n\n", system->text) : llm_format("[INST] ");
-    if (t->bos >= 0) put_id(out, t->bos, 0);
-    put_joined(t, out, before, text, n, " [/INST]", 0);
-    llm_release(before);
+    const char *text = c->trim ? trim(m->text, &n) : m->text;
+    put_opening(t, out, m->role);
+    if (says) out->prompt = out->count;
+    put_text(t, out, text, n, LLM_TEXT_NEW_LINE, says);
+    put_marks(t, out, says && c->end ? c->end : c->close, m->role, says);
 }
-/* What is said, and the token that closes it. */
-static void put_content(const llm_tokenizer *t, llm_tokens *out, const llm_message *m) {
-    llm_chat chat = chat_of(t);
-    size_t n = m->length;
-    const char *text = chat == LLM_CHAT_LLAMA3 ? trim(m->text, &n) : m->text;
-    int mask = !strcmp(m->role, "assistant");
-    put_after_newline(t, out, text, n, mask);
-    if (chat == LLM_CHAT_LLAMA3) put_mark(t, out, "<|eot_id|>", mask);
-    else if (chat == LLM_CHAT_ZEPHYR || (chat == LLM_CHAT_ALPACA && mask)) put_end(t, out, mask);
-    else if (chat == LLM_CHAT_CHATML || chat == LLM_CHAT_SMOLLM) {
-        put_mark(t, out, "<|im_end|>", mask);
-        put_string(t, out, "\n");
-    }
-}
-/* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has
-   none; its words stand in the template: '<|im_start|>system\nYou are ...<|im_end|>'. Returns its length, 0: none. */
-static size_t own_system(const char *jinja, const char **text) {
-    for (const char *s = jinja; s && (s = strstr(s, "<|im_start|>system"));) {
-        s += strlen("<|im_start|>system");
-        s += s[0] == '\\' && s[1] == 'n' ? 2 : *s == '\n';
-        const char *end = strstr(s, "<|im_end|>");
-        if (end && end > s && !memchr(s, '\'', (size_t)(end - s))) return *text = s, (size_t)(end - s);
-    }
-    return 0;
-}
-/* Llama-3.1 and later always write a system turn that begins with two dates (the second is the template's own, not
-   today's, so that the same data give the same ids tomorrow). */
-static const char llama31_dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
-
-static int put_system(const llm_tokenizer *t, llm_tokens *out, const llm_message *m, int n) {
-    llm_chat chat = chat_of(t);
-    const char *jinja = t->tables->chat_template;
-    bool given = n && !strcmp(m[0].role, "system");
-    llm_message own = {"system", NULL, 0};
-    if (chat == LLM_CHAT_LLAMA3 && jinja && strstr(jinja, "Cutting Knowledge Date")) {
-        size_t length = given ? m[0].length : 0;
-        const char *text = given ? trim(m[0].text, &length) : "";
-        put_opening(t, out, "system", true);
-        put_joined(t, out, llama31_dates, text, length, "", 0);
-        put_mark(t, out, "<|eot_id|>", 0);
-        return given;
-    }
-    if (!given && (chat == LLM_CHAT_CHATML || chat == LLM_CHAT_SMOLLM)) own.length = own_system(jinja, &own.text);
-    if (own.length) {
-        put_opening(t, out, "system", true);
-        put_content(t, out, &own);
-    }
-    return 0;
+static void put_turns(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
+                      llm_tokens *out) {
+    for (int i = 0; i < n; i++) put_turn(t, out, &m[i]);
+    if (add_generation_prompt) {
+        put_opening(t, out, "assistant");
+        out->prompt = out->count;
+    } else if (out->count) put_marks(t, out, t->chat->after, "", 0);
 }
 void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out) {
-    const llm_message *system = NULL;
-    llm_chat chat = chat_of(t);
+    if (!t->chat) llm_die("hf_chat_template of tools/hf.h", "the tokenizer has no chat template");
     out->count = out->prompt = 0;
-    for (int i = put_system(t, out, m, n); i < n; i++) {
-        bool says = !strcmp(m[i].role, "assistant");
-        if (chat == LLM_CHAT_LLAMA2 && !strcmp(m[i].role, "system")) {
-            system = &m[i];
-            continue;
-        }
-        put_opening(t, out, m[i].role, out->count == 0);
-        if (says) out->prompt = out->count;
-        if (chat != LLM_CHAT_LLAMA2) put_content(t, out, &m[i]);
-        else put_llama2(t, out, &m[i], says ? NULL : system);
-        if (!says) system = NULL;
-    }
-    if (add_generation_prompt) {
-        put_opening(t, out, "assistant", out->count == 0);
-        out->prompt = out->count;
-    } else if (chat == LLM_CHAT_ZEPHYR) put_string(t, out, "\n");
+    (t->chat->render ? t->chat->render : put_turns)(t, m, n, add_generation_prompt, out);
 }
 void llm_tokens_free(llm_tokens *out) {
     llm_release_all(out->id, out->mask);
@@ -3357,11 +3194,11 @@ static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_me
     bool text = !strcmp(r->message[0].role, "text");
     out->count = 0;
     put_id(out, open, 0);
-    if (!text) put_text(t, out, r->message[0].text, r->message[0].length, 0);
+    if (!text) put_text(t, out, r->message[0].text, r->message[0].length, LLM_TEXT_GOES_ON, 0);
     out->prompt = out->count;
     if (text) answer = &r->message[0];
     if (answer) {
-        put_text(t, out, answer->text, answer->length, 1);
+        put_text(t, out, answer->text, answer->length, LLM_TEXT_GOES_ON, 1);
         put_end(t, out, 1);
     }
     if (!limit || out->count <= limit) return;
@@ -8967,11 +8804,40 @@ void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out) {
    13. A model's folder
    ================================================================================================================
    What a stage leaves behind is a folder as Hugging Face's libraries read and write it: tokenizer.json, config.json,
-   model.safetensors; with adapters those of PEFT. Any of our stages, and any other program, goes on from there. */
+   model.safetensors; with adapters those of PEFT. Any of our stages, and any other program, goes on from there.
 
-/* ---- Hugging Face files: reading ----
-   tokenizer.json can describe any tokenizer; we know five pipelines and refuse every other by its name. JSON is text,
-   so GPT-2's family spells each byte as a printable character: '!' stands for itself, a space is U+0120 (256 + 32). */
+   Reading, llm.h keeps to one rule: it reads what it wrote. Whatever was read is written once more, in memory, and has
+   to come out the same to the byte. So no key is overlooked and no value believed that would mean another computation,
+   without a list of all the keys that there are. Folders of other programs are read by tools/hf.h, which knows the
+   families, their tokenizers and their templates, and refuses by its key what we do not compute. */
+
+static const char foreign[] = "include tools/hf.h behind llm.h: hf_model_load and hf_tokenizer_load read other folders";
+
+static llm_writer write_in_memory(char **text, size_t *size) {
+    llm_writer w = {open_memstream(text, size), NULL, NULL};
+    if (!w.file) llm_die(NULL, "out of memory");
+    return w;
+}
+/* Is a file what was written in memory? */
+static bool same_as_file(llm_writer *w, char *const *text, const size_t *size, const char *path, int *line) {
+    fclose(w->file);                    /* now text and size are known */
+    size_t n, i = 0;
+    char *file = llm_read_file(path, &n);
+    for (*line = 1; i < n && i < *size && file[i] == (*text)[i]; i++) *line += file[i] == '\n';
+    bool same = n == *size && i == n;
+    llm_release(file);
+    llm_release(*text);
+    return same;
+}
+static void check_written(llm_writer *w, char *const *text, const size_t *size, const char *path) {
+    int line;
+    if (!same_as_file(w, text, size, path, &line))
+        llm_die(foreign, "%s:%d: llm.h did not write this file, or it was changed", path, line);
+}
+
+/* ---- tokenizer.json ----
+   JSON is text, so GPT-2's family spells each byte as a printable character: '!' stands for itself, a space is U+0120
+   (256 + 32). */
 
 static uint32_t byte_to_char(int b) {
     if ((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174) return (uint32_t)b;
@@ -8982,312 +8848,6 @@ static int char_to_byte(uint32_t c) {
     c -= 256;
     return c < 33 ? (int)c : c < 67 ? (int)c - 33 + 127 : c == 67 ? 173 : -1;
 }
-
-/* A tokenizer.json being read. spelling: from a token as the file writes it to its id. */
-typedef struct {
-    llm_tokenizer *t;
-    const char *where;
-    const llm_json *root, *model;
-    word_map spelling;
-} tokenizer_reader;
-static const char bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
-static const char other_model[] = "a model of the GPT-2, Llama, SmolLM or Qwen2 family";
-
-static bool says(const llm_json *node, const char *key, const char *text) {
-    return !strcmp(llm_json_text(node, key, ""), text);
-}
-static bool is_step(const llm_json *node, const char *type) { return says(node, "type", type); }
-/* Step i of a Sequence; any other node is its own step 0. */
-static const llm_json *step_of(const llm_json *node, const char *list, int i) {
-    if (!is_step(node, "Sequence")) return i == 0 && node && node->type == LLM_JSON_OBJECT ? node : NULL;
-    const llm_json *steps = llm_json_get(node, list), *c = steps ? steps->child : NULL;
-    for (; c && i > 0; i--) c = c->next;
-    return c;
-}
-static bool known_expression(const llm_json *step, llm_split *split) {
-    static const struct { llm_split split; const char *expression; } known[] = {
-        {LLM_SPLIT_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
-        {LLM_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
-                           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
-        {LLM_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
-                          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
-    bool isolated = is_step(step, "Split") && says(step, "behavior", "Isolated") &&
-                    !llm_json_true(step, "invert", false);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        *split = known[i].split;
-        if (says(llm_json_get(step, "pattern"), "Regex", known[i].expression)) return isolated;
-    }
-    return false;
-}
-/* What happens before the merges: normalizer steps n[0..1], pre-tokenizer steps p[0..1]. */
-static bool recognise_split(const llm_json **n, const llm_json **p, llm_split *split, struct llm_tokenizer_tables *k) {
-    const char *space = "\xE2\x96\x81";                 /* U+2581 */
-    const llm_json *bytes = p[1] ? p[1] : p[0], *replace = n[1] ? n[1] : n[0];
-    if (is_step(bytes, "ByteLevel") && !llm_json_true(bytes, "add_prefix_space", true)) {
-        bool gpt2 = llm_json_true(bytes, "use_regex", true);
-        bool digits = p[1] && is_step(p[0], "Digits") && llm_json_true(p[0], "individual_digits", false);
-        if (gpt2 && (digits || !p[1])) *split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2;
-        else if (gpt2 || !p[1] || !known_expression(p[0], split)) return false;
-        if (!n[0]) return true;
-        k->not_nfc = llm_alloc(0x110000, 1);
-        classes_mark(k->not_nfc, unicode_not_nfc, 1);
-        return *split == LLM_SPLIT_QWEN2 && !n[1] && is_step(n[0], "NFC");
-    }
-    *split = LLM_SPLIT_SPM;
-    if (!p[0]) {                        /* normalizer: [Prepend U+2581,] Replace " " by U+2581 */
-        k->prefix = n[1] ? PREFIX_ALWAYS : PREFIX_NONE;
-        bool prepend = is_step(n[0], "Prepend") && says(n[0], "prepend", space);
-        return (prepend || !n[1]) && is_step(replace, "Replace") && says(replace, "content", space) &&
-               says(llm_json_get(replace, "pattern"), "String", " ");
-    }
-    k->prefix = says(p[0], "prepend_scheme", "first") ? PREFIX_FIRST : PREFIX_NONE;
-    return !p[1] && !n[0] && is_step(p[0], "Metaspace") && says(p[0], "replacement", space) &&
-           !llm_json_true(p[0], "split", true) && (k->prefix == PREFIX_FIRST || says(p[0], "prepend_scheme", "never"));
-}
-static void read_pipeline(tokenizer_reader *r) {
-    struct llm_tokenizer_tables *k = r->t->tables;
-    const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3], *p[3];
-    const char *type = llm_json_text(model, "type", llm_json_get(model, "merges") ? "BPE" : "(none)");
-    if (strcmp(type, "BPE")) llm_die(other_model, "%s: a model of type \"%s\", only BPE is supported", r->where, type);
-    for (int i = 0; i < 3; i++) {
-        n[i] = step_of(llm_json_get(r->root, "normalizer"), "normalizers", i);
-        p[i] = step_of(llm_json_get(r->root, "pre_tokenizer"), "pretokenizers", i);
-    }
-    if (n[2] || p[2] || !recognise_split(n, p, &r->t->split, k))
-        llm_die(other_model, "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s, normalizer %s %s",
-                r->where, llm_json_text(p[0], "type", "null"), llm_json_text(p[1], "type", ""),
-                llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(n[0], "type", "null"),
-                llm_json_text(n[1], "type", ""));
-    k->ignore_merges = llm_json_true(model, "ignore_merges", false);
-    bool spm = r->t->split == LLM_SPLIT_SPM;
-    const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "with continuing_subword_prefix" :
-                      *llm_json_text(model, "end_of_word_suffix", "") ? "with end_of_word_suffix" :
-                      llm_json_number(model, "dropout", 0) != 0 ? "with dropout" :
-                      spm && !llm_json_true(model, "byte_fallback", false) ? "of SentencePiece without byte_fallback" :
-                      spm && k->ignore_merges ? "of SentencePiece with ignore_merges" : NULL;
-    if (odd) llm_die(other_model, "%s: a vocabulary %s is not supported", r->where, odd);
-}
-
-static int whole_number(const llm_json *v) {
-    if (!v || v->type != LLM_JSON_NUMBER || !(v->number >= 0 && v->number < INT_MAX)) return -1;
-    return v->number == floor(v->number) ? (int)v->number : -1;
-}
-/* Note a token's spelling and id; `again`: the same may have been said before. */
-static void read_token(tokenizer_reader *r, const char *spelling, size_t n, const llm_json *id, int line, bool again) {
-    int value = whole_number(id);
-    if (value < 0 || n > INT_MAX / 4)
-        llm_die(bad_file, "%s:%d: the id of token \"%.40s\" is not a whole number", r->where, line, spelling);
-    size_t before = r->spelling.count;
-    word_entry *w = word_add(&r->spelling, spelling, n);
-    if (r->spelling.count == before && !(again && w->value == value))
-        llm_die(bad_file, "%s:%d: token \"%.40s\" has two ids, %d and %d", r->where, line, spelling, (int)w->value,
-                value);
-    w->value = value;
-}
-/* The vocabulary and the added tokens: ids 0 .. V-1, each once. Until spell_tokens they are as the file spells them. */
-static void read_vocabulary(tokenizer_reader *r) {
-    llm_tokenizer *t = r->t;
-    const llm_json *vocab = llm_json_get(r->model, "vocab"), *added = llm_json_get(r->root, "added_tokens");
-    if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(bad_file, "%s: model.vocab is not an object", r->where);
-    for (const llm_json *c = vocab->child; c; c = c->next) read_token(r, c->key, strlen(c->key), c, c->line, false);
-    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
-        const llm_json *content = llm_json_get(c, "content");
-        if (!content || content->type != LLM_JSON_STRING)
-            llm_die(bad_file, "%s:%d: an added token without \"content\"", r->where, c->line);
-        read_token(r, content->string, content->length, llm_json_get(c, "id"), c->line, true);
-    }
-    if (r->spelling.count < 1 || r->spelling.count > INT_MAX / 2)
-        llm_die(bad_file, "%s: a vocabulary of %zu tokens", r->where, r->spelling.count);
-    int V = (int)r->spelling.count;
-    tokenizer_allocate(t, V);
-    for (const word_entry *w = r->spelling.word; w < r->spelling.word + V; w++) {
-        int id = (int)w->value;
-        if (id >= V) llm_die(bad_file, "%s: token \"%.40s\" has id %d, but %d tokens want ids 0 to %d without holes",
-                             r->where, w->text, id, V, V - 1);
-        if (t->token[id]) llm_die(bad_file, "%s: two tokens have the id %d: \"%.40s\" and \"%.40s\"", r->where, id,
-                                  t->token[id], w->text);
-        t->token[id] = w->text;
-        t->length[id] = (int)w->length;
-    }
-    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
-        int id = whole_number(llm_json_get(c, "id"));
-        t->special[id] = llm_json_true(c, "special", false);
-        t->tables->hidden[id] = true;
-    }
-}
-/* One token from its spelling (n bytes) to its bytes; returns how many. *hidden: no text has such a piece. */
-static int spell_token(llm_split split, const char *s, int n, char *out, bool *hidden) {
-    int count = 0;
-    for (int i = 0, step; i < n && !*hidden; i += step) {
-        uint32_t code;
-        step = utf8_get(s + i, (size_t)(n - i), &code);
-        int byte = split == LLM_SPLIT_SPM ? (code == 0x2581 ? ' ' : -1) : code == UINT32_MAX ? -1 : char_to_byte(code);
-        *hidden = split == LLM_SPLIT_SPM ? s[i] == ' ' : byte < 0;              /* SPM's texts have U+2581 for ' ' */
-        if (byte >= 0) out[count++] = (char)byte;
-        else for (int j = 0; j < step; j++) out[count++] = s[i + j];
-    }
-    if (*hidden) memcpy(out, s, (size_t)n);
-    return *hidden ? n : count;
-}
-static void spell_tokens(tokenizer_reader *r) {
-    llm_tokenizer *t = r->t;
-    struct llm_tokenizer_tables *k = t->tables;
-    bool spm = t->split == LLM_SPLIT_SPM, space = false;
-    size_t bytes = 0;
-    for (int i = 0; i < 256; i++) k->byte[i] = -1;
-    for (int i = 0; i < t->vocab_size; i++) bytes = llm_add(bytes, (size_t)t->length[i] + 1);
-    char *out = k->bytes = llm_alloc(bytes, 1);
-    for (int i = 0; i < t->vocab_size; out += t->length[i++] + 1) {
-        unsigned byte = 0;
-        int end = 0;
-        t->length[i] = spell_token(t->split, t->token[i], t->length[i], out, &k->hidden[i]);
-        t->token[i] = out;
-        if (k->hidden[i]) continue;
-        if (spm && t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
-            memset(out, 0, 6);
-            out[0] = (char)byte;
-            t->length[i] = 1;
-            k->byte[byte] = i;
-        } else if (spm) space = space || !strcmp(out, " ");
-        else if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
-    }
-    if (spm && !space) llm_die(bad_file, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
-    for (int i = 0; i < 256 && spm; i++)
-        if (k->byte[i] < 0) llm_die(bad_file, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
-}
-/* merges: ["a b", ...] or [["a", "b"], ...] */
-static void read_merges(tokenizer_reader *r) {
-    llm_tokenizer *t = r->t;
-    const llm_json *merges = llm_json_get(r->model, "merges");
-    if (!merges || merges->type != LLM_JSON_ARRAY || merges->length > INT_MAX / 4)
-        llm_die(bad_file, "%s: model.merges is not a list", r->where);
-    t->tables->merge = llm_alloc(merges->length, sizeof *t->tables->merge);
-    char *both = NULL;
-    size_t capacity = 0;
-    for (const llm_json *c = merges->child; c; c = c->next) {
-        const llm_json *one = c->child, *two = one ? one->next : NULL;
-        const char *a = c->string, *b = a, *space = c->type == LLM_JSON_STRING ? memchr(a, ' ', c->length) : NULL;
-        size_t n = 0, m = 0;            /* the lengths of a and b */
-        if (space) n = (size_t)(space - a), m = c->length - n - 1, b = space + 1;
-        else if (c->length == 2 && one && one->type == LLM_JSON_STRING && two->type == LLM_JSON_STRING)
-            a = one->string, n = one->length, b = two->string, m = two->length;
-        if (!n || !m)
-            llm_die(bad_file, "%s:%d: merge %d is neither \"a b\" nor [\"a\", \"b\"]", r->where, c->line, t->merges);
-        both = llm_grow(both, &capacity, llm_add(llm_add(n, m), 1), 1);
-        memcpy(both, a, n);
-        memcpy(both + n, b, m);
-        both[n + m] = '\0';
-        const word_entry *wa = word_find(&r->spelling, a, n), *wb = word_find(&r->spelling, b, m);
-        const word_entry *made = word_find(&r->spelling, both, n + m);
-        if (!wa || !wb || !made)
-            llm_die(bad_file, "%s:%d: merge %d, \"%.*s\" and \"%.*s\": %s is not in the vocabulary", r->where, c->line,
-                    t->merges, (int)size_min(n, 40), a, (int)size_min(m, 40), b,
-                    !wa ? "the first" : !wb ? "the second" : "what they make");
-        t->tables->merge[t->merges++] = (bpe_merge){(int)wa->value, (int)wb->value, (int)made->value};
-    }
-    llm_release(both);
-}
-
-/* The id that the configuration calls `key`: the spelling of a token, or an added token with "content". Old files leave
-   out what their family is used to: then the first of `usual` that was added. A token with such a duty is special. */
-static int named_token(tokenizer_reader *r, const llm_json *config, const char *key, const char *const usual[3]) {
-    const llm_json *v = llm_json_get(config, key);
-    const word_entry *w = NULL;
-    for (int i = 0; i < 3 && !v && !w; i++) {
-        w = word_find(&r->spelling, usual[i], strlen(usual[i]));
-        if (w && !r->t->tables->hidden[w->value]) w = NULL;
-    }
-    if (v && v->type == LLM_JSON_OBJECT) v = llm_json_get(v, "content");
-    if (v && v->type == LLM_JSON_STRING && !(w = word_find(&r->spelling, v->string, v->length)))
-        llm_die("add it to added_tokens in tokenizer.json, or take it out", "%s: the %s \"%.40s\" of %s is not in it",
-                r->where, key, v->string, tokenizer_file[1]);
-    if (!w) return -1;
-    r->t->special[w->value] = r->t->tables->hidden[w->value] = true;
-    return (int)w->value;
-}
-static llm_chat chat_family(const char *jinja) {
-    if (!jinja) return LLM_CHAT_NONE;
-    if (strstr(jinja, "<|im_start|>")) return strstr(jinja, "named SmolLM") ? LLM_CHAT_SMOLLM : LLM_CHAT_CHATML;
-    if (strstr(jinja, "<|start_header_id|>")) return LLM_CHAT_LLAMA3;
-    if (strstr(jinja, "[INST]")) return LLM_CHAT_LLAMA2;
-    if (strstr(jinja, "<|user|>")) return LLM_CHAT_ZEPHYR;
-    return strstr(jinja, "### Instruction:") ? LLM_CHAT_ALPACA : LLM_CHAT_NONE;
-}
-/* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
-static void read_config(tokenizer_reader *r, const char *folder) {
-    llm_tokenizer *t = r->t;
-    struct llm_tokenizer_tables *k = t->tables;
-    char *where = llm_format("%s/%s", folder, tokenizer_file[1]);
-    llm_json *config = k->file[1] ? llm_json_parse(k->file[1], k->file_size[1], where, 1) : NULL;
-    t->bos = named_token(r, config, "bos_token", (const char *[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
-    t->eos = named_token(r, config, "eos_token", (const char *[]){"</s>", "<|end_of_text|>", "<|endoftext|>"});
-    t->pad = named_token(r, config, "pad_token", (const char *[]){"<pad>", "<|pad|>", "[PAD]"});
-    const llm_json *chat = llm_json_get(config, "chat_template");
-    if (chat && chat->type == LLM_JSON_ARRAY) {         /* [{"name": "default", "template": ...}, ...] */
-        const llm_json *c = chat->child;
-        while (c && !says(c, "name", "default")) c = c->next;
-        chat = llm_json_get(c ? c : chat->child, "template");
-    }
-    if (k->file[3]) k->chat_template = copy_text(k->file[3], k->file_size[3]);
-    else if (chat && chat->type == LLM_JSON_STRING) k->chat_template = copy_text(chat->string, chat->length);
-    llm_json_free(config);
-    llm_release(where);
-}
-/* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
-   may; transformers writes defaults there that the vocabulary does not have. Returns false when there was nothing. */
-static bool read_stops(llm_tokenizer *t, const char *folder, const char *name, bool strict) {
-    char *where = llm_format("%s/%s", folder, name);
-    llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
-    const llm_json *eos = llm_json_get(config, "eos_token_id");
-    bool list = eos && eos->type == LLM_JSON_ARRAY, found = eos && eos->type != LLM_JSON_NULL;
-    for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
-        int id = whole_number(c);
-        if (id >= t->vocab_size && strict)
-            llm_die("files of one model", "%s: eos_token_id %d, but the vocabulary has %d", where, id, t->vocab_size);
-        if (id >= t->vocab_size) continue;
-        if (t->eos < 0) t->eos = id;
-        add_stop(t, id);
-    }
-    llm_json_free(config);
-    llm_release(where);
-    return found;
-}
-void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
-    *t = (llm_tokenizer){0};
-    struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
-    const char *slash = strrchr(dir_or_file, '/');
-    bool dir = llm_is_dir(dir_or_file);
-    char *folder = dir ? llm_format("%s", dir_or_file) :
-                   slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file) + 1) : llm_format(".");
-    char *path = dir ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
-    if (!llm_exists(path)) llm_die("a Hugging Face folder; an old one: save it once with transformers' save_pretrained",
-                                   "there is no %s", path);
-    for (int i = 0; i < TOKENIZER_FILES; i++) {
-        char *name = i ? llm_format("%s/%s", folder, tokenizer_file[i]) : llm_format("%s", path);
-        if (llm_exists(name)) k->file[i] = llm_read_file(name, &k->file_size[i]);
-        llm_release(name);
-    }
-    llm_json *root = llm_json_parse(k->file[0], k->file_size[0], path, 1);
-    tokenizer_reader r = {t, path, root, NULL, {0}};
-    read_pipeline(&r);
-    read_vocabulary(&r);
-    read_config(&r, folder);
-    read_merges(&r);
-    spell_tokens(&r);
-    k->class_of = classes_new();
-    tokenizer_index(t);
-    if (!read_stops(t, folder, "generation_config.json", true)) read_stops(t, folder, "config.json", false);
-    tokenizer_name_ids(t);
-    t->chat = chat_family(k->chat_template);
-    if (!k->chat_template && t->im_start >= 0 && t->im_end >= 0) t->chat = LLM_CHAT_CHATML;
-    word_free(&r.spelling);
-    llm_json_free(root);
-    llm_release(folder);
-    llm_release(path);
-}
-
-/* ---- Hugging Face files: writing ---- */
-
 /* One of our own tokens, or two with a space between (a merge), as tokenizer.json spells them. */
 static void write_spelling(llm_writer *w, const llm_tokenizer *t, int a, int b) {
     const int id[] = {a, b};
@@ -9367,6 +8927,81 @@ void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
         } else if (llm_exists(path)) llm_remove_tree(path);     /* another tokenizer's: it would be believed */
         llm_release(path);
     }
+}
+
+static int whole_number(const llm_json *v) {
+    if (!v || v->type != LLM_JSON_NUMBER || !(v->number >= 0 && v->number < INT_MAX)) return -1;
+    return v->number == floor(v->number) ? (int)v->number : -1;
+}
+/* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
+   may; transformers writes defaults there that the vocabulary does not have. Returns false when there was nothing. */
+static bool read_stops(llm_tokenizer *t, const char *folder, const char *name, bool strict) {
+    char *where = llm_format("%s/%s", folder, name);
+    llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
+    const llm_json *eos = llm_json_get(config, "eos_token_id");
+    bool list = eos && eos->type == LLM_JSON_ARRAY, found = eos && eos->type != LLM_JSON_NULL;
+    for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
+        int id = whole_number(c);
+        if (id >= t->vocab_size && strict)
+            llm_die("files of one model", "%s: eos_token_id %d, but the vocabulary has %d", where, id, t->vocab_size);
+        if (id >= t->vocab_size) continue;
+        if (t->eos < 0) t->eos = id;
+        add_stop(t, id);
+    }
+    llm_json_free(config);
+    llm_release(where);
+    return found;
+}
+/* The merges, spelled "a b": with them, ids 0 .. 255 and our special tokens, the vocabulary is known. */
+static void read_merges(llm_tokenizer *t, const llm_json *merges, size_t room) {
+    struct llm_tokenizer_tables *k = t->tables;
+    word_map id = {0};
+    char *bytes = llm_alloc(llm_add(room, 256), 1), *p = bytes + 256;
+    for (int i = 0; i < 256; i++) {
+        bytes[i] = (char)i;
+        word_add(&id, bytes + i, 1)->value = i;
+    }
+    k->merge = llm_alloc(merges ? merges->length : 0, sizeof *k->merge);
+    for (const llm_json *c = merges ? merges->child : NULL; c; c = c->next) {
+        size_t n = 0, first = 0;
+        for (size_t i = 0; c->type == LLM_JSON_STRING && i < c->length;) {
+            uint32_t code;
+            i += (size_t)utf8_get(c->string + i, c->length - i, &code);
+            if (code == ' ') first = n;
+            else p[n++] = (char)char_to_byte(code);
+        }
+        const word_entry *a = word_find(&id, p, first), *b = word_find(&id, p + first, n - first);
+        int made = 256 + t->merges;
+        if (!a || !b) break;            /* not ours: it will not come out the same */
+        k->merge[t->merges++] = (bpe_merge){(int)a->value, (int)b->value, made};
+        word_add(&id, p, n)->value = made;
+        p += n;
+    }
+    word_free(&id);
+    llm_release(bytes);
+}
+void llm_tokenizer_load(llm_tokenizer *t, const char *dir) {
+    char *path[TOKENIZER_FILES], *text;
+    size_t size, length;
+    for (int i = 0; i < TOKENIZER_FILES; i++) path[i] = llm_format("%s/%s", dir, tokenizer_file[i]);
+    if (!llm_exists(path[0])) llm_die("a folder of one of our stages", "there is no %s", path[0]);
+    text = llm_read_file(path[0], &length);
+    llm_json *root = llm_json_parse(text, length, path[0], 1);
+    our_begin(t, llm_json_get(llm_json_get(root, "pre_tokenizer"), "pretokenizers") != NULL);
+    read_merges(t, llm_json_get(llm_json_get(root, "model"), "merges"), length);
+    our_end(t);
+    llm_json_free(root);
+    llm_release(text);
+    for (int i = 0; i < TOKENIZER_FILES; i++) {
+        if (i >= 2 && llm_exists(path[i])) llm_die(foreign, "%s: llm.h writes no such file", path[i]);
+        if (i < 2) {
+            llm_writer w = write_in_memory(&text, &size);
+            (i ? write_our_config : write_our_tokenizer)(t, &w);
+            check_written(&w, &text, &size, path[i]);
+        }
+        llm_release(path[i]);
+    }
+    read_stops(t, dir, "generation_config.json", true);
 }
 
 /* ---- safetensors: reading ----
@@ -9511,47 +9146,10 @@ static void tensors_sort(llm_safetensors *s) {
         if (!by_name(&s->tensor[i - 1], &s->tensor[i]))
             llm_die(refetch, "%s: tensor \"%s\" appears twice", s->path[s->tensor[i].file], s->tensor[i].name);
 }
-/* A large model comes in shards, and an index says which file holds which tensor. */
-static void tensors_add_shards(llm_safetensors *s, const char *index) {
-    llm_json *root = llm_json_file(index);
-    const llm_json *map = llm_json_get(root, "weight_map");
-    if (!map || map->type != LLM_JSON_OBJECT || !map->child) llm_die(refetch, "%s: no \"weight_map\"", index);
-    const char *slash = strrchr(index, '/');
-    int folder = slash ? (int)(slash - index) + 1 : 0;
-    for (const llm_json *e = map->child; e; e = e->next) {
-        if (e->type != LLM_JSON_STRING || !e->length || strlen(e->string) != e->length || strchr(e->string, '/'))
-            llm_die(refetch, "%s:%d: \"%s\" must name a file in the same folder", index, e->line, e->key);
-        int i = s->paths;
-        while (--i >= 0 && strcmp(s->path[i] + folder, e->string)) {}
-        if (i >= 0) continue;
-        char *path = llm_format("%.*s%s", folder, index, e->string);
-        tensors_add_file(s, path);
-        llm_release(path);
-    }
-    tensors_sort(s);
-    for (const llm_json *e = map->child; e; e = e->next) {
-        const llm_tensor_info *t = llm_safetensors_find(s, e->key);
-        if (!t || strcmp(s->path[t->file] + folder, e->string))
-            llm_die(refetch, "%s:%d: tensor \"%s\" is not in %s", index, e->line, e->key, e->string);
-    }
-    llm_json_free(root);
-}
-void llm_safetensors_open(llm_safetensors *s, const char *dir_or_file) {
+void llm_safetensors_open(llm_safetensors *s, const char *path) {
     *s = (llm_safetensors){.count = 0};
-    char *path = llm_format(llm_is_dir(dir_or_file) ? "%s/model.safetensors" : "%s", dir_or_file);
-    if (llm_is_dir(dir_or_file) && !llm_exists(path)) {
-        llm_release(path);
-        path = llm_format("%s/model.safetensors.index.json", dir_or_file);
-        if (!llm_exists(path))
-            llm_die("a folder saved in the safetensors format (a pytorch_model.bin must be converted first)",
-                    "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
-    }
-    if (ends_with(path, ".json")) tensors_add_shards(s, path);
-    else {
-        tensors_add_file(s, path);
-        tensors_sort(s);
-    }
-    llm_release(path);
+    tensors_add_file(s, path);
+    tensors_sort(s);
 }
 const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name) {
     llm_tensor_info key = {.name = (char *)name};
@@ -9652,8 +9250,7 @@ void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int c
     if (count) qsort(order, (size_t)count, sizeof *order, by_width_and_name);
     char *header = NULL;                /* its length stands before it in the file, so it is composed in memory */
     size_t size = 0, place = 0;
-    llm_writer h = {open_memstream(&header, &size), NULL, NULL};
-    if (!h.file) llm_die(NULL, "out of memory writing %s", path);
+    llm_writer h = write_in_memory(&header, &size);
     /* Some releases of transformers refuse a file without this entry, others one whose entry lacks the format. */
     llm_write_text(&h, "{\"__metadata__\":{\"format\":\"pt\"}");
     for (int i = 0; i < count; i++) {
@@ -9686,9 +9283,7 @@ void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int c
 /* ---- config.json: reading ----
 
    Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
-   swiglu, no biases; Qwen2 is Llama with biases on q, k and v. Over the years transformers has spelled the same thing
-   in several ways: all are read, the oldest is written. What we do not compute is refused by its key: a model that runs
-   and is wrong would be worse. */
+   swiglu, no biases; Qwen2 is Llama with biases on q, k and v. */
 
 static const char other_architecture[] = "a GPT-2, Llama or Qwen2 model";
 static const char other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
@@ -9738,23 +9333,6 @@ static int config_id(config_file f, const char *key) {
 LLM_NORETURN static void config_refuse(config_file f, const char *key, const char *value) {
     llm_die(other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
 }
-/* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
-static void config_expect(config_file f, bool qwen) {
-    static const struct { const char *key, *one, *other; } texts[] = {
-        {"activation_function", "gelu_new", "gelu_pytorch_tanh"}, {"hidden_act", "silu", "swish"}};
-    static const struct { const char *key; bool value; } flags[] = {
-        {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false},
-        {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
-    for (int i = 0; i < 2; i++) {
-        const char *text = config_text(f, texts[i].key, texts[i].one);
-        if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) config_refuse(f, texts[i].key, text);
-    }
-    for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
-        if (config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
-            config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
-    if (config_get(f, "quantization_config", LLM_JSON_OBJECT))
-        config_refuse(f, "quantization_config", "a quantised model");
-}
 /* The sizes, as each family spells them. */
 typedef struct { const char *key; size_t at; } size_name;
 #define SIZE(key, member) {key, offsetof(llm_config, member)}
@@ -9777,23 +9355,6 @@ static void config_gpt2(llm_config *c, config_file f) {
     c->eps = config_number(f, "layer_norm_epsilon", 1e-5);
     c->tied = config_bool(f, "tie_word_embeddings", true);
 }
-/* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
-static void config_rope(llm_config *c, config_file f) {
-    const char *key = llm_json_get(f.json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
-    config_file r = {config_get(f, key, LLM_JSON_OBJECT), f.path};
-    c->rope_theta = config_number(r, "rope_theta", config_number(f, "rope_theta", 10000));
-    if (config_number(r, "partial_rotary_factor", config_number(f, "partial_rotary_factor", 1)) != 1)
-        config_refuse(f, "partial_rotary_factor", "a value other than 1");
-    const char *type = config_text(r, "rope_type", config_text(r, "type", "default"));
-    if (!strcmp(type, "default")) return;
-    if (strcmp(type, "llama3")) config_refuse(f, key, type);
-    c->rope_factor = config_number(r, "factor", NAN);
-    c->rope_low = config_number(r, "low_freq_factor", NAN);
-    c->rope_high = config_number(r, "high_freq_factor", NAN);
-    c->rope_original = config_int(r, "original_max_position_embeddings", NAN);
-    if (!(c->rope_factor >= 1 && c->rope_high > c->rope_low))
-        llm_die("the factors of a Llama-3 model", "%s: \"%s\": impossible factors", f.path, key);
-}
 static void config_llama(llm_config *c, config_file f, bool qwen) {
     c->norm = LLM_RMSNORM;
     c->position = LLM_ROPE;
@@ -9804,7 +9365,16 @@ static void config_llama(llm_config *c, config_file f, bool qwen) {
     c->D = config_int(f, "head_dim", c->H ? c->C / c->H : 0);
     c->eps = config_number(f, "rms_norm_eps", 1e-6);
     c->tied = config_bool(f, "tie_word_embeddings", false);
-    config_rope(c, f);
+    c->rope_theta = config_number(f, "rope_theta", 10000);
+}
+/* Llama 3's factors for rope. */
+static void config_rope(llm_config *c, config_file f, const char *key) {
+    c->rope_factor = config_number(f, "factor", NAN);
+    c->rope_low = config_number(f, "low_freq_factor", NAN);
+    c->rope_high = config_number(f, "high_freq_factor", NAN);
+    c->rope_original = config_int(f, "original_max_position_embeddings", NAN);
+    if (!(c->rope_factor >= 1 && c->rope_high > c->rope_low))
+        llm_die("the factors of a Llama-3 model", "%s: \"%s\": impossible factors", f.path, key);
 }
 /* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
 static bool config_score(config_file f) {
@@ -9817,27 +9387,29 @@ static bool config_score(config_file f) {
         config_refuse(f, "id2label", "a classifier with other than 1 label");
     return true;
 }
-llm_config llm_config_load(const char *dir) {
-    char *path = llm_format("%s/config.json", dir);
-    if (!llm_exists(path))
-        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
-    llm_json *root = llm_json_file(path);
-    config_file f = {root, path};
+/* All but rope's factors, which have been spelled in several ways. */
+static llm_config config_read(config_file f) {
     llm_config c = {.rope_theta = 10000};
     const char *type = config_text(f, "model_type", "(missing)");
-    bool llama = !strcmp(type, "llama"), qwen = !strcmp(type, "qwen2");
-    if (!llama && !qwen && strcmp(type, "gpt2")) config_refuse(f, "model_type", type);
-    config_expect(f, qwen);
-    if (llama || qwen) config_llama(&c, f, qwen);
-    else config_gpt2(&c, f);
+    bool qwen = !strcmp(type, "qwen2");
+    if (!qwen && strcmp(type, "llama") && strcmp(type, "gpt2")) config_refuse(f, "model_type", type);
+    if (!strcmp(type, "gpt2")) config_gpt2(&c, f);
+    else config_llama(&c, f, qwen);
     c.score = config_score(f);
     c.bos = config_id(f, "bos_token_id");
     c.eos = config_id(f, "eos_token_id");
     c.pad = config_id(f, "pad_token_id");
-    llm_config_check(&c, path);
-    llm_json_free(root);
-    llm_release(path);
     return c;
+}
+static config_file config_open(const char *dir) {
+    char *path = llm_format("%s/config.json", dir);
+    if (!llm_exists(path))
+        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
+    return (config_file){llm_json_file(path), path};
+}
+static void config_close(config_file f) {
+    llm_json_free((llm_json *)f.json);
+    llm_release((char *)f.path);
 }
 
 /* ---- config.json: writing ---- */
@@ -9884,25 +9456,47 @@ static void write_llama(llm_writer *w, const llm_config *c) {
     llm_write_text(w, c->qkv_bias ? "  \"use_sliding_window\": false,\n" :
                    "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n");
 }
-static void config_save(const llm_config *c, const char *dir) {
+static void config_write(llm_writer *w, const llm_config *c, const char *dtype) {
     bool gpt2 = gpt2_names(c);
-    char *path = llm_format("%s/config.json", dir);
-    llm_writer w = llm_write_begin(path);
-    llm_write_text(&w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
+    llm_write_text(w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
                    gpt2 ? "GPT2" : c->qkv_bias ? "Qwen2" : "Llama",
                    c->score ? "ForSequenceClassification" : gpt2 ? "LMHeadModel" : "ForCausalLM",
                    gpt2 ? "gpt2" : c->qkv_bias ? "qwen2" : "llama");
-    if (gpt2) write_gpt2(&w, c);
-    else write_llama(&w, c);
-    llm_write_text(&w, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");
-    write_id(&w, "bos_token_id", c->bos);
-    write_id(&w, "eos_token_id", c->eos);
-    if (c->score) llm_write_text(&w, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
-    write_id(&w, "pad_token_id", c->score && c->pad < 0 ? c->eos : c->pad);     /* the score is read before the pads */
-    llm_write_text(&w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
-                   "  \"transformers_version\": \"4.46.0\"\n}\n", sizeof(llm_real) == 8 ? "float64" : "float32");
+    if (gpt2) write_gpt2(w, c);
+    else write_llama(w, c);
+    llm_write_text(w, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");
+    write_id(w, "bos_token_id", c->bos);
+    write_id(w, "eos_token_id", c->eos);
+    if (c->score) llm_write_text(w, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
+    write_id(w, "pad_token_id", c->score && c->pad < 0 ? c->eos : c->pad);      /* the score is read before the pads */
+    llm_write_text(w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
+                   "  \"transformers_version\": \"4.46.0\"\n}\n", dtype);
+}
+static void config_save(const llm_config *c, const char *dir) {
+    char *path = llm_format("%s/config.json", dir);
+    llm_writer w = llm_write_begin(path);
+    config_write(&w, c, sizeof(llm_real) == 8 ? "float64" : "float32");
     llm_write_done(&w);
     llm_release(path);
+}
+llm_config llm_config_load(const char *dir) {
+    config_file f = config_open(dir);
+    llm_config c = config_read(f);
+    const llm_json *rope = config_get(f, "rope_scaling", LLM_JSON_OBJECT);
+    if (llm_json_get(rope, "factor")) config_rope(&c, (config_file){rope, f.path}, "rope_scaling");
+    char *text;
+    size_t size;
+    int line;
+    bool same = false;
+    for (int i = 0; i < 2 && !same; i++) {      /* a float build may have written it, or a double one */
+        llm_writer w = write_in_memory(&text, &size);
+        config_write(&w, &c, i ? "float64" : "float32");
+        same = same_as_file(&w, &text, &size, f.path, &line);
+    }
+    if (!same) llm_die(foreign, "%s: llm.h did not write this file, or it was changed", f.path);
+    llm_config_check(&c, f.path);
+    config_close(f);
+    return c;
 }
 static void generation_save(const llm_config *c, const llm_tokenizer *t, const char *dir) {
     int stops = t && t->stops ? t->stops : c->eos >= 0;
@@ -9922,18 +9516,6 @@ static void generation_save(const llm_config *c, const llm_tokenizer *t, const c
 
 /* ---- a model's folder ---- */
 
-/* The name as it stands in the table, or without its first part: the original GPT-2 files lack "transformer.". */
-static const llm_tensor_info *stored_tensor(const llm_safetensors *s, const char *name) {
-    const llm_tensor_info *t = llm_safetensors_find(s, name);
-    if (!t && !strncmp(name, "transformer.", 12)) t = llm_safetensors_find(s, name + 12);
-    if (!t && !strncmp(name, "model.", 6)) t = llm_safetensors_find(s, name + 6);
-    return t;
-}
-/* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
-static bool tensor_ignored(const char *name, bool tied) {
-    return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias") ||
-           ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
-}
 /* A row as it lies on the disk: vectors have one dimension, GPT-2's "Conv1D" matrices are (inputs, outputs). */
 static llm_tensor_out stored_row(const llm_param *p) {
     size_t rows = (size_t)p->rows, cols = (size_t)p->cols;
@@ -9984,20 +9566,19 @@ static bool folder_holds(const char *dir, const char *name) {
     llm_release(path);
     return exists;
 }
-/* A folder of adapters alone names its base: load that, and hang them on it. */
-static bool load_adapted(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
-    if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return false;
+/* A folder of adapters alone names its base: load that, and hang them on it. NULL: it is another kind of folder. */
+static char *adapter_base(const char *dir) {
+    if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return NULL;
     char *path = llm_format("%s/adapter_config.json", dir);
     llm_json *root = llm_json_file(path);
     const char *base = config_text((config_file){root, path}, "base_model_name_or_path", NULL);
     if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
         llm_die("load the base model, or let that key name its folder",
                 "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
-    llm_model_load_as(m, base, ops, weights);
-    llm_lora_load(m, dir);
+    char *found = copy_text(base, strlen(base));
     llm_json_free(root);
     llm_release(path);
-    return true;
+    return found;
 }
 /* Are the tensors those that config.json promises, no more and no other shape? Asked before memory is taken for them:
    its sizes are somebody's claim. */
@@ -10008,34 +9589,45 @@ static void check_tensors(const llm_safetensors *s, const llm_config *c, const c
     bool *known = llm_alloc((size_t)s->count, sizeof *known);
     table_build(c, row, &m);
     for (int i = 0; i < rows; i++) {
-        const llm_tensor_info *t = stored_tensor(s, row[i].name);
+        const llm_tensor_info *t = llm_safetensors_find(s, row[i].name);
         if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, row[i].name);
         check_shape(s, t, &row[i]);
         known[t - s->tensor] = true;
     }
     for (int i = 0; i < s->count; i++)
-        if (!known[i] && !tensor_ignored(s->tensor[i].name, c->tied))
+        if (!known[i])
             llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
                     s->path[s->tensor[i].file], s->tensor[i].name);
     llm_release(known);
     llm_release(m.layer);
     llm_release(row);
 }
+static void model_read(llm_model *m, const llm_config *c, const char *dir, llm_safetensors *s, const llm_ops *ops,
+                       llm_type weights) {
+    check_tensors(s, c, dir);
+    model_allocate(m, c, ops, weights);
+    for (int i = 0; i < m->params; i++)
+        load_tensor(s, llm_safetensors_find(s, m->param[i].name), &m->param[i], ops);
+    model_weights_changed(m);
+    llm_safetensors_close(s);
+}
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
     llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
 }
 void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
-    if (load_adapted(m, dir, ops, weights)) return;
-    llm_config c = llm_config_load(dir);
-    llm_safetensors s;
-    llm_safetensors_open(&s, dir);
-    /* A reward model has no head over the vocabulary, and nobody asks it for words. */
-    if (c.score && !stored_tensor(&s, "lm_head.weight")) c.tied = true;
-    check_tensors(&s, &c, dir);
-    model_allocate(m, &c, ops, weights);
-    for (int i = 0; i < m->params; i++) load_tensor(&s, stored_tensor(&s, m->param[i].name), &m->param[i], ops);
-    model_weights_changed(m);
-    llm_safetensors_close(&s);
+    char *base = adapter_base(dir), *path = llm_format("%s/model.safetensors", dir);
+    if (base) {
+        llm_model_load_as(m, base, ops, weights);
+        llm_lora_load(m, dir);
+    } else {
+        llm_config c = llm_config_load(dir);
+        llm_safetensors s;
+        if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
+        llm_safetensors_open(&s, path);
+        model_read(m, &c, dir, &s, ops, weights);
+    }
+    llm_release(base);
+    llm_release(path);
 }
 
 /* What llm_safetensors_write needs to fetch one tensor at a time from the device: a model is never held twice. */
@@ -10379,60 +9971,39 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
 
    GPT-2's matrices lie transposed in its files (chapter 6); fan_in_fan_out tells PEFT so. A and B do not. */
 
+static void adapter_write(llm_writer *w, const llm_model *m) {
+    const llm_lora *x = m->lora;
+    char *names = module_names(m, true, "\", \"");
+    llm_write_text(w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
+                   "  \"base_model_name_or_path\": ");
+    if (x->base) llm_write_json_string(w, x->base, strlen(x->base));
+    else llm_write_text(w, "null");
+    llm_write_text(w, ",\n  \"r\": %d,\n", x->rank);
+    write_number(w, "lora_alpha", x->alpha);
+    llm_write_text(w, "  \"target_modules\": [\"%s\"],\n  \"fan_in_fan_out\": %s,\n", names,
+                   gpt2_names(&m->c) ? "true" : "false");
+    llm_write_text(w, "  \"use_rslora\": %s,\n", x->scale == x->alpha / x->rank ? "false" : "true");
+    llm_write_text(w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n"
+                   "  \"init_lora_weights\": true,\n"
+                   "  \"inference_mode\": true,\n  \"modules_to_save\": null\n}\n");
+    llm_release(names);
+}
 void llm_lora_save(const llm_model *m, const char *dir) {
     const llm_lora *x = m->lora;
     if (!x) llm_die("llm_lora_attach", "a model without adapters has none to save in %s", dir);
     llm_make_dirs(dir);
     table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors");
-    char *path = llm_format("%s/adapter_config.json", dir), *names = module_names(m, true, "\", \"");
+    char *path = llm_format("%s/adapter_config.json", dir);
     llm_writer w = llm_write_begin(path);
-    llm_write_text(&w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
-                   "  \"base_model_name_or_path\": ");
-    if (x->base) llm_write_json_string(&w, x->base, strlen(x->base));
-    else llm_write_text(&w, "null");
-    llm_write_text(&w, ",\n  \"r\": %d,\n", x->rank);
-    write_number(&w, "lora_alpha", x->alpha);
-    llm_write_text(&w, "  \"target_modules\": [\"%s\"],\n  \"fan_in_fan_out\": %s,\n", names,
-                   gpt2_names(&m->c) ? "true" : "false");
-    llm_write_text(&w, "  \"use_rslora\": %s,\n", x->scale == x->alpha / x->rank ? "false" : "true");
-    llm_write_text(&w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n"
-                   "  \"init_lora_weights\": true,\n"
-                   "  \"inference_mode\": true,\n  \"modules_to_save\": null\n}\n");
+    adapter_write(&w, m);
     llm_write_done(&w);                 /* last: a folder with it is whole */
     llm_release(path);
-    llm_release(names);
 }
-/* What changes the arithmetic and is not computed here is refused by its key. */
-static void adapter_refuse(config_file f) {
-    static const char other[] = "an adapter of plain LoRA";
-    static const char *const flag[] = {"use_dora", "lora_bias", "use_qalora"};
-    static const char *const table[] = {"rank_pattern", "alpha_pattern"};
-    static const char *const absent[] = {"modules_to_save", "layer_replication", "trainable_token_indices",
-                                         "target_parameters", "use_bdlora", "kasa_config"};
-    const char *type = config_text(f, "peft_type", "(missing)"), *bias = config_text(f, "bias", "none");
-    if (strcmp(type, "LORA")) llm_die(other, "%s: \"peft_type\": %s is not implemented", f.path, type);
-    if (strcmp(bias, "none")) llm_die(other, "%s: \"bias\": %s is not implemented", f.path, bias);
-    for (int i = 0; i < 3; i++)
-        if (config_bool(f, flag[i], false)) llm_die(other, "%s: \"%s\": true is not implemented", f.path, flag[i]);
-    for (int i = 0; i < 2; i++) {
-        const llm_json *v = config_get(f, table[i], LLM_JSON_OBJECT);
-        if (v && v->length) llm_die(other, "%s: \"%s\": ranks by module are not implemented", f.path, table[i]);
-    }
-    for (int i = 0; i < 6; i++) {
-        const llm_json *v = llm_json_get(f.json, absent[i]);
-        if (v && v->type != LLM_JSON_NULL && (v->length || v->number != 0))
-            llm_die(other, "%s: \"%s\" is not implemented", f.path, absent[i]);
-    }
-}
-void llm_lora_load(llm_model *m, const char *dir) {
-    char *path = llm_format("%s/adapter_config.json", dir), name[96];
-    char *weights = llm_format("%s/adapter_model.safetensors", dir);
-    llm_json *root = llm_json_file(path);
-    config_file f = {root, path};
-    adapter_refuse(f);
+static void adapter_read(llm_model *m, config_file f, const char *dir) {
+    char *weights = llm_format("%s/adapter_model.safetensors", dir), name[96];
     int rank = config_int(f, "r", NAN), found = 0;
     double alpha = config_number(f, "lora_alpha", NAN);
-    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", path, rank);
+    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", f.path, rank);
     llm_safetensors s;
     llm_safetensors_open(&s, weights);
     bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted);
@@ -10442,7 +10013,7 @@ void llm_lora_load(llm_model *m, const char *dir) {
         const llm_tensor_info *a = llm_safetensors_find(&s, name);
         if (a && a->shape[0] != (size_t)rank)           /* before memory is asked for */
             llm_die("files of one adapter", "%s: tensor \"%s\" is not of rank %d, as %s says", weights, name, rank,
-                    path);
+                    f.path);
         wanted[i] = a != NULL;
         found += wanted[i];
     }
@@ -10459,9 +10030,18 @@ void llm_lora_load(llm_model *m, const char *dir) {
     }
     llm_safetensors_close(&s);
     llm_release(wanted);
+    llm_release(weights);
+}
+void llm_lora_load(llm_model *m, const char *dir) {
+    char *path = llm_format("%s/adapter_config.json", dir), *text;
+    llm_json *root = llm_json_file(path);
+    size_t size;
+    adapter_read(m, (config_file){root, path}, dir);
+    llm_writer w = write_in_memory(&text, &size);
+    adapter_write(&w, m);
+    check_written(&w, &text, &size, path);
     llm_json_free(root);
     llm_release(path);
-    llm_release(weights);
 }
 
 /* ================================================================================================================
@@ -10493,11 +10073,5 @@ static const char *unicode_number =
     "QgkDyvBPbEhBAMrkDikFekbhBEsxBLYfumuEezBQrByDNckQgkTikBLljEykBElChbdbeCyBtbpBLanEDfk";
 static const char *unicode_space =
     "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
-
-/* (Unicode 14) Characters that NFC replaces, or that it may join with the one before: combining marks and the like. */
-static const char *unicode_not_nfc =
-    "BDofbhcbbbbcgbhgecbcgbhgBubjbibBBndBCobBbiDqbybecbbDfbcbBidcbIpbxcecDsbybEwbEdbscDzbybEkbebpbNrbjbebebebmbjbbcbb"
-    "ibrbjbebebebmbEmbLuvByBbDPabBPrbbbbbbbbbbbbbCjbcbkbbbhbhbhbhbccjbbbbbccLgbdcTpcCXtbCEmcCXXdKkcbbbckbbbbccdCqcEcC"
-    "pbbbknbfbbbcbcbjICxbEebUobybNgbjbcbJhbBImbCRTlhDigEHLfUw";
 
 #endif /* LLM_IMPLEMENTATION */

@@ -10,6 +10,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
+#include "tools/hf.h"
 #include "data/tinyworld.h"
 #include "tools/run.h"
 #include "tools/forms.h"
@@ -65,7 +66,7 @@ static char *add_instructions(char *text, size_t *size) {
 static void prepare_tokenizer(trainer *t, const char *from) {
     run_settings *r = &t->s->run;
     if (from || t->s->tokenizer) {
-        llm_tokenizer_load(&t->run.tok, from ? from : t->s->tokenizer);
+        hf_tokenizer_load(&t->run.tok, from ? from : t->s->tokenizer);
         return;
     }
     size_t size;
@@ -79,7 +80,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
 }
 static llm_config choose_config(trainer *t) {
     settings *s = t->s;
-    if (s->run.model) return llm_config_load(s->run.model);     /* a dry run of a folder's own */
+    if (s->run.model) return hf_config_load(s->run.model);     /* a dry run of a folder's own */
     llm_config c = s->depth ? llm_depth((int)s->depth, t->run.tok.vocab_size, 128) : llm_preset(s->preset);
     const char *note = s->depth ? NULL : llm_preset_note(s->preset);
     if (note) fprintf(stderr, "note: %s: %s\n", s->preset, note);
@@ -106,7 +107,7 @@ static void print_plan(trainer *t, const llm_ops *op, const llm_config *c) {
     if (t->s->fleet.gpus > 0) llm_fleet_print(c, &t->s->fleet, stdout);
 }
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
-    if (from) llm_model_load(&t->run.model, from, op);
+    if (from) hf_model_load(&t->run.model, from, op);
     else {
         llm_config c = choose_config(t);
         llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed);

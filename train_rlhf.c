@@ -16,6 +16,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
+#include "tools/hf.h"
 #include "data/tinyworld.h"
 #include "tools/run.h"
 #include "tools/forms.h"
@@ -283,7 +284,7 @@ static void close_all(trainer *t) {
    Sampling and judging are not in it, nor are passes over data that have not been read. */
 static void print_plan(trainer *t) {
     settings *s = t->s;
-    llm_config c = llm_config_load(s->run.model);
+    llm_config c = hf_config_load(s->run.model);
     const stage *g = NULL;
     const char *name = s->all || s->sweep_kl ? "ppo" : s->method;       /* the one that takes most */
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) if (!strcmp(name, methods[i].name)) g = &methods[i];
@@ -384,8 +385,8 @@ int main(int argc, char **argv) {
         print_plan(&t);
         return 0;
     }
-    llm_tokenizer_load(&t.tok, s.run.model);
-    llm_model_load(&t.policy, s.run.model, t.op);
+    hf_tokenizer_load(&t.tok, s.run.model);
+    hf_model_load(&t.policy, s.run.model, t.op);
     open_data(&t);
     llm_options_print(options, count, stderr);
     run(&t);

@@ -12,6 +12,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
+#include "tools/hf.h"
 #include "data/tinyworld.h"
 #include "tools/run.h"
 #include "tools/eval.h"
@@ -62,48 +63,6 @@ static void choose_data(trainer *t) {
     if (!llm_option_given("ptx")) t->s->ptx = 0.5;
     if (!t->s->ptx_data.count) t->s->ptx_data = (llm_list){text, 1};
 }
-/* A model without a chat template gets one, and its folder says so: in Jinja, as Hugging Face keeps them. */
-static void choose_template(trainer *t) {
-    static const struct { const char *name; llm_chat chat; const char *jinja;
-    } all[] = {
-        {"chatml", LLM_CHAT_CHATML,
-         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
-         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
-        {"llama3", LLM_CHAT_LLAMA3,
-         "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
-         "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ "
-         "'<|start_header_id|>assistant"
-         "<|end_header_id|>\n\n' }}{% endif %}"},
-        {"llama2", LLM_CHAT_LLAMA2,
-         "{% set s = namespace(t='') %}{% for m in messages %}{% if m['role'] == 'system' %}{% set s.t = '<<SYS>>\n'"
-         " + m['content'] + '\n<</SYS>>\n\n' %}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] | trim + ' ' + "
-         "eos_token }}"
-         "{% else %}{{ bos_token + '[INST] ' + s.t + m['content'] | trim + ' [/INST]' }}{% set s.t = '' %}{% endif "
-         "%}{% endfor %}"},
-        {"zephyr", LLM_CHAT_ZEPHYR,
-         "{% for m in messages %}{% if m['role'] == 'user' %}{{ '<|user|>\n' }}{% else %}{{ '<|' + m['role'] + '|>\n' "
-         "}}{% endif %}{{ m['content'] + eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ "
-         "'<|assistant|>\n' }}{% endif %}"},
-        {"alpaca", LLM_CHAT_ALPACA,
-         "{% for m in messages %}{% if not loop.first %}{{ '\n\n' }}{% endif %}{% if m['role'] == 'assistant' %}"
-         "{{ '### Response:\n' + m['content'] + eos_token }}{% elif m['role'] == 'system' %}{{ m['content'] }}{% else "
-         "%}"
-         "{{ '### Instruction:\n' + m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '\n\n### "
-         "Response:\n' }}{% endif %}"}};
-    llm_tokenizer *tok = &t->run.tok;
-    bool given = strcmp(t->s->chat, "auto") != 0;
-    for (int i = 0; i < 5; i++) {
-        if (given ? strcmp(t->s->chat, all[i].name) : chat_of(tok) != all[i].chat) continue;
-        if (tok->tables->chat_template && tok->chat != all[i].chat)
-            llm_usage("leave --chat-template out", "the model has a chat template of its own, not %s", all[i].name);
-        tok->chat = all[i].chat;
-        if (tok->tables->chat_template) return;
-        tok->tables->file_size[3] = strlen(all[i].jinja);
-        tok->tables->file[3] = copy_text(all[i].jinja, tok->tables->file_size[3]);
-        tok->tables->chat_template = copy_text(all[i].jinja, tok->tables->file_size[3]);
-        fprintf(stderr, "chat template: %s%s\n", all[i].name, given ? "" : " (the model has none)");
-    }
-}
 static void prepare_data(trainer *t) {
     settings *s = t->s;
     run_settings *r = &s->run;
@@ -141,15 +100,15 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     settings *s = t->s;
     run_settings *r = &s->run;
     llm_model *m = &t->run.model;
-    llm_tokenizer_load(&t->run.tok, from);
-    llm_model_load_as(m, from, op, llm_type_named(s->weights));
+    hf_tokenizer_load(&t->run.tok, from);
+    hf_model_load_as(m, from, op, llm_type_named(s->weights));
     if (s->add_tokens && (s->lora_rank || llm_type_named(s->weights) != LLM_TYPE_REAL))
         llm_usage("leave one of them out", "--add-tokens with adapters: a frozen embedding can not learn new tokens");
     char *fresh = llm_format("%s/result.tmp", r->out);
     int before = s->add_tokens ? add_tokens(&t->run.tok, fresh) : t->run.tok.vocab_size;
     llm_release(fresh);
     if (before < t->run.tok.vocab_size) grow_embeddings(m, &t->run.tok, before);
-    choose_template(t);
+    hf_chat_template(&t->run.tok, s->chat);
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */
         llm_lora_attach(m, (int)s->lora_rank, s->lora_alpha > 0 ? s->lora_alpha : 2.0 * (double)s->lora_rank,
                         s->lora_targets, r->model, (uint64_t)r->seed);
@@ -271,7 +230,7 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
    after --resume too. */
 static void compare(trainer *t, double bpb) {
     llm_model base;
-    llm_model_load(&base, t->s->run.model, t->run.model.ops);
+    hf_model_load(&base, t->s->run.model, t->run.model.ops);
     if (base.c.V < t->run.tok.vocab_size) grow_embeddings(&base, &t->run.tok, base.c.V);       /* --add-tokens */
     eval_answers before = answer(t, &base, &t->prompts), after = answer(t, &t->run.model, &t->prompts);
     llm_model_free(&base);
@@ -310,7 +269,7 @@ static void finish(trainer *t) {
 }
 static void print_plan(settings *s, const llm_ops *op) {
     run_settings *r = &s->run;
-    llm_config c = llm_config_load(r->model);
+    llm_config c = hf_config_load(r->model);
     int T = r->seq ? (int)r->seq : int_min(c.T, 1024);
     llm_plan p = llm_plan_make(&c, op, (int)r->batch, T, true, r->recompute, r->moments16);
     if (s->lora_rank) {

@@ -7,11 +7,12 @@
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/hf.h"
 #include <sys/resource.h>
 
 static int write_logits(const char *dir, const char *ids, const char *out) {
     llm_model m;
-    llm_model_load(&m, dir, llm_cpu(LLM_FP32));
+    hf_model_load(&m, dir, llm_cpu(LLM_FP32));
     llm_batch b = llm_batch_new(1, m.c.T);
     char *text = llm_read_file(ids, NULL), *end;
     int n = 0;
@@ -39,7 +40,7 @@ static int write_logits(const char *dir, const char *ids, const char *out) {
 }
 static int resave(const char *dir, const char *out) {
     llm_model m;
-    llm_model_load(&m, dir, llm_cpu(LLM_FP32));
+    hf_model_load(&m, dir, llm_cpu(LLM_FP32));
     llm_make_dirs(out);
     llm_model_save(&m, out);
     llm_model_free(&m);
@@ -47,7 +48,7 @@ static int resave(const char *dir, const char *out) {
 }
 static int encode(const char *dir, const char *path) {
     llm_tokenizer t;
-    llm_tokenizer_load(&t, dir);
+    hf_tokenizer_load(&t, dir);
     size_t size;
     char *text = llm_read_file(path, &size);
     int *ids = llm_alloc(size + 1, sizeof *ids);

@@ -35,7 +35,7 @@ static char *make_folder(const char *name, const char *tokenizer, llm_config c) 
     char *folder = llm_format("%s/%s", dir, name), *from = llm_format("test/data/tok/%s", tokenizer);
     llm_model m;
     llm_tokenizer t;
-    llm_tokenizer_load(&t, from);
+    hf_tokenizer_load(&t, from);
     llm_model_init(&m, &c, llm_cpu(LLM_FP32), 1);
     fill(&m);
     llm_make_dirs(folder);
@@ -221,8 +221,8 @@ static void test_refusals(void) {
     /* A weight beyond 65504 does not fit in f16; the old file stays. */
     llm_model m;
     llm_tokenizer t;
-    llm_model_load(&m, folder, llm_cpu(LLM_FP32));
-    llm_tokenizer_load(&t, folder);
+    hf_model_load(&m, folder, llm_cpu(LLM_FP32));
+    hf_tokenizer_load(&t, folder);
     m.param[0].data[7] = 70000;
     llm_make_dirs(x);
     llm_result_save(x, &m, &t);
@@ -260,10 +260,10 @@ static void test_merge(void) {
         llm_tokenizer_save(&t, adapter);
         CHECK(RUN("--model", adapter, "--base", all[i].base, "--out", out) == 0, "merge %s", all[i].adapter);
         llm_model a, b;
-        llm_model_load(&a, all[i].base, llm_cpu(LLM_FP32));
-        llm_lora_load(&a, all[i].adapter);
+        hf_model_load(&a, all[i].base, llm_cpu(LLM_FP32));
+        hf_lora_load(&a, all[i].adapter);
         llm_lora_merge(&a);
-        llm_model_load(&b, out, llm_cpu(LLM_FP32));
+        hf_model_load(&b, out, llm_cpu(LLM_FP32));
         CHECK(a.params == b.params && a.size == b.size && !memcmp(a.data, b.data, a.size * sizeof *a.data),
               "%s: the merged folder holds the merged weights", out);
         CHECK(RUN("--model", adapter, "--base", all[i].base, "--out", out) == 1, "a result is there already");
@@ -272,7 +272,7 @@ static void test_merge(void) {
             const char *type = gguf_types[as].name;
             int wrong = 0;
             CHECK(RUN("--model", out, "--out", half, "--type", type, "--overwrite") == 0, "%s", type);
-            llm_model_load(&b, half, llm_cpu(LLM_FP32));
+            hf_model_load(&b, half, llm_cpu(LLM_FP32));
             for (int k = 0; k < a.params; k++)
                 for (size_t e = 0; e < a.param[k].size; e++) {
                     float x = a.param[k].data[e];
@@ -304,7 +304,7 @@ static void test_tokens(void) {
                                        "3rd, \xF0\x9F\x90\x88!"};
     static const char tok[] = "test/data/tok/gpt2re";
     llm_tokenizer t;
-    llm_tokenizer_load(&t, tok);
+    hf_tokenizer_load(&t, tok);
     int32_t header[256] = {20240520, 1};
     uint16_t narrow[512];
     uint32_t wide[512];
@@ -379,7 +379,7 @@ static void test_ranks(void) {
     CHECK(RUN("--tiktoken", path, "--out", out) == 1, "the family must be said");
     CHECK(RUN("--tiktoken", path, "--split", "gpt2", "--out", out) == 0, "ranks");
     CHECK(RUN("--tiktoken", path, "--split", "gpt2", "--out", out) == 1, "a tokenizer is there already");
-    llm_tokenizer_load(&u, out);
+    hf_tokenizer_load(&u, out);
     CHECK(u.vocab_size == t.vocab_size - 4 && u.eos == t.vocab_size - 5, "%d tokens, eos %d", u.vocab_size, u.eos);
     int *a = llm_alloc(size + 1, sizeof *a), *b = llm_alloc(size + 1, sizeof *b);
     n = llm_encode(&t, text, size, a);
@@ -387,8 +387,8 @@ static void test_ranks(void) {
     CHECK(n == m && !memcmp(a, b, n * sizeof *a), "the same ids: %zu and %zu", n, m);
     llm_tokenizer_free(&u);
     CHECK(RUN("--tiktoken", path, "--split", "llama3", "--out", out, "--overwrite") == 0, "as Llama 3");
-    llm_tokenizer_load(&u, out);
-    CHECK(u.split == LLM_SPLIT_LLAMA3 && u.vocab_size == t.vocab_size - 5 + 256, "%d tokens", u.vocab_size);
+    hf_tokenizer_load(&u, out);
+    CHECK(u.split == HF_SPLIT_LLAMA3 && u.vocab_size == t.vocab_size - 5 + 256, "%d tokens", u.vocab_size);
     CHECK(llm_token_id(&u, "<|eot_id|>") == t.vocab_size - 5 + 9, "<|eot_id|> is the tenth");
     CHECK(llm_token_id(&u, "<|reserved_special_token_247|>") == u.vocab_size - 1, "the last reserved one");
     static const char *const broken[] = {"QQ== 0\nQQ== 1\n", "QQ== 0\nQg== 2\n", "Q 0\n", "QQ==\n", "QQ== x\n", "",

@@ -2,6 +2,7 @@
  * resume. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/hf.h"
 #include "../tools/forms.h"
 #include "check.h"
 
@@ -969,7 +970,7 @@ static void load_family(llm_tokenizer *t, const llm_json *family) {
         llm_release(text);
     }
     put_file("family/chat_template.jinja", llm_json_text(family, "template", ""));
-    llm_tokenizer_load(t, at("family"));
+    hf_tokenizer_load(t, at("family"));
 }
 static void check_case(const llm_tokenizer *t, const llm_json *c, const char *name) {
     llm_message m[8];

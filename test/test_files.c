@@ -3,6 +3,7 @@
    formula's. Run from the repository's root. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/hf.h"
 #include "check.h"
 #include "fake_device.h"
 #include <signal.h>
@@ -61,7 +62,7 @@ static const char *tensor_file(const char *header, size_t length, size_t data) {
 }
 static void open_and_close(const char *path) {
     llm_safetensors s;
-    llm_safetensors_open(&s, path);
+    hf_safetensors_open(&s, path);
     llm_safetensors_close(&s);
 }
 static void test_malformed(void) {
@@ -164,7 +165,7 @@ static void test_header_length(void) {
    never crashes. */
 static void read_everything(const char *path) {
     llm_safetensors s;
-    llm_safetensors_open(&s, path);
+    hf_safetensors_open(&s, path);
     for (int i = 0; i < s.count; i++) {
         size_t n = 1;
         for (int d = 0; d < s.tensor[i].dims; d++) n *= s.tensor[i].shape[d];
@@ -233,7 +234,7 @@ static void test_types(void) {
     const char *path = in_scratch("types.safetensors");
     llm_safetensors_write(path, t, TYPES);
     llm_safetensors s;
-    llm_safetensors_open(&s, path);
+    hf_safetensors_open(&s, path);
     CHECK(s.count == TYPES, "%d tensors", s.count);
     for (int i = 0; i < TYPES; i++) {
         double x[9];
@@ -281,7 +282,7 @@ static void test_written_bytes(void) {
           "the numbers are not in the order of the header");
     llm_release(bytes);
     llm_safetensors s;
-    llm_safetensors_open(&s, path);
+    hf_safetensors_open(&s, path);
     CHECK(llm_safetensors_find(&s, "q\"\n") != NULL, "escaped name");
     llm_safetensors_close(&s);
     llm_safetensors_write(path, NULL, 0);
@@ -299,7 +300,7 @@ static void test_shards(void) {
     write_text(index, "{'metadata':{'total_size':16},'weight_map':{'b':'one.safetensors','a':'two.safetensors'}}");
     for (int i = 0; i < 2; i++) {       /* by folder, and by the index itself */
         llm_safetensors s;
-        llm_safetensors_open(&s, i ? index : dir);
+        hf_safetensors_open(&s, i ? index : dir);
         double v[2], w[2];
         llm_safetensors_read(&s, llm_safetensors_find(&s, "a"), v);
         llm_safetensors_read(&s, llm_safetensors_find(&s, "b"), w);
@@ -335,7 +336,7 @@ static llm_config config_of(const char *members) {
     char *text = llm_format("{%s}", members);
     write_text(in_scratch("config.json"), text);
     llm_release(text);
-    return llm_config_load(scratch);
+    return hf_config_load(scratch);
 }
 static void test_config_defaults(void) {
     llm_config c = config_of(GPT2_JSON);
@@ -432,9 +433,9 @@ static void test_config_refusals(void) {
     CHECK(config_of("'architectures':['GPT2ForSequenceClassification'],'num_labels':1," GPT2_JSON).score,
           "score by num_labels");
     write_text(in_scratch("config.json"), "{'model_type':");
-    CHECK_DIES(llm_config_load(scratch), "config.json:1");
+    CHECK_DIES(hf_config_load(scratch), "config.json:1");
     unlink(in_scratch("config.json"));
-    CHECK_DIES(llm_config_load(scratch), "config.json does not exist");
+    CHECK_DIES(hf_config_load(scratch), "config.json does not exist");
 }
 static llm_config tiny_config(int family) {
     llm_config c = {.V = 37, .T = 12, .L = 2, .C = 16, .H = 4, .KV = 2, .D = 6, .F = 20, .norm = LLM_RMSNORM,
@@ -453,7 +454,8 @@ static void test_config_round_trip(void) {
     for (int family = 0; family < 5; family++) {
         llm_config c = tiny_config(family);
         config_save(&c, scratch);
-        llm_config d = llm_config_load(scratch);
+        for (int other = 0; other < 2; other++) {       /* tools/hf.h reads ours too */
+        llm_config d = other ? hf_config_load(scratch) : llm_config_load(scratch);
         CHECK(d.V == c.V && d.T == c.T && d.L == c.L && d.C == c.C && d.H == c.H && d.KV == c.KV && d.D == c.D &&
               d.F == c.F &&
               d.norm == c.norm && d.position == c.position && d.activation == c.activation && d.bias == c.bias &&
@@ -462,6 +464,7 @@ static void test_config_round_trip(void) {
               d.rope_factor == c.rope_factor && d.rope_low == c.rope_low && d.rope_high == c.rope_high &&
               d.rope_original == c.rope_original && d.bos == c.bos && d.eos == c.eos && d.pad == c.pad, "family %d",
               family);
+        }
     }
     int count;
     const char *const *name = llm_preset_names(&count);
@@ -527,7 +530,7 @@ static bool same_weights(const llm_model *a, const llm_model *b) {
 }
 static void load_and_free(const char *dir) {
     llm_model m;
-    llm_model_load(&m, dir, llm_cpu(LLM_FP32));
+    hf_model_load(&m, dir, llm_cpu(LLM_FP32));
     llm_model_free(&m);
 }
 static void test_model_round_trip(const llm_ops *ops) {
@@ -537,6 +540,9 @@ static void test_model_round_trip(const llm_ops *ops) {
         llm_model_init(&m, &c, ops, 1 + (uint64_t)family);
         const char *dir = in_scratch("model-%d", family), *second = in_scratch("again-%d", family);
         llm_model_save(&m, dir);
+        hf_model_load(&again, dir, ops);
+        CHECK(same_weights(&m, &again), "family %d on %s: load(save) differs by way of hf.h", family, ops->name);
+        llm_model_free(&again);
         llm_model_load(&again, dir, ops);
         CHECK(same_weights(&m, &again), "family %d on %s: load(save) differs", family, ops->name);
         llm_model_save(&again, second);
@@ -555,7 +561,7 @@ static void test_model_round_trip(const llm_ops *ops) {
 static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_out *t, int i),
                     const llm_tensor_out *extra) {
     llm_safetensors s;
-    llm_safetensors_open(&s, from);
+    hf_safetensors_open(&s, from);
     llm_tensor_out *t = llm_alloc((size_t)s.count + 1, sizeof *t);
     int n = 0;
     for (int i = 0; i < s.count; i++) {
@@ -605,10 +611,10 @@ static void swap_shape(llm_tensor_out *t, int i) {
 static void test_model_folders(void) {
     const char *dir = in_scratch("model-0"), *changed = in_scratch("changed");      /* GPT-2, saved by the round trip */
     llm_model m, n;
-    llm_model_load(&m, dir, llm_cpu(LLM_FP32));
+    hf_model_load(&m, dir, llm_cpu(LLM_FP32));
     /* Conv1D: element [in i][out o] of the file is element [o][i] in memory */
     llm_safetensors s;
-    llm_safetensors_open(&s, dir);
+    hf_safetensors_open(&s, dir);
     const llm_tensor_info *t = llm_safetensors_find(&s, "transformer.h.1.mlp.c_fc.weight");
     llm_param *p = llm_param_find(&m, "transformer.h.1.mlp.c_fc.weight");
     CHECK(t && t->dims == 2 && t->shape[0] == 16 && t->shape[1] == 64 && p->rows == 64 && p->cols == 16,
@@ -625,7 +631,7 @@ static void test_model_folders(void) {
     llm_safetensors_close(&s);
 
     rewrite(dir, changed, strip, NULL);
-    llm_model_load(&n, changed, llm_cpu(LLM_FP32));
+    hf_model_load(&n, changed, llm_cpu(LLM_FP32));
     CHECK(sizeof(llm_real) == 8 || same_weights(&m, &n), "names without \"transformer.\"");
     llm_model_free(&n);
     static const float noise[144];
@@ -652,16 +658,16 @@ static void test_model_folders(void) {
                "\"transformer.h.1.mlp.c_fc.weight\" has the shape [64,16], but config.json makes it [16,64]");
     llm_model_free(&m);
     /* A classifier's folder has no lm_head.weight, tied or not; the score is [1,C]. */
-    llm_model_load(&m, in_scratch("model-4"), llm_cpu(LLM_FP32));
+    hf_model_load(&m, in_scratch("model-4"), llm_cpu(LLM_FP32));
     CHECK(m.score && m.score->size == 16 && !m.c.tied, "score");
     llm_model_free(&m);
     rewrite(in_scratch("model-4"), changed, drop_head, NULL);
-    llm_model_load(&m, changed, llm_cpu(LLM_FP32));
+    hf_model_load(&m, changed, llm_cpu(LLM_FP32));
     CHECK(m.score && m.c.tied && m.head == m.wte, "a classifier without a head over the vocabulary");
     llm_model_free(&m);
     rewrite(in_scratch("model-1"), changed, drop_head, NULL);
     CHECK_DIES(load_and_free(changed), "no tensor \"lm_head.weight\"");
-    llm_safetensors_open(&s, in_scratch("model-4"));
+    hf_safetensors_open(&s, in_scratch("model-4"));
     t = llm_safetensors_find(&s, "score.weight");
     CHECK(t && t->dims == 2 && t->shape[0] == 1 && t->shape[1] == 16, "score.weight is [1,C]");
     llm_safetensors_close(&s);
@@ -681,7 +687,7 @@ static void test_fixture_folders(void) {
         snprintf(dir, sizeof dir, "test/data/models/%s", fixture[i].name);
         if (!llm_exists(dir)) { CHECK(false, "%s is not there: run from the repository's root", dir); continue; }
         llm_model m, n;
-        llm_model_load(&m, dir, llm_cpu(LLM_FP32));
+        hf_model_load(&m, dir, llm_cpu(LLM_FP32));
         CHECK(m.params == fixture[i].params, "%s: %d tensors", dir, m.params);
         bool narrow = true;             /* 16-bit weights have their low bits 0 */
         for (size_t k = 0; k < m.size && fixture[i].bits > 0; k++) {
@@ -691,7 +697,7 @@ static void test_fixture_folders(void) {
         CHECK(narrow, "%s: weights that 16 bits cannot hold", dir);
         const char *copy = in_scratch("copy-%d", i);
         llm_model_save(&m, copy);
-        llm_model_load(&n, copy, llm_cpu(LLM_FP32));
+        hf_model_load(&n, copy, llm_cpu(LLM_FP32));
         CHECK(same_weights(&m, &n), "%s: load(save(load)) differs", dir);
         llm_model_free(&m);
         llm_model_free(&n);
@@ -700,13 +706,13 @@ static void test_fixture_folders(void) {
     for (int i = 2; i < 4; i++) {
         char path[160];
         snprintf(path, sizeof path, "test/data/models/%s", fixture[i].name);
-        llm_config a = llm_config_load(path);
+        llm_config a = hf_config_load(path);
         size_t n;
         snprintf(path, sizeof path, "test/data/models/%s/config.v4.json", fixture[i].name);
         char *text = llm_read_file(path, &n);
         write_file(in_scratch("config.json"), text, n);
         llm_release(text);
-        llm_config b = llm_config_load(scratch);
+        llm_config b = hf_config_load(scratch);
         CHECK(a.rope_theta == b.rope_theta && a.rope_factor == b.rope_factor && a.rope_low == b.rope_low &&
               a.rope_high == b.rope_high &&
               a.rope_original == b.rope_original && a.F == b.F && a.tied == b.tied, "%s and config.json differ", path);
@@ -865,7 +871,7 @@ static void test_resume(const llm_ops *ops, bool moments16) {
         train_some(&m, &o, 5, 10);      /* never interrupted */
         char *dir = llm_checkpoint_newest(out);
         CHECK(dir && ends_with(dir, "/checkpoint-5"), "newest is %s", dir ? dir : "(none)");
-        llm_model_load(&n, dir, ops);
+        hf_model_load(&n, dir, ops);
         p.skip_sigma = 5;
         llm_json *state = llm_checkpoint_resume(dir, &n, &p, NULL);
         CHECK(p.step == 5 && p.moments16 == moments16 && p.norm_count == 5, "optimizer state");
@@ -894,7 +900,7 @@ static void test_moment_names(void) {
     train_some(&m, &o, 0, 1);
     llm_checkpoint_save(in_scratch("names16"), 1, &m, &o, NULL, NULL, 2);
     llm_safetensors s;
-    llm_safetensors_open(&s, in_scratch("names16/checkpoint-1/optimizer.safetensors"));
+    hf_safetensors_open(&s, in_scratch("names16/checkpoint-1/optimizer.safetensors"));
     double x[37 * 16], y[37 * 16], error = 0;
     llm_safetensors_read(&s, llm_safetensors_find(&s, "m.model.embed_tokens.weight"), x);
     llm_safetensors_read(&s, llm_safetensors_find(&s, "v.model.embed_tokens.weight"), y);
@@ -905,7 +911,7 @@ static void test_moment_names(void) {
     llm_adamw_free(&o, &m);
     llm_model_free(&m);
     if (sizeof(llm_real) == 8) return;  /* doubles know fp32 precision only */
-    llm_model_load(&m, in_scratch("names16/checkpoint-1"), llm_cpu(LLM_BF16));
+    hf_model_load(&m, in_scratch("names16/checkpoint-1"), llm_cpu(LLM_BF16));
     error = m.work ? 0 : 1;
     for (size_t i = 0; i < m.size && m.work; i++) {
         double w = (double)m.data[i],
@@ -1057,7 +1063,7 @@ static void test_kill(void) {
         if (dir) {
             checkpoint_id at;
             checkpoint_parse(strrchr(dir, '/') + 1, &at);
-            llm_model_load(&n, dir, llm_cpu(LLM_FP32));
+            hf_model_load(&n, dir, llm_cpu(LLM_FP32));
             llm_json_free(llm_checkpoint_resume(dir, &n, &p, NULL));
             CHECK(p.step == at.step && n.data[0] == (llm_real)at.step && n.data[n.size - 16] == (llm_real)at.step &&
                   at.step >= last,
@@ -1073,7 +1079,7 @@ static void test_kill(void) {
         }
         bool one = true;                /* a result is there or not, but it is never a mixture */
         if (llm_result_exists(out)) {
-            llm_model_load(&n, out, llm_cpu(LLM_FP32));
+            hf_model_load(&n, out, llm_cpu(LLM_FP32));
             llm_json *generation = llm_json_file(in_scratch("kill/generation_config.json"));
             one = n.data[0] == n.data[n.size - 16] && n.data[0] == (llm_real)n.c.bos &&
                   n.data[0] == (llm_real)llm_json_number(generation, "bos_token_id", -1);
@@ -1138,6 +1144,82 @@ static void test_full_disk(void) {
     llm_model_free(&m);
 }
 
+/* ---- the border: llm.h reads what it wrote, to the byte; everything else it leaves to tools/hf.h ---- */
+
+static void replace_in(const char *path, const char *old, const char *fresh) {
+    char *text = llm_read_file(path, NULL), *at = strstr(text, old);
+    CHECK(at, "%s lacks %s", path, old);
+    llm_writer w = llm_write_begin(path);
+    if (at) llm_write_text(&w, "%.*s%s%s", (int)(at - text), text, fresh, at + strlen(old));
+    llm_write_done(&w);
+    llm_release(text);
+}
+static void test_border_config(void) {
+    static const char *const foreign_folder[] = {"gpt2-tiny", "gpt2-bare", "llama-tiny", "llama-untied"};
+    static const char *const changed[][2] = {
+        {"\"silu\"", "\"gelu\""}, {"\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"linear\"}"},
+        {"{\n", "{\n  \"sliding_window\": 8,\n"}, {"\"rms_norm_eps\": 1e-06", "\"rms_norm_eps\": 0.000001"},
+        {"  \"mlp_bias\": false,\n", ""}, {"ForCausalLM", "LMHeadModel"}, {"}\n", "}"}};
+    llm_model m;
+    for (int i = 0; i < 4; i++) {
+        char dir[64];
+        snprintf(dir, sizeof dir, "test/data/models/%s", foreign_folder[i]);
+        CHECK_DIES(llm_model_load(&m, dir, llm_cpu(LLM_FP32)), "tools/hf.h");
+    }
+    const char *path = in_scratch("config.json");
+    llm_config c = tiny_config(1);
+    for (volatile size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
+        config_save(&c, scratch);
+        replace_in(path, changed[i][0], changed[i][1]);
+        CHECK_DIES(llm_config_load(scratch), "tools/hf.h");
+    }
+    config_save(&c, scratch);
+    bool is_double = sizeof(llm_real) == 8;     /* the other build's folder is ours too */
+    replace_in(path, is_double ? "float64" : "float32", is_double ? "float32" : "float64");
+    CHECK(llm_config_load(scratch).V == c.V, "the other precision");
+    replace_in(path, is_double ? "float32" : "float64", "bfloat16");
+    CHECK_DIES(llm_config_load(scratch), "tools/hf.h");
+    const char *dir = in_scratch("model-1"), *shards = in_scratch("border");
+    llm_model_load(&m, dir, llm_cpu(LLM_FP32));
+    llm_model_save(&m, shards);
+    llm_model_free(&m);
+    unlink(in_scratch("border/model.safetensors"));     /* it may lie there in shards */
+    CHECK_DIES(llm_model_load(&m, shards, llm_cpu(LLM_FP32)), "tools/hf.h");
+}
+static void test_border_tokenizer(void) {
+    static const char *const foreign_folder[] = {"digits", "gpt2pairs", "gpt2re", "llama3re", "qwen2", "spm",
+                                                 "spm-metaspace"};
+    static const char *const changed[][3] = {
+        {"tokenizer.json", "\"use_regex\": true", "\"use_regex\": false"},
+        {"tokenizer.json", "\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}"},
+        {"tokenizer.json", "\"ignore_merges\": false", "\"ignore_merges\": true"},
+        {"tokenizer.json", "\"t h\"", "\"h t\""}, {"tokenizer.json", "\"t h\"", "7"}, {"tokenizer.json", "]}\n}", "]} }"},
+        {"tokenizer_config.json", "\"<|pad|>\"", "null"}, {"tokenizer_config.json", "assistant", "model"}};
+    llm_tokenizer t, u;
+    const char *dir = in_scratch("tokenizer");
+    for (volatile int i = 0; i < 7; i++) {
+        char folder[64];
+        snprintf(folder, sizeof folder, "test/data/tok/%s", foreign_folder[i]);
+        CHECK_DIES(llm_tokenizer_load(&u, folder), "tools/hf.h");
+    }
+    const char *text = "the other then, the thing there: 12 of these";
+    llm_tokenizer_train(&t, text, strlen(text), 280, true);
+    for (volatile size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
+        char path[300];
+        llm_tokenizer_save(&t, dir);
+        snprintf(path, sizeof path, "%s/%s", dir, changed[i][0]);
+        replace_in(path, changed[i][1], changed[i][2]);
+        CHECK_DIES(llm_tokenizer_load(&u, dir), "tools/hf.h");
+    }
+    llm_tokenizer_save(&t, dir);
+    write_text(in_scratch("tokenizer/generation_config.json"), "{'eos_token_id':[5,6]}");
+    llm_tokenizer_load(&u, dir);
+    CHECK(u.stops == 4 && u.stop[2] == 5 && u.stop[3] == 6 && u.hash == t.hash, "%d stops", u.stops);
+    write_text(in_scratch("tokenizer/chat_template.jinja"), "[INST]");
+    CHECK_DIES(llm_tokenizer_load(&u, dir), "tools/hf.h");
+    llm_tokenizer_free(&t);
+}
+
 int main(void) {
     const char *base = getenv("TMPDIR");                /* in memory where we can: thousands of files are flushed */
     if (!base) base = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
@@ -1160,6 +1242,8 @@ int main(void) {
     test_model_round_trip(llm_cpu(LLM_FP32));
     test_model_folders();
     test_fixture_folders();
+    test_border_config();
+    test_border_tokenizer();
     test_adamw(0);
     test_adamw(1);
     test_adamw_refusals();

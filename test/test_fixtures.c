@@ -3,6 +3,7 @@
    with grouped heads tied and untied, one of them bf16 in two shards with llama3 rope scaling. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/hf.h"
 #include "check.h"
 
 static llm_real *expected(const llm_safetensors *s, const char *name, size_t *n) {
@@ -104,9 +105,9 @@ static void check_model(const char *name, llm_precision p, double tolerance, boo
     snprintf(path, sizeof path, "%s/expected.safetensors", dir);
     snprintf(label, sizeof label, "%s, %s", name, precision[p]);
     llm_safetensors s;
-    llm_safetensors_open(&s, path);
+    hf_safetensors_open(&s, path);
     llm_model m;
-    llm_model_load(&m, dir, llm_cpu(p));
+    hf_model_load(&m, dir, llm_cpu(p));
     llm_batch b = fixture_batch(&s);
     check_logits(label, &m, &b, &s, tolerance);
     if (learn) {

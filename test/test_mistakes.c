@@ -3,6 +3,7 @@
    made in llm.h (that was tried, one by one), and says so by what is true instead. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/hf.h"
 #include "check.h"
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)
@@ -136,14 +137,14 @@ static void test_pad_is_end(void) {
 
 /* Mistake: bos twice, once from the template and once from the encoder. True: once, at the beginning. */
 static void test_double_bos(void) {
-    static const struct { const char *folder; llm_chat chat; } family[] = {
-        {"test/data/tok/spm", LLM_CHAT_LLAMA2}, {"test/data/tok/llama3re", LLM_CHAT_LLAMA3}};
+    static const struct { const char *folder; const llm_template *chat; } family[] = {
+        {"test/data/tok/spm", &hf_llama2}, {"test/data/tok/llama3re", &hf_llama3}};
     for (int f = 0; f < 2; f++) {
         llm_tokenizer t;
         llm_message m[4];
         llm_tokens x = {0};
         llm_record record = conversation(m);
-        llm_tokenizer_load(&t, family[f].folder);
+        hf_tokenizer_load(&t, family[f].folder);
         t.chat = family[f].chat;
         CHECK(t.bos >= 0, "%s has a bos", family[f].folder);
         llm_render(&t, record.message, 2, false, &x);
@@ -655,7 +656,7 @@ static void test_moments_kept(void) {
     for (int i = 0; i < 4; i++) push(&m, &o, .003);
     llm_checkpoint_save(folder, 4, &m, &o, &toy, "\"stage\": 2", 1);
     char *dir = llm_checkpoint_newest(folder);
-    llm_model_load(&next, dir, llm_cpu(LLM_FP32));
+    hf_model_load(&next, dir, llm_cpu(LLM_FP32));
     llm_model_train(&next);
     CHECK_SMALL(first_step_error(&next, &fresh, .001), IS_DOUBLE ? 1e-9 : 1e-3, "a new stage's first step is its own");
     CHECK(fresh.step == 1 && first_step_error(&m, &o, .001) > .3, "with the old moments it is not");

@@ -3,6 +3,7 @@
    test/gen/tokenizer.py). Run from the repository's root, or name the data folder: test_tokenizer [test/data]. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/hf.h"
 #include "check.h"
 
 static char scratch[256];                       /* a folder of our own for files */
@@ -55,12 +56,12 @@ static void test_worked_example(void) {
 }
 
 /* The trainer as one would explain it: count all pairs of all pieces again before every merge. */
-static int naive_train(const char *text, size_t size, llm_split split, int most, bpe_merge *merge) {
+static int naive_train(const char *text, size_t size, int split, int most, bpe_merge *merge) {
     uint8_t *class_of = classes_new();
-    cutter c = {text, size, class_of, split};
+    llm_text c = {text, size, class_of, split};
     int *sym = llm_alloc(size + 1, sizeof *sym), *piece = llm_alloc(size + 1, sizeof *piece), n = 0, made = 0;
     for (size_t at = 0, end, k = 0; at < size; at = end, k++) {
-        end = cut(&c, at);
+        end = cut_gpt2(&c, at);
         for (size_t i = at; i < end; i++) sym[n] = (unsigned char)text[i], piece[n++] = (int)k;
     }
     for (; made < most; made++) {
@@ -110,7 +111,7 @@ static void test_training_twin(void) {
 /* ---- cutting: what each regular expression does, by hand; | marks the cuts ---- */
 
 static void test_cuts(void) {
-    static const struct { llm_split split; const char *pieces; } row[] = {
+    static const struct { int split; const char *pieces; } row[] = {
         {LLM_SPLIT_GPT2, "Hello| world|!"}, {LLM_SPLIT_GPT2, "I|'m| sure| we|'ll| see|,| don|'t| you|'re|'ve|'d|'s"},
         {LLM_SPLIT_GPT2, "I|'|M"}, {LLM_SPLIT_GPT2, "'s|ure"}, {LLM_SPLIT_GPT2, " '|s"}, {LLM_SPLIT_GPT2, "''|s"},
         {LLM_SPLIT_GPT2, "a|  | b"}, {LLM_SPLIT_GPT2, "a|   "}, {LLM_SPLIT_GPT2, "a| |\n|b"}, {LLM_SPLIT_GPT2,
@@ -123,21 +124,22 @@ static void test_cuts(void) {
         {LLM_SPLIT_DIGITS, "a| |1|2|3| b"}, {LLM_SPLIT_DIGITS, "a|  |1"}, {LLM_SPLIT_DIGITS, "x|4|2|.|0"},
                 {LLM_SPLIT_DIGITS, "a|  | b|  "},
         {LLM_SPLIT_DIGITS, "\xC2\xBD|\xC2\xB2| it|'s"},
-        {LLM_SPLIT_LLAMA3, "Hello| world|!\n\n|x"}, {LLM_SPLIT_LLAMA3, "I|'M|'Ll|'s"}, {LLM_SPLIT_LLAMA3,
+        {HF_SPLIT_LLAMA3, "Hello| world|!\n\n|x"}, {HF_SPLIT_LLAMA3, "I|'M|'Ll|'s"}, {HF_SPLIT_LLAMA3,
                 "123|456|7|a"},
-        {LLM_SPLIT_LLAMA3, "a| |123|4"}, {LLM_SPLIT_LLAMA3, "a|\n\n  \n|  | b"}, {LLM_SPLIT_LLAMA3, "(x|)"},
-        {LLM_SPLIT_LLAMA3, "!!|a"}, {LLM_SPLIT_LLAMA3, ".hello|_world"}, {LLM_SPLIT_LLAMA3, "a|\tb|\n|c"},
-        {LLM_SPLIT_LLAMA3, "a| ...\r\n|b"}, {LLM_SPLIT_LLAMA3, "  \t|\tx"}, {LLM_SPLIT_LLAMA3, "\xFFx|1|\xFF"},
-        {LLM_SPLIT_QWEN2, "a| |1|2|3|\xFFx"}, {LLM_SPLIT_QWEN2, "1|2|'D|x| \n\n"}, {LLM_SPLIT_SPM,
+        {HF_SPLIT_LLAMA3, "a| |123|4"}, {HF_SPLIT_LLAMA3, "a|\n\n  \n|  | b"}, {HF_SPLIT_LLAMA3, "(x|)"},
+        {HF_SPLIT_LLAMA3, "!!|a"}, {HF_SPLIT_LLAMA3, ".hello|_world"}, {HF_SPLIT_LLAMA3, "a|\tb|\n|c"},
+        {HF_SPLIT_LLAMA3, "a| ...\r\n|b"}, {HF_SPLIT_LLAMA3, "  \t|\tx"}, {HF_SPLIT_LLAMA3, "\xFFx|1|\xFF"},
+        {HF_SPLIT_QWEN2, "a| |1|2|3|\xFFx"}, {HF_SPLIT_QWEN2, "1|2|'D|x| \n\n"}, {HF_SPLIT_SPM,
                 "  one| two|  three"}};
     uint8_t *class_of = classes_new();
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         char text[128], got[256];
         size_t n = 0, out = 0;
         for (const char *s = row[i].pieces; *s; s++) if (*s != '|') text[n++] = *s;
-        cutter c = {text, n, class_of, row[i].split};
+        llm_text c = {text, n, class_of, row[i].split};
         for (size_t at = 0, end; at < n; at = end) {
-            end = cut(&c, at);
+            end = (c.split == HF_SPLIT_SPM ? hf_cut_words : c.split == HF_SPLIT_LLAMA3 || c.split == HF_SPLIT_QWEN2 ?
+                   hf_cut_llama3 : cut_gpt2)(&c, at);
             if (at) got[out++] = '|';
             memcpy(got + out, text + at, end - at);
             out += end - at;
@@ -324,7 +326,7 @@ static void test_save_and_load(void) {
         CHECK(u.vocab_size == t.vocab_size && u.merges == t.merges && u.split == t.split && u.hash == t.hash,
                 "a saved tokenizer changed");
         CHECK(u.bos == t.bos && u.eos == t.eos && u.pad == t.pad && u.im_start == t.im_start && u.im_end == t.im_end &&
-              u.reward == t.reward && u.stops == t.stops && u.chat == LLM_CHAT_CHATML,
+              u.reward == t.reward && u.stops == t.stops && u.chat == &llm_chatml,
                       "a saved tokenizer lost its special tokens");
         int wrong = 0;
         for (int i = 0; i < t.vocab_size && i < u.vocab_size; i++)
@@ -343,7 +345,7 @@ static void test_save_and_load(void) {
             llm_release(y);
         }
         char *file = llm_format("%s/tokenizer.json", dir);
-        llm_tokenizer_load(&v, file);
+        hf_tokenizer_load(&v, file);
         CHECK(v.hash == t.hash, "loading the file is not loading the folder");
         llm_tokenizer other = trained("quite another text, quite another text", 300, digits);
         CHECK(other.hash != t.hash, "two tokenizers with one fingerprint");
@@ -374,7 +376,7 @@ static llm_tokenizer small(parts p) {
         llm_write_done(&w);
     }
     llm_tokenizer t;
-    llm_tokenizer_load(&t, path);
+    hf_tokenizer_load(&t, path);
     return t;
 }
 static void load_parts(parts p) {
@@ -539,8 +541,8 @@ static void test_refusals(void) {
     CHECK_DIES(load_parts((parts){.generation = "{\"eos_token_id\":4}"}), "eos_token_id 4");
     CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0"}), "tokenizer.json:1");
     llm_tokenizer t;
-    CHECK_DIES(llm_tokenizer_load(&t, "no/such/folder"), "there is no no/such/folder");
-    CHECK_DIES(llm_tokenizer_load(&t, scratch), "tokenizer.json");
+    CHECK_DIES(hf_tokenizer_load(&t, "no/such/folder"), "there is no no/such/folder");
+    CHECK_DIES(hf_tokenizer_load(&t, scratch), "tokenizer.json");
     CHECK_DIES(llm_tokenizer_train(&t, "a", 1, 260, false), "no room");
 }
 /* A file cut short or with one byte changed is refused or loads; nothing else may happen (run it under a sanitizer). */
@@ -563,7 +565,7 @@ static void test_damaged_files(void) {
             llm_on_death = check_on_death;
             if (!setjmp(check_jump)) {
                 llm_tokenizer t;
-                llm_tokenizer_load(&t, path);
+                hf_tokenizer_load(&t, path);
                 int ids[16];
                 llm_encode(&t, "some text\xFF", 10, ids);
                 llm_tokenizer_free(&t);
@@ -600,13 +602,13 @@ static void check_case(const llm_tokenizer *t, const llm_json *c, const char *wh
     llm_release(ids);
     llm_release(back);
 }
-static void check_fixture(const char *name, llm_split split, int bos, int eos, int pad) {
+static void check_fixture(const char *name, int split, int bos, int eos, int pad) {
     char *dir = llm_format("%s/tok/%s", data, name), *cases = llm_format("%s/cases.jsonl", dir),
             *copy = llm_format("%s/%s", scratch, name);
     CHECK(llm_exists(cases), "no %s: write it with test/gen/tokenizer.py", cases);
     if (llm_exists(cases)) {
         llm_tokenizer t, u;
-        llm_tokenizer_load(&t, dir);
+        hf_tokenizer_load(&t, dir);
         CHECK(t.split == split, "%s: split %d", name, t.split);
         CHECK(t.bos == bos && t.eos == eos && t.pad == pad, "%s: bos %d, eos %d, pad %d", name, t.bos, t.eos, t.pad);
         size_t n;
@@ -626,9 +628,9 @@ static void check_fixture(const char *name, llm_split split, int bos, int eos, i
         CHECK(count >= 100, "%s: only %d cases", cases, count);
         if (skipped) printf("%s: %d of %d cases left out: NFC would change the text, we keep it\n", name, skipped,
                 count);
-        if (t.tables->prefix != PREFIX_FIRST) check_round_trips(&t, name);      /* Metaspace eats a leading space */
+        if (t.tables->prefix != HF_PREFIX_FIRST) check_round_trips(&t, name);      /* Metaspace eats a leading space */
         llm_tokenizer_save(&t, copy);
-        llm_tokenizer_load(&u, copy);
+        hf_tokenizer_load(&u, copy);
         CHECK(u.hash == t.hash && u.eos == t.eos, "%s: changed by saving", name);
         for (int i = 0; i < TOKENIZER_FILES; i++) {
             char *x = llm_format("%s/%s", dir, tokenizer_file[i]), *y = llm_format("%s/%s", copy, tokenizer_file[i]);
@@ -649,7 +651,7 @@ static void check_fixture(const char *name, llm_split split, int bos, int eos, i
 static void test_nfc(void) {
     char *folder = llm_format("%s/tok/qwen2", data), *cases = llm_format("%s/tok/qwen2/cases.jsonl", data), *log;
     llm_tokenizer t;
-    llm_tokenizer_load(&t, folder);
+    hf_tokenizer_load(&t, folder);
     size_t n;
     char *text = llm_read_file(cases, &n), *line = text;
     int other = 0, missed = 0, alarms = 0, lines = 0, *ids = llm_alloc(n + 1, sizeof *ids);
@@ -663,17 +665,17 @@ static void test_nfc(void) {
         llm_json *c = llm_json_parse(line, (size_t)(end - line), cases, 1);
         const llm_json *x = llm_json_get(c, "text");
         bool nfc = !llm_json_true(c, "nfc", false);
-        t.tables->nfc_warned = false;
+        hf_nfc_warned = false;
         size_t count = x ? llm_encode(&t, x->string, x->length, ids) : 0, size;
         char *back = llm_decode(&t, ids, count, false, &size);
         CHECK(!x || (size == x->length && !memcmp(back, x->string, size)), "the text was changed");
         other += !nfc;
-        missed += !nfc && !t.tables->nfc_warned;
-        alarms += x && nfc && t.tables->nfc_warned;
+        missed += !nfc && !hf_nfc_warned;
+        alarms += x && nfc && hf_nfc_warned;
         llm_release(back);
         llm_json_free(c);
     }
-    t.tables->nfc_warned = false;
+    hf_nfc_warned = false;
     dup2(open(log, O_TRUNC | O_WRONLY), 2);
     for (int i = 0; i < 3; i++) llm_encode(&t, "cafe\xCC\x81", 6, ids);
     fflush(stderr);
@@ -684,7 +686,7 @@ static void test_nfc(void) {
     CHECK(other >= 10 && missed == 0, "%d of %d texts that are not in NFC passed without a warning", missed, other);
     printf("NFC: %d texts are not, all are warned about; %d others warned about too (they might be joined)\n", other, alarms);
     CHECK(alarms <= 8, "%d false alarms", alarms);
-    CHECK(!t.tables->not_nfc['e'] && t.tables->not_nfc[0x301] && t.tables->not_nfc[0x212B], "the table");
+    CHECK(!hf_not_nfc['e'] && hf_not_nfc[0x301] && hf_not_nfc[0x212B], "the table");
     close(keep);
     close(file);
     llm_tokenizer_free(&t);
@@ -699,10 +701,10 @@ static void test_fixtures(void) {
     check_fixture("gpt2re", LLM_SPLIT_GPT2, 1000, 1000, -1);
     check_fixture("gpt2pairs", LLM_SPLIT_GPT2, 0, 3, 1);
     check_fixture("digits", LLM_SPLIT_DIGITS, 1, 2, 2);
-    check_fixture("llama3re", LLM_SPLIT_LLAMA3, 1009, 1013, -1);
-    check_fixture("qwen2", LLM_SPLIT_QWEN2, -1, 1002, 1000);
-    check_fixture("spm", LLM_SPLIT_SPM, 1, 2, -1);
-    check_fixture("spm-metaspace", LLM_SPLIT_SPM, 1, 2, -1);
+    check_fixture("llama3re", HF_SPLIT_LLAMA3, 1009, 1013, -1);
+    check_fixture("qwen2", HF_SPLIT_QWEN2, -1, 1002, 1000);
+    check_fixture("spm", HF_SPLIT_SPM, 1, 2, -1);
+    check_fixture("spm-metaspace", HF_SPLIT_SPM, 1, 2, -1);
     printf("%d of %d texts have the ids that the Hugging Face library gives them\n", right_cases, all_cases);
 }
 /* chat_template.jinja wins over tokenizer_config.json; a stale one is not left beside another tokenizer. */
@@ -713,34 +715,34 @@ static void test_chat_files(void) {
     llm_writer w = llm_write_begin(jinja);
     llm_write_text(&w, "<|start_header_id|>{{ messages }}");
     llm_write_done(&w);
-    llm_tokenizer_load(&u, dir);
-    CHECK(u.chat == LLM_CHAT_LLAMA3 && !strcmp(u.tables->chat_template, "<|start_header_id|>{{ messages }}"),
+    hf_tokenizer_load(&u, dir);
+    CHECK(u.chat == &hf_llama3 && !strcmp(u.tables->chat_template, "<|start_header_id|>{{ messages }}"),
             "chat_template.jinja");
     llm_tokenizer_save(&t, dir);
     CHECK(!llm_exists(jinja), "another tokenizer's chat_template.jinja was left");
     llm_tokenizer_free(&u);
-    llm_tokenizer_load(&u, dir);
-    CHECK(u.chat == LLM_CHAT_CHATML && !strcmp(u.tables->chat_template, our_chat_template),
+    hf_tokenizer_load(&u, dir);
+    CHECK(u.chat == &llm_chatml && !strcmp(u.tables->chat_template, llm_chatml.jinja),
             "our template after a round trip");
     llm_tokenizer_free(&t);
     llm_tokenizer_free(&u);
     u = small((parts){.config = "{\"chat_template\":[{\"name\":\"tool\",\"template\":\"x\"},{\"name\":\"default\","
                                 "\"template\":\"[INST]\"}]}"});
-    CHECK(u.chat == LLM_CHAT_LLAMA2, "a list of chat templates");
+    CHECK(u.chat == &hf_llama2, "a list of chat templates");
     llm_tokenizer_free(&u);
     llm_release(dir);
     llm_release(jinja);
 }
 static void test_chat_families(void) {
-    static const struct { const char *template; llm_chat family; } row[] = {
-        {NULL, LLM_CHAT_NONE}, {"{{ messages }}", LLM_CHAT_NONE}, {our_chat_template, LLM_CHAT_CHATML},
-        {"<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face", LLM_CHAT_SMOLLM},
-        {"<|start_header_id|>user<|end_header_id|>", LLM_CHAT_LLAMA3}, {"[INST] <<SYS>>", LLM_CHAT_LLAMA2},
-        {"{{ '<|user|>\n' + message['content'] + eos_token }}", LLM_CHAT_ZEPHYR}, {"### Instruction:\n",
-                LLM_CHAT_ALPACA}};
+    const struct { const char *jinja; const llm_template *family; } row[] = {
+        {NULL, NULL}, {"{{ messages }}", NULL}, {llm_chatml.jinja, &llm_chatml},
+        {"<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face", &hf_smollm},
+        {"<|start_header_id|>user<|end_header_id|>", &hf_llama3}, {"[INST] <<SYS>>", &hf_llama2},
+        {"{{ '<|user|>\n' + message['content'] + eos_token }}", &hf_zephyr}, {"### Instruction:\n",
+                &hf_alpaca}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-        CHECK(chat_family(row[i].template) == row[i].family, "template %zu is of family %d", i,
-                chat_family(row[i].template));
+        CHECK(hf_family(row[i].jinja) == row[i].family, "template %zu is of family %s", i,
+              hf_family(row[i].jinja) ? hf_family(row[i].jinja)->name : "(none)");
 }
 
 int main(int argc, char **argv) {

@@ -52,11 +52,12 @@ static inline int add_tokens(llm_tokenizer *t, const char *dir) {
         llm_write_text(&w, "%s", more);
         llm_write_bytes(&w, old.tables->file[0] + end, size - end);
         llm_write_done(&w);
-        llm_tokenizer_load(t, path);
+        hf_tokenizer_load(t, path);
         t->bos = old.bos;
         t->eos = t->im_end;
         t->pad = llm_token_id(t, "<|pad|>");
-        t->chat = LLM_CHAT_CHATML;
+        t->chat = &llm_chatml;
+        t->chat_guessed = false;
         for (int i = 1; i < TOKENIZER_FILES; i++) {     /* its names and its template are others now */
             llm_release(t->tables->file[i]);
             t->tables->file[i] = NULL;

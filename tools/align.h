@@ -350,7 +350,7 @@ static void ppo_prepare(trainer *t) {
     t->per_step = (int)t->s->rollout;
     if (t->reward.ops) llm_model_copy(&t->critic, &t->reward, false);
     else {
-        llm_model_load(&t->critic, t->s->run.model, t->op);
+        hf_model_load(&t->critic, t->s->run.model, t->op);
         llm_model_add_score(&t->critic, stream(t, 5, 0));
         llm_model_train(&t->critic);
     }
@@ -415,7 +415,7 @@ static void ppo_restore(trainer *t, const char *checkpoint, const llm_json *stat
     const char *older = llm_json_text(state, "critic", NULL);           /* once it was OUT/critic/checkpoint-N */
     char *dir = older ? llm_format("%s/critic/%s", t->out, older) : llm_format("%s/critic", checkpoint);
     llm_model_free(&t->critic);
-    llm_model_load(&t->critic, dir, t->op);
+    hf_model_load(&t->critic, dir, t->op);
     llm_model_train(&t->critic);
     llm_json_free(llm_checkpoint_resume(dir, &t->critic, &t->critic_adamw, &t->tok));
     llm_release(dir);

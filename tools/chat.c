@@ -1,7 +1,7 @@
 /* chat.c: talk to a trained model, ours or a downloaded one.
 
        build/chat                          the tiny world's assistant, out/sft
-       build/chat --model DIR              any folder that llm_model_load reads, in its own chat template
+       build/chat --model DIR              any folder that hf_model_load reads, in its own chat template
        build/chat -p "What is 2+3?"        one answer on stdout, then the end
        build/chat -m out/base --complete   no conversation: the model goes on with what you type
 
@@ -11,6 +11,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "hf.h"
 #include "run.h"
 
 typedef struct {
@@ -166,7 +167,7 @@ static char *speak(chat *c, int n, bool first_space, size_t *size) {
         c->ids[n + spoken++] = id;
         const char *piece = c->tok.token[id];
         size_t bytes = c->tok.special[id] ? 0 : (size_t)c->tok.length[id];
-        bool strip = !length && !first_space && c->tok.tables->prefix != PREFIX_NONE && bytes && piece[0] == ' ';
+        bool strip = !length && !first_space && c->tok.tables->prefix && bytes && piece[0] == ' ';
         text = llm_grow(text, &room, length + bytes + 1, 1);
         memcpy(text + length, piece + strip, bytes - strip);
         say(&waiting, text + length, bytes - strip);
@@ -301,9 +302,9 @@ static void load(chat *c) {
     llm_type weights = llm_type_named(s->weights);
     char *own = llm_format("%s/tokenizer.json", dir), *adapter = llm_format("%s/adapter_config.json", dir);
     bool adapted = llm_exists(adapter); /* adapters are merged before anything is rounded */
-    llm_model_load_as(&c->model, dir, op, adapted ? LLM_TYPE_REAL : weights);
+    hf_model_load_as(&c->model, dir, op, adapted ? LLM_TYPE_REAL : weights);
     /* An adapter's folder may have no tokenizer: its base has. */
-    llm_tokenizer_load(&c->tok, c->model.lora && !llm_exists(own) ? c->model.lora->base : dir);
+    hf_tokenizer_load(&c->tok, c->model.lora && !llm_exists(own) ? c->model.lora->base : dir);
     llm_lora_merge(&c->model);
     if (adapted && weights != LLM_TYPE_REAL) llm_quantise(&c->model, weights);
     if (weights != LLM_TYPE_REAL)
@@ -314,7 +315,7 @@ static void load(chat *c) {
     if (m->score) llm_die("the model that it judges", "%s is a reward model: it gives scores, not words", dir);
     if (m->V < c->tok.vocab_size)
         llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", c->tok.vocab_size, m->V);
-    if (!s->complete && c->tok.chat == LLM_CHAT_NONE) {
+    if (!s->complete && c->tok.chat_guessed) {
         fputs("this model has no chat template: it goes on with what you type\n", stderr);
         s->complete = true;
     }

@@ -11,6 +11,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "hf.h"
 
 typedef struct {
     const char *model, *base, *out, *type, *tiktoken, *tokenizer, *split, *special;
@@ -48,11 +49,11 @@ static void load(const settings *s, llm_model *m, llm_tokenizer *t) {
     const char *folder = s->model;
     if (s->base) {                      /* PEFT often names a base by its Internet address */
         if (!llm_exists(adapter)) llm_usage("--model ADAPTER", "--base, but %s is no folder of adapters", s->model);
-        llm_model_load(m, s->base, llm_cpu(LLM_FP32));
-        llm_lora_load(m, s->model);
-    } else llm_model_load(m, s->model, llm_cpu(LLM_FP32));
+        hf_model_load(m, s->base, llm_cpu(LLM_FP32));
+        hf_lora_load(m, s->model);
+    } else hf_model_load(m, s->model, llm_cpu(LLM_FP32));
     if (!llm_exists(own) && m->lora) folder = s->base ? s->base : m->lora->base;
-    llm_tokenizer_load(t, folder);
+    hf_tokenizer_load(t, folder);
     if (m->lora)
         fprintf(stderr, "merged %d adapters of rank %d\n", m->lora->adapters, m->lora->rank);
     llm_lora_merge(m);
@@ -145,7 +146,7 @@ static void key_list(gguf_writer *g, const char *name, uint32_t type, size_t n) 
 /* ---- GGUF: the tokenizer ---- */
 
 static bool is_byte_token(const llm_tokenizer *t, int id) {
-    return t->split == LLM_SPLIT_SPM && !t->tables->hidden[id] && t->length[id] == 1 &&
+    return t->split == HF_SPLIT_SPM && !t->tables->hidden[id] && t->length[id] == 1 &&
            t->tables->byte[(unsigned char)t->token[id][0]] == id;
 }
 /* A token as tokenizer.json spells it: GPT-2's family writes bytes as printable characters, SentencePiece a space as
@@ -156,7 +157,7 @@ static size_t spelled(const llm_tokenizer *t, int id, char *out) {
     if (t->tables->hidden[id]) return memcpy(out, s, length), length;
     if (is_byte_token(t, id)) return (size_t)sprintf(out, "<0x%02X>", (unsigned char)*s);
     for (size_t i = 0; i < length; i++) {
-        if (t->split != LLM_SPLIT_SPM) n += (size_t)utf8_put(out + n, byte_to_char((unsigned char)s[i]));
+        if (t->split != HF_SPLIT_SPM) n += (size_t)utf8_put(out + n, byte_to_char((unsigned char)s[i]));
         else if (s[i] == ' ') n += (size_t)utf8_put(out + n, 0x2581);
         else out[n++] = s[i];
     }
@@ -175,7 +176,7 @@ static tokenizer_facts facts_read(const llm_tokenizer *t) {
     /* A text begins with bos where the post-processor's template does, unless the configuration says otherwise. */
     const llm_json *post = llm_json_get(f.root, "post_processor");
     for (int i = 0; i < 4; i++) {
-        const llm_json *step = step_of(post, "processors", i), *single = llm_json_get(step, "single");
+        const llm_json *step = hf_step_of(post, "processors", i), *single = llm_json_get(step, "single");
         if (single && single->child && llm_json_get(single->child, "SpecialToken")) f.add_bos = true;
     }
     f.add_bos = llm_json_true(f.config, "add_bos_token", f.add_bos);
@@ -188,7 +189,7 @@ static void facts_free(tokenizer_facts *f) {
 /* 1 text, 2 unknown, 3 control, 4 added by a user, 5 unused, 6 a byte */
 static int token_type(const llm_tokenizer *t, const tokenizer_facts *f, int id) {
     if (id >= t->vocab_size) return 5;
-    if (id == f->unknown && t->split == LLM_SPLIT_SPM) return 2;
+    if (id == f->unknown && t->split == HF_SPLIT_SPM) return 2;
     if (t->special[id]) return 3;
     return t->tables->hidden[id] ? 4 : is_byte_token(t, id) ? 6 : 1;
 }
@@ -213,7 +214,7 @@ static void put_merges(gguf_writer *g, const llm_tokenizer *t, char *text) {
 }
 static void put_tokenizer(gguf_writer *g, const llm_tokenizer *t, const tokenizer_facts *f, const llm_config *c) {
     static const char *const pre[] = {"gpt-2", "llama-bpe", "smollm", "qwen2", "default"};      /* by llm_split */
-    bool spm = t->split == LLM_SPLIT_SPM;
+    bool spm = t->split == HF_SPLIT_SPM;
     int end = t->im_end >= 0 ? t->im_end : llm_token_id(t, "<|eot_id|>");
     char *text = llm_alloc(8 * t->tables->longest + 64, 1);
     key_text(g, "tokenizer.ggml.model", spm ? "llama" : "gpt2");
@@ -231,7 +232,7 @@ static void put_tokenizer(gguf_writer *g, const llm_tokenizer *t, const tokenize
     key_id(g, "tokenizer.ggml.unknown_token_id", f->unknown);
     key_id(g, "tokenizer.ggml.padding_token_id", t->pad);
     key_bool(g, "tokenizer.ggml.add_bos_token", f->add_bos);
-    if (spm) key_bool(g, "tokenizer.ggml.add_space_prefix", t->tables->prefix != PREFIX_NONE);
+    if (spm) key_bool(g, "tokenizer.ggml.add_space_prefix", t->tables->prefix != 0);
     if (t->tables->chat_template) key_text(g, "tokenizer.chat_template", t->tables->chat_template);
     llm_release(text);
 }
@@ -586,7 +587,7 @@ static void import_tokens(const settings *s) {
     if (!s->tokenizer) llm_usage("--tokenizer DIR", "ids are numbers: whose tokens are they?");
     if (!ends_with(s->out, ".jsonl")) llm_usage("--out train.jsonl", "texts are written as .jsonl, not %s", s->out);
     refuse_existing(s);
-    llm_tokenizer_load(&t, s->tokenizer);
+    hf_tokenizer_load(&t, s->tokenizer);
     importer x = {.w = begin(s->out), .t = &t};
     for (int i = 0; i < s->tokens.count; i++) import_file(&x, s->tokens.item[i]);
     if (!x.documents) llm_die("a file with tokens in it", "%s holds no text", s->tokens.item[0]);
@@ -602,7 +603,7 @@ static void import_tokens(const settings *s) {
    they are a token, the lowest rank first. As a list of merges: every way to cut a token into two tokens. (The regular
    expression that cuts text, and the special tokens, are not in the file: they belong to the family.) */
 
-typedef struct { const char *name; llm_split split; int ranks; const char *special, *bos, *eos; } family;
+typedef struct { const char *name; int split; int ranks; const char *special, *bos, *eos; } family;
 
 static const char llama3_special[] =
     "<|begin_of_text|>,<|end_of_text|>,<|reserved_special_token_0|>,<|reserved_special_token_1|>,"
@@ -610,8 +611,8 @@ static const char llama3_special[] =
     "<|eot_id|>,<|python_tag|>";        /* and 245 more reserved ones */
 static const family families[] = {
     {"gpt2", LLM_SPLIT_GPT2, 50256, "<|endoftext|>", "<|endoftext|>", "<|endoftext|>"},
-    {"llama3", LLM_SPLIT_LLAMA3, 128000, llama3_special, "<|begin_of_text|>", "<|end_of_text|>"},
-    {"qwen2", LLM_SPLIT_QWEN2, 151643, "<|endoftext|>,<|im_start|>,<|im_end|>", NULL, "<|endoftext|>"}};
+    {"llama3", HF_SPLIT_LLAMA3, 128000, llama3_special, "<|begin_of_text|>", "<|end_of_text|>"},
+    {"qwen2", HF_SPLIT_QWEN2, 151643, "<|endoftext|>,<|im_start|>,<|im_end|>", NULL, "<|endoftext|>"}};
 
 typedef struct { char *bytes; word_map map; word_entry **by_rank; int count; } rank_table;
 
@@ -716,17 +717,17 @@ static int write_specials(llm_writer *w, const rank_table *r, const char *list, 
     }
     return n;
 }
-static const char *split_expression(llm_split split) {
+static const char *split_expression(int split) {
     static const char head[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}";
     static const char tail[] = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-    return llm_format("%s%s%s", head, split == LLM_SPLIT_LLAMA3 ? "{1,3}" : "", tail);
+    return llm_format("%s%s%s", head, split == HF_SPLIT_LLAMA3 ? "{1,3}" : "", tail);
 }
 static void write_pipeline(llm_writer *w, const family *f) {
     static const char bytes[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
                                 "\"use_regex\": %s}";
     bool gpt2 = f->split == LLM_SPLIT_GPT2;
     llm_write_text(w, "],\n\"normalizer\": %s,\n\"pre_tokenizer\": ",
-                   f->split == LLM_SPLIT_QWEN2 ? "{\"type\": \"NFC\"}" : "null");
+                   f->split == HF_SPLIT_QWEN2 ? "{\"type\": \"NFC\"}" : "null");
     if (!gpt2) {
         const char *expression = split_expression(f->split);
         llm_write_text(w, "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
@@ -763,7 +764,7 @@ static void import_ranks(const settings *s) {
     llm_write_done(&w);
     w = llm_write_begin(path[0]);
     llm_write_text(&w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
-    bool fill = !s->special && f.split == LLM_SPLIT_LLAMA3;
+    bool fill = !s->special && f.split == HF_SPLIT_LLAMA3;
     int specials = write_specials(&w, &r, s->special ? s->special : f.special, fill);
     write_pipeline(&w, &f);
     for (int i = 0; i < r.count; i++) {

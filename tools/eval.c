@@ -23,6 +23,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "hf.h"
 #include "../data/tinyworld.h"
 #include "run.h"
 #include "eval.h"
@@ -417,8 +418,8 @@ typedef struct { const char *name; llm_tokenizer tok; llm_model model; } player;
 
 static void open_player(player *p, const char *dir, const llm_ops *op) {
     p->name = dir;
-    llm_tokenizer_load(&p->tok, dir);
-    llm_model_load(&p->model, dir, op);
+    hf_tokenizer_load(&p->tok, dir);
+    hf_model_load(&p->model, dir, op);
 }
 static void close_player(player *p) {
     llm_model_free(&p->model);
@@ -426,9 +427,9 @@ static void close_player(player *p) {
 }
 static bool asks_in_chat(const evaluator *e, const player *p) {
     if (!strcmp(e->s->chat, "no")) return false;
-    if (p->tok.chat == LLM_CHAT_NONE && !strcmp(e->s->chat, "yes"))
+    if (p->tok.chat_guessed && !strcmp(e->s->chat, "yes"))
         llm_die("--chat auto", "%s has no chat template", p->name);
-    return p->tok.chat != LLM_CHAT_NONE;
+    return !p->tok.chat_guessed;
 }
 /* The prompt as ids, as a turn of the user's or as text that begins a document; at most `room`: its end counts. */
 static llm_tokens prompt_tokens(const player *p, const char *text, bool chat, int room) {
@@ -683,13 +684,13 @@ typedef struct { int left, right, prompt; bool again; } match;
 static double reward_score(voter *v, const char *prompt, const char *answer, bool stopped) {
     player *p = &v->reward;
     int T = p->model.c.T;
-    llm_tokens x = prompt_tokens(p, prompt, p->tok.chat != LLM_CHAT_NONE, T / 2);
+    llm_tokens x = prompt_tokens(p, prompt, !p->tok.chat_guessed, T / 2);
     size_t n = strlen(answer);
     int *id = llm_alloc((size_t)x.count + n + 4, sizeof *id), length = x.count;
     memcpy(id, x.id, (size_t)x.count * sizeof *id);
     length += (int)llm_encode(&p->tok, answer, n, id + length);
     length = int_min(length, T - 2);
-    if (stopped) id[length++] = p->tok.chat != LLM_CHAT_NONE ? closing_token(&p->tok) : int_max(p->tok.eos, 0);
+    if (stopped) id[length++] = !p->tok.chat_guessed ? closing_token(&p->tok) : int_max(p->tok.eos, 0);
     if (p->tok.reward >= 0) id[length++] = p->tok.reward;
     llm_batch b = llm_batch_new(1, length);
     for (int i = 0; i < length; i++) {

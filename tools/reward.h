@@ -166,7 +166,7 @@ static void reward_finish(trainer *t) {
 /* What a finished folder needs for its scores to be ours. */
 static void open_reward(trainer *t, const char *dir) {
     char *path = llm_format("%s/reward.json", dir);
-    llm_model_load(&t->reward, dir, t->op);
+    hf_model_load(&t->reward, dir, t->op);
     if (!t->reward.score)
         llm_die("a folder that train_rlhf wrote, or another ForSequenceClassification", "%s is no reward model", dir);
     if (t->reward.c.V != t->policy.c.V)

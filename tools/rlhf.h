@@ -161,7 +161,7 @@ static void row_sums(const trainer *t, llm_model *m, const llm_sequence *s, int 
 /* Every policy is measured with the same tokens forbidden, when it samples and when it is judged. */
 static void open_policy(trainer *t, llm_model *m, const char *dir, bool learns) {
     if (m->ops) llm_model_free(m);
-    llm_model_load(m, dir, t->op);
+    hf_model_load(m, dir, t->op);
     m->head_options.banned = t->banned_device;
     m->recompute = t->s->run.recompute;
     if (learns && t->s->lora_rank && !m->lora)
@@ -361,7 +361,7 @@ static void go_on_from(trainer *t, const char *dir) {
     if (policy) open_policy(t, t->learner, dir, true);
     else {
         llm_model_free(t->learner);
-        llm_model_load(t->learner, dir, t->op);
+        hf_model_load(t->learner, dir, t->op);
         llm_model_train(t->learner);
     }
     llm_json *state = llm_checkpoint_resume(dir, t->learner, &t->adamw, &t->tok);

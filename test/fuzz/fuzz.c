@@ -4,6 +4,7 @@
 
    `make fuzz FUZZ_SECONDS=600` runs all, one after the other; `make test` runs each for a moment where clang is. */
 #include "fuzz.h"
+#include "../../tools/hf.h"
 #include "../../tools/forms.h"
 
 /* ---- json: any bytes; what is accepted can be walked ---- */
@@ -28,12 +29,14 @@ static void fuzz_tokenizer(const char *data, size_t size) {
     llm_tokenizer t;
     size_t n;
     fuzz_file("tokenizer.json", data, size);
-    llm_tokenizer_load(&t, fuzz_folder());
+    hf_tokenizer_load(&t, fuzz_folder());
     int ids[sizeof text + 8];
     size_t count = llm_encode(&t, text, sizeof text - 1, ids);
     char *back = llm_decode(&t, ids, count, false, &n);
-    if (t.split != LLM_SPLIT_SPM && (n != sizeof text - 1 || memcmp(back, text, n))) abort();
+    if (t.split != HF_SPLIT_SPM && (n != sizeof text - 1 || memcmp(back, text, n))) abort();
     llm_release(back);
+    llm_tokenizer_free(&t);
+    llm_tokenizer_load(&t, fuzz_folder());      /* of these nearly all are not ours */
     llm_tokenizer_free(&t);
 }
 
@@ -42,7 +45,7 @@ static void fuzz_tokenizer(const char *data, size_t size) {
 static void fuzz_safetensors(const char *data, size_t size) {
     llm_safetensors s;
     fuzz_file("model.safetensors", data, size);
-    llm_safetensors_open(&s, fuzz_path("model.safetensors"));
+    hf_safetensors_open(&s, fuzz_path("model.safetensors"));
     for (int i = 0; i < s.count; i++) {
         const llm_tensor_info *t = llm_safetensors_find(&s, s.tensor[i].name);
         if (t != &s.tensor[i]) abort();
@@ -118,7 +121,7 @@ static void fuzz_adapter(const char *data, size_t size) {
     size_t n = zero ? (size_t)(zero - data) : size;
     fuzz_file("adapter_config.json", data, n);
     fuzz_file("adapter_model.safetensors", zero ? zero + 1 : good, zero ? size - n - 1 : good_size);
-    llm_lora_load(&model, fuzz_folder());
+    hf_lora_load(&model, fuzz_folder());
     llm_lora_free(&model);
 }
 static void begin_adapter(void) {
@@ -160,11 +163,12 @@ static void fuzz_chat(const char *data, size_t size) {
     }
     if (!n) return;
     tok.tables->chat_template = (char *)m[0].text;      /* where templates hide a system turn of their own */
-    for (int chat = LLM_CHAT_CHATML; chat <= LLM_CHAT_ALPACA; chat++) {
-        tok.chat = chat == LLM_CHAT_LLAMA3 ? LLM_CHAT_NONE : (llm_chat)chat;    /* our tokens cannot write Llama 3's */
+    const llm_template *const all[] = {&llm_chatml, &hf_own_chatml, &hf_llama2, &hf_zephyr, &hf_alpaca};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {     /* (our tokens cannot write Llama 3's) */
+        tok.chat = all[i];
         llm_render(&tok, m, n, true, &out);
         check_ids(&out, 0);
-        if (chat == LLM_CHAT_CHATML && count_id(&out, tok.im_start) > n + 2) abort();
+        if (i < 2 && count_id(&out, tok.im_start) > n + 2) abort();
         for (int limit = 8; limit <= 64; limit *= 2) {
             llm_record r = {.form = "messages", .message = m, .messages = n};
             llm_render_record(&tok, &r, LLM_WHOLE, limit, &out);
@@ -173,7 +177,7 @@ static void fuzz_chat(const char *data, size_t size) {
             check_ids(&out, limit);
         }
     }
-    volatile llm_chat family = chat_family(m[0].text);
+    const llm_template *volatile family = hf_family(m[0].text);
     (void)family;
     tok.tables->chat_template = NULL;
     for (int i = 0; i < n; i++) llm_release((char *)m[i].text);

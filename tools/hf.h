@@ -1,0 +1,768 @@
+/* hf.h: folders that other programs wrote: Hugging Face's, with the tokenizers, chat templates, configurations, shards
+   and adapters of the families GPT-2, Llama, SmolLM and Qwen2. llm.h itself reads what it wrote.
+
+   Included after llm.h. The functions stand where LLM_IMPLEMENTATION is defined; elsewhere these are declarations. Each
+   does what its namesake in llm.h does, for any folder, ours among them; what we do not compute is refused by its key:
+   a model that runs and is wrong would be worse. */
+#ifndef HF_H
+#define HF_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A folder or its tokenizer.json, with tokenizer_config.json, chat_template.jinja ... beside it. */
+void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
+llm_config hf_config_load(const char *dir);
+void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops);
+void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
+void hf_lora_load(llm_model *m, const char *dir);       /* a folder of PEFT */
+/* A file, an index of shards (.json), or a folder of either. */
+void hf_safetensors_open(llm_safetensors *s, const char *dir_or_file);
+/* Give a model without a chat template the one of this name ("chatml", "llama3", "llama2", "zephyr", "alpaca"), or
+   "auto": what suits its tokens. Its folder will say so, in Jinja. If the model has another template: an error. */
+void hf_chat_template(llm_tokenizer *t, const char *name);
+
+/* How text is cut: llm_tokenizer.split. */
+enum { HF_SPLIT_LLAMA3 = 1, HF_SPLIT_QWEN2 = 3, HF_SPLIT_SPM = 4 };
+
+#ifdef __cplusplus
+}
+#endif
+
+#ifdef LLM_IMPLEMENTATION
+
+/* ---- chat templates ----
+
+       llama3    [bos] [<|start_header_id|>]user[<|end_header_id|>]\n\n Hi [<|eot_id|>] ...
+       llama2    [bos]\[INST] <<SYS>>\n system \n<</SYS>>\n\n Hi [/INST] Hello [eos]
+       zephyr    <|user|>\n Hi [eos]\n <|assistant|>\n Hello [eos]\n
+       alpaca    ### Instruction:\n Hi \n\n### Response:\n Hello [eos] */
+
+/* before, text and after as one string. */
+static void hf_put_joined(const llm_tokenizer *t, llm_tokens *out, const char *before, const char *text, size_t length,
+                       const char *after, int mask) {
+    size_t a = strlen(before), b = strlen(after);
+    char *all = llm_alloc(llm_add(llm_add(a, length), b + 1), 1);
+    memcpy(all, before, a);
+    memcpy(all + a, text, length);
+    memcpy(all + a + length, after, b);
+    put_text(t, out, all, a + length + b, LLM_TEXT_GOES_ON, mask);
+    llm_release(all);
+}
+/* Llama-2 has no system turn: it is written into the first question. */
+static void hf_render_llama2(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
+                             llm_tokens *out) {
+    const llm_message *system = NULL;
+    for (int i = 0; i < n; i++) {
+        size_t length = m[i].length;
+        const char *text = trim(m[i].text, &length);
+        if (!strcmp(m[i].role, "system")) system = &m[i];
+        else if (!strcmp(m[i].role, "assistant")) {
+            out->prompt = out->count;
+            hf_put_joined(t, out, t->split == HF_SPLIT_SPM ? "" : " ", text, length, " ", 1);
+            put_end(t, out, 1);
+        } else {
+            char *before = system ? llm_format("[INST] <<SYS>>\n%s\n<</SYS>>\n\n", system->text) :
+                                    llm_format("[INST] ");
+            if (t->bos >= 0) put_id(out, t->bos, 0);
+            hf_put_joined(t, out, before, text, length, " [/INST]", 0);
+            llm_release(before);
+            system = NULL;
+        }
+    }
+    if (add_generation_prompt) out->prompt = out->count;
+}
+/* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has
+   none; its words stand in the template: '<|im_start|>system\nYou are ...<|im_end|>'. Returns its length, 0: none. */
+static size_t hf_own_system(const char *jinja, const char **text) {
+    for (const char *s = jinja; s && (s = strstr(s, "<|im_start|>system"));) {
+        s += strlen("<|im_start|>system");
+        s += s[0] == '\\' && s[1] == 'n' ? 2 : *s == '\n';
+        const char *end = strstr(s, "<|im_end|>");
+        if (!end || end <= s || memchr(s, '\'', (size_t)(end - s))) continue;
+        *text = s;
+        return (size_t)(end - s);
+    }
+    return 0;
+}
+static void hf_render_own_system(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
+                                 llm_tokens *out) {
+    llm_message own = {"system", NULL, 0};
+    if (!n || strcmp(m[0].role, "system")) own.length = hf_own_system(t->tables->chat_template, &own.text);
+    if (own.length) put_turn(t, out, &own);
+    put_turns(t, m, n, add_generation_prompt, out);
+}
+/* Llama-3.1 and later always write a system turn that begins with two dates (the second is the template's own, not
+   today's, so that the same data give the same ids tomorrow). */
+static const char hf_llama31_dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
+static void hf_render_llama31(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
+                              llm_tokens *out) {
+    bool given = n && !strcmp(m[0].role, "system");
+    size_t length = given ? m[0].length : 0;
+    const char *text = given ? trim(m[0].text, &length) : "";
+    put_opening(t, out, "system");
+    hf_put_joined(t, out, hf_llama31_dates, text, length, "", 0);
+    put_marks(t, out, t->chat->close, "", 0);
+    put_turns(t, m + given, n - given, add_generation_prompt, out);
+}
+
+#define HF_CHATML .begin = "", .open = "[<|im_start|>]*\n", .close = "[<|im_end|>]", .between = "\n", .after = "\n"
+#define HF_LLAMA3 .name = "llama3", .begin = "[bos]", .open = "[<|start_header_id|>]*[<|end_header_id|>]\n\n", \
+                  .close = "[<|eot_id|>]", .between = "", .after = "", .trim = true
+static const llm_template hf_own_chatml = {.name = "chatml", HF_CHATML, .render = hf_render_own_system};
+static const llm_template hf_smollm = {.name = "smollm", HF_CHATML, .render = hf_render_own_system};
+static const llm_template hf_llama31 = {HF_LLAMA3, .render = hf_render_llama31};
+static const llm_template hf_llama3 = {
+    HF_LLAMA3,
+    .jinja = "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
+             "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ "
+             "'<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"};
+static const llm_template hf_llama2 = {
+    .name = "llama2", .render = hf_render_llama2,
+    .jinja = "{% set s = namespace(t='') %}{% for m in messages %}{% if m['role'] == 'system' %}{% set s.t = "
+             "'<<SYS>>\n' + m['content'] + '\n<</SYS>>\n\n' %}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] "
+             "| trim + ' ' + eos_token }}{% else %}{{ bos_token + '[INST] ' + s.t + m['content'] | trim + ' [/INST]' }}"
+             "{% set s.t = '' %}{% endif %}{% endfor %}"};
+static const llm_template hf_zephyr = {
+    .name = "zephyr", .begin = "", .open = "<|*|>\n", .close = "[eos]", .between = "\n", .after = "\n",
+    .jinja = "{% for m in messages %}{% if m['role'] == 'user' %}{{ '<|user|>\n' }}{% else %}{{ '<|' + m['role'] + "
+             "'|>\n' }}{% endif %}{{ m['content'] + eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ "
+             "'<|assistant|>\n' }}{% endif %}"};
+static const llm_template hf_alpaca = {
+    .name = "alpaca", .begin = "", .open = "### Instruction:\n", .close = "", .system = "",
+    .answer = "### Response:\n", .end = "[eos]", .between = "\n\n[]", .after = "",
+    .jinja = "{% for m in messages %}{% if not loop.first %}{{ '\n\n' }}{% endif %}{% if m['role'] == 'assistant' %}{{ "
+             "'### Response:\n' + m['content'] + eos_token }}{% elif m['role'] == 'system' %}{{ m['content'] }}"
+             "{% else %}{{ '### Instruction:\n' + m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}"
+             "{{ '\n\n### Response:\n' }}{% endif %}"};
+
+/* The family of a template, by what it says; NULL: none that we know. */
+static const llm_template *hf_family(const char *jinja) {
+    const char *own;
+    if (!jinja) return NULL;
+    if (strstr(jinja, "<|im_start|>") && strstr(jinja, "named SmolLM")) return &hf_smollm;
+    if (strstr(jinja, "<|im_start|>")) return hf_own_system(jinja, &own) ? &hf_own_chatml : &llm_chatml;
+    if (strstr(jinja, "<|start_header_id|>"))
+        return strstr(jinja, "Cutting Knowledge Date") ? &hf_llama31 : &hf_llama3;
+    if (strstr(jinja, "[INST]")) return &hf_llama2;
+    if (strstr(jinja, "<|user|>")) return &hf_zephyr;
+    return strstr(jinja, "### Instruction:") ? &hf_alpaca : NULL;
+}
+void hf_chat_template(llm_tokenizer *t, const char *name) {
+    const llm_template *const all[] = {&llm_chatml, &hf_llama3, &hf_llama2, &hf_zephyr, &hf_alpaca};
+    struct llm_tokenizer_tables *k = t->tables;
+    bool given = strcmp(name, "auto") != 0;
+    for (int i = 0; i < 5; i++) {
+        if (strcmp(given ? name : t->chat->name, all[i]->name)) continue;
+        if (k->chat_template && (t->chat_guessed || strcmp(t->chat->name, all[i]->name)))
+            llm_usage("leave --chat-template out", "the model has a chat template of its own, not %s", all[i]->name);
+        if (k->chat_template) return;
+        t->chat = all[i];
+        t->chat_guessed = false;
+        k->file_size[3] = strlen(all[i]->jinja);
+        k->file[3] = copy_text(all[i]->jinja, k->file_size[3]);
+        k->chat_template = copy_text(all[i]->jinja, k->file_size[3]);
+        fprintf(stderr, "chat template: %s%s\n", all[i]->name, given ? "" : " (the model has none)");
+        return;
+    }
+}
+
+/* ---- cutting, and Unicode ---- */
+
+/* Llama 3:  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
+             \s+(?!\S)|\s+          Qwen2: the same with \p{N} for \p{N}{1,3} */
+static size_t hf_cut_llama3(const llm_text *c, size_t at) {
+    size_t next, after, word = contraction(c, at, true);
+    if (word) return at + word;
+    int kind = class_at(c, at, &next), second = class_at(c, next, &after);
+    bool joins = kind != CLASS_NUMBER && !newline_at(c, at) && second == CLASS_LETTER;
+    if (kind == CLASS_LETTER || joins) return run_of(c, next, CLASS_LETTER);
+    if (kind == CLASS_NUMBER) {
+        int more = c->split == HF_SPLIT_LLAMA3 ? 2 : 0;
+        for (; more > 0 && class_at(c, next, &after) == CLASS_NUMBER; more--) next = after;
+        return next;
+    }
+    if (kind == CLASS_OTHER || (c->s[at] == ' ' && second == CLASS_OTHER)) {
+        size_t end = run_of(c, next, CLASS_OTHER);
+        while (end < c->n && newline_at(c, end)) end++;
+        return end;
+    }
+    size_t line = run_of(c, at, CLASS_SPACE);           /* \s*[\r\n]+ : up to the last line end of the run */
+    while (line > at && !newline_at(c, line - 1)) line--;
+    return line > at ? line : cut_space(c, at);
+}
+/* Qwen2 was trained on text in Unicode's NFC, where "e" and a combining accent are one letter. Nearly all text is;
+   other text we keep as it is, so that nothing is lost, and say so once. */
+static const char *hf_not_nfc_runs;     /* the last page */
+static uint8_t *hf_not_nfc;             /* [0x110000] 1: text with this character may not be in NFC */
+static bool hf_nfc_warned;
+
+static void hf_warn_not_nfc(const char *text, size_t size) {
+    for (size_t i = 0, step; i < size; i += step) {
+        uint32_t code = (unsigned char)text[i];
+        step = code < 0xCC ? 1 : (size_t)utf8_get(text + i, size - i, &code);          /* the first is U+0300 */
+        if (code < 0xCC || code == UINT32_MAX || !hf_not_nfc[code]) continue;
+        if (!__atomic_exchange_n(&hf_nfc_warned, true, __ATOMIC_RELAXED))
+            fprintf(stderr, "warning: U+%04X: a text may not be in NFC, which this tokenizer expects; it is read as it "
+                    "is (said once)\n", (unsigned)code);
+        return;
+    }
+}
+static size_t hf_encode_nfc(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
+    if (!__atomic_load_n(&hf_nfc_warned, __ATOMIC_RELAXED)) hf_warn_not_nfc(text, size);
+    return encode_bpe(t, text, size, where, ids);
+}
+
+/* ---- SentencePiece (Llama 2) ----
+   Merging begins with characters, not with bytes; a space is spelled U+2581 in the file and ' ' here. Characters that
+   are no token become bytes, spelled <0x41>. */
+
+enum { HF_PREFIX_NONE, HF_PREFIX_ALWAYS, HF_PREFIX_FIRST };     /* a space before every stretch, or before the first */
+
+/* No cut. But if no token holds a space behind a letter, none reaches from a word into the next space, and cutting
+   there changes nothing but the time. */
+static size_t hf_cut_words(const llm_text *c, size_t at) {
+    while (at < c->n && c->s[at] == ' ') at++;
+    while (at < c->n && c->s[at] != ' ') at++;
+    return at;
+}
+static size_t hf_cut_nowhere(const llm_text *c, size_t at) {
+    (void)at;
+    return c->n;
+}
+static bool hf_words_apart(const llm_tokenizer *t) {
+    for (int i = 0; i < t->merges; i++) {
+        bpe_merge m = t->tables->merge[i];
+        const char *a = t->token[m.a];
+        int n = t->length[m.a];
+        if (!t->special[m.id] && n && a[n - 1] != ' ' && t->token[m.b][0] == ' ') return false;
+    }
+    return true;
+}
+static size_t hf_spm_symbols(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
+    size_t count = 0;
+    for (size_t i = 0, end; i < n; i = end) {
+        uint32_t code;
+        end = i + (size_t)utf8_get(s + i, n - i, &code);
+        const word_entry *character = word_find(&t->tables->words, s + i, end - i);
+        if (character) ids[count++] = (int)character->value;
+        else count += byte_symbols(t, s + i, end - i, ids + count);     /* all 256 are there: hf_spell_tokens */
+    }
+    return count;
+}
+static bool hf_spm_space_at(const char *text, size_t n) { return n >= 3 && !memcmp(text, "\xE2\x96\x81", 3); }
+/* SPM spells a space as U+2581, so it takes them for the same; in our tokens and here they are ' '. A text begins with
+   one. */
+static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size, llm_where where) {
+    char *copy = llm_alloc(llm_add(*size, 2), 1);
+    size_t n = 0;
+    bool has_space = *size && (text[0] == ' ' || hf_spm_space_at(text, *size));
+    bool first = t->tables->prefix == HF_PREFIX_FIRST && where == LLM_TEXT_BEGINS;
+    bool wanted = t->tables->prefix == HF_PREFIX_ALWAYS || (first && !has_space);
+    if (*size && wanted) copy[n++] = ' ';
+    for (size_t i = 0, step; i < *size; i += step) {
+        step = hf_spm_space_at(text + i, *size - i) ? 3 : 1;
+        copy[n++] = step == 3 ? ' ' : text[i];
+    }
+    *size = n;
+    return copy;
+}
+static size_t hf_encode_spm(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
+    char *copy = hf_spm_text(t, text, &size, where);
+    llm_text c = {copy, size, t->tables->class_of, t->split};
+    size_t count = 0;
+    for (size_t at = 0, end; at < size; at = end) {
+        end = t->cut(&c, at);
+        count += encode_piece(t, hf_spm_symbols, copy + at, end - at, ids + count);
+    }
+    llm_release(copy);
+    return count;
+}
+/* The space before a stretch is one too many behind a newline: encode the newline too and drop its ids. */
+static size_t hf_encode_spm_line(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
+    if (where != LLM_TEXT_NEW_LINE) return hf_encode_spm(t, text, size, where, ids);
+    int newline[4], *all = llm_alloc(llm_add(size, 2), sizeof *all);
+    char *line = llm_alloc(llm_add(size, 1), 1);
+    line[0] = '\n';
+    memcpy(line + 1, text, size);
+    size_t n = hf_encode_spm(t, "\n", 1, where, newline), count = hf_encode_spm(t, line, size + 1, where, all);
+    bool apart = count >= n && !memcmp(all, newline, n * sizeof *all);
+    if (apart) memcpy(ids, all + n, (count - n) * sizeof *ids);
+    llm_release(line);
+    llm_release(all);
+    return apart ? count - n : hf_encode_spm(t, text, size, where, ids);
+}
+/* The characters that are tokens: what hf_spm_symbols begins with. (<0x41> is not the letter A.) */
+static void hf_spm_characters(llm_tokenizer *t) {
+    struct llm_tokenizer_tables *k = t->tables;
+    for (int i = 0; i < t->vocab_size; i++) {
+        const char *s = t->token[i];
+        size_t n = (size_t)t->length[i];
+        uint32_t code;
+        if (k->hidden[i] || !n || (n == 1 && k->byte[(unsigned char)s[0]] == i)) continue;
+        if ((size_t)utf8_get(s, n, &code) == n) word_add(&k->words, s, n)->value = i;
+    }
+}
+
+/* ---- tokenizer.json ----
+   It can describe any tokenizer; we know five pipelines and refuse every other by its name. */
+
+/* A tokenizer.json being read. spelling: from a token as the file writes it to its id. */
+typedef struct {
+    llm_tokenizer *t;
+    const char *where;
+    const llm_json *root, *model;
+    word_map spelling;
+    bool ignore_merges;                 /* Llama 3: a piece in the vocabulary needs no merges that lead to it */
+} hf_reader;
+static const char hf_bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
+static const char hf_other_model[] = "a model of the GPT-2, Llama, SmolLM or Qwen2 family";
+
+static bool hf_says(const llm_json *node, const char *key, const char *text) {
+    return !strcmp(llm_json_text(node, key, ""), text);
+}
+static bool hf_is_step(const llm_json *node, const char *type) { return hf_says(node, "type", type); }
+/* Step i of a Sequence; any other node is its own step 0. */
+static const llm_json *hf_step_of(const llm_json *node, const char *list, int i) {
+    if (!hf_is_step(node, "Sequence")) return i == 0 && node && node->type == LLM_JSON_OBJECT ? node : NULL;
+    const llm_json *steps = llm_json_get(node, list), *c = steps ? steps->child : NULL;
+    for (; c && i > 0; i--) c = c->next;
+    return c;
+}
+static bool hf_known_expression(const llm_json *step, int *split) {
+    static const struct { int split; const char *expression; } known[] = {
+        {LLM_SPLIT_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
+        {HF_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
+                           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+        {HF_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
+                          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
+    bool isolated = hf_is_step(step, "Split") && hf_says(step, "behavior", "Isolated") &&
+                    !llm_json_true(step, "invert", false);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        *split = known[i].split;
+        if (hf_says(llm_json_get(step, "pattern"), "Regex", known[i].expression)) return isolated;
+    }
+    return false;
+}
+/* What happens before the merges: normalizer steps n[0..1], pre-tokenizer steps p[0..1]. */
+static bool hf_recognise_split(const llm_json **n, const llm_json **p, llm_tokenizer *t) {
+    struct llm_tokenizer_tables *k = t->tables;
+    const char *space = "\xE2\x96\x81";                 /* U+2581 */
+    const llm_json *bytes = p[1] ? p[1] : p[0], *replace = n[1] ? n[1] : n[0];
+    if (hf_is_step(bytes, "ByteLevel") && !llm_json_true(bytes, "add_prefix_space", true)) {
+        bool gpt2 = llm_json_true(bytes, "use_regex", true);
+        bool digits = p[1] && hf_is_step(p[0], "Digits") && llm_json_true(p[0], "individual_digits", false);
+        if (gpt2 && (digits || !p[1])) t->split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2;
+        else if (gpt2 || !p[1] || !hf_known_expression(p[0], &t->split)) return false;
+        if (!n[0]) return true;
+        if (!hf_not_nfc) {
+            hf_not_nfc = llm_alloc(0x110000, 1);
+            classes_mark(hf_not_nfc, hf_not_nfc_runs, 1);
+        }
+        t->encode = hf_encode_nfc;
+        return t->split == HF_SPLIT_QWEN2 && !n[1] && hf_is_step(n[0], "NFC");
+    }
+    t->split = HF_SPLIT_SPM;
+    t->encode = hf_encode_spm_line;
+    if (!p[0]) {                        /* normalizer: [Prepend U+2581,] Replace " " by U+2581 */
+        k->prefix = n[1] ? HF_PREFIX_ALWAYS : HF_PREFIX_NONE;
+        bool prepend = hf_is_step(n[0], "Prepend") && hf_says(n[0], "prepend", space);
+        return (prepend || !n[1]) && hf_is_step(replace, "Replace") && hf_says(replace, "content", space) &&
+               hf_says(llm_json_get(replace, "pattern"), "String", " ");
+    }
+    k->prefix = hf_says(p[0], "prepend_scheme", "first") ? HF_PREFIX_FIRST : HF_PREFIX_NONE;
+    return !p[1] && !n[0] && hf_is_step(p[0], "Metaspace") && hf_says(p[0], "replacement", space) &&
+           !llm_json_true(p[0], "split", true) &&
+           (k->prefix == HF_PREFIX_FIRST || hf_says(p[0], "prepend_scheme", "never"));
+}
+static void hf_read_pipeline(hf_reader *r) {
+    const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3], *p[3];
+    const char *type = llm_json_text(model, "type", llm_json_get(model, "merges") ? "BPE" : "(none)");
+    if (strcmp(type, "BPE"))
+        llm_die(hf_other_model, "%s: a model of type \"%s\", only BPE is supported", r->where, type);
+    for (int i = 0; i < 3; i++) {
+        n[i] = hf_step_of(llm_json_get(r->root, "normalizer"), "normalizers", i);
+        p[i] = hf_step_of(llm_json_get(r->root, "pre_tokenizer"), "pretokenizers", i);
+    }
+    if (n[2] || p[2] || !hf_recognise_split(n, p, r->t))
+        llm_die(hf_other_model,
+                "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s, normalizer %s %s", r->where,
+                llm_json_text(p[0], "type", "null"), llm_json_text(p[1], "type", ""),
+                llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(n[0], "type", "null"),
+                llm_json_text(n[1], "type", ""));
+    r->ignore_merges = llm_json_true(model, "ignore_merges", false);
+    if (r->t->split == HF_SPLIT_LLAMA3 || r->t->split == HF_SPLIT_QWEN2) r->t->cut = hf_cut_llama3;
+    bool spm = r->t->split == HF_SPLIT_SPM;
+    const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "with continuing_subword_prefix" :
+                      *llm_json_text(model, "end_of_word_suffix", "") ? "with end_of_word_suffix" :
+                      llm_json_number(model, "dropout", 0) != 0 ? "with dropout" :
+                      spm && !llm_json_true(model, "byte_fallback", false) ? "of SentencePiece without byte_fallback" :
+                      spm && r->ignore_merges ? "of SentencePiece with ignore_merges" : NULL;
+    if (odd) llm_die(hf_other_model, "%s: a vocabulary %s is not supported", r->where, odd);
+}
+
+/* Note a token's spelling and id; `again`: the same may have been said before. */
+static void hf_read_token(hf_reader *r, const char *spelling, size_t n, const llm_json *id, int line, bool again) {
+    int value = whole_number(id);
+    if (value < 0 || n > INT_MAX / 4)
+        llm_die(hf_bad_file, "%s:%d: the id of token \"%.40s\" is not a whole number", r->where, line, spelling);
+    size_t before = r->spelling.count;
+    word_entry *w = word_add(&r->spelling, spelling, n);
+    if (r->spelling.count == before && !(again && w->value == value))
+        llm_die(hf_bad_file, "%s:%d: token \"%.40s\" has two ids, %d and %d", r->where, line, spelling, (int)w->value,
+                value);
+    w->value = value;
+}
+/* The vocabulary and the added tokens: ids 0 .. V-1, each once; spelled as in the file until hf_spell_tokens. */
+static void hf_read_vocabulary(hf_reader *r) {
+    llm_tokenizer *t = r->t;
+    const llm_json *vocab = llm_json_get(r->model, "vocab"), *added = llm_json_get(r->root, "added_tokens");
+    if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(hf_bad_file, "%s: model.vocab is not an object", r->where);
+    for (const llm_json *c = vocab->child; c; c = c->next) hf_read_token(r, c->key, strlen(c->key), c, c->line, false);
+    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
+        const llm_json *content = llm_json_get(c, "content");
+        if (!content || content->type != LLM_JSON_STRING)
+            llm_die(hf_bad_file, "%s:%d: an added token without \"content\"", r->where, c->line);
+        hf_read_token(r, content->string, content->length, llm_json_get(c, "id"), c->line, true);
+    }
+    if (r->spelling.count < 1 || r->spelling.count > INT_MAX / 2)
+        llm_die(hf_bad_file, "%s: a vocabulary of %zu tokens", r->where, r->spelling.count);
+    int V = (int)r->spelling.count;
+    tokenizer_allocate(t, V);
+    for (const word_entry *w = r->spelling.word; w < r->spelling.word + V; w++) {
+        int id = (int)w->value;
+        if (id >= V) llm_die(hf_bad_file, "%s: token \"%.40s\" has id %d, but %d tokens want ids 0 to %d without holes",
+                             r->where, w->text, id, V, V - 1);
+        if (t->token[id]) llm_die(hf_bad_file, "%s: two tokens have the id %d: \"%.40s\" and \"%.40s\"", r->where, id,
+                                  t->token[id], w->text);
+        t->token[id] = w->text;
+        t->length[id] = (int)w->length;
+    }
+    for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
+        int id = whole_number(llm_json_get(c, "id"));
+        t->special[id] = llm_json_true(c, "special", false);
+        t->tables->hidden[id] = true;
+    }
+}
+/* One token from its spelling (n bytes) to its bytes; returns how many. *hidden: no text has such a piece. */
+static int hf_spell_token(int split, const char *s, int n, char *out, bool *hidden) {
+    int count = 0;
+    for (int i = 0, step; i < n && !*hidden; i += step) {
+        uint32_t code;
+        step = utf8_get(s + i, (size_t)(n - i), &code);
+        int byte = split == HF_SPLIT_SPM ? (code == 0x2581 ? ' ' : -1) : code == UINT32_MAX ? -1 : char_to_byte(code);
+        *hidden = split == HF_SPLIT_SPM ? s[i] == ' ' : byte < 0;              /* SPM's texts have U+2581 for ' ' */
+        if (byte >= 0) out[count++] = (char)byte;
+        else for (int j = 0; j < step; j++) out[count++] = s[i + j];
+    }
+    if (*hidden) memcpy(out, s, (size_t)n);
+    return *hidden ? n : count;
+}
+static void hf_spell_tokens(hf_reader *r) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    bool spm = t->split == HF_SPLIT_SPM, space = false;
+    size_t bytes = 0;
+    for (int i = 0; i < 256; i++) k->byte[i] = -1;
+    for (int i = 0; i < t->vocab_size; i++) bytes = llm_add(bytes, (size_t)t->length[i] + 1);
+    char *out = k->bytes = llm_alloc(bytes, 1);
+    for (int i = 0; i < t->vocab_size; out += t->length[i++] + 1) {
+        unsigned byte = 0;
+        int end = 0;
+        t->length[i] = hf_spell_token(t->split, t->token[i], t->length[i], out, &k->hidden[i]);
+        t->token[i] = out;
+        if (k->hidden[i]) continue;
+        if (spm && t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
+            memset(out, 0, 6);
+            out[0] = (char)byte;
+            t->length[i] = 1;
+            k->byte[byte] = i;
+        } else if (spm) space = space || !strcmp(out, " ");
+        else if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
+    }
+    if (spm && !space) llm_die(hf_bad_file, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
+    for (int i = 0; i < 256 && spm; i++)
+        if (k->byte[i] < 0) llm_die(hf_bad_file, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
+}
+/* merges: ["a b", ...] or [["a", "b"], ...] */
+static void hf_read_merges(hf_reader *r) {
+    llm_tokenizer *t = r->t;
+    const llm_json *merges = llm_json_get(r->model, "merges");
+    if (!merges || merges->type != LLM_JSON_ARRAY || merges->length > INT_MAX / 4)
+        llm_die(hf_bad_file, "%s: model.merges is not a list", r->where);
+    t->tables->merge = llm_alloc(merges->length, sizeof *t->tables->merge);
+    char *both = NULL;
+    size_t capacity = 0;
+    for (const llm_json *c = merges->child; c; c = c->next) {
+        const llm_json *one = c->child, *two = one ? one->next : NULL;
+        const char *a = c->string, *b = a, *space = c->type == LLM_JSON_STRING ? memchr(a, ' ', c->length) : NULL;
+        size_t n = 0, m = 0;            /* the lengths of a and b */
+        if (space) n = (size_t)(space - a), m = c->length - n - 1, b = space + 1;
+        else if (c->length == 2 && one && one->type == LLM_JSON_STRING && two->type == LLM_JSON_STRING)
+            a = one->string, n = one->length, b = two->string, m = two->length;
+        if (!n || !m)
+            llm_die(hf_bad_file, "%s:%d: merge %d is neither \"a b\" nor [\"a\", \"b\"]", r->where, c->line, t->merges);
+        both = llm_grow(both, &capacity, llm_add(llm_add(n, m), 1), 1);
+        memcpy(both, a, n);
+        memcpy(both + n, b, m);
+        both[n + m] = '\0';
+        const word_entry *wa = word_find(&r->spelling, a, n), *wb = word_find(&r->spelling, b, m);
+        const word_entry *made = word_find(&r->spelling, both, n + m);
+        if (!wa || !wb || !made)
+            llm_die(hf_bad_file, "%s:%d: merge %d, \"%.*s\" and \"%.*s\": %s is not in the vocabulary", r->where,
+                    c->line, t->merges, (int)size_min(n, 40), a, (int)size_min(m, 40), b,
+                    !wa ? "the first" : !wb ? "the second" : "what they make");
+        t->tables->merge[t->merges++] = (bpe_merge){(int)wa->value, (int)wb->value, (int)made->value};
+    }
+    llm_release(both);
+}
+
+/* The id that the configuration calls `key`: the spelling of a token, or an added token with "content". Old files leave
+   out what their family is used to: then the first of `usual` that was added. A token with such a duty is special. */
+static int hf_named_token(hf_reader *r, const llm_json *config, const char *key, const char *const usual[3]) {
+    const llm_json *v = llm_json_get(config, key);
+    const word_entry *w = NULL;
+    for (int i = 0; i < 3 && !v && !w; i++) {
+        w = word_find(&r->spelling, usual[i], strlen(usual[i]));
+        if (w && !r->t->tables->hidden[w->value]) w = NULL;
+    }
+    if (v && v->type == LLM_JSON_OBJECT) v = llm_json_get(v, "content");
+    if (v && v->type == LLM_JSON_STRING && !(w = word_find(&r->spelling, v->string, v->length)))
+        llm_die("add it to added_tokens in tokenizer.json, or take it out", "%s: the %s \"%.40s\" of %s is not in it",
+                r->where, key, v->string, tokenizer_file[1]);
+    if (!w) return -1;
+    r->t->special[w->value] = r->t->tables->hidden[w->value] = true;
+    return (int)w->value;
+}
+/* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
+static void hf_read_config(hf_reader *r, const char *folder) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    char *where = llm_format("%s/%s", folder, tokenizer_file[1]);
+    llm_json *config = k->file[1] ? llm_json_parse(k->file[1], k->file_size[1], where, 1) : NULL;
+    t->bos = hf_named_token(r, config, "bos_token", (const char *[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
+    t->eos = hf_named_token(r, config, "eos_token", (const char *[]){"</s>", "<|end_of_text|>", "<|endoftext|>"});
+    t->pad = hf_named_token(r, config, "pad_token", (const char *[]){"<pad>", "<|pad|>", "[PAD]"});
+    const llm_json *chat = llm_json_get(config, "chat_template");
+    if (chat && chat->type == LLM_JSON_ARRAY) {         /* [{"name": "default", "template": ...}, ...] */
+        const llm_json *c = chat->child;
+        while (c && !hf_says(c, "name", "default")) c = c->next;
+        chat = llm_json_get(c ? c : chat->child, "template");
+    }
+    if (k->file[3]) k->chat_template = copy_text(k->file[3], k->file_size[3]);
+    else if (chat && chat->type == LLM_JSON_STRING) k->chat_template = copy_text(chat->string, chat->length);
+    llm_json_free(config);
+    llm_release(where);
+}
+/* What encoding needs, as llm.h does it, and what SentencePiece and Llama 3 have besides. */
+static void hf_index(hf_reader *r) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    bool spm = t->split == HF_SPLIT_SPM;
+    k->class_of = classes_new();
+    if (spm) {
+        t->cut = hf_words_apart(t) ? hf_cut_words : hf_cut_nowhere;
+        hf_spm_characters(t);
+    }
+    tokenizer_index(t, spm ? hf_spm_symbols : byte_symbols, r->ignore_merges + 2 * (uint64_t)k->prefix);
+    for (int i = 0; i < t->vocab_size && r->ignore_merges; i++) /* tokens that no merges lead to are found too */
+        if (!k->hidden[i] && t->length[i]) word_add(&k->words, t->token[i], (size_t)t->length[i])->value = i;
+}
+void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
+    *t = (llm_tokenizer){.cut = cut_gpt2, .encode = encode_bpe};
+    struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
+    const char *slash = strrchr(dir_or_file, '/');
+    bool dir = llm_is_dir(dir_or_file);
+    char *folder = dir ? llm_format("%s", dir_or_file) :
+                   slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file) + 1) : llm_format(".");
+    char *path = dir ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
+    if (!llm_exists(path)) llm_die("a Hugging Face folder; an old one: save it once with transformers' save_pretrained",
+                                   "there is no %s", path);
+    for (int i = 0; i < TOKENIZER_FILES; i++) {
+        char *name = i ? llm_format("%s/%s", folder, tokenizer_file[i]) : llm_format("%s", path);
+        if (llm_exists(name)) k->file[i] = llm_read_file(name, &k->file_size[i]);
+        llm_release(name);
+    }
+    llm_json *root = llm_json_parse(k->file[0], k->file_size[0], path, 1);
+    hf_reader r = {.t = t, .where = path, .root = root};
+    hf_read_pipeline(&r);
+    hf_read_vocabulary(&r);
+    hf_read_config(&r, folder);
+    hf_read_merges(&r);
+    hf_spell_tokens(&r);
+    hf_index(&r);
+    if (!read_stops(t, folder, "generation_config.json", true)) read_stops(t, folder, "config.json", false);
+    tokenizer_name_ids(t);
+    add_stop(t, llm_token_id(t, "<|eot_id|>"));
+    t->chat = hf_family(k->chat_template);
+    if (!t->chat) {
+        t->chat_guessed = k->chat_template || t->im_start < 0 || t->im_end < 0;
+        t->chat = t->im_start >= 0 ? &llm_chatml : &hf_alpaca;
+    }
+    word_free(&r.spelling);
+    llm_json_free(root);
+    llm_release(folder);
+    llm_release(path);
+}
+
+/* ---- a model's folder ----
+   Over the years transformers has spelled the same thing in several ways: all are read, the oldest is written. */
+
+/* A large model comes in shards, and an index hf_says which file holds which tensor. */
+static void hf_add_shards(llm_safetensors *s, const char *index) {
+    llm_json *root = llm_json_file(index);
+    const llm_json *map = llm_json_get(root, "weight_map");
+    if (!map || map->type != LLM_JSON_OBJECT || !map->child) llm_die(refetch, "%s: no \"weight_map\"", index);
+    const char *slash = strrchr(index, '/');
+    int folder = slash ? (int)(slash - index) + 1 : 0;
+    for (const llm_json *e = map->child; e; e = e->next) {
+        if (e->type != LLM_JSON_STRING || !e->length || strlen(e->string) != e->length || strchr(e->string, '/'))
+            llm_die(refetch, "%s:%d: \"%s\" must name a file in the same folder", index, e->line, e->key);
+        int i = s->paths;
+        while (--i >= 0 && strcmp(s->path[i] + folder, e->string)) {}
+        if (i >= 0) continue;
+        char *path = llm_format("%.*s%s", folder, index, e->string);
+        tensors_add_file(s, path);
+        llm_release(path);
+    }
+    tensors_sort(s);
+    for (const llm_json *e = map->child; e; e = e->next) {
+        const llm_tensor_info *t = llm_safetensors_find(s, e->key);
+        if (!t || strcmp(s->path[t->file] + folder, e->string))
+            llm_die(refetch, "%s:%d: tensor \"%s\" is not in %s", index, e->line, e->key, e->string);
+    }
+    llm_json_free(root);
+}
+void hf_safetensors_open(llm_safetensors *s, const char *dir_or_file) {
+    *s = (llm_safetensors){.count = 0};
+    char *path = llm_format(llm_is_dir(dir_or_file) ? "%s/model.safetensors" : "%s", dir_or_file);
+    if (llm_is_dir(dir_or_file) && !llm_exists(path)) {
+        llm_release(path);
+        path = llm_format("%s/model.safetensors.index.json", dir_or_file);
+        if (!llm_exists(path))
+            llm_die("a folder saved in the safetensors format (a pytorch_model.bin must be converted first)",
+                    "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
+    }
+    if (ends_with(path, ".json")) hf_add_shards(s, path);
+    else llm_safetensors_open(s, path);
+    llm_release(path);
+}
+/* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
+static void hf_config_expect(config_file f, bool qwen) {
+    static const struct { const char *key, *one, *other; } texts[] = {
+        {"activation_function", "gelu_new", "gelu_pytorch_tanh"}, {"hidden_act", "silu", "swish"}};
+    static const struct { const char *key; bool value; } flags[] = {
+        {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false},
+        {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
+    for (int i = 0; i < 2; i++) {
+        const char *text = config_text(f, texts[i].key, texts[i].one);
+        if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) config_refuse(f, texts[i].key, text);
+    }
+    for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
+        if (config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
+            config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
+    if (config_get(f, "quantization_config", LLM_JSON_OBJECT))
+        config_refuse(f, "quantization_config", "a quantised model");
+}
+/* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
+static void hf_config_rope(llm_config *c, config_file f) {
+    const char *key = llm_json_get(f.json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    config_file r = {config_get(f, key, LLM_JSON_OBJECT), f.path};
+    c->rope_theta = config_number(r, "rope_theta", config_number(f, "rope_theta", 10000));
+    if (config_number(r, "partial_rotary_factor", config_number(f, "partial_rotary_factor", 1)) != 1)
+        config_refuse(f, "partial_rotary_factor", "a value other than 1");
+    const char *type = config_text(r, "rope_type", config_text(r, "type", "default"));
+    if (!strcmp(type, "default")) return;
+    if (strcmp(type, "llama3")) config_refuse(f, key, type);
+    config_rope(c, r, key);
+}
+llm_config hf_config_load(const char *dir) {
+    config_file f = config_open(dir);
+    hf_config_expect(f, !strcmp(config_text(f, "model_type", ""), "qwen2"));
+    llm_config c = config_read(f);
+    if (c.position == LLM_ROPE) hf_config_rope(&c, f);
+    llm_config_check(&c, f.path);
+    config_close(f);
+    return c;
+}
+/* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
+static bool hf_ignored(const char *name, bool tied) {
+    return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias") ||
+           ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
+}
+/* The names as our table has them: the original GPT-2 files lack "transformer.", others "model.". */
+static void hf_rename(llm_safetensors *s, const llm_config *c) {
+    const char *prefix = gpt2_names(c) ? "transformer." : "model.";
+    int kept = 0;
+    for (int i = 0; i < s->count; i++) {
+        llm_tensor_info t = s->tensor[i];
+        bool whole = !strncmp(t.name, prefix, strlen(prefix)) || !strncmp(t.name, "lm_head.", 8) ||
+                     !strncmp(t.name, "score.", 6);
+        char *name = llm_format("%s%s", whole ? "" : prefix, t.name);
+        llm_release(t.name);
+        t.name = name;
+        if (hf_ignored(name, c->tied)) llm_release(name);
+        else s->tensor[kept++] = t;
+    }
+    s->count = kept;
+    tensors_sort(s);
+}
+void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops) { hf_model_load_as(m, dir, ops, LLM_TYPE_REAL); }
+void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
+    char *base = adapter_base(dir);
+    if (base) {
+        hf_model_load_as(m, base, ops, weights);
+        hf_lora_load(m, dir);
+    } else {
+        llm_config c = hf_config_load(dir);
+        llm_safetensors s;
+        hf_safetensors_open(&s, dir);
+        /* A reward model has no head over the vocabulary, and nobody asks it for words. */
+        if (c.score && !llm_safetensors_find(&s, "lm_head.weight")) c.tied = true;
+        hf_rename(&s, &c);
+        model_read(m, &c, dir, &s, ops, weights);
+    }
+    llm_release(base);
+}
+/* What changes the arithmetic and is not computed here is refused by its key. */
+static void hf_adapter_refuse(config_file f) {
+    static const char other[] = "an adapter of plain LoRA";
+    static const char *const flag[] = {"use_dora", "lora_bias", "use_qalora"};
+    static const char *const table[] = {"rank_pattern", "alpha_pattern"};
+    static const char *const absent[] = {"modules_to_save", "layer_replication", "trainable_token_indices",
+                                         "target_parameters", "use_bdlora", "kasa_config"};
+    const char *type = config_text(f, "peft_type", "(missing)"), *bias = config_text(f, "bias", "none");
+    if (strcmp(type, "LORA")) llm_die(other, "%s: \"peft_type\": %s is not implemented", f.path, type);
+    if (strcmp(bias, "none")) llm_die(other, "%s: \"bias\": %s is not implemented", f.path, bias);
+    for (int i = 0; i < 3; i++)
+        if (config_bool(f, flag[i], false)) llm_die(other, "%s: \"%s\": true is not implemented", f.path, flag[i]);
+    for (int i = 0; i < 2; i++) {
+        const llm_json *v = config_get(f, table[i], LLM_JSON_OBJECT);
+        if (v && v->length) llm_die(other, "%s: \"%s\": ranks by module are not implemented", f.path, table[i]);
+    }
+    for (int i = 0; i < 6; i++) {
+        const llm_json *v = llm_json_get(f.json, absent[i]);
+        if (v && v->type != LLM_JSON_NULL && (v->length || v->number != 0))
+            llm_die(other, "%s: \"%s\" is not implemented", f.path, absent[i]);
+    }
+}
+void hf_lora_load(llm_model *m, const char *dir) {
+    char *path = llm_format("%s/adapter_config.json", dir);
+    llm_json *root = llm_json_file(path);
+    config_file f = {root, path};
+    hf_adapter_refuse(f);
+    adapter_read(m, f, dir);
+    llm_json_free(root);
+    llm_release(path);
+}
+
+/* ---- the last page ---- */
+
+/* (Unicode 14) Characters that NFC replaces, or that it may join with the one before: combining marks and the like. */
+static const char *hf_not_nfc_runs =
+    "BDofbhcbbbbcgbhgecbcgbhgBubjbibBBndBCobBbiDqbybecbbDfbcbBidcbIpbxcecDsbybEwbEdbscDzbybEkbebpbNrbjbebebebmbjbbcbb"
+    "ibrbjbebebebmbEmbLuvByBbDPabBPrbbbbbbbbbbbbbCjbcbkbbbhbhbhbhbccjbbbbbccLgbdcTpcCXtbCEmcCXXdKkcbbbckbbbbccdCqcEcC"
+    "pbbbknbfbbbcbcbjICxbEebUobybNgbjbcbJhbBImbCRTlhDigEHLfUw";
+
+#endif /* LLM_IMPLEMENTATION */
+#endif
