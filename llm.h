@@ -2363,16 +2363,21 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
    4. Tokens to batches
    ================================================================================================================
    A network learns from a table of numbers: B rows of T ids and, under each id, the id that comes next in the text.
-   What it learns is decided here, before any multiplication: by which texts lie in the rows, in which proportion and
-   how often (pretraining), and by which of the next ids count (fine-tuning: only the assistant's words, never the
-   user's). The table is called a batch and is the same for all stages:
+   What the model will know, and how it will behave, is decided here, before any multiplication: by which texts lie in
+   the rows, in which proportion and how often (pretraining); by which of the next ids count (fine-tuning: only the
+   assistant's words, never the user's); by which answers stand beside each other (preferences). The table is called a
+   batch and is the same for all stages:
 
-       place       0      1      2     3      4       5     ...          one row of a chat
-       tokens      <im>   user   \n    2+2?   <end>   <im>  assistant  \n     4      <end>
-       targets     user   \n     2+2?  <end>  <im>    ...   \n         4      <end>  -
-       weight      0      0      0     0      0       0     0          1      1      0
+       place       0      1      2     3      4       5     6          7    8      9
+       tokens      <im>   user   \n    2+2?   <end>   <im>  assistant  \n   4      <end>     one row of a chat:
+       targets     user   \n     2+2?  <end>  <im>    ...   \n         4    <end>  -         the next token
+       weight      0      0      0     0      0       0     0          1    1      0         does the target count?
 
-   The target at place t is the token at place t+1: the shift by one is made here, once, and nowhere else. */
+   The target at place t is the token at place t+1: the shift by one is made here, once, and nowhere else. Two ways lead
+   to such rows, and this chapter walks both:
+
+       pretraining    files -> documents -> ids -> a mixture of sources -> one long stream, cut into rows
+       the others     files -> records -> conversations -> ids with a mask -> one or several to a row */
 
 /* ---- batches ---- */
 
@@ -2380,8 +2385,9 @@ llm_batch llm_batch_new(int B, int T) {
     if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a batch of %d rows of %d tokens is empty", B, T);
     size_t n = llm_mul((size_t)B, (size_t)T);
     if (n > INT_MAX) llm_die("a smaller --batch or --seq", "a batch of %d rows of %d tokens is too large", B, T);
-    return (llm_batch){B, T, llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(int)),
-                       llm_alloc(n, sizeof(int)), llm_alloc(n, sizeof(llm_real))};
+    return (llm_batch){.B = B, .T = T, .tokens = llm_alloc(n, sizeof(int)), .targets = llm_alloc(n, sizeof(int)),
+                       .positions = llm_alloc(n, sizeof(int)), .start = llm_alloc(n, sizeof(int)),
+                       .weight = llm_alloc(n, sizeof(llm_real))};
 }
 void llm_batch_free(llm_batch *b) {
     llm_release_all(b->tokens, b->targets, b->positions, b->start, b->weight);
@@ -2392,20 +2398,24 @@ double llm_batch_targets(const llm_batch *b) {
     for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++) sum += (double)b->weight[i];
     return sum;
 }
-/* Nats per token cannot be compared between tokenizers, bits per byte can: the text has the same bytes for everyone. */
+/* A loss in nats per token cannot be compared between tokenizers (long tokens are harder), bits per byte can: the text
+   has the same bytes for everyone. */
+static bool is_counted(const llm_batch *b, const llm_tokenizer *t, size_t i) {
+    return b->weight[i] != 0 && !t->special[b->targets[i]];
+}
 double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t) {
     double sum = 0;
     for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++)
-        if (b->weight[i] != 0 && !t->special[b->targets[i]]) sum += (double)b->weight[i] * t->length[b->targets[i]];
+        if (is_counted(b, t, i)) sum += (double)b->weight[i] * t->length[b->targets[i]];
     return sum;
 }
 double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp) {
     double sum = 0;
     for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++)
-        if (b->weight[i] != 0 && !t->special[b->targets[i]]) sum -= (double)b->weight[i] * (double)logp[i];
+        if (is_counted(b, t, i)) sum -= (double)b->weight[i] * (double)logp[i];
     return sum;
 }
-/* Fisher and Yates: the place i takes one of those not yet placed. */
+/* Fisher and Yates: from the last place to the first, each takes one of those not yet placed. */
 void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream) {
     if (n > INT_MAX) llm_die("fewer, longer documents", "%zu items are too many to shuffle", n);
     llm_rng r = llm_rng_seed(seed, stream);
@@ -2428,9 +2438,10 @@ static void pad_row(llm_batch *b, int row, int from, int pad) {
     }
 }
 
-/* ---- text files ---- */
+/* ---- pretraining: files are cut into documents ---- */
 
-/* The texts of one file. They point into `text` or, for JSON, into the records. */
+/* A document is what one author wrote in one go: a story, an article, a page. The model sees its text and learns where
+   it ends. These are the documents of one file; they point into `text` or, for JSON, into the records. */
 typedef struct { const char *text; size_t size; } document;
 typedef struct { document *document; size_t count, capacity; char *text; llm_records records; } document_list;
 
@@ -2466,22 +2477,26 @@ static void read_documents(document_list *l, const char *path, bool document_gap
         }
         return;
     }
-    size_t size, mark;
+    size_t size, skip;
     refuse_format(path);
     l->text = llm_read_file(path, &size);
     if (memchr(l->text, 0, size))
         llm_die("UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
-    mark = size >= 3 && !memcmp(l->text, "\xEF\xBB\xBF", 3) ? 3 : 0;        /* a byte order mark is no text */
-    if (document_gap) split_at_gaps(l, l->text + mark, size - mark);
-    else document_add(l, l->text + mark, size - mark);
+    skip = size >= 3 && !memcmp(l->text, "\xEF\xBB\xBF", 3) ? 3 : 0;        /* a byte order mark is no text */
+    if (document_gap) split_at_gaps(l, l->text + skip, size - skip);
+    else document_add(l, l->text + skip, size - skip);
 }
 static void documents_free(document_list *l) {
-    llm_release(l->document);
-    llm_release(l->text);
+    llm_release_all(l->document, l->text);
     llm_records_free(&l->records);
 }
 
-/* ---- a source: documents as ids ---- */
+/* ---- pretraining: a source is documents as ids ---- */
+
+/* All documents of a source lie in one array, each opened by <|endoftext|>; document[] says where each begins:
+
+       tokens      <e> One day Mia ran . <e> Tom sat . <e> 1 + 2 is 3 .
+       document    0                     6             10               17 = count */
 
 /* The token that stands before every document. (A chat tokenizer's bos and eos may be turn markers, as in SmolLM2.) */
 static int document_opener(const llm_tokenizer *t) {
@@ -2501,7 +2516,7 @@ static void source_append(llm_source *s, int open, const int *ids, size_t n, siz
     s->bytes += bytes;
 }
 /* Is this text held out? Its hash decides, so every copy of it falls on the same side: a model that is asked what it
-   has read word for word looks better than it is. (The hash is scrambled, because FNV's high bits are poor.) */
+   has read word for word looks better than it is. (The hash seeds a generator, because its own high bits are poor.) */
 static bool is_held_out(const char *text, size_t size, double fraction) {
     llm_rng r = llm_rng_seed(llm_hash(text, size, 0), 0);
     return llm_rng_uniform(&r) < fraction;
@@ -2509,22 +2524,21 @@ static bool is_held_out(const char *text, size_t size, double fraction) {
 /* Encode documents a few megabytes at a time, in parallel; the ids do not depend on who encodes them. */
 static void encode_documents(const llm_tokenizer *t, const document *d, size_t count, llm_source *train,
                              llm_source *held, double fraction) {
+    const size_t most = (size_t)4 << 20;
     int open = document_opener(t);
-    for (size_t first = 0, last; first < count; first = last) {
-        size_t room = 0;
-        for (last = first; last < count && (last == first || room + d[last].size < (size_t)4 << 20); last++)
-            room = llm_add(room, d[last].size + 1);
-        size_t n = last - first, *at = llm_alloc(n, sizeof *at), *got = llm_alloc(n, sizeof *got);
-        int *ids = llm_alloc(room, sizeof *ids);
-        for (size_t i = 1; i < n; i++) at[i] = at[i - 1] + d[first + i - 1].size + 1;
+    for (size_t n; count; d += n, count -= n) {
+        size_t bytes = 0;
+        for (n = 0; n < count && (n == 0 || bytes + d[n].size < most); n++) bytes = llm_add(bytes, d[n].size + 1);
+        int *ids = llm_alloc(bytes, sizeof *ids);       /* one id a byte at worst: document i has room from at[i] on */
+        size_t *at = llm_alloc(n, sizeof *at), *length = llm_alloc(n, sizeof *length);
+        for (size_t i = 1; i < n; i++) at[i] = at[i - 1] + d[i - 1].size + 1;
         LLM_OMP(parallel for schedule(dynamic, 16))
-        for (size_t i = 0; i < n; i++) got[i] = llm_encode(t, d[first + i].text, d[first + i].size, ids + at[i]);
+        for (size_t i = 0; i < n; i++) length[i] = llm_encode(t, d[i].text, d[i].size, ids + at[i]);
         for (size_t i = 0; i < n; i++) {
-            const document *x = &d[first + i];
-            bool out = fraction > 0 && is_held_out(x->text, x->size, fraction);
-            source_append(out ? held : train, open, ids + at[i], got[i], x->size);
+            bool out = fraction > 0 && is_held_out(d[i].text, d[i].size, fraction);
+            source_append(out ? held : train, open, ids + at[i], length[i], d[i].size);
         }
-        llm_release_all(ids, at, got);
+        llm_release_all(ids, at, length);
     }
 }
 static size_t token_bytes(const llm_tokenizer *t, const int *ids, size_t n) {
@@ -2533,17 +2547,19 @@ static size_t token_bytes(const llm_tokenizer *t, const int *ids, size_t n) {
         if (!t->special[ids[i]]) bytes += (size_t)t->length[ids[i]];
     return bytes;
 }
-/* The hash chose no document (there is one, or few): hold out the end of the last one. */
+/* The hash chose no document (there is one, or few): hold out the last n tokens, or the last document if it has no more
+   (then its opener is not among the n). */
 static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held, double fraction) {
     size_t begin = s->document[s->documents - 1], length = s->count - begin;
     size_t n = (size_t)((double)s->count * fraction + 0.5);
     bool whole = n >= length && s->documents > 1;
     if (whole) n = length - 1;
     if (n < 2 || n + 2 > s->count) return;
-    size_t bytes = token_bytes(t, s->tokens + s->count - n, n);
-    source_append(held, s->tokens[begin], s->tokens + s->count - n, n, bytes);
+    const int *end = s->tokens + s->count - n;
+    size_t bytes = token_bytes(t, end, n);
+    source_append(held, s->tokens[begin], end, n, bytes);
     s->count -= whole ? length : n;
-    if (whole) s->documents--;
+    s->documents -= whole;
     s->document[s->documents] = s->count;
     s->bytes -= size_min(bytes, s->bytes);
 }
@@ -2586,9 +2602,14 @@ static void source_free(llm_source *s) {
     llm_release_all(s->name, s->tokens, s->document, s->order);
 }
 
-/* ---- mixtures: which source comes next ---- */
+/* ---- pretraining: a mixture says which source comes next ---- */
 
-/* A recipe: paths and their proportions, and where the held-out text is. */
+/* LLaMA read Wikipedia two and a half times and the web once: what is good is read more often. If source i has
+   documents of l_i tokens on the mean and one is drawn with chance c_i, its share of the tokens is
+
+       p_i = c_i l_i / sum over j of c_j l_j,   so   c_i = (p_i / l_i) / sum over j of p_j / l_j.
+
+   A recipe holds what set_chances needs: paths and their proportions, and where the held-out text is. */
 typedef struct { path_list source, validation; double *proportion; bool by_document; } recipe;
 
 static char *beside(const char *dir, const char *file) {
@@ -2652,9 +2673,9 @@ static void open_epoch(llm_corpus *c, int s) {
 /* The next document: from a source drawn by chance, where every document is read once before any is read again. */
 static void next_document(llm_corpus *c) {
     double u = llm_rng_uniform(&c->rng);
-    c->current = 0;
-    while (c->current + 1 < c->sources && u >= c->source[c->current].chance) u -= c->source[c->current++].chance;
-    llm_source *x = &c->source[c->current];
+    int s = 0;
+    for (; s + 1 < c->sources && u >= c->source[s].chance; s++) u -= c->source[s].chance;
+    llm_source *x = &c->source[c->current = s];
     if (x->cursor == x->documents) {
         x->cursor = 0;
         x->epoch++;
@@ -2663,15 +2684,16 @@ static void next_document(llm_corpus *c) {
     c->current_document = x->order[x->cursor++];
     c->within = 0;
 }
-/* A share p of the tokens needs documents drawn with chance p / (their mean length), and the other way round. */
 static void set_chances(llm_corpus *c, const recipe *r) {
     double shares = 0, chances = 0;
     for (int i = 0; i < c->sources; i++) {
         llm_source *s = &c->source[i];
         double length = (double)s->count / (double)s->documents;
         double given = r->proportion ? r->proportion[i] : (double)s->count;
-        shares += s->proportion = r->by_document ? given * length : given;
-        chances += s->chance = r->by_document ? given : given / length;
+        s->proportion = r->by_document ? given * length : given;
+        s->chance = r->by_document ? given : given / length;
+        shares += s->proportion;
+        chances += s->chance;
     }
     for (int i = 0; i < c->sources; i++) {
         c->source[i].proportion /= shares;
@@ -2705,15 +2727,19 @@ void llm_corpus_free(llm_corpus *c) {
     *c = (llm_corpus){0};
 }
 
-/* ---- the stream ---- */
+/* ---- pretraining: one stream, cut into rows ---- */
 
-/* Documents follow each other without gap, each opened by <|endoftext|>, and the stream is cut into rows:
+/* Documents follow each other without gap, and every T tokens a row ends, wherever that is:
 
-       <e> One day Mia ran . <e> Tom sat . <e> 1 + 2 is 3 . <e> ...
+       stream      <e> One day Mia ran .  <e> Tom | sat .  <e> 1  +  2  is 3  | .  <e> ...          T = 8
+       positions   0   1   2   3   4   5  0   1     0   1  0   1  2  3  4  5    0  0
+       start       0   0   0   0   0   0  6   6     0   0  2   2  2  2  2  2    0  1
 
    The last token of a document predicts the <e> of the next one: so the model learns to end. With document_mask a token
-   sees only its own document (start) and counts its place from there (positions); a document that goes on from the row
-   before counts from the beginning of the row, because what came before cannot be seen. */
+   sees only its own document (from `start` on) and counts its place from there (positions), as drawn; a document that
+   goes on from the row before counts from the beginning of the row, because what came before cannot be seen. Without
+   document_mask start is 0 and positions run through: a token then also looks at documents that have nothing to do
+   with its own. */
 static int stream_peek(const llm_corpus *c) {
     const llm_source *s = &c->source[c->current];
     return s->tokens[s->document[c->current_document] + c->within];
@@ -2780,7 +2806,7 @@ void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
     fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / (double)count, tokens);
 }
 
-/* ---- where the stream stands: for a checkpoint ---- */
+/* ---- pretraining: where the stream stands, for a checkpoint ---- */
 
 #include <inttypes.h>
 static uint64_t state_hex(const llm_json *state, const char *key) {
@@ -2828,10 +2854,15 @@ void llm_corpus_restore(llm_corpus *c, const llm_json *state) {
     c->within = state_number(state, "within", x->document[c->current_document + 1] - x->document[c->current_document]);
 }
 
-/* ---- all text in one block: food for the tokenizer ---- */
+/* ---- pretraining: all text in one block, to train a tokenizer on ---- */
 
 static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
 
+/* The first `part` of a text, but never half a character. */
+static size_t whole_characters(const char *text, size_t size, size_t part) {
+    while (part < size && part && is_continuation(text[part])) part--;
+    return part;
+}
 char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size) {
     recipe r = recipe_read(&(llm_corpus_options){.paths = paths, .count = count});
     path_list files = {0};
@@ -2843,16 +2874,18 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
         for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
     }
     if (!total) llm_die("give a file with text in it", "%s holds no text", paths[0]);
-    double keep = total > limit ? (double)limit / (double)total : 1;
+    double share = total > limit ? (double)limit / (double)total : 1;
     char *text = NULL;
     for (size_t i = 0; i < files.count; i++) {
         for (size_t j = 0; j < l[i].count; j++) {
             const document *d = &l[i].document[j];
-            size_t part = (size_t)((double)(d->size + 2) * keep);
-            part -= size_min(part, 2);
-            while (part < d->size && part && is_continuation(d->text[part])) part--;       /* not inside a character */
+            size_t part = (size_t)((double)(d->size + 2) * share);
+            part = whole_characters(d->text, d->size, part - size_min(part, 2));
             text = llm_grow(text, &room, llm_add(n, part + 3), 1);
-            if (n) text[n++] = '\n', text[n++] = '\n';
+            if (n) {
+                text[n++] = '\n';
+                text[n++] = '\n';
+            }
             memcpy(text + n, d->text, part);
             n += part;
         }
@@ -3250,60 +3283,79 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
     llm_release(m);
 }
 
-/* ---- fine-tuning batches ---- */
+/* ---- fine-tuning: conversations are packed into rows ---- */
 
-/* An epoch: the conversations in a new order, laid into rows. With pack each goes into the first of the last 64 rows
-   with room for it (first fit); start and positions keep them apart, so that a packed row gives each conversation the
-   same log-probabilities as a row of its own. A conversation of n ids takes n - 1 places: its last id is only a
-   target. */
-enum { OPEN_ROWS = 64 };
-static void plan_epoch(llm_sft *s) {
-    size_t n = (size_t)s->count;
-    uint32_t *shuffled = llm_alloc(n, sizeof *shuffled);
-    int *row_of = llm_alloc(n, sizeof *row_of), *room = llm_alloc(n, sizeof *room);
-    llm_shuffle(shuffled, n, s->seed, (uint64_t)s->epoch);
-    s->rows = s->cursor = 0;
-    memset(s->row, 0, (n + 1) * sizeof *s->row);
-    for (size_t i = 0; i < n; i++) {
-        int k = (int)shuffled[i], places = (int)(s->begin[k + 1] - s->begin[k]) - 1;
-        int r = s->pack ? int_max(0, s->rows - OPEN_ROWS) : s->rows;
+/* An epoch: the conversations in a new order, laid into rows. Conversations are short and rows are long; alone in its
+   row each would be followed by padding that costs as much as text. With `pack` each goes into the first of the last 64
+   rows with room for it (first fit); start and positions keep them apart, so that it has the same log-probabilities as
+   in a row of its own:
+
+       tokens      a  a  a  a  a  a  b  b  b  c  c  c  c  -  -      three conversations and padding
+       positions   0  1  2  3  4  5  0  1  2  0  1  2  3  0  0
+       start       0  0  0  0  0  0  6  6  6  9  9  9  9  13 14
+       weight      0  0  1  1  1  1  0  1  1  0  0  1  1  0  0
+
+   A conversation of n ids takes n - 1 places, because its last id is only a target. */
+enum { LLM_OPEN_ROWS = 64 };
+
+/* The row of each conversation of `shuffled`; row[r + 1] counts those of row r. */
+static void first_fit(llm_sft *s, const uint32_t *shuffled, int *row_of) {
+    int *room = llm_alloc((size_t)s->count, sizeof *room);
+    s->rows = 0;
+    for (int i = 0; i < s->count; i++) {
+        const size_t *begin = &s->begin[shuffled[i]];
+        int places = (int)(begin[1] - begin[0]) - 1, r = s->pack ? int_max(0, s->rows - LLM_OPEN_ROWS) : s->rows;
         while (r < s->rows && room[r] < places) r++;
         if (r == s->rows) room[s->rows++] = s->T;
         room[r] -= places;
         row_of[i] = r;
         s->row[r + 1]++;
     }
-    for (int r = 0; r < s->rows; r++) s->row[r + 1] += s->row[r];
+    llm_release(room);
+}
+static void plan_epoch(llm_sft *s) {
+    size_t n = (size_t)s->count;
+    uint32_t *shuffled = llm_alloc(n, sizeof *shuffled);
+    int *row_of = llm_alloc(n, sizeof *row_of);
+    s->cursor = 0;
+    memset(s->row, 0, (n + 1) * sizeof *s->row);
+    llm_shuffle(shuffled, n, s->seed, (uint64_t)s->epoch);
+    first_fit(s, shuffled, row_of);
+    for (int r = 0; r < s->rows; r++) s->row[r + 1] += s->row[r];       /* counts become beginnings */
     int *next = llm_alloc((size_t)s->rows, sizeof *next);
     memcpy(next, s->row, (size_t)s->rows * sizeof *next);
     for (size_t i = 0; i < n; i++) s->order[next[row_of[i]]++] = shuffled[i];
-    llm_release_all(next, shuffled, row_of, room);
+    llm_release_all(next, shuffled, row_of);
+}
+/* Is there something to learn? An answer that got a thumb down is none. */
+static int learned_ids(const llm_record *d, const llm_tokens *x) {
+    int n = x->count;
+    while (n && !x->mask[n - 1]) n--;                           /* behind the last target nothing is learned */
+    return d->responses && d->response[best_response(d)].label == 0 ? 0 : n;
 }
 void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int T, bool pack, uint64_t seed) {
     if (T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", T);
     *s = (llm_sft){.T = T, .pack = pack, .seed = seed, .pad = t->pad >= 0 ? t->pad : int_max(t->eos, 0)};
     s->begin = llm_alloc((size_t)r->count + 1, sizeof *s->begin);
     size_t id_room = 0, mask_room = 0, used = 0;
-    llm_tokens out = {0};
+    llm_tokens x = {0};
     for (int i = 0; i < r->count; i++) {
-        const llm_record *d = &r->record[i];
-        llm_render_record(t, d, LLM_WHOLE, T + 1, &out);
-        int n = out.count;
-        while (n && !out.mask[n - 1]) n--;                      /* behind the last target nothing is learned */
-        if (!n || (d->responses && d->response[best_response(d)].label == 0)) {
+        llm_render_record(t, &r->record[i], LLM_WHOLE, T + 1, &x);
+        size_t n = (size_t)learned_ids(&r->record[i], &x);
+        if (!n) {
             s->skipped++;
             continue;
         }
-        s->shortened += out.shortened;
-        s->cut += out.cut;
-        s->id = llm_grow(s->id, &id_room, used + (size_t)n, sizeof *s->id);
-        s->mask = llm_grow(s->mask, &mask_room, used + (size_t)n, 1);
-        memcpy(s->id + used, out.id, (size_t)n * sizeof *s->id);
-        memcpy(s->mask + used, out.mask, (size_t)n);
-        used += (size_t)n;
+        s->shortened += x.shortened;
+        s->cut += x.cut;
+        s->id = llm_grow(s->id, &id_room, used + n, sizeof *s->id);
+        s->mask = llm_grow(s->mask, &mask_room, used + n, 1);
+        memcpy(s->id + used, x.id, n * sizeof *s->id);
+        memcpy(s->mask + used, x.mask, n);
+        used += n;
         s->begin[++s->count] = used;
     }
-    llm_tokens_free(&out);
+    llm_tokens_free(&x);
     if (!s->count)
         llm_die("records with an assistant's answer", "none of the %d records holds an answer to learn", r->count);
     s->hash = llm_hash(s->id, used * sizeof *s->id, llm_hash(s->mask, used, (uint64_t)T * 2 + pack));
@@ -3315,15 +3367,16 @@ void llm_sft_free(llm_sft *s) {
     llm_release_all(s->id, s->mask, s->begin, s->order, s->row);
     *s = (llm_sft){0};
 }
-/* Lay n ids into `places` places (n - 1 or n) from `at` on. The target of each place is the next id; it counts where
-   its mask says so (mask NULL: where it is no prompt). Returns the place behind. */
-static int lay_ids(llm_batch *b, int row, int at, const int *id, const uint8_t *mask, int prompt, int n, int places) {
+/* Lay ids into `places` places of a row, from `at` on. The target of a place is the next id, and counts where its mask
+   is 1 (mask NULL: behind the prompt). The last id takes a place only where a score is read; there its target does not
+   count. Returns the place behind. */
+static int lay_ids(llm_batch *b, int row, int at, llm_sequence x, const uint8_t *mask, int places) {
     for (int k = 0; k < places; k++) {
         size_t i = (size_t)row * (size_t)b->T + (size_t)(at + k);
-        bool last = k + 1 == n;
-        b->tokens[i] = id[k];
-        b->targets[i] = last ? id[k] : id[k + 1];
-        b->weight[i] = !last && (mask ? mask[k + 1] : k + 1 >= prompt);
+        bool last = k + 1 == x.count;
+        b->tokens[i] = x.id[k];
+        b->targets[i] = x.id[last ? k : k + 1];
+        b->weight[i] = !last && (mask ? mask[k + 1] : k + 1 >= x.prompt);
         b->positions[i] = k;
         b->start[i] = at;
     }
@@ -3332,9 +3385,9 @@ static int lay_ids(llm_batch *b, int row, int at, const int *id, const uint8_t *
 static void fill_row(const llm_sft *s, llm_batch *b, int row, int r) {
     int at = 0;
     for (int i = r < s->rows ? s->row[r] : 0, end = r < s->rows ? s->row[r + 1] : 0; i < end; i++) {
-        size_t begin = s->begin[s->order[i]];
-        int n = (int)(s->begin[s->order[i] + 1] - begin);
-        at = lay_ids(b, row, at, s->id + begin, s->mask + begin, 0, n, n - 1);
+        const size_t *begin = &s->begin[s->order[i]];
+        int n = (int)(begin[1] - begin[0]);
+        at = lay_ids(b, row, at, (llm_sequence){s->id + begin[0], 0, n}, s->mask + begin[0], n - 1);
     }
     pad_row(b, row, at, s->pad);
 }
@@ -3388,7 +3441,7 @@ void llm_sft_restore(llm_sft *s, const llm_json *state) {
     s->cursor = (int)state_number(state, "row", (size_t)s->rows + 1);
 }
 
-/* ---- rows for the preference stages ---- */
+/* ---- preferences: one answer to a row ---- */
 
 void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
     if (n > b->B) llm_die("a larger batch", "%d sequences do not fit into %d rows", n, b->B);
@@ -3399,7 +3452,7 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
             if (x->prompt < 1 || x->prompt > x->count || x->count > b->T + 1)
                 llm_die("a larger --seq", "a sequence of %d tokens (prompt %d) does not fit into a row of %d", x->count,
                         x->prompt, b->T);
-            at = lay_ids(b, row, 0, x->id, NULL, x->prompt, x->count, int_min(x->count, b->T));
+            at = lay_ids(b, row, 0, *x, NULL, int_min(x->count, b->T));
         }
         pad_row(b, row, at, pad);
     }
@@ -3407,7 +3460,7 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
 void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad) {
     llm_batch_rows(b, s, n, pad);
     for (int row = 0; row < n; row++) {
-        int last = s[row].count - (reward < 0);         /* where the row itself says: it is over */
+        int last = s[row].count - (reward < 0);         /* the reward token's place, or the last id's */
         if (last >= b->T) llm_die("a larger --seq", "no place for the score behind %d tokens", s[row].count);
         size_t i = (size_t)row * (size_t)b->T, end = i + (size_t)last;
         memset(b->weight + i, 0, (size_t)b->T * sizeof *b->weight);
