@@ -16,7 +16,7 @@
 
        ch  title                                                               lecture
         1  the interface: structs, the table of operations, prototypes
-        2  ground: errors, sizes, files, random numbers, JSON, options
+        2  ground: errors, sizes, files, random numbers, JSON
         3  text to tokens: byte-level BPE, special tokens, other families      tokenization
         4  tokens to batches: mixtures, forms of data, chat templates, masks   data, mixtures
         5  the operations on the CPU: equation, shapes, forward, backward      transformer
@@ -124,6 +124,12 @@ void llm_release(void *p);
 void llm_release_list(void *const *p, size_t count);
 char *llm_format(const char *format, ...) LLM_PRINTF(1, 2);             /* sprintf into fresh memory: llm_release it */
 double llm_now(void);                                                   /* seconds, monotonic */
+static inline int llm_min(int a, int b) { return a < b ? a : b; }
+static inline int llm_max(int a, int b) { return a > b ? a : b; }
+
+/* The bytes (1 to 4) of the character of UTF-8 at text, n > 0 bytes left; 1 with *code = UINT32_MAX: none. */
+int llm_utf8_get(const char *text, size_t n, uint32_t *code);
+const char *llm_trim(const char *text, size_t *length);         /* without its outer white space */
 
 /* Random numbers: splitmix64, one 64-bit word of state, so a generator is saved and restored as a number. */
 typedef struct { uint64_t state; } llm_rng;
@@ -192,24 +198,6 @@ bool llm_rows_next(llm_rows *x);
 const llm_json *llm_rows_json(llm_rows *x);
 void llm_rows_close(llm_rows *x);
 
-/* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
-   Flags are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and
-   "--no-name". An unknown flag or a value out of range ends the program (exit code 2) and names the nearest flag. */
-typedef enum { LLM_INT, LLM_FLOAT, LLM_BOOL, LLM_TEXT, LLM_LIST, LLM_HEADING } llm_option_type;
-typedef struct {
-    const char *name;                   /* without dashes; a heading: its title */
-    llm_option_type type;
-    void *value;                        /* int64_t *, double *, bool *, const char **, llm_list * */
-    double low, high;                   /* inclusive range of numbers; both 0: any */
-    const char *help;
-    const char *choices;                /* text: "a|b|c", or NULL */
-    const char *alias;                  /* another spelling, or NULL; "x" alone is the short form -x */
-} llm_option;
-typedef struct { const char **item; int count; } llm_list;      /* LLM_LIST: one or more values, the flag may repeat */
-void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv);
-void llm_options_print(const llm_option *table, int count, FILE *out);
-bool llm_option_given(const char *name);        /* was it on the command line of the last llm_options_parse? */
-
 /* ---- chapter 3: text to tokens -------------------------------------------------------------------------------- */
 
 /* How text is cut before byte-pair merging: as GPT-2 does, or so with every digit apart. (tools/hf.h: other ways.) */
@@ -267,6 +255,7 @@ typedef struct {
 } llm_batch;
 llm_batch llm_batch_new(int B, int T);
 void llm_batch_free(llm_batch *b);
+size_t llm_places(const llm_batch *b);                  /* B T: elements of its arrays */
 double llm_batch_targets(const llm_batch *b);           /* sum of the weights: M of the loss */
 /* For bits per byte = nats / (ln 2 * bytes): the bytes of the weighted targets, and minus the sum of their
    log-probabilities. Special tokens are no text: neither counts them. */
@@ -643,6 +632,8 @@ llm_type llm_type_named(const char *name);              /* "fp32", "bf16", "q8",
 /* config.json, model.safetensors, generation_config.json; a model with adapters: these alone, as llm_lora_save does. */
 void llm_model_save(const llm_model *m, const char *dir);
 void llm_model_copy(llm_model *m, const llm_model *from, bool frozen);          /* reference policy, critic */
+void llm_model_copy_weights(llm_model *m, const llm_model *from);       /* every tensor that both have, by name */
+void llm_weights_changed(llm_model *m);                 /* after writing into `data`: other copies follow */
 void llm_model_free(llm_model *m);
 void llm_model_train(llm_model *m);                     /* allocate gradients (idempotent) */
 void llm_model_print(const llm_model *m, FILE *out);
@@ -756,6 +747,9 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *pr
                         int max_new, const int *stop, int stops, const uint8_t *banned, int **out, int *out_length,
                         bool *stopped, llm_real *logp);
 /* Continue one text. The answer, in fresh memory, is also handed to `say` piece by piece as it comes, if not NULL. */
+bool llm_is_stop(int id, const int *stop, int stops);
+/* A prompt as the base model knows texts: opened by the token that opens documents. Release the ids. */
+int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length);
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
                    void (*say)(const char *piece, size_t bytes, void *user), void *user);
 /* The `beams` likeliest continuations by sum of log-probabilities / length^alpha; best first. Returns how many. */
@@ -876,14 +870,6 @@ double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bo
 double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const double *reward, int K, double sft,
                      double total);
 
-/* Arena: ratings from games; outcome of a: 1 won, 0.5 tie, 0 lost. Elo goes through the games in order; Bradley-Terry
-   fits them all at once, ratings[anchor] = 1000, with 95% intervals [low, high] from resampling whole prompts
-   (resamples 0: none, may be NULL). */
-typedef struct { int a, b; double outcome; int prompt; } llm_game;
-void llm_elo(double *rating, const llm_game *game, int games, double k);
-void llm_bradley_terry(double *rating, double *low, double *high, int players, int anchor, const llm_game *game,
-                       int games, int resamples, llm_rng *rng);
-
 /* ---- chapter 12: checking and planning ------------------------------------------------------------------------ */
 
 /* Compare a hand-written gradient with finite differences (fourth-order stencil) of loss() on `count` random elements
@@ -929,7 +915,7 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
    2. Ground
    ================================================================================================================
    What every program stands on and no lecture mentions: errors that say what to do, sizes that cannot overflow, files
-   that are complete or absent, random numbers that can be saved, JSON, and the option table. Nothing here knows about
+   that are complete or absent, random numbers that can be saved, and JSON. Nothing here knows about
    language models; skip it at the first reading. */
 
 #include <ctype.h>
@@ -1267,7 +1253,7 @@ static int utf8_put(char *out, uint32_t c) {
     return 4;
 }
 /* Read a character of UTF-8 (n > 0 bytes left); returns its bytes: 1, with *c = UINT32_MAX, for a byte that is none. */
-static int utf8_get(const char *text, size_t n, uint32_t *c) {
+int llm_utf8_get(const char *text, size_t n, uint32_t *c) {
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80) { *c = s[0]; return 1; }
     int length = s[0] >= 0xF0 && s[0] < 0xF5   ? 4
@@ -1439,7 +1425,7 @@ void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
     for (size_t i = 0; i < length;) {
         unsigned char c = (unsigned char)text[i];
         uint32_t code;
-        int n = utf8_get(text + i, length - i, &code);
+        int n = llm_utf8_get(text + i, length - i, &code);
         if (code == UINT32_MAX)
             llm_write_text(w, "\\ufffd"); /* JSON is UTF-8: a lone byte cannot be written */
         else if (c == '"' || c == '\\') llm_write_text(w, "\\%c", c);
@@ -1507,7 +1493,7 @@ static void refuse_format(const char *path) {
             llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
                                ".to_json('%s.jsonl')\"", table[i] + 1, path, path), "%s: this is not read", path);
 }
-static const char *trim(const char *text, size_t *length) {
+const char *llm_trim(const char *text, size_t *length) {
     while (*length && isspace((unsigned char)*text)) text++, --*length;
     while (*length && isspace((unsigned char)text[*length - 1])) --*length;
     return text;
@@ -1621,161 +1607,6 @@ void llm_rows_close(llm_rows *x) {
     *x = (llm_rows){.path = x->path, .paths = x->paths};
 }
 
-/* ---- the option table ---- */
-
-static struct { int count; const char *name[256]; } options_given;
-
-bool llm_option_given(const char *name) {
-    for (int i = 0; i < options_given.count; i++)
-        if (!strcmp(options_given.name[i], name)) return true;
-    return false;
-}
-/* Levenshtein distance, for "did you mean". */
-static int edit_distance(const char *a, const char *b) {
-    int row[64], n = int_min((int)strlen(b), 63);
-    for (int j = 0; j <= n; j++) row[j] = j;
-    for (int i = 0; a[i]; i++) {
-        int diagonal = row[0];
-        row[0] = i + 1;
-        for (int j = 0; j < n; j++) {
-            int change = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = int_min(change, int_min(row[j], diagonal) + 1);
-        }
-    }
-    return row[n];
-}
-static bool same_flag(const char *name, const char *given, size_t n) {
-    if (!name || strlen(name) != n) return false;
-    for (size_t i = 0; i < n; i++)
-        if (name[i] != (given[i] == '_' ? '-' : given[i])) return false;
-    return true;
-}
-static const llm_option *find_flag(const llm_option *table, int count, const char *given, size_t n, bool *negated) {
-    for (int i = 0; i < count; i++) {
-        const llm_option *o = &table[i];
-        if (o->type == LLM_HEADING) continue;
-        *negated = false;
-        if (same_flag(o->name, given, n) || same_flag(o->alias, given, n)) return o;
-        *negated = true;
-        if (o->type == LLM_BOOL && n > 3 && !strncmp(given, "no-", 3) && same_flag(o->name, given + 3, n - 3)) return o;
-    }
-    return NULL;
-}
-LLM_NORETURN static void unknown_flag(const llm_option *table, int count, const char *given, const char *program) {
-    const char *best = NULL;
-    int distance = 4;                   /* further away is no typing error */
-    for (int i = 0; i < count; i++)
-        if (table[i].type != LLM_HEADING && edit_distance(given, table[i].name) < distance) {
-            distance = edit_distance(given, table[i].name);
-            best = table[i].name;
-        }
-    char *remedy = best ? llm_format("--%s, or %s --help", best, program) : llm_format("%s --help", program);
-    llm_usage(remedy, "unknown flag --%s", given);
-}
-static void print_value(const llm_option *o, FILE *out) {
-    switch (o->type) {
-    case LLM_INT: fprintf(out, "%lld", (long long)*(int64_t *)o->value); break;
-    case LLM_FLOAT: fprintf(out, "%g", *(double *)o->value); break;
-    case LLM_BOOL: fputs(*(bool *)o->value ? "yes" : "no", out); break;
-    case LLM_TEXT: fputs(*(const char **)o->value ? *(const char **)o->value : "(none)", out); break;
-    case LLM_LIST: {
-        const llm_list *l = o->value;
-        if (!l->count) fputs("(none)", out);
-        for (int i = 0; i < l->count; i++) fprintf(out, "%s%s", i ? " " : "", l->item[i]);
-        break;
-    }
-    case LLM_HEADING: break;
-    }
-}
-static void print_help(const llm_option *table, int count, const char *purpose, const char *program) {
-    printf("%s: %s\n\nusage: %s [--flag value ...]\n", program, purpose, program);
-    for (int i = 0; i < count; i++) {
-        const llm_option *o = &table[i];
-        if (o->type == LLM_HEADING) { printf("\n%s\n", o->name); continue; }
-        char left[96];
-        snprintf(left, sizeof left, "--%s%s%s%s", o->name, o->alias ? (strlen(o->alias) == 1 ? ", -" : ", --") : "",
-                 o->alias ? o->alias : "", o->type == LLM_BOOL ? "" : o->choices ? "" : o->type == LLM_INT ? " N" :
-                 o->type == LLM_FLOAT ? " X" : o->type == LLM_LIST ? " PATH..." : " TEXT");
-        printf("  %-32s %s", left, o->help);
-        if (o->choices) printf(" [%s]", o->choices);
-        printf(" (");
-        print_value(o, stdout);
-        printf(")\n");
-    }
-    printf("\n  --help, -h                       this text\n");
-}
-static void set_number(const llm_option *o, const char *text) {
-    char *end;
-    errno = 0;
-    double x = o->type == LLM_INT ? (double)strtoll(text, &end, 10) : strtod(text, &end);
-    if (end == text || *end || errno || (o->type == LLM_FLOAT && !isfinite(x)))
-        llm_usage(o->help, "--%s wants a%s number, not '%s'", o->name, o->type == LLM_INT ? " whole" : "", text);
-    if ((o->low != 0 || o->high != 0) && !(x >= o->low && x <= o->high)) {
-        char *range = llm_format("a value from %g to %g: %s", o->low, o->high, o->help);
-        llm_usage(range, "--%s %s is out of range", o->name, text);
-    }
-    if (o->type == LLM_INT) *(int64_t *)o->value = strtoll(text, NULL, 10);
-    else *(double *)o->value = x;
-}
-static void set_text(const llm_option *o, const char *text) {
-    size_t n = strlen(text);
-    bool found = !o->choices;
-    for (const char *c = o->choices; c && *c; c += strcspn(c, "|"), c += *c == '|')
-        found = found || (strcspn(c, "|") == n && !strncmp(c, text, n));
-    if (!found) llm_usage(o->choices, "--%s does not know '%s'", o->name, text);
-    *(const char **)o->value = text;
-}
-static void add_to_list(const llm_option *o, const char *text) {
-    llm_list *l = o->value;
-    const char **item = realloc(l->item, llm_mul((size_t)l->count + 1, sizeof *item));
-    if (!item) llm_die(NULL, "out of memory");
-    l->item = item;
-    l->item[l->count++] = text;
-}
-void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
-    options_given.count = 0;
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i];
-        if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
-            print_help(table, count, purpose, argv[0]);
-            exit(0);
-        }
-        if (a[0] != '-' || !a[1]) llm_usage("flags look like --name value; see --help", "'%s' is no flag", a);
-        const char *name = a + (a[1] == '-' ? 2 : 1), *equal = strchr(name, '=');
-        size_t n = equal ? (size_t)(equal - name) : strlen(name);
-        bool negated = false;
-        const llm_option *o = find_flag(table, count, name, n, &negated);
-        if (!o) unknown_flag(table, count, name, argv[0]);
-        if (options_given.count < 256) options_given.name[options_given.count++] = o->name;
-        const char *value = equal ? equal + 1 : NULL;
-        if (o->type == LLM_BOOL) {
-            if (value && strcmp(value, "yes") && strcmp(value, "no") && strcmp(value, "true") && strcmp(value, "false"))
-                llm_usage("yes or no", "--%s does not know '%s'", o->name, value);
-            *(bool *)o->value = (!value || !strcmp(value, "yes") || !strcmp(value, "true")) != negated;
-            continue;
-        }
-        if (!value) {
-            if (i + 1 >= argc) llm_usage(o->help, "--%s wants a value", o->name);
-            value = argv[++i];
-        }
-        if (o->type == LLM_TEXT) set_text(o, value);
-        else if (o->type != LLM_LIST) set_number(o, value);
-        else {
-            add_to_list(o, value);
-            while (i + 1 < argc && argv[i + 1][0] != '-') add_to_list(o, argv[++i]);
-        }
-    }
-}
-void llm_options_print(const llm_option *table, int count, FILE *out) {
-    for (int i = 0; i < count; i++) {
-        if (table[i].type == LLM_HEADING) continue;
-        fprintf(out, "  %-18s ", table[i].name);
-        print_value(&table[i], out);
-        fputc('\n', out);
-    }
-}
-
 /* ================================================================================================================
    3. Text to tokens
    ================================================================================================================
@@ -1838,7 +1669,7 @@ static inline int class_at(const llm_text *c, size_t at, size_t *next) {
     unsigned char byte = (unsigned char)c->s[at];
     if (byte < 0x80) return *next = at + 1, c->class_of[byte];
     uint32_t code;
-    *next = at + (size_t)utf8_get(c->s + at, c->n - at, &code);
+    *next = at + (size_t)llm_utf8_get(c->s + at, c->n - at, &code);
     return code == UINT32_MAX ? CLASS_OTHER : c->class_of[code];
 }
 /* Where the run of characters of one class ends. */
@@ -3154,7 +2985,7 @@ static void put_turn(const llm_tokenizer *t, llm_tokens *out, const llm_message 
     const llm_template *c = t->chat;
     bool says = !strcmp(m->role, "assistant");
     size_t n = m->length;
-    const char *text = c->trim ? trim(m->text, &n) : m->text;
+    const char *text = c->trim ? llm_trim(m->text, &n) : m->text;
     put_opening(t, out, m->role);
     if (says) out->prompt = out->count;
     put_text(t, out, text, n, LLM_TEXT_NEW_LINE, says);
@@ -6379,7 +6210,7 @@ static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops
     if (c->position == LLM_ROPE) model_frequencies(m);
 }
 /* New numbers in the master weights reach the working copy. */
-static void model_weights_changed(llm_model *m) {
+void llm_weights_changed(llm_model *m) {
     if (m->work) m->ops->store_weights(m->work, m->data, m->size);
 }
 /* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone.
@@ -6401,7 +6232,7 @@ void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint6
     llm_real *host = llm_alloc(largest, sizeof *host);      /* one for all: of many, malloc keeps 40 MB */
     for (int i = 0; i < m->params; i++) init_tensor(m, &m->param[i], host, seed);
     llm_release(host);
-    model_weights_changed(m);
+    llm_weights_changed(m);
 }
 /* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 9). */
 typedef struct { llm_param *param; int params; size_t size; void *work; } learner;
@@ -6428,7 +6259,7 @@ static void refuse_adapters(const llm_model *m, const char *what) {
     if (m->lora) llm_die("llm_lora_merge first", "%s a model with adapters", what);
 }
 /* Copy every tensor of `from` that `m` has too, by name. */
-static void model_copy_weights(llm_model *m, const llm_model *from) {
+void llm_model_copy_weights(llm_model *m, const llm_model *from) {
     for (int i = 0; i < from->params; i++) {
         const llm_param *p = &from->param[i];
         llm_param *q = llm_param_find(m, p->name);
@@ -6438,13 +6269,13 @@ static void model_copy_weights(llm_model *m, const llm_model *from) {
         m->ops->upload(q->data, host, p->size * sizeof *host);
         llm_release(host);
     }
-    model_weights_changed(m);
+    llm_weights_changed(m);
 }
 void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
     refuse_adapters(from, "cannot copy");
     refuse_packed(from, "copy");
     model_allocate(m, &from->c, from->ops, LLM_TYPE_REAL);
-    model_copy_weights(m, from);
+    llm_model_copy_weights(m, from);
     m->recompute = from->recompute;
     if (!frozen) llm_model_train(m);
 }
@@ -6468,11 +6299,11 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     llm_config c = old.c;
     c.score = true;
     model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
-    model_copy_weights(m, &old);
+    llm_model_copy_weights(m, &old);
     llm_real *host = llm_alloc(m->score->size, sizeof *host);
     init_tensor(m, m->score, host, seed);
     llm_release(host);
-    model_weights_changed(m);
+    llm_weights_changed(m);
     m->recompute = old.recompute;
     if (!old.frozen) llm_model_train(m);
     llm_model_free(&old);
@@ -6503,7 +6334,7 @@ double llm_quantise(llm_model *m, llm_type weights) {
         param_write(m->ops, &m->param[i], 0, (size_t)m->param[i].rows, host);
         llm_release(host);
     }
-    model_weights_changed(m);
+    llm_weights_changed(m);
     void *gone[] = {old.data, old.work, old.packed};
     for (int i = 0; i < 3; i++)
         if (gone[i]) m->ops->release(gone[i]);
@@ -7510,7 +7341,7 @@ static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt
     llm_release(positions);
     llm_release(want);
 }
-static bool is_stop(int id, const int *stop, int stops) {
+bool llm_is_stop(int id, const int *stop, int stops) {
     for (int i = 0; i < stops; i++)
         if (stop[i] == id) return true;
     return false;
@@ -7528,7 +7359,7 @@ static bool speak_on(speech *x, speaker *who, llm_real *logits) {
     int i = who->prompt, n = x->out_length[i];
     int id = llm_sample(logits, x->m->c.V, x->s, &who->rng, x->out[i], n, x->banned);
     if (x->logp) x->logp[(size_t)i * (size_t)x->max_new + (size_t)n] = LLM_MATH(log)(logits[id]);
-    if (is_stop(id, x->stop, x->stops)) {
+    if (llm_is_stop(id, x->stop, x->stops)) {
         x->stopped[i] = true;
         return false;
     }
@@ -7611,7 +7442,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *pr
     llm_cache_free(&x.cache, m);
 }
 /* A prompt as the base model knows texts: opened by the token that opens documents. */
-static int *prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
+int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
     size_t n = strlen(text), first = 0;
     int *ids = llm_alloc(llm_add(n, 3), sizeof *ids);
     if (t->bos >= 0 || !n) ids[first++] = t->bos >= 0 ? t->bos : t->eos;
@@ -7621,7 +7452,7 @@ static int *prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
                    void (*say)(const char *piece, size_t bytes, void *user), void *user) {
     int length;
-    int *ids = prompt_ids(t, prompt, &length);
+    int *ids = llm_prompt_ids(t, prompt, &length);
     check_prompt(m, ids, length);
     max_new = int_min(max_new, m->c.T - length);
     int *answer = llm_alloc((size_t)int_max(max_new, 1), sizeof *answer), n = 0;
@@ -7634,7 +7465,7 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
     while (n < max_new) {
         int id = llm_sample(logits, m->c.V, &s, &rng, answer, n, NULL), row = 0, position = length + n;
         bool want = true;
-        if (is_stop(id, t->stop, t->stops)) break;
+        if (llm_is_stop(id, t->stop, t->stops)) break;
         answer[n++] = id;
         llm_release(text);
         text = llm_decode(t, answer, (size_t)n, false, &size);
@@ -7699,7 +7530,7 @@ static int beam_step(llm_model *m, llm_cache *cache, beam *now, beam *then, int 
         memcpy(to->ids, from->ids, (size_t)from->length * sizeof *to->ids);
         to->length = from->length;
         to->logp = best[i].logp;
-        to->over = id < 0 || is_stop(id, stop, stops);
+        to->over = id < 0 || llm_is_stop(id, stop, stops);
         if (id >= 0) to->ids[to->length++] = id;
         if (to->length >= max_new) to->over = true;
         to->row = half * beams + i;
@@ -7974,7 +7805,7 @@ void llm_lora_merge(llm_model *m) {
         for (int i = 0; i < 3; i++) llm_release(host[i]);
     }
     llm_lora_free(m);
-    model_weights_changed(m);
+    llm_weights_changed(m);
 }
 void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
     const llm_lora *x = m->lora;
@@ -8013,7 +7844,7 @@ static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (
 static double minus_log_sigmoid(double x) { return fmax(-x, 0) + log1p(exp(-fabs(x))); }
 /* 1/total; a step without a single target is no error and moves nothing (else 0/0 reaches the weights as NaN) */
 static double one_over(double total) { return total > 0 ? 1 / total : 0; }
-static size_t batch_places(const llm_batch *b) { return (size_t)b->B * (size_t)b->T; }
+size_t llm_places(const llm_batch *b) { return (size_t)b->B * (size_t)b->T; }
 
 /* A response has one log-probability, S = sum m l; the gradient of the sum goes to each token unchanged, m dL/dS. */
 void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b) {
@@ -8030,7 +7861,7 @@ void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch
     }
 }
 void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b) {
-    for (size_t i = 0; i < batch_places(b); i++)
+    for (size_t i = 0; i < llm_places(b); i++)
         dx[i] = b->weight[i] == 0 ? 0 : (llm_real)((double)b->weight[i] * dsum[i / (size_t)b->T]);
 }
 
@@ -8043,11 +7874,11 @@ void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b) {
 
 void llm_loss_ce_weights(llm_real *dlogp, const llm_batch *b, double M) {
     double scale = one_over(M);
-    for (size_t i = 0; i < batch_places(b); i++) dlogp[i] = (llm_real)(-(double)b->weight[i] * scale);
+    for (size_t i = 0; i < llm_places(b); i++) dlogp[i] = (llm_real)(-(double)b->weight[i] * scale);
 }
 double llm_loss_ce(const llm_real *logp, const llm_batch *b, double M) {
     double sum = 0;
-    for (size_t i = 0; i < batch_places(b); i++)
+    for (size_t i = 0; i < llm_places(b); i++)
         if (b->weight[i] != 0) sum -= (double)b->weight[i] * (double)logp[i];
     return sum * one_over(M);
 }
@@ -8143,7 +7974,7 @@ double llm_score_normalise(llm_model *m, const double *score, int n) {
     m->ops->download(u, m->score->data, bytes);
     for (size_t i = 0; i < C; i++) u[i] = (llm_real)((double)u[i] / deviation);
     m->ops->upload(m->score->data, u, bytes);
-    model_weights_changed(m);
+    llm_weights_changed(m);
     llm_release(u);
     return mean / deviation;
 }
@@ -8240,16 +8071,16 @@ void llm_gae(llm_real *advantage, llm_real *ret, const llm_real *reward, const l
 /* (x - mean) / sqrt(var + 1e-8), var with n - 1. The mean of a reward is part of the task and stays (shift false). */
 void llm_whiten(llm_real *x, const llm_batch *b, bool shift) {
     double n = 0, mean = 0, var = 0;
-    for (size_t i = 0; i < batch_places(b); i++) {
+    for (size_t i = 0; i < llm_places(b); i++) {
         if (b->weight[i] == 0) continue;
         n += (double)b->weight[i];
         mean += (double)b->weight[i] * (double)x[i];
     }
     mean *= one_over(n);
-    for (size_t i = 0; i < batch_places(b); i++)
+    for (size_t i = 0; i < llm_places(b); i++)
         if (b->weight[i] != 0) var += (double)b->weight[i] * ((double)x[i] - mean) * ((double)x[i] - mean);
     double factor = 1 / sqrt(var * one_over(n - 1) + 1e-8);
-    for (size_t i = 0; i < batch_places(b); i++)
+    for (size_t i = 0; i < llm_places(b); i++)
         if (b->weight[i] != 0) x[i] = (llm_real)(((double)x[i] - mean) * factor + (shift ? 0 : mean));
 }
 
@@ -8277,7 +8108,7 @@ static double clipped_token(double *slope, double A, double log_ratio, double lo
 double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *advantage,
                     const llm_batch *b, double M, double clip, llm_policy_stats *stats) {
     double loss = 0, scale = one_over(M);
-    for (size_t i = 0; i < batch_places(b); i++) {
+    for (size_t i = 0; i < llm_places(b); i++) {
         double m = (double)b->weight[i], slope = 0;
         dlogp[i] = 0;
         if (m == 0) continue;
@@ -8301,7 +8132,7 @@ void llm_ratio_check(const llm_policy_stats *first) {
 double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *old, const llm_real *ret,
                       const llm_batch *b, double M, double coefficient, double clip) {
     double loss = 0, scale = coefficient * one_over(M);
-    for (size_t i = 0; i < batch_places(b); i++) {
+    for (size_t i = 0; i < llm_places(b); i++) {
         double m = (double)b->weight[i];
         dvalue[i] = 0;
         if (m == 0) continue;
@@ -8318,7 +8149,7 @@ double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *o
 /* A bonus for staying undecided: L = -(c/M) sum m H, and H's own gradient is chapter 5's. */
 double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient) {
     double sum = 0, scale = coefficient * one_over(M);
-    for (size_t i = 0; i < batch_places(b); i++) {
+    for (size_t i = 0; i < llm_places(b); i++) {
         double m = (double)b->weight[i];
         dentropy[i] = (llm_real)(-m * scale);
         if (m != 0) sum += m * (double)entropy[i];
@@ -8495,80 +8326,6 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
     loss -= sft * sum[best] / fmax(count[best], 1);
     dsum[best] -= scale * sft / fmax(count[best], 1);
     return loss * scale;
-}
-
-/* ---- the arena (lecture 2: "Chat arena, ELO rating. Blind!") ----
-
-   The reward model's formula once more, between models: P(a beats b) = 1 / (1 + 10^((R_b - R_a) / 400)). */
-
-void llm_elo(double *rating, const llm_game *game, int games, double k) {
-    for (int i = 0; i < games; i++) {
-        double *a = &rating[game[i].a], *b = &rating[game[i].b];
-        double change = k * (game[i].outcome - 1 / (1 + pow(10, (*b - *a) / 400)));
-        *a += change;
-        *b -= change;
-    }
-}
-
-/* Elo depends on the order of the games, the likeliest ratings do not. Hunter 2004: with p = 10^(R/400), repeat
-
-       p_i = (wins of i) / (sum over j of games_ij / (p_i + p_j))
-
-   until nothing moves; it never overshoots. A hundredth of a tie between any two keeps who always wins finite. */
-static void bradley_terry_fit(double *rating, const double *wins, int n, int anchor, double *p) {
-    for (int i = 0; i < n; i++) p[i] = 1;
-    double moved = 1;
-    for (int round = 0; round < 20000 && moved > 1e-10; round++) {
-        moved = 0;
-        for (int i = 0; i < n; i++) {
-            double won = 0, expected = 0;
-            for (int j = 0; j < n; j++) {
-                if (j == i) continue;
-                won += wins[i * n + j] + 0.005;
-                expected += (wins[i * n + j] + wins[j * n + i] + 0.01) / (p[i] + p[j]);
-            }
-            double fresh = expected > 0 ? won / expected : 1;
-            moved = fmax(moved, fabs(log(fresh / p[i])));
-            p[i] = fresh;
-        }
-    }
-    for (int i = 0; i < n; i++) rating[i] = 1000 + 400 * log10(p[i] / p[anchor]);
-}
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-/* Intervals: play again with prompts drawn with replacement. Prompts, not games: the games of one prompt are alike. */
-void llm_bradley_terry(double *rating, double *low, double *high, int players, int anchor, const llm_game *game,
-                       int games, int resamples, llm_rng *rng) {
-    if (anchor < 0 || anchor >= players) llm_die("a player's number", "anchor %d of %d players", anchor, players);
-    size_t n = (size_t)players, draws = (size_t)int_max(resamples, 0);
-    int prompts = 1;
-    for (int i = 0; i < games; i++) prompts = int_max(prompts, game[i].prompt + 1);
-    double *wins = llm_alloc(llm_mul(n, n), sizeof *wins), *p = llm_alloc(n, sizeof *p);
-    double *drawn = llm_alloc(llm_mul(n, draws), sizeof *drawn), *fit = llm_alloc(n, sizeof *fit);
-    int *times = llm_alloc((size_t)prompts, sizeof *times);
-    for (size_t s = 0; s <= draws; s++) {               /* the last round is the real tournament */
-        for (int i = 0; i < prompts; i++) times[i] = s == draws;
-        for (int i = 0; i < prompts && s < draws; i++) times[llm_rng_below(rng, prompts)]++;
-        memset(wins, 0, n * n * sizeof *wins);
-        for (int i = 0; i < games; i++) {
-            wins[(size_t)game[i].a * n + (size_t)game[i].b] += times[game[i].prompt] * game[i].outcome;
-            wins[(size_t)game[i].b * n + (size_t)game[i].a] += times[game[i].prompt] * (1 - game[i].outcome);
-        }
-        bradley_terry_fit(s < draws ? fit : rating, wins, players, anchor, p);
-        for (size_t i = 0; i < n && s < draws; i++) drawn[i * draws + s] = fit[i];
-    }
-    for (size_t i = 0; i < n && draws > 0; i++) {
-        qsort(drawn + i * draws, draws, sizeof *drawn, by_size);
-        low[i] = drawn[i * draws + (size_t)(0.025 * (double)(draws - 1) + 0.5)];
-        high[i] = drawn[i * draws + (size_t)(0.975 * (double)(draws - 1) + 0.5)];
-    }
-    llm_release(wins);
-    llm_release(p);
-    llm_release(drawn);
-    llm_release(fit);
-    llm_release(times);
 }
 
 /* ================================================================================================================
@@ -9019,7 +8776,7 @@ static void read_merges(llm_tokenizer *t, const llm_json *merges, size_t room) {
         size_t n = 0, first = 0;
         for (size_t i = 0; c->type == LLM_JSON_STRING && i < c->length;) {
             uint32_t code;
-            i += (size_t)utf8_get(c->string + i, c->length - i, &code);
+            i += (size_t)llm_utf8_get(c->string + i, c->length - i, &code);
             if (code == ' ') first = n;
             else p[n++] = (char)char_to_byte(code);
         }
@@ -9153,7 +8910,7 @@ static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_
     if (*text != '{') llm_die(refetch, "%s: the header does not begin with '{'", path);
     for (size_t i = 0; i < n && good;) {
         uint32_t code;
-        i += (size_t)utf8_get(text + i, (size_t)n - i, &code);
+        i += (size_t)llm_utf8_get(text + i, (size_t)n - i, &code);
         good = code != UINT32_MAX;
     }
     if (!good) llm_die(refetch, "%s: the header is not UTF-8", path);
@@ -9661,7 +9418,7 @@ static void model_read(llm_model *m, const llm_config *c, const char *dir, llm_s
     model_allocate(m, c, ops, weights);
     for (int i = 0; i < m->params; i++)
         load_tensor(s, llm_safetensors_find(s, m->param[i].name), &m->param[i], ops);
-    model_weights_changed(m);
+    llm_weights_changed(m);
     llm_safetensors_close(s);
 }
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {

@@ -179,7 +179,7 @@ static eval_answers answer(trainer *t, llm_model *m, const eval_prompts *p) {
     for (int i = 0; i < a.count; i++) {
         const int *id = a.id + (size_t)i * (size_t)max_new;
         int n = 0;
-        while (n < a.length[i] && !is_stop(id[n], tok->stop, tok->stops)) n++;
+        while (n < a.length[i] && !llm_is_stop(id[n], tok->stop, tok->stops)) n++;
         llm_release(a.text[i]);
         a.text[i] = llm_decode(tok, id, (size_t)n, false, NULL);
         if (p->task[i].kind < 0) continue;

@@ -33,7 +33,7 @@ static llm_model build(llm_config c, const llm_ops *op) {
     llm_model m;
     llm_model_init(&m, &c, op, 3);
     shake(op, m.param, m.params, 0.3, 3);
-    model_weights_changed(&m);
+    llm_weights_changed(&m);
     return m;
 }
 static llm_batch random_batch(int B, int T, int V, uint64_t seed) {
@@ -234,7 +234,7 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
     enum { T = 37, ROWS = 6 };
     llm_model m = build(c, llm_cpu(precision));
     shake(m.ops, m.param, m.params, 0.12, 8);               /* larger weights magnify the last bits beyond reason */
-    model_weights_changed(&m);
+    llm_weights_changed(&m);
     if (type != LLM_TYPE_REAL) llm_quantise(&m, type);
     if (adapters) {
         llm_lora_attach(&m, 3, 5, "all", NULL, 1);

@@ -47,7 +47,7 @@ static llm_model build(llm_config c, const llm_ops *op) {
     llm_model m;
     llm_model_init(&m, &c, op, 3);
     shake(op, m.param, m.params, 0.3, 3);
-    model_weights_changed(&m);
+    llm_weights_changed(&m);
     return m;
 }
 /* A model with adapters that do something. */

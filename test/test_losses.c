@@ -3,6 +3,7 @@
    optimum is known, and the classic mistakes. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/arena.h"
 #include "check.h"
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)

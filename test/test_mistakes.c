@@ -27,7 +27,7 @@ static llm_model new_policy(uint64_t seed) {
     for (int i = 0; i < m.params; i++)
         for (size_t k = 0; k < m.param[i].size; k++)
             if (!m.param[i].vector) m.param[i].data[k] = (llm_real)(0.3 * llm_rng_normal(&r));
-    model_weights_changed(&m);
+    llm_weights_changed(&m);
     return m;
 }
 enum { ROWS = 3, LONGEST = 14, MOST = 320 };           /* MOST: more than V */
@@ -154,7 +154,7 @@ static void test_double_bos(void) {
         llm_tokens_free(&x);
         llm_tokenizer_free(&t);
     }
-    int length, *prompt = prompt_ids(&toy, "Mia met Tom", &length);         /* and where a text is to be continued */
+    int length, *prompt = llm_prompt_ids(&toy, "Mia met Tom", &length);         /* and where a text is to be continued */
     CHECK(prompt[0] == toy.bos && prompt[1] != toy.bos, "a prompt opens with one bos");
     llm_release(prompt);
 }
@@ -300,7 +300,7 @@ static void test_banned(void) {
         banned[forbidden[i]] = 1;
         for (int c = 0; c < m.c.C; c++) m.head->data[forbidden[i] * m.c.C + c] *= 3;
     }
-    model_weights_changed(&m);
+    llm_weights_changed(&m);
     m.ops->upload(device, banned, (size_t)m.c.V);
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 1;

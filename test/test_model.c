@@ -72,7 +72,7 @@ static void shake(llm_model *m, uint64_t seed) {
         m->ops->upload(m->param[i].data, x, m->param[i].size * sizeof *x);
         llm_release(x);
     }
-    model_weights_changed(m);
+    llm_weights_changed(m);
 }
 static llm_model build(llm_config c, const llm_ops *op, uint64_t seed) {
     llm_model m;

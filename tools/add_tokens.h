@@ -96,10 +96,10 @@ static inline void grow_embeddings(llm_model *m, const llm_tokenizer *t, int bef
     c.eos = t->eos;
     c.pad = t->pad;
     llm_model_init(m, &c, old.ops, 0);
-    model_copy_weights(m, &old);
+    llm_model_copy_weights(m, &old);
     grow_rows(m, m->wte, &old, m->wte->name, before);
     if (m->head != m->wte) grow_rows(m, m->head, &old, m->head->name, before);
-    model_weights_changed(m);
+    llm_weights_changed(m);
     llm_model_free(&old);
 }
 #endif

@@ -303,7 +303,7 @@ static bool roll_out(trainer *t, int each, rollout *r, double *m) {
     int n = r->x.n;
     r->b = lay(t, r->x.s, n, false);
     llm_real **array[] = {&r->old, &r->ref, &r->value, &r->reward, &r->advantage, &r->ret};
-    for (int i = 0; i < 6; i++) *array[i] = llm_alloc(batch_places(&r->b), sizeof(llm_real));
+    for (int i = 0; i < 6; i++) *array[i] = llm_alloc(llm_places(&r->b), sizeof(llm_real));
     for (int i = 0; i < n; i += t->micro) {
         llm_batch some = some_rows(&r->b, i, int_min(t->micro, n - i));
         size_t o = (size_t)i * (size_t)r->b.T;

@@ -13,6 +13,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "options.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
 

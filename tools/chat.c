@@ -69,7 +69,7 @@ static void say_byte(waiting_bytes *w, char byte) {
     w->text[w->count++] = byte;
     int want = character_length((unsigned char)w->text[0]);
     if (w->count < want) return;
-    if (want && utf8_get(w->text, (size_t)want, &code) == want && code != UINT32_MAX)
+    if (want && llm_utf8_get(w->text, (size_t)want, &code) == want && code != UINT32_MAX)
         fwrite(w->text, 1, (size_t)want, stdout);
     else say_lost();
     w->count = 0;
@@ -163,7 +163,7 @@ static char *speak(chat *c, int n, bool first_space, size_t *size) {
     double began = llm_now();
     while (going && !interrupted) {
         int id = llm_sample(c->logits, c->model.c.V, &c->sampler, &rng, c->ids + n, spoken, c->banned);
-        if (is_stop(id, c->tok.stop, c->tok.stops)) break;
+        if (llm_is_stop(id, c->tok.stop, c->tok.stops)) break;
         c->ids[n + spoken++] = id;
         const char *piece = c->tok.token[id];
         size_t bytes = c->tok.special[id] ? 0 : (size_t)c->tok.length[id];
@@ -326,7 +326,7 @@ static void load(chat *c) {
     c->logits = llm_alloc((size_t)m->V, sizeof *c->logits);
     c->banned = llm_alloc((size_t)m->V, 1);
     for (int i = 0; i < m->V; i++)
-        c->banned[i] = i >= c->tok.vocab_size || (c->tok.special[i] && !is_stop(i, c->tok.stop, c->tok.stops));
+        c->banned[i] = i >= c->tok.vocab_size || (c->tok.special[i] && !llm_is_stop(i, c->tok.stop, c->tok.stops));
     c->sampler = (llm_sampler){s->temperature, (int)s->top_k, s->top_p, s->min_p, s->repeat_penalty,
                                (uint64_t)s->run.seed};
     if (s->system && !s->complete) history_add(c, "system", s->system, strlen(s->system));

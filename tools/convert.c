@@ -11,6 +11,7 @@
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "options.h"
 #include "hf.h"
 
 typedef struct {

@@ -27,6 +27,7 @@
 #include "../data/tinyworld.h"
 #include "run.h"
 #include "eval.h"
+#include "arena.h"
 
 typedef struct {
     run_settings run;
@@ -437,7 +438,7 @@ static llm_tokens prompt_tokens(const player *p, const char *text, bool chat, in
     if (chat) {
         llm_message m = {"user", text, strlen(text)};
         llm_render(&p->tok, &m, 1, true, &x);
-    } else x.id = prompt_ids(&p->tok, text, &x.count);
+    } else x.id = llm_prompt_ids(&p->tok, text, &x.count);
     if (x.count > room) {
         memmove(x.id, x.id + x.count - room, (size_t)room * sizeof *x.id);
         x.count = room;
@@ -449,8 +450,8 @@ static llm_tokens prompt_tokens(const player *p, const char *text, bool chat, in
    are cut where a reader would cut them. */
 static llm_sequence choice_sequence(const player *p, const task_item *x, int c, int T, int **ids) {
     char *text = llm_format("%s%s", x->prompt, x->choice[c]);
-    int prompt, whole, *shorter = prompt_ids(&p->tok, x->prompt, &prompt), from = 0;
-    *ids = prompt_ids(&p->tok, text, &whole);
+    int prompt, whole, *shorter = llm_prompt_ids(&p->tok, x->prompt, &prompt), from = 0;
+    *ids = llm_prompt_ids(&p->tok, text, &whole);
     prompt = int_max(int_min(prompt, whole - 1), 1);
     if (whole > T + 1) from = whole - T - 1;
     if (from >= prompt) llm_die("a model with a longer context", "an ending is longer than the context of %d", T);
@@ -556,7 +557,7 @@ static eval_answers ask(const evaluator *e, player *p, const task_item *const *w
     for (int i = 0; i < a.count; i++) {
         const int *id = a.id + (size_t)i * (size_t)max_new;
         int keep = 0;
-        while (keep < a.length[i] && !is_stop(id[keep], p->tok.stop, p->tok.stops)) keep++;
+        while (keep < a.length[i] && !llm_is_stop(id[keep], p->tok.stop, p->tok.stops)) keep++;
         llm_release(a.text[i]);
         a.text[i] = llm_decode(&p->tok, id, (size_t)keep, false, NULL);
         char *blank = which[i / each]->raw ? strstr(a.text[i], "\n\n") : NULL;

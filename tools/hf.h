@@ -55,7 +55,7 @@ static void hf_render_llama2(const llm_tokenizer *t, const llm_message *m, int n
     const llm_message *system = NULL;
     for (int i = 0; i < n; i++) {
         size_t length = m[i].length;
-        const char *text = trim(m[i].text, &length);
+        const char *text = llm_trim(m[i].text, &length);
         if (!strcmp(m[i].role, "system")) system = &m[i];
         else if (!strcmp(m[i].role, "assistant")) {
             out->prompt = out->count;
@@ -99,7 +99,7 @@ static void hf_render_llama31(const llm_tokenizer *t, const llm_message *m, int 
                               llm_tokens *out) {
     bool given = n && !strcmp(m[0].role, "system");
     size_t length = given ? m[0].length : 0;
-    const char *text = given ? trim(m[0].text, &length) : "";
+    const char *text = given ? llm_trim(m[0].text, &length) : "";
     put_opening(t, out, "system");
     hf_put_joined(t, out, hf_llama31_dates, text, length, "", 0);
     put_marks(t, out, t->chat->close, "", 0);
@@ -200,7 +200,7 @@ static bool hf_nfc_warned;
 static void hf_warn_not_nfc(const char *text, size_t size) {
     for (size_t i = 0, step; i < size; i += step) {
         uint32_t code = (unsigned char)text[i];
-        step = code < 0xCC ? 1 : (size_t)utf8_get(text + i, size - i, &code);          /* the first is U+0300 */
+        step = code < 0xCC ? 1 : (size_t)llm_utf8_get(text + i, size - i, &code);          /* the first is U+0300 */
         if (code < 0xCC || code == UINT32_MAX || !hf_not_nfc[code]) continue;
         if (!__atomic_exchange_n(&hf_nfc_warned, true, __ATOMIC_RELAXED))
             fprintf(stderr, "warning: U+%04X: a text may not be in NFC, which this tokenizer expects; it is read as it "
@@ -243,7 +243,7 @@ static size_t hf_spm_symbols(const llm_tokenizer *t, const char *s, size_t n, in
     size_t count = 0;
     for (size_t i = 0, end; i < n; i = end) {
         uint32_t code;
-        end = i + (size_t)utf8_get(s + i, n - i, &code);
+        end = i + (size_t)llm_utf8_get(s + i, n - i, &code);
         const word_entry *character = word_find(&t->tables->words, s + i, end - i);
         if (character) ids[count++] = (int)character->value;
         else count += byte_symbols(t, s + i, end - i, ids + count);     /* all 256 are there: hf_spell_tokens */
@@ -300,7 +300,7 @@ static void hf_spm_characters(llm_tokenizer *t) {
         size_t n = (size_t)t->length[i];
         uint32_t code;
         if (k->hidden[i] || !n || (n == 1 && k->byte[(unsigned char)s[0]] == i)) continue;
-        if ((size_t)utf8_get(s, n, &code) == n) word_add(&k->words, s, n)->value = i;
+        if ((size_t)llm_utf8_get(s, n, &code) == n) word_add(&k->words, s, n)->value = i;
     }
 }
 
@@ -449,7 +449,7 @@ static int hf_spell_token(int split, const char *s, int n, char *out, bool *hidd
     int count = 0;
     for (int i = 0, step; i < n && !*hidden; i += step) {
         uint32_t code;
-        step = utf8_get(s + i, (size_t)(n - i), &code);
+        step = llm_utf8_get(s + i, (size_t)(n - i), &code);
         int byte = split == HF_SPLIT_SPM ? (code == 0x2581 ? ' ' : -1) : code == UINT32_MAX ? -1 : char_to_byte(code);
         *hidden = split == HF_SPLIT_SPM ? s[i] == ' ' : byte < 0;              /* SPM's texts have U+2581 for ' ' */
         if (byte >= 0) out[count++] = (char)byte;

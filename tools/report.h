@@ -27,7 +27,7 @@ typedef struct {
 static inline void report_escape(FILE *f, const char *text, size_t n) {
     for (size_t i = 0, step; i < n; i += step) {
         uint32_t code;
-        step = (size_t)utf8_get(text + i, n - i, &code);
+        step = (size_t)llm_utf8_get(text + i, n - i, &code);
         if (code == UINT32_MAX || (code < 32 && code != '\n' && code != '\t') || code == 127) fputs("\xEF\xBF\xBD", f);
         else if (code == '&') fputs("&amp;", f);
         else if (code == '<') fputs("&lt;", f);
@@ -393,7 +393,7 @@ static inline void report_token_text(report_card *r, const llm_tokenizer *t, int
         else if (*s == '\n') fputs("&crarr;", r->body);
         else {
             uint32_t code;
-            size_t n = (size_t)utf8_get(s, strlen(s), &code);
+            size_t n = (size_t)llm_utf8_get(s, strlen(s), &code);
             report_escape(r->body, s, n);
             s += n - 1;
         }

@@ -306,8 +306,8 @@ static bool right_answer(const char *text, const char *gold) {
     double want = last_number(gold);
     if (!isnan(want)) return last_number(text) == want;
     size_t n = strlen(text), m = strlen(gold);
-    text = trim(text, &n);
-    gold = trim(gold, &m);
+    text = llm_trim(text, &n);
+    gold = llm_trim(gold, &m);
     return n == m && !strncasecmp(text, gold, n);
 }
 /* A machine can tell: a program is executed, a sum or a fact has its gold answer, JSON is parsed. */

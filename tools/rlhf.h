@@ -133,7 +133,7 @@ static void pass_free(pass *p) {
 }
 static void pass_forward(const trainer *t, llm_model *m, pass *p) {
     p->b = lay(t, p->s, p->n, p->scored);
-    p->x = llm_alloc(batch_places(&p->b), sizeof *p->x);
+    p->x = llm_alloc(llm_places(&p->b), sizeof *p->x);
     llm_forward(m, &p->b, p->scored ? NULL : p->x, NULL, p->scored ? p->x : NULL);
     llm_row_sums(p->sum, p->count, p->x, &p->b);
     for (int i = 0; i < p->n; i++)

@@ -5,6 +5,7 @@
 #define RUN_H
 
 #include <signal.h>
+#include "options.h"
 #include "tensorboard.h"
 #include "report.h"
 

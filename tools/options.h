@@ -1,0 +1,182 @@
+/* options.h: the option table of the drivers and tools. Included after llm.h. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
+   Flags are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and
+   "--no-name". An unknown flag or a value out of range ends the program (exit code 2) and names the nearest flag. */
+typedef enum { LLM_INT, LLM_FLOAT, LLM_BOOL, LLM_TEXT, LLM_LIST, LLM_HEADING } llm_option_type;
+typedef struct {
+    const char *name;                   /* without dashes; a heading: its title */
+    llm_option_type type;
+    void *value;                        /* int64_t *, double *, bool *, const char **, llm_list * */
+    double low, high;                   /* inclusive range of numbers; both 0: any */
+    const char *help;
+    const char *choices;                /* text: "a|b|c", or NULL */
+    const char *alias;                  /* another spelling, or NULL; "x" alone is the short form -x */
+} llm_option;
+typedef struct { const char **item; int count; } llm_list;      /* LLM_LIST: one or more values, the flag may repeat */
+static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv);
+static inline void llm_options_print(const llm_option *table, int count, FILE *out);
+static inline bool llm_option_given(const char *name);  /* was it on the command line of the last llm_options_parse? */
+
+static struct { int count; const char *name[256]; } options_given;
+
+static inline bool llm_option_given(const char *name) {
+    for (int i = 0; i < options_given.count; i++)
+        if (!strcmp(options_given.name[i], name)) return true;
+    return false;
+}
+/* Levenshtein distance, for "did you mean". */
+static inline int edit_distance(const char *a, const char *b) {
+    int row[64], n = llm_min((int)strlen(b), 63);
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 0; a[i]; i++) {
+        int diagonal = row[0];
+        row[0] = i + 1;
+        for (int j = 0; j < n; j++) {
+            int change = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = llm_min(change, llm_min(row[j], diagonal) + 1);
+        }
+    }
+    return row[n];
+}
+static inline bool same_flag(const char *name, const char *given, size_t n) {
+    if (!name || strlen(name) != n) return false;
+    for (size_t i = 0; i < n; i++)
+        if (name[i] != (given[i] == '_' ? '-' : given[i])) return false;
+    return true;
+}
+static inline const llm_option *find_flag(const llm_option *table, int count, const char *given, size_t n,
+                                          bool *negated) {
+    for (int i = 0; i < count; i++) {
+        const llm_option *o = &table[i];
+        if (o->type == LLM_HEADING) continue;
+        *negated = false;
+        if (same_flag(o->name, given, n) || same_flag(o->alias, given, n)) return o;
+        *negated = true;
+        if (o->type == LLM_BOOL && n > 3 && !strncmp(given, "no-", 3) && same_flag(o->name, given + 3, n - 3)) return o;
+    }
+    return NULL;
+}
+LLM_NORETURN static inline void unknown_flag(const llm_option *table, int count, const char *given,
+                                             const char *program) {
+    const char *best = NULL;
+    int distance = 4;                   /* further away is no typing error */
+    for (int i = 0; i < count; i++)
+        if (table[i].type != LLM_HEADING && edit_distance(given, table[i].name) < distance) {
+            distance = edit_distance(given, table[i].name);
+            best = table[i].name;
+        }
+    char *remedy = best ? llm_format("--%s, or %s --help", best, program) : llm_format("%s --help", program);
+    llm_usage(remedy, "unknown flag --%s", given);
+}
+static inline void print_value(const llm_option *o, FILE *out) {
+    switch (o->type) {
+    case LLM_INT: fprintf(out, "%lld", (long long)*(int64_t *)o->value); break;
+    case LLM_FLOAT: fprintf(out, "%g", *(double *)o->value); break;
+    case LLM_BOOL: fputs(*(bool *)o->value ? "yes" : "no", out); break;
+    case LLM_TEXT: fputs(*(const char **)o->value ? *(const char **)o->value : "(none)", out); break;
+    case LLM_LIST: {
+        const llm_list *l = o->value;
+        if (!l->count) fputs("(none)", out);
+        for (int i = 0; i < l->count; i++) fprintf(out, "%s%s", i ? " " : "", l->item[i]);
+        break;
+    }
+    case LLM_HEADING: break;
+    }
+}
+static inline void print_help(const llm_option *table, int count, const char *purpose, const char *program) {
+    printf("%s: %s\n\nusage: %s [--flag value ...]\n", program, purpose, program);
+    for (int i = 0; i < count; i++) {
+        const llm_option *o = &table[i];
+        if (o->type == LLM_HEADING) { printf("\n%s\n", o->name); continue; }
+        char left[96];
+        snprintf(left, sizeof left, "--%s%s%s%s", o->name, o->alias ? (strlen(o->alias) == 1 ? ", -" : ", --") : "",
+                 o->alias ? o->alias : "", o->type == LLM_BOOL ? "" : o->choices ? "" : o->type == LLM_INT ? " N" :
+                 o->type == LLM_FLOAT ? " X" : o->type == LLM_LIST ? " PATH..." : " TEXT");
+        printf("  %-32s %s", left, o->help);
+        if (o->choices) printf(" [%s]", o->choices);
+        printf(" (");
+        print_value(o, stdout);
+        printf(")\n");
+    }
+    printf("\n  --help, -h                       this text\n");
+}
+static inline void set_number(const llm_option *o, const char *text) {
+    char *end;
+    errno = 0;
+    double x = o->type == LLM_INT ? (double)strtoll(text, &end, 10) : strtod(text, &end);
+    if (end == text || *end || errno || (o->type == LLM_FLOAT && !isfinite(x)))
+        llm_usage(o->help, "--%s wants a%s number, not '%s'", o->name, o->type == LLM_INT ? " whole" : "", text);
+    if ((o->low != 0 || o->high != 0) && !(x >= o->low && x <= o->high)) {
+        char *range = llm_format("a value from %g to %g: %s", o->low, o->high, o->help);
+        llm_usage(range, "--%s %s is out of range", o->name, text);
+    }
+    if (o->type == LLM_INT) *(int64_t *)o->value = strtoll(text, NULL, 10);
+    else *(double *)o->value = x;
+}
+static inline void set_text(const llm_option *o, const char *text) {
+    size_t n = strlen(text);
+    bool found = !o->choices;
+    for (const char *c = o->choices; c && *c; c += strcspn(c, "|"), c += *c == '|')
+        found = found || (strcspn(c, "|") == n && !strncmp(c, text, n));
+    if (!found) llm_usage(o->choices, "--%s does not know '%s'", o->name, text);
+    *(const char **)o->value = text;
+}
+static inline void add_to_list(const llm_option *o, const char *text) {
+    llm_list *l = o->value;
+    const char **item = realloc(l->item, llm_mul((size_t)l->count + 1, sizeof *item));
+    if (!item) llm_die(NULL, "out of memory");
+    l->item = item;
+    l->item[l->count++] = text;
+}
+static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
+    options_given.count = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
+            print_help(table, count, purpose, argv[0]);
+            exit(0);
+        }
+        if (a[0] != '-' || !a[1]) llm_usage("flags look like --name value; see --help", "'%s' is no flag", a);
+        const char *name = a + (a[1] == '-' ? 2 : 1), *equal = strchr(name, '=');
+        size_t n = equal ? (size_t)(equal - name) : strlen(name);
+        bool negated = false;
+        const llm_option *o = find_flag(table, count, name, n, &negated);
+        if (!o) unknown_flag(table, count, name, argv[0]);
+        if (options_given.count < 256) options_given.name[options_given.count++] = o->name;
+        const char *value = equal ? equal + 1 : NULL;
+        if (o->type == LLM_BOOL) {
+            if (value && strcmp(value, "yes") && strcmp(value, "no") && strcmp(value, "true") && strcmp(value, "false"))
+                llm_usage("yes or no", "--%s does not know '%s'", o->name, value);
+            *(bool *)o->value = (!value || !strcmp(value, "yes") || !strcmp(value, "true")) != negated;
+            continue;
+        }
+        if (!value) {
+            if (i + 1 >= argc) llm_usage(o->help, "--%s wants a value", o->name);
+            value = argv[++i];
+        }
+        if (o->type == LLM_TEXT) set_text(o, value);
+        else if (o->type != LLM_LIST) set_number(o, value);
+        else {
+            add_to_list(o, value);
+            while (i + 1 < argc && argv[i + 1][0] != '-') add_to_list(o, argv[++i]);
+        }
+    }
+}
+static inline void llm_options_print(const llm_option *table, int count, FILE *out) {
+    for (int i = 0; i < count; i++) {
+        if (table[i].type == LLM_HEADING) continue;
+        fprintf(out, "  %-18s ", table[i].name);
+        print_value(&table[i], out);
+        fputc('\n', out);
+    }
+}
+#endif
