@@ -2637,54 +2637,6 @@ void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
     fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / (double)count, tokens);
 }
 
-/* ---- pretraining: where the stream stands, for a checkpoint ---- */
-
-#include <inttypes.h>
-static uint64_t state_hex(const llm_json *state, const char *key) {
-    return strtoull(llm_json_text(state, key, "0"), NULL, 16);
-}
-static size_t state_number(const llm_json *state, const char *key, size_t below) {
-    double x = llm_json_number(state, key, -1);
-    if (!(x >= 0 && x < (double)below) || x != floor(x))
-        llm_die("an older checkpoint", "trainer_state.json: the data position \"%s\" is missing or out of range", key);
-    return (size_t)x;
-}
-char *llm_corpus_state(const llm_corpus *c) {
-    char *text = llm_format("{\"seed\": \"%" PRIx64 "\", \"rng\": \"%" PRIx64 "\", \"current\": %d, \"document\": %zu, "
-                            "\"within\": %zu, \"sources\": [", c->seed, c->rng.state, c->current, c->current_document,
-                            c->within);
-    for (int i = 0; i < c->sources; i++) {
-        const llm_source *s = &c->source[i];
-        char *longer = llm_format("%s{\"hash\": \"%" PRIx64 "\", \"epoch\": %d, \"cursor\": %zu, \"drawn\": %zu}%s",
-                                  text, s->hash, s->epoch, s->cursor, s->drawn, i + 1 < c->sources ? ", " : "]}");
-        llm_release(text);
-        text = longer;
-    }
-    return text;
-}
-void llm_corpus_restore(llm_corpus *c, const llm_json *state) {
-    const llm_json *list = llm_json_get(state, "sources"), *s = list ? list->child : NULL;
-    if (!list || list->length != (size_t)c->sources)
-        llm_die("the --data of the first run", "the checkpoint was trained on %zu sources, not %d",
-                list ? list->length : 0, c->sources);
-    c->seed = state_hex(state, "seed");
-    c->rng.state = state_hex(state, "rng");
-    for (int i = 0; i < c->sources; i++, s = s->next) {
-        llm_source *x = &c->source[i];
-        if (state_hex(s, "hash") != x->hash)
-            llm_die("the files and options of the first run, or start anew with --overwrite",
-                    "%s is not the text that the checkpoint was trained on", x->name);
-        x->epoch = (int)state_number(s, "epoch", INT_MAX);
-        x->cursor = state_number(s, "cursor", x->documents + 1);
-        x->drawn = state_number(s, "drawn", (size_t)1 << 53);
-        open_epoch(c, i);
-    }
-    c->current = (int)state_number(state, "current", (size_t)c->sources);
-    const llm_source *x = &c->source[c->current];
-    c->current_document = state_number(state, "document", x->documents);
-    c->within = state_number(state, "within", x->document[c->current_document + 1] - x->document[c->current_document]);
-}
-
 /* ---- pretraining: all text in one block, to train a tokenizer on ---- */
 
 static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
@@ -3257,19 +3209,6 @@ void llm_sft_print(const llm_sft *s, FILE *out) {
     if (s->shortened) fprintf(out, "  %d prompts shortened from the left to fit\n", s->shortened);
     if (s->cut) fprintf(out, "  %d answers cut at the end: longer than a row (try a larger --seq)\n", s->cut);
     if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
-}
-char *llm_sft_state(const llm_sft *s) {
-    return llm_format("{\"seed\": \"%" PRIx64 "\", \"hash\": \"%" PRIx64 "\", \"epoch\": %d, \"row\": %d}", s->seed,
-                      s->hash, s->epoch, s->cursor);
-}
-void llm_sft_restore(llm_sft *s, const llm_json *state) {
-    if (state_hex(state, "hash") != s->hash)
-        llm_die("the files and options of the first run, or start anew with --overwrite",
-                "these are not the records that the checkpoint was trained on");
-    s->seed = state_hex(state, "seed");
-    s->epoch = (int)state_number(state, "epoch", INT_MAX);
-    plan_epoch(s);
-    s->cursor = (int)state_number(state, "row", (size_t)s->rows + 1);
 }
 
 /* ---- preferences: one answer to a row ---- */
@@ -9772,6 +9711,67 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
     llm_release(moments);
     llm_release(path);
     return state;
+}
+
+/* ---- where the data stand, for a checkpoint ---- */
+
+#include <inttypes.h>
+static uint64_t state_hex(const llm_json *state, const char *key) {
+    return strtoull(llm_json_text(state, key, "0"), NULL, 16);
+}
+static size_t state_number(const llm_json *state, const char *key, size_t below) {
+    double x = llm_json_number(state, key, -1);
+    if (!(x >= 0 && x < (double)below) || x != floor(x))
+        llm_die("an older checkpoint", "trainer_state.json: the data position \"%s\" is missing or out of range", key);
+    return (size_t)x;
+}
+char *llm_corpus_state(const llm_corpus *c) {
+    char *text = llm_format("{\"seed\": \"%" PRIx64 "\", \"rng\": \"%" PRIx64 "\", \"current\": %d, \"document\": %zu, "
+                            "\"within\": %zu, \"sources\": [", c->seed, c->rng.state, c->current, c->current_document,
+                            c->within);
+    for (int i = 0; i < c->sources; i++) {
+        const llm_source *s = &c->source[i];
+        char *longer = llm_format("%s{\"hash\": \"%" PRIx64 "\", \"epoch\": %d, \"cursor\": %zu, \"drawn\": %zu}%s",
+                                  text, s->hash, s->epoch, s->cursor, s->drawn, i + 1 < c->sources ? ", " : "]}");
+        llm_release(text);
+        text = longer;
+    }
+    return text;
+}
+void llm_corpus_restore(llm_corpus *c, const llm_json *state) {
+    const llm_json *list = llm_json_get(state, "sources"), *s = list ? list->child : NULL;
+    if (!list || list->length != (size_t)c->sources)
+        llm_die("the --data of the first run", "the checkpoint was trained on %zu sources, not %d",
+                list ? list->length : 0, c->sources);
+    c->seed = state_hex(state, "seed");
+    c->rng.state = state_hex(state, "rng");
+    for (int i = 0; i < c->sources; i++, s = s->next) {
+        llm_source *x = &c->source[i];
+        if (state_hex(s, "hash") != x->hash)
+            llm_die("the files and options of the first run, or start anew with --overwrite",
+                    "%s is not the text that the checkpoint was trained on", x->name);
+        x->epoch = (int)state_number(s, "epoch", INT_MAX);
+        x->cursor = state_number(s, "cursor", x->documents + 1);
+        x->drawn = state_number(s, "drawn", (size_t)1 << 53);
+        open_epoch(c, i);
+    }
+    c->current = (int)state_number(state, "current", (size_t)c->sources);
+    const llm_source *x = &c->source[c->current];
+    c->current_document = state_number(state, "document", x->documents);
+    c->within = state_number(state, "within", x->document[c->current_document + 1] - x->document[c->current_document]);
+}
+char *llm_sft_state(const llm_sft *s) {
+    return llm_format("{\"seed\": \"%" PRIx64 "\", \"hash\": \"%" PRIx64 "\", \"epoch\": %d, \"row\": %d}", s->seed,
+                      s->hash, s->epoch, s->cursor);
+}
+void llm_sft_restore(llm_sft *s, const llm_json *state) {
+    if (state_hex(state, "hash") != s->hash)
+        llm_die("the files and options of the first run, or start anew with --overwrite",
+                "these are not the records that the checkpoint was trained on");
+    s->seed = state_hex(state, "seed");
+    s->epoch = (int)state_number(state, "epoch", INT_MAX);
+    plan_epoch(s);
+    s->cursor = (int)state_number(state, "row", (size_t)s->rows + 1);
 }
 
 /* ---- files: the folder of Hugging Face's PEFT ----
