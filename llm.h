@@ -18,7 +18,7 @@
         1  the interface: structs, the table of operations, prototypes
         2  ground: errors, sizes, files, random numbers, JSON
         3  text to tokens: byte-level BPE, special tokens, other families      tokenization
-        4  tokens to batches: mixtures, forms of data, chat templates, masks   data, mixtures
+        4  tokens to batches: mixtures, packing, conversations, masks         data, mixtures, SFT data
         5  the operations on the CPU: equation, shapes, forward, backward      transformer
         6  the model: presets, the tensor table, forward and backward          Llama-2, GPT-3
         7  learning: AdamW, clipping, schedules, checkpoints, resume           pretraining
@@ -2682,18 +2682,18 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
     return text;
 }
 
-/* ---- records: questions and answers ---- */
+/* ---- records: questions and answers, in one normal form ---- */
 
-/* One record of the normal form a line, or an array of them:
+/* A file of records holds one of these a line, or an array of them:
 
-       {"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}
-       {"messages": [{"role": "user", "content": "2+2?"}], "responses": ["4", "5"], "rank": [0, 1]}
-       {"messages": [{"role": "user", "content": "2+2?"}], "responses": ["5"], "label": [false]}
-       {"text": "One day Mia ran."}
+       {"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}     a conversation
+       {"messages": [{"role": "user", "content": "2+2?"}]}                                            a prompt
+       {"messages": [...], "responses": ["4", "5"], "rank": [0, 1]}       answers compared: the smaller the better
+       {"messages": [...], "responses": ["5"], "label": [false]}          a thumb up or down (KTO)
+       {"text": "One day Mia ran."}                                       plain text, for pretraining
 
-   a conversation; a prompt with answers to compare (rank: the smaller the better); a thumb up or down (KTO); and plain
-   text. A role is system, user, assistant or tool. "answer", beside them, is the right answer for a reward that checks.
-   People store the same things in a dozen other ways: tools/forms.h turns those into records. */
+   The role is system (first or nowhere), user, assistant or tool. "answer": "4" beside them is the right answer, for a
+   reward that checks. People store the same things in a dozen other ways: tools/forms.h turns those into records. */
 LLM_NORETURN LLM_PRINTF(3, 4) static void bad_record(const char *file, int line, const char *what, ...) {
     char text[256];
     va_list a;
@@ -2702,14 +2702,7 @@ LLM_NORETURN LLM_PRINTF(3, 4) static void bad_record(const char *file, int line,
     va_end(a);
     llm_die("correct it, or leave such records out (--skip-bad)", "%s:%d: %s", file, line, text);
 }
-static void *records_keep(llm_records *r, const void *data, size_t bytes) {
-    if (!r->arena) r->arena = llm_alloc(1, sizeof *r->arena);
-    json_reader pool = {.where = "records", .arena = r->arena};
-    char *copy = json_take(&pool, bytes + 1);
-    if (bytes) memcpy(copy, data, bytes);
-    copy[bytes] = '\0';
-    return copy;
-}
+/* A role as a string that outlives its file; NULL: there is none of this name. */
 static const char *known_role(const char *role) {
     static const char *const all[] = {"system", "user", "assistant", "tool", "text"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -2730,6 +2723,14 @@ static void check_record(const llm_record *x, const char *file) {
     for (int i = 0; i < x->responses; i++)
         if (!x->response[i].length) bad_record(file, x->line, "an answer is empty");
 }
+static void *records_keep(llm_records *r, const void *data, size_t bytes) {
+    if (!r->arena) r->arena = llm_alloc(1, sizeof *r->arena);
+    json_reader pool = {.where = "records", .arena = r->arena};
+    char *copy = json_take(&pool, bytes + 1);
+    if (bytes) memcpy(copy, data, bytes);
+    copy[bytes] = '\0';
+    return copy;
+}
 void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
     check_record(x, file);
     llm_record d = *x;
@@ -2745,16 +2746,16 @@ void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
     r->record = llm_grow(r->record, &r->capacity, (size_t)r->count + 1, sizeof *r->record);
     r->record[r->count++] = d;
 }
-/* row[key], which must be of this type; NULL where it is absent. */
-static const llm_json *member(const llm_rows *x, const llm_json *row, const char *key, llm_json_type type) {
+/* object[key], which must be of this type; NULL where it is absent, or null. */
+static const llm_json *member(const llm_rows *x, const llm_json *object, const char *key, llm_json_type type) {
     static const char *const name[] = {"null", "true or false", "a number", "text", "a list", "an object"};
-    const llm_json *v = llm_json_get(row, key);
+    const llm_json *v = llm_json_get(object, key);
     if (!v || v->type == LLM_JSON_NULL) return NULL;
     if (v->type != type) bad_record(x->where, x->line, "\"%s\" is not %s", key, name[type]);
     return v;
 }
-static const llm_json *wanted(const llm_rows *x, const llm_json *row, const char *key, llm_json_type type) {
-    const llm_json *v = member(x, row, key, type);
+static const llm_json *text_member(const llm_rows *x, const llm_json *object, const char *key) {
+    const llm_json *v = member(x, object, key, LLM_JSON_STRING);
     if (!v) bad_record(x->where, x->line, "missing key \"%s\"", key);
     return v;
 }
@@ -2767,52 +2768,48 @@ LLM_NORETURN static void unknown_form(const llm_rows *x, const llm_json *row) {
             "train_sft and train_rlhf read other forms too (tools/forms.h)",
             "%s:%d: neither \"messages\" nor \"text\"; its keys are: %s", x->where, x->line, *keys ? keys : "none");
 }
-static void read_messages(const llm_rows *x, const llm_json *list, llm_message *m) {
-    for (const llm_json *turn = list->child; turn; turn = turn->next, m++) {
-        const llm_json *text = wanted(x, turn, "content", LLM_JSON_STRING);
-        *m = (llm_message){wanted(x, turn, "role", LLM_JSON_STRING)->string, text->string, text->length};
+static void read_messages(const llm_rows *x, const llm_json *list, llm_record *d) {
+    d->message = llm_alloc(list->length, sizeof *d->message);
+    for (const llm_json *turn = list->child; turn; turn = turn->next) {
+        const llm_json *text = text_member(x, turn, "content");
+        d->message[d->messages++] = (llm_message){text_member(x, turn, "role")->string, text->string, text->length};
     }
 }
-static void read_responses(const llm_rows *x, const llm_json *row, const llm_json *list, llm_response *r) {
+static void read_responses(const llm_rows *x, const llm_json *row, const llm_json *list, llm_record *d) {
     const llm_json *rank = member(x, row, "rank", LLM_JSON_ARRAY), *label = member(x, row, "label", LLM_JSON_ARRAY);
     if (!list->child || (!rank && !label) || (rank && rank->length != list->length) ||
         (label && label->length != list->length))
         bad_record(x->where, x->line, "\"responses\" wants \"rank\" or \"label\" with as many entries");
+    d->form = "ranked";
+    d->response = llm_alloc(list->length, sizeof *d->response);
     rank = rank ? rank->child : NULL;
     label = label ? label->child : NULL;
-    for (const llm_json *text = list->child; text; text = text->next, r++) {
-        bool right = text->type == LLM_JSON_STRING && (!rank || rank->type == LLM_JSON_NUMBER) &&
-                     (!label || label->type == LLM_JSON_BOOL);
-        if (!right) bad_record(x->where, x->line, "responses are texts, ranks numbers, labels true or false");
-        *r = (llm_response){text->string, text->length, rank ? rank->number : 0, label ? label->number != 0 : -1};
+    for (const llm_json *text = list->child; text; text = text->next) {
+        if (text->type != LLM_JSON_STRING || (rank && rank->type != LLM_JSON_NUMBER) ||
+            (label && label->type != LLM_JSON_BOOL))
+            bad_record(x->where, x->line, "responses are texts, ranks numbers, labels true or false");
+        d->response[d->responses++] = (llm_response){text->string, text->length, rank ? rank->number : 0,
+                                                     label ? label->number != 0 : -1};
         rank = rank ? rank->next : NULL;
         label = label ? label->next : NULL;
     }
 }
-/* Messages with keys that compare answers, but not in our words: another form. */
-static void refuse_foreign(const llm_rows *x, const llm_json *row) {
-    static const char *const key[] = {"chosen", "rejected", "rank", "label"};
-    for (size_t i = 0; i < sizeof key / sizeof *key; i++)
-        if (llm_json_get(row, key[i])) bad_record(x->where, x->line, "\"%s\" wants \"responses\"", key[i]);
-}
 static void read_record(llm_records *all, const llm_rows *x, const llm_json *row) {
+    static const char *const foreign[] = {"chosen", "rejected", "rank", "label"};
     const llm_json *turns = member(x, row, "messages", LLM_JSON_ARRAY), *answers = NULL, *gold;
-    const llm_json *text = turns ? NULL : member(x, row, "text", LLM_JSON_STRING);
-    if (!turns && !text) unknown_form(x, row);
-    llm_record d = {.form = turns ? "messages" : "text", .raw = !turns, .line = x->line, .messages = 1};
+    llm_record d = {.form = turns ? "messages" : "text", .raw = !turns, .line = x->line};
     if (turns) {
+        read_messages(x, turns, &d);
         answers = member(x, row, "responses", LLM_JSON_ARRAY);
-        d.messages = (int)turns->length;
-        d.responses = answers ? (int)answers->length : 0;
+        for (int i = 0; i < 4 && !answers; i++)         /* answers are compared, but not in our words */
+            if (llm_json_get(row, foreign[i])) bad_record(x->where, x->line, "\"%s\" wants \"responses\"", foreign[i]);
+    } else {
+        const llm_json *text = member(x, row, "text", LLM_JSON_STRING);
+        if (!text) unknown_form(x, row);
+        d.message = llm_alloc(1, sizeof *d.message);
+        d.message[d.messages++] = (llm_message){"text", text->string, text->length};
     }
-    d.message = llm_alloc((size_t)d.messages, sizeof *d.message);
-    d.response = llm_alloc((size_t)d.responses, sizeof *d.response);
-    if (text) d.message[0] = (llm_message){"text", text->string, text->length};
-    else read_messages(x, turns, d.message);
-    if (answers) {
-        read_responses(x, row, answers, d.response);
-        d.form = "ranked";
-    } else if (turns) refuse_foreign(x, row);
+    if (answers) read_responses(x, row, answers, &d);
     if ((gold = llm_json_get(row, "answer"))) d.answer = gold->string;
     llm_records_add(all, &d, x->where);
     llm_release_all(d.message, d.response);
@@ -2823,7 +2820,8 @@ void llm_records_read(llm_records *r, const char *const *paths, int count) {
     while (llm_rows_next(&x)) read_record(r, &x, llm_rows_json(&x));
     llm_rows_close(&x);
 }
-/* Equal prompts have equal hashes, so no prompt is both trained on and asked in validation. */
+/* A number in [0, 1) from the prompt, which is the conversation without its last answer. Equal prompts draw equal
+   numbers, so none is both trained on and asked in validation. */
 static double prompt_draw(const llm_record *d) {
     uint64_t h = 0;
     for (int i = 0; i < d->messages; i++)
@@ -2963,9 +2961,13 @@ void llm_tokens_free(llm_tokens *out) {
 
 /* ---- a record as ids, within a limit ---- */
 
-/* Too long? Shorten where it hurts least. The answer is what is to be learned, so the oldest turns go, then the start
-   of the longest text before the answer. A message of n bytes and its markers are at most n + 16 ids: as many turns
-   go at once as cannot be enough, or one. */
+/* A row has room for `limit` ids. What is longer is shortened where it hurts least. The answer is what is to be
+   learned, so the oldest turns go first, then the left end of the longest text before the answer; the answer loses its
+   end only when it leaves the question less than a quarter of the row:
+
+       system q1 a1 q2 a2 q3 a3    ->    system q3 a3    ->    system ..q3 a3    ->    ..q3 a3..
+
+   A message of n bytes and its markers are at most n + 16 ids: as many turns go at once as cannot be enough, or one. */
 static bool drop_oldest_turns(llm_message *m, int *n, int excess) {
     int from = *n && !strcmp(m[0].role, "system"), next = from;
     size_t most = 0;
@@ -3033,10 +3035,23 @@ static int best_response(const llm_record *r) {
         if (r->response[i].rank < r->response[best].rank) best = i;
     return best;
 }
+/* Render n messages (changing m), shorter and shorter, until they fit. */
+static void render_within(const llm_tokenizer *t, llm_message *m, int n, bool add_generation_prompt, int limit,
+                          llm_tokens *out) {
+    for (;; out->shortened = true) {
+        llm_render(t, m, n, add_generation_prompt, out);
+        if (!limit || out->count <= limit) return;
+        int excess = prompt_excess(out, limit);
+        if (drop_oldest_turns(m, &n, out->count - limit)) continue;
+        if (excess > 0 && cut_left(t, m, n, excess)) continue;
+        cut_right(out, limit);
+        return;
+    }
+}
 void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, int limit, llm_tokens *out) {
     int n = r->messages;
     bool answered = n && !strcmp(r->message[n - 1].role, "assistant");
-    llm_message answer = {"assistant", NULL, 0}, *m;
+    llm_message answer = {"assistant", NULL, 0};
     out->shortened = out->cut = false;
     if (r->responses && which != LLM_PROMPT) {
         const llm_response *x = &r->response[which >= 0 ? which : best_response(r)];
@@ -3048,20 +3063,11 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
         render_raw(t, r, answer.text ? &answer : NULL, limit, out);
         return;
     }
-    m = llm_alloc((size_t)n + 1, sizeof *m);
+    llm_message *m = llm_alloc((size_t)n + 1, sizeof *m);
     memcpy(m, r->message, (size_t)n * sizeof *m);
     if (answer.text) m[n++] = answer;
     while (which == LLM_WHOLE && n && strcmp(m[n - 1].role, "assistant")) n--;      /* a question without an answer */
-    for (;;) {
-        llm_render(t, m, n, which == LLM_PROMPT, out);
-        if (!limit || out->count <= limit) break;
-        int excess = prompt_excess(out, limit);
-        if (!drop_oldest_turns(m, &n, out->count - limit) && !(excess > 0 && cut_left(t, m, n, excess))) {
-            cut_right(out, limit);
-            break;
-        }
-        out->shortened = true;
-    }
+    render_within(t, m, n, which == LLM_PROMPT, limit, out);
     if (which >= 0) memset(out->mask, 0, (size_t)out->prompt);
     llm_release(m);
 }
@@ -3213,6 +3219,12 @@ void llm_sft_print(const llm_sft *s, FILE *out) {
 
 /* ---- preferences: one answer to a row ---- */
 
+/* DPO, PPO and their kin compare whole answers, so each has a row of its own and its weights are 1 on the answer alone;
+   a reward model reads one number from the value at the row's last token:
+
+       tokens      q  q  q  a  a  a  -  -          tokens      q  q  q  a  a  a  <|reward|>  -
+       weight      0  0  1  1  1  0  0  0          weight      0  0  0  0  0  0      1       0
+                   the last q predicts the first a             its value is the score */
 void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
     if (n > b->B) llm_die("a larger batch", "%d sequences do not fit into %d rows", n, b->B);
     for (int row = 0; row < b->B; row++) {
