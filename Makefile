@@ -28,7 +28,7 @@ DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 AMX     := $(shell $(CC) -march=$(ARCH) -include test/soft_amx.h -fsyntax-only -x c /dev/null 2>/dev/null && \
 	   echo gemm ops model fixtures)
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BUILD)/amx_%)
-HEADERS  = llm.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
+HEADERS  = llm.h llm_simd.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
 
 .PHONY: all found programs floats test test-sft bench builds debug demo fuzz clean help
 all: found $(DRIVERS) $(TOOLS)

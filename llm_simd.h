@@ -1,0 +1,2528 @@
+/* llm_simd.h: the operations of llm.h once more, fast: for AVX-512, AMX, AVX2 and NEON, on all cores.
+
+   llm.h includes it where it lies beside it. Nothing in here belongs to the lecture but one question: how fast can it
+   be? */
+
+/* ================================================================================================================
+   5. The operations on the CPU
+   ================================================================================================================
+   A transformer needs about thirty operations, and nearly all of its time goes into one of them: the product of two
+   matrices. This chapter gives every operation as an equation, with its shapes, its forward pass and its hand-written
+   backward pass beside it. First come three tools the rest is written with (5a): vectors, the two ways an activation
+   can be stored, and the matrix product. Then the operations (5b), and at the end what only speaking needs (5c):
+   weights in fewer bits, and a matrix times a few rows. */
+
+/* ---- 5a. Vectors ----
+
+   A vector register holds VL numbers and one instruction works on all of them. The compilers' vector extensions give
+   us + - * / and comparisons on whole vectors in plain C, for AVX-512, AVX2 and NEON from the same source. A comparison
+   gives a mask: all bits one where it holds. */
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#if LLM_DOUBLE
+#define VL (VECTOR_BYTES / 8)
+typedef int64_t real_bits;              /* an integer as wide as llm_real */
+#else
+#define VL (VECTOR_BYTES / 4)
+typedef int32_t real_bits;
+#endif
+typedef llm_real vreal __attribute__((vector_size(VECTOR_BYTES)));
+typedef real_bits vbits __attribute__((vector_size(VECTOR_BYTES)));
+typedef llm_real vreal_any __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(llm_real)), may_alias));
+
+static inline vreal vload(const llm_real *p) { return *(const vreal_any *)p; }          /* of any alignment */
+static inline void vstore(llm_real *p, vreal v) { *(vreal_any *)p = v; }
+static inline vreal vset(llm_real x) { return x - (vreal){0}; }         /* minus: keeps the sign of -0 */
+/* The last few numbers of a row: n < VL of them, the other lanes 0. From VL on, a whole vector. So a loop
+   `for (i = 0; i < n; i += VL) vstore_n(y + i, f(vload_n(x + i, n - i)), n - i)` treats every element alike. */
+static inline vreal vload_n(const llm_real *p, size_t n) {
+    if (n >= VL) return vload(p);
+    vreal v = {0};
+    memcpy(&v, p, n * sizeof *p);
+    return v;
+}
+static inline void vstore_n(llm_real *p, vreal v, size_t n) {
+    if (n >= VL) vstore(p, v);
+    else memcpy(p, &v, n * sizeof *p);
+}
+/* mask ? a : b. C has no such operator on vectors. */
+static inline vreal vselect(vbits mask, vreal a, vreal b) { return (vreal)((mask & (vbits)a) | (~mask & (vbits)b)); }
+/* The larger, the smaller of two; when a is NaN it stays NaN. */
+static inline vreal vmax(vreal a, vreal b) { return vselect(a < b, b, a); }
+static inline vreal vmin(vreal a, vreal b) { return vselect(b < a, b, a); }
+/* ZIP: interleave the low, the high halves of two vectors. */
+#if VL == 16
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif VL == 8
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif VL == 4
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+/* Sum and maximum over the lanes: log2(VL) times the two halves are brought together, until every lane holds the
+   result. (Lane after lane took a third of the time of a norm or a softmax.) */
+static inline llm_real vsum(vreal v) {
+    for (int n = 1; n < VL; n *= 2) v = ZIP_LOW(v, v) + ZIP_HIGH(v, v);
+    return v[0];
+}
+static inline llm_real vhmax(vreal v) {
+    for (int n = 1; n < VL; n *= 2) v = vmax(ZIP_LOW(v, v), ZIP_HIGH(v, v));
+    return v[0];
+}
+
+/* exp(x) = 2^n exp(r) with n = x / log 2 rounded to an integer, which goes straight into the exponent bits, and
+   |r| <= log(2)/2, where a polynomial of degree 6 is off by 3e-9: the best one that begins with 1 + r (Remez: its error
+   swings evenly between -3.1e-9 and 3.1e-9). Below -87.3 the result is 0, above 88.3 it stays at
+   2.4e38, NaN stays NaN. Measured: within one unit in the last place, nine times as fast as libm's expf in a loop. The
+   double build calls libm lane by lane. */
+static inline vreal vexp(vreal x) {
+#if LLM_DOUBLE
+    vreal y;
+    for (int i = 0; i < VL; i++) y[i] = exp(x[i]);
+    return y;
+#else
+    const float low = -87.336f, high = 88.37f, round = 0x1.8p23f;       /* adding 1.5 * 2^23 rounds to an integer */
+    vreal z = vmin(vmax(x, vset(low)), vset(high));
+    vreal n = z * 1.44269504f + round;
+    vbits power = ((vbits)n - 0x4B400000 + 127) << 23;      /* the bits of 2^n; 0x4B400000 are those of `round` */
+    n -= round;
+    vreal r = z - n * 0x1.62e4p-1f - n * 1.42860682e-6f;    /* log 2 in two pieces; n times the short one is exact */
+    vreal p = 1.38145401e-3f * r + 8.36874511e-3f;
+    p = p * r + 4.16683908e-2f;
+    p = p * r + 1.66665204e-1f;
+    p = p * r + 4.99999934e-1f;
+    p = p * r * r + r + 1.0f;
+    return (vreal)((vbits)(p * (vreal)power) & ~(x < low));
+#endif
+}
+/* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
+static const llm_real never = (llm_real)-1e30;
+static inline vreal vsigmoid(vreal x) { return 1 / (1 + vexp(-x)); }
+static inline vreal vtanh(vreal x) { return 1 - 2 / (1 + vexp(2 * x)); }        /* absolute error 1e-7 */
+/* The same for one number: the same bits as in a vector. */
+static inline llm_real real_exp(llm_real x) { return vexp(vset(x))[0]; }
+static inline llm_real real_sigmoid(llm_real x) { return vsigmoid(vset(x))[0]; }
+static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
+
+/* ---- the state of the CPU, and how activations are stored ----
+
+   The precision says how activations are stored and multiplied (the residual stream, gradients of weights and the
+   weights that learn stay fp32). One is current: llm_cpu(p) makes p so, and every pass of a model that of its own table
+   (cpu_enter), so models of several precisions may take turns. Not several threads: a pass has all of them already.
+
+       precision   activations   product
+       fp32        fp32          AMX: each number split in three bf16, 24 bits in all, six products, fp32 sums
+       bf16x3      fp32          AMX: each number split in two bf16, three products, fp32 sums
+       bf16        bf16          AMX, or AMD's vectors for bf16: numbers rounded to bf16, fp32 sums
+
+   Where there is no AMX (or LLM_AMX=0 forbids it) vector instructions multiply what is stored: then fp32 and bf16x3 are
+   plain fp32, and bf16 saves time on AMD's processors from Zen 4 on, elsewhere only memory. Attention's products are
+   always by vectors, in llm_real. (With AMX and several parts, infinity and what bf16 rounds to it, from 3.396e38 on,
+   become NaN, and below 1e-33 the last bits are lost.) */
+
+#include <sched.h>
+/* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
+#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
+#define LLM_AMX 1
+#include <sys/syscall.h>
+#else
+#define LLM_AMX 0
+#endif
+/* Are there vector instructions for bf16? Then we can multiply pairs of them, and write them past the caches. */
+#if defined(__AVX512BF16__) && !LLM_DOUBLE
+#define LLM_PAIRS 1
+#else
+#define LLM_PAIRS 0
+#endif
+
+static struct {
+    llm_precision precision;
+    llm_type act;                       /* LLM_TYPE_REAL or LLM_TYPE_BF16 */
+    size_t act_size;                    /* bytes of one stored activation */
+    bool amx;                           /* multiply with AMX tiles */
+    bool pairs;                         /* multiply pairs of bf16 with vectors */
+} cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false, false};
+
+/* The AMX registers are 8 KB of state per thread, so Linux wants to be asked before a process uses them. */
+bool llm_has_amx(void) {
+#if LLM_AMX
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    static int granted = -1;
+    const char *wish = getenv("LLM_AMX");
+    if (granted < 0 && wish && !strcmp(wish, "0")) granted = 0;
+    if (granted < 0) granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+    return granted;
+#else
+    return false;
+#endif
+}
+/* A vector instruction for pairs of bf16 does twice the work of one for fp32. AMD's Zen 4 and 5 start as many of them
+   in a cycle (measured on Zen 5: 543 and 270 GFLOP/s a core), Intel's processors a quarter as many. */
+static bool cpu_has_fast_pairs(void) {
+#if LLM_PAIRS
+    return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+const char *llm_product_name(llm_precision p) {
+    static const char *const tiles[] = {"three bf16 parts on AMX", "two bf16 parts on AMX", "AMX"};
+    if (llm_has_amx()) return tiles[p];
+    if (p == LLM_BF16X3) return "vectors, as fp32: no AMX here";
+    return p == LLM_FP32 ? "vectors" : cpu_has_fast_pairs() ? "vectors of bf16 pairs" : "fp32 vectors";
+}
+llm_precision llm_precision_best(void) { return llm_has_amx() ? LLM_BF16X3 : LLM_FP32; }
+
+static void cpu_set_precision(llm_precision p) {
+    if (sizeof(llm_real) == sizeof(double) && p != LLM_FP32)
+        llm_die("--precision fp32", "bf16x3 and bf16 are not part of a build with -DLLM_REAL=double");
+    cpu.precision = p;
+    cpu.act = p == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL;
+    cpu.act_size = p == LLM_BF16 ? sizeof(uint16_t) : sizeof(llm_real);
+    cpu.amx = llm_has_amx();
+    cpu.pairs = p == LLM_BF16 && !cpu.amx && cpu_has_fast_pairs();
+}
+int llm_threads(int count) {
+#ifdef _OPENMP
+    if (count > 0) omp_set_num_threads(count);
+    return omp_get_max_threads();
+#else
+    (void)count;
+    return 1;
+#endif
+}
+
+/* bf16 is the upper half of a float: 8 bits of exponent, 8 of precision. Rounding is to nearest, ties to even. */
+static inline llm_real bf16_to_real(uint16_t h) {
+    uint32_t bits = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (llm_real)f;
+}
+static inline uint16_t real_to_bf16(llm_real x) {
+    float f = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f) return (uint16_t)(bits >> 16 | 0x40);       /* NaN stays NaN */
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+/* VL of them at once. The machine's own instruction makes products with bf16 results 5 to 9% faster (it also turns
+   numbers below 1.2e-38 into 0). In the double build, where nothing is stored so, they go one by one. */
+typedef uint16_t vhalf __attribute__((vector_size(VL * 2), aligned(2), may_alias));
+static inline vreal vload_bf16(const uint16_t *p) {
+#if LLM_DOUBLE
+    vreal v = {0};
+    for (int i = 0; i < VL; i++) v[i] = bf16_to_real(p[i]);
+    return v;
+#elif defined(__AVX512BF16__)
+    return (vreal)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)*(const vhalf *)p), 16);
+#else
+    return (vreal)(__builtin_convertvector(*(const vhalf *)p, vbits) << 16);
+#endif
+}
+static inline void vstore_bf16(uint16_t *p, vreal v) {
+#if LLM_DOUBLE
+    for (int i = 0; i < VL; i++) p[i] = real_to_bf16(v[i]);
+#elif defined(__AVX512BF16__)
+    *(vhalf *)p = (vhalf)_mm512_cvtneps_pbh((__m512)v);
+#else
+    vbits bits = (vbits)v, rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
+    *(vhalf *)p = __builtin_convertvector((vbits)vselect(v == v, (vreal)rounded, (vreal)nan), vhalf);
+#endif
+}
+
+/* Numbers i .. i+VL-1 of an array of reals or bf16 as a vector; when n < VL only the first n of them. */
+static inline vreal load_n(const void *x, llm_type type, size_t i, size_t n) {
+    if (type == LLM_TYPE_REAL) return vload_n((const llm_real *)x + i, n);
+    const uint16_t *p = (const uint16_t *)x + i;
+    if (n >= VL) return vload_bf16(p);
+    uint16_t part[VL] = {0};
+    memcpy(part, p, n * sizeof *p);
+    return vload_bf16(part);
+}
+static inline void store_n(void *x, llm_type type, size_t i, vreal v, size_t n) {
+    if (type == LLM_TYPE_REAL) {
+        vstore_n((llm_real *)x + i, v, n);
+        return;
+    }
+    uint16_t *p = (uint16_t *)x + i, part[VL];
+    vstore_bf16(n >= VL ? p : part, v);
+    if (n < VL) memcpy(p, part, n * sizeof *p);
+}
+static inline vreal act_load_n(const llm_act *x, size_t i, size_t n) { return load_n(x, cpu.act, i, n); }
+static inline void act_store_n(llm_act *x, size_t i, vreal v, size_t n) { store_n(x, cpu.act, i, v, n); }
+static inline vreal act_load(const llm_act *x, size_t i) { return load_n(x, cpu.act, i, VL); }
+static inline void act_store(llm_act *x, size_t i, vreal v) { store_n(x, cpu.act, i, v, VL); }
+/* Address of element i. */
+static inline const llm_act *act_at(const llm_act *x, size_t i) {
+    return (const llm_act *)((const char *)x + i * cpu.act_size);
+}
+/* n activations from element `offset` on: the place itself when stored as llm_real, else widened into scratch. */
+static inline const llm_real *cpu_row(const llm_act *x, size_t offset, size_t n, llm_real *scratch) {
+    if (cpu.act == LLM_TYPE_REAL) return (const llm_real *)x + offset;
+    for (size_t i = 0; i < n; i += VL) vstore_n(scratch + i, act_load_n(x, offset + i, n - i), n - i);
+    return scratch;
+}
+/* Where to compute a row that cpu_store will then store: the place itself, or scratch. */
+static inline llm_real *cpu_row_out(llm_act *x, size_t offset, llm_real *scratch) {
+    return cpu.act == LLM_TYPE_REAL ? (llm_real *)x + offset : scratch;
+}
+static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, size_t n) {
+    if (cpu.act == LLM_TYPE_REAL && (const llm_real *)x + offset == row) return;
+    for (size_t i = 0; i < n; i += VL) act_store_n(x, offset + i, vload_n(row + i, n - i), n - i);
+}
+
+/* ---- the matrix product ----
+
+   C (M,N) = A (M,K) B (K,N) is where the time of training goes. Each number of A is used N times and each of B M times,
+   but memory delivers a hundred times fewer numbers than the arithmetic can use up. So the product is cut into pieces
+   that stay in a cache while they are used again and again:
+
+                                 N                     block   some rows of A, in L2 while panel after panel of B
+                       +-------------+----+-----+              passes by
+                       |             | p  |     |      panel   a few columns of B, in L2 too (for AMX in L1, a
+                     K |             | a  |     |              step at a time) while the block's tiles pass by
+                       |             | n  |     |      tile    the corner where the two meet, summed in registers:
+                       |             | el |     |              8 x 48 numbers in 24 AVX-512 registers, or 32 x 32 in
+                       +-------------+----+-----+              four AMX tiles
+            K
+       +---------+     +-------------+----+-----+      First all threads pack, then they multiply.
+       |  block  |     |             |tile|     |      Packing copies so that the inner loop reads front to back. It
+     M |         |     |             |    |     |      alone knows about transposes (strides) and types (real, bf16,
+       |         |     |             |    |     |      q8, q4): one function serves A B, A B' and A' B.
+       +---------+     +-------------+----+-----+
+
+   Every element of C is summed over K in one order, however many threads and rows there are: the same numbers give the
+   same bits. C is touched once, after its last sum, where bias, residual and storage type are taken
+   care of. */
+
+/* A matrix in memory: element (i,j) is number i*rs + j*cs. One stride is 1; swapping the two transposes. q8 and q4 have
+   a bf16 scale for each 32 numbers of a memory row (of at least 2 numbers). q8: an int8 times the scale. q4: 16 bytes a
+   block, byte b holding numbers b (low half) and b + 16 (high half), minus 8, times the scale; a row is padded to whole
+   blocks. */
+typedef struct { const void *data; llm_type type; size_t rs, cs; const uint16_t *scale; } cpu_view;
+/* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N; rows ld apart too). */
+typedef struct { void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add; } cpu_out;
+
+static inline cpu_view real_view(const llm_real *x, size_t rs, size_t cs) {
+    return (cpu_view){x, LLM_TYPE_REAL, rs, cs, NULL};
+}
+static inline cpu_view act_view(const llm_act *x, size_t rs, size_t cs) { return (cpu_view){x, cpu.act, rs, cs, NULL}; }
+static inline cpu_view cpu_weight_view(llm_weight w, int cols) {
+    return (cpu_view){w.data, w.type, (size_t)cols, 1, w.scale};
+}
+static inline cpu_view cpu_transposed(cpu_view v) { return (cpu_view){v.data, v.type, v.cs, v.rs, v.scale}; }
+static inline cpu_out real_out(llm_real *x, size_t ld, bool accumulate) {
+    return (cpu_out){x, LLM_TYPE_REAL, ld, accumulate, NULL, NULL};
+}
+static inline cpu_out act_out(llm_act *x, size_t ld) { return (cpu_out){x, cpu.act, ld, false, NULL, NULL}; }
+
+/* The n numbers from column c on of memory row r, widened to reals. */
+static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *out) {
+    size_t ld = v->cs == 1 ? v->rs : v->cs, blocks = (ld + 31) / 32;
+    if (v->type == LLM_TYPE_REAL || v->type == LLM_TYPE_BF16) {
+        for (size_t i = 0; i < n; i += VL) vstore_n(out + i, load_n(v->data, v->type, r * ld + c + i, n - i), n - i);
+        return;
+    }
+    for (size_t i = 0, count; i < n; i += count) {          /* block by block; the first and the last may be cut */
+        size_t block = r * blocks + (c + i) / 32, from = (c + i) % 32;
+        llm_real scale = bf16_to_real(v->scale[block]);
+        count = size_min(32 - from, n - i);
+        if (v->type == LLM_TYPE_Q8) {
+            const int8_t *q = (const int8_t *)v->data + r * ld + c + i;
+            for (size_t k = 0; k < count; k++) out[i + k] = q[k] * scale;
+        } else {
+            const uint8_t *q = (const uint8_t *)v->data + block * 16;
+            llm_real whole[32];
+            for (int k = 0; k < 16; k++) {
+                whole[k] = ((q[k] & 15) - 8) * scale;
+                whole[k + 16] = ((q[k] >> 4) - 8) * scale;
+            }
+            memcpy(out + i, whole + from, count * sizeof *out);
+        }
+    }
+}
+/* Row r of a matrix of weights: the place itself, or widened into scratch. */
+static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, llm_real *scratch) {
+    if (w.type == LLM_TYPE_REAL) return (const llm_real *)w.data + r * (size_t)cols;
+    cpu_view v = cpu_weight_view(w, cols);
+    view_row(&v, r, 0, (size_t)cols, scratch);
+    return scratch;
+}
+
+/* -- the kernel for vectors --
+
+   A, the left-hand matrix, is packed as panels of TILE_ROWS rows, column after column, and B as panels of TILE_COLS
+   columns, row after row. With AVX-512 a step of a tile then loads 3 vectors of B and multiplies them by 8 numbers of
+   A: 24 multiply-adds for 11 loads.
+
+   For bf16 everything stays as it is, but that a "number" is a pair of neighbours along K, and that the instruction
+   multiplies pairs: s += a0 b0 + a1 b1. */
+
+enum { TILE_VECTORS = 3, TILE_COLS = TILE_VECTORS * VL };
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+enum { TILE_ROWS = 8 };                                     /* 32 registers: 24 sums, 3 of B, 1 of A */
+#else
+enum { TILE_ROWS = 4 };                                     /* 16 registers: 12 sums, 3 of B, 1 of A */
+#endif
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Transpose VL x VL numbers in registers: log2(VL) rounds of interleaving row i with row i + VL/2, perfect shuffles. */
+static inline void transpose(vbits r[VL]) {
+    for (int round = 1; round < VL; round *= 2) {
+        vbits t[VL];
+        UNROLL for (int i = 0; i < VL / 2; i++) {
+            t[2 * i] = ZIP_LOW(r[i], r[i + VL / 2]);
+            t[2 * i + 1] = ZIP_HIGH(r[i], r[i + VL / 2]);
+        }
+        UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
+    }
+}
+/* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*ld + j)*P + i%P]. out
+   needs room for pad_to(VL, n) rows and whole panels; lanes beyond n hold anything: what they give is never stored. */
+static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real *x, size_t rs, size_t cs, int n,
+                                      int k, int ld) {
+    const int run = P < VL ? P : VL, whole = cs == 1 ? k / VL * VL : 0;
+    for (int i = 0; i < n && whole; i += VL) {              /* contiguous along k: transpose squares of VL x VL */
+        for (int j = 0; j < whole; j += VL) {
+            vbits r[VL];
+            UNROLL for (int l = 0; l < VL; l++) r[l] = (vbits)vload(x + (size_t)int_min(i + l, n - 1) * rs + j);
+            transpose(r);
+            for (int part = 0; part < VL; part += run) {
+                llm_real *to = out + ((size_t)((i + part) / P) * (size_t)ld + (size_t)j) * P + (i + part) % P;
+                UNROLL for (int l = 0; l < VL; l++) memcpy(to + l * P, (llm_real *)&r[l] + part, run * sizeof *to);
+            }
+        }
+    }
+    for (int j0 = whole; j0 < k; j0 += 16)                  /* contiguous along the rows, or the rest */
+        for (int i = 0; i < n; i += P) for (int j = j0; j < int_min(j0 + 16, k); j++) {
+            const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
+            llm_real *to = out + ((size_t)(i / P) * (size_t)ld + (size_t)j) * P;
+            if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
+            else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
+        }
+}
+/* The left-hand matrix as the kernel wants it; the right-hand one, transposed: its row i is column i of B. */
+static void pack_left(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
+    pack_vector(TILE_ROWS, out, x, rs, cs, n, k, ld);
+}
+static void pack_right(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
+    pack_vector(TILE_COLS, out, x, rs, cs, n, k, ld);
+}
+/* s + a b. With `pairs` a is a pair of bf16 (in the bits of a real) and so is each lane of b; those of s are sums. */
+static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, vreal b) {
+#if LLM_PAIRS
+    if (pairs) return (vreal)_mm512_dpbf16_ps((__m512)s, (__m512bh)_mm512_set1_ps(a), (__m512bh)b);
+#endif
+    (void)pairs;
+    return s + a * b;
+}
+/* s (TILE_ROWS, `wide` vectors) += A times the first vectors of a panel of B, k steps, in registers. Element (i,p) of A
+   is a[i*row + p*step]. */
+static ALWAYS_INLINE void tile_sum(vreal s[TILE_ROWS][TILE_VECTORS], const bool pairs, const int wide, int k,
+                                   const llm_real *a, const int row, const int step, const llm_real *b) {
+    for (int p = 0; p < k; p++, a += step, b += TILE_COLS) {
+        vreal b0 = vload(b), b1 = wide > 1 ? vload(b + VL) : b0, b2 = wide > 2 ? vload(b + 2 * VL) : b0;
+        UNROLL for (int i = 0; i < TILE_ROWS; i++) {
+            s[i][0] = multiply_add(pairs, s[i][0], a[i * row], b0);
+            if (wide > 1) s[i][1] = multiply_add(pairs, s[i][1], a[i * row], b1);
+            if (wide > 2) s[i][2] = multiply_add(pairs, s[i][2], a[i * row], b2);
+        }
+    }
+}
+/* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first vectors of a panel of B. */
+static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, const llm_real *a, const llm_real *b,
+                                       llm_real *c, bool add) {
+    vreal s[TILE_ROWS][TILE_VECTORS] = {0};
+    tile_sum(s, pairs, wide, k, a, 1, TILE_ROWS, b);
+    UNROLL for (int i = 0; i < TILE_ROWS; i++) {
+        UNROLL for (int v = 0; v < wide; v++) {
+            llm_real *to = c + i * TILE_COLS + v * VL;
+            vstore(to, add ? vload(to) + s[i][v] : s[i][v]);
+        }
+    }
+}
+/* Of the columns n <= TILE_COLS are wanted: a narrow last panel costs only its own vectors. */
+static void tile_reals(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
+    if (n > 2 * VL) tile_vectors(false, 3, k, a, b, c, add);
+    else if (n > VL) tile_vectors(false, 2, k, a, b, c, add);
+    else tile_vectors(false, 1, k, a, b, c, add);
+}
+
+#if LLM_PAIRS
+static void tile_pairs(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
+    const int steps = (k + 1) / 2;
+    if (n > 2 * VL) tile_vectors(true, 3, steps, a, b, c, add);
+    else if (n > VL) tile_vectors(true, 2, steps, a, b, c, add);
+    else tile_vectors(true, 1, steps, a, b, c, add);
+}
+/* The first n of 16 lanes. */
+static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+/* The np numbers at x[p] and the nq at x[q], each filled up to 16 with zeros, as 32 bf16 in row i of a square. AMX
+   wants what rounding left over, too: the parts square[0][i], square[1][i] ... */
+static ALWAYS_INLINE void load_pairs(const int parts, vbits square[][16], int i, const void *x, const bool bf16,
+                                     size_t p, int np, size_t q, int nq) {
+    if (bf16) {                                             /* it has one part, the others are 0 */
+        const uint16_t *h = x;
+        __m512i first = _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(lanes(np), h + p));
+        square[0][i] = (vbits)_mm512_inserti64x4(first, _mm256_maskz_loadu_epi16(lanes(nq), h + q), 1);
+        for (int part = 1; part < parts; part++) square[part][i] = (vbits){0};
+        return;
+    }
+    const float *f = x;
+    __m512 a = _mm512_maskz_loadu_ps(lanes(np), f + p), b = _mm512_maskz_loadu_ps(lanes(nq), f + q);
+    UNROLL for (int part = 0; part < parts; part++) {
+        __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+        square[part][i] = (vbits)rounded;
+        a -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(rounded)), 16);
+        b -= (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rounded, 1)), 16);
+    }
+}
+/* Rows r .. r+15 of v and 32 k from j on as a square of 16 x 16 pairs; of v, n rows of k numbers count, from number
+   `at` on. Where memory runs along k a row of the square is a row of v, else it is a pair of k with its 16 rows. */
+static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const bool bf16, const cpu_view *v,
+                                      size_t at, int r, int j, int n, int k) {
+    vbits zip;
+    for (int i = 0; i < 16; i++) zip[i] = i | (i + 16) << 16;           /* words 0, 16, 1, 17 ... */
+    UNROLL for (int i = 0; i < 16; i++) {
+        if (v->cs == 1) {
+            const size_t p = at + (size_t)int_min(r + i, n - 1) * v->rs + (size_t)j;
+            load_pairs(parts, square, i, v->data, bf16, p, k - j, p + 16, k - j - 16);
+        } else {
+            const size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
+            const int left = k - j - 2 * i;
+            load_pairs(parts, square, i, v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
+            for (int part = 0; part < parts; part++)
+                square[part][i] = (vbits)_mm512_permutexvar_epi16((__m512i)zip, (__m512i)square[part][i]);
+        }
+    }
+}
+/* pack_vector for pairs: element (i,j) goes into pair out[(i/P*((ld+1)/2) + j/2)*P + i%P]. Beyond k: 0. */
+static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *out, const cpu_view *v, size_t at,
+                                        int n, int k, int ld) {
+    const int groups = (n + 15) / 16, steps = (k + 31) / 32, run = P < 16 ? P : 16;
+    for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
+        const int r = 16 * (v->cs == 1 ? t / steps : t % groups), j = 32 * (v->cs == 1 ? t % steps : t / groups);
+        const int left = int_min(16, (k - j + 1) / 2);
+        vbits square[1][16];
+        load_square(1, square, bf16, v, at, r, j, n, k);
+        if (v->cs == 1) transpose(square[0]);
+        for (int part = 0; part < 16; part += run) {
+            const size_t panel = (size_t)((r + part) / P) * (size_t)((ld + 1) / 2) * P;
+            uint32_t *to = out + panel + (size_t)(j / 2 * P + (r + part) % P);
+            for (int l = 0; l < left; l++)
+                memcpy(to + l * P, (const uint32_t *)&square[0][l] + part, (size_t)run * sizeof *to);
+        }
+    }
+}
+static void pack_pairs(void *out, const cpu_view *v, size_t at, int n, int k, int ld, bool is_b) {
+    const bool bf16 = v->type == LLM_TYPE_BF16;             /* copies, each with its type and panel compiled in */
+    if (bf16 && is_b) pack_pairs_as(true, TILE_COLS, out, v, at, n, k, ld);
+    else if (bf16) pack_pairs_as(true, TILE_ROWS, out, v, at, n, k, ld);
+    else if (is_b) pack_pairs_as(false, TILE_COLS, out, v, at, n, k, ld);
+    else pack_pairs_as(false, TILE_ROWS, out, v, at, n, k, ld);
+}
+#endif
+
+#if LLM_AMX
+/* -- the kernel for AMX --
+
+   AMX has eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 of A by 32 x 16 of B and adds to
+   16 x 16 fp32 sums; 2 x 2 of these are our tile of 32 x 32. B's tile wants pairs of k side by side, 16 pairs a row.
+
+   A bf16 has 8 bits of precision. A number written as a sum of several, each the rounding of what those before it left
+   over, has 8 bits more with each, and products of such sums are multiplied out:
+
+       parts   products, without those below the precision              precision          AMX's speed divided by
+       1       a0 b0                                                    8 bits: bf16       1
+       2       a0 b0 + a0 b1 + a1 b0                                    16: bf16x3         3
+       3       a0 b0 + a0 b1 + a1 b0 + a1 b1 + a0 b2 + a2 b0            24: all of fp32    6
+
+   Three parts are as good as fp32 vectors: for 768 products a sum's error is half of theirs (2e-7; twice theirs, 1e-6,
+   over 16,384, as a tile's sum runs on through all of K), in two thirds of the time. */
+
+enum { AMX_TILE = 512 };                                    /* bf16 in a tile */
+#define MEMORY_BARRIER __asm__ volatile("" ::: "memory")    /* the compiler cannot see what tile instructions touch */
+
+static void amx_begin(void) {
+    static const struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {
+        .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+    _tile_loadconfig(&shape);           /* static: of a local one GCC 12 leaves out all but 8 bytes */
+}
+/* Pack n rows of k numbers from number `at` of v on as panels of 32 rows. A panel is, for each 32 k: rows 0-15, part by
+   part, then rows 16-31 likewise, each a tile: of A 16 rows x 32 k, of B 16 pairs of k x 16 rows x 2. Beyond k: 0. */
+static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t *out, const cpu_view *v, size_t at,
+                                      int n, int k, int ld, bool is_b) {
+    const bool along = v->cs == 1;                          /* memory runs along k */
+    const int groups = (n + 31) / 32 * 2, steps = (k + 31) / 32;
+    for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
+        const int r = 16 * (along ? t / steps : t % groups), j = 32 * (along ? t % steps : t / groups);
+        vbits tile[3][16];
+        load_square(parts, tile, bf16, v, at, r, j, n, k);
+        size_t index = ((size_t)(r / 32) * (size_t)((ld + 31) / 32) + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2);
+        for (int part = 0; part < parts; part++) {
+            if (along == is_b) transpose(tile[part]);
+            memcpy(out + (index * (size_t)parts + (size_t)part) * AMX_TILE, tile[part], sizeof tile[part]);
+        }
+    }
+}
+static void pack_amx(int parts, uint16_t *out, const cpu_view *v, size_t at, int n, int k, int ld, bool is_b) {
+    bool bf16 = v->type == LLM_TYPE_BF16;                   /* copies, each with its type and parts compiled in */
+    if (bf16 && parts == 1) pack_amx_as(true, 1, out, v, at, n, k, ld, is_b);
+    else if (bf16 && parts == 2) pack_amx_as(true, 2, out, v, at, n, k, ld, is_b);
+    else if (bf16) pack_amx_as(true, 3, out, v, at, n, k, ld, is_b);
+    else if (parts == 1) pack_amx_as(false, 1, out, v, at, n, k, ld, is_b);
+    else if (parts == 2) pack_amx_as(false, 2, out, v, at, n, k, ld, is_b);
+    else pack_amx_as(false, 3, out, v, at, n, k, ld, is_b);
+}
+/* c (32,32) (=|+=) a panel of A times a panel of B over k. Tiles 0-3 hold the sums, 4 and 5 A, 6 and 7 B. */
+static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, const uint16_t *b, float *c, bool add) {
+    static const uint8_t meet[3][6][2] = {                  /* part x of A with part y of B; one of them stays loaded */
+        {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {0, 0}, {2, 0}}};
+    const int next = parts * AMX_TILE, products = parts * (parts + 1) / 2;      /* next: from rows 0-15 to 16-31 */
+    MEMORY_BARRIER;
+    if (add) {
+        _tile_loadd(0, c, 128); _tile_loadd(1, c + 16, 128); _tile_loadd(2, c + 512, 128); _tile_loadd(3, c + 528, 128);
+    } else {
+        _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    }
+    for (int p = 0; p < k; p += 32, a += 2 * next, b += 2 * next) {
+        UNROLL for (int i = 0; i < products; i++) {
+            const uint8_t *now = meet[parts - 1][i], *before = meet[parts - 1][i ? i - 1 : 0];
+            const uint16_t *x = a + now[0] * AMX_TILE, *y = b + now[1] * AMX_TILE;
+            const bool load_a = i == 0 || now[0] != before[0], load_b = i == 0 || now[1] != before[1];
+            if (load_a) _tile_loadd(4, x, 64);
+            if (load_b) _tile_loadd(6, y, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            if (load_b) _tile_loadd(7, y + next, 64);
+            _tile_dpbf16ps(1, 4, 7);
+            if (load_a) _tile_loadd(5, x + next, 64);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, c, 128); _tile_stored(1, c + 16, 128); _tile_stored(2, c + 512, 128); _tile_stored(3, c + 528, 128);
+    MEMORY_BARRIER;
+}
+#endif
+
+/* -- the driver, the same for both kernels -- */
+
+enum {
+    DEPTH = 768,                        /* numbers of a packed row that are multiplied in one go */
+    BLOCK_BYTES = 3 << 18,              /* of packed A in a block: a good third of a 2 MB L2 cache */
+    CHUNK = 96,                         /* rows of A or columns of B in a chunk; a multiple of every tile's */
+    WIDTH = 5 * CHUNK,                  /* columns of a piece, at most */
+    STEP_BYTES = 512,                   /* of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
+    GROUP = 64,                         /* rows of C summed before they are written */
+    PACKED_BYTES = 16 << 20,            /* of all that is packed at a time */
+    MAX_THREADS = 1024
+};
+
+/* Memory that is kept from call to call and grows. */
+typedef struct { void *data; size_t size; } gemm_memory;
+/* Room for one thread, in a table: thread-local memory would be lost with its thread. */
+typedef struct {
+    llm_real tile[GROUP * TILE_COLS], wide[CHUNK * DEPTH];
+    gemm_memory packed, panel, sums;
+} gemm_room;
+static gemm_room *gemm_rooms[MAX_THREADS];
+
+/* How a product is cut.
+
+   A region is what is packed at a time: m rows of A, n columns of B, k numbers of each; small matrices whole. All
+   threads pack it, chunk by chunk, and then multiply it, piece by piece. A piece is height (a block) x width of C.
+
+   What this is made for is the way into L2: beyond it a thread gets 8 bytes a cycle (measured: L3 and memory alike, 21
+   GB/s), and in a cycle AMX does 512 multiply-adds. So each number that comes in must serve hundreds of times:
+   a row of A the `width` columns of a piece, a column of B its `height` rows. Where one block holds all rows of A, B
+   would be read back only once; then it is not packed beforehand but by the thread that needs it, into its own L2.
+
+   How K is cut into sums depends on the kernel alone, not on M or the threads: so a row's sum is always the same. */
+typedef struct {
+    int M, N, K;
+    cpu_view A, B;                      /* B transposed: its columns are the rows that are packed */
+    cpu_out C;
+    bool amx;                           /* by AMX's tiles, else by vectors */
+    int parts;                          /* bf16 numbers to a number: 1, for AMX up to 3; 0: reals */
+    int rows, cols;                     /* of a tile */
+    int unit;                           /* numbers along K that go together: 1, a pair, for AMX 32 */
+    size_t size;                        /* bytes of a packed number */
+    int step;                           /* of a tile along K */
+    int m, n, k;                        /* of a region */
+    int height, width;                  /* of a piece */
+    bool once;                          /* B is packed just before it is used */
+    char *a, *b;                        /* the region, packed */
+    llm_real *sums;                     /* where K takes several regions: the unfinished sums of all pieces */
+    bool stream;                        /* write C past the caches */
+    int tickets, finished;              /* tickets handed out and finished: see gemm_ticket */
+} gemm_plan;
+/* Rows i .. i+m of A, columns j .. j+n of B, k0 .. k0+k of both. */
+typedef struct { int i, m, j, n, k0, k; } gemm_region;
+
+static inline int thread_index(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+static gemm_room *gemm_my_room(void) {
+    int id = thread_index();
+    if (id >= MAX_THREADS) llm_die("OMP_NUM_THREADS=64", "more than %d threads", MAX_THREADS);
+    if (!gemm_rooms[id]) gemm_rooms[id] = llm_alloc(1, sizeof(gemm_room));
+    return gemm_rooms[id];
+}
+static void *gemm_take(gemm_memory *m, size_t bytes) {
+    if (bytes > m->size) {
+        llm_release(m->data);
+        *m = (gemm_memory){llm_alloc(bytes, 1), bytes};
+    }
+    return m->data;
+}
+static inline int ceil_div(int n, int size) { return n / size + (n % size > 0); }       /* n in parts of `size` */
+static inline int pad_to(int multiple, int n) { return ceil_div(n, multiple) * multiple; }
+/* Bytes of a packed row of k numbers. */
+static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)pad_to(g->unit, k) * g->size; }
+/* All n rows, or as many as have room in `bytes`: a multiple of `unit`. */
+static int gemm_fit(int n, size_t row, size_t bytes, int unit) {
+    const size_t most = bytes / row;
+    return (size_t)n <= most ? n : int_max((int)most / unit, 1) * unit;
+}
+
+#if LLM_PAIRS
+/* A result larger than L2 is written past the caches, whole lines at a time: a plain store first reads the line
+   that it is going to overwrite. Up to 1.5 times the speed of the whole product, where it is bf16 by AMX. */
+static bool gemm_streams(const cpu_out *C, int M, int N) {
+    const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t), large = 2 << 20;
+    return !C->accumulate && (size_t)M * (size_t)N * size >= large && ((uintptr_t)C->data | C->ld * size) % 64 == 0;
+}
+#endif
+
+static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C, int threads) {
+    gemm_plan g = {.M = M, .N = N, .K = K, .A = A, .B = cpu_transposed(B), .C = C};
+    g.amx = cpu.amx;
+    if (g.amx) g.parts = cpu.precision == LLM_BF16 ? 1 : cpu.precision == LLM_BF16X3 ? 2 : 3;
+    else g.parts = cpu.pairs;
+    g.rows = g.amx ? 32 : TILE_ROWS;
+    g.cols = g.amx ? 32 : TILE_COLS;
+    g.unit = g.amx ? 32 : g.parts ? 2 : 1;
+    g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
+    g.step = g.amx ? pad_to(32, STEP_BYTES / (int)g.size) : DEPTH;
+    const size_t row = gemm_stride(&g, int_min(K, DEPTH));
+    g.m = gemm_fit(M, row, PACKED_BYTES / 2, CHUNK);
+    g.height = pad_to(32, gemm_fit(g.m, row, BLOCK_BYTES, 32));
+    g.once = M <= g.height;
+    g.n = g.once ? N : gemm_fit(N, row, PACKED_BYTES / 2, CHUNK);
+    const int depths = (int)(PACKED_BYTES / row) / (g.m + (g.once ? 0 : g.n));
+    g.k = depths >= ceil_div(K, DEPTH) ? K : int_max(depths, 1) * DEPTH;
+    /* about four pieces a thread, so that the last delays the others little; one, where each reads a long A whole */
+    const int wanted = threads < 2 ? 1 : g.once && g.k < K ? threads : 4 * threads;
+    g.width = int_min(WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
+    const int across = ceil_div(g.n, g.width);
+    if (!g.once) g.height = int_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
+#if LLM_PAIRS
+    g.stream = gemm_streams(&C, M, N);
+#endif
+    return g;
+}
+/* Bytes of a region's A and B, and of unfinished sums: one piece's, or all of them where K takes several regions. */
+static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(CHUNK, g->m), gemm_stride(g, g->k)); }
+static size_t gemm_bytes_b(const gemm_plan *g) {
+    return g->once ? 0 : llm_mul((size_t)pad_to(CHUNK, g->n), gemm_stride(g, g->k));
+}
+static size_t gemm_bytes_sums(const gemm_plan *g) {
+    const size_t one = (size_t)g->height * (size_t)g->width * sizeof(llm_real);
+    if (g->K <= g->k) return g->K > DEPTH ? one : 0;
+    return llm_mul(one, (size_t)ceil_div(g->m, g->height) * (size_t)ceil_div(g->n, g->width));
+}
+static void gemm_begin(gemm_plan *g) {
+    gemm_room *room = gemm_my_room();
+    g->a = gemm_take(&room->packed, llm_add(gemm_bytes_a(g), gemm_bytes_b(g)));
+    g->b = g->a + gemm_bytes_a(g);
+    if (g->K > g->k) g->sums = gemm_take(&room->sums, gemm_bytes_sums(g));
+}
+
+/* Pack n rows of k numbers of v from (i,j) on into panels that are `ld` numbers long. What the kernel cannot read is
+   first widened to reals. */
+static void gemm_pack(const gemm_plan *g, llm_real *wide, void *out, cpu_view v, int i, int j, int n, int k, int ld,
+                      bool is_b) {
+    size_t at = (size_t)i * v.rs + (size_t)j * v.cs;
+    if (v.type != LLM_TYPE_REAL && !(v.type == LLM_TYPE_BF16 && g->parts)) {
+        bool along = v.cs == 1;
+        int rows = along ? n : k, cols = along ? k : n, r0 = along ? i : j, c0 = along ? j : i;
+        for (int r = 0; r < rows; r++)
+            view_row(&v, (size_t)(r0 + r), (size_t)c0, (size_t)cols, wide + (size_t)r * (size_t)cols);
+        v = real_view(wide, along ? (size_t)k : 1, along ? 1 : (size_t)n);
+        at = 0;
+    }
+#if LLM_AMX
+    if (g->amx) {
+        pack_amx(g->parts, out, &v, at, n, k, ld, is_b);
+        return;
+    }
+#endif
+#if LLM_PAIRS
+    if (g->parts) {
+        pack_pairs(out, &v, at, n, k, ld, is_b);
+        return;
+    }
+#endif
+    (is_b ? pack_right : pack_left)(out, (const llm_real *)v.data + at, v.rs, v.cs, n, k, ld);
+}
+static inline void gemm_tile(const gemm_plan *g, int k, int n, const void *a, const void *b, llm_real *c, bool add) {
+#if LLM_AMX
+    if (g->amx) {
+        if (g->parts == 1) tile_amx(1, k, a, b, c, add);
+        if (g->parts == 2) tile_amx(2, k, a, b, c, add);
+        if (g->parts == 3) tile_amx(3, k, a, b, c, add);
+        return;
+    }
+#endif
+#if LLM_PAIRS
+    if (g->parts) {
+        tile_pairs(k, n, a, b, c, add);
+        return;
+    }
+#endif
+    (void)g;
+    tile_reals(k, n, a, b, c, add);
+}
+/* Send for C's lines, so that they come from memory while their tile is summed: it saves 5%. */
+static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
+    const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t);
+    for (int r = i; r < i + m; r++) {
+        const char *row = (const char *)C->data + ((size_t)r * C->ld + (size_t)j) * size;
+        for (size_t q = 0; q < (size_t)n * size; q += 64) __builtin_prefetch(row + q, 1, 2);
+    }
+}
+/* Where C is written: m x n finished sums, rows ld apart, go to C at (i,j). */
+static ALWAYS_INLINE void gemm_write_as(const llm_type type, const bool plain, cpu_out C, const llm_real *sums, int ld,
+                                        int i, int m, int j, int n) {
+    for (int r = 0; r < m; r++, sums += ld) {
+        const size_t row = (size_t)(i + r) * C.ld + (size_t)j;
+        for (int q = 0; q < n; q += VL) {
+            const size_t at = row + (size_t)q, left = (size_t)(n - q);
+            vreal x = vload(sums + q);
+            if (!plain && C.accumulate) x += load_n(C.data, type, at, left);
+            if (!plain && C.bias) x += vload_n(C.bias + j + q, left);
+            if (!plain && C.add) x += vload_n(C.add + at, left);
+            store_n(C.data, type, at, x, left);
+        }
+    }
+}
+#if LLM_PAIRS
+static void gemm_stream(cpu_out C, const llm_real *sums, int ld, int i, int m, int j, int n) {
+    for (int r = 0; r < m; r++, sums += ld) {
+        const size_t row = (size_t)(i + r) * C.ld + (size_t)j;
+        for (int q = 0; q < n; q += 2 * VL) {
+            vreal x[2] = {vload(sums + q), q + VL < n ? vload(sums + q + VL) : (vreal){0}};
+            for (int k = 0; k < 2 && q + k * VL < n; k++) {
+                if (C.bias) x[k] += vload(C.bias + j + q + k * VL);
+                if (C.add) x[k] += vload(C.add + row + (size_t)(q + k * VL));
+                if (C.type == LLM_TYPE_REAL)
+                    _mm512_stream_ps((float *)C.data + row + (size_t)(q + k * VL), (__m512)x[k]);
+            }
+            if (C.type != LLM_TYPE_REAL)
+                _mm512_stream_si512((void *)((uint16_t *)C.data + row + (size_t)q),
+                                    (__m512i)_mm512_cvtne2ps_pbh((__m512)x[1], (__m512)x[0]));
+        }
+    }
+}
+#endif
+static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, int m, int j, int n) {
+    const cpu_out C = g->C;
+    const bool plain = !C.accumulate && !C.bias && !C.add;
+#if LLM_PAIRS
+    const size_t line = C.type == LLM_TYPE_REAL ? VL : 2 * VL;          /* numbers */
+    if (g->stream && (size_t)n % line == 0 && (size_t)j % line == 0) {
+        gemm_stream(C, sums, ld, i, m, j, n);
+        return;
+    }
+#endif
+    if (C.type == LLM_TYPE_BF16 && plain) gemm_write_as(LLM_TYPE_BF16, true, C, sums, ld, i, m, j, n);
+    else if (C.type == LLM_TYPE_BF16) gemm_write_as(LLM_TYPE_BF16, false, C, sums, ld, i, m, j, n);
+    else if (plain) gemm_write_as(LLM_TYPE_REAL, true, C, sums, ld, i, m, j, n);
+    else gemm_write_as(LLM_TYPE_REAL, false, C, sums, ld, i, m, j, n);
+}
+/* Rows r0 .. r1 of a region times one panel of B, the columns from j on, over k numbers from d on. sums: those of the
+   panel, or NULL where k is all of K. */
+static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, const char *panel,
+                       int j, int d, int k, llm_real *sums) {
+    const size_t stride = gemm_stride(g, q->k);
+    const int n = int_min(g->cols, q->n - j);
+    const bool last = q->k0 + d + k == g->K, fetch = last && !g->stream && k >= 256;   /* shorter: ends too soon */
+    for (int r = r0; r < r1; r += GROUP) {                  /* few rows: their sums stay in L1 until they are written */
+        const int end = int_min(r + GROUP, r1);
+        llm_real *sum = sums ? sums + (size_t)(r - r0) * (size_t)g->cols : room->tile;
+        for (int s = 0; s < k; s += g->step) {
+            for (int i = r; i < end; i += g->rows) {
+                const char *a = g->a + (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
+                if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, int_min(g->rows, end - i), q->j + j, n);
+                gemm_tile(g, int_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
+                          sum + (i - r) * g->cols, q->k0 + d + s > 0);
+            }
+        }
+        if (last) gemm_write(g, sum, g->cols, q->i + r, end - r, q->j + j, n);
+    }
+}
+/* One piece of C: rows r0 .. r1 and columns j0 .. j1 of a region. sums: room for all of them, or NULL. */
+static void gemm_piece(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, int j0, int j1,
+                       llm_real *sums) {
+    for (int d = 0; d < q->k; d += DEPTH) {
+        const int k = int_min(DEPTH, q->k - d);
+        for (int j = j0; j < j1; j += g->cols) {
+            const int in = (j - j0) % CHUNK;
+            char *panel;
+            if (!g->once) panel = g->b + (size_t)j * gemm_stride(g, q->k) + (size_t)(d * g->cols) * g->size;
+            else {
+                char *panels = gemm_take(&room->panel, CHUNK * gemm_stride(g, DEPTH));
+                if (in == 0)
+                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(CHUNK, j1 - j), k, k, true);
+                panel = panels + (size_t)in * gemm_stride(g, k);
+            }
+            gemm_panel(g, room, q, r0, r1, panel, j, d, k, sums ? sums + (size_t)(j - j0) * (size_t)g->height : NULL);
+        }
+    }
+}
+/* Work is handed out by tickets, so that a thread that another program holds up delays the others little; who does what
+   does not change the result. The stages take turns: chunks to pack, pieces to multiply, the next region's chunks. A
+   ticket may start when all those of the stages before it are finished. */
+static int gemm_ticket(gemm_plan *g) { return __atomic_fetch_add(&g->tickets, 1, __ATOMIC_RELAXED); }
+static void gemm_wait(gemm_plan *g, int finished) {
+    while (__atomic_load_n(&g->finished, __ATOMIC_ACQUIRE) < finished) sched_yield();
+}
+static void gemm_finish(gemm_plan *g) {
+#if LLM_PAIRS
+    _mm_sfence();                       /* streamed lines become visible before the ticket does */
+#endif
+    __atomic_fetch_add(&g->finished, 1, __ATOMIC_RELEASE);
+}
+/* Pack A's or B's part of a region. Tickets count from `first`, the stage before ended with `ready`; returns how many
+   there are. A chunk is long in the direction of memory: a page that is visited is used. */
+static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_region *q, bool is_b, int *ticket, int ready,
+                       int first) {
+    const cpu_view v = is_b ? g->B : g->A;
+    const int all = is_b ? q->n : q->m, from = is_b ? q->j : q->i, cols = is_b ? g->cols : g->rows;
+    const int n = v.cs == 1 ? CHUNK : DEPTH, k = v.cs == 1 ? DEPTH : CHUNK, deep = ceil_div(q->k, k);
+    const int count = ceil_div(all, n) * deep;
+    for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
+        const int r = (*ticket - first) / deep * n, d = (*ticket - first) % deep * k;
+        char *to = (is_b ? g->b : g->a) + (size_t)r * gemm_stride(g, q->k) + (size_t)(d * cols) * g->size;
+        gemm_wait(g, ready);
+        gemm_pack(g, room->wide, to, v, from + r, q->k0 + d, int_min(n, all - r), int_min(k, q->k - d), q->k, is_b);
+        gemm_finish(g);
+    }
+    return count;
+}
+/* Multiply a region; tickets as above. */
+static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_region *q, int *ticket, int first) {
+    const int down = ceil_div(q->m, g->height), across = ceil_div(q->n, g->width), count = down * across;
+    const size_t one = (size_t)(g->height * g->width);
+    for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
+        const int piece = *ticket - first, r = piece / across * g->height, j = piece % across * g->width;
+        llm_real *sums = NULL;
+        if (g->K > g->k) sums = g->sums + (size_t)piece * one;
+        else if (g->K > DEPTH) sums = gemm_take(&room->sums, gemm_bytes_sums(g));
+        gemm_wait(g, first);
+        gemm_piece(g, room, q, r, int_min(q->m, r + g->height), j, int_min(q->n, j + g->width), sums);
+        gemm_finish(g);
+    }
+    return count;
+}
+/* What each thread of a product does: region by region, K innermost. What is packed already is not packed again. */
+static void gemm_work(gemm_plan *g, gemm_room *room) {
+    int ticket = gemm_ticket(g), first = 0;
+#if LLM_AMX
+    if (g->amx) amx_begin();
+#endif
+    gemm_region q;
+    for (q.i = 0; q.i < g->M; q.i += g->m) {
+        q.m = int_min(g->m, g->M - q.i);
+        for (q.j = 0; q.j < g->N; q.j += g->n) {
+            q.n = int_min(g->n, g->N - q.j);
+            for (q.k0 = 0; q.k0 < g->K; q.k0 += g->k) {
+                q.k = int_min(g->k, g->K - q.k0);
+                const int ready = first;
+                const bool k_cut = g->k < g->K;
+                if (k_cut || q.j == 0) first += gemm_chunks(g, room, &q, false, &ticket, ready, first);
+                if (!g->once && (k_cut || q.i == 0 || g->n < g->N))
+                    first += gemm_chunks(g, room, &q, true, &ticket, ready, first);
+                first += gemm_pieces(g, room, &q, &ticket, first);
+            }
+        }
+    }
+#if LLM_AMX
+    if (g->amx) _tile_release();
+#endif
+}
+/* C = A B by the calling thread alone: small products, and any inside a parallel region. */
+static void cpu_gemm_one(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    if (M < 1 || N < 1 || K < 1) return;
+    gemm_plan g = gemm_cut(M, N, K, A, B, C, 1);
+    gemm_begin(&g);
+    gemm_work(&g, gemm_my_room());
+}
+/* The same by all threads; below half a million multiply-adds they would cost more than they bring. */
+static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
+    bool alone = (double)M * N * K < 5e5;                   /* an empty one leaves C as it is */
+#ifdef _OPENMP
+    alone |= omp_in_parallel() != 0;
+#endif
+    if (alone) {
+        cpu_gemm_one(M, N, K, A, B, C);
+        return;
+    }
+    gemm_plan g = gemm_cut(M, N, K, A, B, C, llm_threads(0));
+    gemm_begin(&g);
+    LLM_OMP(parallel)
+    gemm_work(&g, gemm_my_room());
+}
+
+/* ---- linear: y = x W' + b ----
+
+   forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
+   backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
+
+static void cpu_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in,
+                               int out_n) {
+    cpu_out o = act_out(out, (size_t)out_n);
+    o.bias = bias;
+    cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+
+/* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
+   of their own, which are then added chunk by chunk. */
+static llm_real *cpu_scratch(size_t count);     /* below */
+static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
+    const int rows = int_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
+    const size_t width = (size_t)O;
+    llm_real *partial = cpu_scratch(llm_mul((size_t)chunks, width));
+    LLM_OMP(parallel for)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        llm_real *sum = partial + (size_t)chunk * width;
+        memset(sum, 0, width * sizeof *sum);
+        const int end = int_min(N, (chunk + 1) * rows);
+        for (int n = chunk * rows, take; n < end; n += take) {      /* 4 rows at a time: memory likes to be asked for */
+            take = n + 4 <= end ? 4 : 1;                            /* several things at once (a quarter less time) */
+            for (size_t i = 0; i < width; i += VL) {
+                vreal x = vload_n(sum + i, width - i);
+                for (int r = n; r < n + take; r++) x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
+                vstore_n(sum + i, x, width - i);
+            }
+        }
+    }
+    for (size_t i = 0; i < width; i += VL) {
+        vreal sum = accumulate ? vload_n(dbias + i, width - i) : (vreal){0};
+        for (int chunk = 0; chunk < chunks; chunk++)
+            sum += vload_n(partial + (size_t)chunk * width + i, width - i);
+        vstore_n(dbias + i, sum, width - i);
+    }
+}
+/* Both linear_backward and residual_backward, which differ in how dout is stored. */
+static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp,
+                             llm_weight w, int N, int in, int out_n, bool accumulate) {
+    cpu_view x = act_view(inp, (size_t)in, 1);
+    if (dinp) cpu_gemm(N, in, out_n, dout, cpu_weight_view(w, in), act_out(dinp, (size_t)in));
+    if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), x, real_out(dw, (size_t)in, accumulate));
+    if (dbias) column_sums(dbias, dout, N, out_n, accumulate);
+}
+static void cpu_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
+                                llm_weight w, int N, int in, int out_n, bool accumulate) {
+    linear_gradients(dinp, dw, dbias, act_view(dout, (size_t)out_n, 1), inp, w, N, in, out_n, accumulate);
+}
+
+/* The same into the residual stream: out = res + inp W' + bias. The stream's gradient passes on unchanged, so only the
+   branch has something to compute. */
+static void cpu_residual_forward(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w,
+                                 const llm_real *bias, int N, int in, int out_n) {
+    cpu_out o = real_out(out, (size_t)out_n, false);
+    o.bias = bias;
+    o.add = res;
+    cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+static void cpu_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout,
+                                  const llm_act *inp, llm_weight w, int N, int in, int out_n, bool accumulate) {
+    linear_gradients(dinp, dw, dbias, real_view(dout, (size_t)out_n, 1), inp, w, N, in, out_n, accumulate);
+}
+
+/* All logits at once, for tests and small vocabularies; training goes chunk by chunk (logprob below). */
+static void cpu_logits(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V) {
+    cpu_view h = act_view(hidden, (size_t)C, 1);
+    cpu_gemm(N, V, C, h, cpu_transposed(cpu_weight_view(w, C)), real_out(out, (size_t)V, false));
+}
+
+/* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
+
+   forward    u (N,r) = s inp A'       out (N,O) += u B'
+   backward   du (N,r) = s dout B      dB (O,r) = dout' u      dA (r,I) = du' inp      dinp += du A
+
+   The scale is multiplied into u and du, so that it appears nowhere else. `out` is O columns, from col on, of a matrix
+   with ld columns: activations, or the residual stream. */
+
+static void scale_reals(llm_real *x, llm_real scale, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+static void cpu_lora_forward(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                             llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool to_residual) {
+    size_t rank = (size_t)r;
+    cpu_gemm(N, r, in, act_view(inp, (size_t)in, 1), real_view(A, 1, (size_t)in), real_out(u, rank, false));
+    scale_reals(u, scale, (size_t)N * rank);
+    llm_act *slice = (llm_act *)((char *)out + (size_t)col * cpu.act_size);
+    cpu_out o = to_residual ? real_out((llm_real *)out + col, (size_t)ld, true) : act_out(slice, (size_t)ld);
+    o.accumulate = true;
+    cpu_gemm(N, out_n, r, real_view(u, rank, 1), real_view(B, 1, rank), o);
+}
+static void cpu_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout,
+                              const llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                              llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool from_residual,
+                              bool accumulate) {
+    size_t rank = (size_t)r, width = (size_t)in;
+    cpu_view d = from_residual ? real_view((const llm_real *)dout + col, (size_t)ld, 1)
+                               : act_view(act_at(dout, (size_t)col), (size_t)ld, 1);
+    cpu_view x = act_view(inp, width, 1), du_view = real_view(du, rank, 1);
+    cpu_gemm(N, r, out_n, d, real_view(B, rank, 1), real_out(du, rank, false));
+    scale_reals(du, scale, (size_t)N * rank);
+    if (dB) cpu_gemm(out_n, r, N, cpu_transposed(d), real_view(u, rank, 1), real_out(dB, rank, accumulate));
+    if (dA) cpu_gemm(r, in, N, cpu_transposed(du_view), x, real_out(dA, width, accumulate));
+    if (dinp) {
+        cpu_out o = act_out(dinp, width);
+        o.accumulate = true;
+        cpu_gemm(N, in, r, du_view, real_view(A, width, 1), o);
+    }
+}
+
+/* The working copy of the master weights in bf16: what the product reads when --precision is bf16. */
+static void cpu_store_weights(void *bf16, const llm_real *w, size_t n) {
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < (n + VL - 1) / VL; i++)
+        store_n(bf16, LLM_TYPE_BF16, i * VL, vload_n(w + i * VL, n - i * VL), n - i * VL);
+}
+
+/* ---- 5b. The operations: memory first ----
+
+   On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines
+   getting the pages from the system costs more than filling them. */
+
+static void cpu_zero(void *device, size_t bytes) {
+    const size_t piece = (size_t)1 << 20;
+    LLM_OMP(parallel for if(bytes > piece))
+    for (size_t i = 0; i < bytes; i += piece) memset((char *)device + i, 0, size_min(piece, bytes - i));
+}
+static void *cpu_alloc(size_t bytes) {
+    void *p = aligned_memory(bytes);
+    if (p) cpu_zero(p, bytes);
+    return p;
+}
+static void cpu_release(void *device) { free(device); }
+static void cpu_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
+static void cpu_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
+
+/* At least `count` numbers of scratch memory, which one operation uses while it runs. It stays allocated: fresh pages
+   in every call would cost more than the work done on them (a chunk of logits is 200 MB, or 0.2 s of page faults). */
+static llm_real *cpu_scratch(size_t count) {
+    static llm_real *memory;
+    static size_t room;
+    if (count > room) {
+        const size_t bytes = llm_mul(count, sizeof *memory);
+        cpu_release(memory);
+        room = 0;
+        memory = cpu_alloc(bytes);
+        if (!memory) llm_die("a smaller --batch or --seq", "out of memory: %.1f MB wanted", (double)bytes / 1e6);
+        room = count;
+    }
+    return memory;
+}
+/* Element-wise operations hand out pieces of this many numbers, and ask for memory AHEAD numbers before they need it: a
+   quarter faster than the hardware alone. Past the end of an array nothing happens. */
+#define PIECE 8192
+enum { AHEAD = 1024 };
+static inline void fetch(const llm_real *x) { __builtin_prefetch(x + AHEAD); }
+static inline void act_fetch(const llm_act *x, size_t i) { __builtin_prefetch(act_at(x, i + AHEAD)); }
+
+static inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+static inline llm_act *act_place(llm_act *x, size_t i) { return (llm_act *)((char *)x + i * cpu.act_size); }
+/* The first n lanes of v, `other` in the rest. */
+static inline vreal vkeep(vreal v, size_t n, llm_real other) {
+    if (n >= VL) return v;
+    vbits lane;
+    for (int i = 0; i < VL; i++) lane[i] = i;
+    return vselect(lane < (vbits){0} + (real_bits)n, v, vset(other));
+}
+
+/* ---- embedding: a table look-up ----
+
+   forward    out (N,C): out[n] = wte[tokens[n]] + wpe[positions[n]]        wte (V,C), wpe (T,C) or NULL (rope)
+   backward   dwte[v] (=|+=) sum of dout[n] over all n with tokens[n] = v   dwpe likewise, by position
+
+   A token is a row of wte: as a product it would be onehot(token) wte, so its backward pass is onehot' dout, a
+   scatter. Two tokens of a batch may be the same word, hence two threads would meet in one row. They take different
+   columns instead, and every sum runs over n in order: the same bits for any number of threads. Nothing is saved but
+   the ids. */
+
+static void cpu_embed_forward(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens,
+                              const int *positions, int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        llm_real *o = out + (size_t)n * width;
+        const llm_real *e = cpu_weight_row(wte, C, (size_t)tokens[n], o);
+        const llm_real *p = wpe ? wpe + (size_t)positions[n] * width : NULL;
+        for (size_t i = 0; i < width; i += VL) {
+            vreal x = vload_n(e + i, width - i);
+            vstore_n(o + i, p ? x + vload_n(p + i, width - i) : x, width - i);
+        }
+    }
+}
+/* table[row[n]] += d[n], over strips of columns. */
+static void scatter_rows(llm_real *table, const llm_real *d, const int *row, int N, int C, int rows, bool accumulate) {
+    const size_t width = (size_t)C, strip = 64;
+    if (!accumulate) cpu_zero(table, (size_t)rows * width * sizeof *table);
+    LLM_OMP(parallel for)
+    for (size_t c = 0; c < width; c += strip) {
+        const size_t end = size_min(width, c + strip);
+        for (int n = 0; n < N; n++) {
+            llm_real *to = table + (size_t)row[n] * width;
+            const llm_real *from = d + (size_t)n * width;
+            for (size_t i = c; i < end; i += VL)
+                vstore_n(to + i, vload_n(to + i, end - i) + vload_n(from + i, end - i), end - i);
+        }
+    }
+}
+static void cpu_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens,
+                               const int *positions, int N, int C, int V, int T, bool accumulate_wte,
+                               bool accumulate_wpe) {
+    if (dwte) scatter_rows(dwte, dout, tokens, N, C, V, accumulate_wte);
+    if (dwpe) scatter_rows(dwpe, dout, positions, N, C, T, accumulate_wpe);
+}
+
+/* ---- layer norm (Ba et al. 2016) and RMS norm (Zhang and Sennrich 2019) ----
+
+   forward    xhat = (x - mean(x)) rstd, rstd = 1/sqrt(var(x) + eps)      out = xhat w + bias      per row of C numbers
+              RMS norm leaves out the mean and the bias: rstd = 1/sqrt(mean(x^2) + eps)
+   backward   with g = w dout, and means taken over the row:
+              dx += rstd (g - mean(g) - xhat mean(g xhat))                 RMS norm: without mean(g)
+              dw (=|+=) sum over rows of dout xhat                         dbias (=|+=) sum over rows of dout
+
+   Moving x by a constant or stretching it does not change xhat: the two subtracted terms take exactly these
+   directions out of the gradient. mean and rstd are saved, two numbers a row; xhat is cheaper to compute again than
+   to keep. dx is added: dinp holds the residual stream's gradient, which the norm's branch joins. */
+
+static void cpu_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp, const llm_real *w,
+                                  const llm_real *bias, llm_real eps, int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const llm_real *x = inp + (size_t)n * width;
+        vreal sum = {0}, square = {0};
+        for (size_t i = 0; i < width; i += VL) {
+            fetch(x + i);
+            sum += vload_n(x + i, width - i);
+        }
+        const llm_real m = vsum(sum) / (llm_real)C;
+        for (size_t i = 0; i < width; i += VL) {        /* a second pass: E(x^2) - E(x)^2 would cancel */
+            vreal d = vkeep(vload_n(x + i, width - i) - m, width - i, 0);
+            square += d * d;
+        }
+        const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
+        for (size_t i = 0; i < width; i += VL) {
+            vreal y = (vload_n(x + i, width - i) - m) * r * vload_n(w + i, width - i);
+            if (bias) y += vload_n(bias + i, width - i);
+            act_store_n(out, (size_t)n * width + i, y, width - i);
+        }
+        mean[n] = m;
+        rstd[n] = r;
+    }
+}
+static void cpu_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_real *inp, const llm_real *w, llm_real eps,
+                                int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const llm_real *x = inp + (size_t)n * width;
+        vreal square = {0};
+        for (size_t i = 0; i < width; i += VL) {
+            fetch(x + i);
+            vreal v = vload_n(x + i, width - i);
+            square += v * v;
+        }
+        const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
+        for (size_t i = 0; i < width; i += VL) {
+            vreal y = vload_n(x + i, width - i) * r * vload_n(w + i, width - i);
+            act_store_n(out, (size_t)n * width + i, y, width - i);
+        }
+        rstd[n] = r;
+    }
+}
+/* The backward pass of one row, for both: an RMS norm is centered around 0. dw and dbias are added to. */
+static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const llm_act *dout, size_t at,
+                              const llm_real *x, const llm_real *w, llm_real mean, llm_real rstd, size_t C,
+                              bool centered) {
+    vreal sum = {0}, dot = {0};
+    for (size_t i = 0; i < C; i += VL) {
+        const size_t left = C - i;
+        act_fetch(dout, at + i);
+        fetch(x + i);
+        fetch(dx + i);
+        vreal d = act_load_n(dout, at + i, left), xhat = (vload_n(x + i, left) - mean) * rstd;
+        vreal g = d * vload_n(w + i, left);
+        sum += g;
+        dot += g * xhat;
+        if (dw) vstore_n(dw + i, vload_n(dw + i, left) + d * xhat, left);
+        if (dbias) vstore_n(dbias + i, vload_n(dbias + i, left) + d, left);
+    }
+    const llm_real mean_g = centered ? vsum(sum) / (llm_real)C : 0, mean_gx = vsum(dot) / (llm_real)C;
+    for (size_t i = 0; i < C; i += VL) {
+        const size_t left = C - i;
+        vreal xhat = (vload_n(x + i, left) - mean) * rstd, g = act_load_n(dout, at + i, left) * vload_n(w + i, left);
+        vstore_n(dx + i, vload_n(dx + i, left) + rstd * (g - mean_g - xhat * mean_gx), left);
+    }
+}
+/* All rows. dw and dbias are sums over rows: each chunk of rows (64 chunks or fewer, cut by N alone) has sums of its
+   own, a row of scratch, which are then added chunk by chunk. This reads dout and x once, where a second pass over
+   columns reads them twice. */
+static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
+                          const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C,
+                          bool accumulate) {
+    const int rows = int_max(16, (N + 63) / 64), chunks = (N + rows - 1) / rows;
+    const size_t width = (size_t)C;
+    llm_real *partial = dw || dbias ? cpu_scratch(llm_mul((size_t)chunks * 2, width)) : NULL;
+    LLM_OMP(parallel for)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        llm_real *dws = partial ? partial + (size_t)chunk * 2 * width : NULL, *dbs = dbias ? dws + width : NULL;
+        if (partial) memset(dws, 0, 2 * width * sizeof *dws);
+        for (int n = chunk * rows; n < int_min(N, (chunk + 1) * rows); n++) {
+            const size_t at = (size_t)n * width;
+            const llm_real m = mean ? mean[n] : 0;
+            norm_row_backward(dinp + at, dws, dbs, dout, at, inp + at, w, m, rstd[n], width, mean != NULL);
+        }
+    }
+    for (int which = 0; which < 2; which++) {           /* 0: dw, 1: dbias */
+        llm_real *d = which ? dbias : dw;
+        if (!d) continue;
+        LLM_OMP(parallel for)
+        for (size_t i = 0; i < width; i += VL) {
+            const llm_real *part = partial + (size_t)which * width + i;
+            vreal sum = accumulate ? vload_n(d + i, width - i) : (vreal){0};
+            for (int chunk = 0; chunk < chunks; chunk++, part += 2 * width) sum += vload_n(part, width - i);
+            vstore_n(d + i, sum, width - i);
+        }
+    }
+}
+static void cpu_layernorm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
+                                   const llm_real *inp, const llm_real *w, const llm_real *mean, const llm_real *rstd,
+                                   int N, int C, bool accumulate) {
+    norm_backward(dinp, dw, dbias, dout, inp, w, mean, rstd, N, C, accumulate);
+}
+static void cpu_rmsnorm_backward(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp,
+                                 const llm_real *w, const llm_real *rstd, int N, int C, bool accumulate) {
+    norm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate);
+}
+
+/* ---- rotary positions (Su et al. 2021) ----
+
+   forward    each pair (a,b) = (x[j], x[j+D/2]) of a query or key at position p turns by the angle t = p freq[j]:
+              a' = a cos t - b sin t,   b' = b cos t + a sin t
+   backward   a rotation's transpose is the rotation back: the same with -sin
+
+   A query at p and a key at p' then meet at an angle of (p - p') freq[j]: attention sees only how far apart two tokens
+   are. Pairs lie half a head apart, as in Hugging Face's weights (the paper pairs neighbours). Nothing is saved: the
+   rotated q and k replace the plain ones, as neither pass needs those. */
+
+/* cos and sin of all angles at positions 0 .. positions-1: (positions, 2, half). The table stays from call to call and
+   grows; every layer asks for the same one, a model with other frequencies for a new one. The angle is rounded to
+   llm_real before the cosine, as everybody does. */
+static const llm_real *rope_table(const llm_real *freq, int half, int positions) {
+    static llm_real *table, *known;                     /* known: the frequencies the table was made for */
+    static int rows, width;
+    const size_t size = (size_t)half;
+    const bool same = width == half && !memcmp(known, freq, size * sizeof *freq);
+    if (same && rows >= positions) return table;
+    llm_release(table);
+    llm_release(known);
+    rows = int_max(positions, same && rows <= INT_MAX / 2 ? 2 * rows : 0);      /* other frequencies: from the start */
+    width = half;
+    table = llm_alloc(llm_mul((size_t)rows, 2 * size), sizeof *table);
+    known = llm_alloc(size, sizeof *known);
+    memcpy(known, freq, size * sizeof *known);
+    LLM_OMP(parallel for)
+    for (int p = 0; p < rows; p++) {
+        for (size_t j = 0; j < size; j++) {
+            const llm_real angle = (llm_real)p * freq[j];
+            table[(size_t)p * 2 * size + j] = LLM_MATH(cos)(angle);
+            table[((size_t)p * 2 + 1) * size + j] = LLM_MATH(sin)(angle);
+        }
+    }
+    return table;
+}
+static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D,
+                        llm_real sign) {
+    int last = 0;
+    for (int n = 0; n < N; n++) last = int_max(last, positions[n]);
+    const size_t half = (size_t)D / 2, row = (size_t)(H + 2 * KV) * (size_t)D;
+    const llm_real *table = rope_table(freq, D / 2, last + 1);
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const llm_real *cosine = table + (size_t)positions[n] * 2 * half, *sine = cosine + half;
+        for (int h = 0; h < H + KV; h++) {              /* the query heads, then the key heads */
+            const size_t at = (size_t)n * row + (size_t)h * (size_t)D;
+            for (size_t j = 0; j < half; j += VL) {
+                const size_t left = half - j;
+                vreal a = act_load_n(qkv, at + j, left), b = act_load_n(qkv, at + half + j, left);
+                vreal c = vload_n(cosine + j, left), s = vload_n(sine + j, left) * sign;
+                act_store_n(qkv, at + j, a * c - b * s, left);
+                act_store_n(qkv, at + half + j, b * c + a * s, left);
+            }
+        }
+    }
+}
+static void cpu_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D) {
+    rope_rotate(qkv, freq, positions, N, H, KV, D, 1);
+}
+static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D) {
+    rope_rotate(dqkv, freq, positions, N, H, KV, D, -1);
+}
+
+/* ---- attention (Vaswani et al. 2017), in blocks that never hold a T x T matrix (Dao et al. 2022) ----
+
+   forward    S = q k' / sqrt(D)     P[i,j] = exp(S[i,j] - lse[i]) for start[i] <= j <= i, else 0     out = P v
+              lse[i] = log of the sum of exp(S[i,j]) over the same j
+   backward   dv = P' dout      dP = dout v'      dS = P (dP - d) / sqrt(D), d[i] = dout[i] . out[i]
+              dq = dS k         dk = dS' q
+
+   per sequence and query head, q k v being (T,D) slices of qkv (N, (H+2KV) D). H/KV query heads share a key/value head
+   (Ainslie et al. 2023). dS is softmax's backward pass: sum over j of P[i,j] dP[i,j] equals d[i], as out = P v.
+
+   T x T scores of every head would be the largest thing in memory. So queries go in blocks, and everything is turned
+   on its side: keys down, the queries of a block across, one query to a lane.
+
+                     queries                          S'   = K q', by the product's kernel for vectors
+                   +---------+                        P'   = exp(S' - maximum): each lane has its own maximum and
+              D    |   q'    |                               sum, nothing is added up across lanes
+                   +---------+                        out' = v' P', divided by the sums
+         D         +---------+
+       +---+       |         |                        So P' is made just as the kernel wants its right-hand matrix, and
+       |   |       |  S' P'  |   keys, the causal     the keys and values of a head, packed once, serve all blocks.
+       | K |  keys |         |   half only            Backward the same holds for dP' = v dout' and dq' = K' dS', and in
+       +---+       +---------+                        dk = dS' q and dv = P' dout the kernel reads dS' and P' as they
+                   +---------+                        lie: a row of them is a row of its left-hand matrix.
+              D    |  out'   |
+                   +---------+
+
+   (P' is still to be divided by its sums here.) Saved are out and lse, a number a row and head: with lse the backward
+   pass makes P again by one product and one exp. Forward, blocks are independent of each other. Backward, all queries
+   add to the dk and dv of their key head, so one thread does a whole key head: for each chunk of keys, small enough
+   for L2, all heads and blocks that see it. Every sum runs over keys, or over heads and their queries, in order,
+   wherever blocks and chunks begin, and what is masked adds 0 (to finite numbers): so a text gives the same bits
+   alone and packed behind another. Numbers are llm_real here however activations are stored.
+
+   (Measured, two cores, T = 256 and 1024: 1.5 to 1.8 times as fast as blocks of 128 rows of S and P, which the matrix
+   product packs anew each time.) */
+
+enum { ATT_KEYS = 256 };                /* keys of a chunk of the backward pass, a multiple of TILE_ROWS */
+#define ATT_QUERIES TILE_COLS           /* queries of a block */
+
+typedef struct {
+    const llm_act *qkv;
+    const int *start;
+    int B, T, H, KV, D;
+    size_t row;                         /* numbers in a row of qkv */
+    llm_real scale;                     /* 1/sqrt(D) */
+    int dims;                           /* D, padded to whole tiles */
+} att_call;
+/* One block: queries first .. first + rows-1 of a sequence, one to a lane, `wide` vectors of them. */
+typedef struct {
+    int first, rows, wide;
+    int low, high;                      /* the keys they see lie in low .. high-1; low: a multiple of TILE_ROWS */
+    int all_from, all_to;               /* all of them see keys all_from .. all_to-1 */
+    vbits start[TILE_VECTORS], place[TILE_VECTORS];         /* by lane: it sees keys start .. place */
+} att_block;
+
+static att_call attention_call(const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
+    return (att_call){qkv, start, B, T, H, KV, D, (size_t)(H + 2 * KV) * (size_t)D, 1 / LLM_MATH(sqrt)((llm_real)D),
+                      pad_to(TILE_ROWS, D)};
+}
+static att_block attention_block(const att_call *a, int b, int index) {
+    att_block t = {.first = index * ATT_QUERIES};
+    t.rows = int_min(ATT_QUERIES, a->T - t.first);
+    t.wide = ceil_div(t.rows, VL);
+    t.low = t.first;
+    t.high = t.first + t.rows;
+    t.all_to = t.first + 1;
+    const int *start = a->start + (size_t)b * (size_t)a->T + (size_t)t.first;
+    for (int i = 0; i < ATT_QUERIES; i++) {                 /* lanes beyond the last row see what it sees */
+        const int s = start[int_min(i, t.rows - 1)];
+        t.start[i / VL][i % VL] = s;
+        t.place[i / VL][i % VL] = t.first + int_min(i, t.rows - 1);
+        t.low = int_min(t.low, s);
+        t.all_from = int_max(t.all_from, s);
+    }
+    t.low = t.low / TILE_ROWS * TILE_ROWS;
+    return t;
+}
+/* The scores of one key as they count: those of lanes that must not see it are so low that their exp is 0. */
+static inline vreal attention_mask(vreal s, const att_block *t, int v, int key) {
+    return vselect((t->start[v] <= key) & (t->place[v] >= key), s, vset(never));
+}
+static inline bool attention_needs_mask(const att_block *t, int key) {       /* need the keys of this tile a mask? */
+    return key < t->all_from || key + TILE_ROWS > t->all_to;
+}
+
+/* A head's slice (n,D) of activations as reals: in its place, or widened into scratch. */
+typedef struct { const llm_real *x; size_t ld; } att_rows;
+static att_rows attention_rows(const llm_act *x, size_t at, size_t ld, int n, int D, llm_real *scratch) {
+    const size_t width = (size_t)D;
+    if (cpu.act == LLM_TYPE_REAL) return (att_rows){(const llm_real *)x + at, ld};
+    for (size_t i = 0; i < (size_t)n; i++) cpu_row(x, at + i * ld, width, scratch + i * width);
+    return (att_rows){scratch, width};
+}
+/* The slice of qkv that is a query, key or value head: heads are counted through all three. */
+static att_rows attention_head(const att_call *a, size_t n, int head, int count, llm_real *scratch) {
+    return attention_rows(a->qkv, n * a->row + (size_t)(head * a->D), a->row, count, a->D, scratch);
+}
+/* x' (D, queries) as the kernel's right-hand matrix, times a factor. */
+static void attention_pack_queries(llm_real *to, att_rows x, int n, int D, llm_real factor) {
+    pack_right(to, x.x, x.ld, 1, n, D, D);
+    for (size_t i = 0; i < (size_t)D * TILE_COLS; i += VL) vstore(to + i, vload(to + i) * factor);
+}
+/* x (dims, queries), each query times its factor, to n rows of D activations, ld apart. */
+static void attention_store(llm_act *to, size_t at, size_t ld, const llm_real *x, const llm_real *factor, int n, int D,
+                            llm_real *scratch) {
+    const size_t width = (size_t)D;
+    pack_vector(VL, scratch, x, TILE_COLS, 1, D, pad_to(VL, n), TILE_COLS);         /* turned: D across */
+    for (size_t i = 0; i < (size_t)n; i++)
+        for (size_t c = 0; c < width; c += VL)
+            act_store_n(to, at + i * ld + c, vload(scratch + c * TILE_COLS + i * VL) * factor[i], width - c);
+}
+
+/* What a thread works in, cut from one piece of memory and padded to whole vectors and tiles both ways. */
+typedef struct {
+    llm_real *K, *V;                    /* backward: a chunk, in panels of TILE_ROWS keys */
+    llm_real *turned;                   /* K in panels of TILE_ROWS dimensions */
+    llm_real *dK, *dV;                  /* sums: for a tile of keys, for a panel of TILE_COLS dimensions: (8,48) say */
+    llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' / sqrt(D), dout', q, dout as right-hand matrices */
+    llm_real *S, *dS;                   /* P' and dS' (keys, queries); dk and dq get dS's 1/sqrt(D) when written */
+    llm_real *o;                        /* out', or all blocks' dq' (D, queries) */
+    llm_real *scratch, *wide;           /* to turn a block; one slice of bf16, widened: the next replaces it */
+} att_room;
+static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int n, int m) {
+    llm_real *piece = memory && wanted ? memory + *used : NULL;
+    n = pad_to(TILE_COLS, pad_to(TILE_ROWS, n));
+    m = pad_to(TILE_COLS, pad_to(TILE_ROWS, m));
+    if (wanted) *used = llm_add(*used, llm_mul((size_t)n, (size_t)m));
+    return piece;
+}
+/* Returns the numbers it takes; memory NULL: only that. */
+static size_t attention_room(const att_call *a, bool back, llm_real *memory, att_room *r) {
+    const int D = a->D, Q = ATT_QUERIES, T = a->T, keys = back ? int_min(T, ATT_KEYS) : T;
+    const int blocks = back ? a->H / a->KV * ceil_div(T, Q) : 1;
+    size_t used = 0;
+    r->K = attention_cut(memory, &used, back, keys, D);
+    r->V = attention_cut(memory, &used, back, keys, D);
+    r->turned = attention_cut(memory, &used, back, keys, D);
+    r->dK = attention_cut(memory, &used, back, keys, D);
+    r->dV = attention_cut(memory, &used, back, keys, D);
+    r->q = attention_cut(memory, &used, true, Q, D);
+    r->g = attention_cut(memory, &used, back, Q, D);
+    r->rows_q = attention_cut(memory, &used, back, Q, D);
+    r->rows_g = attention_cut(memory, &used, back, Q, D);
+    r->S = attention_cut(memory, &used, true, keys, Q);
+    r->dS = attention_cut(memory, &used, back, keys, Q);
+    r->o = attention_cut(memory, &used, true, blocks * Q, D);
+    r->scratch = attention_cut(memory, &used, true, Q, D);
+    r->wide = attention_cut(memory, &used, cpu.act != LLM_TYPE_REAL, keys, D);
+    return used;
+}
+
+/* Numbers of a head's keys, packed for a forward pass; its values take as many. */
+static size_t attention_packed(const att_call *a) {
+    size_t half = 0;
+    attention_cut(NULL, &half, true, a->T, a->D);
+    return half;
+}
+/* Numbers of scratch of a whole pass. */
+static size_t attention_scratch(const att_call *a, bool back) {
+    att_room unused;
+    const size_t rooms = llm_mul((size_t)llm_threads(0), attention_room(a, back, NULL, &unused));
+    return back ? rooms : llm_add(llm_mul(2 * (size_t)a->B * (size_t)a->KV, attention_packed(a)), rooms);
+}
+
+/* c (TILE_ROWS, wide vectors) = (c +) A B over k steps. Unlike tile_vectors, which adds a finished sum, this goes on
+   with the sum in c: where a sum is cut does not change its bits. begin: the sum begins at 0. A is packed, or
+   its rows lie TILE_COLS apart. */
+static ALWAYS_INLINE void attention_tile_as(const int wide, const bool packed, int k, const llm_real *a,
+                                            const llm_real *b, llm_real *c, bool begin) {
+    vreal s[TILE_ROWS][TILE_VECTORS] = {0};
+    if (!begin) {
+        UNROLL for (int i = 0; i < TILE_ROWS; i++)
+            UNROLL for (int v = 0; v < wide; v++) s[i][v] = vload(c + i * TILE_COLS + v * VL);
+    }
+    if (packed) tile_sum(s, false, wide, k, a, 1, TILE_ROWS, b);
+    else tile_sum(s, false, wide, k, a, TILE_COLS, 1, b);
+    UNROLL for (int i = 0; i < TILE_ROWS; i++)
+        UNROLL for (int v = 0; v < wide; v++) vstore(c + i * TILE_COLS + v * VL, s[i][v]);
+}
+static void attention_tile(int wide, int k, const llm_real *a, const llm_real *b, llm_real *c, bool begin) {
+    if (wide > 2) attention_tile_as(3, true, k, a, b, c, begin);
+    else if (wide > 1) attention_tile_as(2, true, k, a, b, c, begin);
+    else attention_tile_as(1, true, k, a, b, c, begin);
+}
+static void attention_tile_rows(int wide, int k, const llm_real *a, const llm_real *b, llm_real *c) {
+    if (wide > 2) attention_tile_as(3, false, k, a, b, c, false);
+    else if (wide > 1) attention_tile_as(2, false, k, a, b, c, false);
+    else attention_tile_as(1, false, k, a, b, c, false);
+}
+
+/* S', whose row 0 is key t->low, masked, and each lane's maximum. K: all keys of the head, from 0 on. */
+static void attention_scores(llm_real *S, vreal top[TILE_VECTORS], const att_call *a, const att_block *t,
+                             const llm_real *K, const llm_real *q) {
+    for (int v = 0; v < TILE_VECTORS; v++) top[v] = vset(never);
+    for (int key = t->low; key < t->high; key += TILE_ROWS) {
+        llm_real *s = S + (size_t)(key - t->low) * TILE_COLS;
+        attention_tile(t->wide, a->D, K + (size_t)key * (size_t)a->D, q, s, true);
+        const bool masks = attention_needs_mask(t, key);
+        for (int i = 0; i < int_min(TILE_ROWS, t->high - key); i++, s += TILE_COLS)
+            for (int v = 0; v < t->wide; v++) {
+                if (masks) vstore(s + v * VL, attention_mask(vload(s + v * VL), t, v, key + i));
+                top[v] = vmax(top[v], vload(s + v * VL));
+            }
+    }
+}
+/* A block of query head h. K and V: its keys and values, packed. */
+static void attention_forward_block(llm_act *out, llm_real *lse, const att_call *a, int b, int h, int block,
+                                    const llm_real *K, const llm_real *V, const att_room *r) {
+    const att_block t = attention_block(a, b, block);
+    const int D = a->D, keys = t.high - t.low;
+    const size_t n = (size_t)b * (size_t)a->T + (size_t)t.first, heads = (size_t)a->H;
+    llm_real sum[ATT_QUERIES], inverse[ATT_QUERIES];
+    vreal top[TILE_VECTORS];
+    attention_pack_queries(r->q, attention_head(a, n, h, t.rows, r->wide), t.rows, D, a->scale);
+    attention_scores(r->S, top, a, &t, K, r->q);
+    for (int v = 0; v < t.wide; v++) {
+        vreal total = {0};
+        for (llm_real *s = r->S + v * VL; s < r->S + keys * TILE_COLS; s += TILE_COLS) {
+            const vreal e = vexp(vload(s) - top[v]);
+            vstore(s, e);
+            total += e;
+        }
+        vstore(sum + v * VL, total);
+    }
+    for (int c = 0; c < D; c += TILE_ROWS) {
+        const llm_real *panel = V + (size_t)c * (size_t)a->T + (size_t)(t.low * TILE_ROWS);
+        attention_tile(t.wide, keys, panel, r->S, r->o + c * TILE_COLS, true);
+    }
+    for (int i = 0; i < t.rows; i++) {
+        inverse[i] = 1 / sum[i];
+        lse[(n + (size_t)i) * heads + (size_t)h] = top[i / VL][i % VL] + LLM_MATH(log)(sum[i]);
+    }
+    attention_store(out, (n * heads + (size_t)h) * (size_t)D, heads * (size_t)D, r->o, inverse, t.rows, D, r->scratch);
+}
+static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T,
+                                  int H, int KV, int D) {
+    const att_call a = attention_call(qkv, start, B, T, H, KV, D);
+    att_room unused;
+    const size_t half = attention_packed(&a), own = attention_room(&a, false, NULL, &unused);
+    llm_real *packed = cpu_scratch(attention_scratch(&a, false)), *rooms = packed + 2 * (size_t)B * (size_t)KV * half;
+    LLM_OMP(parallel for collapse(2))
+    for (int b = 0; b < B; b++)
+        for (int kv = 0; kv < KV; kv++) {
+            att_room r;
+            attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
+            llm_real *K = packed + 2 * (size_t)(b * KV + kv) * half;        /* the values lie behind the keys */
+            const size_t n = (size_t)b * (size_t)T;
+            const att_rows k = attention_head(&a, n, H + kv, T, r.wide);
+            pack_left(K, k.x, k.ld, 1, T, D, D);
+            const att_rows v = attention_head(&a, n, H + KV + kv, T, r.wide);
+            pack_left(K + half, v.x, 1, v.ld, D, T, T);
+        }
+    LLM_OMP(parallel for collapse(3) schedule(dynamic))
+    for (int b = 0; b < B; b++)
+        for (int h = 0; h < H; h++)
+            for (int block = (T - 1) / ATT_QUERIES; block >= 0; block--) {
+                att_room r;
+                attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
+                const llm_real *K = packed + 2 * (size_t)(b * KV + h / (H / KV)) * half;
+                attention_forward_block(out, lse, &a, b, h, block, K, K + half, &r);
+            }
+}
+
+/* What a thread of the backward pass works on: key/value head kv of sequence b, a chunk of its keys at a time. */
+typedef struct {
+    const llm_act *dout, *out;
+    const llm_real *lse;
+    int b, kv;
+    int low, high;                      /* the chunk: keys low .. high-1 */
+    att_room r;
+} att_back;
+
+/* What a block brings along: q and dout in both forms; each lane's lse and d. */
+static void attention_block_load(const att_call *a, const att_back *k, const att_block *t, int h, llm_real *lse,
+                                 llm_real *d) {
+    const int D = a->D;
+    const size_t n = (size_t)k->b * (size_t)a->T + (size_t)t->first, heads = (size_t)a->H, width = (size_t)D;
+    const att_rows q = attention_head(a, n, h, t->rows, k->r.wide);
+    attention_pack_queries(k->r.q, q, t->rows, D, a->scale);
+    pack_right(k->r.rows_q, q.x, 1, q.ld, D, t->rows, TILE_COLS);
+    const att_rows g = attention_rows(k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D, k->r.wide);
+    attention_pack_queries(k->r.g, g, t->rows, D, 1);
+    pack_right(k->r.rows_g, g.x, 1, g.ld, D, t->rows, TILE_COLS);
+    for (size_t i = 0; i < ATT_QUERIES; i++) {              /* lanes beyond the last row: never stored nor summed */
+        const size_t row = size_min(i, (size_t)t->rows - 1), at = (n + row) * heads + (size_t)h;
+        vreal dot = {0};
+        for (size_t c = 0; c < width; c += VL)
+            dot += vload_n(g.x + row * g.ld + c, width - c) * act_load_n(k->out, at * width + c, width - c);
+        d[i] = vsum(dot);
+        lse[i] = k->lse[at];
+    }
+}
+/* Keys from .. to-1 of the chunk meet the block of head h whose dq' is at dq. Rows of S and dS count from key `from`,
+   those of K, V, dK and dV from k->low. The chunk that holds t->low comes first, and begins dq. */
+static void attention_backward_block(const att_call *a, const att_back *k, const att_block *t, int h, int from, int to,
+                                     llm_real *dq) {
+    const int D = a->D, panels = ceil_div(D, TILE_COLS), chunk = k->high - k->low;
+    const att_room *r = &k->r;
+    llm_real lse[ATT_QUERIES], d[ATT_QUERIES];
+    attention_block_load(a, k, t, h, lse, d);
+    for (int key = from; key < to; key += TILE_ROWS) {
+        llm_real *s = r->S + (key - from) * TILE_COLS, *ds = r->dS + (key - from) * TILE_COLS;
+        attention_tile(t->wide, D, r->K + (key - k->low) * D, r->q, s, true);
+        attention_tile(t->wide, D, r->V + (key - k->low) * D, r->g, ds, true);
+        const bool masks = attention_needs_mask(t, key);
+        for (int i = 0; i < TILE_ROWS; i++, s += TILE_COLS, ds += TILE_COLS)
+            for (int v = 0; v < t->wide; v++) {
+                vreal x = vload(s + v * VL);
+                if (masks) x = attention_mask(x, t, v, key + i);
+                const vreal p = vexp(x - vload(lse + v * VL));
+                vstore(s + v * VL, p);
+                vstore(ds + v * VL, p * (vload(ds + v * VL) - vload(d + v * VL)));
+            }
+    }
+    for (int c = 0; c < D; c += TILE_ROWS)
+        attention_tile(t->wide, to - from, r->turned + c * chunk + (from - k->low) * TILE_ROWS, r->dS,
+                       dq + c * TILE_COLS, from == t->low);
+    for (int p = 0; p < panels; p++) {
+        const int wide = int_min(TILE_VECTORS, ceil_div(D - p * TILE_COLS, VL));
+        const llm_real *q = r->rows_q + p * TILE_COLS * TILE_COLS, *g = r->rows_g + p * TILE_COLS * TILE_COLS;
+        for (int key = from; key < to; key += TILE_ROWS) {
+            const int tile = ((key - k->low) * panels + p * TILE_ROWS) * TILE_COLS, s = (key - from) * TILE_COLS;
+            attention_tile_rows(wide, t->rows, r->dS + s, q, r->dK + tile);
+            attention_tile_rows(wide, t->rows, r->S + s, g, r->dV + tile);
+        }
+    }
+}
+/* All queries of the chunk's keys; then the chunk's dk and dv are written. */
+static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att_back *k) {
+    const int D = a->D, group = a->H / a->KV, blocks = ceil_div(a->T, ATT_QUERIES), panels = ceil_div(D, TILE_COLS);
+    const int keys = k->high - k->low;
+    const att_room *r = &k->r;
+    const size_t n = (size_t)k->b * (size_t)a->T + (size_t)k->low, width = (size_t)D;
+    const size_t sums = (size_t)(pad_to(TILE_ROWS, keys) * panels * TILE_COLS);
+    const att_rows x = attention_head(a, n, a->H + k->kv, keys, r->wide);
+    pack_left(r->K, x.x, x.ld, 1, keys, D, D);
+    pack_left(r->turned, x.x, 1, x.ld, D, keys, keys);
+    const att_rows v = attention_head(a, n, a->H + a->KV + k->kv, keys, r->wide);
+    pack_left(r->V, v.x, v.ld, 1, keys, D, D);
+    memset(r->dK, 0, sums * sizeof *r->dK);
+    memset(r->dV, 0, sums * sizeof *r->dV);
+    for (int h = 0; h < group; h++)
+        for (int block = k->low / ATT_QUERIES; block < blocks; block++) {
+            const att_block t = attention_block(a, k->b, block);
+            const int from = int_max(t.low, k->low), to = int_min(t.high, k->high);
+            llm_real *dq = r->o + (size_t)(h * blocks + block) * (size_t)(a->dims * TILE_COLS);
+            if (from < to) attention_backward_block(a, k, &t, k->kv * group + h, from, to, dq);
+        }
+    for (int key = 0; key < keys; key++)
+        for (size_t c = 0; c < width; c += VL) {
+            const size_t tile = (size_t)(key / TILE_ROWS * panels) + c / TILE_COLS;
+            const size_t from = (tile * TILE_ROWS + (size_t)(key % TILE_ROWS)) * TILE_COLS + c % TILE_COLS;
+            const size_t to = (n + (size_t)key) * a->row + (size_t)(a->H + k->kv) * width + c;
+            act_store_n(dqkv, to, vload(r->dK + from) * a->scale, width - c);
+            act_store_n(dqkv, to + (size_t)a->KV * width, vload(r->dV + from), width - c);
+        }
+}
+static void cpu_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                                   const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
+    const att_call a = attention_call(qkv, start, B, T, H, KV, D);
+    att_room unused;
+    const size_t own = attention_room(&a, true, NULL, &unused);
+    llm_real *memory = cpu_scratch(attention_scratch(&a, true)), factor[ATT_QUERIES];
+    for (int i = 0; i < ATT_QUERIES; i++) factor[i] = a.scale;
+    LLM_OMP(parallel for collapse(2) schedule(dynamic))
+    for (int b = 0; b < B; b++)
+        for (int kv = 0; kv < KV; kv++) {
+            att_back k = {.dout = dout, .out = out, .lse = lse, .b = b, .kv = kv};
+            attention_room(&a, true, memory + (size_t)thread_index() * own, &k.r);
+            for (k.low = 0; k.low < T; k.low = k.high) {
+                k.high = int_min(T, k.low + ATT_KEYS);
+                attention_backward_chunk(dqkv, &a, &k);
+            }
+            const int blocks = ceil_div(T, ATT_QUERIES);
+            for (int i = 0; i < H / KV * blocks; i++) {
+                const int h = kv * (H / KV) + i / blocks, first = i % blocks * ATT_QUERIES;
+                const size_t to = ((size_t)b * (size_t)T + (size_t)first) * a.row + (size_t)(h * D);
+                attention_store(dqkv, to, a.row, k.r.o + (size_t)i * (size_t)(a.dims * TILE_COLS), factor,
+                                int_min(ATT_QUERIES, T - first), D, k.r.scratch);
+            }
+        }
+}
+
+/* ---- gelu (Hendrycks and Gimpel 2016), the tanh form of GPT-2 ----
+
+   forward    y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3)
+              As (1 + tanh u)/2 = sigmoid(2u), this is y = x s with s = sigmoid(2u): one exp.
+   backward   dx = dy (s + x s (1 - s) 2u'), 2u' = 2 sqrt(2/pi) (1 + 3 * 0.044715 x^2)
+
+   x is saved (the linear layer before wrote it down), y is not: the backward pass of the next layer makes it again. */
+
+static const llm_real gelu_scale = (llm_real)1.5957691216057308, gelu_cubic = (llm_real)0.044715;
+
+static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_cubic * x * x * x)); }
+
+static void cpu_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
+    LLM_OMP(parallel for)
+    for (size_t piece = 0; piece < n; piece += PIECE) {
+        const size_t end = size_min(n, piece + PIECE);
+        for (size_t i = piece; i < end; i += VL) {
+            act_fetch(inp, i);
+            vreal x = act_load_n(inp, i, end - i);
+            act_store_n(out, i, x * gelu_gate(x), end - i);
+        }
+    }
+}
+static void cpu_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
+    LLM_OMP(parallel for)
+    for (size_t piece = 0; piece < n; piece += PIECE) {
+        const size_t end = size_min(n, piece + PIECE);
+        for (size_t i = piece; i < end; i += VL) {
+            act_fetch(inp, i);
+            act_fetch(dout, i);
+            vreal x = act_load_n(inp, i, end - i), s = gelu_gate(x);
+            vreal slope = s + x * s * (1 - s) * gelu_scale * (1 + 3 * gelu_cubic * x * x);
+            act_store_n(dinp, i, act_load_n(dout, i, end - i) * slope, end - i);
+        }
+    }
+}
+
+/* ---- swiglu (Shazeer 2020): a gate opens for each hidden number ----
+
+   forward    y = silu(g) u, silu(g) = g s, s = sigmoid(g)            y (N,F) from gateup (N,2F): g | u side by side
+   backward   dg = dy u s (1 + g (1 - s))     du = dy g s             g and u are saved, y is made again */
+
+static void cpu_swiglu_forward(llm_act *out, const llm_act *gateup, int N, int F) {
+    const size_t width = (size_t)F;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const size_t to = (size_t)n * width, from = 2 * to;
+        for (size_t i = 0; i < width; i += VL) {
+            act_fetch(gateup, from + i);
+            act_fetch(gateup, from + width + i);
+            vreal g = act_load_n(gateup, from + i, width - i), u = act_load_n(gateup, from + width + i, width - i);
+            act_store_n(out, to + i, g * vsigmoid(g) * u, width - i);
+        }
+    }
+}
+static void cpu_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, int N, int F) {
+    const size_t width = (size_t)F;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        const size_t from = (size_t)n * width, to = 2 * from;
+        for (size_t i = 0; i < width; i += VL) {
+            const size_t left = width - i;
+            act_fetch(gateup, to + i);
+            act_fetch(gateup, to + width + i);
+            act_fetch(dout, from + i);
+            vreal g = act_load_n(gateup, to + i, left), u = act_load_n(gateup, to + width + i, left);
+            vreal d = act_load_n(dout, from + i, left), s = vsigmoid(g);
+            act_store_n(dgateup, to + i, d * u * s * (1 + g * (1 - s)), left);
+            act_store_n(dgateup, to + width + i, d * g * s, left);
+        }
+    }
+}
+
+/* ---- the head: log-probabilities of the targets ----
+
+   forward    z (V) = hidden w' / temperature, banned ids at -infinity    lse = log sum exp z    logp = z[target] - lse
+              p = exp(z - lse)                                            entropy = -sum p log p = lse - sum p z
+   backward   dz[k] = dlogp (1[k = target] - p[k]) - dentropy p[k] (log p[k] + entropy)
+              dlogits = dz / temperature     dhidden = dlogits w     dw (=|+=) dlogits' hidden
+
+   This is where every stage's objective enters: cross entropy sends dlogp = -1/M, which gives the familiar (p -
+   onehot)/M, and policy gradients send an advantage. With V near 50,000 the logits would be the largest tensor of
+   all, so they live for one chunk of rows at a time and are overwritten by their gradient. Saved are lse and entropy,
+   two numbers a token: the backward pass computes the logits once more, and the fused sweep, for stages that know
+   dlogp beforehand, not at all. Prompts and padding have dlogp = dentropy = 0. Their rows are left out of the
+   backward pass and of the fused sweep (logp 0 there): in fine-tuning that is often half of the head's work. */
+
+#define HEAD_ROWS 512                   /* 1024 would cost GPT-2 100 MB more */
+
+typedef struct {
+    const llm_act *hidden;
+    llm_weight w;
+    const int *targets;
+    llm_head head;
+    int N, C, V;
+    size_t ld;                          /* numbers in a row of logits: V, padded */
+} head_call;
+
+static head_call head_begin(const llm_act *hidden, llm_weight w, const int *targets, llm_head head, int N, int C,
+                            int V) {
+    if (!(head.temperature > 0))
+        llm_die("--temperature 1", "log-probabilities at temperature %g", (double)head.temperature);
+    return (head_call){hidden, w, targets, head, N, C, V, round_up((size_t)V, 4 * VL)};
+}
+/* Rows of a chunk when n rows are cut evenly: 513 rows are two chunks of 257, not 512 and 1. */
+static int head_rows(int n) {
+    const int chunks = int_max(1, (n + HEAD_ROWS - 1) / HEAD_ROWS);
+    return (n + chunks - 1) / chunks;
+}
+static void head_logits(llm_real *z, const llm_act *hidden, const head_call *c, int rows) {
+    const cpu_view h = act_view(hidden, (size_t)c->C, 1), w = cpu_weight_view(c->w, c->C);
+    cpu_gemm(rows, c->V, c->C, h, cpu_transposed(w), real_out(z, c->ld, false));
+}
+/* Ban what is banned, and the padding behind the row, which so needs no loop of its own. Returns the maximum. */
+static llm_real head_mask(llm_real *z, const head_call *c) {
+    for (size_t k = (size_t)c->V; k < c->ld; k++) z[k] = never;
+    if (c->head.banned)
+        for (int k = 0; k < c->V; k++) z[k] = c->head.banned[k] ? never : z[k];
+    vreal top[4] = {vload(z), vload(z), vload(z), vload(z)};
+    for (size_t k = 0; k < c->ld; k += 4 * VL)
+        for (size_t j = 0; j < 4; j++) top[j] = vmax(top[j], vload(z + k + j * VL));
+    return vhmax(vmax(vmax(top[0], top[1]), vmax(top[2], top[3])));
+}
+static llm_real head_row_forward(llm_real *z, const head_call *c, int target, llm_real *lse, llm_real *entropy) {
+    const llm_real max = head_mask(z, c), sharp = 1 / c->head.temperature;
+    vreal sum = {0}, dot = {0};
+    for (size_t k = 0; k < c->ld; k += VL) {
+        vreal y = (vload(z + k) - max) * sharp, e = vexp(y);
+        sum += e;
+        if (entropy) dot += e * y;
+    }
+    const llm_real total = vsum(sum);
+    *lse = max * sharp + LLM_MATH(log)(total);
+    if (entropy) *entropy = LLM_MATH(log)(total) - vsum(dot) / total;
+    return (z[target] - max) * sharp - LLM_MATH(log)(total);
+}
+static void cpu_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                const int *targets, llm_head head, int N, int C, int V) {
+    const head_call c = head_begin(hidden, w, targets, head, N, C, V);
+    const int chunk = head_rows(N);
+    llm_real *z = cpu_scratch(llm_mul((size_t)chunk, c.ld));
+    for (int first = 0; first < N; first += chunk) {
+        const int rows = int_min(chunk, N - first);
+        head_logits(z, act_at(hidden, (size_t)first * (size_t)C), &c, rows);
+        LLM_OMP(parallel for)
+        for (int i = 0; i < rows; i++) {
+            const int n = first + i;
+            logp[n] = head_row_forward(z + (size_t)i * c.ld, &c, targets[n], &lse[n], entropy ? &entropy[n] : NULL);
+        }
+    }
+}
+/* Logits of one row to their gradient, in place. */
+static void head_row_backward(llm_real *z, const head_call *c, int target, llm_real dlogp, llm_real dentropy,
+                              llm_real lse, llm_real entropy) {
+    const llm_real sharp = 1 / c->head.temperature;
+    head_mask(z, c);
+    const bool fixed = z[target] == never;       /* a banned logit is a constant */
+    for (size_t k = 0; k < c->ld; k += VL) {
+        vreal l = vload(z + k) * sharp - lse;           /* log p */
+        vstore(z + k, -sharp * (dlogp + dentropy * (l + entropy)) * vexp(l));
+    }
+    if (!fixed) z[target] += sharp * dlogp;
+}
+/* Forward and backward at once: exp is taken once, and scaled when its sum is known. Returns logp. */
+static llm_real head_row_fused(llm_real *z, const head_call *c, int target, llm_real dlogp) {
+    const llm_real max = head_mask(z, c), sharp = 1 / c->head.temperature, at_target = z[target];
+    vreal sum = {0};
+    for (size_t k = 0; k < c->ld; k += VL) {
+        vreal e = vexp((vload(z + k) - max) * sharp);
+        vstore(z + k, e);
+        sum += e;
+    }
+    const llm_real total = vsum(sum), scale = -sharp * dlogp / total;
+    for (size_t k = 0; k < c->ld; k += VL) vstore(z + k, vload(z + k) * scale);
+    if (at_target != never) z[target] += sharp * dlogp;
+    return (at_target - max) * sharp - LLM_MATH(log)(total);
+}
+/* The sweep of both backward (lse given) and fused (lse NULL, logp written). wanted: the n rows that have a gradient.
+   */
+static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                       const llm_real *lse, const llm_real *entropy, const head_call *c, const int *wanted, int n,
+                       bool accumulate) {
+    const int chunk = head_rows(n), C = c->C;
+    const size_t width = (size_t)C, row_bytes = width * cpu.act_size;
+    const bool all = n == c->N;                         /* no row is left out: nothing to gather */
+    llm_real *z = cpu_scratch(llm_add(llm_mul((size_t)chunk, c->ld), all ? 0 : llm_mul((size_t)chunk, 2 * width)));
+    llm_act *gathered = (llm_act *)(z + (size_t)chunk * c->ld), *dgathered = act_place(gathered, (size_t)chunk * width);
+    for (int first = 0; first < n; first += chunk) {
+        const int rows = int_min(chunk, n - first);
+        const llm_act *hidden = all ? act_at(c->hidden, (size_t)first * width) : gathered;
+        llm_act *d = all ? act_place(dhidden, (size_t)first * width) : dgathered;
+        for (int i = 0; !all && i < rows; i++) {
+            const llm_act *from = act_at(c->hidden, (size_t)wanted[first + i] * width);
+            memcpy(act_place(gathered, (size_t)i * width), from, row_bytes);
+        }
+        head_logits(z, hidden, c, rows);
+        LLM_OMP(parallel for)
+        for (int i = 0; i < rows; i++) {
+            const int t = wanted[first + i];
+            llm_real *row = z + (size_t)i * c->ld;
+            const llm_real dh = dentropy ? dentropy[t] : 0, h = dentropy ? entropy[t] : 0;
+            if (lse) head_row_backward(row, c, c->targets[t], dlogp[t], dh, lse[t], h);
+            else logp[t] = head_row_fused(row, c, c->targets[t], dlogp[t]);
+        }
+        const cpu_view dz = real_view(z, c->ld, 1);
+        const cpu_out dw_out = real_out(dw, width, accumulate || first > 0);
+        if (dhidden) cpu_gemm(rows, C, c->V, dz, cpu_weight_view(c->w, C), act_out(d, width));
+        if (dw) cpu_gemm(c->V, C, rows, cpu_transposed(dz), act_view(hidden, width, 1), dw_out);
+        for (int i = 0; !all && dhidden && i < rows; i++) {
+            llm_act *to = act_place(dhidden, (size_t)wanted[first + i] * width);
+            memcpy(to, act_at(dgathered, (size_t)i * width), row_bytes);
+        }
+    }
+}
+/* Choose the rows that have a gradient, clear the results of the others, and sweep. */
+static void head_gradients(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
+                           const llm_real *dentropy, const llm_real *lse, const llm_real *entropy, const head_call *c,
+                           bool accumulate) {
+    const size_t width = (size_t)c->C;
+    int *wanted = llm_alloc((size_t)c->N, sizeof *wanted), n = 0;
+    for (int t = 0; t < c->N; t++) {
+        if (dlogp[t] != 0 || (dentropy && dentropy[t] != 0)) wanted[n++] = t;
+        else {
+            if (logp) logp[t] = 0;
+            if (dhidden) memset(act_place(dhidden, (size_t)t * width), 0, width * cpu.act_size);
+        }
+    }
+    if (n) head_sweep(logp, dhidden, dw, dlogp, dentropy, lse, entropy, c, wanted, n, accumulate);
+    else if (dw && !accumulate) cpu_zero(dw, (size_t)c->V * width * sizeof *dw);
+    llm_release(wanted);
+}
+static void cpu_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                                 const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                 const int *targets, llm_head head, int N, int C, int V, bool accumulate) {
+    const head_call c = head_begin(hidden, w, targets, head, N, C, V);
+    head_gradients(NULL, dhidden, dw, dlogp, dentropy, lse, entropy, &c, accumulate);
+}
+static void cpu_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
+                              const llm_act *hidden, llm_weight w, const int *targets, llm_head head, int N, int C,
+                              int V, bool accumulate) {
+    const head_call c = head_begin(hidden, w, targets, head, N, C, V);
+    head_gradients(logp, dhidden, dw, dlogp, NULL, NULL, NULL, &c, accumulate);
+}
+
+/* ---- the value: one number per token, for reward models and critics ----
+
+   forward    value[n] = hidden[n] . u                       hidden (N,C), u (C)
+   backward   dhidden[n] (=|+=) dvalue[n] u                  du (=|+=) sum over n of dvalue[n] hidden[n]
+
+   du is a sum over tokens: threads take columns, the sum runs over n in order. */
+
+static void cpu_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, int N, int C) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for)
+    for (int n = 0; n < N; n++) {
+        vreal dot = {0};
+        for (size_t i = 0; i < width; i += VL)
+            dot += act_load_n(hidden, (size_t)n * width + i, width - i) * vload_n(u + i, width - i);
+        value[n] = vsum(dot);
+    }
+}
+static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
+                               const llm_real *u, int N, int C, bool accumulate_dhidden, bool accumulate_du) {
+    const size_t width = (size_t)C;
+    LLM_OMP(parallel for if(dhidden != NULL))
+    for (int n = 0; n < (dhidden ? N : 0); n++) {
+        const size_t at = (size_t)n * width;
+        for (size_t i = 0; i < width; i += VL) {
+            vreal d = dvalue[n] * vload_n(u + i, width - i);
+            if (accumulate_dhidden) d += act_load_n(dhidden, at + i, width - i);
+            act_store_n(dhidden, at + i, d, width - i);
+        }
+    }
+    LLM_OMP(parallel for if(du != NULL))
+    for (size_t i = 0; i < (du ? width : 0); i += VL) {
+        vreal sum = accumulate_du ? vload_n(du + i, width - i) : (vreal){0};
+        for (int n = 0; n < N; n++) sum += dvalue[n] * act_load_n(hidden, (size_t)n * width + i, width - i);
+        vstore_n(du + i, sum, width - i);
+    }
+}
+
+/* ---- learning: the norm of the gradient, and AdamW (Loshchilov and Hutter 2019) ----
+
+   sumsq      sum of x^2, in double over pieces of PIECE numbers, pieces in order
+   adamw      g = grad_scale grad      m += (1 - beta1)(g - m)      v += (1 - beta2)(g^2 - v)
+              w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
+              mhat = m / (1 - beta1^step)      vhat = v / (1 - beta2^step)
+
+   Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its
+   gradient. m and v begin at 0 and are too small at first, by exactly the factors 1 - beta^step. The decay acts on w
+   directly and is not part of g ("decoupled"). This is the one operation that memory alone limits: 28 bytes a
+   parameter in one pass, none of them touched twice. grad_scale does the clipping here, where the gradient is read
+   anyway, and the bf16 copy is written along. */
+
+static double cpu_sumsq(const llm_real *x, size_t n) {
+    const size_t pieces = (n + PIECE - 1) / PIECE;
+    double *sum = llm_alloc(pieces, sizeof *sum), total = 0;
+    LLM_OMP(parallel for if(pieces > 4))
+    for (size_t piece = 0; piece < pieces; piece++) {
+        const size_t end = size_min(n, (piece + 1) * PIECE);
+        vreal s[4] = {{0}};                             /* four sums: one would wait for its own last addition */
+        size_t i = piece * PIECE;
+        for (; i + 4 * VL <= end; i += 4 * VL)
+            for (size_t j = 0; j < 4; j++) {
+                fetch(x + i + j * VL);
+                s[j] += vload(x + i + j * VL) * vload(x + i + j * VL);
+            }
+        for (; i < end; i += VL) s[0] += vload_n(x + i, end - i) * vload_n(x + i, end - i);
+        sum[piece] = (double)vsum(s[0] + s[1] + (s[2] + s[3]));
+    }
+    for (size_t piece = 0; piece < pieces; piece++) total += sum[piece];
+    llm_release(sum);
+    return total;
+}
+
+static inline vreal vsqrt(vreal x) {
+    for (int i = 0; i < VL; i++) x[i] = LLM_MATH(sqrt)(x[i]);           /* one instruction, compilers see it */
+    return x;
+}
+/* The first n lanes of a moment as bf16, rounded up or down by chance, in proportion. Rounded to nearest it would
+   stand still: bf16 has steps of 0.4 to 0.8%, and with beta2 = 0.999 v moves by 0.1% of its way. The chance is a hash
+   of the parameter's place and the step, so that runs repeat. */
+static inline void store_by_chance(uint16_t *p, vreal x, const uint32_t *chance, int shift, size_t n) {
+    uint16_t part[VL];
+    for (int i = 0; i < VL; i++) {
+        const float f = (float)x[i];
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        part[i] = (uint16_t)((bits + (chance[i] >> shift & 0xFFFF)) >> 16);
+    }
+    if (n >= VL) memcpy(p, part, sizeof part);
+    else memcpy(p, part, n * sizeof *p);
+}
+static inline void draw_chances(uint32_t *chance, uint32_t place, uint32_t step) {
+    for (uint32_t i = 0; i < VL; i++) {
+        uint32_t r = ((place + i) ^ step * 0x9E3779B9u) * 0x85EBCA6Bu;
+        r = (r ^ r >> 15) * 0xC2B2AE35u;
+        chance[i] = r ^ r >> 16;
+    }
+}
+
+/* The formula's constants: grad_scale, 1 - beta1, 1 - beta2, lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step), eps,
+   lr weight_decay. */
+typedef struct { llm_real scale, fast1, fast2, rate, root, eps, decay; } adamw_call;
+
+/* One vector of parameters: m and v are updated, the new weights returned. */
+static inline vreal adamw_vector(const adamw_call *a, vreal w, vreal grad, vreal *m, vreal *v) {
+    const vreal g = grad * a->scale;
+    *m += a->fast1 * (g - *m);
+    *v += a->fast2 * (g * g - *v);
+    return w - a->decay * w - a->rate * *m / (vsqrt(*v) * a->root + a->eps);
+}
+/* Ask for memory 512 parameters ahead: 10% faster than the hardware alone. Past the end of an array nothing happens. */
+static inline void prefetch_ahead(const llm_real *w, const llm_real *grad, const void *m, const void *v, size_t size) {
+    __builtin_prefetch(w + 512, 1);
+    __builtin_prefetch(grad + 512);
+    __builtin_prefetch((const char *)m + 512 * size, 1);
+    __builtin_prefetch((const char *)v + 512 * size, 1);
+}
+static void adamw_piece(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, llm_real *m,
+                        llm_real *v, size_t n) {
+    for (size_t i = 0; i < n; i += VL) {
+        const size_t left = n - i;
+        prefetch_ahead(w + i, grad + i, m + i, v + i, sizeof *m);
+        vreal mi = vload_n(m + i, left), vi = vload_n(v + i, left);
+        vreal x = adamw_vector(a, vload_n(w + i, left), vload_n(grad + i, left), &mi, &vi);
+        vstore_n(m + i, mi, left);
+        vstore_n(v + i, vi, left);
+        vstore_n(w + i, x, left);
+        if (work) store_n(work, LLM_TYPE_BF16, i, x, left);
+    }
+}
+/* The same with moments in bf16. `place` is the number of the first parameter in its tensor. */
+static void adamw_piece16(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, uint16_t *m,
+                          uint16_t *v, size_t n, uint32_t place, uint32_t step) {
+    for (size_t i = 0; i < n; i += VL) {
+        const size_t left = n - i;
+        prefetch_ahead(w + i, grad + i, m + i, v + i, sizeof *m);
+        vreal mi = load_n(m, LLM_TYPE_BF16, i, left), vi = load_n(v, LLM_TYPE_BF16, i, left);
+        vreal x = adamw_vector(a, vload_n(w + i, left), vload_n(grad + i, left), &mi, &vi);
+        uint32_t chance[VL];                            /* 16 bits for m, 16 for v */
+        draw_chances(chance, place + (uint32_t)i, step);
+        store_by_chance(m + i, mi, chance, 16, left);
+        store_by_chance(v + i, vi, chance, 0, left);
+        vstore_n(w + i, x, left);
+        if (work) store_n(work, LLM_TYPE_BF16, i, x, left);
+    }
+}
+static void cpu_adamw(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a,
+                      bool moments16) {
+    const double c1 = 1 - pow(a.beta1, a.step), c2 = 1 - pow(a.beta2, a.step);
+    const adamw_call call = {(llm_real)a.grad_scale, (llm_real)(1 - a.beta1), (llm_real)(1 - a.beta2),
+                             (llm_real)(a.lr / c1), (llm_real)(1 / sqrt(c2)), (llm_real)a.eps,
+                             (llm_real)(a.lr * a.weight_decay)};
+    LLM_OMP(parallel for)
+    for (size_t piece = 0; piece < n; piece += PIECE) {
+        const size_t count = size_min(n - piece, PIECE);
+        uint16_t *copy = work ? (uint16_t *)work + piece : NULL;
+        uint16_t *m16 = (uint16_t *)m + piece, *v16 = (uint16_t *)v + piece;
+        llm_real *mr = (llm_real *)m + piece, *vr = (llm_real *)v + piece;
+        if (!moments16) adamw_piece(&call, w + piece, copy, grad + piece, mr, vr, count);
+        else adamw_piece16(&call, w + piece, copy, grad + piece, m16, v16, count, (uint32_t)piece, (uint32_t)a.step);
+    }
+}
+
+/* ---- 5c. Weights in 16, 8 and 4 bits; a matrix times few rows ----
+
+   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so 32 of them share
+   one scale s, and each becomes a small integer q (w is then q s):
+
+       bf16    the upper half of a float                                   2 bytes a weight      error 2^-9 |w|
+       q8      q = round(w/s), s = max|w| / 127                            1 + 2/32 = 1.0625     error s/2
+       q4      q = round(w/s) in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625   error s/2, at most s
+
+   Four bits count from -8 to 7: with this s the largest weight is exactly -8; one of nearly that size and the other
+   sign would be 8 and is cut to 7. The scale is rounded to bf16 before the division: so that costs no precision. */
+
+static inline size_t weight_blocks(llm_type type, int cols) {
+    return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? ((size_t)cols + 31) / 32 : 0;
+}
+static inline size_t weight_row_bytes(llm_type type, int cols) {
+    return type == LLM_TYPE_REAL   ? (size_t)cols * sizeof(llm_real)
+           : type == LLM_TYPE_BF16 ? (size_t)cols * sizeof(uint16_t)
+           : type == LLM_TYPE_Q8   ? (size_t)cols
+                                   : 16 * weight_blocks(type, cols);
+}
+/* One block of n <= 32 numbers: q, and returns its scale. `levels`: 127, or -8. */
+static uint16_t pack_block(int8_t q[32], const llm_real *x, size_t n, int levels) {
+    llm_real extreme = 0;
+    for (size_t i = 0; i < n; i++)
+        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(extreme)) extreme = x[i];
+    if (levels > 0) extreme = LLM_MATH(fabs)(extreme);
+    const uint16_t scale = real_to_bf16(extreme / (llm_real)levels);
+    const llm_real s = bf16_to_real(scale), top = levels > 0 ? 127 : 7, bottom = levels > 0 ? -127 : -8;
+    for (size_t i = 0; i < 32; i++) {
+        llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + (llm_real)0.5) : 0;
+        q[i] = (int8_t)(y > bottom ? y < top ? y : top : bottom);
+    }
+    return scale;
+}
+/* A row of `cols` numbers in the form of view_row. False when one of them is no finite number. */
+static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, int cols) {
+    const size_t n = (size_t)cols;
+    llm_real wrong = 0;                                     /* 0 times anything finite is 0 */
+    for (size_t i = 0; i < n; i++) wrong += x[i] * 0;
+    if (type == LLM_TYPE_REAL) memcpy(out, x, n * sizeof *x);
+    if (type == LLM_TYPE_BF16)
+        for (size_t i = 0; i < n; i += VL) store_n(out, LLM_TYPE_BF16, i, vload_n(x + i, n - i), n - i);
+    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
+        int8_t q[32];
+        scale[b] = pack_block(q, x + 32 * b, size_min(32, n - 32 * b), type == LLM_TYPE_Q8 ? 127 : -8);
+        if (type == LLM_TYPE_Q8) memcpy((int8_t *)out + 32 * b, q, size_min(32, n - 32 * b));
+        else {
+            uint8_t *byte = (uint8_t *)out + 16 * b;
+            for (int i = 0; i < 16; i++) byte[i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
+        }
+    }
+    return wrong == 0;
+}
+
+/* -- a matrix times few rows --
+
+   To say one token is to multiply every matrix by one vector: each weight is read from memory, used once and not needed
+   again. Packing, tiles and blocks gain nothing here: what counts is that memory is never idle. So each thread reads
+   its own rows of W in four streams, front to back, a row of each at a time, and asks for what comes next while it
+   multiplies. (Four neighbouring rows at a time are 25% slower in q8: the processor sees one stream that jumps.)
+   Weights are widened in registers, so fewer bits are less to read: a token in q8 takes little more than a quarter of
+   the time of one in fp32. Up to four vectors, several texts at once, are multiplied with each weight read.
+
+       y (n,O) = x (n,K) W'          W (O,K) in any form          sums run over k in VL lanes, which are added last
+
+   The order of the sums does not depend on n, nor on how the rows are divided among threads. */
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+enum { FEW_AHEAD = 1024 };              /* bytes of a row that are asked for in advance; 512 and 4096 are 10% slower */
+enum { FEW_ROWS = 4 };                  /* of W at a time: four streams keep memory busy, one only half */
+
+typedef struct { vreal v[32 / VL]; } weights32;
+
+/* Block b of a row, 32 weights. GCC 12 turns its own conversion of int8 vectors into scalar code, hence intrinsics. */
+static ALWAYS_INLINE weights32 weight_block(const llm_type type, const void *row, const uint16_t *scale, size_t b) {
+    weights32 w;
+    if (type == LLM_TYPE_REAL || type == LLM_TYPE_BF16) {
+        UNROLL for (int i = 0; i < 32 / VL; i++) w.v[i] = load_n(row, type, 32 * b + (size_t)(i * VL), VL);
+        return w;
+    }
+    const llm_real s = bf16_to_real(scale[b]);
+    const int8_t *q8 = (const int8_t *)row + 32 * b;
+    const uint8_t *q4 = (const uint8_t *)row + 16 * b;
+#if defined(__AVX2__) && !LLM_DOUBLE
+    const __m128i nibble = _mm_set1_epi8(15), bytes = _mm_loadu_si128((const void *)q4);
+    const __m128i half[2] = {_mm_and_si128(bytes, nibble), _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble)};
+    for (int i = 0; i < 4; i++) {
+        const __m128i part = i % 2 ? _mm_srli_si128(half[i / 2], 8) : half[i / 2];
+        const __m256i q = type == LLM_TYPE_Q8 ? _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(q8 + 8 * i)))
+                                              : _mm256_sub_epi32(_mm256_cvtepu8_epi32(part), _mm256_set1_epi32(8));
+        const __m256 x = _mm256_mul_ps(_mm256_set1_ps(s), _mm256_cvtepi32_ps(q));
+        memcpy((char *)&w + 32 * i, &x, sizeof x);
+    }
+#else
+    llm_real whole[32];
+    for (int i = 0; i < 32; i++)
+        whole[i] = s * (type == LLM_TYPE_Q8 ? q8[i] : (i < 16 ? q4[i] & 15 : q4[i - 16] >> 4) - 8);
+    memcpy(&w, whole, sizeof w);
+#endif
+    return w;
+}
+/* sum[j] = the sum of the lanes of s[j]. Lanes are added in halves, four vectors at once. */
+static inline void sum_lanes(llm_real sum[4], const vreal s[4]) {
+#if VL == 2
+    for (int j = 0; j < 4; j++) sum[j] = vsum(s[j]);
+#else
+    const vreal a = (vreal)ZIP_LOW(s[0], s[1]) + (vreal)ZIP_HIGH(s[0], s[1]);
+    const vreal b = (vreal)ZIP_LOW(s[2], s[3]) + (vreal)ZIP_HIGH(s[2], s[3]);
+    const vreal c = (vreal)ZIP_LOW(a, b) + (vreal)ZIP_HIGH(a, b);      /* lanes of s[0], s[2], s[1], s[3] in turn */
+    static const int lane[4] = {0, 2, 1, 3};
+    for (int j = 0; j < 4; j++) {
+        sum[j] = c[lane[j]];
+        for (int i = 4; i < VL; i += 4) sum[j] += c[lane[j] + i];
+    }
+#endif
+}
+
+/* - integers times integers -
+
+   Widened to reals, eight bits cost more instructions than memory costs time. AVX-512 VNNI multiplies bytes: each of 16
+   lanes adds four products of an unsigned and a signed byte. So x becomes integers too, but of 16 bits, X = round(x/t)
+   with t = max|x| / 32512 over the block's 32 numbers, which is off by t/2: as good as exact beside weights of 8 bits.
+   X = 256 hi + lo, two signed bytes; the weights are made unsigned by an offset, whose part is taken off again:
+
+       sum w x = s t (256 sum (q + 128) hi + sum (q + 128) lo - 128 sum X)            q4: 8 in the place of 128
+
+   One vector holds 64 q8 (two blocks) or 128 q4 (four blocks: the low halves, then the high ones). */
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && !LLM_DOUBLE
+#define LLM_VNNI 1
+typedef struct { __m512i hi[2], lo[2], offset; vreal scale; } few_x;    /* what a vector of weights meets */
+
+/* The products of one vector of weights, unsigned as they are, and their part of a sum. */
+static ALWAYS_INLINE __m512i few_dot(const bool q4, const __m512i q[2], const few_x *x) {
+    __m512i t = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q[0], x->hi[0]);
+    if (q4) t = _mm512_dpbusd_epi32(t, q[1], x->hi[1]);
+    t = _mm512_dpbusd_epi32(_mm512_slli_epi32(t, 8), q[0], x->lo[0]);
+    return q4 ? _mm512_dpbusd_epi32(t, q[1], x->lo[1]) : t;
+}
+static ALWAYS_INLINE vreal few_add(const bool q4, vreal s, const __m512i q[2], vreal scale, const few_x *x) {
+    const __m512i t = _mm512_add_epi32(few_dot(q4, q, x), x->offset);
+    return s + (vreal)_mm512_cvtepi32_ps(t) * (scale * x->scale);
+}
+/* x as integers, in the order of the weights: 16 columns at a time. */
+static void few_pack(llm_type type, few_x *out, const llm_real *x, size_t K) {
+    const bool q4 = type == LLM_TYPE_Q4;
+    const size_t wide = q4 ? 128 : 64;
+    const __m512i offset = _mm512_set1_epi8(q4 ? 8 : -128);             /* unsigned: 128 */
+    for (size_t g = 0; g < K / wide; g++, out++) {
+        for (size_t u = 0; u < 4; u++) {                    /* bytes 16 u and on, which go into lanes 4 u and on */
+            const llm_real *block = x + wide * g + 32 * (q4 ? u : u / 2), *run = q4 ? block : block + 16 * (u % 2);
+            const vreal a = vload(block), b = vload(block + 16);
+            const llm_real t = vhmax(vmax(vmax(a, -a), vmax(b, -b))) / 32512, by = t > 1e-30f ? 1 / t : 0;
+            for (size_t h = 0; h <= (size_t)q4; h++) {      /* adding 1.5 * 2^23 rounds to an integer, as in vexp */
+                const vbits X = (vbits)(vload(run + 16 * h) * by + 0x1.8p23f) - 0x4B400000, hi = (X + 128) >> 8;
+                ((__m128i *)&out->hi[h])[u] = _mm512_cvtepi32_epi8((__m512i)hi);
+                ((__m128i *)&out->lo[h])[u] = _mm512_cvtepi32_epi8((__m512i)(X - 256 * hi));
+            }
+            for (size_t lane = 4 * u; lane < 4 * u + 4; lane++) out->scale[lane] = t;
+        }
+        out->offset = _mm512_sub_epi32(_mm512_setzero_si512(), few_dot(q4, (__m512i[2]){offset, offset}, out));
+    }
+}
+/* The unsigned weights of group g, and their scales, bf16 spread over the lanes of their block. */
+static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row, const uint16_t *scale, size_t g) {
+    const __m512i w = _mm512_loadu_si512(row + 64 * g), low = _mm512_set1_epi8(15);
+    const vbits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const __m512i from = (__m512i)((q4 ? lane / 4 : lane / 8) << 16);   /* the upper half of a lane takes this word */
+    uint64_t four = 0;
+    memcpy(&four, scale + (q4 ? 4 : 2) * g, q4 ? 8 : 4);
+    q[0] = q4 ? _mm512_and_si512(w, low) : _mm512_xor_si512(w, _mm512_set1_epi8(-128));
+    q[1] = _mm512_and_si512(_mm512_srli_epi16(w, 4), low);
+    return (vreal)_mm512_maskz_permutexvar_epi16(0xAAAAAAAA, from, _mm512_set1_epi64((long long)four));
+}
+#else
+#define LLM_VNNI 0
+typedef struct { char none; } few_x;
+#endif
+/* Columns that are multiplied as integers: whole vectors of weights. */
+static inline size_t few_whole(llm_type type, int K) {
+    const size_t group = type == LLM_TYPE_Q4 ? 128 : 64;
+    return LLM_VNNI && (type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4) ? (size_t)K / group : 0;
+}
+
+typedef struct {
+    llm_real *y; size_t ldy;            /* (n,O), rows ldy apart */
+    llm_weight w; int K;                /* (O,K) */
+    const llm_real *x; size_t ldx;      /* (n,K) */
+    few_x *packed;                      /* room for (n, few_whole): the same as integers */
+} few_call;
+
+/* y[i][r + j apart] for i < n and j < rows <= 4. */
+static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_call *c, size_t i0, size_t r,
+                                   size_t apart, size_t rows) {
+    const size_t bytes = weight_row_bytes(type, c->K), blocks = (size_t)c->K / 32, rest = (size_t)c->K % 32;
+    const size_t scales = weight_blocks(type, c->K), block_bytes = weight_row_bytes(type, 32);
+    const char *row[FEW_ROWS];
+    const uint16_t *scale[FEW_ROWS];
+    const llm_real *x = c->x + i0 * c->ldx;
+    size_t whole = few_whole(type, c->K);
+    vreal s[4][FEW_ROWS];
+    UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {         /* beyond the last: that one again, not stored */
+        const size_t at = r + size_min(j, rows - 1) * apart;
+        row[j] = (const char *)c->w.data + at * bytes;
+        scale[j] = c->w.scale + at * scales;
+        UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] = (vreal){0};
+    }
+#if LLM_VNNI
+    const bool q4 = type == LLM_TYPE_Q4;
+    for (size_t g = 0; g < whole; g++)
+        UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
+            __m512i q[2];
+            const vreal spread = few_load(q4, q, row[j], scale[j], g);
+            __builtin_prefetch(row[j] + FEW_AHEAD + 64 * g);
+            UNROLL for (size_t i = 0; i < (size_t)n; i++)
+                s[i][j] = few_add(q4, s[i][j], q, spread, c->packed + (i0 + i) * whole + g);
+        }
+    whole *= q4 ? 4 : 2;
+#endif
+    for (size_t b = whole; b < blocks; b++)
+        UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
+            const weights32 w = weight_block(type, row[j], scale[j], b);
+            for (size_t line = 0; line < block_bytes; line += 64)
+                __builtin_prefetch(row[j] + FEW_AHEAD + b * block_bytes + line);
+            UNROLL for (size_t i = 0; i < (size_t)n; i++)
+                UNROLL for (size_t q = 0; q < 32 / VL; q++) s[i][j] += w.v[q] * vload(x + i * c->ldx + 32 * b + q * VL);
+        }
+    llm_real part[FEW_ROWS][32];                            /* the last columns, fewer than 32 */
+    const cpu_view v = cpu_weight_view(c->w, c->K);
+    for (size_t j = 0; j < rows && rest; j++) view_row(&v, r + j * apart, 32 * blocks, rest, part[j]);
+    UNROLL for (size_t i = 0; i < (size_t)n; i++) {
+        llm_real sum[FEW_ROWS];
+        sum_lanes(sum, s[i]);
+        for (size_t j = 0; j < rows; j++) {
+            for (size_t k = 0; k < rest; k++) sum[j] += part[j][k] * x[i * c->ldx + 32 * blocks + k];
+            c->y[(i0 + i) * c->ldy + r + j * apart] = sum[j];
+        }
+    }
+}
+/* Twelve copies, each with its form of weights and number of vectors compiled in. */
+#define FEW_TILE(type, n)                                                                                              \
+    static void few_##type##_##n(const few_call *c, size_t i, size_t r, size_t apart, size_t rows) {                   \
+        few_tile(LLM_TYPE_##type, n, c, i, r, apart, rows);                                                            \
+    }
+#define FEW_TILES(type) FEW_TILE(type, 1) FEW_TILE(type, 2) FEW_TILE(type, 4)
+FEW_TILES(REAL)
+FEW_TILES(BF16)
+FEW_TILES(Q8)
+FEW_TILES(Q4)
+#define FEW_NAMES(type) {few_##type##_1, few_##type##_2, few_##type##_4}
+static void (*const few_tiles[4][3])(const few_call *, size_t, size_t, size_t, size_t) = {
+    FEW_NAMES(REAL), FEW_NAMES(BF16), FEW_NAMES(Q8), FEW_NAMES(Q4)};
+/* Columns r0 .. r1-1 of y for n rows of x, by the calling thread. */
+static void few_product(few_call c, int n, int r0, int r1) {
+#if LLM_VNNI
+    const size_t whole = few_whole(c.w.type, c.K);
+    for (size_t i = 0; i < (size_t)n && whole; i++)
+        few_pack(c.w.type, c.packed + i * whole, c.x + i * c.ldx, (size_t)c.K);
+#endif
+    const int apart = (r1 - r0 + FEW_ROWS - 1) / FEW_ROWS;  /* rows apart lie in four pieces, each read front to back */
+    for (int r = 0; r < apart; r++) {
+        const size_t rows = (size_t)((r1 - r0 - r + apart - 1) / apart);
+        for (int i = 0, take; i < n; i += take) {           /* fours, twos, ones: W's rows are in L1 now */
+            const int size = n - i >= 4 ? 2 : n - i >= 2;
+            few_tiles[c.w.type][size](&c, (size_t)i, (size_t)(r0 + r), (size_t)apart, rows);
+            take = 1 << size;
+        }
+    }
+}
+
+/* ---- the table ---- */
+
+/* Speaking needs the whole model: see chapter 8. */
+static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
+                       const int *positions, const bool *want, int n, llm_real *logits);
+static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
+
+static const llm_ops cpu_table = {
+    .name = "cpu",
+    .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_upload, .download = cpu_download, .zero = cpu_zero,
+    .store_weights = cpu_store_weights,
+    .embed_forward = cpu_embed_forward, .embed_backward = cpu_embed_backward,
+    .layernorm_forward = cpu_layernorm_forward, .layernorm_backward = cpu_layernorm_backward,
+    .rmsnorm_forward = cpu_rmsnorm_forward, .rmsnorm_backward = cpu_rmsnorm_backward,
+    .linear_forward = cpu_linear_forward, .linear_backward = cpu_linear_backward,
+    .residual_forward = cpu_residual_forward, .residual_backward = cpu_residual_backward,
+    .lora_forward = cpu_lora_forward, .lora_backward = cpu_lora_backward,
+    .rope_forward = cpu_rope_forward, .rope_backward = cpu_rope_backward,
+    .attention_forward = cpu_attention_forward, .attention_backward = cpu_attention_backward,
+    .gelu_forward = cpu_gelu_forward, .gelu_backward = cpu_gelu_backward,
+    .swiglu_forward = cpu_swiglu_forward, .swiglu_backward = cpu_swiglu_backward,
+    .logprob_forward = cpu_logprob_forward, .logprob_backward = cpu_logprob_backward,
+    .logprob_fused = cpu_logprob_fused, .logits = cpu_logits,
+    .value_forward = cpu_value_forward, .value_backward = cpu_value_backward,
+    .sumsq = cpu_sumsq, .adamw = cpu_adamw,
+    .decode = cpu_decode, .cache_copy = cpu_cache_copy,
+};
+const llm_ops *llm_cpu(llm_precision p) {
+    static llm_ops ops[3];                              /* one for each precision */
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays go back to the system when released: glibc would keep some */
+#endif
+    cpu_set_precision(p);
+    ops[p] = cpu_table;
+    ops[p].precision = p;
+    ops[p].act_size = cpu.act_size;
+    return &ops[p];
+}
+/* What is about to run was made for this table: its precision is the current one from here on. */
+static void cpu_enter(const llm_ops *ops) {
+    if (ops->precision != cpu.precision) cpu_set_precision(ops->precision);
+}
+
+void llm_ops_check(const llm_ops *ops) {
+#define ROW(op) {offsetof(llm_ops, op), #op}
+    static const struct { size_t at; const char *op; } row[] = {
+        ROW(alloc), ROW(release), ROW(upload), ROW(download), ROW(zero), ROW(store_weights), ROW(embed_forward),
+        ROW(embed_backward), ROW(layernorm_forward), ROW(layernorm_backward), ROW(rmsnorm_forward),
+        ROW(rmsnorm_backward), ROW(linear_forward), ROW(linear_backward), ROW(residual_forward),
+        ROW(residual_backward), ROW(lora_forward), ROW(lora_backward), ROW(rope_forward), ROW(rope_backward),
+        ROW(attention_forward), ROW(attention_backward), ROW(gelu_forward), ROW(gelu_backward),
+        ROW(swiglu_forward), ROW(swiglu_backward), ROW(logprob_forward), ROW(logprob_backward),
+        ROW(logprob_fused), ROW(logits), ROW(value_forward), ROW(value_backward), ROW(sumsq), ROW(adamw),
+        ROW(decode), ROW(cache_copy)};
+#undef ROW
+    typedef void (*any)(void);
+    enum { ROWS = sizeof row / sizeof *row };
+    _Static_assert(ROWS == (sizeof(llm_ops) - offsetof(llm_ops, alloc)) / sizeof(any), "a row is missing here");
+    for (size_t i = 0; i < ROWS; i++) {
+        any body;
+        memcpy(&body, (const char *)ops + row[i].at, sizeof body);
+        if (!body) llm_die("fill in every row of llm_ops", "the backend \"%s\" has no %s", ops->name, row[i].op);
+    }
+}
