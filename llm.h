@@ -75,6 +75,7 @@
 #if defined(LLM_IMPLEMENTATION) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE                     /* clock_gettime, madvise: must come before the first system header */
 #endif
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,6 +92,7 @@ extern "C" {
 #endif
 typedef LLM_REAL llm_real;
 typedef struct llm_act llm_act;         /* an activation as the device stores it: never dereferenced by the model */
+typedef struct llm_res llm_res;         /* the residual stream and its gradient, likewise */
 
 /* ---- chapter 2: ground ---------------------------------------------------------------------------------------- */
 
@@ -100,6 +102,11 @@ typedef struct llm_act llm_act;         /* an activation as the device stores it
 #else
 #define LLM_PRINTF(a, b)
 #define LLM_NORETURN
+#endif
+#ifdef __CUDACC__
+#define LLM_BOTH __host__ __device__    /* for the processor and for the GPU */
+#else
+#define LLM_BOTH
 #endif
 
 /* End the program with "error: <cause>" and, unless NULL, "  try: <remedy>" on stderr. Exit code 1. A program may catch
@@ -245,7 +252,7 @@ int llm_token_id(const llm_tokenizer *t, const char *spelling);         /* the i
 /* ---- chapter 4: tokens to batches ----------------------------------------------------------------------------- */
 
 /* What every stage feeds to the network: host memory, (B,T) each. */
-typedef struct {
+typedef struct llm_batch {
     int B, T;
     int *tokens;                        /* (B,T) input ids */
     int *targets;                       /* (B,T) the id to predict at each place; ignored where weight is 0 */
@@ -409,126 +416,196 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
 
 typedef enum { LLM_FP32, LLM_BF16X3, LLM_BF16 } llm_precision;
 typedef enum { LLM_TYPE_REAL, LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4 } llm_type;
-/* A matrix of parameters as it lies on the device. q8, q4: blocks of 32 columns of a row share a scale (a bf16). */
-typedef struct { const void *data; llm_type type; const uint16_t *scale; } llm_weight;
+/* A matrix of parameters (or a linear's bias) as it lies on the device. q8, q4: blocks of 32 columns of a row share a
+   scale (a bf16). full: the same numbers as llm_real, where kept (a bias: always), or NULL. data NULL: none. */
+typedef struct { const void *data; llm_type type; const uint16_t *scale; const llm_real *full; } llm_weight;
 
-/* What a sampler may not say, and how sharply it speaks: log softmax(z / temperature) with banned ids at -infinity. */
+/* How the head looks at a token: log softmax(z / temperature) with banned ids at -infinity; and which rows of a batch
+   have a gradient: row[0..rows-1], rising, or NULL: all of them. A table may skip the others, whose dlogp is 0. */
 typedef struct {
     llm_real temperature;
     const uint8_t *banned;              /* (V) bytes on the device, or NULL */
+    const int *row; size_t rows;        /* on the device; the model fills it in */
 } llm_head;
 
-typedef struct { double lr, beta1, beta2, eps, weight_decay, grad_scale; int step; } llm_adamw_args;
+/* The ids of a batch on the device, each (N). own: what a table prepares from them besides (a GPU sorts tokens). */
+typedef struct { int *tokens, *targets, *positions, *start; void *own; } llm_ids;
+/* Where a LoRA adapter writes: `cols` columns from `col` on, in rows that are `ld` numbers apart. */
+typedef struct { size_t ld, col, cols; } llm_slice;
 
-struct llm_model; struct llm_cache;
+/* Learning. The rule is the run's, the state goes on from step to step; it lies on the device, so that a step needs no
+   answer from there. */
+typedef struct { double lr, beta1, beta2, eps, weight_decay, clip, skip_sigma; bool moments16; } llm_adamw_rule;
+typedef struct llm_adamw_state {
+    double sumsq;                       /* of all gradients: sum of squares; grad_norm writes it, adamw reads it */
+    double norm, scale;                 /* its root, and what clipping multiplies the gradient with */
+    double norm_mean, norm_var; int norm_count;         /* running mean and variance of the norm, of norm_count steps */
+    int step, skipped;                  /* steps taken; steps left out as outliers */
+    bool skip;                          /* this one moves nothing: an outlier, or a norm that is not finite */
+} llm_adamw_state;
 
-/* The two-page specification of what a transformer needs. The CPU's bodies (chapter 5) are called cpu_<op>, the GPU's
-   (llm_cuda.cuh) cuda_<op>. All pointers are device memory except where said; N = B*T rows. */
+/* What one step does with its gradient, the same on the CPU and on a GPU (chapter 6, "AdamW", tells why): clip it, or
+   leave the step out when its norm is not finite, or an outlier: more than skip_sigma deviations above the running mean
+   of about the last 100 steps (of all of them until then; the first 32 only teach). An outlier enters the mean cut to
+   that limit: should the level rise for good, it soon is none. */
+static inline LLM_BOTH void llm_adamw_judge(llm_adamw_state *s, const llm_adamw_rule *r) {
+    s->norm = sqrt(s->sumsq);
+    s->scale = r->clip > 0 && s->norm > r->clip ? r->clip / s->norm : 1;
+    s->skip = !(s->norm < HUGE_VAL);
+    if (s->skip) return;
+    const double limit = s->norm_mean + r->skip_sigma * sqrt(s->norm_var);
+    s->skip = r->skip_sigma > 0 && s->norm_count >= 32 && s->norm > limit;
+    if (s->skip) s->skipped++;
+    else s->step++;
+    const double rate = fmax(0.01, 1.0 / (s->norm_count + 1)), d = (s->skip ? limit : s->norm) - s->norm_mean;
+    s->norm_mean += rate * d;
+    s->norm_var = (1 - rate) * (s->norm_var + rate * d * d);
+    s->norm_count++;
+}
+
+struct llm_model; struct llm_cache; struct llm_param; struct llm_batch; struct llm_config; struct llm_sampler;
+struct llm_speaker;
+
+/* The two-page specification of what a transformer needs. Chapter 4 defines every row as a plain loop (plain_<op>, the
+   table llm_plain), and is the oracle of the others: llm_simd.h (simd_<op>) and llm_cuda.cuh (cuda_<op>) start from it
+   and put faster bodies in its place. All pointers are device memory except where said; N = B*T rows. Rows run in the
+   order of the calls and may return before they are done: only download and wait wait. */
 typedef struct llm_ops {
-    const char *name;                   /* "cpu", "cuda" */
+    const char *name;                   /* "plain", "cpu", "cuda" */
     llm_precision precision;
-    size_t act_size;                    /* bytes of a stored activation */
+    size_t act_size, res_size, dres_size;       /* bytes of a number: activation, residual stream, its gradient */
+    size_t head_rows;                   /* rows of logits that are in memory at a time */
+    size_t speakers;                    /* rows that speak at once in llm_generate_batch */
 
-    /* Memory. alloc returns zeroed memory or NULL; upload and download copy between host and device. */
+    /* Memory. alloc returns zeroed memory or NULL. upload has read `host` when it returns; download waits for all that
+       was asked before; fetch is a download that may be written as late as in the next wait. */
     void *(*alloc)(size_t bytes);
     void (*release)(void *device);
     void (*upload)(void *device, const void *host, size_t bytes);
     void (*download)(void *host, const void *device, size_t bytes);
-    void (*zero)(void *device, size_t bytes);
+    void (*fetch)(void *host, const void *device, size_t bytes);
+    void (*wait)(void);
+    void (*load_ids)(llm_ids *ids, const struct llm_batch *b);          /* a batch's ids to the device */
     void (*store_weights)(void *bf16, const llm_real *w, size_t n);     /* the working copy of master weights */
 
     /* Embedding: out[n] = wte[tokens[n]] + wpe[positions[n]] (wpe NULL: rope). (N,C) */
-    void (*embed_forward)(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens, const int *positions,
-                          int N, int C);
+    void (*embed_forward)(llm_res *out, llm_weight wte, const llm_real *wpe, const int *tokens, const int *positions,
+                          size_t N, size_t C);
     /* dwte[tokens[n]] += dout[n]; the first writer of a tensor (accumulate false) sets every row. */
-    void (*embed_backward)(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens,
-                           const int *positions, int N, int C, int V, int T, bool accumulate_wte, bool accumulate_wpe);
+    void (*embed_backward)(llm_real *dwte, llm_real *dwpe, const llm_res *dout, const llm_ids *ids, size_t N, size_t C,
+                           size_t V, size_t T, bool accumulate_wte, bool accumulate_wpe);
 
     /* Layer norm and RMS norm of each row: out (N,C) from the residual stream inp (N,C); mean, rstd (N) are saved.
-       backward adds to dinp, which holds the residual stream's gradient already. bias and dbias may be NULL, dw NULL:
+       backward: dinp (=|+=), for the residual stream's gradient joins it there. bias, dbias may be NULL; dw NULL:
        frozen. */
-    void (*layernorm_forward)(llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp, const llm_real *w,
-                              const llm_real *bias, llm_real eps, int N, int C);
-    void (*layernorm_backward)(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
-                               const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C,
-                               bool accumulate);
-    void (*rmsnorm_forward)(llm_act *out, llm_real *rstd, const llm_real *inp, const llm_real *w, llm_real eps, int N,
-                            int C);
-    void (*rmsnorm_backward)(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp, const llm_real *w,
-                             const llm_real *rstd, int N, int C, bool accumulate);
+    void (*layernorm_forward)(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
+                              const llm_real *bias, llm_real eps, size_t N, size_t C);
+    void (*layernorm_backward)(llm_res *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_res *inp,
+                               const llm_real *w, const llm_real *mean, const llm_real *rstd, size_t N, size_t C,
+                               bool accumulate_dinp, bool accumulate);
+    void (*rmsnorm_forward)(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps,
+                            size_t N, size_t C);
+    void (*rmsnorm_backward)(llm_res *dinp, llm_real *dw, const llm_act *dout, const llm_res *inp, const llm_real *w,
+                             const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp, bool accumulate);
 
     /* Linear: out (N,O) = inp (N,I) w' + bias, w (O,I). backward: dinp = dout w, dw (=|+=) dout' inp, dbias (=|+=)
-       column sums of dout. dinp NULL: not needed; dw, dbias NULL: frozen. bias may be NULL. */
-    void (*linear_forward)(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in,
-                           int out_n);
+       column sums of dout. dinp NULL: not needed; dw, dbias NULL: frozen. bias.data NULL: none. */
+    void (*linear_forward)(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t in,
+                           size_t out_n);
     void (*linear_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
-                            llm_weight w, int N, int in, int out_n, bool accumulate);
-    /* The same into the residual stream: out (N,O) = res + inp w' + bias; its dout is the residual stream's gradient.
-     */
-    void (*residual_forward)(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w, const llm_real *bias,
-                             int N, int in, int out_n);
-    void (*residual_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout, const llm_act *inp,
-                              llm_weight w, int N, int in, int out_n, bool accumulate);
-    /* LoRA on columns [col, col+O) of a linear's output of width ld: out += u B', u (N,r) = scale inp A' is saved; A
-       (r,I), B (O,r). `out` is activations, or the residual stream when to_residual. backward: du (N,r) = scale dout B
-       is scratch; dinp += du A, dA (=|+=) du' inp, dB (=|+=) dout' u; each of the three may be NULL. */
-    void (*lora_forward)(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
-                         llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool to_residual);
-    void (*lora_backward)(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout, const llm_real *u,
-                          const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale,
-                          int N, int in, int r, int out_n, int ld, int col, bool from_residual, bool accumulate);
+                            llm_weight w, size_t N, size_t in, size_t out_n, bool accumulate);
+    /* The same into the residual stream: out (N,O) = res + inp w' + bias; its dout is the residual stream's. */
+    void (*residual_forward)(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
+                             size_t N, size_t in, size_t out_n);
+    void (*residual_backward)(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout, const llm_act *inp,
+                              llm_weight w, size_t N, size_t in, size_t out_n, bool accumulate);
+    /* LoRA on a slice of a linear's output: out += u B', u (N,r) = scale inp A' is saved; A (r,I), B (cols,r). `out` is
+       activations, or the residual stream when to_residual. backward: du (N,r) = scale dout B is scratch; dinp += du A,
+       dA (=|+=) du' inp, dB (=|+=) dout' u; each of the three may be NULL. */
+    void (*lora_forward)(void *out, llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                         llm_real scale, size_t N, size_t in, size_t r, llm_slice s, bool to_residual);
+    void (*lora_backward)(llm_act *dinp, llm_real *dA, llm_real *dB, llm_act *du, const void *dout, const llm_act *u,
+                          const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale, size_t N,
+                          size_t in, size_t r, llm_slice s, bool from_residual, bool accumulate);
 
     /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j];
        backward turns back. */
-    void (*rope_forward)(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
-    void (*rope_backward)(llm_act *dqkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D);
+    void (*rope_forward)(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
+                         size_t D);
+    void (*rope_backward)(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
+                          size_t D);
     /* Causal attention inside each row of the batch: out (N,H*D), lse (N,H) log-sum-exp of the scaled scores. Token t
        of a row sees start[t] .. t. Query head h uses key/value head h/(H/KV). */
-    void (*attention_forward)(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T, int H,
-                              int KV, int D);
+    void (*attention_forward)(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, size_t B, size_t T,
+                              size_t H, size_t KV, size_t D);
     void (*attention_backward)(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
-                               const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D);
+                               const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV,
+                               size_t D);
     /* gelu (tanh form) of n numbers; swiglu: out (N,F) = silu(gate) * up, gateup (N,2F) = gate | up. */
     void (*gelu_forward)(llm_act *out, const llm_act *inp, size_t n);
     void (*gelu_backward)(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
-    void (*swiglu_forward)(llm_act *out, const llm_act *gateup, int N, int F);
-    void (*swiglu_backward)(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, int N, int F);
+    void (*swiglu_forward)(llm_act *out, const llm_act *gateup, size_t N, size_t F);
+    void (*swiglu_backward)(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F);
 
     /* The head. logp[n] = log softmax(hidden[n] w' / temperature)[targets[n]]; lse and entropy (N) are saved; entropy
-       may be NULL. Logits are made chunk by chunk and never held at once. backward: dhidden = dlogits w, dw (=|+=)
-       dlogits' hidden with dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. fused: forward
-       and backward in one sweep, for which rows with dlogp 0 are left out: their logp is 0. */
+       may be NULL. Logits are made head_rows rows at a time and never held at once. backward: dhidden = dlogits w, dw
+       (=|+=) dlogits' hidden with dlogits = (dlogp (onehot - p) - dentropy p (log p + entropy)) / temperature. */
     void (*logprob_forward)(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
-                            const int *targets, llm_head head, int N, int C, int V);
+                            const int *targets, llm_head head, size_t N, size_t C, size_t V);
     void (*logprob_backward)(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
                              const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
-                             const int *targets, llm_head head, int N, int C, int V, bool accumulate);
-    void (*logprob_fused)(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
-                          llm_weight w, const int *targets, llm_head head, int N, int C, int V, bool accumulate);
-    void (*logits)(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V); /* (N,V), all of them */
+                             const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate);
+    /* out (n,V): the logits of hidden[row[0]], hidden[row[1]] ...; row NULL: of the first n. */
+    void (*logits)(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C, size_t V);
     /* A number per token: value[n] = hidden[n] . u. backward: dhidden (=|+=) dvalue u, du (=|+=) dvalue hidden. */
-    void (*value_forward)(llm_real *value, const llm_act *hidden, const llm_real *u, int N, int C);
+    void (*value_forward)(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C);
     void (*value_backward)(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
-                           const llm_real *u, int N, int C, bool accumulate_dhidden, bool accumulate_du);
+                           const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du);
 
-    /* Learning. sumsq: sum of squares in a fixed order. adamw: one pass over n parameters; work: their bf16 copy, or
-       NULL; m, v: moments, llm_real, or bf16 when moments16. */
-    double (*sumsq)(const llm_real *x, size_t n);
-    void (*adamw)(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a,
-                  bool moments16);
+    /* Learning, two calls a step over the whole tensor table; nothing comes back. grad_norm: state->sumsq of all
+       gradients that were written, in a fixed order. adamw: llm_adamw_judge, then one pass over their parameters, bf16
+       copies too; m, v: moments at the offsets of the parameters, llm_real, or bf16 when rule.moments16. */
+    void (*grad_norm)(llm_adamw_state *state, const struct llm_param *param, int params);
+    void (*adamw)(const struct llm_param *param, int params, void *m, void *v, llm_adamw_rule rule,
+                  llm_adamw_state *state);
 
-    /* Speaking: run n tokens through the model, each at its own row and position of the cache (all host arrays), and
-       write the logits (want,V) of those marked in want[n] to host memory, in order. */
-    void (*decode)(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
+    /* Speaking. n new tokens, each at its own row and position of one layer's cache: their keys and values are put
+       away (k, v: rows of T tokens of KV heads of D numbers, in an order of the table's own), then every query looks at
+       positions 0 .. its own: out (n,H*D). copy: row `to` becomes a copy of the first `length` tokens of `from`. */
+    void (*cache_attention)(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
+                            const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D);
+    void (*cache_copy)(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV, size_t D);
+
+    /* Optional rows, NULL in llm_plain: they only make a machine faster, and one line of the model says what is used in
+       their place.
+         enter                   make this table the one whose bodies run; else nothing is to be done
+         logprob_fused           else logprob_forward, then logprob_backward. Rows without a gradient: logp of no worth
+         linear_gelu_forward     out as linear_forward, activated = gelu(out); else linear_forward, gelu_forward
+         residual_gelu_backward  dpre = gelu'(pre) dinp; else residual_backward, gelu_backward
+         decode                  the whole of model_decode, host arrays; returns false for "not this one"
+         speak                   `steps` tokens for each row without the host; else decode and llm_sample
+         scratch_bytes           what the table itself allocates for a step of B x T, for the planner; else 0 */
+    void (*enter)(const struct llm_ops *ops);
+    void (*logprob_fused)(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
+                          llm_weight w, const int *targets, llm_head head, size_t N, size_t C, size_t V,
+                          bool accumulate);
+    void (*linear_gelu_forward)(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w, llm_weight bias,
+                                size_t N, size_t in, size_t out_n);
+    void (*residual_gelu_backward)(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                   const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t in,
+                                   size_t out_n, bool accumulate);
+    bool (*decode)(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
                    const int *positions, const bool *want, int n, llm_real *logits);
-    /* Row `to` of the cache becomes a copy of the first `length` tokens of row `from` (a shared prompt). */
-    void (*cache_copy)(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
+    void (*speak)(struct llm_model *m, struct llm_cache *cache, struct llm_speaker *row, size_t rows, size_t steps,
+                  const struct llm_sampler *s, const int *stop, int stops, const uint8_t *banned, int *tokens,
+                  llm_real *logp);
+    size_t (*scratch_bytes)(const struct llm_config *c, size_t B, size_t T, bool train);
 } llm_ops;
 
-const llm_ops *llm_cpu(llm_precision p);                /* the textbook, chapter 5 */
-void llm_ops_check(const llm_ops *ops);                 /* a NULL row ends the program */
+extern const llm_ops llm_plain;         /* the textbook: fp32 (or double), and the oracle of every other table */
+const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU; without llm_simd.h llm_plain, fp32 */
+void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
-bool llm_has_amx(void);                 /* may we multiply bf16 tiles here? No with LLM_AMX=0 in the environment */
 const char *llm_product_name(llm_precision p);          /* what multiplies here, for messages: "AMX", "vectors" ... */
 llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
@@ -537,7 +614,7 @@ llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf
 typedef enum { LLM_LAYERNORM, LLM_RMSNORM } llm_norm;
 typedef enum { LLM_LEARNED, LLM_ROPE } llm_position;
 typedef enum { LLM_GELU, LLM_SWIGLU } llm_activation;
-typedef struct {
+typedef struct llm_config {
     int V, T, L, C, H, KV, D, F;        /* T: longest context */
     llm_norm norm; llm_position position; llm_activation activation;
     bool bias;                          /* on every linear and norm, as in GPT-2 */
@@ -563,7 +640,7 @@ size_t llm_parameters(const llm_config *c);             /* exact count, tied onc
 struct llm_adapter; struct llm_lora;
 
 /* A row of the tensor table: everything that is per parameter walks these rows. */
-typedef struct {
+typedef struct llm_param {
     char name[96];                      /* as Hugging Face spells it */
     int rows, cols;                     /* (outputs, inputs); vectors: rows = 1 */
     bool vector;                        /* one-dimensional: no weight decay */
@@ -582,8 +659,8 @@ typedef struct {
 } llm_layer;
 /* What one layer keeps for its backward pass (with recomputation: res only, the others are shared by all layers). */
 typedef struct {
-    llm_real *res;                      /* (N,C) residual stream entering the layer */
-    llm_real *mid;                      /* (N,C) after attention */
+    llm_res *res;                       /* (N,C) residual stream entering the layer */
+    llm_res *mid;                       /* (N,C) after attention */
     llm_act *qkv;                       /* (N,(H+2KV)*D), q and k already rotated */
     llm_act *att;                       /* (N,H*D) attention's output */
     llm_act *pre;                       /* (N,F) before gelu; (N,2F) gate | up */
@@ -605,15 +682,17 @@ typedef struct llm_model {
     int micro;                          /* backward passes since the last optimizer step */
     /* activations, for the B*T = N tokens of the last llm_forward */
     llm_acts *acts;                     /* [L] */
-    llm_real *resf, *meanf, *rstdf; /* (N,C), (N): residual stream after the last layer, statistics of the last norm */
+    llm_res *resf;                      /* (N,C) residual stream after the last layer */
+    llm_real *meanf, *rstdf;            /* (N) statistics of the last norm */
     llm_act *hidden;                    /* (N,C) after the last norm */
     llm_act *xn, *ff, *dxn, *dff, *dpre, *dqkv, *datt, *dhidden;     /* scratch of one layer */
-    llm_real *dres;                     /* (N,C) gradient of the residual stream */
+    llm_res *dres;                      /* (N,C) gradient of the residual stream */
     llm_real *logp, *lse, *entropy, *value, *dlogp, *dentropy, *dvalue;  /* (N) */
-    int *tokens, *targets, *positions, *start;  /* (N) on the device */
+    llm_ids ids;                        /* (N) each */
+    int *rows;                          /* (N) which of them have a gradient: head_options.row */
     llm_real *freq;                     /* (D/2) rope frequencies */
     void *pool; size_t pool_bytes;      /* the one allocation behind the activations */
-    llm_head head_options;              /* temperature and banned tokens of llm_forward and llm_backward */
+    llm_head head_options;              /* of llm_forward and llm_backward: temperature, banned are yours to set */
     struct llm_lora *lora;              /* adapters, or NULL */
     bool lora_off;                      /* switched off: the reference policy */
 } llm_model;
@@ -642,12 +721,14 @@ llm_param *llm_param_find(llm_model *m, const char *name);     /* NULL when ther
 
 /* The whole pipeline rests on these three calls. logp, entropy, value and their gradients are host arrays (B,T); NULL:
    not wanted. llm_forward_backward fuses both for stages that know dlogp beforehand (pretraining, SFT): dlogp =
-   -weight/M. Targets with dlogp 0 are left out of its head (they cost nothing), and their logp is 0. All run a batch of
-   any B, T with T <= c.T and ids < V (checked). Gradients accumulate until llm_adamw_step. */
+   -weight/M. Targets with dlogp 0 are left out of its head (they cost nothing): their logp means nothing. The others'
+   are there once llm_wait or llm_adamw_step has returned: a GPU is still at work when the call returns. All run a batch
+   of any B, T with T <= c.T and ids < V (checked). Gradients accumulate until llm_adamw_step. */
 void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *entropy, llm_real *value);
 void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy,
                   const llm_real *dvalue);
 void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, llm_real *logp);
+void llm_wait(const llm_model *m);      /* until all that was asked of the model's device is done */
 void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits);   /* (B,T,V) to the host: for tests and small V */
 
 /* ---- chapter 7: learning -------------------------------------------------------------------------------------- */
@@ -656,9 +737,9 @@ typedef struct {
     double beta1, beta2, eps, weight_decay, clip;       /* clip: global gradient norm; 0: off */
     double skip_sigma; /* skip a step whose gradient norm is this many deviations above its running mean; 0: off */
     bool moments16;                     /* moments stored as bf16 */
-    int step;                           /* steps taken */
-    int skipped; double norm_mean, norm_var; int norm_count;
+    llm_adamw_state state;              /* as of the last step */
     void *m, *v;                        /* device arenas with the offsets of the parameters */
+    llm_adamw_state *device;            /* the state, on the device */
 } llm_adamw;
 llm_adamw llm_adamw_defaults(void);     /* beta .9, .95, eps 1e-8, decay .1, clip 1 */
 void llm_adamw_free(llm_adamw *o, llm_model *m);
@@ -719,7 +800,7 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
 
 /* ---- chapter 8: speaking -------------------------------------------------------------------------------------- */
 
-typedef struct {
+typedef struct llm_sampler {
     double temperature;                 /* 0: greedy */
     int top_k;
     double top_p, min_p, repeat_penalty;
@@ -729,11 +810,18 @@ llm_sampler llm_sampler_defaults(void); /* temperature 0.8, top_k 0, top_p 1, mi
 /* Keys and values of past tokens: rows sequences of up to T tokens. */
 typedef struct llm_cache {
     int rows, T;
-    llm_act *k, *v;                     /* (L, rows, KV, T, D) each, as the backend likes it */
-    void *scratch; size_t scratch_bytes;/* the backend's own */
+    void *memory; int layers;           /* the one allocation behind them all */
+    llm_act **k, **v;                   /* [L] keys, values of a layer: (rows, T, KV, D) in the table's own order */
+    void *scratch; size_t scratch_bytes;/* of a decoding step */
 } llm_cache;
 llm_cache llm_cache_new(const llm_model *m, int rows, int T);
 void llm_cache_free(llm_cache *c, const llm_model *m);
+/* Run n new tokens through the model, each at its own row and position of the cache, and write the logits (wanted,V) of
+   those marked in want[n], in order. A prompt is n tokens of one row; a batch that speaks, n rows with one token each.
+   All arrays are the host's. copy: row `to` becomes a copy of the first `length` tokens of row `from`. */
+void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
+                    const bool *want, int n, llm_real *logits);
+void llm_cache_copy(llm_model *m, llm_cache *cache, int to, int from, int length);
 /* Filter and normalise a row of logits in place into probabilities (0: filtered out). Returns the number kept. */
 int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents,
                       const uint8_t *banned);
@@ -761,7 +849,7 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
 /* An adapter adds scale (x A') B' to what the matrix of one row of the tensor table computes from x. */
 typedef struct llm_adapter {
     llm_param *on, *A, *B;              /* the row (O,I) of the table that it hangs on; A (r,I), B (O,r) */
-    llm_real *u;                        /* (N,r) scale x A', kept for the backward pass */
+    llm_act *u;                         /* (N,r) scale x A', kept for the backward pass */
 } llm_adapter;
 typedef struct llm_lora {
     int rank; double alpha, scale;      /* scale = alpha / rank */
@@ -769,7 +857,7 @@ typedef struct llm_lora {
     llm_adapter *adapter; int adapters;
     llm_param *param; int params;       /* the A and B of all adapters: a tensor table of their own ... */
     llm_real *data, *grad; size_t size; /* ... with its own arenas */
-    llm_real *du;                       /* (N,r) scratch of the backward pass */
+    llm_act *du;                        /* (N,r) scratch of the backward pass */
 } llm_lora;
 
 /* Freeze a model and hang adapters on the matrices of `targets`: names of Hugging Face modules, "q_proj,v_proj",
@@ -938,13 +1026,14 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
 #include <omp.h>
 #endif
 
-/* LLM_OMP(parallel for): an OpenMP pragma where OpenMP is compiled in, nothing elsewhere. */
+/* LLM_OMP(parallel for), LLM_SIMD(): an OpenMP pragma where OpenMP is compiled in, nothing elsewhere. */
 #define LLM_PRAGMA(text) _Pragma(#text)
 #ifdef _OPENMP
 #define LLM_OMP(...) LLM_PRAGMA(omp __VA_ARGS__)
 #else
 #define LLM_OMP(...)
 #endif
+#define LLM_SIMD(...) LLM_PRAGMA(omp simd __VA_ARGS__)  /* the compiler may use vectors, in any order of the sum */
 
 /* Is llm_real double? LLM_CAT pastes "LLM_IS_" and float or double; an unknown name counts as 0. */
 #define LLM_IS_double 1
@@ -962,6 +1051,7 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
 static inline int int_min(int a, int b) { return a < b ? a : b; }
 static inline int int_max(int a, int b) { return a > b ? a : b; }
 static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- errors ---- */
 
@@ -3253,7 +3343,703 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
     }
 }
 
-#include "llm_simd.h"
+/* ================================================================================================================
+   5. The operations
+   ================================================================================================================
+   A transformer needs about twenty operations, each a few loops. This chapter is their definition: an equation, its
+   shapes, the loop that computes it, and beside it the loop of its backward pass. There is nothing clever here. The
+   same rows stand a second time in llm_simd.h and a third time in llm_cuda.cuh, where they are fast and long; tests
+   hold them against this page, number by number.
+
+   How a backward pass is found. The loss L depends on everything before it. Let dx be the derivative of L by x, of x's
+   shape. An operation y = f(x, w) is handed dy and must answer with dx and dw, by the chain rule:
+
+       dx[j] = sum over i of dy[i] (derivative of y[i] by x[j])               every path from x[j] to L, added up
+
+   So each derivation below asks one question: into which outputs does this number go, and with what factor? Where a
+   number is used twice its gradients are added: that is why some are written (=) and others added (+=).
+
+   In the textbook an activation, the residual stream and its gradient are stored as llm_real: the casts in the first
+   lines of a body say so. Threads share out what is written: nobody waits, and every sum has one order. */
+
+/* a . b */
+static llm_real dot(const llm_real *a, const llm_real *b, size_t n) {
+    llm_real sum = 0;
+    LLM_SIMD(reduction(+ : sum))
+    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+/* y += a x */
+static void add_scaled(llm_real *y, llm_real a, const llm_real *x, size_t n) {
+    LLM_SIMD()
+    for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+/* bf16 is the upper half of a float: 8 bits of exponent, 8 of precision. Rounding is to nearest, ties to even. */
+static inline llm_real bf16_to_real(uint16_t h) {
+    uint32_t bits = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+static inline uint16_t real_to_bf16(llm_real x) {
+    float f = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f) return bits >> 16 | 0x40;                   /* NaN stays NaN */
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+/* Row `row` of a matrix with `cols` columns: the place itself, or, where it lies in fewer bits ("weights in fewer
+   bits", chapter 5), widened into `wide`, which has room for `cols` numbers. */
+static const llm_real *weight_row(llm_weight w, size_t cols, size_t row, llm_real *wide) {
+    if (w.type == LLM_TYPE_REAL) return (const llm_real *)w.data + row * cols;
+    for (size_t i = 0; i < cols; i++) {
+        const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
+        if (w.type == LLM_TYPE_BF16) wide[i] = bf16_to_real(((const uint16_t *)w.data)[at]);
+        else if (w.type == LLM_TYPE_Q8) wide[i] = ((const int8_t *)w.data)[at] * bf16_to_real(w.scale[block]);
+        else {                          /* a byte holds number b of its block (low half) and number b + 16 (high) */
+            const uint8_t byte = ((const uint8_t *)w.data)[block * 16 + i % 16];
+            wide[i] = ((i % 32 < 16 ? byte & 15 : byte >> 4) - 8) * bf16_to_real(w.scale[block]);
+        }
+    }
+    return wide;
+}
+
+/* ---- memory: on the CPU "the device" is ordinary memory, and everything is done when a call returns ---- */
+
+static void *plain_alloc(size_t bytes) {
+    void *p = aligned_memory(bytes);
+    return p ? memset(p, 0, bytes) : NULL;
+}
+static void plain_release(void *device) { free(device); }
+static void plain_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
+static void plain_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
+static void plain_fetch(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
+static void plain_wait(void) {}
+static void plain_load_ids(llm_ids *ids, const llm_batch *b) {
+    const size_t bytes = (size_t)b->B * (size_t)b->T * sizeof(int);
+    memcpy(ids->tokens, b->tokens, bytes);
+    memcpy(ids->targets, b->targets, bytes);
+    memcpy(ids->positions, b->positions, bytes);
+    memcpy(ids->start, b->start, bytes);
+}
+static void plain_store_weights(void *bf16, const llm_real *w, size_t n) {
+    uint16_t *half = bf16;
+    for (size_t i = 0; i < n; i++) half[i] = real_to_bf16(w[i]);
+}
+
+/* ---- embedding: a table look-up ----
+
+   forward    out (N,C): out[n] = wte[tokens[n]] + wpe[positions[n]]        wte (V,C), wpe (T,C) or NULL (rope)
+   backward   dwte[v] (=|+=) sum of dout[n] over all n with tokens[n] = v   dwpe likewise, by position
+
+   A token is a row of wte. As a product it would be out = onehot wte, with onehot (N,V) 1 at (n, tokens[n]), so
+   dwte = onehot' dout: row v of dwte collects dout[n] from every n that looked row v up.
+
+       tokens  7 2 7        wte row 2 -> out[1]            dwte row 2 = dout[1]
+                            wte row 7 -> out[0], out[2]    dwte row 7 = dout[0] + dout[2]
+
+   Two tokens of a batch may be the same word, hence threads take columns: nobody meets, every sum runs over n in
+   order. */
+
+static void plain_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe, const int *tokens,
+                                const int *positions, size_t N, size_t C) {
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {
+        llm_real wide[C], *o = (llm_real *)out + n * C;
+        const llm_real *e = weight_row(wte, C, tokens[n], wide);
+        for (size_t i = 0; i < C; i++) o[i] = e[i] + (wpe ? wpe[positions[n] * C + i] : 0);
+    }
+}
+static void scatter(llm_real *table, const llm_real *d, const int *row, size_t N, size_t C, size_t rows, bool add) {
+    if (!add) memset(table, 0, rows * C * sizeof *table);
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < C; i++)
+        for (size_t n = 0; n < N; n++) table[row[n] * C + i] += d[n * C + i];
+}
+static void plain_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *dout, const llm_ids *ids, size_t N,
+                                 size_t C, size_t V, size_t T, bool accumulate_wte, bool accumulate_wpe) {
+    const llm_real *d = (const llm_real *)dout;
+    if (dwte) scatter(dwte, d, ids->tokens, N, C, V, accumulate_wte);
+    if (dwpe) scatter(dwpe, d, ids->positions, N, C, T, accumulate_wpe);
+}
+
+/* ---- layer norm (Ba et al. 2016) and RMS norm (Zhang and Sennrich 2019) ----
+
+   forward    xhat = (x - mean(x)) rstd, rstd = 1/sqrt(var(x) + eps)      out = xhat w + bias      per row of C numbers
+              RMS norm leaves out the mean and the bias: rstd = 1/sqrt(mean(x^2) + eps)
+   backward   with g = w dout (the gradient of xhat), and means taken over the row:
+              dx (=|+=) rstd (g - mean(g) - xhat mean(g xhat))             RMS norm: without mean(g)
+              dw (=|+=) sum over rows of dout xhat                         dbias (=|+=) sum over rows of dout
+
+   Where dx comes from. Moving x[j] by h moves xhat[i] in three ways: directly by rstd h where i = j; the mean moves by
+   h/C, so every xhat[i] by -rstd h/C; the variance moves by 2 (x[j] - mean) h/C, so rstd by -rstd^3 (x[j] - mean) h/C =
+   -rstd^2 xhat[j] h/C, and every xhat[i] by -rstd xhat[i] xhat[j] h/C. Collected with the gradients g[i]:
+
+       dx[j] = rstd ( g[j]  -  sum of g / C  -  xhat[j] (sum of g xhat) / C )
+
+   Shifting x or stretching it does not change xhat: the two subtracted terms take just these two directions out of the
+   gradient. Saved are mean and rstd, two numbers a row; xhat is cheaper to compute again than to keep. */
+
+static void plain_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp,
+                                    const llm_real *w, const llm_real *bias, llm_real eps, size_t N, size_t C) {
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {                        /* mean NULL: an RMS norm, centered around 0 */
+        const llm_real *x = (const llm_real *)inp + n * C;
+        llm_real *y = (llm_real *)out + n * C, m = 0, var = 0;
+        for (size_t i = 0; i < C && mean; i++) m += x[i] / C;
+        for (size_t i = 0; i < C; i++) var += (x[i] - m) * (x[i] - m) / C;      /* E(x^2) - E(x)^2 would cancel */
+        rstd[n] = 1 / LLM_MATH(sqrt)(var + eps);
+        if (mean) mean[n] = m;
+        for (size_t i = 0; i < C; i++) y[i] = (x[i] - m) * rstd[n] * w[i] + (bias ? bias[i] : 0);
+    }
+}
+static void plain_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
+                                     const llm_res *inp, const llm_real *w, const llm_real *mean,
+                                     const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp, bool accumulate) {
+    const llm_real *x = (const llm_real *)inp, *d = (const llm_real *)dout;
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {                                            /* dx: rows are independent */
+        llm_real *dx = (llm_real *)dinp + n * C, m = mean ? mean[n] : 0, mean_g = 0, mean_gx = 0;
+        for (size_t i = n * C; i < (n + 1) * C; i++) {
+            mean_g += mean ? w[i - n * C] * d[i] / C : 0;
+            mean_gx += w[i - n * C] * d[i] * (x[i] - m) * rstd[n] / C;
+        }
+        for (size_t i = 0; i < C; i++) {
+            const llm_real g = w[i] * d[n * C + i], xhat = (x[n * C + i] - m) * rstd[n];
+            dx[i] = (accumulate_dinp ? dx[i] : 0) + rstd[n] * (g - mean_g - xhat * mean_gx);
+        }
+    }
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < C; i++) {                                            /* dw, dbias: so are columns */
+        llm_real sum = 0, sum_xhat = 0;
+        for (size_t n = 0; n < N; n++) {
+            sum += d[n * C + i];
+            sum_xhat += d[n * C + i] * (x[n * C + i] - (mean ? mean[n] : 0)) * rstd[n];
+        }
+        if (dw) dw[i] = (accumulate ? dw[i] : 0) + sum_xhat;
+        if (dbias) dbias[i] = (accumulate ? dbias[i] : 0) + sum;
+    }
+}
+static void plain_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps,
+                                  size_t N, size_t C) {
+    plain_layernorm_forward(out, NULL, rstd, inp, w, NULL, eps, N, C);
+}
+static void plain_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *dout, const llm_res *inp,
+                                   const llm_real *w, const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp,
+                                   bool accumulate) {
+    plain_layernorm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
+}
+
+/* ---- linear: y = x W' + b ----
+
+   forward    out (N,O) = inp (N,I) W' + bias (O)         W (O,I): row o holds the weights of output o
+   backward   dinp (N,I) = dout (N,O) W      dW (O,I) (=|+=) dout' inp      dbias (O) (=|+=) column sums of dout
+
+   Where they come from. out[n,o] = sum over i of inp[n,i] W[o,i] + bias[o] is a sum of terms x w. Each term passes
+   dout[n,o] on: to its x times w, to its w times x, to the bias times 1. A number of inp goes into all O outputs of its
+   row, a weight into one output of all N rows:
+
+       dinp[n,i] = sum over o of dout[n,o] W[o,i]        dW[o,i] = sum over n of dout[n,o] inp[n,i]
+
+   Nearly all of the time of training goes into these three sums. */
+
+static void plain_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I,
+                                 size_t O) {
+    LLM_OMP(parallel for)
+    for (size_t o = 0; o < O; o++) {
+        llm_real wide[I], *y = (llm_real *)out;
+        const llm_real *row = weight_row(w, I, o, wide), b = bias.full ? bias.full[o] : 0;
+        for (size_t n = 0; n < N; n++) y[n * O + o] = b + dot((const llm_real *)inp + n * I, row, I);
+    }
+}
+static void plain_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
+                                  const llm_act *inp, llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
+    const llm_real *x = (const llm_real *)inp, *dy = (const llm_real *)dout;
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < (dinp ? N : 0); n++) {
+        llm_real wide[I], *dx = (llm_real *)dinp + n * I;
+        memset(dx, 0, I * sizeof *dx);
+        for (size_t o = 0; o < O; o++) add_scaled(dx, dy[n * O + o], weight_row(w, I, o, wide), I);
+    }
+    LLM_OMP(parallel for)
+    for (size_t o = 0; o < O; o++) {
+        if (dbias && !accumulate) dbias[o] = 0;
+        if (dw && !accumulate) memset(dw + o * I, 0, I * sizeof *dw);
+        for (size_t n = 0; n < N; n++) {
+            if (dbias) dbias[o] += dy[n * O + o];
+            if (dw) add_scaled(dw + o * I, dy[n * O + o], x + n * I, I);
+        }
+    }
+}
+/* The same into the residual stream: out = res + inp W' + bias. Its gradient passes on to res unchanged. */
+static void plain_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
+                                   size_t N, size_t I, size_t O) {
+    plain_linear_forward((llm_act *)out, inp, w, bias, N, I, O);
+    add_scaled((llm_real *)out, 1, (const llm_real *)res, N * O);
+}
+static void plain_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                    const llm_act *inp, llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
+    plain_linear_backward(dinp, dw, dbias, (const llm_act *)dout, inp, w, N, I, O, accumulate);
+}
+
+/* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
+
+   forward    u (N,r) = s inp A'       out (N,O) += u B'
+   backward   du (N,r) = s dout B      dB (O,r) = dout' u      dA (r,I) = du' inp      dinp += du A
+
+   Two linears in a row, so twice the rule above: the second has the input u and the weight B, the first the input inp
+   and the weight s A. s stands once in each: in u forward, in du backward, so dA has it and dB has it.
+
+       inp (N,I) --A'--> u (N,r) --B'--> out (N,O)       r = 8 for I = O = 4096: 65,536 numbers learn, not 16,777,216
+
+   `out` is a slice of a wider matrix, as q is of q|k|v: columns s.col .. s.col + O of rows that are s.ld apart. */
+
+static void plain_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                               llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool to_residual) {
+    (void)to_residual;                  /* here both are llm_real */
+    const llm_real *x = (const llm_real *)inp;
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {
+        llm_real *y = (llm_real *)out + n * s.ld + s.col, *un = (llm_real *)u + n * r;
+        for (size_t k = 0; k < r; k++) un[k] = scale * dot(x + n * I, A + k * I, I);
+        for (size_t o = 0; o < s.cols; o++) y[o] += dot(un, B + o * r, r);
+    }
+}
+static void plain_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_act *du, const void *dout,
+                                const llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                                llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool from_residual,
+                                bool accumulate) {
+    const llm_real *d = (const llm_real *)dout + s.col, *un = (const llm_real *)u, *x = (const llm_real *)inp;
+    llm_real *dun = (llm_real *)du, *dx = (llm_real *)dinp;
+    (void)from_residual;
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {
+        memset(dun + n * r, 0, r * sizeof *dun);
+        for (size_t o = 0; o < s.cols; o++) add_scaled(dun + n * r, scale * d[n * s.ld + o], B + o * r, r);
+        for (size_t k = 0; k < r && dx; k++) add_scaled(dx + n * I, dun[n * r + k], A + k * I, I);
+    }
+    if (dA && !accumulate) memset(dA, 0, r * I * sizeof *dA);
+    if (dB && !accumulate) memset(dB, 0, s.cols * r * sizeof *dB);
+    LLM_OMP(parallel for)
+    for (size_t k = 0; k < (dA ? r : 0); k++)
+        for (size_t n = 0; n < N; n++) add_scaled(dA + k * I, dun[n * r + k], x + n * I, I);
+    LLM_OMP(parallel for)
+    for (size_t o = 0; o < (dB ? s.cols : 0); o++)
+        for (size_t n = 0; n < N; n++) add_scaled(dB + o * r, d[n * s.ld + o], un + n * r, r);
+}
+
+/* ---- rotary positions (Su et al. 2021) ----
+
+   forward    each pair (a,b) = (x[j], x[j+D/2]) of a query or key at position p turns by the angle t = p freq[j]:
+              a' = a cos t - b sin t,   b' = b cos t + a sin t
+   backward   da = da' cos t + db' sin t,   db = db' cos t - da' sin t: the same with -t
+
+   Where it comes from: a goes into a' with factor cos t and into b' with sin t; b into a' with -sin t and into b' with
+   cos t. In matrices, the backward pass of a product with R is a product with R', and the transpose of a rotation is
+   the rotation back.
+
+   A query at p and a key at p' then meet at an angle of (p - p') freq[j]: attention sees only how far apart two tokens
+   are. Pairs lie half a head apart, as in Hugging Face's weights (the paper pairs neighbours). Nothing is saved. */
+
+static void rotate(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV, size_t D,
+                   llm_real way) {
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++)
+        for (size_t j = 0; j < D / 2; j++) {
+            const llm_real t = positions[n] * freq[j], c = LLM_MATH(cos)(t), s = LLM_MATH(sin)(t) * way;
+            llm_real *x = (llm_real *)qkv + n * (H + 2 * KV) * D + j;
+            for (size_t h = 0; h < H + KV; h++, x += D) {                       /* query heads, then key heads */
+                const llm_real a = x[0], b = x[D / 2];
+                x[0] = a * c - b * s;
+                x[D / 2] = b * c + a * s;
+            }
+        }
+}
+static void plain_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
+                               size_t D) {
+    rotate(qkv, freq, positions, N, H, KV, D, 1);
+}
+static void plain_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H,
+                                size_t KV, size_t D) {
+    rotate(dqkv, freq, positions, N, H, KV, D, -1);
+}
+
+/* ---- attention (Vaswani et al. 2017) ----
+
+   forward    S = q k' / sqrt(D)     P[i,j] = exp(S[i,j]) / sum over j of exp(S[i,j]), start[i] <= j <= i     out = P v
+              lse[i] = log of that sum, so that P[i,j] = exp(S[i,j] - lse[i])
+   backward   dv = P' dout      dP = dout v'      dS = P (dP - d), d[i] = dout[i] . out[i]
+              dq = dS k / sqrt(D)         dk = dS' q / sqrt(D)
+
+              keys j           per sequence and query head: q, k, v are (T,D) slices of qkv (N, (H+2KV) D), a row being
+            # . . . .          q of all heads | k of all | v of all. H/KV query heads share a key/value head (Ainslie et
+   queries  # # . . .          al. 2023).   #: what is seen: only the past, and only from start[i] on: where a row holds
+      i     # # # . .          two texts, the second does not see the first.
+            . . . # .
+            . . . # #          (two texts, of 3 and 2 tokens)
+
+   Where dS comes from. A row of P is the softmax of one of S: the derivative of P[m] by S[j] is P[m] (1[m = j] - P[j]).
+   So dS[j] = sum over m of dP[m] P[m] (1[m = j] - P[j]) = P[j] (dP[j] - d) with d = sum over m of P[m] dP[m], and as
+   dP[m] = dout . v[m], that sum is dout . (sum of P[m] v[m]) = dout . out: one number a row. The rest are two products:
+   out = P v gives dv and dP, S = q k' gives dq and dk. P (T,T) is never kept: with lse, one number a row and head, one
+   dot product and one exp make it again. */
+
+/* One query of one head: o (D) = sum over j of P[j] v[j], j = first .. last. k[j] and v[j] lie `row` numbers apart.
+   Returns lse. Subtracting the largest score before exp changes nothing, as P is a ratio, and keeps exp finite. */
+static llm_real attend(llm_real *o, const llm_real *q, const llm_real *k, const llm_real *v, size_t row, size_t first,
+                       size_t last, size_t D) {
+    const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D);
+    llm_real max = -INFINITY, sum = 0;
+    for (size_t j = first; j <= last; j++) max = LLM_MATH(fmax)(max, dot(q, k + j * row, D) * scale);
+    memset(o, 0, D * sizeof *o);
+    for (size_t j = first; j <= last; j++) {
+        const llm_real p = LLM_MATH(exp)(dot(q, k + j * row, D) * scale - max);
+        sum += p;
+        add_scaled(o, p, v + j * row, D);
+    }
+    for (size_t i = 0; i < D; i++) o[i] /= sum;
+    return max + LLM_MATH(log)(sum);
+}
+static void plain_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, size_t B,
+                                    size_t T, size_t H, size_t KV, size_t D) {
+    const size_t row = (H + 2 * KV) * D;
+    LLM_OMP(parallel for collapse(2) schedule(dynamic, 16))
+    for (size_t n = 0; n < B * T; n++)
+        for (size_t h = 0; h < H; h++) {
+            const llm_real *q = (const llm_real *)qkv + n * row + h * D;
+            const llm_real *k = (const llm_real *)qkv + (n - n % T) * row + (H + h / (H / KV)) * D, *v = k + KV * D;
+            lse[n * H + h] = attend((llm_real *)out + (n * H + h) * D, q, k, v, row, start[n], n % T, D);
+        }
+}
+static void plain_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                                     const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV,
+                                     size_t D) {
+    const size_t row = (H + 2 * KV) * D;
+    const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D), *x = (const llm_real *)qkv;
+    llm_real *dx = (llm_real *)dqkv;
+    memset(dx, 0, B * T * row * sizeof *dx);
+    LLM_OMP(parallel for collapse(2))
+    for (size_t b = 0; b < B; b++)
+        for (size_t kv = 0; kv < KV; kv++)                                      /* one thread adds to a key head */
+            for (size_t i = 0; i < T * (H / KV); i++) {                         /* all queries that share it */
+                const size_t n = b * T + i % T, h = kv * (H / KV) + i / T, q = n * row + h * D, at = (n * H + h) * D;
+                const llm_real *g = (const llm_real *)dout + at, d = dot(g, (const llm_real *)out + at, D);
+                for (size_t j = start[n]; j <= i % T; j++) {
+                    const size_t k = (b * T + j) * row + (H + kv) * D, v = k + KV * D;
+                    const llm_real P = LLM_MATH(exp)(dot(x + q, x + k, D) * scale - lse[n * H + h]);
+                    const llm_real dS = P * (dot(g, x + v, D) - d) * scale;
+                    add_scaled(dx + v, P, g, D);
+                    add_scaled(dx + q, dS, x + k, D);
+                    add_scaled(dx + k, dS, x + q, D);
+                }
+            }
+}
+
+/* ---- gelu (Hendrycks and Gimpel 2016), the tanh form of GPT-2 ----
+
+   forward    y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3)
+              As (1 + tanh u)/2 = sigmoid(2u), this is y = x s with s = sigmoid(2u): one exp.
+   backward   dx = dy (s + x s (1 - s) 2u'), 2u' = 2 sqrt(2/pi) (1 + 3 * 0.044715 x^2)
+
+   The product rule: the derivative of x s is s + x s'; and s = sigmoid(2u) has s' = s (1 - s) 2u'. */
+
+static const llm_real gelu_scale = (llm_real)1.5957691216057308, gelu_cubic = (llm_real)0.044715;
+
+static llm_real sigmoid_of(llm_real x) { return 1 / (1 + LLM_MATH(exp)(-x)); }
+static llm_real gelu_s(llm_real x) { return sigmoid_of(gelu_scale * (x + gelu_cubic * x * x * x)); }
+
+static void plain_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
+    const llm_real *x = (const llm_real *)inp;
+    llm_real *y = (llm_real *)out;
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * gelu_s(x[i]);
+}
+static void plain_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
+    const llm_real *x = (const llm_real *)inp, *dy = (const llm_real *)dout;
+    llm_real *dx = (llm_real *)dinp;
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < n; i++) {
+        const llm_real s = gelu_s(x[i]), two_du = gelu_scale * (1 + 3 * gelu_cubic * x[i] * x[i]);
+        dx[i] = dy[i] * (s + x[i] * s * (1 - s) * two_du);
+    }
+}
+
+/* ---- swiglu (Shazeer 2020): a gate opens for each hidden number ----
+
+   forward    y = silu(g) u, silu(g) = g s, s = sigmoid(g)            y (N,F) from gateup (N,2F): g | u side by side
+   backward   dg = dy u s (1 + g (1 - s))     du = dy g s
+
+   A product of two: each factor gets dy times the other. silu'(g) = s + g s (1 - s), as for gelu. g and u are saved, y
+   is made again. */
+
+static void plain_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {
+        const llm_real *g = (const llm_real *)gateup + n * 2 * F, *u = g + F;
+        llm_real *y = (llm_real *)out + n * F;
+        for (size_t i = 0; i < F; i++) y[i] = g[i] * sigmoid_of(g[i]) * u[i];
+    }
+}
+static void plain_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {
+        const llm_real *g = (const llm_real *)gateup + n * 2 * F, *u = g + F, *dy = (const llm_real *)dout + n * F;
+        llm_real *dg = (llm_real *)dgateup + n * 2 * F, *du = dg + F;
+        for (size_t i = 0; i < F; i++) {
+            const llm_real s = sigmoid_of(g[i]);
+            dg[i] = dy[i] * u[i] * s * (1 + g[i] * (1 - s));
+            du[i] = dy[i] * g[i] * s;
+        }
+    }
+}
+
+/* ---- the head: log-probabilities of the targets ----
+
+   forward    z (V) = hidden w' / temperature, banned ids at -infinity    lse = log sum exp z    logp = z[target] - lse
+              p = exp(z - lse)                                            entropy = -sum p log p
+   backward   dz[k] = dlogp (1[k = target] - p[k]) - dentropy p[k] (log p[k] + entropy)
+              dlogits = dz / temperature     dhidden = dlogits w     dw (=|+=) dlogits' hidden
+
+   Where dz comes from. z[k] goes into logp twice: directly where k is the target (factor 1), and through lse, whose
+   derivative by z[k] is exp(z[k]) / sum exp z = p[k] (factor -1). And entropy = lse - sum p z has the derivative
+   p[k] - (p[k] + sum over m of z[m] p[m] (1[m = k] - p[k])) = -p[k] (z[k] - sum p z) = -p[k] (log p[k] + entropy).
+
+   This is where every stage's objective enters: cross entropy sends dlogp = -1/M, which gives the familiar
+   (p - onehot)/M, and policy gradients send an advantage. With V near 50,000 the logits would be the largest tensor of
+   all, so they live for one chunk of rows at a time. Saved are lse and entropy, two numbers a token. */
+
+enum { PLAIN_HEAD_ROWS = 64 };
+/* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
+static const llm_real never = (llm_real)-1e30;
+
+/* z (rows,V) of rows `first` and on. */
+static void head_z(llm_real *z, const llm_act *hidden, size_t first, size_t rows, llm_weight w, llm_head head, size_t C,
+                   size_t V) {
+    if (!(head.temperature > 0))
+        llm_die("--temperature 1", "log-probabilities at temperature %g", (double)head.temperature);
+    const llm_real *x = (const llm_real *)hidden + first * C;
+    plain_linear_forward((llm_act *)z, (const llm_act *)x, w, (llm_weight){0}, rows, C, V);
+    for (size_t k = 0; k < rows * V; k++)
+        z[k] = head.banned && head.banned[k % V] ? never : z[k] / head.temperature;
+}
+static void plain_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                  const int *targets, llm_head head, size_t N, size_t C, size_t V) {
+    llm_real *chunk = llm_alloc(llm_mul(PLAIN_HEAD_ROWS, V), sizeof *chunk);
+    for (size_t first = 0; first < N; first += PLAIN_HEAD_ROWS) {
+        const size_t rows = size_min(PLAIN_HEAD_ROWS, N - first);
+        head_z(chunk, hidden, first, rows, w, head, C, V);
+        LLM_OMP(parallel for)
+        for (size_t n = first; n < first + rows; n++) {
+            const llm_real *z = chunk + (n - first) * V;
+            llm_real max = -INFINITY, sum = 0, plogp = 0;
+            for (size_t k = 0; k < V; k++) max = z[k] > max ? z[k] : max;
+            for (size_t k = 0; k < V; k++) sum += LLM_MATH(exp)(z[k] - max);
+            lse[n] = max + LLM_MATH(log)(sum);
+            logp[n] = z[targets[n]] - lse[n];
+            for (size_t k = 0; k < V && entropy; k++) plogp += LLM_MATH(exp)(z[k] - lse[n]) * (z[k] - lse[n]);
+            if (entropy) entropy[n] = -plogp;
+        }
+    }
+    llm_release(chunk);
+}
+static void plain_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                                   const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                   const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate) {
+    llm_real *chunk = llm_alloc(llm_mul(PLAIN_HEAD_ROWS, V), sizeof *chunk);
+    for (size_t first = 0; first < N; first += PLAIN_HEAD_ROWS) {
+        const size_t rows = size_min(PLAIN_HEAD_ROWS, N - first);
+        const llm_real *x = (const llm_real *)hidden + first * C;
+        llm_real *dx = dhidden ? (llm_real *)dhidden + first * C : NULL;
+        head_z(chunk, hidden, first, rows, w, head, C, V);
+        LLM_OMP(parallel for)
+        for (size_t n = first; n < first + rows; n++) {
+            llm_real *z = chunk + (n - first) * V, dh = dentropy ? dentropy[n] : 0, h = dentropy ? entropy[n] : 0;
+            const size_t target = targets[n];
+            for (size_t k = 0; k < V; k++) {                                /* z becomes its own gradient */
+                const llm_real l = z[k] - lse[n], p = LLM_MATH(exp)(l);
+                const llm_real dz = dlogp[n] * ((k == target) - p) - dh * p * (l + h);
+                z[k] = z[k] > never ? dz / head.temperature : 0;            /* a banned logit is a constant */
+            }
+        }
+        plain_linear_backward((llm_act *)dx, dw, NULL, (llm_act *)chunk, (const llm_act *)x, w, rows, C, V,
+                              accumulate || first);
+    }
+    llm_release(chunk);
+}
+static void plain_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C,
+                         size_t V) {
+    for (size_t i = 0; i < n; i++) {
+        const llm_real *x = (const llm_real *)hidden + (row ? (size_t)row[i] : i) * C;
+        plain_linear_forward((llm_act *)(out + i * V), (const llm_act *)x, w, (llm_weight){0}, 1, C, V);
+    }
+}
+
+/* ---- the value: one number per token, for reward models and critics ----
+
+   forward    value[n] = hidden[n] . u                       hidden (N,C), u (C)
+   backward   dhidden[n] (=|+=) dvalue[n] u                  du (=|+=) sum over n of dvalue[n] hidden[n]
+
+   A linear with one output. */
+
+static void plain_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
+    for (size_t n = 0; n < N; n++) value[n] = dot((const llm_real *)hidden + n * C, u, C);
+}
+static void plain_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
+                                 const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
+    const llm_real *x = (const llm_real *)hidden;
+    llm_real *dx = (llm_real *)dhidden;
+    if (dx && !accumulate_dhidden) memset(dx, 0, N * C * sizeof *dx);
+    if (du && !accumulate_du) memset(du, 0, C * sizeof *du);
+    for (size_t n = 0; n < N; n++) {
+        if (dx) add_scaled(dx + n * C, dvalue[n], u, C);
+        if (du) add_scaled(du, dvalue[n], x + n * C, C);
+    }
+}
+
+/* ---- learning: the norm of the gradient, and AdamW (Loshchilov and Hutter 2019) ----
+
+   grad_norm  sum of g^2 over all tensors, in double
+   adamw      g = scale g              m += (1 - beta1)(g - m)      v += (1 - beta2)(g^2 - v)
+              w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
+              mhat = m / (1 - beta1^step)      vhat = v / (1 - beta2^step)
+
+   Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its gradient.
+   m and v begin at 0 and are too small at first: if every gradient were g, m would be (1 - beta1^step) g after so many
+   steps, which is what mhat divides away. The decay acts on w directly and is not part of g ("decoupled"). `scale` and
+   `step` are llm_adamw_judge's (chapter 6). */
+
+static bool has_gradient(const llm_param *p) { return p->used && p->grad; }
+
+static void plain_grad_norm(llm_adamw_state *state, const llm_param *param, int params) {
+    state->sumsq = 0;
+    for (const llm_param *p = param; p < param + params; p++)
+        for (size_t i = 0; i < (has_gradient(p) ? p->size : 0); i++)
+            state->sumsq += (double)p->grad[i] * (double)p->grad[i];
+}
+/* Moment i: a real, or a bf16, which is rounded up or down by chance, in proportion. To nearest it would stand still:
+   bf16 has steps of 0.4 to 0.8%, and with beta2 = 0.999 v moves by 0.1% of its way. The chance is a hash of the place
+   and the step, so that runs repeat; `shift` picks 16 of its bits, others for m than for v. */
+static llm_real moment_get(const void *moments, size_t i, bool moments16) {
+    return moments16 ? bf16_to_real(((const uint16_t *)moments)[i]) : ((const llm_real *)moments)[i];
+}
+static void moment_put(void *moments, size_t i, llm_real x, bool moments16, int step, int shift) {
+    const float f = (float)x;
+    uint32_t bits, chance = ((uint32_t)i ^ (uint32_t)step * 0x9E3779B9u) * 0x85EBCA6Bu;
+    chance = (chance ^ chance >> 15) * 0xC2B2AE35u;
+    chance ^= chance >> 16;
+    memcpy(&bits, &f, sizeof bits);
+    if (moments16) ((uint16_t *)moments)[i] = (bits + (chance >> shift & 0xFFFF)) >> 16;
+    else ((llm_real *)moments)[i] = x;
+}
+static void plain_adamw(const llm_param *param, int params, void *m, void *v, llm_adamw_rule r,
+                        llm_adamw_state *state) {
+    llm_adamw_judge(state, &r);
+    const llm_real fast1 = (llm_real)(1 - r.beta1), c1 = (llm_real)(1 - pow(r.beta1, state->step));
+    const llm_real fast2 = (llm_real)(1 - r.beta2), c2 = (llm_real)(1 - pow(r.beta2, state->step));
+    const llm_real lr = (llm_real)r.lr, eps = (llm_real)r.eps, scale = (llm_real)state->scale;
+    for (const llm_param *p = param; p < param + params && !state->skip; p++) {
+        const llm_real decay = p->vector ? 0 : (llm_real)r.weight_decay;
+        uint16_t *copy = p->w.type == LLM_TYPE_BF16 ? (uint16_t *)p->w.data : NULL;
+        LLM_OMP(parallel for)
+        for (size_t i = 0; i < (has_gradient(p) ? p->size : 0); i++) {
+            const llm_real g = scale * p->grad[i];
+            llm_real mi = moment_get(m, p->offset + i, r.moments16), vi = moment_get(v, p->offset + i, r.moments16);
+            mi += fast1 * (g - mi);
+            vi += fast2 * (g * g - vi);
+            p->data[i] -= lr * (mi / c1 / (LLM_MATH(sqrt)(vi / c2) + eps) + decay * p->data[i]);
+            if (p->w.type == LLM_TYPE_BF16) ((uint16_t *)p->w.data)[i] = real_to_bf16(p->data[i]);
+            if (copy) copy[i] = real_to_bf16(p->data[i]);
+            moment_put(m, p->offset + i, mi, r.moments16, state->step, 16);
+            moment_put(v, p->offset + i, vi, r.moments16, state->step, 0);
+        }
+    }
+}
+
+/* ---- the cache: attention of a token that is being said ----
+
+   Keys and values of past tokens never change, so they are kept: row r of the cache holds T tokens of KV heads of D
+   numbers. n new tokens, each at its own row and position: first their keys and values are put away, then every query
+   looks at positions 0 .. its own. There is no backward pass: nothing is learned while speaking. */
+
+static void plain_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
+                                  const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
+    const size_t kv = KV * D, row = H * D + 2 * kv;
+    const llm_real *x = (const llm_real *)qkv;
+    llm_real *keys = (llm_real *)k, *values = (llm_real *)v;
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = (rows[i] * T + positions[i]) * kv;
+        memcpy(keys + at, x + i * row + H * D, kv * sizeof *x);
+        memcpy(values + at, x + i * row + H * D + kv, kv * sizeof *x);
+    }
+    LLM_OMP(parallel for collapse(2))
+    for (size_t i = 0; i < n; i++)
+        for (size_t h = 0; h < H; h++) {
+            const size_t head = rows[i] * T * kv + h / (H / KV) * D;
+            attend((llm_real *)out + (i * H + h) * D, x + i * row + h * D, keys + head, values + head, kv, 0,
+                   positions[i], D);
+        }
+}
+static void plain_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV,
+                             size_t D) {
+    const size_t row = T * KV * D, bytes = length * KV * D * sizeof(llm_real);
+    memcpy((llm_real *)k + to * row, (llm_real *)k + from * row, bytes);
+    memcpy((llm_real *)v + to * row, (llm_real *)v + from * row, bytes);
+}
+
+/* ---- the table ---- */
+
+const llm_ops llm_plain = {
+    .name = "plain", .act_size = sizeof(llm_real), .res_size = sizeof(llm_real), .dres_size = sizeof(llm_real),
+    .head_rows = PLAIN_HEAD_ROWS, .speakers = 64,
+    .alloc = plain_alloc, .release = plain_release, .upload = plain_upload, .download = plain_download,
+    .fetch = plain_fetch, .wait = plain_wait, .load_ids = plain_load_ids, .store_weights = plain_store_weights,
+    .embed_forward = plain_embed_forward, .embed_backward = plain_embed_backward,
+    .layernorm_forward = plain_layernorm_forward, .layernorm_backward = plain_layernorm_backward,
+    .rmsnorm_forward = plain_rmsnorm_forward, .rmsnorm_backward = plain_rmsnorm_backward,
+    .linear_forward = plain_linear_forward, .linear_backward = plain_linear_backward,
+    .residual_forward = plain_residual_forward, .residual_backward = plain_residual_backward,
+    .lora_forward = plain_lora_forward, .lora_backward = plain_lora_backward,
+    .rope_forward = plain_rope_forward, .rope_backward = plain_rope_backward,
+    .attention_forward = plain_attention_forward, .attention_backward = plain_attention_backward,
+    .gelu_forward = plain_gelu_forward, .gelu_backward = plain_gelu_backward,
+    .swiglu_forward = plain_swiglu_forward, .swiglu_backward = plain_swiglu_backward,
+    .logprob_forward = plain_logprob_forward, .logprob_backward = plain_logprob_backward, .logits = plain_logits,
+    .value_forward = plain_value_forward, .value_backward = plain_value_backward,
+    .grad_norm = plain_grad_norm, .adamw = plain_adamw,
+    .cache_attention = plain_cache_attention, .cache_copy = plain_cache_copy,
+};
+/* Every row up to the first optional one must be there. */
+void llm_ops_check(const llm_ops *ops) {
+#define ROW(op) {offsetof(llm_ops, op), #op}
+    static const struct { size_t at; const char *op; } row[] = {
+        ROW(alloc), ROW(release), ROW(upload), ROW(download), ROW(fetch), ROW(wait), ROW(load_ids), ROW(store_weights),
+        ROW(embed_forward), ROW(embed_backward), ROW(layernorm_forward), ROW(layernorm_backward), ROW(rmsnorm_forward),
+        ROW(rmsnorm_backward), ROW(linear_forward), ROW(linear_backward), ROW(residual_forward), ROW(residual_backward),
+        ROW(lora_forward), ROW(lora_backward), ROW(rope_forward), ROW(rope_backward), ROW(attention_forward),
+        ROW(attention_backward), ROW(gelu_forward), ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward),
+        ROW(logprob_forward), ROW(logprob_backward), ROW(logits), ROW(value_forward), ROW(value_backward),
+        ROW(grad_norm), ROW(adamw), ROW(cache_attention), ROW(cache_copy)};
+#undef ROW
+    typedef void (*any)(void);
+    enum { ROWS = sizeof row / sizeof *row };
+    _Static_assert(ROWS == (offsetof(llm_ops, enter) - offsetof(llm_ops, alloc)) / sizeof(any), "one is missing");
+    for (size_t i = 0; i < ROWS; i++) {
+        any body;
+        memcpy(&body, (const char *)ops + row[i].at, sizeof body);
+        if (!body)
+            llm_die("start from llm_plain and put your rows in its place", "the table \"%s\" has no %s", ops->name,
+                    row[i].op);
+    }
+}
+int llm_threads(int count) {
+#ifdef _OPENMP
+    if (count > 0) omp_set_num_threads(count);
+    return omp_get_max_threads();
+#else
+    (void)count;
+    return 1;
+#endif
+}
 
 /* ================================================================================================================
    6. The model
@@ -3394,13 +4180,13 @@ void llm_config_check(const llm_config *c, const char *where) {
     const int size[] = {c->V, c->T, c->L, c->C, c->H, c->KV, c->D, c->F};
     const char *name[] = {"vocabulary", "context", "layers", "channels", "heads", "key/value heads", "head size",
                           "feed-forward"};
-    const int many = 1 << 24, few = 1 << 12;        /* a head lies on the stack, a layer has a dozen rows of a table */
-    const int most[] = {many, many, few, many, many, many, few, many};
+    const int many = 1 << 24, row = 1 << 16, few = 1 << 12;     /* rows of weights and heads lie on the stack */
+    const int most[] = {many, many, few, row, row, row, few, row};
     for (int i = 0; i < 8; i++)
         if (size[i] < 1 || size[i] > most[i]) wrong_config(where, name[i], size[i], most[i]);
     if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
     if (c->position == LLM_ROPE && c->D % 2) wrong_config(where, "rope wants an even head size", c->D, 2);
-    if ((long long)c->H * c->D > 1 << 24) wrong_config(where, "heads times head size is too large", c->H, c->D);
+    if ((long long)c->H * c->D > row) wrong_config(where, "heads times head size is too large", c->H, c->D);
     if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
     config_family(c, where);
@@ -3521,6 +4307,61 @@ llm_param *llm_param_find(llm_model *m, const char *name) {
     return NULL;
 }
 
+/* ---- weights in fewer bits ----
+
+   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so 32 of them share
+   one scale s, and each becomes a small integer q (w is then q s):
+
+       bf16    the upper half of a float                                   2 bytes a weight      error 2^-9 |w|
+       q8      q = round(w/s), s = max|w| / 127                            1 + 2/32 = 1.0625     error s/2
+       q4      q = round(w/s) in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625   error s/2, at most s
+
+   Four bits count from -8 to 7: with this s the largest weight is exactly -8; one of nearly that size and the other
+   sign would be 8 and is cut to 7. The scale is rounded to bf16 before the division: so that costs no precision. */
+
+static inline size_t weight_blocks(llm_type type, int cols) {
+    return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? ((size_t)cols + 31) / 32 : 0;
+}
+static inline size_t weight_row_bytes(llm_type type, int cols) {
+    return type == LLM_TYPE_REAL   ? (size_t)cols * sizeof(llm_real)
+           : type == LLM_TYPE_BF16 ? (size_t)cols * sizeof(uint16_t)
+           : type == LLM_TYPE_Q8   ? (size_t)cols
+                                   : 16 * weight_blocks(type, cols);
+}
+/* One block of n <= 32 numbers: q, and returns its scale. `levels`: 127, or -8. */
+static uint16_t pack_block(int8_t q[32], const llm_real *x, size_t n, int levels) {
+    llm_real extreme = 0;
+    for (size_t i = 0; i < n; i++)
+        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(extreme)) extreme = x[i];
+    if (levels > 0) extreme = LLM_MATH(fabs)(extreme);
+    const uint16_t scale = real_to_bf16(extreme / (llm_real)levels);
+    const llm_real s = bf16_to_real(scale), top = levels > 0 ? 127 : 7, bottom = levels > 0 ? -127 : -8;
+    for (size_t i = 0; i < 32; i++) {
+        llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + (llm_real)0.5) : 0;
+        q[i] = (int8_t)(y > bottom ? y < top ? y : top : bottom);
+    }
+    return scale;
+}
+/* A row of `cols` numbers in the form that weight_row reads. False when one of them is no finite number. */
+static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, int cols) {
+    const size_t n = (size_t)cols;
+    llm_real wrong = 0;                                     /* 0 times anything finite is 0 */
+    for (size_t i = 0; i < n; i++) wrong += x[i] * 0;
+    if (type == LLM_TYPE_REAL) memcpy(out, x, n * sizeof *x);
+    if (type == LLM_TYPE_BF16)
+        for (size_t i = 0; i < n; i++) ((uint16_t *)out)[i] = real_to_bf16(x[i]);
+    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
+        int8_t q[32];
+        scale[b] = pack_block(q, x + 32 * b, size_min(32, n - 32 * b), type == LLM_TYPE_Q8 ? 127 : -8);
+        if (type == LLM_TYPE_Q8) memcpy((int8_t *)out + 32 * b, q, size_min(32, n - 32 * b));
+        else {
+            uint8_t *byte = (uint8_t *)out + 16 * b;
+            for (int i = 0; i < 16; i++) byte[i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
+        }
+    }
+    return wrong == 0;
+}
+
 /* ---- memory ---- */
 
 static void *device_alloc(const llm_ops *op, size_t count, size_t size, const char *what) {
@@ -3555,8 +4396,8 @@ static void place_weights(llm_model *m) {
     for (int i = 0; i < m->params; i++) {
         llm_param *p = &m->param[i];
         p->data = m->data + p->offset;
-        p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL};
-        if (m->work) p->w = (llm_weight){(char *)m->work + 2 * p->offset, LLM_TYPE_BF16, NULL};
+        p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL, p->data};
+        if (m->work) p->w = (llm_weight){(char *)m->work + 2 * p->offset, LLM_TYPE_BF16, NULL, p->data};
     }
 }
 /* The same for weights in fewer bits. Rows follow each other without gaps, so q, k and v are one matrix here too.
@@ -3577,11 +4418,11 @@ static void place_packed(llm_model *m, llm_type type) {
             p->data = NULL;
             if (p->vector || p == m->wpe || p == m->score) {
                 if (pass) p->data = m->data + reals;
-                p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL};
+                p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL, p->data};
                 reals += p->size;
                 continue;
             }
-            if (pass) p->w = (llm_weight){(char *)m->packed + head + bytes, type, (uint16_t *)m->packed + scales};
+            if (pass) p->w = (llm_weight){(char *)m->packed + head + bytes, type, (uint16_t *)m->packed + scales, NULL};
             scales = llm_add(scales, llm_mul((size_t)p->rows, weight_blocks(type, p->cols)));
             bytes = llm_add(bytes, llm_mul((size_t)p->rows, weight_row_bytes(type, p->cols)));
         }
@@ -3619,8 +4460,11 @@ static void param_read(const llm_ops *op, const llm_param *p, llm_real *host) {
     uint16_t *scale = llm_alloc(blocks + 1, sizeof *scale);
     op->download(packed, p->w.data, bytes);
     if (blocks) op->download(scale, p->w.scale, blocks * sizeof *scale);
-    cpu_view v = {packed, p->w.type, cols, 1, scale};
-    for (size_t r = 0; r < rows; r++) view_row(&v, r, 0, cols, host + r * cols);
+    const llm_weight w = {packed, p->w.type, scale, NULL};
+    for (size_t r = 0; r < rows; r++) {
+        const llm_real *row = weight_row(w, cols, r, host + r * cols);
+        if (row != host + r * cols) memcpy(host + r * cols, row, cols * sizeof *host);
+    }
     llm_release(packed);
     llm_release(scale);
 }
@@ -3628,7 +4472,7 @@ static void param_read(const llm_ops *op, const llm_param *p, llm_real *host) {
 static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
     llm_ops_check(ops);
-    *m = (llm_model){.c = *c, .ops = ops, .frozen = true, .head_options = {1, NULL}};
+    *m = (llm_model){.c = *c, .ops = ops, .frozen = true, .head_options = {.temperature = 1}};
     m->params = table_build(c, NULL, NULL).count;
     m->param = llm_alloc((size_t)m->params, sizeof *m->param);
     m->layer = llm_alloc((size_t)c->L, sizeof *m->layer);
@@ -3664,11 +4508,11 @@ void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint6
     llm_weights_changed(m);
 }
 /* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 9). */
-typedef struct { llm_param *param; int params; size_t size; void *work; } learner;
+typedef struct { llm_param *param; int params; size_t size; } learner;
 
 static learner model_learner(const llm_model *m) {
-    if (m->lora) return (learner){m->lora->param, m->lora->params, m->lora->size, NULL};
-    return (learner){m->param, m->params, m->size, m->work};
+    if (m->lora) return (learner){m->lora->param, m->lora->params, m->lora->size};
+    return (learner){m->param, m->params, m->size};
 }
 static void refuse_packed(const llm_model *m, const char *what) {
     if (m->weights != LLM_TYPE_REAL)
@@ -3796,20 +4640,22 @@ static llm_real *pool_real(pool_cutter *k, size_t rows, int cols) {
 static llm_act *pool_act(pool_cutter *k, size_t rows, int cols) {
     return pool_take(k, llm_mul(rows, (size_t)cols), k->op->act_size);
 }
+static llm_res *pool_res(pool_cutter *k, size_t rows, int cols) {
+    return pool_take(k, llm_mul(rows, (size_t)cols), k->op->res_size);
+}
 
-static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
+static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
     const llm_config *c = &m->c;
     pool_cutter k = {base, 0, m->ops};
-    size_t N = (size_t)tokens;
     int HD = c->H * c->D, QKV = (c->H + 2 * c->KV) * c->D, PRE = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
     bool keep = !m->frozen && !m->recompute;    /* each layer has its own set, or all share the first one's */
     for (int l = 0; l < c->L; l++) {
         llm_acts *a = &m->acts[l];
-        llm_real *res = l > 1 && m->frozen ? m->acts[l - 2].res : pool_real(&k, N, c->C);   /* frozen: two take turns */
+        llm_res *res = l > 1 && m->frozen ? m->acts[l - 2].res : pool_res(&k, N, c->C);   /* frozen: two take turns */
         if (l && !keep) *a = m->acts[0];
         a->res = res;
         if (l && !keep) continue;
-        a->mid = pool_real(&k, N, c->C);
+        a->mid = pool_res(&k, N, c->C);
         a->qkv = pool_act(&k, N, QKV);
         a->att = pool_act(&k, N, HD);
         a->pre = pool_act(&k, N, PRE);
@@ -3819,7 +4665,7 @@ static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
         a->rstd2 = pool_real(&k, N, 1);
         a->lse = pool_real(&k, N, c->H);
     }
-    m->resf = pool_real(&k, N, c->C);
+    m->resf = pool_res(&k, N, c->C);
     m->meanf = pool_real(&k, N, 1);
     m->rstdf = pool_real(&k, N, 1);
     m->hidden = pool_act(&k, N, c->C);
@@ -3827,12 +4673,12 @@ static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
     m->ff = pool_act(&k, N, m->frozen ? c->F : int_max(c->F, QKV));
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
-    int **ids[] = {&m->tokens, &m->targets, &m->positions, &m->start};
-    for (int i = 0; i < 4; i++) *ids[i] = pool_take(&k, N, sizeof(int));
-    for (int i = 0; m->lora && i < m->lora->adapters; i++) m->lora->adapter[i].u = pool_real(&k, N, m->lora->rank);
+    int **ids[] = {&m->ids.tokens, &m->ids.targets, &m->ids.positions, &m->ids.start, &m->rows};
+    for (int i = 0; i < 5; i++) *ids[i] = pool_take(&k, N, sizeof(int));
+    for (int i = 0; m->lora && i < m->lora->adapters; i++) m->lora->adapter[i].u = pool_act(&k, N, m->lora->rank);
     if (m->frozen) return k.used;
-    if (m->lora) m->lora->du = pool_real(&k, N, m->lora->rank);
-    m->dres = pool_real(&k, N, c->C);
+    if (m->lora) m->lora->du = pool_act(&k, N, m->lora->rank);
+    m->dres = pool_take(&k, llm_mul(N, (size_t)c->C), m->ops->dres_size);
     m->dxn = m->dhidden = pool_act(&k, N, c->C);        /* the head is done before the first block begins */
     m->dpre = pool_act(&k, N, PRE);
     m->dff = c->activation == LLM_GELU ? m->dpre : pool_act(&k, N, c->F);       /* gelu works in place */
@@ -3840,7 +4686,7 @@ static size_t model_cut_pool(llm_model *m, char *base, int tokens) {
     m->datt = HD <= PRE ? m->dpre : pool_act(&k, N, HD);
     return k.used;
 }
-static void model_reserve(llm_model *m, int N) {
+static void model_reserve(llm_model *m, size_t N) {
     size_t bytes = model_cut_pool(m, NULL, N);
     if (bytes > m->pool_bytes) {
         if (m->pool) m->ops->release(m->pool);
@@ -3848,6 +4694,10 @@ static void model_reserve(llm_model *m, int N) {
         m->pool_bytes = bytes;
     }
     model_cut_pool(m, m->pool, N);
+}
+/* What is about to run was made for this table. */
+static void model_enter(const llm_model *m) {
+    if (m->ops->enter) m->ops->enter(m->ops);
 }
 static void require_ids(const int *ids, size_t n, int limit, const char *what) {
     for (size_t i = 0; i < n; i++)
@@ -3866,11 +4716,8 @@ static void model_upload(llm_model *m, const llm_batch *b) {
     for (size_t i = 0; i < N; i++)
         if (b->start[i] < 0 || b->start[i] > (int)(i % (size_t)b->T))
             llm_die(NULL, "attention start %d at place %zu", b->start[i], i);
-    model_reserve(m, (int)N);
-    m->ops->upload(m->tokens, b->tokens, N * sizeof(int));
-    m->ops->upload(m->targets, b->targets, N * sizeof(int));
-    m->ops->upload(m->positions, b->positions, N * sizeof(int));
-    m->ops->upload(m->start, b->start, N * sizeof(int));
+    model_reserve(m, N);
+    m->ops->load_ids(&m->ids, b);
 }
 
 /* ---- forward and backward ---- */
@@ -3879,8 +4726,10 @@ static void model_upload(llm_model *m, const llm_batch *b) {
    gradient that was written in this step is added to, else it is written (`used` tells). A frozen tensor has no
    gradient at all. */
 static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
+static llm_weight weight_of(const llm_param *p) { return p ? p->w : (llm_weight){0}; }
 static llm_weight embedding_of(const llm_model *m) {     /* looked up in full precision where that is kept */
-    return m->wte->data ? (llm_weight){m->wte->data, LLM_TYPE_REAL, NULL} : m->wte->w;
+    const llm_real *full = m->wte->w.full;
+    return full ? (llm_weight){full, LLM_TYPE_REAL, NULL, full} : m->wte->w;
 }
 static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
 static bool accumulates(llm_param *w, llm_param *bias, int rows) {
@@ -3892,18 +4741,18 @@ static bool accumulates(llm_param *w, llm_param *bias, int rows) {
 static int qkv_rows(const llm_config *c) { return gpt2_names(c) ? 1 : 3; }
 static int up_rows(const llm_config *c) { return gpt2_names(c) ? 1 : 2; }
 
-static void model_norm_forward(llm_model *m, llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp,
+static void model_norm_forward(llm_model *m, llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp,
                          const llm_param *w, const llm_param *bias, int N) {
     if (m->c.norm == LLM_LAYERNORM)
         m->ops->layernorm_forward(out, mean, rstd, inp, w->data, data_of(bias), (llm_real)m->c.eps, N, m->c.C);
     else m->ops->rmsnorm_forward(out, rstd, inp, w->data, (llm_real)m->c.eps, N, m->c.C);
 }
-static void model_norm_backward(llm_model *m, llm_real *dinp, const llm_act *dout, const llm_real *inp, llm_param *w,
-                                llm_param *bias, const llm_real *mean, const llm_real *rstd, int N) {
+static void model_norm_backward(llm_model *m, llm_res *dinp, const llm_act *dout, const llm_res *inp, llm_param *w,
+                                llm_param *bias, const llm_real *mean, const llm_real *rstd, int N, bool join) {
     bool add = accumulates(w, bias, 1);
     if (m->c.norm == LLM_LAYERNORM)
-        m->ops->layernorm_backward(dinp, w->grad, grad_of(bias), dout, inp, w->data, mean, rstd, N, m->c.C, add);
-    else m->ops->rmsnorm_backward(dinp, w->grad, dout, inp, w->data, rstd, N, m->c.C, add);
+        m->ops->layernorm_backward(dinp, w->grad, grad_of(bias), dout, inp, w->data, mean, rstd, N, m->c.C, join, add);
+    else m->ops->rmsnorm_backward(dinp, w->grad, dout, inp, w->data, rstd, N, m->c.C, join, add);
 }
 static void activation_forward(llm_model *m, llm_act *out, const llm_act *pre, int N) {
     if (m->c.activation == LLM_GELU) m->ops->gelu_forward(out, pre, (size_t)N * (size_t)m->c.F);
@@ -3922,30 +4771,34 @@ static int packed_width(const llm_param *w, int rows) {
     for (int i = 0; i < rows; i++) n += w[i].rows;
     return n;
 }
+/* The columns of tensor i of them. */
+static llm_slice adapter_slice(const llm_param *w, int rows, int i) {
+    return (llm_slice){packed_width(w, rows), packed_width(w, i), w[i].rows};
+}
 static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_param *w, int rows, int N,
-                             llm_real *u, bool to_residual) {
+                             llm_act *u, bool to_residual) {
     if (!m->lora || m->lora_off) return;
-    for (int i = 0, col = 0; i < rows; col += w[i++].rows) {
+    for (int i = 0; i < rows; i++) {
         const llm_adapter *a = w[i].adapter;
         if (a)
             m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, (llm_real)m->lora->scale, N, w->cols,
-                                 m->lora->rank, w[i].rows, packed_width(w, rows), col, to_residual);
+                                 m->lora->rank, adapter_slice(w, rows, i), to_residual);
     }
 }
 static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_param *w,
                               int rows, int N, bool from_residual) {
     if (!m->lora || m->lora_off) return;
-    for (int i = 0, col = 0; i < rows; col += w[i++].rows) {
+    for (int i = 0; i < rows; i++) {
         const llm_adapter *a = w[i].adapter;
         if (a)
             m->ops->lora_backward(dinp, a->A->grad, a->B->grad, m->lora->du, dout, a->u, inp, a->A->data, a->B->data,
-                                  (llm_real)m->lora->scale, N, w->cols, m->lora->rank, w[i].rows, packed_width(w, rows),
-                                  col, from_residual, accumulates(a->A, a->B, 1));
+                                  (llm_real)m->lora->scale, N, w->cols, m->lora->rank, adapter_slice(w, rows, i),
+                                  from_residual, accumulates(a->A, a->B, 1));
     }
 }
 static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_param *w,
-                                 const llm_param *bias, int rows, int N, llm_real *u) {
-    m->ops->linear_forward(out, inp, w->w, data_of(bias), N, w->cols, packed_width(w, rows));
+                                 const llm_param *bias, int rows, int N, llm_act *u) {
+    m->ops->linear_forward(out, inp, w->w, weight_of(bias), N, w->cols, packed_width(w, rows));
     adapters_forward(m, out, inp, w, rows, N, u, false);
 }
 static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp, llm_param *w,
@@ -3954,20 +4807,47 @@ static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *do
                             accumulates(w, bias, rows));
     adapters_backward(m, dinp, dout, inp, w, rows, N, false);
 }
-static void model_residual_forward(llm_model *m, llm_real *out, const llm_real *res, const llm_act *inp,
-                                   const llm_param *w, const llm_param *bias, int N, llm_real *u) {
-    m->ops->residual_forward(out, res, inp, w->w, data_of(bias), N, w->cols, w->rows);
+static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
+                                   const llm_param *w, const llm_param *bias, int N, llm_act *u) {
+    m->ops->residual_forward(out, res, inp, w->w, weight_of(bias), N, w->cols, w->rows);
     adapters_forward(m, out, inp, w, 1, N, u, true);
 }
-static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_real *dout, const llm_act *inp, llm_param *w,
+static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp, llm_param *w,
                                     llm_param *bias, int N) {
     m->ops->residual_backward(dinp, w->grad, grad_of(bias), dout, inp, w->w, N, w->cols, w->rows,
                               accumulates(w, bias, 1));
     adapters_backward(m, dinp, dout, inp, w, 1, N, true);
 }
 
+/* The feed-forward part's two products beside its activation. A table that has GELU in the product's last step is
+   asked for both at once, where no adapter comes between. */
+static bool gelu_in_product(const llm_model *m, const llm_param *w) {
+    const bool adapted = m->lora && !m->lora_off && w->adapter;
+    return m->c.activation == LLM_GELU && m->ops->linear_gelu_forward && m->ops->residual_gelu_backward && !adapted;
+}
+static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_act *inp, const llm_layer *w, int N,
+                             llm_act *u) {
+    const int C = m->c.C, F = m->c.F;
+    if (gelu_in_product(m, w->up)) {
+        m->ops->linear_gelu_forward(pre, ff, inp, w->up->w, weight_of(w->up_bias), N, C, F);
+        return;
+    }
+    model_linear_forward(m, pre, inp, w->up, w->up_bias, up_rows(&m->c), N, u);
+    activation_forward(m, ff, pre, N);
+}
+static void model_down_backward(llm_model *m, const llm_acts *a, const llm_layer *w, int N) {
+    const int C = m->c.C, F = m->c.F;
+    if (gelu_in_product(m, w->down)) {
+        m->ops->residual_gelu_backward(m->dpre, w->down->grad, grad_of(w->down_bias), m->dres, m->ff, a->pre,
+                                       w->down->w, N, F, C, accumulates(w->down, w->down_bias, 1));
+        return;
+    }
+    model_residual_backward(m, m->dff, m->dres, m->ff, w->down, w->down_bias, N);
+    activation_backward(m, m->dpre, m->dff, a->pre, N);
+}
+
 /* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each. */
-static void block_forward(llm_model *m, int l, llm_real *out, int B, int T) {
+static void block_forward(llm_model *m, int l, llm_res *out, int B, int T) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     const llm_layer *w = &m->layer[l];
@@ -3976,13 +4856,12 @@ static void block_forward(llm_model *m, int l, llm_real *out, int B, int T) {
 
     model_norm_forward(m, m->xn, a->mean1, a->rstd1, a->res, w->norm1, w->norm1_bias, N);
     model_linear_forward(m, a->qkv, m->xn, w->qkv, w->qkv_bias, qkv_rows(c), N, NULL);
-    if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->positions, N, H, KV, D);
-    op->attention_forward(a->att, a->lse, a->qkv, m->start, B, T, H, KV, D);
+    if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->ids.positions, N, H, KV, D);
+    op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
     model_residual_forward(m, a->mid, a->res, a->att, w->proj, w->proj_bias, N, NULL);
 
     model_norm_forward(m, m->xn, a->mean2, a->rstd2, a->mid, w->norm2, w->norm2_bias, N);
-    model_linear_forward(m, a->pre, m->xn, w->up, w->up_bias, up_rows(c), N, NULL);
-    activation_forward(m, m->ff, a->pre, N);
+    model_up_forward(m, m->ff, a->pre, m->xn, w, N, NULL);
     model_residual_forward(m, out, a->mid, m->ff, w->down, w->down_bias, N, NULL);
 }
 /* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
@@ -3997,27 +4876,27 @@ static void block_backward(llm_model *m, int l, int B, int T) {
     int N = B * T, H = c->H, KV = c->KV, D = c->D;
 
     activation_forward(m, m->ff, a->pre, N);
-    model_residual_backward(m, m->dff, m->dres, m->ff, w->down, w->down_bias, N);
-    activation_backward(m, m->dpre, m->dff, a->pre, N);
+    model_down_backward(m, a, w, N);
     model_norm_forward(m, m->xn, a->mean2, a->rstd2, a->mid, w->norm2, w->norm2_bias, N);
     model_linear_backward(m, m->dxn, m->dpre, m->xn, w->up, w->up_bias, up_rows(c), N);
-    model_norm_backward(m, m->dres, m->dxn, a->mid, w->norm2, w->norm2_bias, a->mean2, a->rstd2, N);
+    model_norm_backward(m, m->dres, m->dxn, a->mid, w->norm2, w->norm2_bias, a->mean2, a->rstd2, N, true);
 
     model_residual_backward(m, m->datt, m->dres, a->att, w->proj, w->proj_bias, N);
-    op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->start, B, T, H, KV, D);
-    if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->positions, N, H, KV, D);
+    op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
+    if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->ids.positions, N, H, KV, D);
     model_norm_forward(m, m->xn, a->mean1, a->rstd1, a->res, w->norm1, w->norm1_bias, N);
     model_linear_backward(m, m->dxn, m->dqkv, m->xn, w->qkv, w->qkv_bias, qkv_rows(c), N);
-    model_norm_backward(m, m->dres, m->dxn, a->res, w->norm1, w->norm1_bias, a->mean1, a->rstd1, N);
+    model_norm_backward(m, m->dres, m->dxn, a->res, w->norm1, w->norm1_bias, a->mean1, a->rstd1, N, true);
 }
 
 /* Embedding, all blocks, last norm: tokens (B,T) -> hidden (N,C). */
 static void trunk_forward(llm_model *m, const llm_batch *b) {
     const llm_config *c = &m->c;
     int N = b->B * b->T;
-    cpu_enter(m->ops);
+    model_enter(m);
     model_upload(m, b);
-    m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->tokens, m->positions, N, c->C);
+    m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->ids.tokens, m->ids.positions, N,
+                          c->C);
     for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, b->B, b->T);
     model_norm_forward(m, m->hidden, m->meanf, m->rstdf, m->resf, m->normf, m->normf_bias, N);
 }
@@ -4025,8 +4904,7 @@ static void trunk_forward(llm_model *m, const llm_batch *b) {
 static void trunk_backward(llm_model *m, const llm_batch *b) {
     const llm_config *c = &m->c;
     int N = b->B * b->T;
-    m->ops->zero(m->dres, (size_t)N * (size_t)c->C * sizeof *m->dres);
-    model_norm_backward(m, m->dres, m->dhidden, m->resf, m->normf, m->normf_bias, m->meanf, m->rstdf, N);
+    model_norm_backward(m, m->dres, m->dhidden, m->resf, m->normf, m->normf_bias, m->meanf, m->rstdf, N, false);
     for (int l = c->L - 1; l >= 0; l--) {
         if (m->recompute && l < c->L - 1)
             block_forward(m, l, m->resf, b->B, b->T); /* the last block's are still there */
@@ -4034,8 +4912,7 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     }
     bool add_wte = accumulates(m->wte, NULL, 1), add_wpe = m->wpe && accumulates(m->wpe, NULL, 1);
     if (m->wte->grad)
-        m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, m->tokens, m->positions, N, c->C, c->V, c->T,
-                               add_wte, add_wpe);
+        m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, &m->ids, N, c->C, c->V, c->T, add_wte, add_wpe);
     m->micro++;
 }
 
@@ -4043,7 +4920,7 @@ void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *ent
     size_t N = (size_t)b->B * (size_t)b->T, bytes = N * sizeof(llm_real);
     trunk_forward(m, b);
     if (logp || entropy)
-        m->ops->logprob_forward(m->logp, m->lse, entropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets,
+        m->ops->logprob_forward(m->logp, m->lse, entropy ? m->entropy : NULL, m->hidden, m->head->w, m->ids.targets,
                                 m->head_options, (int)N, m->c.C, m->c.V);
     if (logp) m->ops->download(logp, m->logp, bytes);
     if (entropy) m->ops->download(entropy, m->entropy, bytes);
@@ -4056,44 +4933,71 @@ static void must_train(const llm_model *m) {
     if (m->frozen) llm_die("llm_model_train", "backward was asked of a frozen model");
     if (m->lora && m->lora_off) llm_die("lora_off = false", "backward was asked of a model without its adapters");
 }
+/* The gradients of logp and entropy go to the device, and beside them which rows have any: prompts and padding have
+   none, in fine-tuning often half of all rows, and the head is most of a small model's work. */
+static llm_head load_gradients(llm_model *m, const llm_real *dlogp, const llm_real *dentropy, size_t N) {
+    llm_head head = m->head_options;
+    llm_real *zeros = dlogp ? NULL : llm_alloc(N, sizeof *zeros);
+    int *row = llm_alloc(N, sizeof *row);
+    for (size_t n = 0; n < N; n++)
+        if ((dlogp && dlogp[n] != 0) || (dentropy && dentropy[n] != 0)) row[head.rows++] = (int)n;
+    m->ops->upload(m->dlogp, dlogp ? dlogp : zeros, N * sizeof *dlogp);
+    if (dentropy) m->ops->upload(m->dentropy, dentropy, N * sizeof *dentropy);
+    if (head.rows < N) {
+        m->ops->upload(m->rows, row, head.rows * sizeof *row);
+        head.row = m->rows;
+    }
+    llm_release(row);
+    llm_release(zeros);
+    return head;
+}
 void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy,
                   const llm_real *dvalue) {
-    int N = b->B * b->T, C = m->c.C, V = m->c.V;
-    size_t bytes = (size_t)N * sizeof(llm_real);
+    const llm_ops *op = m->ops;
+    const int C = m->c.C, V = m->c.V;
+    const size_t N = (size_t)b->B * (size_t)b->T;
     must_train(m);
-    cpu_enter(m->ops);
+    model_enter(m);
     if (!dlogp && !dentropy && !dvalue) return;
     if (dlogp || dentropy) {
-        if (dlogp) m->ops->upload(m->dlogp, dlogp, bytes);
-        else m->ops->zero(m->dlogp, bytes);
-        if (dentropy) m->ops->upload(m->dentropy, dentropy, bytes);
-        m->ops->logprob_backward(m->dhidden, m->head->grad, m->dlogp, dentropy ? m->dentropy : NULL, m->lse,
-                                 dentropy ? m->entropy : NULL, m->hidden, m->head->w, m->targets, m->head_options, N, C,
-                                 V, accumulates(m->head, NULL, 1));
+        const llm_head head = load_gradients(m, dlogp, dentropy, N);
+        op->logprob_backward(m->dhidden, m->head->grad, m->dlogp, dentropy ? m->dentropy : NULL, m->lse,
+                             dentropy ? m->entropy : NULL, m->hidden, m->head->w, m->ids.targets, head, N, C, V,
+                             accumulates(m->head, NULL, 1));
     }
     if (dvalue) {
-        m->ops->upload(m->dvalue, dvalue, bytes);
-        m->ops->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, C,
-                               dlogp || dentropy, accumulates(m->score, NULL, 1));
+        op->upload(m->dvalue, dvalue, N * sizeof *dvalue);
+        op->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, C, dlogp || dentropy,
+                           accumulates(m->score, NULL, 1));
     }
     trunk_backward(m, b);
 }
 void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, llm_real *logp) {
-    int N = b->B * b->T;
-    size_t bytes = (size_t)N * sizeof(llm_real);
+    const llm_ops *op = m->ops;
+    const int C = m->c.C, V = m->c.V;
+    const size_t N = (size_t)b->B * (size_t)b->T;
     must_train(m);
     trunk_forward(m, b);
-    m->ops->upload(m->dlogp, dlogp, bytes);
-    m->ops->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, m->head->w, m->targets,
-                          m->head_options, N, m->c.C, m->c.V, accumulates(m->head, NULL, 1));
-    if (logp) m->ops->download(logp, m->logp, bytes);
+    const llm_head head = load_gradients(m, dlogp, NULL, N);
+    const llm_weight w = m->head->w;
+    const bool add = accumulates(m->head, NULL, 1);
+    if (op->logprob_fused)
+        op->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, w, m->ids.targets, head, N, C, V,
+                          add);
+    else {
+        op->logprob_forward(m->logp, m->lse, NULL, m->hidden, w, m->ids.targets, head, N, C, V);
+        op->logprob_backward(m->dhidden, m->head->grad, m->dlogp, NULL, m->lse, NULL, m->hidden, w, m->ids.targets,
+                             head, N, C, V, add);
+    }
+    if (logp) op->fetch(logp, m->logp, N * sizeof *logp);
     trunk_backward(m, b);
 }
+void llm_wait(const llm_model *m) { m->ops->wait(); }
 void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
     size_t N = (size_t)b->B * (size_t)b->T, bytes = llm_mul(llm_mul(N, (size_t)m->c.V), sizeof(llm_real));
     trunk_forward(m, b);
     llm_real *device = device_alloc(m->ops, bytes, 1, "logits");
-    m->ops->logits(device, m->hidden, m->head->w, (int)N, m->c.C, m->c.V);
+    m->ops->logits(device, m->hidden, m->head->w, NULL, N, m->c.C, m->c.V);
     m->ops->download(logits, device, bytes);
     m->ops->release(device);
 }
@@ -4126,77 +5030,50 @@ llm_adamw llm_adamw_defaults(void) {
 void llm_adamw_free(llm_adamw *o, llm_model *m) {
     if (o->m) m->ops->release(o->m);
     if (o->v) m->ops->release(o->v);
-    o->m = o->v = NULL;
+    if (o->device) m->ops->release(o->device);
+    o->m = o->v = o->device = NULL;
 }
 static size_t moment_bytes(const llm_adamw *o) { return o->moments16 ? 2 : sizeof(llm_real); }
 static void adamw_allocate(llm_adamw *o, const llm_ops *op, size_t size) {
     size_t bytes = llm_mul(size, moment_bytes(o));
     if (!o->m) o->m = op->alloc(bytes);
     if (!o->v) o->v = op->alloc(bytes);
-    if (!o->m || !o->v)
+    if (!o->device) o->device = op->alloc(sizeof *o->device);
+    if (!o->m || !o->v || !o->device)
         llm_die("--moments16, LoRA, or a smaller model", "out of memory: AdamW's moments want 2 x %.1f MB",
                 (double)bytes / 1e6);
 }
-static bool has_gradient(const llm_param *p) { return p->used && p->grad; }
-
-/* The norm of all gradients: one sum per tensor, added in the order of the table: the bits depend on nothing else. */
-static double gradient_norm(const llm_ops *op, const llm_param *param, int params, int step) {
-    double sum = 0;
-    bool any = false;
+/* The norm is not finite and no weight has moved. Which tensor was it? One is asked after the other. */
+LLM_NORETURN static void adamw_blame(llm_adamw *o, const llm_ops *op, const llm_param *param, int params) {
+    const char *remedy =
+        "a lower --lr or a longer --warmup; the last checkpoint is still good: --resume goes on from it";
     for (int i = 0; i < params; i++) {
-        if (!has_gradient(&param[i])) continue;
-        double s = op->sumsq(param[i].grad, param[i].size);
-        if (!isfinite(s))
-            llm_die("a lower --lr or a longer --warmup; the last checkpoint is still good: --resume goes on from it",
-                    "step %d: the gradient of %s is not finite", step, param[i].name);
-        sum += s;
-        any = true;
+        llm_adamw_state alone;
+        op->grad_norm(o->device, &param[i], 1);
+        op->download(&alone, o->device, sizeof alone);
+        if (!isfinite(alone.sumsq))
+            llm_die(remedy, "step %d: the gradient of %s is not finite", o->state.step, param[i].name);
     }
-    if (!any) llm_die("call llm_backward before llm_adamw_step", "step %d: no tensor has a gradient", step);
-    return sqrt(sum);
-}
-/* Is this norm an outlier? Its mean and variance are averages over about the last 100 steps (over all of them until
-   then; the first 32 only teach). An outlier enters them cut to the limit: should the level rise for good, it soon is
-   none. */
-static bool norm_is_outlier(llm_adamw *o, double norm) {
-    double limit = o->norm_mean + o->skip_sigma * sqrt(o->norm_var);
-    bool skip = o->skip_sigma > 0 && o->norm_count >= 32 && norm > limit;
-    double rate = fmax(0.01, 1.0 / (o->norm_count + 1)), d = (skip ? limit : norm) - o->norm_mean;
-    o->norm_mean += rate * d;
-    o->norm_var = (1 - rate) * (o->norm_var + rate * d * d);
-    o->norm_count++;
-    return skip;
-}
-/* One step over a table of tensors. `size`: elements of its arenas; `work`: their bf16 copy, or NULL. */
-static double adamw_table(llm_adamw *o, const llm_ops *op, llm_param *param, int params, void *work, size_t size,
-                          double lr) {
-    double norm = gradient_norm(op, param, params, o->step);
-    size_t bytes = moment_bytes(o);
-    adamw_allocate(o, op, size);
-    bool skip = norm_is_outlier(o, norm);
-    if (skip) o->skipped++;             /* no weight moves, and the moments never see this gradient */
-    else o->step++;
-    llm_adamw_args a = {.lr = lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .step = o->step,
-                        .grad_scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1};
-    for (int i = 0, next; i < params && !skip; i = next) {
-        const llm_param *p = &param[i];
-        next = i + 1;
-        if (!has_gradient(p)) continue;
-        /* Rows lie side by side in the arenas, padded with zeros that stay zero: few calls, and long ones. */
-        while (next < params && has_gradient(&param[next]) && param[next].vector == p->vector) next++;
-        size_t n = param[next - 1].offset + param[next - 1].size - p->offset;
-        a.weight_decay = p->vector ? 0 : o->weight_decay;
-        op->adamw(p->data, work ? (char *)work + 2 * p->offset : NULL, p->grad, (char *)o->m + bytes * p->offset,
-                  (char *)o->v + bytes * p->offset, n, a, o->moments16);
-    }
-    for (int i = 0; i < params; i++) param[i].used = false;
-    return norm;
+    llm_die(remedy, "step %d: the norm of the gradient is not finite", o->state.step);
 }
 double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
-    learner x = model_learner(m);
-    cpu_enter(m->ops);
+    const learner x = model_learner(m);
+    const llm_ops *op = m->ops;
+    const llm_adamw_rule rule = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip, o->skip_sigma, o->moments16};
+    bool any = false;
+    for (int i = 0; i < x.params; i++) any |= has_gradient(&x.param[i]);
+    if (!any) llm_die("call llm_backward before llm_adamw_step", "step %d: no tensor has a gradient", o->state.step);
     m->micro = 0;
-    return adamw_table(o, m->ops, x.param, x.params, x.work, x.size, lr);
+    model_enter(m);
+    adamw_allocate(o, op, x.size);
+    op->upload(o->device, &o->state, sizeof o->state);
+    op->grad_norm(o->device, x.param, x.params);
+    op->adamw(x.param, x.params, o->m, o->v, rule, o->device);
+    op->fetch(&o->state, o->device, sizeof o->state);
+    op->wait();                         /* the one wait of a step */
+    if (!isfinite(o->state.norm)) adamw_blame(o, op, x.param, x.params);
+    for (int i = 0; i < x.params; i++) x.param[i].used = false;
+    return o->state.norm;
 }
 
 /* ---- the learning rate ---- */
@@ -4227,402 +5104,111 @@ double llm_schedule_lr(const llm_schedule *s, int step) {
 
 /* ---- the cache, and one step of the model on the CPU ---- */
 
-/* Keys lie as (L, rows, KV, D, T), transposed, so that the scores of VL neighbouring tokens are one vector; values as
-   (L, rows, KV, T, D), so that the weighted sum is one. Both stored as activations. */
+/* Keys and values of all layers in one allocation, a layer's pieces one behind the other. T is rounded up, so that a
+   table may work on 64 keys at a time. */
 llm_cache llm_cache_new(const llm_model *m, int rows, int T) {
     const llm_config *c = &m->c;
     if (rows < 1 || T < 1 || T > c->T)
         llm_die("a shorter prompt or fewer new tokens", "a cache of %d rows of %d tokens: the model's context is %d",
                 rows, T, c->T);
-    llm_cache cache = {.rows = rows, .T = (T + 63) / 64 * 64};          /* four whole vectors of keys at a time */
-    size_t numbers = llm_mul(llm_mul((size_t)c->L * (size_t)rows, (size_t)c->KV * (size_t)c->D), (size_t)cache.T);
-    cache.k = device_alloc(m->ops, numbers, m->ops->act_size, "cached keys");
-    cache.v = device_alloc(m->ops, numbers, m->ops->act_size, "cached values");
+    llm_cache cache = {.rows = rows, .T = (T + 63) / 64 * 64, .layers = c->L};
+    const size_t numbers = llm_mul(llm_mul((size_t)rows, (size_t)cache.T), (size_t)c->KV * (size_t)c->D);
+    const size_t bytes = llm_mul(numbers, m->ops->act_size);            /* of one layer's keys, a multiple of 64 */
+    cache.k = llm_alloc((size_t)c->L, sizeof *cache.k);
+    cache.v = llm_alloc((size_t)c->L, sizeof *cache.v);
+    cache.memory = device_alloc(m->ops, llm_mul(2, (size_t)c->L), bytes, "cached keys and values");
+    for (int l = 0; l < c->L; l++) {
+        cache.k[l] = (llm_act *)((char *)cache.memory + 2 * (size_t)l * bytes);
+        cache.v[l] = (llm_act *)((char *)cache.memory + (2 * (size_t)l + 1) * bytes);
+    }
     return cache;
 }
 void llm_cache_free(llm_cache *c, const llm_model *m) {
-    if (c->k) m->ops->release(c->k);
-    if (c->v) m->ops->release(c->v);
+    if (c->memory) m->ops->release(c->memory);
     if (c->scratch) m->ops->release(c->scratch);
+    llm_release(c->k);
+    llm_release(c->v);
     *c = (llm_cache){.rows = 0};
 }
-static size_t cache_head(const llm_model *m, const llm_cache *cache, int l, int row, int kv) {
-    return (((size_t)l * (size_t)cache->rows + (size_t)row) * (size_t)m->c.KV + (size_t)kv) * (size_t)m->c.D *
-           (size_t)cache->T;
-}
-/* Row `to` becomes a copy of the first `length` tokens of row `from`: a shared prompt is computed once. */
-static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length) {
-    size_t D = (size_t)m->c.D, T = (size_t)cache->T, size = m->ops->act_size;
-    LLM_OMP(parallel for collapse(2))
-    for (int l = 0; l < m->c.L; l++) for (int kv = 0; kv < m->c.KV; kv++) {
-        char *k = (char *)cache->k, *v = (char *)cache->v;
-        size_t a = cache_head(m, cache, l, to, kv), b = cache_head(m, cache, l, from, kv);
-        for (size_t d = 0; d < D; d++) memcpy(k + (a + d * T) * size, k + (b + d * T) * size, (size_t)length * size);
-        memcpy(v + a * size, v + b * size, (size_t)length * D * size);
-    }
+/* A shared prompt is computed once. */
+void llm_cache_copy(llm_model *m, llm_cache *cache, int to, int from, int length) {
+    model_enter(m);
+    for (int l = 0; l < m->c.L; l++)
+        m->ops->cache_copy(cache->k[l], cache->v[l], to, from, length, cache->T, m->c.KV, m->c.D);
 }
 
 /* The scratch of one step with n tokens. */
 typedef struct {
-    llm_real *x, *mid, *stat, *score, *u; /* (n,C) residual stream, (n,C), (2,n), (threads,T), (n,r) of adapters */
-    llm_act *xn, *qkv, *att, *pre, *ff; /* (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
+    llm_res *x, *mid;                   /* (n,C) residual stream */
+    llm_real *stat, *logits;            /* (2,n), (wanted,V) */
+    llm_act *xn, *qkv, *att, *pre, *ff, *u;     /* (n,C), (n,QKV), (n,H*D), (n,2F), (n,F), (n,r) of adapters */
+    int *tokens, *rows, *positions, *wanted;    /* (n) */
 } decode_scratch;
 
+/* Room for one step in the cache's own memory, which grows. */
 static void decode_room(const llm_model *m, llm_cache *cache, size_t bytes) {
     if (bytes <= cache->scratch_bytes) return;
     if (cache->scratch) m->ops->release(cache->scratch);
     cache->scratch = device_alloc(m->ops, bytes, 1, "decoding");
     cache->scratch_bytes = bytes;
 }
-static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n) {
+static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n, int wanted) {
     const llm_config *c = &m->c;
     decode_scratch s = {0};
     for (int pass = 0; pass < 2; pass++) {
         pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
         size_t N = (size_t)n;
-        s.x = pool_real(&k, N, c->C);
-        s.mid = pool_real(&k, N, c->C);
+        s.x = pool_res(&k, N, c->C);
+        s.mid = pool_res(&k, N, c->C);
         s.stat = pool_real(&k, 2, n);
-        s.score = pool_real(&k, (size_t)llm_threads(0), cache->T);
-        s.u = pool_real(&k, N, m->lora ? m->lora->rank : 1);
+        s.logits = pool_real(&k, (size_t)wanted, c->V);
+        s.u = pool_act(&k, N, m->lora ? m->lora->rank : 1);
         s.xn = pool_act(&k, N, c->C);
         s.qkv = pool_act(&k, N, (c->H + 2 * c->KV) * c->D);
         s.att = pool_act(&k, N, c->H * c->D);
         s.pre = pool_act(&k, N, 2 * c->F);
         s.ff = pool_act(&k, N, c->F);
+        int **ids[] = {&s.tokens, &s.rows, &s.positions, &s.wanted};
+        for (int i = 0; i < 4; i++) *ids[i] = pool_take(&k, N, sizeof(int));
         if (!pass) decode_room(m, cache, k.used);
     }
     return s;
 }
-static int thread_count(void) {
-#ifdef _OPENMP
-    return omp_get_num_threads();
-#else
-    return 1;
-#endif
-}
-/* The weights of a layer. */
-static double few_layer(const llm_config *c) { return (double)c->C * (2.0 * (c->H + c->KV) * c->D + 3.0 * c->F); }
-/* A thread for each 16 KB of a layer's weights: fewer would wait for each other more than they work. */
-static int few_threads(const llm_model *m) {
-    return int_max(1, (int)fmin(llm_threads(0), few_layer(&m->c) * sizeof(llm_real) / 16384));
-}
-/* out = sum over t of p[t] v[t], `vectors` of a head's row of D numbers, kept in registers. */
-static ALWAYS_INLINE void attend_values(const llm_type type, const int vectors, llm_real *out, const llm_real *p,
-                                        const llm_act *v, size_t at, size_t D, size_t seen) {
-    vreal o[4];
-    UNROLL for (int i = 0; i < vectors; i++) o[i] = (vreal){0};
-    for (size_t t = 0; t < seen; t++)
-        UNROLL for (int i = 0; i < vectors; i++) o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
-    UNROLL for (int i = 0; i < vectors; i++) vstore(out + i * VL, o[i]);
-}
-static ALWAYS_INLINE void attend_as(const llm_type type, llm_real *out, const llm_real *q, const llm_act *k, size_t k0,
-                                    const llm_act *v, size_t v0, size_t seen, size_t D, size_t T, llm_real *score) {
-    const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D);
-    vreal top = vset(-1e30f), total = {0};
-    for (size_t t = 0; t < seen; t += 4 * VL) {             /* four vectors: no sum waits for its own last addition */
-        vreal s[4] = {{0}};
-        for (size_t d = 0; d < D; d++)
-            UNROLL for (size_t i = 0; i < 4; i++) s[i] += q[d] * load_n(k, type, k0 + d * T + t + i * VL, VL);
-        UNROLL for (size_t i = 0; i < 4; i++) vstore(score + t + i * VL, s[i] * scale);
-    }
-    for (size_t t = seen; t % VL; t++) score[t] = -1e30f;  /* tokens that are not there yet */
-    for (size_t t = 0; t < seen; t += VL) top = vmax(top, vload(score + t));
-    const llm_real best = vhmax(top);
-    for (size_t t = 0; t < seen; t += VL) {
-        const vreal p = vexp(vload(score + t) - best);
-        total += p;
-        vstore(score + t, p);
-    }
-    size_t d = 0;
-    for (; d + 4 * VL <= D; d += 4 * VL) attend_values(type, 4, out + d, score, v, v0 + d, D, seen);
-    for (; d + 2 * VL <= D; d += 2 * VL) attend_values(type, 2, out + d, score, v, v0 + d, D, seen);
-    for (; d + VL <= D; d += VL) attend_values(type, 1, out + d, score, v, v0 + d, D, seen);
-    if (d < D) {
-        vreal o = {0};
-        for (size_t t = 0; t < seen; t++) o += score[t] * load_n(v, type, v0 + t * D + d, D - d);
-        vstore_n(out + d, o, D - d);
-    }
-    scale_reals(out, 1 / vsum(total), D);
-}
-/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T numbers. */
-static void attend(llm_real *out, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0, int pos,
-                   int D, int T, llm_real *score) {
-    const size_t seen = (size_t)pos + 1;
-    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
-    else attend_as(LLM_TYPE_BF16, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
-}
-/* New keys and values go into the cache, then every head of every token looks back. */
-static void decode_attention(llm_model *m, llm_cache *cache, const decode_scratch *s, int l, const int *rows,
-                             const int *positions, int n) {
-    int H = m->c.H, KV = m->c.KV, D = m->c.D, T = cache->T, G = H / KV;
-    size_t QKV = (size_t)(H + 2 * KV) * (size_t)D;
-    LLM_OMP(parallel for collapse(2) schedule(static))
-    for (int i = 0; i < n; i++) for (int kv = 0; kv < KV; kv++) {
-        size_t to = cache_head(m, cache, l, rows[i], kv), from = (size_t)i * QKV + (size_t)(H + kv) * (size_t)D;
-        size_t from_v = from + (size_t)KV * (size_t)D, pos = (size_t)positions[i];
-        for (size_t d = 0; d < (size_t)D; d++)
-            act_store_n(cache->k, to + d * (size_t)T + pos, act_load_n(s->qkv, from + d, 1), 1);
-        for (size_t d = 0; d < (size_t)D; d += VL)
-            act_store_n(cache->v, to + pos * (size_t)D + d, act_load_n(s->qkv, from_v + d, (size_t)D - d),
-                        (size_t)D - d);
-    }
-    LLM_OMP(parallel for collapse(2) schedule(dynamic))
-    for (int i = 0; i < n; i++) for (int h = 0; h < H; h++) {
-        llm_real scratch[D], out[D], *score = s->score + (size_t)thread_index() * (size_t)T;
-        const llm_real *q = cpu_row(s->qkv, (size_t)i * QKV + (size_t)(h * D), (size_t)D, scratch);
-        size_t head = cache_head(m, cache, l, rows[i], h / G);
-        attend(out, q, cache->k, head, cache->v, head, positions[i], D, T, score);
-        cpu_store(s->att, ((size_t)i * (size_t)H + (size_t)h) * (size_t)D, out, (size_t)D);
-    }
-}
-/* ---- few rows: a whole step in one parallel region ----
-
-   A token of a large model costs some milliseconds, one of a small model some microseconds: less than it takes to wake
-   threads for each product. So the threads are called once a step and walk through the layers together; each owns some
-   rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
-   llm_real, only the cache is stored as activations are. */
-
-enum { FEW = 16 };      /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
-
-typedef struct few_room {
-    llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
-    few_x *packed;                      /* (n, widest matrix) */
-} few_room;
-typedef struct {
-    llm_model *m; llm_cache *cache;
-    const int *tokens, *rows, *positions; int n;
-    bool apart;                         /* all tokens are of different rows */
-    llm_real *x, *mid, *qkv, *att, *pre, *ff;   /* (n,C), (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
-    struct few_room *room;              /* each thread's own */
-    const llm_real *angles;             /* rope: cosines and sines by position */
-    int arrived, meetings;
-} few_step;
-
-/* Wait for the others: spinning first, as they are microseconds behind; then leaving the processor to whoever needs it,
-   perhaps to the thread that is waited for. */
-static void few_meet(few_step *s, int threads) {
-    const int meeting = __atomic_load_n(&s->meetings, __ATOMIC_RELAXED);
-    if (__atomic_add_fetch(&s->arrived, 1, __ATOMIC_ACQ_REL) == threads) {
-        __atomic_store_n(&s->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&s->meetings, meeting + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    for (int tries = 0; __atomic_load_n(&s->meetings, __ATOMIC_ACQUIRE) == meeting; tries++)
-        if (tries > 3000) sched_yield();
-}
-/* Outputs [from, to) of n are this thread's. */
-typedef struct { int from, to; } few_share;
-
-static few_share few_part(int id, int threads, int n) {
-    const int each = pad_to(FEW_ROWS, (n + threads - 1) / threads);
-    return (few_share){int_min(n, id * each), int_min(n, (id + 1) * each)};
-}
-static void few_norm(llm_real *out, const llm_real *x, const llm_param *w, const llm_param *bias, const llm_config *c) {
-    const size_t C = (size_t)c->C;
-    vreal sum = {0}, square = {0};
-    for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += VL) sum += vload_n(x + i, C - i);
-    const llm_real mean = vsum(sum) / (llm_real)C;
-    for (size_t i = 0; i < C; i += VL) {
-        vreal d = vkeep(vload_n(x + i, C - i) - mean, C - i, 0);
-        square += d * d;
-    }
-    const llm_real rstd = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + (llm_real)c->eps);
-    for (size_t i = 0; i < C; i += VL) {
-        vreal y = (vload_n(x + i, C - i) - mean) * rstd * vload_n(w->data + i, C - i);
-        vstore_n(out + i, bias ? y + vload_n(bias->data + i, C - i) : y, C - i);
-    }
-}
-static void few_norms(const few_step *s, llm_real *xn, const llm_real *x, const llm_param *w,
-                           const llm_param *bias) {
-    const size_t C = (size_t)s->m->c.C;
-    for (size_t i = 0; i < (size_t)s->n; i++) few_norm(xn + i * C, x + i * C, w, bias, &s->m->c);
-}
-/* y (n,O) = x W' + bias + add, columns from .. to of it; `tensors` neighbours of the table are one matrix, as in
-   model_linear_forward. */
-static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_param *w,
-                       const llm_param *bias, int tensors, int from, int to, few_room *room) {
-    const size_t O = (size_t)packed_width(w, tensors);
-    const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
-    few_product((few_call){y, O, w->w, w->cols, x, (size_t)w->cols, room->packed}, s->n, from, to);
-    for (size_t i = 0; i < (size_t)s->n; i++)
-        for (size_t o = (size_t)from; o < (size_t)to && (bias || add); o++)
-            y[i * O + o] += (bias ? bias->data[o] : 0) + (add ? add[i * O + o] : 0);
-    for (int t = 0, col = 0; lora && t < tensors; col += w[t++].rows) {
-        const llm_adapter *a = w[t].adapter;
-        const int first = int_max(from, col), end = int_min(to, col + w[t].rows);
-        const size_t r = (size_t)lora->rank;
-        if (!a || first >= end) continue;
-        few_product((few_call){room->u, r, a->A->w, w->cols, x, (size_t)w->cols, NULL}, s->n, 0, lora->rank);
-        for (size_t i = 0; i < (size_t)s->n; i++)
-            for (int o = first; o < end; o++) {
-                llm_real sum = 0;
-                for (size_t k = 0; k < r; k++) sum += room->u[i * r + k] * a->B->data[(size_t)(o - col) * r + k];
-                y[i * O + (size_t)o] += (llm_real)lora->scale * sum;
-            }
-    }
-}
-/* A query or key turned to its position; without rope a copy. */
-static void few_rope(const few_step *s, llm_real *out, const llm_real *x, int position) {
-    const size_t D = (size_t)s->m->c.D, half = D / 2;
-    memcpy(out, x, D * sizeof *out);
-    if (!s->angles) return;
-    const llm_real *cosine = s->angles + (size_t)position * 2 * half, *sine = cosine + half;
-    for (size_t j = 0; j < half; j++) {
-        out[j] = x[j] * cosine[j] - x[half + j] * sine[j];
-        out[half + j] = x[half + j] * cosine[j] + x[j] * sine[j];
-    }
-}
-/* The new key and value of token i go into the cache. */
-static void few_remember(const few_step *s, int l, int i, int kv) {
-    const size_t D = (size_t)s->m->c.D, T = (size_t)s->cache->T, pos = (size_t)s->positions[i];
-    const size_t to = cache_head(s->m, s->cache, l, s->rows[i], kv), heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
-    const llm_real *key = s->qkv + ((size_t)i * heads + (size_t)(s->m->c.H + kv)) * D;
-    const llm_real *value = key + (size_t)s->m->c.KV * D;
-    llm_real turned[D];
-    few_rope(s, turned, key, s->positions[i]);
-    if (cpu.act == LLM_TYPE_REAL)
-        for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k)[to + d * T + pos] = turned[d];
-    else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k, to + d * T + pos, vset(turned[d]), 1);
-    cpu_store(s->cache->v, to + pos * D, value, D);
-}
-/* Its query heads that share this key look back. */
-static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *score) {
-    const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D;
-    const size_t head = cache_head(s->m, s->cache, l, s->rows[i], kv), heads = (size_t)(H + 2 * KV);
-    llm_real turned[D];
-    for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
-        few_rope(s, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
-        attend(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k, head, s->cache->v, head, s->positions[i],
-               D, s->cache->T, score);
-    }
-}
-/* Where all tokens are of different rows, each key is used as soon as it is stored. In a prompt tokens look at each
-   other: all keys are stored first. */
-static void few_attention(few_step *s, int id, int threads, int l, llm_real *score) {
-    const int KV = s->m->c.KV, from = s->n * KV * id / threads, to = s->n * KV * (id + 1) / threads;
-    for (int j = from; j < to; j++) {
-        few_remember(s, l, j / KV, j % KV);
-        if (s->apart) few_look_back(s, l, j / KV, j % KV, score);
-    }
-    if (s->apart) return;
-    few_meet(s, threads);
-    for (int j = from; j < to; j++) few_look_back(s, l, j / KV, j % KV, score);
-}
-/* gelu, or silu(gate) up, of the columns that this thread made of `pre`. */
-static void few_activation(const few_step *s, int from, int to) {
-    const size_t F = (size_t)s->m->c.F, end = (size_t)to;
-    const bool gelu = s->m->c.activation == LLM_GELU;
-    for (size_t i = 0; i < (size_t)s->n; i++)
-        for (size_t f = (size_t)from; f < end; f += VL) {
-            const vreal g = vload_n(s->pre + i * F * (gelu ? 1 : 2) + f, end - f);
-            const vreal y = gelu ? g * gelu_gate(g) : g * vsigmoid(g) * vload_n(s->pre + (2 * i + 1) * F + f, end - f);
-            vstore_n(s->ff + i * F + f, y, end - f);
-        }
-}
-/* What each thread does: the lines of block_forward, each on its own columns. */
-static void few_walk(few_step *s, int id, int threads, const int *wanted, int wants, llm_real *logits) {
-    llm_model *m = s->m;
-    const llm_config *c = &m->c;
-    few_room *room = &s->room[id];
-    llm_real *xn = room->xn;
-    const few_share qkv = few_part(id, threads, (c->H + 2 * c->KV) * c->D), stream = few_part(id, threads, c->C);
-    const few_share ff = few_part(id, threads, c->F), words = few_part(id, threads, c->V);
-    for (int i = id; i < s->n; i += threads)
-        cpu_embed_forward(s->x + (size_t)i * (size_t)c->C, embedding_of(m), data_of(m->wpe), s->tokens + i,
-                          s->positions + i, 1, c->C);
-    few_meet(s, threads);
-    for (int l = 0; l < c->L; l++) {
-        const llm_layer *w = &m->layer[l];
-        few_norms(s, xn, s->x, w->norm1, w->norm1_bias);
-        few_linear(s, s->qkv, NULL, xn, w->qkv, w->qkv_bias, qkv_rows(c), qkv.from, qkv.to, room);
-        few_meet(s, threads);
-        few_attention(s, id, threads, l, room->score);
-        few_meet(s, threads);
-        few_linear(s, s->mid, s->x, s->att, w->proj, w->proj_bias, 1, stream.from, stream.to, room);
-        few_meet(s, threads);
-        few_norms(s, xn, s->mid, w->norm2, w->norm2_bias);
-        few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), ff.from, ff.to, room);
-        if (c->activation == LLM_SWIGLU)        /* the same columns of gate and of up */
-            few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), c->F + ff.from, c->F + ff.to, room);
-        few_activation(s, ff.from, ff.to);
-        few_meet(s, threads);
-        few_linear(s, s->x, s->mid, s->ff, w->down, w->down_bias, 1, stream.from, stream.to, room);
-        few_meet(s, threads);
-    }
-    for (int i = 0; i < wants; i++)
-        few_norm(xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, m->normf, m->normf_bias, c);
-    few_call call = {logits, (size_t)c->V, m->head->w, c->C, xn, (size_t)c->C, room->packed};
-    few_product(call, wants, words.from, words.to);
-}
-static void decode_few(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
-                       const bool *want, int n, llm_real *logits) {
-    const llm_config *c = &m->c;
-    const int threads = few_threads(m);
-    few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
-    int wanted[FEW], wants = 0, last = 0;
-    s.apart = true;
-    for (int i = 0; i < n; i++) {
-        last = int_max(last, positions[i]);
-        if (want[i]) wanted[wants++] = i;
-        for (int j = 0; j < i; j++) s.apart &= rows[j] != rows[i];
-    }
-    if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
-    few_room room[threads];
-    s.room = room;
-    const size_t widest = few_whole(m->weights, int_max(c->F, int_max(c->C, c->H * c->D)));
-    for (int pass = 0; pass < 2; pass++) {
-        pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
-        size_t N = (size_t)n;
-        s.x = pool_real(&k, N, c->C);
-        s.mid = pool_real(&k, N, c->C);
-        s.qkv = pool_real(&k, N, (c->H + 2 * c->KV) * c->D);
-        s.att = pool_real(&k, N, c->H * c->D);
-        s.pre = pool_real(&k, N, 2 * c->F);
-        s.ff = pool_real(&k, N, c->F);
-        for (int t = 0; t < threads; t++) {
-            room[t].xn = pool_real(&k, N, c->C);
-            room[t].u = pool_real(&k, N, m->lora ? m->lora->rank : 0);
-            room[t].score = pool_real(&k, 1, cache->T);
-            room[t].packed = pool_take(&k, llm_mul(N, widest), sizeof(few_x));
-        }
-        if (!pass) decode_room(m, cache, k.used);
-    }
-    LLM_OMP(parallel num_threads(threads))
-    few_walk(&s, thread_index(), thread_count(), wanted, wants, logits);
-}
-
 /* n tokens, each at its row and position. The lines of block_forward, with the cache in the place of the batch. */
-static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
-                       const int *positions, const bool *want, int n, llm_real *logits) {
+void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
+                    const bool *want, int n, llm_real *logits) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
-    cpu_enter(op);
-    if (cache->rows <= FEW && n <= FEW) {
-        decode_few(m, cache, tokens, rows, positions, want, n, logits);
-        return;
-    }
-    decode_scratch s = decode_reserve(m, cache, n);
-    op->embed_forward(s.x, embedding_of(m), data_of(m->wpe), tokens, positions, n, c->C);
+    model_enter(m);
+    if (op->decode && op->decode(m, cache, tokens, rows, positions, want, n, logits)) return;
+    int *wanted = llm_alloc((size_t)n, sizeof *wanted), wants = 0;
+    for (int i = 0; i < n; i++)         /* only the last token of a prompt is asked for its successor */
+        if (want[i]) wanted[wants++] = i;
+    const decode_scratch s = decode_reserve(m, cache, n, wants);
+    const size_t bytes = (size_t)n * sizeof(int);
+    op->upload(s.tokens, tokens, bytes);
+    op->upload(s.rows, rows, bytes);
+    op->upload(s.positions, positions, bytes);
+    op->upload(s.wanted, wanted, (size_t)wants * sizeof *wanted);
+    llm_release(wanted);
+
+    op->embed_forward(s.x, embedding_of(m), data_of(m->wpe), s.tokens, s.positions, n, c->C);
     for (int l = 0; l < c->L; l++) {
         const llm_layer *w = &m->layer[l];
         model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, w->norm1, w->norm1_bias, n);
         model_linear_forward(m, s.qkv, s.xn, w->qkv, w->qkv_bias, qkv_rows(c), n, s.u);
-        if (c->position == LLM_ROPE) op->rope_forward(s.qkv, m->freq, positions, n, c->H, c->KV, c->D);
-        decode_attention(m, cache, &s, l, rows, positions, n);
+        if (c->position == LLM_ROPE) op->rope_forward(s.qkv, m->freq, s.positions, n, c->H, c->KV, c->D);
+        op->cache_attention(s.att, cache->k[l], cache->v[l], s.qkv, s.rows, s.positions, n, cache->T, c->H, c->KV,
+                            c->D);
         model_residual_forward(m, s.mid, s.x, s.att, w->proj, w->proj_bias, n, s.u);
+
         model_norm_forward(m, s.xn, s.stat, s.stat + n, s.mid, w->norm2, w->norm2_bias, n);
-        model_linear_forward(m, s.pre, s.xn, w->up, w->up_bias, up_rows(c), n, s.u);
-        activation_forward(m, s.ff, s.pre, n);
+        model_up_forward(m, s.ff, s.pre, s.xn, w, n, s.u);
         model_residual_forward(m, s.x, s.mid, s.ff, w->down, w->down_bias, n, s.u);
     }
-    int wanted = 0;
-    for (int i = 0; i < n; i++)         /* only the last token of a prompt is asked for its successor */
-        if (want[i])
-            memmove(s.x + (size_t)wanted++ * (size_t)c->C, s.x + (size_t)i * (size_t)c->C, (size_t)c->C * sizeof *s.x);
-    if (!wanted) return;
-    model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, m->normf, m->normf_bias, wanted);
-    op->logits(logits, s.xn, m->head->w, wanted, c->C, c->V);
+    model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, m->normf, m->normf_bias, n);
+    op->logits(s.logits, s.xn, m->head->w, s.wanted, wants, c->C, c->V);
+    op->download(logits, s.logits, (size_t)wants * (size_t)c->V * sizeof *logits);
 }
 
 /* ---- choosing the next token ---- */
@@ -4667,14 +5253,10 @@ static void keep_best(llm_real *p, int V, const llm_sampler *s) {
 }
 /* The first of the largest. */
 static int argmax(const llm_real *x, int n) {
-    vreal top = vset(x[0]);
-    int i = 0;
-    for (; i + VL <= n; i += VL) top = vmax(top, vload(x + i));
-    llm_real best = vhmax(top);
-    for (; i < n; i++) best = x[i] > best ? x[i] : best;
-    for (i = 0; i < n; i++)
-        if (x[i] == best) return i;
-    return 0;
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
 }
 /* A model that computes no numbers is broken: whatever were drawn from them would mean nothing, the first token least.
    (-infinity is a number here: never.) */
@@ -4699,7 +5281,6 @@ int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *
         if (banned[i]) logits[i] = -INFINITY;
     int top = argmax(logits, V);
     const llm_real best = logits[top];
-    const size_t n = (size_t)V;
     if (!(best > -INFINITY)) llm_die("a list of forbidden tokens that leaves some", "every token is forbidden");
     if (s->temperature <= 0) {
         memset(logits, 0, (size_t)V * sizeof *logits);
@@ -4707,27 +5288,18 @@ int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *
         return 1;
     }
     const llm_real sharp = (llm_real)(1 / s->temperature);
-    vreal sum = {0};
-    for (size_t i = 0; i < n; i += VL) {
-        vreal p = vexp((vload_n(logits + i, n - i) - best) * sharp);
-        vstore_n(logits + i, p, n - i);
-        sum += vkeep(p, n - i, 0);
-    }
-    scale_reals(logits, 1 / vsum(sum), n);
+    double sum = 0, left = 0;
+    for (int i = 0; i < V; i++) sum += (double)(logits[i] = LLM_MATH(exp)((logits[i] - best) * sharp));
+    for (int i = 0; i < V; i++) logits[i] *= (llm_real)(1 / sum);
     if (s->top_k > 0 || s->top_p < 1) keep_best(logits, V, s);
     const llm_real least = (llm_real)s->min_p * logits[top];
-    vbits kept = {0};
-    sum = (vreal){0};
-    for (size_t i = 0; i < n; i += VL) {
-        vreal p = vload_n(logits + i, n - i);
-        p = (vreal)((vbits)p & (p >= least));
-        vstore_n(logits + i, p, n - i);
-        sum += p;
-        kept -= p > 0;                                      /* true is -1 */
-    }
-    scale_reals(logits, 1 / vsum(sum), n);
     int count = 0;
-    for (int i = 0; i < VL; i++) count += (int)kept[i];
+    for (int i = 0; i < V; i++) {
+        if (!(logits[i] >= least)) logits[i] = 0;
+        left += (double)logits[i];
+        count += logits[i] > 0;
+    }
+    for (int i = 0; i < V; i++) logits[i] *= (llm_real)(1 / left);
     return count;
 }
 int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents,
@@ -4765,7 +5337,7 @@ static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt
         positions[t] = t;
     }
     want[length - 1] = true;
-    m->ops->decode(m, cache, prompt, rows, positions, want, length, logits);
+    llm_cache_step(m, cache, prompt, rows, positions, want, length, logits);
     llm_release(rows);
     llm_release(positions);
     llm_release(want);
@@ -4803,7 +5375,7 @@ static bool speak_first(speech *x, speaker *who, int row, int i, const speaker *
     bool same = neighbour && x->length[neighbour->prompt] == x->length[i] &&
                 !memcmp(x->prompt[neighbour->prompt], x->prompt[i], (size_t)x->length[i] * sizeof(int));
     if (same) {
-        if (row != neighbour_row) x->m->ops->cache_copy(x->m, &x->cache, row, neighbour_row, x->length[i]);
+        if (row != neighbour_row) llm_cache_copy(x->m, &x->cache, row, neighbour_row, x->length[i]);
         memcpy(logits, kept, bytes);
     } else {
         start_row(x->m, &x->cache, row, x->prompt[i], x->length[i], logits);
@@ -4850,7 +5422,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *pr
             position[i] = who[i].used++;
             want[i] = true;
         }
-        if (alive) m->ops->decode(m, &x.cache, tokens, row, position, want, alive, logits);
+        if (alive) llm_cache_step(m, &x.cache, tokens, row, position, want, alive, logits);
         require_logits(logits, (size_t)alive * V);          /* here: below many threads draw at once */
         int still = 0;
         bool goes_on[SPEAKERS];
@@ -4900,7 +5472,7 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
         text = llm_decode(t, answer, (size_t)n, false, &size);
         if (say && size > said) say(text + said, size - said, user);
         said = size;
-        if (n < max_new) m->ops->decode(m, &cache, &id, &row, &position, &want, 1, logits);
+        if (n < max_new) llm_cache_step(m, &cache, &id, &row, &position, &want, 1, logits);
     }
     llm_cache_free(&cache, m);
     llm_release(logits);
@@ -4965,7 +5537,7 @@ static int beam_step(llm_model *m, llm_cache *cache, beam *now, beam *then, int 
         to->row = half * beams + i;
         if (!to->over) {
             alive++;
-            m->ops->cache_copy(m, cache, to->row, from->row, cache->T);
+            llm_cache_copy(m, cache, to->row, from->row, cache->T);
         }
     }
     return alive;
@@ -5003,7 +5575,7 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
             owner[n++] = b;
         }
         if (!n) break;
-        m->ops->decode(m, &cache, tokens, rows, positions, want, n, fresh);
+        llm_cache_step(m, &cache, tokens, rows, positions, want, n, fresh);
         for (int i = 0; i < n; i++) {
             log_softmax(fresh + (size_t)i * V, m->c.V);
             memcpy(logits + (size_t)owner[i] * V, fresh + (size_t)i * V, V * sizeof *logits);
@@ -5138,7 +5710,7 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
     for (int i = 0; i < x->params; i++) {
         llm_param *p = &x->param[i];
         p->data = x->data + p->offset;
-        p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL};
+        p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL, p->data};
     }
     if (m->grad) m->ops->release(m->grad);      /* the base is frozen now */
     m->grad = NULL;
@@ -5849,53 +6421,20 @@ static double matrix_elements_of_layer(const llm_config *c) {
     double C = c->C, F = c->F, q = (double)c->H * c->D, kv = (double)c->KV * c->D;
     return C * (q + 2 * kv) + q * C + (c->activation == LLM_SWIGLU ? 3 : 2) * C * F;
 }
-/* Bytes of the activations that chapter 6 takes for n tokens (model_cut_pool): every line of llm_acts, then the
-   scratch. */
-static double bytes_of_activations(const llm_config *c, const llm_ops *ops, double n, bool train, bool recompute) {
-    double R = sizeof(llm_real), A = (double)ops->act_size, C = c->C, F = c->F, heads = (double)c->H * c->D;
-    double qkv = heads + 2.0 * c->KV * c->D, pre = c->activation == LLM_SWIGLU ? 2 * F : F;
-    double inputs = train ? c->L : int_min(c->L, 2);            /* res: frozen layers take turns */
-    double inner = train && !recompute ? c->L : 1;              /* the rest of llm_acts: shared by all layers, or not */
-    double kept = inputs * C * R;
-    kept += inner * (C * R + (qkv + heads + pre) * A + (4 + c->H) * R);     /* mid; qkv att pre; mean rstd twice, lse */
-    kept += (C + 2) * R + (C + (train ? fmax(F, qkv) : F)) * A;         /* resf meanf rstdf; hidden ff */
-    kept += 7 * R + 4 * sizeof(int);                            /* logp .. dvalue; tokens .. start */
-    if (train) kept += C * R + (C + pre + (c->activation == LLM_SWIGLU ? F : 0) + (heads > pre ? heads : 0)) * A;
-    return n * kept;                                            /* train: dres; dxn dpre dff datt */
+/* Bytes of the activations of n tokens: chapter 6's own count, with nothing to hand out. */
+static size_t bytes_of_activations(const llm_config *c, const llm_ops *ops, size_t n, bool train, bool recompute) {
+    llm_model m = {.c = *c, .ops = ops, .frozen = !train, .recompute = recompute};
+    m.acts = llm_alloc((size_t)c->L, sizeof *m.acts);
+    const size_t bytes = model_cut_pool(&m, NULL, n);
+    llm_release(m.acts);
+    return bytes;
 }
-
-/* Bytes that chapter 5's matrix product keeps: each thread's room, and what the largest product of a step packs; and by
-   how much attention needs more scratch than the logits, which it shares with them. */
-static double bytes_of_packing(const llm_config *c, const llm_ops *ops, int B, int T, bool train, double logits) {
-    if (strcmp(ops->name, "cpu")) return 0;
-    const int n = (int)((double)B * T);
-    const int C = c->C, F = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
-    const int wide = int_max(F, (c->H + 2 * c->KV) * c->D);
-    const int head = int_min(n, HEAD_ROWS);
-    const int product[][3] = {{n, wide, C}, {n, C, wide}, {wide, C, n}, {n, C, c->F}, {n, c->F, C}, {C, c->F, n},
-                              {head, c->V, C}, {head, C, c->V}, {c->V, C, head}};
-    const cpu_view none = {0};
-    const cpu_out nowhere = {0};
-    double packed = 0, sums = 0, panels = 0;
-    for (size_t i = 0; i < sizeof product / sizeof *product; i++) {
-        const gemm_plan g = gemm_cut(product[i][0], product[i][1], product[i][2], none, none, nowhere, llm_threads(0));
-        packed = fmax(packed, (double)gemm_bytes_a(&g) + (double)gemm_bytes_b(&g));
-        sums = fmax(sums, (double)gemm_bytes_sums(&g) * (g.K > g.k ? 1 : llm_threads(0)));
-        if (g.once) panels = CHUNK * (double)gemm_stride(&g, DEPTH);
-    }
-    const att_call a = attention_call(NULL, NULL, B, T, c->H, c->KV, c->D);
-    const double forward = (double)attention_scratch(&a, false), back = train ? (double)attention_scratch(&a, true) : 0;
-    const double attention = fmax(0, fmax(forward, back) * sizeof(llm_real) - logits);
-    return packed + sums + attention + llm_threads(0) * ((double)sizeof(gemm_room) + panels);
-}
-
-
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16) {
     llm_config_check(c, "the plan");
-    cpu_enter(ops);
+    if (ops->enter) ops->enter(ops);
     if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a plan for a batch of %d x %d tokens", B, T);
-    double n = (double)B * T, rows = ceil(n / ceil(n / HEAD_ROWS));     /* of the head's equal chunks */
+    double n = (double)B * T, most = (double)ops->head_rows, rows = ceil(n / ceil(n / most));   /* equal chunks */
     double P = (double)llm_parameters(c), layer = matrix_elements_of_layer(c);
     double block = 2 * layer + 2.0 * T * c->H * c->D, head = 2.0 * c->V * c->C;
     llm_plan p = {.parameters = P};
@@ -5905,9 +6444,9 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     p.work = ops->precision == LLM_BF16 ? P * 2 : 0;
     p.gradients = train ? P * sizeof(llm_real) : 0;
     p.moments = train ? 2 * P * (moments16 ? 2 : sizeof(llm_real)) : 0;
-    p.activations = bytes_of_activations(c, ops, n, train, recompute);
+    p.activations = (double)bytes_of_activations(c, ops, llm_mul((size_t)B, (size_t)T), train, recompute);
     p.logits = rows * c->V * sizeof(llm_real);
-    p.packing = bytes_of_packing(c, ops, B, T, train, p.logits);
+    p.packing = ops->scratch_bytes ? (double)ops->scratch_bytes(c, B, T, train) : 0;
     p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     return p;
 }
@@ -7158,9 +7697,9 @@ void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const l
     llm_write_text(&w, "{\n  \"step\": %d,\n  \"tokenizer_hash\": \"%016llx\",\n", step,
                    (unsigned long long)(t ? t->hash : 0));
     llm_write_text(&w, "  \"optimizer\": {\"step\": %d, \"moments16\": %s, \"skipped\": %d, \"norm_count\": %d, ",
-                   o->step, o->moments16 ? "true" : "false", o->skipped, o->norm_count);
+                   o->state.step, o->moments16 ? "true" : "false", o->state.skipped, o->state.norm_count);
     /* 17 digits read back as the same bits */
-    llm_write_text(&w, "\"norm_mean\": %.17g, \"norm_var\": %.17g}", o->norm_mean, o->norm_var);
+    llm_write_text(&w, "\"norm_mean\": %.17g, \"norm_var\": %.17g}", o->state.norm_mean, o->state.norm_var);
     llm_write_text(&w, "%s%s\n}\n", state && *state ? ",\n  " : "", state ? state : "");
     llm_write_done(&w);
     llm_release(file);
@@ -7190,11 +7729,11 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
         llm_die("the tokenizer of the checkpoint's own folder",
                 "%s was written with another tokenizer: fingerprint %s, not %s", dir, written, hash);
     config_int(f, "step", NAN);
-    o->step = config_int(s, "step", NAN);
-    o->skipped = config_int(s, "skipped", NAN);
-    o->norm_count = config_int(s, "norm_count", NAN);
-    o->norm_mean = config_number(s, "norm_mean", NAN);
-    o->norm_var = config_number(s, "norm_var", NAN);
+    o->state.step = config_int(s, "step", NAN);
+    o->state.skipped = config_int(s, "skipped", NAN);
+    o->state.norm_count = config_int(s, "norm_count", NAN);
+    o->state.norm_mean = config_number(s, "norm_mean", NAN);
+    o->state.norm_var = config_number(s, "norm_var", NAN);
     llm_adamw_free(o, m);
     o->moments16 = config_bool(s, "moments16", false);  /* as they were: the run goes on to the bit */
     moments_load(m, o, moments);
@@ -7374,4 +7913,24 @@ static const char *unicode_number =
 static const char *unicode_space =
     "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
 
+/* ---- a faster table, where there is one ---- */
+
+#if defined(__has_include) && defined(__GNUC__) && !defined(LLM_PLAIN)
+#if __has_include("llm_simd.h")
+#include "llm_simd.h"
+#endif
+#endif
+#ifndef LLM_SIMD_H
+const llm_ops *llm_cpu(llm_precision p) {
+    if (p != LLM_FP32)
+        llm_die("--precision fp32, or llm_simd.h beside llm.h", "the plain loops compute in %s alone",
+                sizeof(llm_real) == sizeof(double) ? "double" : "fp32");
+    return &llm_plain;
+}
+llm_precision llm_precision_best(void) { return LLM_FP32; }
+const char *llm_product_name(llm_precision p) {
+    (void)p;
+    return "plain loops: 5 to 10 times slower than with llm_simd.h beside llm.h";
+}
+#endif
 #endif /* LLM_IMPLEMENTATION */

@@ -2,6 +2,8 @@
 
    llm.h includes it where it lies beside it. Nothing in here belongs to the lecture but one question: how fast can it
    be? */
+#ifndef LLM_SIMD_H
+#define LLM_SIMD_H
 
 /* ================================================================================================================
    5. The operations on the CPU
@@ -109,8 +111,6 @@ static inline vreal vexp(vreal x) {
     return (vreal)((vbits)(p * (vreal)power) & ~(x < low));
 #endif
 }
-/* Stands for -infinity: its exp is exactly 0, and 0 times it is 0 instead of NaN. */
-static const llm_real never = (llm_real)-1e30;
 static inline vreal vsigmoid(vreal x) { return 1 / (1 + vexp(-x)); }
 static inline vreal vtanh(vreal x) { return 1 - 2 / (1 + vexp(2 * x)); }        /* absolute error 1e-7 */
 /* The same for one number: the same bits as in a vector. */
@@ -196,31 +196,8 @@ static void cpu_set_precision(llm_precision p) {
     cpu.amx = llm_has_amx();
     cpu.pairs = p == LLM_BF16 && !cpu.amx && cpu_has_fast_pairs();
 }
-int llm_threads(int count) {
-#ifdef _OPENMP
-    if (count > 0) omp_set_num_threads(count);
-    return omp_get_max_threads();
-#else
-    (void)count;
-    return 1;
-#endif
-}
 
-/* bf16 is the upper half of a float: 8 bits of exponent, 8 of precision. Rounding is to nearest, ties to even. */
-static inline llm_real bf16_to_real(uint16_t h) {
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return (llm_real)f;
-}
-static inline uint16_t real_to_bf16(llm_real x) {
-    float f = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    if (f != f) return (uint16_t)(bits >> 16 | 0x40);       /* NaN stays NaN */
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-/* VL of them at once. The machine's own instruction makes products with bf16 results 5 to 9% faster (it also turns
+/* VL bf16 at once. The machine's own instruction makes products with bf16 results 5 to 9% faster (it also turns
    numbers below 1.2e-38 into 0). In the double build, where nothing is stored so, they go one by one. */
 typedef uint16_t vhalf __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 static inline vreal vload_bf16(const uint16_t *p) {
@@ -271,6 +248,7 @@ static inline void act_store(llm_act *x, size_t i, vreal v) { store_n(x, cpu.act
 static inline const llm_act *act_at(const llm_act *x, size_t i) {
     return (const llm_act *)((const char *)x + i * cpu.act_size);
 }
+static inline llm_act *act_place(llm_act *x, size_t i) { return (llm_act *)((char *)x + i * cpu.act_size); }
 /* n activations from element `offset` on: the place itself when stored as llm_real, else widened into scratch. */
 static inline const llm_real *cpu_row(const llm_act *x, size_t offset, size_t n, llm_real *scratch) {
     if (cpu.act == LLM_TYPE_REAL) return (const llm_real *)x + offset;
@@ -1003,11 +981,11 @@ static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
    forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
    backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
 
-static void cpu_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, const llm_real *bias, int N, int in,
-                               int out_n) {
-    cpu_out o = act_out(out, (size_t)out_n);
-    o.bias = bias;
-    cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t in,
+                               size_t out_n) {
+    cpu_out o = act_out(out, out_n);
+    o.bias = bias.full;
+    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
 }
 
 /* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
@@ -1046,29 +1024,35 @@ static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_v
     if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), x, real_out(dw, (size_t)in, accumulate));
     if (dbias) column_sums(dbias, dout, N, out_n, accumulate);
 }
-static void cpu_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
-                                llm_weight w, int N, int in, int out_n, bool accumulate) {
-    linear_gradients(dinp, dw, dbias, act_view(dout, (size_t)out_n, 1), inp, w, N, in, out_n, accumulate);
+static void simd_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
+                                llm_weight w, size_t N, size_t in, size_t out_n, bool accumulate) {
+    linear_gradients(dinp, dw, dbias, act_view(dout, out_n, 1), inp, w, N, in, out_n, accumulate);
 }
 
 /* The same into the residual stream: out = res + inp W' + bias. The stream's gradient passes on unchanged, so only the
    branch has something to compute. */
-static void cpu_residual_forward(llm_real *out, const llm_real *res, const llm_act *inp, llm_weight w,
-                                 const llm_real *bias, int N, int in, int out_n) {
-    cpu_out o = real_out(out, (size_t)out_n, false);
-    o.bias = bias;
-    o.add = res;
-    cpu_gemm(N, out_n, in, act_view(inp, (size_t)in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+static void simd_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
+                                  size_t N, size_t in, size_t out_n) {
+    cpu_out o = real_out((llm_real *)out, out_n, false);
+    o.bias = bias.full;
+    o.add = (const llm_real *)res;
+    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
 }
-static void cpu_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_real *dout,
-                                  const llm_act *inp, llm_weight w, int N, int in, int out_n, bool accumulate) {
-    linear_gradients(dinp, dw, dbias, real_view(dout, (size_t)out_n, 1), inp, w, N, in, out_n, accumulate);
+static void simd_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                   const llm_act *inp, llm_weight w, size_t N, size_t in, size_t out_n,
+                                   bool accumulate) {
+    linear_gradients(dinp, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, w, N, in, out_n, accumulate);
 }
 
-/* All logits at once, for tests and small vocabularies; training goes chunk by chunk (logprob below). */
-static void cpu_logits(llm_real *out, const llm_act *hidden, llm_weight w, int N, int C, int V) {
-    cpu_view h = act_view(hidden, (size_t)C, 1);
-    cpu_gemm(N, V, C, h, cpu_transposed(cpu_weight_view(w, C)), real_out(out, (size_t)V, false));
+/* Whole logits: where only some rows are asked for, they are gathered first. */
+static void simd_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C,
+                        size_t V) {
+    llm_act *gathered = row ? llm_alloc(llm_mul(n, C), cpu.act_size) : NULL;
+    for (size_t i = 0; i < n && row; i++)
+        memcpy(act_place(gathered, i * C), act_at(hidden, row[i] * C), C * cpu.act_size);
+    cpu_view h = act_view(row ? gathered : hidden, C, 1);
+    cpu_gemm(n, V, C, h, cpu_transposed(cpu_weight_view(w, C)), real_out(out, V, false));
+    llm_release(gathered);
 }
 
 /* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
@@ -1082,37 +1066,37 @@ static void cpu_logits(llm_real *out, const llm_act *hidden, llm_weight w, int N
 static void scale_reals(llm_real *x, llm_real scale, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] *= scale;
 }
-static void cpu_lora_forward(void *out, llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
-                             llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool to_residual) {
-    size_t rank = (size_t)r;
-    cpu_gemm(N, r, in, act_view(inp, (size_t)in, 1), real_view(A, 1, (size_t)in), real_out(u, rank, false));
-    scale_reals(u, scale, (size_t)N * rank);
-    llm_act *slice = (llm_act *)((char *)out + (size_t)col * cpu.act_size);
-    cpu_out o = to_residual ? real_out((llm_real *)out + col, (size_t)ld, true) : act_out(slice, (size_t)ld);
-    o.accumulate = true;
-    cpu_gemm(N, out_n, r, real_view(u, rank, 1), real_view(B, 1, rank), o);
+static void scale_acts(llm_act *x, llm_real scale, size_t n) {
+    for (size_t i = 0; i < n; i += VL) act_store_n(x, i, act_load_n(x, i, n - i) * scale, n - i);
 }
-static void cpu_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_real *du, const void *dout,
-                              const llm_real *u, const llm_act *inp, const llm_real *A, const llm_real *B,
-                              llm_real scale, int N, int in, int r, int out_n, int ld, int col, bool from_residual,
-                              bool accumulate) {
-    size_t rank = (size_t)r, width = (size_t)in;
-    cpu_view d = from_residual ? real_view((const llm_real *)dout + col, (size_t)ld, 1)
-                               : act_view(act_at(dout, (size_t)col), (size_t)ld, 1);
-    cpu_view x = act_view(inp, width, 1), du_view = real_view(du, rank, 1);
-    cpu_gemm(N, r, out_n, d, real_view(B, rank, 1), real_out(du, rank, false));
-    scale_reals(du, scale, (size_t)N * rank);
-    if (dB) cpu_gemm(out_n, r, N, cpu_transposed(d), real_view(u, rank, 1), real_out(dB, rank, accumulate));
-    if (dA) cpu_gemm(r, in, N, cpu_transposed(du_view), x, real_out(dA, width, accumulate));
+static void simd_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                              llm_real scale, size_t N, size_t in, size_t r, llm_slice s, bool to_residual) {
+    cpu_gemm(N, r, in, act_view(inp, in, 1), real_view(A, 1, in), act_out(u, r));
+    scale_acts(u, scale, N * r);
+    cpu_out o = to_residual ? real_out((llm_real *)out + s.col, s.ld, true) : act_out(act_place(out, s.col), s.ld);
+    o.accumulate = true;
+    cpu_gemm(N, s.cols, r, act_view(u, r, 1), real_view(B, 1, r), o);
+}
+static void simd_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_act *du, const void *dout,
+                               const llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                               llm_real scale, size_t N, size_t in, size_t r, llm_slice s, bool from_residual,
+                               bool accumulate) {
+    cpu_view d = from_residual ? real_view((const llm_real *)dout + s.col, s.ld, 1)
+                               : act_view(act_at(dout, s.col), s.ld, 1);
+    cpu_view x = act_view(inp, in, 1), du_view = act_view(du, r, 1);
+    cpu_gemm(N, r, s.cols, d, real_view(B, r, 1), act_out(du, r));
+    scale_acts(du, scale, N * r);
+    if (dB) cpu_gemm(s.cols, r, N, cpu_transposed(d), act_view(u, r, 1), real_out(dB, r, accumulate));
+    if (dA) cpu_gemm(r, in, N, cpu_transposed(du_view), x, real_out(dA, in, accumulate));
     if (dinp) {
-        cpu_out o = act_out(dinp, width);
+        cpu_out o = act_out(dinp, in);
         o.accumulate = true;
-        cpu_gemm(N, in, r, du_view, real_view(A, width, 1), o);
+        cpu_gemm(N, in, r, du_view, real_view(A, in, 1), o);
     }
 }
 
 /* The working copy of the master weights in bf16: what the product reads when --precision is bf16. */
-static void cpu_store_weights(void *bf16, const llm_real *w, size_t n) {
+static void simd_store_weights(void *bf16, const llm_real *w, size_t n) {
     LLM_OMP(parallel for)
     for (size_t i = 0; i < (n + VL - 1) / VL; i++)
         store_n(bf16, LLM_TYPE_BF16, i * VL, vload_n(w + i * VL, n - i * VL), n - i * VL);
@@ -1123,19 +1107,16 @@ static void cpu_store_weights(void *bf16, const llm_real *w, size_t n) {
    On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines
    getting the pages from the system costs more than filling them. */
 
-static void cpu_zero(void *device, size_t bytes) {
+static void fill_zeros(void *device, size_t bytes) {
     const size_t piece = (size_t)1 << 20;
     LLM_OMP(parallel for if(bytes > piece))
     for (size_t i = 0; i < bytes; i += piece) memset((char *)device + i, 0, size_min(piece, bytes - i));
 }
-static void *cpu_alloc(size_t bytes) {
+static void *simd_alloc(size_t bytes) {
     void *p = aligned_memory(bytes);
-    if (p) cpu_zero(p, bytes);
+    if (p) fill_zeros(p, bytes);
     return p;
 }
-static void cpu_release(void *device) { free(device); }
-static void cpu_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
-static void cpu_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
 
 /* At least `count` numbers of scratch memory, which one operation uses while it runs. It stays allocated: fresh pages
    in every call would cost more than the work done on them (a chunk of logits is 200 MB, or 0.2 s of page faults). */
@@ -1144,9 +1125,9 @@ static llm_real *cpu_scratch(size_t count) {
     static size_t room;
     if (count > room) {
         const size_t bytes = llm_mul(count, sizeof *memory);
-        cpu_release(memory);
+        free(memory);
         room = 0;
-        memory = cpu_alloc(bytes);
+        memory = simd_alloc(bytes);
         if (!memory) llm_die("a smaller --batch or --seq", "out of memory: %.1f MB wanted", (double)bytes / 1e6);
         room = count;
     }
@@ -1160,7 +1141,6 @@ static inline void fetch(const llm_real *x) { __builtin_prefetch(x + AHEAD); }
 static inline void act_fetch(const llm_act *x, size_t i) { __builtin_prefetch(act_at(x, i + AHEAD)); }
 
 static inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
-static inline llm_act *act_place(llm_act *x, size_t i) { return (llm_act *)((char *)x + i * cpu.act_size); }
 /* The first n lanes of v, `other` in the rest. */
 static inline vreal vkeep(vreal v, size_t n, llm_real other) {
     if (n >= VL) return v;
@@ -1179,12 +1159,12 @@ static inline vreal vkeep(vreal v, size_t n, llm_real other) {
    columns instead, and every sum runs over n in order: the same bits for any number of threads. Nothing is saved but
    the ids. */
 
-static void cpu_embed_forward(llm_real *out, llm_weight wte, const llm_real *wpe, const int *tokens,
-                              const int *positions, int N, int C) {
-    const size_t width = (size_t)C;
+static void simd_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe, const int *tokens,
+                              const int *positions, size_t N, size_t C) {
+    const size_t width = C;
     LLM_OMP(parallel for)
-    for (int n = 0; n < N; n++) {
-        llm_real *o = out + (size_t)n * width;
+    for (size_t n = 0; n < N; n++) {
+        llm_real *o = (llm_real *)out + n * width;
         const llm_real *e = cpu_weight_row(wte, C, (size_t)tokens[n], o);
         const llm_real *p = wpe ? wpe + (size_t)positions[n] * width : NULL;
         for (size_t i = 0; i < width; i += VL) {
@@ -1196,7 +1176,7 @@ static void cpu_embed_forward(llm_real *out, llm_weight wte, const llm_real *wpe
 /* table[row[n]] += d[n], over strips of columns. */
 static void scatter_rows(llm_real *table, const llm_real *d, const int *row, int N, int C, int rows, bool accumulate) {
     const size_t width = (size_t)C, strip = 64;
-    if (!accumulate) cpu_zero(table, (size_t)rows * width * sizeof *table);
+    if (!accumulate) fill_zeros(table, (size_t)rows * width * sizeof *table);
     LLM_OMP(parallel for)
     for (size_t c = 0; c < width; c += strip) {
         const size_t end = size_min(width, c + strip);
@@ -1208,11 +1188,11 @@ static void scatter_rows(llm_real *table, const llm_real *d, const int *row, int
         }
     }
 }
-static void cpu_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_real *dout, const int *tokens,
-                               const int *positions, int N, int C, int V, int T, bool accumulate_wte,
-                               bool accumulate_wpe) {
-    if (dwte) scatter_rows(dwte, dout, tokens, N, C, V, accumulate_wte);
-    if (dwpe) scatter_rows(dwpe, dout, positions, N, C, T, accumulate_wpe);
+static void simd_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *dout, const llm_ids *ids, size_t N,
+                                size_t C, size_t V, size_t T, bool accumulate_wte, bool accumulate_wpe) {
+    const llm_real *d = (const llm_real *)dout;
+    if (dwte) scatter_rows(dwte, d, ids->tokens, N, C, V, accumulate_wte);
+    if (dwpe) scatter_rows(dwpe, d, ids->positions, N, C, T, accumulate_wpe);
 }
 
 /* ---- layer norm (Ba et al. 2016) and RMS norm (Zhang and Sennrich 2019) ----
@@ -1227,12 +1207,12 @@ static void cpu_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_real *d
    directions out of the gradient. mean and rstd are saved, two numbers a row; xhat is cheaper to compute again than
    to keep. dx is added: dinp holds the residual stream's gradient, which the norm's branch joins. */
 
-static void cpu_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_real *inp, const llm_real *w,
-                                  const llm_real *bias, llm_real eps, int N, int C) {
-    const size_t width = (size_t)C;
+static void simd_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
+                                  const llm_real *bias, llm_real eps, size_t N, size_t C) {
+    const size_t width = C;
     LLM_OMP(parallel for)
-    for (int n = 0; n < N; n++) {
-        const llm_real *x = inp + (size_t)n * width;
+    for (size_t n = 0; n < N; n++) {
+        const llm_real *x = (const llm_real *)inp + n * width;
         vreal sum = {0}, square = {0};
         for (size_t i = 0; i < width; i += VL) {
             fetch(x + i);
@@ -1247,18 +1227,18 @@ static void cpu_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, 
         for (size_t i = 0; i < width; i += VL) {
             vreal y = (vload_n(x + i, width - i) - m) * r * vload_n(w + i, width - i);
             if (bias) y += vload_n(bias + i, width - i);
-            act_store_n(out, (size_t)n * width + i, y, width - i);
+            act_store_n(out, n * width + i, y, width - i);
         }
         mean[n] = m;
         rstd[n] = r;
     }
 }
-static void cpu_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_real *inp, const llm_real *w, llm_real eps,
-                                int N, int C) {
-    const size_t width = (size_t)C;
+static void simd_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps,
+                                size_t N, size_t C) {
+    const size_t width = C;
     LLM_OMP(parallel for)
-    for (int n = 0; n < N; n++) {
-        const llm_real *x = inp + (size_t)n * width;
+    for (size_t n = 0; n < N; n++) {
+        const llm_real *x = (const llm_real *)inp + n * width;
         vreal square = {0};
         for (size_t i = 0; i < width; i += VL) {
             fetch(x + i);
@@ -1268,7 +1248,7 @@ static void cpu_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_real *in
         const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
         for (size_t i = 0; i < width; i += VL) {
             vreal y = vload_n(x + i, width - i) * r * vload_n(w + i, width - i);
-            act_store_n(out, (size_t)n * width + i, y, width - i);
+            act_store_n(out, n * width + i, y, width - i);
         }
         rstd[n] = r;
     }
@@ -1328,14 +1308,16 @@ static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const l
         }
     }
 }
-static void cpu_layernorm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
-                                   const llm_real *inp, const llm_real *w, const llm_real *mean, const llm_real *rstd,
-                                   int N, int C, bool accumulate) {
-    norm_backward(dinp, dw, dbias, dout, inp, w, mean, rstd, N, C, accumulate);
+static void simd_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
+                                    const llm_res *inp, const llm_real *w, const llm_real *mean, const llm_real *rstd,
+                                    size_t N, size_t C, bool accumulate_dinp, bool accumulate) {
+    if (!accumulate_dinp) fill_zeros(dinp, N * C * sizeof(llm_real));
+    norm_backward((llm_real *)dinp, dw, dbias, dout, (const llm_real *)inp, w, mean, rstd, N, C, accumulate);
 }
-static void cpu_rmsnorm_backward(llm_real *dinp, llm_real *dw, const llm_act *dout, const llm_real *inp,
-                                 const llm_real *w, const llm_real *rstd, int N, int C, bool accumulate) {
-    norm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate);
+static void simd_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *dout, const llm_res *inp,
+                                  const llm_real *w, const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp,
+                                  bool accumulate) {
+    simd_layernorm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
 }
 
 /* ---- rotary positions (Su et al. 2021) ----
@@ -1395,10 +1377,12 @@ static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions
         }
     }
 }
-static void cpu_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D) {
+static void simd_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
+                              size_t D) {
     rope_rotate(qkv, freq, positions, N, H, KV, D, 1);
 }
-static void cpu_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D) {
+static void simd_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
+                              size_t D) {
     rope_rotate(dqkv, freq, positions, N, H, KV, D, -1);
 }
 
@@ -1636,31 +1620,31 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
     }
     attention_store(out, (n * heads + (size_t)h) * (size_t)D, heads * (size_t)D, r->o, inverse, t.rows, D, r->scratch);
 }
-static void cpu_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, int B, int T,
-                                  int H, int KV, int D) {
+static void simd_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, size_t B,
+                                   size_t T, size_t H, size_t KV, size_t D) {
     const att_call a = attention_call(qkv, start, B, T, H, KV, D);
     att_room unused;
     const size_t half = attention_packed(&a), own = attention_room(&a, false, NULL, &unused);
-    llm_real *packed = cpu_scratch(attention_scratch(&a, false)), *rooms = packed + 2 * (size_t)B * (size_t)KV * half;
+    llm_real *packed = cpu_scratch(attention_scratch(&a, false)), *rooms = packed + 2 * a.B * a.KV * half;
     LLM_OMP(parallel for collapse(2))
-    for (int b = 0; b < B; b++)
-        for (int kv = 0; kv < KV; kv++) {
+    for (int b = 0; b < a.B; b++)
+        for (int kv = 0; kv < a.KV; kv++) {
             att_room r;
             attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
-            llm_real *K = packed + 2 * (size_t)(b * KV + kv) * half;        /* the values lie behind the keys */
-            const size_t n = (size_t)b * (size_t)T;
-            const att_rows k = attention_head(&a, n, H + kv, T, r.wide);
-            pack_left(K, k.x, k.ld, 1, T, D, D);
-            const att_rows v = attention_head(&a, n, H + KV + kv, T, r.wide);
-            pack_left(K + half, v.x, 1, v.ld, D, T, T);
+            llm_real *K = packed + 2 * (size_t)(b * a.KV + kv) * half;        /* the values lie behind the keys */
+            const size_t n = (size_t)b * a.T;
+            const att_rows k = attention_head(&a, n, a.H + kv, a.T, r.wide);
+            pack_left(K, k.x, k.ld, 1, a.T, a.D, a.D);
+            const att_rows v = attention_head(&a, n, a.H + a.KV + kv, a.T, r.wide);
+            pack_left(K + half, v.x, 1, v.ld, a.D, a.T, a.T);
         }
     LLM_OMP(parallel for collapse(3) schedule(dynamic))
-    for (int b = 0; b < B; b++)
-        for (int h = 0; h < H; h++)
-            for (int block = (T - 1) / ATT_QUERIES; block >= 0; block--) {
+    for (int b = 0; b < a.B; b++)
+        for (int h = 0; h < a.H; h++)
+            for (int block = (a.T - 1) / ATT_QUERIES; block >= 0; block--) {
                 att_room r;
                 attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
-                const llm_real *K = packed + 2 * (size_t)(b * KV + h / (H / KV)) * half;
+                const llm_real *K = packed + 2 * (size_t)(b * a.KV + h / (a.H / a.KV)) * half;
                 attention_forward_block(out, lse, &a, b, h, block, K, K + half, &r);
             }
 }
@@ -1759,28 +1743,29 @@ static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att
             act_store_n(dqkv, to + (size_t)a->KV * width, vload(r->dV + from), width - c);
         }
 }
-static void cpu_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
-                                   const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
+static void simd_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                                   const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV,
+                                    size_t D) {
     const att_call a = attention_call(qkv, start, B, T, H, KV, D);
     att_room unused;
     const size_t own = attention_room(&a, true, NULL, &unused);
     llm_real *memory = cpu_scratch(attention_scratch(&a, true)), factor[ATT_QUERIES];
     for (int i = 0; i < ATT_QUERIES; i++) factor[i] = a.scale;
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
-    for (int b = 0; b < B; b++)
-        for (int kv = 0; kv < KV; kv++) {
+    for (int b = 0; b < a.B; b++)
+        for (int kv = 0; kv < a.KV; kv++) {
             att_back k = {.dout = dout, .out = out, .lse = lse, .b = b, .kv = kv};
             attention_room(&a, true, memory + (size_t)thread_index() * own, &k.r);
-            for (k.low = 0; k.low < T; k.low = k.high) {
-                k.high = int_min(T, k.low + ATT_KEYS);
+            for (k.low = 0; k.low < a.T; k.low = k.high) {
+                k.high = int_min(a.T, k.low + ATT_KEYS);
                 attention_backward_chunk(dqkv, &a, &k);
             }
-            const int blocks = ceil_div(T, ATT_QUERIES);
-            for (int i = 0; i < H / KV * blocks; i++) {
-                const int h = kv * (H / KV) + i / blocks, first = i % blocks * ATT_QUERIES;
-                const size_t to = ((size_t)b * (size_t)T + (size_t)first) * a.row + (size_t)(h * D);
+            const int blocks = ceil_div(a.T, ATT_QUERIES);
+            for (int i = 0; i < a.H / a.KV * blocks; i++) {
+                const int h = kv * (a.H / a.KV) + i / blocks, first = i % blocks * ATT_QUERIES;
+                const size_t to = ((size_t)b * a.T + (size_t)first) * a.row + (size_t)(h * a.D);
                 attention_store(dqkv, to, a.row, k.r.o + (size_t)i * (size_t)(a.dims * TILE_COLS), factor,
-                                int_min(ATT_QUERIES, T - first), D, k.r.scratch);
+                                int_min(ATT_QUERIES, a.T - first), a.D, k.r.scratch);
             }
         }
 }
@@ -1793,11 +1778,9 @@ static void cpu_attention_backward(llm_act *dqkv, const llm_act *dout, const llm
 
    x is saved (the linear layer before wrote it down), y is not: the backward pass of the next layer makes it again. */
 
-static const llm_real gelu_scale = (llm_real)1.5957691216057308, gelu_cubic = (llm_real)0.044715;
-
 static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_cubic * x * x * x)); }
 
-static void cpu_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
+static void simd_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
     LLM_OMP(parallel for)
     for (size_t piece = 0; piece < n; piece += PIECE) {
         const size_t end = size_min(n, piece + PIECE);
@@ -1808,7 +1791,7 @@ static void cpu_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
         }
     }
 }
-static void cpu_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
+static void simd_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
     LLM_OMP(parallel for)
     for (size_t piece = 0; piece < n; piece += PIECE) {
         const size_t end = size_min(n, piece + PIECE);
@@ -1827,11 +1810,11 @@ static void cpu_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act 
    forward    y = silu(g) u, silu(g) = g s, s = sigmoid(g)            y (N,F) from gateup (N,2F): g | u side by side
    backward   dg = dy u s (1 + g (1 - s))     du = dy g s             g and u are saved, y is made again */
 
-static void cpu_swiglu_forward(llm_act *out, const llm_act *gateup, int N, int F) {
-    const size_t width = (size_t)F;
+static void simd_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
+    const size_t width = F;
     LLM_OMP(parallel for)
-    for (int n = 0; n < N; n++) {
-        const size_t to = (size_t)n * width, from = 2 * to;
+    for (size_t n = 0; n < N; n++) {
+        const size_t to = n * width, from = 2 * to;
         for (size_t i = 0; i < width; i += VL) {
             act_fetch(gateup, from + i);
             act_fetch(gateup, from + width + i);
@@ -1840,11 +1823,11 @@ static void cpu_swiglu_forward(llm_act *out, const llm_act *gateup, int N, int F
         }
     }
 }
-static void cpu_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, int N, int F) {
-    const size_t width = (size_t)F;
+static void simd_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
+    const size_t width = F;
     LLM_OMP(parallel for)
-    for (int n = 0; n < N; n++) {
-        const size_t from = (size_t)n * width, to = 2 * from;
+    for (size_t n = 0; n < N; n++) {
+        const size_t from = n * width, to = 2 * from;
         for (size_t i = 0; i < width; i += VL) {
             const size_t left = width - i;
             act_fetch(gateup, to + i);
@@ -1921,14 +1904,14 @@ static llm_real head_row_forward(llm_real *z, const head_call *c, int target, ll
     if (entropy) *entropy = LLM_MATH(log)(total) - vsum(dot) / total;
     return (z[target] - max) * sharp - LLM_MATH(log)(total);
 }
-static void cpu_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
-                                const int *targets, llm_head head, int N, int C, int V) {
+static void simd_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                const int *targets, llm_head head, size_t N, size_t C, size_t V) {
     const head_call c = head_begin(hidden, w, targets, head, N, C, V);
     const int chunk = head_rows(N);
     llm_real *z = cpu_scratch(llm_mul((size_t)chunk, c.ld));
-    for (int first = 0; first < N; first += chunk) {
-        const int rows = int_min(chunk, N - first);
-        head_logits(z, act_at(hidden, (size_t)first * (size_t)C), &c, rows);
+    for (int first = 0; first < c.N; first += chunk) {
+        const int rows = int_min(chunk, c.N - first);
+        head_logits(z, act_at(hidden, first * C), &c, rows);
         LLM_OMP(parallel for)
         for (int i = 0; i < rows; i++) {
             const int n = first + i;
@@ -1969,7 +1952,7 @@ static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm
                        bool accumulate) {
     const int chunk = head_rows(n), C = c->C;
     const size_t width = (size_t)C, row_bytes = width * cpu.act_size;
-    const bool all = n == c->N;                         /* no row is left out: nothing to gather */
+    const bool all = !wanted;                           /* no row is left out: nothing to gather */
     llm_real *z = cpu_scratch(llm_add(llm_mul((size_t)chunk, c->ld), all ? 0 : llm_mul((size_t)chunk, 2 * width)));
     llm_act *gathered = (llm_act *)(z + (size_t)chunk * c->ld), *dgathered = act_place(gathered, (size_t)chunk * width);
     for (int first = 0; first < n; first += chunk) {
@@ -1983,7 +1966,7 @@ static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm
         head_logits(z, hidden, c, rows);
         LLM_OMP(parallel for)
         for (int i = 0; i < rows; i++) {
-            const int t = wanted[first + i];
+            const int t = all ? first + i : wanted[first + i];
             llm_real *row = z + (size_t)i * c->ld;
             const llm_real dh = dentropy ? dentropy[t] : 0, h = dentropy ? entropy[t] : 0;
             if (lse) head_row_backward(row, c, c->targets[t], dlogp[t], dh, lse[t], h);
@@ -1999,32 +1982,28 @@ static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm
         }
     }
 }
-/* Choose the rows that have a gradient, clear the results of the others, and sweep. */
+/* The rows that have a gradient are swept; of the others dhidden is 0. */
 static void head_gradients(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
                            const llm_real *dentropy, const llm_real *lse, const llm_real *entropy, const head_call *c,
                            bool accumulate) {
     const size_t width = (size_t)c->C;
-    int *wanted = llm_alloc((size_t)c->N, sizeof *wanted), n = 0;
-    for (int t = 0; t < c->N; t++) {
-        if (dlogp[t] != 0 || (dentropy && dentropy[t] != 0)) wanted[n++] = t;
-        else {
-            if (logp) logp[t] = 0;
-            if (dhidden) memset(act_place(dhidden, (size_t)t * width), 0, width * cpu.act_size);
-        }
+    const int *wanted = c->head.row, n = wanted ? (int)c->head.rows : c->N;
+    for (int t = 0, i = 0; t < c->N && wanted && dhidden; t++) {
+        if (i < n && wanted[i] == t) i++;
+        else memset(act_place(dhidden, (size_t)t * width), 0, width * cpu.act_size);
     }
     if (n) head_sweep(logp, dhidden, dw, dlogp, dentropy, lse, entropy, c, wanted, n, accumulate);
-    else if (dw && !accumulate) cpu_zero(dw, (size_t)c->V * width * sizeof *dw);
-    llm_release(wanted);
+    else if (dw && !accumulate) fill_zeros(dw, (size_t)c->V * width * sizeof *dw);
 }
-static void cpu_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+static void simd_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
                                  const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
-                                 const int *targets, llm_head head, int N, int C, int V, bool accumulate) {
+                                 const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate) {
     const head_call c = head_begin(hidden, w, targets, head, N, C, V);
     head_gradients(NULL, dhidden, dw, dlogp, dentropy, lse, entropy, &c, accumulate);
 }
-static void cpu_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
-                              const llm_act *hidden, llm_weight w, const int *targets, llm_head head, int N, int C,
-                              int V, bool accumulate) {
+static void simd_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
+                              const llm_act *hidden, llm_weight w, const int *targets, llm_head head, size_t N,
+                              size_t C, size_t V, bool accumulate) {
     const head_call c = head_begin(hidden, w, targets, head, N, C, V);
     head_gradients(logp, dhidden, dw, dlogp, NULL, NULL, NULL, &c, accumulate);
 }
@@ -2036,22 +2015,22 @@ static void cpu_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, co
 
    du is a sum over tokens: threads take columns, the sum runs over n in order. */
 
-static void cpu_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, int N, int C) {
-    const size_t width = (size_t)C;
+static void simd_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
+    const size_t width = C;
     LLM_OMP(parallel for)
-    for (int n = 0; n < N; n++) {
+    for (size_t n = 0; n < N; n++) {
         vreal dot = {0};
         for (size_t i = 0; i < width; i += VL)
-            dot += act_load_n(hidden, (size_t)n * width + i, width - i) * vload_n(u + i, width - i);
+            dot += act_load_n(hidden, n * width + i, width - i) * vload_n(u + i, width - i);
         value[n] = vsum(dot);
     }
 }
-static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
-                               const llm_real *u, int N, int C, bool accumulate_dhidden, bool accumulate_du) {
-    const size_t width = (size_t)C;
+static void simd_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
+                               const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
+    const size_t width = C;
     LLM_OMP(parallel for if(dhidden != NULL))
-    for (int n = 0; n < (dhidden ? N : 0); n++) {
-        const size_t at = (size_t)n * width;
+    for (size_t n = 0; n < (dhidden ? N : 0); n++) {
+        const size_t at = n * width;
         for (size_t i = 0; i < width; i += VL) {
             vreal d = dvalue[n] * vload_n(u + i, width - i);
             if (accumulate_dhidden) d += act_load_n(dhidden, at + i, width - i);
@@ -2061,7 +2040,7 @@ static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *d
     LLM_OMP(parallel for if(du != NULL))
     for (size_t i = 0; i < (du ? width : 0); i += VL) {
         vreal sum = accumulate_du ? vload_n(du + i, width - i) : (vreal){0};
-        for (int n = 0; n < N; n++) sum += dvalue[n] * act_load_n(hidden, (size_t)n * width + i, width - i);
+        for (size_t n = 0; n < N; n++) sum += dvalue[n] * act_load_n(hidden, n * width + i, width - i);
         vstore_n(du + i, sum, width - i);
     }
 }
@@ -2079,7 +2058,7 @@ static void cpu_value_backward(llm_act *dhidden, llm_real *du, const llm_real *d
    parameter in one pass, none of them touched twice. grad_scale does the clipping here, where the gradient is read
    anyway, and the bf16 copy is written along. */
 
-static double cpu_sumsq(const llm_real *x, size_t n) {
+static double sum_of_squares(const llm_real *x, size_t n) {
     const size_t pieces = (n + PIECE - 1) / PIECE;
     double *sum = llm_alloc(pieces, sizeof *sum), total = 0;
     LLM_OMP(parallel for if(pieces > 4))
@@ -2128,7 +2107,10 @@ static inline void draw_chances(uint32_t *chance, uint32_t place, uint32_t step)
 
 /* The formula's constants: grad_scale, 1 - beta1, 1 - beta2, lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step), eps,
    lr weight_decay. */
-typedef struct { llm_real scale, fast1, fast2, rate, root, eps, decay; } adamw_call;
+typedef struct {
+    llm_real scale, fast1, fast2, rate, root, eps, decay;
+    bool moments16; size_t place; int step;             /* place: of the first parameter in the arena */
+} adamw_call;
 
 /* One vector of parameters: m and v are updated, the new weights returned. */
 static inline vreal adamw_vector(const adamw_call *a, vreal w, vreal grad, vreal *m, vreal *v) {
@@ -2157,95 +2139,62 @@ static void adamw_piece(const adamw_call *a, llm_real *w, uint16_t *work, const 
         if (work) store_n(work, LLM_TYPE_BF16, i, x, left);
     }
 }
-/* The same with moments in bf16. `place` is the number of the first parameter in its tensor. */
+/* The same with moments in bf16. `place` is that of the first parameter in the arena. */
 static void adamw_piece16(const adamw_call *a, llm_real *w, uint16_t *work, const llm_real *grad, uint16_t *m,
-                          uint16_t *v, size_t n, uint32_t place, uint32_t step) {
+                          uint16_t *v, size_t n, uint32_t place) {
     for (size_t i = 0; i < n; i += VL) {
         const size_t left = n - i;
         prefetch_ahead(w + i, grad + i, m + i, v + i, sizeof *m);
         vreal mi = load_n(m, LLM_TYPE_BF16, i, left), vi = load_n(v, LLM_TYPE_BF16, i, left);
         vreal x = adamw_vector(a, vload_n(w + i, left), vload_n(grad + i, left), &mi, &vi);
         uint32_t chance[VL];                            /* 16 bits for m, 16 for v */
-        draw_chances(chance, place + (uint32_t)i, step);
+        draw_chances(chance, place + (uint32_t)i, (uint32_t)a->step);
         store_by_chance(m + i, mi, chance, 16, left);
         store_by_chance(v + i, vi, chance, 0, left);
         vstore_n(w + i, x, left);
         if (work) store_n(work, LLM_TYPE_BF16, i, x, left);
     }
 }
-static void cpu_adamw(llm_real *w, void *work, const llm_real *grad, void *m, void *v, size_t n, llm_adamw_args a,
-                      bool moments16) {
-    const double c1 = 1 - pow(a.beta1, a.step), c2 = 1 - pow(a.beta2, a.step);
-    const adamw_call call = {(llm_real)a.grad_scale, (llm_real)(1 - a.beta1), (llm_real)(1 - a.beta2),
-                             (llm_real)(a.lr / c1), (llm_real)(1 / sqrt(c2)), (llm_real)a.eps,
-                             (llm_real)(a.lr * a.weight_decay)};
+/* The norm is added up tensor by tensor, in the order of the table. */
+static void simd_grad_norm(llm_adamw_state *state, const llm_param *param, int params) {
+    state->sumsq = 0;
+    for (int i = 0; i < params; i++)
+        if (has_gradient(&param[i])) state->sumsq += sum_of_squares(param[i].grad, param[i].size);
+}
+/* One pass over n parameters that lie side by side. work: their bf16 copy, or NULL. */
+static void adamw_run(const adamw_call *call, llm_real *w, uint16_t *work, const llm_real *grad, void *m, void *v,
+                      size_t n) {
     LLM_OMP(parallel for)
     for (size_t piece = 0; piece < n; piece += PIECE) {
         const size_t count = size_min(n - piece, PIECE);
-        uint16_t *copy = work ? (uint16_t *)work + piece : NULL;
+        uint16_t *copy = work ? work + piece : NULL;
         uint16_t *m16 = (uint16_t *)m + piece, *v16 = (uint16_t *)v + piece;
         llm_real *mr = (llm_real *)m + piece, *vr = (llm_real *)v + piece;
-        if (!moments16) adamw_piece(&call, w + piece, copy, grad + piece, mr, vr, count);
-        else adamw_piece16(&call, w + piece, copy, grad + piece, m16, v16, count, (uint32_t)piece, (uint32_t)a.step);
+        if (!call->moments16) adamw_piece(call, w + piece, copy, grad + piece, mr, vr, count);
+        else adamw_piece16(call, w + piece, copy, grad + piece, m16, v16, count, (uint32_t)(call->place + piece));
+    }
+}
+static void simd_adamw(const llm_param *param, int params, void *m, void *v, llm_adamw_rule r, llm_adamw_state *s) {
+    llm_adamw_judge(s, &r);
+    const size_t size = r.moments16 ? sizeof(uint16_t) : sizeof(llm_real);
+    const double c1 = 1 - pow(r.beta1, s->step), c2 = 1 - pow(r.beta2, s->step);
+    for (int i = 0, next; i < params && !s->skip; i = next) {
+        const llm_param *p = &param[i];
+        next = i + 1;
+        if (!has_gradient(p)) continue;
+        /* Rows lie side by side in the arenas, padded with zeros that stay zero: few calls, and long ones. */
+        while (next < params && has_gradient(&param[next]) && param[next].vector == p->vector) next++;
+        const size_t n = param[next - 1].offset + param[next - 1].size - p->offset;
+        const double decay = p->vector ? 0 : r.weight_decay;
+        const adamw_call call = {(llm_real)s->scale, (llm_real)(1 - r.beta1), (llm_real)(1 - r.beta2),
+                                 (llm_real)(r.lr / c1), (llm_real)(1 / sqrt(c2)), (llm_real)r.eps,
+                                 (llm_real)(r.lr * decay), r.moments16, p->offset, s->step};
+        uint16_t *work = p->w.type == LLM_TYPE_BF16 ? (uint16_t *)p->w.data : NULL;
+        adamw_run(&call, p->data, work, p->grad, (char *)m + size * p->offset, (char *)v + size * p->offset, n);
     }
 }
 
-/* ---- 5c. Weights in 16, 8 and 4 bits; a matrix times few rows ----
-
-   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so 32 of them share
-   one scale s, and each becomes a small integer q (w is then q s):
-
-       bf16    the upper half of a float                                   2 bytes a weight      error 2^-9 |w|
-       q8      q = round(w/s), s = max|w| / 127                            1 + 2/32 = 1.0625     error s/2
-       q4      q = round(w/s) in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625   error s/2, at most s
-
-   Four bits count from -8 to 7: with this s the largest weight is exactly -8; one of nearly that size and the other
-   sign would be 8 and is cut to 7. The scale is rounded to bf16 before the division: so that costs no precision. */
-
-static inline size_t weight_blocks(llm_type type, int cols) {
-    return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? ((size_t)cols + 31) / 32 : 0;
-}
-static inline size_t weight_row_bytes(llm_type type, int cols) {
-    return type == LLM_TYPE_REAL   ? (size_t)cols * sizeof(llm_real)
-           : type == LLM_TYPE_BF16 ? (size_t)cols * sizeof(uint16_t)
-           : type == LLM_TYPE_Q8   ? (size_t)cols
-                                   : 16 * weight_blocks(type, cols);
-}
-/* One block of n <= 32 numbers: q, and returns its scale. `levels`: 127, or -8. */
-static uint16_t pack_block(int8_t q[32], const llm_real *x, size_t n, int levels) {
-    llm_real extreme = 0;
-    for (size_t i = 0; i < n; i++)
-        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(extreme)) extreme = x[i];
-    if (levels > 0) extreme = LLM_MATH(fabs)(extreme);
-    const uint16_t scale = real_to_bf16(extreme / (llm_real)levels);
-    const llm_real s = bf16_to_real(scale), top = levels > 0 ? 127 : 7, bottom = levels > 0 ? -127 : -8;
-    for (size_t i = 0; i < 32; i++) {
-        llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + (llm_real)0.5) : 0;
-        q[i] = (int8_t)(y > bottom ? y < top ? y : top : bottom);
-    }
-    return scale;
-}
-/* A row of `cols` numbers in the form of view_row. False when one of them is no finite number. */
-static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, int cols) {
-    const size_t n = (size_t)cols;
-    llm_real wrong = 0;                                     /* 0 times anything finite is 0 */
-    for (size_t i = 0; i < n; i++) wrong += x[i] * 0;
-    if (type == LLM_TYPE_REAL) memcpy(out, x, n * sizeof *x);
-    if (type == LLM_TYPE_BF16)
-        for (size_t i = 0; i < n; i += VL) store_n(out, LLM_TYPE_BF16, i, vload_n(x + i, n - i), n - i);
-    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
-        int8_t q[32];
-        scale[b] = pack_block(q, x + 32 * b, size_min(32, n - 32 * b), type == LLM_TYPE_Q8 ? 127 : -8);
-        if (type == LLM_TYPE_Q8) memcpy((int8_t *)out + 32 * b, q, size_min(32, n - 32 * b));
-        else {
-            uint8_t *byte = (uint8_t *)out + 16 * b;
-            for (int i = 0; i < 16; i++) byte[i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
-        }
-    }
-    return wrong == 0;
-}
-
-/* -- a matrix times few rows --
+/* ---- 5c. A matrix times few rows ----
 
    To say one token is to multiply every matrix by one vector: each weight is read from memory, used once and not needed
    again. Packing, tiles and blocks gain nothing here: what counts is that memory is never idle. So each thread reads
@@ -2462,67 +2411,375 @@ static void few_product(few_call c, int n, int r0, int r1) {
     }
 }
 
-/* ---- the table ---- */
+/* ---- speaking: attention over the cache ----
 
-/* Speaking needs the whole model: see chapter 8. */
-static void cpu_decode(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
-                       const int *positions, const bool *want, int n, llm_real *logits);
-static void cpu_cache_copy(struct llm_model *m, struct llm_cache *cache, int to, int from, int length);
+   Keys lie as (rows, KV, D, T), transposed, so that the scores of VL neighbouring tokens are one vector; values as
+   (rows, KV, T, D), so that the weighted sum is one. Both are stored as activations. */
 
-static const llm_ops cpu_table = {
-    .name = "cpu",
-    .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_upload, .download = cpu_download, .zero = cpu_zero,
-    .store_weights = cpu_store_weights,
-    .embed_forward = cpu_embed_forward, .embed_backward = cpu_embed_backward,
-    .layernorm_forward = cpu_layernorm_forward, .layernorm_backward = cpu_layernorm_backward,
-    .rmsnorm_forward = cpu_rmsnorm_forward, .rmsnorm_backward = cpu_rmsnorm_backward,
-    .linear_forward = cpu_linear_forward, .linear_backward = cpu_linear_backward,
-    .residual_forward = cpu_residual_forward, .residual_backward = cpu_residual_backward,
-    .lora_forward = cpu_lora_forward, .lora_backward = cpu_lora_backward,
-    .rope_forward = cpu_rope_forward, .rope_backward = cpu_rope_backward,
-    .attention_forward = cpu_attention_forward, .attention_backward = cpu_attention_backward,
-    .gelu_forward = cpu_gelu_forward, .gelu_backward = cpu_gelu_backward,
-    .swiglu_forward = cpu_swiglu_forward, .swiglu_backward = cpu_swiglu_backward,
-    .logprob_forward = cpu_logprob_forward, .logprob_backward = cpu_logprob_backward,
-    .logprob_fused = cpu_logprob_fused, .logits = cpu_logits,
-    .value_forward = cpu_value_forward, .value_backward = cpu_value_backward,
-    .sumsq = cpu_sumsq, .adamw = cpu_adamw,
-    .decode = cpu_decode, .cache_copy = cpu_cache_copy,
-};
+static size_t cache_head(size_t row, size_t kv, size_t T, size_t KV, size_t D) { return (row * KV + kv) * D * T; }
+static void simd_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV,
+                            size_t D) {
+    LLM_OMP(parallel for)
+    for (size_t kv = 0; kv < KV; kv++) {
+        const size_t a = cache_head(to, kv, T, KV, D), b = cache_head(from, kv, T, KV, D), size = cpu.act_size;
+        for (size_t d = 0; d < D; d++) memcpy(act_place(k, a + d * T), act_at(k, b + d * T), length * size);
+        memcpy(act_place(v, a), act_at(v, b), length * D * size);
+    }
+}
+
+static int thread_count(void) {
+#ifdef _OPENMP
+    return omp_get_num_threads();
+#else
+    return 1;
+#endif
+}
+/* The weights of a layer. */
+static double few_layer(const llm_config *c) { return (double)c->C * (2.0 * (c->H + c->KV) * c->D + 3.0 * c->F); }
+/* A thread for each 16 KB of a layer's weights: fewer would wait for each other more than they work. */
+static int few_threads(const llm_model *m) {
+    return int_max(1, (int)fmin(llm_threads(0), few_layer(&m->c) * sizeof(llm_real) / 16384));
+}
+/* out = sum over t of p[t] v[t], `vectors` of a head's row of D numbers, kept in registers. */
+static ALWAYS_INLINE void attend_values(const llm_type type, const int vectors, llm_real *out, const llm_real *p,
+                                        const llm_act *v, size_t at, size_t D, size_t seen) {
+    vreal o[4];
+    UNROLL for (int i = 0; i < vectors; i++) o[i] = (vreal){0};
+    for (size_t t = 0; t < seen; t++)
+        UNROLL for (int i = 0; i < vectors; i++) o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
+    UNROLL for (int i = 0; i < vectors; i++) vstore(out + i * VL, o[i]);
+}
+static ALWAYS_INLINE void attend_as(const llm_type type, llm_real *out, const llm_real *q, const llm_act *k, size_t k0,
+                                    const llm_act *v, size_t v0, size_t seen, size_t D, size_t T, llm_real *score) {
+    const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D);
+    vreal top = vset(-1e30f), total = {0};
+    for (size_t t = 0; t < seen; t += 4 * VL) {             /* four vectors: no sum waits for its own last addition */
+        vreal s[4] = {{0}};
+        for (size_t d = 0; d < D; d++)
+            UNROLL for (size_t i = 0; i < 4; i++) s[i] += q[d] * load_n(k, type, k0 + d * T + t + i * VL, VL);
+        UNROLL for (size_t i = 0; i < 4; i++) vstore(score + t + i * VL, s[i] * scale);
+    }
+    for (size_t t = seen; t % VL; t++) score[t] = -1e30f;  /* tokens that are not there yet */
+    for (size_t t = 0; t < seen; t += VL) top = vmax(top, vload(score + t));
+    const llm_real best = vhmax(top);
+    for (size_t t = 0; t < seen; t += VL) {
+        const vreal p = vexp(vload(score + t) - best);
+        total += p;
+        vstore(score + t, p);
+    }
+    size_t d = 0;
+    for (; d + 4 * VL <= D; d += 4 * VL) attend_values(type, 4, out + d, score, v, v0 + d, D, seen);
+    for (; d + 2 * VL <= D; d += 2 * VL) attend_values(type, 2, out + d, score, v, v0 + d, D, seen);
+    for (; d + VL <= D; d += VL) attend_values(type, 1, out + d, score, v, v0 + d, D, seen);
+    if (d < D) {
+        vreal o = {0};
+        for (size_t t = 0; t < seen; t++) o += score[t] * load_n(v, type, v0 + t * D + d, D - d);
+        vstore_n(out + d, o, D - d);
+    }
+    scale_reals(out, 1 / vsum(total), D);
+}
+/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T numbers. */
+static void attend_vectors(llm_real *out, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
+                   int pos, int D, int T, llm_real *score) {
+    const size_t seen = (size_t)pos + 1;
+    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
+    else attend_as(LLM_TYPE_BF16, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
+}
+static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
+                                 const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
+    const size_t QKV = (H + 2 * KV) * D;
+    llm_real *scores = cpu_scratch(llm_mul((size_t)llm_threads(0), T));
+    LLM_OMP(parallel for collapse(2) schedule(static))
+    for (size_t i = 0; i < n; i++) for (size_t kv = 0; kv < KV; kv++) {
+        const size_t to = cache_head(rows[i], kv, T, KV, D), from = i * QKV + (H + kv) * D, pos = positions[i];
+        for (size_t d = 0; d < D; d++) act_store_n(k, to + d * T + pos, act_load_n(qkv, from + d, 1), 1);
+        for (size_t d = 0; d < D; d += VL)
+            act_store_n(v, to + pos * D + d, act_load_n(qkv, from + KV * D + d, D - d), D - d);
+    }
+    LLM_OMP(parallel for collapse(2) schedule(dynamic))
+    for (size_t i = 0; i < n; i++) for (size_t h = 0; h < H; h++) {
+        llm_real scratch[D], o[D], *score = scores + (size_t)thread_index() * T;
+        const llm_real *q = cpu_row(qkv, i * QKV + h * D, D, scratch);
+        const size_t head = cache_head(rows[i], h / (H / KV), T, KV, D);
+        attend_vectors(o, q, k, head, v, head, positions[i], D, T, score);
+        cpu_store(out, (i * H + h) * D, o, D);
+    }
+}
+
+/* ---- few rows: a whole step in one parallel region ----
+
+   A token of a large model costs some milliseconds, one of a small model some microseconds: less than it takes to wake
+   threads for each product. So the threads are called once a step and walk through the layers together; each owns some
+   rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
+   llm_real, only the cache is stored as activations are. */
+
+enum { FEW = 16 };      /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
+
+typedef struct few_room {
+    llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
+    few_x *packed;                      /* (n, widest matrix) */
+} few_room;
+typedef struct {
+    llm_model *m; llm_cache *cache;
+    const int *tokens, *rows, *positions; int n;
+    bool apart;                         /* all tokens are of different rows */
+    llm_real *x, *mid, *qkv, *att, *pre, *ff;   /* (n,C), (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
+    struct few_room *room;              /* each thread's own */
+    const llm_real *angles;             /* rope: cosines and sines by position */
+    int arrived, meetings;
+} few_step;
+
+/* Wait for the others: spinning first, as they are microseconds behind; then leaving the processor to whoever needs it,
+   perhaps to the thread that is waited for. */
+static void few_meet(few_step *s, int threads) {
+    const int meeting = __atomic_load_n(&s->meetings, __ATOMIC_RELAXED);
+    if (__atomic_add_fetch(&s->arrived, 1, __ATOMIC_ACQ_REL) == threads) {
+        __atomic_store_n(&s->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&s->meetings, meeting + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (int tries = 0; __atomic_load_n(&s->meetings, __ATOMIC_ACQUIRE) == meeting; tries++)
+        if (tries > 3000) sched_yield();
+}
+/* Outputs [from, to) of n are this thread's. */
+typedef struct { int from, to; } few_share;
+
+static few_share few_part(int id, int threads, int n) {
+    const int each = pad_to(FEW_ROWS, (n + threads - 1) / threads);
+    return (few_share){int_min(n, id * each), int_min(n, (id + 1) * each)};
+}
+static void few_norm(llm_real *out, const llm_real *x, const llm_param *w, const llm_param *bias, const llm_config *c) {
+    const size_t C = (size_t)c->C;
+    vreal sum = {0}, square = {0};
+    for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += VL) sum += vload_n(x + i, C - i);
+    const llm_real mean = vsum(sum) / (llm_real)C;
+    for (size_t i = 0; i < C; i += VL) {
+        vreal d = vkeep(vload_n(x + i, C - i) - mean, C - i, 0);
+        square += d * d;
+    }
+    const llm_real rstd = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + (llm_real)c->eps);
+    for (size_t i = 0; i < C; i += VL) {
+        vreal y = (vload_n(x + i, C - i) - mean) * rstd * vload_n(w->data + i, C - i);
+        vstore_n(out + i, bias ? y + vload_n(bias->data + i, C - i) : y, C - i);
+    }
+}
+static void few_norms(const few_step *s, llm_real *xn, const llm_real *x, const llm_param *w,
+                           const llm_param *bias) {
+    const size_t C = (size_t)s->m->c.C;
+    for (size_t i = 0; i < (size_t)s->n; i++) few_norm(xn + i * C, x + i * C, w, bias, &s->m->c);
+}
+/* y (n,O) = x W' + bias + add, columns from .. to of it; `tensors` neighbours of the table are one matrix, as in
+   model_linear_forward. */
+static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_param *w,
+                       const llm_param *bias, int tensors, int from, int to, few_room *room) {
+    const size_t O = (size_t)packed_width(w, tensors);
+    const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
+    few_product((few_call){y, O, w->w, w->cols, x, (size_t)w->cols, room->packed}, s->n, from, to);
+    for (size_t i = 0; i < (size_t)s->n; i++)
+        for (size_t o = (size_t)from; o < (size_t)to && (bias || add); o++)
+            y[i * O + o] += (bias ? bias->data[o] : 0) + (add ? add[i * O + o] : 0);
+    for (int t = 0, col = 0; lora && t < tensors; col += w[t++].rows) {
+        const llm_adapter *a = w[t].adapter;
+        const int first = int_max(from, col), end = int_min(to, col + w[t].rows);
+        const size_t r = (size_t)lora->rank;
+        if (!a || first >= end) continue;
+        few_product((few_call){room->u, r, a->A->w, w->cols, x, (size_t)w->cols, NULL}, s->n, 0, lora->rank);
+        for (size_t i = 0; i < (size_t)s->n; i++)
+            for (int o = first; o < end; o++) {
+                llm_real sum = 0;
+                for (size_t k = 0; k < r; k++) sum += room->u[i * r + k] * a->B->data[(size_t)(o - col) * r + k];
+                y[i * O + (size_t)o] += (llm_real)lora->scale * sum;
+            }
+    }
+}
+/* A query or key turned to its position; without rope a copy. */
+static void few_rope(const few_step *s, llm_real *out, const llm_real *x, int position) {
+    const size_t D = (size_t)s->m->c.D, half = D / 2;
+    memcpy(out, x, D * sizeof *out);
+    if (!s->angles) return;
+    const llm_real *cosine = s->angles + (size_t)position * 2 * half, *sine = cosine + half;
+    for (size_t j = 0; j < half; j++) {
+        out[j] = x[j] * cosine[j] - x[half + j] * sine[j];
+        out[half + j] = x[half + j] * cosine[j] + x[j] * sine[j];
+    }
+}
+/* The new key and value of token i go into the cache. */
+static void few_remember(const few_step *s, int l, int i, int kv) {
+    const size_t D = (size_t)s->m->c.D, T = (size_t)s->cache->T, pos = (size_t)s->positions[i];
+    const size_t to = cache_head(s->rows[i], kv, T, s->m->c.KV, D), heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
+    const llm_real *key = s->qkv + ((size_t)i * heads + (size_t)(s->m->c.H + kv)) * D;
+    const llm_real *value = key + (size_t)s->m->c.KV * D;
+    llm_real turned[D];
+    few_rope(s, turned, key, s->positions[i]);
+    if (cpu.act == LLM_TYPE_REAL)
+        for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k[l])[to + d * T + pos] = turned[d];
+    else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k[l], to + d * T + pos, vset(turned[d]), 1);
+    cpu_store(s->cache->v[l], to + pos * D, value, D);
+}
+/* Its query heads that share this key look back. */
+static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *score) {
+    const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D;
+    const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D), heads = (size_t)(H + 2 * KV);
+    llm_real turned[D];
+    for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
+        few_rope(s, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
+        attend_vectors(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k[l], head, s->cache->v[l], head,
+                       s->positions[i], D, s->cache->T, score);
+    }
+}
+/* Where all tokens are of different rows, each key is used as soon as it is stored. In a prompt tokens look at each
+   other: all keys are stored first. */
+static void few_attention(few_step *s, int id, int threads, int l, llm_real *score) {
+    const int KV = s->m->c.KV, from = s->n * KV * id / threads, to = s->n * KV * (id + 1) / threads;
+    for (int j = from; j < to; j++) {
+        few_remember(s, l, j / KV, j % KV);
+        if (s->apart) few_look_back(s, l, j / KV, j % KV, score);
+    }
+    if (s->apart) return;
+    few_meet(s, threads);
+    for (int j = from; j < to; j++) few_look_back(s, l, j / KV, j % KV, score);
+}
+/* gelu, or silu(gate) up, of the columns that this thread made of `pre`. */
+static void few_activation(const few_step *s, int from, int to) {
+    const size_t F = (size_t)s->m->c.F, end = (size_t)to;
+    const bool gelu = s->m->c.activation == LLM_GELU;
+    for (size_t i = 0; i < (size_t)s->n; i++)
+        for (size_t f = (size_t)from; f < end; f += VL) {
+            const vreal g = vload_n(s->pre + i * F * (gelu ? 1 : 2) + f, end - f);
+            const vreal y = gelu ? g * gelu_gate(g) : g * vsigmoid(g) * vload_n(s->pre + (2 * i + 1) * F + f, end - f);
+            vstore_n(s->ff + i * F + f, y, end - f);
+        }
+}
+/* What each thread does: the lines of block_forward, each on its own columns. */
+static void few_walk(few_step *s, int id, int threads, const int *wanted, int wants, llm_real *logits) {
+    llm_model *m = s->m;
+    const llm_config *c = &m->c;
+    few_room *room = &s->room[id];
+    llm_real *xn = room->xn;
+    const few_share qkv = few_part(id, threads, (c->H + 2 * c->KV) * c->D), stream = few_part(id, threads, c->C);
+    const few_share ff = few_part(id, threads, c->F), words = few_part(id, threads, c->V);
+    for (int i = id; i < s->n; i += threads)
+        simd_embed_forward((llm_res *)(s->x + (size_t)i * (size_t)c->C), embedding_of(m), data_of(m->wpe),
+                           s->tokens + i, s->positions + i, 1, c->C);
+    few_meet(s, threads);
+    for (int l = 0; l < c->L; l++) {
+        const llm_layer *w = &m->layer[l];
+        few_norms(s, xn, s->x, w->norm1, w->norm1_bias);
+        few_linear(s, s->qkv, NULL, xn, w->qkv, w->qkv_bias, qkv_rows(c), qkv.from, qkv.to, room);
+        few_meet(s, threads);
+        few_attention(s, id, threads, l, room->score);
+        few_meet(s, threads);
+        few_linear(s, s->mid, s->x, s->att, w->proj, w->proj_bias, 1, stream.from, stream.to, room);
+        few_meet(s, threads);
+        few_norms(s, xn, s->mid, w->norm2, w->norm2_bias);
+        few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), ff.from, ff.to, room);
+        if (c->activation == LLM_SWIGLU)        /* the same columns of gate and of up */
+            few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), c->F + ff.from, c->F + ff.to, room);
+        few_activation(s, ff.from, ff.to);
+        few_meet(s, threads);
+        few_linear(s, s->x, s->mid, s->ff, w->down, w->down_bias, 1, stream.from, stream.to, room);
+        few_meet(s, threads);
+    }
+    for (int i = 0; i < wants; i++)
+        few_norm(xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, m->normf, m->normf_bias, c);
+    few_call call = {logits, (size_t)c->V, m->head->w, c->C, xn, (size_t)c->C, room->packed};
+    few_product(call, wants, words.from, words.to);
+}
+static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
+                        const bool *want, int n, llm_real *logits) {
+    if (cache->rows > FEW || n > FEW) return false;
+    const llm_config *c = &m->c;
+    const int threads = few_threads(m);
+    few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
+    int wanted[FEW], wants = 0, last = 0;
+    s.apart = true;
+    for (int i = 0; i < n; i++) {
+        last = int_max(last, positions[i]);
+        if (want[i]) wanted[wants++] = i;
+        for (int j = 0; j < i; j++) s.apart &= rows[j] != rows[i];
+    }
+    if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
+    few_room room[threads];
+    s.room = room;
+    const size_t widest = few_whole(m->weights, int_max(c->F, int_max(c->C, c->H * c->D)));
+    for (int pass = 0; pass < 2; pass++) {
+        pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
+        size_t N = (size_t)n;
+        s.x = pool_real(&k, N, c->C);
+        s.mid = pool_real(&k, N, c->C);
+        s.qkv = pool_real(&k, N, (c->H + 2 * c->KV) * c->D);
+        s.att = pool_real(&k, N, c->H * c->D);
+        s.pre = pool_real(&k, N, 2 * c->F);
+        s.ff = pool_real(&k, N, c->F);
+        for (int t = 0; t < threads; t++) {
+            room[t].xn = pool_real(&k, N, c->C);
+            room[t].u = pool_real(&k, N, m->lora ? m->lora->rank : 0);
+            room[t].score = pool_real(&k, 1, cache->T);
+            room[t].packed = pool_take(&k, llm_mul(N, widest), sizeof(few_x));
+        }
+        if (!pass) decode_room(m, cache, k.used);
+    }
+    LLM_OMP(parallel num_threads(threads))
+    few_walk(&s, thread_index(), thread_count(), wanted, wants, logits);
+    return true;
+}
+
+/* ---- what all this takes: for the planner ----
+
+   Each thread's room, what the largest product of a step packs, and by how much attention needs more scratch than the
+   logits, which it shares with them. */
+static size_t simd_scratch_bytes(const llm_config *c, size_t B, size_t T, bool train) {
+    const int n = (int)(B * T), C = c->C, F = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
+    const int wide = int_max(F, (c->H + 2 * c->KV) * c->D), head = int_min(n, HEAD_ROWS);
+    const int product[][3] = {{n, wide, C}, {n, C, wide}, {wide, C, n}, {n, C, c->F}, {n, c->F, C}, {C, c->F, n},
+                              {head, c->V, C}, {head, C, c->V}, {c->V, C, head}};
+    const cpu_view none = {0};
+    const cpu_out nowhere = {0};
+    const size_t threads = (size_t)llm_threads(0), logits = (size_t)head_rows(n) * (size_t)c->V * sizeof(llm_real);
+    size_t packed = 0, sums = 0, panels = 0;
+    for (size_t i = 0; i < sizeof product / sizeof *product; i++) {
+        const gemm_plan g = gemm_cut(product[i][0], product[i][1], product[i][2], none, none, nowhere, (int)threads);
+        packed = size_max(packed, gemm_bytes_a(&g) + gemm_bytes_b(&g));
+        sums = size_max(sums, gemm_bytes_sums(&g) * (g.K > g.k ? 1 : threads));
+        if (g.once) panels = CHUNK * gemm_stride(&g, DEPTH);
+    }
+    const att_call a = attention_call(NULL, NULL, (int)B, (int)T, c->H, c->KV, c->D);
+    const size_t forward = attention_scratch(&a, false), back = train ? attention_scratch(&a, true) : 0;
+    const size_t attention = size_max(forward, back) * sizeof(llm_real);
+    return packed + sums + (attention > logits ? attention - logits : 0) + threads * (sizeof(gemm_room) + panels);
+}
+
+/* ---- the table: llm_plain's rows, and ours in their place ---- */
+
+static void cpu_enter(const llm_ops *ops) {
+    if (ops->precision != cpu.precision) cpu_set_precision(ops->precision);
+}
 const llm_ops *llm_cpu(llm_precision p) {
     static llm_ops ops[3];                              /* one for each precision */
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays go back to the system when released: glibc would keep some */
 #endif
     cpu_set_precision(p);
-    ops[p] = cpu_table;
-    ops[p].precision = p;
-    ops[p].act_size = cpu.act_size;
+    llm_ops t = llm_plain;
+    t.name = "cpu", t.precision = p, t.act_size = cpu.act_size, t.head_rows = HEAD_ROWS;
+    t.alloc = simd_alloc, t.store_weights = simd_store_weights;
+    t.embed_forward = simd_embed_forward, t.embed_backward = simd_embed_backward;
+    t.layernorm_forward = simd_layernorm_forward, t.layernorm_backward = simd_layernorm_backward;
+    t.rmsnorm_forward = simd_rmsnorm_forward, t.rmsnorm_backward = simd_rmsnorm_backward;
+    t.linear_forward = simd_linear_forward, t.linear_backward = simd_linear_backward;
+    t.residual_forward = simd_residual_forward, t.residual_backward = simd_residual_backward;
+    t.lora_forward = simd_lora_forward, t.lora_backward = simd_lora_backward;
+    t.rope_forward = simd_rope_forward, t.rope_backward = simd_rope_backward;
+    t.attention_forward = simd_attention_forward, t.attention_backward = simd_attention_backward;
+    t.gelu_forward = simd_gelu_forward, t.gelu_backward = simd_gelu_backward;
+    t.swiglu_forward = simd_swiglu_forward, t.swiglu_backward = simd_swiglu_backward;
+    t.logprob_forward = simd_logprob_forward, t.logprob_backward = simd_logprob_backward, t.logits = simd_logits;
+    t.value_forward = simd_value_forward, t.value_backward = simd_value_backward;
+    t.grad_norm = simd_grad_norm, t.adamw = simd_adamw;
+    t.cache_attention = simd_cache_attention, t.cache_copy = simd_cache_copy;
+    t.enter = cpu_enter, t.logprob_fused = simd_logprob_fused, t.decode = simd_decode;
+    t.scratch_bytes = simd_scratch_bytes;
+    ops[p] = t;
     return &ops[p];
 }
-/* What is about to run was made for this table: its precision is the current one from here on. */
-static void cpu_enter(const llm_ops *ops) {
-    if (ops->precision != cpu.precision) cpu_set_precision(ops->precision);
-}
-
-void llm_ops_check(const llm_ops *ops) {
-#define ROW(op) {offsetof(llm_ops, op), #op}
-    static const struct { size_t at; const char *op; } row[] = {
-        ROW(alloc), ROW(release), ROW(upload), ROW(download), ROW(zero), ROW(store_weights), ROW(embed_forward),
-        ROW(embed_backward), ROW(layernorm_forward), ROW(layernorm_backward), ROW(rmsnorm_forward),
-        ROW(rmsnorm_backward), ROW(linear_forward), ROW(linear_backward), ROW(residual_forward),
-        ROW(residual_backward), ROW(lora_forward), ROW(lora_backward), ROW(rope_forward), ROW(rope_backward),
-        ROW(attention_forward), ROW(attention_backward), ROW(gelu_forward), ROW(gelu_backward),
-        ROW(swiglu_forward), ROW(swiglu_backward), ROW(logprob_forward), ROW(logprob_backward),
-        ROW(logprob_fused), ROW(logits), ROW(value_forward), ROW(value_backward), ROW(sumsq), ROW(adamw),
-        ROW(decode), ROW(cache_copy)};
-#undef ROW
-    typedef void (*any)(void);
-    enum { ROWS = sizeof row / sizeof *row };
-    _Static_assert(ROWS == (sizeof(llm_ops) - offsetof(llm_ops, alloc)) / sizeof(any), "a row is missing here");
-    for (size_t i = 0; i < ROWS; i++) {
-        any body;
-        memcpy(&body, (const char *)ops + row[i].at, sizeof body);
-        if (!body) llm_die("fill in every row of llm_ops", "the backend \"%s\" has no %s", ops->name, row[i].op);
-    }
-}
+#endif /* LLM_SIMD_H */

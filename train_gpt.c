@@ -154,6 +154,7 @@ static double train_step(void *stage, double lr, double *norm) {
     for (int i = 0; i < r->grad_accum; i++) {
         llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
+        llm_wait(&t->run.model);
         loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
         run_count(&t->run, &t->run.micro[i]);
     }

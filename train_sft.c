@@ -129,6 +129,7 @@ static void ptx_backward(trainer *t) {
     llm_corpus_next(&t->text, &t->old);
     llm_loss_ce_weights(t->old_dlogp, &t->old, llm_batch_targets(&t->old) / t->s->ptx);
     llm_forward_backward(&t->run.model, &t->old, t->old_dlogp, t->old_logp);
+    llm_wait(&t->run.model);
 }
 /* One optimizer step; returns the mean loss in nats. M counts the assistant's tokens in all micro-batches of the step:
    how it is cut, and how the conversations are packed, changes nothing. */
@@ -141,6 +142,7 @@ static double train_step(void *stage, double lr, double *norm) {
     for (int i = 0; i < r->grad_accum; i++) {
         llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
+        llm_wait(&t->run.model);
         loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
         run_count(&t->run, &t->run.micro[i]);
     }

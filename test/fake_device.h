@@ -15,7 +15,7 @@ static void fake_protect(int how) {
     for (int i = 0; i < fake_blocks; i++)
         if (fake_block[i].start && mprotect(fake_block[i].start, fake_block[i].bytes, how)) abort();
 }
-/* decode calls other operations of the table: only the outermost one locks. */
+/* Only the outermost operation locks. */
 static void fake_open(void) {
     if (fake_open_depth++ == 0) fake_protect(PROT_READ | PROT_WRITE);
 }
@@ -45,137 +45,156 @@ static void fake_release(void *p) {
     static void fake_##op parameters { fake_open(); fake_cpu->op arguments; fake_close(); }
 
 FAKE(upload, (void *d, const void *h, size_t n), (d, h, n))
-FAKE(download, (void *h, const void *d, size_t n), (h, d, n))
-FAKE(zero, (void *d, size_t n), (d, n))
 FAKE(store_weights, (void *b, const llm_real *w, size_t n), (b, w, n))
-FAKE(embed_forward, (llm_real * o, llm_weight e, const llm_real *p, const int *t, const int *q, int N, int C),
+FAKE(load_ids, (llm_ids *i, const llm_batch *b), (i, b))
+FAKE(embed_forward, (llm_res *o, llm_weight e, const llm_real *p, const int *t, const int *q, size_t N, size_t C),
      (o, e, p, t, q, N, C))
 FAKE(embed_backward,
-     (llm_real * de, llm_real *dp, const llm_real *d, const int *t, const int *q, int N, int C, int V, int T, bool a,
+     (llm_real *de, llm_real *dp, const llm_res *d, const llm_ids *i, size_t N, size_t C, size_t V, size_t T, bool a,
       bool b),
-     (de, dp, d, t, q, N, C, V, T, a, b))
+     (de, dp, d, i, N, C, V, T, a, b))
 FAKE(layernorm_forward,
-     (llm_act * o, llm_real *m, llm_real *r, const llm_real *i, const llm_real *w, const llm_real *b, llm_real e, int N,
-      int C),
+     (llm_act *o, llm_real *m, llm_real *r, const llm_res *i, const llm_real *w, const llm_real *b, llm_real e,
+      size_t N, size_t C),
      (o, m, r, i, w, b, e, N, C))
 FAKE(layernorm_backward,
-     (llm_real * di, llm_real *dw, llm_real *db, const llm_act *d, const llm_real *i, const llm_real *w,
-      const llm_real *m, const llm_real *r, int N, int C, bool a),
-     (di, dw, db, d, i, w, m, r, N, C, a))
-FAKE(rmsnorm_forward, (llm_act * o, llm_real *r, const llm_real *i, const llm_real *w, llm_real e, int N, int C),
+     (llm_res *di, llm_real *dw, llm_real *db, const llm_act *d, const llm_res *i, const llm_real *w,
+      const llm_real *m, const llm_real *r, size_t N, size_t C, bool j, bool a),
+     (di, dw, db, d, i, w, m, r, N, C, j, a))
+FAKE(rmsnorm_forward, (llm_act *o, llm_real *r, const llm_res *i, const llm_real *w, llm_real e, size_t N, size_t C),
      (o, r, i, w, e, N, C))
 FAKE(rmsnorm_backward,
-     (llm_real * di, llm_real *dw, const llm_act *d, const llm_real *i, const llm_real *w, const llm_real *r, int N,
-      int C, bool a),
-     (di, dw, d, i, w, r, N, C, a))
-FAKE(linear_forward, (llm_act * o, const llm_act *i, llm_weight w, const llm_real *b, int N, int in, int n),
+     (llm_res *di, llm_real *dw, const llm_act *d, const llm_res *i, const llm_real *w, const llm_real *r, size_t N,
+      size_t C, bool j, bool a),
+     (di, dw, d, i, w, r, N, C, j, a))
+FAKE(linear_forward, (llm_act *o, const llm_act *i, llm_weight w, llm_weight b, size_t N, size_t in, size_t n),
      (o, i, w, b, N, in, n))
 FAKE(linear_backward,
-     (llm_act * di, llm_real *dw, llm_real *db, const llm_act *d, const llm_act *i, llm_weight w, int N, int in, int n,
-      bool a),
+     (llm_act *di, llm_real *dw, llm_real *db, const llm_act *d, const llm_act *i, llm_weight w, size_t N, size_t in,
+      size_t n, bool a),
      (di, dw, db, d, i, w, N, in, n, a))
 FAKE(residual_forward,
-     (llm_real * o, const llm_real *r, const llm_act *i, llm_weight w, const llm_real *b, int N, int in, int n),
+     (llm_res *o, const llm_res *r, const llm_act *i, llm_weight w, llm_weight b, size_t N, size_t in, size_t n),
      (o, r, i, w, b, N, in, n))
 FAKE(residual_backward,
-     (llm_act * di, llm_real *dw, llm_real *db, const llm_real *d, const llm_act *i, llm_weight w, int N, int in, int n,
-      bool a),
+     (llm_act *di, llm_real *dw, llm_real *db, const llm_res *d, const llm_act *i, llm_weight w, size_t N, size_t in,
+      size_t n, bool a),
      (di, dw, db, d, i, w, N, in, n, a))
 FAKE(lora_forward,
-     (void *o, llm_real *u, const llm_act *i, const llm_real *A, const llm_real *B, llm_real s, int N, int in, int r,
-      int n, int ld, int c, bool to),
-     (o, u, i, A, B, s, N, in, r, n, ld, c, to))
+     (void *o, llm_act *u, const llm_act *i, const llm_real *A, const llm_real *B, llm_real s, size_t N, size_t in,
+      size_t r, llm_slice c, bool to),
+     (o, u, i, A, B, s, N, in, r, c, to))
 FAKE(lora_backward,
-     (llm_act * di, llm_real *dA, llm_real *dB, llm_real *du, const void *d, const llm_real *u, const llm_act *i,
-      const llm_real *A, const llm_real *B, llm_real s, int N, int in, int r, int n, int ld, int c, bool from, bool a),
-     (di, dA, dB, du, d, u, i, A, B, s, N, in, r, n, ld, c, from, a))
-FAKE(rope_forward, (llm_act *q, const llm_real *f, const int *p, int N, int H, int KV, int D), (q, f, p, N, H, KV, D))
-FAKE(rope_backward, (llm_act *q, const llm_real *f, const int *p, int N, int H, int KV, int D), (q, f, p, N, H, KV, D))
-FAKE(attention_forward, (llm_act *o, llm_real *l, const llm_act *q, const int *s, int B, int T, int H, int KV, int D),
+     (llm_act *di, llm_real *dA, llm_real *dB, llm_act *du, const void *d, const llm_act *u, const llm_act *i,
+      const llm_real *A, const llm_real *B, llm_real s, size_t N, size_t in, size_t r, llm_slice c, bool from, bool a),
+     (di, dA, dB, du, d, u, i, A, B, s, N, in, r, c, from, a))
+FAKE(rope_forward, (llm_act *q, const llm_real *f, const int *p, size_t N, size_t H, size_t KV, size_t D),
+     (q, f, p, N, H, KV, D))
+FAKE(rope_backward, (llm_act *q, const llm_real *f, const int *p, size_t N, size_t H, size_t KV, size_t D),
+     (q, f, p, N, H, KV, D))
+FAKE(attention_forward,
+     (llm_act *o, llm_real *l, const llm_act *q, const int *s, size_t B, size_t T, size_t H, size_t KV, size_t D),
      (o, l, q, s, B, T, H, KV, D))
 FAKE(attention_backward,
-     (llm_act * dq, const llm_act *d, const llm_act *o, const llm_real *l, const llm_act *q, const int *s, int B, int T,
-      int H, int KV, int D),
+     (llm_act *dq, const llm_act *d, const llm_act *o, const llm_real *l, const llm_act *q, const int *s, size_t B,
+      size_t T, size_t H, size_t KV, size_t D),
      (dq, d, o, l, q, s, B, T, H, KV, D))
 FAKE(gelu_forward, (llm_act *o, const llm_act *i, size_t n), (o, i, n))
 FAKE(gelu_backward, (llm_act *di, const llm_act *d, const llm_act *i, size_t n), (di, d, i, n))
-FAKE(swiglu_forward, (llm_act *o, const llm_act *i, int N, int F), (o, i, N, F))
-FAKE(swiglu_backward, (llm_act *di, const llm_act *d, const llm_act *i, int N, int F), (di, d, i, N, F))
+FAKE(swiglu_forward, (llm_act *o, const llm_act *i, size_t N, size_t F), (o, i, N, F))
+FAKE(swiglu_backward, (llm_act *di, const llm_act *d, const llm_act *i, size_t N, size_t F), (di, d, i, N, F))
 FAKE(logprob_forward,
-     (llm_real * p, llm_real *l, llm_real *e, const llm_act *h, llm_weight w, const int *t, llm_head o, int N, int C,
-      int V),
+     (llm_real *p, llm_real *l, llm_real *e, const llm_act *h, llm_weight w, const int *t, llm_head o, size_t N,
+      size_t C, size_t V),
      (p, l, e, h, w, t, o, N, C, V))
 FAKE(logprob_backward,
-     (llm_act * dh, llm_real *dw, const llm_real *d, const llm_real *de, const llm_real *l, const llm_real *e,
-      const llm_act *h, llm_weight w, const int *t, llm_head o, int N, int C, int V, bool a),
+     (llm_act *dh, llm_real *dw, const llm_real *d, const llm_real *de, const llm_real *l, const llm_real *e,
+      const llm_act *h, llm_weight w, const int *t, llm_head o, size_t N, size_t C, size_t V, bool a),
      (dh, dw, d, de, l, e, h, w, t, o, N, C, V, a))
 FAKE(logprob_fused,
-     (llm_real * p, llm_act *dh, llm_real *dw, const llm_real *d, const llm_act *h, llm_weight w, const int *t,
-      llm_head o, int N, int C, int V, bool a),
+     (llm_real *p, llm_act *dh, llm_real *dw, const llm_real *d, const llm_act *h, llm_weight w, const int *t,
+      llm_head o, size_t N, size_t C, size_t V, bool a),
      (p, dh, dw, d, h, w, t, o, N, C, V, a))
-FAKE(logits, (llm_real *o, const llm_act *h, llm_weight w, int N, int C, int V), (o, h, w, N, C, V))
-FAKE(value_forward, (llm_real *v, const llm_act *h, const llm_real *u, int N, int C), (v, h, u, N, C))
+FAKE(logits, (llm_real *o, const llm_act *h, llm_weight w, const int *r, size_t n, size_t C, size_t V),
+     (o, h, w, r, n, C, V))
+FAKE(value_forward, (llm_real *v, const llm_act *h, const llm_real *u, size_t N, size_t C), (v, h, u, N, C))
 FAKE(value_backward,
-     (llm_act * dh, llm_real *du, const llm_real *dv, const llm_act *h, const llm_real *u, int N, int C, bool a,
+     (llm_act *dh, llm_real *du, const llm_real *dv, const llm_act *h, const llm_real *u, size_t N, size_t C, bool a,
       bool b),
      (dh, du, dv, h, u, N, C, a, b))
-FAKE(adamw, (llm_real * w, void *k, const llm_real *g, void *m, void *v, size_t n, llm_adamw_args a, bool h),
-     (w, k, g, m, v, n, a, h))
-FAKE(decode,
-     (struct llm_model * m, struct llm_cache *c, const int *t, const int *r, const int *p, const bool *w, int n,
-      llm_real *l),
-     (m, c, t, r, p, w, n, l))
-FAKE(cache_copy, (struct llm_model *m, struct llm_cache *c, int to, int from, int n), (m, c, to, from, n))
-static double fake_sumsq(const llm_real *x, size_t n) {
+FAKE(grad_norm, (llm_adamw_state *s, const llm_param *p, int n), (s, p, n))
+FAKE(adamw, (const llm_param *p, int n, void *m, void *v, llm_adamw_rule r, llm_adamw_state *s), (p, n, m, v, r, s))
+FAKE(cache_attention,
+     (llm_act *o, llm_act *k, llm_act *v, const llm_act *q, const int *r, const int *p, size_t n, size_t T, size_t H,
+      size_t KV, size_t D),
+     (o, k, v, q, r, p, n, T, H, KV, D))
+FAKE(cache_copy, (llm_act *k, llm_act *v, size_t to, size_t from, size_t n, size_t T, size_t KV, size_t D),
+     (k, v, to, from, n, T, KV, D))
+
+/* A device that is asynchronous: what is fetched arrives with the next wait, and not before. */
+enum { FAKE_FETCHES = 64 };
+static struct { void *host; void *copy; size_t bytes; } fake_fetched[FAKE_FETCHES];
+static int fake_fetches;
+
+static void fake_wait(void) {
+    for (int i = 0; i < fake_fetches; i++) {
+        memcpy(fake_fetched[i].host, fake_fetched[i].copy, fake_fetched[i].bytes);
+        free(fake_fetched[i].copy);
+    }
+    fake_fetches = 0;
+}
+static void fake_fetch(void *host, const void *device, size_t bytes) {
+    if (fake_fetches == FAKE_FETCHES) abort();
+    memset(host, 0xFF, bytes);          /* NaN: who reads too early is found out */
     fake_open();
-    double s = fake_cpu->sumsq(x, n);
+    void *copy = malloc(bytes + 1);
+    memcpy(copy, device, bytes);
     fake_close();
-    return s;
+    fake_fetched[fake_fetches].host = host;
+    fake_fetched[fake_fetches].copy = copy;
+    fake_fetched[fake_fetches++].bytes = bytes;
+}
+static void fake_download(void *host, const void *device, size_t bytes) {
+    fake_wait();
+    fake_open();
+    memcpy(host, device, bytes);
+    fake_close();
+}
+static void fake_enter(const llm_ops *ops) {
+    (void)ops;
+    if (fake_cpu->enter) fake_cpu->enter(fake_cpu);
+}
+/* The optional rows in which a product brings its GELU along, put together from others: so the model's use of them is
+   tested before a device has them. */
+static void fake_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
+                                     llm_weight bias, size_t N, size_t in, size_t out_n) {
+    fake_linear_forward(out, inp, w, bias, N, in, out_n);
+    fake_gelu_forward(activated, out, N * out_n);
+}
+static void fake_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                        const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t in,
+                                        size_t out_n, bool accumulate) {
+    fake_residual_backward(dpre, dw, dbias, dout, inp, w, N, in, out_n, accumulate);
+    fake_gelu_backward(dpre, dpre, pre, N * in);
 }
 
 #define ROW(op) .op = fake_##op
 static const llm_ops *fake_device(llm_precision p) {
     static llm_ops ops;
     fake_cpu = llm_cpu(p);
-    ops = (llm_ops){.name = "fake",
-                    .precision = fake_cpu->precision,
-                    .act_size = fake_cpu->act_size,
-                    .alloc = fake_alloc,
-                    .release = fake_release,
-                    ROW(upload),
-                    ROW(download),
-                    ROW(zero),
-                    ROW(store_weights),
-                    ROW(embed_forward),
-                    ROW(embed_backward),
-                    ROW(layernorm_forward),
-                    ROW(layernorm_backward),
-                    ROW(rmsnorm_forward),
-                    ROW(rmsnorm_backward),
-                    ROW(linear_forward),
-                    ROW(linear_backward),
-                    ROW(residual_forward),
-                    ROW(residual_backward),
-                    ROW(lora_forward),
-                    ROW(lora_backward),
-                    ROW(rope_forward),
-                    ROW(rope_backward),
-                    ROW(attention_forward),
-                    ROW(attention_backward),
-                    ROW(gelu_forward),
-                    ROW(gelu_backward),
-                    ROW(swiglu_forward),
-                    ROW(swiglu_backward),
-                    ROW(logprob_forward),
-                    ROW(logprob_backward),
-                    ROW(logprob_fused),
-                    ROW(logits),
-                    ROW(value_forward),
-                    ROW(value_backward),
-                    ROW(sumsq),
-                    ROW(adamw),
-                    ROW(decode),
-                    ROW(cache_copy)};
+    ops = (llm_ops){.name = "fake", .precision = p, .act_size = fake_cpu->act_size, .res_size = fake_cpu->res_size,
+                    .dres_size = fake_cpu->dres_size, .head_rows = fake_cpu->head_rows, .speakers = fake_cpu->speakers,
+                    .alloc = fake_alloc, .release = fake_release,
+                    ROW(upload), ROW(download), ROW(fetch), ROW(wait), ROW(load_ids), ROW(store_weights),
+                    ROW(embed_forward), ROW(embed_backward), ROW(layernorm_forward), ROW(layernorm_backward),
+                    ROW(rmsnorm_forward), ROW(rmsnorm_backward), ROW(linear_forward), ROW(linear_backward),
+                    ROW(residual_forward), ROW(residual_backward), ROW(lora_forward), ROW(lora_backward),
+                    ROW(rope_forward), ROW(rope_backward), ROW(attention_forward), ROW(attention_backward),
+                    ROW(gelu_forward), ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward),
+                    ROW(logprob_forward), ROW(logprob_backward), ROW(logits), ROW(value_forward), ROW(value_backward),
+                    ROW(grad_norm), ROW(adamw), ROW(cache_attention), ROW(cache_copy), ROW(enter),
+                    ROW(linear_gelu_forward), ROW(residual_gelu_backward)};
+    if (fake_cpu->logprob_fused) ops.logprob_fused = fake_logprob_fused;
     return &ops;
 }
 #endif

@@ -207,7 +207,7 @@ static void check_product(llm_type type) {
             view_row(&v, o, 0, width, w + o * width);
         }
         for (int i = 0; i < n * O; i++) y[i] = 77;
-        few_product((few_call){y, O, {data, type, scale}, K, x, width, packed}, n, FROM, TO);
+        few_product((few_call){y, O, {data, type, scale, NULL}, K, x, width, packed}, n, FROM, TO);
         double worst = 0;
         bool beyond = false;
         for (int i = 0; i < n; i++) for (int o = 0; o < O; o++) {
@@ -263,7 +263,7 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
                 want[i] = true;
             }
             llm_real out[ROWS * 64];
-            m.ops->decode(&m, &cache, tokens, rows, positions, want, ROWS, out);
+            llm_cache_step(&m, &cache, tokens, rows, positions, want, ROWS, out);
             for (size_t i = 0; i < ROWS; i++)
                 memcpy(got + ((ROWS - 1 - i) * T + (size_t)t) * V, out + i * V, V * sizeof *out);
         }
@@ -279,9 +279,9 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
         llm_real one[64];
         for (int t = 0; t < T; t++) place[t] = t;
         last[4] = true;
-        m.ops->decode(&m, &cache, b.tokens + T, row, place, last, 5, one);
+        llm_cache_step(&m, &cache, b.tokens + T, row, place, last, 5, one);
         last[0] = true;
-        for (int t = 5; t < 9; t++) m.ops->decode(&m, &cache, b.tokens + T + t, row, place + t, last, 1, one);
+        for (int t = 5; t < 9; t++) llm_cache_step(&m, &cache, b.tokens + T + t, row, place + t, last, 1, one);
         if (way < 3) CHECK(!memcmp(one, few + (T + 8) * V, V * sizeof *one), "%s, %s: neighbours change bits", what,
                            type_name[type]);
         CHECK_SMALL(relative_error(one, full + (T + 8) * V, V), 2 * bound, "%s, %s: alone", what, type_name[type]);

@@ -772,7 +772,7 @@ static void test_adamw(int family) {
         plain_step(&m, a, &o, step, 1e-2, &want);
         norm = llm_adamw_step(&o, &m, 1e-2);
         CHECK_SMALL(fabs(norm - want) / want, 1e-6, "family %d, step %d: norm %g, not %g", family, step, norm, want);
-        CHECK(o.step == step && m.micro == 0 && !m.param[0].used, "counters after step %d", step);
+        CHECK(o.state.step == step && m.micro == 0 && !m.param[0].used, "counters after step %d", step);
     }
     double worst = 0;
     for (int i = 0; i < m.params; i++) {
@@ -810,7 +810,7 @@ static void test_adamw_refusals(void) {
     CHECK(strstr(check_message, "not finite") && strstr(check_message, "--lr") && strstr(check_message, "checkpoint"),
           "remedy: %s",
           check_message);
-    CHECK(m.param[0].data[0] == before && o.step == 0, "a refused step moved a weight");
+    CHECK(m.param[0].data[0] == before && o.state.step == 0, "a refused step moved a weight");
     m.param[4].grad[7] = (llm_real)INFINITY;
     CHECK_DIES(llm_adamw_step(&o, &m, 1e-3), "not finite");
     llm_adamw_free(&o, &m);
@@ -826,15 +826,16 @@ static void test_adamw_skip(void) {
     for (int i = 0; i < 60; i++) {
         fill_gradients(&m, (uint64_t)i, i == 40 || i == 3 ? 50 : 1 + 0.1 * (i % 3));
         llm_real before = m.param[2].data[5];
-        int skipped = o.skipped;
-        double most = o.norm_mean + 1.001 / 41 * (o.skip_sigma * sqrt(o.norm_var));
+        int skipped = o.state.skipped;
+        double most = o.state.norm_mean + 1.001 / 41 * (o.skip_sigma * sqrt(o.state.norm_var));
         double norm = llm_adamw_step(&o, &m, 1e-3);
-        CHECK(i != 40 || o.norm_mean <= most, "an outlier moved the mean to %g, beyond %g", o.norm_mean, most);
+        CHECK(i != 40 || o.state.norm_mean <= most, "an outlier moved the mean to %g, beyond %g",
+              o.state.norm_mean, most);
         bool moved = m.param[2].data[5] != before;
-        CHECK(norm > 1 && moved == (i != 40) && o.skipped - skipped == (i == 40), "step %d: norm %g, moved %d", i,
+        CHECK(norm > 1 && moved == (i != 40) && o.state.skipped - skipped == (i == 40), "step %d: norm %g, moved %d", i,
               norm, moved);
     }
-    CHECK(o.step == 59 && o.skipped == 1, "%d steps, %d skipped", o.step, o.skipped);
+    CHECK(o.state.step == 59 && o.state.skipped == 1, "%d steps, %d skipped", o.state.step, o.state.skipped);
     llm_adamw_free(&o, &m);
     o = llm_adamw_defaults();           /* the level rises for good: soon it is no outlier any more */
     o.skip_sigma = 6;
@@ -842,8 +843,8 @@ static void test_adamw_skip(void) {
         fill_gradients(&m, (uint64_t)i, (i < 100 ? 1 : 8) * (1 + 0.1 * (i % 3)));
         llm_adamw_step(&o, &m, 1e-3);
     }
-    CHECK(o.skipped > 0 && o.skipped < 40, "a lasting change was skipped %d times", o.skipped);
-    printf("adamw: a norm risen 8 times for good is followed after %d skipped steps\n", o.skipped);
+    CHECK(o.state.skipped > 0 && o.state.skipped < 40, "a lasting change was skipped %d times", o.state.skipped);
+    printf("adamw: a norm risen 8 times for good is followed after %d skipped steps\n", o.state.skipped);
     llm_adamw_free(&o, &m);
     llm_model_free(&m);
 }
@@ -874,15 +875,17 @@ static void test_resume(const llm_ops *ops, bool moments16) {
         hf_model_load(&n, dir, ops);
         p.skip_sigma = 5;
         llm_json *state = llm_checkpoint_resume(dir, &n, &p, NULL);
-        CHECK(p.step == 5 && p.moments16 == moments16 && p.norm_count == 5, "optimizer state");
+        CHECK(p.state.step == 5 && p.moments16 == moments16 && p.state.norm_count == 5, "optimizer state");
         CHECK(llm_json_number(state, "step", 0) == 5 && llm_json_number(llm_json_get(state, "data"), "epoch", 0) == 3 &&
               !strcmp(llm_json_text(state, "seed", ""), "77"), "extra state");
         llm_json_free(state);
         llm_model_train(&n);
         train_some(&n, &p, 5, 10);
         CHECK(same_weights(&m, &n), "%s, family %d, moments16 %d: a resumed run differs", ops->name, family, moments16);
-        CHECK(p.norm_mean == o.norm_mean && p.norm_var == o.norm_var, "norm statistics: %.17g, %.17g", p.norm_mean,
-              o.norm_mean);
+        CHECK(p.state.norm_mean == o.state.norm_mean && p.state.norm_var == o.state.norm_var,
+              "norm statistics: %.17g, %.17g",
+              p.state.norm_mean,
+              o.state.norm_mean);
         llm_release(dir);
         llm_adamw_free(&o, &m);
         llm_adamw_free(&p, &n);
@@ -982,7 +985,7 @@ static void test_checkpoint_names(void) {
     llm_checkpoint_save(out, 0, &m, &o, NULL, NULL, 2);         /* before the first step: there are no moments */
     char *dir = llm_checkpoint_newest(out);
     llm_json_free(llm_checkpoint_resume(dir, &m, &o, NULL));
-    CHECK(ends_with(dir, "checkpoint-0") && o.step == 0 && !o.m, "checkpoint 0");
+    CHECK(ends_with(dir, "checkpoint-0") && o.state.step == 0 && !o.m, "checkpoint 0");
     llm_release(dir);
     llm_checkpoint_save(out, 9, &m, &o, NULL, NULL, 2);
     llm_checkpoint_save(out, 10, &m, &o, NULL, NULL, 2);
@@ -1051,7 +1054,7 @@ static void test_kill(void) {
             for (int step = (int)at.step + 1;; step++) {
                 m.c.bos = step;
                 m.data[0] = m.data[m.size - 16] = (llm_real)step;      /* first and last tensor tell the step */
-                o.step = step;
+                o.state.step = step;
                 llm_checkpoint_save(out, step, &m, &o, NULL, NULL, 2);
                 llm_result_save(out, &m, NULL);
             }
@@ -1065,10 +1068,11 @@ static void test_kill(void) {
             checkpoint_parse(strrchr(dir, '/') + 1, &at);
             hf_model_load(&n, dir, llm_cpu(LLM_FP32));
             llm_json_free(llm_checkpoint_resume(dir, &n, &p, NULL));
-            CHECK(p.step == at.step && n.data[0] == (llm_real)at.step && n.data[n.size - 16] == (llm_real)at.step &&
+            CHECK(p.state.step == at.step && n.data[0] == (llm_real)at.step &&
+                  n.data[n.size - 16] == (llm_real)at.step &&
                   at.step >= last,
                   "kill %d: checkpoint-%ld holds step %d, tensors of %g and %g, the last one was %ld", i, at.step,
-                  p.step,
+                  p.state.step,
                   (double)n.data[0], (double)n.data[n.size - 16], last);
             round *= at.step == last ? 1.3 : 0.9;       /* how busy the machine is changes: one step a child, about */
             last = at.step;

@@ -298,27 +298,31 @@ static void test_linear(void) {
     enum { N = 70, I = 45, O = 83 };
     static double x[N * I], dy[N * O], res[N * O], want[N * O + O * I];
     static llm_real out[N * O], dw[O * I], db[O], dres[N * O];
+    llm_res *const stream = (llm_res *)out, *const dstream = (llm_res *)dres;
     llm_act *inp = act_new(N * I, x), *dout = act_new(N * O, dy);
     llm_act *y = llm_alloc(N * O, cpu.act_size), *dinp = llm_alloc(N * I, cpu.act_size);
     matrix W = matrix_new(O, I, LLM_TYPE_REAL), b = matrix_new(1, O, LLM_TYPE_REAL);
-    llm_weight w = {W.data, W.type, NULL};
+    llm_weight w = {W.data, W.type, NULL, W.data}, bias = {b.data, b.type, NULL, b.data};
     for (int i = 0; i < N * O; i++) { out[i] = (llm_real)noise(); res[i] = (double)out[i]; dres[i] = (llm_real)dy[i]; }
     for (int n = 0; n < N; n++) for (int o = 0; o < O; o++) {
         double s = b.value[o];
         for (int i = 0; i < I; i++) s += x[n * I + i] * W.value[o * I + i];
         want[n * O + o] = s;
     }
-    cpu_linear_forward(y, inp, w, b.data, N, I, O);
+    simd_linear_forward(y, inp, w, bias, N, I, O);
     compare("linear_forward", want, y, cpu.act, N * O);
     for (int i = 0; i < N * O; i++) want[i] += res[i];
-    cpu_residual_forward(out, out, inp, w, b.data, N, I, O);
+    simd_residual_forward(stream, stream, inp, w, bias, N, I, O);
     compare("residual_forward in place", want, out, LLM_TYPE_REAL, N * O);
     for (int i = 0; i < N * O; i++) want[i] -= res[i] + b.value[i % O];
-    cpu_logits(out, inp, w, N, I, O);
+    simd_logits(out, inp, w, NULL, N, I, O);
     compare("logits", want, out, LLM_TYPE_REAL, N * O);
+    const int row[] = {N - 1, 0, 7};
+    simd_logits(out, inp, w, row, 3, I, O);
+    for (int i = 0; i < 3; i++) compare("logits of a row", want + row[i] * O, out + i * O, LLM_TYPE_REAL, O);
     for (int pass = 0; pass < 2; pass++) {                  /* the first writes, the second adds */
-        if (pass) cpu_residual_backward(dinp, dw, db, dres, inp, w, N, I, O, true);
-        else cpu_linear_backward(dinp, dw, db, dout, inp, w, N, I, O, false);
+        if (pass) simd_residual_backward(dinp, dw, db, dstream, inp, w, N, I, O, true);
+        else simd_linear_backward(dinp, dw, db, dout, inp, w, N, I, O, false);
         for (int n = 0; n < N; n++) for (int i = 0; i < I; i++) {
             double s = 0;
             for (int o = 0; o < O; o++) s += dy[n * O + o] * W.value[o * I + i];
@@ -338,7 +342,7 @@ static void test_linear(void) {
         compare("linear dbias", want, db, LLM_TYPE_REAL, O);
     }
     uint16_t work[O * I];
-    cpu_store_weights(work, W.data, O * I);
+    simd_store_weights(work, W.data, O * I);
     int wrong = 0;
     for (int i = 0; i < O * I; i++) wrong += work[i] != real_to_bf16(((const llm_real *)W.data)[i]);
     CHECK(wrong == 0, "store_weights: %d wrong", wrong);
@@ -353,8 +357,10 @@ static void test_lora(bool residual) {
     enum { N = 50, I = 37, r = 5, O = 21, ld = 64, col = 16 };
     const double scale = 0.75;
     static double x[N * I], y[N * ld], dx[N * I], u[N * r], want[N * ld];
-    llm_real lu[N * r], du[N * r], dA[r * I], dB[O * r], stream[N * ld];
+    llm_real dA[r * I], dB[O * r], stream[N * ld];
     llm_act *inp = act_new(N * I, x), *out = act_new(N * ld, y), *dinp = act_new(N * I, dx);
+    llm_act *lu = llm_alloc(N * r, cpu.act_size), *du = llm_alloc(N * r, cpu.act_size);
+    const llm_slice slice = {ld, col, O};
     matrix A = matrix_new(r, I, LLM_TYPE_REAL), B = matrix_new(O, r, LLM_TYPE_REAL);
     if (residual) for (int i = 0; i < N * ld; i++) { stream[i] = (llm_real)noise(); y[i] = (double)stream[i]; }
     void *to = residual ? (void *)stream : (void *)out;
@@ -366,11 +372,11 @@ static void test_lora(bool residual) {
     memcpy(want, y, sizeof want);
     for (int n = 0; n < N; n++) for (int o = 0; o < O; o++)
         for (int k = 0; k < r; k++) want[n * ld + col + o] += u[n * r + k] * B.value[o * r + k];
-    cpu_lora_forward(to, lu, inp, A.data, B.data, (llm_real)scale, N, I, r, O, ld, col, residual);
+    simd_lora_forward(to, lu, inp, A.data, B.data, (llm_real)scale, N, I, r, slice, residual);
     compare("lora_forward", want, to, type, N * ld);
+    compare("lora u", u, lu, cpu.act, N * r);
     for (int i = 0; i < N * ld; i++) y[i] = get(to, type, (size_t)i);   /* let the output serve as its own gradient */
-    cpu_lora_backward(dinp, dA, dB, du, to, lu, inp, A.data, B.data, (llm_real)scale, N, I, r, O, ld, col, residual,
-                      false);
+    simd_lora_backward(dinp, dA, dB, du, to, lu, inp, A.data, B.data, (llm_real)scale, N, I, r, slice, residual, false);
     double d[N * r], da[r * I] = {0}, db[O * r] = {0};
     for (int n = 0; n < N; n++) for (int k = 0; k < r; k++) {
         d[n * r + k] = 0;
@@ -383,12 +389,15 @@ static void test_lora(bool residual) {
             dx[n * I + i] += d[n * r + k] * A.value[k * I + i];
         }
     }
+    compare("lora du", d, du, cpu.act, N * r);
     compare("lora dB", db, dB, LLM_TYPE_REAL, O * r);
     compare("lora dA", da, dA, LLM_TYPE_REAL, r * I);
     compare("lora dinp", dx, dinp, cpu.act, N * I);
     llm_release(inp);
     llm_release(out);
     llm_release(dinp);
+    llm_release(lu);
+    llm_release(du);
     matrix_free(&A);
     matrix_free(&B);
 }

@@ -182,8 +182,8 @@ static void check_steps(const char *what, llm_config c) {
         for (int step = 0; step < 4; step++) {
             llm_loss_ce_weights(dlogp, &b, N);
             llm_forward_backward(&m, &b, dlogp, logp);
-            loss[fake][step] = llm_loss_ce(logp, &b, N);
             llm_adamw_step(&o, &m, 1e-2);
+            loss[fake][step] = llm_loss_ce(logp, &b, N);
         }
         m.ops->download(after, m.data, m.size * sizeof *after);
         CHECK(!memcmp(before, after, m.size * sizeof *after), "%s: the frozen base moves", what);
@@ -205,7 +205,7 @@ static void check_decode(const char *what, llm_config c) {
     llm_logits(&m, &b, full);
     llm_cache cache = llm_cache_new(&m, 1, T);
     for (int t = 0; t < T; t++)
-        m.ops->decode(&m, &cache, b.tokens + t, (int[]){0}, (int[]){t}, (bool[]){true}, 1, one + (size_t)t * V);
+        llm_cache_step(&m, &cache, b.tokens + t, (int[]){0}, (int[]){t}, (bool[]){true}, 1, one + (size_t)t * V);
     CHECK_SMALL(relative_error(one, full, T * V), IS_DOUBLE ? 1e-12 : 2e-5, "%s: decoding with adapters", what);
     llm_cache_free(&cache, &m);
     llm_release(full);

@@ -659,7 +659,7 @@ static void test_moments_kept(void) {
     hf_model_load(&next, dir, llm_cpu(LLM_FP32));
     llm_model_train(&next);
     CHECK_SMALL(first_step_error(&next, &fresh, .001), IS_DOUBLE ? 1e-9 : 1e-3, "a new stage's first step is its own");
-    CHECK(fresh.step == 1 && first_step_error(&m, &o, .001) > .3, "with the old moments it is not");
+    CHECK(fresh.state.step == 1 && first_step_error(&m, &o, .001) > .3, "with the old moments it is not");
     llm_adamw_free(&o, &m);
     llm_adamw_free(&fresh, &next);
     llm_model_free(&m);

@@ -131,10 +131,11 @@ static void stream_piece(stream what, llm_real *x[4], size_t from, size_t n, siz
    once, though many machines read it first. */
 static double peak_stream(stream what, int repeats) {
     const size_t n = (size_t)1 << 25, piece = PIECE;
+    const llm_ops *op = llm_cpu(LLM_FP32);
     llm_real *x[4];
     double best = 0;
     for (int i = 0; i < 4; i++) {
-        x[i] = cpu_alloc(n * sizeof(llm_real));
+        x[i] = op->alloc(n * sizeof(llm_real));
         if (!x[i]) llm_die("a machine with 1 GB of free memory", "out of memory");
     }
     for (size_t ahead = 0; ahead <= 2048; ahead = ahead ? 2 * ahead : 256)
@@ -146,7 +147,7 @@ static double peak_stream(stream what, int repeats) {
             double bytes = (double)n * sizeof(llm_real) * (what == READ ? 4 : what == COPY ? 2 : 7);
             if (bytes / t > best) best = bytes / t;
         }
-    for (int i = 0; i < 4; i++) cpu_release(x[i]);
+    for (int i = 0; i < 4; i++) op->release(x[i]);
     return best;
 }
 static peaks measure_peaks(bool quick) {
@@ -184,8 +185,13 @@ static const shape shapes[] = {
 };
 static double sum_flops[3], sum_seconds[3];
 
-static void keep_fastest(double *best, double since, double *spent) {
-    double t = bench_now() - since;
+/* The time when all that a table was asked for is done: its operations may return early. */
+static double bench_done(const llm_ops *op) {
+    op->wait();
+    return bench_now();
+}
+static void keep_fastest(double *best, double since, double now, double *spent) {
+    double t = now - since;
     *spent += t;
     *best = lower(*best, t);
 }
@@ -199,24 +205,24 @@ static llm_act *random_acts(size_t n, llm_rng *r) {
     return x;
 }
 static void bench_linear(const shape *s, llm_precision p, double seconds) {
-    cpu_set_precision(p);
+    const llm_ops *op = llm_cpu(p);
     size_t N = (size_t)s->N, I = (size_t)s->in, O = (size_t)s->out;
     llm_rng r = llm_rng_seed(1, 2);
     llm_act *x = random_acts(N * I, &r), *y = random_acts(N * O, &r), *dx = random_acts(N * I, &r);
     llm_real *dw = llm_alloc(O * I, sizeof *dw);
     void *w = random_acts(O * I, &r);
-    llm_weight weight = {w, cpu.act, NULL};
+    const llm_weight weight = {w, cpu.act, NULL, NULL}, none = {0};
     double flops = 2.0 * s->N * s->in * s->out, spent = 0, forward = 1e9, dinp = 1e9, dweight = 1e9;
     for (int i = 0; i < 2000 && (spent < seconds || i < 3); i++) {
-        double t = bench_now();
-        cpu_linear_forward(y, x, weight, NULL, s->N, s->in, s->out);
-        keep_fastest(&forward, t, &spent);
-        t = bench_now();
-        cpu_linear_backward(dx, NULL, NULL, y, x, weight, s->N, s->in, s->out, false);
-        keep_fastest(&dinp, t, &spent);
-        t = bench_now();
-        cpu_linear_backward(NULL, dw, NULL, y, x, weight, s->N, s->in, s->out, false);
-        keep_fastest(&dweight, t, &spent);
+        double t = bench_done(op);
+        op->linear_forward(y, x, weight, none, N, I, O);
+        keep_fastest(&forward, t, bench_done(op), &spent);
+        t = bench_done(op);
+        op->linear_backward(dx, NULL, NULL, y, x, weight, N, I, O, false);
+        keep_fastest(&dinp, t, bench_done(op), &spent);
+        t = bench_done(op);
+        op->linear_backward(NULL, dw, NULL, y, x, weight, N, I, O, false);
+        keep_fastest(&dweight, t, bench_done(op), &spent);
     }
     printf("  %7.0f %7.0f %7.0f", flops / forward * 1e-9, flops / dinp * 1e-9, flops / dweight * 1e-9);
     fflush(stdout);
@@ -240,7 +246,7 @@ static double bench_kernel(llm_precision p) {
     while (spent < 0.3) {
         double t = bench_now();
         for (int i = 0; i < 100; i++) gemm_tile(&g, g.K, g.cols, room->wide, room->wide + 16384, room->tile, true);
-        keep_fastest(&best, t, &spent);
+        keep_fastest(&best, t, bench_now(), &spent);
     }
     return 100 * flops / best * 1e-9;
 }
@@ -287,65 +293,67 @@ static void note(const char *name, double since, double flops, double bytes) {
     op_time *o = op_times;
     while (o->name && o->name != name) o++;
     o->name = name;
-    o->seconds += bench_now() - since;
+    o->seconds += bench_done(&inner) - since;
     o->flops += flops;
     o->bytes += bytes;
 }
 #define TIMED(op, flops, bytes, parameters, ...)                                                                       \
     static void timed_##op parameters {                                                                                \
         static const char name[] = #op;                                                                                \
-        double since = bench_now(), A = (double)inner.act_size, R = sizeof(llm_real);                                  \
+        double since = bench_done(&inner), A = (double)inner.act_size, R = sizeof(llm_real);                           \
         inner.op(__VA_ARGS__);                                                                                         \
         note(name, since, flops, bytes);                                                                               \
         (void)A;                                                                                                       \
         (void)R;                                                                                                       \
     }
-TIMED(zero, 0, (double)bytes, (void *d, size_t bytes), d, bytes)
-TIMED(embed_forward, 0, 2.0 * N * C * R, (llm_real *o, llm_weight w, const llm_real *p, const int *t, const int *x,
-      int N, int C), o, w, p, t, x, N, C)
-TIMED(embed_backward, 0, 3.0 * N * C * R, (llm_real *dw, llm_real *dp, const llm_real *d, const int *t, const int *x,
-      int N, int C, int V, int T, bool a, bool b), dw, dp, d, t, x, N, C, V, T, a, b)
-TIMED(layernorm_forward, 0, (double)N * C * (R + A), (llm_act *o, llm_real *m, llm_real *r, const llm_real *x,
-      const llm_real *w, const llm_real *b, llm_real eps, int N, int C), o, m, r, x, w, b, eps, N, C)
-TIMED(layernorm_backward, 0, (double)N * C * (3 * R + A), (llm_real *dx, llm_real *dw, llm_real *db, const llm_act *d,
-      const llm_real *x, const llm_real *w, const llm_real *m, const llm_real *r, int N, int C, bool a),
-      dx, dw, db, d, x, w, m, r, N, C, a)
-TIMED(rmsnorm_forward, 0, (double)N * C * (R + A), (llm_act *o, llm_real *r, const llm_real *x, const llm_real *w,
-      llm_real eps, int N, int C), o, r, x, w, eps, N, C)
-TIMED(rmsnorm_backward, 0, (double)N * C * (3 * R + A), (llm_real *dx, llm_real *dw, const llm_act *d,
-      const llm_real *x, const llm_real *w, const llm_real *r, int N, int C, bool a), dx, dw, d, x, w, r, N, C, a)
-TIMED(linear_forward, 2.0 * N * I * O, 0, (llm_act *o, const llm_act *x, llm_weight w, const llm_real *b, int N, int I,
-      int O), o, x, w, b, N, I, O)
-TIMED(residual_forward, 2.0 * N * I * O, 0, (llm_real *o, const llm_real *r, const llm_act *x, llm_weight w,
-      const llm_real *b, int N, int I, int O), o, r, x, w, b, N, I, O)
-TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, int N, int H, int K, int D),
-      x, f, p, N, H, K, D)
-TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, int N, int H, int K, int D),
-      x, f, p, N, H, K, D)
-TIMED(attention_forward, 2.0 * B * T * T * H * D, 0, (llm_act *o, llm_real *l, const llm_act *x, const int *s, int B,
-      int T, int H, int K, int D), o, l, x, s, B, T, H, K, D)
-TIMED(attention_backward, 4.0 * B * T * T * H * D, 0, (llm_act *dx, const llm_act *d, const llm_act *o, 
-      const llm_real *l, const llm_act *x, const int *s, int B, int T, int H, int K, int D),
+TIMED(embed_forward, 0, 2.0 * N * C * R, (llm_res *o, llm_weight w, const llm_real *p, const int *t, const int *x,
+      size_t N, size_t C), o, w, p, t, x, N, C)
+TIMED(embed_backward, 0, 3.0 * N * C * R, (llm_real *dw, llm_real *dp, const llm_res *d, const llm_ids *ids, size_t N,
+      size_t C, size_t V, size_t T, bool a, bool b), dw, dp, d, ids, N, C, V, T, a, b)
+TIMED(layernorm_forward, 0, (double)N * C * (R + A), (llm_act *o, llm_real *m, llm_real *r, const llm_res *x,
+      const llm_real *w, const llm_real *b, llm_real eps, size_t N, size_t C), o, m, r, x, w, b, eps, N, C)
+TIMED(layernorm_backward, 0, (double)N * C * ((join ? 3 : 2) * R + A), (llm_res *dx, llm_real *dw, llm_real *db,
+      const llm_act *d, const llm_res *x, const llm_real *w, const llm_real *m, const llm_real *r, size_t N, size_t C,
+      bool join, bool a), dx, dw, db, d, x, w, m, r, N, C, join, a)
+TIMED(rmsnorm_forward, 0, (double)N * C * (R + A), (llm_act *o, llm_real *r, const llm_res *x, const llm_real *w,
+      llm_real eps, size_t N, size_t C), o, r, x, w, eps, N, C)
+TIMED(rmsnorm_backward, 0, (double)N * C * ((join ? 3 : 2) * R + A), (llm_res *dx, llm_real *dw, const llm_act *d,
+      const llm_res *x, const llm_real *w, const llm_real *r, size_t N, size_t C, bool join, bool a),
+      dx, dw, d, x, w, r, N, C, join, a)
+TIMED(linear_forward, 2.0 * N * I * O, 0, (llm_act *o, const llm_act *x, llm_weight w, llm_weight b, size_t N, size_t I,
+      size_t O), o, x, w, b, N, I, O)
+TIMED(residual_forward, 2.0 * N * I * O, 0, (llm_res *o, const llm_res *r, const llm_act *x, llm_weight w, llm_weight b,
+      size_t N, size_t I, size_t O), o, r, x, w, b, N, I, O)
+TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, size_t N, size_t H, size_t K,
+      size_t D), x, f, p, N, H, K, D)
+TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, size_t N, size_t H, size_t K,
+      size_t D), x, f, p, N, H, K, D)
+TIMED(attention_forward, 2.0 * B * T * T * H * D, 0, (llm_act *o, llm_real *l, const llm_act *x, const int *s, size_t B,
+      size_t T, size_t H, size_t K, size_t D), o, l, x, s, B, T, H, K, D)
+TIMED(attention_backward, 4.0 * B * T * T * H * D, 0, (llm_act *dx, const llm_act *d, const llm_act *o,
+      const llm_real *l, const llm_act *x, const int *s, size_t B, size_t T, size_t H, size_t K, size_t D),
       dx, d, o, l, x, s, B, T, H, K, D)
 TIMED(gelu_forward, 0, 2.0 * (double)n * A, (llm_act *o, const llm_act *x, size_t n), o, x, n)
 TIMED(gelu_backward, 0, 3.0 * (double)n * A, (llm_act *dx, const llm_act *d, const llm_act *x, size_t n), dx, d, x, n)
-TIMED(swiglu_forward, 0, 3.0 * N * F * A, (llm_act *o, const llm_act *x, int N, int F), o, x, N, F)
-TIMED(swiglu_backward, 0, 5.0 * N * F * A, (llm_act *dx, const llm_act *d, const llm_act *x, int N, int F),
+TIMED(swiglu_forward, 0, 3.0 * N * F * A, (llm_act *o, const llm_act *x, size_t N, size_t F), o, x, N, F)
+TIMED(swiglu_backward, 0, 5.0 * N * F * A, (llm_act *dx, const llm_act *d, const llm_act *x, size_t N, size_t F),
       dx, d, x, N, F)
 TIMED(logprob_fused, 6.0 * N * C * V, 0, (llm_real *l, llm_act *dh, llm_real *dw, const llm_real *dl, const llm_act *x,
-      llm_weight w, const int *t, llm_head h, int N, int C, int V, bool a), l, dh, dw, dl, x, w, t, h, N, C, V, a)
-TIMED(adamw, 0, (double)n * (3 * R + 4 * (h ? 2 : R) + (k ? 2 : 0)), (llm_real *w, void *k, const llm_real *g, void *m,
-      void *v, size_t n, llm_adamw_args a, bool h), w, k, g, m, v, n, a, h)
-static double timed_sumsq(const llm_real *x, size_t n) {
-    double t = bench_now(), sum = inner.sumsq(x, n);
-    note("sumsq", t, 0, (double)n * sizeof *x);
-    return sum;
+      llm_weight w, const int *t, llm_head h, size_t N, size_t C, size_t V, bool a),
+      l, dh, dw, dl, x, w, t, h, N, C, V, a)
+static double learning(const llm_param *p, int params) {        /* how many parameters have a gradient */
+    double n = 0;
+    for (int i = 0; i < params; i++) n += has_gradient(&p[i]) ? (double)p[i].size : 0;
+    return n;
 }
+TIMED(grad_norm, 0, learning(p, n) * R, (llm_adamw_state *s, const llm_param *p, int n), s, p, n)
+TIMED(adamw, 0, learning(p, n) * (3 * R + 4 * (r.moments16 ? 2 : R) + (inner.precision == LLM_BF16 ? 2 : 0)),
+      (const llm_param *p, int n, void *m, void *v, llm_adamw_rule r, llm_adamw_state *s), p, n, m, v, r, s)
 /* The three results of a backward pass one by one. */
 #define TIMED_BACKWARD(op, dout_type)                                                                                  \
     static void timed_##op(llm_act *dx, llm_real *dw, llm_real *db, const dout_type *d, const llm_act *x, llm_weight w,\
-                           int N, int I, int O, bool a) {                                                              \
-        double t = bench_now(), flops = 2.0 * N * I * O;                                                               \
+                           size_t N, size_t I, size_t O, bool a) {                                                     \
+        double t = bench_done(&inner), flops = 2.0 * N * I * O;                                                        \
         if (dx) inner.op(dx, NULL, NULL, d, x, w, N, I, O, a);                                                         \
         note(#op " dinp", t, dx ? flops : 0, 0);                                                                       \
         t = bench_now();                                                                                               \
@@ -356,16 +364,16 @@ static double timed_sumsq(const llm_real *x, size_t n) {
         note("dbias", t, 0, (double)N * O * (double)sizeof(llm_real));                                                 \
     }
 TIMED_BACKWARD(linear_backward, llm_act)
-TIMED_BACKWARD(residual_backward, llm_real)
+TIMED_BACKWARD(residual_backward, llm_res)
 
 static llm_ops timed_ops(const llm_ops *op) {
     llm_ops t = inner = *op;
 #define USE(row) t.row = timed_##row
-    USE(zero); USE(embed_forward); USE(embed_backward); USE(layernorm_forward); USE(layernorm_backward);
+    USE(embed_forward); USE(embed_backward); USE(layernorm_forward); USE(layernorm_backward);
     USE(rmsnorm_forward); USE(rmsnorm_backward); USE(linear_forward); USE(linear_backward); USE(residual_forward);
     USE(residual_backward); USE(rope_forward); USE(rope_backward); USE(attention_forward); USE(attention_backward);
-    USE(gelu_forward); USE(gelu_backward); USE(swiglu_forward); USE(swiglu_backward); USE(logprob_fused); USE(adamw);
-    USE(sumsq);
+    USE(gelu_forward); USE(gelu_backward); USE(swiglu_forward); USE(swiglu_backward); USE(logprob_fused);
+    USE(grad_norm); USE(adamw);
 #undef USE
     return t;
 }
@@ -418,7 +426,7 @@ static void trainee_begin(trainee *t, const bench_case *c, llm_precision p, bool
 }
 static double trainee_step(trainee *t) {
     llm_forward_backward(&t->m, &t->b, t->dlogp, t->logp);
-    llm_adamw_step(&t->o, &t->m, 1e-4);
+    llm_adamw_step(&t->o, &t->m, 1e-4);         /* waits at its end, so logp is here, and a clock may be read */
     double loss = 0;
     for (int i = 0; i < t->b.B * t->b.T; i++) loss -= (double)t->logp[i];
     return loss / (t->b.B * t->b.T);

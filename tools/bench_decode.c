@@ -147,7 +147,7 @@ static double speak(llm_model *m, int steps, int *said) {
     bool want = true;
     double began = 0;
     for (int t = 0; t < steps; t++) {
-        m->ops->decode(m, &cache, &token, &row, &t, &want, 1, logits);
+        llm_cache_step(m, &cache, &token, &row, &t, &want, 1, logits);
         said[t] = token = llm_sample(logits, m->c.V, &greedy, &rng, NULL, 0, NULL);
         if (!t) began = llm_now();
     }

@@ -142,7 +142,7 @@ static bool read_prompt(chat *c, const int *ids, int n) {
         int count = int_min(AT_ONCE, n - c->in_cache);
         for (int i = 0; i < count; i++) positions[i] = c->in_cache + i;
         want[count - 1] = c->in_cache + count == n;
-        c->model.ops->decode(&c->model, &c->cache, ids + c->in_cache, rows, positions, want, count, c->logits);
+        llm_cache_step(&c->model, &c->cache, ids + c->in_cache, rows, positions, want, count, c->logits);
         memcpy(c->cached + c->in_cache, ids + c->in_cache, (size_t)count * sizeof *ids);
         c->in_cache += count;
     }

@@ -114,11 +114,12 @@ static inline double run_peak(const llm_ops *op) {
     enum { n = 1024 };
     llm_act *x = op->alloc((size_t)n * n * op->act_size), *y = op->alloc((size_t)n * n * op->act_size);
     void *w = op->alloc((size_t)n * n * sizeof(llm_real));
-    llm_weight weight = {w, op->precision == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL};
+    llm_weight weight = {w, op->precision == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL, NULL}, none = {0};
     double best = 0;
     for (int i = 0; i < 6; i++) {
         double t = llm_now();
-        op->linear_forward(y, x, weight, NULL, n, n, n);
+        op->linear_forward(y, x, weight, none, n, n, n);
+        op->wait();
         t = llm_now() - t;
         if (2.0 * n * n * n / t > best) best = 2.0 * n * n * n / t;
     }
