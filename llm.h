@@ -570,7 +570,7 @@ typedef struct llm_ops {
                   llm_adamw_state *state);
 
     /* Speaking. n new tokens, each at its own row and position of one layer's cache: their keys and values are put
-       away (k, v: rows of T tokens of KV heads of D numbers, in an order of the table's own), then every query looks at
+       away (k, v: rows of T tokens, a multiple of 64, of KV heads of D numbers, in an order of the table's own), then every query looks at
        positions 0 .. its own: out (n,H*D). copy: row `to` becomes a copy of the first `length` tokens of `from`. */
     void (*cache_attention)(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
                             const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D);

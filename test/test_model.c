@@ -492,7 +492,7 @@ static void check_refusals(void) {
     bad[4].position = LLM_ROPE, bad[4].rope_theta = 1e4, bad[5].rope_factor = 8, bad[6].position = (llm_position)7;
     bad[7].bias = true, bad[8].activation = LLM_GELU, bad[9].norm = LLM_LAYERNORM, bad[10].position = LLM_LEARNED;
     bad[11].norm = (llm_norm)7, bad[12].activation = (llm_activation)7;
-    for (int i = 0; i < 13; i++) CHECK_DIES(llm_config_check(&bad[i], "here"), "no family of models has this mixture");
+    for (volatile int i = 0; i < 13; i++) CHECK_DIES(llm_config_check(&bad[i], "here"), "no family of models has this mixture");
     c = tiny_gpt2(), c.KV = 2;
     CHECK_DIES(llm_config_check(&c, "here"), "2 key/value heads");
     c = tiny_llama(true, 2, false), c.rope_factor = 8;
