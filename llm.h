@@ -11,22 +11,34 @@
 
    build:  cc -std=c11 -O3 -march=native -ffp-contract=fast -fopenmp-simd -fopenmp -D_GNU_SOURCE my.c -lm
 
-   What is in here, in the order of the lecture. Every chapter uses only what stands above it, so the file
-   can be read from top to bottom; the drivers train_gpt.c, train_sft.c and train_rlhf.c show each stage in use.
+   (Better: these two lines in a .c file of their own, and the include alone in the others. The implementation has
+   short names inside, which are then nobody else's business.)
+
+   This file is a book, to be read beside the lecture, and complete: any C compiler makes a program of it that trains,
+   speaks and aligns, with plain loops. llm_simd.h, where it lies beside this file, brings the same operations for
+   vectors and AMX, 5 to 10 times as fast, and llm_cuda.cuh for NVIDIA's GPUs; neither adds anything to the lecture.
+
+   Where to begin. First this page; then chapter 9's first loss, cross entropy, and chapter 5's block_forward and
+   block_backward, 20 lines each: that is the whole of training. Every chapter of Part I uses only what stands above it.
+   Skip Part II, the cellar, and come down when something is missing. The drivers train_gpt.c, train_sft.c,
+   train_rlhf.c show each stage in use; `make exercise` has an exercise for every operation and loss.
 
        ch  title                                                               lecture
         1  the interface: structs, the table of operations, prototypes
-        2  ground: errors, sizes, files, random numbers, JSON
-        3  text to tokens: byte-level BPE, special tokens, other families      tokenization
-        4  tokens to batches: mixtures, packing, conversations, masks         data, mixtures, SFT data
-        5  the operations on the CPU: equation, shapes, forward, backward      transformer
-        6  the model: presets, the tensor table, forward and backward          Llama-2, GPT-3
-        7  learning: AdamW, clipping, schedules, checkpoints, resume           pretraining
-        8  speaking: the KV cache, sampling, beam search                       inference
-        9  LoRA                                                                SFT
-       10  the losses of every stage                                           SFT, RM, PPO, DPO, KTO, RRHF
-       11  many ranks (to come)                                                infrastructure
-       12  the gradient checker and the planner                                cost
+       PART I, the lecture
+        2  text to tokens: byte-level BPE, special tokens                      tokenization
+        3  tokens to batches: mixtures, packing, conversations, masks          data, mixtures, SFT data
+        4  the operations: equation, shapes, forward, backward                 transformer
+        5  the model: presets, the tensor table, forward and backward          Llama-2, GPT-3
+        6  learning: AdamW, clipping, the learning rate                        pretraining
+        7  speaking: the KV cache, sampling, beam search                       inference
+        8  LoRA                                                                SFT
+        9  the losses of every stage                                           SFT, RM, PPO, DPO, KTO, RRHF
+       10  many ranks (to come)                                                infrastructure
+       11  the gradient checker and the planner                                cost
+       PART II, the cellar
+       12  ground: errors, sizes, files, random numbers, JSON
+       13  a model's folder: tokenizer.json, safetensors, config.json, checkpoints, adapters
 
    The one idea. All stages need from the network only the log-probability of each target token, and send
    back only one number per token:
@@ -34,15 +46,15 @@
        tokens --llm_forward--> logp[b,t], value[b,t] --loss--> dlogp[b,t], dvalue[b,t] --llm_backward--> gradients
 
    The sampled tokens become labels, but the objective is weighted: -1/M in pretraining and SFT, the advantage in
-   PPO and GRPO, beta*sigmoid(-margin) in DPO. Chapter 10 holds these losses; none is longer than a page.
+   PPO and GRPO, beta*sigmoid(-margin) in DPO. Chapter 9 holds these losses; none is longer than a page.
 
-   A Llama block, which chapter 6 spells out with its backward pass (GPT-2: layernorm, learned positions, gelu):
+   A Llama block, which chapter 5 spells out with its backward pass (GPT-2: layernorm, learned positions, gelu):
 
        qkv = rmsnorm(x) Wqkv'            three products in one, heads side by side
        q,k = rope(q), rope(k)            positions turn into angles
        x   = x + attention(q,k,v) Wo'    every token looks back at those before it
        g,u = rmsnorm(x) Wgate', Wup'
-       x   = x + (silu(g) * u) Wdown'    and thinks for itself
+       x   = x + (silu(g) * u) Wdown'    every token on its own: two products and a gate between them
 
    Symbols, obeyed everywhere. Shapes are written in memory order, the last index runs fastest; a weight is
    (rows = outputs, columns = inputs), so y = x W'.
@@ -54,9 +66,8 @@
      Arguments    forward: outputs, inputs, sizes. backward: gradients out, dout, saved forward tensors, sizes.
      Gradients    of parameters accumulate over micro-batches: the first one writes, the others add, so nothing is
                   ever zeroed (argument `accumulate`); gradients of activations are written.
-     Two types    llm_real: the residual stream, statistics, gradients of parameters, logp, master weights (float;
-                  double in the gradient tests). llm_act: activations as the device stores them, opaque here (fp32
-                  or bf16).
+     Types        llm_real: statistics, gradients of parameters, logp, master weights (float; double in the gradient
+                  tests). llm_act, llm_res: activations and the residual stream as the device stores them, opaque.
      Devices      the model never reads or writes a tensor: only the operations of `llm_ops` touch device memory.
      Determinism  work is split over outputs or fixed chunks, never by who comes first: the same seed gives the same
                   bits for any number of threads.
@@ -94,7 +105,7 @@ typedef LLM_REAL llm_real;
 typedef struct llm_act llm_act;         /* an activation as the device stores it: never dereferenced by the model */
 typedef struct llm_res llm_res;         /* the residual stream and its gradient, likewise */
 
-/* ---- chapter 2: ground ---------------------------------------------------------------------------------------- */
+/* ---- chapter 12: ground ---------------------------------------------------------------------------------------- */
 
 #if defined(__GNUC__)
 #define LLM_PRINTF(a, b) __attribute__((format(printf, a, b)))
@@ -205,7 +216,7 @@ bool llm_rows_next(llm_rows *x);
 const llm_json *llm_rows_json(llm_rows *x);
 void llm_rows_close(llm_rows *x);
 
-/* ---- chapter 3: text to tokens -------------------------------------------------------------------------------- */
+/* ---- chapter 2: text to tokens -------------------------------------------------------------------------------- */
 
 /* How text is cut before byte-pair merging: as GPT-2 does, or so with every digit apart. (tools/hf.h: other ways.) */
 enum { LLM_SPLIT_GPT2 = 0, LLM_SPLIT_DIGITS = 2 };
@@ -223,13 +234,13 @@ typedef struct llm_tokenizer {
     int split;                          /* how text is cut: part of the fingerprint */
     size_t (*cut)(const struct llm_text *text, size_t at);      /* where the piece that begins at `at` ends */
     size_t (*encode)(const struct llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids);
-    const struct llm_template *chat;    /* how a conversation is written down (chapter 4), or NULL: nobody knows */
+    const struct llm_template *chat;    /* how a conversation is written down (chapter 3), or NULL: nobody knows */
     bool chat_guessed;                  /* the folder does not say: chat is what is usual */
     int bos, eos, pad;                  /* ids, or -1. eos ends a document; pad fills and is never a target */
     int im_start, im_end, reward;       /* ids of <|im_start|>, <|im_end|>, <|reward|>, or -1 */
     int stop[8], stops;                 /* every id that ends an answer */
     uint64_t hash;                      /* fingerprint of the vocabulary and merges: refuses a mismatched checkpoint */
-    struct llm_tokenizer_tables *tables;/* chapter 3's own: merge table, loaded files kept byte for byte */
+    struct llm_tokenizer_tables *tables;/* chapter 2's own: merge table, loaded files kept byte for byte */
 } llm_tokenizer;
 
 /* Learn a byte-level BPE vocabulary of at most vocab_size ids (256 bytes + merges + our special tokens <|endoftext|>,
@@ -249,7 +260,7 @@ size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *id
 char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size);
 int llm_token_id(const llm_tokenizer *t, const char *spelling);         /* the id of an added token, or -1 */
 
-/* ---- chapter 4: tokens to batches ----------------------------------------------------------------------------- */
+/* ---- chapter 3: tokens to batches ----------------------------------------------------------------------------- */
 
 /* What every stage feeds to the network: host memory, (B,T) each. */
 typedef struct llm_batch {
@@ -335,7 +346,7 @@ typedef struct {
     int line;
 } llm_record;
 typedef struct { llm_record *record; int count, skipped; size_t capacity; struct llm_json_arena *arena; } llm_records;
-/* Read records in the normal form (chapter 4 shows it) from .json and .jsonl files, and folders of them. A broken
+/* Read records in the normal form (chapter 3 shows it) from .json and .jsonl files, and folders of them. A broken
    record ends the program with file:line and what is missing; so does another form, which tools/forms.h may know. */
 void llm_records_read(llm_records *r, const char *const *paths, int count);
 /* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
@@ -412,7 +423,7 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad);
    token: its value is the score of the row. */
 void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad);
 
-/* ---- chapter 5: the operations -------------------------------------------------------------------------------- */
+/* ---- chapter 4: the operations -------------------------------------------------------------------------------- */
 
 typedef enum { LLM_FP32, LLM_BF16X3, LLM_BF16 } llm_precision;
 typedef enum { LLM_TYPE_REAL, LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4 } llm_type;
@@ -570,8 +581,9 @@ typedef struct llm_ops {
                   llm_adamw_state *state);
 
     /* Speaking. n new tokens, each at its own row and position of one layer's cache: their keys and values are put
-       away (k, v: rows of T tokens, a multiple of 64, of KV heads of D numbers, in an order of the table's own), then every query looks at
-       positions 0 .. its own: out (n,H*D). copy: row `to` becomes a copy of the first `length` tokens of `from`. */
+       away, then every query looks at positions 0 .. its own: out (n,H*D). k, v: rows of T tokens (a multiple of 64) of
+       KV heads of D numbers, in an order of the table's own. copy: row `to` becomes a copy of the first `length` tokens
+       of row `from`. */
     void (*cache_attention)(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
                             const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D);
     void (*cache_copy)(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV, size_t D);
@@ -609,7 +621,7 @@ int llm_threads(int count);                             /* set (0: leave) and ge
 const char *llm_product_name(llm_precision p);          /* what multiplies here, for messages: "AMX", "vectors" ... */
 llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
-/* ---- chapter 6: the model ------------------------------------------------------------------------------------- */
+/* ---- chapter 5: the model ------------------------------------------------------------------------------------- */
 
 typedef enum { LLM_LAYERNORM, LLM_RMSNORM } llm_norm;
 typedef enum { LLM_LEARNED, LLM_ROPE } llm_position;
@@ -731,7 +743,7 @@ void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlog
 void llm_wait(const llm_model *m);      /* until all that was asked of the model's device is done */
 void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits);   /* (B,T,V) to the host: for tests and small V */
 
-/* ---- chapter 7: learning -------------------------------------------------------------------------------------- */
+/* ---- chapter 6: learning -------------------------------------------------------------------------------------- */
 
 typedef struct {
     double beta1, beta2, eps, weight_decay, clip;       /* clip: global gradient norm; 0: off */
@@ -798,7 +810,7 @@ char *llm_checkpoint_newest(const char *out);           /* path of the newest co
    loaded from the same folder. */
 llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t);
 
-/* ---- chapter 8: speaking -------------------------------------------------------------------------------------- */
+/* ---- chapter 7: speaking -------------------------------------------------------------------------------------- */
 
 typedef struct llm_sampler {
     double temperature;                 /* 0: greedy */
@@ -844,7 +856,7 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
 int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop,
                     int stops, int **out, int *out_length, double *score);
 
-/* ---- chapter 9: LoRA ------------------------------------------------------------------------------------------ */
+/* ---- chapter 8: LoRA ------------------------------------------------------------------------------------------ */
 
 /* An adapter adds scale (x A') B' to what the matrix of one row of the tensor table computes from x. */
 typedef struct llm_adapter {
@@ -875,7 +887,7 @@ size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets); 
 /* What learns, and the memory that gradients and moments take, and would take without adapters. */
 void llm_lora_print(const llm_model *m, bool moments16, FILE *out);
 
-/* ---- chapter 10: losses --------------------------------------------------------------------------------------- */
+/* ---- chapter 9: losses --------------------------------------------------------------------------------------- */
 
 /* A loss returns its value and writes its gradient; `stats` (NULL: not wanted) are added to, so zero them once a step.
    Denominators (M: targets, total: rows, pairs, prompts) count the whole optimizer step, all micro-batches and ranks:
@@ -958,7 +970,7 @@ double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bo
 double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const double *reward, int K, double sft,
                      double total);
 
-/* ---- chapter 12: checking and planning ------------------------------------------------------------------------ */
+/* ---- chapter 11: checking and planning ------------------------------------------------------------------------ */
 
 /* Compare a hand-written gradient with finite differences (fourth-order stencil) of loss() on `count` random elements
    of x (all of them when count >= n) and along one random direction: returns max |fd - g| / max |g| over the tensor;
@@ -999,12 +1011,7 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
 /* Stop here if you only want to use it. What follows is the textbook. */
 #ifdef LLM_IMPLEMENTATION
 
-/* ================================================================================================================
-   2. Ground
-   ================================================================================================================
-   What every program stands on and no lecture mentions: errors that say what to do, sizes that cannot overflow, files
-   that are complete or absent, random numbers that can be saved, and JSON. Nothing here knows about
-   language models; skip it at the first reading. */
+/* ---- before the lecture: what the compiler wants to know ---- */
 
 #include <ctype.h>
 #include <dirent.h>
@@ -1053,652 +1060,26 @@ static inline int int_max(int a, int b) { return a > b ? a : b; }
 static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
 
-/* ---- errors ---- */
-
-void (*llm_on_death)(const char *message) = NULL;
-
-LLM_NORETURN static void die(int code, const char *remedy, const char *cause, va_list arguments) {
-    char message[2048];
-    int n = vsnprintf(message, sizeof message, cause, arguments);
-    if (n < 0) n = 0;
-    if (n > (int)sizeof message - 1) n = sizeof message - 1;
-    if (remedy) snprintf(message + n, sizeof message - (size_t)n, "\n  try: %s", remedy);
-    if (llm_on_death) llm_on_death(message);
-    fflush(stdout);
-    fprintf(stderr, "error: %s\n", message);
-    exit(code);
-}
-void llm_die(const char *remedy, const char *cause, ...) {
-    va_list a;
-    va_start(a, cause);
-    die(1, remedy, cause, a);
-}
-void llm_usage(const char *remedy, const char *cause, ...) {
-    va_list a;
-    va_start(a, cause);
-    die(2, remedy, cause, a);
-}
-
-/* ---- memory and sizes ---- */
-
-size_t llm_mul(size_t a, size_t b) {
-    if (b && a > SIZE_MAX / b) llm_die("a smaller model, batch or file", "size overflow: %zu x %zu", a, b);
-    return a * b;
-}
-size_t llm_add(size_t a, size_t b) {
-    if (a > SIZE_MAX - b) llm_die("a smaller model, batch or file", "size overflow: %zu + %zu", a, b);
-    return a + b;
-}
-/* Memory in whole cache lines. Large arrays ask for pages of 2 MB, so that walking across one does not spend its time
-   looking pages up: 2 to 5% of a training step where Linux has them to give. NULL when there is no memory. */
-static void *aligned_memory(size_t bytes) {
-    const size_t huge = (size_t)2 << 20, unit = bytes < 16 * huge ? 64 : huge;
-    if (bytes > SIZE_MAX - huge) return NULL;
-    const size_t size = (bytes + unit - (bytes > 0)) / unit * unit;
-    void *p = aligned_alloc(unit, size);
-#ifdef MADV_HUGEPAGE
-    if (p && unit == huge) madvise(p, size, MADV_HUGEPAGE);
-#endif
-    return p;
-}
-void *llm_alloc(size_t count, size_t size) {
-    size_t bytes = llm_mul(count, size);
-    void *p = aligned_memory(bytes);
-    if (!p)
-        llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted",
-                (double)bytes / 1e6);
-    return memset(p, 0, bytes);
-}
-void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {
-    if (needed <= *capacity) return p;
-    size_t wanted = *capacity ? *capacity : 16;
-    while (wanted < needed) wanted = llm_mul(wanted, 2);
-    p = realloc(p, llm_mul(wanted, size));
-    if (!p) llm_die("a smaller file", "out of memory: %.1f MB wanted", (double)(wanted * size) / 1e6);
-    *capacity = wanted;
-    return p;
-}
-void llm_release(void *p) { free(p); }
-void llm_release_list(void *const *p, size_t count) {
-    for (size_t i = 0; i < count; i++) llm_release(p[i]);
-}
-
-char *llm_format(const char *format, ...) {
-    va_list a, b;
-    va_start(a, format);
-    va_copy(b, a);
-    int n = vsnprintf(NULL, 0, format, a);
-    va_end(a);
-    char *text = llm_alloc((size_t)int_max(n, 0) + 1, 1);
-    vsnprintf(text, (size_t)int_max(n, 0) + 1, format, b);
-    va_end(b);
-    return text;
-}
-static char *copy_text(const char *text, size_t size) {
-    char *copy = llm_alloc(llm_add(size, 1), 1);
-    if (size) memcpy(copy, text, size);
-    return copy;
-}
-double llm_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* ---- random numbers ---- */
-
-/* splitmix64 (Steele et al. 2014): add an odd constant, then scramble. Any state is a good state. */
-uint64_t llm_rng_u64(llm_rng *r) {
-    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-llm_rng llm_rng_seed(uint64_t seed, uint64_t stream) {
-    llm_rng r = {seed}, s = {stream + 0x632BE59BD9B4E019u};
-    r.state = llm_rng_u64(&r) ^ llm_rng_u64(&s);
-    return r;
-}
-double llm_rng_uniform(llm_rng *r) { return (double)(llm_rng_u64(r) >> 11) * 0x1p-53; }
-int llm_rng_below(llm_rng *r, int n) {
-    uint64_t limit = UINT64_MAX - UINT64_MAX % (uint64_t)n, x;
-    do x = llm_rng_u64(r);
-    while (x >= limit);                 /* the last, incomplete block would favour small numbers */
-    return (int)(x % (uint64_t)n);
-}
-double llm_rng_normal(llm_rng *r) {
-    double u = 1 - llm_rng_uniform(r), v = llm_rng_uniform(r);
-    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
-}
-uint64_t llm_hash(const void *data, size_t bytes, uint64_t seed) {
-    const unsigned char *p = data;
-    uint64_t h = 0xCBF29CE484222325u ^ seed;
-    for (size_t i = 0; i < bytes; i++) h = (h ^ p[i]) * 0x100000001B3u;
-    return h;
-}
-
-/* ---- files ---- */
-
-bool llm_exists(const char *path) {
-    struct stat s;
-    return stat(path, &s) == 0;
-}
-bool llm_is_dir(const char *path) {
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
-char *llm_read_file(const char *path, size_t *size) {
-    if (llm_is_dir(path)) llm_die("name a file inside it", "%s is a folder, a file was expected", path);
-    FILE *f = fopen(path, "rb");
-    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
-    char *text = NULL;
-    size_t n = 0, capacity = 0, got;
-    do {                                /* no trust in the size: pipes and growing files are files too */
-        text = llm_grow(text, &capacity, llm_add(n, 65536), 1);
-        got = fread(text + n, 1, capacity - n - 1, f);
-        n += got;
-    } while (got > 0);
-    if (ferror(f)) llm_die("check the disk", "cannot read %s: %s", path, strerror(errno));
-    fclose(f);
-    text[n] = '\0';
-    if (size) *size = n;
-    return text;
-}
-void llm_make_dirs(const char *path) {
-    char *p = copy_text(path, strlen(path));
-    for (char *s = p + 1;; s++) {
-        if (*s != '/' && *s != '\0') continue;
-        char keep = *s;
-        *s = '\0';
-        if (mkdir(p, 0777) && errno != EEXIST)
-            llm_die("another --out", "cannot create folder %s: %s", p, strerror(errno));
-        *s = keep;
-        if (!keep) break;
-    }
-    if (!llm_is_dir(p)) llm_die("another --out", "%s is not a folder", p);
-    llm_release(p);
-}
-void llm_remove_tree(const char *path) {
-    struct stat link;
-    DIR *d = lstat(path, &link) || !S_ISDIR(link.st_mode) ? NULL : opendir(path);      /* a link's target is not ours */
-    if (d) {
-        for (struct dirent *e; (e = readdir(d));) {
-            if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-            char *child = llm_format("%s/%s", path, e->d_name);
-            struct stat s;
-            if (lstat(child, &s) == 0 && S_ISDIR(s.st_mode)) llm_remove_tree(child);
-            else unlink(child);
-            llm_release(child);
-        }
-        closedir(d);
-        rmdir(path);
-    } else unlink(path);
-}
-/* A rename is durable only when the folder itself is flushed. */
-static void sync_folder_of(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? copy_text(path, slash == path ? 1 : (size_t)(slash - path)) : copy_text(".", 1);
-    int fd = open(dir, O_RDONLY);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    llm_release(dir);
-}
-LLM_NORETURN static void write_failed(llm_writer *w) {
-    int why = errno;
-    char path[1024];
-    snprintf(path, sizeof path, "%s", w->path);
-    fclose(w->file);
-    unlink(w->temporary);
-    llm_die("free some space or choose another --out", "cannot write %s: %s", path, strerror(why));
-}
-llm_writer llm_write_begin(const char *path) {
-    llm_writer w = {NULL, copy_text(path, strlen(path)), llm_format("%s.tmp", path)};
-    w.file = fopen(w.temporary, "wb");
-    if (!w.file) llm_die("check the folder and its permissions", "cannot write %s: %s", w.temporary, strerror(errno));
-    return w;
-}
-void llm_write_bytes(llm_writer *w, const void *data, size_t bytes) {
-    if (bytes && fwrite(data, 1, bytes, w->file) != bytes) write_failed(w);
-}
-void llm_write_text(llm_writer *w, const char *format, ...) {
-    va_list a;
-    va_start(a, format);
-    if (vfprintf(w->file, format, a) < 0) write_failed(w);
-    va_end(a);
-}
-void llm_write_done(llm_writer *w) {
-    if (fflush(w->file) || fsync(fileno(w->file))) write_failed(w);
-    if (fclose(w->file) || rename(w->temporary, w->path)) {
-        unlink(w->temporary);
-        llm_die("free some space or choose another --out", "cannot write %s: %s", w->path, strerror(errno));
-    }
-    sync_folder_of(w->path);
-    llm_release(w->path);
-    llm_release(w->temporary);
-    *w = (llm_writer){NULL, NULL, NULL};
-}
-
-/* ---- JSON ---- */
-
-/* Everything a tree owns lies in a chain of blocks that are released together. */
-struct llm_json_arena { struct json_block *block; };
-struct json_block { struct json_block *next; size_t used, size; char bytes[]; };
-
-typedef struct { const char *p, *end, *where; int line, depth; struct llm_json_arena *arena; } json_reader;
-
-static void *json_take(json_reader *r, size_t bytes) {
-    bytes = (bytes + 7) / 8 * 8;
-    struct json_block *b = r->arena->block;
-    if (!b || b->size - b->used < bytes) {
-        size_t size = bytes > 65536 ? bytes : 65536;
-        b = malloc(llm_add(sizeof *b, size));
-        if (!b) llm_die("a smaller file", "out of memory reading %s", r->where);
-        *b = (struct json_block){r->arena->block, 0, size};
-        r->arena->block = b;
-    }
-    b->used += bytes;
-    return b->bytes + b->used - bytes;
-}
-static void json_release(struct llm_json_arena *a) {
-    for (struct json_block *b = a->block, *next; b; b = next) {
-        next = b->next;
-        free(b);
-    }
-    free(a);
-}
-LLM_NORETURN static void json_bad(json_reader *r, const char *what) {
-    char where[512];
-    int line = r->line;
-    snprintf(where, sizeof where, "%s", r->where);
-    json_release(r->arena);
-    llm_die("check that the file is complete JSON", "%s:%d: %s", where, line, what);
-}
-static void json_space(json_reader *r) {
-    for (; r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'); r->p++)
-        r->line += *r->p == '\n';
-}
-static int json_hex4(json_reader *r) {
-    int value = 0;
-    if (r->end - r->p < 4) json_bad(r, "a string ends inside \\u");
-    for (int i = 0; i < 4; i++) {
-        int c = *r->p++, digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-                                 c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (digit < 0) json_bad(r, "\\u wants four hexadecimal digits");
-        value = value * 16 + digit;
-    }
-    return value;
-}
-/* Write a code point as UTF-8; returns the number of bytes. */
-static int utf8_put(char *out, uint32_t c) {
-    if (c < 0x80) { out[0] = (char)c; return 1; }
-    if (c < 0x800) { out[0] = (char)(0xC0 | c >> 6); out[1] = (char)(0x80 | (c & 63)); return 2; }
-    if (c < 0x10000) {
-        out[0] = (char)(0xE0 | c >> 12); out[1] = (char)(0x80 | (c >> 6 & 63)); out[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | c >> 18); out[1] = (char)(0x80 | (c >> 12 & 63));
-    out[2] = (char)(0x80 | (c >> 6 & 63)); out[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-/* Read a character of UTF-8 (n > 0 bytes left); returns its bytes: 1, with *c = UINT32_MAX, for a byte that is none. */
-int llm_utf8_get(const char *text, size_t n, uint32_t *c) {
-    const unsigned char *s = (const unsigned char *)text;
-    if (s[0] < 0x80) { *c = s[0]; return 1; }
-    int length = s[0] >= 0xF0 && s[0] < 0xF5   ? 4
-                 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
-                 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
-                                               : 0;
-    *c = UINT32_MAX;
-    if (!length || (size_t)length > n) return 1;
-    uint32_t value = s[0] & (0xFFu >> (length + 1));
-    for (int i = 1; i < length; i++) {
-        if ((s[i] & 0xC0) != 0x80) return 1;
-        value = value << 6 | (s[i] & 63);
-    }
-    if (value < (length == 3 ? 0x800u : length == 4 ? 0x10000u : 0x80u) || value > 0x10FFFF) return 1;
-    if (value >= 0xD800 && value < 0xE000) return 1;
-    *c = value;
-    return length;
-}
-static const char *json_string(json_reader *r, size_t *length) {
-    const char *close = ++r->p;         /* the unescaped text is never longer than the escaped */
-    while (close < r->end && *close != '"') close += *close == '\\' ? 2 : 1;
-    if (close >= r->end) json_bad(r, "a string is not closed");
-    char *text = json_take(r, (size_t)(close - r->p) + 1), *out = text;
-    while (*r->p != '"') {
-        if ((unsigned char)*r->p < 0x20) {
-            if (*r->p == '\n' || *r->p == '\r') json_bad(r, "a line ends inside a string");
-            json_bad(r, "a control character inside a string");
-        }
-        if (*r->p != '\\') { *out++ = *r->p++; continue; }
-        int c = r->p[1];
-        r->p += 2;
-        if (c == 'u') {
-            uint32_t u = (uint32_t)json_hex4(r);
-            if (u >= 0xD800 && u < 0xDC00 && r->end - r->p >= 6 && r->p[0] == '\\' && r->p[1] == 'u') {
-                const char *back = r->p;
-                r->p += 2;
-                uint32_t low = (uint32_t)json_hex4(r);
-                if (low >= 0xDC00 && low < 0xE000) u = 0x10000 + ((u - 0xD800) << 10) + (low - 0xDC00);
-                else r->p = back;
-            }
-            if (u >= 0xD800 && u < 0xE000) u = 0xFFFD;
-            out += utf8_put(out, u);
-        } else if (c && strchr("\"\\/bfnrt", c)) {
-            *out++ = c == 'b' ? '\b' : c == 'f' ? '\f' : c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : (char)c;
-        } else json_bad(r, "an unknown escape in a string");
-    }
-    r->p++;
-    *length = (size_t)(out - text);
-    *out = '\0';
-    return text;
-}
-static void json_number(json_reader *r, llm_json *v) {
-    const char *s = r->p, *p = s;
-    if (p < r->end && *p == '-') p++;
-    const char *digits = p;
-    while (p < r->end && isdigit((unsigned char)*p)) p++;
-    bool good = p > digits && (*digits != '0' || p == digits + 1);
-    if (p < r->end && *p == '.') {
-        digits = ++p;
-        while (p < r->end && isdigit((unsigned char)*p)) p++;
-        good = good && p > digits;
-    }
-    if (p < r->end && (*p == 'e' || *p == 'E')) {
-        p++;
-        if (p < r->end && (*p == '+' || *p == '-')) p++;
-        digits = p;
-        while (p < r->end && isdigit((unsigned char)*p)) p++;
-        good = good && p > digits;
-    }
-    if (!good) json_bad(r, "a value was expected here");
-    char *text = json_take(r, (size_t)(p - s) + 1);
-    memcpy(text, s, (size_t)(p - s));
-    text[p - s] = '\0';
-    v->type = LLM_JSON_NUMBER;
-    v->string = text;
-    v->length = (size_t)(p - s);
-    v->number = strtod(text, NULL);
-    r->p = p;
-}
-static llm_json *json_value(json_reader *r);
-static void json_members(json_reader *r, llm_json *v, char close) {
-    llm_json **tail = &v->child;
-    if (++r->depth > 200) json_bad(r, "nested deeper than 200 levels");
-    r->p++;
-    json_space(r);
-    for (bool first = true; r->p < r->end && *r->p != close; first = false) {
-        if (!first) {
-            if (*r->p != ',') json_bad(r, close == '}' ? "',' or '}' was expected" : "',' or ']' was expected");
-            r->p++;
-            json_space(r);
-        }
-        const char *key = NULL;
-        if (close == '}') {
-            size_t n;
-            if (r->p >= r->end || *r->p != '"') json_bad(r, "a key in quotes was expected");
-            key = json_string(r, &n);
-            json_space(r);
-            if (r->p >= r->end || *r->p != ':') json_bad(r, "':' was expected");
-            r->p++;
-        }
-        llm_json *child = json_value(r);
-        child->key = key;
-        *tail = child;
-        tail = &child->next;
-        v->length++;
-        json_space(r);
-    }
-    if (r->p >= r->end) json_bad(r, "the text ends too early");
-    r->p++;
-    r->depth--;
-}
-static llm_json *json_value(json_reader *r) {
-    json_space(r);
-    if (r->p >= r->end) json_bad(r, "the text ends too early");
-    llm_json *v = json_take(r, sizeof *v);
-    memset(v, 0, sizeof *v);
-    v->line = r->line;
-    size_t left = (size_t)(r->end - r->p);
-    if (*r->p == '{') { v->type = LLM_JSON_OBJECT; json_members(r, v, '}'); }
-    else if (*r->p == '[') { v->type = LLM_JSON_ARRAY; json_members(r, v, ']'); }
-    else if (*r->p == '"') { v->type = LLM_JSON_STRING; v->string = json_string(r, &v->length); }
-    else if (left >= 4 && !memcmp(r->p, "true", 4)) { v->type = LLM_JSON_BOOL; v->number = 1; r->p += 4; }
-    else if (left >= 5 && !memcmp(r->p, "false", 5)) { v->type = LLM_JSON_BOOL; r->p += 5; }
-    else if (left >= 4 && !memcmp(r->p, "null", 4)) { v->type = LLM_JSON_NULL; r->p += 4; }
-    else json_number(r, v);
-    return v;
-}
-llm_json *llm_json_parse(const char *text, size_t size, const char *where, int first_line) {
-    struct llm_json_arena *arena = calloc(1, sizeof *arena);
-    if (!arena) llm_die(NULL, "out of memory reading %s", where);
-    json_reader r = {text, text + size, where, first_line, 0, arena};
-    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r.p += 3;       /* a byte order mark */
-    llm_json *root = json_value(&r);
-    json_space(&r);
-    if (r.p < r.end) json_bad(&r, "text after the end of the value");
-    root->arena = arena;
-    return root;
-}
-llm_json *llm_json_file(const char *path) {
-    size_t size;
-    char *text = llm_read_file(path, &size);
-    llm_json *root = llm_json_parse(text, size, path, 1);
-    llm_release(text);
-    return root;
-}
-void llm_json_free(llm_json *root) {
-    if (root) json_release(root->arena);
-}
-const llm_json *llm_json_get(const llm_json *object, const char *key) {
-    if (!object || object->type != LLM_JSON_OBJECT) return NULL;
-    for (const llm_json *c = object->child; c; c = c->next)
-        if (!strcmp(c->key, key)) return c;
-    return NULL;
-}
-double llm_json_number(const llm_json *object, const char *key, double otherwise) {
-    const llm_json *v = llm_json_get(object, key);
-    return v && v->type == LLM_JSON_NUMBER ? v->number : otherwise;
-}
-const char *llm_json_text(const llm_json *object, const char *key, const char *otherwise) {
-    const llm_json *v = llm_json_get(object, key);
-    return v && v->type == LLM_JSON_STRING ? v->string : otherwise;
-}
-bool llm_json_true(const llm_json *object, const char *key, bool otherwise) {
-    const llm_json *v = llm_json_get(object, key);
-    return v && v->type == LLM_JSON_BOOL ? v->number != 0 : otherwise;
-}
-void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
-    llm_write_bytes(w, "\"", 1);
-    for (size_t i = 0; i < length;) {
-        unsigned char c = (unsigned char)text[i];
-        uint32_t code;
-        int n = llm_utf8_get(text + i, length - i, &code);
-        if (code == UINT32_MAX)
-            llm_write_text(w, "\\ufffd"); /* JSON is UTF-8: a lone byte cannot be written */
-        else if (c == '"' || c == '\\') llm_write_text(w, "\\%c", c);
-        else if (c == '\n') llm_write_text(w, "\\n");
-        else if (c < 0x20) llm_write_text(w, "\\u%04x", c);
-        else llm_write_bytes(w, text + i, (size_t)n);
-        i += (size_t)n;
-    }
-    llm_write_bytes(w, "\"", 1);
-}
-
-/* ---- folders of files ---- */
-
+/* From the cellar (chapter 12): small functions on texts, files and memory that the lecture uses. */
+static void *aligned_memory(size_t bytes);              /* whole cache lines; NULL when there is none */
+static char *copy_text(const char *text, size_t size);  /* in fresh memory, '\0' behind it */
 typedef struct { char **path; size_t count, capacity; } path_list;
+static void path_add(path_list *l, char *path);         /* takes it */
+static void path_free(path_list *l);
+static void find_files(path_list *list, const char *path, int depth);   /* all files at or below, sorted by name */
+static bool is_json(const char *path);                  /* .json, .jsonl */
+static const char *base_name(const char *path);
+static void refuse_format(const char *path);            /* what people have and we do not read: .gz, .csv ... */
+struct llm_json_arena { struct json_block *block; };    /* a chain of blocks that are released together */
+static void *json_take(struct llm_json_arena *a, size_t bytes);         /* memory that lives as long as its tree */
+static void json_release(struct llm_json_arena *a);
 
-static void path_add(path_list *l, char *path) {
-    l->path = llm_grow(l->path, &l->capacity, l->count + 1, sizeof *l->path);
-    l->path[l->count++] = path;
-}
-static void path_free(path_list *l) {
-    for (size_t i = 0; i < l->count; i++) llm_release(l->path[i]);
-    llm_release(l->path);
-    *l = (path_list){NULL, 0, 0};
-}
-static int visible_name(const struct dirent *e) { return e->d_name[0] != '.'; }
-static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
-
-/* All files at or below path, sorted by name in every folder, so that every machine reads them in the same order. */
-static void find_files(path_list *list, const char *path, int depth) {
-    if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
-    if (!llm_is_dir(path)) {
-        path_add(list, copy_text(path, strlen(path)));
-        return;
-    }
-    if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
-    struct dirent **entry;
-    int n = scandir(path, &entry, visible_name, name_order);
-    if (n < 0) llm_die("check its permissions", "cannot read folder %s: %s", path, strerror(errno));
-    for (int i = 0; i < n; i++) {
-        char *child = llm_format("%s/%s", path, entry[i]->d_name);
-        find_files(list, child, depth + 1);
-        llm_release(child);
-        free(entry[i]);
-    }
-    free(entry);
-}
-static bool ends_with(const char *path, const char *end) {
-    size_t n = strlen(path), e = strlen(end);
-    return n >= e && !strcmp(path + n - e, end);
-}
-static bool is_json(const char *path) { return ends_with(path, ".json") || ends_with(path, ".jsonl"); }
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
-/* Formats that people have and that we do not read: say so before anything is half read. */
-static void refuse_format(const char *path) {
-    static const char *const packed[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar"};
-    static const char *const table[] = {".parquet", ".arrow", ".csv"};
-    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
-        if (ends_with(path, packed[i]))
-            llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (ends_with(path, table[i]))
-            llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
-                               ".to_json('%s.jsonl')\"", table[i] + 1, path, path), "%s: this is not read", path);
-}
-const char *llm_trim(const char *text, size_t *length) {
-    while (*length && isspace((unsigned char)*text)) text++, --*length;
-    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
-    return text;
-}
-
-/* ---- rows: the objects of JSON files ---- */
-
-llm_rows llm_rows_open(const char *const *paths, int count) { return (llm_rows){.path = paths, .paths = count}; }
-
-/* Begin the next path; in a folder only its .json and .jsonl files count. */
-static bool open_path(llm_rows *x) {
-    if (x->present && !x->any)
-        llm_die(llm_is_dir(x->present) ? "put .jsonl files into it" : "one JSON object a line", "%s holds no records",
-                x->present);
-    llm_rows_close(x);
-    if (!x->paths) return false;
-    x->present = *x->path++;
-    x->paths--;
-    path_list files = {0};
-    bool folder = llm_is_dir(x->present);
-    find_files(&files, x->present, 0);
-    for (size_t i = 0; i < files.count; i++) {
-        if (!folder || is_json(files.path[i])) files.path[x->files++] = files.path[i];
-        else llm_release(files.path[i]);
-    }
-    x->file = files.path;
-    return true;
-}
-/* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
-static bool is_lines(const char *path, const char *text) {
-    while (isspace((unsigned char)*text)) text++;
-    if (*text == '[') return false;
-    if (ends_with(path, ".jsonl")) return true;
-    for (const char *p = text; (p = strchr(p, '}'));) {
-        size_t space = strspn(++p, " \t\r\n");
-        if (p[space] == '{' && memchr(p, '\n', space)) return true;
-    }
-    return false;
-}
-/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it is
-   a list that belongs to a record; else the object itself. */
-static const llm_json *first_row(const llm_json *root) {
-    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";
-    if (root->type == LLM_JSON_ARRAY) return root->child;
-    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
-        char name[64];
-        snprintf(name, sizeof name, "|%s|", c->key);
-        bool rows = c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT;
-        if (rows && !strstr(own, name)) return c->child;
-    }
-    return root;
-}
-static void close_file(llm_rows *x) {
-    llm_json_free(x->tree);
-    llm_release(x->text);
-    x->tree = NULL;
-    x->text = NULL;
-    x->row = x->coming = NULL;
-}
-static void open_file(llm_rows *x, const char *path) {
-    size_t size;
-    refuse_format(path);
-    if (!is_json(path))
-        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
-    x->where = path;
-    x->line = 0;
-    x->text = llm_read_file(path, &size);
-    x->end = x->text;
-    x->stop = x->text + size;
-    if (is_lines(path, x->text)) return;
-    x->tree = llm_json_parse(x->text, size, path, 1);
-    x->coming = first_row(x->tree);
-    llm_release(x->text);
-    x->text = NULL;
-}
-static bool next_in_file(llm_rows *x) {
-    x->row = x->coming;
-    if (x->row) {
-        x->line = x->row->line;
-        x->coming = x->row->next;
-    }
-    if (!x->text) return x->row != NULL;
-    llm_json_free(x->tree);             /* a file of lines: on to the next that is not blank */
-    x->tree = NULL;
-    for (bool blank = true; blank; ) {
-        if (x->end == x->stop) return false;
-        x->begin = x->end;
-        const char *newline = memchr(x->begin, '\n', (size_t)(x->stop - x->begin));
-        x->end = newline ? newline + 1 : x->stop;
-        x->line++;
-        for (const char *p = x->begin; p < x->end && blank; p++) blank = isspace((unsigned char)*p);
-    }
-    return true;
-}
-bool llm_rows_next(llm_rows *x) {
-    while (!next_in_file(x)) {
-        close_file(x);
-        if (x->opened < x->files) open_file(x, x->file[x->opened++]);
-        else if (!open_path(x)) return false;
-    }
-    return x->any = true;
-}
-const llm_json *llm_rows_json(llm_rows *x) {
-    if (!x->row) x->row = x->tree = llm_json_parse(x->begin, (size_t)(x->end - x->begin), x->where, x->line);
-    return x->row;
-}
-void llm_rows_close(llm_rows *x) {
-    close_file(x);
-    for (size_t i = 0; i < x->files; i++) llm_release(x->file[i]);
-    llm_release(x->file);
-    *x = (llm_rows){.path = x->path, .paths = x->paths};
-}
+/* ################################################################################################################
+   PART I: the lecture
+   ################################################################################################################ */
 
 /* ================================================================================================================
-   3. Text to tokens
+   2. Text to tokens
    ================================================================================================================
    A network reads numbers. Which numbers should a text become? Letters make long sequences, words never end (there is
    always one more name), so we take what lies between: pieces of words, learned from text. Byte-pair encoding (Gage
@@ -2281,7 +1662,7 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
 }
 
 /* ================================================================================================================
-   4. Tokens to batches
+   3. Tokens to batches
    ================================================================================================================
    A network learns from a table of numbers: B rows of T ids and, under each id, the id that comes next in the text.
    What the model will know, and how it will behave, is decided here, before any multiplication: by which texts lie in
@@ -2670,7 +2051,7 @@ static void stream_step(llm_corpus *c) {
     s->drawn++;
     if (s->document[c->current_document] + ++c->within == s->document[c->current_document + 1]) next_document(c);
 }
-/* Where may the token at place t look? Text never becomes the opening token (chapter 3), so it marks the openings. */
+/* Where may the token at place t look? Text never becomes the opening token (chapter 2), so it marks the openings. */
 static void place_token(const llm_corpus *c, llm_batch *b, size_t i, int t, int token, int target) {
     b->tokens[i] = token;
     b->targets[i] = target;
@@ -2815,8 +2196,7 @@ static void check_record(const llm_record *x, const char *file) {
 }
 static void *records_keep(llm_records *r, const void *data, size_t bytes) {
     if (!r->arena) r->arena = llm_alloc(1, sizeof *r->arena);
-    json_reader pool = {.where = "records", .arena = r->arena};
-    char *copy = json_take(&pool, bytes + 1);
+    char *copy = json_take(r->arena, bytes + 1);
     if (bytes) memcpy(copy, data, bytes);
     copy[bytes] = '\0';
     return copy;
@@ -3344,7 +2724,7 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
 }
 
 /* ================================================================================================================
-   5. The operations
+   4. The operations
    ================================================================================================================
    A transformer needs about twenty operations, each a few loops. This chapter is their definition: an equation, its
    shapes, the loop that computes it, and beside it the loop of its backward pass. There is nothing clever here. The
@@ -4042,7 +3422,7 @@ int llm_threads(int count) {
 }
 
 /* ================================================================================================================
-   6. The model
+   5. The model
    ================================================================================================================
    A decoder-only transformer is a column of L equal blocks. A stream of C numbers per token, the residual stream, runs
    through it; every block reads the stream, thinks, and adds what it found. Attention is the only place where tokens
@@ -4507,7 +3887,7 @@ void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint6
     llm_release(host);
     llm_weights_changed(m);
 }
-/* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 9). */
+/* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 8). */
 typedef struct { llm_param *param; int params; size_t size; } learner;
 
 static learner model_learner(const llm_model *m) {
@@ -4764,7 +4144,7 @@ static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout
 }
 
 /* The products of a block: out (N,O) = inp (N,I) w' + bias. `rows` neighbours in the table are one packed matrix, so
-   one product computes q, k and v; the adapters that hang on them (chapter 9) each add to their own columns of it. u:
+   one product computes q, k and v; the adapters that hang on them (chapter 8) each add to their own columns of it. u:
    where an adapter may leave its s inp A'; NULL: in its own place, for the backward pass. */
 static int packed_width(const llm_param *w, int rows) {
     int n = 0;
@@ -5003,7 +4383,7 @@ void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
 }
 
 /* ================================================================================================================
-   7. Learning
+   6. Learning
    ================================================================================================================
    The gradient says which way is downhill; this chapter takes the step, and makes sure that no step is lost.
 
@@ -5093,7 +4473,7 @@ double llm_schedule_lr(const llm_schedule *s, int step) {
 }
 
 /* ================================================================================================================
-   8. Speaking
+   7. Speaking
    ================================================================================================================
    A trained model gives, for every prefix, a distribution over the next token. To speak is to draw from it, append what
    was drawn, and ask again. The keys and values of past tokens never change, so they are kept: the KV cache turns the
@@ -5597,7 +4977,7 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
 }
 
 /* ================================================================================================================
-   9. LoRA
+   8. LoRA
    ================================================================================================================
    To teach a large model a new manner one does not have to move all of its weights. Low-rank adaptation (Hu et al.
    2021) freezes them and learns a small correction beside each chosen matrix: a layer computes with
@@ -5609,10 +4989,10 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
    disappear, and what was learned is a file of some megabytes that can be sent to anybody who has the base model.
 
        forward    u (N,r) = s x A'       y += u B'
-       backward   du (N,r) = s dy B      dB = dy' u      dA = du' x      dx += du A       (chapter 5 has the products)
+       backward   du (N,r) = s dy B      dB = dy' u      dA = du' x      dx += du A       (chapter 4 has the products)
 
    A is drawn, B starts at 0: the first step begins at the base model exactly, and B's gradient is not 0 because A is
-   not. Without the adapters (lora_off) the base is still there: the reference policy of chapter 10, for free. When
+   not. Without the adapters (lora_off) the base is still there: the reference policy of chapter 9, for free. When
    training is over, merge computes W + s B A once, and the model is as fast as before.
 
    W itself is only read, so it may lie there in 8 or 4 bits (QLoRA, Dettmers et al. 2023): the gradient flows through
@@ -5620,7 +5000,7 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
    exactly the model that was trained.
 
    The adapters form a tensor table of their own, with their own arenas: whatever walks the table of the model
-   (gradients, AdamW, checkpoints) walks this one instead when there is one (model_learner, chapter 6). */
+   (gradients, AdamW, checkpoints) walks this one instead when there is one (model_learner, chapter 5). */
 
 /* ---- which matrices ---- */
 
@@ -5717,7 +5097,7 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
     for (int i = 0; i < m->params; i++) m->param[i].grad = NULL;
     m->frozen = true;                   /* until llm_model_train */
 }
-/* A is drawn as PEFT draws it (Kaiming-uniform with a = sqrt 5): uniform in +-1/sqrt(I), row by row as in chapter 6. */
+/* A is drawn as PEFT draws it (Kaiming-uniform with a = sqrt 5): uniform in +-1/sqrt(I), row by row as in chapter 5. */
 static void adapter_init(llm_model *m, const llm_param *A, uint64_t seed) {
     llm_real *host = llm_alloc(A->size, sizeof *host);
     uint64_t stream = llm_hash(A->name, strlen(A->name), 0);
@@ -5823,7 +5203,7 @@ void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
 }
 
 /* ================================================================================================================
-   10. The losses of every stage
+   9. The losses of every stage
    ================================================================================================================
    Everything before this chapter serves one sentence: tokens in, log-probabilities out. Everything that makes a chat
    model out of a text completer is in the way back: which number is sent to which token.
@@ -5837,7 +5217,7 @@ void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
    Each loss below is its equation, the derivative by hand, and a loop; the network and its backward pass are not
    mentioned again. Let l = log pi(y_t | before) of a response token, m its weight (0 on prompt, template, padding), and
    s(x) = 1/(1 + e^-x). Losses by token write dL/dl, one number a place (B,T); losses by answer write dL/dS for the sum
-   S of its l, or dL/dr for its score, one number a row [B]. From l to the logits is chapter 5's business:
+   S of its l, or dL/dr for its score, one number a row [B]. From l to the logits is chapter 4's business:
    (onehot - softmax) dL/dl. */
 
 static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
@@ -6147,7 +5527,7 @@ double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *o
     return loss * scale;
 }
 
-/* A bonus for staying undecided: L = -(c/M) sum m H, and H's own gradient is chapter 5's. */
+/* A bonus for staying undecided: L = -(c/M) sum m H, and H's own gradient is chapter 4's. */
 double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient) {
     double sum = 0, scale = coefficient * one_over(M);
     for (size_t i = 0; i < llm_places(b); i++) {
@@ -6330,7 +5710,7 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
 }
 
 /* ================================================================================================================
-   12. The gradient checker and the planner
+   11. The gradient checker and the planner
    ================================================================================================================
    Two questions to ask before a computer runs for a night. Is the hand-written gradient right? Nudge one number, run
    the forward pass twice, and see whether the loss moves as the gradient promised. And can we afford the run? Every
@@ -6421,7 +5801,7 @@ static double matrix_elements_of_layer(const llm_config *c) {
     double C = c->C, F = c->F, q = (double)c->H * c->D, kv = (double)c->KV * c->D;
     return C * (q + 2 * kv) + q * C + (c->activation == LLM_SWIGLU ? 3 : 2) * C * F;
 }
-/* Bytes of the activations of n tokens: chapter 6's own count, with nothing to hand out. */
+/* Bytes of the activations of n tokens: chapter 5's own count, with nothing to hand out. */
 static size_t bytes_of_activations(const llm_config *c, const llm_ops *ops, size_t n, bool train, bool recompute) {
     llm_model m = {.c = *c, .ops = ops, .frozen = !train, .recompute = recompute};
     m.acts = llm_alloc((size_t)c->L, sizeof *m.acts);
@@ -6576,6 +5956,659 @@ void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out) {
     for (int stage = 0; stage < 4; stage++)
         fprintf(out, "    %-14s %9s   %s\n", name[stage], say_bytes(a, P * llm_zero_bytes(stage, f->gpus)),
                 say_number(d, (stage == 3 ? 3 : 2) * P));
+}
+
+/* ################################################################################################################
+   PART II: the cellar
+   ################################################################################################################
+   What the lecture stands on and does not mention: errors, files and JSON, and the folders in which models are kept. */
+
+/* ================================================================================================================
+   12. Ground
+   ================================================================================================================
+   What every program stands on and no lecture mentions: errors that say what to do, sizes that cannot overflow, files
+   that are complete or absent, random numbers that can be saved, and JSON. Nothing here knows about
+   language models; skip it at the first reading. */
+
+/* ---- errors ---- */
+
+void (*llm_on_death)(const char *message) = NULL;
+
+LLM_NORETURN static void die(int code, const char *remedy, const char *cause, va_list arguments) {
+    char message[2048];
+    int n = vsnprintf(message, sizeof message, cause, arguments);
+    if (n < 0) n = 0;
+    if (n > (int)sizeof message - 1) n = sizeof message - 1;
+    if (remedy) snprintf(message + n, sizeof message - (size_t)n, "\n  try: %s", remedy);
+    if (llm_on_death) llm_on_death(message);
+    fflush(stdout);
+    fprintf(stderr, "error: %s\n", message);
+    exit(code);
+}
+void llm_die(const char *remedy, const char *cause, ...) {
+    va_list a;
+    va_start(a, cause);
+    die(1, remedy, cause, a);
+}
+void llm_usage(const char *remedy, const char *cause, ...) {
+    va_list a;
+    va_start(a, cause);
+    die(2, remedy, cause, a);
+}
+
+/* ---- memory and sizes ---- */
+
+size_t llm_mul(size_t a, size_t b) {
+    if (b && a > SIZE_MAX / b) llm_die("a smaller model, batch or file", "size overflow: %zu x %zu", a, b);
+    return a * b;
+}
+size_t llm_add(size_t a, size_t b) {
+    if (a > SIZE_MAX - b) llm_die("a smaller model, batch or file", "size overflow: %zu + %zu", a, b);
+    return a + b;
+}
+/* Memory in whole cache lines. Large arrays ask for pages of 2 MB, so that walking across one does not spend its time
+   looking pages up: 2 to 5% of a training step where Linux has them to give. NULL when there is no memory. */
+static void *aligned_memory(size_t bytes) {
+    const size_t huge = (size_t)2 << 20, unit = bytes < 16 * huge ? 64 : huge;
+    if (bytes > SIZE_MAX - huge) return NULL;
+    const size_t size = (bytes + unit - (bytes > 0)) / unit * unit;
+    void *p = aligned_alloc(unit, size);
+#ifdef MADV_HUGEPAGE
+    if (p && unit == huge) madvise(p, size, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+void *llm_alloc(size_t count, size_t size) {
+    size_t bytes = llm_mul(count, size);
+    void *p = aligned_memory(bytes);
+    if (!p)
+        llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted",
+                (double)bytes / 1e6);
+    return memset(p, 0, bytes);
+}
+void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {
+    if (needed <= *capacity) return p;
+    size_t wanted = *capacity ? *capacity : 16;
+    while (wanted < needed) wanted = llm_mul(wanted, 2);
+    p = realloc(p, llm_mul(wanted, size));
+    if (!p) llm_die("a smaller file", "out of memory: %.1f MB wanted", (double)(wanted * size) / 1e6);
+    *capacity = wanted;
+    return p;
+}
+void llm_release(void *p) { free(p); }
+void llm_release_list(void *const *p, size_t count) {
+    for (size_t i = 0; i < count; i++) llm_release(p[i]);
+}
+
+char *llm_format(const char *format, ...) {
+    va_list a, b;
+    va_start(a, format);
+    va_copy(b, a);
+    int n = vsnprintf(NULL, 0, format, a);
+    va_end(a);
+    char *text = llm_alloc((size_t)int_max(n, 0) + 1, 1);
+    vsnprintf(text, (size_t)int_max(n, 0) + 1, format, b);
+    va_end(b);
+    return text;
+}
+static char *copy_text(const char *text, size_t size) {
+    char *copy = llm_alloc(llm_add(size, 1), 1);
+    if (size) memcpy(copy, text, size);
+    return copy;
+}
+double llm_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- random numbers ---- */
+
+/* splitmix64 (Steele et al. 2014): add an odd constant, then scramble. Any state is a good state. */
+uint64_t llm_rng_u64(llm_rng *r) {
+    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+llm_rng llm_rng_seed(uint64_t seed, uint64_t stream) {
+    llm_rng r = {seed}, s = {stream + 0x632BE59BD9B4E019u};
+    r.state = llm_rng_u64(&r) ^ llm_rng_u64(&s);
+    return r;
+}
+double llm_rng_uniform(llm_rng *r) { return (double)(llm_rng_u64(r) >> 11) * 0x1p-53; }
+int llm_rng_below(llm_rng *r, int n) {
+    uint64_t limit = UINT64_MAX - UINT64_MAX % (uint64_t)n, x;
+    do x = llm_rng_u64(r);
+    while (x >= limit);                 /* the last, incomplete block would favour small numbers */
+    return (int)(x % (uint64_t)n);
+}
+double llm_rng_normal(llm_rng *r) {
+    double u = 1 - llm_rng_uniform(r), v = llm_rng_uniform(r);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+uint64_t llm_hash(const void *data, size_t bytes, uint64_t seed) {
+    const unsigned char *p = data;
+    uint64_t h = 0xCBF29CE484222325u ^ seed;
+    for (size_t i = 0; i < bytes; i++) h = (h ^ p[i]) * 0x100000001B3u;
+    return h;
+}
+
+/* ---- files ---- */
+
+bool llm_exists(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0;
+}
+bool llm_is_dir(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+char *llm_read_file(const char *path, size_t *size) {
+    if (llm_is_dir(path)) llm_die("name a file inside it", "%s is a folder, a file was expected", path);
+    FILE *f = fopen(path, "rb");
+    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
+    char *text = NULL;
+    size_t n = 0, capacity = 0, got;
+    do {                                /* no trust in the size: pipes and growing files are files too */
+        text = llm_grow(text, &capacity, llm_add(n, 65536), 1);
+        got = fread(text + n, 1, capacity - n - 1, f);
+        n += got;
+    } while (got > 0);
+    if (ferror(f)) llm_die("check the disk", "cannot read %s: %s", path, strerror(errno));
+    fclose(f);
+    text[n] = '\0';
+    if (size) *size = n;
+    return text;
+}
+void llm_make_dirs(const char *path) {
+    char *p = copy_text(path, strlen(path));
+    for (char *s = p + 1;; s++) {
+        if (*s != '/' && *s != '\0') continue;
+        char keep = *s;
+        *s = '\0';
+        if (mkdir(p, 0777) && errno != EEXIST)
+            llm_die("another --out", "cannot create folder %s: %s", p, strerror(errno));
+        *s = keep;
+        if (!keep) break;
+    }
+    if (!llm_is_dir(p)) llm_die("another --out", "%s is not a folder", p);
+    llm_release(p);
+}
+void llm_remove_tree(const char *path) {
+    struct stat link;
+    DIR *d = lstat(path, &link) || !S_ISDIR(link.st_mode) ? NULL : opendir(path);      /* a link's target is not ours */
+    if (d) {
+        for (struct dirent *e; (e = readdir(d));) {
+            if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+            char *child = llm_format("%s/%s", path, e->d_name);
+            struct stat s;
+            if (lstat(child, &s) == 0 && S_ISDIR(s.st_mode)) llm_remove_tree(child);
+            else unlink(child);
+            llm_release(child);
+        }
+        closedir(d);
+        rmdir(path);
+    } else unlink(path);
+}
+/* A rename is durable only when the folder itself is flushed. */
+static void sync_folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? copy_text(path, slash == path ? 1 : (size_t)(slash - path)) : copy_text(".", 1);
+    int fd = open(dir, O_RDONLY);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    llm_release(dir);
+}
+LLM_NORETURN static void write_failed(llm_writer *w) {
+    int why = errno;
+    char path[1024];
+    snprintf(path, sizeof path, "%s", w->path);
+    fclose(w->file);
+    unlink(w->temporary);
+    llm_die("free some space or choose another --out", "cannot write %s: %s", path, strerror(why));
+}
+llm_writer llm_write_begin(const char *path) {
+    llm_writer w = {NULL, copy_text(path, strlen(path)), llm_format("%s.tmp", path)};
+    w.file = fopen(w.temporary, "wb");
+    if (!w.file) llm_die("check the folder and its permissions", "cannot write %s: %s", w.temporary, strerror(errno));
+    return w;
+}
+void llm_write_bytes(llm_writer *w, const void *data, size_t bytes) {
+    if (bytes && fwrite(data, 1, bytes, w->file) != bytes) write_failed(w);
+}
+void llm_write_text(llm_writer *w, const char *format, ...) {
+    va_list a;
+    va_start(a, format);
+    if (vfprintf(w->file, format, a) < 0) write_failed(w);
+    va_end(a);
+}
+void llm_write_done(llm_writer *w) {
+    if (fflush(w->file) || fsync(fileno(w->file))) write_failed(w);
+    if (fclose(w->file) || rename(w->temporary, w->path)) {
+        unlink(w->temporary);
+        llm_die("free some space or choose another --out", "cannot write %s: %s", w->path, strerror(errno));
+    }
+    sync_folder_of(w->path);
+    llm_release(w->path);
+    llm_release(w->temporary);
+    *w = (llm_writer){NULL, NULL, NULL};
+}
+
+/* ---- JSON ---- */
+
+/* Everything a tree owns lies in its arena. */
+struct json_block { struct json_block *next; size_t used, size; char bytes[]; };
+
+typedef struct { const char *p, *end, *where; int line, depth; struct llm_json_arena *arena; } json_reader;
+
+static void *json_take(struct llm_json_arena *a, size_t bytes) {
+    bytes = (bytes + 7) / 8 * 8;
+    struct json_block *b = a->block;
+    if (!b || b->size - b->used < bytes) {
+        size_t size = bytes > 65536 ? bytes : 65536;
+        b = malloc(llm_add(sizeof *b, size));
+        if (!b) llm_die("a smaller file", "out of memory: %zu bytes for what a JSON file holds", size);
+        *b = (struct json_block){a->block, 0, size};
+        a->block = b;
+    }
+    b->used += bytes;
+    return b->bytes + b->used - bytes;
+}
+static void json_release(struct llm_json_arena *a) {
+    for (struct json_block *b = a->block, *next; b; b = next) {
+        next = b->next;
+        free(b);
+    }
+    free(a);
+}
+LLM_NORETURN static void json_bad(json_reader *r, const char *what) {
+    char where[512];
+    int line = r->line;
+    snprintf(where, sizeof where, "%s", r->where);
+    json_release(r->arena);
+    llm_die("check that the file is complete JSON", "%s:%d: %s", where, line, what);
+}
+static void json_space(json_reader *r) {
+    for (; r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'); r->p++)
+        r->line += *r->p == '\n';
+}
+static int json_hex4(json_reader *r) {
+    int value = 0;
+    if (r->end - r->p < 4) json_bad(r, "a string ends inside \\u");
+    for (int i = 0; i < 4; i++) {
+        int c = *r->p++, digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+                                 c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        if (digit < 0) json_bad(r, "\\u wants four hexadecimal digits");
+        value = value * 16 + digit;
+    }
+    return value;
+}
+/* Write a code point as UTF-8; returns the number of bytes. */
+static int utf8_put(char *out, uint32_t c) {
+    if (c < 0x80) { out[0] = (char)c; return 1; }
+    if (c < 0x800) { out[0] = (char)(0xC0 | c >> 6); out[1] = (char)(0x80 | (c & 63)); return 2; }
+    if (c < 0x10000) {
+        out[0] = (char)(0xE0 | c >> 12); out[1] = (char)(0x80 | (c >> 6 & 63)); out[2] = (char)(0x80 | (c & 63));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | c >> 18); out[1] = (char)(0x80 | (c >> 12 & 63));
+    out[2] = (char)(0x80 | (c >> 6 & 63)); out[3] = (char)(0x80 | (c & 63));
+    return 4;
+}
+/* Read a character of UTF-8 (n > 0 bytes left); returns its bytes: 1, with *c = UINT32_MAX, for a byte that is none. */
+int llm_utf8_get(const char *text, size_t n, uint32_t *c) {
+    const unsigned char *s = (const unsigned char *)text;
+    if (s[0] < 0x80) { *c = s[0]; return 1; }
+    int length = s[0] >= 0xF0 && s[0] < 0xF5   ? 4
+                 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+                 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                                               : 0;
+    *c = UINT32_MAX;
+    if (!length || (size_t)length > n) return 1;
+    uint32_t value = s[0] & (0xFFu >> (length + 1));
+    for (int i = 1; i < length; i++) {
+        if ((s[i] & 0xC0) != 0x80) return 1;
+        value = value << 6 | (s[i] & 63);
+    }
+    if (value < (length == 3 ? 0x800u : length == 4 ? 0x10000u : 0x80u) || value > 0x10FFFF) return 1;
+    if (value >= 0xD800 && value < 0xE000) return 1;
+    *c = value;
+    return length;
+}
+static const char *json_string(json_reader *r, size_t *length) {
+    const char *close = ++r->p;         /* the unescaped text is never longer than the escaped */
+    while (close < r->end && *close != '"') close += *close == '\\' ? 2 : 1;
+    if (close >= r->end) json_bad(r, "a string is not closed");
+    char *text = json_take(r->arena, (size_t)(close - r->p) + 1), *out = text;
+    while (*r->p != '"') {
+        if ((unsigned char)*r->p < 0x20) {
+            if (*r->p == '\n' || *r->p == '\r') json_bad(r, "a line ends inside a string");
+            json_bad(r, "a control character inside a string");
+        }
+        if (*r->p != '\\') { *out++ = *r->p++; continue; }
+        int c = r->p[1];
+        r->p += 2;
+        if (c == 'u') {
+            uint32_t u = (uint32_t)json_hex4(r);
+            if (u >= 0xD800 && u < 0xDC00 && r->end - r->p >= 6 && r->p[0] == '\\' && r->p[1] == 'u') {
+                const char *back = r->p;
+                r->p += 2;
+                uint32_t low = (uint32_t)json_hex4(r);
+                if (low >= 0xDC00 && low < 0xE000) u = 0x10000 + ((u - 0xD800) << 10) + (low - 0xDC00);
+                else r->p = back;
+            }
+            if (u >= 0xD800 && u < 0xE000) u = 0xFFFD;
+            out += utf8_put(out, u);
+        } else if (c && strchr("\"\\/bfnrt", c)) {
+            *out++ = c == 'b' ? '\b' : c == 'f' ? '\f' : c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : (char)c;
+        } else json_bad(r, "an unknown escape in a string");
+    }
+    r->p++;
+    *length = (size_t)(out - text);
+    *out = '\0';
+    return text;
+}
+static void json_number(json_reader *r, llm_json *v) {
+    const char *s = r->p, *p = s;
+    if (p < r->end && *p == '-') p++;
+    const char *digits = p;
+    while (p < r->end && isdigit((unsigned char)*p)) p++;
+    bool good = p > digits && (*digits != '0' || p == digits + 1);
+    if (p < r->end && *p == '.') {
+        digits = ++p;
+        while (p < r->end && isdigit((unsigned char)*p)) p++;
+        good = good && p > digits;
+    }
+    if (p < r->end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < r->end && (*p == '+' || *p == '-')) p++;
+        digits = p;
+        while (p < r->end && isdigit((unsigned char)*p)) p++;
+        good = good && p > digits;
+    }
+    if (!good) json_bad(r, "a value was expected here");
+    char *text = json_take(r->arena, (size_t)(p - s) + 1);
+    memcpy(text, s, (size_t)(p - s));
+    text[p - s] = '\0';
+    v->type = LLM_JSON_NUMBER;
+    v->string = text;
+    v->length = (size_t)(p - s);
+    v->number = strtod(text, NULL);
+    r->p = p;
+}
+static llm_json *json_value(json_reader *r);
+static void json_members(json_reader *r, llm_json *v, char close) {
+    llm_json **tail = &v->child;
+    if (++r->depth > 200) json_bad(r, "nested deeper than 200 levels");
+    r->p++;
+    json_space(r);
+    for (bool first = true; r->p < r->end && *r->p != close; first = false) {
+        if (!first) {
+            if (*r->p != ',') json_bad(r, close == '}' ? "',' or '}' was expected" : "',' or ']' was expected");
+            r->p++;
+            json_space(r);
+        }
+        const char *key = NULL;
+        if (close == '}') {
+            size_t n;
+            if (r->p >= r->end || *r->p != '"') json_bad(r, "a key in quotes was expected");
+            key = json_string(r, &n);
+            json_space(r);
+            if (r->p >= r->end || *r->p != ':') json_bad(r, "':' was expected");
+            r->p++;
+        }
+        llm_json *child = json_value(r);
+        child->key = key;
+        *tail = child;
+        tail = &child->next;
+        v->length++;
+        json_space(r);
+    }
+    if (r->p >= r->end) json_bad(r, "the text ends too early");
+    r->p++;
+    r->depth--;
+}
+static llm_json *json_value(json_reader *r) {
+    json_space(r);
+    if (r->p >= r->end) json_bad(r, "the text ends too early");
+    llm_json *v = json_take(r->arena, sizeof *v);
+    memset(v, 0, sizeof *v);
+    v->line = r->line;
+    size_t left = (size_t)(r->end - r->p);
+    if (*r->p == '{') { v->type = LLM_JSON_OBJECT; json_members(r, v, '}'); }
+    else if (*r->p == '[') { v->type = LLM_JSON_ARRAY; json_members(r, v, ']'); }
+    else if (*r->p == '"') { v->type = LLM_JSON_STRING; v->string = json_string(r, &v->length); }
+    else if (left >= 4 && !memcmp(r->p, "true", 4)) { v->type = LLM_JSON_BOOL; v->number = 1; r->p += 4; }
+    else if (left >= 5 && !memcmp(r->p, "false", 5)) { v->type = LLM_JSON_BOOL; r->p += 5; }
+    else if (left >= 4 && !memcmp(r->p, "null", 4)) { v->type = LLM_JSON_NULL; r->p += 4; }
+    else json_number(r, v);
+    return v;
+}
+llm_json *llm_json_parse(const char *text, size_t size, const char *where, int first_line) {
+    struct llm_json_arena *arena = calloc(1, sizeof *arena);
+    if (!arena) llm_die(NULL, "out of memory reading %s", where);
+    json_reader r = {text, text + size, where, first_line, 0, arena};
+    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r.p += 3;       /* a byte order mark */
+    llm_json *root = json_value(&r);
+    json_space(&r);
+    if (r.p < r.end) json_bad(&r, "text after the end of the value");
+    root->arena = arena;
+    return root;
+}
+llm_json *llm_json_file(const char *path) {
+    size_t size;
+    char *text = llm_read_file(path, &size);
+    llm_json *root = llm_json_parse(text, size, path, 1);
+    llm_release(text);
+    return root;
+}
+void llm_json_free(llm_json *root) {
+    if (root) json_release(root->arena);
+}
+const llm_json *llm_json_get(const llm_json *object, const char *key) {
+    if (!object || object->type != LLM_JSON_OBJECT) return NULL;
+    for (const llm_json *c = object->child; c; c = c->next)
+        if (!strcmp(c->key, key)) return c;
+    return NULL;
+}
+double llm_json_number(const llm_json *object, const char *key, double otherwise) {
+    const llm_json *v = llm_json_get(object, key);
+    return v && v->type == LLM_JSON_NUMBER ? v->number : otherwise;
+}
+const char *llm_json_text(const llm_json *object, const char *key, const char *otherwise) {
+    const llm_json *v = llm_json_get(object, key);
+    return v && v->type == LLM_JSON_STRING ? v->string : otherwise;
+}
+bool llm_json_true(const llm_json *object, const char *key, bool otherwise) {
+    const llm_json *v = llm_json_get(object, key);
+    return v && v->type == LLM_JSON_BOOL ? v->number != 0 : otherwise;
+}
+void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
+    llm_write_bytes(w, "\"", 1);
+    for (size_t i = 0; i < length;) {
+        unsigned char c = (unsigned char)text[i];
+        uint32_t code;
+        int n = llm_utf8_get(text + i, length - i, &code);
+        if (code == UINT32_MAX)
+            llm_write_text(w, "\\ufffd"); /* JSON is UTF-8: a lone byte cannot be written */
+        else if (c == '"' || c == '\\') llm_write_text(w, "\\%c", c);
+        else if (c == '\n') llm_write_text(w, "\\n");
+        else if (c < 0x20) llm_write_text(w, "\\u%04x", c);
+        else llm_write_bytes(w, text + i, (size_t)n);
+        i += (size_t)n;
+    }
+    llm_write_bytes(w, "\"", 1);
+}
+
+/* ---- folders of files ---- */
+
+static void path_add(path_list *l, char *path) {
+    l->path = llm_grow(l->path, &l->capacity, l->count + 1, sizeof *l->path);
+    l->path[l->count++] = path;
+}
+static void path_free(path_list *l) {
+    for (size_t i = 0; i < l->count; i++) llm_release(l->path[i]);
+    llm_release(l->path);
+    *l = (path_list){NULL, 0, 0};
+}
+static int visible_name(const struct dirent *e) { return e->d_name[0] != '.'; }
+static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+/* All files at or below path, sorted by name in every folder, so that every machine reads them in the same order. */
+static void find_files(path_list *list, const char *path, int depth) {
+    if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
+    if (!llm_is_dir(path)) {
+        path_add(list, copy_text(path, strlen(path)));
+        return;
+    }
+    if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
+    struct dirent **entry;
+    int n = scandir(path, &entry, visible_name, name_order);
+    if (n < 0) llm_die("check its permissions", "cannot read folder %s: %s", path, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        char *child = llm_format("%s/%s", path, entry[i]->d_name);
+        find_files(list, child, depth + 1);
+        llm_release(child);
+        free(entry[i]);
+    }
+    free(entry);
+}
+static bool ends_with(const char *path, const char *end) {
+    size_t n = strlen(path), e = strlen(end);
+    return n >= e && !strcmp(path + n - e, end);
+}
+static bool is_json(const char *path) { return ends_with(path, ".json") || ends_with(path, ".jsonl"); }
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+/* Formats that people have and that we do not read: say so before anything is half read. */
+static void refuse_format(const char *path) {
+    static const char *const packed[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar"};
+    static const char *const table[] = {".parquet", ".arrow", ".csv"};
+    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
+        if (ends_with(path, packed[i]))
+            llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (ends_with(path, table[i]))
+            llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
+                               ".to_json('%s.jsonl')\"", table[i] + 1, path, path), "%s: this is not read", path);
+}
+const char *llm_trim(const char *text, size_t *length) {
+    while (*length && isspace((unsigned char)*text)) text++, --*length;
+    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
+    return text;
+}
+
+/* ---- rows: the objects of JSON files ---- */
+
+llm_rows llm_rows_open(const char *const *paths, int count) { return (llm_rows){.path = paths, .paths = count}; }
+
+/* Begin the next path; in a folder only its .json and .jsonl files count. */
+static bool open_path(llm_rows *x) {
+    if (x->present && !x->any)
+        llm_die(llm_is_dir(x->present) ? "put .jsonl files into it" : "one JSON object a line", "%s holds no records",
+                x->present);
+    llm_rows_close(x);
+    if (!x->paths) return false;
+    x->present = *x->path++;
+    x->paths--;
+    path_list files = {0};
+    bool folder = llm_is_dir(x->present);
+    find_files(&files, x->present, 0);
+    for (size_t i = 0; i < files.count; i++) {
+        if (!folder || is_json(files.path[i])) files.path[x->files++] = files.path[i];
+        else llm_release(files.path[i]);
+    }
+    x->file = files.path;
+    return true;
+}
+/* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
+static bool is_lines(const char *path, const char *text) {
+    while (isspace((unsigned char)*text)) text++;
+    if (*text == '[') return false;
+    if (ends_with(path, ".jsonl")) return true;
+    for (const char *p = text; (p = strchr(p, '}'));) {
+        size_t space = strspn(++p, " \t\r\n");
+        if (p[space] == '{' && memchr(p, '\n', space)) return true;
+    }
+    return false;
+}
+/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it is
+   a list that belongs to a record; else the object itself. */
+static const llm_json *first_row(const llm_json *root) {
+    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";
+    if (root->type == LLM_JSON_ARRAY) return root->child;
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
+        char name[64];
+        snprintf(name, sizeof name, "|%s|", c->key);
+        bool rows = c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT;
+        if (rows && !strstr(own, name)) return c->child;
+    }
+    return root;
+}
+static void close_file(llm_rows *x) {
+    llm_json_free(x->tree);
+    llm_release(x->text);
+    x->tree = NULL;
+    x->text = NULL;
+    x->row = x->coming = NULL;
+}
+static void open_file(llm_rows *x, const char *path) {
+    size_t size;
+    refuse_format(path);
+    if (!is_json(path))
+        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
+    x->where = path;
+    x->line = 0;
+    x->text = llm_read_file(path, &size);
+    x->end = x->text;
+    x->stop = x->text + size;
+    if (is_lines(path, x->text)) return;
+    x->tree = llm_json_parse(x->text, size, path, 1);
+    x->coming = first_row(x->tree);
+    llm_release(x->text);
+    x->text = NULL;
+}
+static bool next_in_file(llm_rows *x) {
+    x->row = x->coming;
+    if (x->row) {
+        x->line = x->row->line;
+        x->coming = x->row->next;
+    }
+    if (!x->text) return x->row != NULL;
+    llm_json_free(x->tree);             /* a file of lines: on to the next that is not blank */
+    x->tree = NULL;
+    for (bool blank = true; blank; ) {
+        if (x->end == x->stop) return false;
+        x->begin = x->end;
+        const char *newline = memchr(x->begin, '\n', (size_t)(x->stop - x->begin));
+        x->end = newline ? newline + 1 : x->stop;
+        x->line++;
+        for (const char *p = x->begin; p < x->end && blank; p++) blank = isspace((unsigned char)*p);
+    }
+    return true;
+}
+bool llm_rows_next(llm_rows *x) {
+    while (!next_in_file(x)) {
+        close_file(x);
+        if (x->opened < x->files) open_file(x, x->file[x->opened++]);
+        else if (!open_path(x)) return false;
+    }
+    return x->any = true;
+}
+const llm_json *llm_rows_json(llm_rows *x) {
+    if (!x->row) x->row = x->tree = llm_json_parse(x->begin, (size_t)(x->end - x->begin), x->where, x->line);
+    return x->row;
+}
+void llm_rows_close(llm_rows *x) {
+    close_file(x);
+    for (size_t i = 0; i < x->files; i++) llm_release(x->file[i]);
+    llm_release(x->file);
+    *x = (llm_rows){.path = x->path, .paths = x->paths};
 }
 
 /* ================================================================================================================
@@ -7808,7 +7841,7 @@ void llm_sft_restore(llm_sft *s, const llm_json *state) {
        adapter_config.json          r, lora_alpha, target_modules, the base model ...
        adapter_model.safetensors    base_model.model.<module>.lora_A.weight (r,I) and .lora_B.weight (O,r)
 
-   GPT-2's matrices lie transposed in its files (chapter 6); fan_in_fan_out tells PEFT so. A and B do not. */
+   GPT-2's matrices lie transposed in its files (chapter 5); fan_in_fan_out tells PEFT so. A and B do not. */
 
 static void adapter_write(llm_writer *w, const llm_model *m) {
     const llm_lora *x = m->lora;

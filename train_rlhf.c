@@ -9,7 +9,7 @@
        ./train_rlhf --data prompts.jsonl --reward out/reward     your own prompts and a reward model ...
        ./train_rlhf --data prompts.jsonl --reward-command ./judge          ... or a program that judges
 
-   Every method is the same loop: prompt and answer go through llm_forward as one row, a loss of chapter 10 turns
+   Every method is the same loop: prompt and answer go through llm_forward as one row, a loss of chapter 9 turns
    log-probabilities into their gradients, llm_backward takes it from there. What differs is in tools/align.h, a page
    each. tools/preferences.h has the prompts and the answers to compare, tools/reward.h those who judge an answer,
    tools/rlhf.h the loop itself. */

@@ -1,4 +1,4 @@
-/* test_data.c: chapter 4. What lies in a batch, place by place: splits, packing, mixtures, masks, every form of data,
+/* test_data.c: chapter 3. What lies in a batch, place by place: splits, packing, mixtures, masks, every form of data,
  * resume. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"

@@ -1,4 +1,4 @@
-/* test_files.c: chapter 7. What is read is checked (every kind of damage is refused, with the right words), what is
+/* test_files.c: chapter 6. What is read is checked (every kind of damage is refused, with the right words), what is
    written reads back to the same bits, what is killed in the middle leaves nothing half-done, and AdamW's step is the
    formula's. Run from the repository's root. */
 #define LLM_IMPLEMENTATION
@@ -731,7 +731,7 @@ static void fill_gradients(llm_model *m, uint64_t seed, double scale) {
         llm_release(x);
     }
 }
-/* The formula at the head of chapter 7, in double, on its own copies; tensor 4 never has a gradient. */
+/* The formula at the head of chapter 6, in double, on its own copies; tensor 4 never has a gradient. */
 typedef struct { double *w, *m, *v; } plain;
 
 static void plain_step(const llm_model *m, plain *a, const llm_adamw *o, int step, double lr, double *norm) {

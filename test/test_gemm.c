@@ -1,4 +1,4 @@
-/* test_gemm.c: the matrix product and the linear operations of chapter 5 against three plain loops. */
+/* test_gemm.c: the matrix product and the linear operations of chapter 4 against three plain loops. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "check.h"

@@ -1,4 +1,4 @@
-/* test_loss_fixtures.c: the losses of chapter 10, values and gradients, against trl's trainers and PyTorch's autograd
+/* test_loss_fixtures.c: the losses of chapter 9, values and gradients, against trl's trainers and PyTorch's autograd
    in float64 (test/gen/losses.py wrote test/data/losses and says what each case is). Places that no loss may read are
    NaN. */
 #define LLM_IMPLEMENTATION

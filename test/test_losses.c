@@ -1,4 +1,4 @@
-/* The losses of chapter 10 and the gradient checker of chapter 12. In double: every derivative against finite
+/* The losses of chapter 9 and the gradient checker of chapter 11. In double: every derivative against finite
    differences (1e-7), in every branch. In both builds: values worked out by hand or by other formulas, bandits whose
    optimum is known, and the classic mistakes. */
 #define LLM_IMPLEMENTATION
@@ -638,7 +638,7 @@ static double distance(const double *p, const double *q) {              /* total
     for (int a = 0; a < ARMS; a++) d += fabs(p[a] - q[a]) / 2;
     return d;
 }
-/* logits -= rate dL/dlogits, where dL/dz_j = sum over rows of dlogp (onehot - p)_j: chapter 5's one back-end */
+/* logits -= rate dL/dlogits, where dL/dz_j = sum over rows of dlogp (onehot - p)_j: chapter 4's one back-end */
 static void descend(double *z, const double *p, const llm_real *dlogp, const int *arm, int n, double rate) {
     for (int i = 0; i < n; i++)
         for (int j = 0; j < ARMS; j++) z[j] -= rate * (double)dlogp[i] * ((arm[i] == j) - p[j]);

@@ -1,4 +1,4 @@
-/* The planner (chapter 12) against the lectures: parameter counts of their tables, memory, GPU hours, money, failures
+/* The planner (chapter 11) against the lectures: parameter counts of their tables, memory, GPU hours, money, failures
    and ZeRO. Every expected number is worked out here by hand or printed on a slide; none comes from the code under
    test. */
 #define LLM_IMPLEMENTATION

@@ -1,4 +1,4 @@
-/* Chapter 3, text to tokens: worked examples, slow but obvious twins of the trainer and of the merge loops, round
+/* Chapter 2, text to tokens: worked examples, slow but obvious twins of the trainer and of the merge loops, round
    trips, files and refusals, and what the Hugging Face library makes of some hundred texts (test/data/tok, written by
    test/gen/tokenizer.py). Run from the repository's root, or name the data folder: test_tokenizer [test/data]. */
 #define LLM_IMPLEMENTATION

@@ -1,5 +1,5 @@
 /* align.h: the methods of stage 3, each as `prepare` (what it needs to know before its first step) and `step`. The
-   formulas with their derivatives are chapter 10's; here stands what data they get and in which order. Those that learn
+   formulas with their derivatives are chapter 9's; here stands what data they get and in which order. Those that learn
    from answers compared beforehand come first, then those that sample as they learn. */
 #ifndef ALIGN_H
 #define ALIGN_H

@@ -9,7 +9,7 @@
 /* ---- the reward model ----
 
    The SFT model with a scalar head: prompt, answer and <|reward|> go in, the number at that last token comes out. It
-   learns from comparisons only: -log sigmoid(r_better - r_worse), chapter 10. */
+   learns from comparisons only: -log sigmoid(r_better - r_worse), chapter 9. */
 
 /* All answers to a prompt go into one step (units: prompts). */
 static void kwise_step(trainer *t, double lr, double *x) {

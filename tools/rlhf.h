@@ -1,5 +1,5 @@
 /* rlhf.h: what all methods of stage 3 share. Answers are sampled and laid into rows, a forward pass gives one number a
-   row, a loss of chapter 10 says which way each should go, a backward pass and AdamW take it there; and around it the
+   row, a loss of chapter 9 says which way each should go, a backward pass and AdamW take it there; and around it the
    loop that logs, saves and goes on after a kill. Included after llm.h, tinyworld.h, run.h and eval.h; then come
    reward.h (who judges an answer) and align.h (the methods). */
 #ifndef RLHF_H
