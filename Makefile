@@ -28,7 +28,7 @@ DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 AMX     := $(shell $(CC) -march=$(ARCH) -include test/soft_amx.h -fsyntax-only -x c /dev/null 2>/dev/null && \
 	   echo gemm ops model fixtures)
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BUILD)/amx_%)
-HEADERS  = llm.h llm_simd.h data/tinyworld.h data/tinyworld_files.h $(wildcard tools/*.h test/*.h)
+HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
 .PHONY: all found programs floats test test-sft bench builds debug demo fuzz clean help
 all: found $(DRIVERS) $(TOOLS)
@@ -92,10 +92,10 @@ builds:
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" \
 		TESTFLAGS="$(SANITIZE)" OPENMP= floats build/debug/train_gpt build/debug/train_sft \
-		build/debug/train_rlhf build/debug/chat build/debug/eval
+		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
-		CHAT=build/debug/chat EVAL=build/debug/eval sh test/run.sh test/test_drivers.sh test/test_chat.sh \
+		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert sh test/run.sh test/test_drivers.sh test/test_chat.sh \
 		test/test_rlhf.sh test/test_eval.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it

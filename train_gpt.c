@@ -11,7 +11,7 @@
 #define LLM_IMPLEMENTATION
 #include "llm.h"
 #include "tools/hf.h"
-#include "data/tinyworld.h"
+#include "tools/world.h"
 #include "tools/run.h"
 #include "tools/forms.h"
 
@@ -41,16 +41,14 @@ static void choose_data(trainer *t) {
     run_settings *r = &t->s->run;
     t->tiny = r->data.count == 0;
     if (!t->tiny) return;
-    static const char *world[] = {run_world_folder};
-    run_world();
-    r->data = (llm_list){world, 1};
+    world_write();
+    r->data = world_list(world_folder);
 }
 /* The tokenizer should also know the words of stage 2: a question then takes 29 tokens instead of 50. */
 static char *add_instructions(char *text, size_t *size) {
-    static const char *path[] = {"out/world/sft_train.jsonl"};
     size_t capacity = *size;
     llm_records r;
-    forms_read(&r, path, 1, NULL, false);
+    forms_read(&r, world_questions, 1, NULL, false);
     for (int i = 0; i < r.count; i++)
         for (int j = 0; j < r.record[i].messages; j++) {
             const llm_message *m = &r.record[i].message[j];
@@ -123,15 +121,6 @@ static void prepare_corpus(trainer *t) {
     llm_corpus_open(&t->corpus, &t->run.tok, o);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     llm_corpus_print(&t->corpus, tokens, stderr);
-}
-
-/* The entropy of the validation text, bits per byte: no model can be better. The generator knows it, real text hides
- * it. */
-static double read_floor(void) {
-    llm_json *floor = llm_json_file("out/world/floor.json");
-    double bits = llm_json_number(floor, "floor_bits_per_byte", NAN);
-    llm_json_free(floor);
-    return bits;
 }
 
 /* ---- the loop ---- */
@@ -300,7 +289,7 @@ int main(int argc, char **argv) {
     prepare_tokenizer(&t, from);
     prepare_model(&t, op, from);
     prepare_corpus(&t);
-    if (t.tiny) t.floor_bpb = read_floor();
+    if (t.tiny) t.floor_bpb = world_floor();
     llm_options_print(options, count, stderr);
     if (checkpoint) {
         llm_json *state = run_resume(&t.run, checkpoint);

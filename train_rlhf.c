@@ -17,7 +17,7 @@
 #define LLM_IMPLEMENTATION
 #include "llm.h"
 #include "tools/hf.h"
-#include "data/tinyworld.h"
+#include "tools/world.h"
 #include "tools/run.h"
 #include "tools/forms.h"
 #include "tools/eval.h"

@@ -7,6 +7,7 @@
  * reach on text of this source. All of it is in tinyworld.h; README.md in this folder describes the files.
  */
 #include "tinyworld.h"
+#include "tinyworld_files.h"
 
 static const char usage[] =
     "usage: tinyworld [--out DIR] [--seed N] [--stats]\n"

@@ -1015,6 +1015,4 @@ TW_FN tw_verdict tw_judge(const tw_task *t, const char *response, int stopped)
     return r;
 }
 
-#include "tinyworld_files.h" // 8. preferences  9. files
-
 #endif // TINYWORLD_H

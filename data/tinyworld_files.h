@@ -1,7 +1,7 @@
 /*
  * tinyworld_files.h - the second half of tinyworld.h: preferences, and the files of the tiny world.
  *
- * Do not include this header; include tinyworld.h. README.md in this folder shows one line of every file.
+ * Include tinyworld.h, then this. README.md in this folder shows one line of every file.
  */
 #ifndef TINYWORLD_FILES_H
 #define TINYWORLD_FILES_H

@@ -249,14 +249,18 @@ $train_gpt --data "$dir/text.txt" --paragraphs --preset nano --tokenizer test/da
 plain="$train_sft --model $dir/gpt2re --data $dir/sft.jsonl --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1"
 $plain --out "$dir/plain" > /dev/null 2> "$dir/stderr"; check "train_sft without chat tokens" [ $? -eq 0 ]
 check   "Alpaca's template is saved" grep -q "### Response" "$dir/plain/chat_template.jinja"
-$plain --add-tokens --out "$dir/added" > /dev/null 2> "$dir/stderr"; check "train_sft --add-tokens" [ $? -eq 0 ]
+refuses "--add-tokens is elsewhere" 2 "build/convert"  $plain --add-tokens --out "$dir/x7"
+convert=${CONVERT:-build/convert}
+$convert --model "$dir/gpt2re" --add-tokens --out "$dir/tokens" > /dev/null 2> "$dir/stderr"; check "convert --add-tokens" [ $? -eq 0 ]
+plain="$train_sft --model $dir/tokens --data $dir/sft.jsonl --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1"
 check   "they are named" grep -q "^tokens: 4 added, 1005 now" "$dir/stderr"
+$plain --out "$dir/added" > /dev/null 2>&1; check "train_sft learns them" [ $? -eq 0 ]
 check   "ChatML's template is saved" grep -q "im_start" "$dir/added/chat_template.jinja"
 check   "the new tokens are in the tokenizer" grep -q '"content": "<|im_end|>"' "$dir/added/tokenizer.json"
-$train_sft --model "$dir/added" --add-tokens --data "$dir/sft.jsonl" --steps 2 --ask 0 --out "$dir/again" > /dev/null 2> "$dir/stderr"
+$convert --model "$dir/added" --add-tokens --out "$dir/again" > /dev/null 2> "$dir/stderr"
 check   "the result is a model like any other" [ $? -eq 0 ]
 check   "and gets nothing twice" sh -c "! grep -q '^tokens: .* added' $dir/stderr"
-refuses "new tokens, frozen rows" 2 "frozen embedding"      $plain --add-tokens --lora-rank 2 --out "$dir/x4"
+refuses "new tokens, frozen rows" 2 "frozen embedding"      $plain --lora-rank 2 --out "$dir/x4"
 echo '{"instruction": "no output here"}' >> "$dir/sft.jsonl"
 refuses "broken record"       1 "sft.jsonl:61: "                $sft --out "$dir/x2"
 check   "broken record saves nothing" [ ! -e "$dir/x2/config.json" ]

@@ -5,6 +5,7 @@
  * gives the values it should, and the files are the same bytes everywhere. The last line is "N passed, N failed".
  */
 #include "../data/tinyworld.h"
+#include "../data/tinyworld_files.h"
 
 #include <dirent.h>
 

@@ -2,7 +2,7 @@
    turns (ChatML), <|pad|>, and <|reward|>, where stage 3 reads its score. The tokenizer's own file is kept and four
    entries are added to it; the embedding (and the head, if it is another matrix) grows by as many rows, each the mean
    of all others: so the new tokens are as likely as an average one, not more, and nothing else changes much (Hewitt
-   2021, "Initializing new word embeddings for pretrained language models"). Included after llm.h; used by train_sft. */
+   2021, "Initializing new word embeddings for pretrained language models"). Included after hf.h by build/convert. */
 #ifndef ADD_TOKENS_H
 #define ADD_TOKENS_H
 
@@ -91,7 +91,7 @@ static inline void grow_rows(llm_model *m, llm_param *to, llm_model *from, const
 static inline void grow_embeddings(llm_model *m, const llm_tokenizer *t, int before) {
     llm_model old = *m;
     llm_config c = old.c;
-    c.V = int_max(c.V, t->vocab_size);
+    c.V = llm_max(c.V, t->vocab_size);
     c.bos = t->bos;
     c.eos = t->eos;
     c.pad = t->pad;

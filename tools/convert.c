@@ -3,6 +3,7 @@
        build/convert --model DIR --out model.gguf --type q8_0      for llama.cpp, Ollama and their kin
        build/convert --model ADAPTER --out DIR                     a PEFT adapter merged into its base: a plain folder
        build/convert --model DIR --out DIR2 --type bf16            the same model in half the bytes
+       build/convert --model DIR --out DIR2 --add-tokens           ChatML's tokens for a model that has none
        build/convert --tokens train.bin --tokenizer DIR --out train.jsonl
                                                                    token files of nanoGPT or llm.c, as text to train on
        build/convert --tiktoken gpt2.tiktoken --out DIR            ranks of tiktoken, as a tokenizer's folder
@@ -13,11 +14,12 @@
 #include "../llm.h"
 #include "options.h"
 #include "hf.h"
+#include "add_tokens.h"
 
 typedef struct {
     const char *model, *base, *out, *type, *tiktoken, *tokenizer, *split, *special;
     llm_list tokens;
-    bool overwrite;
+    bool overwrite, add_tokens;
 } settings;
 
 static const char choices[] = "--overwrite to replace it, or another --out";
@@ -491,6 +493,15 @@ static void save_halves(const settings *s, const llm_model *m, int as) {
     llm_release(path);
     llm_release(config);
 }
+/* --add-tokens: ChatML's for a model that has none. */
+static void grow(const settings *s, llm_model *m, llm_tokenizer *t) {
+    char *fresh = llm_format("%s/result.tmp", s->out);
+    int before = add_tokens(t, fresh);
+    if (before < t->vocab_size) grow_embeddings(m, t, before);
+    else fprintf(stderr, "nothing to add: the tokens are there\n");
+    hf_chat_template(t, "chatml");
+    llm_release(fresh);
+}
 static void to_folder(const settings *s) {
     llm_model m;
     llm_tokenizer t;
@@ -500,6 +511,7 @@ static void to_folder(const settings *s) {
     load(s, &m, &t);
     check_weights(&m, as);
     llm_make_dirs(s->out);
+    if (s->add_tokens) grow(s, &m, &t);
     llm_result_save(s->out, &m, &t);
     if (as != AS_F32) save_halves(s, &m, as);
     fprintf(stderr, "wrote %s: a folder for --model, transformers and llama.cpp's converter, %s\n", s->out,
@@ -799,6 +811,7 @@ int main(int argc, char **argv) {
         {"base", LLM_TEXT, &s.base, 0, 0, "the adapters' base, if not where they say", NULL, NULL},
         {"type", LLM_TEXT, &s.type, 0, 0, "of the weights; none: f16 in a .gguf, f32 in a folder",
          "f32|f16|bf16|q8_0", NULL},
+        {"add-tokens", LLM_BOOL, &s.add_tokens, 0, 0, "a model that lacks them gets ChatML's tokens", NULL, NULL},
         {"token files", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"tokens", LLM_LIST, &s.tokens, 0, 0, "files of nanoGPT or llm.c, to a .jsonl of texts", NULL, NULL},
         {"tokenizer", LLM_TEXT, &s.tokenizer, 0, 0, "folder of the tokenizer that made them", NULL, NULL},
@@ -812,6 +825,8 @@ int main(int argc, char **argv) {
     if (jobs != 1)
         llm_usage("one of --model, --tokens and --tiktoken", jobs ? "one thing at a time" : "nothing to convert");
     if (!s.out) llm_usage("--out model.gguf", "where to?");
+    if (s.add_tokens && (!s.model || ends_with(s.out, ".gguf")))
+        llm_usage("--model DIR --add-tokens --out DIR2", "--add-tokens makes a folder of a folder");
     if (s.tiktoken) import_ranks(&s);
     else if (s.tokens.count) import_tokens(&s);
     else if (ends_with(s.out, ".gguf")) to_gguf(&s);

@@ -24,7 +24,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "hf.h"
-#include "../data/tinyworld.h"
+#include "world.h"
 #include "run.h"
 #include "eval.h"
 #include "arena.h"
@@ -550,7 +550,7 @@ static eval_answers ask(const evaluator *e, player *p, const task_item *const *w
         some.task[i].kind = -1;
     }
     if (chat) {
-        closing.stop[0] = closing_token(&p->tok);
+        closing.stop[0] = eval_closing_token(&p->tok);
         closing.stops = 1;
     }
     eval_answers a = eval_answer(&p->model, &closing, &some, each, &s, max_new, NULL);
@@ -691,7 +691,7 @@ static double reward_score(voter *v, const char *prompt, const char *answer, boo
     memcpy(id, x.id, (size_t)x.count * sizeof *id);
     length += (int)llm_encode(&p->tok, answer, n, id + length);
     length = int_min(length, T - 2);
-    if (stopped) id[length++] = !p->tok.chat_guessed ? closing_token(&p->tok) : int_max(p->tok.eos, 0);
+    if (stopped) id[length++] = !p->tok.chat_guessed ? eval_closing_token(&p->tok) : int_max(p->tok.eos, 0);
     if (p->tok.reward >= 0) id[length++] = p->tok.reward;
     llm_batch b = llm_batch_new(1, length);
     for (int i = 0; i < length; i++) {
@@ -881,12 +881,12 @@ static void open_tasks(evaluator *e) {
                                         "eval/safety.jsonl", "eval/reverse.jsonl"};
     settings *s = e->s;
     int limit = s->limit ? (int)s->limit : INT_MAX;
-    if (!s->tasks.count) run_world();
-    e->has_world = !tw_world_open(&e->world, run_world_folder);
+    if (!s->tasks.count) world_write();
+    e->has_world = !tw_world_open(&e->world, WORLD_FOLDER);
     for (int i = 0; i < s->tasks.count; i++)
         read_tasks(&e->list, s->tasks.item[i], e->has_world ? &e->world : NULL, limit);
     for (int i = 0; i < 6 && !s->tasks.count; i++) {
-        char *path = llm_format("%s/%s", run_world_folder, world[i]);
+        char *path = llm_format("%s/%s", WORLD_FOLDER, world[i]);
         read_tasks(&e->list, path, &e->world, limit);
         llm_release(path);
     }

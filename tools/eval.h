@@ -55,7 +55,7 @@ static inline eval_prompts eval_prompts_from(const llm_records *r, const llm_tok
 /* ---- answers ---- */
 
 /* The token that closes an answer in this template: the last one with a mask. */
-static inline int closing_token(const llm_tokenizer *tok) {
+static inline int eval_closing_token(const llm_tokenizer *tok) {
     llm_message m[] = {{"user", "a", 1}, {"assistant", "b", 1}};
     llm_tokens x = {0};
     llm_render(tok, m, 2, false, &x);

@@ -8,13 +8,8 @@ static void read_records(trainer *t, const char *const *path, int count) {
 }
 /* Everything that special tokens are for is forbidden in answers, but for the one that ends them. */
 static void forbid(trainer *t) {
-    llm_message m[] = {{"user", "a", 1}, {"assistant", "b", 1}};
-    llm_tokens x = {0};
     bool raw = t->records.record[0].raw;
-    llm_render(&t->tok, m, 2, false, &x);
-    while (x.count > 1 && !x.mask[x.count - 1]) x.count--;
-    t->closing = raw ? t->tok.eos : x.id[x.count - 1];
-    llm_tokens_free(&x);
+    t->closing = raw ? t->tok.eos : eval_closing_token(&t->tok);
     for (int i = 1; i < t->records.count; i++)
         if (t->records.record[i].raw != raw)
             llm_die("files of one kind", "--data mixes prompts with and without a chat template");
@@ -27,17 +22,12 @@ static void forbid(trainer *t) {
     t->policy.head_options.banned = t->banned_device;
 }
 static void open_data(trainer *t) {
-    static const char *train[] = {"out/world/prompts.jsonl"}, *test[] = {"out/world/sft_test.jsonl"};
     settings *s = t->s;
     t->tiny = s->run.data.count == 0;
-    if (t->tiny) {
-        run_world();
-        if (tw_world_open(&t->world, run_world_folder))
-            llm_die("remove it", "%s holds no tiny world", run_world_folder);
-    }
-    if (t->tiny) read_records(t, train, 1);
+    if (t->tiny) world_open(&t->world);
+    if (t->tiny) read_records(t, world_prompts, 1);
     else read_records(t, s->run.data.item, s->run.data.count);
-    if (t->tiny) forms_read(&t->held, test, 1, NULL, false);
+    if (t->tiny) forms_read(&t->held, world_test, 1, NULL, false);
     else if (s->run.val_data.count)
         forms_read(&t->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
     else llm_records_split(&t->records, &t->held, s->val_fraction);

@@ -266,19 +266,6 @@ static inline FILE *run_open_log(const run_settings *r, const char *header, int 
     return f;
 }
 
-/* The tiny world, written on first use. */
-static const char run_world_folder[] = "out/world";
-#ifdef TINYWORLD_H
-static inline void run_world(void) {
-    /* world.json is written last; the cards came to the world late: a folder without them is an old one. */
-    if (llm_exists("out/world/world.json") && llm_exists("out/world/pretrain/cards.txt")) return;
-    llm_make_dirs(run_world_folder);
-    if (tw_write_all(run_world_folder, 7))
-        llm_die("check the folder", "cannot write the tiny world to %s", run_world_folder);
-    fprintf(stderr, "wrote the tiny world to %s\n", run_world_folder);
-}
-#endif
-
 static inline const char *run_time(double s, char text[32]) {
     if (!(s >= 0 && s < 1e9)) snprintf(text, 32, "?");
     else if (s < 60) snprintf(text, 32, "%.0fs", s);

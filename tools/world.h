@@ -1,0 +1,36 @@
+/* world.h: the tiny world (data/) as the drivers use it: where it lies, written on first use. Included after llm.h. */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include "../data/tinyworld.h"
+#include "../data/tinyworld_files.h"
+#include "options.h"
+
+#define WORLD_FOLDER "out/world"
+static const char *const world_folder[] = {WORLD_FOLDER};       /* each as a list of one file, as --data would be */
+static const char *const world_questions[] = {WORLD_FOLDER "/sft_train.jsonl"};
+static const char *const world_test[] = {WORLD_FOLDER "/sft_test.jsonl"};
+static const char *const world_prompts[] = {WORLD_FOLDER "/prompts.jsonl"};
+
+static inline llm_list world_list(const char *const *file) { return (llm_list){(const char **)file, 1}; }
+static inline void world_write(void) {
+    /* world.json is written last; the cards came to the world late: a folder without them is an old one. */
+    if (llm_exists(WORLD_FOLDER "/world.json") && llm_exists(WORLD_FOLDER "/pretrain/cards.txt")) return;
+    llm_make_dirs(WORLD_FOLDER);
+    if (tw_write_all(WORLD_FOLDER, 7))
+        llm_die("check the folder", "cannot write the tiny world to %s", WORLD_FOLDER);
+    fprintf(stderr, "wrote the tiny world to %s\n", WORLD_FOLDER);
+}
+static inline void world_open(tw_world *w) {
+    world_write();
+    if (tw_world_open(w, WORLD_FOLDER)) llm_die("remove it", "%s holds no tiny world", WORLD_FOLDER);
+}
+/* The entropy of the validation text, bits per byte: no model can be better. The generator knows it, real text hides
+   it. */
+static inline double world_floor(void) {
+    llm_json *floor = llm_json_file(WORLD_FOLDER "/floor.json");
+    double bits = llm_json_number(floor, "floor_bits_per_byte", NAN);
+    llm_json_free(floor);
+    return bits;
+}
+#endif
