@@ -961,11 +961,13 @@ typedef enum { LLM_DPO, LLM_CDPO, LLM_ROBUST_DPO, LLM_IPO } llm_dpo_kind;
 typedef struct { llm_dpo_kind kind; double beta, flip, sft; } llm_dpo;
 double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const double *count, int pairs, llm_dpo o,
                     double total, llm_pair_stats *stats);
-/* kto: z0 from rows whose answers were shifted to the next prompt (at least 2 rows), then the loss on the true rows. */
+/* kto: z0 from rows whose answers were shifted to the next prompt (at least 2 rows), the weights from the numbers of
+   good and bad answers, then the loss on the true rows. */
+typedef struct { double beta, z0, weight_good, weight_bad; } llm_kto;
 double llm_kto_z0(const double *mismatched, const double *ref, int rows);
-void llm_kto_balance(double *weight_good, double *weight_bad, double good, double bad);        /* from their numbers */
-double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bool *good, int rows, double z0,
-                    double beta, double weight_good, double weight_bad, double total);
+void llm_kto_balance(double *weight_good, double *weight_bad, double good, double bad);
+double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bool *good, int rows, llm_kto o,
+                    double total);
 /* rrhf: the K responses of ONE prompt with their rewards; total: prompts of the step. */
 double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const double *reward, int K, double sft,
                      double total);
@@ -1695,9 +1697,10 @@ void llm_batch_free(llm_batch *b) {
     llm_release_all(b->tokens, b->targets, b->positions, b->start, b->weight);
     *b = (llm_batch){0};
 }
+size_t llm_places(const llm_batch *b) { return (size_t)b->B * (size_t)b->T; }
 double llm_batch_targets(const llm_batch *b) {
     double sum = 0;
-    for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++) sum += (double)b->weight[i];
+    for (size_t i = 0; i < llm_places(b); i++) sum += (double)b->weight[i];
     return sum;
 }
 /* A loss in nats per token cannot be compared between tokenizers (long tokens are harder), bits per byte can: the text
@@ -1707,13 +1710,13 @@ static bool is_counted(const llm_batch *b, const llm_tokenizer *t, size_t i) {
 }
 double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t) {
     double sum = 0;
-    for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++)
+    for (size_t i = 0; i < llm_places(b); i++)
         if (is_counted(b, t, i)) sum += (double)b->weight[i] * t->length[b->targets[i]];
     return sum;
 }
 double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp) {
     double sum = 0;
-    for (size_t i = 0, n = (size_t)b->B * (size_t)b->T; i < n; i++)
+    for (size_t i = 0; i < llm_places(b); i++)
         if (is_counted(b, t, i)) sum -= (double)b->weight[i] * (double)logp[i];
     return sum;
 }
@@ -2060,7 +2063,7 @@ static void place_token(const llm_corpus *c, llm_batch *b, size_t i, int t, int 
     b->weight[i] = 1;
 }
 void llm_corpus_next(llm_corpus *c, llm_batch *b) {
-    size_t total = 0, n = (size_t)b->B * (size_t)b->T;
+    size_t total = 0, n = llm_places(b);
     for (int s = 0; s < c->sources; s++) total += c->source[s].count;
     if (b->T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", b->T);
     if (total < (size_t)b->T + 1) {
@@ -2076,7 +2079,7 @@ void llm_corpus_next(llm_corpus *c, llm_batch *b) {
 }
 bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
     const llm_source *v = &c->validation;
-    size_t n = (size_t)b->B * (size_t)b->T, first = llm_mul(index, n);
+    size_t n = llm_places(b), first = llm_mul(index, n);
     if (v->count < 2 || first >= v->count - 1) return false;
     for (int row = 0; row < b->B; row++)
         for (int t = 0; t < b->T; t++) {
@@ -5225,7 +5228,6 @@ static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (
 static double minus_log_sigmoid(double x) { return fmax(-x, 0) + log1p(exp(-fabs(x))); }
 /* 1/total; a step without a single target is no error and moves nothing (else 0/0 reaches the weights as NaN) */
 static double one_over(double total) { return total > 0 ? 1 / total : 0; }
-size_t llm_places(const llm_batch *b) { return (size_t)b->B * (size_t)b->T; }
 
 /* A response has one log-probability, S = sum m l; the gradient of the sum goes to each token unchanged, m dL/dS. */
 void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b) {
@@ -5499,7 +5501,8 @@ double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, 
     return loss * scale;
 }
 
-/* One check against many mistakes. */
+/* Before the first update the new policy is the one that sampled, so every ratio is 1; whatever differs between
+   sampling and learning (the mask, the temperature, the model) shows here. */
 void llm_ratio_check(const llm_policy_stats *first) {
     if (!(first->largest <= 1e-5))
         llm_die("the same model, temperature, mask and code for both",
@@ -5674,15 +5677,15 @@ void llm_kto_balance(double *weight_good, double *weight_bad, double good, doubl
     *weight_good = fmax(1, bad / good);
     *weight_bad = fmax(1, good / bad);
 }
-double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bool *good, int rows, double z0,
-                    double beta, double weight_good, double weight_bad, double total) {
+double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bool *good, int rows, llm_kto o,
+                    double total) {
     double loss = 0, scale = one_over(total);
     reference_must_stand_still(ref, sum);
     for (int i = 0; i < rows; i++) {
-        double u = sum[i] - ref[i], sign = good[i] ? 1 : -1, weight = good[i] ? weight_good : weight_bad;
-        double q = sigmoid(beta * sign * (u - z0));
+        double u = sum[i] - ref[i], sign = good[i] ? 1 : -1, weight = good[i] ? o.weight_good : o.weight_bad;
+        double q = sigmoid(o.beta * sign * (u - o.z0));
         loss += weight * (1 - q);
-        dsum[i] = -scale * weight * sign * beta * q * (1 - q);
+        dsum[i] = -scale * weight * sign * o.beta * q * (1 - q);
     }
     return loss * scale;
 }

@@ -185,8 +185,8 @@ static void kto_case(const fixture *f) {
     doubles(f, "wrong", wrong), doubles(f, "wrong_ref", wrong_ref);
     double z0 = llm_kto_z0(wrong, wrong_ref, n);
     compare(f, "z0", &z0, 1);
-    compare_value(f, llm_loss_kto(s.dsum, s.sum, s.ref_sum, good, n, z0, number(f, "beta"), number(f, "w_good"),
-                                  number(f, "w_bad"), number(f, "total")));
+    llm_kto o = {number(f, "beta"), z0, number(f, "w_good"), number(f, "w_bad")};
+    compare_value(f, llm_loss_kto(s.dsum, s.sum, s.ref_sum, good, n, o, number(f, "total")));
     compare_spread(f, &s);
 }
 static void rrhf_case(const fixture *f) {

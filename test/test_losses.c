@@ -185,7 +185,7 @@ static double loss_dpo(void *u) {
 }
 static double loss_kto(void *u) {
     rows *p = u;
-    return llm_loss_kto(p->g, p->x, p->ref, p->good, p->n, p->z0, .3, 1.25, .8, p->total);
+    return llm_loss_kto(p->g, p->x, p->ref, p->good, p->n, (llm_kto){.3, p->z0, 1.25, .8}, p->total);
 }
 static double loss_rrhf(void *u) {
     rows *p = u;
@@ -590,15 +590,16 @@ static void test_kto(void) {
     differentiate_rows("KTO, reference point above all", loss_kto, &p);
     double g[2], sum[2] = {-5, -5}, ref[2] = {-5.5, -5.5};
     bool good[2] = {true, false};
-    near_to("u = z0: half of each", llm_loss_kto(g, sum, ref, good, 2, .5, .1, 1.3, .9, 2), (1.3 + .9) / 4, 1e-12);
+    near_to("u = z0: half of each", llm_loss_kto(g, sum, ref, good, 2, (llm_kto){.1, .5, 1.3, .9}, 2),
+            (1.3 + .9) / 4, 1e-12);
     near_to("good", g[0], -1.3 * .1 / 4 / 2, 1e-12);
     near_to("bad", g[1], .9 * .1 / 4 / 2, 1e-12);
-    near_to("u - z0 = 1, beta 2", llm_loss_kto(g, sum, ref, good, 2, -.5, 2, 1.3, .9, 1),
+    near_to("u - z0 = 1, beta 2", llm_loss_kto(g, sum, ref, good, 2, (llm_kto){2, -.5, 1.3, .9}, 1),
             1.3 * (1 - logistic(2)) + .9 * (1 - logistic(-2)), 1e-12);
     near_to("z0 is the mean", llm_kto_z0((double[]){-3, -4}, (double[]){-5, -4.5}, 2), 1.25, 1e-12);
     CHECK(llm_kto_z0((double[]){-6, -4}, (double[]){-5, -4.5}, 2) == 0, "z0 is never negative");
     CHECK_DIES(llm_kto_z0(sum, ref, 1), "at least 2 rows");
-    CHECK_DIES(llm_loss_kto(g, sum, sum, good, 2, 0, .1, 1, 1, 2), "same array");
+    CHECK_DIES(llm_loss_kto(g, sum, sum, good, 2, (llm_kto){.1, 0, 1, 1}, 2), "same array");
     double wg, wb;
     llm_kto_balance(&wg, &wb, 100, 300);
     CHECK(wg == 3 && wb == 1, "a hundred good weigh as much as three hundred bad: %g %g", wg, wb);

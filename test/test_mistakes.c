@@ -383,7 +383,7 @@ static void test_reference_moves(void) {
     double g[2], sum[2] = {-9, -4}, ones[2] = {1, 1};
     bool good[2] = {true, false};
     CHECK_DIES(llm_loss_dpo(g, sum, sum, ones, 1, (llm_dpo){LLM_DPO, .1, 0, 0}, 1, NULL), "same array");
-    CHECK_DIES(llm_loss_kto(g, sum, sum, good, 2, 0, .1, 1, 1, 2), "same array");
+    CHECK_DIES(llm_loss_kto(g, sum, sum, good, 2, (llm_kto){.1, 0, 1, 1}, 2), "same array");
 }
 /* Mistake: alpha / r is lost on the way, in the forward pass or in the merge. True: with alpha = 3 r the adapter is
    W + 3 B A, element by element, and before the merge as after it. */
@@ -599,13 +599,13 @@ static void test_kto_point(void) {
     bool good[3] = {true, false, true};
     CHECK_DIES(llm_kto_z0(sum, ref, 1), "at least 2 rows");
     const double z0 = .3, h = 1e-5;
-    llm_loss_kto(g, sum, ref, good, 3, z0, .4, 1, 1, 3);
+    llm_loss_kto(g, sum, ref, good, 3, (llm_kto){.4, z0, 1, 1}, 3);
     for (int i = 0; i < 3; i++) {
         double at[2];
         for (int k = 0; k < 2; k++) {
             double moved[3] = {sum[0], sum[1], sum[2]};
             moved[i] += k ? h : -h;
-            at[k] = llm_loss_kto(unused, moved, ref, good, 3, z0, .4, 1, 1, 3);
+            at[k] = llm_loss_kto(unused, moved, ref, good, 3, (llm_kto){.4, z0, 1, 1}, 3);
         }
         CHECK_SMALL(fabs((at[1] - at[0]) / (2 * h) - g[i]), 1e-9, "row %d, z0 held", i);
     }

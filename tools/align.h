@@ -114,7 +114,7 @@ static void kto_step(trainer *t, double lr, double *x) {
         ref[i] = k->wrong_ref[unit[i]];
     }
     row_sums(t, &t->policy, wrong, n, false, sum);      /* forward only: z0 is not differentiated */
-    double z0 = llm_kto_z0(sum, ref, n);
+    llm_kto o = {t->s->beta, llm_kto_z0(sum, ref, n), k->weight_good, k->weight_bad};
     for (int i = 0; i < n;) {
         pass p = pass_new(int_min(t->micro, n - i), false);
         bool *good = llm_alloc((size_t)p.n, sizeof *good);
@@ -125,14 +125,14 @@ static void kto_step(trainer *t, double lr, double *x) {
             good[j] = k->good[unit[i + j]];
         }
         pass_forward(t, &t->policy, &p);
-        loss += llm_loss_kto(p.dsum, p.sum, p.ref, good, p.n, z0, t->s->beta, k->weight_good, k->weight_bad, n);
+        loss += llm_loss_kto(p.dsum, p.sum, p.ref, good, p.n, o, n);
         i += p.n;
         pass_backward(&t->policy, &p);
         llm_release(good);
     }
     x[LOSS] = loss;
     x[GNORM] = llm_adamw_step(&t->adamw, &t->policy, lr);
-    x[KL] = z0;
+    x[KL] = o.z0;
     void *all[] = {unit, wrong, sum, ref};
     for (int i = 0; i < 4; i++) llm_release(all[i]);
 }
