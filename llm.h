@@ -764,18 +764,6 @@ typedef enum { LLM_COSINE, LLM_LINEAR, LLM_CONSTANT, LLM_WSD } llm_decay;
 typedef struct { llm_decay decay; double lr, final; int warmup, steps, cooldown; } llm_schedule;
 double llm_schedule_lr(const llm_schedule *s, int step);       /* step counts from 0 */
 
-/* safetensors, by name. Opening checks the header against the file, field by field, before anything is used. */
-typedef struct { char *name; int dims; size_t shape[4]; char dtype[8]; size_t begin, end; int file; } llm_tensor_info;
-typedef struct {
-    llm_tensor_info *tensor; int count; /* by name */
-    char **path; int paths;             /* the files; data_start: where the numbers of each begin */
-    size_t *data_start;
-} llm_safetensors;
-void llm_safetensors_open(llm_safetensors *s, const char *path);
-const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name);
-void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out);    /* any dtype, widened */
-void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out);
-void llm_safetensors_close(llm_safetensors *s);
 /* The numbers of a tensor to write, as its dtype says: at `data`, or, where that is NULL, at the address that
    fetch(user, its index) returns, good until the next call: so a model on a device is written without a second copy of
    it. */
@@ -6818,85 +6806,85 @@ void llm_tokenizer_load(llm_tokenizer *t, const char *dir) {
     read_stops(t, dir, "generation_config.json", true);
 }
 
-/* ---- safetensors: reading ----
+/* ---- safetensors ----
 
        8 bytes    N, the length of the header, lowest byte first
        N bytes    JSON: {"name": {"dtype": "F32", "shape": [rows, cols], "data_offsets": [begin, end]}, ...}, spaces
        the rest   the numbers, in memory order, lowest byte first: as they lie in our memory
 
-   A file may come from anywhere, so nothing in it is believed: the tensors must tile the rest of the file exactly, and
-   each one's bytes must be its shape times its type. After that no offset can point outside. */
+   The header says where everything lies, and a file of ours has the header that we would write for these tensors. */
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "safetensors are read and written as they lie in memory, but this machine stores the highest byte first"
 #endif
 
-static const char refetch[] = "fetch the file again: it is cut short, damaged, or no safetensors file";
-static const struct { const char *name; int bits; } tensor_types[] = {
-    {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8}, {"U64", 64},
-    {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8},
-    /* known, but not read: */
-    {"C64", 64}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
-
+static const char *real_dtype(void) { return sizeof(llm_real) == 8 ? "F64" : "F32"; }
 static size_t tensor_bits(const char *dtype) {      /* bits of a number, 0: unknown */
-    for (size_t i = 0; i < sizeof tensor_types / sizeof *tensor_types; i++)
-        if (!strcmp(dtype, tensor_types[i].name)) return (size_t)tensor_types[i].bits;
+    static const struct { const char *name; int bits; } types[] = {
+        {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8},
+        {"U64", 64}, {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8},
+        /* known, but neither read nor written: */
+        {"C64", 64}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strcmp(dtype, types[i].name)) return (size_t)types[i].bits;
     return 0;
 }
-/* A size as JSON spells it, digit by digit: a double would round above 2^53. */
-static size_t json_size(const llm_json *v, const char *path, const char *tensor) {
-    size_t x = 0;
-    bool good = v->type == LLM_JSON_NUMBER;
-    for (size_t i = 0; good && i < v->length; i++) {
-        good = isdigit((unsigned char)v->string[i]) && x <= (SIZE_MAX - 9) / 10;
-        x = x * 10 + (size_t)(v->string[i] - '0');
+static size_t tensor_out_bytes(const llm_tensor_out *t) {
+    size_t n = tensor_bits(t->dtype) / 8;
+    for (int i = 0; i < t->dims; i++) n = llm_mul(n, t->shape[i]);
+    return n;
+}
+static int by_width_and_name(const void *a, const void *b) {    /* wide types first: every tensor is aligned */
+    const llm_tensor_out *x = *(const llm_tensor_out *const *)a, *y = *(const llm_tensor_out *const *)b;
+    int difference = (int)tensor_bits(y->dtype) - (int)tensor_bits(x->dtype);
+    return difference ? difference : strcmp(x->name, y->name);
+}
+static const llm_tensor_out **file_order(const llm_tensor_out *tensor, int count) {
+    const llm_tensor_out **order = llm_alloc((size_t)count, sizeof *order);
+    for (int i = 0; i < count; i++) order[i] = &tensor[i];
+    if (count) qsort(order, (size_t)count, sizeof *order, by_width_and_name);
+    return order;
+}
+static char *header_text(const llm_tensor_out *const *order, int count, size_t *size) {
+    char *text = NULL;                  /* its length stands before it in the file, so it is composed in memory */
+    size_t place = 0;
+    llm_writer w = write_in_memory(&text, size);
+    /* Some releases of transformers refuse a file without this entry, others one whose entry lacks the format. */
+    llm_write_text(&w, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (int i = 0; i < count; i++) {
+        const llm_tensor_out *t = order[i];
+        size_t end = llm_add(place, tensor_out_bytes(t));
+        llm_write_text(&w, ",");
+        llm_write_json_string(&w, t->name, strlen(t->name));
+        llm_write_text(&w, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
+        for (int d = 0; d < t->dims; d++) llm_write_text(&w, "%s%zu", d ? "," : "", t->shape[d]);
+        llm_write_text(&w, "],\"data_offsets\":[%zu,%zu]}", place, end);
+        place = end;
     }
-    if (!good) llm_die(refetch, "%s: tensor \"%s\" has a shape or an offset that is no size", path, tensor);
-    return x;
+    llm_write_text(&w, "}");
+    fflush(w.file);                     /* now `size` is known; spaces let the numbers begin at a multiple of 8 */
+    llm_write_text(&w, "%*s", (int)(-*size & 7), "");
+    fclose(w.file);
+    return text;
 }
-static llm_tensor_info tensor_entry(const llm_json *entry, const char *path, int file, size_t data_bytes) {
-    static const char *const key[] = {"dtype", "shape", "data_offsets"};
-    const llm_json *value[3] = {NULL, NULL, NULL};
-    const char *name = entry->key;
-    for (const llm_json *c = entry->child; c && entry->type == LLM_JSON_OBJECT; c = c->next)
-        for (int i = 0; i < 3; i++) {
-            if (strcmp(c->key, key[i])) continue;
-            if (value[i]) llm_die(refetch, "%s: tensor \"%s\" says \"%s\" twice", path, name, key[i]);
-            value[i] = c;
-        }
-    if (!value[0] || value[0]->type != LLM_JSON_STRING || !value[1] || value[1]->type != LLM_JSON_ARRAY || !value[2] ||
-        value[2]->type != LLM_JSON_ARRAY || value[2]->length != 2)
-        llm_die(refetch, "%s: tensor \"%s\" lacks a dtype, a shape or two data_offsets", path, name);
-    size_t dims = value[1]->length, bits = tensor_bits(value[0]->string);
-    if (!bits) llm_die(refetch, "%s: tensor \"%s\" has the unknown dtype \"%s\"", path, name, value[0]->string);
-    if (dims > 4) llm_die("a language model", "%s: tensor \"%s\" has %zu dimensions, more than 4", path, name, dims);
-    llm_tensor_info t = {.file = file, .dims = (int)dims};
-    snprintf(t.dtype, sizeof t.dtype, "%s", value[0]->string);
-    const llm_json *d = value[1]->child;
-    for (size_t i = 0; i < dims; i++, d = d->next) {
-        t.shape[i] = json_size(d, path, name);
-        if (t.shape[i] && bits > SIZE_MAX / t.shape[i])
-            llm_die(refetch, "%s: the shape of tensor \"%s\" overflows", path, name);
-        bits *= t.shape[i];
+void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count) {
+    const llm_tensor_out **order = file_order(tensor, count);
+    size_t size;
+    char *header = header_text(order, count, &size);
+    llm_writer w = llm_write_begin(path);
+    uint64_t n = size;
+    llm_write_bytes(&w, &n, 8);
+    llm_write_bytes(&w, header, size);
+    for (int i = 0; i < count; i++) {
+        const llm_tensor_out *t = order[i];
+        llm_write_bytes(&w, t->data ? t->data : t->fetch(t->user, (int)(t - tensor)), tensor_out_bytes(t));
     }
-    t.begin = json_size(value[2]->child, path, name);
-    t.end = json_size(value[2]->child->next, path, name);
-    if (t.begin > t.end || t.end > data_bytes)
-        llm_die(refetch, "%s: tensor \"%s\" lies at %zu .. %zu of %zu bytes", path, name, t.begin, t.end, data_bytes);
-    if (bits % 8 || bits / 8 != t.end - t.begin)
-        llm_die(refetch, "%s: tensor \"%s\" has %zu bytes, but its shape and dtype make %zu", path, name,
-                t.end - t.begin, bits / 8);
-    t.name = copy_text(name, strlen(name));
-    return t;
+    llm_write_done(&w);
+    llm_release(header);
+    llm_release(order);
 }
-static int by_place(const void *a, const void *b) {
-    const llm_tensor_info *x = a, *y = b;
-    return x->begin != y->begin ? (x->begin < y->begin ? -1 : 1) : (x->end > y->end) - (x->end < y->end);
-}
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const llm_tensor_info *)a)->name, ((const llm_tensor_info *)b)->name);
-}
-/* The header's text, checked as far as one can without parsing it. */
+
+/* A file's header as text, and how many bytes it has and follow it. */
 static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_bytes) {
     struct stat s;
     unsigned char b[8] = {0};
@@ -6909,73 +6897,59 @@ static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_
     char *text = llm_alloc(good ? (size_t)n + 1 : 1, 1);
     good = good && fread(text, 1, (size_t)n, f) == n;
     fclose(f);
-    if (!good) llm_die(refetch, "%s: wants a header of %llu bytes, but the whole file has %llu", path,
-                       (unsigned long long)n, (unsigned long long)file);
-    if (*text != '{') llm_die(refetch, "%s: the header does not begin with '{'", path);
-    for (size_t i = 0; i < n && good;) {
-        uint32_t code;
-        i += (size_t)llm_utf8_get(text + i, (size_t)n - i, &code);
-        good = code != UINT32_MAX;
-    }
-    if (!good) llm_die(refetch, "%s: the header is not UTF-8", path);
+    if (!good) llm_die("fetch the file again: it is cut short, damaged, or no safetensors file",
+                       "%s: wants a header of %llu bytes, but the whole file has %llu", path, (unsigned long long)n,
+                       (unsigned long long)file);
     *header_bytes = (size_t)n;
     *data_bytes = (size_t)(file - 8 - n);
     return text;
 }
-static void tensors_add_file(llm_safetensors *s, const char *path) {
-    size_t n, data_bytes, count = (size_t)s->count, first = count, room = count, place = 0;
-    char *text = tensor_header(path, &n, &data_bytes);
-    llm_json *header = llm_json_parse(text, n, path, 1);
-    const llm_json *metadata = NULL;
-    for (const llm_json *e = header->child; e; e = e->next) {
-        if (strcmp(e->key, "__metadata__")) {
-            s->tensor = llm_grow(s->tensor, &room, count + 1, sizeof *s->tensor);
-            s->tensor[count++] = tensor_entry(e, path, s->paths, data_bytes);
-            continue;
-        }
-        bool good = !metadata && e->type == LLM_JSON_OBJECT;
-        for (const llm_json *c = e->child; c; c = c->next) good = good && c->type == LLM_JSON_STRING;
-        if (!good) llm_die(refetch, "%s: __metadata__ must appear once and map text to text", path);
-        metadata = e;
+static char *shape_text(int dims, const size_t *shape) {
+    char text[112] = "[";
+    int n = 1;
+    for (int i = 0; i < dims; i++) n += snprintf(text + n, sizeof text - (size_t)n, "%s%zu", i ? "," : "", shape[i]);
+    return llm_format("%s]", text);
+}
+/* Is this the header for these tensors? Then at[i] is where tensor i lies in the file. */
+static bool header_matches(const char *text, size_t n, size_t data_bytes, const llm_tensor_out *tensor, int count,
+                           size_t *at) {
+    const llm_tensor_out **order = file_order(tensor, count);
+    size_t size, place = 8 + n;
+    char *ours = header_text(order, count, &size);
+    bool same = size == n && !memcmp(text, ours, n);
+    for (int i = 0; i < count && same; i++) {
+        at[order[i] - tensor] = place;
+        place += tensor_out_bytes(order[i]);
     }
-    llm_json_free(header);
+    llm_release(ours);
+    llm_release(order);
+    return same && place == 8 + n + data_bytes;
+}
+/* Where the tensors of a file lie that we wrote; their dtype becomes the one of the file: a build in float wrote it, or
+   one in double. What is not as expected ends the program. */
+static size_t *tensor_places(const char *path, llm_tensor_out *tensor, int count, const char *remedy) {
+    size_t n, data_bytes, *at = llm_alloc((size_t)count, sizeof *at);
+    char *text = tensor_header(path, &n, &data_bytes);
+    bool same = false;
+    for (int twice = 0; twice < 2 && !same; twice++) {
+        same = header_matches(text, n, data_bytes, tensor, count, at);
+        for (int i = 0; i < count && !same; i++)
+            if (strcmp(tensor[i].dtype, "BF16")) tensor[i].dtype = strcmp(tensor[i].dtype, "F32") ? "F32" : "F64";
+    }
+    int more = -count;
+    for (const char *p = text; (p = strstr(p, ":{\"dtype\"")); p++) more++;
+    for (int i = 0; i < count && !same; i++) {
+        char *shape = shape_text(tensor[i].dims, tensor[i].shape);
+        char *entry = llm_format("\"%s\":{\"dtype\":\"%s\",\"shape\":%s", tensor[i].name, tensor[i].dtype, shape);
+        if (!strstr(text, entry))
+            llm_die(remedy, "%s: tensor \"%s\" is not there or not %s", path, tensor[i].name, shape);
+        llm_release(entry);
+        llm_release(shape);
+    }
+    if (!same && more > 0) llm_die(remedy, "%s holds %d tensors that the model lacks", path, more);
+    if (!same) llm_die(foreign, "%s: llm.h did not write this file, or it was changed", path);
     llm_release(text);
-    if (count > first) qsort(s->tensor + first, count - first, sizeof *s->tensor, by_place);
-    for (size_t i = first; i < count; place = s->tensor[i++].end)
-        if (s->tensor[i].begin != place)
-            llm_die(refetch, "%s: tensor \"%s\" begins at byte %zu, but the one before ends at %zu", path,
-                    s->tensor[i].name, s->tensor[i].begin, place);
-    if (place != data_bytes)
-        llm_die(refetch, "%s: the tensors have %zu bytes, but the file holds %zu", path, place, data_bytes);
-    size_t rooms[2] = {(size_t)s->paths, (size_t)s->paths};
-    s->path = llm_grow(s->path, &rooms[0], rooms[0] + 1, sizeof *s->path);
-    s->data_start = llm_grow(s->data_start, &rooms[1], rooms[1] + 1, sizeof *s->data_start);
-    s->path[s->paths] = copy_text(path, strlen(path));
-    s->data_start[s->paths++] = n + 8;
-    s->count = (int)count;              /* a header of 100 MB cannot name more than fit an int */
-}
-static void tensors_sort(llm_safetensors *s) {
-    if (s->count) qsort(s->tensor, (size_t)s->count, sizeof *s->tensor, by_name);
-    for (int i = 1; i < s->count; i++)
-        if (!by_name(&s->tensor[i - 1], &s->tensor[i]))
-            llm_die(refetch, "%s: tensor \"%s\" appears twice", s->path[s->tensor[i].file], s->tensor[i].name);
-}
-void llm_safetensors_open(llm_safetensors *s, const char *path) {
-    *s = (llm_safetensors){.count = 0};
-    tensors_add_file(s, path);
-    tensors_sort(s);
-}
-const llm_tensor_info *llm_safetensors_find(const llm_safetensors *s, const char *name) {
-    llm_tensor_info key = {.name = (char *)name};
-    return s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name) : NULL;
-}
-void llm_safetensors_close(llm_safetensors *s) {
-    for (int i = 0; i < s->count; i++) llm_release(s->tensor[i].name);
-    for (int i = 0; i < s->paths; i++) llm_release(s->path[i]);
-    llm_release(s->tensor);
-    llm_release(s->path);
-    llm_release(s->data_start);
-    *s = (llm_safetensors){.count = 0};
+    return at;
 }
 
 /* fp16: 1 sign, 5 exponent and 10 fraction bits. */
@@ -6989,109 +6963,28 @@ static float widen_f16(uint16_t h) {
 }
 /* n numbers as they lie in the file, as doubles; false: a type that we do not read. */
 static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
-#define WIDEN(name, type, expression)                                                              \
-    if (!strcmp(dtype, name)) {                                                                    \
-        const type *x = raw;                                                                       \
-        for (size_t i = 0; i < n; i++) out[i] = (double)(expression);                              \
-        return true;                                                                               \
-    }
-    WIDEN("F32", float, x[i])
-    WIDEN("BF16", uint16_t, bf16_to_real(x[i]))
-    WIDEN("F16", uint16_t, widen_f16(x[i]))
-    WIDEN("F64", double, x[i])
-    WIDEN("I64", int64_t, x[i])
-    WIDEN("I32", int32_t, x[i])
-    WIDEN("I16", int16_t, x[i])
-    WIDEN("I8", int8_t, x[i])
-    WIDEN("U64", uint64_t, x[i])
-    WIDEN("U32", uint32_t, x[i])
-    WIDEN("U16", uint16_t, x[i])
-    WIDEN("U8", uint8_t, x[i])
-    WIDEN("BOOL", uint8_t, x[i] != 0)
-#undef WIDEN
-    return false;
+    bool f32 = !strcmp(dtype, "F32"), f64 = !strcmp(dtype, "F64"), f16 = !strcmp(dtype, "F16");
+    if (!f32 && !f64 && !f16 && strcmp(dtype, "BF16")) return false;
+    for (size_t i = 0; i < n; i++)
+        out[i] = f32 ? (double)((const float *)raw)[i] : f64 ? ((const double *)raw)[i] :
+                 f16 ? (double)widen_f16(((const uint16_t *)raw)[i]) : (double)bf16_to_real(((const uint16_t *)raw)[i]);
+    return true;
 }
-static size_t tensor_count(const llm_tensor_info *t) { return (t->end - t->begin) * 8 / tensor_bits(t->dtype); }
-
-/* Numbers first .. first+count-1 of a tensor, to `wide` or `real`. In pieces: no file is ever in memory as a whole. */
-static void tensor_read(const llm_safetensors *s, const llm_tensor_info *t, size_t first, size_t count, double *wide,
-                        llm_real *real) {
+/* Numbers of a file from byte `at` on. In pieces: no file is ever in memory as a whole. */
+static void numbers_read(const char *path, size_t at, const char *dtype, size_t count, llm_real *out) {
     enum { READ_PIECE = 4096 };
-    double numbers[READ_PIECE];
-    void *raw = llm_alloc(READ_PIECE, 8);
-    const char *path = s->path[t->file];
-    size_t bytes = tensor_bits(t->dtype) / 8;
-    if (!widen(numbers, raw, t->dtype, 0))
-        llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", path, t->name,
-                t->dtype);
+    double numbers[READ_PIECE], raw[READ_PIECE];
+    size_t bytes = tensor_bits(dtype) / 8;
     FILE *f = fopen(path, "rb");
     if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
-    bool good = !fseeko(f, (off_t)(s->data_start[t->file] + t->begin + first * bytes), SEEK_SET);
+    bool good = !fseeko(f, (off_t)at, SEEK_SET);
     for (size_t done = 0, n; done < count && good; done += n) {
         n = size_min(READ_PIECE, count - done);
-        good = fread(raw, bytes, n, f) == n;
-        widen(wide ? wide + done : numbers, raw, t->dtype, n);
-        for (size_t i = 0; i < n && real; i++) real[done + i] = (llm_real)numbers[i];
+        good = fread(raw, bytes, n, f) == n && widen(numbers, raw, dtype, n);
+        for (size_t i = 0; i < n; i++) out[done + i] = (llm_real)numbers[i];
     }
     fclose(f);
-    llm_release(raw);
-    if (!good) llm_die("check the disk", "cannot read tensor \"%s\" of %s", t->name, path);
-}
-void llm_safetensors_read(const llm_safetensors *s, const llm_tensor_info *t, double *out) {
-    tensor_read(s, t, 0, tensor_count(t), out, NULL);
-}
-void llm_safetensors_read_real(const llm_safetensors *s, const llm_tensor_info *t, llm_real *out) {
-    tensor_read(s, t, 0, tensor_count(t), NULL, out);
-}
-
-/* ---- safetensors: writing ---- */
-
-static const char *real_dtype(void) { return sizeof(llm_real) == 8 ? "F64" : "F32"; }
-
-static int by_width_and_name(const void *a, const void *b) {    /* wide types first: every tensor is aligned */
-    const llm_tensor_out *x = *(const llm_tensor_out *const *)a, *y = *(const llm_tensor_out *const *)b;
-    int difference = (int)tensor_bits(y->dtype) - (int)tensor_bits(x->dtype);
-    return difference ? difference : strcmp(x->name, y->name);
-}
-static size_t tensor_out_bytes(const llm_tensor_out *t) {
-    size_t n = tensor_bits(t->dtype) / 8;
-    for (int i = 0; i < t->dims; i++) n = llm_mul(n, t->shape[i]);
-    return n;
-}
-void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count) {
-    const llm_tensor_out **order = llm_alloc((size_t)count, sizeof *order);
-    for (int i = 0; i < count; i++) order[i] = &tensor[i];
-    if (count) qsort(order, (size_t)count, sizeof *order, by_width_and_name);
-    char *header = NULL;                /* its length stands before it in the file, so it is composed in memory */
-    size_t size = 0, place = 0;
-    llm_writer h = write_in_memory(&header, &size);
-    /* Some releases of transformers refuse a file without this entry, others one whose entry lacks the format. */
-    llm_write_text(&h, "{\"__metadata__\":{\"format\":\"pt\"}");
-    for (int i = 0; i < count; i++) {
-        const llm_tensor_out *t = order[i];
-        size_t end = llm_add(place, tensor_out_bytes(t));
-        llm_write_text(&h, ",");
-        llm_write_json_string(&h, t->name, strlen(t->name));
-        llm_write_text(&h, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
-        for (int d = 0; d < t->dims; d++) llm_write_text(&h, "%s%zu", d ? "," : "", t->shape[d]);
-        llm_write_text(&h, "],\"data_offsets\":[%zu,%zu]}", place, end);
-        place = end;
-    }
-    llm_write_text(&h, "}");
-    fflush(h.file);                     /* now `size` is known; spaces let the numbers begin at a multiple of 8 */
-    llm_write_text(&h, "%*s", (int)(-size & 7), "");
-    fclose(h.file);
-    llm_writer w = llm_write_begin(path);
-    uint64_t n = size;
-    llm_write_bytes(&w, &n, 8);
-    llm_write_bytes(&w, header, size);
-    for (int i = 0; i < count; i++) {
-        const llm_tensor_out *t = order[i];
-        llm_write_bytes(&w, t->data ? t->data : t->fetch(t->user, (int)(t - tensor)), tensor_out_bytes(t));
-    }
-    llm_write_done(&w);
-    llm_release(header);
-    llm_release(order);
+    if (!good) llm_die("check the disk", "cannot read the numbers of %s", path);
 }
 
 /* ---- config.json: reading ----
@@ -7338,11 +7231,6 @@ static llm_tensor_out stored_row(const llm_param *p) {
     if (p->vector) t.dims = 1, t.shape[0] = p->size;
     return t;
 }
-static void shape_text(char *out, size_t size, int dims, const size_t *shape) {
-    int n = snprintf(out, size, "[");
-    for (int i = 0; i < dims; i++) n += snprintf(out + n, size - (size_t)n, "%s%zu", i ? "," : "", shape[i]);
-    snprintf(out + n, size - (size_t)n, "]");
-}
 /* (rows, cols) -> (cols, rows), sixteen columns at a time: whole lines of the cache are read (4 times faster). */
 static void transposed_copy(llm_real *out, const llm_real *inp, int height, int width) {
     size_t rows = (size_t)height, cols = (size_t)width;
@@ -7350,29 +7238,28 @@ static void transposed_copy(llm_real *out, const llm_real *inp, int height, int 
         for (size_t r = 0; r < rows; r++)
             for (size_t c = block; c < size_min(block + 16, cols); c++) out[c * rows + r] = inp[r * cols + c];
 }
-static void check_shape(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p) {
-    llm_tensor_out want = stored_row(p);
-    if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape)) {
-        char has[112], wants[112];
-        shape_text(has, sizeof has, t->dims, t->shape);
-        shape_text(wants, sizeof wants, want.dims, want.shape);
-        llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s",
-                s->path[t->file], t->name, has, wants);
-    }
-}
-static void load_tensor(const llm_safetensors *s, const llm_tensor_info *t, const llm_param *p, const llm_ops *op) {
-    /* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
+/* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
+static void param_load(const llm_param *p, const char *path, size_t at, const char *dtype, const llm_ops *op) {
     size_t cols = (size_t)p->cols, piece = cols * (p->transposed ? (size_t)p->rows : (1 << 21) / cols + 1);
     piece = size_min(piece, p->size);
     llm_real *host = llm_alloc(piece, sizeof *host), *turned = p->transposed ? llm_alloc(piece, sizeof *host) : host;
     for (size_t done = 0, n; done < p->size; done += n) {
         n = size_min(piece, p->size - done);
-        tensor_read(s, t, done, n, NULL, host);
+        numbers_read(path, at + done * (tensor_bits(dtype) / 8), dtype, n, host);
         if (p->transposed) transposed_copy(turned, host, p->cols, p->rows);
         param_write(op, p, done / cols, n / cols, turned);
     }
     if (turned != host) llm_release(turned);
     llm_release(host);
+}
+/* The rows of a table as a file holds them, and where. */
+static size_t *table_places(const llm_param *param, int params, const char *path, const char **dtype) {
+    llm_tensor_out *out = llm_alloc((size_t)params, sizeof *out);
+    for (int i = 0; i < params; i++) out[i] = stored_row(&param[i]);
+    size_t *at = tensor_places(path, out, params, foreign);
+    *dtype = params ? out[0].dtype : real_dtype();
+    llm_release(out);
+    return at;
 }
 static bool folder_holds(const char *dir, const char *name) {
     char *path = llm_format("%s/%s", dir, name);
@@ -7394,37 +7281,6 @@ static char *adapter_base(const char *dir) {
     llm_release(path);
     return found;
 }
-/* Are the tensors those that config.json promises, no more and no other shape? Asked before memory is taken for them:
-   its sizes are somebody's claim. */
-static void check_tensors(const llm_safetensors *s, const llm_config *c, const char *dir) {
-    const int rows = table_build(c, NULL, NULL).count;
-    llm_param *row = llm_alloc((size_t)rows, sizeof *row);
-    llm_model m = {.layer = llm_alloc((size_t)c->L, sizeof(llm_layer))};
-    bool *known = llm_alloc((size_t)s->count, sizeof *known);
-    table_build(c, row, &m);
-    for (int i = 0; i < rows; i++) {
-        const llm_tensor_info *t = llm_safetensors_find(s, row[i].name);
-        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, row[i].name);
-        check_shape(s, t, &row[i]);
-        known[t - s->tensor] = true;
-    }
-    for (int i = 0; i < s->count; i++)
-        if (!known[i])
-            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
-                    s->path[s->tensor[i].file], s->tensor[i].name);
-    llm_release(known);
-    llm_release(m.layer);
-    llm_release(row);
-}
-static void model_read(llm_model *m, const llm_config *c, const char *dir, llm_safetensors *s, const llm_ops *ops,
-                       llm_type weights) {
-    check_tensors(s, c, dir);
-    model_allocate(m, c, ops, weights);
-    for (int i = 0; i < m->params; i++)
-        load_tensor(s, llm_safetensors_find(s, m->param[i].name), &m->param[i], ops);
-    llm_weights_changed(m);
-    llm_safetensors_close(s);
-}
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
     llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
 }
@@ -7435,10 +7291,20 @@ void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_ty
         llm_lora_load(m, dir);
     } else {
         llm_config c = llm_config_load(dir);
-        llm_safetensors s;
         if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
-        llm_safetensors_open(&s, path);
-        model_read(m, &c, dir, &s, ops, weights);
+        /* Asked before memory is taken for the numbers: the sizes in config.json are somebody's claim. */
+        llm_model promised = {.layer = llm_alloc((size_t)c.L, sizeof(llm_layer))};
+        promised.params = table_build(&c, NULL, NULL).count;
+        promised.param = llm_alloc((size_t)promised.params, sizeof *promised.param);
+        table_build(&c, promised.param, &promised);
+        const char *dtype;
+        size_t *at = table_places(promised.param, promised.params, path, &dtype);
+        model_allocate(m, &c, ops, weights);
+        for (int i = 0; i < m->params; i++) param_load(&m->param[i], path, at[i], dtype, ops);
+        llm_weights_changed(m);
+        llm_release(at);
+        llm_release(promised.param);
+        llm_release(promised.layer);
     }
     llm_release(base);
     llm_release(path);
@@ -7657,58 +7523,58 @@ static void *moment_at(const llm_adamw *o, const llm_param *p, int odd) {
 }
 static const void *fetch_moments(void *user, int i) {
     const tensor_source *s = user;
-    const llm_param *p = s->param;
-    for (int rank = i / 2; !p->grad || rank--; p++) {}
+    const llm_param *p = &s->param[i / 2];
     s->op->download(s->host, moment_at(s->o, p, i % 2), p->size * moment_bytes(s->o));
     return s->host;
+}
+typedef struct { llm_tensor_out *tensor; char (*name)[100]; int count; } moment_table;
+
+static moment_table moments_of(learner x, const llm_adamw *o, tensor_source *user) {
+    moment_table t = {.count = 2 * x.params};
+    t.tensor = llm_alloc((size_t)t.count, sizeof *t.tensor);
+    t.name = llm_alloc((size_t)t.count, sizeof *t.name);
+    for (int i = 0; i < t.count; i++) {
+        const llm_param *p = &x.param[i / 2];
+        snprintf(t.name[i], sizeof *t.name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
+        t.tensor[i] = (llm_tensor_out){.name = t.name[i], .dims = 2, .shape = {(size_t)p->rows, (size_t)p->cols},
+            .dtype = o->moments16 ? "BF16" : real_dtype(), .fetch = fetch_moments, .user = user};
+    }
+    return t;
 }
 static void moments_save(const llm_model *m, const llm_adamw *o, const char *path) {
     learner x = model_learner(m);
     tensor_source s = source_begin(m->ops, x.param, x.params, o);
-    llm_tensor_out *out = llm_alloc((size_t)x.params, 2 * sizeof *out);
-    char (*name)[100] = llm_alloc((size_t)x.params, 2 * sizeof *name);
-    int count = 0;
-    for (int i = 0; i < 2 * x.params && o->m; i++) {
-        const llm_param *p = &x.param[i / 2];
-        if (!p->grad) continue;
-        snprintf(name[count], sizeof *name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
-        out[count] = (llm_tensor_out){.name = name[count], .dims = 2, .shape = {(size_t)p->rows, (size_t)p->cols},
-            .dtype = o->moments16 ? "BF16" : real_dtype(), .fetch = fetch_moments, .user = &s};
-        count++;
-    }
-    llm_safetensors_write(path, out, count);
+    moment_table t = moments_of(x, o, &s);
+    llm_safetensors_write(path, t.tensor, o->m ? t.count : 0);  /* none before the first step */
     source_end(&s);
-    llm_release(name);
-    llm_release(out);
+    llm_release(t.name);
+    llm_release(t.tensor);
 }
 static const char other_run[] = "resume with the model and the flags that wrote it";
 
 static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
-    llm_safetensors f;
-    llm_safetensors_open(&f, path);
+    size_t n, data_bytes, *at = NULL;
+    char *text = tensor_header(path, &n, &data_bytes);
+    bool none = header_matches(text, n, data_bytes, NULL, 0, NULL);
+    llm_release(text);
+    if (none) return;
     learner x = model_learner(m);
     tensor_source s = source_begin(m->ops, x.param, x.params, o);
     s.turned = source_begin(m->ops, x.param, x.params, o).host;         /* room for the narrow ones */
-    if (f.count) adamw_allocate(o, m->ops, x.size);
-    int found = 0;
-    for (int i = 0; i < 2 * x.params; i++) {
+    moment_table t = moments_of(x, o, &s);
+    at = tensor_places(path, t.tensor, t.count, other_run);
+    adamw_allocate(o, m->ops, x.size);
+    for (int i = 0; i < t.count; i++) {
         const llm_param *p = &x.param[i / 2];
-        char name[100];
-        snprintf(name, sizeof name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
-        const llm_tensor_info *t = llm_safetensors_find(&f, name);
-        if (!t && (!p->grad || !f.count)) continue;     /* frozen, or saved before the first step */
-        if (!t || t->dims != 2 || t->shape[0] != (size_t)p->rows || t->shape[1] != (size_t)p->cols)
-            llm_die(other_run, "%s: tensor \"%s\" is not there or not [%d,%d]", path, name, p->rows, p->cols);
-        llm_safetensors_read_real(&f, t, s.host);
+        numbers_read(path, at[i], t.tensor[i].dtype, p->size, s.host);
         uint16_t *narrow = (uint16_t *)s.turned;
         for (size_t k = 0; k < p->size && o->moments16; k++) narrow[k] = real_to_bf16(s.host[k]);      /* exact */
         m->ops->upload(moment_at(o, p, i % 2), o->moments16 ? s.turned : s.host, p->size * moment_bytes(o));
-        found++;
     }
-    if (found != f.count)
-        llm_die(other_run, "%s holds %d tensors that the model lacks", path, f.count - found);
     source_end(&s);
-    llm_safetensors_close(&f);
+    llm_release(at);
+    llm_release(t.name);
+    llm_release(t.tensor);
 }
 char *llm_checkpoint_begin(const char *out, int step) {
     llm_make_dirs(out);
@@ -7874,49 +7740,30 @@ void llm_lora_save(const llm_model *m, const char *dir) {
     llm_write_done(&w);                 /* last: a folder with it is whole */
     llm_release(path);
 }
-static void adapter_read(llm_model *m, config_file f, const char *dir) {
-    char *weights = llm_format("%s/adapter_model.safetensors", dir), name[96];
-    int rank = config_int(f, "r", NAN), found = 0;
+void llm_lora_load(llm_model *m, const char *dir) {
+    char *path = llm_format("%s/adapter_config.json", dir), *weights = llm_format("%s/adapter_model.safetensors", dir);
+    llm_json *root = llm_json_file(path);
+    config_file f = {root, path};
+    int rank = config_int(f, "r", NAN);
     double alpha = config_number(f, "lora_alpha", NAN);
-    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", f.path, rank);
-    llm_safetensors s;
-    llm_safetensors_open(&s, weights);
+    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", path, rank);
     bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted);
-    for (int i = 0; i < m->params; i++) {       /* the tensors tell where; target_modules may be a pattern */
-        if (!adaptable(&m->param[i])) continue;
-        adapter_name(&m->param[i], 'A', name);
-        const llm_tensor_info *a = llm_safetensors_find(&s, name);
-        if (a && a->shape[0] != (size_t)rank)           /* before memory is asked for */
-            llm_die("files of one adapter", "%s: tensor \"%s\" is not of rank %d, as %s says", weights, name, rank,
-                    f.path);
-        wanted[i] = a != NULL;
-        found += wanted[i];
-    }
-    if (!found || s.count != 2 * found)
-        llm_die("the base model that the adapter was trained on", "%s: %d of its %d tensors belong to this model",
-                weights, 2 * found, s.count);
+    const llm_json *list = config_get(f, "target_modules", LLM_JSON_ARRAY);
+    for (const llm_json *c = list ? list->child : NULL; c; c = c->next)
+        for (int i = 0; i < m->params && c->type == LLM_JSON_STRING; i++)
+            wanted[i] |= adaptable(&m->param[i]) && targeted(&m->param[i], c->string);
     double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
     lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
-    for (int i = 0; i < m->lora->params; i++) {
-        const llm_param *p = &m->lora->param[i];
-        const llm_tensor_info *t = llm_safetensors_find(&s, p->name);
-        if (!t) llm_die("the whole folder", "%s: no tensor \"%s\"", weights, p->name);
-        load_tensor(&s, t, p, m->ops);
-    }
-    llm_safetensors_close(&s);
-    llm_release(wanted);
-    llm_release(weights);
-}
-void llm_lora_load(llm_model *m, const char *dir) {
-    char *path = llm_format("%s/adapter_config.json", dir), *text;
-    llm_json *root = llm_json_file(path);
+    char *text;
+    const char *dtype;
     size_t size;
-    adapter_read(m, (config_file){root, path}, dir);
     llm_writer w = write_in_memory(&text, &size);
     adapter_write(&w, m);
     check_written(&w, &text, &size, path);
+    size_t *at = table_places(m->lora->param, m->lora->params, weights, &dtype);
+    for (int i = 0; i < m->lora->params; i++) param_load(&m->lora->param[i], weights, at[i], dtype, m->ops);
     llm_json_free(root);
-    llm_release(path);
+    llm_release_all(at, wanted, path, weights);
 }
 
 /* ================================================================================================================

@@ -61,9 +61,9 @@ static const char *tensor_file(const char *header, size_t length, size_t data) {
     return path;
 }
 static void open_and_close(const char *path) {
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, path);
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
 }
 static void test_malformed(void) {
 #define ONE "'dtype':'F32','shape':[2],'data_offsets':[0,8]"
@@ -164,16 +164,16 @@ static void test_header_length(void) {
 /* A good file cut after every byte is refused; one with any bit of its header flipped is refused or read, but
    never crashes. */
 static void read_everything(const char *path) {
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, path);
     for (int i = 0; i < s.count; i++) {
         size_t n = 1;
         for (int d = 0; d < s.tensor[i].dims; d++) n *= s.tensor[i].shape[d];
         double *x = llm_alloc(n, sizeof *x);
-        llm_safetensors_read(&s, &s.tensor[i], x);
+        hf_safetensors_read(&s, &s.tensor[i], x);
         llm_release(x);
     }
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
 }
 static void test_damage(void) {
     static const float x[6] = {1, 2, 3, 4, 5, 6};
@@ -233,15 +233,15 @@ static void test_types(void) {
                                 .data = all[i].data};
     const char *path = in_scratch("types.safetensors");
     llm_safetensors_write(path, t, TYPES);
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, path);
     CHECK(s.count == TYPES, "%d tensors", s.count);
     for (int i = 0; i < TYPES; i++) {
         double x[9];
         llm_real y[9];
-        const llm_tensor_info *info = llm_safetensors_find(&s, all[i].dtype);
-        llm_safetensors_read(&s, info, x);
-        llm_safetensors_read_real(&s, info, y);
+        const hf_tensor_info *info = hf_safetensors_find(&s, all[i].dtype);
+        hf_safetensors_read(&s, info, x);
+        hf_safetensors_read_real(&s, info, y);
         for (size_t k = 0; k < all[i].n; k++) {
             double want = all[i].want[k];
             bool same = isnan(want) ? isnan(x[k]) && isnan(y[k]) : x[k] == want && y[k] == (llm_real)want &&
@@ -251,8 +251,8 @@ static void test_types(void) {
         CHECK((s.data_start[0] + info->begin) % (size_t)(tensor_bits(info->dtype) / 8) == 0, "%s is not aligned",
               info->dtype);
     }
-    CHECK(!llm_safetensors_find(&s, "F33") && !llm_safetensors_find(&s, ""), "found what is not there");
-    llm_safetensors_close(&s);
+    CHECK(!hf_safetensors_find(&s, "F33") && !hf_safetensors_find(&s, ""), "found what is not there");
+    hf_safetensors_close(&s);
     static const char f8[] = "{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[0,4]}}";
     CHECK_DIES(read_everything(tensor_file(f8, strlen(f8), 4)), "stored as F8_E4M3, which is not read");
 }
@@ -281,10 +281,10 @@ static void test_written_bytes(void) {
           !memcmp(bytes + 20 + length, &one, 4),
           "the numbers are not in the order of the header");
     llm_release(bytes);
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, path);
-    CHECK(llm_safetensors_find(&s, "q\"\n") != NULL, "escaped name");
-    llm_safetensors_close(&s);
+    CHECK(hf_safetensors_find(&s, "q\"\n") != NULL, "escaped name");
+    hf_safetensors_close(&s);
     llm_safetensors_write(path, NULL, 0);
     open_and_close(path);
 }
@@ -299,13 +299,13 @@ static void test_shards(void) {
     llm_safetensors_write(in_scratch("shards/two.safetensors"), &a, 1);
     write_text(index, "{'metadata':{'total_size':16},'weight_map':{'b':'one.safetensors','a':'two.safetensors'}}");
     for (int i = 0; i < 2; i++) {       /* by folder, and by the index itself */
-        llm_safetensors s;
+        hf_safetensors s;
         hf_safetensors_open(&s, i ? index : dir);
         double v[2], w[2];
-        llm_safetensors_read(&s, llm_safetensors_find(&s, "a"), v);
-        llm_safetensors_read(&s, llm_safetensors_find(&s, "b"), w);
+        hf_safetensors_read(&s, hf_safetensors_find(&s, "a"), v);
+        hf_safetensors_read(&s, hf_safetensors_find(&s, "b"), w);
         CHECK(s.count == 2 && s.paths == 2 && v[0] == 1 && v[1] == 2 && w[0] == 3 && w[1] == 4, "shards");
-        llm_safetensors_close(&s);
+        hf_safetensors_close(&s);
     }
     write_text(index, "{'weight_map':{'b':'one.safetensors','a':'three.safetensors'}}");
     CHECK_DIES(open_and_close(dir), "cannot open");
@@ -560,14 +560,14 @@ static void test_model_round_trip(const llm_ops *ops) {
 /* Rewrite a folder's tensors through `change`, which may rename, drop (name NULL), retype or reshape each. */
 static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_out *t, int i),
                     const llm_tensor_out *extra) {
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, from);
     llm_tensor_out *t = llm_alloc((size_t)s.count + 1, sizeof *t);
     int n = 0;
     for (int i = 0; i < s.count; i++) {
         float *x = llm_alloc(tensor_count(&s.tensor[i]), sizeof *x);
         double *wide = llm_alloc(tensor_count(&s.tensor[i]), sizeof *wide);
-        llm_safetensors_read(&s, &s.tensor[i], wide);
+        hf_safetensors_read(&s, &s.tensor[i], wide);
         for (size_t k = 0; k < tensor_count(&s.tensor[i]); k++) x[k] = (float)wide[k];
         llm_release(wide);
         t[n] = (llm_tensor_out){.name = s.tensor[i].name, .dtype = "F32", .dims = s.tensor[i].dims, .data = x};
@@ -591,7 +591,7 @@ static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_
     write_file(b, config, size);
     llm_release(config);
     llm_release(t);
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
 }
 static void keep(llm_tensor_out *t, int i) { (void)t; (void)i; }
 static void strip(llm_tensor_out *t, int i) { (void)i; t->name = strchr(t->name, '.') + 1; }
@@ -613,22 +613,22 @@ static void test_model_folders(void) {
     llm_model m, n;
     hf_model_load(&m, dir, llm_cpu(LLM_FP32));
     /* Conv1D: element [in i][out o] of the file is element [o][i] in memory */
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, dir);
-    const llm_tensor_info *t = llm_safetensors_find(&s, "transformer.h.1.mlp.c_fc.weight");
+    const hf_tensor_info *t = hf_safetensors_find(&s, "transformer.h.1.mlp.c_fc.weight");
     llm_param *p = llm_param_find(&m, "transformer.h.1.mlp.c_fc.weight");
     CHECK(t && t->dims == 2 && t->shape[0] == 16 && t->shape[1] == 64 && p->rows == 64 && p->cols == 16,
           "c_fc is (in, out) on the disk");
     double x[16 * 64];
-    llm_safetensors_read(&s, t, x);
+    hf_safetensors_read(&s, t, x);
     CHECK((llm_real)x[3 * 64 + 50] == p->data[50 * 16 + 3] && (llm_real)x[15 * 64] == p->data[15],
           "c_fc is not transposed");
-    t = llm_safetensors_find(&s, "transformer.wte.weight");
+    t = hf_safetensors_find(&s, "transformer.wte.weight");
     CHECK(t && t->shape[0] == 37 && t->shape[1] == 16, "wte is (V, C)");
-    t = llm_safetensors_find(&s, "transformer.ln_f.bias");
+    t = hf_safetensors_find(&s, "transformer.ln_f.bias");
     CHECK(t && t->dims == 1 && t->shape[0] == 16, "a vector has one dimension");
-    CHECK(!llm_safetensors_find(&s, "lm_head.weight"), "a tied head is written once");
-    llm_safetensors_close(&s);
+    CHECK(!hf_safetensors_find(&s, "lm_head.weight"), "a tied head is written once");
+    hf_safetensors_close(&s);
 
     rewrite(dir, changed, strip, NULL);
     hf_model_load(&n, changed, llm_cpu(LLM_FP32));
@@ -668,9 +668,9 @@ static void test_model_folders(void) {
     rewrite(in_scratch("model-1"), changed, drop_head, NULL);
     CHECK_DIES(load_and_free(changed), "no tensor \"lm_head.weight\"");
     hf_safetensors_open(&s, in_scratch("model-4"));
-    t = llm_safetensors_find(&s, "score.weight");
+    t = hf_safetensors_find(&s, "score.weight");
     CHECK(t && t->dims == 2 && t->shape[0] == 1 && t->shape[1] == 16, "score.weight is [1,C]");
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
     CHECK_DIES(load_and_free(in_scratch("nowhere")), "nowhere/config.json does not exist");
     make_dir(in_scratch("circle"));     /* adapters whose base is their own folder */
     char *text = llm_format("{'base_model_name_or_path':'%s'}", in_scratch("circle"));
@@ -902,15 +902,15 @@ static void test_moment_names(void) {
     llm_model_train(&m);
     train_some(&m, &o, 0, 1);
     llm_checkpoint_save(in_scratch("names16"), 1, &m, &o, NULL, NULL, 2);
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, in_scratch("names16/checkpoint-1/optimizer.safetensors"));
     double x[37 * 16], y[37 * 16], error = 0;
-    llm_safetensors_read(&s, llm_safetensors_find(&s, "m.model.embed_tokens.weight"), x);
-    llm_safetensors_read(&s, llm_safetensors_find(&s, "v.model.embed_tokens.weight"), y);
+    hf_safetensors_read(&s, hf_safetensors_find(&s, "m.model.embed_tokens.weight"), x);
+    hf_safetensors_read(&s, hf_safetensors_find(&s, "v.model.embed_tokens.weight"), y);
     for (int i = 0; i < 37 * 16; i++)   /* both are g^2 */
         error = fmax(error, fabs(x[i] * x[i] / 0.01 - y[i] / 0.05) / (y[i] / 0.05));
     CHECK_SMALL(error, 1e-5, "after one step m^2 / (1 - beta1)^2 = v / (1 - beta2)");
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
     llm_adamw_free(&o, &m);
     llm_model_free(&m);
     if (sizeof(llm_real) == 8) return;  /* doubles know fp32 precision only */
@@ -1190,6 +1190,42 @@ static void test_border_config(void) {
     unlink(in_scratch("border/model.safetensors"));     /* it may lie there in shards */
     CHECK_DIES(llm_model_load(&m, shards, llm_cpu(LLM_FP32)), "tools/hf.h");
 }
+/* The header of the weights must be ours, the file as long as it says; F32 or F64, whichever build wrote it. */
+static void test_border_weights(void) {
+    const char *dir = in_scratch("model-1"), *changed = in_scratch("changed");
+    const char *path = in_scratch("changed/model.safetensors");
+    static const float noise[4];
+    llm_tensor_out extra = {.name = "model.q_norm.weight", .dtype = "F32", .dims = 1, .shape = {4}, .data = noise};
+    llm_tensor_out tensor[64];
+    llm_model m, n;
+    hf_safetensors s;
+    size_t size;
+    rewrite(dir, changed, keep, &extra);
+    CHECK_DIES(llm_model_load(&m, changed, llm_cpu(LLM_FP32)), "holds 1 tensors that the model lacks");
+    rewrite(dir, changed, drop_head, NULL);
+    CHECK_DIES(llm_model_load(&m, changed, llm_cpu(LLM_FP32)), "\"lm_head.weight\" is not there or not [37,16]");
+    rewrite(dir, changed, keep, NULL);
+    llm_model_load(&m, changed, llm_cpu(LLM_FP32));
+    hf_safetensors_open(&s, path);
+    for (int i = 0; i < s.count; i++) {
+        hf_tensor_info *t = &s.tensor[i];
+        double *x = llm_alloc(tensor_count(t), sizeof *x);
+        hf_safetensors_read(&s, t, x);
+        tensor[i] = (llm_tensor_out){.name = t->name, .dtype = "F64", .dims = t->dims, .data = x};
+        memcpy(tensor[i].shape, t->shape, sizeof t->shape);
+    }
+    llm_safetensors_write(path, tensor, s.count);
+    for (int i = 0; i < s.count; i++) llm_release((void *)tensor[i].data);
+    hf_safetensors_close(&s);
+    llm_model_load(&n, changed, llm_cpu(LLM_FP32));
+    CHECK(same_weights(&m, &n), "weights in F64");
+    llm_model_free(&m);
+    llm_model_free(&n);
+    char *text = llm_read_file(path, &size);
+    write_file(path, text, size - 1);
+    CHECK_DIES(llm_model_load(&m, changed, llm_cpu(LLM_FP32)), "tools/hf.h");
+    llm_release(text);
+}
 static void test_border_tokenizer(void) {
     static const char *const foreign_folder[] = {"digits", "gpt2pairs", "gpt2re", "llama3re", "qwen2", "spm",
                                                  "spm-metaspace"};
@@ -1247,6 +1283,7 @@ int main(void) {
     test_model_folders();
     test_fixture_folders();
     test_border_config();
+    test_border_weights();
     test_border_tokenizer();
     test_adamw(0);
     test_adamw(1);

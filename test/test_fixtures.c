@@ -6,18 +6,18 @@
 #include "../tools/hf.h"
 #include "check.h"
 
-static llm_real *expected(const llm_safetensors *s, const char *name, size_t *n) {
-    const llm_tensor_info *t = llm_safetensors_find(s, name);
+static llm_real *expected(const hf_safetensors *s, const char *name, size_t *n) {
+    const hf_tensor_info *t = hf_safetensors_find(s, name);
     *n = 0;
     if (!t) return NULL;
     *n = 1;
     for (int i = 0; i < t->dims; i++) *n *= t->shape[i];
     llm_real *x = llm_alloc(*n, sizeof *x);
-    llm_safetensors_read_real(s, t, x);
+    hf_safetensors_read_real(s, t, x);
     return x;
 }
-static llm_batch fixture_batch(const llm_safetensors *s) {
-    const llm_tensor_info *t = llm_safetensors_find(s, "input_ids");
+static llm_batch fixture_batch(const hf_safetensors *s) {
+    const hf_tensor_info *t = hf_safetensors_find(s, "input_ids");
     llm_batch b = llm_batch_new((int)t->shape[0], (int)t->shape[1]);
     size_t n;
     llm_real *ids = expected(s, "input_ids", &n), *targets = expected(s, "targets", &n);
@@ -38,7 +38,7 @@ static void flip(llm_real *x, int rows, int cols) {
     memcpy(x, y, (size_t)rows * (size_t)cols * sizeof *x);
     llm_release(y);
 }
-static void check_logits(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s,
+static void check_logits(const char *name, llm_model *m, const llm_batch *b, const hf_safetensors *s,
                          double tolerance) {
     size_t n;
     llm_real *want = expected(s, "logits", &n), *got = llm_alloc(n, sizeof *got);
@@ -47,7 +47,7 @@ static void check_logits(const char *name, llm_model *m, const llm_batch *b, con
     llm_release(want);
     llm_release(got);
 }
-static void check_gradients(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s,
+static void check_gradients(const char *name, llm_model *m, const llm_batch *b, const hf_safetensors *s,
                             double tolerance) {
     size_t n, N = (size_t)(b->B * b->T);
     llm_real *dlogp = llm_alloc(N, sizeof *dlogp), *logp = llm_alloc(N, sizeof *logp);
@@ -76,7 +76,7 @@ static void check_gradients(const char *name, llm_model *m, const llm_batch *b, 
     llm_release(dlogp);
     llm_release(logp);
 }
-static void check_adamw(const char *name, llm_model *m, const llm_batch *b, const llm_safetensors *s,
+static void check_adamw(const char *name, llm_model *m, const llm_batch *b, const hf_safetensors *s,
                         double tolerance) {
     size_t n, N = (size_t)(b->B * b->T);
     llm_real *losses = expected(s, "adamw.losses", &n), *norms = expected(s, "adamw.grad_norms", &n);
@@ -104,7 +104,7 @@ static void check_model(const char *name, llm_precision p, double tolerance, boo
     snprintf(dir, sizeof dir, "test/data/models/%s", name);
     snprintf(path, sizeof path, "%s/expected.safetensors", dir);
     snprintf(label, sizeof label, "%s, %s", name, precision[p]);
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, path);
     llm_model m;
     hf_model_load(&m, dir, llm_cpu(p));
@@ -117,7 +117,7 @@ static void check_model(const char *name, llm_precision p, double tolerance, boo
     }
     llm_batch_free(&b);
     llm_model_free(&m);
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
 }
 int main(void) {
     const char *names[] = {"gpt2-tiny", "llama-tiny", "llama-untied"};

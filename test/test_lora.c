@@ -330,15 +330,15 @@ static void check_refusals(void) {
 
 /* ---- PEFT's numbers ---- */
 
-static llm_real *expected(const llm_safetensors *s, const char *name, size_t *n) {
-    const llm_tensor_info *t = llm_safetensors_find(s, name);
+static llm_real *expected(const hf_safetensors *s, const char *name, size_t *n) {
+    const hf_tensor_info *t = hf_safetensors_find(s, name);
     *n = t ? 1 : 0;
     for (int i = 0; t && i < t->dims; i++) *n *= t->shape[i];
     llm_real *x = llm_alloc(*n + 1, sizeof *x);
-    if (t) llm_safetensors_read_real(s, t, x);
+    if (t) hf_safetensors_read_real(s, t, x);
     return x;
 }
-static void compare(const char *name, const char *key, const llm_real *got, size_t count, const llm_safetensors *s,
+static void compare(const char *name, const char *key, const llm_real *got, size_t count, const hf_safetensors *s,
                     double bound) {
     size_t n;
     llm_real *want = expected(s, key, &n);
@@ -350,11 +350,11 @@ static void check_peft(const char *name, llm_precision precision, double bound) 
     char dir[64], path[96], key[128];
     snprintf(dir, sizeof dir, "test/data/lora/%s", name);
     snprintf(path, sizeof path, "%s/expected.safetensors", dir);
-    llm_safetensors s;
+    hf_safetensors s;
     hf_safetensors_open(&s, path);
     llm_model m;
     hf_model_load(&m, dir, llm_cpu(precision));
-    const llm_tensor_info *t = llm_safetensors_find(&s, "input_ids");
+    const hf_tensor_info *t = hf_safetensors_find(&s, "input_ids");
     llm_batch b = llm_batch_new((int)t->shape[0], (int)t->shape[1]);
     size_t n, places = (size_t)b.B * (size_t)b.T, count = places * (size_t)m.c.V;
     llm_real *ids = expected(&s, "input_ids", &n), *targets = expected(&s, "targets", &n),
@@ -399,7 +399,7 @@ static void check_peft(const char *name, llm_precision precision, double bound) 
     llm_adamw_free(&o, &m);
     llm_batch_free(&b);
     llm_model_free(&m);
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
 }
 
 int main(void) {

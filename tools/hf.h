@@ -16,8 +16,21 @@ llm_config hf_config_load(const char *dir);
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops);
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
 void hf_lora_load(llm_model *m, const char *dir);       /* a folder of PEFT */
-/* A file, an index of shards (.json), or a folder of either. */
-void hf_safetensors_open(llm_safetensors *s, const char *dir_or_file);
+
+/* safetensors, by name. Opening checks the header against the file, field by field, before anything is used: a file, an
+   index of shards (.json), or a folder of either. */
+typedef struct { char *name; int dims; size_t shape[4]; char dtype[8]; size_t begin, end; int file; } hf_tensor_info;
+typedef struct {
+    hf_tensor_info *tensor; int count;  /* by name */
+    char **path; int paths;             /* the files; data_start: where the numbers of each begin */
+    size_t *data_start;
+} hf_safetensors;
+void hf_safetensors_open(hf_safetensors *s, const char *dir_or_file);
+const hf_tensor_info *hf_safetensors_find(const hf_safetensors *s, const char *name);
+void hf_safetensors_read(const hf_safetensors *s, const hf_tensor_info *t, double *out);        /* any dtype, widened */
+void hf_safetensors_read_real(const hf_safetensors *s, const hf_tensor_info *t, llm_real *out);
+void hf_safetensors_close(hf_safetensors *s);
+
 /* Give a model without a chat template the one of this name ("chatml", "llama3", "llama2", "zephyr", "alpaca"), or
    "auto": what suits its tokens. Its folder will say so, in Jinja. If the model has another template: an error. */
 void hf_chat_template(llm_tokenizer *t, const char *name);
@@ -605,36 +618,151 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     llm_release(path);
 }
 
-/* ---- a model's folder ----
-   Over the years transformers has spelled the same thing in several ways: all are read, the oldest is written. */
+/* ---- safetensors ----
+   A file may come from anywhere, so nothing in it is believed: the tensors must tile the rest of the file exactly, and
+   each one's bytes must be its shape times its type. After that no offset can point outside. */
 
+static const char hf_refetch[] = "fetch the file again: it is cut short, damaged, or no safetensors file";
+
+/* A size as JSON spells it, digit by digit: a double would round above 2^53. */
+static size_t hf_json_size(const llm_json *v, const char *path, const char *tensor) {
+    size_t x = 0;
+    bool good = v->type == LLM_JSON_NUMBER;
+    for (size_t i = 0; good && i < v->length; i++) {
+        good = isdigit((unsigned char)v->string[i]) && x <= (SIZE_MAX - 9) / 10;
+        x = x * 10 + (size_t)(v->string[i] - '0');
+    }
+    if (!good) llm_die(hf_refetch, "%s: tensor \"%s\" has a shape or an offset that is no size", path, tensor);
+    return x;
+}
+static hf_tensor_info hf_tensor_entry(const llm_json *entry, const char *path, int file, size_t data_bytes) {
+    static const char *const key[] = {"dtype", "shape", "data_offsets"};
+    const llm_json *value[3] = {NULL, NULL, NULL};
+    const char *name = entry->key;
+    for (const llm_json *c = entry->child; c && entry->type == LLM_JSON_OBJECT; c = c->next)
+        for (int i = 0; i < 3; i++) {
+            if (strcmp(c->key, key[i])) continue;
+            if (value[i]) llm_die(hf_refetch, "%s: tensor \"%s\" says \"%s\" twice", path, name, key[i]);
+            value[i] = c;
+        }
+    if (!value[0] || value[0]->type != LLM_JSON_STRING || !value[1] || value[1]->type != LLM_JSON_ARRAY || !value[2] ||
+        value[2]->type != LLM_JSON_ARRAY || value[2]->length != 2)
+        llm_die(hf_refetch, "%s: tensor \"%s\" lacks a dtype, a shape or two data_offsets", path, name);
+    size_t dims = value[1]->length, bits = tensor_bits(value[0]->string);
+    if (!bits) llm_die(hf_refetch, "%s: tensor \"%s\" has the unknown dtype \"%s\"", path, name, value[0]->string);
+    if (dims > 4) llm_die("a language model", "%s: tensor \"%s\" has %zu dimensions, more than 4", path, name, dims);
+    hf_tensor_info t = {.file = file, .dims = (int)dims};
+    snprintf(t.dtype, sizeof t.dtype, "%s", value[0]->string);
+    const llm_json *d = value[1]->child;
+    for (size_t i = 0; i < dims; i++, d = d->next) {
+        t.shape[i] = hf_json_size(d, path, name);
+        if (t.shape[i] && bits > SIZE_MAX / t.shape[i])
+            llm_die(hf_refetch, "%s: the shape of tensor \"%s\" overflows", path, name);
+        bits *= t.shape[i];
+    }
+    t.begin = hf_json_size(value[2]->child, path, name);
+    t.end = hf_json_size(value[2]->child->next, path, name);
+    if (t.begin > t.end || t.end > data_bytes)
+        llm_die(hf_refetch, "%s: tensor \"%s\" lies at %zu .. %zu of %zu bytes", path, name, t.begin, t.end,
+                data_bytes);
+    if (bits % 8 || bits / 8 != t.end - t.begin)
+        llm_die(hf_refetch, "%s: tensor \"%s\" has %zu bytes, but its shape and dtype make %zu", path, name,
+                t.end - t.begin, bits / 8);
+    t.name = copy_text(name, strlen(name));
+    return t;
+}
+static int hf_by_place(const void *a, const void *b) {
+    const hf_tensor_info *x = a, *y = b;
+    return x->begin != y->begin ? (x->begin < y->begin ? -1 : 1) : (x->end > y->end) - (x->end < y->end);
+}
+static int hf_by_name(const void *a, const void *b) {
+    return strcmp(((const hf_tensor_info *)a)->name, ((const hf_tensor_info *)b)->name);
+}
+static void hf_add_file(hf_safetensors *s, const char *path) {
+    size_t n, data_bytes, count = (size_t)s->count, first = count, room = count, place = 0;
+    char *text = tensor_header(path, &n, &data_bytes);
+    bool utf8 = true;
+    if (*text != '{') llm_die(hf_refetch, "%s: the header does not begin with '{'", path);
+    for (size_t i = 0; i < n && utf8;) {
+        uint32_t code;
+        i += (size_t)llm_utf8_get(text + i, n - i, &code);
+        utf8 = code != UINT32_MAX;
+    }
+    if (!utf8) llm_die(hf_refetch, "%s: the header is not UTF-8", path);
+    llm_json *header = llm_json_parse(text, n, path, 1);
+    const llm_json *metadata = NULL;
+    for (const llm_json *e = header->child; e; e = e->next) {
+        if (strcmp(e->key, "__metadata__")) {
+            s->tensor = llm_grow(s->tensor, &room, count + 1, sizeof *s->tensor);
+            s->tensor[count++] = hf_tensor_entry(e, path, s->paths, data_bytes);
+            continue;
+        }
+        bool good = !metadata && e->type == LLM_JSON_OBJECT;
+        for (const llm_json *c = e->child; c; c = c->next) good = good && c->type == LLM_JSON_STRING;
+        if (!good) llm_die(hf_refetch, "%s: __metadata__ must appear once and map text to text", path);
+        metadata = e;
+    }
+    llm_json_free(header);
+    llm_release(text);
+    if (count > first) qsort(s->tensor + first, count - first, sizeof *s->tensor, hf_by_place);
+    for (size_t i = first; i < count; place = s->tensor[i++].end)
+        if (s->tensor[i].begin != place)
+            llm_die(hf_refetch, "%s: tensor \"%s\" begins at byte %zu, but the one before ends at %zu", path,
+                    s->tensor[i].name, s->tensor[i].begin, place);
+    if (place != data_bytes)
+        llm_die(hf_refetch, "%s: the tensors have %zu bytes, but the file holds %zu", path, place, data_bytes);
+    size_t rooms[2] = {(size_t)s->paths, (size_t)s->paths};
+    s->path = llm_grow(s->path, &rooms[0], rooms[0] + 1, sizeof *s->path);
+    s->data_start = llm_grow(s->data_start, &rooms[1], rooms[1] + 1, sizeof *s->data_start);
+    s->path[s->paths] = copy_text(path, strlen(path));
+    s->data_start[s->paths++] = n + 8;
+    s->count = (int)count;              /* a header of 100 MB cannot name more than fit an int */
+}
+static void hf_tensors_sort(hf_safetensors *s) {
+    if (s->count) qsort(s->tensor, (size_t)s->count, sizeof *s->tensor, hf_by_name);
+    for (int i = 1; i < s->count; i++)
+        if (!hf_by_name(&s->tensor[i - 1], &s->tensor[i]))
+            llm_die(hf_refetch, "%s: tensor \"%s\" appears twice", s->path[s->tensor[i].file], s->tensor[i].name);
+}
+const hf_tensor_info *hf_safetensors_find(const hf_safetensors *s, const char *name) {
+    hf_tensor_info key = {.name = (char *)name};
+    return s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, hf_by_name) : NULL;
+}
+void hf_safetensors_close(hf_safetensors *s) {
+    for (int i = 0; i < s->count; i++) llm_release(s->tensor[i].name);
+    for (int i = 0; i < s->paths; i++) llm_release(s->path[i]);
+    llm_release(s->tensor);
+    llm_release(s->path);
+    llm_release(s->data_start);
+    *s = (hf_safetensors){.count = 0};
+}
 /* A large model comes in shards, and an index hf_says which file holds which tensor. */
-static void hf_add_shards(llm_safetensors *s, const char *index) {
+static void hf_add_shards(hf_safetensors *s, const char *index) {
     llm_json *root = llm_json_file(index);
     const llm_json *map = llm_json_get(root, "weight_map");
-    if (!map || map->type != LLM_JSON_OBJECT || !map->child) llm_die(refetch, "%s: no \"weight_map\"", index);
+    if (!map || map->type != LLM_JSON_OBJECT || !map->child) llm_die(hf_refetch, "%s: no \"weight_map\"", index);
     const char *slash = strrchr(index, '/');
     int folder = slash ? (int)(slash - index) + 1 : 0;
     for (const llm_json *e = map->child; e; e = e->next) {
         if (e->type != LLM_JSON_STRING || !e->length || strlen(e->string) != e->length || strchr(e->string, '/'))
-            llm_die(refetch, "%s:%d: \"%s\" must name a file in the same folder", index, e->line, e->key);
+            llm_die(hf_refetch, "%s:%d: \"%s\" must name a file in the same folder", index, e->line, e->key);
         int i = s->paths;
         while (--i >= 0 && strcmp(s->path[i] + folder, e->string)) {}
         if (i >= 0) continue;
         char *path = llm_format("%.*s%s", folder, index, e->string);
-        tensors_add_file(s, path);
+        hf_add_file(s, path);
         llm_release(path);
     }
-    tensors_sort(s);
+    hf_tensors_sort(s);
     for (const llm_json *e = map->child; e; e = e->next) {
-        const llm_tensor_info *t = llm_safetensors_find(s, e->key);
+        const hf_tensor_info *t = hf_safetensors_find(s, e->key);
         if (!t || strcmp(s->path[t->file] + folder, e->string))
-            llm_die(refetch, "%s:%d: tensor \"%s\" is not in %s", index, e->line, e->key, e->string);
+            llm_die(hf_refetch, "%s:%d: tensor \"%s\" is not in %s", index, e->line, e->key, e->string);
     }
     llm_json_free(root);
 }
-void hf_safetensors_open(llm_safetensors *s, const char *dir_or_file) {
-    *s = (llm_safetensors){.count = 0};
+void hf_safetensors_open(hf_safetensors *s, const char *dir_or_file) {
+    *s = (hf_safetensors){.count = 0};
     char *path = llm_format(llm_is_dir(dir_or_file) ? "%s/model.safetensors" : "%s", dir_or_file);
     if (llm_is_dir(dir_or_file) && !llm_exists(path)) {
         llm_release(path);
@@ -644,9 +772,61 @@ void hf_safetensors_open(llm_safetensors *s, const char *dir_or_file) {
                     "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
     }
     if (ends_with(path, ".json")) hf_add_shards(s, path);
-    else llm_safetensors_open(s, path);
+    else {
+        hf_add_file(s, path);
+        hf_tensors_sort(s);
+    }
     llm_release(path);
 }
+/* n numbers as they lie in the file, whole ones too, as doubles; false: a type that is not read. */
+static bool hf_widen(double *out, const void *raw, const char *dtype, size_t n) {
+#define WIDEN(name, type, expression)                                                              \
+    if (!strcmp(dtype, name)) {                                                                    \
+        const type *x = raw;                                                                       \
+        for (size_t i = 0; i < n; i++) out[i] = (double)(expression);                              \
+        return true;                                                                               \
+    }
+    WIDEN("I64", int64_t, x[i])
+    WIDEN("I32", int32_t, x[i])
+    WIDEN("I16", int16_t, x[i])
+    WIDEN("I8", int8_t, x[i])
+    WIDEN("U64", uint64_t, x[i])
+    WIDEN("U32", uint32_t, x[i])
+    WIDEN("U16", uint16_t, x[i])
+    WIDEN("U8", uint8_t, x[i])
+    WIDEN("BOOL", uint8_t, x[i] != 0)
+#undef WIDEN
+    return widen(out, raw, dtype, n);
+}
+static size_t tensor_count(const hf_tensor_info *t) { return (t->end - t->begin) * 8 / tensor_bits(t->dtype); }
+static size_t hf_place(const hf_safetensors *s, const hf_tensor_info *t) { return s->data_start[t->file] + t->begin; }
+
+void hf_safetensors_read(const hf_safetensors *s, const hf_tensor_info *t, double *out) {
+    const char *path = s->path[t->file];
+    if (!hf_widen(out, "", t->dtype, 0))
+        llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", path, t->name,
+                t->dtype);
+    FILE *f = fopen(path, "rb");
+    if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
+    size_t bytes = t->end - t->begin;
+    void *raw = llm_alloc(bytes, 1);
+    bool good = !fseeko(f, (off_t)hf_place(s, t), SEEK_SET) && fread(raw, 1, bytes, f) == bytes;
+    fclose(f);
+    if (!good) llm_die("check the disk", "cannot read tensor \"%s\" of %s", t->name, path);
+    hf_widen(out, raw, t->dtype, tensor_count(t));
+    llm_release(raw);
+}
+void hf_safetensors_read_real(const hf_safetensors *s, const hf_tensor_info *t, llm_real *out) {
+    size_t n = tensor_count(t);
+    double *wide = llm_alloc(n, sizeof *wide);
+    hf_safetensors_read(s, t, wide);
+    for (size_t i = 0; i < n; i++) out[i] = (llm_real)wide[i];
+    llm_release(wide);
+}
+
+/* ---- a model's folder ----
+   Over the years transformers has spelled the same thing in several ways: all are read, the oldest is written. */
+
 /* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
 static void hf_config_expect(config_file f, bool qwen) {
     static const struct { const char *key, *one, *other; } texts[] = {
@@ -691,11 +871,11 @@ static bool hf_ignored(const char *name, bool tied) {
            ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
 }
 /* The names as our table has them: the original GPT-2 files lack "transformer.", others "model.". */
-static void hf_rename(llm_safetensors *s, const llm_config *c) {
+static void hf_rename(hf_safetensors *s, const llm_config *c) {
     const char *prefix = gpt2_names(c) ? "transformer." : "model.";
     int kept = 0;
     for (int i = 0; i < s->count; i++) {
-        llm_tensor_info t = s->tensor[i];
+        hf_tensor_info t = s->tensor[i];
         bool whole = !strncmp(t.name, prefix, strlen(prefix)) || !strncmp(t.name, "lm_head.", 8) ||
                      !strncmp(t.name, "score.", 6);
         char *name = llm_format("%s%s", whole ? "" : prefix, t.name);
@@ -705,7 +885,41 @@ static void hf_rename(llm_safetensors *s, const llm_config *c) {
         else s->tensor[kept++] = t;
     }
     s->count = kept;
-    tensors_sort(s);
+    hf_tensors_sort(s);
+}
+static void hf_check_shape(const hf_safetensors *s, const hf_tensor_info *t, const llm_param *p) {
+    llm_tensor_out want = stored_row(p);
+    if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape))
+        llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s", s->path[t->file],
+                t->name, shape_text(t->dims, t->shape), shape_text(want.dims, want.shape));
+    if (!widen(NULL, NULL, t->dtype, 0))
+        llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", s->path[t->file],
+                t->name, t->dtype);
+}
+static void hf_load_tensor(const hf_safetensors *s, const hf_tensor_info *t, const llm_param *p, const llm_ops *op) {
+    param_load(p, s->path[t->file], hf_place(s, t), t->dtype, op);
+}
+/* Are the tensors those that config.json promises, no more and no other shape? Asked before memory is taken for them:
+   its sizes are somebody's claim. */
+static void hf_check_tensors(const hf_safetensors *s, const llm_config *c, const char *dir) {
+    const int rows = table_build(c, NULL, NULL).count;
+    llm_param *row = llm_alloc((size_t)rows, sizeof *row);
+    llm_model m = {.layer = llm_alloc((size_t)c->L, sizeof(llm_layer))};
+    bool *known = llm_alloc((size_t)s->count, sizeof *known);
+    table_build(c, row, &m);
+    for (int i = 0; i < rows; i++) {
+        const hf_tensor_info *t = hf_safetensors_find(s, row[i].name);
+        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, row[i].name);
+        hf_check_shape(s, t, &row[i]);
+        known[t - s->tensor] = true;
+    }
+    for (int i = 0; i < s->count; i++)
+        if (!known[i])
+            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
+                    s->path[s->tensor[i].file], s->tensor[i].name);
+    llm_release(known);
+    llm_release(m.layer);
+    llm_release(row);
 }
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops) { hf_model_load_as(m, dir, ops, LLM_TYPE_REAL); }
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
@@ -715,12 +929,17 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
         hf_lora_load(m, dir);
     } else {
         llm_config c = hf_config_load(dir);
-        llm_safetensors s;
+        hf_safetensors s;
         hf_safetensors_open(&s, dir);
         /* A reward model has no head over the vocabulary, and nobody asks it for words. */
-        if (c.score && !llm_safetensors_find(&s, "lm_head.weight")) c.tied = true;
+        if (c.score && !hf_safetensors_find(&s, "lm_head.weight")) c.tied = true;
         hf_rename(&s, &c);
-        model_read(m, &c, dir, &s, ops, weights);
+        hf_check_tensors(&s, &c, dir);
+        model_allocate(m, &c, ops, weights);
+        for (int i = 0; i < m->params; i++)
+            hf_load_tensor(&s, hf_safetensors_find(&s, m->param[i].name), &m->param[i], ops);
+        llm_weights_changed(m);
+        hf_safetensors_close(&s);
     }
     llm_release(base);
 }
@@ -746,12 +965,46 @@ static void hf_adapter_refuse(config_file f) {
             llm_die(other, "%s: \"%s\" is not implemented", f.path, absent[i]);
     }
 }
+static void hf_adapter_read(llm_model *m, config_file f, const char *dir) {
+    char *weights = llm_format("%s/adapter_model.safetensors", dir), name[96];
+    int rank = config_int(f, "r", NAN), found = 0;
+    double alpha = config_number(f, "lora_alpha", NAN);
+    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", f.path, rank);
+    hf_safetensors s;
+    hf_safetensors_open(&s, weights);
+    bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted);
+    for (int i = 0; i < m->params; i++) {       /* the tensors tell where; target_modules may be a pattern */
+        if (!adaptable(&m->param[i])) continue;
+        adapter_name(&m->param[i], 'A', name);
+        const hf_tensor_info *a = hf_safetensors_find(&s, name);
+        if (a && a->shape[0] != (size_t)rank)           /* before memory is asked for */
+            llm_die("files of one adapter", "%s: tensor \"%s\" is not of rank %d, as %s says", weights, name, rank,
+                    f.path);
+        wanted[i] = a != NULL;
+        found += wanted[i];
+    }
+    if (!found || s.count != 2 * found)
+        llm_die("the base model that the adapter was trained on", "%s: %d of its %d tensors belong to this model",
+                weights, 2 * found, s.count);
+    double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
+    lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
+    for (int i = 0; i < m->lora->params; i++) {
+        const llm_param *p = &m->lora->param[i];
+        const hf_tensor_info *t = hf_safetensors_find(&s, p->name);
+        if (!t) llm_die("the whole folder", "%s: no tensor \"%s\"", weights, p->name);
+        hf_check_shape(&s, t, p);
+        hf_load_tensor(&s, t, p, m->ops);
+    }
+    hf_safetensors_close(&s);
+    llm_release(wanted);
+    llm_release(weights);
+}
 void hf_lora_load(llm_model *m, const char *dir) {
     char *path = llm_format("%s/adapter_config.json", dir);
     llm_json *root = llm_json_file(path);
     config_file f = {root, path};
     hf_adapter_refuse(f);
-    adapter_read(m, f, dir);
+    hf_adapter_read(m, f, dir);
     llm_json_free(root);
     llm_release(path);
 }

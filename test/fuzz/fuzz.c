@@ -43,17 +43,17 @@ static void fuzz_tokenizer(const char *data, size_t size) {
 /* ---- safetensors: any bytes as model.safetensors; every tensor of an accepted file is read ---- */
 
 static void fuzz_safetensors(const char *data, size_t size) {
-    llm_safetensors s;
+    hf_safetensors s;
     fuzz_file("model.safetensors", data, size);
     hf_safetensors_open(&s, fuzz_path("model.safetensors"));
     for (int i = 0; i < s.count; i++) {
-        const llm_tensor_info *t = llm_safetensors_find(&s, s.tensor[i].name);
+        const hf_tensor_info *t = hf_safetensors_find(&s, s.tensor[i].name);
         if (t != &s.tensor[i]) abort();
         double *out = llm_alloc(tensor_count(t), sizeof *out);
-        llm_safetensors_read(&s, t, out);
+        hf_safetensors_read(&s, t, out);
         llm_release(out);
     }
-    llm_safetensors_close(&s);
+    hf_safetensors_close(&s);
 }
 
 /* ---- data: any bytes as a file of data ----
