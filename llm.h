@@ -1923,7 +1923,10 @@ static void recipe_mixture(recipe *r, const char *dir, const char *where) {
         r->proportion[r->source.count] = p;
         path_add(&r->source, beside(dir, file));
     }
-    r->by_document = !strcmp(llm_json_text(json, "unit", "token"), "document");
+    const char *unit = llm_json_text(json, "unit", "token");
+    r->by_document = !strcmp(unit, "document");
+    if (!r->by_document && strcmp(unit, "token"))
+        llm_die("\"unit\": \"token\" or \"document\"", "%s: proportions of unknown unit \"%s\"", where, unit);
     const char *validation = llm_json_text(json, "validation", NULL);
     if (validation) path_add(&r->validation, beside(dir, validation));
     llm_json_free(json);

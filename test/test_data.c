@@ -5,6 +5,7 @@
 #include "../tools/hf.h"
 #include "../tools/forms.h"
 #include "check.h"
+#include <sys/resource.h>
 
 static char folder[64];
 static llm_tokenizer toy;
@@ -344,6 +345,9 @@ static void test_mixture(void) {
     put_file("mixture.json", "{\"sources\": [{\"file\": \"one.txt\", \"proportion\": 0}]}");
     CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
                                                               .seed = 1}), "mixture.json:1: a source wants");
+    put_file("mixture.json", "{\"unit\": \"documents\", \"sources\": [{\"file\": \"one.txt\", \"proportion\": 1}]}");
+    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+                                                              .seed = 1}), "unknown unit \"documents\"");
     put_file("mixture.json", "{\"source\": []}");
     CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
                                                               .seed = 1}), "no list \"sources\"");
@@ -680,6 +684,16 @@ static void test_json_rows(void) {
     CHECK_DIES(llm_rows_next(&x), "b.jsonl holds no records");
     llm_rows_close(&x);
 }
+/* Megabytes that this process has held at most. */
+static double peak_memory(void) {
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+#ifdef __APPLE__
+    return (double)use.ru_maxrss / 1e6;
+#else
+    return (double)use.ru_maxrss / 1e3;
+#endif
+}
 /* Time and memory go with the length of a record, not with its square (which took 1.6 GB for the first one). */
 static void test_long_records(void) {
     enum { PARTS = 20000, ONE = 32 };
@@ -689,8 +703,10 @@ static void test_long_records(void) {
     for (int i = 0; i < PARTS; i++) p += sprintf(p, ", {\"text\": \"%04d\"}", i % 10000);
     sprintf(p, "]}]}");
     const char *path = put_file("long.jsonl", text);
+    double before = peak_memory();
     forms_read(&r, &path, 1, NULL, false);
     CHECK(r.record[0].message[0].length == 4 * PARTS + 1, "all parts: %zu", r.record[0].message[0].length);
+    CHECK_SMALL(peak_memory() - before, 200, "megabytes for a record of half a megabyte");
     llm_records_free(&r);
     p = text;
     p += sprintf(p, "{\"chosen\": \"");
