@@ -1126,10 +1126,11 @@ typedef struct llm_text { const char *s; size_t n; const uint8_t *class_of; int 
 
 /* Class of the character at `at`, and where the next one begins. At the end: -1. */
 static inline int class_at(const llm_text *c, size_t at, size_t *next) {
-    if (at >= c->n) return *next = at, -1;
-    unsigned char byte = (unsigned char)c->s[at];
-    if (byte < 0x80) return *next = at + 1, c->class_of[byte];
-    uint32_t code;
+    *next = at;
+    if (at >= c->n) return -1;
+    uint32_t code = (unsigned char)c->s[at];
+    *next = at + 1;
+    if (code < 0x80) return c->class_of[code];
     *next = at + (size_t)llm_utf8_get(c->s + at, c->n - at, &code);
     return code == UINT32_MAX ? CLASS_OTHER : c->class_of[code];
 }
@@ -1311,14 +1312,10 @@ void llm_tokenizer_free(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     if (k) {
         word_free(&k->words);
-        void *owned[] = {k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template};
-        for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
+        llm_release_all(k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template);
         for (int i = 0; i < TOKENIZER_FILES; i++) llm_release(k->file[i]);
     }
-    llm_release(t->token);
-    llm_release(t->length);
-    llm_release(t->special);
-    llm_release(k);
+    llm_release_all(t->token, t->length, t->special, k);
     *t = (llm_tokenizer){0};
 }
 
@@ -1571,8 +1568,7 @@ static void trainer_begin(bpe_trainer *b, const llm_text *c) {
     for (int i = 0; i < p; i++) trainer_link(b, i);
 }
 static void trainer_free(bpe_trainer *b) {
-    void *owned[] = {b->id, b->prev, b->next, b->up, b->down, b->piece, b->pair, b->index.slot, b->queue.item};
-    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
+    llm_release_all(b->id, b->prev, b->next, b->up, b->down, b->piece, b->pair, b->index.slot, b->queue.item);
     word_free(&b->words);
 }
 
@@ -3563,6 +3559,8 @@ void llm_config_check(const llm_config *c, const char *where) {
     if ((long long)c->H * c->D > row) wrong_config(where, "heads times head size is too large", c->H, c->D);
     if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
+    if (c->rope_factor != 0 && !(c->rope_factor >= 1 && c->rope_high > c->rope_low))
+        llm_die("the factors of a Llama-3 model", "%s: impossible factors for rope", where);
     config_family(c, where);
 }
 
@@ -6990,12 +6988,10 @@ static void numbers_read(const char *path, size_t at, const char *dtype, size_t 
     if (!good) llm_die("check the disk", "cannot read the numbers of %s", path);
 }
 
-/* ---- config.json: reading ----
-
+/* ---- config.json ----
    Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
    swiglu, no biases; Qwen2 is Llama with biases on q, k and v. */
 
-static const char other_architecture[] = "a GPT-2, Llama or Qwen2 model";
 static const char other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
 
 typedef struct { const llm_json *json; const char *path; } config_file;
@@ -7027,102 +7023,21 @@ static const char *config_text(config_file f, const char *key, const char *other
     const llm_json *v = config_get(f, key, LLM_JSON_STRING);
     return v ? v->string : otherwise;
 }
-/* A token id, or the first of a list (Llama-3 ends an answer in three ways; the tokenizer knows them all); -1: none. */
-static int config_id(config_file f, const char *key) {
-    const llm_json *v = llm_json_get(f.json, key);
-    bool list = v && v->type == LLM_JSON_ARRAY;
-    int id = -1;
-    for (const llm_json *c = list ? v->child : v; c; c = list ? c->next : NULL) {
-        if (c->type == LLM_JSON_NULL || c->number == -1) continue;
-        if (whole_number(c) < 0)
-            llm_die("a token id or a list of them", "%s:%d: \"%s\" is no token id", f.path, c->line, key);
-        if (id < 0) id = whole_number(c);
-    }
-    return id;
-}
-LLM_NORETURN static void config_refuse(config_file f, const char *key, const char *value) {
-    llm_die(other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
-}
-/* The sizes, as each family spells them. */
-typedef struct { const char *key; size_t at; } size_name;
-#define SIZE(key, member) {key, offsetof(llm_config, member)}
-static const size_name gpt2_sizes[] = {
+/* The sizes and numbers, as each family spells them. */
+typedef struct { const char *key; size_t at; bool number; } config_row;
+#define SIZE(key, member) {key, offsetof(llm_config, member), false}
+#define NUMBER(key, member) {key, offsetof(llm_config, member), true}
+enum { GPT2_ROWS = 5, LLAMA_ROWS = 10, ROPE_ROWS = 3 };
+static const config_row gpt2_row[GPT2_ROWS] = {
     SIZE("vocab_size", V), SIZE("n_positions", T), SIZE("n_embd", C), SIZE("n_layer", L), SIZE("n_head", H)};
-static const size_name llama_sizes[] = {
+static const config_row llama_row[LLAMA_ROWS] = {
     SIZE("vocab_size", V), SIZE("max_position_embeddings", T), SIZE("hidden_size", C), SIZE("num_hidden_layers", L),
-    SIZE("num_attention_heads", H), SIZE("intermediate_size", F)};
+    SIZE("num_attention_heads", H), SIZE("intermediate_size", F), SIZE("num_key_value_heads", KV), SIZE("head_dim", D),
+    NUMBER("rms_norm_eps", eps), NUMBER("rope_theta", rope_theta)};
+static const config_row rope_row[ROPE_ROWS] = {         /* Llama 3's factors */
+    NUMBER("factor", rope_factor), NUMBER("low_freq_factor", rope_low), NUMBER("high_freq_factor", rope_high)};
 #undef SIZE
-
-static void config_gpt2(llm_config *c, config_file f) {
-    c->norm = LLM_LAYERNORM;
-    c->position = LLM_LEARNED;
-    c->activation = LLM_GELU;
-    c->bias = true;
-    for (int i = 0; i < 5; i++) *(int *)((char *)c + gpt2_sizes[i].at) = config_int(f, gpt2_sizes[i].key, NAN);
-    c->KV = c->H;
-    c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
-    c->F = config_int(f, "n_inner", 4.0 * c->C);
-    c->eps = config_number(f, "layer_norm_epsilon", 1e-5);
-    c->tied = config_bool(f, "tie_word_embeddings", true);
-}
-static void config_llama(llm_config *c, config_file f, bool qwen) {
-    c->norm = LLM_RMSNORM;
-    c->position = LLM_ROPE;
-    c->activation = LLM_SWIGLU;
-    c->qkv_bias = qwen;
-    for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_sizes[i].at) = config_int(f, llama_sizes[i].key, NAN);
-    c->KV = config_int(f, "num_key_value_heads", c->H);
-    c->D = config_int(f, "head_dim", c->H ? c->C / c->H : 0);
-    c->eps = config_number(f, "rms_norm_eps", 1e-6);
-    c->tied = config_bool(f, "tie_word_embeddings", false);
-    c->rope_theta = config_number(f, "rope_theta", 10000);
-}
-/* Llama 3's factors for rope. */
-static void config_rope(llm_config *c, config_file f, const char *key) {
-    c->rope_factor = config_number(f, "factor", NAN);
-    c->rope_low = config_number(f, "low_freq_factor", NAN);
-    c->rope_high = config_number(f, "high_freq_factor", NAN);
-    c->rope_original = config_int(f, "original_max_position_embeddings", NAN);
-    if (!(c->rope_factor >= 1 && c->rope_high > c->rope_low))
-        llm_die("the factors of a Llama-3 model", "%s: \"%s\": impossible factors", f.path, key);
-}
-/* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
-static bool config_score(config_file f) {
-    const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
-    const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
-    const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
-    if (ends_with(name, "LMHeadModel") || ends_with(name, "ForCausalLM") || ends_with(name, "Model")) return false;
-    if (!ends_with(name, "ForSequenceClassification")) config_refuse(f, "architectures", name);
-    if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
-        config_refuse(f, "id2label", "a classifier with other than 1 label");
-    return true;
-}
-/* All but rope's factors, which have been spelled in several ways. */
-static llm_config config_read(config_file f) {
-    llm_config c = {.rope_theta = 10000};
-    const char *type = config_text(f, "model_type", "(missing)");
-    bool qwen = !strcmp(type, "qwen2");
-    if (!qwen && strcmp(type, "llama") && strcmp(type, "gpt2")) config_refuse(f, "model_type", type);
-    if (!strcmp(type, "gpt2")) config_gpt2(&c, f);
-    else config_llama(&c, f, qwen);
-    c.score = config_score(f);
-    c.bos = config_id(f, "bos_token_id");
-    c.eos = config_id(f, "eos_token_id");
-    c.pad = config_id(f, "pad_token_id");
-    return c;
-}
-static config_file config_open(const char *dir) {
-    char *path = llm_format("%s/config.json", dir);
-    if (!llm_exists(path))
-        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
-    return (config_file){llm_json_file(path), path};
-}
-static void config_close(config_file f) {
-    llm_json_free((llm_json *)f.json);
-    llm_release((char *)f.path);
-}
-
-/* ---- config.json: writing ---- */
+#undef NUMBER
 
 static void write_int(llm_writer *w, const char *key, int x) { llm_write_text(w, "  \"%s\": %d,\n", key, x); }
 static void write_id(llm_writer *w, const char *key, int id) {
@@ -7138,28 +7053,26 @@ static void write_number(llm_writer *w, const char *key, double x) {
     }
     llm_write_text(w, "  \"%s\": %s%s,\n", key, text, strpbrk(text, ".e") ? "" : ".0");
 }
-static void write_sizes(llm_writer *w, const llm_config *c, const size_name *size, int count) {
-    for (int i = 0; i < count; i++) write_int(w, size[i].key, *(const int *)((const char *)c + size[i].at));
+static void write_rows(llm_writer *w, const llm_config *c, const config_row *row, int count) {
+    for (int i = 0; i < count; i++) {
+        const void *from = (const char *)c + row[i].at;
+        if (row[i].number) write_number(w, row[i].key, *(const double *)from);
+        else write_int(w, row[i].key, *(const int *)from);
+    }
 }
 static void write_gpt2(llm_writer *w, const llm_config *c) {
-    write_sizes(w, c, gpt2_sizes, 5);
+    write_rows(w, c, gpt2_row, GPT2_ROWS);
     write_int(w, "n_ctx", c->T);        /* llama.cpp's converter asks for it */
-    write_id(w, "n_inner", c->F == 4 * c->C ? -1 : c->F);
+    write_id(w, "n_inner", c->F == 4.0 * c->C ? -1 : c->F);
     write_number(w, "layer_norm_epsilon", c->eps);
     llm_write_text(w, "  \"activation_function\": \"gelu_new\",\n  \"scale_attn_weights\": true,\n");
     llm_write_text(w, "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n");  /* no dropout */
 }
 static void write_llama(llm_writer *w, const llm_config *c) {
-    write_sizes(w, c, llama_sizes, 6);
-    write_int(w, "num_key_value_heads", c->KV);
-    write_int(w, "head_dim", c->D);
-    write_number(w, "rms_norm_eps", c->eps);
-    write_number(w, "rope_theta", c->rope_theta);
+    write_rows(w, c, llama_row, LLAMA_ROWS);
     if (c->rope_factor > 0) {
         llm_write_text(w, "  \"rope_scaling\": {\n  \"rope_type\": \"llama3\",\n");
-        write_number(w, "factor", c->rope_factor);
-        write_number(w, "low_freq_factor", c->rope_low);
-        write_number(w, "high_freq_factor", c->rope_high);
+        write_rows(w, c, rope_row, ROPE_ROWS);
         llm_write_text(w, "  \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
     } else llm_write_text(w, "  \"rope_scaling\": null,\n");
     llm_write_text(w, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
@@ -7189,23 +7102,63 @@ static void config_save(const llm_config *c, const char *dir) {
     llm_write_done(&w);
     llm_release(path);
 }
+
+static void read_rows(llm_config *c, const llm_json *from, const config_row *row, int count) {
+    for (int i = 0; i < count; i++) {
+        void *to = (char *)c + row[i].at;
+        if (row[i].number) *(double *)to = llm_json_number(from, row[i].key, 0);
+        else *(int *)to = whole_number(llm_json_get(from, row[i].key));
+    }
+}
+/* The parts of a family: "gpt2", "llama", "qwen2". */
+static llm_config config_parts(const char *type) {
+    if (!strcmp(type, "gpt2"))
+        return (llm_config){.norm = LLM_LAYERNORM, .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true,
+                            .rope_theta = 10000};
+    return (llm_config){.norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU, .rope_theta = 10000,
+                        .qkv_bias = !strcmp(type, "qwen2")};
+}
+/* What is missing or wrong becomes -1 or 0, and will not come out the same. */
+static llm_config config_read(const llm_json *from) {
+    llm_config c = config_parts(llm_json_text(from, "model_type", ""));
+    const llm_json *rope = llm_json_get(from, "rope_scaling");
+    if (gpt2_names(&c)) {
+        read_rows(&c, from, gpt2_row, GPT2_ROWS);
+        c.F = whole_number(llm_json_get(from, "n_inner"));
+        if (c.F < 0 && c.C <= INT_MAX / 4) c.F = 4 * c.C;
+        c.KV = c.H;
+        c.D = c.H > 0 && c.C % c.H == 0 ? c.C / c.H : 0;
+        c.eps = llm_json_number(from, "layer_norm_epsilon", 0);
+    } else read_rows(&c, from, llama_row, LLAMA_ROWS);
+    if (rope && rope->type == LLM_JSON_OBJECT) {
+        read_rows(&c, rope, rope_row, ROPE_ROWS);
+        c.rope_original = whole_number(llm_json_get(rope, "original_max_position_embeddings"));
+    }
+    c.tied = llm_json_true(from, "tie_word_embeddings", false);
+    c.score = llm_json_get(from, "id2label") != NULL;
+    c.bos = whole_number(llm_json_get(from, "bos_token_id"));
+    c.eos = whole_number(llm_json_get(from, "eos_token_id"));
+    c.pad = whole_number(llm_json_get(from, "pad_token_id"));
+    return c;
+}
 llm_config llm_config_load(const char *dir) {
-    config_file f = config_open(dir);
-    llm_config c = config_read(f);
-    const llm_json *rope = config_get(f, "rope_scaling", LLM_JSON_OBJECT);
-    if (llm_json_get(rope, "factor")) config_rope(&c, (config_file){rope, f.path}, "rope_scaling");
-    char *text;
+    char *path = llm_format("%s/config.json", dir), *text;
+    if (!llm_exists(path)) llm_die("the folder of one of our stages", "%s does not exist", path);
+    llm_json *root = llm_json_file(path);
+    llm_config c = config_read(root);
     size_t size;
-    int line;
+    int line[2];
     bool same = false;
     for (int i = 0; i < 2 && !same; i++) {      /* a float build may have written it, or a double one */
         llm_writer w = write_in_memory(&text, &size);
         config_write(&w, &c, i ? "float64" : "float32");
-        same = same_as_file(&w, &text, &size, f.path, &line);
+        same = same_as_file(&w, &text, &size, path, &line[i]);
     }
-    if (!same) llm_die(foreign, "%s: llm.h did not write this file, or it was changed", f.path);
-    llm_config_check(&c, f.path);
-    config_close(f);
+    if (!same)
+        llm_die(foreign, "%s:%d: llm.h did not write this file, or it was changed", path, llm_max(line[0], line[1]));
+    llm_config_check(&c, path);
+    llm_json_free(root);
+    llm_release(path);
     return c;
 }
 static void generation_save(const llm_config *c, const llm_tokenizer *t, const char *dir) {

@@ -827,6 +827,11 @@ void hf_safetensors_read_real(const hf_safetensors *s, const hf_tensor_info *t, 
 /* ---- a model's folder ----
    Over the years transformers has spelled the same thing in several ways: all are read, the oldest is written. */
 
+static const char hf_other_architecture[] = "a GPT-2, Llama or Qwen2 model";
+
+LLM_NORETURN static void hf_config_refuse(config_file f, const char *key, const char *value) {
+    llm_die(hf_other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
+}
 /* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
 static void hf_config_expect(config_file f, bool qwen) {
     static const struct { const char *key, *one, *other; } texts[] = {
@@ -836,13 +841,34 @@ static void hf_config_expect(config_file f, bool qwen) {
         {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
     for (int i = 0; i < 2; i++) {
         const char *text = config_text(f, texts[i].key, texts[i].one);
-        if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) config_refuse(f, texts[i].key, text);
+        if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) hf_config_refuse(f, texts[i].key, text);
     }
     for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
         if (config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
-            config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
+            hf_config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
     if (config_get(f, "quantization_config", LLM_JSON_OBJECT))
-        config_refuse(f, "quantization_config", "a quantised model");
+        hf_config_refuse(f, "quantization_config", "a quantised model");
+}
+/* A token id, or the first of a list (Llama-3 ends an answer in three ways; the tokenizer knows them all); -1: none. */
+static int hf_config_id(config_file f, const char *key) {
+    const llm_json *v = llm_json_get(f.json, key);
+    bool list = v && v->type == LLM_JSON_ARRAY;
+    int id = -1;
+    for (const llm_json *c = list ? v->child : v; c; c = list ? c->next : NULL) {
+        if (c->type == LLM_JSON_NULL || c->number == -1) continue;
+        if (whole_number(c) < 0)
+            llm_die("a token id or a list of them", "%s:%d: \"%s\" is no token id", f.path, c->line, key);
+        if (id < 0) id = whole_number(c);
+    }
+    return id;
+}
+static void hf_config_gpt2(llm_config *c, config_file f) {
+    for (int i = 0; i < 5; i++) *(int *)((char *)c + gpt2_row[i].at) = config_int(f, gpt2_row[i].key, NAN);
+    c->KV = c->H;
+    c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
+    c->F = config_int(f, "n_inner", 4.0 * c->C);
+    c->eps = config_number(f, "layer_norm_epsilon", 1e-5);
+    c->tied = config_bool(f, "tie_word_embeddings", true);
 }
 /* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
 static void hf_config_rope(llm_config *c, config_file f) {
@@ -850,19 +876,54 @@ static void hf_config_rope(llm_config *c, config_file f) {
     config_file r = {config_get(f, key, LLM_JSON_OBJECT), f.path};
     c->rope_theta = config_number(r, "rope_theta", config_number(f, "rope_theta", 10000));
     if (config_number(r, "partial_rotary_factor", config_number(f, "partial_rotary_factor", 1)) != 1)
-        config_refuse(f, "partial_rotary_factor", "a value other than 1");
+        hf_config_refuse(f, "partial_rotary_factor", "a value other than 1");
     const char *type = config_text(r, "rope_type", config_text(r, "type", "default"));
     if (!strcmp(type, "default")) return;
-    if (strcmp(type, "llama3")) config_refuse(f, key, type);
-    config_rope(c, r, key);
+    if (strcmp(type, "llama3")) hf_config_refuse(f, key, type);
+    c->rope_factor = config_number(r, "factor", NAN);
+    c->rope_low = config_number(r, "low_freq_factor", NAN);
+    c->rope_high = config_number(r, "high_freq_factor", NAN);
+    c->rope_original = config_int(r, "original_max_position_embeddings", NAN);
+    if (c->rope_factor == 0) hf_config_refuse(f, key, "factor 0");
+}
+static void hf_config_llama(llm_config *c, config_file f) {
+    for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_row[i].at) = config_int(f, llama_row[i].key, NAN);
+    c->KV = config_int(f, "num_key_value_heads", c->H);
+    c->D = config_int(f, "head_dim", c->H ? c->C / c->H : 0);
+    c->eps = config_number(f, "rms_norm_eps", 1e-6);
+    c->tied = config_bool(f, "tie_word_embeddings", false);
+    hf_config_rope(c, f);
+}
+/* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
+static bool hf_config_score(config_file f) {
+    const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
+    const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
+    const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
+    if (ends_with(name, "LMHeadModel") || ends_with(name, "ForCausalLM") || ends_with(name, "Model")) return false;
+    if (!ends_with(name, "ForSequenceClassification")) hf_config_refuse(f, "architectures", name);
+    if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
+        hf_config_refuse(f, "id2label", "a classifier with other than 1 label");
+    return true;
 }
 llm_config hf_config_load(const char *dir) {
-    config_file f = config_open(dir);
-    hf_config_expect(f, !strcmp(config_text(f, "model_type", ""), "qwen2"));
-    llm_config c = config_read(f);
-    if (c.position == LLM_ROPE) hf_config_rope(&c, f);
-    llm_config_check(&c, f.path);
-    config_close(f);
+    char *path = llm_format("%s/config.json", dir);
+    if (!llm_exists(path))
+        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
+    llm_json *root = llm_json_file(path);
+    config_file f = {root, path};
+    const char *type = config_text(f, "model_type", "(missing)");
+    if (strcmp(type, "gpt2") && strcmp(type, "llama") && strcmp(type, "qwen2")) hf_config_refuse(f, "model_type", type);
+    hf_config_expect(f, !strcmp(type, "qwen2"));
+    llm_config c = config_parts(type);
+    if (gpt2_names(&c)) hf_config_gpt2(&c, f);
+    else hf_config_llama(&c, f);
+    c.score = hf_config_score(f);
+    c.bos = hf_config_id(f, "bos_token_id");
+    c.eos = hf_config_id(f, "eos_token_id");
+    c.pad = hf_config_id(f, "pad_token_id");
+    llm_config_check(&c, path);
+    llm_json_free(root);
+    llm_release(path);
     return c;
 }
 /* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
@@ -915,7 +976,7 @@ static void hf_check_tensors(const hf_safetensors *s, const llm_config *c, const
     }
     for (int i = 0; i < s->count; i++)
         if (!known[i])
-            llm_die(other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
+            llm_die(hf_other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
                     s->path[s->tensor[i].file], s->tensor[i].name);
     llm_release(known);
     llm_release(m.layer);
