@@ -710,7 +710,8 @@ typedef struct llm_model {
 } llm_model;
 
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed);      /* random weights */
-/* A Hugging Face folder; a PEFT folder: the base that it names, with the adapters on it. */
+/* A folder that llm_model_save or a stage wrote; one of adapters alone: the base that it names, with them on it.
+   (Folders of other programs: hf_model_load of tools/hf.h.) */
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops);
 /* The same with weights for reading only: the matrices of the blocks, the embedding and the head as LLM_TYPE_BF16, _Q8
    or _Q4, tensor by tensor, so that the whole is never held in 32 bits; norms, biases and learned positions stay. Such
@@ -774,7 +775,7 @@ typedef struct {
 } llm_tensor_out;
 void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count);
 
-llm_config llm_config_load(const char *dir); /* DIR/config.json; what we do not compute is refused by its key */
+llm_config llm_config_load(const char *dir);            /* DIR/config.json as a stage wrote it */
 /* The result of a stage: OUT becomes a model's folder with its tokenizer (NULL: none). Until the last file,
    config.json, is there, OUT holds no result; an older result stays until then. */
 void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t);
@@ -868,7 +869,8 @@ void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, 
 /* W += scale B A, and the adapters are gone. A quantised base is first widened: the result is what was trained. */
 void llm_lora_merge(llm_model *m);
 void llm_lora_free(llm_model *m);                       /* take them off, as if they had never been there */
-/* A PEFT folder: adapter_config.json, adapter_model.safetensors. load hangs it on its base, a model without any. */
+/* A folder of PEFT: adapter_config.json, adapter_model.safetensors. load hangs what save wrote on its base, a model
+   without any. */
 void llm_lora_save(const llm_model *m, const char *dir);
 void llm_lora_load(llm_model *m, const char *dir);
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */

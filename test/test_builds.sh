@@ -34,6 +34,7 @@ if command -v aarch64-linux-gnu-gcc > /dev/null 2>&1 && command -v qemu-aarch64 
     done
 else echo "SKIP: no ARM compiler with emulator (gcc-aarch64-linux-gnu, qemu-user)"; fi
 if command -v g++ > /dev/null 2>&1; then check g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ llm.h
+    check g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ -include llm.h tools/hf.h
 else echo "SKIP: g++ is not installed"; fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
