@@ -171,6 +171,17 @@ void llm_write_bytes(llm_writer *w, const void *data, size_t bytes);
 void llm_write_text(llm_writer *w, const char *format, ...) LLM_PRINTF(2, 3);
 void llm_write_done(llm_writer *w);
 
+/* The files at or below a path, sorted by name in every folder, so that every machine reads them in the same order. */
+typedef struct { char **path; size_t count, capacity; } llm_paths;
+void llm_paths_find(llm_paths *l, const char *path);    /* adds them */
+void llm_paths_add(llm_paths *l, const char *path);     /* a copy of this path, whatever is there */
+void llm_paths_free(llm_paths *l);
+bool llm_ends_with(const char *text, const char *end);
+bool llm_path_is_json(const char *path);                /* .json, .jsonl */
+const char *llm_path_name(const char *path);            /* what stands behind the last slash */
+/* Ends the program where a path has a format that people have and that we do not read (.gz, .csv, .parquet ...). */
+void llm_path_refuse(const char *path);
+
 /* JSON, read whole into a tree. Strings are UTF-8, unescaped, '\0'-terminated and may hold '\0' inside (use length); a
    lone surrogate becomes U+FFFD. Errors name `where` and the line. The text must stay alive only during the call. */
 typedef enum { LLM_JSON_NULL, LLM_JSON_BOOL, LLM_JSON_NUMBER, LLM_JSON_STRING, LLM_JSON_ARRAY,
@@ -345,15 +356,14 @@ typedef struct {
     const char *answer;                 /* extra column "answer", for a reward that checks; or NULL */
     int line;
 } llm_record;
-typedef struct { llm_record *record; int count, skipped; size_t capacity; struct llm_json_arena *arena; } llm_records;
+typedef struct { llm_record *record; int count, skipped; size_t capacity; } llm_records;
 /* Read records in the normal form (chapter 3 shows it) from .json and .jsonl files, and folders of them. A broken
    record ends the program with file:line and what is missing; so does another form, which tools/forms.h may know. */
 void llm_records_read(llm_records *r, const char *const *paths, int count);
 /* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
    message behind others) ends the program; `file` and x->line say where it stood. */
 void llm_records_add(llm_records *r, const llm_record *x, const char *file);
-/* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together); held is valid
-   as long as r. */
+/* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together). */
 void llm_records_split(llm_records *r, llm_records *held, double fraction);
 void llm_records_print(const llm_records *r, FILE *out);       /* how many of each form */
 void llm_records_free(llm_records *r);
@@ -1055,13 +1065,6 @@ static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
 /* From the cellar (chapter 12): small functions on texts, files and memory that the lecture uses. */
 static void *aligned_memory(size_t bytes);              /* whole cache lines; NULL when there is none */
 static char *copy_text(const char *text, size_t size);  /* in fresh memory, '\0' behind it */
-typedef struct { char **path; size_t count, capacity; } path_list;
-static void path_add(path_list *l, char *path);         /* takes it */
-static void path_free(path_list *l);
-static void find_files(path_list *list, const char *path, int depth);   /* all files at or below, sorted by name */
-static bool is_json(const char *path);                  /* .json, .jsonl */
-static const char *base_name(const char *path);
-static void refuse_format(const char *path);            /* what people have and we do not read: .gz, .csv ... */
 struct llm_json_arena { struct json_block *block; };    /* a chain of blocks that are released together */
 static void *json_take(struct llm_json_arena *a, size_t bytes);         /* memory that lives as long as its tree */
 static void json_release(struct llm_json_arena *a);
@@ -1757,7 +1760,7 @@ static void split_at_gaps(document_list *l, const char *text, size_t size) {
 }
 static void read_documents(document_list *l, const char *path, bool document_gap) {
     *l = (document_list){0};
-    if (is_json(path)) {
+    if (llm_path_is_json(path)) {
         llm_records_read(&l->records, &path, 1);
         for (int i = 0; i < l->records.count; i++) {
             const llm_record *r = &l->records.record[i];
@@ -1769,7 +1772,7 @@ static void read_documents(document_list *l, const char *path, bool document_gap
         return;
     }
     size_t size, skip;
-    refuse_format(path);
+    llm_path_refuse(path);
     l->text = llm_read_file(path, &size);
     if (memchr(l->text, 0, size))
         llm_die("UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
@@ -1854,7 +1857,7 @@ static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held
     s->document[s->documents] = s->count;
     s->bytes -= size_min(bytes, s->bytes);
 }
-static void read_files(const llm_tokenizer *t, const path_list *files, llm_source *s, llm_source *held, double fraction,
+static void read_files(const llm_tokenizer *t, const llm_paths *files, llm_source *s, llm_source *held, double fraction,
                        bool document_gap) {
     for (size_t i = 0; i < files->count; i++) {
         document_list l;
@@ -1866,9 +1869,9 @@ static void read_files(const llm_tokenizer *t, const path_list *files, llm_sourc
 /* All documents of a file or folder; a fraction of them goes to held. */
 static void source_read(const llm_tokenizer *t, const char *path, llm_source *s, llm_source *held, double fraction,
                         bool document_gap) {
-    path_list files = {0};
+    llm_paths files = {0};
     size_t held_before = held->documents, held_bytes = held->bytes, before = s->documents;
-    find_files(&files, path, 0);
+    llm_paths_find(&files, path);
     if (!files.count) llm_die("put .txt or .md files into it", "folder %s is empty", path);
     read_files(t, &files, s, held, fraction, document_gap);
     if (s->documents == before && held->documents > held_before && fraction < 1) {
@@ -1882,10 +1885,10 @@ static void source_read(const llm_tokenizer *t, const char *path, llm_source *s,
         llm_die(none_held ? "give a file with text in it" : "a larger file, or a smaller --val-fraction",
                 none_held ? "%s holds no text" : "%s: all of its text is held out", path);
     if (fraction > 0 && none_held) hold_out_end(t, s, held, fraction);
-    path_free(&files);
+    llm_paths_free(&files);
 }
 static void source_finish(llm_source *s, const char *name) {
-    s->name = copy_text(name, strlen(name));
+    s->name = llm_format("%s", name);
     s->order = llm_alloc(s->documents, sizeof *s->order);
     s->hash = llm_hash(s->tokens, s->count * sizeof *s->tokens, s->documents);
 }
@@ -1901,10 +1904,12 @@ static void source_free(llm_source *s) {
        p_i = c_i l_i / sum over j of c_j l_j,   so   c_i = (p_i / l_i) / sum over j of p_j / l_j.
 
    A recipe holds what set_chances needs: paths and their proportions, and where the held-out text is. */
-typedef struct { path_list source, validation; double *proportion; bool by_document; } recipe;
+typedef struct { llm_paths source, validation; double *proportion; bool by_document; } recipe;
 
-static char *beside(const char *dir, const char *file) {
-    return file[0] == '/' ? copy_text(file, strlen(file)) : llm_format("%s/%s", dir, file);
+static void add_beside(llm_paths *l, const char *dir, const char *file) {
+    char *path = llm_format("%s/%s", dir, file);
+    llm_paths_add(l, file[0] == '/' ? file : path);
+    llm_release(path);
 }
 static void recipe_mixture(recipe *r, const char *dir, const char *where) {
     llm_json *json = llm_json_file(where);
@@ -1919,14 +1924,14 @@ static void recipe_mixture(recipe *r, const char *dir, const char *where) {
             llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}",
                     "%s:%d: a source wants a file and a proportion above 0", where, s->line);
         r->proportion[r->source.count] = p;
-        path_add(&r->source, beside(dir, file));
+        add_beside(&r->source, dir, file);
     }
     const char *unit = llm_json_text(json, "unit", "token");
     r->by_document = !strcmp(unit, "document");
     if (!r->by_document && strcmp(unit, "token"))
         llm_die("\"unit\": \"token\" or \"document\"", "%s: proportions of unknown unit \"%s\"", where, unit);
     const char *validation = llm_json_text(json, "validation", NULL);
-    if (validation) path_add(&r->validation, beside(dir, validation));
+    if (validation) add_beside(&r->validation, dir, validation);
     llm_json_free(json);
 }
 static recipe recipe_read(const llm_corpus_options *o) {
@@ -1939,7 +1944,7 @@ static recipe recipe_read(const llm_corpus_options *o) {
         if (mixed && o->count > 1)
             llm_die("give that folder alone, or list its files instead", "%s is one of several sources", mixture);
         if (mixed) recipe_mixture(&r, path, mixture);
-        else path_add(&r.source, copy_text(path, strlen(path)));
+        else llm_paths_add(&r.source, path);
         llm_release(mixture);
     }
     if (o->proportions && !r.proportion) {
@@ -1950,14 +1955,13 @@ static recipe recipe_read(const llm_corpus_options *o) {
                 llm_die("one number above 0 for each source", "%s has the proportion %g", o->paths[i], p);
         }
     }
-    if (o->val_count) path_free(&r.validation);         /* the caller's text replaces the mixture's */
-    for (int i = 0; i < o->val_count; i++)
-        path_add(&r.validation, copy_text(o->val_paths[i], strlen(o->val_paths[i])));
+    if (o->val_count) llm_paths_free(&r.validation);         /* the caller's text replaces the mixture's */
+    for (int i = 0; i < o->val_count; i++) llm_paths_add(&r.validation, o->val_paths[i]);
     return r;
 }
 static void recipe_free(recipe *r) {
-    path_free(&r->source);
-    path_free(&r->validation);
+    llm_paths_free(&r->source);
+    llm_paths_free(&r->validation);
     llm_release(r->proportion);
 }
 static void open_epoch(llm_corpus *c, int s) {
@@ -2004,7 +2008,7 @@ void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o
     for (int i = 0; i < c->sources; i++) {
         double fraction = r.validation.count ? 0 : o.val_fraction;
         source_read(t, r.source.path[i], &c->source[i], &c->validation, fraction, o.document_gap);
-        source_finish(&c->source[i], base_name(r.source.path[i]));
+        source_finish(&c->source[i], llm_path_name(r.source.path[i]));
         open_epoch(c, i);
     }
     for (size_t i = 0; i < r.validation.count; i++)
@@ -2111,9 +2115,9 @@ static size_t whole_characters(const char *text, size_t size, size_t part) {
 }
 char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size) {
     recipe r = recipe_read(&(llm_corpus_options){.paths = paths, .count = count});
-    path_list files = {0};
+    llm_paths files = {0};
     size_t total = 0, room = 0, n = 0;
-    for (size_t i = 0; i < r.source.count; i++) find_files(&files, r.source.path[i], 0);
+    for (size_t i = 0; i < r.source.count; i++) llm_paths_find(&files, r.source.path[i]);
     document_list *l = llm_alloc(files.count, sizeof *l);
     for (size_t i = 0; i < files.count; i++) {
         read_documents(&l[i], files.path[i], false);
@@ -2140,7 +2144,7 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
     text[n] = '\0';
     *size = n;
     llm_release(l);
-    path_free(&files);
+    llm_paths_free(&files);
     recipe_free(&r);
     return text;
 }
@@ -2186,25 +2190,34 @@ static void check_record(const llm_record *x, const char *file) {
     for (int i = 0; i < x->responses; i++)
         if (!x->response[i].length) bad_record(file, x->line, "an answer is empty");
 }
-static void *records_keep(llm_records *r, const void *data, size_t bytes) {
-    if (!r->arena) r->arena = llm_alloc(1, sizeof *r->arena);
-    char *copy = json_take(r->arena, bytes + 1);
-    if (bytes) memcpy(copy, data, bytes);
-    copy[bytes] = '\0';
+static const char *put_copy(char **to, const char *text, size_t length) {
+    char *copy = *to;
+    if (length) memcpy(copy, text, length);
+    copy[length] = '\0';
+    *to += length + 1;
     return copy;
 }
+/* A record is one block of memory: its messages, its responses, and all their texts. */
 void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
     check_record(x, file);
     llm_record d = *x;
-    d.message = records_keep(r, x->message, (size_t)x->messages * sizeof *x->message);
-    d.response = records_keep(r, x->response, (size_t)x->responses * sizeof *x->response);
+    size_t size = x->answer ? strlen(x->answer) + 1 : 0;
+    size = llm_add(size, llm_mul((size_t)x->messages, sizeof *x->message));
+    size = llm_add(size, llm_mul((size_t)x->responses, sizeof *x->response));
+    for (int i = 0; i < x->messages; i++) size = llm_add(size, x->message[i].length + 1);
+    for (int i = 0; i < x->responses; i++) size = llm_add(size, x->response[i].length + 1);
+    d.message = llm_alloc(size, 1);
+    d.response = (llm_response *)(void *)(d.message + x->messages);
+    char *to = (char *)(d.response + x->responses);
     for (int i = 0; i < x->messages; i++) {
-        d.message[i].role = known_role(x->message[i].role);
-        d.message[i].text = records_keep(r, x->message[i].text, x->message[i].length);
+        const llm_message *m = &x->message[i];
+        d.message[i] = (llm_message){known_role(m->role), put_copy(&to, m->text, m->length), m->length};
     }
-    for (int i = 0; i < x->responses; i++)
-        d.response[i].text = records_keep(r, x->response[i].text, x->response[i].length);
-    if (x->answer) d.answer = records_keep(r, x->answer, strlen(x->answer));
+    for (int i = 0; i < x->responses; i++) {
+        d.response[i] = x->response[i];
+        d.response[i].text = put_copy(&to, x->response[i].text, x->response[i].length);
+    }
+    if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
     r->record = llm_grow(r->record, &r->capacity, (size_t)r->count + 1, sizeof *r->record);
     r->record[r->count++] = d;
 }
@@ -2316,8 +2329,8 @@ void llm_records_print(const llm_records *r, FILE *out) {
     if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
 }
 void llm_records_free(llm_records *r) {
+    for (int i = 0; i < r->count; i++) llm_release(r->record[i].message);
     llm_release(r->record);
-    if (r->arena) json_release(r->arena);
     *r = (llm_records){0};
 }
 
@@ -6439,23 +6452,22 @@ void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
 
 /* ---- folders of files ---- */
 
-static void path_add(path_list *l, char *path) {
+void llm_paths_add(llm_paths *l, const char *path) {
     l->path = llm_grow(l->path, &l->capacity, l->count + 1, sizeof *l->path);
-    l->path[l->count++] = path;
+    l->path[l->count++] = copy_text(path, strlen(path));
 }
-static void path_free(path_list *l) {
+void llm_paths_free(llm_paths *l) {
     for (size_t i = 0; i < l->count; i++) llm_release(l->path[i]);
     llm_release(l->path);
-    *l = (path_list){NULL, 0, 0};
+    *l = (llm_paths){NULL, 0, 0};
 }
 static int visible_name(const struct dirent *e) { return e->d_name[0] != '.'; }
 static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
-/* All files at or below path, sorted by name in every folder, so that every machine reads them in the same order. */
-static void find_files(path_list *list, const char *path, int depth) {
+static void find_files(llm_paths *list, const char *path, int depth) {
     if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
     if (!llm_is_dir(path)) {
-        path_add(list, copy_text(path, strlen(path)));
+        llm_paths_add(list, path);
         return;
     }
     if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
@@ -6470,24 +6482,24 @@ static void find_files(path_list *list, const char *path, int depth) {
     }
     free(entry);
 }
-static bool ends_with(const char *path, const char *end) {
-    size_t n = strlen(path), e = strlen(end);
-    return n >= e && !strcmp(path + n - e, end);
+void llm_paths_find(llm_paths *l, const char *path) { find_files(l, path, 0); }
+bool llm_ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), e = strlen(end);
+    return n >= e && !strcmp(text + n - e, end);
 }
-static bool is_json(const char *path) { return ends_with(path, ".json") || ends_with(path, ".jsonl"); }
-static const char *base_name(const char *path) {
+bool llm_path_is_json(const char *path) { return llm_ends_with(path, ".json") || llm_ends_with(path, ".jsonl"); }
+const char *llm_path_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash && slash[1] ? slash + 1 : path;
 }
-/* Formats that people have and that we do not read: say so before anything is half read. */
-static void refuse_format(const char *path) {
+void llm_path_refuse(const char *path) {
     static const char *const packed[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar"};
     static const char *const table[] = {".parquet", ".arrow", ".csv"};
     for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
-        if (ends_with(path, packed[i]))
+        if (llm_ends_with(path, packed[i]))
             llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (ends_with(path, table[i]))
+        if (llm_ends_with(path, table[i]))
             llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
                                ".to_json('%s.jsonl')\"", table[i] + 1, path, path), "%s: this is not read", path);
 }
@@ -6510,11 +6522,11 @@ static bool open_path(llm_rows *x) {
     if (!x->paths) return false;
     x->present = *x->path++;
     x->paths--;
-    path_list files = {0};
+    llm_paths files = {0};
     bool folder = llm_is_dir(x->present);
-    find_files(&files, x->present, 0);
+    llm_paths_find(&files, x->present);
     for (size_t i = 0; i < files.count; i++) {
-        if (!folder || is_json(files.path[i])) files.path[x->files++] = files.path[i];
+        if (!folder || llm_path_is_json(files.path[i])) files.path[x->files++] = files.path[i];
         else llm_release(files.path[i]);
     }
     x->file = files.path;
@@ -6524,7 +6536,7 @@ static bool open_path(llm_rows *x) {
 static bool is_lines(const char *path, const char *text) {
     while (isspace((unsigned char)*text)) text++;
     if (*text == '[') return false;
-    if (ends_with(path, ".jsonl")) return true;
+    if (llm_ends_with(path, ".jsonl")) return true;
     for (const char *p = text; (p = strchr(p, '}'));) {
         size_t space = strspn(++p, " \t\r\n");
         if (p[space] == '{' && memchr(p, '\n', space)) return true;
@@ -6553,8 +6565,8 @@ static void close_file(llm_rows *x) {
 }
 static void open_file(llm_rows *x, const char *path) {
     size_t size;
-    refuse_format(path);
-    if (!is_json(path))
+    llm_path_refuse(path);
+    if (!llm_path_is_json(path))
         llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     x->where = path;
     x->line = 0;
@@ -7419,7 +7431,7 @@ static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
         if (checkpoint_parse(e->d_name, &c)) {
             list = llm_grow(list, &room, (size_t)*count + 1, sizeof *list);
             list[(*count)++] = c;
-        } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && ends_with(e->d_name, ".tmp")) {
+        } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && llm_ends_with(e->d_name, ".tmp")) {
             char *path = llm_format("%s/%s", out, e->d_name);
             llm_folder_clear(path);
             llm_release(path);

@@ -771,7 +771,7 @@ void hf_safetensors_open(hf_safetensors *s, const char *dir_or_file) {
             llm_die("a folder saved in the safetensors format (a pytorch_model.bin must be converted first)",
                     "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
     }
-    if (ends_with(path, ".json")) hf_add_shards(s, path);
+    if (llm_ends_with(path, ".json")) hf_add_shards(s, path);
     else {
         hf_add_file(s, path);
         hf_tensors_sort(s);
@@ -899,8 +899,8 @@ static bool hf_config_score(config_file f) {
     const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
     const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
     const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
-    if (ends_with(name, "LMHeadModel") || ends_with(name, "ForCausalLM") || ends_with(name, "Model")) return false;
-    if (!ends_with(name, "ForSequenceClassification")) hf_config_refuse(f, "architectures", name);
+    if (llm_ends_with(name, "LMHeadModel") || llm_ends_with(name, "ForCausalLM") || llm_ends_with(name, "Model")) return false;
+    if (!llm_ends_with(name, "ForSequenceClassification")) hf_config_refuse(f, "architectures", name);
     if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
         hf_config_refuse(f, "id2label", "a classifier with other than 1 label");
     return true;
@@ -928,8 +928,8 @@ llm_config hf_config_load(const char *dir) {
 }
 /* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
 static bool hf_ignored(const char *name, bool tied) {
-    return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias") ||
-           ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
+    return llm_ends_with(name, ".attn.bias") || llm_ends_with(name, ".attn.masked_bias") ||
+           llm_ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
 }
 /* The names as our table has them: the original GPT-2 files lack "transformer.", others "model.". */
 static void hf_rename(hf_safetensors *s, const llm_config *c) {

@@ -83,7 +83,7 @@ static void records(const char *name, bool skip_bad) {
         llm_sft_next(&s, &b, 1);
         llm_sft_free(&s);
         llm_batch_free(&b);
-        llm_release(held.record);
+        llm_records_free(&held);
     }
     llm_tokens_free(&out);
     llm_records_free(&r);
