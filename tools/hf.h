@@ -53,7 +53,7 @@ enum { HF_SPLIT_LLAMA3 = 1, HF_SPLIT_QWEN2 = 3, HF_SPLIT_SPM = 4 };
 
 /* before, text and after as one string. */
 static void hf_put_joined(const llm_tokenizer *t, llm_tokens *out, const char *before, const char *text, size_t length,
-                       const char *after, int mask) {
+                          const char *after, int mask) {
     size_t a = strlen(before), b = strlen(after);
     char *all = llm_alloc(llm_add(llm_add(a, length), b + 1), 1);
     memcpy(all, before, a);
@@ -863,7 +863,7 @@ static int hf_config_id(config_file f, const char *key) {
     return id;
 }
 static void hf_config_gpt2(llm_config *c, config_file f) {
-    for (int i = 0; i < 5; i++) *(int *)((char *)c + gpt2_row[i].at) = config_int(f, gpt2_row[i].key, NAN);
+    for (int i = 0; i < GPT2_ROWS; i++) *(int *)((char *)c + gpt2_row[i].at) = config_int(f, gpt2_row[i].key, NAN);
     c->KV = c->H;
     c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
     c->F = config_int(f, "n_inner", 4.0 * c->C);
