@@ -1102,27 +1102,8 @@ static void json_release(struct llm_json_arena *a);
 /* What the families' regular expressions distinguish: \p{L}, \p{N}, \s and the rest. */
 enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
 
-static const char *unicode_letter, *unicode_number, *unicode_space;      /* the last page */
-
-static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
-    size_t at = 0, run = 0;
-    for (bool inside = false; *runs; runs++) {
-        run = run * 26 + (size_t)(*runs - (*runs >= 'a' ? 'a' : 'A'));
-        if (*runs < 'a') continue;
-        if (inside) memset(class_of + at, value, run);
-        at += run;
-        run = 0;
-        inside = !inside;
-    }
-}
-/* One byte for each of the 1,114,112 code points: a megabyte, of which a text touches only its own alphabet. */
-static uint8_t *classes_new(void) {
-    uint8_t *class_of = llm_alloc(0x110000, 1);
-    classes_mark(class_of, unicode_letter, CLASS_LETTER);
-    classes_mark(class_of, unicode_number, CLASS_NUMBER);
-    classes_mark(class_of, unicode_space, CLASS_SPACE);
-    return class_of;
-}
+/* Which is which, for all of Unicode, stands on the last page: one byte for each code point. */
+static uint8_t *classes_new(void);
 
 /* ---- cutting ---- */
 
@@ -7201,7 +7182,7 @@ static llm_tensor_out stored_row(const llm_param *p) {
     if (p->vector) t.dims = 1, t.shape[0] = p->size;
     return t;
 }
-/* (rows, cols) -> (cols, rows), sixteen columns at a time: whole lines of the cache are read (4 times faster). */
+/* (rows, cols) -> (cols, rows), sixteen columns at a time, so that whole lines of the cache are read. */
 static void transposed_copy(llm_real *out, const llm_real *inp, int height, int width) {
     size_t rows = (size_t)height, cols = (size_t)width;
     for (size_t block = 0; block < cols; block += 16)
@@ -7765,6 +7746,26 @@ static const char *unicode_number =
     "QgkDyvBPbEhBAMrkDikFekbhBEsxBLYfumuEezBQrByDNckQgkTikBLljEykBElChbdbeCyBtbpBLanEDfk";
 static const char *unicode_space =
     "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
+
+static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
+    size_t at = 0, run = 0;
+    for (bool inside = false; *runs; runs++) {
+        run = run * 26 + (size_t)(*runs - (*runs >= 'a' ? 'a' : 'A'));
+        if (*runs < 'a') continue;
+        if (inside) memset(class_of + at, value, run);
+        at += run;
+        run = 0;
+        inside = !inside;
+    }
+}
+/* For each of the 1,114,112 code points its class: a megabyte, of which a text touches only its own alphabet. */
+static uint8_t *classes_new(void) {
+    uint8_t *class_of = llm_alloc(0x110000, 1);
+    classes_mark(class_of, unicode_letter, CLASS_LETTER);
+    classes_mark(class_of, unicode_number, CLASS_NUMBER);
+    classes_mark(class_of, unicode_space, CLASS_SPACE);
+    return class_of;
+}
 
 /* ---- a faster table, where there is one ---- */
 

@@ -565,10 +565,10 @@ static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_
     llm_tensor_out *t = llm_alloc((size_t)s.count + 1, sizeof *t);
     int n = 0;
     for (int i = 0; i < s.count; i++) {
-        float *x = llm_alloc(tensor_count(&s.tensor[i]), sizeof *x);
-        double *wide = llm_alloc(tensor_count(&s.tensor[i]), sizeof *wide);
+        float *x = llm_alloc(hf_tensor_count(&s.tensor[i]), sizeof *x);
+        double *wide = llm_alloc(hf_tensor_count(&s.tensor[i]), sizeof *wide);
         hf_safetensors_read(&s, &s.tensor[i], wide);
-        for (size_t k = 0; k < tensor_count(&s.tensor[i]); k++) x[k] = (float)wide[k];
+        for (size_t k = 0; k < hf_tensor_count(&s.tensor[i]); k++) x[k] = (float)wide[k];
         llm_release(wide);
         t[n] = (llm_tensor_out){.name = s.tensor[i].name, .dtype = "F32", .dims = s.tensor[i].dims, .data = x};
         memcpy(t[n].shape, s.tensor[i].shape, sizeof t[n].shape);
@@ -1209,7 +1209,7 @@ static void test_border_weights(void) {
     hf_safetensors_open(&s, path);
     for (int i = 0; i < s.count; i++) {
         hf_tensor_info *t = &s.tensor[i];
-        double *x = llm_alloc(tensor_count(t), sizeof *x);
+        double *x = llm_alloc(hf_tensor_count(t), sizeof *x);
         hf_safetensors_read(&s, t, x);
         tensor[i] = (llm_tensor_out){.name = t->name, .dtype = "F64", .dims = t->dims, .data = x};
         memcpy(tensor[i].shape, t->shape, sizeof t->shape);

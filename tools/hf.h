@@ -798,7 +798,7 @@ static bool hf_widen(double *out, const void *raw, const char *dtype, size_t n) 
 #undef WIDEN
     return widen(out, raw, dtype, n);
 }
-static size_t tensor_count(const hf_tensor_info *t) { return (t->end - t->begin) * 8 / tensor_bits(t->dtype); }
+static size_t hf_tensor_count(const hf_tensor_info *t) { return (t->end - t->begin) * 8 / tensor_bits(t->dtype); }
 static size_t hf_place(const hf_safetensors *s, const hf_tensor_info *t) { return s->data_start[t->file] + t->begin; }
 
 void hf_safetensors_read(const hf_safetensors *s, const hf_tensor_info *t, double *out) {
@@ -813,11 +813,11 @@ void hf_safetensors_read(const hf_safetensors *s, const hf_tensor_info *t, doubl
     bool good = !fseeko(f, (off_t)hf_place(s, t), SEEK_SET) && fread(raw, 1, bytes, f) == bytes;
     fclose(f);
     if (!good) llm_die("check the disk", "cannot read tensor \"%s\" of %s", t->name, path);
-    hf_widen(out, raw, t->dtype, tensor_count(t));
+    hf_widen(out, raw, t->dtype, hf_tensor_count(t));
     llm_release(raw);
 }
 void hf_safetensors_read_real(const hf_safetensors *s, const hf_tensor_info *t, llm_real *out) {
-    size_t n = tensor_count(t);
+    size_t n = hf_tensor_count(t);
     double *wide = llm_alloc(n, sizeof *wide);
     hf_safetensors_read(s, t, wide);
     for (size_t i = 0; i < n; i++) out[i] = (llm_real)wide[i];

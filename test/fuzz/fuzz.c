@@ -49,7 +49,7 @@ static void fuzz_safetensors(const char *data, size_t size) {
     for (int i = 0; i < s.count; i++) {
         const hf_tensor_info *t = hf_safetensors_find(&s, s.tensor[i].name);
         if (t != &s.tensor[i]) abort();
-        double *out = llm_alloc(tensor_count(t), sizeof *out);
+        double *out = llm_alloc(hf_tensor_count(t), sizeof *out);
         hf_safetensors_read(&s, t, out);
         llm_release(out);
     }

@@ -3,7 +3,7 @@
 
     python3 unicode_tables.py > unicode_tables.h          class boundaries (binary search)
     python3 unicode_tables.py --delta > unicode_delta.h   distances between them (shorter, walked once)
-    python3 unicode_tables.py --text                      the same as letters: the strings of llm.h, chapter 3
+    python3 unicode_tables.py --text                      the same as letters: the strings on the last pages of llm.h and tools/hf.h
     python3 unicode_tables.py --check                     compare with the `tokenizers` and `regex` packages
 
 Needs a Python whose unicodedata is Unicode 14 or 15 (Python 3.11 or 3.12); nothing else, unless --check.
