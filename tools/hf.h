@@ -899,7 +899,8 @@ static bool hf_config_score(config_file f) {
     const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
     const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
     const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
-    if (llm_ends_with(name, "LMHeadModel") || llm_ends_with(name, "ForCausalLM") || llm_ends_with(name, "Model")) return false;
+    if (llm_ends_with(name, "LMHeadModel") || llm_ends_with(name, "ForCausalLM") || llm_ends_with(name, "Model"))
+        return false;
     if (!llm_ends_with(name, "ForSequenceClassification")) hf_config_refuse(f, "architectures", name);
     if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
         hf_config_refuse(f, "id2label", "a classifier with other than 1 label");
