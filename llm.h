@@ -1667,10 +1667,12 @@ void llm_batch_free(llm_batch *b) {
     llm_release_all(b->tokens, b->targets, b->positions, b->start, b->weight);
     *b = (llm_batch){0};
 }
-size_t llm_places(const llm_batch *b) { return (size_t)b->B * (size_t)b->T; }
+size_t llm_places(const llm_batch *b) { return (size_t)b->B * b->T; }
+/* Where the arrays of a batch hold place t of a row. */
+static size_t at_place(const llm_batch *b, int row, int t) { return (size_t)row * b->T + t; }
 double llm_batch_targets(const llm_batch *b) {
     double sum = 0;
-    for (size_t i = 0; i < llm_places(b); i++) sum += (double)b->weight[i];
+    for (size_t i = 0; i < llm_places(b); i++) sum += b->weight[i];
     return sum;
 }
 /* A loss in nats per token cannot be compared between tokenizers (long tokens are harder), bits per byte can: the text
@@ -1687,7 +1689,7 @@ double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t) {
 double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp) {
     double sum = 0;
     for (size_t i = 0; i < llm_places(b); i++)
-        if (is_counted(b, t, i)) sum -= (double)b->weight[i] * (double)logp[i];
+        if (is_counted(b, t, i)) sum -= (double)b->weight[i] * logp[i];
     return sum;
 }
 /* Fisher and Yates: from the last place to the first, each takes one of those not yet placed. */
@@ -1696,7 +1698,7 @@ void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream) {
     llm_rng r = llm_rng_seed(seed, stream);
     for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
     for (size_t i = n; i > 1; i--) {
-        size_t j = (size_t)llm_rng_below(&r, (int)i);
+        size_t j = llm_rng_below(&r, (int)i);
         uint32_t swap = order[i - 1];
         order[i - 1] = order[j];
         order[j] = swap;
@@ -1705,7 +1707,7 @@ void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream) {
 /* Padding: a place that predicts nothing and sees only itself, so that it costs nothing and disturbs nobody. */
 static void pad_row(llm_batch *b, int row, int from, int pad) {
     for (int t = from; t < b->T; t++) {
-        size_t i = (size_t)row * (size_t)b->T + (size_t)t;
+        size_t i = at_place(b, row, t);
         b->tokens[i] = b->targets[i] = pad;
         b->positions[i] = 0;
         b->start[i] = t;
@@ -1730,14 +1732,14 @@ static void document_add(document_list *l, const char *text, size_t size) {
 static void split_at_gaps(document_list *l, const char *text, size_t size) {
     const char *end = text + size, *begin = text;
     for (const char *line = text, *next; line < end; line = next) {
-        const char *newline = memchr(line, '\n', (size_t)(end - line)), *p = line;
+        const char *newline = memchr(line, '\n', end - line), *p = line;
         next = newline ? newline + 1 : end;
         while (p < next && isspace((unsigned char)*p)) p++;
         if (p < next) continue;
-        document_add(l, begin, (size_t)(line - begin));
+        document_add(l, begin, line - begin);
         begin = next;
     }
-    document_add(l, begin, (size_t)(end - begin));
+    document_add(l, begin, end - begin);
 }
 static void read_documents(document_list *l, const char *path, bool document_gap) {
     *l = (document_list){0};
@@ -1819,14 +1821,14 @@ static void encode_documents(const llm_tokenizer *t, const document *d, size_t c
 static size_t token_bytes(const llm_tokenizer *t, const int *ids, size_t n) {
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++)
-        if (!t->special[ids[i]]) bytes += (size_t)t->length[ids[i]];
+        if (!t->special[ids[i]]) bytes += t->length[ids[i]];
     return bytes;
 }
 /* The hash chose no document (there is one, or few): hold out the last n tokens, or the last document if it has no more
    (then its opener is not among the n). */
 static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held, double fraction) {
     size_t begin = s->document[s->documents - 1], length = s->count - begin;
-    size_t n = (size_t)((double)s->count * fraction + 0.5);
+    size_t n = (size_t)(s->count * fraction + 0.5);
     bool whole = n >= length && s->documents > 1;
     if (whole) n = length - 1;
     if (n < 2 || n + 2 > s->count) return;
@@ -1929,7 +1931,7 @@ static recipe recipe_read(const llm_corpus_options *o) {
         llm_release(mixture);
     }
     if (o->proportions && !r.proportion) {
-        r.proportion = llm_alloc((size_t)o->count, sizeof *r.proportion);
+        r.proportion = llm_alloc(o->count, sizeof *r.proportion);
         for (int i = 0; i < o->count; i++) {
             double p = r.proportion[i] = o->proportions[i];
             if (!(p > 0) || isinf(p))
@@ -1947,7 +1949,7 @@ static void recipe_free(recipe *r) {
 }
 static void open_epoch(llm_corpus *c, int s) {
     llm_source *x = &c->source[s];
-    llm_shuffle(x->order, x->documents, c->seed, ((uint64_t)s << 32) + (uint64_t)x->epoch);
+    llm_shuffle(x->order, x->documents, c->seed, ((uint64_t)s << 32) + x->epoch);
 }
 /* The next document: from a source drawn by chance, where every document is read once before any is read again. */
 static void next_document(llm_corpus *c) {
@@ -1967,8 +1969,8 @@ static void set_chances(llm_corpus *c, const recipe *r) {
     double shares = 0, chances = 0;
     for (int i = 0; i < c->sources; i++) {
         llm_source *s = &c->source[i];
-        double length = (double)s->count / (double)s->documents;
-        double given = r->proportion ? r->proportion[i] : (double)s->count;
+        double length = (double)s->count / s->documents;
+        double given = r->proportion ? r->proportion[i] : s->count;
         s->proportion = r->by_document ? given * length : given;
         s->chance = r->by_document ? given : given / length;
         shares += s->proportion;
@@ -2040,7 +2042,7 @@ void llm_corpus_next(llm_corpus *c, llm_batch *b) {
     size_t total = 0, n = llm_places(b);
     for (int s = 0; s < c->sources; s++) total += c->source[s].count;
     if (b->T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", b->T);
-    if (total < (size_t)b->T + 1) {
+    if (total < b->T + (size_t)1) {
         char *remedy = llm_format("more text, or --seq %d or less", int_max((int)total - 1, 2));
         llm_die(remedy, "%s%s: %zu tokens of training text are less than one sequence of %d and its last target",
                 c->source[0].name, c->sources > 1 ? " and the others" : "", total, b->T);
@@ -2057,7 +2059,7 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
     if (v->count < 2 || first >= v->count - 1) return false;
     for (int row = 0; row < b->B; row++)
         for (int t = 0; t < b->T; t++) {
-            size_t i = (size_t)row * (size_t)b->T + (size_t)t, at = first + i;
+            size_t i = at_place(b, row, t), at = first + i;
             if (at + 1 >= v->count) {
                 pad_row(b, row, t, c->bos);
                 break;
@@ -2068,9 +2070,9 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
 }
 static void print_source(const llm_source *s, double tokens, FILE *out) {
     fprintf(out, "  %-24s ", s->name);
-    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, s->proportion * tokens / (double)s->count);
+    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, s->proportion * tokens / s->count);
     else fprintf(out, "%11s %8s", "-", "-");
-    fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, (double)s->bytes / 1e6);
+    fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, s->bytes / 1e6);
 }
 /* Table 1 of the LLaMA paper: how often each source is read when `tokens` tokens are drawn in these proportions. */
 void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
@@ -2082,7 +2084,7 @@ void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
         bytes += c->source[i].bytes;
     }
     if (c->validation.count) print_source(&c->validation, 0, out);
-    fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / (double)count, tokens);
+    fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / count, tokens);
 }
 
 /* ---- pretraining: all text in one block, to train a tokenizer on ---- */
@@ -2105,12 +2107,12 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
         for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
     }
     if (!total) llm_die("give a file with text in it", "%s holds no text", paths[0]);
-    double share = total > limit ? (double)limit / (double)total : 1;
+    double share = total > limit ? (double)limit / total : 1;
     char *text = NULL;
     for (size_t i = 0; i < files.count; i++) {
         for (size_t j = 0; j < l[i].count; j++) {
             const document *d = &l[i].document[j];
-            size_t part = (size_t)((double)(d->size + 2) * share);
+            size_t part = (size_t)((d->size + 2) * share);
             part = whole_characters(d->text, d->size, part - size_min(part, 2));
             text = llm_grow(text, &room, llm_add(n, part + 3), 1);
             if (n) {
@@ -2183,8 +2185,8 @@ void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
     check_record(x, file);
     llm_record d = *x;
     size_t size = x->answer ? strlen(x->answer) + 1 : 0;
-    size = llm_add(size, llm_mul((size_t)x->messages, sizeof *x->message));
-    size = llm_add(size, llm_mul((size_t)x->responses, sizeof *x->response));
+    size = llm_add(size, llm_mul(x->messages, sizeof *x->message));
+    size = llm_add(size, llm_mul(x->responses, sizeof *x->response));
     for (int i = 0; i < x->messages; i++) size = llm_add(size, x->message[i].length + 1);
     for (int i = 0; i < x->responses; i++) size = llm_add(size, x->response[i].length + 1);
     d.message = llm_alloc(size, 1);
@@ -2199,7 +2201,7 @@ void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
         d.response[i].text = put_copy(&to, x->response[i].text, x->response[i].length);
     }
     if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
-    r->record = llm_grow(r->record, &r->capacity, (size_t)r->count + 1, sizeof *r->record);
+    r->record = llm_grow(r->record, &r->capacity, r->count + (size_t)1, sizeof *r->record);
     r->record[r->count++] = d;
 }
 /* object[key], which must be of this type; NULL where it is absent, or null. */
@@ -2287,7 +2289,7 @@ static double prompt_draw(const llm_record *d) {
     return llm_rng_uniform(&r);
 }
 void llm_records_split(llm_records *r, llm_records *held, double fraction) {
-    *held = (llm_records){.record = llm_alloc((size_t)r->count, sizeof *held->record)};
+    *held = (llm_records){.record = llm_alloc(r->count, sizeof *held->record)};
     double least = 1;
     int kept = 0;
     for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
@@ -2333,13 +2335,13 @@ const llm_template llm_chatml = {
              "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"};
 
 static void tokens_reserve(llm_tokens *out, size_t more) {
-    out->id = llm_grow(out->id, &out->id_capacity, (size_t)out->count + more, sizeof *out->id);
-    out->mask = llm_grow(out->mask, &out->mask_capacity, (size_t)out->count + more, 1);
+    out->id = llm_grow(out->id, &out->id_capacity, out->count + more, sizeof *out->id);
+    out->mask = llm_grow(out->mask, &out->mask_capacity, out->count + more, 1);
 }
 static void put_id(llm_tokens *out, int id, int mask) {
     tokens_reserve(out, 1);
     out->id[out->count] = id;
-    out->mask[out->count++] = (uint8_t)mask;
+    out->mask[out->count++] = mask;
 }
 static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, llm_where where,
                      int mask) {
@@ -2367,7 +2369,7 @@ static void put_marks(const llm_tokenizer *t, llm_tokens *out, const char *row, 
     char *text = llm_alloc(llm_add(llm_mul(strlen(row), strlen(role) + 1), 1), 1);
     size_t n = 0;                       /* text and names come by turns, a '\0' behind each */
     for (; *row; row++) {
-        if (*row == '*') n += (size_t)sprintf(text + n, "%s", role);
+        if (*row == '*') n += sprintf(text + n, "%s", role);
         else if (*row != '[' && *row != ']') text[n++] = *row;
         else {
             text[n] = '\0';
@@ -2432,7 +2434,7 @@ static bool drop_oldest_turns(llm_message *m, int *n, int excess) {
         if (!strcmp(m[i].role, "user") && (next == from || most <= (size_t)excess)) next = i;
     }
     if (next == from) return false;     /* the last question stays */
-    memmove(m + from, m + next, (size_t)(*n - next) * sizeof *m);
+    memmove(m + from, m + next, (*n - next) * sizeof *m);
     *n -= next - from;
     return true;
 }
@@ -2444,7 +2446,7 @@ static bool cut_left(const llm_tokenizer *t, llm_message *m, int n, int excess) 
     if (!longest) return false;
     int *ids = llm_alloc(longest->length + 1, sizeof *ids);
     size_t count = llm_encode(t, longest->text, longest->length, ids);
-    size_t bytes = size_min(token_bytes(t, ids, size_min((size_t)excess, count)), longest->length);
+    size_t bytes = size_min(token_bytes(t, ids, size_min(excess, count)), longest->length);
     if (!bytes) bytes = 1;
     while (bytes < longest->length && is_continuation(longest->text[bytes])) bytes++;
     longest->text += bytes;
@@ -2477,8 +2479,8 @@ static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_me
     }
     if (!limit || out->count <= limit) return;
     int left = int_max(0, int_min(prompt_excess(out, limit), out->prompt - 1));
-    memmove(out->id + 1, out->id + 1 + left, (size_t)(out->count - 1 - left) * sizeof *out->id);
-    memmove(out->mask + 1, out->mask + 1 + left, (size_t)(out->count - 1 - left));
+    memmove(out->id + 1, out->id + 1 + left, (out->count - 1 - left) * sizeof *out->id);
+    memmove(out->mask + 1, out->mask + 1 + left, out->count - 1 - left);
     out->count -= left;
     out->prompt -= left;
     out->shortened = left > 0;
@@ -2519,12 +2521,12 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
         render_raw(t, r, answer.text ? &answer : NULL, limit, out);
         return;
     }
-    llm_message *m = llm_alloc((size_t)n + 1, sizeof *m);
-    memcpy(m, r->message, (size_t)n * sizeof *m);
+    llm_message *m = llm_alloc(n + (size_t)1, sizeof *m);
+    memcpy(m, r->message, n * sizeof *m);
     if (answer.text) m[n++] = answer;
     while (which == LLM_WHOLE && n && strcmp(m[n - 1].role, "assistant")) n--;      /* a question without an answer */
     render_within(t, m, n, which == LLM_PROMPT, limit, out);
-    if (which >= 0) memset(out->mask, 0, (size_t)out->prompt);
+    if (which >= 0) memset(out->mask, 0, out->prompt);
     llm_release(m);
 }
 
@@ -2545,7 +2547,7 @@ enum { LLM_OPEN_ROWS = 64 };
 
 /* The row of each conversation of `shuffled`; row[r + 1] counts those of row r. */
 static void first_fit(llm_sft *s, const uint32_t *shuffled, int *row_of) {
-    int *room = llm_alloc((size_t)s->count, sizeof *room);
+    int *room = llm_alloc(s->count, sizeof *room);
     s->rows = 0;
     for (int i = 0; i < s->count; i++) {
         const size_t *begin = &s->begin[shuffled[i]];
@@ -2559,16 +2561,16 @@ static void first_fit(llm_sft *s, const uint32_t *shuffled, int *row_of) {
     llm_release(room);
 }
 static void plan_epoch(llm_sft *s) {
-    size_t n = (size_t)s->count;
+    size_t n = s->count;
     uint32_t *shuffled = llm_alloc(n, sizeof *shuffled);
     int *row_of = llm_alloc(n, sizeof *row_of);
     s->cursor = 0;
     memset(s->row, 0, (n + 1) * sizeof *s->row);
-    llm_shuffle(shuffled, n, s->seed, (uint64_t)s->epoch);
+    llm_shuffle(shuffled, n, s->seed, s->epoch);
     first_fit(s, shuffled, row_of);
     for (int r = 0; r < s->rows; r++) s->row[r + 1] += s->row[r];       /* counts become beginnings */
-    int *next = llm_alloc((size_t)s->rows, sizeof *next);
-    memcpy(next, s->row, (size_t)s->rows * sizeof *next);
+    int *next = llm_alloc(s->rows, sizeof *next);
+    memcpy(next, s->row, s->rows * sizeof *next);
     for (size_t i = 0; i < n; i++) s->order[next[row_of[i]]++] = shuffled[i];
     llm_release_all(next, shuffled, row_of);
 }
@@ -2581,12 +2583,12 @@ static int learned_ids(const llm_record *d, const llm_tokens *x) {
 void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int T, bool pack, uint64_t seed) {
     if (T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", T);
     *s = (llm_sft){.T = T, .pack = pack, .seed = seed, .pad = t->pad >= 0 ? t->pad : int_max(t->eos, 0)};
-    s->begin = llm_alloc((size_t)r->count + 1, sizeof *s->begin);
+    s->begin = llm_alloc(r->count + (size_t)1, sizeof *s->begin);
     size_t id_room = 0, mask_room = 0, used = 0;
     llm_tokens x = {0};
     for (int i = 0; i < r->count; i++) {
         llm_render_record(t, &r->record[i], LLM_WHOLE, T + 1, &x);
-        size_t n = (size_t)learned_ids(&r->record[i], &x);
+        size_t n = learned_ids(&r->record[i], &x);
         if (!n) {
             s->skipped++;
             continue;
@@ -2604,8 +2606,8 @@ void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int 
     if (!s->count)
         llm_die("records with an assistant's answer", "none of the %d records holds an answer to learn", r->count);
     s->hash = llm_hash(s->id, used * sizeof *s->id, llm_hash(s->mask, used, (uint64_t)T * 2 + pack));
-    s->order = llm_alloc((size_t)s->count, sizeof *s->order);
-    s->row = llm_alloc((size_t)s->count + 1, sizeof *s->row);
+    s->order = llm_alloc(s->count, sizeof *s->order);
+    s->row = llm_alloc(s->count + (size_t)1, sizeof *s->row);
     plan_epoch(s);
 }
 void llm_sft_free(llm_sft *s) {
@@ -2617,7 +2619,7 @@ void llm_sft_free(llm_sft *s) {
    count. Returns the place behind. */
 static int lay_ids(llm_batch *b, int row, int at, llm_sequence x, const uint8_t *mask, int places) {
     for (int k = 0; k < places; k++) {
-        size_t i = (size_t)row * (size_t)b->T + (size_t)(at + k);
+        size_t i = at_place(b, row, at + k);
         bool last = k + 1 == x.count;
         b->tokens[i] = x.id[k];
         b->targets[i] = x.id[last ? k : k + 1];
@@ -2666,8 +2668,8 @@ void llm_sft_print(const llm_sft *s, FILE *out) {
     for (size_t i = 0; i < ids; i++) targets += s->mask[i];
     double places = (double)s->rows * s->T;
     fprintf(out, "  %d conversations, %zu tokens, %.1f %% of them targets\n", s->count, ids,
-            100 * (double)targets / (double)ids);
-    fprintf(out, "  %d rows of %d, %.1f %% full\n", s->rows, s->T, 100 * (double)(ids - (size_t)s->count) / places);
+            100.0 * targets / ids);
+    fprintf(out, "  %d rows of %d, %.1f %% full\n", s->rows, s->T, 100.0 * (ids - s->count) / places);
     if (s->shortened) fprintf(out, "  %d prompts shortened from the left to fit\n", s->shortened);
     if (s->cut) fprintf(out, "  %d answers cut at the end: longer than a row (try a larger --seq)\n", s->cut);
     if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
@@ -2700,8 +2702,8 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
     for (int row = 0; row < n; row++) {
         int last = s[row].count - (reward < 0);         /* the reward token's place, or the last id's */
         if (last >= b->T) llm_die("a larger --seq", "no place for the score behind %d tokens", s[row].count);
-        size_t i = (size_t)row * (size_t)b->T, end = i + (size_t)last;
-        memset(b->weight + i, 0, (size_t)b->T * sizeof *b->weight);
+        size_t end = at_place(b, row, last);
+        memset(b->weight + at_place(b, row, 0), 0, b->T * sizeof *b->weight);
         if (reward >= 0) b->tokens[end] = reward;
         b->positions[end] = last;
         b->start[end] = 0;
