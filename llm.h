@@ -1063,7 +1063,6 @@ static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
 
 /* From the cellar (chapter 12): small functions on texts, files and memory that the lecture uses. */
-static void *aligned_memory(size_t bytes);              /* whole cache lines; NULL when there is none */
 static char *copy_text(const char *text, size_t size);  /* in fresh memory, '\0' behind it */
 struct llm_json_arena { struct json_block *block; };    /* a chain of blocks that are released together */
 static void *json_take(struct llm_json_arena *a, size_t bytes);         /* memory that lives as long as its tree */
@@ -2774,10 +2773,7 @@ static const llm_real *weight_row(llm_weight w, size_t cols, size_t row, llm_rea
 
 /* ---- memory: on the CPU "the device" is ordinary memory, and everything is done when a call returns ---- */
 
-static void *plain_alloc(size_t bytes) {
-    void *p = aligned_memory(bytes);
-    return p ? memset(p, 0, bytes) : NULL;
-}
+static void *plain_alloc(size_t bytes) { return calloc(bytes + (bytes == 0), 1); }
 static void plain_release(void *device) { free(device); }
 static void plain_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
 static void plain_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
@@ -3356,38 +3352,26 @@ static void plain_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, siz
 
 /* ---- the table ---- */
 
+/* Every row that a table must have. */
+#define PLAIN_ROWS(ROW)                                                                                                \
+    ROW(alloc) ROW(release) ROW(upload) ROW(download) ROW(fetch) ROW(wait) ROW(load_ids) ROW(store_weights)            \
+    ROW(embed_forward) ROW(embed_backward) ROW(layernorm_forward) ROW(layernorm_backward)                              \
+    ROW(rmsnorm_forward) ROW(rmsnorm_backward) ROW(linear_forward) ROW(linear_backward)                                \
+    ROW(residual_forward) ROW(residual_backward) ROW(lora_forward) ROW(lora_backward)                                  \
+    ROW(rope_forward) ROW(rope_backward) ROW(attention_forward) ROW(attention_backward)                                \
+    ROW(gelu_forward) ROW(gelu_backward) ROW(swiglu_forward) ROW(swiglu_backward)                                      \
+    ROW(logprob_forward) ROW(logprob_backward) ROW(logits) ROW(value_forward) ROW(value_backward)                      \
+    ROW(grad_norm) ROW(adamw) ROW(cache_attention) ROW(cache_copy)
+
+#define ROW(op) .op = plain_##op,
 const llm_ops llm_plain = {
     .name = "plain", .act_size = sizeof(llm_real), .res_size = sizeof(llm_real), .dres_size = sizeof(llm_real),
-    .head_rows = PLAIN_HEAD_ROWS, .speakers = 64,
-    .alloc = plain_alloc, .release = plain_release, .upload = plain_upload, .download = plain_download,
-    .fetch = plain_fetch, .wait = plain_wait, .load_ids = plain_load_ids, .store_weights = plain_store_weights,
-    .embed_forward = plain_embed_forward, .embed_backward = plain_embed_backward,
-    .layernorm_forward = plain_layernorm_forward, .layernorm_backward = plain_layernorm_backward,
-    .rmsnorm_forward = plain_rmsnorm_forward, .rmsnorm_backward = plain_rmsnorm_backward,
-    .linear_forward = plain_linear_forward, .linear_backward = plain_linear_backward,
-    .residual_forward = plain_residual_forward, .residual_backward = plain_residual_backward,
-    .lora_forward = plain_lora_forward, .lora_backward = plain_lora_backward,
-    .rope_forward = plain_rope_forward, .rope_backward = plain_rope_backward,
-    .attention_forward = plain_attention_forward, .attention_backward = plain_attention_backward,
-    .gelu_forward = plain_gelu_forward, .gelu_backward = plain_gelu_backward,
-    .swiglu_forward = plain_swiglu_forward, .swiglu_backward = plain_swiglu_backward,
-    .logprob_forward = plain_logprob_forward, .logprob_backward = plain_logprob_backward, .logits = plain_logits,
-    .value_forward = plain_value_forward, .value_backward = plain_value_backward,
-    .grad_norm = plain_grad_norm, .adamw = plain_adamw,
-    .cache_attention = plain_cache_attention, .cache_copy = plain_cache_copy,
+    .head_rows = PLAIN_HEAD_ROWS, .speakers = 64, PLAIN_ROWS(ROW)
 };
-/* Every row up to the first optional one must be there. */
-void llm_ops_check(const llm_ops *ops) {
-#define ROW(op) {offsetof(llm_ops, op), #op}
-    static const struct { size_t at; const char *op; } row[] = {
-        ROW(alloc), ROW(release), ROW(upload), ROW(download), ROW(fetch), ROW(wait), ROW(load_ids), ROW(store_weights),
-        ROW(embed_forward), ROW(embed_backward), ROW(layernorm_forward), ROW(layernorm_backward), ROW(rmsnorm_forward),
-        ROW(rmsnorm_backward), ROW(linear_forward), ROW(linear_backward), ROW(residual_forward), ROW(residual_backward),
-        ROW(lora_forward), ROW(lora_backward), ROW(rope_forward), ROW(rope_backward), ROW(attention_forward),
-        ROW(attention_backward), ROW(gelu_forward), ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward),
-        ROW(logprob_forward), ROW(logprob_backward), ROW(logits), ROW(value_forward), ROW(value_backward),
-        ROW(grad_norm), ROW(adamw), ROW(cache_attention), ROW(cache_copy)};
 #undef ROW
+#define ROW(op) {offsetof(llm_ops, op), #op},
+void llm_ops_check(const llm_ops *ops) {
+    static const struct { size_t at; const char *op; } row[] = {PLAIN_ROWS(ROW)};
     typedef void (*any)(void);
     enum { ROWS = sizeof row / sizeof *row };
     _Static_assert(ROWS == (offsetof(llm_ops, enter) - offsetof(llm_ops, alloc)) / sizeof(any), "one is missing");
@@ -3399,6 +3383,7 @@ void llm_ops_check(const llm_ops *ops) {
                     row[i].op);
     }
 }
+#undef ROW
 int llm_threads(int count) {
 #ifdef _OPENMP
     if (count > 0) omp_set_num_threads(count);
