@@ -16,7 +16,7 @@
 
    This file is a book, to be read beside the lecture, and complete: any C compiler makes a program of it that trains,
    speaks and aligns, with plain loops. llm_simd.h, where it lies beside this file, brings the same operations for
-   vectors and AMX, 5 to 10 times as fast, and llm_cuda.cuh for NVIDIA's GPUs; neither adds anything to the lecture.
+   vectors and AMX, 4 to 8 times as fast, and llm_cuda.cuh for NVIDIA's GPUs; neither adds anything to the lecture.
 
    Where to begin. First this page; then chapter 9's first loss, cross entropy, and chapter 5's block_forward and
    block_backward, 20 lines each: that is the whole of training. Every chapter of Part I uses only what stands above it.
@@ -626,9 +626,13 @@ typedef struct llm_ops {
 
 extern const llm_ops llm_plain;         /* the textbook: fp32 (or double), and the oracle of every other table */
 const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU; without llm_simd.h llm_plain, fp32 */
+/* The table called "plain", "cpu" or "cuda"; "auto": cuda where it is linked and answers, else cpu. What this program
+   or machine does not have is refused. Sums of two tables have other bits. */
+const llm_ops *llm_device(const char *name, llm_precision p);
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
-const char *llm_product_name(llm_precision p);          /* what multiplies here, for messages: "AMX", "vectors" ... */
+const char *llm_product_name(const llm_ops *ops);       /* what multiplies there, for messages: "AMX", "vectors" ... */
+const char *llm_precision_name(llm_precision p);        /* "fp32", "bf16x3", "bf16" */
 llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
 /* ---- chapter 5: the model ------------------------------------------------------------------------------------- */
@@ -3384,6 +3388,18 @@ void llm_ops_check(const llm_ops *ops) {
     }
 }
 #undef ROW
+const char *llm_precision_name(llm_precision p) {
+    static const char *const name[] = {"fp32", "bf16x3", "bf16"};
+    return name[p];
+}
+const llm_ops *llm_device(const char *name, llm_precision p) {
+    if (!strcmp(name, "auto") || !strcmp(name, "cpu")) return llm_cpu(p);
+    if (!strcmp(name, "cuda"))
+        llm_usage("--device cpu", "built without CUDA: llm_cuda.cuh, the operations for NVIDIA GPUs, is not linked");
+    if (strcmp(name, "plain")) llm_usage("auto, cpu, plain or cuda", "no device is called \"%s\"", name);
+    if (p != LLM_FP32) llm_usage("--precision fp32", "the plain loops do not compute in %s", llm_precision_name(p));
+    return &llm_plain;
+}
 int llm_threads(int count) {
 #ifdef _OPENMP
     if (count > 0) omp_set_num_threads(count);
@@ -7534,8 +7550,9 @@ void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const l
     folder_save(m, t, dir);
     moments_save(m, o, moments);
     llm_writer w = llm_write_begin(file);
-    llm_write_text(&w, "{\n  \"step\": %d,\n  \"tokenizer_hash\": \"%016llx\",\n", step,
-                   (unsigned long long)(t ? t->hash : 0));
+    llm_write_text(&w, "{\n  \"step\": %d,\n  \"device\": \"%s\",\n  \"precision\": \"%s\",\n", step, m->ops->name,
+                   llm_precision_name(m->ops->precision));
+    llm_write_text(&w, "  \"tokenizer_hash\": \"%016llx\",\n", (unsigned long long)(t ? t->hash : 0));
     llm_write_text(&w, "  \"optimizer\": {\"step\": %d, \"moments16\": %s, \"skipped\": %d, \"norm_count\": %d, ",
                    o->state.step, o->moments16 ? "true" : "false", o->state.skipped, o->state.norm_count);
     /* 17 digits read back as the same bits */
@@ -7769,9 +7786,12 @@ const llm_ops *llm_cpu(llm_precision p) {
     return &llm_plain;
 }
 llm_precision llm_precision_best(void) { return LLM_FP32; }
-const char *llm_product_name(llm_precision p) {
-    (void)p;
-    return "plain loops: 5 to 10 times slower than with llm_simd.h beside llm.h";
-}
 #endif
+const char *llm_product_name(const llm_ops *ops) {
+#ifdef LLM_SIMD_H
+    if (strcmp(ops->name, "plain")) return simd_product_name(ops->precision);
+#endif
+    (void)ops;
+    return "plain loops: 4 to 8 times slower than with llm_simd.h";
+}
 #endif /* LLM_IMPLEMENTATION */

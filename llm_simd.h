@@ -179,7 +179,7 @@ static bool cpu_has_fast_pairs(void) {
     return false;
 #endif
 }
-const char *llm_product_name(llm_precision p) {
+static const char *simd_product_name(llm_precision p) {
     static const char *const tiles[] = {"three bf16 parts on AMX", "two bf16 parts on AMX", "AMX"};
     if (llm_has_amx()) return tiles[p];
     if (p == LLM_BF16X3) return "vectors, as fp32: no AMX here";

@@ -40,6 +40,20 @@ check "LLM_AMX=0: without AMX" grep -q "precision fp32 (vectors)" "$dir/stderr"
 for f in config.json model.safetensors tokenizer.json tokenizer_config.json generation_config.json log.csv; do
     check "the result has $f" [ -s "$dir/base/$f" ]
 done
+# --device: the table that computes is named at the start, in the settings and in checkpoints; another may go on, and says so.
+refuses "plain loops in bf16"  2 "do not compute in bf16"        $gpt --device plain --precision bf16 --out "$dir/x"
+refuses "cuda by name"         2 "llm_cuda.cuh"                  $gpt --device cuda --out "$dir/x"
+$gpt --device plain --steps 3 --save-every 2 --out "$dir/textbook" > /dev/null 2> "$dir/stderr"; check "--device plain" [ $? -eq 0 ]
+check "the start says so" grep -q "^device: plain, .*precision fp32 (plain loops: .* slower" "$dir/stderr"
+check "the settings, too" grep -q "^  device  *plain" "$dir/stderr"
+check "the checkpoint, too" grep -q '"device": "plain"' "$dir/textbook/checkpoint-2/trainer_state.json"
+rm -f "$dir/textbook/config.json"
+$gpt --device plain --steps 3 --out "$dir/textbook" --resume > /dev/null 2> "$dir/stderr"
+check "the same table goes on quietly" [ $? -eq 0 -a -z "$(grep '^note:' "$dir/stderr")" ]
+rm -f "$dir/textbook/config.json"
+$gpt --device cpu --precision fp32 --steps 3 --out "$dir/textbook" --resume > /dev/null 2> "$dir/stderr"
+check "another table goes on" [ $? -eq 0 ]
+check "... and says so" grep -q "^note: .*device plain, precision fp32.*other bits" "$dir/stderr"
 check "no temporary is left" [ -z "$(find "$dir/base" -name '*.tmp')" ]
 sum=$(cksum < "$dir/base/model.safetensors")
 refuses "result in --out"     2 "holds a result"                $gpt --steps 20 --out "$dir/base"

@@ -356,7 +356,7 @@ static void parse(settings *s, int argc, char **argv) {
         {"repeat-penalty", LLM_FLOAT, &s->repeat_penalty, 0.01, 100, "above 1: less of what was said", NULL, NULL},
         {"seed", LLM_INT, &r->seed, 0, 1e15, "same seed, same answers", NULL, NULL},
         {"the machine", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
-        {"device", LLM_TEXT, &r->device, 0, 0, "where to compute", "auto|cpu|cuda", NULL},
+        {"device", LLM_TEXT, &r->device, 0, 0, "where to compute", "auto|cpu|plain|cuda", NULL},
         {"weights", LLM_TEXT, &s->weights, 0, 0, "how they are stored: fewer bits, less memory, more speed",
          "fp32|bf16|q8|q4", NULL},
         {"precision", LLM_TEXT, &r->precision, 0, 0, "of the matrix products", "auto|fp32|bf16x3|bf16", "dtype"},

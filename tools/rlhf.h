@@ -374,6 +374,7 @@ static void go_on_from(trainer *t, const char *dir) {
     t->kl = llm_json_number(state, "kl", t->kl);
     if (t->stage->restore) t->stage->restore(t, dir, state);
     fprintf(stderr, "resumed %s at step %d\n", dir, t->step);
+    run_note_table(state, t->op);
     llm_json_free(state);
 }
 static void write_step(trainer *t, double lr, const double *x) {

@@ -32,7 +32,7 @@ typedef struct {
     {"dry-run", LLM_BOOL, &(r).dry_run, 0, 0,                                                                         \
      "print the plan (parameters, memory, FLOPs, time) and stop", NULL, NULL},                                        \
     {"seed", LLM_INT, &(r).seed, 0, 1e15, "of weights, shuffles and samples", NULL, NULL},                            \
-    {"device", LLM_TEXT, &(r).device, 0, 0, "where to compute", "auto|cpu|cuda", NULL},                               \
+    {"device", LLM_TEXT, &(r).device, 0, 0, "where to compute", "auto|cpu|plain|cuda", NULL},                         \
     {"precision", LLM_TEXT, &(r).precision, 0, 0,                                                                     \
      "of the matrix products; auto: the fastest with fp32's losses", "auto|fp32|bf16x3|bf16", "dtype"},               \
     {"threads", LLM_INT, &(r).threads, 0, 4096, "0: all cores", NULL, NULL},                                          \
@@ -96,17 +96,26 @@ static inline void run_patience(char **argv) {
 #endif
 }
 
-/* The operations of the chosen device, in the chosen precision. */
-static inline const llm_ops *run_device(const run_settings *r) {
-    llm_precision p = !strcmp(r->precision, "fp32") ? LLM_FP32 : !strcmp(r->precision, "bf16") ? LLM_BF16
-                    : !strcmp(r->precision, "bf16x3") ? LLM_BF16X3 : llm_precision_best();
-    static const char *name[] = {"fp32", "bf16x3", "bf16"};
-    if (!strcmp(r->device, "cuda"))
-        llm_usage("--device cpu", "this binary was built without CUDA");
+/* The table of operations that --device and --precision choose; from here on they name it, for logs. */
+static inline const llm_ops *run_device(run_settings *r) {
+    llm_precision p = strcmp(r->device, "plain") ? llm_precision_best() : LLM_FP32;
+    for (int i = 0; i <= LLM_BF16; i++)
+        if (!strcmp(r->precision, llm_precision_name((llm_precision)i))) p = (llm_precision)i;
+    const llm_ops *op = llm_device(r->device, p);
+    r->device = op->name;
+    r->precision = llm_precision_name(op->precision);
     int threads = llm_threads((int)r->threads);
-    fprintf(stderr, "device: cpu, %d thread%s, precision %s (%s)\n", threads, threads == 1 ? "" : "s", name[p],
-            llm_product_name(p));
-    return llm_cpu(p);
+    fprintf(stderr, "device: %s, %d thread%s, precision %s (%s)\n", r->device, threads, threads == 1 ? "" : "s",
+            r->precision, llm_product_name(op));
+    return op;
+}
+/* A checkpoint of another table is allowed, but not silently. */
+static inline void run_note_table(const llm_json *state, const llm_ops *op) {
+    const char *name = llm_precision_name(op->precision), *device = llm_json_text(state, "device", op->name);
+    const char *precision = llm_json_text(state, "precision", name);
+    if (strcmp(device, op->name) || strcmp(precision, name))
+        fprintf(stderr, "note: the checkpoint is from device %s, precision %s: from here on sums have other bits\n",
+                device, precision);
 }
 
 /* What the machine's matrix product reaches: FLOP/s, the best of a few products of 1024 x 1024 x 1024. */
@@ -347,6 +356,7 @@ static inline llm_json *run_resume(run_state *x, const char *checkpoint) {
     llm_json *state = llm_checkpoint_resume(checkpoint, &x->model, &x->adamw, &x->tok);
     x->step = (int)llm_json_number(state, "step", 0);
     fprintf(stderr, "resumed %s at step %d\n", checkpoint, x->step);
+    run_note_table(state, x->model.ops);
     return state;
 }
 static inline void run_checkpoint(run_state *x, const run_stage *g, void *stage) {
