@@ -1105,8 +1105,27 @@ static void json_release(struct llm_json_arena *a);
 /* What the families' regular expressions distinguish: \p{L}, \p{N}, \s and the rest. */
 enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
 
-/* Which is which, for all of Unicode, stands on the last page: one byte for each code point. */
-static uint8_t *classes_new(void);
+static const char *unicode_letter, *unicode_number, *unicode_space;      /* the last page */
+
+static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
+    size_t at = 0, run = 0;
+    for (bool inside = false; *runs; runs++) {
+        run = run * 26 + (size_t)(*runs - (*runs >= 'a' ? 'a' : 'A'));
+        if (*runs < 'a') continue;
+        if (inside) memset(class_of + at, value, run);
+        at += run;
+        run = 0;
+        inside = !inside;
+    }
+}
+/* For each of the 1,114,112 code points its class: a megabyte, of which a text touches only its own alphabet. */
+static uint8_t *classes_new(void) {
+    uint8_t *class_of = llm_alloc(0x110000, 1);
+    classes_mark(class_of, unicode_letter, CLASS_LETTER);
+    classes_mark(class_of, unicode_number, CLASS_NUMBER);
+    classes_mark(class_of, unicode_space, CLASS_SPACE);
+    return class_of;
+}
 
 /* ---- cutting ---- */
 
@@ -1614,7 +1633,7 @@ static void our_end(llm_tokenizer *t) {
     our_vocabulary(t);
     t->bos = t->eos = t->vocab_size - OUR_SPECIALS;
     t->pad = t->eos + 1;
-    t->tables->chat_template = copy_text(llm_chatml.jinja, strlen(llm_chatml.jinja));
+    t->tables->chat_template = llm_format("%s", llm_chatml.jinja);
     tokenizer_index(t, byte_symbols, 0);
     tokenizer_name_ids(t);
 }
@@ -7750,26 +7769,6 @@ static const char *unicode_number =
     "QgkDyvBPbEhBAMrkDikFekbhBEsxBLYfumuEezBQrByDNckQgkTikBLljEykBElChbdbeCyBtbpBLanEDfk";
 static const char *unicode_space =
     "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
-
-static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
-    size_t at = 0, run = 0;
-    for (bool inside = false; *runs; runs++) {
-        run = run * 26 + (size_t)(*runs - (*runs >= 'a' ? 'a' : 'A'));
-        if (*runs < 'a') continue;
-        if (inside) memset(class_of + at, value, run);
-        at += run;
-        run = 0;
-        inside = !inside;
-    }
-}
-/* For each of the 1,114,112 code points its class: a megabyte, of which a text touches only its own alphabet. */
-static uint8_t *classes_new(void) {
-    uint8_t *class_of = llm_alloc(0x110000, 1);
-    classes_mark(class_of, unicode_letter, CLASS_LETTER);
-    classes_mark(class_of, unicode_number, CLASS_NUMBER);
-    classes_mark(class_of, unicode_space, CLASS_SPACE);
-    return class_of;
-}
 
 /* ---- a faster table, where there is one ---- */
 

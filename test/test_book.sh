@@ -327,6 +327,7 @@ END {
         for (k = 1; k <= file_count; k++) for (l = 1; l <= size[files[k]]; l++) {
             c = files[k]
             if (!(c in closure)) break
+            if (code[c, l] ~ /^#ifdef LLM_IMPLEMENTATION/) break       # tools/hf.h: from here on a part of llm.h
             if (code[c, l] == "") continue
             n = words(code[c, l])
             for (i = 1; i <= n; i++) {

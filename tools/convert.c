@@ -730,11 +730,6 @@ static int write_specials(llm_writer *w, const rank_table *r, const char *list, 
     }
     return n;
 }
-static const char *split_expression(int split) {
-    static const char head[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}";
-    static const char tail[] = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-    return llm_format("%s%s%s", head, split == HF_SPLIT_LLAMA3 ? "{1,3}" : "", tail);
-}
 static void write_pipeline(llm_writer *w, const family *f) {
     static const char bytes[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
                                 "\"use_regex\": %s}";
@@ -742,7 +737,7 @@ static void write_pipeline(llm_writer *w, const family *f) {
     llm_write_text(w, "],\n\"normalizer\": %s,\n\"pre_tokenizer\": ",
                    f->split == HF_SPLIT_QWEN2 ? "{\"type\": \"NFC\"}" : "null");
     if (!gpt2) {
-        const char *expression = split_expression(f->split);
+        const char *expression = hf_expression(f->split);
         llm_write_text(w, "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
                           "\"pattern\": {\"Regex\": ");
         llm_write_json_string(w, expression, strlen(expression));

@@ -37,6 +37,7 @@ void hf_chat_template(llm_tokenizer *t, const char *name);
 
 /* How text is cut: llm_tokenizer.split. */
 enum { HF_SPLIT_LLAMA3 = 1, HF_SPLIT_QWEN2 = 3, HF_SPLIT_SPM = 4 };
+const char *hf_expression(int split);           /* as a regular expression; NULL: it is none */
 
 #ifdef __cplusplus
 }
@@ -342,18 +343,24 @@ static const llm_json *hf_step_of(const llm_json *node, const char *list, int i)
     for (; c && i > 0; i--) c = c->next;
     return c;
 }
+static const struct { int split; const char *regex; } hf_expressions[] = {
+    {LLM_SPLIT_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
+    {HF_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
+                      " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+    {HF_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
+                     " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
+enum { HF_EXPRESSIONS = sizeof hf_expressions / sizeof *hf_expressions };
+const char *hf_expression(int split) {
+    for (int i = 0; i < HF_EXPRESSIONS; i++)
+        if (hf_expressions[i].split == split) return hf_expressions[i].regex;
+    return NULL;
+}
 static bool hf_known_expression(const llm_json *step, int *split) {
-    static const struct { int split; const char *expression; } known[] = {
-        {LLM_SPLIT_GPT2, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},
-        {HF_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
-                           " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
-        {HF_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
-                          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
     bool isolated = hf_is_step(step, "Split") && hf_says(step, "behavior", "Isolated") &&
                     !llm_json_true(step, "invert", false);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        *split = known[i].split;
-        if (hf_says(llm_json_get(step, "pattern"), "Regex", known[i].expression)) return isolated;
+    for (int i = 0; i < HF_EXPRESSIONS; i++) {
+        *split = hf_expressions[i].split;
+        if (hf_says(llm_json_get(step, "pattern"), "Regex", hf_expressions[i].regex)) return isolated;
     }
     return false;
 }
