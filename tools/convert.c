@@ -742,7 +742,6 @@ static void write_pipeline(llm_writer *w, const family *f) {
                           "\"pattern\": {\"Regex\": ");
         llm_write_json_string(w, expression, strlen(expression));
         llm_write_text(w, "}, \"behavior\": \"Isolated\", \"invert\": false},\n");
-        llm_release((char *)expression);
     }
     llm_write_text(w, bytes, gpt2 ? "true" : "false");
     llm_write_text(w, "%s,\n\"post_processor\": null,\n\"decoder\": ", gpt2 ? "" : "]}");
