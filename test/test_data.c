@@ -582,6 +582,7 @@ static void test_broken(void) {
     broken("{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"label\": true}", "not the assistant's answer");
     broken("{\"prompt\": \"p\", \"responses\": [\"a\", \"b\"], \"rank\": [1]}", "want as many entries each");
     broken("{\"prompt\": \"p\", \"responses\": [\"a\", \"b\"]}", "missing key \"rank\"");
+    broken("{\"prompt\": \"p\", \"responses\": [\"a\", \"b\"], \"rank\": [\"1\", 0]}", "something else than numbers");
     broken("{\"prompt\": \"p\", \"responses\": [\"a\", \"b\"], \"rank\": [1, 0], \"label\": [true]}",
            "want as many entries each");
     broken("{\"prompt\": \"p\", \"chosen\": \"\", \"rejected\": \"r\"}", "an answer is empty");
@@ -1164,6 +1165,12 @@ static void test_sft_limits(void) {
     llm_sft_free(&s);
     CHECK_DIES(llm_sft_open(&s, &toy, &r, 1, true, 1), "rows of 1 token");
     llm_records_free(&r);
+    read_one(&r, "{\"prompt\": \"Q\", \"completion\": \"bad\", \"label\": false}\n"
+                 "{\"prompt\": \"Q\", \"completion\": \"good\", \"label\": true}");
+    llm_sft_open(&s, &toy, &r, 24, true, 1);
+    CHECK(s.count == 1 && s.skipped == 1 && strstr(spell(&toy, s.id, s.begin[1]), "good"), "a thumb down is no example");
+    llm_sft_free(&s);
+    llm_records_free(&r);
     read_one(&r, "{\"prompt\": \"only a question\"}");
     CHECK_DIES(llm_sft_open(&s, &toy, &r, 64, true, 1), "none of the 1 records");
     llm_records_free(&r);
@@ -1227,6 +1234,15 @@ static void test_rows(void) {
     llm_batch small = llm_batch_new(2, 4);
     llm_batch_rows(&small, s, 2, 99);
     CHECK(small.tokens[3] == 8 && small.targets[3] == 9 && small.weight[3] == 1, "the last id may be a target only");
+    for (int reward = -1; reward < 50; reward += 50) {          /* the score is read at the last id, or behind it */
+        llm_batch wide = llm_batch_new(2, 6);
+        llm_batch_scored(&wide, s, 2, reward, 99);
+        int place[2] = {reward < 0 ? 4 : 5, reward < 0 ? 8 : 9};
+        CHECK(llm_batch_targets(&wide) == 2 && wide.weight[place[0]] == 1 && wide.weight[place[1]] == 1, "scores");
+        CHECK(wide.tokens[place[0]] == (reward < 0 ? 9 : reward) && wide.positions[place[1]] == place[1] - 6 &&
+              wide.start[place[1]] == 0, "reward token %d", reward);
+        llm_batch_free(&wide);
+    }
     s[0].count = 6;
     CHECK_DIES(llm_batch_rows(&small, s, 2, 99), "does not fit");
     CHECK_DIES(llm_batch_rows(&small, s, 3, 99), "do not fit into 2 rows");
