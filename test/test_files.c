@@ -1260,6 +1260,40 @@ static void test_border_tokenizer(void) {
     llm_tokenizer_free(&t);
 }
 
+/* No byte of our tokenizer.json may change; a changed config.json is refused or is another config of ours. */
+static void test_border_bytes(void) {
+    const char *dir = in_scratch("tokenizer"), *text = "the other then, the thing there: 12 of these";
+    const char *path[2] = {in_scratch("tokenizer/tokenizer.json"), in_scratch("config.json")};
+    llm_tokenizer t;
+    llm_config c = tiny_config(4);
+    llm_rng r = llm_rng_seed(5, 0);
+    llm_tokenizer_train(&t, text, strlen(text), 280, false);
+    llm_remove_tree(dir);
+    llm_tokenizer_save(&t, dir);
+    llm_tokenizer_free(&t);
+    config_save(&c, scratch);
+    volatile int passed = 0, refused = 0;
+    for (volatile int round = 0; round < 600; round++) {
+        volatile int file = round % 2;
+        size_t n;
+        char *good = llm_read_file(path[file], &n), *bad = llm_read_file(path[file], NULL);
+        bad[llm_rng_below(&r, (int)n)] ^= (char)(1 << llm_rng_below(&r, 8));
+        write_file(path[file], bad, n);
+        llm_on_death = check_on_death;
+        if (!setjmp(check_jump)) {
+            if (file) llm_config_load(scratch);
+            else llm_tokenizer_load(&t, dir);
+            passed += !file;
+        } else refused++;
+        llm_on_death = NULL;
+        write_file(path[file], good, n);
+        llm_release(good);
+        llm_release(bad);
+    }
+    CHECK(passed == 0, "%d changed tokenizers were taken for ours", passed);
+    CHECK(refused >= 500, "only %d of 600 changed files were refused", refused);
+}
+
 int main(void) {
     const char *base = getenv("TMPDIR");                /* in memory where we can: thousands of files are flushed */
     if (!base) base = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
@@ -1285,6 +1319,7 @@ int main(void) {
     test_border_config();
     test_border_weights();
     test_border_tokenizer();
+    test_border_bytes();
     test_adamw(0);
     test_adamw(1);
     test_adamw_refusals();
