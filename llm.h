@@ -3680,15 +3680,19 @@ static table_writer table_build(const llm_config *c, llm_param *row, llm_model *
     t.size = (t.size + 15) / 16 * 16;
     return t;
 }
+/* The table alone, without memory for the numbers. */
+static llm_model table_only(const llm_config *c) {
+    llm_model m = {.c = *c, .params = table_build(c, NULL, NULL).count};
+    m.layer = llm_alloc((size_t)c->L, sizeof *m.layer);
+    m.param = llm_alloc((size_t)m.params, sizeof *m.param);
+    table_build(c, m.param, &m);
+    return m;
+}
 size_t llm_parameters(const llm_config *c) {
-    table_writer t = table_build(c, NULL, NULL);
-    llm_param *row = llm_alloc((size_t)t.count, sizeof *row);
-    llm_model m = {.layer = llm_alloc((size_t)c->L, sizeof(llm_layer))};
-    table_build(c, row, &m);
+    llm_model m = table_only(c);
     size_t total = 0;
-    for (int i = 0; i < t.count; i++) total += row[i].size;
-    llm_release(row);
-    llm_release(m.layer);
+    for (int i = 0; i < m.params; i++) total += m.param[i].size;
+    llm_release_all(m.param, m.layer);
     return total;
 }
 llm_param *llm_param_find(llm_model *m, const char *name) {
@@ -5146,10 +5150,7 @@ void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, 
     llm_release(wanted);
 }
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
-    llm_model m = {.c = *c, .params = table_build(c, NULL, NULL).count};
-    m.layer = llm_alloc((size_t)c->L, sizeof *m.layer);
-    m.param = llm_alloc((size_t)m.params, sizeof *m.param);
-    table_build(c, m.param, &m);
+    llm_model m = table_only(c);
     bool *wanted = targeted_rows(&m, targets);
     size_t n = 0;
     for (int i = 0; i < m.params; i++)
@@ -7266,18 +7267,13 @@ void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_ty
         llm_config c = llm_config_load(dir);
         if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
         /* Asked before memory is taken for the numbers: the sizes in config.json are somebody's claim. */
-        llm_model promised = {.layer = llm_alloc((size_t)c.L, sizeof(llm_layer))};
-        promised.params = table_build(&c, NULL, NULL).count;
-        promised.param = llm_alloc((size_t)promised.params, sizeof *promised.param);
-        table_build(&c, promised.param, &promised);
+        llm_model promised = table_only(&c);
         const char *dtype;
         size_t *at = table_places(promised.param, promised.params, path, &dtype);
         model_allocate(m, &c, ops, weights);
         for (int i = 0; i < m->params; i++) param_load(&m->param[i], path, at[i], dtype, ops);
         llm_weights_changed(m);
-        llm_release(at);
-        llm_release(promised.param);
-        llm_release(promised.layer);
+        llm_release_all(at, promised.param, promised.layer);
     }
     llm_release(base);
     llm_release(path);

@@ -971,24 +971,19 @@ static void hf_load_tensor(const hf_safetensors *s, const hf_tensor_info *t, con
 /* Are the tensors those that config.json promises, no more and no other shape? Asked before memory is taken for them:
    its sizes are somebody's claim. */
 static void hf_check_tensors(const hf_safetensors *s, const llm_config *c, const char *dir) {
-    const int rows = table_build(c, NULL, NULL).count;
-    llm_param *row = llm_alloc((size_t)rows, sizeof *row);
-    llm_model m = {.layer = llm_alloc((size_t)c->L, sizeof(llm_layer))};
+    llm_model m = table_only(c);
     bool *known = llm_alloc((size_t)s->count, sizeof *known);
-    table_build(c, row, &m);
-    for (int i = 0; i < rows; i++) {
-        const hf_tensor_info *t = hf_safetensors_find(s, row[i].name);
-        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, row[i].name);
-        hf_check_shape(s, t, &row[i]);
+    for (int i = 0; i < m.params; i++) {
+        const hf_tensor_info *t = hf_safetensors_find(s, m.param[i].name);
+        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, m.param[i].name);
+        hf_check_shape(s, t, &m.param[i]);
         known[t - s->tensor] = true;
     }
     for (int i = 0; i < s->count; i++)
         if (!known[i])
             llm_die(hf_other_architecture, "%s: unexpected tensor \"%s\": the model has a part that we do not compute",
                     s->path[s->tensor[i].file], s->tensor[i].name);
-    llm_release(known);
-    llm_release(m.layer);
-    llm_release(row);
+    llm_release_all(known, m.layer, m.param);
 }
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops) { hf_model_load_as(m, dir, ops, LLM_TYPE_REAL); }
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
