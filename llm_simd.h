@@ -664,6 +664,13 @@ static inline int thread_index(void) {
     return 0;
 #endif
 }
+static int thread_count(void) {
+#ifdef _OPENMP
+    return omp_get_num_threads();
+#else
+    return 1;
+#endif
+}
 static gemm_room *gemm_my_room(void) {
     int id = thread_index();
     if (id >= MAX_THREADS) llm_die("OMP_NUM_THREADS=64", "more than %d threads", MAX_THREADS);
@@ -976,132 +983,6 @@ static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
     gemm_work(&g, gemm_my_room());
 }
 
-/* ---- linear: y = x W' + b ----
-
-   forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
-   backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
-
-static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t in,
-                               size_t out_n) {
-    cpu_out o = act_out(out, out_n);
-    o.bias = bias.full;
-    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
-}
-
-/* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
-   of their own, which are then added chunk by chunk. */
-static llm_real *cpu_scratch(size_t count);     /* below */
-static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
-    const int rows = int_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
-    const size_t width = (size_t)O;
-    llm_real *partial = cpu_scratch(llm_mul((size_t)chunks, width));
-    LLM_OMP(parallel for)
-    for (int chunk = 0; chunk < chunks; chunk++) {
-        llm_real *sum = partial + (size_t)chunk * width;
-        memset(sum, 0, width * sizeof *sum);
-        const int end = int_min(N, (chunk + 1) * rows);
-        for (int n = chunk * rows, take; n < end; n += take) {      /* 4 rows at a time: memory likes to be asked for */
-            take = n + 4 <= end ? 4 : 1;                            /* several things at once (a quarter less time) */
-            for (size_t i = 0; i < width; i += VL) {
-                vreal x = vload_n(sum + i, width - i);
-                for (int r = n; r < n + take; r++) x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
-                vstore_n(sum + i, x, width - i);
-            }
-        }
-    }
-    for (size_t i = 0; i < width; i += VL) {
-        vreal sum = accumulate ? vload_n(dbias + i, width - i) : (vreal){0};
-        for (int chunk = 0; chunk < chunks; chunk++)
-            sum += vload_n(partial + (size_t)chunk * width + i, width - i);
-        vstore_n(dbias + i, sum, width - i);
-    }
-}
-/* Both linear_backward and residual_backward, which differ in how dout is stored. */
-static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp,
-                             llm_weight w, int N, int in, int out_n, bool accumulate) {
-    cpu_view x = act_view(inp, (size_t)in, 1);
-    if (dinp) cpu_gemm(N, in, out_n, dout, cpu_weight_view(w, in), act_out(dinp, (size_t)in));
-    if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), x, real_out(dw, (size_t)in, accumulate));
-    if (dbias) column_sums(dbias, dout, N, out_n, accumulate);
-}
-static void simd_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
-                                llm_weight w, size_t N, size_t in, size_t out_n, bool accumulate) {
-    linear_gradients(dinp, dw, dbias, act_view(dout, out_n, 1), inp, w, N, in, out_n, accumulate);
-}
-
-/* The same into the residual stream: out = res + inp W' + bias. The stream's gradient passes on unchanged, so only the
-   branch has something to compute. */
-static void simd_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
-                                  size_t N, size_t in, size_t out_n) {
-    cpu_out o = real_out((llm_real *)out, out_n, false);
-    o.bias = bias.full;
-    o.add = (const llm_real *)res;
-    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
-}
-static void simd_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
-                                   const llm_act *inp, llm_weight w, size_t N, size_t in, size_t out_n,
-                                   bool accumulate) {
-    linear_gradients(dinp, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, w, N, in, out_n, accumulate);
-}
-
-/* Whole logits: where only some rows are asked for, they are gathered first. */
-static void simd_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C,
-                        size_t V) {
-    llm_act *gathered = row ? llm_alloc(llm_mul(n, C), cpu.act_size) : NULL;
-    for (size_t i = 0; i < n && row; i++)
-        memcpy(act_place(gathered, i * C), act_at(hidden, row[i] * C), C * cpu.act_size);
-    cpu_view h = act_view(row ? gathered : hidden, C, 1);
-    cpu_gemm(n, V, C, h, cpu_transposed(cpu_weight_view(w, C)), real_out(out, V, false));
-    llm_release(gathered);
-}
-
-/* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
-
-   forward    u (N,r) = s inp A'       out (N,O) += u B'
-   backward   du (N,r) = s dout B      dB (O,r) = dout' u      dA (r,I) = du' inp      dinp += du A
-
-   The scale is multiplied into u and du, so that it appears nowhere else. `out` is O columns, from col on, of a matrix
-   with ld columns: activations, or the residual stream. */
-
-static void scale_reals(llm_real *x, llm_real scale, size_t n) {
-    for (size_t i = 0; i < n; i++) x[i] *= scale;
-}
-static void scale_acts(llm_act *x, llm_real scale, size_t n) {
-    for (size_t i = 0; i < n; i += VL) act_store_n(x, i, act_load_n(x, i, n - i) * scale, n - i);
-}
-static void simd_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
-                              llm_real scale, size_t N, size_t in, size_t r, llm_slice s, bool to_residual) {
-    cpu_gemm(N, r, in, act_view(inp, in, 1), real_view(A, 1, in), act_out(u, r));
-    scale_acts(u, scale, N * r);
-    cpu_out o = to_residual ? real_out((llm_real *)out + s.col, s.ld, true) : act_out(act_place(out, s.col), s.ld);
-    o.accumulate = true;
-    cpu_gemm(N, s.cols, r, act_view(u, r, 1), real_view(B, 1, r), o);
-}
-static void simd_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_act *du, const void *dout,
-                               const llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
-                               llm_real scale, size_t N, size_t in, size_t r, llm_slice s, bool from_residual,
-                               bool accumulate) {
-    cpu_view d = from_residual ? real_view((const llm_real *)dout + s.col, s.ld, 1)
-                               : act_view(act_at(dout, s.col), s.ld, 1);
-    cpu_view x = act_view(inp, in, 1), du_view = act_view(du, r, 1);
-    cpu_gemm(N, r, s.cols, d, real_view(B, r, 1), act_out(du, r));
-    scale_acts(du, scale, N * r);
-    if (dB) cpu_gemm(s.cols, r, N, cpu_transposed(d), act_view(u, r, 1), real_out(dB, r, accumulate));
-    if (dA) cpu_gemm(r, in, N, cpu_transposed(du_view), x, real_out(dA, in, accumulate));
-    if (dinp) {
-        cpu_out o = act_out(dinp, in);
-        o.accumulate = true;
-        cpu_gemm(N, in, r, du_view, real_view(A, in, 1), o);
-    }
-}
-
-/* The working copy of the master weights in bf16: what the product reads when --precision is bf16. */
-static void simd_store_weights(void *bf16, const llm_real *w, size_t n) {
-    LLM_OMP(parallel for)
-    for (size_t i = 0; i < (n + VL - 1) / VL; i++)
-        store_n(bf16, LLM_TYPE_BF16, i * VL, vload_n(w + i * VL, n - i * VL), n - i * VL);
-}
-
 /* ---- 5b. The operations: memory first ----
 
    On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines
@@ -1116,6 +997,13 @@ static void *simd_alloc(size_t bytes) {
     void *p = aligned_memory(bytes);
     if (p) fill_zeros(p, bytes);
     return p;
+}
+
+/* The working copy of the master weights in bf16: what the product reads when --precision is bf16. */
+static void simd_store_weights(void *bf16, const llm_real *w, size_t n) {
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < (n + VL - 1) / VL; i++)
+        store_n(bf16, LLM_TYPE_BF16, i * VL, vload_n(w + i * VL, n - i * VL), n - i * VL);
 }
 
 /* At least `count` numbers of scratch memory, which one operation uses while it runs. It stays allocated: fresh pages
@@ -1318,6 +1206,114 @@ static void simd_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *do
                                   const llm_real *w, const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp,
                                   bool accumulate) {
     simd_layernorm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
+}
+
+/* ---- linear: y = x W' + b ----
+
+   forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
+   backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
+
+static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t in,
+                               size_t out_n) {
+    cpu_out o = act_out(out, out_n);
+    o.bias = bias.full;
+    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+
+/* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
+   of their own, which are then added chunk by chunk. */
+static llm_real *cpu_scratch(size_t count);     /* below */
+static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
+    const int rows = int_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
+    const size_t width = (size_t)O;
+    llm_real *partial = cpu_scratch(llm_mul((size_t)chunks, width));
+    LLM_OMP(parallel for)
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        llm_real *sum = partial + (size_t)chunk * width;
+        memset(sum, 0, width * sizeof *sum);
+        const int end = int_min(N, (chunk + 1) * rows);
+        for (int n = chunk * rows, take; n < end; n += take) {      /* 4 rows at a time: memory likes to be asked for */
+            take = n + 4 <= end ? 4 : 1;                            /* several things at once (a quarter less time) */
+            for (size_t i = 0; i < width; i += VL) {
+                vreal x = vload_n(sum + i, width - i);
+                for (int r = n; r < n + take; r++) x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
+                vstore_n(sum + i, x, width - i);
+            }
+        }
+    }
+    for (size_t i = 0; i < width; i += VL) {
+        vreal sum = accumulate ? vload_n(dbias + i, width - i) : (vreal){0};
+        for (int chunk = 0; chunk < chunks; chunk++)
+            sum += vload_n(partial + (size_t)chunk * width + i, width - i);
+        vstore_n(dbias + i, sum, width - i);
+    }
+}
+/* Both linear_backward and residual_backward, which differ in how dout is stored. */
+static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp,
+                             llm_weight w, int N, int in, int out_n, bool accumulate) {
+    cpu_view x = act_view(inp, (size_t)in, 1);
+    if (dinp) cpu_gemm(N, in, out_n, dout, cpu_weight_view(w, in), act_out(dinp, (size_t)in));
+    if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), x, real_out(dw, (size_t)in, accumulate));
+    if (dbias) column_sums(dbias, dout, N, out_n, accumulate);
+}
+static void simd_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
+                                llm_weight w, size_t N, size_t in, size_t out_n, bool accumulate) {
+    linear_gradients(dinp, dw, dbias, act_view(dout, out_n, 1), inp, w, N, in, out_n, accumulate);
+}
+
+/* The same into the residual stream: out = res + inp W' + bias. The stream's gradient passes on unchanged, so only the
+   branch has something to compute. */
+static void simd_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
+                                  size_t N, size_t in, size_t out_n) {
+    cpu_out o = real_out((llm_real *)out, out_n, false);
+    o.bias = bias.full;
+    o.add = (const llm_real *)res;
+    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+static void simd_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                   const llm_act *inp, llm_weight w, size_t N, size_t in, size_t out_n,
+                                   bool accumulate) {
+    linear_gradients(dinp, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, w, N, in, out_n, accumulate);
+}
+
+/* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
+
+   forward    u (N,r) = s inp A'       out (N,O) += u B'
+   backward   du (N,r) = s dout B      dB (O,r) = dout' u      dA (r,I) = du' inp      dinp += du A
+
+   The scale is multiplied into u and du, so that it appears nowhere else. `out` is O columns, from col on, of a matrix
+   with ld columns: activations, or the residual stream. */
+
+static void scale_reals(llm_real *x, llm_real scale, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+static void scale_acts(llm_act *x, llm_real scale, size_t n) {
+    for (size_t i = 0; i < n; i += VL) act_store_n(x, i, act_load_n(x, i, n - i) * scale, n - i);
+}
+static void simd_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                              llm_real scale, size_t N, size_t in, size_t r, llm_slice s, bool to_residual) {
+    cpu_gemm(N, r, in, act_view(inp, in, 1), real_view(A, 1, in), act_out(u, r));
+    scale_acts(u, scale, N * r);
+    cpu_out o = to_residual ? real_out((llm_real *)out + s.col, s.ld, true) : act_out(act_place(out, s.col), s.ld);
+    o.accumulate = true;
+    cpu_gemm(N, s.cols, r, act_view(u, r, 1), real_view(B, 1, r), o);
+}
+static void simd_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_act *du, const void *dout,
+                               const llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
+                               llm_real scale, size_t N, size_t in, size_t r, llm_slice s, bool from_residual,
+                               bool accumulate) {
+    cpu_view d = from_residual ? real_view((const llm_real *)dout + s.col, s.ld, 1)
+                               : act_view(act_at(dout, s.col), s.ld, 1);
+    cpu_view x = act_view(inp, in, 1), du_view = act_view(du, r, 1);
+    cpu_gemm(N, r, s.cols, d, real_view(B, r, 1), act_out(du, r));
+    scale_acts(du, scale, N * r);
+    if (dB) cpu_gemm(s.cols, r, N, cpu_transposed(d), act_view(u, r, 1), real_out(dB, r, accumulate));
+    if (dA) cpu_gemm(r, in, N, cpu_transposed(du_view), x, real_out(dA, in, accumulate));
+    if (dinp) {
+        cpu_out o = act_out(dinp, in);
+        o.accumulate = true;
+        cpu_gemm(N, in, r, du_view, real_view(A, in, 1), o);
+    }
 }
 
 /* ---- rotary positions (Su et al. 2021) ----
@@ -2008,6 +2004,17 @@ static void simd_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, c
     head_gradients(logp, dhidden, dw, dlogp, NULL, NULL, NULL, &c, accumulate);
 }
 
+/* Whole logits: where only some rows are asked for, they are gathered first. */
+static void simd_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C,
+                        size_t V) {
+    llm_act *gathered = row ? llm_alloc(llm_mul(n, C), cpu.act_size) : NULL;
+    for (size_t i = 0; i < n && row; i++)
+        memcpy(act_place(gathered, i * C), act_at(hidden, row[i] * C), C * cpu.act_size);
+    cpu_view h = act_view(row ? gathered : hidden, C, 1);
+    cpu_gemm(n, V, C, h, cpu_transposed(cpu_weight_view(w, C)), real_out(out, V, false));
+    llm_release(gathered);
+}
+
 /* ---- the value: one number per token, for reward models and critics ----
 
    forward    value[n] = hidden[n] . u                       hidden (N,C), u (C)
@@ -2427,13 +2434,6 @@ static void simd_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size
     }
 }
 
-static int thread_count(void) {
-#ifdef _OPENMP
-    return omp_get_num_threads();
-#else
-    return 1;
-#endif
-}
 /* The weights of a layer. */
 static double few_layer(const llm_config *c) { return (double)c->C * (2.0 * (c->H + c->KV) * c->D + 3.0 * c->F); }
 /* A thread for each 16 KB of a layer's weights: fewer would wait for each other more than they work. */
