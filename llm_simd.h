@@ -344,18 +344,18 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 
 /* -- the kernel for vectors --
 
-   A, the left-hand matrix, is packed as panels of TILE_ROWS rows, column after column, and B as panels of TILE_COLS
+   A, the left-hand matrix, is packed as panels of GEMM_ROWS rows, column after column, and B as panels of GEMM_COLS
    columns, row after row. With AVX-512 a step of a tile then loads 3 vectors of B and multiplies them by 8 numbers of
    A: 24 multiply-adds for 11 loads.
 
    For bf16 everything stays as it is, but that a "number" is a pair of neighbours along K, and that the instruction
    multiplies pairs: s += a0 b0 + a1 b1. */
 
-enum { TILE_VECTORS = 3, TILE_COLS = TILE_VECTORS * VL };
+enum { GEMM_VECTORS = 3, GEMM_COLS = GEMM_VECTORS * VL };
 #if VECTOR_BYTES == 64 || defined(__aarch64__)
-enum { TILE_ROWS = 8 };                                     /* 32 registers: 24 sums, 3 of B, 1 of A */
+enum { GEMM_ROWS = 8 };                                     /* 32 registers: 24 sums, 3 of B, 1 of A */
 #else
-enum { TILE_ROWS = 4 };                                     /* 16 registers: 12 sums, 3 of B, 1 of A */
+enum { GEMM_ROWS = 4 };                                     /* 16 registers: 12 sums, 3 of B, 1 of A */
 #endif
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #ifdef __clang__
@@ -401,10 +401,10 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
 }
 /* The left-hand matrix as the kernel wants it; the right-hand one, transposed: its row i is column i of B. */
 static void pack_left(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
-    pack_vector(TILE_ROWS, out, x, rs, cs, n, k, ld);
+    pack_vector(GEMM_ROWS, out, x, rs, cs, n, k, ld);
 }
 static void pack_right(llm_real *out, const llm_real *x, size_t rs, size_t cs, int n, int k, int ld) {
-    pack_vector(TILE_COLS, out, x, rs, cs, n, k, ld);
+    pack_vector(GEMM_COLS, out, x, rs, cs, n, k, ld);
 }
 /* s + a b. With `pairs` a is a pair of bf16 (in the bits of a real) and so is each lane of b; those of s are sums. */
 static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, vreal b) {
@@ -414,32 +414,32 @@ static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, v
     (void)pairs;
     return s + a * b;
 }
-/* s (TILE_ROWS, `wide` vectors) += A times the first vectors of a panel of B, k steps, in registers. Element (i,p) of A
+/* s (GEMM_ROWS, `wide` vectors) += A times the first vectors of a panel of B, k steps, in registers. Element (i,p) of A
    is a[i*row + p*step]. */
-static ALWAYS_INLINE void tile_sum(vreal s[TILE_ROWS][TILE_VECTORS], const bool pairs, const int wide, int k,
+static ALWAYS_INLINE void tile_sum(vreal s[GEMM_ROWS][GEMM_VECTORS], const bool pairs, const int wide, int k,
                                    const llm_real *a, const int row, const int step, const llm_real *b) {
-    for (int p = 0; p < k; p++, a += step, b += TILE_COLS) {
+    for (int p = 0; p < k; p++, a += step, b += GEMM_COLS) {
         vreal b0 = vload(b), b1 = wide > 1 ? vload(b + VL) : b0, b2 = wide > 2 ? vload(b + 2 * VL) : b0;
-        UNROLL for (int i = 0; i < TILE_ROWS; i++) {
+        UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
             s[i][0] = multiply_add(pairs, s[i][0], a[i * row], b0);
             if (wide > 1) s[i][1] = multiply_add(pairs, s[i][1], a[i * row], b1);
             if (wide > 2) s[i][2] = multiply_add(pairs, s[i][2], a[i * row], b2);
         }
     }
 }
-/* c (TILE_ROWS,TILE_COLS) (=|+=) a panel of A times the first vectors of a panel of B. */
+/* c (GEMM_ROWS,GEMM_COLS) (=|+=) a panel of A times the first vectors of a panel of B. */
 static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, const llm_real *a, const llm_real *b,
                                        llm_real *c, bool add) {
-    vreal s[TILE_ROWS][TILE_VECTORS] = {0};
-    tile_sum(s, pairs, wide, k, a, 1, TILE_ROWS, b);
-    UNROLL for (int i = 0; i < TILE_ROWS; i++) {
+    vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
+    tile_sum(s, pairs, wide, k, a, 1, GEMM_ROWS, b);
+    UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
         UNROLL for (int v = 0; v < wide; v++) {
-            llm_real *to = c + i * TILE_COLS + v * VL;
+            llm_real *to = c + i * GEMM_COLS + v * VL;
             vstore(to, add ? vload(to) + s[i][v] : s[i][v]);
         }
     }
 }
-/* Of the columns n <= TILE_COLS are wanted: a narrow last panel costs only its own vectors. */
+/* Of the columns n <= GEMM_COLS are wanted: a narrow last panel costs only its own vectors. */
 static void tile_reals(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
     if (n > 2 * VL) tile_vectors(false, 3, k, a, b, c, add);
     else if (n > VL) tile_vectors(false, 2, k, a, b, c, add);
@@ -514,10 +514,10 @@ static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *
 }
 static void pack_pairs(void *out, const cpu_view *v, size_t at, int n, int k, int ld, bool is_b) {
     const bool bf16 = v->type == LLM_TYPE_BF16;             /* copies, each with its type and panel compiled in */
-    if (bf16 && is_b) pack_pairs_as(true, TILE_COLS, out, v, at, n, k, ld);
-    else if (bf16) pack_pairs_as(true, TILE_ROWS, out, v, at, n, k, ld);
-    else if (is_b) pack_pairs_as(false, TILE_COLS, out, v, at, n, k, ld);
-    else pack_pairs_as(false, TILE_ROWS, out, v, at, n, k, ld);
+    if (bf16 && is_b) pack_pairs_as(true, GEMM_COLS, out, v, at, n, k, ld);
+    else if (bf16) pack_pairs_as(true, GEMM_ROWS, out, v, at, n, k, ld);
+    else if (is_b) pack_pairs_as(false, GEMM_COLS, out, v, at, n, k, ld);
+    else pack_pairs_as(false, GEMM_ROWS, out, v, at, n, k, ld);
 }
 #endif
 
@@ -606,24 +606,24 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 /* -- the driver, the same for both kernels -- */
 
 enum {
-    DEPTH = 768,                        /* numbers of a packed row that are multiplied in one go */
-    BLOCK_BYTES = 3 << 18,              /* of packed A in a block: a good third of a 2 MB L2 cache */
-    CHUNK = 96,                         /* rows of A or columns of B in a chunk; a multiple of every tile's */
-    WIDTH = 5 * CHUNK,                  /* columns of a piece, at most */
-    STEP_BYTES = 512,                   /* of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
-    GROUP = 64,                         /* rows of C summed before they are written */
-    PACKED_BYTES = 16 << 20,            /* of all that is packed at a time */
-    MAX_THREADS = 1024
+    GEMM_DEPTH = 768,                        /* numbers of a packed row that are multiplied in one go */
+    GEMM_BLOCK = 3 << 18,              /* of packed A in a block: a good third of a 2 MB L2 cache */
+    GEMM_CHUNK = 96,                         /* rows of A or columns of B in a chunk; a multiple of every tile's */
+    GEMM_WIDTH = 5 * GEMM_CHUNK,                  /* columns of a piece, at most */
+    GEMM_STEP = 512,                   /* of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
+    GEMM_GROUP = 64,                         /* rows of C summed before they are written */
+    GEMM_PACKED = 16 << 20,            /* of all that is packed at a time */
+    GEMM_THREADS = 1024
 };
 
 /* Memory that is kept from call to call and grows. */
 typedef struct { void *data; size_t size; } gemm_memory;
 /* Room for one thread, in a table: thread-local memory would be lost with its thread. */
 typedef struct {
-    llm_real tile[GROUP * TILE_COLS], wide[CHUNK * DEPTH];
+    llm_real tile[GEMM_GROUP * GEMM_COLS], wide[GEMM_CHUNK * GEMM_DEPTH];
     gemm_memory packed, panel, sums;
 } gemm_room;
-static gemm_room *gemm_rooms[MAX_THREADS];
+static gemm_room *gemm_rooms[GEMM_THREADS];
 
 /* How a product is cut.
 
@@ -673,7 +673,7 @@ static int thread_count(void) {
 }
 static gemm_room *gemm_my_room(void) {
     int id = thread_index();
-    if (id >= MAX_THREADS) llm_die("OMP_NUM_THREADS=64", "more than %d threads", MAX_THREADS);
+    if (id >= GEMM_THREADS) llm_die("OMP_NUM_THREADS=64", "more than %d threads", GEMM_THREADS);
     if (!gemm_rooms[id]) gemm_rooms[id] = llm_alloc(1, sizeof(gemm_room));
     return gemm_rooms[id];
 }
@@ -708,21 +708,21 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.amx = cpu.amx;
     if (g.amx) g.parts = cpu.precision == LLM_BF16 ? 1 : cpu.precision == LLM_BF16X3 ? 2 : 3;
     else g.parts = cpu.pairs;
-    g.rows = g.amx ? 32 : TILE_ROWS;
-    g.cols = g.amx ? 32 : TILE_COLS;
+    g.rows = g.amx ? 32 : GEMM_ROWS;
+    g.cols = g.amx ? 32 : GEMM_COLS;
     g.unit = g.amx ? 32 : g.parts ? 2 : 1;
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
-    g.step = g.amx ? pad_to(32, STEP_BYTES / (int)g.size) : DEPTH;
-    const size_t row = gemm_stride(&g, int_min(K, DEPTH));
-    g.m = gemm_fit(M, row, PACKED_BYTES / 2, CHUNK);
-    g.height = pad_to(32, gemm_fit(g.m, row, BLOCK_BYTES, 32));
+    g.step = g.amx ? pad_to(32, GEMM_STEP / (int)g.size) : GEMM_DEPTH;
+    const size_t row = gemm_stride(&g, int_min(K, GEMM_DEPTH));
+    g.m = gemm_fit(M, row, GEMM_PACKED / 2, GEMM_CHUNK);
+    g.height = pad_to(32, gemm_fit(g.m, row, GEMM_BLOCK, 32));
     g.once = M <= g.height;
-    g.n = g.once ? N : gemm_fit(N, row, PACKED_BYTES / 2, CHUNK);
-    const int depths = (int)(PACKED_BYTES / row) / (g.m + (g.once ? 0 : g.n));
-    g.k = depths >= ceil_div(K, DEPTH) ? K : int_max(depths, 1) * DEPTH;
+    g.n = g.once ? N : gemm_fit(N, row, GEMM_PACKED / 2, GEMM_CHUNK);
+    const int depths = (int)(GEMM_PACKED / row) / (g.m + (g.once ? 0 : g.n));
+    g.k = depths >= ceil_div(K, GEMM_DEPTH) ? K : int_max(depths, 1) * GEMM_DEPTH;
     /* about four pieces a thread, so that the last delays the others little; one, where each reads a long A whole */
     const int wanted = threads < 2 ? 1 : g.once && g.k < K ? threads : 4 * threads;
-    g.width = int_min(WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
+    g.width = int_min(GEMM_WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
     const int across = ceil_div(g.n, g.width);
     if (!g.once) g.height = int_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
 #if LLM_PAIRS
@@ -731,13 +731,13 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     return g;
 }
 /* Bytes of a region's A and B, and of unfinished sums: one piece's, or all of them where K takes several regions. */
-static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(CHUNK, g->m), gemm_stride(g, g->k)); }
+static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(GEMM_CHUNK, g->m), gemm_stride(g, g->k)); }
 static size_t gemm_bytes_b(const gemm_plan *g) {
-    return g->once ? 0 : llm_mul((size_t)pad_to(CHUNK, g->n), gemm_stride(g, g->k));
+    return g->once ? 0 : llm_mul((size_t)pad_to(GEMM_CHUNK, g->n), gemm_stride(g, g->k));
 }
 static size_t gemm_bytes_sums(const gemm_plan *g) {
     const size_t one = (size_t)g->height * (size_t)g->width * sizeof(llm_real);
-    if (g->K <= g->k) return g->K > DEPTH ? one : 0;
+    if (g->K <= g->k) return g->K > GEMM_DEPTH ? one : 0;
     return llm_mul(one, (size_t)ceil_div(g->m, g->height) * (size_t)ceil_div(g->n, g->width));
 }
 static void gemm_begin(gemm_plan *g) {
@@ -856,8 +856,8 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
     const size_t stride = gemm_stride(g, q->k);
     const int n = int_min(g->cols, q->n - j);
     const bool last = q->k0 + d + k == g->K, fetch = last && !g->stream && k >= 256;   /* shorter: ends too soon */
-    for (int r = r0; r < r1; r += GROUP) {                  /* few rows: their sums stay in L1 until they are written */
-        const int end = int_min(r + GROUP, r1);
+    for (int r = r0; r < r1; r += GEMM_GROUP) {                  /* few rows: their sums stay in L1 until they are written */
+        const int end = int_min(r + GEMM_GROUP, r1);
         llm_real *sum = sums ? sums + (size_t)(r - r0) * (size_t)g->cols : room->tile;
         for (int s = 0; s < k; s += g->step) {
             for (int i = r; i < end; i += g->rows) {
@@ -873,16 +873,16 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
 /* One piece of C: rows r0 .. r1 and columns j0 .. j1 of a region. sums: room for all of them, or NULL. */
 static void gemm_piece(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, int j0, int j1,
                        llm_real *sums) {
-    for (int d = 0; d < q->k; d += DEPTH) {
-        const int k = int_min(DEPTH, q->k - d);
+    for (int d = 0; d < q->k; d += GEMM_DEPTH) {
+        const int k = int_min(GEMM_DEPTH, q->k - d);
         for (int j = j0; j < j1; j += g->cols) {
-            const int in = (j - j0) % CHUNK;
+            const int in = (j - j0) % GEMM_CHUNK;
             char *panel;
             if (!g->once) panel = g->b + (size_t)j * gemm_stride(g, q->k) + (size_t)(d * g->cols) * g->size;
             else {
-                char *panels = gemm_take(&room->panel, CHUNK * gemm_stride(g, DEPTH));
+                char *panels = gemm_take(&room->panel, GEMM_CHUNK * gemm_stride(g, GEMM_DEPTH));
                 if (in == 0)
-                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(CHUNK, j1 - j), k, k, true);
+                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(GEMM_CHUNK, j1 - j), k, k, true);
                 panel = panels + (size_t)in * gemm_stride(g, k);
             }
             gemm_panel(g, room, q, r0, r1, panel, j, d, k, sums ? sums + (size_t)(j - j0) * (size_t)g->height : NULL);
@@ -908,7 +908,7 @@ static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_region *q, bool
                        int first) {
     const cpu_view v = is_b ? g->B : g->A;
     const int all = is_b ? q->n : q->m, from = is_b ? q->j : q->i, cols = is_b ? g->cols : g->rows;
-    const int n = v.cs == 1 ? CHUNK : DEPTH, k = v.cs == 1 ? DEPTH : CHUNK, deep = ceil_div(q->k, k);
+    const int n = v.cs == 1 ? GEMM_CHUNK : GEMM_DEPTH, k = v.cs == 1 ? GEMM_DEPTH : GEMM_CHUNK, deep = ceil_div(q->k, k);
     const int count = ceil_div(all, n) * deep;
     for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
         const int r = (*ticket - first) / deep * n, d = (*ticket - first) % deep * k;
@@ -927,7 +927,7 @@ static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_region *q, int 
         const int piece = *ticket - first, r = piece / across * g->height, j = piece % across * g->width;
         llm_real *sums = NULL;
         if (g->K > g->k) sums = g->sums + (size_t)piece * one;
-        else if (g->K > DEPTH) sums = gemm_take(&room->sums, gemm_bytes_sums(g));
+        else if (g->K > GEMM_DEPTH) sums = gemm_take(&room->sums, gemm_bytes_sums(g));
         gemm_wait(g, first);
         gemm_piece(g, room, q, r, int_min(q->m, r + g->height), j, int_min(q->n, j + g->width), sums);
         gemm_finish(g);
@@ -1021,12 +1021,11 @@ static llm_real *cpu_scratch(size_t count) {
     }
     return memory;
 }
-/* Element-wise operations hand out pieces of this many numbers, and ask for memory AHEAD numbers before they need it: a
+/* Element-wise operations hand out pieces of this many numbers, and ask for memory SIMD_AHEAD numbers before they need it: a
    quarter faster than the hardware alone. Past the end of an array nothing happens. */
-#define PIECE 8192
-enum { AHEAD = 1024 };
-static inline void fetch(const llm_real *x) { __builtin_prefetch(x + AHEAD); }
-static inline void act_fetch(const llm_act *x, size_t i) { __builtin_prefetch(act_at(x, i + AHEAD)); }
+enum { SIMD_PIECE = 8192, SIMD_AHEAD = 1024 };
+static inline void fetch(const llm_real *x) { __builtin_prefetch(x + SIMD_AHEAD); }
+static inline void act_fetch(const llm_act *x, size_t i) { __builtin_prefetch(act_at(x, i + SIMD_AHEAD)); }
 
 static inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 /* The first n lanes of v, `other` in the rest. */
@@ -1418,8 +1417,10 @@ static void simd_rope_backward(llm_act *dqkv, const llm_real *freq, const int *p
    (Measured, two cores, T = 256 and 1024: 1.5 to 1.8 times as fast as blocks of 128 rows of S and P, which the matrix
    product packs anew each time.) */
 
-enum { ATT_KEYS = 256 };                /* keys of a chunk of the backward pass, a multiple of TILE_ROWS */
-#define ATT_QUERIES TILE_COLS           /* queries of a block */
+enum {
+    ATT_KEYS = 256,                     /* keys of a chunk of the backward pass, a multiple of GEMM_ROWS */
+    ATT_QUERIES = GEMM_COLS             /* queries of a block */
+};
 
 typedef struct {
     const llm_act *qkv;
@@ -1432,14 +1433,14 @@ typedef struct {
 /* One block: queries first .. first + rows-1 of a sequence, one to a lane, `wide` vectors of them. */
 typedef struct {
     int first, rows, wide;
-    int low, high;                      /* the keys they see lie in low .. high-1; low: a multiple of TILE_ROWS */
+    int low, high;                      /* the keys they see lie in low .. high-1; low: a multiple of GEMM_ROWS */
     int all_from, all_to;               /* all of them see keys all_from .. all_to-1 */
-    vbits start[TILE_VECTORS], place[TILE_VECTORS];         /* by lane: it sees keys start .. place */
+    vbits start[GEMM_VECTORS], place[GEMM_VECTORS];         /* by lane: it sees keys start .. place */
 } att_block;
 
 static att_call attention_call(const llm_act *qkv, const int *start, int B, int T, int H, int KV, int D) {
     return (att_call){qkv, start, B, T, H, KV, D, (size_t)(H + 2 * KV) * (size_t)D, 1 / LLM_MATH(sqrt)((llm_real)D),
-                      pad_to(TILE_ROWS, D)};
+                      pad_to(GEMM_ROWS, D)};
 }
 static att_block attention_block(const att_call *a, int b, int index) {
     att_block t = {.first = index * ATT_QUERIES};
@@ -1456,7 +1457,7 @@ static att_block attention_block(const att_call *a, int b, int index) {
         t.low = int_min(t.low, s);
         t.all_from = int_max(t.all_from, s);
     }
-    t.low = t.low / TILE_ROWS * TILE_ROWS;
+    t.low = t.low / GEMM_ROWS * GEMM_ROWS;
     return t;
 }
 /* The scores of one key as they count: those of lanes that must not see it are so low that their exp is 0. */
@@ -1464,7 +1465,7 @@ static inline vreal attention_mask(vreal s, const att_block *t, int v, int key) 
     return vselect((t->start[v] <= key) & (t->place[v] >= key), s, vset(never));
 }
 static inline bool attention_needs_mask(const att_block *t, int key) {       /* need the keys of this tile a mask? */
-    return key < t->all_from || key + TILE_ROWS > t->all_to;
+    return key < t->all_from || key + GEMM_ROWS > t->all_to;
 }
 
 /* A head's slice (n,D) of activations as reals: in its place, or widened into scratch. */
@@ -1482,23 +1483,23 @@ static att_rows attention_head(const att_call *a, size_t n, int head, int count,
 /* x' (D, queries) as the kernel's right-hand matrix, times a factor. */
 static void attention_pack_queries(llm_real *to, att_rows x, int n, int D, llm_real factor) {
     pack_right(to, x.x, x.ld, 1, n, D, D);
-    for (size_t i = 0; i < (size_t)D * TILE_COLS; i += VL) vstore(to + i, vload(to + i) * factor);
+    for (size_t i = 0; i < (size_t)D * GEMM_COLS; i += VL) vstore(to + i, vload(to + i) * factor);
 }
 /* x (dims, queries), each query times its factor, to n rows of D activations, ld apart. */
 static void attention_store(llm_act *to, size_t at, size_t ld, const llm_real *x, const llm_real *factor, int n, int D,
                             llm_real *scratch) {
     const size_t width = (size_t)D;
-    pack_vector(VL, scratch, x, TILE_COLS, 1, D, pad_to(VL, n), TILE_COLS);         /* turned: D across */
+    pack_vector(VL, scratch, x, GEMM_COLS, 1, D, pad_to(VL, n), GEMM_COLS);         /* turned: D across */
     for (size_t i = 0; i < (size_t)n; i++)
         for (size_t c = 0; c < width; c += VL)
-            act_store_n(to, at + i * ld + c, vload(scratch + c * TILE_COLS + i * VL) * factor[i], width - c);
+            act_store_n(to, at + i * ld + c, vload(scratch + c * GEMM_COLS + i * VL) * factor[i], width - c);
 }
 
 /* What a thread works in, cut from one piece of memory and padded to whole vectors and tiles both ways. */
 typedef struct {
-    llm_real *K, *V;                    /* backward: a chunk, in panels of TILE_ROWS keys */
-    llm_real *turned;                   /* K in panels of TILE_ROWS dimensions */
-    llm_real *dK, *dV;                  /* sums: for a tile of keys, for a panel of TILE_COLS dimensions: (8,48) say */
+    llm_real *K, *V;                    /* backward: a chunk, in panels of GEMM_ROWS keys */
+    llm_real *turned;                   /* K in panels of GEMM_ROWS dimensions */
+    llm_real *dK, *dV;                  /* sums: for a tile of keys, for a panel of GEMM_COLS dimensions: (8,48) say */
     llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' / sqrt(D), dout', q, dout as right-hand matrices */
     llm_real *S, *dS;                   /* P' and dS' (keys, queries); dk and dq get dS's 1/sqrt(D) when written */
     llm_real *o;                        /* out', or all blocks' dq' (D, queries) */
@@ -1506,8 +1507,8 @@ typedef struct {
 } att_room;
 static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int n, int m) {
     llm_real *piece = memory && wanted ? memory + *used : NULL;
-    n = pad_to(TILE_COLS, pad_to(TILE_ROWS, n));
-    m = pad_to(TILE_COLS, pad_to(TILE_ROWS, m));
+    n = pad_to(GEMM_COLS, pad_to(GEMM_ROWS, n));
+    m = pad_to(GEMM_COLS, pad_to(GEMM_ROWS, m));
     if (wanted) *used = llm_add(*used, llm_mul((size_t)n, (size_t)m));
     return piece;
 }
@@ -1546,20 +1547,20 @@ static size_t attention_scratch(const att_call *a, bool back) {
     return back ? rooms : llm_add(llm_mul(2 * (size_t)a->B * (size_t)a->KV, attention_packed(a)), rooms);
 }
 
-/* c (TILE_ROWS, wide vectors) = (c +) A B over k steps. Unlike tile_vectors, which adds a finished sum, this goes on
+/* c (GEMM_ROWS, wide vectors) = (c +) A B over k steps. Unlike tile_vectors, which adds a finished sum, this goes on
    with the sum in c: where a sum is cut does not change its bits. begin: the sum begins at 0. A is packed, or
-   its rows lie TILE_COLS apart. */
+   its rows lie GEMM_COLS apart. */
 static ALWAYS_INLINE void attention_tile_as(const int wide, const bool packed, int k, const llm_real *a,
                                             const llm_real *b, llm_real *c, bool begin) {
-    vreal s[TILE_ROWS][TILE_VECTORS] = {0};
+    vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
     if (!begin) {
-        UNROLL for (int i = 0; i < TILE_ROWS; i++)
-            UNROLL for (int v = 0; v < wide; v++) s[i][v] = vload(c + i * TILE_COLS + v * VL);
+        UNROLL for (int i = 0; i < GEMM_ROWS; i++)
+            UNROLL for (int v = 0; v < wide; v++) s[i][v] = vload(c + i * GEMM_COLS + v * VL);
     }
-    if (packed) tile_sum(s, false, wide, k, a, 1, TILE_ROWS, b);
-    else tile_sum(s, false, wide, k, a, TILE_COLS, 1, b);
-    UNROLL for (int i = 0; i < TILE_ROWS; i++)
-        UNROLL for (int v = 0; v < wide; v++) vstore(c + i * TILE_COLS + v * VL, s[i][v]);
+    if (packed) tile_sum(s, false, wide, k, a, 1, GEMM_ROWS, b);
+    else tile_sum(s, false, wide, k, a, GEMM_COLS, 1, b);
+    UNROLL for (int i = 0; i < GEMM_ROWS; i++)
+        UNROLL for (int v = 0; v < wide; v++) vstore(c + i * GEMM_COLS + v * VL, s[i][v]);
 }
 static void attention_tile(int wide, int k, const llm_real *a, const llm_real *b, llm_real *c, bool begin) {
     if (wide > 2) attention_tile_as(3, true, k, a, b, c, begin);
@@ -1573,14 +1574,14 @@ static void attention_tile_rows(int wide, int k, const llm_real *a, const llm_re
 }
 
 /* S', whose row 0 is key t->low, masked, and each lane's maximum. K: all keys of the head, from 0 on. */
-static void attention_scores(llm_real *S, vreal top[TILE_VECTORS], const att_call *a, const att_block *t,
+static void attention_scores(llm_real *S, vreal top[GEMM_VECTORS], const att_call *a, const att_block *t,
                              const llm_real *K, const llm_real *q) {
-    for (int v = 0; v < TILE_VECTORS; v++) top[v] = vset(never);
-    for (int key = t->low; key < t->high; key += TILE_ROWS) {
-        llm_real *s = S + (size_t)(key - t->low) * TILE_COLS;
+    for (int v = 0; v < GEMM_VECTORS; v++) top[v] = vset(never);
+    for (int key = t->low; key < t->high; key += GEMM_ROWS) {
+        llm_real *s = S + (size_t)(key - t->low) * GEMM_COLS;
         attention_tile(t->wide, a->D, K + (size_t)key * (size_t)a->D, q, s, true);
         const bool masks = attention_needs_mask(t, key);
-        for (int i = 0; i < int_min(TILE_ROWS, t->high - key); i++, s += TILE_COLS)
+        for (int i = 0; i < int_min(GEMM_ROWS, t->high - key); i++, s += GEMM_COLS)
             for (int v = 0; v < t->wide; v++) {
                 if (masks) vstore(s + v * VL, attention_mask(vload(s + v * VL), t, v, key + i));
                 top[v] = vmax(top[v], vload(s + v * VL));
@@ -1594,21 +1595,21 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
     const int D = a->D, keys = t.high - t.low;
     const size_t n = (size_t)b * (size_t)a->T + (size_t)t.first, heads = (size_t)a->H;
     llm_real sum[ATT_QUERIES], inverse[ATT_QUERIES];
-    vreal top[TILE_VECTORS];
+    vreal top[GEMM_VECTORS];
     attention_pack_queries(r->q, attention_head(a, n, h, t.rows, r->wide), t.rows, D, a->scale);
     attention_scores(r->S, top, a, &t, K, r->q);
     for (int v = 0; v < t.wide; v++) {
         vreal total = {0};
-        for (llm_real *s = r->S + v * VL; s < r->S + keys * TILE_COLS; s += TILE_COLS) {
+        for (llm_real *s = r->S + v * VL; s < r->S + keys * GEMM_COLS; s += GEMM_COLS) {
             const vreal e = vexp(vload(s) - top[v]);
             vstore(s, e);
             total += e;
         }
         vstore(sum + v * VL, total);
     }
-    for (int c = 0; c < D; c += TILE_ROWS) {
-        const llm_real *panel = V + (size_t)c * (size_t)a->T + (size_t)(t.low * TILE_ROWS);
-        attention_tile(t.wide, keys, panel, r->S, r->o + c * TILE_COLS, true);
+    for (int c = 0; c < D; c += GEMM_ROWS) {
+        const llm_real *panel = V + (size_t)c * (size_t)a->T + (size_t)(t.low * GEMM_ROWS);
+        attention_tile(t.wide, keys, panel, r->S, r->o + c * GEMM_COLS, true);
     }
     for (int i = 0; i < t.rows; i++) {
         inverse[i] = 1 / sum[i];
@@ -1661,10 +1662,10 @@ static void attention_block_load(const att_call *a, const att_back *k, const att
     const size_t n = (size_t)k->b * (size_t)a->T + (size_t)t->first, heads = (size_t)a->H, width = (size_t)D;
     const att_rows q = attention_head(a, n, h, t->rows, k->r.wide);
     attention_pack_queries(k->r.q, q, t->rows, D, a->scale);
-    pack_right(k->r.rows_q, q.x, 1, q.ld, D, t->rows, TILE_COLS);
+    pack_right(k->r.rows_q, q.x, 1, q.ld, D, t->rows, GEMM_COLS);
     const att_rows g = attention_rows(k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D, k->r.wide);
     attention_pack_queries(k->r.g, g, t->rows, D, 1);
-    pack_right(k->r.rows_g, g.x, 1, g.ld, D, t->rows, TILE_COLS);
+    pack_right(k->r.rows_g, g.x, 1, g.ld, D, t->rows, GEMM_COLS);
     for (size_t i = 0; i < ATT_QUERIES; i++) {              /* lanes beyond the last row: never stored nor summed */
         const size_t row = size_min(i, (size_t)t->rows - 1), at = (n + row) * heads + (size_t)h;
         vreal dot = {0};
@@ -1678,16 +1679,16 @@ static void attention_block_load(const att_call *a, const att_back *k, const att
    those of K, V, dK and dV from k->low. The chunk that holds t->low comes first, and begins dq. */
 static void attention_backward_block(const att_call *a, const att_back *k, const att_block *t, int h, int from, int to,
                                      llm_real *dq) {
-    const int D = a->D, panels = ceil_div(D, TILE_COLS), chunk = k->high - k->low;
+    const int D = a->D, panels = ceil_div(D, GEMM_COLS), chunk = k->high - k->low;
     const att_room *r = &k->r;
     llm_real lse[ATT_QUERIES], d[ATT_QUERIES];
     attention_block_load(a, k, t, h, lse, d);
-    for (int key = from; key < to; key += TILE_ROWS) {
-        llm_real *s = r->S + (key - from) * TILE_COLS, *ds = r->dS + (key - from) * TILE_COLS;
+    for (int key = from; key < to; key += GEMM_ROWS) {
+        llm_real *s = r->S + (key - from) * GEMM_COLS, *ds = r->dS + (key - from) * GEMM_COLS;
         attention_tile(t->wide, D, r->K + (key - k->low) * D, r->q, s, true);
         attention_tile(t->wide, D, r->V + (key - k->low) * D, r->g, ds, true);
         const bool masks = attention_needs_mask(t, key);
-        for (int i = 0; i < TILE_ROWS; i++, s += TILE_COLS, ds += TILE_COLS)
+        for (int i = 0; i < GEMM_ROWS; i++, s += GEMM_COLS, ds += GEMM_COLS)
             for (int v = 0; v < t->wide; v++) {
                 vreal x = vload(s + v * VL);
                 if (masks) x = attention_mask(x, t, v, key + i);
@@ -1696,14 +1697,14 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
                 vstore(ds + v * VL, p * (vload(ds + v * VL) - vload(d + v * VL)));
             }
     }
-    for (int c = 0; c < D; c += TILE_ROWS)
-        attention_tile(t->wide, to - from, r->turned + c * chunk + (from - k->low) * TILE_ROWS, r->dS,
-                       dq + c * TILE_COLS, from == t->low);
+    for (int c = 0; c < D; c += GEMM_ROWS)
+        attention_tile(t->wide, to - from, r->turned + c * chunk + (from - k->low) * GEMM_ROWS, r->dS,
+                       dq + c * GEMM_COLS, from == t->low);
     for (int p = 0; p < panels; p++) {
-        const int wide = int_min(TILE_VECTORS, ceil_div(D - p * TILE_COLS, VL));
-        const llm_real *q = r->rows_q + p * TILE_COLS * TILE_COLS, *g = r->rows_g + p * TILE_COLS * TILE_COLS;
-        for (int key = from; key < to; key += TILE_ROWS) {
-            const int tile = ((key - k->low) * panels + p * TILE_ROWS) * TILE_COLS, s = (key - from) * TILE_COLS;
+        const int wide = int_min(GEMM_VECTORS, ceil_div(D - p * GEMM_COLS, VL));
+        const llm_real *q = r->rows_q + p * GEMM_COLS * GEMM_COLS, *g = r->rows_g + p * GEMM_COLS * GEMM_COLS;
+        for (int key = from; key < to; key += GEMM_ROWS) {
+            const int tile = ((key - k->low) * panels + p * GEMM_ROWS) * GEMM_COLS, s = (key - from) * GEMM_COLS;
             attention_tile_rows(wide, t->rows, r->dS + s, q, r->dK + tile);
             attention_tile_rows(wide, t->rows, r->S + s, g, r->dV + tile);
         }
@@ -1711,11 +1712,11 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
 }
 /* All queries of the chunk's keys; then the chunk's dk and dv are written. */
 static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att_back *k) {
-    const int D = a->D, group = a->H / a->KV, blocks = ceil_div(a->T, ATT_QUERIES), panels = ceil_div(D, TILE_COLS);
+    const int D = a->D, group = a->H / a->KV, blocks = ceil_div(a->T, ATT_QUERIES), panels = ceil_div(D, GEMM_COLS);
     const int keys = k->high - k->low;
     const att_room *r = &k->r;
     const size_t n = (size_t)k->b * (size_t)a->T + (size_t)k->low, width = (size_t)D;
-    const size_t sums = (size_t)(pad_to(TILE_ROWS, keys) * panels * TILE_COLS);
+    const size_t sums = (size_t)(pad_to(GEMM_ROWS, keys) * panels * GEMM_COLS);
     const att_rows x = attention_head(a, n, a->H + k->kv, keys, r->wide);
     pack_left(r->K, x.x, x.ld, 1, keys, D, D);
     pack_left(r->turned, x.x, 1, x.ld, D, keys, keys);
@@ -1727,13 +1728,13 @@ static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att
         for (int block = k->low / ATT_QUERIES; block < blocks; block++) {
             const att_block t = attention_block(a, k->b, block);
             const int from = int_max(t.low, k->low), to = int_min(t.high, k->high);
-            llm_real *dq = r->o + (size_t)(h * blocks + block) * (size_t)(a->dims * TILE_COLS);
+            llm_real *dq = r->o + (size_t)(h * blocks + block) * (size_t)(a->dims * GEMM_COLS);
             if (from < to) attention_backward_block(a, k, &t, k->kv * group + h, from, to, dq);
         }
     for (int key = 0; key < keys; key++)
         for (size_t c = 0; c < width; c += VL) {
-            const size_t tile = (size_t)(key / TILE_ROWS * panels) + c / TILE_COLS;
-            const size_t from = (tile * TILE_ROWS + (size_t)(key % TILE_ROWS)) * TILE_COLS + c % TILE_COLS;
+            const size_t tile = (size_t)(key / GEMM_ROWS * panels) + c / GEMM_COLS;
+            const size_t from = (tile * GEMM_ROWS + (size_t)(key % GEMM_ROWS)) * GEMM_COLS + c % GEMM_COLS;
             const size_t to = (n + (size_t)key) * a->row + (size_t)(a->H + k->kv) * width + c;
             act_store_n(dqkv, to, vload(r->dK + from) * a->scale, width - c);
             act_store_n(dqkv, to + (size_t)a->KV * width, vload(r->dV + from), width - c);
@@ -1760,7 +1761,7 @@ static void simd_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
             for (int i = 0; i < a.H / a.KV * blocks; i++) {
                 const int h = kv * (a.H / a.KV) + i / blocks, first = i % blocks * ATT_QUERIES;
                 const size_t to = ((size_t)b * a.T + (size_t)first) * a.row + (size_t)(h * a.D);
-                attention_store(dqkv, to, a.row, k.r.o + (size_t)i * (size_t)(a.dims * TILE_COLS), factor,
+                attention_store(dqkv, to, a.row, k.r.o + (size_t)i * (size_t)(a.dims * GEMM_COLS), factor,
                                 int_min(ATT_QUERIES, a.T - first), a.D, k.r.scratch);
             }
         }
@@ -1778,8 +1779,8 @@ static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_
 
 static void simd_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
     LLM_OMP(parallel for)
-    for (size_t piece = 0; piece < n; piece += PIECE) {
-        const size_t end = size_min(n, piece + PIECE);
+    for (size_t piece = 0; piece < n; piece += SIMD_PIECE) {
+        const size_t end = size_min(n, piece + SIMD_PIECE);
         for (size_t i = piece; i < end; i += VL) {
             act_fetch(inp, i);
             vreal x = act_load_n(inp, i, end - i);
@@ -1789,8 +1790,8 @@ static void simd_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
 }
 static void simd_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
     LLM_OMP(parallel for)
-    for (size_t piece = 0; piece < n; piece += PIECE) {
-        const size_t end = size_min(n, piece + PIECE);
+    for (size_t piece = 0; piece < n; piece += SIMD_PIECE) {
+        const size_t end = size_min(n, piece + SIMD_PIECE);
         for (size_t i = piece; i < end; i += VL) {
             act_fetch(inp, i);
             act_fetch(dout, i);
@@ -1851,7 +1852,7 @@ static void simd_swiglu_backward(llm_act *dgateup, const llm_act *dout, const ll
    dlogp beforehand, not at all. Prompts and padding have dlogp = dentropy = 0. Their rows are left out of the
    backward pass and of the fused sweep (logp 0 there): in fine-tuning that is often half of the head's work. */
 
-#define HEAD_ROWS 512                   /* 1024 would cost GPT-2 100 MB more */
+enum { SIMD_HEAD_ROWS = 512 };          /* 1024 would cost GPT-2 100 MB more */
 
 typedef struct {
     const llm_act *hidden;
@@ -1870,7 +1871,7 @@ static head_call head_begin(const llm_act *hidden, llm_weight w, const int *targ
 }
 /* Rows of a chunk when n rows are cut evenly: 513 rows are two chunks of 257, not 512 and 1. */
 static int head_rows(int n) {
-    const int chunks = int_max(1, (n + HEAD_ROWS - 1) / HEAD_ROWS);
+    const int chunks = int_max(1, (n + SIMD_HEAD_ROWS - 1) / SIMD_HEAD_ROWS);
     return (n + chunks - 1) / chunks;
 }
 static void head_logits(llm_real *z, const llm_act *hidden, const head_call *c, int rows) {
@@ -2054,7 +2055,7 @@ static void simd_value_backward(llm_act *dhidden, llm_real *du, const llm_real *
 
 /* ---- learning: the norm of the gradient, and AdamW (Loshchilov and Hutter 2019) ----
 
-   sumsq      sum of x^2, in double over pieces of PIECE numbers, pieces in order
+   sumsq      sum of x^2, in double over pieces of SIMD_PIECE numbers, pieces in order
    adamw      g = grad_scale grad      m += (1 - beta1)(g - m)      v += (1 - beta2)(g^2 - v)
               w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
               mhat = m / (1 - beta1^step)      vhat = v / (1 - beta2^step)
@@ -2066,13 +2067,13 @@ static void simd_value_backward(llm_act *dhidden, llm_real *du, const llm_real *
    anyway, and the bf16 copy is written along. */
 
 static double sum_of_squares(const llm_real *x, size_t n) {
-    const size_t pieces = (n + PIECE - 1) / PIECE;
+    const size_t pieces = (n + SIMD_PIECE - 1) / SIMD_PIECE;
     double *sum = llm_alloc(pieces, sizeof *sum), total = 0;
     LLM_OMP(parallel for if(pieces > 4))
     for (size_t piece = 0; piece < pieces; piece++) {
-        const size_t end = size_min(n, (piece + 1) * PIECE);
+        const size_t end = size_min(n, (piece + 1) * SIMD_PIECE);
         vreal s[4] = {{0}};                             /* four sums: one would wait for its own last addition */
-        size_t i = piece * PIECE;
+        size_t i = piece * SIMD_PIECE;
         for (; i + 4 * VL <= end; i += 4 * VL)
             for (size_t j = 0; j < 4; j++) {
                 fetch(x + i + j * VL);
@@ -2172,8 +2173,8 @@ static void simd_grad_norm(llm_adamw_state *state, const llm_param *param, int p
 static void adamw_run(const adamw_call *call, llm_real *w, uint16_t *work, const llm_real *grad, void *m, void *v,
                       size_t n) {
     LLM_OMP(parallel for)
-    for (size_t piece = 0; piece < n; piece += PIECE) {
-        const size_t count = size_min(n - piece, PIECE);
+    for (size_t piece = 0; piece < n; piece += SIMD_PIECE) {
+        const size_t count = size_min(n - piece, SIMD_PIECE);
         uint16_t *copy = work ? work + piece : NULL;
         uint16_t *m16 = (uint16_t *)m + piece, *v16 = (uint16_t *)v + piece;
         llm_real *mr = (llm_real *)m + piece, *vr = (llm_real *)v + piece;
@@ -2513,7 +2514,7 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
    rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
    llm_real, only the cache is stored as activations are. */
 
-enum { FEW = 16 };      /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
+enum { FEW_MOST = 16 };      /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
 
 typedef struct few_room {
     llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
@@ -2687,11 +2688,11 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
 }
 static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                         const bool *want, int n, llm_real *logits) {
-    if (cache->rows > FEW || n > FEW) return false;
+    if (cache->rows > FEW_MOST || n > FEW_MOST) return false;
     const llm_config *c = &m->c;
     const int threads = few_threads(m);
     few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
-    int wanted[FEW], wants = 0, last = 0;
+    int wanted[FEW_MOST], wants = 0, last = 0;
     s.apart = true;
     for (int i = 0; i < n; i++) {
         last = int_max(last, positions[i]);
@@ -2730,7 +2731,7 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
    logits, which it shares with them. */
 static size_t simd_scratch_bytes(const llm_config *c, size_t B, size_t T, bool train) {
     const int n = (int)(B * T), C = c->C, F = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
-    const int wide = int_max(F, (c->H + 2 * c->KV) * c->D), head = int_min(n, HEAD_ROWS);
+    const int wide = int_max(F, (c->H + 2 * c->KV) * c->D), head = int_min(n, SIMD_HEAD_ROWS);
     const int product[][3] = {{n, wide, C}, {n, C, wide}, {wide, C, n}, {n, C, c->F}, {n, c->F, C}, {C, c->F, n},
                               {head, c->V, C}, {head, C, c->V}, {c->V, C, head}};
     const cpu_view none = {0};
@@ -2741,7 +2742,7 @@ static size_t simd_scratch_bytes(const llm_config *c, size_t B, size_t T, bool t
         const gemm_plan g = gemm_cut(product[i][0], product[i][1], product[i][2], none, none, nowhere, (int)threads);
         packed = size_max(packed, gemm_bytes_a(&g) + gemm_bytes_b(&g));
         sums = size_max(sums, gemm_bytes_sums(&g) * (g.K > g.k ? 1 : threads));
-        if (g.once) panels = CHUNK * gemm_stride(&g, DEPTH);
+        if (g.once) panels = GEMM_CHUNK * gemm_stride(&g, GEMM_DEPTH);
     }
     const att_call a = attention_call(NULL, NULL, (int)B, (int)T, c->H, c->KV, c->D);
     const size_t forward = attention_scratch(&a, false), back = train ? attention_scratch(&a, true) : 0;
@@ -2761,7 +2762,7 @@ const llm_ops *llm_cpu(llm_precision p) {
 #endif
     cpu_set_precision(p);
     llm_ops t = llm_plain;
-    t.name = "cpu", t.precision = p, t.act_size = cpu.act_size, t.head_rows = HEAD_ROWS;
+    t.name = "cpu", t.precision = p, t.act_size = cpu.act_size, t.head_rows = SIMD_HEAD_ROWS;
     t.alloc = simd_alloc, t.store_weights = simd_store_weights;
     t.embed_forward = simd_embed_forward, t.embed_backward = simd_embed_backward;
     t.layernorm_forward = simd_layernorm_forward, t.layernorm_backward = simd_layernorm_backward;

@@ -130,7 +130,7 @@ static void stream_piece(stream what, llm_real *x[4], size_t from, size_t n, siz
 /* GB/s, the best over prefetch distances. Bytes are those the program asks for: a line that is only written counts
    once, though many machines read it first. */
 static double peak_stream(stream what, int repeats) {
-    const size_t n = (size_t)1 << 25, piece = PIECE;
+    const size_t n = (size_t)1 << 25, piece = SIMD_PIECE;
     const llm_ops *op = llm_cpu(LLM_FP32);
     llm_real *x[4];
     double best = 0;
