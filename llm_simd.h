@@ -1,26 +1,39 @@
-/* llm_simd.h: the operations of llm.h once more, fast: for AVX-512, AMX, AVX2 and NEON, on all cores.
+/* llm_simd.h: the operations of llm.h once more, fast: for AVX-512, AMX, AVX2 and NEON, on all cores
 
-   llm.h includes it where it lies beside it. Nothing in here belongs to the lecture but one question: how fast can it
-   be? */
+   What it is. llm.h defines every operation as a plain loop and is complete without this file. Here stand faster bodies
+   for the same table: the same equations, cut and added up in another order, so that results agree to rounding, but not
+   to the bit. test/test_ops.c compares every row with its plain loop. Nothing in here belongs to the lecture but one
+   question: how fast can it be?
+
+   Who includes it. llm.h, at the end of its implementation, where this file lies beside it (not with -DLLM_PLAIN, and
+   only for gcc and clang, whose vector types it is written in). It uses what llm.h has defined, so nobody else can.
+   llm_cpu() then returns llm_plain's table with these bodies in it, and a row that has none here keeps its plain loop.
+
+   How it is laid out. The equations stand in llm.h, chapter 4, and are not repeated; what is explained here is what
+   makes the fast form fast.
+
+       1  vectors                       vector types, exp; the current precision, and how activations are stored
+       2  the product                   C = A B: packing, the kernels for vectors and AMX, sharing it among threads
+       3  the operations                in the order of the table
+       4  a matrix times few rows       what speaking spends its time on
+       5  speaking                      attention over the cache; a whole step in one parallel region
+       6  the table                     what all this takes, for the planner; llm_cpu
+
+   All results are the same bits for any number of threads: work is split over outputs or over fixed chunks whose sums
+   are added in order, never by who comes first. Macros end with the file; names are simd_<op> for a row of the table,
+   gemm_, attention_, head_, few_ for what serves one section, v... for vectors, cpu_ for the rest. */
 #ifndef LLM_SIMD_H
 #define LLM_SIMD_H
 
 /* ================================================================================================================
-   5. The operations on the CPU
+   1. Vectors
    ================================================================================================================
-   A transformer needs about thirty operations, and nearly all of its time goes into one of them: the product of two
-   matrices. This chapter gives every operation as an equation, with its shapes, its forward pass and its hand-written
-   backward pass beside it. First come three tools the rest is written with (5a): vectors, the two ways an activation
-   can be stored, and the matrix product. Then the operations (5b), and at the end what only speaking needs (5c):
-   weights in fewer bits, and a matrix times a few rows. */
-
-/* ---- 5a. Vectors ----
-
    A vector register holds VL numbers and one instruction works on all of them. The compilers' vector extensions give
    us + - * / and comparisons on whole vectors in plain C, for AVX-512, AVX2 and NEON from the same source. A comparison
    gives a mask: all bits one where it holds. */
 
-#if defined(__AVX512F__)
+#include <sched.h>
+#if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 #if defined(__AVX512F__)
@@ -76,7 +89,7 @@ static inline vreal vmin(vreal a, vreal b) { return vselect(b < a, b, a); }
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
 #endif
 /* Sum and maximum over the lanes: log2(VL) times the two halves are brought together, until every lane holds the
-   result. (Lane after lane took a third of the time of a norm or a softmax.) */
+   result. */
 static inline llm_real vsum(vreal v) {
     for (int n = 1; n < VL; n *= 2) v = ZIP_LOW(v, v) + ZIP_HIGH(v, v);
     return v[0];
@@ -89,8 +102,7 @@ static inline llm_real vhmax(vreal v) {
 /* exp(x) = 2^n exp(r) with n = x / log 2 rounded to an integer, which goes straight into the exponent bits, and
    |r| <= log(2)/2, where a polynomial of degree 6 is off by 3e-9: the best one that begins with 1 + r (Remez: its error
    swings evenly between -3.1e-9 and 3.1e-9). Below -87.3 the result is 0, above 88.3 it stays at
-   2.4e38, NaN stays NaN. Measured: within one unit in the last place, nine times as fast as libm's expf in a loop. The
-   double build calls libm lane by lane. */
+   2.4e38, NaN stays NaN. The result is within one unit in the last place. The double build calls libm lane by lane. */
 static inline vreal vexp(vreal x) {
 #if LLM_DOUBLE
     vreal y;
@@ -134,7 +146,6 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
    always by vectors, in llm_real. (With AMX and several parts, infinity and what bf16 rounds to it, from 3.396e38 on,
    become NaN, and below 1e-33 the last bits are lost.) */
 
-#include <sched.h>
 /* Is the product for AMX compiled in? (GCC and clang spell the macro differently.) */
 #if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__linux__) && !LLM_DOUBLE
 #define LLM_AMX 1
@@ -171,7 +182,7 @@ bool llm_has_amx(void) {
 #endif
 }
 /* A vector instruction for pairs of bf16 does twice the work of one for fp32. AMD's Zen 4 and 5 start as many of them
-   in a cycle (measured on Zen 5: 543 and 270 GFLOP/s a core), Intel's processors a quarter as many. */
+   in a cycle, Intel's processors a quarter as many. */
 static bool cpu_has_fast_pairs(void) {
 #if LLM_PAIRS
     return __builtin_cpu_is("amd");
@@ -197,8 +208,8 @@ static void cpu_set_precision(llm_precision p) {
     cpu.pairs = p == LLM_BF16 && !cpu.amx && cpu_has_fast_pairs();
 }
 
-/* VL bf16 at once. The machine's own instruction makes products with bf16 results 5 to 9% faster (it also turns
-   numbers below 1.2e-38 into 0). In the double build, where nothing is stored so, they go one by one. */
+/* VL bf16 at once, by the machine's own instruction where there is one (it also turns numbers below 1.2e-38 into 0). In
+   the double build, where nothing is stored so, they go one by one. */
 typedef uint16_t vhalf __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 static inline vreal vload_bf16(const uint16_t *p) {
 #if LLM_DOUBLE
@@ -264,8 +275,9 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
     for (size_t i = 0; i < n; i += VL) act_store_n(x, offset + i, vload_n(row + i, n - i), n - i);
 }
 
-/* ---- the matrix product ----
-
+/* ================================================================================================================
+   2. The product
+   ================================================================================================================
    C (M,N) = A (M,K) B (K,N) is where the time of training goes. Each number of A is used N times and each of B M times,
    but memory delivers a hundred times fewer numbers than the arithmetic can use up. So the product is cut into pieces
    that stay in a cache while they are used again and again:
@@ -606,14 +618,14 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 /* -- the driver, the same for both kernels -- */
 
 enum {
-    GEMM_DEPTH = 768,                        /* numbers of a packed row that are multiplied in one go */
-    GEMM_BLOCK = 3 << 18,              /* of packed A in a block: a good third of a 2 MB L2 cache */
-    GEMM_CHUNK = 96,                         /* rows of A or columns of B in a chunk; a multiple of every tile's */
-    GEMM_WIDTH = 5 * GEMM_CHUNK,                  /* columns of a piece, at most */
-    GEMM_STEP = 512,                   /* of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
-    GEMM_GROUP = 64,                         /* rows of C summed before they are written */
-    GEMM_PACKED = 16 << 20,            /* of all that is packed at a time */
-    GEMM_THREADS = 1024
+    GEMM_DEPTH = 768,                   /* numbers of a packed row that are multiplied in one go */
+    GEMM_BLOCK = 3 << 18,               /* bytes of packed A in a block: a good third of a 2 MB L2 cache */
+    GEMM_CHUNK = 96,                    /* rows of A or columns of B in a chunk; a multiple of every tile's */
+    GEMM_WIDTH = 5 * GEMM_CHUNK,        /* columns of a piece, at most */
+    GEMM_STEP = 512,                    /* bytes of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
+    GEMM_GROUP = 64,                    /* rows of C summed before they are written */
+    GEMM_PACKED = 16 << 20,             /* bytes of all that is packed at a time */
+    GEMM_THREADS = 1024                 /* at most */
 };
 
 /* Memory that is kept from call to call and grows. */
@@ -630,10 +642,10 @@ static gemm_room *gemm_rooms[GEMM_THREADS];
    A region is what is packed at a time: m rows of A, n columns of B, k numbers of each; small matrices whole. All
    threads pack it, chunk by chunk, and then multiply it, piece by piece. A piece is height (a block) x width of C.
 
-   What this is made for is the way into L2: beyond it a thread gets 8 bytes a cycle (measured: L3 and memory alike, 21
-   GB/s), and in a cycle AMX does 512 multiply-adds. So each number that comes in must serve hundreds of times:
-   a row of A the `width` columns of a piece, a column of B its `height` rows. Where one block holds all rows of A, B
-   would be read back only once; then it is not packed beforehand but by the thread that needs it, into its own L2.
+   What this is made for is the way into L2: beyond it a thread gets about 8 bytes a cycle, from L3 and memory alike,
+   and in a cycle AMX does 512 multiply-adds. So each number that comes in must serve hundreds of times: a row of A
+   the `width` columns of a piece, a column of B its `height` rows. Where one block holds all rows of A, B would be
+   read back only once; then it is not packed beforehand but by the thread that needs it, into its own L2.
 
    How K is cut into sums depends on the kernel alone, not on M or the threads: so a row's sum is always the same. */
 typedef struct {
@@ -696,7 +708,7 @@ static int gemm_fit(int n, size_t row, size_t bytes, int unit) {
 
 #if LLM_PAIRS
 /* A result larger than L2 is written past the caches, whole lines at a time: a plain store first reads the line
-   that it is going to overwrite. Up to 1.5 times the speed of the whole product, where it is bf16 by AMX. */
+   that it is going to overwrite. */
 static bool gemm_streams(const cpu_out *C, int M, int N) {
     const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t), large = 2 << 20;
     return !C->accumulate && (size_t)M * (size_t)N * size >= large && ((uintptr_t)C->data | C->ld * size) % 64 == 0;
@@ -731,7 +743,9 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     return g;
 }
 /* Bytes of a region's A and B, and of unfinished sums: one piece's, or all of them where K takes several regions. */
-static size_t gemm_bytes_a(const gemm_plan *g) { return llm_mul((size_t)pad_to(GEMM_CHUNK, g->m), gemm_stride(g, g->k)); }
+static size_t gemm_bytes_a(const gemm_plan *g) {
+    return llm_mul((size_t)pad_to(GEMM_CHUNK, g->m), gemm_stride(g, g->k));
+}
 static size_t gemm_bytes_b(const gemm_plan *g) {
     return g->once ? 0 : llm_mul((size_t)pad_to(GEMM_CHUNK, g->n), gemm_stride(g, g->k));
 }
@@ -792,7 +806,7 @@ static inline void gemm_tile(const gemm_plan *g, int k, int n, const void *a, co
     (void)g;
     tile_reals(k, n, a, b, c, add);
 }
-/* Send for C's lines, so that they come from memory while their tile is summed: it saves 5%. */
+/* Ask for C's lines, so that they come from memory while their tile is summed. */
 static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
     const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t);
     for (int r = i; r < i + m; r++) {
@@ -856,7 +870,7 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
     const size_t stride = gemm_stride(g, q->k);
     const int n = int_min(g->cols, q->n - j);
     const bool last = q->k0 + d + k == g->K, fetch = last && !g->stream && k >= 256;   /* shorter: ends too soon */
-    for (int r = r0; r < r1; r += GEMM_GROUP) {                  /* few rows: their sums stay in L1 until they are written */
+    for (int r = r0; r < r1; r += GEMM_GROUP) {             /* few rows: their sums stay in L1 until they are written */
         const int end = int_min(r + GEMM_GROUP, r1);
         llm_real *sum = sums ? sums + (size_t)(r - r0) * (size_t)g->cols : room->tile;
         for (int s = 0; s < k; s += g->step) {
@@ -882,7 +896,8 @@ static void gemm_piece(const gemm_plan *g, gemm_room *room, const gemm_region *q
             else {
                 char *panels = gemm_take(&room->panel, GEMM_CHUNK * gemm_stride(g, GEMM_DEPTH));
                 if (in == 0)
-                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(GEMM_CHUNK, j1 - j), k, k, true);
+                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(GEMM_CHUNK, j1 - j), k, k,
+                              true);
                 panel = panels + (size_t)in * gemm_stride(g, k);
             }
             gemm_panel(g, room, q, r0, r1, panel, j, d, k, sums ? sums + (size_t)(j - j0) * (size_t)g->height : NULL);
@@ -908,8 +923,8 @@ static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_region *q, bool
                        int first) {
     const cpu_view v = is_b ? g->B : g->A;
     const int all = is_b ? q->n : q->m, from = is_b ? q->j : q->i, cols = is_b ? g->cols : g->rows;
-    const int n = v.cs == 1 ? GEMM_CHUNK : GEMM_DEPTH, k = v.cs == 1 ? GEMM_DEPTH : GEMM_CHUNK, deep = ceil_div(q->k, k);
-    const int count = ceil_div(all, n) * deep;
+    const int n = v.cs == 1 ? GEMM_CHUNK : GEMM_DEPTH, k = v.cs == 1 ? GEMM_DEPTH : GEMM_CHUNK;
+    const int deep = ceil_div(q->k, k), count = ceil_div(all, n) * deep;
     for (; *ticket < first + count; *ticket = gemm_ticket(g)) {
         const int r = (*ticket - first) / deep * n, d = (*ticket - first) % deep * k;
         char *to = (is_b ? g->b : g->a) + (size_t)r * gemm_stride(g, q->k) + (size_t)(d * cols) * g->size;
@@ -983,7 +998,12 @@ static void cpu_gemm(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C) {
     gemm_work(&g, gemm_my_room());
 }
 
-/* ---- 5b. The operations: memory first ----
+/* ================================================================================================================
+   3. The operations
+   ================================================================================================================
+   In the order of the table. Equations, shapes and derivations: llm.h, chapter 4. */
+
+/* ---- memory ----
 
    On the CPU "the device" is ordinary memory. All threads touch fresh memory first, a piece each: on many machines
    getting the pages from the system costs more than filling them. */
@@ -1021,8 +1041,8 @@ static llm_real *cpu_scratch(size_t count) {
     }
     return memory;
 }
-/* Element-wise operations hand out pieces of this many numbers, and ask for memory SIMD_AHEAD numbers before they need it: a
-   quarter faster than the hardware alone. Past the end of an array nothing happens. */
+/* Element-wise operations hand out pieces of this many numbers, and ask for memory SIMD_AHEAD numbers before they need
+   it. Past the end of an array nothing happens. */
 enum { SIMD_PIECE = 8192, SIMD_AHEAD = 1024 };
 static inline void fetch(const llm_real *x) { __builtin_prefetch(x + SIMD_AHEAD); }
 static inline void act_fetch(const llm_act *x, size_t i) { __builtin_prefetch(act_at(x, i + SIMD_AHEAD)); }
@@ -1036,15 +1056,10 @@ static inline vreal vkeep(vreal v, size_t n, llm_real other) {
     return vselect(lane < (vbits){0} + (real_bits)n, v, vset(other));
 }
 
-/* ---- embedding: a table look-up ----
+/* ---- embedding ----
 
-   forward    out (N,C): out[n] = wte[tokens[n]] + wpe[positions[n]]        wte (V,C), wpe (T,C) or NULL (rope)
-   backward   dwte[v] (=|+=) sum of dout[n] over all n with tokens[n] = v   dwpe likewise, by position
-
-   A token is a row of wte: as a product it would be onehot(token) wte, so its backward pass is onehot' dout, a
-   scatter. Two tokens of a batch may be the same word, hence two threads would meet in one row. They take different
-   columns instead, and every sum runs over n in order: the same bits for any number of threads. Nothing is saved but
-   the ids. */
+   The backward pass is a scatter: two tokens of a batch may be the same word, hence two threads would meet in one row
+   of dwte. They take different columns instead, and every sum runs over n in order. */
 
 static void simd_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe, const int *tokens,
                               const int *positions, size_t N, size_t C) {
@@ -1082,17 +1097,7 @@ static void simd_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *d
     if (dwpe) scatter_rows(dwpe, d, ids->positions, N, C, T, accumulate_wpe);
 }
 
-/* ---- layer norm (Ba et al. 2016) and RMS norm (Zhang and Sennrich 2019) ----
-
-   forward    xhat = (x - mean(x)) rstd, rstd = 1/sqrt(var(x) + eps)      out = xhat w + bias      per row of C numbers
-              RMS norm leaves out the mean and the bias: rstd = 1/sqrt(mean(x^2) + eps)
-   backward   with g = w dout, and means taken over the row:
-              dx += rstd (g - mean(g) - xhat mean(g xhat))                 RMS norm: without mean(g)
-              dw (=|+=) sum over rows of dout xhat                         dbias (=|+=) sum over rows of dout
-
-   Moving x by a constant or stretching it does not change xhat: the two subtracted terms take exactly these
-   directions out of the gradient. mean and rstd are saved, two numbers a row; xhat is cheaper to compute again than
-   to keep. dx is added: dinp holds the residual stream's gradient, which the norm's branch joins. */
+/* ---- layer norm and RMS norm: a row to a thread, in vectors ---- */
 
 static void simd_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
                                   const llm_real *bias, llm_real eps, size_t N, size_t C) {
@@ -1207,10 +1212,9 @@ static void simd_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *do
     simd_layernorm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
 }
 
-/* ---- linear: y = x W' + b ----
+/* ---- linear, and the same into the residual stream ----
 
-   forward    out (N,O) = inp (N,I) W' + bias              W (O,I)
-   backward   dinp (N,I) = dout (N,O) W      dW (O,I) = dout' inp      dbias (O) = column sums of dout */
+   Three products: y = x W', dx = dy W, dW = dy' x. Bias and residual are added where the product writes its result. */
 
 static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t in,
                                size_t out_n) {
@@ -1221,7 +1225,6 @@ static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, 
 
 /* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
    of their own, which are then added chunk by chunk. */
-static llm_real *cpu_scratch(size_t count);     /* below */
 static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
     const int rows = int_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
     const size_t width = (size_t)O;
@@ -1231,8 +1234,8 @@ static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumula
         llm_real *sum = partial + (size_t)chunk * width;
         memset(sum, 0, width * sizeof *sum);
         const int end = int_min(N, (chunk + 1) * rows);
-        for (int n = chunk * rows, take; n < end; n += take) {      /* 4 rows at a time: memory likes to be asked for */
-            take = n + 4 <= end ? 4 : 1;                            /* several things at once (a quarter less time) */
+        for (int n = chunk * rows, take; n < end; n += take) {
+            take = n + 4 <= end ? 4 : 1;                            /* 4 rows at a time: four streams from memory */
             for (size_t i = 0; i < width; i += VL) {
                 vreal x = vload_n(sum + i, width - i);
                 for (int r = n; r < n + take; r++) x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
@@ -1260,8 +1263,6 @@ static void simd_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, c
     linear_gradients(dinp, dw, dbias, act_view(dout, out_n, 1), inp, w, N, in, out_n, accumulate);
 }
 
-/* The same into the residual stream: out = res + inp W' + bias. The stream's gradient passes on unchanged, so only the
-   branch has something to compute. */
 static void simd_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
                                   size_t N, size_t in, size_t out_n) {
     cpu_out o = real_out((llm_real *)out, out_n, false);
@@ -1275,13 +1276,9 @@ static void simd_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias,
     linear_gradients(dinp, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, w, N, in, out_n, accumulate);
 }
 
-/* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
+/* ---- LoRA: thin products ----
 
-   forward    u (N,r) = s inp A'       out (N,O) += u B'
-   backward   du (N,r) = s dout B      dB (O,r) = dout' u      dA (r,I) = du' inp      dinp += du A
-
-   The scale is multiplied into u and du, so that it appears nowhere else. `out` is O columns, from col on, of a matrix
-   with ld columns: activations, or the residual stream. */
+   The scale is multiplied into u and du, so that it appears nowhere else. */
 
 static void scale_reals(llm_real *x, llm_real scale, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] *= scale;
@@ -1315,15 +1312,7 @@ static void simd_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_ac
     }
 }
 
-/* ---- rotary positions (Su et al. 2021) ----
-
-   forward    each pair (a,b) = (x[j], x[j+D/2]) of a query or key at position p turns by the angle t = p freq[j]:
-              a' = a cos t - b sin t,   b' = b cos t + a sin t
-   backward   a rotation's transpose is the rotation back: the same with -sin
-
-   A query at p and a key at p' then meet at an angle of (p - p') freq[j]: attention sees only how far apart two tokens
-   are. Pairs lie half a head apart, as in Hugging Face's weights (the paper pairs neighbours). Nothing is saved: the
-   rotated q and k replace the plain ones, as neither pass needs those. */
+/* ---- rotary positions: by a table of cosines and sines ---- */
 
 /* cos and sin of all angles at positions 0 .. positions-1: (positions, 2, half). The table stays from call to call and
    grows; every layer asks for the same one, a model with other frequencies for a new one. The angle is rounded to
@@ -1381,18 +1370,11 @@ static void simd_rope_backward(llm_act *dqkv, const llm_real *freq, const int *p
     rope_rotate(dqkv, freq, positions, N, H, KV, D, -1);
 }
 
-/* ---- attention (Vaswani et al. 2017), in blocks that never hold a T x T matrix (Dao et al. 2022) ----
+/* ---- attention, in blocks that never hold a T x T matrix (Dao et al. 2022) ----
 
-   forward    S = q k' / sqrt(D)     P[i,j] = exp(S[i,j] - lse[i]) for start[i] <= j <= i, else 0     out = P v
-              lse[i] = log of the sum of exp(S[i,j]) over the same j
-   backward   dv = P' dout      dP = dout v'      dS = P (dP - d) / sqrt(D), d[i] = dout[i] . out[i]
-              dq = dS k         dk = dS' q
-
-   per sequence and query head, q k v being (T,D) slices of qkv (N, (H+2KV) D). H/KV query heads share a key/value head
-   (Ainslie et al. 2023). dS is softmax's backward pass: sum over j of P[i,j] dP[i,j] equals d[i], as out = P v.
-
-   T x T scores of every head would be the largest thing in memory. So queries go in blocks, and everything is turned
-   on its side: keys down, the queries of a block across, one query to a lane.
+   S, P, lse, d, dP, dS: llm.h, chapter 4. T x T scores of every head would be the largest thing in memory. So queries
+   go in blocks, and the scores of a block are held transposed: keys down, the queries of the block across, one query to
+   a lane.
 
                      queries                          S'   = K q', by the product's kernel for vectors
                    +---------+                        P'   = exp(S' - maximum): each lane has its own maximum and
@@ -1412,10 +1394,7 @@ static void simd_rope_backward(llm_act *dqkv, const llm_real *freq, const int *p
    add to the dk and dv of their key head, so one thread does a whole key head: for each chunk of keys, small enough
    for L2, all heads and blocks that see it. Every sum runs over keys, or over heads and their queries, in order,
    wherever blocks and chunks begin, and what is masked adds 0 (to finite numbers): so a text gives the same bits
-   alone and packed behind another. Numbers are llm_real here however activations are stored.
-
-   (Measured, two cores, T = 256 and 1024: 1.5 to 1.8 times as fast as blocks of 128 rows of S and P, which the matrix
-   product packs anew each time.) */
+   alone and packed behind another. Numbers are llm_real here however activations are stored. */
 
 enum {
     ATT_KEYS = 256,                     /* keys of a chunk of the backward pass, a multiple of GEMM_ROWS */
@@ -1489,7 +1468,7 @@ static void attention_pack_queries(llm_real *to, att_rows x, int n, int D, llm_r
 static void attention_store(llm_act *to, size_t at, size_t ld, const llm_real *x, const llm_real *factor, int n, int D,
                             llm_real *scratch) {
     const size_t width = (size_t)D;
-    pack_vector(VL, scratch, x, GEMM_COLS, 1, D, pad_to(VL, n), GEMM_COLS);         /* turned: D across */
+    pack_vector(VL, scratch, x, GEMM_COLS, 1, D, pad_to(VL, n), GEMM_COLS);         /* transposed: D across */
     for (size_t i = 0; i < (size_t)n; i++)
         for (size_t c = 0; c < width; c += VL)
             act_store_n(to, at + i * ld + c, vload(scratch + c * GEMM_COLS + i * VL) * factor[i], width - c);
@@ -1498,12 +1477,12 @@ static void attention_store(llm_act *to, size_t at, size_t ld, const llm_real *x
 /* What a thread works in, cut from one piece of memory and padded to whole vectors and tiles both ways. */
 typedef struct {
     llm_real *K, *V;                    /* backward: a chunk, in panels of GEMM_ROWS keys */
-    llm_real *turned;                   /* K in panels of GEMM_ROWS dimensions */
+    llm_real *turned;                   /* K transposed, in panels of GEMM_ROWS dimensions */
     llm_real *dK, *dV;                  /* sums: for a tile of keys, for a panel of GEMM_COLS dimensions: (8,48) say */
     llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' / sqrt(D), dout', q, dout as right-hand matrices */
     llm_real *S, *dS;                   /* P' and dS' (keys, queries); dk and dq get dS's 1/sqrt(D) when written */
     llm_real *o;                        /* out', or all blocks' dq' (D, queries) */
-    llm_real *scratch, *wide;           /* to turn a block; one slice of bf16, widened: the next replaces it */
+    llm_real *scratch, *wide;           /* to transpose a block; one slice of bf16, widened: the next replaces it */
 } att_room;
 static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int n, int m) {
     llm_real *piece = memory && wanted ? memory + *used : NULL;
@@ -1767,13 +1746,9 @@ static void simd_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
         }
 }
 
-/* ---- gelu (Hendrycks and Gimpel 2016), the tanh form of GPT-2 ----
+/* ---- gelu and swiglu: one exp a number ----
 
-   forward    y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3)
-              As (1 + tanh u)/2 = sigmoid(2u), this is y = x s with s = sigmoid(2u): one exp.
-   backward   dx = dy (s + x s (1 - s) 2u'), 2u' = 2 sqrt(2/pi) (1 + 3 * 0.044715 x^2)
-
-   x is saved (the linear layer before wrote it down), y is not: the backward pass of the next layer makes it again. */
+   gelu: (1 + tanh u)/2 = sigmoid(2u), so y = x s with s = sigmoid(2u), and dx = dy (s + x s (1 - s) 2u'). */
 
 static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_cubic * x * x * x)); }
 
@@ -1801,11 +1776,6 @@ static void simd_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act
         }
     }
 }
-
-/* ---- swiglu (Shazeer 2020): a gate opens for each hidden number ----
-
-   forward    y = silu(g) u, silu(g) = g s, s = sigmoid(g)            y (N,F) from gateup (N,2F): g | u side by side
-   backward   dg = dy u s (1 + g (1 - s))     du = dy g s             g and u are saved, y is made again */
 
 static void simd_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
     const size_t width = F;
@@ -1840,17 +1810,11 @@ static void simd_swiglu_backward(llm_act *dgateup, const llm_act *dout, const ll
 
 /* ---- the head: log-probabilities of the targets ----
 
-   forward    z (V) = hidden w' / temperature, banned ids at -infinity    lse = log sum exp z    logp = z[target] - lse
-              p = exp(z - lse)                                            entropy = -sum p log p = lse - sum p z
-   backward   dz[k] = dlogp (1[k = target] - p[k]) - dentropy p[k] (log p[k] + entropy)
-              dlogits = dz / temperature     dhidden = dlogits w     dw (=|+=) dlogits' hidden
-
-   This is where every stage's objective enters: cross entropy sends dlogp = -1/M, which gives the familiar (p -
-   onehot)/M, and policy gradients send an advantage. With V near 50,000 the logits would be the largest tensor of
-   all, so they live for one chunk of rows at a time and are overwritten by their gradient. Saved are lse and entropy,
-   two numbers a token: the backward pass computes the logits once more, and the fused sweep, for stages that know
-   dlogp beforehand, not at all. Prompts and padding have dlogp = dentropy = 0. Their rows are left out of the
-   backward pass and of the fused sweep (logp 0 there): in fine-tuning that is often half of the head's work. */
+   Logits live for one chunk of rows at a time and are overwritten by their gradient: with V near 50,000 they would be
+   the largest tensor of all. Saved are lse and entropy, two numbers a token: the backward pass computes the logits once
+   more, and the fused sweep, for stages that know dlogp beforehand, not at all. Rows without a gradient (prompts,
+   padding) are left out of the backward pass and of the fused sweep: in fine-tuning that is often half of the head's
+   work. The fused sweep does not write their logp. */
 
 enum { SIMD_HEAD_ROWS = 512 };          /* 1024 would cost GPT-2 100 MB more */
 
@@ -2016,12 +1980,7 @@ static void simd_logits(llm_real *out, const llm_act *hidden, llm_weight w, cons
     llm_release(gathered);
 }
 
-/* ---- the value: one number per token, for reward models and critics ----
-
-   forward    value[n] = hidden[n] . u                       hidden (N,C), u (C)
-   backward   dhidden[n] (=|+=) dvalue[n] u                  du (=|+=) sum over n of dvalue[n] hidden[n]
-
-   du is a sum over tokens: threads take columns, the sum runs over n in order. */
+/* ---- the value: du is a sum over tokens, so threads take columns ---- */
 
 static void simd_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
     const size_t width = C;
@@ -2053,19 +2012,12 @@ static void simd_value_backward(llm_act *dhidden, llm_real *du, const llm_real *
     }
 }
 
-/* ---- learning: the norm of the gradient, and AdamW (Loshchilov and Hutter 2019) ----
+/* ---- learning ----
 
-   sumsq      sum of x^2, in double over pieces of SIMD_PIECE numbers, pieces in order
-   adamw      g = grad_scale grad      m += (1 - beta1)(g - m)      v += (1 - beta2)(g^2 - v)
-              w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
-              mhat = m / (1 - beta1^step)      vhat = v / (1 - beta2^step)
+   AdamW is the one operation that memory alone limits: 28 bytes a parameter in one pass, none of them touched twice.
+   Clipping is a factor on the gradient where it is read anyway, and the bf16 copy of the weights is written along. */
 
-   Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its
-   gradient. m and v begin at 0 and are too small at first, by exactly the factors 1 - beta^step. The decay acts on w
-   directly and is not part of g ("decoupled"). This is the one operation that memory alone limits: 28 bytes a
-   parameter in one pass, none of them touched twice. grad_scale does the clipping here, where the gradient is read
-   anyway, and the bf16 copy is written along. */
-
+/* In vectors over pieces of SIMD_PIECE numbers, whose sums are added in double, in order. */
 static double sum_of_squares(const llm_real *x, size_t n) {
     const size_t pieces = (n + SIMD_PIECE - 1) / SIMD_PIECE;
     double *sum = llm_alloc(pieces, sizeof *sum), total = 0;
@@ -2127,7 +2079,7 @@ static inline vreal adamw_vector(const adamw_call *a, vreal w, vreal grad, vreal
     *v += a->fast2 * (g * g - *v);
     return w - a->decay * w - a->rate * *m / (vsqrt(*v) * a->root + a->eps);
 }
-/* Ask for memory 512 parameters ahead: 10% faster than the hardware alone. Past the end of an array nothing happens. */
+/* Ask for memory 512 parameters ahead. Past the end of an array nothing happens. */
 static inline void prefetch_ahead(const llm_real *w, const llm_real *grad, const void *m, const void *v, size_t size) {
     __builtin_prefetch(w + 512, 1);
     __builtin_prefetch(grad + 512);
@@ -2202,23 +2154,21 @@ static void simd_adamw(const llm_param *param, int params, void *m, void *v, llm
     }
 }
 
-/* ---- 5c. A matrix times few rows ----
-
+/* ================================================================================================================
+   4. A matrix times few rows
+   ================================================================================================================
    To say one token is to multiply every matrix by one vector: each weight is read from memory, used once and not needed
    again. Packing, tiles and blocks gain nothing here: what counts is that memory is never idle. So each thread reads
-   its own rows of W in four streams, front to back, a row of each at a time, and asks for what comes next while it
-   multiplies. (Four neighbouring rows at a time are 25% slower in q8: the processor sees one stream that jumps.)
-   Weights are widened in registers, so fewer bits are less to read: a token in q8 takes little more than a quarter of
-   the time of one in fp32. Up to four vectors, several texts at once, are multiplied with each weight read.
+   its own rows of W in four streams that lie far apart, each front to back, a row of each at a time, and asks for what
+   comes next while it multiplies. (Four neighbouring rows would be one stream that jumps.) Weights are widened in
+   registers, so fewer bits are less to read. Up to four vectors, several texts at once, are multiplied with each weight
+   read.
 
        y (n,O) = x (n,K) W'          W (O,K) in any form          sums run over k in VL lanes, which are added last
 
    The order of the sums does not depend on n, nor on how the rows are divided among threads. */
 
-#if defined(__AVX512F__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
-enum { FEW_AHEAD = 1024 };              /* bytes of a row that are asked for in advance; 512 and 4096 are 10% slower */
+enum { FEW_AHEAD = 1024 };              /* bytes of a row that are asked for in advance */
 enum { FEW_ROWS = 4 };                  /* of W at a time: four streams keep memory busy, one only half */
 
 typedef struct { vreal v[32 / VL]; } weights32;
@@ -2419,7 +2369,11 @@ static void few_product(few_call c, int n, int r0, int r1) {
     }
 }
 
-/* ---- speaking: attention over the cache ----
+/* ================================================================================================================
+   5. Speaking
+   ================================================================================================================ */
+
+/* ---- attention over the cache ----
 
    Keys lie as (rows, KV, D, T), transposed, so that the scores of VL neighbouring tokens are one vector; values as
    (rows, KV, T, D), so that the weighted sum is one. Both are stored as activations. */
@@ -2507,14 +2461,14 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
     }
 }
 
-/* ---- few rows: a whole step in one parallel region ----
+/* ---- a whole step in one parallel region ----
 
    A token of a large model costs some milliseconds, one of a small model some microseconds: less than it takes to wake
    threads for each product. So the threads are called once a step and walk through the layers together; each owns some
    rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
    llm_real, only the cache is stored as activations are. */
 
-enum { FEW_MOST = 16 };      /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
+enum { FEW_MOST = 16 }; /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
 
 typedef struct few_room {
     llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
@@ -2725,6 +2679,10 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
     return true;
 }
 
+/* ================================================================================================================
+   6. The table
+   ================================================================================================================ */
+
 /* ---- what all this takes: for the planner ----
 
    Each thread's room, what the largest product of a step packs, and by how much attention needs more scratch than the
@@ -2783,4 +2741,18 @@ const llm_ops *llm_cpu(llm_precision p) {
     ops[p] = t;
     return &ops[p];
 }
+
+/* Macros end here, but for the tests and benchmarks that look inside. */
+#ifndef LLM_SIMD_INSIDE
+#undef VECTOR_BYTES
+#undef VL
+#undef ZIP_LOW
+#undef ZIP_HIGH
+#undef ALWAYS_INLINE
+#undef UNROLL
+#undef MEMORY_BARRIER
+#endif
+#undef FEW_TILE
+#undef FEW_TILES
+#undef FEW_NAMES
 #endif /* LLM_SIMD_H */

@@ -1,4 +1,5 @@
 /* test_gemm.c: the matrix product and the linear operations of chapter 4 against three plain loops. */
+#define LLM_SIMD_INSIDE
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "check.h"

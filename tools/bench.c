@@ -11,6 +11,7 @@
    trainer through test/llmc_bench.c. They take turns, a short block of steps each while the others sleep, and the
    fastest step of each counts: so a slow minute of a shared machine hits all of them alike. */
 
+#define LLM_SIMD_INSIDE
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "options.h"

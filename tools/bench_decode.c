@@ -10,6 +10,7 @@
        cc -O3 -march=native -fopenmp run.c -o run -lm;  cc -O3 -march=native -fopenmp runq.c -o runq -lm
    (with -Ofast, as its own Makefile has it, run is five times as fast: say which one was measured).
    Rounds take turns, and the best of each counts: other programs on the machine only make things slower. */
+#define LLM_SIMD_INSIDE
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "run.h"
