@@ -2166,140 +2166,7 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
 
    The role is system (first or nowhere), user, assistant or tool. "answer": "4" beside them is the right answer, for a
    reward that checks. People store the same things in a dozen other ways: tools/forms.h turns those into records. */
-LLM_NORETURN LLM_PRINTF(3, 4) static void bad_record(const char *file, int line, const char *what, ...) {
-    char text[256];
-    va_list a;
-    va_start(a, what);
-    vsnprintf(text, sizeof text, what, a);
-    va_end(a);
-    llm_die("correct it, or leave such records out (--skip-bad)", "%s:%d: %s", file, line, text);
-}
-/* A role as a string that outlives its file; NULL: there is none of this name. */
-static const char *known_role(const char *role) {
-    static const char *const all[] = {"system", "user", "assistant", "tool", "text"};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(role, all[i])) return all[i];
-    return NULL;
-}
-static void check_record(const llm_record *x, const char *file) {
-    bool asked = false;
-    for (int i = 0; i < x->messages; i++) {
-        const llm_message *m = &x->message[i];
-        bool system = !strcmp(m->role, "system");
-        asked = asked || !strcmp(m->role, "user") || !strcmp(m->role, "text");
-        if (!known_role(m->role)) bad_record(file, x->line, "unknown role \"%s\"", m->role);
-        if (!m->length && !system) bad_record(file, x->line, "the %s's text is empty", m->role);
-        if (system && i) bad_record(file, x->line, "a system message stands behind others");
-    }
-    if (!asked) bad_record(file, x->line, "no message of the user");
-    for (int i = 0; i < x->responses; i++)
-        if (!x->response[i].length) bad_record(file, x->line, "an answer is empty");
-}
-static const char *put_copy(char **to, const char *text, size_t length) {
-    char *copy = *to;
-    if (length) memcpy(copy, text, length);
-    copy[length] = '\0';
-    *to += length + 1;
-    return copy;
-}
-/* A record is one block of memory: its messages, its responses, and all their texts. */
-void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
-    check_record(x, file);
-    llm_record d = *x;
-    size_t size = x->answer ? strlen(x->answer) + 1 : 0;
-    size = llm_add(size, llm_mul(x->messages, sizeof *x->message));
-    size = llm_add(size, llm_mul(x->responses, sizeof *x->response));
-    for (int i = 0; i < x->messages; i++) size = llm_add(size, x->message[i].length + 1);
-    for (int i = 0; i < x->responses; i++) size = llm_add(size, x->response[i].length + 1);
-    d.message = llm_alloc(size, 1);
-    d.response = (llm_response *)(void *)(d.message + x->messages);
-    char *to = (char *)(d.response + x->responses);
-    for (int i = 0; i < x->messages; i++) {
-        const llm_message *m = &x->message[i];
-        d.message[i] = (llm_message){known_role(m->role), put_copy(&to, m->text, m->length), m->length};
-    }
-    for (int i = 0; i < x->responses; i++) {
-        d.response[i] = x->response[i];
-        d.response[i].text = put_copy(&to, x->response[i].text, x->response[i].length);
-    }
-    if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
-    r->record = llm_grow(r->record, &r->capacity, r->count + (size_t)1, sizeof *r->record);
-    r->record[r->count++] = d;
-}
-/* object[key], which must be of this type; NULL where it is absent, or null. */
-static const llm_json *member(const llm_rows *x, const llm_json *object, const char *key, llm_json_type type) {
-    static const char *const name[] = {"null", "true or false", "a number", "text", "a list", "an object"};
-    const llm_json *v = llm_json_get(object, key);
-    if (!v || v->type == LLM_JSON_NULL) return NULL;
-    if (v->type != type) bad_record(x->where, x->line, "\"%s\" is not %s", key, name[type]);
-    return v;
-}
-static const llm_json *text_member(const llm_rows *x, const llm_json *object, const char *key) {
-    const llm_json *v = member(x, object, key, LLM_JSON_STRING);
-    if (!v) bad_record(x->where, x->line, "missing key \"%s\"", key);
-    return v;
-}
-LLM_NORETURN static void unknown_form(const llm_rows *x, const llm_json *row) {
-    char keys[128] = "";
-    if (row->type != LLM_JSON_OBJECT) bad_record(x->where, x->line, "a record is not an object {...}");
-    for (const llm_json *v = row->child; v; v = v->next)
-        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", *keys ? ", " : "", v->key);
-    llm_die("{\"messages\": [{\"role\": \"user\", \"content\": ...}, ...]} or {\"text\": ...}; "
-            "train_sft and train_rlhf read other forms too (tools/forms.h)",
-            "%s:%d: neither \"messages\" nor \"text\"; its keys are: %s", x->where, x->line, *keys ? keys : "none");
-}
-static void read_messages(const llm_rows *x, const llm_json *list, llm_record *d) {
-    d->message = llm_alloc(list->length, sizeof *d->message);
-    for (const llm_json *turn = list->child; turn; turn = turn->next) {
-        const llm_json *text = text_member(x, turn, "content");
-        d->message[d->messages++] = (llm_message){text_member(x, turn, "role")->string, text->string, text->length};
-    }
-}
-static void read_responses(const llm_rows *x, const llm_json *row, const llm_json *list, llm_record *d) {
-    const llm_json *rank = member(x, row, "rank", LLM_JSON_ARRAY), *label = member(x, row, "label", LLM_JSON_ARRAY);
-    if (!list->child || (!rank && !label) || (rank && rank->length != list->length) ||
-        (label && label->length != list->length))
-        bad_record(x->where, x->line, "\"responses\" wants \"rank\" or \"label\" with as many entries");
-    d->form = "ranked";
-    d->response = llm_alloc(list->length, sizeof *d->response);
-    rank = rank ? rank->child : NULL;
-    label = label ? label->child : NULL;
-    for (const llm_json *text = list->child; text; text = text->next) {
-        if (text->type != LLM_JSON_STRING || (rank && rank->type != LLM_JSON_NUMBER) ||
-            (label && label->type != LLM_JSON_BOOL))
-            bad_record(x->where, x->line, "responses are texts, ranks numbers, labels true or false");
-        d->response[d->responses++] = (llm_response){text->string, text->length, rank ? rank->number : 0,
-                                                     label ? label->number != 0 : -1};
-        rank = rank ? rank->next : NULL;
-        label = label ? label->next : NULL;
-    }
-}
-static void read_record(llm_records *all, const llm_rows *x, const llm_json *row) {
-    static const char *const foreign[] = {"chosen", "rejected", "rank", "label"};
-    const llm_json *turns = member(x, row, "messages", LLM_JSON_ARRAY), *answers = NULL, *gold;
-    llm_record d = {.form = turns ? "messages" : "text", .raw = !turns, .line = x->line};
-    if (turns) {
-        read_messages(x, turns, &d);
-        answers = member(x, row, "responses", LLM_JSON_ARRAY);
-        for (int i = 0; i < 4 && !answers; i++)         /* answers are compared, but not in our words */
-            if (llm_json_get(row, foreign[i])) bad_record(x->where, x->line, "\"%s\" wants \"responses\"", foreign[i]);
-    } else {
-        const llm_json *text = member(x, row, "text", LLM_JSON_STRING);
-        if (!text) unknown_form(x, row);
-        d.message = llm_alloc(1, sizeof *d.message);
-        d.message[d.messages++] = (llm_message){"text", text->string, text->length};
-    }
-    if (answers) read_responses(x, row, answers, &d);
-    if ((gold = llm_json_get(row, "answer"))) d.answer = gold->string;
-    llm_records_add(all, &d, x->where);
-    llm_release_all(d.message, d.response);
-}
-void llm_records_read(llm_records *r, const char *const *paths, int count) {
-    llm_rows x = llm_rows_open(paths, count);
-    *r = (llm_records){0};
-    while (llm_rows_next(&x)) read_record(r, &x, llm_rows_json(&x));
-    llm_rows_close(&x);
-}
+
 /* A number in [0, 1) from the prompt, which is the conversation without its last answer. Equal prompts draw equal
    numbers, so none is both trained on and asked in validation. */
 static double prompt_draw(const llm_record *d) {
@@ -2322,21 +2189,6 @@ void llm_records_split(llm_records *r, llm_records *held, double fraction) {
     }
     r->count = kept;
     if (!kept) llm_die("more records, or a smaller --val-fraction", "all records are held out");
-}
-void llm_records_print(const llm_records *r, FILE *out) {
-    for (int i = 0; i < r->count; i++) {
-        const char *form = r->record[i].form;
-        int n = 0, first = 0;
-        while (strcmp(r->record[first].form, form)) first++;
-        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
-        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
-    }
-    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
-}
-void llm_records_free(llm_records *r) {
-    for (int i = 0; i < r->count; i++) llm_release(r->record[i].message);
-    llm_release(r->record);
-    *r = (llm_records){0};
 }
 
 /* ---- conversations as ids ----
@@ -6619,6 +6471,158 @@ void llm_rows_close(llm_rows *x) {
     for (size_t i = 0; i < x->files; i++) llm_release(x->file[i]);
     llm_release(x->file);
     *x = (llm_rows){.path = x->path, .paths = x->paths};
+}
+
+/* ---- records of the normal form (chapter 3 shows it) ---- */
+
+LLM_NORETURN LLM_PRINTF(3, 4) static void bad_record(const char *file, int line, const char *what, ...) {
+    char text[256];
+    va_list a;
+    va_start(a, what);
+    vsnprintf(text, sizeof text, what, a);
+    va_end(a);
+    llm_die("correct it, or leave such records out (--skip-bad)", "%s:%d: %s", file, line, text);
+}
+/* A role as a string that outlives its file; NULL: there is none of this name. */
+static const char *known_role(const char *role) {
+    static const char *const all[] = {"system", "user", "assistant", "tool", "text"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(role, all[i])) return all[i];
+    return NULL;
+}
+static void check_record(const llm_record *x, const char *file) {
+    bool asked = false;
+    for (int i = 0; i < x->messages; i++) {
+        const llm_message *m = &x->message[i];
+        bool system = !strcmp(m->role, "system");
+        asked = asked || !strcmp(m->role, "user") || !strcmp(m->role, "text");
+        if (!known_role(m->role)) bad_record(file, x->line, "unknown role \"%s\"", m->role);
+        if (!m->length && !system) bad_record(file, x->line, "the %s's text is empty", m->role);
+        if (system && i) bad_record(file, x->line, "a system message stands behind others");
+    }
+    if (!asked) bad_record(file, x->line, "no message of the user");
+    for (int i = 0; i < x->responses; i++)
+        if (!x->response[i].length) bad_record(file, x->line, "an answer is empty");
+}
+static const char *put_copy(char **to, const char *text, size_t length) {
+    char *copy = *to;
+    if (length) memcpy(copy, text, length);
+    copy[length] = '\0';
+    *to += length + 1;
+    return copy;
+}
+/* A record is one block of memory: its messages, its responses, and all their texts. */
+void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
+    check_record(x, file);
+    llm_record d = *x;
+    size_t size = x->answer ? strlen(x->answer) + 1 : 0;
+    size = llm_add(size, llm_mul(x->messages, sizeof *x->message));
+    size = llm_add(size, llm_mul(x->responses, sizeof *x->response));
+    for (int i = 0; i < x->messages; i++) size = llm_add(size, x->message[i].length + 1);
+    for (int i = 0; i < x->responses; i++) size = llm_add(size, x->response[i].length + 1);
+    d.message = llm_alloc(size, 1);
+    d.response = (llm_response *)(void *)(d.message + x->messages);
+    char *to = (char *)(d.response + x->responses);
+    for (int i = 0; i < x->messages; i++) {
+        const llm_message *m = &x->message[i];
+        d.message[i] = (llm_message){known_role(m->role), put_copy(&to, m->text, m->length), m->length};
+    }
+    for (int i = 0; i < x->responses; i++) {
+        d.response[i] = x->response[i];
+        d.response[i].text = put_copy(&to, x->response[i].text, x->response[i].length);
+    }
+    if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
+    r->record = llm_grow(r->record, &r->capacity, r->count + (size_t)1, sizeof *r->record);
+    r->record[r->count++] = d;
+}
+/* object[key], which must be of this type; NULL where it is absent, or null. */
+static const llm_json *member(const llm_rows *x, const llm_json *object, const char *key, llm_json_type type) {
+    static const char *const name[] = {"null", "true or false", "a number", "text", "a list", "an object"};
+    const llm_json *v = llm_json_get(object, key);
+    if (!v || v->type == LLM_JSON_NULL) return NULL;
+    if (v->type != type) bad_record(x->where, x->line, "\"%s\" is not %s", key, name[type]);
+    return v;
+}
+static const llm_json *text_member(const llm_rows *x, const llm_json *object, const char *key) {
+    const llm_json *v = member(x, object, key, LLM_JSON_STRING);
+    if (!v) bad_record(x->where, x->line, "missing key \"%s\"", key);
+    return v;
+}
+LLM_NORETURN static void unknown_form(const llm_rows *x, const llm_json *row) {
+    char keys[128] = "";
+    if (row->type != LLM_JSON_OBJECT) bad_record(x->where, x->line, "a record is not an object {...}");
+    for (const llm_json *v = row->child; v; v = v->next)
+        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", *keys ? ", " : "", v->key);
+    llm_die("{\"messages\": [{\"role\": \"user\", \"content\": ...}, ...]} or {\"text\": ...}; "
+            "train_sft and train_rlhf read other forms too (tools/forms.h)",
+            "%s:%d: neither \"messages\" nor \"text\"; its keys are: %s", x->where, x->line, *keys ? keys : "none");
+}
+static void read_messages(const llm_rows *x, const llm_json *list, llm_record *d) {
+    d->message = llm_alloc(list->length, sizeof *d->message);
+    for (const llm_json *turn = list->child; turn; turn = turn->next) {
+        const llm_json *text = text_member(x, turn, "content");
+        d->message[d->messages++] = (llm_message){text_member(x, turn, "role")->string, text->string, text->length};
+    }
+}
+static void read_responses(const llm_rows *x, const llm_json *row, const llm_json *list, llm_record *d) {
+    const llm_json *rank = member(x, row, "rank", LLM_JSON_ARRAY), *label = member(x, row, "label", LLM_JSON_ARRAY);
+    if (!list->child || (!rank && !label) || (rank && rank->length != list->length) ||
+        (label && label->length != list->length))
+        bad_record(x->where, x->line, "\"responses\" wants \"rank\" or \"label\" with as many entries");
+    d->form = "ranked";
+    d->response = llm_alloc(list->length, sizeof *d->response);
+    rank = rank ? rank->child : NULL;
+    label = label ? label->child : NULL;
+    for (const llm_json *text = list->child; text; text = text->next) {
+        if (text->type != LLM_JSON_STRING || (rank && rank->type != LLM_JSON_NUMBER) ||
+            (label && label->type != LLM_JSON_BOOL))
+            bad_record(x->where, x->line, "responses are texts, ranks numbers, labels true or false");
+        d->response[d->responses++] = (llm_response){text->string, text->length, rank ? rank->number : 0,
+                                                     label ? label->number != 0 : -1};
+        rank = rank ? rank->next : NULL;
+        label = label ? label->next : NULL;
+    }
+}
+static void read_record(llm_records *all, const llm_rows *x, const llm_json *row) {
+    static const char *const foreign[] = {"chosen", "rejected", "rank", "label"};
+    const llm_json *turns = member(x, row, "messages", LLM_JSON_ARRAY), *answers = NULL, *gold;
+    llm_record d = {.form = turns ? "messages" : "text", .raw = !turns, .line = x->line};
+    if (turns) {
+        read_messages(x, turns, &d);
+        answers = member(x, row, "responses", LLM_JSON_ARRAY);
+        for (int i = 0; i < 4 && !answers; i++)         /* answers are compared, but not in our words */
+            if (llm_json_get(row, foreign[i])) bad_record(x->where, x->line, "\"%s\" wants \"responses\"", foreign[i]);
+    } else {
+        const llm_json *text = member(x, row, "text", LLM_JSON_STRING);
+        if (!text) unknown_form(x, row);
+        d.message = llm_alloc(1, sizeof *d.message);
+        d.message[d.messages++] = (llm_message){"text", text->string, text->length};
+    }
+    if (answers) read_responses(x, row, answers, &d);
+    if ((gold = llm_json_get(row, "answer"))) d.answer = gold->string;
+    llm_records_add(all, &d, x->where);
+    llm_release_all(d.message, d.response);
+}
+void llm_records_read(llm_records *r, const char *const *paths, int count) {
+    llm_rows x = llm_rows_open(paths, count);
+    *r = (llm_records){0};
+    while (llm_rows_next(&x)) read_record(r, &x, llm_rows_json(&x));
+    llm_rows_close(&x);
+}
+void llm_records_print(const llm_records *r, FILE *out) {
+    for (int i = 0; i < r->count; i++) {
+        const char *form = r->record[i].form;
+        int n = 0, first = 0;
+        while (strcmp(r->record[first].form, form)) first++;
+        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
+        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
+    }
+    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
+}
+void llm_records_free(llm_records *r) {
+    for (int i = 0; i < r->count; i++) llm_release(r->record[i].message);
+    llm_release(r->record);
+    *r = (llm_records){0};
 }
 
 /* ================================================================================================================
