@@ -2165,7 +2165,8 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
        {"text": "One day Mia ran."}                                       plain text, for pretraining
 
    The role is system (first or nowhere), user, assistant or tool. "answer": "4" beside them is the right answer, for a
-   reward that checks. People store the same things in a dozen other ways: tools/forms.h turns those into records. */
+   reward that checks. Chapter 12 reads such files; people store the same things in a dozen other ways, and
+   tools/forms.h turns those into records. */
 
 /* A number in [0, 1) from the prompt, which is the conversation without its last answer. Equal prompts draw equal
    numbers, so none is both trained on and asked in validation. */
