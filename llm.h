@@ -6949,8 +6949,23 @@ static bool header_matches(const char *text, size_t n, size_t data_bytes, const 
     llm_release(order);
     return same && place == 8 + n + data_bytes;
 }
-/* Where the tensors of a file lie that we wrote; their dtype becomes the one of the file: a build in float wrote it, or
-   one in double. What is not as expected ends the program. */
+/* Another header: say what is missing, or how many tensors are too many. */
+LLM_NORETURN static void header_refuse(const char *path, const char *text, const llm_tensor_out *tensor, int count,
+                                       const char *remedy) {
+    int more = -count;
+    for (const char *p = text; (p = strstr(p, ":{\"dtype\"")); p++) more++;
+    for (int i = 0; i < count; i++) {
+        char *shape = shape_text(tensor[i].dims, tensor[i].shape);
+        char *entry = llm_format("\"%s\":{\"dtype\":\"%s\",\"shape\":%s", tensor[i].name, tensor[i].dtype, shape);
+        if (!strstr(text, entry))
+            llm_die(remedy, "%s: tensor \"%s\" is not there or not %s", path, tensor[i].name, shape);
+        llm_release_all(entry, shape);
+    }
+    if (more > 0) llm_die(remedy, "%s holds %d tensors that the model lacks", path, more);
+    llm_die(foreign, "%s: llm.h did not write this file, or it was changed", path);
+}
+/* Where the tensors of a file lie that we wrote; their dtype becomes the file's: a build in float wrote it, or one in
+   double. */
 static size_t *tensor_places(const char *path, llm_tensor_out *tensor, int count, const char *remedy) {
     size_t n, data_bytes, *at = llm_alloc((size_t)count, sizeof *at);
     char *text = tensor_header(path, &n, &data_bytes);
@@ -6960,18 +6975,7 @@ static size_t *tensor_places(const char *path, llm_tensor_out *tensor, int count
         for (int i = 0; i < count && !same; i++)
             if (strcmp(tensor[i].dtype, "BF16")) tensor[i].dtype = strcmp(tensor[i].dtype, "F32") ? "F32" : "F64";
     }
-    int more = -count;
-    for (const char *p = text; (p = strstr(p, ":{\"dtype\"")); p++) more++;
-    for (int i = 0; i < count && !same; i++) {
-        char *shape = shape_text(tensor[i].dims, tensor[i].shape);
-        char *entry = llm_format("\"%s\":{\"dtype\":\"%s\",\"shape\":%s", tensor[i].name, tensor[i].dtype, shape);
-        if (!strstr(text, entry))
-            llm_die(remedy, "%s: tensor \"%s\" is not there or not %s", path, tensor[i].name, shape);
-        llm_release(entry);
-        llm_release(shape);
-    }
-    if (!same && more > 0) llm_die(remedy, "%s holds %d tensors that the model lacks", path, more);
-    if (!same) llm_die(foreign, "%s: llm.h did not write this file, or it was changed", path);
+    if (!same) header_refuse(path, text, tensor, count, remedy);
     llm_release(text);
     return at;
 }
