@@ -19,7 +19,7 @@ FLAGS    = $(STD) $(WARN) $(CFLAGS) $(WIDE) $(OMP)
 LIBS     = -lm
 
 DRIVERS  = train_gpt train_sft train_rlhf
-TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval
+TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
 	   eval convert
@@ -37,7 +37,8 @@ found:
 	@echo "compiler: $(CC) ($(shell $(CC) --version | head -n 1)), -march=$(ARCH)"
 	@echo "OpenMP:   $(if $(OMP),yes,no: one thread only (install libomp or use gcc))"
 
-$(DRIVERS): %: %.c $(HEADERS)
+# Drivers draw their page with build/report at the end.
+$(DRIVERS): %: %.c $(HEADERS) | $(BUILD)/report
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/%: %.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
@@ -46,9 +47,10 @@ $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 $(BUILD)/test_convert: tools/convert.c
 $(BUILD)/chat $(BUILD)/convert: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
-$(BUILD)/eval: tools/eval.c $(HEADERS) | $(BUILD)
+$(BUILD)/eval $(BUILD)/report: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
+$(BUILD)/test_report: tools/report.c
 $(BUILD)/bench_decode: tools/bench_decode.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/hf_probe: test/hf_probe.c $(HEADERS) | $(BUILD)
@@ -92,7 +94,7 @@ builds:
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" \
 		TESTFLAGS="$(SANITIZE)" OPENMP= floats build/debug/train_gpt build/debug/train_sft \
-		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert
+		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
 		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert sh test/run.sh test/test_drivers.sh test/test_chat.sh \
@@ -102,7 +104,7 @@ SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-reco
 
 # The whole lecture on the tiny world, into out/demo: one table and a page to look at. LLM_AMX=0 make demo: as without AMX.
 demo: found
-	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/eval
+	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/eval $(BUILD)/report
 	@PRECISION=$(PRECISION) sh tools/demo.sh
 
 # Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.

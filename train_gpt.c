@@ -13,6 +13,8 @@
 #include "tools/hf.h"
 #include "tools/world.h"
 #include "tools/run.h"
+#include "tools/text.h"
+#include "tools/stage.h"
 #include "tools/forms.h"
 
 typedef struct {
@@ -26,12 +28,13 @@ typedef struct {
 
 typedef struct {
     settings *s;
-    run_state run;                      /* tokenizer, model, optimizer, the batches of a step */
+    text_run run;                       /* tokenizer, model, optimizer, the batches of a step */
     llm_corpus corpus;
     double M;                           /* targets of the step's micro-batches; 0: none were taken yet */
     bool tiny;                          /* the world whose floor we know */
     double floor_bpb;
-    report_card report;
+    int argc;
+    char **argv;
 } trainer;
 
 /* ---- preparing ---- */
@@ -104,13 +107,14 @@ static void print_plan(trainer *t, const llm_ops *op, const llm_config *c) {
                    stdout); /* small models reach some 60 % of the product's peak */
     if (t->s->fleet.gpus > 0) llm_fleet_print(c, &t->s->fleet, stdout);
 }
+static const run_stage pretraining;
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     if (from) hf_model_load(&t->run.model, from, op);
     else {
         llm_config c = choose_config(t);
         llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed);
     }
-    run_prepare(&t->run, rate_for_width(t->run.model.c.C));
+    text_prepare(&t->run, &pretraining, t, rate_for_width(t->run.model.c.C));
 }
 static void prepare_corpus(trainer *t) {
     run_settings *r = &t->s->run;
@@ -132,43 +136,53 @@ static void take_batches(trainer *t) {
         t->M += llm_batch_targets(&t->run.micro[i]);
     }
 }
-/* One optimizer step; returns the mean loss in nats. The loader delivers all micro-batches first: the denominator M is
-   the number of targets of the whole step, so that the loss does not depend on how the step is split. */
-static double train_step(void *stage, double lr, double *norm) {
+/* One optimizer step. The loader delivers all micro-batches first: the denominator M is the number of targets of the
+   whole step, so that the loss, in nats, does not depend on how the step is split. */
+static const char *train_step(void *stage, double lr, double *measure) {
     trainer *t = stage;
-    run_settings *r = &t->s->run;
     double loss = 0;
-    if (!r->overfit || t->M == 0) take_batches(t);
-    run_dump_step(&t->run);
-    for (int i = 0; i < r->grad_accum; i++) {
+    t->run.began = llm_now();
+    if (!t->s->run.overfit || t->M == 0) take_batches(t);
+    text_dump_step(&t->run);
+    for (int i = 0; i < t->s->run.grad_accum; i++) {
         llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
         llm_wait(&t->run.model);
         loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
-        run_count(&t->run, &t->run.micro[i]);
+        text_count(&t->run, &t->run.micro[i]);
     }
-    if (!isfinite(loss))
-        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
-                t->run.step);
-    *norm = llm_adamw_step(&t->run.adamw, &t->run.model, lr);
-    return loss;
+    text_step_done(&t->run, loss, lr, measure);
+    return NULL;
 }
-static bool held_out(void *stage, int index, llm_batch *b) {
+static bool window(void *stage, int index, llm_batch *b) {
     return llm_corpus_validation(&((trainer *)stage)->corpus, (size_t)index, b);
 }
-static char *position(void *stage) { return llm_corpus_state(&((trainer *)stage)->corpus); }
+static void held_out(void *stage, double *measure) { text_held_out(&((trainer *)stage)->run, measure); }
+static char *state(void *stage, const char *dir) {
+    char *position = llm_corpus_state(&((trainer *)stage)->corpus), *member = llm_format("\"data\": %s", position);
+    (void)dir;
+    llm_release(position);
+    return member;
+}
+static void restore(void *stage, const char *dir, const llm_json *saved) {
+    trainer *t = stage;
+    (void)dir;
+    if (t->s->run.overfit) return;      /* the first batch again */
+    llm_corpus_restore(&t->corpus, llm_json_get(saved, "data"));
+}
 /* A few continuations, so that one sees the model learn. */
 static void speak(void *stage, FILE *out, int count) {
     trainer *t = stage;
     for (int i = 0; i < count; i++) {
         llm_sampler s = llm_sampler_defaults();
         s.seed = (uint64_t)i;
-        char *text = llm_generate(&t->run.model, &t->run.tok, "", int_min((int)t->s->run.seq - 1, 100), s, NULL, NULL);
+        char *text = llm_generate(&t->run.model, &t->run.tok, "", llm_min((int)t->s->run.seq - 1, 100), s, NULL, NULL);
         fprintf(out, "  > %s\n", text);
         llm_release(text);
     }
 }
-static const run_stage pretraining = {train_step, held_out, speak, position};
+static const run_stage pretraining = {"step", train_step, held_out, speak, state, restore, text_measure,
+                                      TEXT_MEASURES};
 
 /* ---- the end ---- */
 
@@ -185,7 +199,7 @@ static void grammar_report(trainer *t, int sentences) {
     }
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 1;
-    llm_generate_batch(&t->run.model, &s, prompt, one, ROWS, int_min(NEW, t->run.model.c.T - 1), t->run.tok.stop,
+    llm_generate_batch(&t->run.model, &s, prompt, one, ROWS, llm_min(NEW, t->run.model.c.T - 1), t->run.tok.stop,
                        t->run.tok.stops, NULL, out, length, stopped, NULL);
     for (int i = 0; i < ROWS; i++) {
         int all = 0, ok = 0;
@@ -198,39 +212,26 @@ static void grammar_report(trainer *t, int sentences) {
         llm_release(text);
         llm_release(out[i]);
     }
-    printf("grammar: %d of %d sampled sentences parse (%.1f %%)\n", good, total, 100.0 * good / int_max(total, 1));
+    printf("grammar: %d of %d sampled sentences parse (%.1f %%)\n", good, total, 100.0 * good / llm_max(total, 1));
 }
 /* The stage's part of out/report.html. */
 static void write_report(trainer *t, double val, double bpb) {
     run_settings *r = &t->s->run;
-    report_card *p = &t->report;
-    if (!p->body) return;
     const llm_config *c = &t->run.model.c;
-    report_text(p, "%.2f M parameters: %d layers, %d channels, %d heads, vocabulary %d, context %d. %lld steps of %lld "
-                   "tokens, seed %lld.", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->V, c->T,
-                (long long)r->steps, (long long)(r->batch * r->grad_accum * r->seq), (long long)r->seed);
-    run_curves(p, r);
-    int n;
-    char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out);
-    double *step = report_column(path, "step", NULL, NULL, &n), *y = report_column(path, "val_bpb", NULL, NULL, &n);
-    if (n > 0) {
-        const double ends[] = {step[0], step[n - 1]}, level[] = {t->floor_bpb, t->floor_bpb};
-        report_line line[] = {{"validation", step, y, n, REPORT_DOTS}, {"entropy of the text", ends, level, 2,
-                              REPORT_DASHED}};
-        report_chart(p, "bits per byte", "step", line, t->tiny ? 2 : 1, false);
-    }
-    llm_release(step);
-    llm_release(y);
-    llm_release(path);
-    char *text = run_printed(speak, t, 4);
-    report_lines(p, "what it writes", text);
+    stage_card card = stage_begin(r->out, r->report, 1, "Pretraining", t->argc, t->argv);
+    stage_text(&card, "%.2f M parameters: %d layers, %d channels, %d heads, vocabulary %d, context %d. %lld steps of "
+                      "%lld tokens, seed %lld.", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->V, c->T,
+               (long long)r->steps, (long long)(r->batch * r->grad_accum * r->seq), (long long)r->seed);
+    stage_log(&card, "", r->log ? r->log : "log.csv", t->tiny ? t->floor_bpb : NAN);
+    char *text = text_printed(speak, t, 4);
+    stage_note(&card, "what it writes", text);
     free(text);
     if (t->tiny)
-        report_close(p, "%.4f bits per byte on held-out text, %.4f above its entropy", bpb, bpb - t->floor_bpb);
-    else report_close(p, "%.4f bits per byte, %.4f nats per token on held-out text", bpb, val);
+        stage_end(&card, "%.4f bits per byte on held-out text, %.4f above its entropy", bpb, bpb - t->floor_bpb);
+    else stage_end(&card, "%.4f bits per byte, %.4f nats per token on held-out text", bpb, val);
 }
 static void finish(trainer *t) {
-    double bpb, val = run_evaluate(&t->run, &pretraining, t, &bpb);
+    double bpb, val = text_evaluate(&t->run, &bpb);
     printf("samples\n");
     speak(t, stdout, 4);
     printf("validation: %.4f nats per token, %.4f bits per byte\n", val, bpb);
@@ -274,7 +275,7 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "pretraining: from plain text to a model that speaks", argc, argv);
-    trainer t = {.s = &s, .run.s = &s.run};
+    trainer t = {.s = &s, .argc = argc, .argv = argv, .run = {.s = &s.run, .window = window}};
     const llm_ops *op = run_device(&s.run);
     if (s.run.dry_run) {
         llm_config c = choose_config(&t);
@@ -284,24 +285,19 @@ int main(int argc, char **argv) {
     choose_data(&t);
     run_guard(&s.run, s.run.out, s.tokenizer);
     char *checkpoint = run_open_out(&s.run);
-    report_open(&t.report, s.run.out, s.run.report, 1, "Pretraining", argc, argv);
     const char *from = checkpoint ? checkpoint : s.run.model;
     prepare_tokenizer(&t, from);
     prepare_model(&t, op, from);
     prepare_corpus(&t);
     if (t.tiny) t.floor_bpb = world_floor();
     llm_options_print(options, count, stderr);
-    if (checkpoint) {
-        llm_json *state = run_resume(&t.run, checkpoint);
-        if (!s.run.overfit) llm_corpus_restore(&t.corpus, llm_json_get(state, "data"));     /* else: the first again */
-        llm_json_free(state);
-    }
+    if (checkpoint) run_resume(&t.run.loop, checkpoint);
     llm_release(checkpoint);
     run_begin_out(&s.run, s.run.out);
-    run_open_dump(&t.run);
-    run_train(&t.run, &pretraining, &t);
+    text_open_dump(&t.run);
+    run_train(&t.run.loop);
     finish(&t);
     llm_corpus_free(&t.corpus);
-    run_free(&t.run);
+    text_free(&t.run);
     return 0;
 }

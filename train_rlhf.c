@@ -10,9 +10,9 @@
        ./train_rlhf --data prompts.jsonl --reward-command ./judge          ... or a program that judges
 
    Every method is the same loop: prompt and answer go through llm_forward as one row, a loss of chapter 9 turns
-   log-probabilities into their gradients, llm_backward takes it from there. What differs is in tools/align.h, a page
-   each. tools/preferences.h has the prompts and the answers to compare, tools/reward.h those who judge an answer,
-   tools/rlhf.h the loop itself. */
+   log-probabilities into their gradients, llm_backward takes it from there. What differs is in tools/rl_methods.h, a
+   page each. Before it stand tools/rl_data.h, the prompts and the answers to compare, and tools/rl_answers.h, sampling
+   and judging. */
 
 #define LLM_IMPLEMENTATION
 #include "llm.h"
@@ -21,135 +21,41 @@
 #include "tools/run.h"
 #include "tools/forms.h"
 #include "tools/eval.h"
-#include "tools/rlhf.h"
-#include "tools/rlhf_report.h"
-#include "tools/reward.h"
-#include "tools/preferences.h"
-#include "tools/align.h"
+#include "tools/rl_data.h"
+#include "tools/rl_answers.h"
+#include "tools/rl_methods.h"
+#include "tools/rl_table.h"
 
-/* ---- evaluation ---- */
-
-/* Answers to the held-out prompts, one each; best-of-n: the one of n that the judge likes best, no training at all. */
-static samples answer_test(trainer *t, int N) {
-    samples x = sample_answers(t, &t->policy, &t->test, NULL, t->test.count, N, 4242);
-    if (t->judge != JUDGE_MODEL || t->reward.ops) judge(t, &x);
-    for (int g = 0; g < t->test.count && N > 1; g++) {
-        int best = g * N + llm_best_of(x.score + g * N, N);
-        x.a.reward[g] = x.a.reward[best];
-        x.a.correct[g] = x.a.correct[best];
-        x.a.stopped[g] = x.a.stopped[best];
-        x.a.length[g] = x.a.length[best];
-        x.score[g] = x.score[best];
-        char *text = x.a.text[g];
-        x.a.text[g] = x.a.text[best];
-        x.a.text[best] = text;
-        int *id = x.id[g];
-        x.id[g] = x.id[best];
-        x.id[best] = id;
-        x.s[g] = x.s[best];
-    }
-    /* Where no true rule is known, the judge has to do: it then marks its own homework. */
-    for (int i = 0; i < x.n && !t->tiny; i++) x.a.reward[i] = x.score[i];
-    return x;
-}
-/* How far the policy is from the SFT model, measured on its own answers: log pi - log ref, nats an answer. */
-static double measure_kl(trainer *t, const samples *x, int n) {
-    double *now = llm_alloc((size_t)n, sizeof *now), *ref = llm_alloc((size_t)n, sizeof *ref), kl;
-    llm_model sft = {0};
-    row_sums(t, &t->policy, x->s, n, false, now);
-    open_policy(t, &sft, t->s->run.model, false);
-    row_sums(t, &sft, x->s, n, false, ref);
-    for (int i = 0; i < n; i++) now[i] -= ref[i];
-    kl = eval_mean(now, n).mean;
-    llm_model_free(&sft);
-    llm_release(now);
-    llm_release(ref);
-    return kl;
-}
-/* x: the answers, `N` to a prompt of which the first count. sft: those of the model before, NULL: this is it. */
-static line measure(trainer *t, const char *name, samples *x, const samples *sft, int N) {
-    int n = t->test.count;
-    x->a.count = n;
-    line l = {.mean = eval_mean(x->a.reward, n).mean, .score = t->reward.ops ? eval_mean(x->score, n).mean : NAN,
-              .length = eval_mean_length(&x->a), .stops = eval_flags(x->a.stopped, n).mean,
-              .exact = eval_correct(&t->test, &x->a, -1).mean, .fact = eval_correct(&t->test, &x->a, TW_K_FACT).mean,
-              .sums = eval_correct(&t->test, &x->a, TW_K_MATH).mean,
-              .code = eval_correct(&t->test, &x->a, TW_K_CODE).mean, .win = eval_win_rate(&x->a, sft ? &sft->a : &x->a),
-              .kl = !sft ? 0 : N > 1 ? llm_best_of_kl(N) : measure_kl(t, x, n)};
-    snprintf(l.name, sizeof l.name, "%s", name);
-    if (!t->tiny && t->judge == JUDGE_MODEL && !t->reward.ops) l.mean = l.win.mean = NAN;       /* nobody judged */
-    return l;
-}
-
-/* ---- one method, from the SFT model to its line in the table ---- */
-
-static line align(trainer *t, const char *method, const char *name, const char *out, const samples *sft, FILE *csv) {
-    const stage *g = NULL;
-    char *log = t->s->run.log ? llm_format("%s", t->s->run.log) : llm_format("%s/log.csv", out);
-    int judge = t->judge, N = (int)t->s->best_of;
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (!strcmp(method, methods[i].name)) g = &methods[i];
-    if (!strcmp(method, "grpo") && t->s->verify) t->judge = JUDGE_GOLD;
-    double began = llm_now();
-    peak_memory(true);
-    if (g && t->s->run.resume && run_result_exists(out)) open_policy(t, &t->policy, out, false);      /* done before */
-    else if (g) {
-        open_policy(t, &t->policy, t->s->run.model, true);
-        learn(t, g, &t->policy, out);
-        began = llm_now() - began;
-        if (t->policy.lora) {
-            char *adapter = llm_format("%s/adapter", out);
-            llm_lora_save(&t->policy, adapter);
-            llm_lora_merge(&t->policy);
-            llm_release(adapter);
-        }
-        llm_result_save(out, &t->policy, &t->tok);
-        run_end_out(out, t->s->lora_rank > 0);
-    } else open_policy(t, &t->policy, t->s->run.model, false);
-    double memory = peak_memory(false);
-    t->judge = judge;
-    samples x = answer_test(t, g ? 1 : N);
-    int all = x.a.count;
-    line l = measure(t, name, &x, sft, g ? 1 : N);
-    l.seconds = g ? began : llm_now() - began;
-    l.memory = memory;
-    print_line(&l, stdout, csv);
-    const eval_answers *column[] = {&sft->a, &x.a};
-    report_curves(&t->report, name, log);
-    report_distance(&t->report, name, log);
-    if (!t->s->all && !t->s->sweep_kl) {
-        eval_report(&t->report, &t->test, column, (const char *const[]){"sft", name}, 2, t->tiny);
-        eval_report_samples(&t->report, &t->test, column, (const char *const[]){"sft", name}, 2, 8);
-    }
-    x.a.count = all;
-    samples_free(&x);
-    llm_release(log);
-    return l;
-}
 enum { PRICES = 4 };
-static const double price[PRICES] = {0, 0.05, 0.2, 0.5};
+static const double price[PRICES] = {0, 0.05, 0.2, 0.5};        /* --sweep-kl */
 
-static int sweep(trainer *t, line *l, const samples *sft, FILE *csv) {
-    for (int i = 0; i < PRICES; i++) {
-        char *name = llm_format("ppo kl %g", price[i]), *out = llm_format("%s/ppo-kl-%g", t->s->run.out, price[i]);
-        t->s->kl = price[i];
-        l[i] = align(t, "ppo", name, out, sft, csv);
-        llm_release(name);
-        llm_release(out);
-    }
-    return PRICES;
+typedef struct {
+    rl_settings *s;
+    rl_data d;
+    rl_judge judge;
+    rl_run run;
+    FILE *csv;                          /* OUT/table.csv */
+    stage_card card;
+    int argc;
+    char **argv;
+} program;
+
+static const rl_method *find_method(const char *name) {        /* NULL: best-of-n, which trains nothing */
+    for (size_t i = 0; i < sizeof rl_methods / sizeof *rl_methods; i++)
+        if (!strcmp(name, rl_methods[i].name)) return &rl_methods[i];
+    return NULL;
 }
 
-/* ---- the program ---- */
+/* ---- --out ---- */
 
 /* Begin with empty folders, or go on as the flags say. method.json tells a resumed run what it is part of; what it was
    begun with is ours, preferences.jsonl too. */
-static void begin_below(const settings *s, char *out) {
+static void begin_below(const rl_settings *s, char *out) {
     if (llm_is_dir(out)) run_check_out(&s->run, out);
     if (llm_is_dir(out)) run_begin_out(&s->run, out);
     llm_release(out);
 }
-static void check_out(const settings *s, bool reward, bool begun) {
+static void check_out(const rl_settings *s, bool reward, bool begun) {
     const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method, *folder[] = {s->run.out, s->reward_out};
     char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
     char *a = realpath(s->run.out, NULL), *b = reward ? realpath(s->reward_out, NULL) : NULL;
@@ -179,15 +85,15 @@ static void check_out(const settings *s, bool reward, bool begun) {
     llm_release(path);
     llm_release(data);
 }
-static void open_out(const settings *s, bool reward) {
+static void open_out(const rl_settings *s, bool reward) {
     const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method;
     char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
     check_out(s, reward, llm_exists(path));
     if (!s->run.resume) {
         run_begin_out(&s->run, s->run.out);
         if (reward) run_begin_out(&s->run, s->reward_out);
-        for (size_t i = 0; i < sizeof methods / sizeof *methods && s->all; i++)
-            begin_below(s, llm_format("%s/%s", s->run.out, methods[i].name));
+        for (size_t i = 0; i < sizeof rl_methods / sizeof *rl_methods && s->all; i++)
+            begin_below(s, llm_format("%s/%s", s->run.out, rl_methods[i].name));
         for (int i = 0; i < PRICES && s->sweep_kl; i++)
             begin_below(s, llm_format("%s/ppo-kl-%g", s->run.out, price[i]));
         unlink(data);
@@ -198,112 +104,176 @@ static void open_out(const settings *s, bool reward) {
     llm_release(path);
     llm_release(data);
 }
-static void get_reward(trainer *t) {
-    settings *s = t->s;
+
+/* ---- the reward model ---- */
+
+static void get_reward(program *p) {
+    const rl_settings *s = p->s;
     if (!s->run.resume || !run_result_exists(s->reward_out)) {
-        peak_memory(true);
+        const rl_method *ranking = !strcmp(s->ranking, "pairs") ? &rl_reward_pairs : &rl_reward_kwise;
+        rl_peak_memory(true);
         double began = llm_now();
-        learn(t, !strcmp(s->ranking, "pairs") ? &reward_pairs : &reward_kwise, &t->reward, s->reward_out);
-        llm_result_save(s->reward_out, &t->reward, &t->tok);
+        rl_learn(&p->run, ranking, &p->judge.reward, s->reward_out);
+        llm_result_save(s->reward_out, &p->judge.reward, &p->d.tok);
         run_end_out(s->reward_out, false);
-        printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, peak_memory(false), s->reward_out);
-        llm_model_free(&t->reward);     /* with its gradients; what follows only asks it */
+        printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, rl_peak_memory(false), s->reward_out);
+        stage_card card = stage_begin(s->reward_out, s->run.report, 3, "Reward model", p->argc, p->argv);
+        stage_log(&card, "reward model", "log.csv", NAN);
+        stage_note(&card, "accuracy on held-out pairs", p->run.said);
+        stage_end(&card, "%.*s", (int)strcspn(p->run.said, "("), p->run.said);
+        free(p->run.said);
+        llm_model_free(&p->judge.reward);       /* with its gradients; what follows only asks it */
     }
-    open_reward(t, s->reward_out);
+    rl_open_reward(&p->judge, &p->d, s->reward_out);
 }
 /* Who judges, and what has to be there before the first method begins: prompts, answers to compare, a reward model. */
-static void prepare(trainer *t) {
-    settings *s = t->s;
+static void prepare(program *p) {
+    rl_settings *s = p->s;
+    rl_data *d = &p->d;
+    rl_judge *j = &p->judge;
     static const char on_data[] = "|dpo|cdpo|ipo|kto|rrhf|";
     char *key = llm_format("|%s|", s->method);
     bool several = s->all || s->sweep_kl, offline = s->all || (!s->sweep_kl && strstr(on_data, key)), known = false;
     llm_release(key);
-    make_prompts(t);
-    for (int i = 0; i < t->prompts.count; i++) known = known || checkable(&t->prompts, i);
+    rl_make_prompts(d);
+    for (int i = 0; i < d->prompts.count; i++) known = known || rl_checkable(&d->prompts, i);
     if (!llm_option_given("verify")) s->verify = known;
     bool gold = s->verify && !several && (!strcmp(s->method, "grpo") || llm_option_given("verify"));
     bool model = !s->reward_command && !gold && (several || !offline || s->reward), train = model && !s->reward;
-    t->judge = gold ? JUDGE_GOLD : s->reward_command ? JUDGE_COMMAND : JUDGE_MODEL;
-    if (model && s->reward) open_reward(t, s->reward);
-    if (!t->tiny && t->judge == JUDGE_MODEL && !s->reward && !t->records.record[0].responses)
+    j->kind = gold ? JUDGE_GOLD : s->reward_command ? JUDGE_COMMAND : JUDGE_MODEL;
+    j->program = (rl_program){.command = s->reward_command, .seconds = s->reward_timeout};
+    if (model && s->reward) rl_open_reward(j, d, s->reward);
+    if (!d->tiny && j->kind == JUDGE_MODEL && !s->reward && !d->records.record[0].responses)
         llm_usage("--reward DIR, --reward-command PROG, --verify with a column \"answer\", or records with answers to "
                   "compare", "the data hold prompts only, and nothing says which answer is better");
     open_out(s, train);
-    if (offline || train) get_preferences(t);
-    if (train) get_reward(t);
+    if (offline || train) rl_get_preferences(d, j, &p->run.policy);
+    if (train) get_reward(p);
 }
-static void run(trainer *t) {
-    settings *s = t->s;
-    static const char *every[] = {"best-of-n", "rejection", "random", "dpo",  "cdpo",
-                                  "ipo",       "kto",       "rrhf",   "grpo", "ppo"};
-    char *path = llm_format("%s/table.csv", s->run.out);
-    prepare(t);
-    samples sft = answer_test(t, 1);
-    line l[16] = {measure(t, "sft", &sft, NULL, 1)};
-    int lines = 1;
-    if (!run_is_ours(path, "method,", false)) llm_die("another --out", "%s is no table of ours", path);
-    FILE *csv = fopen(path, "w");
-    if (!csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
-    fprintf(csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
-    print_head(t, stdout);
-    print_line(&l[0], stdout, csv);
-    report_open(&t->report, s->run.out, s->run.report, 4, "Alignment", t->argc, t->argv);
-    if (s->sweep_kl) lines += sweep(t, l + 1, &sft, csv);
+
+/* ---- one method, from the SFT model to its line in the table ---- */
+
+static void train(program *p, const rl_method *m, const char *out) {
+    rl_run *t = &p->run;
+    rl_open_policy(t, &t->policy, p->s->run.model, true);
+    rl_learn(t, m, &t->policy, out);
+    if (t->policy.lora) {
+        char *adapter = llm_format("%s/adapter", out);
+        llm_lora_save(&t->policy, adapter);
+        llm_lora_merge(&t->policy);
+        llm_release(adapter);
+    }
+}
+/* What the page shows of a method: its curves; of one alone also its answers beside those of the model before. */
+static void show(program *p, const char *name, const char *out, const rl_samples *sft, const rl_samples *x) {
+    const rl_settings *s = p->s;
+    const eval_answers *column[] = {&sft->a, &x->a};
+    const char *model[] = {"sft", name};
+    char *tokens = llm_format("%s/tokens.jsonl", out);
+    char *log = s->run.log ? llm_format("%s", s->run.log) : s->all || s->sweep_kl ? llm_format("%s/log.csv", out)
+              : llm_format("log.csv");
+    stage_log(&p->card, name, log, NAN);
+    if (!s->all && !s->sweep_kl) {
+        if (!strcmp(name, "ppo") && llm_exists(tokens))
+            stage_file(&p->card, "tokens", "rows of PPO's last step", NULL);
+        eval_table(&p->card, &p->d.test, column, model, 2, p->d.tiny);
+        eval_samples(&p->card, &p->d.test, column, model, 2, 8);
+    }
+    llm_release_all(log, tokens);
+}
+static rl_line align(program *p, const char *method, const char *name, const char *out, const rl_samples *sft) {
+    rl_run *t = &p->run;
+    const rl_method *m = find_method(method);
+    int judge = p->judge.kind, N = (int)p->s->best_of;
+    if (!strcmp(method, "grpo") && p->s->verify) p->judge.kind = JUDGE_GOLD;
+    double began = llm_now();
+    rl_peak_memory(true);
+    if (m && p->s->run.resume && run_result_exists(out)) rl_open_policy(t, &t->policy, out, false);    /* done before */
+    else if (m) {
+        train(p, m, out);
+        began = llm_now() - began;
+        llm_result_save(out, &t->policy, &p->d.tok);
+        run_end_out(out, p->s->lora_rank > 0);
+    } else rl_open_policy(t, &t->policy, p->s->run.model, false);
+    double memory = rl_peak_memory(false);
+    p->judge.kind = judge;
+    rl_samples x = rl_answer_test(t, m ? 1 : N);
+    int all = x.a.count;
+    rl_line l = rl_measured(t, name, &x, sft, m ? 1 : N);
+    l.seconds = m ? began : llm_now() - began;
+    l.memory = memory;
+    rl_print_line(&l, stdout, p->csv);
+    show(p, name, out, sft, &x);
+    x.a.count = all;
+    rl_samples_free(&x);
+    return l;
+}
+/* The methods that the flags name, in turn; returns the last one's line. */
+static rl_line align_all(program *p, const rl_samples *sft) {
+    static const char *const every[] = {"best-of-n", "rejection", "random", "dpo",  "cdpo",
+                                        "ipo",       "kto",       "rrhf",   "grpo", "ppo"};
+    rl_settings *s = p->s;
+    rl_line last = {.mean = NAN};
+    for (int i = 0; i < PRICES && s->sweep_kl; i++) {
+        char *name = llm_format("ppo kl %g", price[i]), *out = llm_format("%s/ppo-kl-%g", s->run.out, price[i]);
+        s->kl = price[i];
+        last = align(p, "ppo", name, out, sft);
+        llm_release_all(name, out);
+    }
     for (int i = 0; i < 10 && s->all; i++) {
         char *out = llm_format("%s/%s", s->run.out, every[i]);
-        l[lines++] = align(t, every[i], every[i], out, &sft, csv);
+        last = align(p, every[i], every[i], out, sft);
         llm_release(out);
     }
-    if (!s->all && !s->sweep_kl) l[lines++] = align(t, s->method, s->method, s->run.out, &sft, csv);
-    report_methods(&t->report, l, lines, t->tiny);
-    const line *last = &l[lines - 1];
-    if (t->report.body)
-        report_close(&t->report, "%s wins %.1f %% against the SFT model (%.1f to %.1f), KL %.2f nats", last->name,
-                     100 * last->win.mean, 100 * last->win.low, 100 * last->win.high, last->kl);
-    fclose(csv);
-    samples_free(&sft);
+    return s->all || s->sweep_kl ? last : align(p, s->method, s->method, s->run.out, sft);
+}
+static void run(program *p) {
+    rl_settings *s = p->s;
+    char *path = llm_format("%s/table.csv", s->run.out);
+    prepare(p);
+    rl_samples sft = rl_answer_test(&p->run, 1);
+    rl_line first = rl_measured(&p->run, "sft", &sft, NULL, 1);
+    if (!run_is_ours(path, "method,", false)) llm_die("another --out", "%s is no table of ours", path);
+    p->csv = fopen(path, "w");
+    if (!p->csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
+    fprintf(p->csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
+    rl_print_head(&p->run, stdout);
+    rl_print_line(&first, stdout, p->csv);
+    p->card = stage_begin(s->run.out, s->run.report, 4, "Alignment", p->argc, p->argv);
+    rl_line last = align_all(p, &sft);
+    fclose(p->csv);
+    stage_file(&p->card, "methods", "methods on the same held-out prompts", p->d.tiny ? "true reward" : "judge");
+    stage_end(&p->card, "%s wins %.1f %% against the SFT model (%.1f to %.1f), KL %.2f nats", last.name,
+              100 * last.win.mean, 100 * last.win.low, 100 * last.win.high, last.kl);
+    rl_samples_free(&sft);
     llm_release(path);
 }
-static void close_all(trainer *t) {
-    program_stop(&t->program);
-    comparisons_free(&t->data);
-    eval_prompts_free(&t->prompts);
-    eval_prompts_free(&t->test);
-    llm_records_free(&t->held);
-    llm_records_free(&t->records);
-    llm_records_free(&t->source);
-    if (t->policy.ops) llm_model_free(&t->policy);
-    if (t->reward.ops) llm_model_free(&t->reward);
-    t->op->release(t->banned_device);
-    llm_release(t->banned);
-    llm_release(t->order);
-    llm_tokenizer_free(&t->tok);
-}
+
+/* ---- the program ---- */
 
 /* --dry-run: which models are in memory at once, what each takes, and what the steps cost that are known beforehand.
    Sampling and judging are not in it, nor are passes over data that have not been read. */
-static void print_plan(trainer *t) {
-    settings *s = t->s;
+static void print_plan(const rl_settings *s, const llm_ops *op) {
     llm_config c = hf_config_load(s->run.model);
-    const stage *g = NULL;
+    const rl_method *g = find_method(s->all || s->sweep_kl ? "ppo" : s->method);
     const char *name = s->all || s->sweep_kl ? "ppo" : s->method;       /* the one that takes most */
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) if (!strcmp(name, methods[i].name)) g = &methods[i];
     bool ppo = !strcmp(name, "ppo"), samples = ppo || !strcmp(name, "grpo");
+    int micro = (int)s->run.batch;
     bool given = llm_option_given("batch") || llm_option_given("grad-accum");
-    int rows = given ? (int)(s->run.batch * s->run.grad_accum) : g ? g->rows : t->micro;
+    int rows = given ? (int)(s->run.batch * s->run.grad_accum) : g ? g->rows : micro;
     double steps = !g ? 0 : s->run.steps ? (double)s->run.steps : g->steps;
     double passes = samples ? (double)s->inner_epochs : 1, answers = ppo ? (double)s->rollout : rows;
     double tokens = steps * passes * answers * c.T;
-    llm_plan learns = llm_plan_make(&c, t->op, t->micro, c.T, g != NULL, s->run.recompute, s->run.moments16);
-    llm_plan asked = llm_plan_make(&c, t->op, t->micro, c.T, false, false, false);
+    llm_plan learns = llm_plan_make(&c, op, micro, c.T, g != NULL, s->run.recompute, s->run.moments16);
+    llm_plan asked = llm_plan_make(&c, op, micro, c.T, false, false, false);
     double others = 0, critic = learns.total;
     if (g && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets);
     const struct { const char *what; bool there; double bytes; } model[] = {
         {"reference policy, frozen", samples && !s->lora_rank, asked.weights + asked.work},
         {"reward model, frozen", !s->reward_command && !s->verify, asked.weights + asked.work},
         {"critic, which learns too", ppo, critic}};
-    printf("method %s: rows of at most %d tokens, %d in a forward pass, %d in a step\n", name, c.T, t->micro, rows);
-    llm_plan_print(&learns, &c, tokens, 0.6 * run_peak(t->op), stdout);
+    printf("method %s: rows of at most %d tokens, %d in a forward pass, %d in a step\n", name, c.T, micro, rows);
+    llm_plan_print(&learns, &c, tokens, 0.6 * run_peak(op), stdout);
     for (int i = 0; i < 3; i++) {
         if (!model[i].there) continue;
         printf("  %-28s %.2f MB\n", model[i].what, model[i].bytes / 1e6);
@@ -314,11 +284,11 @@ static void print_plan(trainer *t) {
 
 int main(int argc, char **argv) {
     run_patience(argv);
-    static settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
-                         .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
-                         .rounds = 2, .ask = 800, .beta = 0.1, .rrhf = 100, .kl = -1, .clip = 0.2, .gamma = 1,
-                         .lambda = 0.95,
-                         .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1, .val_fraction = 0.05};
+    static rl_settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
+                            .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
+                            .rounds = 2, .ask = 800, .beta = 0.1, .rrhf = 100, .kl = -1, .clip = 0.2, .gamma = 1,
+                            .lambda = 0.95, .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1,
+                            .val_fraction = 0.05};
     s.run = run_defaults();
     s.run.model = "out/sft";
     s.run.out = "out/rlhf";
@@ -378,18 +348,27 @@ int main(int argc, char **argv) {
         llm_usage("OUT/METHOD/log.csv, which is written anyway", "--log is one file, and there are several runs");
     if (s.run.val_data.count && !s.run.data.count)
         llm_usage("--data too", "--val-data with the tiny world's own data");
-    trainer t = {.s = &s, .op = run_device(&s.run), .micro = (int)s.run.batch, .argc = argc, .argv = argv};
+    const llm_ops *op = run_device(&s.run);
     if (!llm_is_dir(s.run.model) && !llm_option_given("model"))
         llm_usage("./train_sft first, or --model DIR", "there is no fine-tuned model in %s", s.run.model);
     if (s.run.dry_run) {
-        print_plan(&t);
+        print_plan(&s, op);
         return 0;
     }
-    hf_tokenizer_load(&t.tok, s.run.model);
-    hf_model_load(&t.policy, s.run.model, t.op);
-    open_data(&t);
+    program p = {.s = &s, .d = {.s = &s, .op = op, .micro = (int)s.run.batch}, .argc = argc, .argv = argv};
+    p.run = (rl_run){.s = &s, .d = &p.d, .judge = &p.judge};
+    hf_tokenizer_load(&p.d.tok, s.run.model);
+    hf_model_load(&p.run.policy, s.run.model, op);
+    p.d.V = p.run.policy.c.V;
+    p.d.T = p.run.policy.c.T;
+    rl_open_data(&p.d);
+    p.run.policy.head_options.banned = p.d.banned_device;
     llm_options_print(options, count, stderr);
-    run(&t);
-    close_all(&t);
+    run(&p);
+    rl_program_stop(&p.judge.program);
+    if (p.run.policy.ops) llm_model_free(&p.run.policy);
+    if (p.judge.reward.ops) llm_model_free(&p.judge.reward);
+    llm_release(p.run.order);
+    rl_data_free(&p.d);
     return 0;
 }

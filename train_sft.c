@@ -15,6 +15,7 @@
 #include "tools/hf.h"
 #include "tools/world.h"
 #include "tools/run.h"
+#include "tools/text.h"
 #include "tools/eval.h"
 #include "tools/forms.h"
 
@@ -29,7 +30,7 @@ typedef struct {
 
 typedef struct {
     settings *s;
-    run_state run;                      /* tokenizer, model, optimizer, the batches of a step */
+    text_run run;                       /* tokenizer, model, optimizer, the batches of a step */
     bool tiny;                          /* the world whose answers we can judge */
     tw_world world;
     llm_records records, held;
@@ -39,7 +40,8 @@ typedef struct {
     llm_batch old;
     llm_real *old_dlogp, *old_logp;
     eval_prompts prompts;               /* held out */
-    report_card report;
+    int argc;
+    char **argv;
 } trainer;
 
 /* ---- preparing ---- */
@@ -73,7 +75,7 @@ static void prepare_data(trainer *t) {
        without), 66 % of all kinds: no more (seed 1). */
     if (s->loss_on_prompt) memset(t->data.mask, 1, t->data.begin[t->data.count]);
     t->prompts = eval_prompts_from(&t->held, &t->run.tok, t->tiny ? &t->world : NULL, (int)s->ask,
-                                   int_max(1, t->run.model.c.T - (int)s->max_new));
+                                   llm_max(1, t->run.model.c.T - (int)s->max_new));
 }
 /* InstructGPT's answer to forgetting, there for PPO (PPO-ptx): every step also reads some rows of pretraining text,
        L = L_sft + gamma L_ptx,   both means over their own targets. */
@@ -92,6 +94,7 @@ static void prepare_ptx(trainer *t) {
    three times as much: few numbers have to do the work of many. */
 static double rate_for_width(int C, bool lora) { return 1e-3 * pow(96.0 / C, 1.04) * (lora ? 3 : 1); }
 
+static const run_stage fine_tuning;
 /* New tokens begin alike (build/convert --add-tokens): whoever learns adapters alone would never tell them apart. */
 static bool never_learned(const llm_model *m, const llm_tokenizer *tok) {
     if (tok->im_start < 0 || tok->im_end < 0 || !m->wte->data) return false;
@@ -115,14 +118,14 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */
         llm_lora_attach(m, (int)s->lora_rank, s->lora_alpha > 0 ? s->lora_alpha : 2.0 * (double)s->lora_rank,
                         s->lora_targets, r->model, (uint64_t)r->seed);
-    if (!r->seq) r->seq = int_min(m->c.T, 1024);       /* conversations are shorter than the longest context */
+    if (!r->seq) r->seq = llm_min(m->c.T, 1024);       /* conversations are shorter than the longest context */
     if (r->seq > m->c.T)
         llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, m->c.T);
     prepare_data(t);
     double rows = (double)t->data.rows * s->epochs, step = (double)(r->batch * r->grad_accum);
     if (!r->steps) r->steps = (int64_t)fmax(1, ceil(rows / step));
     prepare_ptx(t);
-    run_prepare(&t->run, rate_for_width(m->c.C, m->lora != NULL));
+    text_prepare(&t->run, &fine_tuning, t, rate_for_width(m->c.C, m->lora != NULL));
 }
 
 /* ---- the loop ---- */
@@ -134,38 +137,44 @@ static void ptx_backward(trainer *t) {
     llm_forward_backward(&t->run.model, &t->old, t->old_dlogp, t->old_logp);
     llm_wait(&t->run.model);
 }
-/* One optimizer step; returns the mean loss in nats. M counts the assistant's tokens in all micro-batches of the step:
-   how it is cut, and how the conversations are packed, changes nothing. */
-static double train_step(void *stage, double lr, double *norm) {
+/* One optimizer step. M counts the assistant's tokens in all micro-batches of the step: how it is cut, and how the
+   conversations are packed, changes nothing. */
+static const char *train_step(void *stage, double lr, double *measure) {
     trainer *t = stage;
-    run_settings *r = &t->s->run;
+    int n = (int)t->s->run.grad_accum;
     double loss = 0;
-    if (!r->overfit || t->M == 0) t->M = llm_sft_next(&t->data, t->run.micro, (int)r->grad_accum);
-    run_dump_step(&t->run);
-    for (int i = 0; i < r->grad_accum; i++) {
+    t->run.began = llm_now();
+    if (!t->s->run.overfit || t->M == 0) t->M = llm_sft_next(&t->data, t->run.micro, n);
+    text_dump_step(&t->run);
+    for (int i = 0; i < n; i++) {
         llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
         llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
         llm_wait(&t->run.model);
         loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
-        run_count(&t->run, &t->run.micro[i]);
+        text_count(&t->run, &t->run.micro[i]);
     }
     ptx_backward(t);
-    if (!isfinite(loss))
-        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
-                t->run.step);
-    *norm = llm_adamw_step(&t->run.adamw, &t->run.model, lr);
-    return loss;
+    text_step_done(&t->run, loss, lr, measure);
+    return NULL;
 }
-static bool held_out(void *stage, int index, llm_batch *b) {
+static bool window(void *stage, int index, llm_batch *b) {
     return llm_sft_window(&((trainer *)stage)->validation, index, b);
 }
-static char *position(void *stage) {
+static void held_out(void *stage, double *measure) { text_held_out(&((trainer *)stage)->run, measure); }
+static char *state(void *stage, const char *dir) {
     trainer *t = stage;
     char *sft = llm_sft_state(&t->data), *ptx = t->s->ptx > 0 ? llm_corpus_state(&t->text) : llm_format("null");
-    char *both = llm_format("{\"sft\": %s, \"ptx\": %s}", sft, ptx);
-    llm_release(sft);
-    llm_release(ptx);
-    return both;
+    char *member = llm_format("\"data\": {\"sft\": %s, \"ptx\": %s}", sft, ptx);
+    (void)dir;
+    llm_release_all(sft, ptx);
+    return member;
+}
+static void restore(void *stage, const char *dir, const llm_json *saved) {
+    trainer *t = stage;
+    const llm_json *data = llm_json_get(saved, "data");
+    (void)dir;
+    if (!t->s->run.overfit) llm_sft_restore(&t->data, llm_json_get(data, "sft"));       /* else: the first again */
+    if (t->s->ptx > 0) llm_corpus_restore(&t->text, llm_json_get(data, "ptx"));
 }
 
 /* ---- answers ---- */
@@ -179,7 +188,7 @@ static eval_answers answer(trainer *t, llm_model *m, const eval_prompts *p) {
     greedy.temperature = 0;
     closing.stop[0] = eval_closing_token(tok);
     closing.stops = 1;
-    int max_new = int_min((int)t->s->max_new, m->c.T - 1);
+    int max_new = llm_min((int)t->s->max_new, m->c.T - 1);
     eval_answers a = eval_answer(m, &closing, p, 1, &greedy, max_new, NULL);
     for (int i = 0; i < a.count; i++) {
         const int *id = a.id + (size_t)i * (size_t)max_new;
@@ -198,38 +207,41 @@ static eval_answers answer(trainer *t, llm_model *m, const eval_prompts *p) {
 static void speak(void *stage, FILE *out, int count) {
     trainer *t = stage;
     eval_prompts few = t->prompts;
-    few.count = int_min(few.count, count);
+    few.count = llm_min(few.count, count);
     eval_answers a = answer(t, &t->run.model, &few);
     for (int i = 0; i < few.count; i++)
         fprintf(out, "  > %.*s\n  < %.300s%s\n", (int)strcspn(few.text[i], "\n"), few.text[i], a.text[i],
                 a.stopped[i] ? "" : " ...");
     eval_answers_free(&a);
 }
-static const run_stage fine_tuning = {train_step, held_out, speak, position};
+static const run_stage fine_tuning = {"step", train_step, held_out, speak, state, restore, text_measure,
+                                      TEXT_MEASURES};
 
 /* ---- the end ---- */
 
 /* The stage's part of out/report.html; column: the answers before and after, NULL with --ask 0. */
 static void write_report(trainer *t, const eval_answers *const *column, const char *const *name, double bpb) {
-    report_card *p = &t->report;
-    if (!p->body) return;
-    report_text(p, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
-                (long long)t->s->run.steps, t->run.schedule.lr, (long long)t->s->run.seed,
-                t->s->lora_rank ? ", adapters only" : "");
-    run_curves(p, &t->s->run);
+    run_settings *r = &t->s->run;
+    stage_card card = stage_begin(r->out, r->report, 2, "Supervised fine-tuning", t->argc, t->argv);
+    stage_text(&card, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
+               (long long)r->steps, t->run.loop.schedule.lr, (long long)r->seed,
+               t->s->lora_rank ? ", adapters only" : "");
+    stage_log(&card, "", r->log ? r->log : "log.csv", NAN);
     if (!column) {
-        report_close(p, "%.4f bits per byte of held-out answers", bpb);
+        stage_end(&card, "%.4f bits per byte of held-out answers", bpb);
         return;
     }
-    eval_report(p, &t->prompts, column, name, 2, t->tiny);
-    eval_report_samples(p, &t->prompts, column, name, 2, 8);
-    eval_interval stop[] = {eval_flags(column[0]->stopped, column[0]->count),
-                            eval_flags(column[1]->stopped, column[1]->count)};
-    double right[] = {eval_correct(&t->prompts, column[0], -1).mean, eval_correct(&t->prompts, column[1], -1).mean};
+    eval_table(&card, &t->prompts, column, name, 2, t->tiny);
+    eval_samples(&card, &t->prompts, column, name, 2, 8);
+    double stop[2], right[2];
+    for (int i = 0; i < 2; i++) {
+        stop[i] = 100 * eval_flags(column[i]->stopped, column[i]->count).mean;
+        right[i] = 100 * eval_correct(&t->prompts, column[i], -1).mean;
+    }
     if (t->tiny)
-        report_close(p, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", 100 * right[1],
-                     100 * right[0], 100 * stop[1].mean, 100 * stop[0].mean);
-    else report_close(p, "answers that stop: %.1f %%, before %.1f %%", 100 * stop[1].mean, 100 * stop[0].mean);
+        stage_end(&card, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", right[1], right[0],
+                  stop[1], stop[0]);
+    else stage_end(&card, "answers that stop: %.1f %%, before %.1f %%", stop[1], stop[0]);
 }
 /* Before and after, on the same held-out prompts. The model before is loaded again: so it is there
    after --resume too. */
@@ -254,7 +266,7 @@ static void compare(trainer *t, double bpb) {
 }
 static void finish(trainer *t) {
     const char *out = t->s->run.out;
-    double bpb, val = run_evaluate(&t->run, &fine_tuning, t, &bpb);
+    double bpb, val = text_evaluate(&t->run, &bpb);
     printf("validation: %.4f nats per answer token, %.4f bits per byte\n", val, bpb);
     if (t->run.model.lora) {
         char *adapter = llm_format("%s/adapter", out);
@@ -274,7 +286,7 @@ static void finish(trainer *t) {
 static void print_plan(settings *s, const llm_ops *op) {
     run_settings *r = &s->run;
     llm_config c = hf_config_load(r->model);
-    int T = r->seq ? (int)r->seq : int_min(c.T, 1024);
+    int T = r->seq ? (int)r->seq : llm_min(c.T, 1024);
     llm_plan p = llm_plan_make(&c, op, (int)r->batch, T, true, r->recompute, r->moments16);
     if (s->lora_rank) {
         run_plan_lora(&p, &c, (int)s->lora_rank, s->lora_targets);
@@ -330,7 +342,7 @@ int main(int argc, char **argv) {
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "supervised fine-tuning: from a model that speaks to one that answers", argc,
                       argv);
-    trainer t = {.s = &s, .run.s = &s.run};
+    trainer t = {.s = &s, .argc = argc, .argv = argv, .run = {.s = &s.run, .window = window}};
     const llm_ops *op = run_device(&s.run);
     if (s.run.model == NULL || (!llm_is_dir(s.run.model) && !llm_option_given("model")))
         llm_usage("./train_gpt first, or --model DIR", "there is no base model in %s", s.run.model ? s.run.model : "?");
@@ -346,20 +358,13 @@ int main(int argc, char **argv) {
     choose_data(&t);
     run_guard_list(&s.run, s.run.out, s.ptx_data);
     char *checkpoint = run_open_out(&s.run);
-    report_open(&t.report, s.run.out, s.run.report, 2, "Supervised fine-tuning", argc, argv);
     prepare_model(&t, op, checkpoint ? checkpoint : s.run.model);
     llm_options_print(options, count, stderr);
-    if (checkpoint) {
-        llm_json *state = run_resume(&t.run, checkpoint);
-        const llm_json *data = llm_json_get(state, "data");
-        if (!s.run.overfit) llm_sft_restore(&t.data, llm_json_get(data, "sft"));        /* else: the first again */
-        if (s.ptx > 0) llm_corpus_restore(&t.text, llm_json_get(data, "ptx"));
-        llm_json_free(state);
-    }
+    if (checkpoint) run_resume(&t.run.loop, checkpoint);
     llm_release(checkpoint);
     run_begin_out(&s.run, s.run.out);
-    run_open_dump(&t.run);
-    run_train(&t.run, &fine_tuning, &t);
+    text_open_dump(&t.run);
+    run_train(&t.run.loop);
     finish(&t);
     eval_prompts_free(&t.prompts);
     llm_corpus_free(&t.text);
@@ -370,6 +375,6 @@ int main(int argc, char **argv) {
     llm_sft_free(&t.validation);
     llm_records_free(&t.held);
     llm_records_free(&t.records);
-    run_free(&t.run);
+    text_free(&t.run);
     return 0;
 }

@@ -113,19 +113,23 @@ $gpt --steps $steps --out "$dir/stopped" --resume > /dev/null 2> "$dir/stderr"; 
 check   "in its place" sh -c "! cmp -s $dir/base/model.safetensors $dir/stopped/model.safetensors"
 check   "the thesis stays" whole "$dir/stopped"
 
-# ---- what lies beside --out is a stranger's ----
-mkdir -p "$dir/beside/folder/report.part" "$dir/beside/pipe" "$dir/beside/late" "$dir/beside/page" "$dir/beside/plain" "$dir/beside/zero"
-mkfifo "$dir/beside/pipe/report.part"
-printf 'report 1 9223372036854775807\ntitle\nresult\n<b>x</b>' > "$dir/beside/late/report.part"
-printf 'report 1 5\ntitle\nresult\n<script>alert(1)</script><b onclick="x">x</b>' > "$dir/beside/page/report.part"
-printf 'report 1\ntitle' > "$dir/beside/plain/report.part"
-head -c 4000 /dev/urandom > "$dir/beside/zero/report.part"
-timeout 60 $gpt --steps 2 --out "$dir/beside/ours" > "$dir/stdout" 2> "$dir/stderr"; check "strange report.parts do no harm" [ $? -eq 0 ]
+# ---- what lies beside --out is a stranger's (test_report.c has more of them) ----
+mkdir -p "$dir/beside/folder/stage.json" "$dir/beside/pipe" "$dir/beside/late" "$dir/beside/page" "$dir/beside/plain" "$dir/beside/zero"
+mkfifo "$dir/beside/pipe/stage.json"
+echo '{"stage": 1, "time": 9223372036854775807, "title": "late", "result": "x", "parts": []}' > "$dir/beside/late/stage.json"
+echo '{"stage": 1, "time": 5, "title": "<script>", "result": "<b onclick=x>", "parts": []}' > "$dir/beside/page/stage.json"
+printf '{"stage": 1' > "$dir/beside/plain/stage.json"
+head -c 4000 /dev/urandom > "$dir/beside/zero/stage.json"
+timeout 60 $gpt --steps 2 --out "$dir/beside/ours" > "$dir/stdout" 2> "$dir/stderr"; check "strange files do no harm" [ $? -eq 0 ]
 check   "the page is there" grep -q "Pretraining" "$dir/beside/report.html"
-check   "without their script" sh -c "! grep -q 'script\|onclick' $dir/beside/report.html"
+check   "without their script" sh -c "! grep -q '<script\|<b onclick' $dir/beside/report.html"
 mkdir "$dir/paper"; echo "years of work" > "$dir/paper/report.html"
 $gpt --steps 2 --out "$dir/paper/ours" > /dev/null 2> "$dir/stderr"; check "somebody's report.html" [ $? -eq 0 ]
 check   "is nobody's page of ours" unowned "$dir/paper/report.html"
+mkdir "$dir/alone"; cp "$train_gpt" "$dir/alone/gpt"
+$dir/alone/gpt --data "$dir/text.txt" --paragraphs --preset nano --vocab 300 --seq 32 --steps 2 --out "$dir/alone/ours" > /dev/null 2> "$dir/stderr"
+check   "without build/report: a run all the same" [ $? -eq 0 -a -s "$dir/alone/ours/config.json" ]
+check   "which says how to draw" grep -q "no report: make build/report, then build/report --out $dir/alone/ours" "$dir/stderr"
 
 # ---- the report and TensorBoard's events ----
 check "the report lies beside the result" grep -q "Pretraining" "$dir/report.html"

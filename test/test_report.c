@@ -1,9 +1,10 @@
-/* test_report.c: the report page and TensorBoard's events. The page must be well-formed whatever a model says, text
-   must stay text, and a part that is not ours must do no harm. */
-#define LLM_IMPLEMENTATION
-#include "../llm.h"
-#include "../tools/report.h"
-#include "../tools/tensorboard.h"
+/* test_report.c: the page that tools/report draws from what stages leave (tools/stage.h), and TensorBoard's events. The
+   page must be well-formed whatever a model says, text must stay text, and files that are not ours must do no harm. */
+#define main report_main
+#include "../tools/report.c"
+#undef main
+#include "../tools/run.h"
+#include "../tools/stage.h"
 #include "check.h"
 #define THAT(condition) CHECK(condition, "%s", #condition)
 
@@ -43,49 +44,52 @@ static int times(const char *text, const char *what) {
 }
 static const char *const evil = "<script>alert(1)</script> & \"quotes\" 'too' \xFF\x01 \xE2\x82\xAC";
 
-static void write_part(const char *out, int stage) {
-    report_card r;
-    const char *head[] = {"", evil, "sft"}, *cell[] = {"fact", "0.5\n0.4 to 0.6", NULL, evil, "", "1"};
-    const char *prompt[] = {evil, "2 < 3?"}, *answer[] = {"a", evil, "", "d"};
+static void draw(const char *out, const char *page) {
+    char *argv[] = {(char *)"report", (char *)"--out", (char *)out, (char *)"--page", (char *)page};
+    fflush(stdout);
+    THAT(report_main(page ? 5 : 3, argv) == 0);
+}
+static void write_log(const char *out, const char *header, const char *row) {
+    char *path = llm_format("%s/log.csv", out);
+    FILE *f = fopen(path, "w");
+    fprintf(f, "%s\n", header);
+    for (int i = 0; i < 1000; i++) fprintf(f, row, i, exp(-i / 100.0), i % 7 ? NAN : 1.0 / (i + 1));
+    fclose(f);
+    llm_release(path);
+}
+static stage_card begin(const char *out, int stage, const char *title) {
+    static char *argv[] = {(char *)"train", (char *)"--data", NULL};
+    argv[2] = (char *)evil;
+    return stage_begin(out, "off", stage, title, 3, argv);
+}
+static void write_stage(const char *out, int stage) {
+    const char *cell[] = {"", evil, "sft", "fact", "0.5 0.4 0.6", NULL, evil, "", "1", "sums", "0.5 0.4 0.6", "1 1 1"};
+    const char *model[] = {evil, "sft"}, *prompt[] = {evil, "2 < 3?"}, *answer[] = {"a", evil, "", "d"};
     const int mark[] = {1, 0, -1, 1};
-    double x[] = {0, 1, 2, 3}, y[] = {5, NAN, 1, 0.5}, none[] = {NAN, NAN, NAN, NAN}, many[1000], over[1000];
-    double share[] = {0.5, 0.4, 0.6, NAN, NAN, NAN};
-    for (int i = 0; i < 1000; i++) {
-        over[i] = i;
-        many[i] = exp(-i / 100.0);
-    }
-    const report_line line[] = {{evil, x, y, 4, REPORT_LINE}, {"nothing", x, none, 4, REPORT_DOTS},
-                                {"one", x, x, 1, REPORT_DASHED}, {"many", over, many, 1000, REPORT_LINE}};
-    char *argv[] = {(char *)"train", (char *)"--data", (char *)evil};
-    report_open(&r, out, NULL, stage, stage == 1 ? "First" : "Second <b>", 3, argv);
-    report_text(&r, "%s", evil);
-    report_chart(&r, evil, "step", line, 4, true);
-    report_chart(&r, "constant", "step", &line[2], 1, false);
-    report_chart(&r, "nothing", "step", &line[1], 1, true);
-    report_lines(&r, "samples", evil);
-    report_table(&r, evil, head, 3, cell, 2);
-    report_intervals(&r, "shares", head + 1, 1, head + 1, 2, share, 0, 1);
-    report_samples(&r, "answers", head + 1, 2, prompt, 2, answer, mark);
-    report_close(&r, "all of it: %s", evil);
+    stage_card c = begin(out, stage, stage == 1 ? "First" : "Second <b>");
+    write_log(out, "step,loss,lr,gnorm,tok_per_s,val_loss,val_bpb", "%d,%.9g,0.5,nan,100,%.9g,1.5\n");
+    stage_text(&c, "%s", evil);
+    stage_log(&c, evil, "log.csv", stage == 1 ? 1.25 : NAN);
+    stage_note(&c, "samples", evil);
+    stage_table(&c, "table.csv", evil, "shares", cell, 3, 4);
+    stage_samples(&c, "answers", model, 2, prompt, 2, answer, mark);
+    stage_end(&c, "all of it: %s", evil);
 }
 static void test_page(void) {
-    char *one = llm_format("%s/one", folder), *two = llm_format("%s/two/", folder), *page = llm_format("%s/report.html",
-                                                                                                     folder);
+    char *one = llm_format("%s/one", folder), *two = llm_format("%s/two", folder);
+    char *page = llm_format("%s/report.html", folder), *slash = llm_format("%s/", two);
     llm_make_dirs(one);
     llm_make_dirs(two);
-    write_part(two, 2);
+    write_stage(two, 2);
+    draw(slash, NULL);
     char *text = llm_read_file(page, NULL);
     THAT(well_formed(text) > 50);
     THAT(times(text, "<section") == 1);
-    THAT(times(text, "<figcaption>constant") == 1 && !strstr(text, "<figcaption>nothing"));
+    THAT(times(text, "<figcaption>learning rate") == 1 && !strstr(text, "<figcaption>gradient norm"));
+    THAT(times(text, "entropy of the text") == 0);
     llm_release(text);
-    write_part(one, 1);                 /* the page is written again, in the order of the stages */
-    char *strange = llm_format("%s/strange", folder), *part = llm_format("%s/strange/report.part", folder);
-    llm_make_dirs(strange);
-    FILE *f = fopen(part, "w");
-    fputs("<script>not ours", f);
-    fclose(f);
-    write_part(one, 1);
+    write_stage(one, 1);                /* the page is written again, in the order of the stages */
+    draw(one, NULL);
     size_t size;
     text = llm_read_file(page, &size);
     THAT(strlen(text) == size);
@@ -93,7 +97,9 @@ static void test_page(void) {
     THAT(times(text, "<section") == 2);
     THAT(strstr(text, ">First<") && strstr(text, "Second &lt;b&gt;"));
     THAT(strstr(text, ">First<") < strstr(text, "Second"));
-    THAT(times(text, "<script") == 0 && times(text, "&lt;script&gt;") > 10 && times(text, "not ours") == 0);
+    THAT(times(text, "entropy of the text") == 1 && times(text, "<figcaption>shares") == 2);
+    THAT(times(text, "<small>0.400 to 0.600</small>") == 4);
+    THAT(times(text, "<script") == 0 && times(text, "&lt;script&gt;") > 10);
     THAT(times(text, "\xEF\xBF\xBD") > 10 && times(text, "\xE2\x82\xAC") > 10);   /* bad bytes replaced, a euro kept */
     THAT(times(text, "nan") == 0 && times(text, "inf\"") == 0);
     THAT(times(text, "http") == 1);    /* http-equiv: nothing is loaded from anywhere */
@@ -102,13 +108,67 @@ static void test_page(void) {
     THAT(control == 0);
     char *temporary = llm_format("%s/report.html.tmp", folder);
     THAT(!llm_exists(temporary));
-    report_card r;
-    report_open(&r, one, "off", 1, "x", 0, NULL);
-    THAT(r.body == NULL);
-    report_text(&r, "nothing");         /* every call on it does nothing */
-    report_close(&r, "nothing");
-    char *all[] = {one, two, page, text, strange, part, temporary};
-    for (int i = 0; i < 7; i++) llm_release(all[i]);
+    stage_card c = begin(NULL, 1, "x"); /* nobody wants it: every call on it does nothing */
+    stage_text(&c, "nothing");
+    stage_end(&c, "nothing");
+    THAT(!c.parts);
+    llm_release_all(one, two, page, text, temporary, slash);
+}
+/* What others may have put beside OUT: each is left out, with a note, and the page is drawn all the same. */
+static void test_strangers(void) {
+    static const char good[] = "{\"stage\": 1, \"time\": 5, \"title\": \"t\", \"result\": \"r\", \"parts\": [%s]}";
+    static const struct { const char *file, *text; bool kept; } all[] = {
+        {"stage.json", "", false}, {"stage.json", "years of work", false}, {"stage.json", "[1, 2]", false},
+        {"stage.json", "{\"stage\": 1}", false}, {"stage.json", "{\"stage\": 1, \"time\": 9223372036854775807}", false},
+        {"stage.json", "{\"stage\": \"<b>\", \"time\": 5}", false}, {"report.part", "report 1 5\nt\nr\n<script>", false},
+        {NULL, "{\"kind\": \"table\", \"file\": \"../one/table.csv\"}", false},
+        {NULL, "{\"kind\": \"table\", \"file\": \"nowhere.csv\"}", false}, {NULL, "{\"kind\": \"samples\"}", false},
+        {NULL, "{\"kind\": \"tokens\"}, {\"kind\": \"methods\"}", false}, {NULL, "{\"kind\": \"magic\"}, 7, null", true},
+        {NULL, "{\"kind\": \"log\", \"file\": \"/etc/passwd\"}", true},
+        {NULL, "{\"kind\": \"text\", \"text\": 7, \"title\": [1]}", true},
+        {NULL, "{\"kind\": \"text\", \"text\": \"</pre><script>alert(1)</script>\"}", true}};
+    int kept = 2;                       /* those of test_page */
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char *dir = llm_format("%s/strange%d", folder, (int)i);
+        llm_make_dirs(dir);
+        char *path = llm_format("%s/%s", dir, all[i].file ? all[i].file : "stage.json");
+        FILE *f = fopen(path, "w");
+        if (all[i].file) fputs(all[i].text, f);
+        else fprintf(f, good, all[i].text);
+        fclose(f);
+        kept += all[i].kept;
+        llm_release_all(dir, path);
+    }
+    char *dir = llm_format("%s/folder/stage.json", folder), *pipe = llm_format("%s/pipe", folder), *fifo =
+        llm_format("%s/stage.json", pipe), *page = llm_format("%s/report.html", folder), *one = llm_format("%s/one", folder);
+    llm_make_dirs(dir);
+    llm_make_dirs(pipe);
+    THAT(!mkfifo(fifo, 0600));
+    draw(one, NULL);
+    char *text = llm_read_file(page, NULL);
+    THAT(times(text, "<section") == kept);
+    THAT(well_formed(text) > 100 && times(text, "<script") == 0 && times(text, "root:") == 0);
+    llm_release(text);
+    char *own = llm_format("%s/own.html", folder);
+    FILE *f = fopen(own, "w");
+    fputs("years of work", f);
+    fclose(f);
+    char *argv[] = {(char *)"report", (char *)"--out", one, (char *)"--page", own};
+    THAT(report_main(5, argv) == 1);    /* somebody's own page stays */
+    text = llm_read_file(own, NULL);
+    THAT(!strcmp(text, "years of work"));
+    char *theirs = llm_format("%s/theirs", folder), *samples = llm_format("%s/samples.jsonl", theirs);
+    llm_make_dirs(theirs);
+    f = fopen(samples, "w");
+    fputs("years of work", f);
+    fclose(f);
+    stage_card c = begin(theirs, 1, "x");
+    stage_samples(&c, "answers", NULL, 0, NULL, 0, NULL, NULL);
+    stage_end(&c, "done");
+    llm_release(text);
+    text = llm_read_file(samples, NULL);
+    THAT(!strcmp(text, "years of work"));
+    llm_release_all(dir, pipe, fifo, page, one, own, text, theirs, samples);
 }
 static void test_tokens(void) {
     char *out = llm_format("%s/tokens", folder), *page = llm_format("%s/report.html", folder);
@@ -126,22 +186,21 @@ static void test_tokens(void) {
     llm_batch_rows(&b, &s, 1, t.pad);
     llm_real advantage[7] = {9, 1, -2, 0.5, 0.25, 9, 9}, logp[7] = {0};
     double score = 1.5;
-    report_card r;
-    report_open(&r, out, NULL, 3, "tokens", 0, NULL);
-    report_tokens(&r, "a batch", &t, &b, 1, advantage, logp, NULL, &score);
-    report_close(&r, "done");
+    stage_card c = begin(out, 3, "tokens");
+    stage_tokens(out, &t, &b, 1, advantage, logp, logp, &score);
+    stage_file(&c, "tokens", "a batch", NULL);
+    stage_end(&c, "done");
+    draw(out, NULL);
     char *html = llm_read_file(page, NULL);
     THAT(well_formed(html) > 0);
     THAT(strstr(html, "<i>+1.00</i>") && strstr(html, "<i>-2.00</i>") && strstr(html, "<i>+0.25</i>"));
     THAT(!strstr(html, "9.00"));       /* advantages where nothing is trained are not shown */
     THAT(strstr(html, "&lt;|reward|&gt;<i>+1.50</i>"));
-    THAT(strstr(html, "rgba(var(--bad),0.80)\" title=\"log p 0.000\">&lt;<i>-2"));  /* the largest: most colour */
+    THAT(strstr(html, "rgba(var(--bad),0.80)\" title=\"log p 0.000, reference 0.000\">&lt;<i>-2"));  /* most colour */
     THAT(times(html, "class=\"t p\"") == 1 + 2);       /* the key's, and the prompt's two */
     llm_batch_free(&b);
     llm_tokenizer_free(&t);
-    llm_release(html);
-    llm_release(out);
-    llm_release(page);
+    llm_release_all(html, out, page);
 }
 static void test_column(void) {
     char *path = llm_format("%s/log.csv", folder);
@@ -186,6 +245,7 @@ static void test_events(void) {
 int main(void) {
     if (!mkdtemp(folder)) return 1;
     test_page();
+    test_strangers();
     test_tokens();
     test_column();
     test_events();

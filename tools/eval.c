@@ -360,7 +360,7 @@ static void count(table *t, int m, const char *task, const char *what, double hi
 }
 /* The end of a path, as many whole folders as fit into a column. */
 static const char *short_name(const char *path) {
-    const char *s = path + int_max(0, (int)strlen(path) - 21), *slash = s > path ? strchr(s, '/') : NULL;
+    const char *s = path + llm_max(0, (int)strlen(path) - 21), *slash = s > path ? strchr(s, '/') : NULL;
     return slash && slash[1] ? slash + 1 : s;
 }
 static const char *last_name(const char *path) {
@@ -377,24 +377,19 @@ static void print_table(const table *t, const char *const *name, int models) {
         printf("  %.0f\n", t->row[i].n[0]);
     }
 }
-static void report_tasks(report_card *r, const table *t, const char *const *name, int models) {
-    const char *head[MODELS + 1] = {"share"}, *row[ROWS];
-    char **cell = llm_alloc((size_t)t->rows * (size_t)(models + 1), sizeof *cell);
-    double *x = llm_alloc((size_t)t->rows * (size_t)models * 3, sizeof *x);
+static void keep_table(stage_card *r, const table *t, const char *const *name, int models) {
+    int columns = models + 1, n = (t->rows + 1) * columns;
+    char **cell = llm_alloc((size_t)n, sizeof *cell);
+    for (int m = 0; m < models; m++) cell[m + 1] = copy(name[m]);
+    cell[0] = copy("share");
     for (int i = 0; i < t->rows; i++) {
-        row[i] = t->row[i].name;
-        cell[i * (models + 1)] = copy(row[i]);
-        for (int m = 0; m < models; m++) {
-            eval_interval v = eval_share(t->row[i].hits[m], t->row[i].n[m]);
-            head[m + 1] = name[m];
-            eval_cell(&cell[i * (models + 1) + m + 1], v);
-            memcpy(x + (i * models + m) * 3, (double[]){v.mean, v.low, v.high}, 3 * sizeof *x);
-        }
+        cell[(i + 1) * columns] = copy(t->row[i].name);
+        for (int m = 0; m < models; m++)
+            cell[(i + 1) * columns + m + 1] = eval_cell(eval_share(t->row[i].hits[m], t->row[i].n[m]));
     }
-    report_table(r, "the lecture's list", head, models + 1, (const char *const *)cell, t->rows);
-    for (int i = 0; i < t->rows * (models + 1); i++) llm_release(cell[i]);
+    stage_table(r, "table.csv", "the lecture's list", NULL, (const char *const *)cell, columns, t->rows + 1);
+    for (int i = 0; i < n; i++) llm_release(cell[i]);
     llm_release(cell);
-    llm_release(x);
 }
 
 /* ================================================= 4. asking a model ===============================================*/
@@ -452,7 +447,7 @@ static llm_sequence choice_sequence(const player *p, const task_item *x, int c, 
     char *text = llm_format("%s%s", x->prompt, x->choice[c]);
     int prompt, whole, *shorter = llm_prompt_ids(&p->tok, x->prompt, &prompt), from = 0;
     *ids = llm_prompt_ids(&p->tok, text, &whole);
-    prompt = int_max(int_min(prompt, whole - 1), 1);
+    prompt = llm_max(llm_min(prompt, whole - 1), 1);
     if (whole > T + 1) from = whole - T - 1;
     if (from >= prompt) llm_die("a model with a longer context", "an ending is longer than the context of %d", T);
     llm_release(shorter);
@@ -465,12 +460,12 @@ static void require_number(double x) {
 }
 static void sum_rows(llm_model *m, const llm_sequence *s, int n, int pad, double *sum, double *count) {
     int longest = 1, rows;             /* the last id of a row is a target only */
-    for (int i = 0; i < n; i++) longest = int_max(longest, s[i].count - 1);
-    rows = int_max(1, int_min(32, 4096 / longest));
+    for (int i = 0; i < n; i++) longest = llm_max(longest, s[i].count - 1);
+    rows = llm_max(1, llm_min(32, 4096 / longest));
     for (int i = 0; i < n; i += rows) {
-        llm_batch b = llm_batch_new(int_min(rows, n - i), longest);
+        llm_batch b = llm_batch_new(llm_min(rows, n - i), longest);
         llm_real *logp = llm_alloc((size_t)b.B * (size_t)b.T, sizeof *logp);
-        llm_batch_rows(&b, s + i, b.B, int_max(pad, 0));
+        llm_batch_rows(&b, s + i, b.B, llm_max(pad, 0));
         llm_forward(m, &b, logp, NULL, NULL);
         llm_row_sums(sum + i, count + i, logp, &b);
         for (int r = 0; r < b.B; r++) require_number(sum[i + r]);
@@ -539,7 +534,7 @@ static eval_answers ask(const evaluator *e, player *p, const task_item *const *w
     llm_tokenizer closing = p->tok;
     llm_sampler s = llm_sampler_defaults();
     bool chat = asks_in_chat(e, p);
-    int max_new = int_min((int)e->s->max_new, p->model.c.T - 1), room = p->model.c.T - max_new;
+    int max_new = llm_min((int)e->s->max_new, p->model.c.T - 1), room = p->model.c.T - max_new;
     eval_prompts some = {.count = n, .prompt = llm_alloc((size_t)n, sizeof *some.prompt),
                          .task = llm_alloc((size_t)n, sizeof *some.task)};
     s.temperature = temperature;
@@ -690,8 +685,8 @@ static double reward_score(voter *v, const char *prompt, const char *answer, boo
     int *id = llm_alloc((size_t)x.count + n + 4, sizeof *id), length = x.count;
     memcpy(id, x.id, (size_t)x.count * sizeof *id);
     length += (int)llm_encode(&p->tok, answer, n, id + length);
-    length = int_min(length, T - 2);
-    if (stopped) id[length++] = !p->tok.chat_guessed ? eval_closing_token(&p->tok) : int_max(p->tok.eos, 0);
+    length = llm_min(length, T - 2);
+    if (stopped) id[length++] = !p->tok.chat_guessed ? eval_closing_token(&p->tok) : llm_max(p->tok.eos, 0);
     if (p->tok.reward >= 0) id[length++] = p->tok.reward;
     llm_batch b = llm_batch_new(1, length);
     for (int i = 0; i < length; i++) {
@@ -768,11 +763,12 @@ static void print_voter(const voter_record *v, voter_kind kind) {
         printf("agrees with the rule on %.3f [%.3f %.3f] of %.0f games that both decide\n", agree.mean, agree.low,
                agree.high, v->comparable);
 }
-static void rate(evaluator *e, report_card *r, const char *const *name, int players, const llm_game *game, int games) {
+static void rate(evaluator *e, stage_card *r, const char *const *name, int players, const llm_game *game, int games) {
     double elo[MODELS], bt[MODELS], low[MODELS], high[MODELS], won[MODELS] = {0}, played[MODELS] = {0};
     llm_rng rng = llm_rng_seed((uint64_t)e->s->run.seed, 13);
-    const char *head[] = {"", "games", "won", "Elo", "Bradley-Terry"};
-    char *cell[MODELS * 5];
+    const char *const head[] = {"", "games", "won", "Elo", "Bradley-Terry"};
+    char *cell[(MODELS + 1) * 5];
+    for (int i = 0; i < 5; i++) cell[i] = copy(head[i]);
     for (int i = 0; i < players; i++) elo[i] = 1000;
     for (int i = 0; i < games; i++) {
         won[game[i].a] += game[i].outcome;
@@ -784,7 +780,7 @@ static void rate(evaluator *e, report_card *r, const char *const *name, int play
     llm_bradley_terry(bt, low, high, players, 0, game, games, (int)e->s->resamples, &rng);
     printf("%-28s %6s %6s %7s  %s\n", "", "games", "won", "Elo", "Bradley-Terry [95 % over prompts], first = 1000");
     for (int i = 0; i < players; i++) {
-        char **c = cell + i * 5;
+        char **c = cell + (i + 1) * 5;
         printf("%-28s %6.0f %6.3f %7.1f  %6.0f [%.0f %.0f]\n", name[i], played[i], won[i] / played[i], elo[i], bt[i],
                low[i], high[i]);
         c[0] = copy(name[i]);
@@ -796,11 +792,11 @@ static void rate(evaluator *e, report_card *r, const char *const *name, int play
     int best = largest(bt, players);
     snprintf(e->summary, sizeof e->summary, "%.80s is first, rated %.0f; %.80s: 1000", last_name(name[best]), bt[best],
              last_name(name[0]));
-    report_table(r, "arena: blind pairs on shared prompts (first model: 1000)", head, 5, (const char *const *)cell,
-                 players);
-    for (int i = 0; i < players * 5; i++) llm_release(cell[i]);
+    stage_table(r, "table.csv", "arena: blind pairs on shared prompts (first model: 1000)", NULL,
+                (const char *const *)cell, 5, players + 1);
+    for (int i = 0; i < (players + 1) * 5; i++) llm_release(cell[i]);
 }
-static void play(evaluator *e, report_card *r, voter *v, const task_item *const *which, int prompts,
+static void play(evaluator *e, stage_card *r, voter *v, const task_item *const *which, int prompts,
                  const eval_answers *answer, const char *const *name, int players) {
     int matches, games = 0;
     match *list = draw_matches(players, prompts, (uint64_t)e->s->run.seed, &matches);
@@ -832,7 +828,7 @@ static void play(evaluator *e, report_card *r, voter *v, const task_item *const 
     else printf("no games, no ratings\n");
     print_voter(&record, v->kind);
     if (v->kind == BY_REWARD && record.comparable > 0)
-        report_text(r, "The reward model agrees with the rule on %.1f %% of %.0f games that both decide; of its "
+        stage_text(r, "The reward model agrees with the rule on %.1f %% of %.0f games that both decide; of its "
                     "decided votes %.1f %% go to the left side; %.0f of %.0f votes change with the sides.",
                     100 * record.agree / record.comparable, record.comparable, 100 * record.left / record.decided,
                     record.changed, record.again);
@@ -840,7 +836,7 @@ static void play(evaluator *e, report_card *r, voter *v, const task_item *const 
     llm_release(game);
     llm_release(first);
 }
-static void arena(evaluator *e, report_card *r) {
+static void arena(evaluator *e, stage_card *r) {
     settings *s = e->s;
     int players = s->arena.count, prompts = 0;
     if (players < 2 || players > MODELS) llm_usage("--arena A B [C ...]", "an arena takes 2 to %d models", MODELS);
@@ -894,7 +890,7 @@ static void open_tasks(evaluator *e) {
     if (s->shots) add_shots(&e->list, (int)s->shots);
     if (!e->list.count) llm_die("fewer --shots", "no tasks are left");
 }
-static void evaluate(evaluator *e, report_card *r) {
+static void evaluate(evaluator *e, stage_card *r) {
     settings *s = e->s;
     static const char *usual[] = {"out/base", "out/sft", "out/rlhf"};
     if (!s->models.count) {
@@ -918,9 +914,9 @@ static void evaluate(evaluator *e, report_card *r) {
                       last_name(s->models.item[m]), 100.0 * e->right[m] / e->questions);
     printf("shares with Wilson's 95 %% intervals\n");
     print_table(&e->table, s->models.item, s->models.count);
-    report_tasks(r, &e->table, s->models.item, s->models.count);
-    report_samples(r, "the same questions to all", s->models.item, s->models.count, e->asked, e->shown,
-                   (const char *const *)e->said, e->mark);
+    keep_table(r, &e->table, s->models.item, s->models.count);
+    stage_samples(r, "the same questions to all", s->models.item, s->models.count, e->asked, e->shown,
+                  (const char *const *)e->said, e->mark);
     for (int i = 0; i < s->models.count * e->shown; i++) llm_release(e->said[i]);
 }
 int main(int argc, char **argv) {
@@ -958,18 +954,17 @@ int main(int argc, char **argv) {
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "evaluation: the lecture's list, and the arena", argc, argv);
     evaluator e = {.s = &s, .op = run_device(&s.run)};
-    report_card r;
+    const char *title = !s.arena.count ? "Evaluation" : !strcmp(s.votes, "rule") ? "Arena, judged by the rule"
+                      : !strcmp(s.votes, "me") ? "Arena, judged by a person" : "Arena, judged by a reward model";
     if (s.run.out) llm_make_dirs(s.run.out);
-    report_open(&r, s.run.out ? s.run.out : "", s.run.out ? s.run.report : "off", s.arena.count ? 6 : 5,
-                !s.arena.count ? "Evaluation" : !strcmp(s.votes, "rule") ? "Arena, judged by the rule"
-                : !strcmp(s.votes, "me") ? "Arena, judged by a person" : "Arena, judged by a reward model", argc, argv);
+    stage_card r = stage_begin(s.run.out, s.run.report, s.arena.count ? 6 : 5, title, argc, argv);
     open_tasks(&e);
     if (s.items) e.items = llm_write_begin(s.items);
     if (s.arena.count) arena(&e, &r);
     else evaluate(&e, &r);
     if (s.items) llm_write_done(&e.items);
-    if (*e.summary) report_close(&r, "%s", e.summary);
-    else report_close(&r, "%d tasks, %d models", e.list.count, s.models.count);
+    if (*e.summary) stage_end(&r, "%s", e.summary);
+    else stage_end(&r, "%d tasks, %d models", e.list.count, s.models.count);
     for (int i = 0; i < e.list.count; i++) free_item(&e.list.item[i]);
     llm_release(e.list.item);
     return 0;

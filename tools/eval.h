@@ -1,10 +1,10 @@
 /* eval.h: judging answers. Prompts of the tiny world are answered by a model, in batches, and scored by the world's
    true rule; means come with 95 % intervals, and two models are compared on the same prompts, pair by pair. Included
-   after llm.h and data/tinyworld.h; used by train_sft, train_rlhf and tools/eval. */
+   after run.h and world.h; used by train_sft, train_rlhf and tools/eval. */
 #ifndef EVAL_H
 #define EVAL_H
 
-#include "report.h"
+#include "stage.h"
 
 /* ---- prompts ---- */
 
@@ -32,7 +32,7 @@ static inline void eval_prompts_free(eval_prompts *p) {
  * tokens. */
 static inline eval_prompts eval_prompts_from(const llm_records *r, const llm_tokenizer *t, const tw_world *world,
                                              int most, int limit) {
-    int n = int_min(r->count, most);
+    int n = llm_min(r->count, most);
     eval_prompts p = {.count = n,
                       .prompt = llm_alloc((size_t)n, sizeof *p.prompt),
                       .text = llm_alloc((size_t)n, sizeof *p.text),
@@ -131,7 +131,7 @@ static inline eval_interval eval_mean(const double *x, int n) {
     double sum = 0, square = 0;
     for (int i = 0; i < n; i++) sum += x[i];
     for (int i = 0; i < n; i++) square += (x[i] - sum / n) * (x[i] - sum / n);
-    double half = 1.96 * sqrt(square / int_max(n - 1, 1) / n);
+    double half = 1.96 * sqrt(square / llm_max(n - 1, 1) / n);
     return (eval_interval){sum / n, sum / n - half, sum / n + half};
 }
 /* How often a beats b on the same prompt by the true rule, ties half. */
@@ -153,7 +153,7 @@ static inline eval_interval eval_flags(const bool *flag, int n) {
 /* Exact match of one kind of task (kind -1: of all). */
 static inline eval_interval eval_correct(const eval_prompts *p, const eval_answers *a, int kind) {
     double hits = 0, n = 0;
-    int each = a->count / int_max(p->count, 1);
+    int each = a->count / llm_max(p->count, 1);
     for (int i = 0; i < a->count; i++) {
         int k = p->task[i / each].kind;
         if (k < 0 || (kind >= 0 && k != kind)) continue;
@@ -165,7 +165,7 @@ static inline eval_interval eval_correct(const eval_prompts *p, const eval_answe
 static inline double eval_mean_length(const eval_answers *a) {
     double sum = 0;
     for (int i = 0; i < a->count; i++) sum += a->length[i];
-    return sum / int_max(a->count, 1);
+    return sum / llm_max(a->count, 1);
 }
 static inline void eval_print_interval(FILE *out, eval_interval x) {
     fprintf(out, " %5.3f [%5.3f %5.3f]", x.mean, x.low, x.high);
@@ -192,55 +192,46 @@ static inline void eval_print_table(FILE *out, const eval_prompts *p, const eval
     fprintf(out, "\n");
 }
 
-/* ---- in the report ---- */
+/* ---- for the page ---- */
 
-static inline void eval_cell(char **cell, eval_interval x) {
-    *cell = llm_format("%.3f\n%.3f to %.3f", x.mean, x.low, x.high);
-}
-/* The before/after table and the same as a picture. judged: the prompts are tasks of the tiny world. */
-static inline void eval_report(report_card *r, const eval_prompts *p, const eval_answers *const *column,
-                               const char *const *name, int columns, bool judged) {
-    enum { ROWS = TW_KINDS + 5, MOST = 9 };
-    const char *head[MOST] = {""}, *row[ROWS];
+/* A share as a cell of stage.h's tables. */
+static inline char *eval_cell(eval_interval x) { return llm_format("%.9g %.9g %.9g", x.mean, x.low, x.high); }
+/* The before/after table. judged: the prompts are tasks of the tiny world. */
+static inline void eval_table(stage_card *card, const eval_prompts *p, const eval_answers *const *column,
+                              const char *const *name, int columns, bool judged) {
+    enum { ROWS = TW_KINDS + 6, MOST = 9 };
     char *cell[ROWS * MOST];
-    double x[ROWS * MOST * 3];
-    int rows = 0, shares = 0;
-    columns = int_min(columns, MOST - 1);
-    for (int kind = judged ? 0 : ROWS; kind <= TW_KINDS; kind++)
-        row[rows++] = kind < TW_KINDS ? tw_kind_name[kind] : "all";
-    row[rows++] = "stops";
-    if (judged) row[rows++] = "format";
-    shares = rows;
-    if (judged) row[rows++] = "true reward";
-    row[rows++] = "tokens";
-    for (int i = 0; i < rows; i++) {
-        cell[i * (columns + 1)] = llm_format("%s", row[i]);
+    int rows = 1, at = columns + 1;
+    columns = llm_min(columns, MOST - 1);
+    cell[0] = llm_format("%s", "");
+    for (int c = 0; c < columns; c++) cell[c + 1] = llm_format("%s", name[c]);
+    for (int kind = judged ? 0 : TW_KINDS + 1; kind < TW_KINDS + 5; kind++) {
+        static const char *const more[] = {"all", "stops", "format", "true reward", "tokens"};
+        if (!judged && (kind == TW_KINDS + 2 || kind == TW_KINDS + 3)) continue;
+        cell[at++] = llm_format("%s", kind < TW_KINDS ? tw_kind_name[kind] : more[kind - TW_KINDS]);
         for (int c = 0; c < columns; c++) {
             const eval_answers *a = column[c];
-            char **to = &cell[i * (columns + 1) + c + 1];
-            head[c + 1] = name[c];
-            if (i == rows - 1) { *to = llm_format("%.1f", eval_mean_length(a)); continue; }
-            eval_interval v = i >= shares                 ? eval_mean(a->reward, a->count)
-                              : !strcmp(row[i], "stops")  ? eval_flags(a->stopped, a->count)
-                              : !strcmp(row[i], "format") ? eval_flags(a->format, a->count)
-                                                          : eval_correct(p, a, i < TW_KINDS ? i : -1);
-            eval_cell(to, v);
-            if (i < shares) memcpy(x + (i * columns + c) * 3, (double[]){v.mean, v.low, v.high}, 3 * sizeof *x);
+            eval_interval r = eval_mean(a->reward, a->count);
+            cell[at++] = kind <= TW_KINDS      ? eval_cell(eval_correct(p, a, kind < TW_KINDS ? kind : -1))
+                       : kind == TW_KINDS + 1 ? eval_cell(eval_flags(a->stopped, a->count))
+                       : kind == TW_KINDS + 2 ? eval_cell(eval_flags(a->format, a->count))
+                       : kind == TW_KINDS + 3 ? llm_format("%.3f\n%.3f to %.3f", r.mean, r.low, r.high)
+                                              : llm_format("%.1f", eval_mean_length(a));
         }
+        rows++;
     }
-    report_intervals(r, "held-out prompts: share that is right", row, shares, name, columns, x, 0, 1);
-    report_table(r, "before and after, on the same held-out prompts", head, columns + 1,
-                 (const char *const *)cell, rows);
-    for (int i = 0; i < rows * (columns + 1); i++) llm_release(cell[i]);
+    stage_table(card, "answers.csv", "before and after, on the same held-out prompts",
+                "held-out prompts: share that is right", (const char *const *)cell, columns + 1, rows);
+    for (int i = 0; i < at; i++) llm_release(cell[i]);
 }
 /* The first prompts, one of each kind of task where that is known, with everyone's answer. */
-static inline void eval_report_samples(report_card *r, const eval_prompts *p, const eval_answers *const *column,
-                                       const char *const *name, int columns, int count) {
+static inline void eval_samples(stage_card *card, const eval_prompts *p, const eval_answers *const *column,
+                                const char *const *name, int columns, int count) {
     enum { MOST = 64 };
     const char *prompt[MOST], *answer[MOST * 8];
     int mark[MOST * 8], at[MOST], n = 0;
-    count = int_min(count, MOST);
-    columns = int_min(columns, 8);
+    count = llm_min(count, MOST);
+    columns = llm_min(columns, 8);
     for (int i = 0; i < p->count && n < count; i++) {
         bool seen = false;
         for (int j = 0; j < n; j++) seen |= p->task[i].kind >= 0 && p->task[at[j]].kind == p->task[i].kind;
@@ -253,6 +244,6 @@ static inline void eval_report_samples(report_card *r, const eval_prompts *p, co
             mark[c * n + i] = p->task[at[i]].kind < 0 ? -1 : column[c]->correct[at[i]];
         }
     }
-    report_samples(r, "answers side by side", name, columns, prompt, n, answer, mark);
+    stage_samples(card, "answers side by side", name, columns, prompt, n, answer, mark);
 }
 #endif

@@ -1,13 +1,11 @@
-/* run.h: what the three drivers share around the training loop: the common flags, the choice of device, the step line
-   for humans, the CSV for machines, and Ctrl-C; and the loop of the stages that learn from text (pretraining,
-   fine-tuning), which differ in where their batches come from. Included after llm.h. */
+/* run.h: what the three drivers share: the common flags, the choice of device, and the one training loop, with the step
+   line for humans, the CSV for machines, checkpoints and Ctrl-C. Included after llm.h. */
 #ifndef RUN_H
 #define RUN_H
 
 #include <signal.h>
 #include "options.h"
 #include "tensorboard.h"
-#include "report.h"
 
 typedef struct {
     llm_list data, val_data;
@@ -82,6 +80,8 @@ static inline run_settings run_defaults(void) {
                           .clip = 1};
 }
 
+#include "out.h"
+
 /* Threads that wait for each other spin, by default for long: on a machine that others use too, a step then takes 20
    times as long (40 steps of the tiny world beside two busy programs: over 60 s; with this limit 12 to 17 s; on a quiet
    machine 3.0 instead of 2.9 s). GCC's OpenMP reads the limit when a program starts, so it is set and the program
@@ -149,107 +149,6 @@ static inline void run_plan_lora(llm_plan *p, const llm_config *c, int rank, con
     p->flops_per_token -= 2 * p->parameters;
 }
 
-/* ---- what --out may lose ----
-
-   Nothing that is not ours, and nothing before the run has read and checked all its inputs. --overwrite removes the old
-   checkpoints then (run_begin_out); the old result stays until the new one replaces it. In between a file, `replaced`,
-   says that the result is not this run's: --resume goes on instead of calling it done. */
-
-static const char run_mark[] = "replaced";
-
-static inline char *run_mark_path(const char *out) { return llm_format("%s/%s", out, run_mark); }
-/* The result of this run, not of one that it is about to replace. */
-static inline bool run_result_exists(const char *out) {
-    char *mark = run_mark_path(out);
-    bool done = llm_result_exists(out) && !llm_exists(mark);
-    llm_release(mark);
-    return done;
-}
-/* A folder is never an input and a result at once, and what is overwritten does not hold an input. */
-static inline void run_guard(const run_settings *r, const char *out, const char *input) {
-    char *folder = realpath(out, NULL), *file = input ? realpath(input, NULL) : NULL;
-    size_t n = folder ? strlen(folder) : 0;
-    bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
-    if (within && (r->overwrite || !file[n]))
-        llm_usage("another --out", "%s %s, which this run reads", out, file[n] ? "holds an input" : "is an input");
-    free(folder);
-    free(file);
-}
-static inline void run_guard_list(const run_settings *r, const char *out, llm_list input) {
-    for (int i = 0; i < input.count; i++) run_guard(r, out, input.item[i]);
-}
-/* The first of a result's files in a folder, or NULL. Somebody's package.json is none, nor somebody's config.json. */
-static inline const char *run_holds(const char *out) {
-    static const char *const file[] = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-                                       "generation_config.json", "special_tokens_map.json", "chat_template.jinja"};
-    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
-        char *path = llm_format("%s/%s", out, file[i]);
-        bool there = llm_exists(path);
-        llm_release(path);
-        if (there) return file[i];
-    }
-    char *newest = llm_is_dir(out) ? llm_checkpoint_newest(out) : NULL;
-    llm_release(newest);
-    return newest ? "checkpoint" : NULL;
-}
-/* Does a file begin with, or (anywhere) hold, the text by which we know our own? Files that are not there do. */
-static inline bool run_is_ours(const char *path, const char *text, bool anywhere) {
-    struct stat s;
-    if (lstat(path, &s)) return true;
-    if (!S_ISREG(s.st_mode)) return false;
-    size_t size, n = strlen(text);
-    char *all = llm_read_file(path, &size);
-    bool ours = anywhere ? strstr(all, text) != NULL : size >= n && !memcmp(all, text, n);
-    llm_release(all);
-    return ours || size == 0;
-}
-static inline void run_check_out(const run_settings *r, const char *out) {
-    const char *held = run_holds(out);
-    char *config = llm_format("%s/config.json", out);
-    if (held && !r->overwrite && !r->resume)
-        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already", out,
-                  !strcmp(held, "config.json") ? "result" : held);
-    if (!run_is_ours(config, "\"model_type\"", true))
-        llm_usage("another --out", "%s is no model's: it will not be replaced", config);
-    llm_release(config);
-}
-/* All inputs are read: from here on --out is this run's. */
-static inline void run_begin_out(const run_settings *r, const char *out) {
-    char *mark = run_mark_path(out), *critic = llm_format("%s/critic", out);
-    if (r->overwrite && !r->resume && llm_is_dir(out)) {
-        if (llm_result_exists(out)) {
-            llm_writer w = llm_write_begin(mark);
-            llm_write_text(&w, "A run that replaces this result has begun; --resume goes on with it.\n");
-            llm_write_done(&w);
-        }
-        llm_checkpoints_clear(out);
-        llm_checkpoints_clear(critic);
-        rmdir(critic);
-    }
-    llm_make_dirs(out);
-    llm_release(critic);
-    llm_release(mark);
-}
-/* The new result is there. */
-static inline void run_end_out(const char *out, bool adapter) {
-    char *mark = run_mark_path(out), *old = llm_format("%s/adapter", out);
-    unlink(mark);
-    if (!adapter) llm_folder_clear(old);
-    llm_release(old);
-    llm_release(mark);
-}
-/* Refuse an --out that would lose something. Returns the checkpoint to continue from, or NULL. */
-static inline char *run_open_out(const run_settings *r) {
-    run_guard(r, r->out, r->model);
-    run_guard_list(r, r->out, r->data);
-    run_guard_list(r, r->out, r->val_data);
-    char *newest = r->resume && llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
-    if (r->resume && !newest) llm_usage("start without --resume", "%s holds no complete checkpoint", r->out);
-    run_check_out(r, r->out);
-    llm_make_dirs(r->out);
-    return newest;
-}
-
 /* Ctrl-C and SIGTERM: finish the step, save, say how to go on. */
 static volatile sig_atomic_t run_stopping;
 static inline void run_on_signal(int number) { run_stopping = number; }
@@ -257,22 +156,6 @@ static inline void run_catch_signals(void) {
     struct sigaction a = {.sa_handler = run_on_signal, .sa_flags = (int)SA_RESETHAND};     /* a second Ctrl-C kills */
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
-}
-
-/* The CSV. On resume the rows of steps that will be taken again are dropped. */
-static inline FILE *run_open_log(const run_settings *r, const char *header, int first_step) {
-    char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out), *old = NULL;
-    if (!run_is_ours(path, "step,loss", false)) llm_die("another --log or --out", "%s is no log of ours", path);
-    if (first_step > 0 && llm_exists(path)) old = llm_read_file(path, NULL);
-    FILE *f = fopen(path, "w");
-    if (!f) llm_die("another --log", "cannot write %s: %s", path, strerror(errno));
-    fprintf(f, "%s\n", header);
-    for (char *line = old ? strchr(old, '\n') : NULL, *end; line && (end = strchr(line + 1, '\n')); line = end)
-        if (atoi(line + 1) < first_step) fprintf(f, "%.*s\n", (int)(end - line - 1), line + 1);
-    fflush(f);
-    llm_release(old);
-    llm_release(path);
-    return f;
 }
 
 static inline const char *run_time(double s, char text[32]) {
@@ -283,201 +166,143 @@ static inline const char *run_time(double s, char text[32]) {
     return text;
 }
 
-/* ---- the loop of the stages that learn from text ---- */
+/* ---- the loop ---- */
 
-typedef struct {
-    run_settings *s;
-    llm_tokenizer tok;
-    llm_model model;
-    llm_adamw adamw;
-    llm_schedule schedule;
-    llm_batch *micro;                   /* [grad_accum] one whole step */
-    llm_real *dlogp, *logp;             /* (B,T) */
-    int step;                           /* steps taken */
-    double nats, bytes;                 /* of the targets since the last step line: bits per byte */
-    double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
-    FILE *log, *dump;
-    tensorboard board;
-} run_state;
+/* What a step measures: its column in log.csv, its tag in TensorBoard, its words in the step line; NULL: not there.
+   A measure that is NAN was not taken: an empty cell. Every stage begins with these three. */
+typedef struct { const char *column, *tag, *line; } run_measure;
+enum { RUN_LOSS, RUN_LR, RUN_GNORM, RUN_MEASURES = 24 };
 
-/* What a stage brings along; `stage` is its own struct. */
+/* What a stage brings along; `stage` is its own struct. step: one optimizer step, and what it measured; returns NULL,
+   or why it was not taken. held_out: the same measures on held-out text, every --eval-every; speak: a few samples, so
+   that one sees the model learn, every --sample-every. state: members of trainer_state.json; more files of a checkpoint
+   go to DIR. All but step may be NULL. */
 typedef struct {
-    double (*step)(void *stage, double lr, double *norm); /* one optimizer step: the loss, and the gradient's norm */
-    bool (*held_out)(void *stage, int index, llm_batch *b);     /* batches for the evaluation; false past the last */
-    void (*speak)(void *stage, FILE *out, int count);           /* a few samples, so that one sees the model learn */
-    char *(*position)(void *stage);                             /* where the data stand, as JSON, for a checkpoint */
+    const char *name;
+    const char *(*step)(void *stage, double lr, double *x);
+    void (*held_out)(void *stage, double *x);
+    void (*speak)(void *stage, FILE *out, int count);
+    char *(*state)(void *stage, const char *dir);
+    void (*restore)(void *stage, const char *dir, const llm_json *state);
+    const run_measure *measure;
+    int measures;
 } run_stage;
 
-/* Once the model is there: its length of rows, its gradients, the optimizer, the schedule (lr: when no flag says) and
- * the batches. */
-static inline void run_prepare(run_state *x, double lr) {
+typedef struct {
+    const run_settings *s;
+    const run_stage *g;
+    void *stage;
+    const char *out, *csv;              /* csv NULL: OUT/log.csv */
+    const llm_tokenizer *tok;
+    llm_model *model;
+    llm_adamw adamw;
+    llm_schedule schedule;
+    int step, steps, first;             /* steps taken; in all; taken when this process began */
+    double began;
+    FILE *log;
+    tensorboard board;
+} run_loop;
+
+/* The optimizer and the schedule, as the flags say. */
+static inline void run_learning(run_loop *x, double lr, int warmup, int steps) {
     static const char *decays[] = {"cosine", "linear", "constant", "wsd"};
-    run_settings *r = x->s;
-    if (!r->seq) r->seq = x->model.c.T;
-    if (r->seq > x->model.c.T)
-        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, x->model.c.T);
-    if (x->model.c.V < x->tok.vocab_size)
-        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size,
-                x->model.c.V);
-    x->model.recompute = r->recompute;
-    llm_model_train(&x->model);
-    llm_model_print(&x->model, stderr);
-    if (x->model.lora) llm_lora_print(&x->model, r->moments16, stderr);
+    const run_settings *r = x->s;
     x->adamw = llm_adamw_defaults();
     x->adamw.weight_decay = r->weight_decay;
     x->adamw.clip = r->clip;
     x->adamw.skip_sigma = r->skip_sigma;
     x->adamw.moments16 = r->moments16;
-    x->schedule = (llm_schedule){LLM_COSINE,     r->lr > 0 ? r->lr : lr, r->lr_final,
-                                 (int)r->warmup, (int)r->steps,          (int)r->steps / 5};
+    x->step = 0;
+    x->steps = steps;
+    x->schedule = (llm_schedule){LLM_COSINE, lr, r->lr_final, warmup, steps, steps / 5};
     for (int i = 0; i < 4; i++)
         if (!strcmp(r->schedule, decays[i])) x->schedule.decay = (llm_decay)i;
-    x->micro = llm_alloc((size_t)r->grad_accum, sizeof *x->micro);
-    for (int i = 0; i < r->grad_accum; i++) x->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
-    x->dlogp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->dlogp);
-    x->logp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->logp);
-    x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16)
-                   .flops_per_token;
-    if (x->model.lora)
-        x->flops -= 2.0 * (double)llm_parameters(&x->model.c); /* a frozen matrix needs no gradient of its own */
 }
-static inline void run_free(run_state *x) {
-    for (int i = 0; x->micro && i < x->s->grad_accum; i++) llm_batch_free(&x->micro[i]);
-    llm_release(x->micro);
-    llm_release(x->dlogp);
-    llm_release(x->logp);
-    llm_adamw_free(&x->adamw, &x->model);
-    llm_model_free(&x->model);
-    llm_tokenizer_free(&x->tok);
+/* One folder, complete or absent, whatever the stage adds to it. */
+static inline void run_checkpoint(run_loop *x) {
+    char *fresh = llm_checkpoint_begin(x->out, x->step), *state = x->g->state ? x->g->state(x->stage, fresh) : NULL;
+    llm_checkpoint_write(fresh, x->step, x->model, &x->adamw, x->tok, state);
+    llm_checkpoint_end(x->out, fresh, (int)x->s->keep);
+    llm_release(state);
+    llm_release(fresh);
 }
-/* Continue from a checkpoint whose model and tokenizer are loaded already. Returns its state; the stage reads its
- * position there. */
-static inline llm_json *run_resume(run_state *x, const char *checkpoint) {
-    llm_json *state = llm_checkpoint_resume(checkpoint, &x->model, &x->adamw, &x->tok);
+/* Continue from a checkpoint whose model and tokenizer are loaded already. */
+static inline void run_resume(run_loop *x, const char *checkpoint) {
+    llm_json *state = llm_checkpoint_resume(checkpoint, x->model, &x->adamw, x->tok);
     x->step = (int)llm_json_number(state, "step", 0);
+    if (x->g->restore) x->g->restore(x->stage, checkpoint, state);
     fprintf(stderr, "resumed %s at step %d\n", checkpoint, x->step);
-    run_note_table(state, x->model.ops);
-    return state;
+    run_note_table(state, x->model->ops);
+    llm_json_free(state);
 }
-static inline void run_checkpoint(run_state *x, const run_stage *g, void *stage) {
-    char *position = g->position(stage), *member = llm_format("\"data\": %s", position);
-    llm_checkpoint_save(x->s->out, x->step, &x->model, &x->adamw, &x->tok, member, (int)x->s->keep);
-    llm_release(position);
-    llm_release(member);
-}
-/* For comparisons with other programs: every batch of the run as int32 (magic, B, T, steps; then tokens and targets of
-   each step, a target that does not count as -1), and the untrained model as checkpoint-0. */
-static inline void run_open_dump(run_state *x) {
-    run_settings *r = x->s;
-    int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
-    if (!r->dump) return;
-    if (!run_is_ours(r->dump, "BMLL", false)) llm_die("another --dump-batches", "%s is no such file of ours", r->dump);
-    x->dump = fopen(r->dump, "wb");
-    if (!x->dump || fwrite(header, sizeof header, 1, x->dump) != 1)
-        llm_die("another --dump-batches", "cannot write %s: %s", r->dump, strerror(errno));
-    llm_checkpoint_save(r->out, 0, &x->model, &x->adamw, &x->tok, NULL, 1000000);
-}
-static inline void run_dump_step(run_state *x) {
-    if (!x->dump) return;
-    bool ok = true;
-    for (int targets = 0; targets < 2; targets++)
-        for (int i = 0; i < x->s->grad_accum; i++)
-            for (size_t k = 0, n = (size_t)x->micro[i].B * (size_t)x->micro[i].T; k < n; k++) {
-                int id = !targets ? x->micro[i].tokens[k] : x->micro[i].weight[k] != 0 ? x->micro[i].targets[k] : -1;
-                ok = ok && fwrite(&id, sizeof id, 1, x->dump) == 1;
-            }
-    if (!ok || fflush(x->dump)) llm_die("free some space", "cannot write %s: %s", x->s->dump, strerror(errno));
-}
-/* Loss on held-out text: nats per target (returned) and bits per byte, which compare across tokenizers. */
-static inline double run_evaluate(run_state *x, const run_stage *g, void *stage, double *bpb) {
-    double nats = 0, targets = 0, text = 0, bytes = 0;
-    llm_batch b = llm_batch_new((int)x->s->batch, (int)x->s->seq);
-    for (int i = 0; g->held_out(stage, i, &b); i++) {
-        llm_forward(&x->model, &b, x->logp, NULL, NULL);
-        nats += llm_loss_ce(x->logp, &b, 1);
-        targets += llm_batch_targets(&b);
-        text += llm_batch_nats(&b, &x->tok, x->logp);
-        bytes += llm_batch_bytes(&b, &x->tok);
-    }
-    llm_batch_free(&b);
-    *bpb = text / bytes / 0.6931471805599453;
-    return nats / targets;
-}
-/* The targets of a micro-batch and what they cost, for the step line's bits per byte. */
-static inline void run_count(run_state *x, const llm_batch *b) {
-    x->nats += llm_batch_nats(b, &x->tok, x->logp);
-    x->bytes += llm_batch_bytes(b, &x->tok);
-}
-static inline void run_report(run_state *x, double loss, double norm, double lr, double seconds, double each,
-                              double val, double bpb) {
-    const run_settings *r = x->s;
-    double rate = (double)(r->batch * r->grad_accum * r->seq) / seconds;
-    char eta[32];
-    int every = int_max(1, (int)r->steps / 40);
-    if (x->step % every == 0 || x->step == (int)r->steps) {
-        fprintf(stderr,
-                "step %d/%d | loss %.3f | bpb %.3f | lr %.1e | gnorm %.2f | %.1fk tok/s | %.0f%% peak | eta %s\n",
-                x->step, (int)r->steps, loss, x->nats / x->bytes / 0.6931471805599453, lr, norm, rate / 1e3,
-                100 * x->flops * rate / x->peak, run_time(each * ((double)r->steps - x->step), eta));
-        x->nats = x->bytes = 0;
-    }
-    const char *tag[] = {"train/loss", "train/learning_rate", "train/grad_norm", "train/tok_per_sec",
-                         "val/loss",   "val/bpb"};
-    const double value[] = {loss, lr, norm, rate, val, bpb};
-    for (int i = 0; i < 6; i++) tb_scalar(&x->board, x->step, tag[i], value[i]);
-    fprintf(x->log, "%d,%.9g,%.9g,%.9g,%.0f,", x->step, loss, lr, norm, rate);
-    if (!isnan(val)) fprintf(x->log, "%.9g,%.9g\n", val, bpb);
-    else fprintf(x->log, ",\n");
+/* log.csv. On resume the rows of steps that will be taken again are dropped. */
+static inline void run_open_log(run_loop *x) {
+    char *path = x->csv ? llm_format("%s", x->csv) : llm_format("%s/log.csv", x->out), *old = NULL;
+    if (!run_is_ours(path, "step,loss", false)) llm_die("another --log or --out", "%s is no log of ours", path);
+    if (x->step > 0 && llm_exists(path)) old = llm_read_file(path, NULL);
+    x->log = fopen(path, "w");
+    if (!x->log) llm_die("another --log", "cannot write %s: %s", path, strerror(errno));
+    fprintf(x->log, "step");
+    for (int i = 0; i < x->g->measures; i++)
+        if (x->g->measure[i].column) fprintf(x->log, ",%s", x->g->measure[i].column);
+    fprintf(x->log, "\n");
+    for (char *line = old ? strchr(old, '\n') : NULL, *end; line && (end = strchr(line + 1, '\n')); line = end)
+        if (atoi(line + 1) <= x->step) fprintf(x->log, "%.*s\n", (int)(end - line - 1), line + 1);
     fflush(x->log);
+    llm_release(old);
+    llm_release(path);
+    x->board = tb_open(x->s->tensorboard, x->out);
 }
-static inline void run_train(run_state *x, const run_stage *g, void *stage) {
-    run_settings *r = x->s;
-    x->log = run_open_log(r, "step,loss,lr,gnorm,tok_per_s,val_loss,val_bpb", x->step + 1);
-    x->board = tb_open(r->tensorboard, r->out);
-    x->peak = run_peak(x->model.ops);
+/* Some 40 step lines a run. */
+static inline bool run_says(const run_loop *x, int step) {
+    return step % llm_max(1, x->steps / 40) == 0 || step == x->steps;
+}
+static inline void run_write_step(run_loop *x, const double *m) {
+    const run_stage *g = x->g;
+    bool say = run_says(x, x->step);
+    char eta[32];
+    fprintf(x->log, "%d", x->step);
+    if (say) fprintf(stderr, "%s %d/%d", g->name, x->step, x->steps);
+    for (int i = 0; i < g->measures; i++) {
+        const run_measure *w = &g->measure[i];
+        if (w->column) fputc(',', x->log);
+        if (w->column && !isnan(m[i])) fprintf(x->log, "%.9g", m[i]);
+        if (w->tag) tb_scalar(&x->board, x->step, w->tag, m[i]);
+        if (!say || !w->line || isnan(m[i])) continue;
+        fprintf(stderr, " | ");
+        fprintf(stderr, w->line, m[i]);
+    }
+    fprintf(x->log, "\n");
+    fflush(x->log);
+    double left = (llm_now() - x->began) / (x->step - x->first) * (x->steps - x->step);
+    if (say) fprintf(stderr, " | eta %s\n", run_time(left, eta));
+}
+static inline void run_train(run_loop *x) {
+    const run_settings *r = x->s;
+    const run_stage *g = x->g;
+    const char *broken = NULL;
+    run_open_log(x);
     run_catch_signals();
-    double began = llm_now();
-    int first = x->step;
-    while (x->step < r->steps && !run_stopping) {
-        double from = llm_now(), norm, lr = llm_schedule_lr(&x->schedule, x->step);
-        double loss = g->step(stage, lr, &norm), seconds = llm_now() - from, val = NAN, bpb = NAN;
+    x->began = llm_now();
+    x->first = x->step;
+    while (x->step < x->steps && !run_stopping && !broken) {
+        double m[RUN_MEASURES], lr = llm_schedule_lr(&x->schedule, x->step);
+        for (int i = 0; i < g->measures; i++) m[i] = NAN;
+        m[RUN_LR] = lr;
+        broken = g->step(x->stage, lr, m);
+        if (broken) break;
         x->step++;
-        if (r->eval_every && x->step % r->eval_every == 0) {
-            val = run_evaluate(x, g, stage, &bpb);
-            fprintf(stderr, "step %d/%d | validation loss %.3f | bpb %.3f\n", x->step, (int)r->steps, val, bpb);
-        }
-        run_report(x, loss, norm, lr, seconds, (llm_now() - began) / (x->step - first), val, bpb);
-        if (r->sample_every && x->step % r->sample_every == 0) g->speak(stage, stderr, 2);
-        if (r->save_every && x->step % r->save_every == 0 && x->step < r->steps) run_checkpoint(x, g, stage);
+        if (g->held_out && r->eval_every && x->step % r->eval_every == 0) g->held_out(x->stage, m);
+        run_write_step(x, m);
+        if (g->speak && r->sample_every && x->step % r->sample_every == 0) g->speak(x->stage, stderr, 2);
+        if (r->save_every && x->step % r->save_every == 0 && x->step < x->steps && !run_stopping) run_checkpoint(x);
     }
     fclose(x->log);
-    if (x->dump) fclose(x->dump);
     tb_close(&x->board);
-    if (!run_stopping) return;
-    run_checkpoint(x, g, stage);
-    fprintf(stderr, "interrupted at step %d, saved. To go on: the same command with --resume\n", x->step);
-    exit(128 + run_stopping);
+    if (!run_stopping && !broken) return;
+    run_checkpoint(x);
+    fprintf(stderr, "%s%s at step %d, saved. To go on: the same command with --resume\n", broken ? "error: " : "",
+            broken ? broken : "interrupted", x->step);
+    exit(broken ? 1 : 128 + run_stopping);
 }
-
-/* The curves of such a stage, from its log: so all steps are there, after --resume too. */
-static inline void run_curves(report_card *p, const run_settings *r) {
-    if (!p->body) return;
-    char *path = r->log ? llm_format("%s", r->log) : llm_format("%s/log.csv", r->out);
-    report_log(p, "loss, nats per token", path, "loss|val_loss", NULL, NULL, true);
-    report_log(p, "learning rate", path, "lr", NULL, NULL, false);
-    report_log(p, "gradient norm", path, "gnorm", NULL, NULL, true);
-    report_log(p, "tokens per second", path, "tok_per_s", NULL, NULL, false);
-    llm_release(path);
-}
-/* What a function prints, as text. */
-static inline char *run_printed(void (*print)(void *stage, FILE *out, int count), void *stage, int count) {
-    char *text;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    if (!f) llm_die("a machine with more memory", "cannot keep the samples: %s", strerror(errno));
-    print(stage, f, count);
-    fclose(f);
-    return text;                        /* from malloc: free() it */
-}
-
 #endif

@@ -1,30 +1,31 @@
-/* report.h: the report card. Every stage leaves its own part in OUT/report.part (curves, tables, samples, the lecture's
-   token picture), and writes the page report.html beside OUT again from the parts of all stages there. The page is one
-   file that loads nothing: the drawings are SVG written here, no script runs in it, light and dark follow the reader's
-   system. Text of models and data is escaped: it stays text. Included after llm.h.
+/* report.c: the report card. Every stage leaves OUT/stage.json and beside it tables, samples and its log.csv (stage.h);
+   this program draws the page of all stages that lie beside OUT. Drivers run it at their end.
 
-       report_card r;  report_open(&r, out, NULL, 2, "Supervised fine-tuning", argc, argv);
-       report_chart(&r, "loss", "step", line, 2, true);
-       report_table(&r, "before and after", head, 3, cell, rows);
-       report_close(&r, "48 % exactly right");                                                                    */
-#ifndef TOOLS_REPORT_H
-#define TOOLS_REPORT_H
+       build/report --out out/sft                     out/report.html: curves, tables, samples, the token picture
 
+   The page is one file that loads nothing: the drawings are SVG written here, no script runs in it, light and dark
+   follow the reader's system. Text of models and data is escaped: it stays text. What is not ours, or broken, does no
+   harm: each stage is read and drawn by a process of its own, and where that fails the page does without it. */
+
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "options.h"
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <dirent.h>
 #include <time.h>
 
+/* ================================================= 1. drawing ======================================================*/
+
 typedef struct {
-    FILE *body;                         /* in memory; NULL: no report is wanted */
-    char *text, *out, *page, *title;
-    size_t size;
-    int stage;
+    FILE *body;
     bool grid;                          /* inside a row of drawings */
 } report_card;
 
 /* ---- text ---- */
 
 /* HTML's five signs are escaped, bytes that are no UTF-8 and control signs become U+FFFD. */
-static inline void report_escape(FILE *f, const char *text, size_t n) {
+static void report_escape(FILE *f, const char *text, size_t n) {
     for (size_t i = 0, step; i < n; i += step) {
         uint32_t code;
         step = (size_t)llm_utf8_get(text + i, n - i, &code);
@@ -37,49 +38,32 @@ static inline void report_escape(FILE *f, const char *text, size_t n) {
         else fwrite(text + i, 1, step, f);
     }
 }
-static inline void report_put(report_card *r, const char *text) { report_escape(r->body, text, strlen(text)); }
+/* A member that is a list: its first element; NULL: there is none. */
+static const llm_json *report_list(const llm_json *object, const char *key) {
+    const llm_json *list = llm_json_get(object, key);
+    return list && list->type == LLM_JSON_ARRAY ? list->child : NULL;
+}
+static char *report_path_in(const char *out, const char *file) { return llm_format("%s/%s", out, file); }
+static void report_one_line(FILE *f, const char *text) {        /* raw: it is escaped when the page is written */
+    for (; *text; text++) fputc(*text == '\n' ? ' ' : *text, f);
+    fputc('\n', f);
+}
+static void report_put(report_card *r, const char *text) { report_escape(r->body, text, strlen(text)); }
 
 /* Drawings stand side by side in a grid until something else comes. */
-static inline void report_grid(report_card *r, bool on) {
+static void report_grid(report_card *r, bool on) {
     if (r->grid != on) fputs(on ? "<div class=\"grid\">\n" : "</div>\n", r->body);
     r->grid = on;
 }
-/* The page: --report's own, or report.html in the folder that OUT is in. "off": none. */
-static inline void report_open(report_card *r, const char *out, const char *page, int stage, const char *title,
-                               int argc, char **argv) {
-    *r = (report_card){.stage = stage};
-    if (page && !strcmp(page, "off")) return;
-    r->out = llm_format("%s", out);
-    for (size_t n = strlen(r->out); n > 1 && r->out[n - 1] == '/';) r->out[--n] = 0;
-    const char *slash = strrchr(r->out, '/');
-    r->page = page ? llm_format("%s", page)
-            : slash ? llm_format("%.*s/report.html", (int)(slash - r->out), r->out) : llm_format("report.html");
-    r->title = llm_format("%s", title);
-    r->body = open_memstream(&r->text, &r->size);       /* keeps these two addresses: *r must not move */
-    if (!r->body) llm_die("a machine with more memory", "cannot begin the report: %s", strerror(errno));
-    fputs("<p class=\"cmd\"><code>", r->body);
-    for (int i = 0; i < argc; i++) {
-        if (i) fputc(' ', r->body);
-        report_put(r, argv[i]);
-    }
-    fputs("</code></p>\n", r->body);
-}
 /* A paragraph. */
-LLM_PRINTF(2, 3) static inline void report_text(report_card *r, const char *format, ...) {
-    if (!r->body) return;
-    va_list a;
-    char text[2048];
-    va_start(a, format);
-    vsnprintf(text, sizeof text, format, a);
-    va_end(a);
+static void report_text(report_card *r, const char *text) {
     report_grid(r, false);
     fputs("<p>", r->body);
     report_put(r, text);
     fputs("</p>\n", r->body);
 }
 /* Text as it was printed: continuations of a base model. */
-static inline void report_lines(report_card *r, const char *title, const char *text) {
-    if (!r->body) return;
+static void report_lines(report_card *r, const char *title, const char *text) {
     report_grid(r, false);
     fputs("<h3>", r->body);
     report_put(r, title);
@@ -98,11 +82,11 @@ typedef struct { const char *name; const double *x, *y; int n; report_style styl
 enum { REPORT_W = 360, REPORT_H = 216, REPORT_LEFT = 46, REPORT_RIGHT = 350, REPORT_TOP = 10, REPORT_BOTTOM = 182 };
 typedef struct { double low, high; bool log; } report_axis;
 
-static inline double report_at(const report_axis *a, double v, double from, double to) {
+static double report_at(const report_axis *a, double v, double from, double to) {
     double low = a->log ? log(a->low) : a->low, high = a->log ? log(a->high) : a->high, x = a->log ? log(v) : v;
     return from + (to - from) * (x - low) / (high - low);
 }
-static inline report_axis report_range(const report_line *line, int lines, bool of_y, bool log) {
+static report_axis report_range(const report_line *line, int lines, bool of_y, bool log) {
     report_axis a = {INFINITY, -INFINITY, log};
     for (int i = 0; i < lines; i++)
         for (int j = 0; j < line[i].n; j++) {
@@ -119,7 +103,7 @@ static inline report_axis report_range(const report_line *line, int lines, bool 
     return a;
 }
 /* Round numbers inside an axis, some five of them. */
-static inline int report_ticks(const report_axis *a, double tick[16]) {
+static int report_ticks(const report_axis *a, double tick[16]) {
     int n = 0;
     if (a->log) {
         static const double in_decade[] = {1, 2, 5};
@@ -137,11 +121,11 @@ static inline int report_ticks(const report_axis *a, double tick[16]) {
         tick[n++] = fabs(v) < 1e-9 * step ? 0 : v;
     return n;
 }
-static inline void report_number(FILE *f, double v) {
+static void report_number(FILE *f, double v) {
     if (fabs(v) >= 1e4 && fabs(v) < 1e6 && fmod(v, 1000) == 0) fprintf(f, "%gk", v / 1e3);
     else fprintf(f, "%.4g", v);
 }
-static inline void report_axes(FILE *f, const report_axis *x, const report_axis *y, const char *x_label) {
+static void report_axes(FILE *f, const report_axis *x, const report_axis *y, const char *x_label) {
     double tick[16];
     int n = report_ticks(y, tick);
     for (int i = 0; i < n; i++) {
@@ -165,13 +149,13 @@ static inline void report_axes(FILE *f, const report_axis *x, const report_axis 
     fputs("</text>\n", f);
 }
 /* One polyline; each point is the mean of `window` neighbours, so that a noisy curve shows where it goes. */
-static inline void report_path(FILE *f, const report_line *l, const report_axis *x, const report_axis *y, int window,
+static void report_path(FILE *f, const report_line *l, const report_axis *x, const report_axis *y, int window,
                                const char *style, int color) {
     char move = 'M';
     fprintf(f, "<path class=\"%s c%d\" d=\"", style, color % 8);
     for (int i = 0; i < l->n; i += window) {
         double sx = 0, sy = 0, n = 0;
-        for (int j = i; j < int_min(i + window, l->n); j++)
+        for (int j = i; j < llm_min(i + window, l->n); j++)
             if (isfinite(l->x[j]) && isfinite(l->y[j])) {
                 sx += l->x[j];
                 sy += l->y[j];
@@ -184,14 +168,14 @@ static inline void report_path(FILE *f, const report_line *l, const report_axis 
     }
     fputs("\"/>\n", f);
 }
-static inline void report_dots(FILE *f, const report_line *l, const report_axis *x, const report_axis *y, int color) {
+static void report_dots(FILE *f, const report_line *l, const report_axis *x, const report_axis *y, int color) {
     for (int i = 0; i < l->n; i++)
         if (isfinite(l->x[i]) && isfinite(l->y[i]))
             fprintf(f, "<circle class=\"d c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>%.4g, %.4g</title></circle>\n",
                     color % 8, report_at(x, l->x[i], REPORT_LEFT, REPORT_RIGHT),
                     report_at(y, l->y[i], REPORT_BOTTOM, REPORT_TOP), l->x[i], l->y[i]);
 }
-static inline void report_legend(report_card *r, const char *const *name, int n) {
+static void report_legend(report_card *r, const char *const *name, int n) {
     fputs("<p class=\"key\">", r->body);
     for (int i = 0; i < n; i++) {
         fprintf(r->body, "<span class=\"k%d\">&#9632;</span> ", i % 8);
@@ -201,9 +185,8 @@ static inline void report_legend(report_card *r, const char *const *name, int n)
 }
 /* A drawing of several lines over one x; log_y: the y axis is logarithmic where all values are positive. Without a
    single point there is nothing to draw. */
-static inline void report_chart(report_card *r, const char *title, const char *x_label, const report_line *line,
+static void report_chart(report_card *r, const char *title, const char *x_label, const report_line *line,
                                 int lines, bool log_y) {
-    if (!r->body) return;
     const char *name[16];
     FILE *f = r->body;
     report_axis x = report_range(line, lines, false, false), y = report_range(line, lines, true, log_y);
@@ -212,8 +195,8 @@ static inline void report_chart(report_card *r, const char *title, const char *x
     fputs("<figure><figcaption>", f);
     report_put(r, title);
     fputs("</figcaption>\n", f);
-    for (int i = 0; i < int_min(lines, 16); i++) name[i] = line[i].name;
-    if (lines > 1) report_legend(r, name, int_min(lines, 16));
+    for (int i = 0; i < llm_min(lines, 16); i++) name[i] = line[i].name;
+    if (lines > 1) report_legend(r, name, llm_min(lines, 16));
     fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", REPORT_W, REPORT_H);
     report_put(r, title);
     fputs("\">\n", f);
@@ -232,7 +215,7 @@ static inline void report_chart(report_card *r, const char *title, const char *x
 }
 /* A column of a CSV with a header, for curves that must survive --resume: the log has all steps. key: take the lines
    whose column `key` is `value` only (NULL: all). Empty cells are NaN. The caller releases it; NULL: no such column. */
-static inline double *report_column(const char *path, const char *column, const char *key, const char *value, int *n) {
+static double *report_column(const char *path, const char *column, const char *key, const char *value, int *n) {
     *n = 0;
     if (!llm_exists(path)) return NULL;
     char *text = llm_read_file(path, NULL);
@@ -261,9 +244,8 @@ static inline double *report_column(const char *path, const char *column, const 
     return x;
 }
 /* Columns of a CSV over its column "step": "loss|val_loss". */
-static inline void report_log(report_card *r, const char *title, const char *path, const char *columns, const char *key,
+static void report_log(report_card *r, const char *title, const char *path, const char *columns, const char *key,
                               const char *value, bool log_y) {
-    if (!r->body) return;
     report_line line[8];
     char names[8][32];
     double *x, *y[8];
@@ -286,9 +268,8 @@ static inline void report_log(report_card *r, const char *title, const char *pat
 /* ---- tables ---- */
 
 /* cell: rows x columns, the first column names the row. In a cell, what follows a line end is smaller print. */
-static inline void report_table(report_card *r, const char *title, const char *const *head, int columns,
+static void report_table(report_card *r, const char *title, const char *const *head, int columns,
                                 const char *const *cell, int rows) {
-    if (!r->body) return;
     FILE *f = r->body;
     report_grid(r, false);
     fputs("<h3>", f);
@@ -316,9 +297,8 @@ static inline void report_table(report_card *r, const char *title, const char *c
 }
 /* Measured shares as a picture: for each row and model a dot with its interval. x: (rows, models, 3): mean, low,
    high. */
-static inline void report_intervals(report_card *r, const char *title, const char *const *row, int rows,
+static void report_intervals(report_card *r, const char *title, const char *const *row, int rows,
                                     const char *const *model, int models, const double *x, double low, double high) {
-    if (!r->body) return;
     FILE *f = r->body;
     int each = 9 * models + 9, height = rows * each + 26, left = 84;
     report_axis a = {low, high, false};
@@ -358,9 +338,8 @@ static inline void report_intervals(report_card *r, const char *title, const cha
 
 /* The same prompts, answered by several models. answer: (models, prompts); mark: the same, 1 right, 0 wrong, -1 not
    judged, or NULL. */
-static inline void report_samples(report_card *r, const char *title, const char *const *model, int models,
+static void report_samples(report_card *r, const char *title, const char *const *model, int models,
                                   const char *const *prompt, int prompts, const char *const *answer, const int *mark) {
-    if (!r->body) return;
     FILE *f = r->body;
     report_grid(r, false);
     fputs("<h3>", f);
@@ -386,8 +365,7 @@ static inline void report_samples(report_card *r, const char *title, const char 
 /* ---- the lecture's token picture ---- */
 
 /* A token as people can see it: its blanks and line ends made visible. */
-static inline void report_token_text(report_card *r, const llm_tokenizer *t, int id) {
-    char *text = llm_decode(t, &id, 1, true, NULL);
+static void report_token_text(report_card *r, const char *text) {
     for (const char *s = text; *s; s++)
         if (*s == ' ') fputs("&middot;", r->body);
         else if (*s == '\n') fputs("&crarr;", r->body);
@@ -397,20 +375,26 @@ static inline void report_token_text(report_card *r, const llm_tokenizer *t, int
             report_escape(r->body, s, n);
             s += n - 1;
         }
-    llm_release(text);
 }
-/* Rows of a real batch of PPO or GRPO. b: targets and weight as the loss saw them; (B,T) arrays: advantage (what the
-   gradient is multiplied by), and, where not NULL, old and ref log-probabilities, shown when a finger rests on a token;
-   score [B]: what the reward model said at the end of the row. */
-static inline void report_tokens(report_card *r, const char *title, const llm_tokenizer *t, const llm_batch *b,
-                                 int rows, const llm_real *advantage, const llm_real *old, const llm_real *ref,
-                                 const double *score) {
-    if (!r->body) return;
+static void report_token(report_card *r, const llm_json *token, double most) {
+    FILE *f = r->body;
+    double a = llm_json_number(token, "advantage", NAN), old = llm_json_number(token, "logp", NAN);
+    if (isnan(a)) fputs("<span class=\"t p\">", f);
+    else {
+        fprintf(f, "<span class=\"t\" style=\"background:rgba(var(--%s),%.2f)\" title=\"log p %.3f, reference %.3f\">",
+                a < 0 ? "bad" : "good", 0.06 + 0.74 * fabs(a) / most, old, llm_json_number(token, "reference", NAN));
+    }
+    report_token_text(r, llm_json_text(token, "text", ""));
+    if (!isnan(a)) fprintf(f, "<i>%+.2f</i>", a);
+    fputs("</span>", f);
+}
+/* Rows of a real batch of PPO: prompt, answer with the advantage under each token, and the score at the end. */
+static void report_tokens(report_card *r, const char *title, const llm_json *const *row, int rows) {
     FILE *f = r->body;
     double most = 1e-9;
-    rows = int_min(rows, b->B);
-    for (int i = 0; i < rows * b->T; i++)
-        if (b->weight[i] != 0) most = fmax(most, fabs((double)advantage[i]));
+    for (int i = 0; i < rows; i++)
+        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next)
+            most = fmax(most, fabs(llm_json_number(t, "advantage", 0)));
     report_grid(r, false);
     fputs("<h3>", f);
     report_put(r, title);
@@ -419,34 +403,11 @@ static inline void report_tokens(report_card *r, const char *title, const llm_to
           "labels, weighted by the advantage under them (green: more of this, red: less) &ensp;<span class=\"t rw\">"
           "reward</span> where the reward model reads its score</p>\n", f);
     for (int i = 0; i < rows; i++) {
-        const int *target = b->targets + i * b->T, *token = b->tokens + i * b->T;
-        int last = b->T - 1;
-        while (last > 0 && b->weight[i * b->T + last] == 0) last--;
         fputs("<p class=\"row\">", f);
-        for (int j = -1; j <= last; j++) {
-            int at = i * b->T + j, id = j < 0 ? token[0] : target[j];
-            bool answer = j >= 0 && b->weight[at] != 0;
-            double a = answer ? (double)advantage[at] : 0;
-            if (!answer && j >= 0) id = j + 1 < b->T ? token[j + 1] : target[j];
-            if (!answer) fputs("<span class=\"t p\">", f);
-            else {
-                fprintf(f, "<span class=\"t\" style=\"background:rgba(var(--%s),%.2f)\"", a < 0 ? "bad" : "good",
-                        0.06 + 0.74 * fabs(a) / most);
-                if (old) fprintf(f, " title=\"log p %.3f", (double)old[at]);
-                if (old && ref) fprintf(f, ", reference %.3f", (double)ref[at]);
-                fputs(old ? "\">" : ">", f);
-            }
-            report_token_text(r, t, id);
-            if (answer) fprintf(f, "<i>%+.2f</i>", a);
-            fputs("</span>", f);
-        }
-        if (score) {
-            fputs("<span class=\"t rw\">", f);
-            if (t->reward >= 0) report_token_text(r, t, t->reward);
-            else fputs("reward", f);
-            fprintf(f, "<i>%+.2f</i></span>", score[i]);
-        }
-        fputs("</p>\n", f);
+        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next) report_token(r, t, most);
+        fputs("<span class=\"t rw\">", f);
+        report_token_text(r, llm_json_text(row[i], "read", "reward"));
+        fprintf(f, "<i>%+.2f</i></span></p>\n", llm_json_number(row[i], "score", NAN));
     }
 }
 
@@ -492,89 +453,269 @@ static const char report_style_sheet[] =
     ".sum small{display:block;margin:0}.d{stroke:none!important}"
     "footer{margin-top:3em;color:var(--dim);font-size:.85rem}";
 
-/* A part: three lines (stage and time; title; the result in a sentence), then HTML. */
+/* ================================================= 2. a stage, from its files ======================================*/
+
+/* A file of OUT as text; must: dies where it is no plain file of sensible size without zeros (we would wait for a
+   pipe); else NULL. */
+static char *report_read_text(const char *path, bool must) {
+    struct stat s;
+    size_t size;
+    bool plain = !stat(path, &s) && S_ISREG(s.st_mode) && s.st_size <= 64 << 20;
+    char *text = plain ? llm_read_file(path, &size) : NULL;
+    if (text && strlen(text) == size) return text;
+    if (must) llm_die("leave it out", "%s is no file of ours", path);
+    llm_release(text);
+    return NULL;
+}
+/* Lines of JSON, at most `most` of them; roots are never released: the process ends with the drawing. */
+static int report_read_lines(const char *path, const llm_json **row, int most) {
+    char *text = report_read_text(path, true);
+    int n = 0;
+    for (char *line = text, *end; *line && n < most; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end) *end++ = 0;
+        if (*line) row[n] = llm_json_parse(line, strlen(line), path, n + 1), n++;
+    }
+    return n;
+}
+/* A table of quoted cells: the next one, unquoted in place; *last: it ends its line. NULL at the end. */
+static char *report_next_cell(char **at, bool *last) {
+    char *s = *at, *out = s, *cell = s;
+    if (!*s) return NULL;
+    bool quoted = *s == '"';
+    for (s += quoted; *s && (quoted || (*s != ',' && *s != '\n')); s++) {
+        if (quoted && *s == '"' && s[1] != '"') break;
+        if (quoted && *s == '"') s++;
+        *out++ = *s;
+    }
+    if (*s == '"') s++;
+    *last = *s != ',';
+    if (*s) s++;
+    *at = s;
+    *out = 0;
+    return cell;
+}
+enum { CELLS = 4096, COLUMNS = 16 };
+static char *const *report_read_table(const char *path, int *columns, int *rows) {
+    static char *cell[CELLS];
+    char *at = report_read_text(path, true), *c;
+    int n = 0;
+    bool last = false;
+    *columns = 0;
+    while (n < CELLS && (c = report_next_cell(&at, &last))) {
+        cell[n++] = c;
+        if (last && !*columns) *columns = n;
+        if (last && n % *columns) llm_die("leave it out", "%s: rows of different length", path);
+    }
+    if (!*columns || *columns > COLUMNS) llm_die("leave it out", "%s is no table of ours", path);
+    *rows = n / *columns;
+    return cell;
+}
+/* "mean low high" becomes a cell with its interval in smaller print; false: it is something else. */
+static bool report_share(char **cell, double *x) {
+    char *end = *cell;
+    for (int k = 0; k < 3; k++) {
+        char *from = end;
+        x[k] = strtod(from, &end);
+        if (end == from) return false;
+    }
+    if (*end) return false;
+    *cell = llm_format("%.3f\n%.3f to %.3f", x[0], x[1], x[2]);
+    return true;
+}
+/* A table of shares, one column a model, and the same as a picture. */
+static void draw_table(report_card *r, const char *out, const llm_json *part) {
+    int columns, rows, shares = 0;
+    const char *picture = llm_json_text(part, "picture", NULL), *name[CELLS];
+    const char *file = llm_json_text(part, "file", "");
+    if (strchr(file, '/')) llm_die("leave it out", "%s is not in %s", file, out);
+    char *path = report_path_in(out, file), **cell = (char **)report_read_table(path, &columns, &rows);
+    double *x = llm_alloc(CELLS, 3 * sizeof *x);
+    for (int i = 1; i < rows; i++) {
+        bool all = true;
+        for (int c = 1; c < columns; c++)
+            all = report_share(&cell[i * columns + c], x + 3 * (shares * (columns - 1) + c - 1)) && all;
+        if (all) name[shares++] = cell[i * columns];
+    }
+    if (picture)
+        report_intervals(r, picture, name, shares, (const char *const *)cell + 1, columns - 1, x, 0, 1);
+    report_table(r, llm_json_text(part, "title", ""), (const char *const *)cell, columns,
+                 (const char *const *)cell + columns, rows - 1);
+}
+/* Stage 3's methods: table.csv as train_rlhf writes it, a method a line. */
+static void draw_methods(report_card *r, const char *out, const llm_json *part) {
+    static const char *const column[] = {"true_reward", "reward", "kl", "length", "stops", "exact", "fact"};
+    enum { SHOWN = 9, MOST = 32 };
+    int columns, rows, at[SHOWN] = {0}, win[3] = {0};
+    const char *name[MOST], *model[] = {"against the SFT model"};
+    const char *head[SHOWN] = {"", "win-rate", llm_json_text(part, "detail", "judge"), "reward model", "KL", "tokens",
+                               "stops", "exact", "facts"}, *text[SHOWN * MOST];
+    char *path = report_path_in(out, "table.csv"), *const *cell = report_read_table(path, &columns, &rows);
+    double x[MOST * 3];
+    for (int c = 0; c < columns; c++) {
+        for (int k = 0; k < 7; k++) if (!strcmp(cell[c], column[k])) at[k] = c;
+        if (!strcmp(cell[c], "win")) win[0] = c;
+        if (!strcmp(cell[c], "win_low")) win[1] = c;
+        if (!strcmp(cell[c], "win_high")) win[2] = c;
+    }
+    rows = llm_min(rows - 1, MOST);
+    for (int i = 0; i < rows; i++) {
+        char *const *line = cell + (i + 1) * columns;
+        for (int k = 0; k < 3; k++) x[3 * i + k] = atof(line[win[k]]);
+        text[i * SHOWN] = name[i] = line[0];
+        text[i * SHOWN + 1] = llm_format("%.3f\n%.3f to %.3f", x[3 * i], x[3 * i + 1], x[3 * i + 2]);
+        for (int k = 0; k < 7; k++) {
+            double v = atof(line[at[k]]);
+            text[i * SHOWN + k + 2] = isnan(v) ? "-" : llm_format("%.2f", v);
+        }
+    }
+    report_intervals(r, "win-rate on held-out prompts", name, rows, model, 1, x, 0, 1);
+    report_table(r, llm_json_text(part, "title", ""), head, SHOWN, text, rows);
+}
+static void draw_samples(report_card *r, const char *out, const llm_json *part) {
+    enum { MOST = 64, MODELS = 8 };
+    const llm_json *row[MOST];
+    const char *prompt[MOST], *answer[MOST * MODELS], *model[MODELS];
+    int mark[MOST * MODELS], n = report_read_lines(report_path_in(out, "samples.jsonl"), row, MOST), models = 0;
+    for (const llm_json *a = n ? report_list(row[0], "answers") : NULL; a && models < MODELS; a = a->next)
+        model[models++] = llm_json_text(a, "model", "?");
+    for (int i = 0; i < n; i++) {
+        const llm_json *a = report_list(row[i], "answers");
+        prompt[i] = llm_json_text(row[i], "prompt", "");
+        for (int m = 0; m < models; m++, a = a ? a->next : NULL) {
+            const llm_json *right = llm_json_get(a, "right");
+            answer[m * n + i] = llm_json_text(a, "text", "");
+            mark[m * n + i] = right && right->type == LLM_JSON_BOOL ? (int)right->number : -1;
+        }
+    }
+    report_samples(r, llm_json_text(part, "title", ""), model, models, prompt, n, answer, mark);
+}
+static void draw_tokens(report_card *r, const char *out, const llm_json *part) {
+    const llm_json *row[16];
+    int n = report_read_lines(report_path_in(out, "tokens.jsonl"), row, 16);
+    report_tokens(r, llm_json_text(part, "title", ""), row, n);
+}
+/* Pretraining and fine-tuning: the curves of log.csv, and bits per byte beside the entropy of the text. */
+static void draw_text_log(report_card *r, const char *path, double level) {
+    int n;
+    report_log(r, "loss, nats per token", path, "loss|val_loss", NULL, NULL, true);
+    report_log(r, "learning rate", path, "lr", NULL, NULL, false);
+    report_log(r, "gradient norm", path, "gnorm", NULL, NULL, true);
+    report_log(r, "tokens per second", path, "tok_per_s", NULL, NULL, false);
+    double *step = report_column(path, "step", NULL, NULL, &n), *y = report_column(path, "val_bpb", NULL, NULL, &n);
+    if (n <= 0) return;
+    const double ends[] = {step[0], step[n - 1]}, levels[] = {level, level};
+    report_line line[] = {{"validation", step, y, n, REPORT_DOTS},
+                          {"entropy of the text", ends, levels, 2, REPORT_DASHED}};
+    report_chart(r, "bits per byte", "step", line, isnan(level) ? 1 : 2, false);
+}
+/* Stage 3: its curves, and Goodhart's picture: what the judge says and what the true rule says, over the distance from
+   the SFT model. */
+static void draw_rl_log(report_card *r, const char *name, const char *path) {
+    static const char *const chart[][2] = {{"loss", "loss"}, {"reward", "reward|true_reward"},
+        {"KL, nats an answer", "kl"}, {"pair accuracy", "accuracy"}, {"implicit reward", "chosen|rejected|margin"},
+        {"value loss", "value_loss"}, {"share of clipped tokens", "clipped"},
+        {"groups without a signal", "silent_groups"}, {"tokens an answer", "length"}};
+    for (size_t i = 0; i < sizeof chart / sizeof *chart; i++)
+        report_log(r, llm_format("%s: %s", name, chart[i][0]), path, chart[i][1], NULL, NULL, false);
+    int n, m, k;
+    double *kl = report_column(path, "kl", NULL, NULL, &n), *reward = report_column(path, "reward", NULL, NULL, &m);
+    double *truth = report_column(path, "true_reward", NULL, NULL, &k);
+    report_line points[] = {{"judge", kl, reward, n, REPORT_DOTS}, {"true rule", kl, truth, n, REPORT_DOTS}};
+    bool known = false;
+    for (int i = 0; truth && i < k; i++) known = known || isfinite(truth[i]);
+    if (kl && reward && n && n == m)
+        report_chart(r, llm_format("%s: reward against distance", name), "KL, nats an answer", points, known ? 2 : 1,
+                     false);
+}
+static void draw_log(report_card *r, const char *out, const llm_json *part) {
+    int n;
+    const char *file = llm_json_text(part, "file", "");
+    char *path = strchr(file, '/') ? llm_format("%s", file) : report_path_in(out, file);
+    if (!report_read_text(path, false)) return;         /* best-of-n trains nothing: no log */
+    bool text = report_column(path, "tok_per_s", NULL, NULL, &n) != NULL;
+    if (text) draw_text_log(r, path, llm_json_number(part, "floor", NAN));
+    else draw_rl_log(r, llm_json_text(part, "name", ""), path);
+}
+static void draw_text(report_card *r, const char *out, const llm_json *part) {
+    const char *title = llm_json_text(part, "title", NULL), *text = llm_json_text(part, "text", "");
+    (void)out;
+    if (title) report_lines(r, title, text);
+    else report_text(r, text);
+}
+/* A stage as three lines (stage and time; title; result) and HTML. */
+static void draw_stage(FILE *f, const char *out) {
+    static const struct { const char *kind; void (*draw)(report_card *, const char *, const llm_json *); } all[] = {
+        {"text", draw_text}, {"log", draw_log}, {"table", draw_table}, {"methods", draw_methods},
+        {"samples", draw_samples}, {"tokens", draw_tokens}};
+    char *path = report_path_in(out, "stage.json"), *text = report_read_text(path, true);
+    const llm_json *j = llm_json_parse(text, strlen(text), path, 1);
+    double stage = llm_json_number(j, "stage", NAN), when = llm_json_number(j, "time", NAN);
+    if (!(stage >= 0 && stage < 1000 && when >= 0 && when < 1e11)) llm_die("leave it out", "%s is not ours", path);
+    report_card r = {.body = f};
+    fprintf(f, "%.0f %.0f\n", stage, when);
+    report_one_line(f, llm_json_text(j, "title", "?"));
+    report_one_line(f, llm_json_text(j, "result", "?"));
+    fputs("<p class=\"cmd\"><code>", f);
+    for (const llm_json *c = report_list(j, "command"); c; c = c->next) {
+        report_put(&r, c->type == LLM_JSON_STRING ? c->string : "?");
+        if (c->next) fputc(' ', f);
+    }
+    fputs("</code></p>\n", f);
+    for (const llm_json *p = report_list(j, "parts"); p; p = p->next)
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            if (!strcmp(llm_json_text(p, "kind", ""), all[i].kind)) all[i].draw(&r, out, p);
+    report_grid(&r, false);
+}
+
+/* ================================================= 3. the page =====================================================*/
+
 typedef struct { long stage, time; char *title, *result, *folder, *text; const char *html; } report_part;
 
-static inline int report_by_stage(const void *a, const void *b) {
+static int report_by_stage(const void *a, const void *b) {
     const report_part *x = a, *y = b;
     long d = x->stage != y->stage ? x->stage - y->stage : x->time - y->time;
     return d ? (d < 0 ? -1 : 1) : strcmp(x->folder, y->folder);
 }
-/* Is a tag one that we write, with attributes that we write? What others put beside OUT must not reach the page. */
-static inline bool report_tag(const char *tag, const char *end) {
-    static const char tags[] =
-        " p code h3 pre div figure figcaption svg path text circle title span b i small table tr th td ";
-    static const char attributes[] = " class d x y cx cy r viewBox role aria-label text-anchor style title ";
-    char word[24];
-    bool closing = *tag == '/', first = true;
-    for (const char *s = tag + closing; s < end && !(*s == '/' && s + 1 == end);) {
-        size_t n = strcspn(s, " =/>\"");
-        if (n == 0 || n > 20 || s + n > end) return false;
-        snprintf(word, sizeof word, " %.*s ", (int)n, s);
-        if (!strstr(first ? tags : attributes, word)) return false;
-        s += n;
-        if (!first) {                   /* ="value", without a way to load anything */
-            const char *close = s[0] == '=' && s[1] == '"' ? strchr(s + 2, '"') : NULL;
-            if (!close || close >= end) return false;
-            for (const char *v = s; v < close; v++) if (!strncasecmp(v, "url", 3)) return false;
-            s = close + 1;
+/* Draw a stage in a process of its own: what is broken in its files ends that, not the page. */
+static bool report_read(const char *folder, const char *name, report_part *p) {
+    char *out = llm_format("%s/%s", folder, name), *path = report_path_in(out, "stage.json");
+    bool there = llm_exists(path), drawn = false;
+    FILE *f = there ? tmpfile() : NULL;
+    if (there && !f) llm_die("room in /tmp", "cannot draw %s: %s", out, strerror(errno));
+    pid_t child = f ? fork() : -1;
+    if (child == 0) {
+        if (!freopen("/dev/null", "w", stderr)) _exit(1);
+        alarm(60);
+        draw_stage(f, out);
+        _exit(fflush(f) != 0);
+    }
+    int status = 1;
+    if (child > 0) drawn = waitpid(child, &status, 0) == child && status == 0;
+    if (there && !drawn)
+        fprintf(stderr, "note: %s or a file that it names is not ours; the report does without it\n", path);
+    if (drawn) {
+        size_t size = (size_t)lseek(fileno(f), 0, SEEK_END);
+        *p = (report_part){.text = llm_alloc(size + 1, 1), .folder = llm_format("%s", name)};
+        rewind(f);
+        drawn = fread(p->text, 1, size, f) == size;
+        char *line[4] = {p->text};
+        for (int i = 1; i < 4 && drawn; i++) {
+            line[i] = strchr(line[i - 1], '\n');
+            drawn = line[i] != NULL;
+            if (drawn) *line[i]++ = 0;
         }
-        first = false;
-        if (s < end && *s == ' ') s++;
-        else if (s < end && *s != '/') return false;
+        if (drawn) drawn = sscanf(line[0], "%ld %ld", &p->stage, &p->time) == 2;
+        p->title = line[1];
+        p->result = line[2];
+        p->html = line[3];
     }
-    return !first;
-}
-static inline bool report_harmless(const char *html) {
-    int depth = 0;
-    for (const char *s = html; (s = strpbrk(s, "<>"));) {
-        const char *end = *s == '<' ? s + 1 : NULL;
-        for (bool quoted = false; end && *end && (quoted || *end != '>'); end++) quoted ^= *end == '"';
-        if (!end || !*end || !report_tag(s + 1, end)) return false;
-        if (end[-1] != '/') depth += s[1] == '/' ? -1 : 1;
-        if (depth < 0) return false;
-        s = end + 1;
-    }
-    return depth == 0;
-}
-/* The text of a file of ours: a plain file (a pipe would make us wait for ever) of sensible size, without zeros. */
-static inline char *report_text_of(const char *path) {
-    struct stat s;
-    size_t size;
-    if (lstat(path, &s) || !S_ISREG(s.st_mode) || s.st_size > 64 << 20 || access(path, R_OK)) return NULL;
-    char *text = llm_read_file(path, &size);
-    if (strlen(text) == size) return text;
-    llm_release(text);
-    return NULL;
-}
-static inline bool report_read(const char *folder, const char *name, report_part *p) {
-    char *path = llm_format("%s/%s/report.part", folder, name), *rest = NULL;
-    *p = (report_part){.text = report_text_of(path)};
-    char *line[4] = {p->text};
-    for (int i = 1; i < 4 && line[i - 1]; i++)
-        if ((line[i] = strchr(line[i - 1], '\n'))) *line[i]++ = 0;
-    bool ours = line[3] && !strncmp(line[0], "report ", 7) && isdigit((unsigned char)line[0][7]);
-    if (ours) {
-        p->stage = strtol(line[0] + 7, &rest, 10);
-        ours = *rest == ' ' && isdigit((unsigned char)rest[1]);
-        if (ours) p->time = strtol(rest, &rest, 10);
-        ours = ours && !*rest && p->stage < 1000 && p->time < 100000000000 && report_harmless(line[3]);
-    }
-    if (!ours) {
-        if (llm_exists(path)) fprintf(stderr, "note: %s is not ours; the report does without it\n", path);
-        llm_release(p->text);
-        llm_release(path);
-        return false;
-    }
-    p->title = line[1];
-    p->result = line[2];
-    p->html = line[3];
-    p->folder = llm_format("%s", name);
-    llm_release(path);
-    return true;
+    if (f) fclose(f);
+    llm_release_all(out, path);
+    return drawn;
 }
 static const char report_title[] = "<title>From text to an aligned model</title>";
-static inline void report_page_begin(FILE *f) {
+static void report_page_begin(FILE *f) {
     fprintf(f, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
             "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
@@ -582,7 +723,7 @@ static inline void report_page_begin(FILE *f) {
             "<style>%s</style></head>\n<body>\n<h1>From text to an aligned model</h1>\n", report_title,
             report_style_sheet);
 }
-static inline void report_page(FILE *f, const report_part *p, int parts) {
+static void report_page(FILE *f, const report_part *p, int parts) {
     report_page_begin(f);
     fputs("<div class=\"wide\"><table class=\"sum\">\n", f);
     for (int i = 0; i < parts; i++) {
@@ -608,25 +749,18 @@ static inline void report_page(FILE *f, const report_part *p, int parts) {
     }
     fputs("<footer>Shaded intervals are 95 %. This page is one file and loads nothing.</footer>\n</body></html>\n", f);
 }
-static inline void report_file(const char *path, const char *head, const char *text, size_t size) {
-    llm_writer w = llm_write_begin(path);
-    llm_write_bytes(&w, head, strlen(head));
-    llm_write_bytes(&w, text, size);
-    llm_write_done(&w);
-}
-/* Write the page of all parts that lie in the folders beside OUT. */
-static inline bool report_write_page(const char *out, const char *page) {
-    char *try = llm_format("%s.tmp", page), *old = llm_exists(page) ? report_text_of(page) : NULL;
+/* Write the page of all stages that lie in the folders beside OUT. */
+static bool report_write_page(const char *out, const char *page) {
+    char *try = llm_format("%s.tmp", page), *old = llm_exists(page) ? report_read_text(page, false) : NULL;
     struct stat there;
     bool free_to_write = !llm_exists(page) || (old && strstr(old, report_title));       /* somebody's own page stays */
     if (!lstat(try, &there) && !S_ISREG(there.st_mode)) free_to_write = false;
-    FILE *probe = free_to_write ? fopen(try, "wb") : NULL;      /* no page is no reason to fail: the model is saved */
-    llm_release(old);
-    llm_release(try);
+    FILE *probe = free_to_write ? fopen(try, "wb") : NULL;
+    llm_release_all(old, try);
     if (!probe) return false;
     fclose(probe);
     const char *slash = strrchr(out, '/');
-    char *folder = slash ? llm_format("%.*s", (int)int_max(1, (int)(slash - out)), out) : llm_format(".");
+    char *folder = slash ? llm_format("%.*s", llm_max(1, (int)(slash - out)), out) : llm_format(".");
     report_part part[64];
     int parts = 0;
     DIR *d = opendir(folder);
@@ -634,42 +768,30 @@ static inline bool report_write_page(const char *out, const char *page) {
         if (e->d_name[0] != '.') parts += report_read(folder, e->d_name, &part[parts]);
     if (d) closedir(d);
     qsort(part, (size_t)parts, sizeof *part, report_by_stage);
-    char *text;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    if (!f) llm_die("a machine with more memory", "cannot write %s: %s", page, strerror(errno));
-    report_page(f, part, parts);
-    fclose(f);
-    report_file(page, "", text, size);
-    free(text);
-    for (int i = 0; i < parts; i++) {
-        llm_release(part[i].text);
-        llm_release(part[i].folder);
-    }
+    llm_writer w = llm_write_begin(page);
+    report_page(w.file, part, parts);
+    llm_write_done(&w);
+    for (int i = 0; i < parts; i++) llm_release_all(part[i].text, part[i].folder);
     llm_release(folder);
     return true;
 }
-/* Save this stage's part and write the page again; result: the stage in a sentence. Says where the page is. */
-LLM_PRINTF(2, 3) static inline void report_close(report_card *r, const char *result, ...) {
-    if (!r->body) return;
-    char line[512];
-    va_list a;
-    va_start(a, result);
-    vsnprintf(line, sizeof line, result, a);
-    va_end(a);
-    for (char *s = line; *s; s++) if (*s == '\n') *s = ' ';
-    report_grid(r, false);
-    fclose(r->body);
-    char *path = llm_format("%s/report.part", r->out), *head = llm_format("report %d %lld\n%s\n%s\n", r->stage,
-                                                                      (long long)time(NULL), r->title, line);
-    struct stat there;
-    if (lstat(path, &there) || S_ISREG(there.st_mode)) report_file(path, head, r->text, r->size);
-    if (report_write_page(r->out, r->page)) printf("report: %s\n", r->page);
-    else fprintf(stderr, "no report: cannot write %s, or it is not ours\n", r->page);
-    free(r->text);
-    char *all[] = {path, head, r->out, r->page, r->title};
-    for (int i = 0; i < 5; i++) llm_release(all[i]);
-    *r = (report_card){0};
+int main(int argc, char **argv) {
+    const char *out = NULL, *page = NULL;
+    llm_option table[] = {
+        {"out", LLM_TEXT, &out, 0, 0, "folder of a stage: all that lie beside it are on the page", NULL, "o"},
+        {"page", LLM_TEXT, &page, 0, 0, "the page; none: report.html beside --out", NULL, NULL}};
+    llm_options_parse(table, sizeof table / sizeof *table, "the page of all stages", argc, argv);
+    if (!out) llm_usage("--out out/sft", "of which stage?");
+    char *folder = llm_format("%s", out);
+    for (size_t n = strlen(folder); n > 1 && folder[n - 1] == '/';) folder[--n] = 0;
+    const char *slash = strrchr(folder, '/');
+    char *path = page ? llm_format("%s", page)
+               : slash ? llm_format("%.*s/report.html", (int)(slash - folder), folder) : llm_format("report.html");
+    if (!report_write_page(folder, path)) {
+        fprintf(stderr, "no report: cannot write %s, or it is not ours\n", path);
+        return 1;
+    }
+    printf("report: %s\n", path);
+    llm_release_all(folder, path);
+    return 0;
 }
-
-#endif

@@ -1,0 +1,106 @@
+/* out.h: the folder of the result. Included by run.h.
+
+   Nothing is lost that is not ours, and nothing before the run has read and checked all its inputs. --overwrite removes
+   the old checkpoints then (run_begin_out); the old result stays until the new one replaces it. In between a file,
+   `replaced`, says that the result is not this run's: --resume goes on instead of calling it done. */
+#ifndef OUT_H
+#define OUT_H
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char run_mark[] = "replaced";
+
+static inline char *run_mark_path(const char *out) { return llm_format("%s/%s", out, run_mark); }
+/* The result of this run, not of one that it is about to replace. */
+static inline bool run_result_exists(const char *out) {
+    char *mark = run_mark_path(out);
+    bool done = llm_result_exists(out) && !llm_exists(mark);
+    llm_release(mark);
+    return done;
+}
+/* A folder is never an input and a result at once, and what is overwritten does not hold an input. */
+static inline void run_guard(const run_settings *r, const char *out, const char *input) {
+    char *folder = realpath(out, NULL), *file = input ? realpath(input, NULL) : NULL;
+    size_t n = folder ? strlen(folder) : 0;
+    bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
+    if (within && (r->overwrite || !file[n]))
+        llm_usage("another --out", "%s %s, which this run reads", out, file[n] ? "holds an input" : "is an input");
+    free(folder);
+    free(file);
+}
+static inline void run_guard_list(const run_settings *r, const char *out, llm_list input) {
+    for (int i = 0; i < input.count; i++) run_guard(r, out, input.item[i]);
+}
+/* The first of a result's files in a folder, or NULL. Somebody's package.json is none, nor somebody's config.json. */
+static inline const char *run_holds(const char *out) {
+    static const char *const file[] = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+                                       "generation_config.json", "special_tokens_map.json", "chat_template.jinja"};
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
+        char *path = llm_format("%s/%s", out, file[i]);
+        bool there = llm_exists(path);
+        llm_release(path);
+        if (there) return file[i];
+    }
+    char *newest = llm_is_dir(out) ? llm_checkpoint_newest(out) : NULL;
+    llm_release(newest);
+    return newest ? "checkpoint" : NULL;
+}
+/* Does a file begin with, or (anywhere) hold, the text by which we know our own? Files that are not there do. */
+static inline bool run_is_ours(const char *path, const char *text, bool anywhere) {
+    struct stat s;
+    if (lstat(path, &s)) return true;
+    if (!S_ISREG(s.st_mode)) return false;
+    size_t size, n = strlen(text);
+    char *all = llm_read_file(path, &size);
+    bool ours = anywhere ? strstr(all, text) != NULL : size >= n && !memcmp(all, text, n);
+    llm_release(all);
+    return ours || size == 0;
+}
+static inline void run_check_out(const run_settings *r, const char *out) {
+    const char *held = run_holds(out);
+    char *config = llm_format("%s/config.json", out);
+    if (held && !r->overwrite && !r->resume)
+        llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already", out,
+                  !strcmp(held, "config.json") ? "result" : held);
+    if (!run_is_ours(config, "\"model_type\"", true))
+        llm_usage("another --out", "%s is no model's: it will not be replaced", config);
+    llm_release(config);
+}
+/* All inputs are read: from here on --out is this run's. */
+static inline void run_begin_out(const run_settings *r, const char *out) {
+    char *mark = run_mark_path(out), *critic = llm_format("%s/critic", out);
+    if (r->overwrite && !r->resume && llm_is_dir(out)) {
+        if (llm_result_exists(out)) {
+            llm_writer w = llm_write_begin(mark);
+            llm_write_text(&w, "A run that replaces this result has begun; --resume goes on with it.\n");
+            llm_write_done(&w);
+        }
+        llm_checkpoints_clear(out);
+        llm_checkpoints_clear(critic);
+        rmdir(critic);
+    }
+    llm_make_dirs(out);
+    llm_release(critic);
+    llm_release(mark);
+}
+/* The new result is there. */
+static inline void run_end_out(const char *out, bool adapter) {
+    char *mark = run_mark_path(out), *old = llm_format("%s/adapter", out);
+    unlink(mark);
+    if (!adapter) llm_folder_clear(old);
+    llm_release(old);
+    llm_release(mark);
+}
+/* Refuse an --out that would lose something. Returns the checkpoint to continue from, or NULL. */
+static inline char *run_open_out(const run_settings *r) {
+    run_guard(r, r->out, r->model);
+    run_guard_list(r, r->out, r->data);
+    run_guard_list(r, r->out, r->val_data);
+    char *newest = r->resume && llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
+    if (r->resume && !newest) llm_usage("start without --resume", "%s holds no complete checkpoint", r->out);
+    run_check_out(r, r->out);
+    llm_make_dirs(r->out);
+    return newest;
+}
+#endif

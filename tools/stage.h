@@ -1,0 +1,221 @@
+/* stage.h: what a stage leaves in OUT for the page of all stages, which build/report draws: stage.json (what it was,
+   its result in a sentence, what else there is), tables as CSV, samples.jsonl, and tokens.jsonl, the lecture's picture of
+   tokens. At the end build/report is run, if it lies beside this program: so the page is there without a further
+   command. Included after run.h. */
+#ifndef STAGE_H
+#define STAGE_H
+
+#include <sys/wait.h>
+
+typedef struct {
+    const char *out, *page;             /* out NULL: nothing is kept; page NULL: report.html beside OUT; "off": none */
+    char **argv;
+    int argc, stage;                    /* the page is in the order of the stages */
+    const char *title;
+    char *parts;                        /* of stage.json, as they come */
+} stage_card;
+
+static inline stage_card stage_begin(const char *out, const char *page, int stage, const char *title, int argc,
+                                     char **argv) {
+    return (stage_card){out, page, argv, argc, stage, title, llm_format("%s", "")};
+}
+/* A string as JSON, in fresh memory. */
+static inline char *stage_quoted(const char *text) {
+    char *json = NULL, *copy;
+    size_t size;
+    llm_writer w = {.file = open_memstream(&json, &size)};
+    if (!w.file) llm_die("a machine with more memory", "no memory for the report");
+    llm_write_json_string(&w, text, strlen(text));
+    fclose(w.file);
+    copy = llm_format("%s", json);
+    free(json);
+    return copy;
+}
+/* May a file of OUT be written? It is not there yet, or a stage.json of ours lies beside it: somebody's own stays. */
+static inline bool stage_may_write(const char *out, const char *file) {
+    char *path = llm_format("%s/%s", out, file), *ours = llm_format("%s/stage.json", out);
+    bool may = !llm_exists(path) || (llm_exists(ours) && run_is_ours(ours, "{\"stage\": ", false));
+    if (!may) fprintf(stderr, "note: %s is not ours and stays; the report does without it\n", path);
+    llm_release_all(path, ours);
+    return may;
+}
+/* Adds a part, an object of JSON, and releases it. */
+static inline void stage_add(stage_card *c, char *json) {
+    char *longer = llm_format("%s%s%s", c->parts, *c->parts ? ",\n" : "", json);
+    llm_release_all(c->parts, json);
+    c->parts = longer;
+}
+/* A paragraph; with a title: text as it was printed, continuations of a base model. */
+static inline void stage_note(stage_card *c, const char *title, const char *text) {
+    char *n = title ? stage_quoted(title) : llm_format("null"), *t = stage_quoted(text);
+    stage_add(c, llm_format("{\"kind\": \"text\", \"title\": %s, \"text\": %s}", n, t));
+    llm_release_all(n, t);
+}
+LLM_PRINTF(2, 3) static inline void stage_text(stage_card *c, const char *format, ...) {
+    char text[4096];
+    va_list a;
+    va_start(a, format);
+    vsnprintf(text, sizeof text, format, a);
+    va_end(a);
+    stage_note(c, NULL, text);
+}
+/* A log.csv whose curves are shown, and a level that bits per byte can be compared with (NAN: none). */
+static inline void stage_log(stage_card *c, const char *name, const char *file, double level) {
+    char *n = stage_quoted(name), *f = stage_quoted(file);
+    char *floor = isnan(level) ? llm_format("null") : llm_format("%.17g", level);
+    stage_add(c, llm_format("{\"kind\": \"log\", \"name\": %s, \"file\": %s, \"floor\": %s}", n, f, floor));
+    llm_release_all(n, f, floor);
+}
+/* The title of a part that lies in a file of its own: samples.jsonl, tokens.jsonl, table.csv of stage 3's methods. */
+static inline void stage_file(stage_card *c, const char *kind, const char *title, const char *detail) {
+    char *t = stage_quoted(title), *d = detail ? stage_quoted(detail) : llm_format("null");
+    stage_add(c, llm_format("{\"kind\": \"%s\", \"title\": %s, \"detail\": %s}", kind, t, d));
+    llm_release_all(t, d);
+}
+
+/* ---- tables: OUT/FILE, a row a line, a model a column; a share is "mean low high" ---- */
+
+static inline void stage_cell(llm_writer *w, const char *text, bool last) {
+    llm_write_text(w, "\"");
+    for (const char *s = text; *s; s++) llm_write_text(w, *s == '"' ? "\"\"" : "%c", *s);
+    llm_write_text(w, last ? "\"\n" : "\",");
+}
+/* picture: also drawn, under this title; NULL: not. */
+static inline void stage_table(stage_card *c, const char *file, const char *title, const char *picture,
+                               const char *const *cell, int columns, int rows) {
+    if (!c->out) return;
+    char *path = llm_format("%s/%s", c->out, file), *f = stage_quoted(file), *t = stage_quoted(title);
+    char *p = picture ? stage_quoted(picture) : llm_format("null");
+    bool may = stage_may_write(c->out, file);
+    llm_writer w = may ? llm_write_begin(path) : (llm_writer){0};
+    for (int i = 0; i < rows * columns && may; i++)
+        stage_cell(&w, cell[i] ? cell[i] : "", i % columns == columns - 1);
+    if (may) llm_write_done(&w);
+    if (may)
+        stage_add(c, llm_format("{\"kind\": \"table\", \"file\": %s, \"title\": %s, \"picture\": %s}", f, t, p));
+    llm_release_all(path, f, t, p);
+}
+
+/* ---- samples: the same prompts, answered by several models ---- */
+
+/* answer: (models, prompts); mark: the same, 1 right, 0 wrong, -1 not judged, or NULL. */
+static inline void stage_samples(stage_card *c, const char *title, const char *const *model, int models,
+                                 const char *const *prompt, int prompts, const char *const *answer, const int *mark) {
+    if (!c->out || !stage_may_write(c->out, "samples.jsonl")) return;
+    char *path = llm_format("%s/samples.jsonl", c->out);
+    llm_writer w = llm_write_begin(path);
+    for (int i = 0; i < prompts; i++) {
+        llm_write_text(&w, "{\"prompt\": ");
+        llm_write_json_string(&w, prompt[i], strlen(prompt[i]));
+        llm_write_text(&w, ", \"answers\": [");
+        for (int m = 0; m < models; m++) {
+            int verdict = mark ? mark[m * prompts + i] : -1;
+            llm_write_text(&w, m ? ", {\"model\": " : "{\"model\": ");
+            llm_write_json_string(&w, model[m], strlen(model[m]));
+            llm_write_text(&w, ", \"text\": ");
+            llm_write_json_string(&w, answer[m * prompts + i], strlen(answer[m * prompts + i]));
+            llm_write_text(&w, ", \"right\": %s}", verdict < 0 ? "null" : verdict ? "true" : "false");
+        }
+        llm_write_text(&w, "]}\n");
+    }
+    llm_write_done(&w);
+    stage_file(c, "samples", title, NULL);
+    llm_release(path);
+}
+
+/* ---- the token picture ---- */
+
+/* Rows of a real batch of PPO or GRPO. b: targets and weight as the loss saw them; (B,T) arrays: advantage (what the
+   gradient is multiplied by), old and reference log-probabilities; score [B]: the judge's at the end of the row. */
+static inline void stage_tokens(const char *out, const llm_tokenizer *t, const llm_batch *b, int rows,
+                                const llm_real *advantage, const llm_real *old, const llm_real *ref,
+                                const double *score) {
+    if (!stage_may_write(out, "tokens.jsonl")) return;
+    char *path = llm_format("%s/tokens.jsonl", out);
+    llm_writer w = llm_write_begin(path);
+    for (int i = 0; i < llm_min(rows, b->B); i++) {
+        const int *target = b->targets + i * b->T, *token = b->tokens + i * b->T;
+        int last = b->T - 1;
+        while (last > 0 && b->weight[i * b->T + last] == 0) last--;
+        llm_write_text(&w, "{\"tokens\": [");
+        for (int j = -1; j <= last; j++) {
+            int at = i * b->T + j, id = j < 0 ? token[0] : target[j];
+            bool answer = j >= 0 && b->weight[at] != 0;
+            if (!answer && j >= 0) id = j + 1 < b->T ? token[j + 1] : target[j];
+            char *text = llm_decode(t, &id, 1, true, NULL);
+            llm_write_text(&w, j < 0 ? "{\"text\": " : ", {\"text\": ");
+            llm_write_json_string(&w, text, strlen(text));
+            if (answer)
+                llm_write_text(&w, ", \"advantage\": %.9g, \"logp\": %.9g, \"reference\": %.9g", (double)advantage[at],
+                               (double)old[at], (double)ref[at]);
+            llm_write_text(&w, "}");
+            llm_release(text);
+        }
+        char *sign = t->reward >= 0 ? llm_decode(t, &t->reward, 1, true, NULL) : llm_format("reward");
+        llm_write_text(&w, "], \"read\": ");
+        llm_write_json_string(&w, sign, strlen(sign));
+        llm_write_text(&w, ", \"score\": %.9g}\n", score[i]);
+        llm_release(sign);
+    }
+    llm_write_done(&w);
+    llm_release(path);
+}
+
+/* ---- the page ---- */
+
+/* The program that draws, beside this one or in build/ there. */
+static inline char *stage_program(const char *self) {
+    static const char *const where[] = {"%.*s/build/report", "%.*s/report"};
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n > 0) exe[n] = 0;
+    if (n > 0) self = exe;
+    const char *slash = strrchr(self, '/');
+    for (int i = 0; i < 2; i++) {
+        char *path = slash ? llm_format(where[i], (int)(slash - self), self) : llm_format(where[i], 1, ".");
+        if (!access(path, X_OK)) return path;
+        llm_release(path);
+    }
+    return NULL;
+}
+static inline void stage_draw(const stage_card *c) {
+    char *program = stage_program(c->argv[0]);
+    if (!program) {
+        fprintf(stderr, "no report: make build/report, then build/report --out %s\n", c->out);
+        return;
+    }
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        execl(program, program, "--out", c->out, c->page ? "--page" : (char *)NULL, c->page, (char *)NULL);
+        _exit(127);
+    }
+    if (child > 0) waitpid(child, NULL, 0);             /* no page is no reason to fail: the model is saved */
+    llm_release(program);
+}
+/* Write stage.json, whose result is the stage in a sentence, and draw the page. */
+LLM_PRINTF(2, 3) static inline void stage_end(stage_card *c, const char *result, ...) {
+    char line[512], *path = c->out ? llm_format("%s/stage.json", c->out) : NULL;
+    va_list a;
+    va_start(a, result);
+    vsnprintf(line, sizeof line, result, a);
+    va_end(a);
+    if (c->out && stage_may_write(c->out, "stage.json")) {
+        llm_writer w = llm_write_begin(path);
+        llm_write_text(&w, "{\"stage\": %d, \"time\": %lld, \"title\": ", c->stage, (long long)time(NULL));
+        llm_write_json_string(&w, c->title, strlen(c->title));
+        llm_write_text(&w, ",\n\"command\": [");
+        for (int i = 0; i < c->argc; i++) {
+            llm_write_text(&w, i ? ", " : "");
+            llm_write_json_string(&w, c->argv[i], strlen(c->argv[i]));
+        }
+        llm_write_text(&w, "],\n\"result\": ");
+        llm_write_json_string(&w, line, strlen(line));
+        llm_write_text(&w, ",\n\"parts\": [\n%s]}\n", c->parts);
+        llm_write_done(&w);
+    }
+    llm_release_all(path, c->parts);
+    if (c->out && (!c->page || strcmp(c->page, "off"))) stage_draw(c);
+    *c = (stage_card){0};
+}
+#endif

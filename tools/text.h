@@ -1,0 +1,136 @@
+/* text.h: what the two stages that learn from text share, pretraining and fine-tuning: the batches of a step, the loss
+   on held-out text, what a step measures. They differ in where their batches come from. Included after run.h. */
+#ifndef TEXT_H
+#define TEXT_H
+
+typedef struct {
+    run_settings *s;
+    run_loop loop;
+    llm_tokenizer tok;
+    llm_model model;
+    llm_batch *micro;                   /* [grad_accum] one whole step */
+    llm_real *dlogp, *logp;             /* (B,T) */
+    bool (*window)(void *stage, int index, llm_batch *b);       /* batches of held-out text; false past the last */
+    double nats, bytes;                 /* of the targets since the last step line: bits per byte */
+    double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
+    double began;                       /* this step */
+    FILE *dump;
+} text_run;
+
+/* What a step measures: loss, lr, gnorm, and these. */
+enum { TEXT_BPB = RUN_GNORM + 1, TEXT_RATE, TEXT_KRATE, TEXT_PEAK, TEXT_VAL, TEXT_VAL_BPB, TEXT_MEASURES };
+static const run_measure text_measure[TEXT_MEASURES] = {
+    {"loss", "train/loss", "loss %.3f"}, {"lr", "train/learning_rate", "lr %.1e"},
+    {"gnorm", "train/grad_norm", "gnorm %.2f"}, {NULL, NULL, "bpb %.3f"}, {"tok_per_s", "train/tok_per_sec", NULL},
+    {NULL, NULL, "%.1fk tok/s"}, {NULL, NULL, "%.0f%% peak"}, {"val_loss", "val/loss", NULL},
+    {"val_bpb", "val/bpb", NULL}};
+
+/* Once the model is there: its length of rows, its gradients, the optimizer, the schedule (lr: when no flag says) and
+   the batches. */
+static inline void text_prepare(text_run *x, const run_stage *g, void *stage, double lr) {
+    run_settings *r = x->s;
+    if (!r->seq) r->seq = x->model.c.T;
+    if (r->seq > x->model.c.T)
+        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, x->model.c.T);
+    if (x->model.c.V < x->tok.vocab_size)
+        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size,
+                x->model.c.V);
+    x->model.recompute = r->recompute;
+    llm_model_train(&x->model);
+    llm_model_print(&x->model, stderr);
+    if (x->model.lora) llm_lora_print(&x->model, r->moments16, stderr);
+    x->loop = (run_loop){.s = r, .g = g, .stage = stage, .out = r->out, .csv = r->log, .tok = &x->tok,
+                         .model = &x->model};
+    run_learning(&x->loop, r->lr > 0 ? r->lr : lr, (int)r->warmup, (int)r->steps);
+    x->micro = llm_alloc((size_t)r->grad_accum, sizeof *x->micro);
+    for (int i = 0; i < r->grad_accum; i++) x->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
+    x->dlogp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->dlogp);
+    x->logp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->logp);
+    x->peak = run_peak(x->model.ops);
+    x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16)
+                   .flops_per_token;
+    if (x->model.lora)
+        x->flops -= 2.0 * (double)llm_parameters(&x->model.c); /* a frozen matrix needs no gradient of its own */
+}
+static inline void text_free(text_run *x) {
+    for (int i = 0; x->micro && i < x->s->grad_accum; i++) llm_batch_free(&x->micro[i]);
+    llm_release_all(x->micro, x->dlogp, x->logp);
+    llm_adamw_free(&x->loop.adamw, &x->model);
+    llm_model_free(&x->model);
+    llm_tokenizer_free(&x->tok);
+}
+/* For comparisons with other programs: every batch of the run as int32 (magic, B, T, steps; then tokens and targets of
+   each step, a target that does not count as -1), and the untrained model as checkpoint-0. */
+static inline void text_open_dump(text_run *x) {
+    run_settings *r = x->s;
+    int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
+    if (!r->dump) return;
+    if (!run_is_ours(r->dump, "BMLL", false)) llm_die("another --dump-batches", "%s is no such file of ours", r->dump);
+    x->dump = fopen(r->dump, "wb");
+    if (!x->dump || fwrite(header, sizeof header, 1, x->dump) != 1)
+        llm_die("another --dump-batches", "cannot write %s: %s", r->dump, strerror(errno));
+    llm_checkpoint_save(r->out, 0, &x->model, &x->loop.adamw, &x->tok, NULL, 1000000);
+}
+static inline void text_dump_step(text_run *x) {
+    if (!x->dump) return;
+    bool ok = true;
+    for (int targets = 0; targets < 2; targets++)
+        for (int i = 0; i < x->s->grad_accum; i++)
+            for (size_t k = 0, n = (size_t)x->micro[i].B * (size_t)x->micro[i].T; k < n; k++) {
+                int id = !targets ? x->micro[i].tokens[k] : x->micro[i].weight[k] != 0 ? x->micro[i].targets[k] : -1;
+                ok = ok && fwrite(&id, sizeof id, 1, x->dump) == 1;
+            }
+    if (!ok || fflush(x->dump)) llm_die("free some space", "cannot write %s: %s", x->s->dump, strerror(errno));
+}
+/* The targets of a micro-batch and what they cost, for the step line's bits per byte. */
+static inline void text_count(text_run *x, const llm_batch *b) {
+    x->nats += llm_batch_nats(b, &x->tok, x->logp);
+    x->bytes += llm_batch_bytes(b, &x->tok);
+}
+/* The end of a step: AdamW, and what there is to say about it. */
+static inline void text_step_done(text_run *x, double loss, double lr, double *m) {
+    const run_settings *r = x->s;
+    if (!isfinite(loss))
+        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
+                x->loop.step);
+    m[RUN_LOSS] = loss;
+    m[RUN_GNORM] = llm_adamw_step(&x->loop.adamw, &x->model, lr);
+    double rate = (double)(r->batch * r->grad_accum * r->seq) / (llm_now() - x->began);
+    m[TEXT_RATE] = rint(rate);
+    m[TEXT_KRATE] = rate / 1e3;
+    m[TEXT_PEAK] = 100 * x->flops * rate / x->peak;
+    m[TEXT_BPB] = x->nats / x->bytes / 0.6931471805599453;
+    if (run_says(&x->loop, x->loop.step + 1)) x->nats = x->bytes = 0;
+}
+/* Loss on held-out text: nats per target (returned) and bits per byte, which compare across tokenizers. */
+static inline double text_evaluate(text_run *x, double *bpb) {
+    double nats = 0, targets = 0, text = 0, bytes = 0;
+    llm_batch b = llm_batch_new((int)x->s->batch, (int)x->s->seq);
+    for (int i = 0; x->window(x->loop.stage, i, &b); i++) {
+        llm_forward(&x->model, &b, x->logp, NULL, NULL);
+        nats += llm_loss_ce(x->logp, &b, 1);
+        targets += llm_batch_targets(&b);
+        text += llm_batch_nats(&b, &x->tok, x->logp);
+        bytes += llm_batch_bytes(&b, &x->tok);
+    }
+    llm_batch_free(&b);
+    *bpb = text / bytes / 0.6931471805599453;
+    return nats / targets;
+}
+static inline void text_held_out(text_run *x, double *m) {
+    m[TEXT_VAL] = text_evaluate(x, &m[TEXT_VAL_BPB]);
+    fprintf(stderr, "step %d/%d | validation loss %.3f | bpb %.3f\n", x->loop.step, x->loop.steps, m[TEXT_VAL],
+            m[TEXT_VAL_BPB]);
+}
+
+/* What a function prints, as text. */
+static inline char *text_printed(void (*print)(void *stage, FILE *out, int count), void *stage, int count) {
+    char *text;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) llm_die("a machine with more memory", "cannot keep the samples: %s", strerror(errno));
+    print(stage, f, count);
+    fclose(f);
+    return text;                        /* from malloc: free() it */
+}
+#endif
