@@ -1,6 +1,6 @@
 /* stage.h: what a stage leaves in OUT for the page of all stages, which build/report draws: stage.json (what it was,
-   its result in a sentence, what else there is), tables as CSV, samples.jsonl, and tokens.jsonl, the lecture's picture of
-   tokens. At the end build/report is run, if it lies beside this program: so the page is there without a further
+   its result in a sentence, what else there is), tables as CSV, samples.jsonl, and tokens.jsonl, the lecture's picture
+   of tokens. At the end build/report is run, if it lies beside this program: so the page is there without a further
    command. Included after run.h. */
 #ifndef STAGE_H
 #define STAGE_H
