@@ -30,7 +30,7 @@ AMX     := $(shell $(CC) -march=$(ARCH) -include test/soft_amx.h -fsyntax-only -
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BUILD)/amx_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found programs floats test test-sft bench builds debug demo fuzz clean help
+.PHONY: all found programs floats test test-sft bench builds debug demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -73,7 +73,7 @@ test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@[ -n "$(AMX)" ] || echo "SKIP: AMX's kernel: no AVX-512 with bf16 here"
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
-		test/test_eval.sh test/test_sft.sh
+		test/test_eval.sh test/test_sft.sh test/test_exercise.sh
 
 # Fine-tuning as a user runs it, three seeds: the figures of the README.
 test-sft: train_gpt train_sft
@@ -112,6 +112,12 @@ FUZZ_SECONDS ?= 600
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh test/test_fuzz.sh
 
+# Write an operation or a loss of your own: a list; an empty body in exercises/; is it right, and does a model learn with it?
+exercise:
+	@sh tools/exercise.sh $(if $(OP),new $(OP),list)
+judge:
+	@CC="$(CC)" FLAGS="$(STD) -O1 -march=$(ARCH) $(OMP)" SANE="$(SANE)" sh tools/exercise.sh judge "$(OP)"
+
 clean:
 	rm -rf build train_gpt train_sft train_rlhf
 
@@ -124,4 +130,6 @@ help:
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
 	@echo "make demo         pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
+	@echo "make exercise     lists exercises; OP=rmsnorm_backward: leaves exercises/rmsnorm_backward.c to be written"
+	@echo "make judge        OP=rmsnorm_backward: is it right? Where, by how much, and why not; then trains with it"
 	@echo "make clean        remove what was built (out/ stays)"

@@ -1,5 +1,6 @@
-/* op_cases.h: every operation of the table as a case: its tensors, their shapes, how it is called. Read by test_ops.c (is
-   a table right?) and by judge.c (is a student's row right?). Each says itself what is done with a case: run_case. */
+/* op_cases.h: every operation of the table as a case: its tensors, their shapes, how it is called. Read by test_ops.c
+   (is a table right?) and by judge.c (is a student's row right?), which say themselves what is done with a case
+   (run_case). A tensor's name ends in its shape, as llm.h writes it; the last dimension may be an expression. */
 #ifndef OP_CASES_H
 #define OP_CASES_H
 
@@ -157,6 +158,7 @@ struct op_case {
     llm_slice slice;
     double eps, scale, temperature;
     bool flag;                          /* lora: the residual stream; norm, value: its input's gradient is added */
+    int slope;                          /* a loss: out[slope] is the derivative of out[0] by in[0] */
     void (*forward)(op_case *), (*backward)(op_case *, bool accumulate);
 };
 
@@ -274,9 +276,9 @@ static llm_ids load(const llm_batch *b) {
 static void test_embed(size_t N, size_t C, size_t V, size_t T, bool learned, form form) {
     op_case c = {.N = N, .C = C, .V = V, .T = T, .forward = embed_forward, .backward = embed_backward};
     snprintf(c.name, sizeof c.name, "embed N=%zu C=%zu V=%zu T=%zu learned=%d form=%d", N, C, V, T, learned, form);
-    add_matrix(&c, "wte", V, C, form);
-    if (learned) add_in(&c, "wpe", area(T, C), REAL, PARAMETER, true);
-    add_out(&c, "out", area(N, C), RES, true);
+    add_matrix(&c, "wte (V,C)", V, C, form);
+    if (learned) add_in(&c, "wpe (T,C)", area(T, C), REAL, PARAMETER, true);
+    add_out(&c, "out (N,C)", area(N, C), RES, true);
     add_ids(&c, 0, random_ids(N, V), N);
     add_ids(&c, 1, random_ids(N, T), N);
     llm_batch b = llm_batch_new(1, (int)N);
@@ -310,12 +312,12 @@ static void test_norm(size_t N, size_t C, bool layer, bool bias, bool added) {
                  .backward = layer ? layernorm_backward : rmsnorm_backward};
     snprintf(c.name, sizeof c.name, "%s N=%zu C=%zu bias=%d added=%d", layer ? "layernorm" : "rmsnorm", N, C, bias,
              added);
-    add_in(&c, "inp", area(N, C), RES, added ? ADDED : WRITTEN, false);
-    add_in(&c, "w", C, REAL, PARAMETER, true);
-    if (layer && bias) add_in(&c, "bias", C, REAL, PARAMETER, true);
-    add_out(&c, "out", area(N, C), ACT, true);
-    if (layer) add_out(&c, "mean", N, REAL, false);
-    add_out(&c, "rstd", N, REAL, false);
+    add_in(&c, "inp (N,C)", area(N, C), RES, added ? ADDED : WRITTEN, false);
+    add_in(&c, "w (C)", C, REAL, PARAMETER, true);
+    if (layer && bias) add_in(&c, "bias (C)", C, REAL, PARAMETER, true);
+    add_out(&c, "out (N,C)", area(N, C), ACT, true);
+    if (layer) add_out(&c, "mean (N)", N, REAL, false);
+    add_out(&c, "rstd (N)", N, REAL, false);
     for (size_t i = 0; i < c.in[0].n; i++) c.in[0].x[i] += 2;           /* a mean worth subtracting */
     run_case(&c);
 }
@@ -341,11 +343,11 @@ static void test_linear(size_t N, size_t in, size_t out_n, bool bias, bool resid
                  .backward = residual ? residual_backward : linear_backward};
     snprintf(c.name, sizeof c.name, "%s N=%zu I=%zu O=%zu bias=%d form=%d", residual ? "residual" : "linear", N, in,
              out_n, bias, form);
-    add_in(&c, "inp", area(N, in), ACT, WRITTEN, true);
-    add_matrix(&c, "w", out_n, in, form);
-    if (bias || residual) add_matrix(&c, "bias", 1, out_n, WEIGHT);
-    if (residual) add_in(&c, "res", area(N, out_n), RES, NONE, false);
-    add_out(&c, "out", area(N, out_n), residual ? RES : ACT, true);
+    add_in(&c, "inp (N,I)", area(N, in), ACT, WRITTEN, true);
+    add_matrix(&c, "w (O,I)", out_n, in, form);
+    if (bias || residual) add_matrix(&c, "bias (O)", 1, out_n, WEIGHT);
+    if (residual) add_in(&c, "res (N,O)", area(N, out_n), RES, NONE, false);
+    add_out(&c, "out (N,O)", area(N, out_n), residual ? RES : ACT, true);
     run_case(&c);
 }
 
@@ -365,13 +367,13 @@ static void test_lora(size_t N, size_t in, size_t r, size_t out_n, size_t ld, si
                  .forward = lora_forward, .backward = lora_backward};
     snprintf(c.name, sizeof c.name, "lora N=%zu I=%zu r=%zu O=%zu ld=%zu col=%zu residual=%d", N, in, r, out_n, ld,
              col, residual);
-    add_in(&c, "inp", area(N, in), ACT, ADDED, true);
-    add_in(&c, "A", area(r, in), REAL, PARAMETER, true);
-    add_in(&c, "B", area(out_n, r), REAL, PARAMETER, true);
-    add_in(&c, "base", area(N, ld), residual ? RES : ACT, NONE, false);
-    add_out(&c, "out", area(N, ld), residual ? RES : ACT, true);
-    add_out(&c, "u", area(N, r), ACT, false);
-    c.out[2] = tensor_new("du", area(N, r), ACT);           /* scratch: nobody reads it, so it is no result */
+    add_in(&c, "inp (N,I)", area(N, in), ACT, ADDED, true);
+    add_in(&c, "A (r,I)", area(r, in), REAL, PARAMETER, true);
+    add_in(&c, "B (O,r)", area(out_n, r), REAL, PARAMETER, true);
+    add_in(&c, "base (N,ld)", area(N, ld), residual ? RES : ACT, NONE, false);
+    add_out(&c, "out (N,ld)", area(N, ld), residual ? RES : ACT, true);
+    add_out(&c, "u (N,r)", area(N, r), ACT, false);
+    c.out[2] = tensor_new("du (N,r)", area(N, r), ACT);           /* scratch: nobody reads it, so it is no result */
     run_case(&c);
 }
 
@@ -390,9 +392,9 @@ static void test_rope(size_t N, size_t H, size_t KV, size_t D, size_t positions)
     op_case c = {.N = N, .H = H, .KV = KV, .D = D, .forward = rope_forward, .backward = rope_backward};
     snprintf(c.name, sizeof c.name, "rope N=%zu H=%zu KV=%zu D=%zu positions=%zu", N, H, KV, D, positions);
     size_t n = area(N, (H + 2 * KV) * D);
-    add_in(&c, "qkv", n, ACT, WRITTEN, false);
-    add_in(&c, "freq", D / 2, REAL, NONE, false);
-    add_out(&c, "out", n, ACT, true);
+    add_in(&c, "qkv (N,(H+2KV)D)", n, ACT, WRITTEN, false);
+    add_in(&c, "freq (D/2)", D / 2, REAL, NONE, false);
+    add_out(&c, "qkv (N,(H+2KV)D)", n, ACT, true);
     add_ids(&c, 0, random_ids(N, positions), N);
     for (size_t j = 0; j < D / 2; j++) c.in[1].x[j] = (llm_real)pow(10000, -2.0 * (double)j / (double)D);
     run_case(&c);
@@ -420,9 +422,9 @@ static void test_attention(size_t B, size_t T, size_t H, size_t KV, size_t D, in
     op_case c = {.B = B, .T = T, .H = H, .KV = KV, .D = D, .forward = attention_forward,
                  .backward = attention_backward};
     snprintf(c.name, sizeof c.name, "attention B=%zu T=%zu H=%zu KV=%zu D=%zu documents=%d", B, T, H, KV, D, documents);
-    add_in(&c, "qkv", area(B * T, (H + 2 * KV) * D), ACT, WRITTEN, false);
-    add_out(&c, "out", area(B * T, H * D), ACT, true);
-    add_out(&c, "lse", area(B * T, H), REAL, false);
+    add_in(&c, "qkv (N,(H+2KV)D)", area(B * T, (H + 2 * KV) * D), ACT, WRITTEN, false);
+    add_out(&c, "out (N,HD)", area(B * T, H * D), ACT, true);
+    add_out(&c, "lse (N,H)", area(B * T, H), REAL, false);
     add_ids(&c, 0, document_starts(B, T, documents), area(B, T));
     run_case(&c);
 }
@@ -465,8 +467,8 @@ static void test_cache(size_t B, size_t T, size_t H, size_t KV, size_t D, size_t
                  .forward = cache_forward};
     snprintf(c.name, sizeof c.name, "cache B=%zu T=%zu H=%zu KV=%zu D=%zu call=%zu moves=%d", B, T, H, KV, D, call,
              moves);
-    add_in(&c, "qkv", area(B * T, (H + 2 * KV) * D), ACT, NONE, false);
-    add_out(&c, "out", area(B * T, H * D), ACT, false);
+    add_in(&c, "qkv (N,(H+2KV)D)", area(B * T, (H + 2 * KV) * D), ACT, NONE, false);
+    add_out(&c, "out (N,HD)", area(B * T, H * D), ACT, false);
     int *row = llm_alloc(B * T, sizeof *row), *position = llm_alloc(B * T, sizeof *position);
     for (size_t i = 0; i < B * T; i++) {
         position[i] = (int)(i / B);
@@ -487,8 +489,8 @@ static void gelu_backward(op_case *c, bool accumulate) {
 static void test_gelu(size_t n) {
     op_case c = {.forward = gelu_forward, .backward = gelu_backward};
     snprintf(c.name, sizeof c.name, "gelu n=%zu", n);
-    add_in(&c, "inp", n, ACT, WRITTEN, false);
-    add_out(&c, "out", n, ACT, true);
+    add_in(&c, "inp (n)", n, ACT, WRITTEN, false);
+    add_out(&c, "out (n)", n, ACT, true);
     for (int i = 0; i < (int)n && i < 8 && !exact; i++) c.in[0].x[i] = (llm_real)((i - 4) * 12.0);  /* far tails */
     run_case(&c);
 }
@@ -500,8 +502,8 @@ static void swiglu_backward(op_case *c, bool accumulate) {
 static void test_swiglu(size_t N, size_t F) {
     op_case c = {.N = N, .C = F, .forward = swiglu_forward, .backward = swiglu_backward};
     snprintf(c.name, sizeof c.name, "swiglu N=%zu F=%zu", N, F);
-    add_in(&c, "gateup", 2 * area(N, F), ACT, WRITTEN, false);
-    add_out(&c, "out", area(N, F), ACT, true);
+    add_in(&c, "gateup (N,2F)", 2 * area(N, F), ACT, WRITTEN, false);
+    add_out(&c, "out (N,F)", area(N, F), ACT, true);
     run_case(&c);
 }
 
@@ -526,7 +528,7 @@ static void logprob_fused(op_case *c, bool accumulate) {
         logprob_backward(c, accumulate);
         return;
     }
-    tensor logp = tensor_new("logp", c->N, REAL);
+    tensor logp = tensor_new("logp (N)", c->N, REAL);
     poison(&logp);
     ops->logprob_fused(logp.device, grad(c, 0), grad(c, 1), dout(c, 0), in(c, 0), weight(c, 1), ids(c, 0), head_of(c),
                        c->N, c->C, c->V, accumulate);
@@ -548,11 +550,11 @@ static void test_logprob(size_t N, size_t C, size_t V, double temperature, bool 
     snprintf(c.name, sizeof c.name,
              "logprob N=%zu C=%zu V=%zu temperature=%g banned=%d entropy=%d fused=%d zeros=%zu listed=%d form=%d", N, C,
              V, temperature, ban, entropy, fused, zeros, listed, form);
-    add_in(&c, "hidden", area(N, C), ACT, WRITTEN, true);
-    add_matrix(&c, "w", V, C, form);
-    add_out(&c, "logp", N, REAL, true);
-    add_out(&c, "lse", N, REAL, false);
-    if (entropy) add_out(&c, "entropy", N, REAL, true);
+    add_in(&c, "hidden (N,C)", area(N, C), ACT, WRITTEN, true);
+    add_matrix(&c, "w (V,C)", V, C, form);
+    add_out(&c, "logp (N)", N, REAL, true);
+    add_out(&c, "lse (N)", N, REAL, false);
+    if (entropy) add_out(&c, "entropy (N)", N, REAL, true);
     for (size_t i = 0; i < c.in[1].n; i++) c.in[1].x[i] /= (llm_real)sqrt((double)C);
     int *target = random_ids(N, V), *row = listed ? llm_alloc(N + 1, sizeof *row) : NULL;
     if (ban) {
@@ -586,10 +588,10 @@ static void logits_forward(op_case *c) {
 static void test_logits(size_t N, size_t C, size_t V, size_t rows, form form) {
     op_case c = {.N = N, .C = C, .O = V, .rows = rows ? rows : N, .forward = logits_forward};
     snprintf(c.name, sizeof c.name, "logits N=%zu C=%zu V=%zu rows=%zu form=%d", N, C, V, rows, form);
-    add_in(&c, "hidden", area(N, C), ACT, NONE, false);
-    add_matrix(&c, "w", V, C, form);
+    add_in(&c, "hidden (N,C)", area(N, C), ACT, NONE, false);
+    add_matrix(&c, "w (V,C)", V, C, form);
     c.kind[1] = NONE;
-    add_out(&c, "out", area(c.rows, V), REAL, false);
+    add_out(&c, "out (n,V)", area(c.rows, V), REAL, false);
     if (rows) add_ids(&c, 0, random_ids(rows, N), rows);
     run_case(&c);
 }
@@ -603,9 +605,9 @@ static void value_backward(op_case *c, bool accumulate) {
 static void test_value(size_t N, size_t C, bool added) {
     op_case c = {.N = N, .C = C, .flag = added, .forward = value_forward, .backward = value_backward};
     snprintf(c.name, sizeof c.name, "value N=%zu C=%zu added=%d", N, C, added);
-    add_in(&c, "hidden", area(N, C), ACT, added ? ADDED : WRITTEN, true);
-    add_in(&c, "u", C, REAL, PARAMETER, true);
-    add_out(&c, "value", N, REAL, true);
+    add_in(&c, "hidden (N,C)", area(N, C), ACT, added ? ADDED : WRITTEN, true);
+    add_in(&c, "u (C)", C, REAL, PARAMETER, true);
+    add_out(&c, "value (N)", N, REAL, true);
     run_case(&c);
 }
 

@@ -1,0 +1,149 @@
+#!/bin/sh
+# test_exercise.sh: walks every exercise: the stub that `make exercise` leaves is wrong, llm.h's own body is right, mutants
+# of it are wrong. One program judges them all (judge_all.c); the mutants are made here, by rule.
+set -eu
+cd "$(dirname "$0")/.."
+. test/check.sh
+
+
+
+# mutants OP < exercise: up to 6 copies of it, named my_OP_1 .. my_OP_6, each with one change in its body: a sign, a
+# factor, a comparison turned, `accumulate` forgotten. Indices, loop heads and pointers stay: those only crash.
+mutants() {
+    awk -v op="$1" '
+    function masked(s,    i, c, out, square, round) {
+        if (s ~ /\*[a-z_]+ = / || s ~ /^ *(memset|memcpy)/) return ""
+        square = 0; round = 0
+        for (i = 1; i <= length(s); i++) {
+            c = substr(s, i, 1)
+            if (substr(s, i, 5) == "for (" && !round) { round = 1; i += 4; out = out "#####"; continue }
+            if (round) { round += (c == "(") - (c == ")"); out = out "#"; continue }
+            if (c == "[") square++
+            if (substr(s, i, 2) == "/*") break
+            out = out (square ? "#" : c)
+            if (c == "]") square--
+        }
+        return out
+    }
+    BEGIN {
+        rules = split(" - > + | + > - | * > / | += > -= | -= > += |1 / >2 / |= ->= |(->(|fmax>fmin|accumulate>false |" \
+                      "accumulate>true |? -1 >? 1 |, 1)>, -1)|return >return 1 + ", rule, "|")
+    }
+    { line[NR] = $0 }
+    $0 ~ "^static .*my_" op "\\(" { head = NR }
+    head && !body && /\{/ { body = NR + 1 }
+    END {
+        for (l = body; l < NR; l++) {
+            mask = masked(line[l])
+            for (r = 1; r <= rules; r++) {
+                split(rule[r], way, ">")
+                at = 0
+                while ((step = index(substr(mask, at + 1), way[1])) > 0) {
+                    at += step
+                    n++
+                    site[n] = l
+                    text[n] = substr(line[l], 1, at - 1) way[2] substr(line[l], at + length(way[1]))
+                    if (way[1] == "accumulate") {
+                        match(substr(line[l], at), /^accumulate[a-z_]*/)
+                        text[n] = substr(line[l], 1, at - 1) way[2] substr(line[l], at + RLENGTH)
+                    }
+                }
+            }
+        }
+        most = n < 6 ? n : 6
+        for (k = 1; k <= most; k++) {
+            m = int((k - 0.5) * n / most) + 1
+            what = line[site[m]] " -> " text[m]
+            gsub(/["\\]/, "\\\\&", what); gsub(/  +/, " ", what)
+            for (l = head; l <= NR; l++) {
+                s = l == site[m] ? text[m] : line[l]
+                if (l == head) sub("my_" op "\\(", "my_" op "_" k "(", s)
+                print s
+            }
+            print "{\"" op "\", \"mutant\", (any)my_" op "_" k ", \"" what "\", NULL}," > "/dev/stderr"
+        }
+    }' 2>> "$dir/list"
+}
+# Mutants by hand: OP, the change (sed) to llm.h's own body, the hint that the judge must give (none: any). Classic
+# mistakes, and bodies of a single line, in which the rules above find too little to change.
+by_hand() {
+    cat <<'END'
+embed_forward	s/e\[i\] + /2 * e[i] + /
+embed_forward	s/: 0);/: 1);/
+embed_backward	s/accumulate_wte);/false);/	not added
+rmsnorm_forward	s/NULL, eps/w, eps/
+rmsnorm_forward	s/eps, N/2 * eps, N/
+rmsnorm_forward	$i for (size_t i = 0; i < N * C; i++) ((llm_real *)out)[i] *= 2;	twice too large
+rmsnorm_backward	$i for (size_t i = 0; i < C \&\& dw; i++) dw[i] *= 2;	twice too large
+rmsnorm_backward	$i for (size_t i = 0; i < C \&\& dw; i++) dw[i] /= C;	C times too small
+rmsnorm_backward	$i for (size_t i = 0; i < N * C; i++) ((llm_real *)dinp)[i] *= -1;	the sign
+rmsnorm_backward	s/, accumulate);/, false);/	not added
+rmsnorm_backward	s/, accumulate);/, true);/	must be written
+linear_backward	s/dw \&\& !accumulate/false/	must be written
+linear_backward	s/if (dw) add_scaled/if (false) add_scaled/	0 everywhere
+linear_backward	s/add_scaled(dx, dy/add_scaled(dx, -dy/	the sign
+linear_backward	$i if (dw) { llm_real t[O * I]; memcpy(t, dw, sizeof t); for (size_t i = 0; i < O * I; i++) dw[i % I * O + i / I] = t[i]; }	transposed
+residual_forward	s/out, 1,/out, -1,/
+residual_forward	s/out, 1,/out, 2,/
+residual_backward	s/dw, dbias/dw, NULL/	not written
+residual_backward	s/dw, dbias/NULL, dbias/	not written
+rope_forward	s/D, 1)/D, 2)/
+rope_forward	s/D, 1)/D, 0)/
+rope_backward	s/D, -1)/D, 1)/
+rope_backward	s/D, -1)/D, 0)/
+rope_backward	s/D, -1)/D, -2)/
+attention_backward	s/- d) \* scale/- d)/	sqrt(D) times too large
+attention_backward	s/add_scaled(dx + v, P/add_scaled(dx + v, 2 * P/	twice too large
+gelu_forward	s/gelu_s(x\[i\])/sigmoid_of(x[i])/
+gelu_forward	s/x\[i\] \* gelu_s/2 * x[i] * gelu_s/	twice too large
+swiglu_forward	s/\* u\[i\]/+ u[i]/
+logits	s/row ? (size_t)row\[i\] : i/i/
+logits	s/row\[i\]/row[0]/
+value_forward	s/= dot/= 2 * dot/	twice too large
+value_forward	s/= dot/= -dot/	the sign
+value_backward	s/du \&\& !accumulate_du/false/	must be written
+value_backward	s/!accumulate_du/true/	not added
+grad_norm	s/+= /+= 2 * /	twice too large
+llm_row_spread	s/== 0 ?/== 1 ?/
+llm_row_spread	s/(double)b->weight\[i\] \*/2 */	twice too large
+llm_loss_ce_weights	s/(-(double)/(-2 * (double)/	twice too large
+llm_loss_ce	s/-= (double)/-= 2 * (double)/	twice too large
+llm_loss_pair	s/-sigmoid(-D)/sigmoid(-D)/
+llm_best_of	s/ > score/ >= score/
+llm_best_of	s/ > score/ < score/
+llm_kto_balance	s/fmax(1, bad/fmin(1, bad/
+llm_kto_balance	s/fmax(1, good/fmin(1, good/
+llm_kto_balance	s/bad \/ good/good \/ bad/
+llm_loss_dpo	s/= o.beta \* (-/= (-/	same factor
+llm_loss_kto	s/= -scale/= scale/	the sign
+END
+}
+for op in $(sh tools/exercise.sh names); do
+    sh tools/exercise.sh stub "$op" | sed "s/my_$op(/my_${op}_stub(/"
+    sh tools/exercise.sh body "$op" > "$dir/body"
+    sed "s/my_$op(/my_${op}_right(/" "$dir/body"
+    printf '{"%s", "stub", (any)my_%s_stub, "", NULL},\n{"%s", "right", (any)my_%s_right, "", NULL},\n' "$op" "$op" "$op" "$op" >> "$dir/list"
+    mutants "$op" < "$dir/body"
+done > "$dir/variants.c"
+by_hand > "$dir/hands"
+number=6
+while IFS='	' read -r op change hint; do
+    number=$((number + 1))
+    sh tools/exercise.sh body "$op" | sed -n '/^static .*my_/,$p' > "$dir/body"
+    sed "$change" "$dir/body" > "$dir/changed"
+    if cmp -s "$dir/body" "$dir/changed"; then bad "$op: $change finds nothing to change: mend the list in $0"; continue; fi
+    sed "s/my_$op(/my_${op}_$number(/" "$dir/changed" >> "$dir/variants.c"
+    shown=$(printf '%s' "$change" | sed 's/[\\"]/\\&/g')
+    [ -n "$hint" ] && hint="\"$hint\"" || hint=NULL
+    printf '{"%s", "mutant", (any)my_%s_%s, "%s", %s},\n' "$op" "$op" "$number" "$shown" "$hint" >> "$dir/list"
+done < "$dir/hands"
+{ echo 'static const variant variants[] = {'; cat "$dir/list"; echo '};'; } >> "$dir/variants.c"
+${CC:-cc} -std=c11 -O1 -D_GNU_SOURCE -fno-math-errno -DLLM_PLAIN -DLLM_REAL=double -w -DVARIANTS="\"$dir/variants.c\"" \
+    test/judge_all.c -o "$dir/test" -lm
+"$dir/test" "$@" > "$dir/log" || true
+grep -v '^[0-9]* passed' "$dir/log" || true
+result=$(grep '^[0-9]* passed' "$dir/log")
+result=${result% failed}
+passed=$((passed + ${result%% *})) failed=$((failed + ${result##* }))
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
