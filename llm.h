@@ -16,7 +16,7 @@
 
    This file is a book, to be read beside the lecture, and complete: any C compiler makes a program of it that trains,
    speaks and aligns, with plain loops. llm_simd.h, where it lies beside this file, brings the same operations for
-   vectors and AMX, 4 to 8 times as fast, and llm_cuda.cuh for NVIDIA's GPUs; neither adds anything to the lecture.
+   vectors and AMX, 4 to 8 times as fast, and llm_cuda.cuh (to come) those for NVIDIA's GPUs; neither adds to the lecture.
 
    Where to begin. First this page; then chapter 9's first loss, cross entropy, and chapter 5's block_forward and
    block_backward, 20 lines each: that is the whole of training. Every chapter of Part I uses only what stands above it.
@@ -2591,8 +2591,8 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
    ================================================================================================================
    A transformer needs about twenty operations, each a few loops. This chapter is their definition: an equation, its
    shapes, the loop that computes it, and beside it the loop of its backward pass. There is nothing clever here. The
-   same rows stand a second time in llm_simd.h and a third time in llm_cuda.cuh, where they are fast and long; tests
-   hold them against this page, number by number.
+   same rows stand a second time in llm_simd.h (and one day in llm_cuda.cuh), where they are fast and long; tests hold
+   them against this page, number by number.
 
    How a backward pass is found. The loss L depends on everything before it. Let dx be the derivative of L by x, of x's
    shape. An operation y = f(x, w) is handed dy and must answer with dx and dw, by the chain rule:
