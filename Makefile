@@ -24,10 +24,14 @@ TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
 	   eval convert
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
+# The same with the plain loops in the place of llm_simd.h: in float, and in double.
+PLAIN    = model lora fixtures
+PLAIN2   = model lora
 # AMX's kernel with its tiles played by AVX-512, for machines that have the one and not the other.
 AMX     := $(shell $(CC) -march=$(ARCH) -include test/soft_amx.h -fsyntax-only -x c /dev/null 2>/dev/null && \
 	   echo gemm ops model fixtures)
-PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BUILD)/amx_%)
+PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BUILD)/amx_%) \
+	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
 .PHONY: all found programs floats test test-sft bench builds debug demo fuzz exercise judge clean help
@@ -61,6 +65,11 @@ $(BUILD)/test_%: test/test_%.c $(HEADERS) | $(BUILD)
 $(BUILD)/double_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/double_%: test/test_%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) -DLLM_REAL=double $< -o $@ $(LIBS)
+$(BUILD)/plain_%: CFLAGS = $(TESTFLAGS)
+$(BUILD)/plain_double_%: test/test_%.c $(HEADERS) | $(BUILD)
+	$(CC) $(FLAGS) -DLLM_PLAIN -DLLM_REAL=double $< -o $@ $(LIBS)
+$(BUILD)/plain_%: test/test_%.c $(HEADERS) | $(BUILD)
+	$(CC) $(FLAGS) -DLLM_PLAIN $< -o $@ $(LIBS)
 $(BUILD)/amx_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/amx_%: test/test_%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) -include test/soft_amx.h $< -o $@ $(LIBS)

@@ -19,6 +19,16 @@ static int checks_passed, checks_failed;
             printf("     error %.3g, tolerance %.3g\n", check_error, (double)(tolerance));                             \
     } while (0)
 
+/* The plain loops, and a build in double, have one precision. Tests of the others say what they leave out. */
+#ifdef LLM_SIMD_H
+#define ONLY_FP32 (sizeof(llm_real) == sizeof(double))
+#else
+#define ONLY_FP32 true
+#endif
+static inline void checks_skip_precisions(void) {
+    if (ONLY_FP32) printf("SKIP: bf16x3 and bf16: this build has %s alone\n", sizeof(llm_real) == 8 ? "double" : "fp32");
+}
+
 static inline int checks_done(void) {
     printf("%d passed, %d failed\n", checks_passed, checks_failed);
     return checks_failed != 0;

@@ -524,11 +524,12 @@ int main(void) {
         check_decode(all[i].name, all[i].c);
         check_generate(all[i].name, all[i].c);
         check_fake_device(all[i].name, all[i].c, LLM_FP32);
-        if (!IS_DOUBLE) check_fake_device(all[i].name, all[i].c, LLM_BF16);
-        if (!IS_DOUBLE) check_precisions(all[i].name, all[i].c);
+        if (!ONLY_FP32) check_fake_device(all[i].name, all[i].c, LLM_BF16);
+        if (!ONLY_FP32) check_precisions(all[i].name, all[i].c);
     }
     check_two_ropes();
     check_beam();
     check_refusals();
+    checks_skip_precisions();
     return checks_done();
 }
