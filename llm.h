@@ -3430,8 +3430,6 @@ void llm_config_check(const llm_config *c, const char *where) {
     if ((long long)c->H * c->D > row) wrong_config(where, "heads times head size is too large", c->H, c->D);
     if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
-    if (c->rope_factor != 0 && !(c->rope_factor >= 1 && c->rope_high > c->rope_low))
-        llm_die("the factors of a Llama-3 model", "%s: impossible factors for rope", where);
     config_family(c, where);
 }
 
