@@ -1061,8 +1061,6 @@ double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter an
 #define LLM_MATH(name) name##f
 #endif
 
-static inline int int_min(int a, int b) { return a < b ? a : b; }
-static inline int int_max(int a, int b) { return a > b ? a : b; }
 static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
 
@@ -2065,7 +2063,7 @@ void llm_corpus_next(llm_corpus *c, llm_batch *b) {
     for (int s = 0; s < c->sources; s++) total += c->source[s].count;
     if (b->T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", b->T);
     if (total < b->T + (size_t)1) {
-        char *remedy = llm_format("more text, or --seq %d or less", int_max((int)total - 1, 2));
+        char *remedy = llm_format("more text, or --seq %d or less", llm_max((int)total - 1, 2));
         llm_die(remedy, "%s%s: %zu tokens of training text are less than one sequence of %d and its last target",
                 c->source[0].name, c->sources > 1 ? " and the others" : "", total, b->T);
     }
@@ -2331,11 +2329,11 @@ static bool cut_left(const llm_tokenizer *t, llm_message *m, int n, int excess) 
 }
 /* How many ids the prompt is too long: the answer has what it needs, but a question keeps a quarter of the row. */
 static int prompt_excess(const llm_tokens *out, int limit) {
-    return out->prompt - int_max(limit - (out->count - out->prompt), limit / 4);
+    return out->prompt - llm_max(limit - (out->count - out->prompt), limit / 4);
 }
 static void cut_right(llm_tokens *out, int limit) {
     out->count = limit;
-    out->prompt = int_min(out->prompt, limit);
+    out->prompt = llm_min(out->prompt, limit);
     out->cut = true;
 }
 /* Strings without a template: opened as a document, closed by eos. */
@@ -2353,7 +2351,7 @@ static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_me
         put_end(t, out, 1);
     }
     if (!limit || out->count <= limit) return;
-    int left = int_max(0, int_min(prompt_excess(out, limit), out->prompt - 1));
+    int left = llm_max(0, llm_min(prompt_excess(out, limit), out->prompt - 1));
     memmove(out->id + 1, out->id + 1 + left, (out->count - 1 - left) * sizeof *out->id);
     memmove(out->mask + 1, out->mask + 1 + left, out->count - 1 - left);
     out->count -= left;
@@ -2426,7 +2424,7 @@ static void first_fit(llm_sft *s, const uint32_t *shuffled, int *row_of) {
     s->rows = 0;
     for (int i = 0; i < s->count; i++) {
         const size_t *begin = &s->begin[shuffled[i]];
-        int places = (int)(begin[1] - begin[0]) - 1, r = s->pack ? int_max(0, s->rows - LLM_OPEN_ROWS) : s->rows;
+        int places = (int)(begin[1] - begin[0]) - 1, r = s->pack ? llm_max(0, s->rows - LLM_OPEN_ROWS) : s->rows;
         while (r < s->rows && room[r] < places) r++;
         if (r == s->rows) room[s->rows++] = s->T;
         room[r] -= places;
@@ -2457,7 +2455,7 @@ static int learned_ids(const llm_record *d, const llm_tokens *x) {
 }
 void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int T, bool pack, uint64_t seed) {
     if (T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", T);
-    *s = (llm_sft){.T = T, .pack = pack, .seed = seed, .pad = t->pad >= 0 ? t->pad : int_max(t->eos, 0)};
+    *s = (llm_sft){.T = T, .pack = pack, .seed = seed, .pad = t->pad >= 0 ? t->pad : llm_max(t->eos, 0)};
     s->begin = llm_alloc(r->count + (size_t)1, sizeof *s->begin);
     size_t id_room = 0, mask_room = 0, used = 0;
     llm_tokens x = {0};
@@ -2567,7 +2565,7 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
             if (x->prompt < 1 || x->prompt > x->count || x->count > b->T + 1)
                 llm_die("a larger --seq", "a sequence of %d tokens (prompt %d) does not fit into a row of %d", x->count,
                         x->prompt, b->T);
-            at = lay_ids(b, row, 0, *x, NULL, int_min(x->count, b->T));
+            at = lay_ids(b, row, 0, *x, NULL, llm_min(x->count, b->T));
         }
         pad_row(b, row, at, pad);
     }
@@ -3915,7 +3913,7 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
     m->rstdf = pool_real(&k, N, 1);
     m->hidden = pool_act(&k, N, c->C);
     m->xn = m->hidden;                  /* a block's norms and the last one: never needed together */
-    m->ff = pool_act(&k, N, m->frozen ? c->F : int_max(c->F, QKV));
+    m->ff = pool_act(&k, N, m->frozen ? c->F : llm_max(c->F, QKV));
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
     int **ids[] = {&m->ids.tokens, &m->ids.targets, &m->ids.positions, &m->ids.start, &m->rows};
@@ -4330,8 +4328,8 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
                   a run can be prolonged from its stable part. */
 double llm_schedule_lr(const llm_schedule *s, int step) {
     if (step < s->warmup) return s->lr * (step + 1) / s->warmup;
-    int start = s->decay == LLM_WSD ? int_max(s->warmup, s->steps - s->cooldown) : s->warmup;
-    double x = fmin(1, fmax(0, (double)(step - start) / int_max(1, s->steps - start)));
+    int start = s->decay == LLM_WSD ? llm_max(s->warmup, s->steps - s->cooldown) : s->warmup;
+    double x = fmin(1, fmax(0, (double)(step - start) / llm_max(1, s->steps - start)));
     if (s->decay == LLM_CONSTANT) return s->lr;
     if (s->decay == LLM_COSINE) x = (1 - cos(3.14159265358979324 * x)) / 2;
     return s->lr * (1 - (1 - s->final) * x);
@@ -4634,14 +4632,14 @@ static bool speak_first(speech *x, speaker *who, int row, int i, const speaker *
 void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n,
                         int max_new, const int *stop, int stops, const uint8_t *banned, int **out, int *out_length,
                         bool *stopped, llm_real *logp) {
-    int longest = 0, rows = int_min(n, SPEAKERS), next = 0, alive = 0, tokens[SPEAKERS], row[SPEAKERS],
+    int longest = 0, rows = llm_min(n, SPEAKERS), next = 0, alive = 0, tokens[SPEAKERS], row[SPEAKERS],
         position[SPEAKERS];
     for (int i = 0; i < n; i++) {
         check_prompt(m, prompt[i], length[i]);
-        longest = int_max(longest, length[i]);
+        longest = llm_max(longest, length[i]);
     }
     if (n < 1) return;
-    speech x = {m, s, llm_cache_new(m, rows, int_min(m->c.T, longest + max_new)), prompt, length, max_new, stop, stops,
+    speech x = {m, s, llm_cache_new(m, rows, llm_min(m->c.T, longest + max_new)), prompt, length, max_new, stop, stops,
                 banned, out, out_length, stopped, logp};
     speaker who[SPEAKERS], newest = {0};
     int newest_row = -1, free_row[SPEAKERS], frees = rows, at[SPEAKERS];
@@ -4700,9 +4698,9 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
     int length;
     int *ids = llm_prompt_ids(t, prompt, &length);
     check_prompt(m, ids, length);
-    max_new = int_min(max_new, m->c.T - length);
-    int *answer = llm_alloc((size_t)int_max(max_new, 1), sizeof *answer), n = 0;
-    llm_cache cache = llm_cache_new(m, 1, length + int_max(max_new, 0));
+    max_new = llm_min(max_new, m->c.T - length);
+    int *answer = llm_alloc((size_t)llm_max(max_new, 1), sizeof *answer), n = 0;
+    llm_cache cache = llm_cache_new(m, 1, length + llm_max(max_new, 0));
     llm_real *logits = llm_alloc((size_t)m->c.V, sizeof *logits);
     llm_rng rng = llm_rng_seed(s.seed, 0);
     char *text = llm_decode(t, answer, 0, false, NULL);
@@ -4730,7 +4728,7 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
 
 typedef struct { int *ids, length, row; double logp; bool over; } beam;
 
-static double beam_score(const beam *b, double alpha) { return b->logp / pow(int_max(b->length, 1), alpha); }
+static double beam_score(const beam *b, double alpha) { return b->logp / pow(llm_max(b->length, 1), alpha); }
 
 /* The best `count` continuations of one step: all beams that ended stay as they are, the others by every token. Simple
    selection: count times the best not yet taken, over count * V candidates. */
@@ -4793,8 +4791,8 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, in
                     int stops, int **out, int *out_length, double *score) {
     check_prompt(m, prompt, length);
     if (beams < 1 || beams > 64) llm_die("1 to 64 beams", "%d beams", beams);
-    max_new = int_min(max_new, m->c.T - length);
-    llm_cache cache = llm_cache_new(m, 2 * beams, length + int_max(max_new, 0));
+    max_new = llm_min(max_new, m->c.T - length);
+    llm_cache cache = llm_cache_new(m, 2 * beams, length + llm_max(max_new, 0));
     size_t V = (size_t)m->c.V;
     llm_real *logits = llm_alloc((size_t)beams * V, sizeof *logits),
              *fresh = llm_alloc((size_t)beams * V, sizeof *fresh);
@@ -5908,8 +5906,8 @@ char *llm_format(const char *format, ...) {
     va_copy(b, a);
     int n = vsnprintf(NULL, 0, format, a);
     va_end(a);
-    char *text = llm_alloc((size_t)int_max(n, 0) + 1, 1);
-    vsnprintf(text, (size_t)int_max(n, 0) + 1, format, b);
+    char *text = llm_alloc((size_t)llm_max(n, 0) + 1, 1);
+    vsnprintf(text, (size_t)llm_max(n, 0) + 1, format, b);
     va_end(b);
     return text;
 }

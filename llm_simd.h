@@ -395,7 +395,7 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
     for (int i = 0; i < n && whole; i += VL) {              /* contiguous along k: transpose squares of VL x VL */
         for (int j = 0; j < whole; j += VL) {
             vbits r[VL];
-            UNROLL for (int l = 0; l < VL; l++) r[l] = (vbits)vload(x + (size_t)int_min(i + l, n - 1) * rs + j);
+            UNROLL for (int l = 0; l < VL; l++) r[l] = (vbits)vload(x + (size_t)llm_min(i + l, n - 1) * rs + j);
             transpose(r);
             for (int part = 0; part < VL; part += run) {
                 llm_real *to = out + ((size_t)((i + part) / P) * (size_t)ld + (size_t)j) * P + (i + part) % P;
@@ -404,7 +404,7 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
         }
     }
     for (int j0 = whole; j0 < k; j0 += 16)                  /* contiguous along the rows, or the rest */
-        for (int i = 0; i < n; i += P) for (int j = j0; j < int_min(j0 + 16, k); j++) {
+        for (int i = 0; i < n; i += P) for (int j = j0; j < llm_min(j0 + 16, k); j++) {
             const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
             llm_real *to = out + ((size_t)(i / P) * (size_t)ld + (size_t)j) * P;
             if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
@@ -495,7 +495,7 @@ static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const
     for (int i = 0; i < 16; i++) zip[i] = i | (i + 16) << 16;           /* words 0, 16, 1, 17 ... */
     UNROLL for (int i = 0; i < 16; i++) {
         if (v->cs == 1) {
-            const size_t p = at + (size_t)int_min(r + i, n - 1) * v->rs + (size_t)j;
+            const size_t p = at + (size_t)llm_min(r + i, n - 1) * v->rs + (size_t)j;
             load_pairs(parts, square, i, v->data, bf16, p, k - j, p + 16, k - j - 16);
         } else {
             const size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
@@ -512,7 +512,7 @@ static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *
     const int groups = (n + 15) / 16, steps = (k + 31) / 32, run = P < 16 ? P : 16;
     for (int t = 0; t < groups * steps; t++) {              /* in the order of memory */
         const int r = 16 * (v->cs == 1 ? t / steps : t % groups), j = 32 * (v->cs == 1 ? t % steps : t / groups);
-        const int left = int_min(16, (k - j + 1) / 2);
+        const int left = llm_min(16, (k - j + 1) / 2);
         vbits square[1][16];
         load_square(1, square, bf16, v, at, r, j, n, k);
         if (v->cs == 1) transpose(square[0]);
@@ -703,7 +703,7 @@ static inline size_t gemm_stride(const gemm_plan *g, int k) { return (size_t)pad
 /* All n rows, or as many as have room in `bytes`: a multiple of `unit`. */
 static int gemm_fit(int n, size_t row, size_t bytes, int unit) {
     const size_t most = bytes / row;
-    return (size_t)n <= most ? n : int_max((int)most / unit, 1) * unit;
+    return (size_t)n <= most ? n : llm_max((int)most / unit, 1) * unit;
 }
 
 #if LLM_PAIRS
@@ -725,18 +725,18 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.unit = g.amx ? 32 : g.parts ? 2 : 1;
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
     g.step = g.amx ? pad_to(32, GEMM_STEP / (int)g.size) : GEMM_DEPTH;
-    const size_t row = gemm_stride(&g, int_min(K, GEMM_DEPTH));
+    const size_t row = gemm_stride(&g, llm_min(K, GEMM_DEPTH));
     g.m = gemm_fit(M, row, GEMM_PACKED / 2, GEMM_CHUNK);
     g.height = pad_to(32, gemm_fit(g.m, row, GEMM_BLOCK, 32));
     g.once = M <= g.height;
     g.n = g.once ? N : gemm_fit(N, row, GEMM_PACKED / 2, GEMM_CHUNK);
     const int depths = (int)(GEMM_PACKED / row) / (g.m + (g.once ? 0 : g.n));
-    g.k = depths >= ceil_div(K, GEMM_DEPTH) ? K : int_max(depths, 1) * GEMM_DEPTH;
+    g.k = depths >= ceil_div(K, GEMM_DEPTH) ? K : llm_max(depths, 1) * GEMM_DEPTH;
     /* about four pieces a thread, so that the last delays the others little; one, where each reads a long A whole */
     const int wanted = threads < 2 ? 1 : g.once && g.k < K ? threads : 4 * threads;
-    g.width = int_min(GEMM_WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
+    g.width = llm_min(GEMM_WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
     const int across = ceil_div(g.n, g.width);
-    if (!g.once) g.height = int_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
+    if (!g.once) g.height = llm_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
 #if LLM_PAIRS
     g.stream = gemm_streams(&C, M, N);
 #endif
@@ -868,16 +868,16 @@ static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, 
 static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, const char *panel,
                        int j, int d, int k, llm_real *sums) {
     const size_t stride = gemm_stride(g, q->k);
-    const int n = int_min(g->cols, q->n - j);
+    const int n = llm_min(g->cols, q->n - j);
     const bool last = q->k0 + d + k == g->K, fetch = last && !g->stream && k >= 256;   /* shorter: ends too soon */
     for (int r = r0; r < r1; r += GEMM_GROUP) {             /* few rows: their sums stay in L1 until they are written */
-        const int end = int_min(r + GEMM_GROUP, r1);
+        const int end = llm_min(r + GEMM_GROUP, r1);
         llm_real *sum = sums ? sums + (size_t)(r - r0) * (size_t)g->cols : room->tile;
         for (int s = 0; s < k; s += g->step) {
             for (int i = r; i < end; i += g->rows) {
                 const char *a = g->a + (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
-                if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, int_min(g->rows, end - i), q->j + j, n);
-                gemm_tile(g, int_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
+                if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, llm_min(g->rows, end - i), q->j + j, n);
+                gemm_tile(g, llm_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
                           sum + (i - r) * g->cols, q->k0 + d + s > 0);
             }
         }
@@ -888,7 +888,7 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
 static void gemm_piece(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, int j0, int j1,
                        llm_real *sums) {
     for (int d = 0; d < q->k; d += GEMM_DEPTH) {
-        const int k = int_min(GEMM_DEPTH, q->k - d);
+        const int k = llm_min(GEMM_DEPTH, q->k - d);
         for (int j = j0; j < j1; j += g->cols) {
             const int in = (j - j0) % GEMM_CHUNK;
             char *panel;
@@ -896,7 +896,7 @@ static void gemm_piece(const gemm_plan *g, gemm_room *room, const gemm_region *q
             else {
                 char *panels = gemm_take(&room->panel, GEMM_CHUNK * gemm_stride(g, GEMM_DEPTH));
                 if (in == 0)
-                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, int_min(GEMM_CHUNK, j1 - j), k, k,
+                    gemm_pack(g, room->wide, panels, g->B, q->j + j, q->k0 + d, llm_min(GEMM_CHUNK, j1 - j), k, k,
                               true);
                 panel = panels + (size_t)in * gemm_stride(g, k);
             }
@@ -929,7 +929,7 @@ static int gemm_chunks(gemm_plan *g, gemm_room *room, const gemm_region *q, bool
         const int r = (*ticket - first) / deep * n, d = (*ticket - first) % deep * k;
         char *to = (is_b ? g->b : g->a) + (size_t)r * gemm_stride(g, q->k) + (size_t)(d * cols) * g->size;
         gemm_wait(g, ready);
-        gemm_pack(g, room->wide, to, v, from + r, q->k0 + d, int_min(n, all - r), int_min(k, q->k - d), q->k, is_b);
+        gemm_pack(g, room->wide, to, v, from + r, q->k0 + d, llm_min(n, all - r), llm_min(k, q->k - d), q->k, is_b);
         gemm_finish(g);
     }
     return count;
@@ -944,7 +944,7 @@ static int gemm_pieces(gemm_plan *g, gemm_room *room, const gemm_region *q, int 
         if (g->K > g->k) sums = g->sums + (size_t)piece * one;
         else if (g->K > GEMM_DEPTH) sums = gemm_take(&room->sums, gemm_bytes_sums(g));
         gemm_wait(g, first);
-        gemm_piece(g, room, q, r, int_min(q->m, r + g->height), j, int_min(q->n, j + g->width), sums);
+        gemm_piece(g, room, q, r, llm_min(q->m, r + g->height), j, llm_min(q->n, j + g->width), sums);
         gemm_finish(g);
     }
     return count;
@@ -957,11 +957,11 @@ static void gemm_work(gemm_plan *g, gemm_room *room) {
 #endif
     gemm_region q;
     for (q.i = 0; q.i < g->M; q.i += g->m) {
-        q.m = int_min(g->m, g->M - q.i);
+        q.m = llm_min(g->m, g->M - q.i);
         for (q.j = 0; q.j < g->N; q.j += g->n) {
-            q.n = int_min(g->n, g->N - q.j);
+            q.n = llm_min(g->n, g->N - q.j);
             for (q.k0 = 0; q.k0 < g->K; q.k0 += g->k) {
-                q.k = int_min(g->k, g->K - q.k0);
+                q.k = llm_min(g->k, g->K - q.k0);
                 const int ready = first;
                 const bool k_cut = g->k < g->K;
                 if (k_cut || q.j == 0) first += gemm_chunks(g, room, &q, false, &ticket, ready, first);
@@ -1175,14 +1175,14 @@ static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const
 static void norm_backward(llm_real *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_real *inp,
                           const llm_real *w, const llm_real *mean, const llm_real *rstd, int N, int C,
                           bool accumulate) {
-    const int rows = int_max(16, (N + 63) / 64), chunks = (N + rows - 1) / rows;
+    const int rows = llm_max(16, (N + 63) / 64), chunks = (N + rows - 1) / rows;
     const size_t width = (size_t)C;
     llm_real *partial = dw || dbias ? cpu_scratch(llm_mul((size_t)chunks * 2, width)) : NULL;
     LLM_OMP(parallel for)
     for (int chunk = 0; chunk < chunks; chunk++) {
         llm_real *dws = partial ? partial + (size_t)chunk * 2 * width : NULL, *dbs = dbias ? dws + width : NULL;
         if (partial) memset(dws, 0, 2 * width * sizeof *dws);
-        for (int n = chunk * rows; n < int_min(N, (chunk + 1) * rows); n++) {
+        for (int n = chunk * rows; n < llm_min(N, (chunk + 1) * rows); n++) {
             const size_t at = (size_t)n * width;
             const llm_real m = mean ? mean[n] : 0;
             norm_row_backward(dinp + at, dws, dbs, dout, at, inp + at, w, m, rstd[n], width, mean != NULL);
@@ -1226,14 +1226,14 @@ static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, 
 /* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
    of their own, which are then added chunk by chunk. */
 static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
-    const int rows = int_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
+    const int rows = llm_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
     const size_t width = (size_t)O;
     llm_real *partial = cpu_scratch(llm_mul((size_t)chunks, width));
     LLM_OMP(parallel for)
     for (int chunk = 0; chunk < chunks; chunk++) {
         llm_real *sum = partial + (size_t)chunk * width;
         memset(sum, 0, width * sizeof *sum);
-        const int end = int_min(N, (chunk + 1) * rows);
+        const int end = llm_min(N, (chunk + 1) * rows);
         for (int n = chunk * rows, take; n < end; n += take) {
             take = n + 4 <= end ? 4 : 1;                            /* 4 rows at a time: four streams from memory */
             for (size_t i = 0; i < width; i += VL) {
@@ -1325,7 +1325,7 @@ static const llm_real *rope_table(const llm_real *freq, int half, int positions)
     if (same && rows >= positions) return table;
     llm_release(table);
     llm_release(known);
-    rows = int_max(positions, same && rows <= INT_MAX / 2 ? 2 * rows : 0);      /* other frequencies: from the start */
+    rows = llm_max(positions, same && rows <= INT_MAX / 2 ? 2 * rows : 0);      /* other frequencies: from the start */
     width = half;
     table = llm_alloc(llm_mul((size_t)rows, 2 * size), sizeof *table);
     known = llm_alloc(size, sizeof *known);
@@ -1343,7 +1343,7 @@ static const llm_real *rope_table(const llm_real *freq, int half, int positions)
 static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D,
                         llm_real sign) {
     int last = 0;
-    for (int n = 0; n < N; n++) last = int_max(last, positions[n]);
+    for (int n = 0; n < N; n++) last = llm_max(last, positions[n]);
     const size_t half = (size_t)D / 2, row = (size_t)(H + 2 * KV) * (size_t)D;
     const llm_real *table = rope_table(freq, D / 2, last + 1);
     LLM_OMP(parallel for)
@@ -1423,18 +1423,18 @@ static att_call attention_call(const llm_act *qkv, const int *start, int B, int 
 }
 static att_block attention_block(const att_call *a, int b, int index) {
     att_block t = {.first = index * ATT_QUERIES};
-    t.rows = int_min(ATT_QUERIES, a->T - t.first);
+    t.rows = llm_min(ATT_QUERIES, a->T - t.first);
     t.wide = ceil_div(t.rows, VL);
     t.low = t.first;
     t.high = t.first + t.rows;
     t.all_to = t.first + 1;
     const int *start = a->start + (size_t)b * (size_t)a->T + (size_t)t.first;
     for (int i = 0; i < ATT_QUERIES; i++) {                 /* lanes beyond the last row see what it sees */
-        const int s = start[int_min(i, t.rows - 1)];
+        const int s = start[llm_min(i, t.rows - 1)];
         t.start[i / VL][i % VL] = s;
-        t.place[i / VL][i % VL] = t.first + int_min(i, t.rows - 1);
-        t.low = int_min(t.low, s);
-        t.all_from = int_max(t.all_from, s);
+        t.place[i / VL][i % VL] = t.first + llm_min(i, t.rows - 1);
+        t.low = llm_min(t.low, s);
+        t.all_from = llm_max(t.all_from, s);
     }
     t.low = t.low / GEMM_ROWS * GEMM_ROWS;
     return t;
@@ -1493,7 +1493,7 @@ static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int 
 }
 /* Returns the numbers it takes; memory NULL: only that. */
 static size_t attention_room(const att_call *a, bool back, llm_real *memory, att_room *r) {
-    const int D = a->D, Q = ATT_QUERIES, T = a->T, keys = back ? int_min(T, ATT_KEYS) : T;
+    const int D = a->D, Q = ATT_QUERIES, T = a->T, keys = back ? llm_min(T, ATT_KEYS) : T;
     const int blocks = back ? a->H / a->KV * ceil_div(T, Q) : 1;
     size_t used = 0;
     r->K = attention_cut(memory, &used, back, keys, D);
@@ -1560,7 +1560,7 @@ static void attention_scores(llm_real *S, vreal top[GEMM_VECTORS], const att_cal
         llm_real *s = S + (size_t)(key - t->low) * GEMM_COLS;
         attention_tile(t->wide, a->D, K + (size_t)key * (size_t)a->D, q, s, true);
         const bool masks = attention_needs_mask(t, key);
-        for (int i = 0; i < int_min(GEMM_ROWS, t->high - key); i++, s += GEMM_COLS)
+        for (int i = 0; i < llm_min(GEMM_ROWS, t->high - key); i++, s += GEMM_COLS)
             for (int v = 0; v < t->wide; v++) {
                 if (masks) vstore(s + v * VL, attention_mask(vload(s + v * VL), t, v, key + i));
                 top[v] = vmax(top[v], vload(s + v * VL));
@@ -1680,7 +1680,7 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
         attention_tile(t->wide, to - from, r->turned + c * chunk + (from - k->low) * GEMM_ROWS, r->dS,
                        dq + c * GEMM_COLS, from == t->low);
     for (int p = 0; p < panels; p++) {
-        const int wide = int_min(GEMM_VECTORS, ceil_div(D - p * GEMM_COLS, VL));
+        const int wide = llm_min(GEMM_VECTORS, ceil_div(D - p * GEMM_COLS, VL));
         const llm_real *q = r->rows_q + p * GEMM_COLS * GEMM_COLS, *g = r->rows_g + p * GEMM_COLS * GEMM_COLS;
         for (int key = from; key < to; key += GEMM_ROWS) {
             const int tile = ((key - k->low) * panels + p * GEMM_ROWS) * GEMM_COLS, s = (key - from) * GEMM_COLS;
@@ -1706,7 +1706,7 @@ static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att
     for (int h = 0; h < group; h++)
         for (int block = k->low / ATT_QUERIES; block < blocks; block++) {
             const att_block t = attention_block(a, k->b, block);
-            const int from = int_max(t.low, k->low), to = int_min(t.high, k->high);
+            const int from = llm_max(t.low, k->low), to = llm_min(t.high, k->high);
             llm_real *dq = r->o + (size_t)(h * blocks + block) * (size_t)(a->dims * GEMM_COLS);
             if (from < to) attention_backward_block(a, k, &t, k->kv * group + h, from, to, dq);
         }
@@ -1733,7 +1733,7 @@ static void simd_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
             att_back k = {.dout = dout, .out = out, .lse = lse, .b = b, .kv = kv};
             attention_room(&a, true, memory + (size_t)thread_index() * own, &k.r);
             for (k.low = 0; k.low < a.T; k.low = k.high) {
-                k.high = int_min(a.T, k.low + ATT_KEYS);
+                k.high = llm_min(a.T, k.low + ATT_KEYS);
                 attention_backward_chunk(dqkv, &a, &k);
             }
             const int blocks = ceil_div(a.T, ATT_QUERIES);
@@ -1741,7 +1741,7 @@ static void simd_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
                 const int h = kv * (a.H / a.KV) + i / blocks, first = i % blocks * ATT_QUERIES;
                 const size_t to = ((size_t)b * a.T + (size_t)first) * a.row + (size_t)(h * a.D);
                 attention_store(dqkv, to, a.row, k.r.o + (size_t)i * (size_t)(a.dims * GEMM_COLS), factor,
-                                int_min(ATT_QUERIES, a.T - first), a.D, k.r.scratch);
+                                llm_min(ATT_QUERIES, a.T - first), a.D, k.r.scratch);
             }
         }
 }
@@ -1835,7 +1835,7 @@ static head_call head_begin(const llm_act *hidden, llm_weight w, const int *targ
 }
 /* Rows of a chunk when n rows are cut evenly: 513 rows are two chunks of 257, not 512 and 1. */
 static int head_rows(int n) {
-    const int chunks = int_max(1, (n + SIMD_HEAD_ROWS - 1) / SIMD_HEAD_ROWS);
+    const int chunks = llm_max(1, (n + SIMD_HEAD_ROWS - 1) / SIMD_HEAD_ROWS);
     return (n + chunks - 1) / chunks;
 }
 static void head_logits(llm_real *z, const llm_act *hidden, const head_call *c, int rows) {
@@ -1871,7 +1871,7 @@ static void simd_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entrop
     const int chunk = head_rows(N);
     llm_real *z = cpu_scratch(llm_mul((size_t)chunk, c.ld));
     for (int first = 0; first < c.N; first += chunk) {
-        const int rows = int_min(chunk, c.N - first);
+        const int rows = llm_min(chunk, c.N - first);
         head_logits(z, act_at(hidden, first * C), &c, rows);
         LLM_OMP(parallel for)
         for (int i = 0; i < rows; i++) {
@@ -1917,7 +1917,7 @@ static void head_sweep(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm
     llm_real *z = cpu_scratch(llm_add(llm_mul((size_t)chunk, c->ld), all ? 0 : llm_mul((size_t)chunk, 2 * width)));
     llm_act *gathered = (llm_act *)(z + (size_t)chunk * c->ld), *dgathered = act_place(gathered, (size_t)chunk * width);
     for (int first = 0; first < n; first += chunk) {
-        const int rows = int_min(chunk, n - first);
+        const int rows = llm_min(chunk, n - first);
         const llm_act *hidden = all ? act_at(c->hidden, (size_t)first * width) : gathered;
         llm_act *d = all ? act_place(dhidden, (size_t)first * width) : dgathered;
         for (int i = 0; !all && i < rows; i++) {
@@ -2393,7 +2393,7 @@ static void simd_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size
 static double few_layer(const llm_config *c) { return (double)c->C * (2.0 * (c->H + c->KV) * c->D + 3.0 * c->F); }
 /* A thread for each 16 KB of a layer's weights: fewer would wait for each other more than they work. */
 static int few_threads(const llm_model *m) {
-    return int_max(1, (int)fmin(llm_threads(0), few_layer(&m->c) * sizeof(llm_real) / 16384));
+    return llm_max(1, (int)fmin(llm_threads(0), few_layer(&m->c) * sizeof(llm_real) / 16384));
 }
 /* out = sum over t of p[t] v[t], `vectors` of a head's row of D numbers, kept in registers. */
 static ALWAYS_INLINE void attend_values(const llm_type type, const int vectors, llm_real *out, const llm_real *p,
@@ -2501,7 +2501,7 @@ typedef struct { int from, to; } few_share;
 
 static few_share few_part(int id, int threads, int n) {
     const int each = pad_to(FEW_ROWS, (n + threads - 1) / threads);
-    return (few_share){int_min(n, id * each), int_min(n, (id + 1) * each)};
+    return (few_share){llm_min(n, id * each), llm_min(n, (id + 1) * each)};
 }
 static void few_norm(llm_real *out, const llm_real *x, const llm_param *w, const llm_param *bias, const llm_config *c) {
     const size_t C = (size_t)c->C;
@@ -2535,7 +2535,7 @@ static void few_linear(const few_step *s, llm_real *y, const llm_real *add, cons
             y[i * O + o] += (bias ? bias->data[o] : 0) + (add ? add[i * O + o] : 0);
     for (int t = 0, col = 0; lora && t < tensors; col += w[t++].rows) {
         const llm_adapter *a = w[t].adapter;
-        const int first = int_max(from, col), end = int_min(to, col + w[t].rows);
+        const int first = llm_max(from, col), end = llm_min(to, col + w[t].rows);
         const size_t r = (size_t)lora->rank;
         if (!a || first >= end) continue;
         few_product((few_call){room->u, r, a->A->w, w->cols, x, (size_t)w->cols, NULL}, s->n, 0, lora->rank);
@@ -2649,14 +2649,14 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
     int wanted[FEW_MOST], wants = 0, last = 0;
     s.apart = true;
     for (int i = 0; i < n; i++) {
-        last = int_max(last, positions[i]);
+        last = llm_max(last, positions[i]);
         if (want[i]) wanted[wants++] = i;
         for (int j = 0; j < i; j++) s.apart &= rows[j] != rows[i];
     }
     if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
     few_room room[threads];
     s.room = room;
-    const size_t widest = few_whole(m->weights, int_max(c->F, int_max(c->C, c->H * c->D)));
+    const size_t widest = few_whole(m->weights, llm_max(c->F, llm_max(c->C, c->H * c->D)));
     for (int pass = 0; pass < 2; pass++) {
         pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
         size_t N = (size_t)n;
@@ -2689,7 +2689,7 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
    logits, which it shares with them. */
 static size_t simd_scratch_bytes(const llm_config *c, size_t B, size_t T, bool train) {
     const int n = (int)(B * T), C = c->C, F = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
-    const int wide = int_max(F, (c->H + 2 * c->KV) * c->D), head = int_min(n, SIMD_HEAD_ROWS);
+    const int wide = llm_max(F, (c->H + 2 * c->KV) * c->D), head = llm_min(n, SIMD_HEAD_ROWS);
     const int product[][3] = {{n, wide, C}, {n, C, wide}, {wide, C, n}, {n, C, c->F}, {n, c->F, C}, {C, c->F, n},
                               {head, c->V, C}, {head, C, c->V}, {c->V, C, head}};
     const cpu_view none = {0};

@@ -126,7 +126,7 @@ function fresh() { head = ""; candidate = ""; parens = 0; closed = 0; commas = 0
 BEGIN {
     cast = "\\((const )?(size_t|int|unsigned|char|float|double|llm_real|u?int[0-9]+_t) *\\**\\)[A-Za-z0-9_(]"
     opening = "[\"" quote "]|/\\*|//"
-    split("llm_die die llm_alloc llm_release llm_grow llm_mul llm_add aligned_memory int_min int_max size_min " \
+    split("llm_die die llm_alloc llm_release llm_grow llm_mul llm_add aligned_memory size_min " \
           "size_max llm_min llm_max llm_format llm_usage ceil_div pad_to", word, " ")
     for (i in word) ground[word[i]] = 1
     split("asm catch class concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit " \

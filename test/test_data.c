@@ -1204,7 +1204,7 @@ static void test_packed_equals_separate(bool amx) {
     if (!amx) cpu.amx = false;
     for (int pack = 0; pack < 2; pack++) {
         llm_sft s;
-        llm_sft_open(&s, &toy, &talk, int_min(config.T, 96), pack, 3);
+        llm_sft_open(&s, &toy, &talk, llm_min(config.T, 96), pack, 3);
         rows[pack] = s.rows;
         sum[pack] = sum_logp(&m, &s, &bits[pack]);
         llm_sft_free(&s);

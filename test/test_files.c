@@ -1043,7 +1043,7 @@ static void test_kill(void) {
     llm_result_save(out, &m, NULL);
     double round = llm_now() - begin;
     llm_rng r = llm_rng_seed(3, 3);
-    int found = 0, results = 0, kills = int_max(10, int_min(100, (int)(5 / round)));
+    int found = 0, results = 0, kills = llm_max(10, llm_min(100, (int)(5 / round)));
     long last = -1;
     for (int i = 0; i < kills; i++) {
         pid_t child = fork();

@@ -184,7 +184,7 @@ static void test_bits(int M, int N, int K, llm_type b, bool ta, bool tb) {
     cpu_gemm_one(M, N, K, view_of(&A, ta), view_of(&B, tb), real_out(again, (size_t)N, false));
     CHECK(!memcmp(first, again, n * sizeof *first), "%d x %d x %d: cpu_gemm_one gives other bits", M, N, K);
     bool same = true;
-    for (int i = 0; i < M; i += int_max(1, M / 20)) {       /* one row alone, as decoding does */
+    for (int i = 0; i < M; i += llm_max(1, M / 20)) {       /* one row alone, as decoding does */
         cpu_view row = view_of(&A, ta);
         row.data = (const llm_real *)A.data + (size_t)i * row.rs;
         cpu_gemm(1, N, K, row, view_of(&B, tb), real_out(again, (size_t)N, false));

@@ -102,7 +102,7 @@ static void test_training_twin(void) {
         llm_tokenizer t;
         llm_tokenizer_train(&t, text, size, 256 + 60 + 5, digits);
         CHECK(t.merges == count, "round %d: %d merges, the slow twin has %d", round, t.merges, count);
-        CHECK(!count || !memcmp(t.tables->merge, want, (size_t)int_min(count, t.merges) * sizeof *want),
+        CHECK(!count || !memcmp(t.tables->merge, want, (size_t)llm_min(count, t.merges) * sizeof *want),
                 "round %d: other merges", round);
         llm_tokenizer_free(&t);
     }

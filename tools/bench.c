@@ -280,7 +280,7 @@ enum { CASES = sizeof cases / sizeof *cases };
 
 static llm_config case_config(const bench_case *c) {
     llm_config g = llm_preset(c->preset);
-    g.V = c->V; g.T = int_max(g.T, c->T); g.L = c->L; g.C = c->C;
+    g.V = c->V; g.T = llm_max(g.T, c->T); g.L = c->L; g.C = c->C;
     g.H = g.KV = c->H; g.D = c->C / c->H;
     if (g.activation == LLM_GELU) g.F = 4 * c->C;
     return g;
@@ -619,7 +619,7 @@ static void bench_case_run(const bench_case *c, const options *o, const peaks *p
     for (; rounds < 2 || llm_now() - began < o->seconds; rounds++)
         for (int i = 0; i < n; i++) {
             contender_turn(&x[i], x[i].block);
-            x[i].block = x[i].best < 0.15 ? int_min(64, (int)(0.3 / x[i].best) + 1) : 1;
+            x[i].block = x[i].best < 0.15 ? llm_min(64, (int)(0.3 / x[i].best) + 1) : 1;
         }
     for (int i = 0; i < n; i++) contender_end(&x[i]);
     say_row(stdout, c, x, n, peak);

@@ -139,7 +139,7 @@ static bool read_prompt(chat *c, const int *ids, int n) {
     c->reading = (tally){n - from, 0};
     while (c->in_cache < n && !interrupted) {
         bool want[AT_ONCE] = {false};
-        int count = int_min(AT_ONCE, n - c->in_cache);
+        int count = llm_min(AT_ONCE, n - c->in_cache);
         for (int i = 0; i < count; i++) positions[i] = c->in_cache + i;
         want[count - 1] = c->in_cache + count == n;
         llm_cache_step(&c->model, &c->cache, ids + c->in_cache, rows, positions, want, count, c->logits);
@@ -195,7 +195,7 @@ static void report(const chat *c) {
 /* Answer the last message of the history. */
 static void answer(chat *c) {
     size_t size;
-    int n = history_ids(c, c->context - int_min((int)c->s.max_tokens, c->context / 4));
+    int n = history_ids(c, c->context - llm_min((int)c->s.max_tokens, c->context / 4));
     char *text = speak(c, n, false, &size);
     history_add(c, "assistant", text, size);
     llm_release(text);
@@ -209,7 +209,7 @@ static void complete(chat *c, const char *text, size_t length) {
     int *ids = llm_alloc(llm_add(length, 2), sizeof *ids);
     if (first >= 0) ids[n++] = first;
     n += (int)llm_encode(&c->tok, text, length, ids + n);
-    int limit = c->context - int_min((int)c->s.max_tokens, c->context / 4), cut = int_max(0, n - limit);
+    int limit = c->context - llm_min((int)c->s.max_tokens, c->context / 4), cut = llm_max(0, n - limit);
     if (cut) fprintf(stderr, "(longer than the context of %d tokens: the beginning is cut off)\n", c->context);
     memcpy(c->ids, ids + cut, (size_t)(n - cut) * sizeof *ids);
     llm_release(ids);
@@ -319,7 +319,7 @@ static void load(chat *c) {
         fputs("this model has no chat template: it goes on with what you type\n", stderr);
         s->complete = true;
     }
-    c->context = int_min(m->T, (int)s->context);
+    c->context = llm_min(m->T, (int)s->context);
     c->cache = llm_cache_new(&c->model, 1, c->context);
     c->cached = llm_alloc((size_t)c->context, sizeof *c->cached);
     c->ids = llm_alloc((size_t)c->context + 1, sizeof *c->ids);
