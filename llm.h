@@ -668,7 +668,7 @@ struct llm_adapter; struct llm_lora;
 /* A row of the tensor table: everything that is per parameter walks these rows. */
 typedef struct llm_param {
     char name[96];                      /* as Hugging Face spells it */
-    int rows, cols;                     /* (outputs, inputs); vectors: rows = 1 */
+    size_t rows, cols;                  /* (outputs, inputs); vectors: rows = 1 */
     bool vector;                        /* one-dimensional: no weight decay */
     bool transposed;                    /* GPT-2's Conv1D: (inputs, outputs) on disk */
     double init;                        /* standard deviation; a vector: the constant */
@@ -678,11 +678,11 @@ typedef struct llm_param {
     bool used;                          /* has its gradient been written in this step? */
     struct llm_adapter *adapter;        /* LoRA that hangs on this matrix, or NULL */
 } llm_param;
-/* Weights of one layer, as the operations want them: rows of the table, q|k|v and gate|up packed. */
-typedef struct {
-    llm_param *norm1, *norm1_bias, *qkv, *qkv_bias, *proj, *proj_bias;
-    llm_param *norm2, *norm2_bias, *up, *up_bias, *down, *down_bias;
-} llm_layer;
+/* A norm or a linear: its rows of the table, bias NULL where it has none. packed: as many rows, one behind the other,
+   are one matrix to the operations: 3 for q|k|v, 2 for gate|up of a Llama, else 1. */
+typedef struct { llm_param *w, *bias; int packed; } llm_part;
+typedef struct { llm_part norm1, qkv, proj, norm2, up, down; } llm_layer;
+typedef struct { llm_real *mean, *rstd; } llm_stats;    /* (N): what a norm keeps for its backward pass */
 /* What one layer keeps for its backward pass (with recomputation: res only, the others are shared by all layers). */
 typedef struct {
     llm_res *res;                       /* (N,C) residual stream entering the layer */
@@ -690,7 +690,7 @@ typedef struct {
     llm_act *qkv;                       /* (N,(H+2KV)*D), q and k already rotated */
     llm_act *att;                       /* (N,H*D) attention's output */
     llm_act *pre;                       /* (N,F) before gelu; (N,2F) gate | up */
-    llm_real *mean1, *rstd1, *mean2, *rstd2;    /* (N) */
+    llm_stats stats1, stats2;           /* of norm1, norm2 */
     llm_real *lse;                      /* (N,H) */
 } llm_acts;
 typedef struct llm_model {
@@ -698,7 +698,8 @@ typedef struct llm_model {
     const llm_ops *ops;
     llm_param *param; int params;       /* the tensor table */
     llm_layer *layer;                   /* [L] */
-    llm_param *wte, *wpe, *normf, *normf_bias, *head, *score;
+    llm_param *wte, *wpe, *head, *score;
+    llm_part normf;                     /* the last norm */
     llm_real *data, *grad; void *work;  /* arenas: master weights, gradients, bf16 copy (or NULL) */
     size_t size;                        /* elements of an arena */
     llm_type weights;                   /* how matrices are stored: LLM_TYPE_REAL, or, to be read only, in fewer ... */
@@ -709,7 +710,7 @@ typedef struct llm_model {
     /* activations, for the B*T = N tokens of the last llm_forward */
     llm_acts *acts;                     /* [L] */
     llm_res *resf;                      /* (N,C) residual stream after the last layer */
-    llm_real *meanf, *rstdf;            /* (N) statistics of the last norm */
+    llm_stats statsf;                   /* of the last norm */
     llm_act *hidden;                    /* (N,C) after the last norm */
     llm_act *xn, *ff, *dxn, *dff, *dpre, *dqkv, *datt, *dhidden;     /* scratch of one layer */
     llm_res *dres;                      /* (N,C) gradient of the residual stream */
@@ -3283,12 +3284,35 @@ int llm_threads(int count) {
 /* ================================================================================================================
    5. The model
    ================================================================================================================
-   A decoder-only transformer is a column of L equal blocks. A stream of C numbers per token, the residual stream, runs
-   through it; every block reads the stream, thinks, and adds what it found. Attention is the only place where tokens
-   look at each other; the feed-forward part works on each token alone. GPT-2, GPT-3 and the Llamas are the same column
-   with other parts: how the stream is normalised, how positions are told, which nonlinearity is used. So one config
-   describes them all, one table lists their parameters, and forward and backward are a page each, printed below one
-   another.
+   A decoder-only transformer is a column of L equal blocks. Every token has C numbers, its row of the residual stream,
+   which runs through the whole column. A block reads the stream, computes something from it and adds the result to it;
+   nothing is ever overwritten. Attention is the only place where tokens look at each other; the feed-forward part works
+   on each token alone. With N = B T tokens:
+
+       tokens (N) --embedding--> res (N,C) --block 1--> res --block 2--> ... --block L--> res --norm--> hidden (N,C)
+
+   and from hidden the head makes log-probabilities. One block:
+
+       res ---+-------------------------------------------------> (+) = mid ---+----------------------------> (+) = out
+              |                                                    |           |                               |
+              +-> norm1 -> q|k|v -> (rope) -> attention -> proj ---+           +-> norm2 -> up -> act -> down -+
+
+   The way back runs along the same lines. A sum hands its gradient to both of its summands: so the stream carries dout
+   down unchanged, and at each (+) a copy of it turns into the branch, goes back through it and is added where the
+   branch had left the stream. With f'(d) for "the backward pass of f, applied to d":
+
+       dmid = dout + norm2'(up'(act'(down'(dout))))          dres = dmid + norm1'(qkv'(rope'(attention'(proj'(dmid)))))
+
+   The unchanged first term is why deep columns can be trained: it reaches the lowest block however many lie between.
+   Each linear and each norm on the way leaves its own weight's gradient behind (chapter 4).
+
+   GPT-2, GPT-3 and the Llamas are the same column with other parts, so one config describes them all, one table lists
+   their parameters, and the forward pass and the backward pass are a page each, printed below one another:
+
+                         norm         position     act       bias           its tensors are called
+       GPT-2, GPT-3      layer norm   learned      gelu      everywhere     transformer.h.0.attn.c_attn.weight
+       Llama, Llama-2    RMS norm     rope         swiglu    nowhere        model.layers.0.self_attn.q_proj.weight
+       Qwen2             RMS norm     rope         swiglu    on q, k, v     as Llama's
 
        Vaswani et al. 2017 (attention); Radford et al. 2019, Brown et al. 2020 (GPT-2, GPT-3);
        Touvron et al. 2023a, 2023b (LLaMA, Llama-2); Zhang and Sennrich 2019 (RMSNorm);
@@ -3299,69 +3323,68 @@ int llm_threads(int count) {
 typedef struct { const char *name; llm_config c; const char *note; } preset;
 
 #define GPT(v, t, l, c, h)                                                                                             \
-    {                                                                                                                  \
-        .V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM,          \
-        .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = 50256,        \
-        .eos = 50256, .pad = -1                                                                                        \
-    }
+    .V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM,              \
+    .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = 50256,            \
+    .eos = 50256, .pad = -1
 #define LLAMA(v, t, l, c, h, kv, f, theta, is_tied, e)                                                                 \
-    {                                                                                                                  \
-        .V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = (c) / (h), .F = f, .norm = LLM_RMSNORM,                 \
-        .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, .bos = 1,      \
-        .eos = 2, .pad = -1                                                                                            \
-    }
+    .V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = (c) / (h), .F = f, .norm = LLM_RMSNORM,                     \
+    .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, .bos = 1,          \
+    .eos = 2, .pad = -1
 
 static const preset presets[] = {
     /* ours, for the tiny world: half a million parameters learn it in two minutes */
-    {"nano", LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5), NULL},
-    {"tiny", LLAMA(768, 128, 4, 96, 3, 3, 256, 10000, true, 1e-5), NULL},
-    {"small", LLAMA(768, 128, 4, 128, 4, 4, 344, 10000, true, 1e-5), NULL},
-    {"med", LLAMA(1024, 160, 6, 192, 6, 6, 512, 10000, true, 1e-5), NULL},
-    {"big", LLAMA(2048, 256, 8, 256, 8, 8, 688, 10000, true, 1e-5), NULL},
-    {"gpt-tiny", GPT(768, 128, 4, 96, 3), NULL},
+    {"nano", {LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5)}, NULL},
+    {"tiny", {LLAMA(768, 128, 4, 96, 3, 3, 256, 10000, true, 1e-5)}, NULL},
+    {"small", {LLAMA(768, 128, 4, 128, 4, 4, 344, 10000, true, 1e-5)}, NULL},
+    {"med", {LLAMA(1024, 160, 6, 192, 6, 6, 512, 10000, true, 1e-5)}, NULL},
+    {"big", {LLAMA(2048, 256, 8, 256, 8, 8, 688, 10000, true, 1e-5)}, NULL},
+    {"gpt-tiny", {GPT(768, 128, 4, 96, 3)}, NULL},
     /* GPT-2 (Radford et al. 2019) */
-    {"gpt2-124m", GPT(50257, 1024, 12, 768, 12), NULL},
-    {"gpt2-355m", GPT(50257, 1024, 24, 1024, 16), NULL},
-    {"gpt2-774m", GPT(50257, 1024, 36, 1280, 20), NULL},
-    {"gpt2-1.5b", GPT(50257, 1024, 48, 1600, 25), NULL},
+    {"gpt2-124m", {GPT(50257, 1024, 12, 768, 12)}, NULL},
+    {"gpt2-355m", {GPT(50257, 1024, 24, 1024, 16)}, NULL},
+    {"gpt2-774m", {GPT(50257, 1024, 36, 1280, 20)}, NULL},
+    {"gpt2-1.5b", {GPT(50257, 1024, 48, 1600, 25)}, NULL},
     /* GPT-3 (Brown et al. 2020, table 2.1): n_params, n_layers, d_model, n_heads, d_head */
-    {"gpt3-small", GPT(50257, 2048, 12, 768, 12), NULL},
-    {"gpt3-medium", GPT(50257, 2048, 24, 1024, 16), NULL},
-    {"gpt3-large", GPT(50257, 2048, 24, 1536, 16), NULL},
-    {"gpt3-xl", GPT(50257, 2048, 24, 2048, 16),
+    {"gpt3-small", {GPT(50257, 2048, 12, 768, 12)}, NULL},
+    {"gpt3-medium", {GPT(50257, 2048, 24, 1024, 16)}, NULL},
+    {"gpt3-large", {GPT(50257, 2048, 24, 1536, 16)}, NULL},
+    {"gpt3-xl", {GPT(50257, 2048, 24, 2048, 16)},
      "the table's own row, 24 heads of 128 in 2048 channels, does not multiply out (24 x 128 = 3072): 16 heads here"},
-    {"gpt3-2.7b", GPT(50257, 2048, 32, 2560, 32), NULL},
-    {"gpt3-6.7b", GPT(50257, 2048, 32, 4096, 32), NULL},
-    {"gpt3-13b", GPT(50257, 2048, 40, 5120, 40),
+    {"gpt3-2.7b", {GPT(50257, 2048, 32, 2560, 32)}, NULL},
+    {"gpt3-6.7b", {GPT(50257, 2048, 32, 4096, 32)}, NULL},
+    {"gpt3-13b", {GPT(50257, 2048, 40, 5120, 40)},
      "the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120): 5120 channels "
      "here"},
-    {"gpt3-175b", GPT(50257, 2048, 96, 12288, 96), NULL},
+    {"gpt3-175b", {GPT(50257, 2048, 96, 12288, 96)}, NULL},
     /* LLaMA (Touvron et al. 2023a, table 2) and Llama-2 (2023b; 34B and 70B share keys among 8 heads) */
-    {"llama-7b", LLAMA(32000, 2048, 32, 4096, 32, 32, 11008, 10000, false, 1e-6), NULL},
-    {"llama-13b", LLAMA(32000, 2048, 40, 5120, 40, 40, 13824, 10000, false, 1e-6), NULL},
-    {"llama-33b", LLAMA(32000, 2048, 60, 6656, 52, 52, 17920, 10000, false, 1e-6), NULL},
-    {"llama-65b", LLAMA(32000, 2048, 80, 8192, 64, 64, 22016, 10000, false, 1e-6), NULL},
-    {"llama2-7b", LLAMA(32000, 4096, 32, 4096, 32, 32, 11008, 10000, false, 1e-5), NULL},
-    {"llama2-13b", LLAMA(32000, 4096, 40, 5120, 40, 40, 13824, 10000, false, 1e-5), NULL},
-    {"llama2-34b", LLAMA(32000, 4096, 48, 8192, 64, 8, 22016, 10000, false, 1e-5), NULL},
-    {"llama2-70b", LLAMA(32000, 4096, 80, 8192, 64, 8, 28672, 10000, false, 1e-5), NULL},
-    {"smollm2-135m", LLAMA(49152, 8192, 30, 576, 9, 3, 1536, 100000, true, 1e-5), NULL},
-    {"tinyllama-1.1b", LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5), NULL},
-    {"llama3.2-1b", LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5),
-     "with llama3 rope scaling, factor 32"},
-    {"qwen2-0.5b", LLAMA(151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), "with a bias on q, k and v"},
+    {"llama-7b", {LLAMA(32000, 2048, 32, 4096, 32, 32, 11008, 10000, false, 1e-6)}, NULL},
+    {"llama-13b", {LLAMA(32000, 2048, 40, 5120, 40, 40, 13824, 10000, false, 1e-6)}, NULL},
+    {"llama-33b", {LLAMA(32000, 2048, 60, 6656, 52, 52, 17920, 10000, false, 1e-6)}, NULL},
+    {"llama-65b", {LLAMA(32000, 2048, 80, 8192, 64, 64, 22016, 10000, false, 1e-6)}, NULL},
+    {"llama2-7b", {LLAMA(32000, 4096, 32, 4096, 32, 32, 11008, 10000, false, 1e-5)}, NULL},
+    {"llama2-13b", {LLAMA(32000, 4096, 40, 5120, 40, 40, 13824, 10000, false, 1e-5)}, NULL},
+    {"llama2-34b", {LLAMA(32000, 4096, 48, 8192, 64, 8, 22016, 10000, false, 1e-5)}, NULL},
+    {"llama2-70b", {LLAMA(32000, 4096, 80, 8192, 64, 8, 28672, 10000, false, 1e-5)}, NULL},
+    {"smollm2-135m", {LLAMA(49152, 8192, 30, 576, 9, 3, 1536, 100000, true, 1e-5)}, NULL},
+    {"tinyllama-1.1b", {LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5)}, NULL},
+    {"llama3.2-1b", {LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5), .rope_factor = 32,
+     .rope_low = 1, .rope_high = 4, .rope_original = 8192}, "with llama3 rope scaling, factor 32"},
+    {"qwen2-0.5b", {LLAMA(151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), .qkv_bias = true},
+     "with a bias on q, k and v"},
 };
-enum { PRESETS = sizeof presets / sizeof presets[0] };
+#undef GPT
+#undef LLAMA
+enum { LLM_PRESETS = sizeof presets / sizeof presets[0] };
 
 static const preset *find_preset(const char *name) {
-    for (int i = 0; i < PRESETS; i++)
+    for (int i = 0; i < LLM_PRESETS; i++)
         if (!strcmp(presets[i].name, name)) return &presets[i];
     return NULL;
 }
 const char *const *llm_preset_names(int *count) {
-    static const char *names[PRESETS];
-    for (int i = 0; i < PRESETS; i++) names[i] = presets[i].name;
-    *count = PRESETS;
+    static const char *names[LLM_PRESETS];
+    for (int i = 0; i < LLM_PRESETS; i++) names[i] = presets[i].name;
+    *count = LLM_PRESETS;
     return names;
 }
 const char *llm_preset_note(const char *name) {
@@ -3370,23 +3393,16 @@ const char *llm_preset_note(const char *name) {
 }
 llm_config llm_preset(const char *name) {
     const preset *p = find_preset(name);
-    if (!p) {
-        char list[1024] = "one of";
-        for (int i = 0; i < PRESETS; i++) {
-            strncat(list, i ? ", " : " ", sizeof list - strlen(list) - 1);
-            strncat(list, presets[i].name, sizeof list - strlen(list) - 1);
-        }
-        llm_usage(list, "no preset is called '%s'", name);
-    }
-    llm_config c = p->c;
-    if (!strcmp(name, "llama3.2-1b")) { c.rope_factor = 32; c.rope_low = 1; c.rope_high = 4; c.rope_original = 8192; }
-    if (!strcmp(name, "qwen2-0.5b")) c.qkv_bias = true;
-    return c;
+    if (p) return p->c;
+    char list[1024] = "one of";
+    for (int i = 0, n = 6; i < LLM_PRESETS; i++)
+        n += snprintf(list + n, sizeof list - n, "%s %s", i ? "," : "", presets[i].name);
+    llm_usage(list, "no preset is called '%s'", name);
 }
 /* The single dial: 64 channels a layer, heads of 64 (of 32 below 256 channels), a feed-forward width of 8/3 C, rounded
    to 32. */
 llm_config llm_depth(int depth, int V, int T) {
-    llm_config c = presets[1].c;
+    llm_config c = llm_preset("tiny");
     c.V = V;
     c.T = T;
     c.L = depth;
@@ -3395,10 +3411,6 @@ llm_config llm_depth(int depth, int V, int T) {
     c.H = c.KV = c.C / c.D;
     c.F = (8 * c.C / 3 + 31) / 32 * 32;
     return c;
-}
-static void wrong_config(const char *where, const char *what, int a, int b) {
-    llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
-            b);
 }
 /* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
    that they do not know would be left out without a word. */
@@ -3409,121 +3421,137 @@ static void config_family(const llm_config *c, const char *where) {
     if (!gpt2 && !llama)
         llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias; Qwen2: Llama with "
                 "qkv_bias", "%s: no family of models has this mixture of parts", where);
-    if (gpt2 && (c->KV != c->H || (long long)c->H * c->D != c->C))
+    if (gpt2 && (c->KV != c->H || c->H * c->D != c->C))
         llm_die("as many key/value heads as heads, which fill the channels; or a Llama",
                 "%s: GPT-2 with %d heads of %d, %d key/value heads, %d channels", where, c->H, c->D, c->KV, c->C);
     if (c->rope_factor != 0 && !(c->rope_factor >= 1 && c->rope_high > c->rope_low && c->rope_original >= 1))
         llm_die("the factors of a Llama-3 model", "%s: impossible factors of rope", where);
 }
+static void wrong_config(const char *where, const char *what, int a, int b) {
+    llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
+            b);
+}
 void llm_config_check(const llm_config *c, const char *where) {
-    const int size[] = {c->V, c->T, c->L, c->C, c->H, c->KV, c->D, c->F};
-    const char *name[] = {"vocabulary", "context", "layers", "channels", "heads", "key/value heads", "head size",
-                          "feed-forward"};
-    const int many = 1 << 24, row = 1 << 16, few = 1 << 12;     /* rows of weights and heads lie on the stack */
-    const int most[] = {many, many, few, row, row, row, few, row};
+    const struct { const char *name; int size, most; } size[] = {   /* rows of weights and heads lie on the stack */
+        {"vocabulary", c->V, 1 << 24}, {"context", c->T, 1 << 24}, {"layers", c->L, 1 << 12},
+        {"channels", c->C, 1 << 16}, {"heads", c->H, 1 << 16}, {"key/value heads", c->KV, 1 << 16},
+        {"head size", c->D, 1 << 12}, {"feed-forward", c->F, 1 << 16}};
     for (int i = 0; i < 8; i++)
-        if (size[i] < 1 || size[i] > most[i]) wrong_config(where, name[i], size[i], most[i]);
+        if (size[i].size < 1 || size[i].size > size[i].most)
+            wrong_config(where, size[i].name, size[i].size, size[i].most);
     if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
     if (c->position == LLM_ROPE && c->D % 2) wrong_config(where, "rope wants an even head size", c->D, 2);
-    if ((long long)c->H * c->D > row) wrong_config(where, "heads times head size is too large", c->H, c->D);
+    if (c->H * c->D > 1 << 16) wrong_config(where, "heads times head size is too large", c->H, c->D);
     if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
     config_family(c, where);
 }
 
-/* ---- the tensor table ---- */
+/* ---- the tensor table ----
 
-/* Everything that is per parameter walks this one table: allocation, init, loading and saving by name and shape, weight
-   decay, LoRA, the gradient test. A row is one Hugging Face tensor. q, k, v (and gate, up) are consecutive rows without
-   padding between them, so that the packed matrix (O,C) is simply the pointer to the first. */
+   Everything that is per parameter walks this one table: allocation, init, loading and saving by name and shape, weight
+   decay, LoRA, the gradient test. A row is one Hugging Face tensor. The Llamas' q, k, v (gate, up) are consecutive rows
+   without padding between them: the matrix (O,C) of all three is simply the pointer to the first. */
 
-typedef struct { llm_param *row; int count; size_t size; const llm_config *c; int layer; } table_writer;
+/* How a family calls its tensors; a block's stand behind its number, "model.layers.0.". One name in place of three: one
+   tensor. A new part of a block begins here and in table_block. */
+typedef struct {
+    const char *wte, *wpe, *block, *norm1, *qkv[3], *proj[3], *norm2, *up[3], *down[3], *normf;
+} family_names;
+
+static const family_names gpt2_family = {
+    .wte = "transformer.wte", .wpe = "transformer.wpe", .block = "transformer.h", .norm1 = "ln_1",
+    .qkv = {"attn.c_attn"}, .proj = {"attn.c_proj"}, .norm2 = "ln_2", .up = {"mlp.c_fc"}, .down = {"mlp.c_proj"},
+    .normf = "transformer.ln_f"};
+static const family_names llama_family = {
+    .wte = "model.embed_tokens", .block = "model.layers", .norm1 = "input_layernorm",
+    .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, .proj = {"self_attn.o_proj"},
+    .norm2 = "post_attention_layernorm", .up = {"mlp.gate_proj", "mlp.up_proj"}, .down = {"mlp.down_proj"},
+    .normf = "model.norm"};
 
 static bool gpt2_names(const llm_config *c) { return c->position == LLM_LEARNED; }
 
+/* row NULL: nothing is written, only counted. size: of the arena; numbers: of the parameters alone. */
+typedef struct {
+    llm_param *row; int count; size_t size, numbers;
+    const llm_config *c; const family_names *family; int layer;
+} table_writer;
+
 /* Append a row. `packed`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16
    elements, a 64-byte line of floats. */
-static llm_param *table_add(table_writer *t, const char *name, int rows, int cols, double init, bool packed) {
+static llm_param *table_add(table_writer *t, const char *name, const char *what, size_t rows, size_t cols, double init,
+                            bool packed) {
     static llm_param nowhere;           /* counting only */
     llm_param *p = t->row ? &t->row[t->count] : &nowhere;
     if (!packed) t->size = (t->size + 15) / 16 * 16;
     *p = (llm_param){.rows = rows, .cols = cols, .vector = rows == 1, .init = init, .offset = t->size,
-                     .size = llm_mul((size_t)rows, (size_t)cols)};
-    int n = 0;
-    if (t->layer >= 0)
-        n = snprintf(p->name, sizeof p->name, gpt2_names(t->c) ? "transformer.h.%d." : "model.layers.%d.", t->layer);
-    snprintf(p->name + n, sizeof p->name - (size_t)n, "%s", name);
+                     .size = llm_mul(rows, cols)};
+    if (t->layer < 0) snprintf(p->name, sizeof p->name, "%s.%s", name, what);
+    else snprintf(p->name, sizeof p->name, "%s.%d.%s.%s", t->family->block, t->layer, name, what);
     t->size = llm_add(t->size, p->size);
+    t->numbers = llm_add(t->numbers, p->size);
     t->count++;
     return p;
 }
-static void table_gpt2(table_writer *t, llm_layer *layer) {
-    const llm_config *c = t->c;
-    double std = sqrt(0.4 / c->C), out = std / sqrt(2.0 * c->L);
-    int HD = c->H * c->D, QKV = (c->H + 2 * c->KV) * c->D;
-    for (t->layer = 0; t->layer < c->L; t->layer++) {
-        llm_layer w;
-        w.norm1 = table_add(t, "ln_1.weight", 1, c->C, 1, false);
-        w.norm1_bias = table_add(t, "ln_1.bias", 1, c->C, 0, false);
-        w.qkv = table_add(t, "attn.c_attn.weight", QKV, c->C, std, false);
-        w.qkv_bias = table_add(t, "attn.c_attn.bias", 1, QKV, 0, false);
-        w.proj = table_add(t, "attn.c_proj.weight", c->C, HD, out, false);
-        w.proj_bias = table_add(t, "attn.c_proj.bias", 1, c->C, 0, false);
-        w.norm2 = table_add(t, "ln_2.weight", 1, c->C, 1, false);
-        w.norm2_bias = table_add(t, "ln_2.bias", 1, c->C, 0, false);
-        w.up = table_add(t, "mlp.c_fc.weight", c->F, c->C, std, false);
-        w.up_bias = table_add(t, "mlp.c_fc.bias", 1, c->F, 0, false);
-        w.down = table_add(t, "mlp.c_proj.weight", c->C, c->F, out, false);
-        w.down_bias = table_add(t, "mlp.c_proj.bias", 1, c->C, 0, false);
-        w.qkv->transposed = w.proj->transposed = w.up->transposed = w.down->transposed = true;
-        if (layer) layer[t->layer] = w;
-    }
-    t->layer = -1;
+static llm_part table_norm(table_writer *t, const char *name) {
+    llm_part x = {.packed = 1};
+    x.w = table_add(t, name, "weight", 1, t->c->C, 1, false);
+    if (t->c->bias) x.bias = table_add(t, name, "bias", 1, t->c->C, 0, false);
+    return x;
 }
-static void table_llama(table_writer *t, llm_layer *layer) {
-    const llm_config *c = t->c;
-    double std = sqrt(0.4 / c->C), out = std / sqrt(2.0 * c->L);
-    int HD = c->H * c->D, KVD = c->KV * c->D;
-    for (t->layer = 0; t->layer < c->L; t->layer++) {
-        llm_layer w = {0};
-        w.norm1 = table_add(t, "input_layernorm.weight", 1, c->C, 1, false);
-        w.qkv = table_add(t, "self_attn.q_proj.weight", HD, c->C, std, false);
-        table_add(t, "self_attn.k_proj.weight", KVD, c->C, std, true);
-        table_add(t, "self_attn.v_proj.weight", KVD, c->C, std, true);
-        if (c->qkv_bias) {
-            w.qkv_bias = table_add(t, "self_attn.q_proj.bias", 1, HD, 0, false);
-            table_add(t, "self_attn.k_proj.bias", 1, KVD, 0, true);
-            table_add(t, "self_attn.v_proj.bias", 1, KVD, 0, true);
-        }
-        w.proj = table_add(t, "self_attn.o_proj.weight", c->C, HD, out, false);
-        w.norm2 = table_add(t, "post_attention_layernorm.weight", 1, c->C, 1, false);
-        w.up = table_add(t, "mlp.gate_proj.weight", c->F, c->C, std, false);
-        table_add(t, "mlp.up_proj.weight", c->F, c->C, std, true);
-        w.down = table_add(t, "mlp.down_proj.weight", c->C, c->F, out, false);
-        if (layer) layer[t->layer] = w;
+/* A linear of `cols` inputs, whose outputs are made of up to three pieces, rows[0] + rows[1] + rows[2]. All matrices,
+   then all biases. */
+static llm_part table_linear(table_writer *t, const char *const name[3], const size_t rows[3], size_t cols, double init,
+                             bool bias) {
+    llm_part x = {.packed = name[2] ? 3 : name[1] ? 2 : 1};
+    for (int i = 0; i < x.packed; i++) {
+        const size_t outputs = x.packed > 1 ? rows[i] : rows[0] + rows[1] + rows[2];
+        llm_param *p = table_add(t, name[i], "weight", outputs, cols, init, i > 0);
+        p->transposed = gpt2_names(t->c);
+        if (i == 0) x.w = p;
     }
-    t->layer = -1;
+    for (int i = 0; bias && i < x.packed; i++) {
+        const size_t outputs = x.packed > 1 ? rows[i] : rows[0] + rows[1] + rows[2];
+        llm_param *p = table_add(t, name[i], "bias", 1, outputs, 0, i > 0);
+        if (i == 0) x.bias = p;
+    }
+    return x;
 }
-/* Fill the table (row NULL: count only). Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its
-   width), those that write into the residual stream smaller by sqrt(2L), so that its variance does not grow with depth
-   (GPT-2). */
+/* Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its width), those that write into the residual
+   stream smaller by sqrt(2L), so that its variance does not grow with depth (GPT-2). */
+static llm_layer table_block(table_writer *t) {
+    const llm_config *c = t->c;
+    const family_names *name = t->family;
+    const double std = sqrt(0.4 / c->C), out = std / sqrt(2.0 * c->L);
+    const size_t C = c->C, HD = c->H * c->D, KVD = c->KV * c->D, F = c->F, gate = c->activation == LLM_SWIGLU ? F : 0;
+    llm_layer w;
+    w.norm1 = table_norm(t, name->norm1);
+    w.qkv = table_linear(t, name->qkv, (size_t[3]){HD, KVD, KVD}, C, std, c->bias || c->qkv_bias);
+    w.proj = table_linear(t, name->proj, (size_t[3]){C}, HD, out, c->bias);
+    w.norm2 = table_norm(t, name->norm2);
+    w.up = table_linear(t, name->up, (size_t[3]){gate, F}, C, std, c->bias);
+    w.down = table_linear(t, name->down, (size_t[3]){C}, F, out, c->bias);
+    return w;
+}
+/* Fill the table (row NULL: count only), and m's pointers into it (m NULL: there is no model yet). */
 static table_writer table_build(const llm_config *c, llm_param *row, llm_model *m) {
-    table_writer t = {row, 0, 0, c, -1};
-    bool gpt2 = gpt2_names(c);
-    double std = sqrt(0.4 / c->C);
+    const double std = sqrt(0.4 / c->C);
+    table_writer t = {row, 0, 0, 0, c, gpt2_names(c) ? &gpt2_family : &llama_family, -1};
     llm_model none;
+    llm_layer *layer = m ? m->layer : NULL;
     if (!m) m = &none;
-    m->wpe = m->normf_bias = m->score = NULL;
-    m->wte = table_add(&t, gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight", c->V, c->C, std, false);
-    if (gpt2) m->wpe = table_add(&t, "transformer.wpe.weight", c->T, c->C, std / 2, false);
-    if (gpt2) table_gpt2(&t, row ? m->layer : NULL);
-    else table_llama(&t, row ? m->layer : NULL);
-    m->normf = table_add(&t, gpt2 ? "transformer.ln_f.weight" : "model.norm.weight", 1, c->C, 1, false);
-    if (gpt2) m->normf_bias = table_add(&t, "transformer.ln_f.bias", 1, c->C, 0, false);
-    m->head = m->wte;
-    if (!c->tied) m->head = table_add(&t, "lm_head.weight", c->V, c->C, std, false);
+    m->wpe = m->score = NULL;
+    m->wte = table_add(&t, t.family->wte, "weight", c->V, c->C, std, false);
+    if (c->position == LLM_LEARNED) m->wpe = table_add(&t, t.family->wpe, "weight", c->T, c->C, std / 2, false);
+    for (t.layer = 0; t.layer < c->L; t.layer++) {
+        const llm_layer w = table_block(&t);
+        if (layer) layer[t.layer] = w;
+    }
+    t.layer = -1;
+    m->normf = table_norm(&t, t.family->normf);
+    m->head = c->tied ? m->wte : table_add(&t, "lm_head", "weight", c->V, c->C, std, false);
     if (c->score) {
-        m->score = table_add(&t, "score.weight", 1, c->C, sqrt(1.0 / (c->C + 1)), false);
+        m->score = table_add(&t, "score", "weight", 1, c->C, sqrt(1.0 / (c->C + 1)), false);
         m->score->vector = false;       /* one row of a matrix: drawn at random and decayed like one */
     }
     t.size = (t.size + 15) / 16 * 16;
@@ -3531,78 +3559,19 @@ static table_writer table_build(const llm_config *c, llm_param *row, llm_model *
 }
 /* The table alone, without memory for the numbers. */
 static llm_model table_only(const llm_config *c) {
-    llm_model m = {.c = *c, .params = table_build(c, NULL, NULL).count};
-    m.layer = llm_alloc((size_t)c->L, sizeof *m.layer);
-    m.param = llm_alloc((size_t)m.params, sizeof *m.param);
+    const table_writer t = table_build(c, NULL, NULL);
+    llm_model m = {.c = *c, .params = t.count, .size = t.size};
+    m.layer = llm_alloc(c->L, sizeof *m.layer);
+    m.param = llm_alloc(m.params, sizeof *m.param);
     table_build(c, m.param, &m);
     return m;
 }
-size_t llm_parameters(const llm_config *c) {
-    llm_model m = table_only(c);
-    size_t total = 0;
-    for (int i = 0; i < m.params; i++) total += m.param[i].size;
-    llm_release_all(m.param, m.layer);
-    return total;
-}
+size_t llm_parameters(const llm_config *c) { return table_build(c, NULL, NULL).numbers; }
+
 llm_param *llm_param_find(llm_model *m, const char *name) {
     for (int i = 0; i < m->params; i++)
         if (!strcmp(m->param[i].name, name)) return &m->param[i];
     return NULL;
-}
-
-/* ---- weights in fewer bits ----
-
-   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so 32 of them share
-   one scale s, and each becomes a small integer q (w is then q s):
-
-       bf16    the upper half of a float                                   2 bytes a weight      error 2^-9 |w|
-       q8      q = round(w/s), s = max|w| / 127                            1 + 2/32 = 1.0625     error s/2
-       q4      q = round(w/s) in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625   error s/2, at most s
-
-   Four bits count from -8 to 7: with this s the largest weight is exactly -8; one of nearly that size and the other
-   sign would be 8 and is cut to 7. The scale is rounded to bf16 before the division: so that costs no precision. */
-
-static inline size_t weight_blocks(llm_type type, int cols) {
-    return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? ((size_t)cols + 31) / 32 : 0;
-}
-static inline size_t weight_row_bytes(llm_type type, int cols) {
-    return type == LLM_TYPE_REAL   ? (size_t)cols * sizeof(llm_real)
-           : type == LLM_TYPE_BF16 ? (size_t)cols * sizeof(uint16_t)
-           : type == LLM_TYPE_Q8   ? (size_t)cols
-                                   : 16 * weight_blocks(type, cols);
-}
-/* One block of n <= 32 numbers: q, and returns its scale. `levels`: 127, or -8. */
-static uint16_t pack_block(int8_t q[32], const llm_real *x, size_t n, int levels) {
-    llm_real extreme = 0;
-    for (size_t i = 0; i < n; i++)
-        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(extreme)) extreme = x[i];
-    if (levels > 0) extreme = LLM_MATH(fabs)(extreme);
-    const uint16_t scale = real_to_bf16(extreme / (llm_real)levels);
-    const llm_real s = bf16_to_real(scale), top = levels > 0 ? 127 : 7, bottom = levels > 0 ? -127 : -8;
-    for (size_t i = 0; i < 32; i++) {
-        llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + (llm_real)0.5) : 0;
-        q[i] = (int8_t)(y > bottom ? y < top ? y : top : bottom);
-    }
-    return scale;
-}
-/* A row of `cols` numbers in the form that weight_row reads. False when one of them is no finite number. */
-static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, int cols) {
-    const size_t n = (size_t)cols;
-    llm_real wrong = 0;                                     /* 0 times anything finite is 0 */
-    for (size_t i = 0; i < n; i++) wrong += x[i] * 0;
-    if (type == LLM_TYPE_REAL) memcpy(out, x, n * sizeof *x);
-    if (type == LLM_TYPE_BF16)
-        for (size_t i = 0; i < n; i++) ((uint16_t *)out)[i] = real_to_bf16(x[i]);
-    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
-        int8_t q[32];
-        scale[b] = pack_block(q, x + 32 * b, size_min(32, n - 32 * b), type == LLM_TYPE_Q8 ? 127 : -8);
-        if (type == LLM_TYPE_Q8) memcpy((int8_t *)out + 32 * b, q, size_min(32, n - 32 * b));
-        else {
-            uint8_t *byte = (uint8_t *)out + 16 * b;
-            for (int i = 0; i < 16; i++) byte[i] = (uint8_t)((q[i] + 8) | (q[i + 16] + 8) << 4);
-        }
-    }
-    return wrong == 0;
 }
 
 /* ---- memory ---- */
@@ -3610,72 +3579,142 @@ static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_re
 static void *device_alloc(const llm_ops *op, size_t count, size_t size, const char *what) {
     void *p = op->alloc(llm_mul(count, size));
     if (!p) llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB for %s on %s",
-                    (double)count * (double)size / 1e6, what, op->name);
+                    count * size / 1e6, what, op->name);
     return p;
+}
+static void device_release(const llm_ops *op, void *p) {
+    if (p) op->release(p);
 }
 /* Frequencies of rope: freq[j] = theta^(-2j/D). Llama-3 stretches the slow ones to reach a longer context: waves longer
    than original/low are slowed by `factor`, those shorter than original/high are kept, in between it blends. */
 static void model_frequencies(llm_model *m) {
     const llm_config *c = &m->c;
-    llm_real *freq = llm_alloc((size_t)(c->D + 1) / 2, sizeof *freq);
-    for (int j = 0; j < c->D / 2; j++) {
+    const size_t half = c->D / 2;
+    llm_real *freq = llm_alloc(half, sizeof *freq);
+    for (size_t j = 0; j < half; j++) {
         double f = pow(c->rope_theta, -2.0 * j / c->D), wave = 6.283185307179586 / f;
         if (c->rope_factor > 0) {
             double s = (c->rope_original / wave - c->rope_low) / (c->rope_high - c->rope_low);
             s = s < 0 ? 0 : s > 1 ? 1 : s;
             f = f * ((1 - s) / c->rope_factor + s);
         }
-        freq[j] = (llm_real)f;
+        freq[j] = f;
     }
-    m->freq = device_alloc(m->ops, (size_t)(c->D + 1) / 2, sizeof *freq, "rope");
-    m->ops->upload(m->freq, freq, (size_t)(c->D + 1) / 2 * sizeof *freq);
+    m->freq = device_alloc(m->ops, half, sizeof *freq, "rope");
+    m->ops->upload(m->freq, freq, half * sizeof *freq);
     llm_release(freq);
 }
 /* The arenas of the weights, and the place of each tensor. */
 static void place_weights(llm_model *m) {
     m->weights = LLM_TYPE_REAL;
     m->data = device_alloc(m->ops, m->size, sizeof *m->data, "weights");
-    if (m->ops->precision == LLM_BF16) m->work = device_alloc(m->ops, m->size, 2, "bf16 weights");
-    for (int i = 0; i < m->params; i++) {
-        llm_param *p = &m->param[i];
+    if (m->ops->precision == LLM_BF16) m->work = device_alloc(m->ops, m->size, sizeof(uint16_t), "bf16 weights");
+    uint16_t *work = m->work;
+    for (llm_param *p = m->param; p < m->param + m->params; p++) {
         p->data = m->data + p->offset;
         p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL, p->data};
-        if (m->work) p->w = (llm_weight){(char *)m->work + 2 * p->offset, LLM_TYPE_BF16, NULL, p->data};
+        if (work) p->w = (llm_weight){work + p->offset, LLM_TYPE_BF16, NULL, p->data};
     }
 }
-/* The same for weights in fewer bits. Rows follow each other without gaps, so q, k and v are one matrix here too.
-   First everything is counted, then handed out. */
+/* New numbers in the master weights reach the working copy. */
+void llm_weights_changed(llm_model *m) {
+    if (m->work) m->ops->store_weights(m->work, m->data, m->size);
+}
+
+/* ---- weights in fewer bits ----
+
+   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so a block of 32
+   shares one scale s, and each weight becomes a small integer: q = round(w / s) is kept, and s q is read.
+
+       bf16    the upper half of a float                                   2 bytes a weight      error 2^-9 |w|
+       q8      q in -127 .. 127, s = max|w| / 127                          1 + 2/32 = 1.0625     error s/2
+       q4      q in -8 .. 7, s = -(the w of largest size)/8                0.5 + 2/32 = 0.5625   error s/2, at most s
+
+       a block, 32 weights     0.31  -0.02   0.08  ...  -0.40      its largest is -0.40: s = 0.40/8 = 0.05
+       q4, 16 bytes + s           6      0      2  ...     -8      byte i: q[i] + 8 below, q[i+16] + 8 above
+       read: s q               0.30   0.00   0.10  ...  -0.40
+
+   Four bits count from -8 to 7: with this s the largest weight is exactly -8; one of nearly that size and the other
+   sign would be 8 and is cut to 7. The scale is rounded to bf16 before the division: so that costs no precision. What
+   is written here weight_row (chapter 4) reads. */
+
+static size_t weight_blocks(llm_type type, size_t cols) {       /* scales of a row */
+    return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? (cols + 31) / 32 : 0;
+}
+static size_t weight_row_bytes(llm_type type, size_t cols) {
+    return type == LLM_TYPE_REAL   ? cols * sizeof(llm_real)
+           : type == LLM_TYPE_BF16 ? cols * sizeof(uint16_t)
+           : type == LLM_TYPE_Q8   ? cols
+                                   : 16 * weight_blocks(type, cols);
+}
+/* The integers of a block of n <= 32 numbers (0 behind the last). Returns its scale, as bf16. */
+static uint16_t pack_block(llm_type type, int q[32], const llm_real *x, size_t n) {
+    const int least = type == LLM_TYPE_Q8 ? -127 : -8, most = type == LLM_TYPE_Q8 ? 127 : 7;
+    llm_real largest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(largest)) largest = x[i];
+    const uint16_t scale = real_to_bf16(type == LLM_TYPE_Q8 ? LLM_MATH(fabs)(largest) / 127 : largest / -8);
+    const llm_real s = bf16_to_real(scale), half = 0.5;
+    for (size_t i = 0; i < 32; i++) {
+        const llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + half) : 0;
+        q[i] = y > least ? y < most ? y : most : least;
+    }
+    return scale;
+}
+/* A row of `cols` numbers. False when one of them is no finite number. */
+static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, size_t cols) {
+    uint8_t *byte = out;
+    int q[32];
+    if (type == LLM_TYPE_REAL) memcpy(out, x, cols * sizeof *x);
+    if (type == LLM_TYPE_BF16) plain_store_weights(out, x, cols);
+    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
+        const size_t first = 32 * b, n = size_min(32, cols - first);
+        scale[b] = pack_block(type, q, x + first, n);
+        for (size_t i = 0; type == LLM_TYPE_Q8 && i < n; i++) byte[first + i] = q[i];
+        for (size_t i = 0; type == LLM_TYPE_Q4 && i < 16; i++) byte[16 * b + i] = (q[i] + 8) | (q[i + 16] + 8) << 4;
+    }
+    bool finite = true;
+    for (size_t i = 0; i < cols; i++) finite &= x[i] - x[i] == 0;
+    return finite;
+}
+/* Norms, biases and learned positions stay as they are; so does the scalar head. */
+static bool param_stays(const llm_model *m, const llm_param *p) { return p->vector || p == m->wpe || p == m->score; }
+
+/* place_weights for these: an arena of all scales and then all integers, and one of what stays. First it is counted,
+   then handed out. Rows follow each other without gaps, so q, k and v are one matrix here too. */
 static void place_packed(llm_model *m, llm_type type) {
-    size_t scales = 0, bytes = 0, reals = 0;
+    llm_param *const end = m->param + m->params;
+    size_t scales = 0, bytes = 0;
     m->weights = type;
-    for (int pass = 0; pass < 2; pass++) {
-        size_t head = (scales * sizeof(uint16_t) + 63) / 64 * 64;
-        if (pass) {
-            m->packed_bytes = llm_add(head, bytes);
-            m->packed = device_alloc(m->ops, m->packed_bytes, 1, "weights");
-            m->data = device_alloc(m->ops, reals, sizeof *m->data, "vectors");
+    m->size = 0;
+    for (llm_param *p = m->param; p < end; p++) {
+        if (param_stays(m, p)) m->size += p->size;
+        else {
+            scales = llm_add(scales, llm_mul(p->rows, weight_blocks(type, p->cols)));
+            bytes = llm_add(bytes, llm_mul(p->rows, weight_row_bytes(type, p->cols)));
         }
-        scales = bytes = reals = 0;
-        for (int i = 0; i < m->params; i++) {
-            llm_param *p = &m->param[i];
-            p->data = NULL;
-            if (p->vector || p == m->wpe || p == m->score) {
-                if (pass) p->data = m->data + reals;
-                p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL, p->data};
-                reals += p->size;
-                continue;
-            }
-            if (pass) p->w = (llm_weight){(char *)m->packed + head + bytes, type, (uint16_t *)m->packed + scales, NULL};
-            scales = llm_add(scales, llm_mul((size_t)p->rows, weight_blocks(type, p->cols)));
-            bytes = llm_add(bytes, llm_mul((size_t)p->rows, weight_row_bytes(type, p->cols)));
+    }
+    const size_t all_scales = (scales * sizeof(uint16_t) + 63) / 64 * 64;
+    m->packed_bytes = llm_add(all_scales, bytes);
+    m->packed = device_alloc(m->ops, m->packed_bytes, 1, "weights");
+    m->data = device_alloc(m->ops, m->size, sizeof *m->data, "vectors");
+    uint16_t *scale = m->packed;
+    char *integer = (char *)m->packed + all_scales;
+    llm_real *data = m->data;
+    for (llm_param *p = m->param; p < end; p++) {
+        p->data = param_stays(m, p) ? data : NULL;
+        p->w = p->data ? (llm_weight){data, LLM_TYPE_REAL, NULL, data} : (llm_weight){integer, type, scale, NULL};
+        if (p->data) data += p->size;
+        else {
+            scale += p->rows * weight_blocks(type, p->cols);
+            integer += p->rows * weight_row_bytes(type, p->cols);
         }
-        m->size = reals;
     }
 }
-/* Rows of a tensor from the host to the device and back, however they lie there. */
+/* `rows` rows of a tensor, from row `row` on, from the host to the device; and a whole tensor back: however it lies
+   there. */
 static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
-    size_t cols = (size_t)p->cols, blocks = weight_blocks(p->w.type, p->cols);
-    size_t bytes = weight_row_bytes(p->w.type, p->cols);
+    const size_t cols = p->cols, blocks = weight_blocks(p->w.type, cols), bytes = weight_row_bytes(p->w.type, cols);
     if (p->data) {
         op->upload(p->data + row * cols, host, rows * cols * sizeof *host);
         return;
@@ -3685,68 +3724,93 @@ static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_
     bool finite = true;
     LLM_OMP(parallel for schedule(static) reduction(&& : finite))
     for (size_t r = 0; r < rows; r++)
-        finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, p->cols) && finite;
+        finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, cols) && finite;
     if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite", p->name);
     op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);
     if (blocks) op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
-    llm_release(packed);
-    llm_release(scale);
+    llm_release_all(packed, scale);
 }
 static void param_read(const llm_ops *op, const llm_param *p, llm_real *host) {
     if (p->data) {
         op->download(host, p->data, p->size * sizeof *host);
         return;
     }
-    size_t rows = (size_t)p->rows, cols = (size_t)p->cols, blocks = rows * weight_blocks(p->w.type, p->cols);
-    size_t bytes = rows * weight_row_bytes(p->w.type, p->cols);
+    const size_t bytes = p->rows * weight_row_bytes(p->w.type, p->cols);
+    const size_t blocks = p->rows * weight_blocks(p->w.type, p->cols);
     char *packed = llm_alloc(bytes, 1);
     uint16_t *scale = llm_alloc(blocks + 1, sizeof *scale);
     op->download(packed, p->w.data, bytes);
     if (blocks) op->download(scale, p->w.scale, blocks * sizeof *scale);
     const llm_weight w = {packed, p->w.type, scale, NULL};
-    for (size_t r = 0; r < rows; r++) {
-        const llm_real *row = weight_row(w, cols, r, host + r * cols);
-        if (row != host + r * cols) memcpy(host + r * cols, row, cols * sizeof *host);
-    }
-    llm_release(packed);
-    llm_release(scale);
+    for (size_t r = 0; r < p->rows; r++) weight_row(w, p->cols, r, host + r * p->cols);
+    llm_release_all(packed, scale);
 }
+static const char *const type_name[] = {"fp32", "bf16", "q8", "q4"};
+
+llm_type llm_type_named(const char *name) {
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(name, type_name[i])) return i;
+    llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
+}
+static double model_weight_bytes(const llm_model *m) {
+    return m->size * (sizeof *m->data + (m->work ? sizeof(uint16_t) : 0)) + m->packed_bytes;
+}
+double llm_quantise(llm_model *m, llm_type weights) {
+    if (m->grad) llm_die("llm_quantise before llm_model_train", "a model that is being trained cannot be quantised");
+    const llm_model old = *m;
+    llm_param *was = llm_alloc(m->params, sizeof *was);
+    memcpy(was, m->param, m->params * sizeof *was);
+    m->data = m->work = m->packed = NULL;
+    m->packed_bytes = 0;
+    m->size = table_build(&m->c, NULL, NULL).size;
+    if (weights == LLM_TYPE_REAL) place_weights(m);
+    else place_packed(m, weights);
+    for (int i = 0; i < m->params; i++) {
+        llm_real *host = llm_alloc(was[i].size, sizeof *host);
+        param_read(m->ops, &was[i], host);
+        param_write(m->ops, &m->param[i], 0, m->param[i].rows, host);
+        llm_release(host);
+    }
+    llm_weights_changed(m);
+    device_release(m->ops, old.data);
+    device_release(m->ops, old.work);
+    device_release(m->ops, old.packed);
+    llm_release(was);
+    return model_weight_bytes(&old) - model_weight_bytes(m);
+}
+
+/* ---- the life of a model ---- */
+
 /* Everything but the numbers: table, arenas, pointers. */
 static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
     llm_ops_check(ops);
-    *m = (llm_model){.c = *c, .ops = ops, .frozen = true, .head_options = {.temperature = 1}};
-    m->params = table_build(c, NULL, NULL).count;
-    m->param = llm_alloc((size_t)m->params, sizeof *m->param);
-    m->layer = llm_alloc((size_t)c->L, sizeof *m->layer);
-    m->acts = llm_alloc((size_t)c->L, sizeof *m->acts);
-    m->size = table_build(c, m->param, m).size;
+    *m = table_only(c);
+    m->ops = ops;
+    m->acts = llm_alloc(c->L, sizeof *m->acts);
+    m->frozen = true;
+    m->head_options.temperature = 1;
     if (weights == LLM_TYPE_REAL) place_weights(m);
     else place_packed(m, weights);
     if (c->position == LLM_ROPE) model_frequencies(m);
 }
-/* New numbers in the master weights reach the working copy. */
-void llm_weights_changed(llm_model *m) {
-    if (m->work) m->ops->store_weights(m->work, m->data, m->size);
-}
 /* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone.
    host: room for it. */
-static void init_tensor(llm_model *m, const llm_param *p, llm_real *host, uint64_t seed) {
-    uint64_t stream = llm_hash(p->name, strlen(p->name), 0);
+static void param_draw(const llm_ops *op, const llm_param *p, llm_real *host, uint64_t seed, double draw(llm_rng *r)) {
+    const uint64_t stream = llm_hash(p->name, strlen(p->name), 0);
     LLM_OMP(parallel for schedule(static))
-    for (int i = 0; i < p->rows; i++) {
-        llm_rng r = llm_rng_seed(seed, stream + (uint64_t)i);
-        for (size_t j = 0; j < (size_t)p->cols; j++)
-            host[(size_t)i * (size_t)p->cols + j] = (llm_real)(p->vector ? p->init : p->init * llm_rng_normal(&r));
+    for (size_t i = 0; i < p->rows; i++) {
+        llm_rng r = llm_rng_seed(seed, stream + i);
+        for (size_t j = 0; j < p->cols; j++) host[i * p->cols + j] = p->vector ? p->init : p->init * draw(&r);
     }
-    m->ops->upload(p->data, host, p->size * sizeof *host);
+    op->upload(p->data, host, p->size * sizeof *host);
 }
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed) {
     model_allocate(m, c, ops, LLM_TYPE_REAL);
     size_t largest = 0;
-    for (int i = 0; i < m->params; i++) largest = m->param[i].size > largest ? m->param[i].size : largest;
+    for (int i = 0; i < m->params; i++) largest = size_max(largest, m->param[i].size);
     llm_real *host = llm_alloc(largest, sizeof *host);      /* one for all: of many, malloc keeps 40 MB */
-    for (int i = 0; i < m->params; i++) init_tensor(m, &m->param[i], host, seed);
+    for (int i = 0; i < m->params; i++) param_draw(ops, &m->param[i], host, seed, llm_rng_normal);
     llm_release(host);
     llm_weights_changed(m);
 }
@@ -3762,8 +3826,11 @@ static void refuse_packed(const llm_model *m, const char *what) {
         llm_die("weights in fp32 (llm_quantise makes them so again), or LoRA on it", "cannot %s a quantised model",
                 what);
 }
+static void refuse_adapters(const llm_model *m, const char *what) {
+    if (m->lora) llm_die("llm_lora_merge first", "%s a model with adapters", what);
+}
 void llm_model_train(llm_model *m) {
-    learner x = model_learner(m);
+    const learner x = model_learner(m);
     llm_real **grad = m->lora ? &m->lora->grad : &m->grad;
     if (*grad) return;
     if (!m->lora) refuse_packed(m, "train");
@@ -3771,10 +3838,6 @@ void llm_model_train(llm_model *m) {
     for (int i = 0; i < x.params; i++) x.param[i].grad = *grad + x.param[i].offset;
     m->frozen = false;
 }
-static void refuse_adapters(const llm_model *m, const char *what) {
-    if (m->lora) llm_die("llm_lora_merge first", "%s a model with adapters", what);
-}
-/* Copy every tensor of `from` that `m` has too, by name. */
 void llm_model_copy_weights(llm_model *m, const llm_model *from) {
     for (int i = 0; i < from->params; i++) {
         const llm_param *p = &from->param[i];
@@ -3796,15 +3859,11 @@ void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
     if (!frozen) llm_model_train(m);
 }
 void llm_model_free(llm_model *m) {
-    const llm_ops *op = m->ops;
-    if (!op) return;
+    if (!m->ops) return;
     llm_lora_free(m);
     void *device[] = {m->data, m->grad, m->work, m->packed, m->freq, m->pool};
-    for (int i = 0; i < 6; i++)
-        if (device[i]) op->release(device[i]);
-    llm_release(m->param);
-    llm_release(m->layer);
-    llm_release(m->acts);
+    for (size_t i = 0; i < sizeof device / sizeof *device; i++) device_release(m->ops, device[i]);
+    llm_release_all(m->param, m->layer, m->acts);
     *m = (llm_model){.ops = NULL};
 }
 void llm_model_add_score(llm_model *m, uint64_t seed) {
@@ -3817,59 +3876,32 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
     llm_model_copy_weights(m, &old);
     llm_real *host = llm_alloc(m->score->size, sizeof *host);
-    init_tensor(m, m->score, host, seed);
+    param_draw(m->ops, m->score, host, seed, llm_rng_normal);
     llm_release(host);
     llm_weights_changed(m);
     m->recompute = old.recompute;
     if (!old.frozen) llm_model_train(m);
     llm_model_free(&old);
 }
-static const char *const type_name[] = {"fp32", "bf16", "q8", "q4"};
-
-llm_type llm_type_named(const char *name) {
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(name, type_name[i])) return (llm_type)i;
-    llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
-}
-static double model_weight_bytes(const llm_model *m) {
-    return (double)m->size * (double)(sizeof *m->data + (m->work ? 2 : 0)) + (double)m->packed_bytes;
-}
-double llm_quantise(llm_model *m, llm_type weights) {
-    if (m->grad) llm_die("llm_quantise before llm_model_train", "a model that is being trained cannot be quantised");
-    llm_model old = *m;
-    llm_param *was = llm_alloc((size_t)m->params, sizeof *was);
-    memcpy(was, m->param, (size_t)m->params * sizeof *was);
-    m->data = m->work = m->packed = NULL;
-    m->packed_bytes = 0;
-    m->size = table_build(&m->c, NULL, NULL).size;
-    if (weights == LLM_TYPE_REAL) place_weights(m);
-    else place_packed(m, weights);
-    for (int i = 0; i < m->params; i++) {
-        llm_real *host = llm_alloc(was[i].size, sizeof *host);
-        param_read(m->ops, &was[i], host);
-        param_write(m->ops, &m->param[i], 0, (size_t)m->param[i].rows, host);
-        llm_release(host);
-    }
-    llm_weights_changed(m);
-    void *gone[] = {old.data, old.work, old.packed};
-    for (int i = 0; i < 3; i++)
-        if (gone[i]) m->ops->release(gone[i]);
-    llm_release(was);
-    return model_weight_bytes(&old) - model_weight_bytes(m);
-}
 void llm_model_print(const llm_model *m, FILE *out) {
     const llm_config *c = &m->c;
+    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = model_weight_bytes(m);
     fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
-            gpt2_names(c) ? "GPT-2" : "Llama", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->D);
+            gpt2_names(c) ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
     if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
     fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
-    if (m->weights == LLM_TYPE_REAL) return;
-    double full = (double)llm_parameters(c) * sizeof(llm_real), now = model_weight_bytes(m);
-    fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", type_name[m->weights], now / 1e6,
-            full / 1e6, (full - now) / 1e6);
+    if (m->weights != LLM_TYPE_REAL)
+        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", type_name[m->weights], now / 1e6,
+                full / 1e6, (full - now) / 1e6);
 }
 
-/* The activations: one allocation, cut by one function that first only counts (base NULL), then hands out pieces. */
+/* ---- activations ----
+
+   What a pass over N tokens computes lies in one allocation, cut by one function that first only counts (base NULL),
+   then hands out pieces. While a model learns, each layer keeps what its backward pass reads (llm_acts); with
+   recomputation only res, and the rest is one set for all; frozen, even res is two for all, which take turns. Scratch
+   that is never needed at the same time shares its place. */
+
 typedef struct { char *base; size_t used; const llm_ops *op; } pool_cutter;
 
 static void *pool_take(pool_cutter *k, size_t count, size_t size) {
@@ -3877,43 +3909,52 @@ static void *pool_take(pool_cutter *k, size_t count, size_t size) {
     k->used = llm_add(k->used, (llm_mul(count, size) + 63) / 64 * 64);
     return p;
 }
-static llm_real *pool_real(pool_cutter *k, size_t rows, int cols) {
-    return pool_take(k, llm_mul(rows, (size_t)cols), sizeof(llm_real));
+static llm_real *pool_real(pool_cutter *k, size_t rows, size_t cols) {
+    return pool_take(k, llm_mul(rows, cols), sizeof(llm_real));
 }
-static llm_act *pool_act(pool_cutter *k, size_t rows, int cols) {
-    return pool_take(k, llm_mul(rows, (size_t)cols), k->op->act_size);
+static llm_act *pool_act(pool_cutter *k, size_t rows, size_t cols) {
+    return pool_take(k, llm_mul(rows, cols), k->op->act_size);
 }
-static llm_res *pool_res(pool_cutter *k, size_t rows, int cols) {
-    return pool_take(k, llm_mul(rows, (size_t)cols), k->op->res_size);
+static llm_res *pool_res(pool_cutter *k, size_t rows, size_t cols) {
+    return pool_take(k, llm_mul(rows, cols), k->op->res_size);
 }
+static llm_stats pool_stats(pool_cutter *k, size_t rows) {
+    llm_stats s;
+    s.mean = pool_real(k, rows, 1);
+    s.rstd = pool_real(k, rows, 1);
+    return s;
+}
+/* Outputs of the feed-forward part's first product: gate and up, or up alone. */
+static size_t pre_width(const llm_config *c) { return c->activation == LLM_SWIGLU ? 2 * c->F : c->F; }
 
-static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
+static void layers_cut_pool(llm_model *m, pool_cutter *k, size_t N) {
     const llm_config *c = &m->c;
-    pool_cutter k = {base, 0, m->ops};
-    int HD = c->H * c->D, QKV = (c->H + 2 * c->KV) * c->D, PRE = c->activation == LLM_SWIGLU ? 2 * c->F : c->F;
-    bool keep = !m->frozen && !m->recompute;    /* each layer has its own set, or all share the first one's */
+    const bool keep = !m->frozen && !m->recompute;
     for (int l = 0; l < c->L; l++) {
         llm_acts *a = &m->acts[l];
-        llm_res *res = l > 1 && m->frozen ? m->acts[l - 2].res : pool_res(&k, N, c->C);   /* frozen: two take turns */
+        llm_res *res = l > 1 && m->frozen ? m->acts[l - 2].res : pool_res(k, N, c->C);
         if (l && !keep) *a = m->acts[0];
         a->res = res;
         if (l && !keep) continue;
-        a->mid = pool_res(&k, N, c->C);
-        a->qkv = pool_act(&k, N, QKV);
-        a->att = pool_act(&k, N, HD);
-        a->pre = pool_act(&k, N, PRE);
-        a->mean1 = pool_real(&k, N, 1);
-        a->rstd1 = pool_real(&k, N, 1);
-        a->mean2 = pool_real(&k, N, 1);
-        a->rstd2 = pool_real(&k, N, 1);
-        a->lse = pool_real(&k, N, c->H);
+        a->mid = pool_res(k, N, c->C);
+        a->qkv = pool_act(k, N, (c->H + 2 * c->KV) * c->D);
+        a->att = pool_act(k, N, c->H * c->D);
+        a->pre = pool_act(k, N, pre_width(c));
+        a->stats1 = pool_stats(k, N);
+        a->stats2 = pool_stats(k, N);
+        a->lse = pool_real(k, N, c->H);
     }
-    m->resf = pool_res(&k, N, c->C);
-    m->meanf = pool_real(&k, N, 1);
-    m->rstdf = pool_real(&k, N, 1);
-    m->hidden = pool_act(&k, N, c->C);
+}
+static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
+    const llm_config *c = &m->c;
+    const size_t C = c->C, F = c->F, PRE = pre_width(c), HD = c->H * c->D, QKV = HD + 2 * c->KV * c->D;
+    pool_cutter k = {base, 0, m->ops};
+    layers_cut_pool(m, &k, N);
+    m->resf = pool_res(&k, N, C);
+    m->statsf = pool_stats(&k, N);
+    m->hidden = pool_act(&k, N, C);
     m->xn = m->hidden;                  /* a block's norms and the last one: never needed together */
-    m->ff = pool_act(&k, N, m->frozen ? c->F : llm_max(c->F, QKV));
+    m->ff = pool_act(&k, N, m->frozen ? F : size_max(F, QKV));
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
     int **ids[] = {&m->ids.tokens, &m->ids.targets, &m->ids.positions, &m->ids.start, &m->rows};
@@ -3921,18 +3962,18 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
     for (int i = 0; m->lora && i < m->lora->adapters; i++) m->lora->adapter[i].u = pool_act(&k, N, m->lora->rank);
     if (m->frozen) return k.used;
     if (m->lora) m->lora->du = pool_act(&k, N, m->lora->rank);
-    m->dres = pool_take(&k, llm_mul(N, (size_t)c->C), m->ops->dres_size);
-    m->dxn = m->dhidden = pool_act(&k, N, c->C);        /* the head is done before the first block begins */
+    m->dres = pool_take(&k, llm_mul(N, C), m->ops->dres_size);
+    m->dxn = m->dhidden = pool_act(&k, N, C);           /* the head is done before the first block begins */
     m->dpre = pool_act(&k, N, PRE);
-    m->dff = c->activation == LLM_GELU ? m->dpre : pool_act(&k, N, c->F);       /* gelu works in place */
+    m->dff = c->activation == LLM_GELU ? m->dpre : pool_act(&k, N, F);          /* gelu works in place */
     m->dqkv = m->ff;                    /* the feed-forward part is done before attention begins */
     m->datt = HD <= PRE ? m->dpre : pool_act(&k, N, HD);
     return k.used;
 }
 static void model_reserve(llm_model *m, size_t N) {
-    size_t bytes = model_cut_pool(m, NULL, N);
+    const size_t bytes = model_cut_pool(m, NULL, N);
     if (bytes > m->pool_bytes) {
-        if (m->pool) m->ops->release(m->pool);
+        device_release(m->ops, m->pool);
         m->pool = device_alloc(m->ops, bytes, 1, "activations");
         m->pool_bytes = bytes;
     }
@@ -3949,227 +3990,243 @@ static void require_ids(const int *ids, size_t n, int limit, const char *what) {
                     limit - 1);
 }
 static void model_upload(llm_model *m, const llm_batch *b) {
-    size_t N = llm_mul((size_t)b->B, (size_t)b->T);
+    const size_t N = llm_places(b);
     if (b->B < 1 || b->T < 1 || N > INT_MAX) llm_die("a smaller --batch", "impossible batch %d x %d", b->B, b->T);
     if (b->T > m->c.T)
         llm_die("a smaller --seq", "sequence of %d tokens is beyond the model's context of %d", b->T, m->c.T);
     require_ids(b->tokens, N, m->c.V, "token");
     require_ids(b->targets, N, m->c.V, "target");
     require_ids(b->positions, N, m->c.T, "position");
-    for (size_t i = 0; i < N; i++)
-        if (b->start[i] < 0 || b->start[i] > (int)(i % (size_t)b->T))
-            llm_die(NULL, "attention start %d at place %zu", b->start[i], i);
+    for (int i = 0; i < b->B * b->T; i++)
+        if (b->start[i] < 0 || b->start[i] > i % b->T)
+            llm_die(NULL, "attention start %d at place %d", b->start[i], i);
     model_reserve(m, N);
     m->ops->load_ids(&m->ids, b);
 }
 
-/* ---- forward and backward ---- */
+/* ---- the parts of a block ----
 
-/* Small hands for what every line below would repeat: which norm, which data pointer, and the rule of accumulation: a
-   gradient that was written in this step is added to, else it is written (`used` tells). A frozen tensor has no
-   gradient at all. */
+   Each function below calls one row of the table with what the line would otherwise repeat: the sizes, the data and the
+   gradient of a part, and whether that gradient is written or added to. */
+
+/* The first writer of a gradient in a step sets it, later ones add: a tied embedding is written by the head and by the
+   look-up, and a step may have several batches. `used` remembers. A frozen tensor has no gradient at all. */
+static bool accumulates(llm_param *p) {
+    const bool was = p->used;
+    p->used = p->grad != NULL;
+    return was;
+}
+static bool part_accumulates(const llm_part *x) {
+    const bool was = x->w->used;
+    for (int i = 0; i < x->packed; i++) accumulates(&x->w[i]);
+    for (int i = 0; x->bias && i < x->packed; i++) accumulates(&x->bias[i]);
+    return was;
+}
 static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
+static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
 static llm_weight weight_of(const llm_param *p) { return p ? p->w : (llm_weight){0}; }
 static llm_weight embedding_of(const llm_model *m) {     /* looked up in full precision where that is kept */
     const llm_real *full = m->wte->w.full;
     return full ? (llm_weight){full, LLM_TYPE_REAL, NULL, full} : m->wte->w;
 }
-static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
-static bool accumulates(llm_param *w, llm_param *bias, int rows) {
-    bool was = w->used;
-    for (int i = 0; i < rows; i++) w[i].used = w[i].grad != NULL;      /* packed rows are neighbours in the table */
-    for (int i = 0; bias && i < rows; i++) bias[i].used = bias[i].grad != NULL;
-    return was;
+static size_t part_outputs(const llm_part *x) {
+    size_t n = 0;
+    for (int i = 0; i < x->packed; i++) n += x->w[i].rows;
+    return n;
 }
-static int qkv_rows(const llm_config *c) { return gpt2_names(c) ? 1 : 3; }
-static int up_rows(const llm_config *c) { return gpt2_names(c) ? 1 : 2; }
 
-static void model_norm_forward(llm_model *m, llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp,
-                         const llm_param *w, const llm_param *bias, int N) {
+static void model_norm_forward(llm_model *m, llm_act *out, llm_stats s, const llm_res *inp, const llm_part *x,
+                               size_t N) {
     if (m->c.norm == LLM_LAYERNORM)
-        m->ops->layernorm_forward(out, mean, rstd, inp, w->data, data_of(bias), (llm_real)m->c.eps, N, m->c.C);
-    else m->ops->rmsnorm_forward(out, rstd, inp, w->data, (llm_real)m->c.eps, N, m->c.C);
+        m->ops->layernorm_forward(out, s.mean, s.rstd, inp, x->w->data, data_of(x->bias), m->c.eps, N, m->c.C);
+    else m->ops->rmsnorm_forward(out, s.rstd, inp, x->w->data, m->c.eps, N, m->c.C);
 }
-static void model_norm_backward(llm_model *m, llm_res *dinp, const llm_act *dout, const llm_res *inp, llm_param *w,
-                                llm_param *bias, const llm_real *mean, const llm_real *rstd, int N, bool join) {
-    bool add = accumulates(w, bias, 1);
+/* join: dinp is the residual stream's gradient, and this is added to it. */
+static void model_norm_backward(llm_model *m, llm_res *dinp, const llm_act *dout, llm_stats s, const llm_res *inp,
+                                const llm_part *x, size_t N, bool join) {
+    const bool add = part_accumulates(x);
     if (m->c.norm == LLM_LAYERNORM)
-        m->ops->layernorm_backward(dinp, w->grad, grad_of(bias), dout, inp, w->data, mean, rstd, N, m->c.C, join, add);
-    else m->ops->rmsnorm_backward(dinp, w->grad, dout, inp, w->data, rstd, N, m->c.C, join, add);
+        m->ops->layernorm_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->data, s.mean, s.rstd, N,
+                                   m->c.C, join, add);
+    else m->ops->rmsnorm_backward(dinp, x->w->grad, dout, inp, x->w->data, s.rstd, N, m->c.C, join, add);
 }
-static void activation_forward(llm_model *m, llm_act *out, const llm_act *pre, int N) {
-    if (m->c.activation == LLM_GELU) m->ops->gelu_forward(out, pre, (size_t)N * (size_t)m->c.F);
+static void activation_forward(llm_model *m, llm_act *out, const llm_act *pre, size_t N) {
+    if (m->c.activation == LLM_GELU) m->ops->gelu_forward(out, pre, N * m->c.F);
     else m->ops->swiglu_forward(out, pre, N, m->c.F);
 }
-static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout, const llm_act *pre, int N) {
-    if (m->c.activation == LLM_GELU) m->ops->gelu_backward(dpre, dout, pre, (size_t)N * (size_t)m->c.F);
+static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout, const llm_act *pre, size_t N) {
+    if (m->c.activation == LLM_GELU) m->ops->gelu_backward(dpre, dout, pre, N * m->c.F);
     else m->ops->swiglu_backward(dpre, dout, pre, N, m->c.F);
 }
 
-/* The products of a block: out (N,O) = inp (N,I) w' + bias. `rows` neighbours in the table are one packed matrix, so
-   one product computes q, k and v; the adapters that hang on them (chapter 8) each add to their own columns of it. u:
-   where an adapter may leave its s inp A'; NULL: in its own place, for the backward pass. */
-static int packed_width(const llm_param *w, int rows) {
-    int n = 0;
-    for (int i = 0; i < rows; i++) n += w[i].rows;
-    return n;
+/* The adapters that hang on a linear (chapter 8) each add to their own columns of its output. u: where they may leave
+   s inp A'; NULL: in their own places, for the backward pass. */
+static llm_slice adapter_slice(const llm_part *x, int i) {
+    llm_slice s = {.ld = part_outputs(x), .cols = x->w[i].rows};
+    while (i-- > 0) s.col += x->w[i].rows;
+    return s;
 }
-/* The columns of tensor i of them. */
-static llm_slice adapter_slice(const llm_param *w, int rows, int i) {
-    return (llm_slice){packed_width(w, rows), packed_width(w, i), w[i].rows};
-}
-static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_param *w, int rows, int N,
-                             llm_act *u, bool to_residual) {
-    if (!m->lora || m->lora_off) return;
-    for (int i = 0; i < rows; i++) {
-        const llm_adapter *a = w[i].adapter;
+static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_part *x, size_t N, llm_act *u,
+                             bool to_residual) {
+    const llm_lora *lora = m->lora_off ? NULL : m->lora;
+    for (int i = 0; lora && i < x->packed; i++) {
+        const llm_adapter *a = x->w[i].adapter;
         if (a)
-            m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, (llm_real)m->lora->scale, N, w->cols,
-                                 m->lora->rank, adapter_slice(w, rows, i), to_residual);
+            m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, lora->scale, N, x->w->cols,
+                                 lora->rank, adapter_slice(x, i), to_residual);
     }
 }
-static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_param *w,
-                              int rows, int N, bool from_residual) {
-    if (!m->lora || m->lora_off) return;
-    for (int i = 0; i < rows; i++) {
-        const llm_adapter *a = w[i].adapter;
+static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_part *x,
+                              size_t N, bool from_residual) {
+    const llm_lora *lora = m->lora_off ? NULL : m->lora;
+    for (int i = 0; lora && i < x->packed; i++) {
+        const llm_adapter *a = x->w[i].adapter;
         if (a)
-            m->ops->lora_backward(dinp, a->A->grad, a->B->grad, m->lora->du, dout, a->u, inp, a->A->data, a->B->data,
-                                  (llm_real)m->lora->scale, N, w->cols, m->lora->rank, adapter_slice(w, rows, i),
-                                  from_residual, accumulates(a->A, a->B, 1));
+            m->ops->lora_backward(dinp, a->A->grad, a->B->grad, lora->du, dout, a->u, inp, a->A->data, a->B->data,
+                                  lora->scale, N, x->w->cols, lora->rank, adapter_slice(x, i), from_residual,
+                                  part_accumulates(&(llm_part){a->A, a->B, 1}));
     }
 }
-static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_param *w,
-                                 const llm_param *bias, int rows, int N, llm_act *u) {
-    m->ops->linear_forward(out, inp, w->w, weight_of(bias), N, w->cols, packed_width(w, rows));
-    adapters_forward(m, out, inp, w, rows, N, u, false);
+/* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. */
+static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_part *x, size_t N,
+                                 llm_act *u) {
+    m->ops->linear_forward(out, inp, x->w->w, weight_of(x->bias), N, x->w->cols, part_outputs(x));
+    adapters_forward(m, out, inp, x, N, u, false);
 }
-static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp, llm_param *w,
-                                  llm_param *bias, int rows, int N) {
-    m->ops->linear_backward(dinp, w->grad, grad_of(bias), dout, inp, w->w, N, w->cols, packed_width(w, rows),
-                            accumulates(w, bias, rows));
-    adapters_backward(m, dinp, dout, inp, w, rows, N, false);
+static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp,
+                                  const llm_part *x, size_t N) {
+    m->ops->linear_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, part_outputs(x),
+                            part_accumulates(x));
+    adapters_backward(m, dinp, dout, inp, x, N, false);
 }
 static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
-                                   const llm_param *w, const llm_param *bias, int N, llm_act *u) {
-    m->ops->residual_forward(out, res, inp, w->w, weight_of(bias), N, w->cols, w->rows);
-    adapters_forward(m, out, inp, w, 1, N, u, true);
+                                   const llm_part *x, size_t N, llm_act *u) {
+    m->ops->residual_forward(out, res, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
+    adapters_forward(m, out, inp, x, N, u, true);
 }
-static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp, llm_param *w,
-                                    llm_param *bias, int N) {
-    m->ops->residual_backward(dinp, w->grad, grad_of(bias), dout, inp, w->w, N, w->cols, w->rows,
-                              accumulates(w, bias, 1));
-    adapters_backward(m, dinp, dout, inp, w, 1, N, true);
+static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp,
+                                    const llm_part *x, size_t N) {
+    m->ops->residual_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, x->w->rows,
+                              part_accumulates(x));
+    adapters_backward(m, dinp, dout, inp, x, N, true);
 }
-
 /* The feed-forward part's two products beside its activation. A table that has GELU in the product's last step is
    asked for both at once, where no adapter comes between. */
-static bool gelu_in_product(const llm_model *m, const llm_param *w) {
-    const bool adapted = m->lora && !m->lora_off && w->adapter;
+static bool gelu_in_product(const llm_model *m, const llm_part *x) {
+    const bool adapted = m->lora && !m->lora_off && x->w->adapter;
     return m->c.activation == LLM_GELU && m->ops->linear_gelu_forward && m->ops->residual_gelu_backward && !adapted;
 }
-static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_act *inp, const llm_layer *w, int N,
+static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_act *inp, const llm_part *x, size_t N,
                              llm_act *u) {
-    const int C = m->c.C, F = m->c.F;
-    if (gelu_in_product(m, w->up)) {
-        m->ops->linear_gelu_forward(pre, ff, inp, w->up->w, weight_of(w->up_bias), N, C, F);
+    if (gelu_in_product(m, x)) {
+        m->ops->linear_gelu_forward(pre, ff, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
         return;
     }
-    model_linear_forward(m, pre, inp, w->up, w->up_bias, up_rows(&m->c), N, u);
+    model_linear_forward(m, pre, inp, x, N, u);
     activation_forward(m, ff, pre, N);
 }
-static void model_down_backward(llm_model *m, const llm_acts *a, const llm_layer *w, int N) {
-    const int C = m->c.C, F = m->c.F;
-    if (gelu_in_product(m, w->down)) {
-        m->ops->residual_gelu_backward(m->dpre, w->down->grad, grad_of(w->down_bias), m->dres, m->ff, a->pre,
-                                       w->down->w, N, F, C, accumulates(w->down, w->down_bias, 1));
+static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout, const llm_act *pre, const llm_part *x,
+                                size_t N) {
+    if (gelu_in_product(m, x)) {
+        m->ops->residual_gelu_backward(dpre, x->w->grad, grad_of(x->bias), dout, m->ff, pre, x->w->w, N, x->w->cols,
+                                       x->w->rows, part_accumulates(x));
         return;
     }
-    model_residual_backward(m, m->dff, m->dres, m->ff, w->down, w->down_bias, N);
-    activation_backward(m, m->dpre, m->dff, a->pre, N);
+    model_residual_backward(m, m->dff, dout, m->ff, x, N);
+    activation_backward(m, dpre, m->dff, pre, N);
 }
 
-/* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each. */
-static void block_forward(llm_model *m, int l, llm_res *out, int B, int T) {
+/* ---- forward and backward ---- */
+
+/* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each.
+   These lines stand once more in the book, in llm_cache_step (chapter 7): there a token is said, and attention looks
+   into the cache. Nowhere else is a block computed. */
+static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     const llm_layer *w = &m->layer[l];
     const llm_acts *a = &m->acts[l];
-    int N = B * T, H = c->H, KV = c->KV, D = c->D;
+    const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
 
-    model_norm_forward(m, m->xn, a->mean1, a->rstd1, a->res, w->norm1, w->norm1_bias, N);
-    model_linear_forward(m, a->qkv, m->xn, w->qkv, w->qkv_bias, qkv_rows(c), N, NULL);
+    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
+    model_linear_forward(m, a->qkv, m->xn, &w->qkv, N, NULL);
     if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->ids.positions, N, H, KV, D);
     op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
-    model_residual_forward(m, a->mid, a->res, a->att, w->proj, w->proj_bias, N, NULL);
+    model_residual_forward(m, a->mid, a->res, a->att, &w->proj, N, NULL);
 
-    model_norm_forward(m, m->xn, a->mean2, a->rstd2, a->mid, w->norm2, w->norm2_bias, N);
-    model_up_forward(m, m->ff, a->pre, m->xn, w, N, NULL);
-    model_residual_forward(m, out, a->mid, m->ff, w->down, w->down_bias, N, NULL);
+    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
+    model_up_forward(m, m->ff, a->pre, m->xn, &w->up, N, NULL);
+    model_residual_forward(m, out, a->mid, m->ff, &w->down, N, NULL);
 }
 /* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
    the residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep,
    the outputs of norm2, the activation and norm1, is made again: cheaper than storing 3 C + F numbers per token and
    layer. */
-static void block_backward(llm_model *m, int l, int B, int T) {
+static void block_backward(llm_model *m, int l, size_t B, size_t T) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     const llm_layer *w = &m->layer[l];
     const llm_acts *a = &m->acts[l];
-    int N = B * T, H = c->H, KV = c->KV, D = c->D;
+    const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
 
     activation_forward(m, m->ff, a->pre, N);
-    model_down_backward(m, a, w, N);
-    model_norm_forward(m, m->xn, a->mean2, a->rstd2, a->mid, w->norm2, w->norm2_bias, N);
-    model_linear_backward(m, m->dxn, m->dpre, m->xn, w->up, w->up_bias, up_rows(c), N);
-    model_norm_backward(m, m->dres, m->dxn, a->mid, w->norm2, w->norm2_bias, a->mean2, a->rstd2, N, true);
+    model_down_backward(m, m->dpre, m->dres, a->pre, &w->down, N);
+    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
+    model_linear_backward(m, m->dxn, m->dpre, m->xn, &w->up, N);
+    model_norm_backward(m, m->dres, m->dxn, a->stats2, a->mid, &w->norm2, N, true);
 
-    model_residual_backward(m, m->datt, m->dres, a->att, w->proj, w->proj_bias, N);
+    model_residual_backward(m, m->datt, m->dres, a->att, &w->proj, N);
     op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
     if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->ids.positions, N, H, KV, D);
-    model_norm_forward(m, m->xn, a->mean1, a->rstd1, a->res, w->norm1, w->norm1_bias, N);
-    model_linear_backward(m, m->dxn, m->dqkv, m->xn, w->qkv, w->qkv_bias, qkv_rows(c), N);
-    model_norm_backward(m, m->dres, m->dxn, a->res, w->norm1, w->norm1_bias, a->mean1, a->rstd1, N, true);
+    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
+    model_linear_backward(m, m->dxn, m->dqkv, m->xn, &w->qkv, N);
+    model_norm_backward(m, m->dres, m->dxn, a->stats1, a->res, &w->norm1, N, true);
 }
 
-/* Embedding, all blocks, last norm: tokens (B,T) -> hidden (N,C). */
-static void trunk_forward(llm_model *m, const llm_batch *b) {
+/* Embedding, all blocks, last norm: tokens (B,T) -> hidden (N,C). Returns N. */
+static size_t trunk_forward(llm_model *m, const llm_batch *b) {
     const llm_config *c = &m->c;
-    int N = b->B * b->T;
+    const size_t N = llm_places(b);
     model_enter(m);
     model_upload(m, b);
-    m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->ids.tokens, m->ids.positions, N,
-                          c->C);
+    m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->ids.tokens, m->ids.positions, N, c->C);
     for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, b->B, b->T);
-    model_norm_forward(m, m->hidden, m->meanf, m->rstdf, m->resf, m->normf, m->normf_bias, N);
+    model_norm_forward(m, m->hidden, m->statsf, m->resf, &m->normf, N);
+    return N;
 }
 /* dhidden -> the gradients of everything below the head. */
 static void trunk_backward(llm_model *m, const llm_batch *b) {
     const llm_config *c = &m->c;
-    int N = b->B * b->T;
-    model_norm_backward(m, m->dres, m->dhidden, m->resf, m->normf, m->normf_bias, m->meanf, m->rstdf, N, false);
+    const size_t N = llm_places(b);
+    model_norm_backward(m, m->dres, m->dhidden, m->statsf, m->resf, &m->normf, N, false);
     for (int l = c->L - 1; l >= 0; l--) {
         if (m->recompute && l < c->L - 1)
             block_forward(m, l, m->resf, b->B, b->T); /* the last block's are still there */
         block_backward(m, l, b->B, b->T);
     }
-    bool add_wte = accumulates(m->wte, NULL, 1), add_wpe = m->wpe && accumulates(m->wpe, NULL, 1);
+    const bool add_wte = accumulates(m->wte), add_wpe = m->wpe && accumulates(m->wpe);
     if (m->wte->grad)
         m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, &m->ids, N, c->C, c->V, c->T, add_wte, add_wpe);
     m->micro++;
 }
-
+/* hidden -> logp, and the entropies where they are wanted; and back: dlogp, dentropy -> dhidden. */
+static void head_forward(llm_model *m, llm_head head, size_t N, bool entropy) {
+    m->ops->logprob_forward(m->logp, m->lse, entropy ? m->entropy : NULL, m->hidden, m->head->w, m->ids.targets, head,
+                            N, m->c.C, m->c.V);
+}
+static void head_backward(llm_model *m, llm_head head, size_t N, bool entropy) {
+    m->ops->logprob_backward(m->dhidden, m->head->grad, m->dlogp, entropy ? m->dentropy : NULL, m->lse,
+                             entropy ? m->entropy : NULL, m->hidden, m->head->w, m->ids.targets, head, N, m->c.C,
+                             m->c.V, accumulates(m->head));
+}
 void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *entropy, llm_real *value) {
-    size_t N = (size_t)b->B * (size_t)b->T, bytes = N * sizeof(llm_real);
-    trunk_forward(m, b);
-    if (logp || entropy)
-        m->ops->logprob_forward(m->logp, m->lse, entropy ? m->entropy : NULL, m->hidden, m->head->w, m->ids.targets,
-                                m->head_options, (int)N, m->c.C, m->c.V);
+    const size_t N = trunk_forward(m, b), bytes = N * sizeof(llm_real);
+    if (logp || entropy) head_forward(m, m->head_options, N, entropy != NULL);
     if (logp) m->ops->download(logp, m->logp, bytes);
     if (entropy) m->ops->download(entropy, m->entropy, bytes);
     if (!value) return;
     if (!m->score) llm_die("llm_model_add_score", "values were asked of a model without a scalar head");
-    m->ops->value_forward(m->value, m->hidden, m->score->data, (int)N, m->c.C);
+    m->ops->value_forward(m->value, m->hidden, m->score->data, N, m->c.C);
     m->ops->download(value, m->value, bytes);
 }
 static void must_train(const llm_model *m) {
@@ -4183,62 +4240,47 @@ static llm_head load_gradients(llm_model *m, const llm_real *dlogp, const llm_re
     llm_real *zeros = dlogp ? NULL : llm_alloc(N, sizeof *zeros);
     int *row = llm_alloc(N, sizeof *row);
     for (size_t n = 0; n < N; n++)
-        if ((dlogp && dlogp[n] != 0) || (dentropy && dentropy[n] != 0)) row[head.rows++] = (int)n;
+        if ((dlogp && dlogp[n] != 0) || (dentropy && dentropy[n] != 0)) row[head.rows++] = n;
     m->ops->upload(m->dlogp, dlogp ? dlogp : zeros, N * sizeof *dlogp);
     if (dentropy) m->ops->upload(m->dentropy, dentropy, N * sizeof *dentropy);
     if (head.rows < N) {
         m->ops->upload(m->rows, row, head.rows * sizeof *row);
         head.row = m->rows;
     }
-    llm_release(row);
-    llm_release(zeros);
+    llm_release_all(row, zeros);
     return head;
 }
 void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy,
                   const llm_real *dvalue) {
-    const llm_ops *op = m->ops;
-    const int C = m->c.C, V = m->c.V;
-    const size_t N = (size_t)b->B * (size_t)b->T;
+    const bool words = dlogp || dentropy;
+    const size_t N = llm_places(b);
     must_train(m);
     model_enter(m);
-    if (!dlogp && !dentropy && !dvalue) return;
-    if (dlogp || dentropy) {
-        const llm_head head = load_gradients(m, dlogp, dentropy, N);
-        op->logprob_backward(m->dhidden, m->head->grad, m->dlogp, dentropy ? m->dentropy : NULL, m->lse,
-                             dentropy ? m->entropy : NULL, m->hidden, m->head->w, m->ids.targets, head, N, C, V,
-                             accumulates(m->head, NULL, 1));
-    }
+    if (words) head_backward(m, load_gradients(m, dlogp, dentropy, N), N, dentropy != NULL);
     if (dvalue) {
-        op->upload(m->dvalue, dvalue, N * sizeof *dvalue);
-        op->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, C, dlogp || dentropy,
-                           accumulates(m->score, NULL, 1));
+        m->ops->upload(m->dvalue, dvalue, N * sizeof *dvalue);
+        m->ops->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, m->c.C, words,
+                               accumulates(m->score));
     }
-    trunk_backward(m, b);
+    if (words || dvalue) trunk_backward(m, b);
 }
 void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, llm_real *logp) {
-    const llm_ops *op = m->ops;
-    const int C = m->c.C, V = m->c.V;
-    const size_t N = (size_t)b->B * (size_t)b->T;
     must_train(m);
-    trunk_forward(m, b);
+    const size_t N = trunk_forward(m, b);
     const llm_head head = load_gradients(m, dlogp, NULL, N);
-    const llm_weight w = m->head->w;
-    const bool add = accumulates(m->head, NULL, 1);
-    if (op->logprob_fused)
-        op->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, w, m->ids.targets, head, N, C, V,
-                          add);
+    if (m->ops->logprob_fused)
+        m->ops->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, m->head->w, m->ids.targets,
+                              head, N, m->c.C, m->c.V, accumulates(m->head));
     else {
-        op->logprob_forward(m->logp, m->lse, NULL, m->hidden, w, m->ids.targets, head, N, C, V);
-        op->logprob_backward(m->dhidden, m->head->grad, m->dlogp, NULL, m->lse, NULL, m->hidden, w, m->ids.targets,
-                             head, N, C, V, add);
+        head_forward(m, head, N, false);
+        head_backward(m, head, N, false);
     }
-    if (logp) op->fetch(logp, m->logp, N * sizeof *logp);
+    if (logp) m->ops->fetch(logp, m->logp, N * sizeof *logp);
     trunk_backward(m, b);
 }
 void llm_wait(const llm_model *m) { m->ops->wait(); }
 void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
-    size_t N = (size_t)b->B * (size_t)b->T, bytes = llm_mul(llm_mul(N, (size_t)m->c.V), sizeof(llm_real));
-    trunk_forward(m, b);
+    const size_t N = trunk_forward(m, b), bytes = llm_mul(llm_mul(N, m->c.V), sizeof *logits);
     llm_real *device = device_alloc(m->ops, bytes, 1, "logits");
     m->ops->logits(device, m->hidden, m->head->w, NULL, N, m->c.C, m->c.V);
     m->ops->download(logits, device, bytes);
@@ -4383,7 +4425,7 @@ void llm_cache_copy(llm_model *m, llm_cache *cache, int to, int from, int length
 /* The scratch of one step with n tokens. */
 typedef struct {
     llm_res *x, *mid;                   /* (n,C) residual stream */
-    llm_real *stat, *logits;            /* (2,n), (wanted,V) */
+    llm_stats stats; llm_real *logits;  /* (n), (wanted,V) */
     llm_act *xn, *qkv, *att, *pre, *ff, *u;     /* (n,C), (n,QKV), (n,H*D), (n,2F), (n,F), (n,r) of adapters */
     int *tokens, *rows, *positions, *wanted;    /* (n) */
 } decode_scratch;
@@ -4403,7 +4445,7 @@ static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n, int 
         size_t N = (size_t)n;
         s.x = pool_res(&k, N, c->C);
         s.mid = pool_res(&k, N, c->C);
-        s.stat = pool_real(&k, 2, n);
+        s.stats = pool_stats(&k, N);
         s.logits = pool_real(&k, (size_t)wanted, c->V);
         s.u = pool_act(&k, N, m->lora ? m->lora->rank : 1);
         s.xn = pool_act(&k, N, c->C);
@@ -4438,18 +4480,18 @@ void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int
     op->embed_forward(s.x, embedding_of(m), data_of(m->wpe), s.tokens, s.positions, n, c->C);
     for (int l = 0; l < c->L; l++) {
         const llm_layer *w = &m->layer[l];
-        model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, w->norm1, w->norm1_bias, n);
-        model_linear_forward(m, s.qkv, s.xn, w->qkv, w->qkv_bias, qkv_rows(c), n, s.u);
+        model_norm_forward(m, s.xn, s.stats, s.x, &w->norm1, n);
+        model_linear_forward(m, s.qkv, s.xn, &w->qkv, n, s.u);
         if (c->position == LLM_ROPE) op->rope_forward(s.qkv, m->freq, s.positions, n, c->H, c->KV, c->D);
         op->cache_attention(s.att, cache->k[l], cache->v[l], s.qkv, s.rows, s.positions, n, cache->T, c->H, c->KV,
                             c->D);
-        model_residual_forward(m, s.mid, s.x, s.att, w->proj, w->proj_bias, n, s.u);
+        model_residual_forward(m, s.mid, s.x, s.att, &w->proj, n, s.u);
 
-        model_norm_forward(m, s.xn, s.stat, s.stat + n, s.mid, w->norm2, w->norm2_bias, n);
-        model_up_forward(m, s.ff, s.pre, s.xn, w, n, s.u);
-        model_residual_forward(m, s.x, s.mid, s.ff, w->down, w->down_bias, n, s.u);
+        model_norm_forward(m, s.xn, s.stats, s.mid, &w->norm2, n);
+        model_up_forward(m, s.ff, s.pre, s.xn, &w->up, n, s.u);
+        model_residual_forward(m, s.x, s.mid, s.ff, &w->down, n, s.u);
     }
-    model_norm_forward(m, s.xn, s.stat, s.stat + n, s.x, m->normf, m->normf_bias, n);
+    model_norm_forward(m, s.xn, s.stats, s.x, &m->normf, n);
     op->logits(s.logits, s.xn, m->head->w, s.wanted, wants, c->C, c->V);
     op->download(logits, s.logits, (size_t)wants * (size_t)c->V * sizeof *logits);
 }
@@ -4961,15 +5003,10 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
     m->frozen = true;                   /* until llm_model_train */
 }
 /* A is drawn as PEFT draws it (Kaiming-uniform with a = sqrt 5): uniform in +-1/sqrt(I), row by row as in chapter 5. */
+static double draw_symmetric(llm_rng *r) { return 2 * llm_rng_uniform(r) - 1; }
 static void adapter_init(llm_model *m, const llm_param *A, uint64_t seed) {
     llm_real *host = llm_alloc(A->size, sizeof *host);
-    uint64_t stream = llm_hash(A->name, strlen(A->name), 0);
-    for (int i = 0; i < A->rows; i++) {
-        llm_rng r = llm_rng_seed(seed, stream + (uint64_t)i);
-        for (size_t j = 0; j < (size_t)A->cols; j++)
-            host[(size_t)i * (size_t)A->cols + j] = (llm_real)(A->init * (2 * llm_rng_uniform(&r) - 1));
-    }
-    m->ops->upload(A->data, host, A->size * sizeof *host);
+    param_draw(m->ops, A, host, seed, draw_symmetric);
     llm_release(host);
 }
 /* Which rows have an adapter? [params], to be released. */

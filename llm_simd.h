@@ -2503,7 +2503,7 @@ static few_share few_part(int id, int threads, int n) {
     const int each = pad_to(FEW_ROWS, (n + threads - 1) / threads);
     return (few_share){llm_min(n, id * each), llm_min(n, (id + 1) * each)};
 }
-static void few_norm(llm_real *out, const llm_real *x, const llm_param *w, const llm_param *bias, const llm_config *c) {
+static void few_norm(llm_real *out, const llm_real *x, const llm_part *part, const llm_config *c) {
     const size_t C = (size_t)c->C;
     vreal sum = {0}, square = {0};
     for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += VL) sum += vload_n(x + i, C - i);
@@ -2514,31 +2514,30 @@ static void few_norm(llm_real *out, const llm_real *x, const llm_param *w, const
     }
     const llm_real rstd = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + (llm_real)c->eps);
     for (size_t i = 0; i < C; i += VL) {
-        vreal y = (vload_n(x + i, C - i) - mean) * rstd * vload_n(w->data + i, C - i);
-        vstore_n(out + i, bias ? y + vload_n(bias->data + i, C - i) : y, C - i);
+        vreal y = (vload_n(x + i, C - i) - mean) * rstd * vload_n(part->w->data + i, C - i);
+        vstore_n(out + i, part->bias ? y + vload_n(part->bias->data + i, C - i) : y, C - i);
     }
 }
-static void few_norms(const few_step *s, llm_real *xn, const llm_real *x, const llm_param *w,
-                           const llm_param *bias) {
+static void few_norms(const few_step *s, llm_real *xn, const llm_real *x, const llm_part *part) {
     const size_t C = (size_t)s->m->c.C;
-    for (size_t i = 0; i < (size_t)s->n; i++) few_norm(xn + i * C, x + i * C, w, bias, &s->m->c);
+    for (size_t i = 0; i < (size_t)s->n; i++) few_norm(xn + i * C, x + i * C, part, &s->m->c);
 }
-/* y (n,O) = x W' + bias + add, columns from .. to of it; `tensors` neighbours of the table are one matrix, as in
-   model_linear_forward. */
-static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_param *w,
-                       const llm_param *bias, int tensors, int from, int to, few_room *room) {
-    const size_t O = (size_t)packed_width(w, tensors);
+/* y (n,O) = x W' + bias + add, columns from .. to of it, as model_linear_forward does. */
+static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_part *part,
+                       int from, int to, few_room *room) {
+    const llm_param *w = part->w, *bias = part->bias;
+    const size_t O = part_outputs(part);
     const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
-    few_product((few_call){y, O, w->w, w->cols, x, (size_t)w->cols, room->packed}, s->n, from, to);
+    few_product((few_call){y, O, w->w, w->cols, x, w->cols, room->packed}, s->n, from, to);
     for (size_t i = 0; i < (size_t)s->n; i++)
         for (size_t o = (size_t)from; o < (size_t)to && (bias || add); o++)
             y[i * O + o] += (bias ? bias->data[o] : 0) + (add ? add[i * O + o] : 0);
-    for (int t = 0, col = 0; lora && t < tensors; col += w[t++].rows) {
+    for (int t = 0, col = 0; lora && t < part->packed; col += w[t++].rows) {
         const llm_adapter *a = w[t].adapter;
-        const int first = llm_max(from, col), end = llm_min(to, col + w[t].rows);
+        const int first = llm_max(from, col), end = llm_min(to, col + (int)w[t].rows);
         const size_t r = (size_t)lora->rank;
         if (!a || first >= end) continue;
-        few_product((few_call){room->u, r, a->A->w, w->cols, x, (size_t)w->cols, NULL}, s->n, 0, lora->rank);
+        few_product((few_call){room->u, r, a->A->w, w->cols, x, w->cols, NULL}, s->n, 0, lora->rank);
         for (size_t i = 0; i < (size_t)s->n; i++)
             for (int o = first; o < end; o++) {
                 llm_real sum = 0;
@@ -2619,24 +2618,24 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
     few_meet(s, threads);
     for (int l = 0; l < c->L; l++) {
         const llm_layer *w = &m->layer[l];
-        few_norms(s, xn, s->x, w->norm1, w->norm1_bias);
-        few_linear(s, s->qkv, NULL, xn, w->qkv, w->qkv_bias, qkv_rows(c), qkv.from, qkv.to, room);
+        few_norms(s, xn, s->x, &w->norm1);
+        few_linear(s, s->qkv, NULL, xn, &w->qkv, qkv.from, qkv.to, room);
         few_meet(s, threads);
         few_attention(s, id, threads, l, room->score);
         few_meet(s, threads);
-        few_linear(s, s->mid, s->x, s->att, w->proj, w->proj_bias, 1, stream.from, stream.to, room);
+        few_linear(s, s->mid, s->x, s->att, &w->proj, stream.from, stream.to, room);
         few_meet(s, threads);
-        few_norms(s, xn, s->mid, w->norm2, w->norm2_bias);
-        few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), ff.from, ff.to, room);
+        few_norms(s, xn, s->mid, &w->norm2);
+        few_linear(s, s->pre, NULL, xn, &w->up, ff.from, ff.to, room);
         if (c->activation == LLM_SWIGLU)        /* the same columns of gate and of up */
-            few_linear(s, s->pre, NULL, xn, w->up, w->up_bias, up_rows(c), c->F + ff.from, c->F + ff.to, room);
+            few_linear(s, s->pre, NULL, xn, &w->up, c->F + ff.from, c->F + ff.to, room);
         few_activation(s, ff.from, ff.to);
         few_meet(s, threads);
-        few_linear(s, s->x, s->mid, s->ff, w->down, w->down_bias, 1, stream.from, stream.to, room);
+        few_linear(s, s->x, s->mid, s->ff, &w->down, stream.from, stream.to, room);
         few_meet(s, threads);
     }
     for (int i = 0; i < wants; i++)
-        few_norm(xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, m->normf, m->normf_bias, c);
+        few_norm(xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, &m->normf, c);
     few_call call = {logits, (size_t)c->V, m->head->w, c->C, xn, (size_t)c->C, room->packed};
     few_product(call, wants, words.from, words.to);
 }

@@ -448,7 +448,7 @@ static void check_no_numbers(void) {
     const int *prompts[] = {prompt};
     double score[2];
     bool stopped;
-    m.normf->data[3] = (llm_real)NAN;
+    m.normf.w->data[3] = (llm_real)NAN;
     CHECK_DIES(llm_generate_batch(&m, &s, prompts, &length, 1, 4, NULL, 0, NULL, out, n, &stopped, NULL), "no numbers");
     CHECK_DIES(llm_beam_search(&m, prompt, 2, 4, 2, 0.6, NULL, 0, out, n, score), "logits are no numbers");
     llm_model_free(&m);

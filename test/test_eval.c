@@ -103,7 +103,7 @@ static void test_likelihoods(void) {
     int id[] = {1, 2, 3};
     llm_sequence s = {id, 1, 3};
     double sum, count;
-    p.model.normf->data[0] = (llm_real)NAN;
+    p.model.normf.w->data[0] = (llm_real)NAN;
     CHECK_DIES(sum_rows(&p.model, &s, 1, p.tok.pad, &sum, &count), "no numbers");
     if (at) close_player(&p);
     for (int i = 0; i < l.count; i++) free_item(&l.item[i]);

@@ -399,8 +399,8 @@ static void test_lora_scale(void) {
     const llm_adapter *a = &m.lora->adapter[0];
     const llm_param *on = a->on, *was = llm_param_find(&base, on->name);
     double *want = llm_alloc(on->size, sizeof *want);
-    for (int o = 0; o < on->rows; o++)
-        for (int i = 0; i < on->cols; i++) {
+    for (size_t o = 0; o < on->rows; o++)
+        for (size_t i = 0; i < on->cols; i++) {
             double *w = &want[o * on->cols + i];
             *w = (double)was->data[o * on->cols + i];
             for (int j = 0; j < R; j++) *w += 3 * (double)a->B->data[o * R + j] * (double)a->A->data[j * on->cols + i];
