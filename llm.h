@@ -5073,7 +5073,7 @@ void llm_lora_merge(llm_model *m) {
         }
         size_t I = (size_t)on->cols, r = (size_t)x->rank;
         LLM_OMP(parallel for schedule(static))
-        for (int o = 0; o < on->rows; o++)
+        for (size_t o = 0; o < on->rows; o++)
             for (size_t i = 0; i < I; i++) {
                 double sum = 0;
                 for (size_t j = 0; j < r; j++) sum += (double)host[2][(size_t)o * r + j] * (double)host[1][j * I + i];
@@ -5127,10 +5127,10 @@ static double one_over(double total) { return total > 0 ? 1 / total : 0; }
 void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b) {
     for (int r = 0; r < b->B; r++) {
         double total = 0, tokens = 0;
-        for (size_t i = (size_t)r * (size_t)b->T, end = i + (size_t)b->T; i < end; i++) {
-            double m = (double)b->weight[i];
+        for (size_t i = at_place(b, r, 0), end = i + b->T; i < end; i++) {
+            double m = b->weight[i];
             if (m == 0) continue;
-            total += m * (double)x[i];
+            total += m * x[i];
             tokens += m;
         }
         sum[r] = total;
@@ -5139,7 +5139,7 @@ void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch
 }
 void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b) {
     for (size_t i = 0; i < llm_places(b); i++)
-        dx[i] = b->weight[i] == 0 ? 0 : (llm_real)((double)b->weight[i] * dsum[i / (size_t)b->T]);
+        dx[i] = b->weight[i] == 0 ? 0 : b->weight[i] * dsum[i / b->T];
 }
 
 /* ---- pretraining and SFT: masked cross entropy (lecture 2: "usually only for the response") ----
@@ -5151,12 +5151,12 @@ void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b) {
 
 void llm_loss_ce_weights(llm_real *dlogp, const llm_batch *b, double M) {
     double scale = one_over(M);
-    for (size_t i = 0; i < llm_places(b); i++) dlogp[i] = (llm_real)(-(double)b->weight[i] * scale);
+    for (size_t i = 0; i < llm_places(b); i++) dlogp[i] = -b->weight[i] * scale;
 }
 double llm_loss_ce(const llm_real *logp, const llm_batch *b, double M) {
     double sum = 0;
     for (size_t i = 0; i < llm_places(b); i++)
-        if (b->weight[i] != 0) sum -= (double)b->weight[i] * (double)logp[i];
+        if (b->weight[i] != 0) sum -= (double)b->weight[i] * logp[i];
     return sum * one_over(M);
 }
 
@@ -5246,10 +5246,10 @@ double llm_score_normalise(llm_model *m, const double *score, int n) {
     for (int i = 0; i < n; i++) mean += score[i] / n;
     for (int i = 0; i < n; i++) var += (score[i] - mean) * (score[i] - mean) / n;
     double deviation = var > 0 ? sqrt(var) : 1;         /* all alike: nothing to scale */
-    size_t C = (size_t)m->c.C, bytes = C * sizeof(llm_real);
+    size_t C = m->c.C, bytes = C * sizeof(llm_real);
     llm_real *u = llm_alloc(C, sizeof *u);
     m->ops->download(u, m->score->data, bytes);
-    for (size_t i = 0; i < C; i++) u[i] = (llm_real)((double)u[i] / deviation);
+    for (size_t i = 0; i < C; i++) u[i] = u[i] / deviation;
     m->ops->upload(m->score->data, u, bytes);
     llm_weights_changed(m);
     llm_release(u);
@@ -5309,12 +5309,12 @@ double llm_ppo_rewards(llm_real *reward, const llm_real *old, const llm_real *re
     for (int r = 0; r < b->B; r++) {
         bool last = true;
         for (int t = b->T - 1; t >= 0; t--) {
-            size_t i = (size_t)r * (size_t)b->T + (size_t)t;
+            size_t i = at_place(b, r, t);
             reward[i] = 0;
             if (b->weight[i] == 0) continue;
-            double k1 = (double)old[i] - (double)ref[i];
-            reward[i] = (llm_real)(-beta * k1 + (last ? score[r] : 0));
-            kl += (double)b->weight[i] * k1;
+            double k1 = (double)old[i] - ref[i];
+            reward[i] = -beta * k1 + (last ? score[r] : 0);
+            kl += b->weight[i] * k1;
             rows += last;
             last = false;
         }
@@ -5333,14 +5333,14 @@ void llm_gae(llm_real *advantage, llm_real *ret, const llm_real *reward, const l
     for (int r = 0; r < b->B; r++) {
         double next_value = 0, next_advantage = 0;
         for (int t = b->T - 1; t >= 0; t--) {
-            size_t i = (size_t)r * (size_t)b->T + (size_t)t;
+            size_t i = at_place(b, r, t);
             advantage[i] = ret[i] = 0;
             if (b->weight[i] == 0) continue;
-            double V = (double)value[i], d = (double)reward[i] + gamma * next_value - V;
+            double V = value[i], d = reward[i] + gamma * next_value - V;
             next_advantage = d + gamma * lambda * next_advantage;
             next_value = V;
-            advantage[i] = (llm_real)next_advantage;
-            ret[i] = (llm_real)(next_advantage + V);
+            advantage[i] = next_advantage;
+            ret[i] = next_advantage + V;
         }
     }
 }
@@ -5350,15 +5350,15 @@ void llm_whiten(llm_real *x, const llm_batch *b, bool shift) {
     double n = 0, mean = 0, var = 0;
     for (size_t i = 0; i < llm_places(b); i++) {
         if (b->weight[i] == 0) continue;
-        n += (double)b->weight[i];
-        mean += (double)b->weight[i] * (double)x[i];
+        n += b->weight[i];
+        mean += (double)b->weight[i] * x[i];
     }
     mean *= one_over(n);
     for (size_t i = 0; i < llm_places(b); i++)
-        if (b->weight[i] != 0) var += (double)b->weight[i] * ((double)x[i] - mean) * ((double)x[i] - mean);
+        if (b->weight[i] != 0) var += b->weight[i] * (x[i] - mean) * (x[i] - mean);
     double factor = 1 / sqrt(var * one_over(n - 1) + 1e-8);
     for (size_t i = 0; i < llm_places(b); i++)
-        if (b->weight[i] != 0) x[i] = (llm_real)(((double)x[i] - mean) * factor + (shift ? 0 : mean));
+        if (b->weight[i] != 0) x[i] = (x[i] - mean) * factor + (shift ? 0 : mean);
 }
 
 /* The clipped objective, for one token. rho is the ratio of the new policy to the one that sampled:
@@ -5386,11 +5386,11 @@ double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, 
                     const llm_batch *b, double M, double clip, llm_policy_stats *stats) {
     double loss = 0, scale = one_over(M);
     for (size_t i = 0; i < llm_places(b); i++) {
-        double m = (double)b->weight[i], slope = 0;
+        double m = b->weight[i], slope = 0;
         dlogp[i] = 0;
         if (m == 0) continue;
-        loss += m * clipped_token(&slope, (double)advantage[i], (double)logp[i] - (double)old[i], clip, clip, m, stats);
-        dlogp[i] = (llm_real)(m * scale * slope);
+        loss += m * clipped_token(&slope, advantage[i], (double)logp[i] - old[i], clip, clip, m, stats);
+        dlogp[i] = m * scale * slope;
     }
     return loss * scale;
 }
@@ -5411,15 +5411,15 @@ double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *o
                       const llm_batch *b, double M, double coefficient, double clip) {
     double loss = 0, scale = coefficient * one_over(M);
     for (size_t i = 0; i < llm_places(b); i++) {
-        double m = (double)b->weight[i];
+        double m = b->weight[i];
         dvalue[i] = 0;
         if (m == 0) continue;
-        double V = (double)value[i], Vc = V;
-        if (clip > 0) Vc = fmin(fmax(V, (double)old[i] - clip), (double)old[i] + clip);
-        double error = V - (double)ret[i], kept = Vc - (double)ret[i];
+        double V = value[i], Vc = V;
+        if (clip > 0) Vc = fmin(fmax(V, old[i] - clip), old[i] + clip);
+        double error = V - ret[i], kept = Vc - ret[i];
         bool free_to_move = error * error >= kept * kept;
         loss += 0.5 * m * (free_to_move ? error * error : kept * kept);
-        dvalue[i] = free_to_move ? (llm_real)(m * scale * error) : 0;
+        dvalue[i] = free_to_move ? m * scale * error : 0;
     }
     return loss * scale;
 }
@@ -5428,9 +5428,9 @@ double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *o
 double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient) {
     double sum = 0, scale = coefficient * one_over(M);
     for (size_t i = 0; i < llm_places(b); i++) {
-        double m = (double)b->weight[i];
-        dentropy[i] = (llm_real)(-m * scale);
-        if (m != 0) sum += m * (double)entropy[i];
+        double m = b->weight[i];
+        dentropy[i] = -m * scale;
+        if (m != 0) sum += m * entropy[i];
     }
     return -sum * scale;
 }
@@ -5484,19 +5484,19 @@ double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old,
     if (o->beta != 0 && !ref) llm_die("the reference's logp, or beta 0", "GRPO with a KL term wants a reference");
     if (o->beta != 0 && o->kl == 1) llm_die("--kl-estimator 2 or 3", "k1 as a loss has no gradient, only noise");
     for (int r = 0; r < b->B; r++) {
-        size_t begin = (size_t)r * (size_t)b->T, end = begin + (size_t)b->T;
+        size_t begin = at_place(b, r, 0), end = begin + b->T;
         double length = 0, slope = 0, kl_slope = 0;
-        for (size_t i = begin; i < end; i++) length += (double)b->weight[i];
+        for (size_t i = begin; i < end; i++) length += b->weight[i];
         double tokens = o->norm == LLM_PER_ROW ? length : o->longest;
         double n = one_over(o->norm == LLM_PER_TOKEN ? o->tokens : o->rows * tokens);
         for (size_t i = begin; i < end; i++) {
-            double m = (double)b->weight[i], l = (double)logp[i], kl = 0;
+            double m = b->weight[i], l = logp[i], kl = 0;
             dlogp[i] = 0;
             if (m == 0) continue;
-            if (o->beta != 0) kl = llm_kl(o->kl, l - (double)ref[i], &kl_slope);
+            if (o->beta != 0) kl = llm_kl(o->kl, l - ref[i], &kl_slope);
             loss += n * m * o->beta * kl;
-            loss += n * m * clipped_token(&slope, advantage[r], l - (double)old[i], o->clip_low, o->clip_high, m, s);
-            dlogp[i] = (llm_real)(n * m * (slope + o->beta * kl_slope));
+            loss += n * m * clipped_token(&slope, advantage[r], l - old[i], o->clip_low, o->clip_high, m, s);
+            dlogp[i] = n * m * (slope + o->beta * kl_slope);
         }
     }
     return loss;
@@ -5635,8 +5635,8 @@ typedef struct {
 
 /* The loss with element i (or all elements along the direction, when i = n) moved by s. */
 static double grad_loss_at(const grad_probe *p, size_t i, double s) {
-    if (i < p->n) p->x[i] = (llm_real)((double)p->saved[i] + s);
-    else for (size_t j = 0; j < p->n; j++) p->x[j] = (llm_real)((double)p->saved[j] + s * p->sign[j]);
+    if (i < p->n) p->x[i] = p->saved[i] + s;
+    else for (size_t j = 0; j < p->n; j++) p->x[j] = p->saved[j] + s * p->sign[j];
     double loss = p->loss(p->user);
     if (i < p->n) p->x[i] = p->saved[i];
     else memcpy(p->x, p->saved, p->n * sizeof(llm_real));
@@ -5664,18 +5664,18 @@ double llm_grad_check(double (*loss)(void *user), void *user, llm_real *x, const
     for (size_t i = 0; i < n; i++) {
         p.saved[i] = x[i];
         p.sign[i] = llm_rng_u64(rng) & 1 ? 1 : -1;
-        slope += (double)grad[i] * p.sign[i];
-        square += (double)x[i] * (double)x[i];
-        largest = fmax(largest, fabs((double)grad[i]));
-        finite = finite && isfinite((double)grad[i]) && isfinite((double)x[i]);
+        slope += grad[i] * p.sign[i];
+        square += (double)x[i] * x[i];
+        largest = fmax(largest, fabs(grad[i]));
+        finite = finite && isfinite(grad[i]) && isfinite(x[i]);
     }
     /* The step follows the size of the numbers: 0.3% of their root mean square (float needs a wider one). */
-    double step = fmin(1, fmax(0.05, sqrt(square / (double)n))) * (sizeof(llm_real) == 8 ? 3e-3 : 5e-2);
+    double step = fmin(1, fmax(0.05, sqrt(square / n))) * (sizeof(llm_real) == 8 ? 3e-3 : 5e-2);
     double unit = largest > 0 ? largest : 1;        /* a gradient that is zero everywhere: the error itself */
-    size_t elements = count < 0 ? 0 : size_min((size_t)count, n);
+    size_t elements = count < 0 ? 0 : size_min(count, n);
     for (size_t k = 0; finite && k < elements; k++) {
-        size_t i = elements == n ? k : (size_t)(llm_rng_u64(rng) % n);
-        worst = fmax(worst, grad_probe_error(&p, i, (double)grad[i], step, 1e-9 * unit));
+        size_t i = elements == n ? k : llm_rng_u64(rng) % n;
+        worst = fmax(worst, grad_probe_error(&p, i, grad[i], step, 1e-9 * unit));
     }
     if (finite) worst = fmax(worst, grad_probe_error(&p, n, slope, step, 1e-9 * unit));
     llm_release(p.saved);
@@ -5701,7 +5701,7 @@ static double matrix_elements_of_layer(const llm_config *c) {
 /* Bytes of the activations of n tokens: chapter 5's own count, with nothing to hand out. */
 static size_t bytes_of_activations(const llm_config *c, const llm_ops *ops, size_t n, bool train, bool recompute) {
     llm_model m = {.c = *c, .ops = ops, .frozen = !train, .recompute = recompute};
-    m.acts = llm_alloc((size_t)c->L, sizeof *m.acts);
+    m.acts = llm_alloc(c->L, sizeof *m.acts);
     const size_t bytes = model_cut_pool(&m, NULL, n);
     llm_release(m.acts);
     return bytes;
@@ -5711,8 +5711,8 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     llm_config_check(c, "the plan");
     if (ops->enter) ops->enter(ops);
     if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a plan for a batch of %d x %d tokens", B, T);
-    double n = (double)B * T, most = (double)ops->head_rows, rows = ceil(n / ceil(n / most));   /* equal chunks */
-    double P = (double)llm_parameters(c), layer = matrix_elements_of_layer(c);
+    double n = (double)B * T, most = ops->head_rows, rows = ceil(n / ceil(n / most));   /* equal chunks */
+    double P = llm_parameters(c), layer = matrix_elements_of_layer(c);
     double block = 2 * layer + 2.0 * T * c->H * c->D, head = 2.0 * c->V * c->C;
     llm_plan p = {.parameters = P};
     p.flops_per_token = (train ? 3 : 1) * (c->L * block + head);
@@ -5721,9 +5721,9 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     p.work = ops->precision == LLM_BF16 ? P * 2 : 0;
     p.gradients = train ? P * sizeof(llm_real) : 0;
     p.moments = train ? 2 * P * (moments16 ? 2 : sizeof(llm_real)) : 0;
-    p.activations = (double)bytes_of_activations(c, ops, llm_mul((size_t)B, (size_t)T), train, recompute);
+    p.activations = bytes_of_activations(c, ops, llm_mul(B, T), train, recompute);
     p.logits = rows * c->V * sizeof(llm_real);
-    p.packing = ops->scratch_bytes ? (double)ops->scratch_bytes(c, B, T, train) : 0;
+    p.packing = ops->scratch_bytes ? ops->scratch_bytes(c, B, T, train) : 0;
     p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     return p;
 }
@@ -5803,7 +5803,7 @@ llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f) {
     if (!(f->mfu <= 1)) llm_die("0.4 is usual", "an MFU of %g is above 1", f->mfu);
     if (!(f->failure_rate_month >= 0 && f->failure_rate_month < 1))
         llm_die("0.08 is the lecture's", "a failure rate of %g per month is not in [0, 1)", f->failure_rate_month);
-    llm_fleet_estimate e = {.flops = 6 * (double)llm_parameters(c) * f->tokens};
+    llm_fleet_estimate e = {.flops = 6.0 * llm_parameters(c) * f->tokens};
     e.gpu_hours = f->days > 0 ? f->gpus * f->days * 24 : e.flops / (f->tflops * 1e12 * f->mfu) / 3600;
     e.days = e.gpu_hours / f->gpus / 24;
     e.mfu = e.flops / (e.gpu_hours * 3600 * f->tflops * 1e12);
@@ -5831,7 +5831,7 @@ double llm_zero_bytes(int stage, double ranks) {
 void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out) {
     static const char *const name[] = {"data parallel", "ZeRO-1", "ZeRO-2", "ZeRO-3"};
     llm_fleet_estimate e = llm_fleet_make(c, f);
-    double P = (double)llm_parameters(c);
+    double P = llm_parameters(c);
     char a[32], b[32], d[32];
     fprintf(out, "fleet: %s parameters on %s tokens with %.0f GPUs of %.0f TFLOP/s\n", say_number(a, P),
             say_number(b, f->tokens), f->gpus, f->tflops);
