@@ -485,7 +485,7 @@ static inline LLM_BOTH void llm_adamw_judge(llm_adamw_state *s, const llm_adamw_
 }
 
 struct llm_model; struct llm_cache; struct llm_param; struct llm_batch; struct llm_config; struct llm_sampler;
-struct llm_speaker;
+struct llm_speaker; struct llm_request;
 
 /* The two-page specification of what a transformer needs. Chapter 4 defines every row as a plain loop (plain_<op>, the
    table llm_plain), and is the oracle of the others: llm_simd.h (simd_<op>) and llm_cuda.cuh (cuda_<op>) start from it
@@ -605,7 +605,10 @@ typedef struct llm_ops {
          linear_gelu_forward     out as linear_forward, activated = gelu(out); else linear_forward, gelu_forward
          residual_gelu_backward  dpre = gelu'(pre) dinp; else residual_backward, gelu_backward
          decode                  the whole of model_decode, host arrays; returns false for "not this one"
-         speak                   `steps` tokens for each row without the host; else decode and llm_sample
+         speak                   the next `steps` ids of n speakers without the host: decode, llm_sample,
+                                 llm_speaker_said; x: what is asked. id, logp [step * n + i], -1 behind the end of an
+                                 answer, and who are written as late as in the next wait. Logits that are no numbers:
+                                 logp NaN. Returns false for "not this one"; else decode and llm_sample
          scratch_bytes           what the table itself allocates for a step of B x T, for the planner; else 0 */
     void (*enter)(const struct llm_ops *ops);
     void (*logprob_fused)(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
@@ -617,10 +620,9 @@ typedef struct llm_ops {
                                    const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t in,
                                    size_t out_n, bool accumulate);
     bool (*decode)(struct llm_model *m, struct llm_cache *cache, const int *tokens, const int *rows,
-                   const int *positions, const bool *want, int n, llm_real *logits);
-    void (*speak)(struct llm_model *m, struct llm_cache *cache, struct llm_speaker *row, size_t rows, size_t steps,
-                  const struct llm_sampler *s, const int *stop, int stops, const uint8_t *banned, int *tokens,
-                  llm_real *logp);
+                   const int *positions, const bool *want, size_t n, llm_real *logits);
+    bool (*speak)(struct llm_model *m, struct llm_cache *cache, struct llm_speaker *who, size_t n, size_t steps,
+                  const struct llm_sampler *s, const struct llm_request *x, int *id, llm_real *logp);
     size_t (*scratch_bytes)(const struct llm_config *c, size_t B, size_t T, bool train);
 } llm_ops;
 
@@ -816,49 +818,86 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
 
 /* ---- chapter 7: speaking -------------------------------------------------------------------------------------- */
 
+/* How the next token is drawn. All 0 but top_p 1 and repeat_penalty 1: the likeliest, always. */
 typedef struct llm_sampler {
-    double temperature;                 /* 0: greedy */
-    int top_k;
-    double top_p, min_p, repeat_penalty;
+    double temperature;                 /* 0: greedy; 1: as the model says; above: bolder */
+    int top_k;                          /* only the k likeliest; 0: all */
+    double top_p;                       /* only the likeliest that together reach p; 1: all */
+    double min_p;                       /* only those with this share of the likeliest's probability; 0: all */
+    double repeat_penalty;              /* above 1: less of what was said; 1: off */
     uint64_t seed;
 } llm_sampler;
-llm_sampler llm_sampler_defaults(void); /* temperature 0.8, top_k 0, top_p 1, min_p 0, penalty 1 */
+llm_sampler llm_sampler_defaults(void); /* temperature 0.8, top_k 0, top_p 1, min_p 0, penalty 1, seed 1 */
+/* Filter a row of logits z (V) and make it probabilities, in place (0: filtered out). Returns how many are left. said
+   [count]: the ids that the repetition penalty is about; banned (V): 1 is never drawn; NULL: all may be. */
+int llm_sample_filter(llm_real *z, size_t V, const llm_sampler *s, const int *said, size_t count,
+                      const uint8_t *banned);
+int llm_sample(llm_real *z, size_t V, const llm_sampler *s, llm_rng *rng, const int *said, size_t count,
+               const uint8_t *banned);  /* the same, then draw one */
+
 /* Keys and values of past tokens: rows sequences of up to T tokens. */
 typedef struct llm_cache {
-    int rows, T;
-    void *memory; int layers;           /* the one allocation behind them all */
-    llm_act **k, **v;                   /* [L] keys, values of a layer: (rows, T, KV, D) in the table's own order */
+    size_t rows, T;
+    void *memory;                       /* the one allocation behind them all */
+    llm_act **k, **v;                   /* [L] keys, values of a layer: (rows,T,KV,D) in the table's own order */
     void *scratch; size_t scratch_bytes;/* of a decoding step */
 } llm_cache;
-llm_cache llm_cache_new(const llm_model *m, int rows, int T);
+llm_cache llm_cache_new(const llm_model *m, size_t rows, size_t T);
 void llm_cache_free(llm_cache *c, const llm_model *m);
 /* Run n new tokens through the model, each at its own row and position of the cache, and write the logits (wanted,V) of
    those marked in want[n], in order. A prompt is n tokens of one row; a batch that speaks, n rows with one token each.
    All arrays are the host's. copy: row `to` becomes a copy of the first `length` tokens of row `from`. */
 void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
-                    const bool *want, int n, llm_real *logits);
-void llm_cache_copy(llm_model *m, llm_cache *cache, int to, int from, int length);
-/* Filter and normalise a row of logits in place into probabilities (0: filtered out). Returns the number kept. */
-int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents,
-                      const uint8_t *banned);
-int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents,
-               const uint8_t *banned);
-/* Continue n prompts (ragged: ids of prompt i at prompt[i], length[i]) by at most max_new tokens each until a stop id;
-   the answers (without the stop id) go to out[i] (room for max_new), their lengths to out_length[i]; stopped[i]: ended
-   by a stop id. logp, or NULL: log-probability of each sampled token, [i*max_new + t]. Each row draws from its own
-   stream: its result does not depend on its neighbours. */
-void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n,
-                        int max_new, const int *stop, int stops, const uint8_t *banned, int **out, int *out_length,
-                        bool *stopped, llm_real *logp);
-/* Continue one text. The answer, in fresh memory, is also handed to `say` piece by piece as it comes, if not NULL. */
+                    const bool *want, size_t n, llm_real *logits);
+void llm_cache_copy(llm_model *m, llm_cache *cache, size_t to, size_t from, size_t length);
+
+/* Prompts to be continued, and where the answers go. Each draws from its own stream: an answer does not depend on its
+   neighbours. */
+typedef struct llm_request {
+    const int *const *prompt;           /* prompt[i]: length[i] ids */
+    const int *length; int prompts;
+    int max_new;                        /* most ids of an answer; the model's context may end it before */
+    const int *stop; int stops;         /* the ids that end an answer; none: max_new does */
+    const uint8_t *banned;              /* (V) 1: is never said; NULL: nothing is forbidden */
+    int **out, *out_length;             /* answer i: out[i] (room for max_new), without the stop id; its length */
+    bool *stopped;                      /* ended by a stop id; NULL: not wanted */
+    llm_real *logp;                     /* of each id as it was drawn, the stop id too: [i * max_new + t]; or NULL */
+} llm_request;
+void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x);
+
+/* What a row of the cache is doing while a batch speaks. */
+typedef struct llm_speaker {
+    int prompt;                         /* the one that it answers, of the request */
+    int row;                            /* of the cache */
+    int last, position;                 /* the id that it said last; its place in the cache, where it is not yet */
+    int left;                           /* ids that it may still say; 0: its answer is over */
+    llm_rng rng;                        /* its own stream */
+} llm_speaker;
+/* It says id, and ends_answer: a stop id. */
+static inline LLM_BOTH void llm_speaker_said(llm_speaker *who, int id, bool ends_answer) {
+    who->last = id;
+    who->position++;
+    who->left = ends_answer ? 0 : who->left - 1;
+}
+
 bool llm_is_stop(int id, const int *stop, int stops);
 /* A prompt as the base model knows texts: opened by the token that opens documents. Release the ids. */
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length);
+/* Continue one text. The answer, in fresh memory, is also handed to `say` piece by piece as it comes, if not NULL. */
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
                    void (*say)(const char *piece, size_t bytes, void *user), void *user);
-/* The `beams` likeliest continuations by sum of log-probabilities / length^alpha; best first. Returns how many. */
-int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop,
-                    int stops, int **out, int *out_length, double *score);
+typedef struct llm_beam_options {
+    int beams;                          /* texts that are kept alive, 1 to 64 */
+    int max_new;                        /* as in llm_request, as are: */
+    const int *stop; int stops;
+    const uint8_t *banned;
+    double alpha;                       /* score = sum of log-probabilities / length^alpha; 0: the sum */
+    bool (*enough)(void);               /* asked before each step: true ends the search; NULL: it goes on to its end */
+} llm_beam_options;
+/* The likeliest continuations of one prompt that beam search finds, best first: out[i] (room for max_new, a stop id is
+   the last), its length, its score. Returns how many, at most `beams`. */
+int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_options o, int **out, int *out_length,
+                    double *score);
 
 /* ---- chapter 8: LoRA ------------------------------------------------------------------------------------------ */
 
@@ -4380,49 +4419,66 @@ double llm_schedule_lr(const llm_schedule *s, int step) {
 /* ================================================================================================================
    7. Speaking
    ================================================================================================================
-   A trained model gives, for every prefix, a distribution over the next token. To speak is to draw from it, append what
-   was drawn, and ask again. The keys and values of past tokens never change, so they are kept: the KV cache turns the
-   cost of a new token from "run the whole text again" into "run one token". How to draw is a choice: always the
-   likeliest (greedy), a sharper or flatter distribution (temperature), only the k likeliest (top-k), only the likeliest
-   that together reach p (top-p), only those not far below the best (min-p), or keep several texts alive and choose the
-   best at the end (beam search). */
+   Training ends with a function: give it the beginning of a text, and it gives every token of the vocabulary the
+   probability that it comes next. To speak is to draw one of them, write it behind the text, and ask again, until the
+   token drawn is one that ends an answer. Two questions are left, and they are this chapter: how not to read the whole
+   text again for every new token, and which token to draw.
 
-/* ---- the cache, and one step of the model on the CPU ---- */
+   The first has an exact answer. A token looks back and never ahead, so nothing that was computed for the past changes
+   when a token is added; and of all of it the newcomer needs two vectors a layer, the keys and the values. They are
+   kept, in the KV cache. Three texts in one layer of it, each with the token that is being added (*):
 
-/* Keys and values of all layers in one allocation, a layer's pieces one behind the other. T is rounded up, so that a
-   table may work on 64 keys at a time. */
-llm_cache llm_cache_new(const llm_model *m, int rows, int T) {
-    const llm_config *c = &m->c;
-    if (rows < 1 || T < 1 || T > c->T)
-        llm_die("a shorter prompt or fewer new tokens", "a cache of %d rows of %d tokens: the model's context is %d",
-                rows, T, c->T);
-    llm_cache cache = {.rows = rows, .T = (T + 63) / 64 * 64, .layers = c->L};
-    const size_t numbers = llm_mul(llm_mul((size_t)rows, (size_t)cache.T), (size_t)c->KV * (size_t)c->D);
+       position    0     1     2     3     4     5    ...  T-1
+       row 0      the   cat   sat   on    the   mat*             its k and v are put away at (0,5), then its q
+       row 1      One   day   Mia*                               looks at 0 .. 5 of row 0, and at nothing else
+       row 2      2     +     3     =*
+                  `--- KV vectors of D numbers each, for the keys; and as many for the values
+
+   A step takes one token of each row, at whatever position that row has reached: the products, which read every weight
+   once, then serve all rows for the price of one. That is why a server answers many people at a time. The price of the
+   cache is memory, 2 L KV D numbers a token: 74 kB in GPT-2 124M, 75 MB for a text of 1,024 tokens.
+
+   The second question is a matter of taste. Always the likeliest (greedy) repeats itself; drawing from all of them
+   says something odd now and then, for the many thousand unlikely ones are together likely enough. Between the two lie
+   five filters, each an equation and a loop. And one may look further than one token: beam search keeps several texts
+   alive and takes the best at the end. */
+
+/* ---- the cache ---- */
+
+/* All layers in one allocation: keys, then values of the first, of the second ... T is rounded up, so that a table may
+   work on 64 keys at a time. */
+llm_cache llm_cache_new(const llm_model *m, size_t rows, size_t T) {
+    const size_t L = m->c.L, context = m->c.T;
+    if (rows < 1 || T < 1 || T > context)
+        llm_die("a shorter prompt or fewer new tokens", "a cache of %zu rows of %zu tokens: the model's context is %zu",
+                rows, T, context);
+    llm_cache cache = {.rows = rows, .T = (T + 63) / 64 * 64};
+    const size_t numbers = llm_mul(llm_mul(rows, cache.T), llm_mul(m->c.KV, m->c.D));
     const size_t bytes = llm_mul(numbers, m->ops->act_size);            /* of one layer's keys, a multiple of 64 */
-    cache.k = llm_alloc((size_t)c->L, sizeof *cache.k);
-    cache.v = llm_alloc((size_t)c->L, sizeof *cache.v);
-    cache.memory = device_alloc(m->ops, llm_mul(2, (size_t)c->L), bytes, "cached keys and values");
-    for (int l = 0; l < c->L; l++) {
-        cache.k[l] = (llm_act *)((char *)cache.memory + 2 * (size_t)l * bytes);
-        cache.v[l] = (llm_act *)((char *)cache.memory + (2 * (size_t)l + 1) * bytes);
+    cache.k = llm_alloc(L, sizeof *cache.k);
+    cache.v = llm_alloc(L, sizeof *cache.v);
+    char *piece = cache.memory = device_alloc(m->ops, llm_mul(2, L), bytes, "cached keys and values");
+    for (size_t l = 0; l < L; l++, piece += 2 * bytes) {
+        cache.k[l] = (llm_act *)piece;
+        cache.v[l] = (llm_act *)(piece + bytes);
     }
     return cache;
 }
 void llm_cache_free(llm_cache *c, const llm_model *m) {
     if (c->memory) m->ops->release(c->memory);
     if (c->scratch) m->ops->release(c->scratch);
-    llm_release(c->k);
-    llm_release(c->v);
+    llm_release_all(c->k, c->v);
     *c = (llm_cache){.rows = 0};
 }
-/* A shared prompt is computed once. */
-void llm_cache_copy(llm_model *m, llm_cache *cache, int to, int from, int length) {
+void llm_cache_copy(llm_model *m, llm_cache *cache, size_t to, size_t from, size_t length) {
     model_enter(m);
     for (int l = 0; l < m->c.L; l++)
         m->ops->cache_copy(cache->k[l], cache->v[l], to, from, length, cache->T, m->c.KV, m->c.D);
 }
 
-/* The scratch of one step with n tokens. */
+/* ---- one step: n tokens through the model ---- */
+
+/* What a step writes on its way. */
 typedef struct {
     llm_res *x, *mid;                   /* (n,C) residual stream */
     llm_stats stats; llm_real *logits;  /* (n), (wanted,V) */
@@ -4430,51 +4486,53 @@ typedef struct {
     int *tokens, *rows, *positions, *wanted;    /* (n) */
 } decode_scratch;
 
-/* Room for one step in the cache's own memory, which grows. */
+/* Room for a step in the cache's own memory, which grows. */
 static void decode_room(const llm_model *m, llm_cache *cache, size_t bytes) {
     if (bytes <= cache->scratch_bytes) return;
     if (cache->scratch) m->ops->release(cache->scratch);
     cache->scratch = device_alloc(m->ops, bytes, 1, "decoding");
     cache->scratch_bytes = bytes;
 }
-static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, int n, int wanted) {
+static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, size_t n, size_t wanted) {
     const llm_config *c = &m->c;
     decode_scratch s = {0};
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < 2; pass++) {      /* the first only counts bytes */
         pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
-        size_t N = (size_t)n;
-        s.x = pool_res(&k, N, c->C);
-        s.mid = pool_res(&k, N, c->C);
-        s.stats = pool_stats(&k, N);
-        s.logits = pool_real(&k, (size_t)wanted, c->V);
-        s.u = pool_act(&k, N, m->lora ? m->lora->rank : 1);
-        s.xn = pool_act(&k, N, c->C);
-        s.qkv = pool_act(&k, N, (c->H + 2 * c->KV) * c->D);
-        s.att = pool_act(&k, N, c->H * c->D);
-        s.pre = pool_act(&k, N, 2 * c->F);
-        s.ff = pool_act(&k, N, c->F);
-        int **ids[] = {&s.tokens, &s.rows, &s.positions, &s.wanted};
-        for (int i = 0; i < 4; i++) *ids[i] = pool_take(&k, N, sizeof(int));
+        s.x = pool_res(&k, n, c->C);
+        s.mid = pool_res(&k, n, c->C);
+        s.stats = pool_stats(&k, n);
+        s.logits = pool_real(&k, wanted, c->V);
+        s.u = pool_act(&k, n, m->lora ? m->lora->rank : 1);
+        s.xn = pool_act(&k, n, c->C);
+        s.qkv = pool_act(&k, n, (c->H + 2 * c->KV) * c->D);
+        s.att = pool_act(&k, n, c->H * c->D);
+        s.pre = pool_act(&k, n, 2 * c->F);
+        s.ff = pool_act(&k, n, c->F);
+        s.tokens = pool_take(&k, n, sizeof(int));
+        s.rows = pool_take(&k, n, sizeof(int));
+        s.positions = pool_take(&k, n, sizeof(int));
+        s.wanted = pool_take(&k, n, sizeof(int));
         if (!pass) decode_room(m, cache, k.used);
     }
     return s;
 }
-/* n tokens, each at its row and position. The lines of block_forward, with the cache in the place of the batch. */
+/* The lines of block_forward (chapter 5), with the cache in the place of the batch. Only the head is dear, so only
+   wanted tokens come there: of a prompt, the last. */
 void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
-                    const bool *want, int n, llm_real *logits) {
+                    const bool *want, size_t n, llm_real *logits) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     model_enter(m);
     if (op->decode && op->decode(m, cache, tokens, rows, positions, want, n, logits)) return;
-    int *wanted = llm_alloc((size_t)n, sizeof *wanted), wants = 0;
-    for (int i = 0; i < n; i++)         /* only the last token of a prompt is asked for its successor */
-        if (want[i]) wanted[wants++] = i;
+    int *wanted = llm_alloc(n, sizeof *wanted);
+    size_t wants = 0;
+    for (size_t i = 0; i < n; i++)
+        if (want[i]) wanted[wants++] = (int)i;
     const decode_scratch s = decode_reserve(m, cache, n, wants);
-    const size_t bytes = (size_t)n * sizeof(int);
-    op->upload(s.tokens, tokens, bytes);
-    op->upload(s.rows, rows, bytes);
-    op->upload(s.positions, positions, bytes);
-    op->upload(s.wanted, wanted, (size_t)wants * sizeof *wanted);
+    op->upload(s.tokens, tokens, n * sizeof *tokens);
+    op->upload(s.rows, rows, n * sizeof *rows);
+    op->upload(s.positions, positions, n * sizeof *positions);
+    op->upload(s.wanted, wanted, wants * sizeof *wanted);
     llm_release(wanted);
 
     op->embed_forward(s.x, embedding_of(m), data_of(m->wpe), s.tokens, s.positions, n, c->C);
@@ -4493,55 +4551,48 @@ void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int
     }
     model_norm_forward(m, s.xn, s.stats, s.x, &m->normf, n);
     op->logits(s.logits, s.xn, m->head->w, s.wanted, wants, c->C, c->V);
-    op->download(logits, s.logits, (size_t)wants * (size_t)c->V * sizeof *logits);
+    op->download(logits, s.logits, llm_mul(llm_mul(wants, c->V), sizeof *logits));
 }
 
-/* ---- choosing the next token ---- */
+/* The tokens of the next step, gathered one by one. */
+typedef struct { int *token, *row, *position; bool *want; size_t count; } cache_tokens;
+
+static cache_tokens cache_tokens_new(size_t room) {
+    return (cache_tokens){llm_alloc(room, sizeof(int)), llm_alloc(room, sizeof(int)), llm_alloc(room, sizeof(int)),
+                          llm_alloc(room, sizeof(bool)), 0};
+}
+static void cache_tokens_free(cache_tokens *x) { llm_release_all(x->token, x->row, x->position, x->want); }
+static void cache_tokens_add(cache_tokens *x, int token, int row, int position, bool want) {
+    x->token[x->count] = token;
+    x->row[x->count] = row;
+    x->position[x->count] = position;
+    x->want[x->count++] = want;
+}
+static void cache_tokens_run(cache_tokens *x, llm_model *m, llm_cache *cache, llm_real *logits) {
+    llm_cache_step(m, cache, x->token, x->row, x->position, x->want, x->count, logits);
+    x->count = 0;
+}
+static void check_prompt(const llm_model *m, const int *prompt, int length) {
+    if (length < 1) llm_die("a prompt of at least one token", "an empty prompt");
+    if (length > m->c.T)
+        llm_die("a shorter prompt", "a prompt of %d tokens is beyond the model's context of %d", length, m->c.T);
+    require_ids(prompt, length, m->c.V, "token");
+}
+/* Put a prompt into a row of the cache; logits (V) are those of its last token. */
+static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt, int length, llm_real *logits) {
+    cache_tokens x = cache_tokens_new(length);
+    for (int t = 0; t < length; t++) cache_tokens_add(&x, prompt[t], row, t, t == length - 1);
+    cache_tokens_run(&x, m, cache, logits);
+    cache_tokens_free(&x);
+}
+
+/* ---- choosing the next token ----
+
+   z (V) are the logits, p (V) the probabilities, but for a factor: only the last line makes their sum 1. What is not to
+   be drawn has z = -infinity, p = 0. The order is that of transformers: each filter sees what the one before left. */
 
 llm_sampler llm_sampler_defaults(void) {
     return (llm_sampler){.temperature = 0.8, .top_p = 1, .repeat_penalty = 1, .seed = 1};
-}
-
-typedef struct { llm_real p; int id; } candidate;
-
-static int by_probability(const void *a, const void *b) {
-    const candidate *x = a, *y = b;
-    return x->p != y->p ? (x->p < y->p ? 1 : -1) : x->id - y->id;
-}
-static int candidates_above(candidate *list, const llm_real *p, int V, llm_real least) {
-    int n = 0;
-    for (int i = 0; i < V; i++)
-        if (p[i] > least) list[n++] = (candidate){p[i], i};
-    return n;
-}
-/* Keep the candidates of highest probability: the top_k, and of these no more than have the share top_p of what all of
-   these have together. */
-static void keep_best(llm_real *p, int V, const llm_sampler *s) {
-    candidate *best = llm_alloc((size_t)V, sizeof *best);
-    /* Few need sorting: all below (1 - top_p)/V together have less than 1 - top_p. Their share counts nevertheless. */
-    const llm_real least = s->top_p < 1 ? (llm_real)((1 - s->top_p) / V) : 0;
-    double total = 0, reached = 0;
-    int n = candidates_above(best, p, V, least), kept = 0;
-    if (n < s->top_k) n = candidates_above(best, p, V, 0);
-    qsort(best, (size_t)n, sizeof *best, by_probability);
-    if (s->top_k > 0 && s->top_k < n) {
-        for (kept = s->top_k; kept < n && best[kept].p == best[kept - 1].p;) kept++;    /* ties stay */
-        n = kept;
-    }
-    if (s->top_k > 0) for (int i = 0; i < n; i++) total += (double)best[i].p;
-    else for (int i = 0; i < V; i++) total += (double)p[i];
-    for (kept = 0; kept < n && (kept == 0 || s->top_p >= 1 || reached < s->top_p * total); kept++)
-        reached += (double)best[kept].p;
-    memset(p, 0, (size_t)V * sizeof *p);
-    for (int i = 0; i < kept; i++) p[best[i].id] = best[i].p;
-    llm_release(best);
-}
-/* The first of the largest. */
-static int argmax(const llm_real *x, int n) {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
 }
 /* A model that computes no numbers is broken: whatever were drawn from them would mean nothing, the first token least.
    (-infinity is a number here: never.) */
@@ -4550,183 +4601,291 @@ static void require_logits(const llm_real *z, size_t n) {
     for (size_t i = 0; i < n; i++) wrong |= !(z[i] < INFINITY);
     if (wrong) llm_die("another checkpoint", "the model's logits are no numbers");
 }
-/* In the order of transformers: repetition penalty (Keskar et al. 2019), temperature, top-k (Fan et al. 2018), top-p
-   (Holtzman et al. 2020), min-p (Nguyen et al. 2024). */
-int llm_sample_filter(llm_real *logits, int V, const llm_sampler *s, const int *recent, int recents,
-                      const uint8_t *banned) {
-    require_logits(logits, (size_t)V);
-    if (s->repeat_penalty != 1)
-        for (int i = 0; i < recents; i++) {
-            bool seen = false;
-            for (int j = 0; j < i && !seen; j++) seen = recent[j] == recent[i];
-            llm_real *z = &logits[recent[i]], penalty = (llm_real)s->repeat_penalty;
-            if (!seen) *z = *z > 0 ? *z / penalty : *z * penalty;
+/* The first of the largest. */
+static size_t argmax(const llm_real *x, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+/* The likeliest, of those that are not forbidden. */
+static size_t likeliest(const llm_real *z, size_t V) {
+    const size_t top = argmax(z, V);
+    if (!(z[top] > -INFINITY)) llm_die("a list of forbidden tokens that leaves some", "every token is forbidden");
+    return top;
+}
+static void ban_ids(llm_real *z, size_t V, const uint8_t *banned) {
+    for (size_t v = 0; banned && v < V; v++)
+        if (banned[v]) z[v] = -INFINITY;
+}
+/* Repetition penalty r (Keskar et al. 2019), above 1: what was said becomes less likely, once, however often it was.
+
+       z_v = z_v / r  where z_v > 0,  else z_v r               for every v that was said */
+static void penalise_repetition(llm_real *z, const int *said, size_t count, llm_real r) {
+    for (size_t i = 0; i < count; i++) {
+        size_t first = 0;
+        while (said[first] != said[i]) first++;
+        llm_real *x = &z[said[i]];
+        if (first == i) *x = *x > 0 ? *x / r : *x * r;
+    }
+}
+/* e^x, x <= 0, by its series: e^x = (e^(x/512))^512, for so near to 0 seven terms are exact to 1e-11, and nine
+   squarings. No call, so that the compiler turns a loop over it into vectors: with exp itself, choosing would take a
+   tenth of the time in which a small model speaks. Below -87 nothing is left that 32 bits could hold. */
+static inline double exp_of_negative(double x) {
+    const double r = (x > -87 ? x : -87) / 512;
+    double y = 1 / 24. + r * (1 / 120. + r * (1 / 720. + r * (1 / 5040.)));
+    y = 1 + r * (1 + r * (1 / 2. + r * (1 / 6. + r * y)));
+    for (int i = 0; i < 9; i++) y *= y;
+    return x > -87 ? y : 0;
+}
+/* Temperature t: sharper below 1, flatter above. `best`, the largest logit, leaves the ratios as they are, and no
+   exponential becomes infinite.
+
+       p_v = exp((z_v - best) / t) */
+static void apply_temperature(llm_real *z, size_t V, llm_real best, double t) {
+    const double sharp = 1 / t;
+    LLM_SIMD()
+    for (size_t v = 0; v < V; v++) z[v] = (llm_real)exp_of_negative((z[v] - best) * sharp);
+}
+/* The k-th largest of x (n), 1 <= k <= n, which is put in another order: quickselect (Hoare 1961). All from `low` to
+   `high` are sorted into those not below the pivot and those not above it, and one of the two parts holds the k-th. */
+static llm_real kth_largest(llm_real *x, size_t n, size_t k) {
+    for (size_t low = 0, high = n - 1, at = k - 1; low < high;) {
+        const llm_real pivot = x[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) {
+            while (x[i] > pivot) i++;
+            while (x[j] < pivot) j--;
+            if (i >= j) break;
+            const llm_real swap = x[i];
+            x[i++] = x[j];
+            x[j--] = swap;
         }
-    for (int i = 0; banned && i < V; i++)
-        if (banned[i]) logits[i] = -INFINITY;
-    int top = argmax(logits, V);
-    const llm_real best = logits[top];
-    if (!(best > -INFINITY)) llm_die("a list of forbidden tokens that leaves some", "every token is forbidden");
-    if (s->temperature <= 0) {
-        memset(logits, 0, (size_t)V * sizeof *logits);
-        logits[top] = 1;
+        if (at <= j) high = j;
+        else low = j + 1;
+    }
+    return x[k - 1];
+}
+/* Top-k (Fan et al. 2018): only the k likeliest, and what equals the last of them.
+
+       p_v = 0  where p_v < the k-th largest p */
+static void keep_top_k(llm_real *p, size_t V, size_t k) {
+    if (k >= V) return;
+    llm_real *copy = llm_alloc(V, sizeof *copy);
+    memcpy(copy, p, V * sizeof *copy);
+    const llm_real least = kth_largest(copy, V, k);
+    llm_release(copy);
+    for (size_t v = 0; v < V; v++)
+        if (p[v] < least) p[v] = 0;
+}
+
+typedef struct { llm_real p; size_t id; } candidate;
+
+static int by_probability(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    return x->p != y->p ? (x->p < y->p ? 1 : -1) : x->id < y->id ? -1 : 1;
+}
+/* Top-p, or nucleus (Holtzman et al. 2020): only the likeliest that together reach the share s of all.
+
+       p_1 >= p_2 >= ...:   p_i = 0  where  p_1 + ... + p_(i-1) >= s sum_v p_v */
+static void keep_top_p(llm_real *p, size_t V, double share) {
+    candidate *best = llm_alloc(V, sizeof *best);
+    double total = 0, reached = 0;
+    size_t n = 0, kept = 0;
+    LLM_SIMD(reduction(+ : total))
+    for (size_t v = 0; v < V; v++) total += p[v];
+    /* Few need sorting: all those below (1 - share) total / V have together less than (1 - share) total. */
+    const llm_real least = (llm_real)((1 - share) * total / V);
+    for (size_t v = 0; v < V; v++)
+        if (p[v] >= least) best[n++] = (candidate){p[v], v};
+    qsort(best, n, sizeof *best, by_probability);
+    while (kept < n && (kept == 0 || reached < share * total)) reached += best[kept++].p;
+    memset(p, 0, V * sizeof *p);
+    for (size_t i = 0; i < kept; i++) p[best[i].id] = best[i].p;
+    llm_release(best);
+}
+/* Min-p (Nguyen et al. 2024): only what has the share s of the likeliest.
+
+       p_v = 0  where p_v < s max p */
+static void keep_min_p(llm_real *p, size_t V, llm_real share) {
+    const llm_real least = share * p[argmax(p, V)];
+    for (size_t v = 0; v < V; v++)
+        if (p[v] < least) p[v] = 0;
+}
+/* p_v = p_v / sum_u p_u. Returns how many are left. */
+static int normalise(llm_real *p, size_t V) {
+    double sum = 0;
+    int left = 0;
+    LLM_SIMD(reduction(+ : sum, left))
+    for (size_t v = 0; v < V; v++) {
+        sum += p[v];
+        left += p[v] > 0;
+    }
+    const llm_real factor = (llm_real)(1 / sum);
+    for (size_t v = 0; v < V; v++) p[v] *= factor;
+    return left;
+}
+int llm_sample_filter(llm_real *z, size_t V, const llm_sampler *s, const int *said, size_t count,
+                      const uint8_t *banned) {
+    require_logits(z, V);
+    if (s->repeat_penalty != 1) penalise_repetition(z, said, count, (llm_real)s->repeat_penalty);
+    ban_ids(z, V, banned);
+    const size_t top = likeliest(z, V);
+    if (s->temperature <= 0) {          /* greedy: what a temperature near 0 comes to */
+        memset(z, 0, V * sizeof *z);
+        z[top] = 1;
         return 1;
     }
-    const llm_real sharp = (llm_real)(1 / s->temperature);
-    double sum = 0, left = 0;
-    for (int i = 0; i < V; i++) sum += (double)(logits[i] = LLM_MATH(exp)((logits[i] - best) * sharp));
-    for (int i = 0; i < V; i++) logits[i] *= (llm_real)(1 / sum);
-    if (s->top_k > 0 || s->top_p < 1) keep_best(logits, V, s);
-    const llm_real least = (llm_real)s->min_p * logits[top];
-    int count = 0;
-    for (int i = 0; i < V; i++) {
-        if (!(logits[i] >= least)) logits[i] = 0;
-        left += (double)logits[i];
-        count += logits[i] > 0;
-    }
-    for (int i = 0; i < V; i++) logits[i] *= (llm_real)(1 / left);
-    return count;
+    apply_temperature(z, V, z[top], s->temperature);
+    if (s->top_k > 0) keep_top_k(z, V, s->top_k);
+    if (s->top_p < 1) keep_top_p(z, V, s->top_p);
+    if (s->min_p > 0) keep_min_p(z, V, (llm_real)s->min_p);
+    return normalise(z, V);
 }
-int llm_sample(llm_real *logits, int V, const llm_sampler *s, llm_rng *rng, const int *recent, int recents,
+/* Throw a dart, u in [0,1), at the p laid side by side. */
+int llm_sample(llm_real *z, size_t V, const llm_sampler *s, llm_rng *rng, const int *said, size_t count,
                const uint8_t *banned) {
-    llm_sample_filter(logits, V, s, recent, recents, banned);
-    double u = llm_rng_uniform(rng), reached = 0;
-    int last = -1;
-    for (int i = 0; i < V; i++) {
-        if (!(logits[i] > 0)) continue;
-        reached += (double)logits[i];
-        last = i;
-        if (u < reached) break;
+    llm_sample_filter(z, V, s, said, count, banned);
+    const double u = llm_rng_uniform(rng);
+    double reached = 0;
+    int last = -1;                      /* rounding may leave the sum below u */
+    for (size_t v = 0; v < V && !(u < reached); v++) {
+        if (!(z[v] > 0)) continue;
+        reached += z[v];
+        last = (int)v;
     }
     if (last < 0) llm_die("a smaller --min-p", "no token is left to choose from");
     return last;
 }
 
-/* ---- whole answers ---- */
+/* ---- many answers at once ----
 
-static void check_prompt(const llm_model *m, const int *prompt, int length) {
-    if (length < 1) llm_die("a prompt of at least one token", "an empty prompt");
-    if (length > m->c.T)
-        llm_die("a shorter prompt", "a prompt of %d tokens is beyond the model's context of %d", length, m->c.T);
-    require_ids(prompt, (size_t)length, m->c.V, "token");
-}
-/* What the rows of a batch are doing. */
-typedef struct { int prompt, used, last; llm_rng rng; } speaker;
+   As many rows speak as the table likes (ops->speakers). When an answer is over, its row goes to the next prompt. */
 
-/* Put a prompt into row `row` of the cache; logits (V) are those of its last token. */
-static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt, int length, llm_real *logits) {
-    int *rows = llm_alloc((size_t)length, sizeof *rows), *positions = llm_alloc((size_t)length, sizeof *positions);
-    bool *want = llm_alloc((size_t)length, sizeof *want);
-    for (int t = 0; t < length; t++) {
-        rows[t] = row;
-        positions[t] = t;
-    }
-    want[length - 1] = true;
-    llm_cache_step(m, cache, prompt, rows, positions, want, length, logits);
-    llm_release(rows);
-    llm_release(positions);
-    llm_release(want);
-}
 bool llm_is_stop(int id, const int *stop, int stops) {
     for (int i = 0; i < stops; i++)
         if (stop[i] == id) return true;
     return false;
 }
-enum { SPEAKERS = 64 }; /* rows that speak at once: more do not make the products faster, but the cache larger */
+enum { SPEAK_STEPS = 16 };              /* ids that a table with `speak` says before it is asked how it went */
 
 typedef struct {
-    llm_model *m; const llm_sampler *s; llm_cache cache;
-    const int *const *prompt; const int *length; int max_new; const int *stop; int stops; const uint8_t *banned;
-    int **out; int *out_length; bool *stopped; llm_real *logp;
+    llm_model *m; const llm_sampler *s; const llm_request *x;
+    llm_cache cache; cache_tokens step;
+    llm_speaker *who; size_t alive;     /* those whose answer is not over */
+    int *free_row; size_t frees;        /* rows of the cache that nobody speaks in */
+    int newest, newest_row;             /* the prompt that was read last, its row ... */
+    llm_real *newest_logits;            /* ... and (V) what may follow */
+    int *id; llm_real *logp, *logits;   /* (SPEAK_STEPS,rows) what was said, how likely; (rows,V) */
 } speech;
 
-/* Draw the next token of a speaker from its logits. Returns false when the answer is over. */
-static bool speak_on(speech *x, speaker *who, llm_real *logits) {
-    int i = who->prompt, n = x->out_length[i];
-    int id = llm_sample(logits, x->m->c.V, x->s, &who->rng, x->out[i], n, x->banned);
-    if (x->logp) x->logp[(size_t)i * (size_t)x->max_new + (size_t)n] = LLM_MATH(log)(logits[id]);
-    if (llm_is_stop(id, x->stop, x->stops)) {
-        x->stopped[i] = true;
-        return false;
-    }
-    x->out[i][n] = who->last = id;
-    x->out_length[i] = n + 1;
-    return n + 1 < x->max_new && who->used < x->m->c.T;
+/* Draw what `who` says next; its logits become probabilities. */
+static int draw_id(const speech *t, llm_speaker *who, llm_real *logits, llm_real *logp) {
+    const llm_request *x = t->x;
+    const int id = llm_sample(logits, t->m->c.V, t->s, &who->rng, x->out[who->prompt], x->out_length[who->prompt],
+                              x->banned);
+    *logp = LLM_MATH(log)(logits[id]);
+    llm_speaker_said(who, id, llm_is_stop(id, x->stop, x->stops));
+    return id;
 }
-/* Give a free row the next prompt; false when that answer was over at once. */
-static bool speak_first(speech *x, speaker *who, int row, int i, const speaker *neighbour, int neighbour_row,
-                        llm_real *logits, llm_real *kept) {
-    size_t bytes = (size_t)x->m->c.V * sizeof *logits;
-    bool same = neighbour && x->length[neighbour->prompt] == x->length[i] &&
-                !memcmp(x->prompt[neighbour->prompt], x->prompt[i], (size_t)x->length[i] * sizeof(int));
-    if (same) {
-        if (row != neighbour_row) llm_cache_copy(x->m, &x->cache, row, neighbour_row, x->length[i]);
-        memcpy(logits, kept, bytes);
-    } else {
-        start_row(x->m, &x->cache, row, x->prompt[i], x->length[i], logits);
-        memcpy(kept, logits, bytes);
-    }
-    *who = (speaker){i, x->length[i], 0, llm_rng_seed(x->s->seed, (uint64_t)i)};
-    x->out_length[i] = 0;
-    x->stopped[i] = false;
-    return x->max_new > 0 && speak_on(x, who, logits);
+static void write_down(const llm_request *x, int prompt, int id, llm_real logp) {
+    int *n = &x->out_length[prompt];
+    if (!(logp < INFINITY)) llm_die("another checkpoint", "the model's logits are no numbers");
+    if (x->logp) x->logp[llm_mul(prompt, x->max_new) + *n] = logp;
+    if (!llm_is_stop(id, x->stop, x->stops)) x->out[prompt][(*n)++] = id;
+    else if (x->stopped) x->stopped[prompt] = true;
 }
-void llm_generate_batch(llm_model *m, const llm_sampler *s, const int *const *prompt, const int *length, int n,
-                        int max_new, const int *stop, int stops, const uint8_t *banned, int **out, int *out_length,
-                        bool *stopped, llm_real *logp) {
-    int longest = 0, rows = llm_min(n, SPEAKERS), next = 0, alive = 0, tokens[SPEAKERS], row[SPEAKERS],
-        position[SPEAKERS];
-    for (int i = 0; i < n; i++) {
-        check_prompt(m, prompt[i], length[i]);
-        longest = llm_max(longest, length[i]);
+/* Give a row to the next prompt, and draw the first id of its answer; false where that ended it. The answers to one
+   prompt stand side by side in stage 3: it is read once, and copied. */
+static bool begin_answer(speech *t, int row, int prompt) {
+    const llm_request *x = t->x;
+    const int length = x->length[prompt], *ids = x->prompt[prompt];
+    const size_t V = t->m->c.V;
+    llm_real logp;
+    if (t->newest >= 0 && x->length[t->newest] == length &&
+        !memcmp(x->prompt[t->newest], ids, length * sizeof *ids)) {
+        if (row != t->newest_row) llm_cache_copy(t->m, &t->cache, row, t->newest_row, length);
+    } else start_row(t->m, &t->cache, row, ids, length, t->newest_logits);
+    t->newest = prompt;
+    t->newest_row = row;
+    x->out_length[prompt] = 0;
+    if (x->stopped) x->stopped[prompt] = false;
+    llm_speaker *who = &t->who[t->alive];
+    *who = (llm_speaker){.prompt = prompt, .row = row, .position = length - 1,
+                         .left = llm_min(x->max_new, t->m->c.T - length + 1), .rng = llm_rng_seed(t->s->seed, prompt)};
+    if (who->left <= 0) return false;
+    memcpy(t->logits, t->newest_logits, V * sizeof *t->logits);
+    const int id = draw_id(t, who, t->logits, &logp);
+    write_down(x, prompt, id, logp);
+    return who->left > 0;
+}
+/* Every speaker says its next id, or, where the table can do that by itself, its next few: into id, logp [step * alive
+   + i], -1 behind the end of an answer. Returns the steps. */
+static size_t speak_on(speech *t) {
+    const llm_ops *op = t->m->ops;
+    const size_t n = t->alive, V = t->m->c.V;
+    int most = 0;
+    for (size_t i = 0; i < n; i++) most = llm_max(most, t->who[i].left);
+    const size_t steps = llm_min(most, SPEAK_STEPS);
+    model_enter(t->m);
+    if (op->speak && op->speak(t->m, &t->cache, t->who, n, steps, t->s, t->x, t->id, t->logp)) {
+        op->wait();
+        return steps;
     }
-    if (n < 1) return;
-    speech x = {m, s, llm_cache_new(m, rows, llm_min(m->c.T, longest + max_new)), prompt, length, max_new, stop, stops,
-                banned, out, out_length, stopped, logp};
-    speaker who[SPEAKERS], newest = {0};
-    int newest_row = -1, free_row[SPEAKERS], frees = rows, at[SPEAKERS];
-    bool want[SPEAKERS];
-    for (int i = 0; i < rows; i++) free_row[i] = rows - 1 - i;
-    size_t V = (size_t)m->c.V;
-    llm_real *logits = llm_alloc((size_t)rows * V, sizeof *logits), *kept = llm_alloc(V, sizeof *kept);
-    while (next < n || alive) {
-        while (next < n && frees) {
-            int r = free_row[frees - 1];
-            bool goes_on =
-                speak_first(&x, &who[alive], r, next, newest_row >= 0 ? &newest : NULL, newest_row, logits, kept);
-            newest = who[alive];        /* its prompt lies in row r until another takes the row */
-            newest_row = r;
-            next++;
-            if (!goes_on) continue;
-            at[alive++] = r;
-            frees--;
-        }
-        for (int i = 0; i < alive; i++) {
-            tokens[i] = who[i].last;
-            row[i] = at[i];
-            position[i] = who[i].used++;
-            want[i] = true;
-        }
-        if (alive) llm_cache_step(m, &x.cache, tokens, row, position, want, alive, logits);
-        require_logits(logits, (size_t)alive * V);          /* here: below many threads draw at once */
-        int still = 0;
-        bool goes_on[SPEAKERS];
-        LLM_OMP(parallel for schedule(static) if(alive * m->c.V > 10000))
-        for (int i = 0; i < alive; i++) goes_on[i] = speak_on(&x, &who[i], logits + (size_t)i * V);
-        for (int i = 0; i < alive; i++) {       /* finished rows leave the batch */
-            if (!goes_on[i]) {
-                free_row[frees++] = at[i];
-                continue;
+    for (size_t i = 0; i < n; i++)
+        cache_tokens_add(&t->step, t->who[i].last, t->who[i].row, t->who[i].position, true);
+    cache_tokens_run(&t->step, t->m, &t->cache, t->logits);
+    require_logits(t->logits, n * V);                       /* here: below many threads draw at once */
+    LLM_OMP(parallel for schedule(static) if(n * V > 10000))
+    for (size_t i = 0; i < n; i++) t->id[i] = draw_id(t, &t->who[i], t->logits + i * V, &t->logp[i]);
+    return 1;
+}
+static speech speech_new(llm_model *m, const llm_sampler *s, const llm_request *x) {
+    int longest = 0;
+    for (int i = 0; i < x->prompts; i++) {
+        check_prompt(m, x->prompt[i], x->length[i]);
+        longest = llm_max(longest, x->length[i]);
+    }
+    const size_t rows = size_min(x->prompts, m->ops->speakers), V = m->c.V, said = llm_mul(rows, SPEAK_STEPS);
+    speech t = {.m = m, .s = s, .x = x, .frees = rows, .newest = -1, .step = cache_tokens_new(rows),
+                      .who = llm_alloc(rows, sizeof *t.who), .free_row = llm_alloc(rows, sizeof *t.free_row),
+                      .id = llm_alloc(said, sizeof *t.id), .logp = llm_alloc(said, sizeof *t.logp),
+                      .logits = llm_alloc(llm_mul(rows, V), sizeof *t.logits),
+                      .newest_logits = llm_alloc(V, sizeof *t.newest_logits)};
+    t.cache = llm_cache_new(m, rows, llm_min(m->c.T, longest + llm_max(x->max_new, 0)));
+    for (size_t i = 0; i < rows; i++) t.free_row[i] = (int)(rows - 1 - i);      /* taken from behind: row 0 first */
+    return t;
+}
+static void speech_free(speech *t) {
+    cache_tokens_free(&t->step);
+    llm_cache_free(&t->cache, t->m);
+    llm_release_all(t->who, t->free_row, t->id, t->logp, t->logits, t->newest_logits);
+}
+void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
+    if (x.prompts < 1) return;
+    speech t = speech_new(m, s, &x);
+    for (int next = 0; next < x.prompts || t.alive;) {
+        for (; next < x.prompts && t.frees; next++)
+            if (begin_answer(&t, t.free_row[t.frees - 1], next)) {
+                t.alive++;
+                t.frees--;
             }
-            at[still] = at[i];
-            who[still++] = who[i];
+        if (!t.alive) continue;
+        const size_t n = t.alive, said = speak_on(&t) * n;
+        for (size_t i = 0; i < said; i++)
+            if (t.id[i] >= 0) write_down(&x, t.who[i % n].prompt, t.id[i], t.logp[i]);
+        t.alive = 0;
+        for (size_t i = 0; i < n; i++) {        /* who is done leaves the batch, and his row is free */
+            if (t.who[i].left > 0) t.who[t.alive++] = t.who[i];
+            else t.free_row[t.frees++] = t.who[i].row;
         }
-        alive = still;
     }
-    llm_release(logits);
-    llm_release(kept);
-    llm_cache_free(&x.cache, m);
+    speech_free(&t);
 }
+
+/* ---- one answer, as it comes ---- */
+
 /* A prompt as the base model knows texts: opened by the token that opens documents. */
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
     size_t n = strlen(text), first = 0;
@@ -4737,147 +4896,178 @@ int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
 }
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
                    void (*say)(const char *piece, size_t bytes, void *user), void *user) {
-    int length;
+    int length, n = 0;
     int *ids = llm_prompt_ids(t, prompt, &length);
     check_prompt(m, ids, length);
-    max_new = llm_min(max_new, m->c.T - length);
-    int *answer = llm_alloc((size_t)llm_max(max_new, 1), sizeof *answer), n = 0;
-    llm_cache cache = llm_cache_new(m, 1, length + llm_max(max_new, 0));
-    llm_real *logits = llm_alloc((size_t)m->c.V, sizeof *logits);
+    max_new = llm_max(0, llm_min(max_new, m->c.T - length));
+    int *answer = llm_alloc(max_new + 1, sizeof *answer);
+    llm_cache cache = llm_cache_new(m, 1, length + max_new);
+    llm_real *logits = llm_alloc(m->c.V, sizeof *logits);
     llm_rng rng = llm_rng_seed(s.seed, 0);
     char *text = llm_decode(t, answer, 0, false, NULL);
     size_t said = 0, size = 0;
     start_row(m, &cache, 0, ids, length, logits);
     while (n < max_new) {
-        int id = llm_sample(logits, m->c.V, &s, &rng, answer, n, NULL), row = 0, position = length + n;
-        bool want = true;
+        const int id = llm_sample(logits, m->c.V, &s, &rng, answer, n, NULL), row = 0, position = length + n;
+        const bool want = true;
         if (llm_is_stop(id, t->stop, t->stops)) break;
         answer[n++] = id;
         llm_release(text);
-        text = llm_decode(t, answer, (size_t)n, false, &size);
+        text = llm_decode(t, answer, n, false, &size);
         if (say && size > said) say(text + said, size - said, user);
         said = size;
         if (n < max_new) llm_cache_step(m, &cache, &id, &row, &position, &want, 1, logits);
     }
     llm_cache_free(&cache, m);
-    llm_release(logits);
-    llm_release(answer);
-    llm_release(ids);
+    llm_release_all(logits, answer, ids);
     return text;
 }
 
-/* ---- beam search ---- */
+/* ---- beam search ----
 
-typedef struct { int *ids, length, row; double logp; bool over; } beam;
+   Greedy speech takes the likeliest token, and may miss the likeliest text: a good beginning may have no good end. Beam
+   search keeps the b best beginnings. Each is continued by every token; of these b V texts, and of those that are over,
+   the b best go on:
 
-static double beam_score(const beam *b, double alpha) { return b->logp / pow(llm_max(b->length, 1), alpha); }
+       score = (log p(y_1) + log p(y_2 | y_1) + ... + log p(y_n | y_1 .. y_(n-1))) / n^alpha
 
-/* The best `count` continuations of one step: all beams that ended stay as they are, the others by every token. Simple
-   selection: count times the best not yet taken, over count * V candidates. */
-typedef struct { double score, logp; int from, id; } extension;
+   Every factor is below 1, so with alpha = 0 short texts win; alpha near 1 compares the means of their tokens. */
 
-static void insert_extension(extension *best, int count, extension e) {
-    if (e.score <= best[count - 1].score) return;
-    int i = count - 1;
-    for (; i > 0 && best[i - 1].score < e.score; i--) best[i] = best[i - 1];
-    best[i] = e;
-}
-static void log_softmax(llm_real *z, int V) {
-    require_logits(z, (size_t)V);
-    llm_real top = z[argmax(z, V)];
+typedef struct {
+    int *ids, length;                   /* the text, without the prompt; length -1: there is none */
+    double logp;                        /* of it */
+    bool over;                          /* it ended */
+    int row;                            /* of the cache */
+    llm_real *next;                     /* (V) log-probabilities of what may follow */
+} beam;
+typedef struct { double score, logp; int from; int id; } extension;     /* of beam `from` by id; -1: it is over */
+
+typedef struct {
+    llm_model *m; int length; llm_beam_options o;       /* length: of the prompt */
+    llm_cache cache; cache_tokens step;
+    beam *now, *then;                   /* [beams] each; the best is the first */
+    extension *best;                    /* [beams] the best so far, in order */
+    llm_real *logp;                     /* (beams,V) */
+    int half;                           /* of the cache's 2 beams rows: beams of `now` have one, of `then` the other */
+} search;
+
+static double beam_score(double logp, int length, double alpha) { return logp / pow(llm_max(length, 1), alpha); }
+static void log_softmax(llm_real *z, size_t V) {
+    require_logits(z, V);
+    const llm_real top = z[likeliest(z, V)];
     double sum = 0;
-    for (int i = 0; i < V; i++) sum += exp((double)(z[i] - top));
-    llm_real lse = top + (llm_real)log(sum);
-    for (int i = 0; i < V; i++) z[i] -= lse;
+    for (size_t v = 0; v < V; v++) sum += exp(z[v] - top);
+    const llm_real lse = top + (llm_real)log(sum);
+    for (size_t v = 0; v < V; v++) z[v] -= lse;
 }
-static int beam_step(llm_model *m, llm_cache *cache, beam *now, beam *then, int beams, int half, double alpha,
-                     const llm_real *logits, const int *stop, int stops, int max_new) {
-    extension best[64];
-    for (int i = 0; i < beams; i++) best[i] = (extension){-INFINITY, 0, -1, -1};
-    for (int b = 0; b < beams; b++) {
-        if (now[b].row < 0) continue;
-        if (now[b].over) {
-            insert_extension(best, beams, (extension){beam_score(&now[b], alpha), now[b].logp, b, -1});
+static void offer(search *x, extension e) {
+    int i = x->o.beams - 1;
+    if (!(e.score > x->best[i].score)) return;
+    for (; i > 0 && x->best[i - 1].score < e.score; i--) x->best[i] = x->best[i - 1];
+    x->best[i] = e;
+}
+/* The best of all texts that are one token longer, and of those that are over. */
+static void extend_beams(search *x) {
+    for (int b = 0; b < x->o.beams; b++) x->best[b] = (extension){-INFINITY, 0, -1, -1};
+    for (int b = 0; b < x->o.beams; b++) {
+        const beam *from = &x->now[b];
+        if (from->length < 0) continue;
+        if (from->over) {
+            offer(x, (extension){beam_score(from->logp, from->length, x->o.alpha), from->logp, b, -1});
             continue;
         }
-        double norm = pow(now[b].length + 1, alpha);
-        for (int v = 0; v < m->c.V; v++) {
-            double logp = now[b].logp + (double)logits[(size_t)b * (size_t)m->c.V + (size_t)v];
-            insert_extension(best, beams, (extension){logp / norm, logp, b, v});
+        const double norm = pow(from->length + 1, x->o.alpha);
+        for (int v = 0; v < x->m->c.V; v++) {
+            const double logp = from->logp + from->next[v];
+            offer(x, (extension){logp / norm, logp, b, v});
         }
     }
-    int alive = 0;
-    for (int i = 0; i < beams; i++) {
-        beam *to = &then[i];
-        to->row = -1;
-        if (best[i].from < 0) continue;
-        const beam *from = &now[best[i].from];
-        int id = best[i].id;
-        memcpy(to->ids, from->ids, (size_t)from->length * sizeof *to->ids);
-        to->length = from->length;
-        to->logp = best[i].logp;
-        to->over = id < 0 || llm_is_stop(id, stop, stops);
-        if (id >= 0) to->ids[to->length++] = id;
-        if (to->length >= max_new) to->over = true;
-        to->row = half * beams + i;
-        if (!to->over) {
-            alive++;
-            llm_cache_copy(m, cache, to->row, from->row, cache->T);
-        }
-    }
-    return alive;
 }
-/* Rows of the cache come in two halves, and beams move from one to the other, so that a beam with two children is
-   copied twice. */
-int llm_beam_search(llm_model *m, const int *prompt, int length, int max_new, int beams, double alpha, const int *stop,
-                    int stops, int **out, int *out_length, double *score) {
+/* They become the beams, in the other half of the cache: so a beam with two heirs is copied twice before it is lost. */
+static void follow_beams(search *x) {
+    x->half = 1 - x->half;
+    for (int b = 0; b < x->o.beams; b++) {
+        const extension *e = &x->best[b];
+        beam *to = &x->then[b];
+        to->length = -1;
+        if (e->from < 0) continue;
+        const beam *from = &x->now[e->from];
+        memcpy(to->ids, from->ids, from->length * sizeof *to->ids);
+        to->length = from->length;
+        to->logp = e->logp;
+        to->row = x->half * x->o.beams + b;
+        if (e->id >= 0) to->ids[to->length++] = e->id;
+        to->over = e->id < 0 || llm_is_stop(e->id, x->o.stop, x->o.stops) || to->length >= x->o.max_new;
+        if (!to->over) llm_cache_copy(x->m, &x->cache, to->row, from->row, x->length + from->length);
+    }
+    beam *swap = x->now;
+    x->now = x->then;
+    x->then = swap;
+}
+/* What may follow, from the logits of `count` beams. */
+static void judge_beams(search *x, size_t count) {
+    const size_t V = x->m->c.V;
+    for (size_t i = 0; i < count; i++) {
+        ban_ids(x->logp + i * V, V, x->o.banned);
+        log_softmax(x->logp + i * V, V);
+    }
+}
+/* Ask the beams that are not over. False: all are. */
+static bool ask_beams(search *x) {
+    const size_t V = x->m->c.V;
+    for (int b = 0; b < x->o.beams; b++) {
+        beam *from = &x->now[b];
+        if (from->length < 0 || from->over) continue;
+        from->next = x->logp + x->step.count * V;
+        cache_tokens_add(&x->step, from->ids[from->length - 1], from->row, x->length + from->length - 1, true);
+    }
+    const size_t asked = x->step.count;
+    if (!asked) return false;
+    cache_tokens_run(&x->step, x->m, &x->cache, x->logp);
+    judge_beams(x, asked);
+    return true;
+}
+static search search_new(llm_model *m, int length, llm_beam_options o) {
+    search x = {.m = m, .length = length, .o = o, .cache = llm_cache_new(m, 2 * o.beams, length + o.max_new),
+                .step = cache_tokens_new(o.beams), .now = llm_alloc(o.beams, sizeof(beam)),
+                .then = llm_alloc(o.beams, sizeof(beam)), .best = llm_alloc(o.beams, sizeof(extension)),
+                .logp = llm_alloc(llm_mul(o.beams, m->c.V), sizeof(llm_real))};
+    for (int b = 0; b < o.beams; b++) {
+        x.now[b] = (beam){.ids = llm_alloc(o.max_new + 1, sizeof(int)), .length = -1};
+        x.then[b] = (beam){.ids = llm_alloc(o.max_new + 1, sizeof(int)), .length = -1};
+    }
+    return x;
+}
+static void search_free(search *x) {
+    for (int b = 0; b < x->o.beams; b++) llm_release_all(x->now[b].ids, x->then[b].ids);
+    cache_tokens_free(&x->step);
+    llm_cache_free(&x->cache, x->m);
+    llm_release_all(x->now, x->then, x->best, x->logp);
+}
+int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_options o, int **out, int *out_length,
+                    double *score) {
     check_prompt(m, prompt, length);
-    if (beams < 1 || beams > 64) llm_die("1 to 64 beams", "%d beams", beams);
-    max_new = llm_min(max_new, m->c.T - length);
-    llm_cache cache = llm_cache_new(m, 2 * beams, length + llm_max(max_new, 0));
-    size_t V = (size_t)m->c.V;
-    llm_real *logits = llm_alloc((size_t)beams * V, sizeof *logits),
-             *fresh = llm_alloc((size_t)beams * V, sizeof *fresh);
-    beam set[2][64];
-    for (int i = 0; i < 2 * beams; i++)
-        set[i / beams][i % beams] = (beam){.ids = llm_alloc((size_t)max_new + 1, sizeof(int)), .row = -1};
-    start_row(m, &cache, 0, prompt, length, logits);
-    log_softmax(logits, m->c.V);
-    set[0][0].row = 0;
-    int now = 0, alive = max_new > 0;
-    for (int step = 0; alive; step++) {
-        beam *then = set[1 - now];
-        alive = beam_step(m, &cache, set[now], then, beams, 1 - now, alpha, logits, stop, stops, max_new);
-        now = 1 - now;
-        int tokens[64], rows[64], positions[64], owner[64], n = 0;
-        bool want[64];
-        for (int b = 0; b < beams; b++) {
-            if (then[b].row < 0 || then[b].over) continue;
-            tokens[n] = then[b].ids[then[b].length - 1];
-            rows[n] = then[b].row;
-            positions[n] = length + step;
-            want[n] = true;
-            owner[n++] = b;
-        }
-        if (!n) break;
-        llm_cache_step(m, &cache, tokens, rows, positions, want, n, fresh);
-        for (int i = 0; i < n; i++) {
-            log_softmax(fresh + (size_t)i * V, m->c.V);
-            memcpy(logits + (size_t)owner[i] * V, fresh + (size_t)i * V, V * sizeof *logits);
-        }
+    if (o.beams < 1 || o.beams > 64) llm_die("1 to 64 beams", "%d beams", o.beams);
+    o.max_new = llm_max(0, llm_min(o.max_new, m->c.T - length));
+    search x = search_new(m, length, o);
+    start_row(m, &x.cache, 0, prompt, length, x.logp);
+    judge_beams(&x, 1);
+    x.now[0].length = 0;                /* one beam, with no words yet */
+    x.now[0].next = x.logp;
+    for (bool going = o.max_new > 0; going && !(o.enough && o.enough());) {
+        extend_beams(&x);
+        follow_beams(&x);
+        going = ask_beams(&x);
     }
     int found = 0;
-    for (int b = 0; b < beams; b++) {
-        const beam *x = &set[now][b];
-        if (x->row < 0) continue;
-        memcpy(out[found], x->ids, (size_t)x->length * sizeof(int));
-        out_length[found] = x->length;
-        score[found++] = beam_score(x, alpha);
+    for (int b = 0; b < o.beams; b++) {
+        const beam *from = &x.now[b];
+        if (from->length < 0) continue;
+        memcpy(out[found], from->ids, from->length * sizeof(int));
+        out_length[found] = from->length;
+        score[found++] = beam_score(from->logp, from->length, o.alpha);
     }
-    for (int i = 0; i < 2 * beams; i++) llm_release(set[i / beams][i % beams].ids);
-    llm_release(logits);
-    llm_release(fresh);
-    llm_cache_free(&cache, m);
+    search_free(&x);
     return found;
 }
 

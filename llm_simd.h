@@ -2640,10 +2640,10 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
     few_product(call, wants, words.from, words.to);
 }
 static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
-                        const bool *want, int n, llm_real *logits) {
-    if (cache->rows > FEW_MOST || n > FEW_MOST) return false;
+                        const bool *want, size_t count, llm_real *logits) {
+    if (cache->rows > FEW_MOST || count > FEW_MOST) return false;
     const llm_config *c = &m->c;
-    const int threads = few_threads(m);
+    const int n = (int)count, threads = few_threads(m);
     few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
     int wanted[FEW_MOST], wants = 0, last = 0;
     s.apart = true;

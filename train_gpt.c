@@ -199,8 +199,10 @@ static void grammar_report(trainer *t, int sentences) {
     }
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 1;
-    llm_generate_batch(&t->run.model, &s, prompt, one, ROWS, llm_min(NEW, t->run.model.c.T - 1), t->run.tok.stop,
-                       t->run.tok.stops, NULL, out, length, stopped, NULL);
+    llm_generate_batch(&t->run.model, &s, (llm_request){.prompt = prompt, .length = one, .prompts = ROWS,
+                                                        .max_new = llm_min(NEW, t->run.model.c.T - 1),
+                                                        .stop = t->run.tok.stop, .stops = t->run.tok.stops, .out = out,
+                                                        .out_length = length, .stopped = stopped});
     for (int i = 0; i < ROWS; i++) {
         int all = 0, ok = 0;
         char *text = llm_decode(&t->run.tok, out[i], (size_t)length[i], false, NULL);

@@ -447,10 +447,12 @@ static void check_no_numbers(void) {
     int prompt[] = {1, 2}, length = 2, answer[2][4], *out[] = {answer[0], answer[1]}, n[2];
     const int *prompts[] = {prompt};
     double score[2];
-    bool stopped;
     m.normf.w->data[3] = (llm_real)NAN;
-    CHECK_DIES(llm_generate_batch(&m, &s, prompts, &length, 1, 4, NULL, 0, NULL, out, n, &stopped, NULL), "no numbers");
-    CHECK_DIES(llm_beam_search(&m, prompt, 2, 4, 2, 0.6, NULL, 0, out, n, score), "logits are no numbers");
+    const llm_request x = {.prompt = prompts, .length = &length, .prompts = 1, .max_new = 4, .out = out,
+                           .out_length = n};
+    const llm_beam_options o = {.beams = 2, .max_new = 4, .alpha = 0.6};
+    CHECK_DIES(llm_generate_batch(&m, &s, x), "no numbers");
+    CHECK_DIES(llm_beam_search(&m, prompt, 2, o, out, n, score), "logits are no numbers");
     llm_model_free(&m);
 }
 

@@ -190,7 +190,9 @@ static double sampler_against_forward(llm_model *m, const llm_sampler *s, const 
         for (int k = 0; k < P; k++) prompt[i][k] = (i / 8 * 31 + k * 7) % 256;
         p[i] = prompt[i], out[i] = out_ids[i], length[i] = P;
     }
-    llm_generate_batch(m, s, p, length, N, NEW, &toy.im_end, 1, banned, out, n, stopped, said);
+    llm_generate_batch(m, s, (llm_request){.prompt = p, .length = length, .prompts = N, .max_new = NEW,
+                                           .stop = &toy.im_end, .stops = 1, .banned = banned, .out = out,
+                                           .out_length = n, .stopped = stopped, .logp = said});
     for (int i = 0; i < N; i++) {
         memcpy(prompt[i] + P, out[i], (size_t)n[i] * sizeof(int));
         if (stopped[i]) prompt[i][P + n[i]] = toy.im_end;
@@ -261,7 +263,6 @@ static void test_sampling_law(void) {
     const int V = m.c.V, prompt[P] = {40, 41};
     static const int *p[N];
     static int *out[N], drawn[N], length[N], n[N];
-    static bool stopped[N];
     for (int i = 0; i < N; i++) p[i] = prompt, out[i] = &drawn[i], length[i] = P;
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 1;
@@ -270,7 +271,8 @@ static void test_sampling_law(void) {
     for (int k = 0; k < 2; k++) {
         double seen[MOST] = {0}, chi = 0, bins = 0, few = 0, few_seen = 0;
         s.top_k = k ? 50 : 0;
-        llm_generate_batch(&m, &s, p, length, N, 1, NULL, 0, NULL, out, n, stopped, NULL);
+        llm_generate_batch(&m, &s, (llm_request){.prompt = p, .length = length, .prompts = N, .max_new = 1, .out = out,
+                                                 .out_length = n});
         for (int i = 0; i < N; i++) seen[drawn[i]]++;
         for (int v = 0; v < V; v++) {           /* Pearson's test; what is expected less than 5 times goes together */
             double want = N * policy[v];

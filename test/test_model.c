@@ -235,10 +235,10 @@ static void check_fake_device(const char *what, llm_config c, llm_precision p) {
         int prompt[] = {1, 2, 3}, *out[1], length = 3, n;
         const int *prompts[] = {prompt};
         int answer[4];
-        bool stopped;
         out[0] = answer;
         llm_sampler s = llm_sampler_defaults();
-        llm_generate_batch(&m, &s, prompts, &length, 1, 4, NULL, 0, NULL, out, &n, &stopped, NULL);
+        llm_generate_batch(&m, &s, (llm_request){.prompt = prompts, .length = &length, .prompts = 1, .max_new = 4,
+                                                 .out = out, .out_length = &n});
         CHECK(n == 4, "%s: generated %d tokens", what, n);
         llm_adamw_free(&o, &m);
         llm_batch_free(&b);
@@ -309,10 +309,10 @@ static void taker_answer(taker *x) {
     enum { N = 20, NEW = 4 };
     int answer[N][NEW], *out[N], length[N], n[N];
     const int *prompt[N];
-    bool stopped[N];
     llm_sampler s = llm_sampler_defaults();
     for (int i = 0; i < N; i++) prompt[i] = x->b.tokens, length[i] = 2 + i % 5, out[i] = answer[i];
-    llm_generate_batch(&x->m, &s, prompt, length, N, NEW, NULL, 0, NULL, out, n, stopped, x->at);
+    llm_generate_batch(&x->m, &s, (llm_request){.prompt = prompt, .length = length, .prompts = N, .max_new = NEW,
+                                                .out = out, .out_length = n, .logp = x->at});
     x->at += N * NEW;
 }
 static void take_turn(taker *x, int turn) {
@@ -412,17 +412,21 @@ static void check_generate(const char *what, llm_config c) {
     }
     llm_sampler s = llm_sampler_defaults();
     s.temperature = 0;
-    llm_generate_batch(&m, &s, prompt, length, N, NEW, stop, 1, NULL, out, n, stopped, logp);
+    llm_request x = {.prompt = prompt, .length = length, .prompts = N, .max_new = NEW, .stop = stop, .stops = 1,
+                     .out = out, .out_length = n, .stopped = stopped, .logp = logp};
+    llm_generate_batch(&m, &s, x);
     for (int i = 0; i < N; i++) {
         int *out1[] = {alone}, n1;
         bool stopped1;
-        llm_generate_batch(&m, &s, &prompt[i], &length[i], 1, NEW, stop, 1, NULL, out1, &n1, &stopped1, NULL);
+        llm_generate_batch(&m, &s, (llm_request){.prompt = &prompt[i], .length = &length[i], .prompts = 1,
+                                                 .max_new = NEW, .stop = stop, .stops = 1, .out = out1,
+                                                 .out_length = &n1, .stopped = &stopped1});
         differing += n1 != n[i] || memcmp(alone, answers[i], (size_t)n1 * sizeof(int)) || stopped1 != stopped[i];
         CHECK(stopped[i] || n[i] == NEW, "%s: answer %d ended early", what, i);
     }
     CHECK(differing == 0, "%s: %d of %d answers depend on their neighbours", what, differing, N);
     s.temperature = 1;
-    llm_generate_batch(&m, &s, prompt, length, N, NEW, stop, 1, NULL, out, n, stopped, logp);
+    llm_generate_batch(&m, &s, x);
     double worst = 0;
     for (int i = 0; i < N; i++) {
         llm_batch b = llm_batch_new(1, length[i] + n[i]);
@@ -451,7 +455,7 @@ static void check_beam(void) {
     int prompt[] = {1, 2}, answers[64][3], *out[64], n[64], best[2] = {0, 0};
     double score[64], top = -INFINITY;
     for (int i = 0; i < 64; i++) out[i] = answers[i];
-    int found = llm_beam_search(&m, prompt, 2, 2, 25, 0, NULL, 0, out, n, score);
+    int found = llm_beam_search(&m, prompt, 2, (llm_beam_options){.beams = 25, .max_new = 2}, out, n, score);
     CHECK(found == 25, "beam search found %d texts", found);
     for (int a = 0; a < V; a++) for (int z = 0; z < V; z++) {
         llm_batch b = llm_batch_new(1, 3);

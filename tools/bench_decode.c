@@ -165,7 +165,6 @@ static double speak_together(llm_model *m, int n, int length, int new_tokens) {
     int **out = llm_alloc((size_t)n, sizeof *out);
     const int **prompt = llm_alloc((size_t)n, sizeof *prompt);
     int *lengths = llm_alloc((size_t)n, sizeof *lengths), *out_length = llm_alloc((size_t)n, sizeof *out_length);
-    bool *stopped = llm_alloc((size_t)n, sizeof *stopped);
     llm_rng r = llm_rng_seed(1, 1);
     for (int i = 0; i < n; i++) {
         int *p = ids + (size_t)i * (size_t)(length + new_tokens);
@@ -175,10 +174,10 @@ static double speak_together(llm_model *m, int n, int length, int new_tokens) {
         lengths[i] = length;
     }
     double t = llm_now();
-    llm_generate_batch(m, &s, prompt, lengths, n, new_tokens, NULL, 0, NULL, out, out_length, stopped, NULL);
+    llm_generate_batch(m, &s, (llm_request){.prompt = prompt, .length = lengths, .prompts = n, .max_new = new_tokens,
+                                            .out = out, .out_length = out_length});
     t = llm_now() - t;
-    void *all[] = {ids, out, prompt, lengths, out_length, stopped};
-    for (int i = 0; i < 6; i++) llm_release(all[i]);
+    llm_release_all(ids, out, prompt, lengths, out_length);
     return n * new_tokens / t;
 }
 

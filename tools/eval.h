@@ -98,8 +98,9 @@ static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, con
         length[i] = p->prompt[i / each].count;
         out[i] = a.id + (size_t)i * (size_t)max_new;
     }
-    llm_generate_batch(m, s, prompt, length, n, max_new, t->stop, t->stops, banned, out, a.length, a.stopped,
-                       a.logp);
+    llm_generate_batch(m, s, (llm_request){.prompt = prompt, .length = length, .prompts = n, .max_new = max_new,
+                                           .stop = t->stop, .stops = t->stops, .banned = banned, .out = out,
+                                           .out_length = a.length, .stopped = a.stopped, .logp = a.logp});
     for (int i = 0; i < n; i++) {
         a.text[i] = llm_decode(t, out[i], (size_t)a.length[i], false, NULL);
         const tw_task *task = &p->task[i / each];
