@@ -3556,8 +3556,8 @@ static llm_part table_linear(table_writer *t, const char *const name[3], const s
     }
     return x;
 }
-/* Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its width), those that write into the residual
-   stream smaller by sqrt(2L), so that its variance does not grow with depth (GPT-2). */
+/* Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its width), those that write into the
+   residual stream smaller by sqrt(2L), so that its variance does not grow with depth (GPT-2). */
 static llm_layer table_block(table_writer *t) {
     const llm_config *c = t->c;
     const family_names *name = t->family;
@@ -3750,8 +3750,8 @@ static void place_packed(llm_model *m, llm_type type) {
         }
     }
 }
-/* `rows` rows of a tensor, from row `row` on, from the host to the device; and a whole tensor back: however it lies
-   there. */
+/* `rows` rows of a tensor, from row `row` on, to the device, and a whole tensor back, into fresh memory: however it
+   lies there. */
 static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
     const size_t cols = p->cols, blocks = weight_blocks(p->w.type, cols), bytes = weight_row_bytes(p->w.type, cols);
     if (p->data) {
@@ -3769,10 +3769,11 @@ static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_
     if (blocks) op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
     llm_release_all(packed, scale);
 }
-static void param_read(const llm_ops *op, const llm_param *p, llm_real *host) {
+static llm_real *param_read(const llm_ops *op, const llm_param *p) {
+    llm_real *host = llm_alloc(p->size, sizeof *host);
     if (p->data) {
         op->download(host, p->data, p->size * sizeof *host);
-        return;
+        return host;
     }
     const size_t bytes = p->rows * weight_row_bytes(p->w.type, p->cols);
     const size_t blocks = p->rows * weight_blocks(p->w.type, p->cols);
@@ -3783,6 +3784,7 @@ static void param_read(const llm_ops *op, const llm_param *p, llm_real *host) {
     const llm_weight w = {packed, p->w.type, scale, NULL};
     for (size_t r = 0; r < p->rows; r++) weight_row(w, p->cols, r, host + r * p->cols);
     llm_release_all(packed, scale);
+    return host;
 }
 static const char *const type_name[] = {"fp32", "bf16", "q8", "q4"};
 
@@ -3805,8 +3807,7 @@ double llm_quantise(llm_model *m, llm_type weights) {
     if (weights == LLM_TYPE_REAL) place_weights(m);
     else place_packed(m, weights);
     for (int i = 0; i < m->params; i++) {
-        llm_real *host = llm_alloc(was[i].size, sizeof *host);
-        param_read(m->ops, &was[i], host);
+        llm_real *host = param_read(m->ops, &was[i]);
         param_write(m->ops, &m->param[i], 0, m->param[i].rows, host);
         llm_release(host);
     }
@@ -3833,24 +3834,21 @@ static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops
     else place_packed(m, weights);
     if (c->position == LLM_ROPE) model_frequencies(m);
 }
-/* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone.
-   host: room for it. */
-static void param_draw(const llm_ops *op, const llm_param *p, llm_real *host, uint64_t seed, double draw(llm_rng *r)) {
+/* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone. */
+static void param_draw(const llm_ops *op, const llm_param *p, uint64_t seed, double draw(llm_rng *r)) {
     const uint64_t stream = llm_hash(p->name, strlen(p->name), 0);
+    llm_real *host = llm_alloc(p->size, sizeof *host);
     LLM_OMP(parallel for schedule(static))
     for (size_t i = 0; i < p->rows; i++) {
         llm_rng r = llm_rng_seed(seed, stream + i);
         for (size_t j = 0; j < p->cols; j++) host[i * p->cols + j] = p->vector ? p->init : p->init * draw(&r);
     }
     op->upload(p->data, host, p->size * sizeof *host);
+    llm_release(host);
 }
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed) {
     model_allocate(m, c, ops, LLM_TYPE_REAL);
-    size_t largest = 0;
-    for (int i = 0; i < m->params; i++) largest = size_max(largest, m->param[i].size);
-    llm_real *host = llm_alloc(largest, sizeof *host);      /* one for all: of many, malloc keeps 40 MB */
-    for (int i = 0; i < m->params; i++) param_draw(ops, &m->param[i], host, seed, llm_rng_normal);
-    llm_release(host);
+    for (int i = 0; i < m->params; i++) param_draw(ops, &m->param[i], seed, llm_rng_normal);
     llm_weights_changed(m);
 }
 /* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 8). */
@@ -3882,8 +3880,7 @@ void llm_model_copy_weights(llm_model *m, const llm_model *from) {
         const llm_param *p = &from->param[i];
         llm_param *q = llm_param_find(m, p->name);
         if (!q || q->size != p->size) continue;
-        llm_real *host = llm_alloc(p->size, sizeof *host);
-        m->ops->download(host, p->data, p->size * sizeof *host);
+        llm_real *host = param_read(m->ops, p);
         m->ops->upload(q->data, host, p->size * sizeof *host);
         llm_release(host);
     }
@@ -3914,9 +3911,7 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     c.score = true;
     model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
     llm_model_copy_weights(m, &old);
-    llm_real *host = llm_alloc(m->score->size, sizeof *host);
-    param_draw(m->ops, m->score, host, seed, llm_rng_normal);
-    llm_release(host);
+    param_draw(m->ops, m->score, seed, llm_rng_normal);
     llm_weights_changed(m);
     m->recompute = old.recompute;
     if (!old.frozen) llm_model_train(m);
@@ -4329,7 +4324,7 @@ void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
 /* ================================================================================================================
    6. Learning
    ================================================================================================================
-   The gradient says which way is downhill; this chapter takes the step, and makes sure that no step is lost.
+   The gradient says which way is downhill; this chapter takes the step.
 
    The step is AdamW (Loshchilov and Hutter 2019). Every weight has its own pace: m remembers the mean of its gradient,
    v the mean square, and m / sqrt(v) is about 1 where the gradient keeps its sign, about 0 where it only trembles. How
@@ -4342,9 +4337,10 @@ void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
        v     = beta2 v + (1 - beta2) g^2
        w     = w - lr ( (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)  +  decay w )     decay: matrices only
 
-   The rest of the chapter is files. A model is a Hugging Face folder: config.json has the sizes, model.safetensors the
-   numbers. A checkpoint is such a folder with m, v and the step, so that a resumed run gives the same bits as one that
-   was never interrupted. */
+   Chapter 4 has these lines as loops and says where they come from (plain_grad_norm, plain_adamw), llm_adamw_judge
+   beside the table's struct decides whether a gradient is clipped or left out. Here is what a run sees of it: one call a
+   step, and a rate for it. m, v and the step count are a part of every checkpoint (chapter 13), so that a resumed run
+   gives the same bits as one that was never interrupted. */
 
 /* ---- AdamW ---- */
 
@@ -4352,9 +4348,9 @@ llm_adamw llm_adamw_defaults(void) {
     return (llm_adamw){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1};
 }
 void llm_adamw_free(llm_adamw *o, llm_model *m) {
-    if (o->m) m->ops->release(o->m);
-    if (o->v) m->ops->release(o->v);
-    if (o->device) m->ops->release(o->device);
+    device_release(m->ops, o->m);
+    device_release(m->ops, o->v);
+    device_release(m->ops, o->device);
     o->m = o->v = o->device = NULL;
 }
 static size_t moment_bytes(const llm_adamw *o) { return o->moments16 ? 2 : sizeof(llm_real); }
@@ -4365,7 +4361,7 @@ static void adamw_allocate(llm_adamw *o, const llm_ops *op, size_t size) {
     if (!o->device) o->device = op->alloc(sizeof *o->device);
     if (!o->m || !o->v || !o->device)
         llm_die("--moments16, LoRA, or a smaller model", "out of memory: AdamW's moments want 2 x %.1f MB",
-                (double)bytes / 1e6);
+                bytes / 1e6);
 }
 /* The norm is not finite and no weight has moved. Which tensor was it? One is asked after the other. */
 LLM_NORETURN static void adamw_blame(llm_adamw *o, const llm_ops *op, const llm_param *param, int params) {
@@ -4402,15 +4398,19 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
 
 /* ---- the learning rate ---- */
 
-/* Step 0 already moves (a rate of 0 would waste its batch). After the warm-up, x runs from 0 to 1:
-       cosine     final + (1 - final) (1 + cos pi x) / 2
-       linear     1 - (1 - final) x
-       WSD        warm-up, stable, decay (Hu et al. 2024): 1, and linear over the last `cooldown` steps only, so that
-                  a run can be prolonged from its stable part. */
+/* As a fraction of lr. Step 0 already moves (a rate of 0 would waste its batch). After the warm-up, x runs from 0 to 1:
+
+       cosine     final + (1 - final) (1 + cos pi x) / 2          1 |   ____________________          WSD
+       linear     1 - (1 - final) x                                 |  /   `--.             `.
+       WSD        warm-up, stable, decay (Hu et al. 2024):          | /        `--. cosine    `.
+                  1, and linear over the last `cooldown`      final |/             `------------`
+                  steps only                                        +------------------------------- step
+                                                                    warmup                 cooldown
+   A run with WSD can be prolonged from its stable part: how many steps it will have need not be known before. */
 double llm_schedule_lr(const llm_schedule *s, int step) {
     if (step < s->warmup) return s->lr * (step + 1) / s->warmup;
     int start = s->decay == LLM_WSD ? llm_max(s->warmup, s->steps - s->cooldown) : s->warmup;
-    double x = fmin(1, fmax(0, (double)(step - start) / llm_max(1, s->steps - start)));
+    double x = fmin(1, fmax(0, 1.0 * (step - start) / llm_max(1, s->steps - start)));
     if (s->decay == LLM_CONSTANT) return s->lr;
     if (s->decay == LLM_COSINE) x = (1 - cos(3.14159265358979324 * x)) / 2;
     return s->lr * (1 - (1 - s->final) * x);
@@ -5083,8 +5083,12 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_option
    billion parameters. So the gradients and AdamW's two moments, three quarters of the memory of fine-tuning, all but
    disappear, and what was learned is a file of some megabytes that can be sent to anybody who has the base model.
 
-       forward    u (N,r) = s x A'       y += u B'
-       backward   du (N,r) = s dy B      dB = dy' u      dA = du' x      dx += du A       (chapter 4 has the products)
+       inp (N,I) ---+------------- W (frozen) -------------> (+) --> out (N,O)
+                    |                                         |
+                    +--> A, s --> u (N,r) --> B --------------+
+
+       forward    u = s inp A'       out += u B'
+       backward   du = s dout B      dB = dout' u      dA = du' inp      dinp += du A            (chapter 4 derives it)
 
    A is drawn, B starts at 0: the first step begins at the base model exactly, and B's gradient is not 0 because A is
    not. Without the adapters (lora_off) the base is still there: the reference policy of chapter 9, for free. When
@@ -5099,22 +5103,18 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_option
 
 /* ---- which matrices ---- */
 
-/* The module of a row: "model.layers.0.self_attn.q_proj.weight" without its last part. Adapters hang on the matrices
-   inside the blocks; embeddings and heads are no such rows. */
+/* Adapters hang on the matrices inside the blocks; embeddings and heads are no such rows. The module of a row:
+   "model.layers.0.self_attn.q_proj.weight" without its last part. */
 static bool adaptable(const llm_param *p) {
     return !p->vector && (!strncmp(p->name, "model.layers.", 13) || !strncmp(p->name, "transformer.h.", 14));
 }
-static int module_length(const llm_param *p) { return (int)strlen(p->name) - (int)strlen(".weight"); }
+static int module_length(const llm_param *p) { return strlen(p->name) - strlen(".weight"); }
 
-/* Is the module one of the comma list? As PEFT does: a target is the end of the module's path, from a dot on. */
-static bool targeted(const llm_param *p, const char *targets) {
-    int length = module_length(p);
-    for (const char *t = targets; *t; t += strcspn(t, ","), t += *t == ',') {
-        int n = (int)strcspn(t, ",");
-        const char *end = p->name + length - n;
-        if (n && n < length && end[-1] == '.' && !strncmp(end, t, (size_t)n)) return true;
-    }
-    return false;
+/* Does the target t, n characters, mean this module? As PEFT has it: when it is the end of its path, from a dot on. */
+static bool targeted(const llm_param *p, const char *t, int n) {
+    const int length = module_length(p);
+    const char *end = p->name + length - n;
+    return n && n < length && end[-1] == '.' && !strncmp(end, t, n);
 }
 /* The last part of a module's path, "q_proj"; of the two c_proj of GPT-2's blocks the last two, "mlp.c_proj". */
 static void module_name(const llm_param *p, char name[96]) {
@@ -5127,25 +5127,38 @@ static void module_name(const llm_param *p, char name[96]) {
 }
 /* The names of all modules that have an adapter (or could have one), each once: q_proj<separator>k_proj... */
 static char *module_names(const llm_model *m, bool adapted, const char *separator) {
-    char *all = llm_format("%s", "");
+    char seen[8][96], *all = llm_format("%s", "");          /* a block has at most 7 */
+    int count = 0;
     for (int i = 0; i < m->params; i++) {
         const llm_param *p = &m->param[i];
-        char name[96];
+        int k = 0;
         if (!adaptable(p) || (adapted && !p->adapter)) continue;
-        module_name(p, name);
-        bool again = false;             /* has an earlier row the same name? */
-        for (int k = 0; k < i && !again; k++) {
-            char other[96] = "";
-            const llm_param *q = &m->param[k];
-            if (adaptable(q) && (!adapted || q->adapter)) module_name(q, other);
-            again = !strcmp(name, other);
-        }
-        if (again) continue;
-        char *longer = llm_format("%s%s%s", all, *all ? separator : "", name);
+        module_name(p, seen[count]);
+        while (strcmp(seen[k], seen[count])) k++;
+        if (k < count) continue;
+        char *longer = llm_format("%s%s%s", all, count++ ? separator : "", seen[k]);
         llm_release(all);
         all = longer;
     }
     return all;
+}
+/* Which rows of the table have an adapter? [params], to be released. Each target must mean something. */
+static bool *targeted_rows(const llm_model *m, const char *targets) {
+    char *names = module_names(m, false, ",");
+    if (!targets) targets = gpt2_names(&m->c) ? "c_attn" : "q_proj,v_proj";
+    if (!strcmp(targets, "all") || !strcmp(targets, "all-linear")) targets = names;
+    bool *wanted = llm_alloc(m->params, sizeof *wanted), hit = false;
+    const char *t = targets;
+    do {
+        const int n = strcspn(t, ",");
+        hit = false;
+        for (int i = 0; i < m->params; i++)
+            if (adaptable(&m->param[i]) && targeted(&m->param[i], t, n)) hit = wanted[i] = true;
+        t += n + (t[n] == ',');
+    } while (hit && *t);
+    if (!hit) llm_usage(names, "LoRA targets '%s': the model does not have all of these modules", targets);
+    llm_release(names);
+    return wanted;
 }
 
 /* ---- hanging them on, taking them off ---- */
@@ -5154,8 +5167,8 @@ static char *module_names(const llm_model *m, bool adapted, const char *separato
 static void adapter_name(const llm_param *on, char which, char name[96]) {
     snprintf(name, 96, "base_model.model.%.*s.lora_%c.weight", module_length(on), on->name, which);
 }
-static llm_param adapter_row(const llm_param *on, char which, int rows, int cols, size_t *size) {
-    llm_param p = {.rows = rows, .cols = cols, .offset = *size, .size = llm_mul((size_t)rows, (size_t)cols)};
+static llm_param adapter_row(const llm_param *on, char which, size_t rows, size_t cols, size_t *size) {
+    llm_param p = {.rows = rows, .cols = cols, .offset = *size, .size = llm_mul(rows, cols)};
     p.init = which == 'A' ? 1 / sqrt(cols) : 0;
     adapter_name(on, which, p.name);
     *size = (llm_add(*size, p.size) + 15) / 16 * 16;        /* a line of 64 bytes, as in the model's own table */
@@ -5170,8 +5183,8 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
     int n = 0;
     for (int i = 0; i < m->params; i++) n += wanted[i];
     *x = (llm_lora){.rank = rank, .alpha = alpha, .scale = scale, .base = base ? llm_format("%s", base) : NULL};
-    x->adapter = llm_alloc((size_t)n, sizeof *x->adapter);
-    x->param = llm_alloc((size_t)n, 2 * sizeof *x->param);
+    x->adapter = llm_alloc(n, sizeof *x->adapter);
+    x->param = llm_alloc(n, 2 * sizeof *x->param);
     for (int i = 0; i < m->params; i++) {
         llm_param *on = &m->param[i];
         if (!wanted[i]) continue;
@@ -5182,70 +5195,33 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
         x->params += 2;
     }
     x->data = device_alloc(m->ops, x->size, sizeof *x->data, "adapters");
-    for (int i = 0; i < x->params; i++) {
-        llm_param *p = &x->param[i];
+    for (llm_param *p = x->param; p < x->param + x->params; p++) {
         p->data = x->data + p->offset;
         p->w = (llm_weight){p->data, LLM_TYPE_REAL, NULL, p->data};
     }
-    if (m->grad) m->ops->release(m->grad);      /* the base is frozen now */
+    device_release(m->ops, m->grad);    /* the base is frozen now */
     m->grad = NULL;
     for (int i = 0; i < m->params; i++) m->param[i].grad = NULL;
     m->frozen = true;                   /* until llm_model_train */
 }
-/* A is drawn as PEFT draws it (Kaiming-uniform with a = sqrt 5): uniform in +-1/sqrt(I), row by row as in chapter 5. */
+/* A is drawn as PEFT draws it (Kaiming-uniform with a = sqrt 5): uniform in +-1/sqrt(I). B is 0, as all new memory. */
 static double draw_symmetric(llm_rng *r) { return 2 * llm_rng_uniform(r) - 1; }
-static void adapter_init(llm_model *m, const llm_param *A, uint64_t seed) {
-    llm_real *host = llm_alloc(A->size, sizeof *host);
-    param_draw(m->ops, A, host, seed, draw_symmetric);
-    llm_release(host);
-}
-/* Which rows have an adapter? [params], to be released. */
-static bool *targeted_rows(const llm_model *m, const char *targets) {
-    char *names = module_names(m, false, ",");
-    if (!targets) targets = gpt2_names(&m->c) ? "c_attn" : "q_proj,v_proj";
-    if (!strcmp(targets, "all") || !strcmp(targets, "all-linear")) targets = names;
-    bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted), any = false;
-    for (int i = 0; i < m->params; i++) any |= wanted[i] = adaptable(&m->param[i]) && targeted(&m->param[i], targets);
-    for (const char *t = targets; *t && any; t += strcspn(t, ","), t += *t == ',') {    /* each must hit something */
-        char one[96];
-        bool hit = false;
-        snprintf(one, sizeof one, "%.*s", (int)strcspn(t, ","), t);
-        for (int i = 0; i < m->params; i++) hit |= wanted[i] && targeted(&m->param[i], one);
-        any = hit;
-    }
-    if (!any) llm_usage(names, "LoRA targets '%s': the model does not have all of these modules", targets);
-    llm_release(names);
-    return wanted;
-}
+
 void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, const char *base, uint64_t seed) {
     if (rank < 1 || !(alpha > 0))
         llm_die("a rank of 1 or more, alpha above 0", "LoRA of rank %d with alpha %g", rank, alpha);
     bool *wanted = targeted_rows(m, targets);
     lora_allocate(m, rank, alpha, alpha / rank, wanted, base);
-    for (int i = 0; i < m->lora->adapters; i++) adapter_init(m, m->lora->adapter[i].A, seed);
+    for (int i = 0; i < m->lora->adapters; i++) param_draw(m->ops, m->lora->adapter[i].A, seed, draw_symmetric);
     llm_release(wanted);
-}
-size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
-    llm_model m = table_only(c);
-    bool *wanted = targeted_rows(&m, targets);
-    size_t n = 0;
-    for (int i = 0; i < m.params; i++)
-        if (wanted[i]) n += (size_t)rank * ((size_t)m.param[i].rows + (size_t)m.param[i].cols);
-    llm_release(wanted);
-    llm_release(m.param);
-    llm_release(m.layer);
-    return n;
 }
 void llm_lora_free(llm_model *m) {
     llm_lora *x = m->lora;
     if (!x) return;
-    m->ops->release(x->data);
-    if (x->grad) m->ops->release(x->grad);
+    device_release(m->ops, x->data);
+    device_release(m->ops, x->grad);
     for (int i = 0; i < m->params; i++) m->param[i].adapter = NULL;
-    llm_release(x->adapter);
-    llm_release(x->param);
-    llm_release(x->base);
-    llm_release(x);
+    llm_release_all(x->adapter, x->param, x->base, x);
     m->lora = NULL;
     m->lora_off = false;
     m->frozen = true;                   /* nothing has a gradient now */
@@ -5255,31 +5231,38 @@ void llm_lora_merge(llm_model *m) {
     const llm_lora *x = m->lora;
     if (x && m->weights != LLM_TYPE_REAL) llm_quantise(m, LLM_TYPE_REAL);
     for (int k = 0; x && k < x->adapters; k++) {
-        const llm_param *on = x->adapter[k].on, *pair[] = {on, x->adapter[k].A, x->adapter[k].B};
-        llm_real *host[3];
-        for (int i = 0; i < 3; i++) {
-            host[i] = llm_alloc(pair[i]->size, sizeof **host);
-            m->ops->download(host[i], pair[i]->data, pair[i]->size * sizeof **host);
-        }
-        size_t I = (size_t)on->cols, r = (size_t)x->rank;
+        const llm_param *on = x->adapter[k].on;
+        const size_t O = on->rows, I = on->cols, r = x->rank;
+        llm_real *W = param_read(m->ops, on), *A = param_read(m->ops, x->adapter[k].A);
+        llm_real *B = param_read(m->ops, x->adapter[k].B);
         LLM_OMP(parallel for schedule(static))
-        for (size_t o = 0; o < on->rows; o++)
+        for (size_t o = 0; o < O; o++)
             for (size_t i = 0; i < I; i++) {
                 double sum = 0;
-                for (size_t j = 0; j < r; j++) sum += (double)host[2][(size_t)o * r + j] * (double)host[1][j * I + i];
-                host[0][(size_t)o * I + i] += (llm_real)(x->scale * sum);
+                for (size_t j = 0; j < r; j++) sum += (double)B[o * r + j] * A[j * I + i];
+                const llm_real more = x->scale * sum;
+                W[o * I + i] += more;
             }
-        m->ops->upload(on->data, host[0], on->size * sizeof **host);
-        for (int i = 0; i < 3; i++) llm_release(host[i]);
+        m->ops->upload(on->data, W, on->size * sizeof *W);
+        llm_release_all(W, A, B);
     }
     llm_lora_free(m);
     llm_weights_changed(m);
 }
+size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
+    llm_model m = table_only(c);
+    bool *wanted = targeted_rows(&m, targets);
+    size_t n = 0;
+    for (int i = 0; i < m.params; i++)
+        if (wanted[i]) n += rank * (m.param[i].rows + m.param[i].cols);
+    llm_release_all(wanted, m.param, m.layer);
+    return n;
+}
 void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
     const llm_lora *x = m->lora;
-    double numbers = 0, all = (double)llm_parameters(&m->c), real = sizeof(llm_real);
-    double each = real + 2 * (moments16 ? 2 : real);
-    for (int i = 0; i < x->params; i++) numbers += (double)x->param[i].size;
+    const double all = llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
+    double numbers = 0;
+    for (int i = 0; i < x->params; i++) numbers += x->param[i].size;
     char *names = module_names(m, true, ", ");
     fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
             numbers, all, 100 * numbers / all);
@@ -7953,7 +7936,7 @@ void llm_lora_load(llm_model *m, const char *dir) {
     const llm_json *list = config_get(f, "target_modules", LLM_JSON_ARRAY);
     for (const llm_json *c = list ? list->child : NULL; c; c = c->next)
         for (int i = 0; i < m->params && c->type == LLM_JSON_STRING; i++)
-            wanted[i] |= adaptable(&m->param[i]) && targeted(&m->param[i], c->string);
+            wanted[i] |= adaptable(&m->param[i]) && targeted(&m->param[i], c->string, strlen(c->string));
     double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
     lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
     char *text;
