@@ -3451,41 +3451,6 @@ llm_config llm_depth(int depth, int V, int T) {
     c.F = (8 * c.C / 3 + 31) / 32 * 32;
     return c;
 }
-/* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
-   that they do not know would be left out without a word. */
-static void config_family(const llm_config *c, const char *where) {
-    const bool gpt2 = c->position == LLM_LEARNED && c->norm == LLM_LAYERNORM && c->activation == LLM_GELU && c->bias &&
-                      !c->qkv_bias && c->rope_factor == 0;
-    const bool llama = c->position == LLM_ROPE && c->norm == LLM_RMSNORM && c->activation == LLM_SWIGLU && !c->bias;
-    if (!gpt2 && !llama)
-        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias; Qwen2: Llama with "
-                "qkv_bias", "%s: no family of models has this mixture of parts", where);
-    if (gpt2 && (c->KV != c->H || c->H * c->D != c->C))
-        llm_die("as many key/value heads as heads, which fill the channels; or a Llama",
-                "%s: GPT-2 with %d heads of %d, %d key/value heads, %d channels", where, c->H, c->D, c->KV, c->C);
-    if (c->rope_factor != 0 && !(c->rope_factor >= 1 && c->rope_high > c->rope_low && c->rope_original >= 1))
-        llm_die("the factors of a Llama-3 model", "%s: impossible factors of rope", where);
-}
-static void wrong_config(const char *where, const char *what, int a, int b) {
-    llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
-            b);
-}
-void llm_config_check(const llm_config *c, const char *where) {
-    const struct { const char *name; int size, most; } size[] = {   /* rows of weights and heads lie on the stack */
-        {"vocabulary", c->V, 1 << 24}, {"context", c->T, 1 << 24}, {"layers", c->L, 1 << 12},
-        {"channels", c->C, 1 << 16}, {"heads", c->H, 1 << 16}, {"key/value heads", c->KV, 1 << 16},
-        {"head size", c->D, 1 << 12}, {"feed-forward", c->F, 1 << 16}};
-    for (int i = 0; i < 8; i++)
-        if (size[i].size < 1 || size[i].size > size[i].most)
-            wrong_config(where, size[i].name, size[i].size, size[i].most);
-    if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
-    if (c->position == LLM_ROPE && c->D % 2) wrong_config(where, "rope wants an even head size", c->D, 2);
-    if (c->H * c->D > 1 << 16) wrong_config(where, "heads times head size is too large", c->H, c->D);
-    if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
-        llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
-    config_family(c, where);
-}
-
 /* ---- the tensor table ----
 
    Everything that is per parameter walks this one table: allocation, init, loading and saving by name and shape, weight
@@ -3786,13 +3751,6 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
     llm_release_all(packed, scale);
     return host;
 }
-static const char *const type_name[] = {"fp32", "bf16", "q8", "q4"};
-
-llm_type llm_type_named(const char *name) {
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(name, type_name[i])) return i;
-    llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
-}
 static double model_weight_bytes(const llm_model *m) {
     return m->size * (sizeof *m->data + (m->work ? sizeof(uint16_t) : 0)) + m->packed_bytes;
 }
@@ -3916,17 +3874,6 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     m->recompute = old.recompute;
     if (!old.frozen) llm_model_train(m);
     llm_model_free(&old);
-}
-void llm_model_print(const llm_model *m, FILE *out) {
-    const llm_config *c = &m->c;
-    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = model_weight_bytes(m);
-    fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
-            gpt2_names(c) ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
-    if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
-    fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
-    if (m->weights != LLM_TYPE_REAL)
-        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", type_name[m->weights], now / 1e6,
-                full / 1e6, (full - now) / 1e6);
 }
 
 /* ---- activations ----
@@ -7219,6 +7166,61 @@ static void numbers_read(const char *path, size_t at, const char *dtype, size_t 
     }
     fclose(f);
     if (!good) llm_die("check the disk", "cannot read the numbers of %s", path);
+}
+
+/* ---- what a model can be, and what it is, in words ---- */
+
+/* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
+   that they do not know would be left out without a word. */
+static void config_family(const llm_config *c, const char *where) {
+    const bool gpt2 = c->position == LLM_LEARNED && c->norm == LLM_LAYERNORM && c->activation == LLM_GELU && c->bias &&
+                      !c->qkv_bias && c->rope_factor == 0;
+    const bool llama = c->position == LLM_ROPE && c->norm == LLM_RMSNORM && c->activation == LLM_SWIGLU && !c->bias;
+    if (!gpt2 && !llama)
+        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias; Qwen2: Llama with "
+                "qkv_bias", "%s: no family of models has this mixture of parts", where);
+    if (gpt2 && (c->KV != c->H || c->H * c->D != c->C))
+        llm_die("as many key/value heads as heads, which fill the channels; or a Llama",
+                "%s: GPT-2 with %d heads of %d, %d key/value heads, %d channels", where, c->H, c->D, c->KV, c->C);
+    if (c->rope_factor != 0 && !(c->rope_factor >= 1 && c->rope_high > c->rope_low && c->rope_original >= 1))
+        llm_die("the factors of a Llama-3 model", "%s: impossible factors of rope", where);
+}
+static void wrong_config(const char *where, const char *what, int a, int b) {
+    llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
+            b);
+}
+void llm_config_check(const llm_config *c, const char *where) {
+    const struct { const char *name; int size, most; } size[] = {   /* rows of weights and heads lie on the stack */
+        {"vocabulary", c->V, 1 << 24}, {"context", c->T, 1 << 24}, {"layers", c->L, 1 << 12},
+        {"channels", c->C, 1 << 16}, {"heads", c->H, 1 << 16}, {"key/value heads", c->KV, 1 << 16},
+        {"head size", c->D, 1 << 12}, {"feed-forward", c->F, 1 << 16}};
+    for (int i = 0; i < 8; i++)
+        if (size[i].size < 1 || size[i].size > size[i].most)
+            wrong_config(where, size[i].name, size[i].size, size[i].most);
+    if (c->H % c->KV) wrong_config(where, "heads are no multiple of the key/value heads", c->H, c->KV);
+    if (c->position == LLM_ROPE && c->D % 2) wrong_config(where, "rope wants an even head size", c->D, 2);
+    if (c->H * c->D > 1 << 16) wrong_config(where, "heads times head size is too large", c->H, c->D);
+    if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
+        llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
+    config_family(c, where);
+}
+static const char *const type_name[] = {"fp32", "bf16", "q8", "q4"};
+
+llm_type llm_type_named(const char *name) {
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(name, type_name[i])) return i;
+    llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
+}
+void llm_model_print(const llm_model *m, FILE *out) {
+    const llm_config *c = &m->c;
+    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = model_weight_bytes(m);
+    fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
+            gpt2_names(c) ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
+    if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
+    fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
+    if (m->weights != LLM_TYPE_REAL)
+        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", type_name[m->weights], now / 1e6,
+                full / 1e6, (full - now) / 1e6);
 }
 
 /* ---- config.json ----
