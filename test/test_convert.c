@@ -415,6 +415,6 @@ int main(void) {
     test_merge();
     test_tokens();
     test_ranks();
-    llm_remove_tree(dir);
+    remove_tree(dir);
     return checks_done();
 }

@@ -653,19 +653,23 @@ static void test_normal(void) {
     abnormal(ASKED ", \"responses\": [\"a\"], \"label\": [1]}", "responses are texts, ranks numbers");
     abnormal(ASKED ", \"responses\": [\"\"], \"label\": [true]}", "an answer is empty");
     abnormal("\n", "holds no records");
+    abnormal("\xEF\xBB\xBF[]", "holds no records");
+    abnormal("\xEF\xBB\xBF[{\"text\": \"a\"},\n{\"text\": 5}]", "normal.jsonl:2: \"text\" is not text");
+    abnormal("{\"text\": \"a\"}\n\n[5]", "normal.jsonl:3: a record is not an object");
+    abnormal("{\"data\":\n[]}", "normal.jsonl:2: the text ends too early");
     abnormal(ASKED, "normal.jsonl:1: ");
 }
 /* The objects of a file, whatever it is called and however they are set apart. */
 static void rows(const char *name, const char *text, const char *expected) {
     char seen[64] = "", *p = seen;
     const char *path = put_file(name, text);
-    llm_rows x = llm_rows_open(&path, 1);
-    while (llm_rows_next(&x)) {
-        const llm_json *row = llm_rows_json(&x);
-        CHECK(row == llm_rows_json(&x) && !strcmp(x.where, path), "a row can be asked for twice");
+    forms_rows x = forms_rows_open(&path, 1);
+    while (forms_rows_next(&x)) {
+        const llm_json *row = forms_rows_json(&x);
+        CHECK(row == forms_rows_json(&x) && !strcmp(x.where, path), "a row can be asked for twice");
         p += sprintf(p, "%d:%g ", x.line, llm_json_number(row, "n", -1));
     }
-    llm_rows_close(&x);
+    forms_rows_close(&x);
     CHECK(!strcmp(seen, expected), "%s: rows '%s', not '%s'", text, seen, expected);
 }
 static void test_json_rows(void) {
@@ -680,10 +684,10 @@ static void test_json_rows(void) {
     rows("a.jsonl", "{\"n\": 1}", "1:1 ");
     const char *two[] = {at("a.jsonl"), at("b.jsonl")};
     put_file("b.jsonl", "\n");
-    llm_rows x = llm_rows_open(two, 2);
-    CHECK(llm_rows_next(&x), "the first file has a row");
-    CHECK_DIES(llm_rows_next(&x), "b.jsonl holds no records");
-    llm_rows_close(&x);
+    forms_rows x = forms_rows_open(two, 2);
+    CHECK(forms_rows_next(&x), "the first file has a row");
+    CHECK_DIES(forms_rows_next(&x), "b.jsonl holds no records");
+    forms_rows_close(&x);
 }
 /* Megabytes that this process has held at most. */
 static double peak_memory(void) {
@@ -975,7 +979,7 @@ static void test_truncation(void) {
 /* Every family against transformers: test/data/chat.json. */
 static void load_family(llm_tokenizer *t, const llm_json *family) {
     static const char *const copied[] = {"tokenizer.json", "tokenizer_config.json"};
-    llm_remove_tree(at("family"));
+    remove_tree(at("family"));
     llm_make_dirs(at("family"));
     for (int i = 0; i < 2; i++) {
         char path[256], name[64];
@@ -1284,6 +1288,6 @@ int main(void) {
     llm_tokenizer_free(&toy);
     for (int i = 0; i < 4; i++)
         spell(NULL, NULL, 0);
-    llm_remove_tree(folder);
+    remove_tree(folder);
     return checks_done();
 }

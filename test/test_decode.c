@@ -510,6 +510,6 @@ int main(void) {
     check_top_p();
     check_no_numbers();
     check_refusals(folder);
-    llm_remove_tree(folder);
+    remove_tree(folder);
     return checks_done();
 }

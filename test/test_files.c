@@ -1268,7 +1268,7 @@ static void test_border_bytes(void) {
     llm_config c = tiny_config(4);
     llm_rng r = llm_rng_seed(5, 0);
     llm_tokenizer_train(&t, text, strlen(text), 280, false);
-    llm_remove_tree(dir);
+    remove_tree(dir);
     llm_tokenizer_save(&t, dir);
     llm_tokenizer_free(&t);
     config_save(&c, scratch);
@@ -1331,6 +1331,6 @@ int main(void) {
     test_resume_refusals();
     test_checkpoint_names();
     test_full_disk();
-    llm_remove_tree(scratch);
+    remove_tree(scratch);
     return checks_done();
 }

@@ -222,7 +222,7 @@ static char *in_folder(const char *name) { return llm_format("%s/%s", folder, na
 static void check_files(const char *what, llm_config c, const char *targets) {
     char *base = in_folder("base"), *dir = in_folder("adapter"), *out = in_folder("out");
     llm_model m = build(c, llm_cpu(LLM_FP32)), back;
-    llm_remove_tree(folder);
+    remove_tree(folder);
     llm_make_dirs(folder);
     llm_model_save(&m, base);
     llm_lora_attach(&m, 3, 5, targets, base, 1);
@@ -430,7 +430,7 @@ int main(void) {
         check_peft(fixture[i], LLM_FP32, IS_DOUBLE ? 2e-6 : 1e-4);
         if (!ONLY_FP32) check_peft(fixture[i], LLM_BF16X3, 1e-3);
     }
-    llm_remove_tree(folder);
+    remove_tree(folder);
     checks_skip_precisions();
     return checks_done();
 }

@@ -667,7 +667,7 @@ static void test_moments_kept(void) {
     llm_model_free(&m);
     llm_model_free(&next);
     llm_release(dir);
-    llm_remove_tree(folder);
+    remove_tree(folder);
 }
 /* Mistake: epsilon inside the bias correction, as TensorFlow has it: lr sqrt(1 - b2^t)/(1 - b1^t) m / (sqrt(v) +
    eps). Its first step is g / (|g| + eps / sqrt(1 - b2)), several times shorter where |g| is about eps. True:

@@ -249,6 +249,6 @@ int main(void) {
     test_tokens();
     test_column();
     test_events();
-    llm_remove_tree(folder);
+    remove_tree(folder);
     return checks_done();
 }

@@ -359,7 +359,7 @@ typedef struct { const char *added, *normalizer, *pre, *model, *vocab, *merges, 
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}"
 static llm_tokenizer small(parts p) {
     char *path = llm_format("%s/parts", scratch), *file[4];
-    llm_remove_tree(path);
+    remove_tree(path);
     llm_make_dirs(path);
     const char *name[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"};
     char *json = llm_format(
@@ -768,6 +768,6 @@ int main(int argc, char **argv) {
     test_fixtures();
     test_nfc();
     test_worst_cases();
-    llm_remove_tree(scratch);
+    remove_tree(scratch);
     return checks_done();
 }

@@ -222,7 +222,8 @@ static void bench_single(const llm_ops *op) {
         if (other > 0) printf("%.1f | %.2f |\n", other, best[i] / other);
         else printf("- | - |\n");
     }
-    if (s.llama2c) llm_remove_tree(folder);
+    for (int q = 0; q < 2 && s.llama2c; q++) remove(path[q]);
+    if (s.llama2c) rmdir(folder);
     for (int i = 0; i < 4; i++) llm_model_free(&m[i]);
     llm_release(text);
     llm_release(said);

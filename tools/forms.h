@@ -27,9 +27,133 @@
 #include <stdarg.h>
 #include <string.h>
 
+/* ---- the rows of files ---- */
+
+/* The objects of .json files (an array; one object that holds an array of objects; or one object), of .jsonl files (one
+   object a line) and of folders of them, one after the other:
+       forms_rows x = forms_rows_open(paths, count);
+       while (forms_rows_next(&x)) use(forms_rows_json(&x));
+       forms_rows_close(&x);
+   A missing file, and one without a row, ends the program; forms_rows_json, where the row itself is no JSON. What it
+   returns is valid until the next row. */
+typedef struct {
+    llm_paths file; size_t opened;      /* all files, and how many were opened */
+    const char *where; int line;        /* the row's place, for messages: file and line */
+    bool any;                           /* has the file given a row? */
+    char *text;                         /* a file of lines: the row is [begin, end), what follows ends at stop */
+    const char *begin, *end, *stop;
+    llm_json *tree;                     /* a file that is one value, or the present line, parsed */
+    const llm_json *row, *coming;       /* the row as JSON (NULL: not yet parsed), and the next one of the tree */
+} forms_rows;
+
+static bool forms_is_json(const char *path) { return llm_ends_with(path, ".json") || llm_ends_with(path, ".jsonl"); }
+
+/* In a folder only the .json and .jsonl files count. */
+static forms_rows forms_rows_open(const char *const *paths, int count) {
+    forms_rows x = {.line = 0};
+    for (int i = 0; i < count; i++) {
+        llm_paths all = {0};
+        size_t before = x.file.count;
+        llm_paths_find(&all, paths[i]);
+        for (size_t k = 0; k < all.count; k++)
+            if (forms_is_json(all.path[k]) || !llm_is_dir(paths[i])) llm_paths_add(&x.file, all.path[k]);
+        if (x.file.count == before) llm_die("put .jsonl files into it", "%s holds no records", paths[i]);
+        llm_paths_free(&all);
+    }
+    return x;
+}
+/* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
+static bool forms_is_lines(const char *path, const char *text) {
+    while (isspace((unsigned char)*text)) text++;
+    if (*text == '[') return false;
+    if (llm_ends_with(path, ".jsonl")) return true;
+    for (const char *p = text; (p = strchr(p, '}'));) {
+        size_t space = strspn(++p, " \t\r\n");
+        if (p[space] == '{' && memchr(p, '\n', space)) return true;
+    }
+    return false;
+}
+/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it is
+   a list that belongs to a record; else the object itself. */
+static const llm_json *forms_first_row(const llm_json *root) {
+    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";
+    if (root->type == LLM_JSON_ARRAY) return root->child;
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
+        char name[64];
+        snprintf(name, sizeof name, "|%s|", c->key);
+        bool rows = c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT;
+        if (rows && !strstr(own, name)) return c->child;
+    }
+    return root;
+}
+static void forms_open_file(forms_rows *x, const char *path) {
+    size_t size;
+    llm_path_refuse(path);
+    if (!forms_is_json(path))
+        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
+    x->where = path;
+    x->line = 0;
+    x->any = false;
+    x->text = llm_read_file(path, &size);
+    x->stop = x->text + size;
+    x->end = x->text;
+    if (forms_is_lines(path, x->text)) return;
+    x->tree = llm_json_parse(x->text, size, path, 1);
+    x->coming = forms_first_row(x->tree);
+    x->end = x->stop;
+}
+/* On to the next line that is not blank. */
+static bool forms_next_line(forms_rows *x) {
+    while (x->end < x->stop) {
+        x->begin = x->end;
+        size_t left = x->stop - x->begin;
+        const char *newline = memchr(x->begin, '\n', left);
+        x->end = newline ? newline + 1 : x->stop;
+        x->line++;
+        left = x->end - x->begin;
+        llm_trim(x->begin, &left);
+        if (left) return true;
+    }
+    return false;
+}
+static void forms_close_file(forms_rows *x) {
+    llm_json_free(x->tree);
+    llm_release(x->text);
+    x->tree = NULL;
+    x->text = NULL;
+    x->end = x->stop = NULL;
+}
+static bool forms_rows_next(forms_rows *x) {
+    for (;;) {
+        x->row = x->coming;
+        if (x->row) {
+            x->line = x->row->line;
+            x->coming = x->row->next;
+            return x->any = true;
+        }
+        llm_json_free(x->tree);
+        x->tree = NULL;
+        if (forms_next_line(x)) return x->any = true;
+        if (x->where && !x->any) llm_die("one JSON object a line", "%s holds no records", x->where);
+        forms_close_file(x);
+        if (x->opened == x->file.count) return false;
+        forms_open_file(x, x->file.path[x->opened++]);
+    }
+}
+static const llm_json *forms_rows_json(forms_rows *x) {
+    if (!x->row) x->row = x->tree = llm_json_parse(x->begin, x->end - x->begin, x->where, x->line);
+    return x->row;
+}
+static void forms_rows_close(forms_rows *x) {
+    forms_close_file(x);
+    llm_paths_free(&x->file);
+}
+
+/* ---- a record ---- */
+
 /* One record being read. */
 typedef struct {
-    llm_rows file;                      /* where it comes from */
+    forms_rows file;                      /* where it comes from */
     const llm_json *row;                /* it, as JSON */
     const char *columns;                /* the user's names for keys */
     bool raw;
@@ -316,7 +440,7 @@ static void forms_take(llm_records *all, forms_reader *r) {
     while (r->joins) llm_release(r->joined[--r->joins]);
     r->messages = r->responses = 0;
     r->raw = false;
-    r->row = llm_rows_json(&r->file);
+    r->row = forms_rows_json(&r->file);
     if (r->row->type != LLM_JSON_OBJECT) forms_bad(r, "a record is not an object {...}");
     const char *form = forms_form(r);
     const llm_json *gold = forms_column(r, "answer");
@@ -342,10 +466,10 @@ static void forms_try(llm_records *all, forms_reader *r) {
    left out. */
 static inline void forms_read(llm_records *all, const char *const *paths, int count, const char *columns,
                               bool skip_bad) {
-    forms_reader r = {.file = llm_rows_open(paths, count), .columns = columns};
+    forms_reader r = {.file = forms_rows_open(paths, count), .columns = columns};
     *all = (llm_records){0};
     forms_check_columns(columns);
-    while (llm_rows_next(&r.file))
+    while (forms_rows_next(&r.file))
         if (skip_bad) forms_try(all, &r);
         else forms_take(all, &r);
     if (!all->count) llm_die("correct the records", "%s holds no records: all are broken", paths[0]);
@@ -353,7 +477,7 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
     llm_release(r.joined);
     llm_release(r.message);
     llm_release(r.response);
-    llm_rows_close(&r.file);
+    forms_rows_close(&r.file);
 }
 
 #endif
