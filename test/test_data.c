@@ -767,8 +767,9 @@ static void test_files(void) {
     forms_read(&r, &path, 1, NULL, false);
     llm_records_split(&r, &held, 0.001);
     CHECK(r.count == 2 && held.count == 1, "of few records one is held out");
-    llm_records_free(&held);
     llm_records_free(&r);
+    CHECK(strlen(held.record[0].message[0].text) == 1, "a split stands by itself");
+    llm_records_free(&held);
 }
 static void test_real(void) {
     static const struct {
@@ -1172,7 +1173,8 @@ static void test_sft_limits(void) {
     read_one(&r, "{\"prompt\": \"Q\", \"completion\": \"bad\", \"label\": false}\n"
                  "{\"prompt\": \"Q\", \"completion\": \"good\", \"label\": true}");
     llm_sft_open(&s, &toy, &r, 24, true, 1);
-    CHECK(s.count == 1 && s.skipped == 1 && strstr(spell(&toy, s.id, s.begin[1]), "good"), "a thumb down is no example");
+    CHECK(s.count == 1 && s.skipped == 1, "a thumb down is no example");
+    CHECK(strstr(spell(&toy, s.id, s.begin[1]), "good"), "the other is");
     llm_sft_free(&s);
     llm_records_free(&r);
     read_one(&r, "{\"prompt\": \"only a question\"}");
