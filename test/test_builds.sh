@@ -20,6 +20,14 @@ for cc in gcc clang; do
         check $cc $common -O2 -march=native $file -o "$dir/x" -lm
         [ -z "$openmp" ] || check $cc $common -O2 -march=native $openmp $file -o "$dir/x" -lm
     done
+    # Each driver against the interface alone, the implementation in a file of its own: no private name is used.
+    printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/hf.h"\n' > "$dir/llm.c"
+    check $cc $common -O1 -march=native $openmp -I. -c "$dir/llm.c" -o "$dir/llm.o"
+    for file in train_*.c; do
+        sed '/#define LLM_IMPLEMENTATION/d' $file > "$dir/driver.c"
+        check $cc $common -O1 -march=native $openmp -I. "$dir/driver.c" "$dir/llm.o" -o "$dir/driver" -lm
+        check "$dir/driver" --help
+    done
     check $cc $common -O2 -march=native -DLLM_REAL=double $openmp test/test_model.c -o "$dir/x" -lm
     check $cc $common -O1 -march=native $openmp -fsyntax-only tools/bench.c
     if [ "$(uname -m)" = x86_64 ]; then

@@ -3,6 +3,8 @@
 #ifndef RL_DATA_H
 #define RL_DATA_H
 
+#include <limits.h>
+
 typedef struct {
     run_settings run;
     const char *method, *reward, *reward_out, *reward_command, *ranking, *columns, *lora_targets;

@@ -3,7 +3,14 @@
 #ifndef RUN_H
 #define RUN_H
 
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 #include "options.h"
 #include "tensorboard.h"
 
