@@ -47,8 +47,8 @@ static void choose_data(trainer *t) {
     world_write();
     r->data = world_list(world_folder);
 }
-/* The tokenizer should also know the words of stage 2: a question then takes 29 tokens instead of 50. */
-static char *add_instructions(char *text, size_t *size) {
+/* The words of stage 2 behind a text: a tokenizer that knows them takes 29 tokens for a question instead of 50. */
+static char *add_questions(char *text, size_t *size) {
     size_t capacity = *size;
     llm_records r;
     forms_read(&r, world_questions, 1, NULL, false);
@@ -73,7 +73,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     size_t size;
     double began = llm_now();
     char *text = llm_corpus_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
-    if (t->tiny) text = add_instructions(text, &size);
+    if (t->tiny) text = add_questions(text, &size);
     llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true);
     fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->run.tok.vocab_size, (double)size / 1e6,
             llm_now() - began);
@@ -186,36 +186,6 @@ static const run_stage pretraining = {"step", train_step, held_out, speak, state
 
 /* ---- the end ---- */
 
-/* How many sampled sentences does the world's own grammar accept? */
-static void grammar_report(trainer *t, int sentences) {
-    enum { ROWS = 64, NEW = 120 };
-    int total = 0, good = 0, *out[ROWS], length[ROWS], bos = t->run.tok.bos, one[ROWS];
-    const int *prompt[ROWS];
-    bool stopped[ROWS];
-    for (int i = 0; i < ROWS; i++) {
-        out[i] = llm_alloc(NEW, sizeof(int));
-        prompt[i] = &bos;
-        one[i] = 1;
-    }
-    llm_sampler s = llm_sampler_defaults();
-    s.temperature = 1;
-    llm_generate_batch(&t->run.model, &s, (llm_request){.prompt = prompt, .length = one, .prompts = ROWS,
-                                                        .max_new = llm_min(NEW, t->run.model.c.T - 1),
-                                                        .stop = t->run.tok.stop, .stops = t->run.tok.stops, .out = out,
-                                                        .out_length = length, .stopped = stopped});
-    for (int i = 0; i < ROWS; i++) {
-        int all = 0, ok = 0;
-        char *text = llm_decode(&t->run.tok, out[i], (size_t)length[i], false, NULL);
-        if (stopped[i] && total < sentences) {
-            tw_parse_sentences(text, &all, &ok);
-            total += all;
-            good += ok;
-        }
-        llm_release(text);
-        llm_release(out[i]);
-    }
-    printf("grammar: %d of %d sampled sentences parse (%.1f %%)\n", good, total, 100.0 * good / llm_max(total, 1));
-}
 /* The stage's part of out/report.html. */
 static void write_report(trainer *t, double val, double bpb) {
     run_settings *r = &t->s->run;
@@ -239,7 +209,7 @@ static void finish(trainer *t) {
     printf("validation: %.4f nats per token, %.4f bits per byte\n", val, bpb);
     if (t->tiny) {
         printf("floor %.4f, val %.4f, excess %.4f bits per byte\n", t->floor_bpb, bpb, bpb - t->floor_bpb);
-        grammar_report(t, 200);
+        world_grammar(&t->run.model, &t->run.tok, 200);
     }
     llm_result_save(t->s->run.out, &t->run.model, &t->run.tok);
     run_end_out(t->s->run.out, false);

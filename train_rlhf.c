@@ -40,12 +40,6 @@ typedef struct {
     char **argv;
 } program;
 
-static const rl_method *find_method(const char *name) {        /* NULL: best-of-n, which trains nothing */
-    for (size_t i = 0; i < sizeof rl_methods / sizeof *rl_methods; i++)
-        if (!strcmp(name, rl_methods[i].name)) return &rl_methods[i];
-    return NULL;
-}
-
 /* ---- --out ---- */
 
 /* Begin with empty folders, or go on as the flags say. method.json tells a resumed run what it is part of; what it was
@@ -92,7 +86,7 @@ static void open_out(const rl_settings *s, bool reward) {
     if (!s->run.resume) {
         run_begin_out(&s->run, s->run.out);
         if (reward) run_begin_out(&s->run, s->reward_out);
-        for (size_t i = 0; i < sizeof rl_methods / sizeof *rl_methods && s->all; i++)
+        for (int i = 0; i < RL_METHODS && s->all; i++)
             begin_below(s, llm_format("%s/%s", s->run.out, rl_methods[i].name));
         for (int i = 0; i < PRICES && s->sweep_kl; i++)
             begin_below(s, llm_format("%s/ppo-kl-%g", s->run.out, price[i]));
@@ -131,10 +125,8 @@ static void prepare(program *p) {
     rl_settings *s = p->s;
     rl_data *d = &p->d;
     rl_judge *j = &p->judge;
-    static const char on_data[] = "|dpo|cdpo|ipo|kto|rrhf|";
-    char *key = llm_format("|%s|", s->method);
-    bool several = s->all || s->sweep_kl, offline = s->all || (!s->sweep_kl && strstr(on_data, key)), known = false;
-    llm_release(key);
+    bool several = s->all || s->sweep_kl, known = false;
+    bool offline = s->all || (!s->sweep_kl && rl_find_method(s->method)->compared);
     rl_make_prompts(d);
     for (int i = 0; i < d->prompts.count; i++) known = known || rl_checkable(&d->prompts, i);
     if (!llm_option_given("verify")) s->verify = known;
@@ -183,13 +175,14 @@ static void show(program *p, const char *name, const char *out, const rl_samples
 }
 static rl_line align(program *p, const char *method, const char *name, const char *out, const rl_samples *sft) {
     rl_run *t = &p->run;
-    const rl_method *m = find_method(method);
+    const rl_method *m = rl_find_method(method);
     int judge = p->judge.kind, N = (int)p->s->best_of;
     if (!strcmp(method, "grpo") && p->s->verify) p->judge.kind = JUDGE_GOLD;
     double began = llm_now();
     rl_peak_memory(true);
-    if (m && p->s->run.resume && run_result_exists(out)) rl_open_policy(t, &t->policy, out, false);    /* done before */
-    else if (m) {
+    if (m->step && p->s->run.resume && run_result_exists(out))          /* done before */
+        rl_open_policy(t, &t->policy, out, false);
+    else if (m->step) {
         train(p, m, out);
         began = llm_now() - began;
         llm_result_save(out, &t->policy, &p->d.tok);
@@ -197,10 +190,10 @@ static rl_line align(program *p, const char *method, const char *name, const cha
     } else rl_open_policy(t, &t->policy, p->s->run.model, false);
     double memory = rl_peak_memory(false);
     p->judge.kind = judge;
-    rl_samples x = rl_answer_test(t, m ? 1 : N);
+    rl_samples x = rl_answer_test(t, m->step ? 1 : N);
     int all = x.a.count;
-    rl_line l = rl_measured(t, name, &x, sft, m ? 1 : N);
-    l.seconds = m ? began : llm_now() - began;
+    rl_line l = rl_measured(t, name, &x, sft, m->step ? 1 : N);
+    l.seconds = m->step ? began : llm_now() - began;
     l.memory = memory;
     rl_print_line(&l, stdout, p->csv);
     show(p, name, out, sft, &x);
@@ -210,8 +203,6 @@ static rl_line align(program *p, const char *method, const char *name, const cha
 }
 /* The methods that the flags name, in turn; returns the last one's line. */
 static rl_line align_all(program *p, const rl_samples *sft) {
-    static const char *const every[] = {"best-of-n", "rejection", "random", "dpo",  "cdpo",
-                                        "ipo",       "kto",       "rrhf",   "grpo", "ppo"};
     rl_settings *s = p->s;
     rl_line last = {.mean = NAN};
     for (int i = 0; i < PRICES && s->sweep_kl; i++) {
@@ -220,9 +211,10 @@ static rl_line align_all(program *p, const rl_samples *sft) {
         last = align(p, "ppo", name, out, sft);
         llm_release_all(name, out);
     }
-    for (int i = 0; i < 10 && s->all; i++) {
-        char *out = llm_format("%s/%s", s->run.out, every[i]);
-        last = align(p, every[i], every[i], out, sft);
+    for (int i = 0; i < RL_METHODS && s->all; i++) {
+        const char *name = rl_methods[i].name;
+        char *out = llm_format("%s/%s", s->run.out, name);
+        last = align(p, name, name, out, sft);
         llm_release(out);
     }
     return s->all || s->sweep_kl ? last : align(p, s->method, s->method, s->run.out, sft);
@@ -255,19 +247,19 @@ static void run(program *p) {
    Sampling and judging are not in it, nor are passes over data that have not been read. */
 static void print_plan(const rl_settings *s, const llm_ops *op) {
     llm_config c = hf_config_load(s->run.model);
-    const rl_method *g = find_method(s->all || s->sweep_kl ? "ppo" : s->method);
     const char *name = s->all || s->sweep_kl ? "ppo" : s->method;       /* the one that takes most */
+    const rl_method *g = rl_find_method(name);
     bool ppo = !strcmp(name, "ppo"), samples = ppo || !strcmp(name, "grpo");
     int micro = (int)s->run.batch;
     bool given = llm_option_given("batch") || llm_option_given("grad-accum");
-    int rows = given ? (int)(s->run.batch * s->run.grad_accum) : g ? g->rows : micro;
-    double steps = !g ? 0 : s->run.steps ? (double)s->run.steps : g->steps;
+    int rows = given ? (int)(s->run.batch * s->run.grad_accum) : g->step ? g->rows : micro;
+    double steps = !g->step ? 0 : s->run.steps ? (double)s->run.steps : g->steps;
     double passes = samples ? (double)s->inner_epochs : 1, answers = ppo ? (double)s->rollout : rows;
     double tokens = steps * passes * answers * c.T;
-    llm_plan learns = llm_plan_make(&c, op, micro, c.T, g != NULL, s->run.recompute, s->run.moments16);
+    llm_plan learns = llm_plan_make(&c, op, micro, c.T, g->step != NULL, s->run.recompute, s->run.moments16);
     llm_plan asked = llm_plan_make(&c, op, micro, c.T, false, false, false);
     double others = 0, critic = learns.total;
-    if (g && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets);
+    if (g->step && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets);
     const struct { const char *what; bool there; double bytes; } model[] = {
         {"reference policy, frozen", samples && !s->lora_rank, asked.weights + asked.work},
         {"reward model, frozen", !s->reward_command && !s->verify, asked.weights + asked.work},
@@ -298,8 +290,7 @@ int main(int argc, char **argv) {
     llm_option options[] = {
         RUN_OPTIONS(s.run),
         {"alignment", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
-        {"method", LLM_TEXT, &s.method, 0, 0, "how to align",
-         "ppo|grpo|dpo|cdpo|ipo|kto|rrhf|rejection|random|best-of-n", NULL},
+        {"method", LLM_TEXT, &s.method, 0, 0, "how to align", rl_method_names(), NULL},
         {"all", LLM_BOOL, &s.all, 0, 0, "run every method, print one table", NULL, NULL},
         {"sweep-kl", LLM_BOOL, &s.sweep_kl, 0, 0, "PPO at four KL coefficients, 0 among them", NULL, NULL},
         {"columns", LLM_TEXT, &s.columns, 0, 0, "other names of keys: prompt=question,chosen=good", NULL, NULL},

@@ -179,30 +179,11 @@ static void restore(void *stage, const char *dir, const llm_json *saved) {
 
 /* ---- answers ---- */
 
-/* Answer the held-out prompts greedily. Only the closing token counts as stopping, but what a base model writes behind
-   its end of a document is not held against it. */
+/* Answer the held-out prompts greedily. */
 static eval_answers answer(trainer *t, llm_model *m, const eval_prompts *p) {
-    const llm_tokenizer *tok = &t->run.tok;
-    llm_tokenizer closing = *tok;
     llm_sampler greedy = llm_sampler_defaults();
     greedy.temperature = 0;
-    closing.stop[0] = eval_closing_token(tok);
-    closing.stops = 1;
-    int max_new = llm_min((int)t->s->max_new, m->c.T - 1);
-    eval_answers a = eval_answer(m, &closing, p, 1, &greedy, max_new, NULL);
-    for (int i = 0; i < a.count; i++) {
-        const int *id = a.id + (size_t)i * (size_t)max_new;
-        int n = 0;
-        while (n < a.length[i] && !llm_is_stop(id[n], tok->stop, tok->stops)) n++;
-        llm_release(a.text[i]);
-        a.text[i] = llm_decode(tok, id, (size_t)n, false, NULL);
-        if (p->task[i].kind < 0) continue;
-        tw_verdict v = tw_judge(&p->task[i], a.text[i], a.stopped[i]);
-        a.correct[i] = v.correct;
-        a.format[i] = v.format;
-        a.reward[i] = v.reward;
-    }
-    return a;
+    return eval_answer_turns(m, &t->run.tok, p, true, 1, &greedy, llm_min((int)t->s->max_new, m->c.T - 1));
 }
 static void speak(void *stage, FILE *out, int count) {
     trainer *t = stage;

@@ -531,7 +531,6 @@ static void ask_choices(evaluator *e, player *p, int m) {
    stopping; what a model writes behind another end is cut off. Texts to continue end at a blank line. */
 static eval_answers ask(const evaluator *e, player *p, const task_item *const *which, int n, int each,
                         double temperature, uint64_t seed) {
-    llm_tokenizer closing = p->tok;
     llm_sampler s = llm_sampler_defaults();
     bool chat = asks_in_chat(e, p);
     int max_new = llm_min((int)e->s->max_new, p->model.c.T - 1), room = p->model.c.T - max_new;
@@ -544,17 +543,8 @@ static eval_answers ask(const evaluator *e, player *p, const task_item *const *w
         some.prompt[i] = prompt_tokens(p, which[i]->prompt, chat && !text, room);
         some.task[i].kind = -1;
     }
-    if (chat) {
-        closing.stop[0] = eval_closing_token(&p->tok);
-        closing.stops = 1;
-    }
-    eval_answers a = eval_answer(&p->model, &closing, &some, each, &s, max_new, NULL);
-    for (int i = 0; i < a.count; i++) {
-        const int *id = a.id + (size_t)i * (size_t)max_new;
-        int keep = 0;
-        while (keep < a.length[i] && !llm_is_stop(id[keep], p->tok.stop, p->tok.stops)) keep++;
-        llm_release(a.text[i]);
-        a.text[i] = llm_decode(&p->tok, id, (size_t)keep, false, NULL);
+    eval_answers a = eval_answer_turns(&p->model, &p->tok, &some, chat, each, &s, max_new);
+    for (int i = 0; i < a.count; i++) {         /* texts to continue end at a blank line */
         char *blank = which[i / each]->raw ? strstr(a.text[i], "\n\n") : NULL;
         if (blank) *blank = 0;
     }

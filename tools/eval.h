@@ -116,6 +116,30 @@ static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, con
     return a;
 }
 
+/* The same; in a chat only the token that closes a turn counts as stopping, but what a base model writes behind its end
+   of a document is cut off, and not held against it. */
+static inline eval_answers eval_answer_turns(llm_model *m, const llm_tokenizer *t, const eval_prompts *p, bool chat,
+                                             int each, const llm_sampler *s, int max_new) {
+    llm_tokenizer closing = *t;
+    if (chat) closing.stop[0] = eval_closing_token(t);
+    if (chat) closing.stops = 1;
+    eval_answers a = eval_answer(m, &closing, p, each, s, max_new, NULL);
+    for (int i = 0; i < a.count; i++) {
+        const int *id = a.id + (size_t)i * (size_t)max_new;
+        const tw_task *task = &p->task[i / each];
+        int n = 0;
+        while (n < a.length[i] && !llm_is_stop(id[n], t->stop, t->stops)) n++;
+        llm_release(a.text[i]);
+        a.text[i] = llm_decode(t, id, (size_t)n, false, NULL);
+        if (task->kind < 0) continue;
+        tw_verdict v = tw_judge(task, a.text[i], a.stopped[i]);
+        a.correct[i] = v.correct;
+        a.format[i] = v.format;
+        a.reward[i] = v.reward;
+    }
+    return a;
+}
+
 /* ---- statistics ---- */
 
 typedef struct { double mean, low, high; } eval_interval;

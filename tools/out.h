@@ -1,4 +1,4 @@
-/* out.h: the folder of the result. Included by run.h.
+/* out.h: the folder of the result. Included by run.h, behind flags.h.
 
    Nothing is lost that is not ours, and nothing before the run has read and checked all its inputs. --overwrite removes
    the old checkpoints then (run_begin_out); the old result stays until the new one replaces it. In between a file,

@@ -47,6 +47,7 @@ typedef struct rl_method {
     const char *name;
     double lr, epochs, kl;              /* kl: price of distance, for methods that sample */
     int rows, steps;                    /* answers in a step; steps 0: from epochs */
+    bool compared;                      /* learns from answers compared beforehand */
     void (*prepare)(rl_run *t);
     void (*step)(rl_run *t, double lr, double *measure);
     void (*finish)(rl_run *t);
@@ -824,20 +825,39 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
    DPO at 2e-4 (beta .2) goes three times as far and wins less; PPO without a price of KL (--kl 0 --steps 100) raises
    the reward model's score to 1.08 while the true reward falls from 1.00 to 0.59, at 16 nats: it pleases the judge. */
 
-static const rl_method rl_reward_kwise = {"reward",          3e-4,          1,                0,    64, 0,
-                                          rl_reward_prepare, rl_kwise_step, rl_reward_finish, NULL, NULL};
-static const rl_method rl_reward_pairs = {"reward",          3e-4,         1,                0,    64, 0,
-                                          rl_reward_prepare, rl_pair_step, rl_reward_finish, NULL, NULL};
-static const rl_method rl_methods[] = {
-    /* name, learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes) */
-    {"ppo", 2e-4, 0, 0.2, 32, 30, rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore},
-    {"grpo", 3e-4, 0, 0.05, 128, 20, rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL},
-    {"dpo", 1e-4, 2, 0, 32, 0, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
-    {"cdpo", 1e-4, 2, 0, 32, 0, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
-    {"ipo", 1e-4, 2, 0, 32, 0, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
-    {"kto", 1e-4, 2, 0, 32, 0, rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL},
-    {"rrhf", 2e-4, 1, 0, 64, 0, rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL},
-    {"rejection", 2e-4, 1, 0, 16, 0, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL},
-    {"random", 2e-4, 1, 0, 16, 0, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL},
+static const rl_method rl_reward_kwise = {
+    .name = "reward", .lr = 3e-4, .epochs = 1, .rows = 64, .prepare = rl_reward_prepare, .step = rl_kwise_step,
+    .finish = rl_reward_finish};
+static const rl_method rl_reward_pairs = {
+    .name = "reward", .lr = 3e-4, .epochs = 1, .rows = 64, .prepare = rl_reward_prepare, .step = rl_pair_step,
+    .finish = rl_reward_finish};
+
+enum { RL_METHODS = 10 };
+static const rl_method rl_methods[RL_METHODS] = {      /* in the order of --all */
+    /* name, learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes), learns from
+       answers compared beforehand */
+    {"best-of-n", 0, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL},          /* trains nothing */
+    {"rejection", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL},
+    {"random", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL},
+    {"dpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
+    {"cdpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
+    {"ipo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
+    {"kto", 1e-4, 2, 0, 32, 0, true, rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL},
+    {"rrhf", 2e-4, 1, 0, 64, 0, true, rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL},
+    {"grpo", 3e-4, 0, 0.05, 128, 20, false, rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL},
+    {"ppo", 2e-4, 0, 0.2, 32, 30, false, rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore},
 };
+static const rl_method *rl_find_method(const char *name) {
+    for (int i = 0; i < RL_METHODS; i++)
+        if (!strcmp(name, rl_methods[i].name)) return &rl_methods[i];
+    return NULL;
+}
+/* "ppo|grpo|..." for the flag. */
+static const char *rl_method_names(void) {
+    static char names[256];
+    size_t n = 0;
+    for (int i = RL_METHODS; i-- > 0;)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? "|" : "", rl_methods[i].name);
+    return names;
+}
 #endif

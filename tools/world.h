@@ -33,4 +33,33 @@ static inline double world_floor(void) {
     llm_json_free(floor);
     return bits;
 }
+/* How many sampled sentences does the world's own grammar accept? */
+static inline void world_grammar(llm_model *m, const llm_tokenizer *t, int sentences) {
+    enum { ROWS = 64, NEW = 120 };
+    int total = 0, good = 0, *out[ROWS], length[ROWS], bos = t->bos, one[ROWS];
+    const int *prompt[ROWS];
+    bool stopped[ROWS];
+    for (int i = 0; i < ROWS; i++) {
+        out[i] = llm_alloc(NEW, sizeof(int));
+        prompt[i] = &bos;
+        one[i] = 1;
+    }
+    llm_sampler s = llm_sampler_defaults();
+    s.temperature = 1;
+    llm_generate_batch(m, &s, (llm_request){.prompt = prompt, .length = one, .prompts = ROWS,
+                                            .max_new = llm_min(NEW, m->c.T - 1), .stop = t->stop, .stops = t->stops,
+                                            .out = out, .out_length = length, .stopped = stopped});
+    for (int i = 0; i < ROWS; i++) {
+        int all = 0, ok = 0;
+        char *text = llm_decode(t, out[i], (size_t)length[i], false, NULL);
+        if (stopped[i] && total < sentences) {
+            tw_parse_sentences(text, &all, &ok);
+            total += all;
+            good += ok;
+        }
+        llm_release(text);
+        llm_release(out[i]);
+    }
+    printf("grammar: %d of %d sampled sentences parse (%.1f %%)\n", good, total, 100.0 * good / llm_max(total, 1));
+}
 #endif
