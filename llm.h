@@ -3810,25 +3810,6 @@ void llm_model_train(llm_model *m) {
     for (int i = 0; i < x.params; i++) x.param[i].grad = *grad + x.param[i].offset;
     m->frozen = false;
 }
-void llm_model_copy_weights(llm_model *m, const llm_model *from) {
-    for (int i = 0; i < from->params; i++) {
-        const llm_param *p = &from->param[i];
-        llm_param *q = llm_param_find(m, p->name);
-        if (!q || q->size != p->size) continue;
-        llm_real *host = param_read(m->ops, p);
-        m->ops->upload(q->data, host, p->size * sizeof *host);
-        llm_release(host);
-    }
-    llm_weights_changed(m);
-}
-void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
-    refuse_adapters(from, "cannot copy");
-    refuse_packed(from, "copy");
-    model_allocate(m, &from->c, from->ops, LLM_TYPE_REAL);
-    llm_model_copy_weights(m, from);
-    m->recompute = from->recompute;
-    if (!frozen) llm_model_train(m);
-}
 void llm_model_free(llm_model *m) {
     if (!m->ops) return;
     llm_lora_free(m);
@@ -3836,21 +3817,6 @@ void llm_model_free(llm_model *m) {
     for (size_t i = 0; i < sizeof device / sizeof *device; i++) device_release(m->ops, device[i]);
     llm_release_all(m->param, m->layer, m->acts);
     *m = (llm_model){.ops = NULL};
-}
-void llm_model_add_score(llm_model *m, uint64_t seed) {
-    if (m->c.score) return;
-    refuse_adapters(m, "cannot add a head to");
-    refuse_packed(m, "add a head to");
-    llm_model old = *m;
-    llm_config c = old.c;
-    c.score = true;
-    model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
-    llm_model_copy_weights(m, &old);
-    param_draw(m->ops, m->score, seed, llm_rng_normal);
-    llm_weights_changed(m);
-    m->recompute = old.recompute;
-    if (!old.frozen) llm_model_train(m);
-    llm_model_free(&old);
 }
 
 /* ---- activations ----
@@ -7031,6 +6997,43 @@ static void numbers_read(const char *path, size_t at, const char *dtype, size_t 
     }
     fclose(f);
     if (!good) llm_die("check the disk", "cannot read the numbers of %s", path);
+}
+
+/* ---- copies of a model ---- */
+
+void llm_model_copy_weights(llm_model *m, const llm_model *from) {
+    for (int i = 0; i < from->params; i++) {
+        const llm_param *p = &from->param[i];
+        llm_param *q = llm_param_find(m, p->name);
+        if (!q || q->size != p->size) continue;
+        llm_real *host = param_read(m->ops, p);
+        m->ops->upload(q->data, host, p->size * sizeof *host);
+        llm_release(host);
+    }
+    llm_weights_changed(m);
+}
+void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
+    refuse_adapters(from, "cannot copy");
+    refuse_packed(from, "copy");
+    model_allocate(m, &from->c, from->ops, LLM_TYPE_REAL);
+    llm_model_copy_weights(m, from);
+    m->recompute = from->recompute;
+    if (!frozen) llm_model_train(m);
+}
+void llm_model_add_score(llm_model *m, uint64_t seed) {
+    if (m->c.score) return;
+    refuse_adapters(m, "cannot add a head to");
+    refuse_packed(m, "add a head to");
+    llm_model old = *m;
+    llm_config c = old.c;
+    c.score = true;
+    model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
+    llm_model_copy_weights(m, &old);
+    param_draw(m->ops, m->score, seed, llm_rng_normal);
+    llm_weights_changed(m);
+    m->recompute = old.recompute;
+    if (!old.frozen) llm_model_train(m);
+    llm_model_free(&old);
 }
 
 /* ---- what a model can be, and what it is, in words ---- */
