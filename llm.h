@@ -4124,8 +4124,8 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     const size_t N = llm_places(b);
     model_norm_backward(m, m->dres, m->dhidden, m->statsf, m->resf, &m->normf, N, false);
     for (int l = c->L - 1; l >= 0; l--) {
-        if (m->recompute && l < c->L - 1)
-            block_forward(m, l, m->resf, b->B, b->T); /* the last block's are still there */
+        if (m->recompute && l < c->L - 1)       /* what the last block made is still there */
+            block_forward(m, l, m->resf, b->B, b->T);
         block_backward(m, l, b->B, b->T);
     }
     const bool add_wte = accumulates(m->wte), add_wpe = m->wpe && accumulates(m->wpe);
@@ -4227,10 +4227,10 @@ void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
        v     = beta2 v + (1 - beta2) g^2
        w     = w - lr ( (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)  +  decay w )     decay: matrices only
 
-   Chapter 4 has these lines as loops and says where they come from (plain_grad_norm, plain_adamw), llm_adamw_judge
-   beside the table's struct decides whether a gradient is clipped or left out. Here is what a run sees of it: one call a
-   step, and a rate for it. m, v and the step count are a part of every checkpoint (chapter 13), so that a resumed run
-   gives the same bits as one that was never interrupted. */
+   t counts the steps. Chapter 4 has these lines as loops and says where they come from (plain_grad_norm, plain_adamw);
+   llm_adamw_judge, beside the table's struct, decides whether a gradient is clipped or left out. Here is what a run sees
+   of it: one call a step, and a rate for it. m, v and t are a part of every checkpoint (chapter 13), so that a resumed
+   run gives the same bits as one that was never interrupted. */
 
 /* ---- AdamW ---- */
 
@@ -4290,12 +4290,12 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
 
 /* As a fraction of lr. Step 0 already moves (a rate of 0 would waste its batch). After the warm-up, x runs from 0 to 1:
 
-       cosine     final + (1 - final) (1 + cos pi x) / 2          1 |   ____________________          WSD
-       linear     1 - (1 - final) x                                 |  /   `--.             `.
-       WSD        warm-up, stable, decay (Hu et al. 2024):          | /        `--. cosine    `.
-                  1, and linear over the last `cooldown`      final |/             `------------`
-                  steps only                                        +------------------------------- step
-                                                                    warmup                 cooldown
+       cosine     final + (1 - final) (1 + cos pi x) / 2          1 |   .----------------.
+       linear     1 - (1 - final) x                                 |  /  `--.            \   WSD
+       WSD        warm-up, stable, decay (Hu et al. 2024):          | /       `--. cosine  \
+                  1, and linear over the last `cooldown`      final |/            `---------\
+                  steps only                                        +------------------------- step
+
    A run with WSD can be prolonged from its stable part: how many steps it will have need not be known before. */
 double llm_schedule_lr(const llm_schedule *s, int step) {
     if (step < s->warmup) return s->lr * (step + 1) / s->warmup;
