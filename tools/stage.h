@@ -5,6 +5,7 @@
 #ifndef STAGE_H
 #define STAGE_H
 
+#include <stdarg.h>
 #include <sys/wait.h>
 
 typedef struct {
