@@ -143,16 +143,20 @@ static void fake_wait(void) {
     }
     fake_fetches = 0;
 }
-static void fake_fetch(void *host, const void *device, size_t bytes) {
+/* Takes `copy`. */
+static void fake_arrives(void *host, void *copy, size_t bytes) {
     if (fake_fetches == FAKE_FETCHES) abort();
     memset(host, 0xFF, bytes);          /* NaN: who reads too early is found out */
+    fake_fetched[fake_fetches].host = host;
+    fake_fetched[fake_fetches].copy = copy;
+    fake_fetched[fake_fetches++].bytes = bytes;
+}
+static void fake_fetch(void *host, const void *device, size_t bytes) {
     fake_open();
     void *copy = malloc(bytes + 1);
     memcpy(copy, device, bytes);
     fake_close();
-    fake_fetched[fake_fetches].host = host;
-    fake_fetched[fake_fetches].copy = copy;
-    fake_fetched[fake_fetches++].bytes = bytes;
+    fake_arrives(host, copy, bytes);
 }
 static void fake_download(void *host, const void *device, size_t bytes) {
     fake_wait();
@@ -177,6 +181,36 @@ static void fake_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *d
     fake_residual_backward(dpre, dw, dbias, dout, inp, w, N, in, out_n, accumulate);
     fake_gelu_backward(dpre, dpre, pre, N * in);
 }
+/* `steps` ids of each speaker, put together from steps of one row and llm_sample. Like a GPU it knows no repetition
+   penalty; and what it says, and how the speakers fare, arrives with the next wait. */
+static int fake_spoken;                 /* calls */
+static bool fake_speak(llm_model *m, llm_cache *cache, llm_speaker *who, size_t n, size_t steps, const llm_sampler *s,
+                       const llm_request *x, int *id, llm_real *logp) {
+    if (s->repeat_penalty != 1) return false;
+    llm_speaker *next = malloc(n * sizeof *next);
+    int *said = malloc(steps * n * sizeof *said);
+    llm_real *sure = malloc(steps * n * sizeof *sure), *z = malloc((size_t)m->c.V * sizeof *z);
+    const bool want = true;
+    memcpy(next, who, n * sizeof *next);
+    for (size_t i = 0; i < n; i++)
+        for (size_t step = 0; step < steps; step++) {
+            const size_t at = step * n + i;
+            said[at] = -1;
+            sure[at] = 0;
+            if (next[i].left <= 0) continue;
+            llm_cache_step(m, cache, &next[i].last, &next[i].row, &next[i].position, &want, 1, z);
+            const bool numbers = z[0] < INFINITY;
+            said[at] = numbers ? llm_sample(z, m->c.V, s, &next[i].rng, NULL, 0, x->banned) : 0;
+            sure[at] = numbers ? LLM_MATH(log)(z[said[at]]) : z[0];
+            llm_speaker_said(&next[i], said[at], llm_is_stop(said[at], x->stop, x->stops));
+        }
+    fake_arrives(who, next, n * sizeof *next);
+    fake_arrives(id, said, steps * n * sizeof *said);
+    fake_arrives(logp, sure, steps * n * sizeof *sure);
+    free(z);
+    fake_spoken++;
+    return true;
+}
 
 #define ROW(op) .op = fake_##op
 static const llm_ops *fake_device(llm_precision p) {
@@ -193,7 +227,7 @@ static const llm_ops *fake_device(llm_precision p) {
                     ROW(gelu_forward), ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward),
                     ROW(logprob_forward), ROW(logprob_backward), ROW(logits), ROW(value_forward), ROW(value_backward),
                     ROW(grad_norm), ROW(adamw), ROW(cache_attention), ROW(cache_copy), ROW(enter),
-                    ROW(linear_gelu_forward), ROW(residual_gelu_backward)};
+                    ROW(linear_gelu_forward), ROW(residual_gelu_backward), ROW(speak)};
     if (fake_cpu->logprob_fused) ops.logprob_fused = fake_logprob_fused;
     return &ops;
 }

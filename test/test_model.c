@@ -446,6 +446,60 @@ static void check_generate(const char *what, llm_config c) {
     CHECK_SMALL(worst, IS_DOUBLE ? 1e-11 : 1e-4, "%s: log-probabilities of sampled tokens", what);
     llm_model_free(&m);
 }
+/* A table that speaks by itself says what the model says without it, by its own number of speakers; where it cannot,
+   the model does. */
+static void check_speak(const char *what, llm_config c) {
+    enum { N = 18, NEW = 30, ROWS = 3 };
+    c.T = 34;                           /* it ends some answers */
+    llm_ops tables[3] = {*fake_device(LLM_FP32), *fake_device(LLM_FP32), *fake_device(LLM_FP32)};
+    tables[0].speak = NULL;
+    tables[1].speak = NULL;
+    tables[1].speakers = tables[2].speakers = 2;
+    int prompts[ROWS][7], length[N], out_ids[3][N][NEW], n[3][N], stop[] = {7};
+    const int *prompt[N];
+    bool stopped[3][N];
+    llm_real logp[3][N * NEW];
+    uint8_t banned[64] = {0, 1};
+    llm_rng r = llm_rng_seed(23, 0);
+    for (int i = 0; i < ROWS * 7; i++) prompts[i / 7][i % 7] = llm_rng_below(&r, c.V);
+    for (int i = 0; i < N; i++) prompt[i] = prompts[i / 2 % ROWS], length[i] = 5 + i / 2 % ROWS;
+    for (int way = 0; way < 3; way++) {                     /* plain, top-k, a penalty */
+        llm_sampler s = {.temperature = 1, .top_k = way == 1 ? 9 : 0, .top_p = 1, .repeat_penalty = way == 2 ? 1.3 : 1};
+        s.seed = 7;
+        int differing = 0, ends = 0, full = 0;
+        double worst = 0;
+        memset(logp, 0, sizeof logp);
+        fake_spoken = 0;
+        for (int t = 0; t < 3; t++) {
+            llm_model m = build(c, &tables[t], 17);
+            int *out[N];
+            for (int i = 0; i < N; i++) out[i] = out_ids[t][i];
+            llm_generate_batch(&m, &s, (llm_request){.prompt = prompt, .length = length, .prompts = N, .max_new = NEW,
+                                                     .stop = stop, .stops = 1, .banned = banned, .out = out,
+                                                     .out_length = n[t], .stopped = stopped[t], .logp = logp[t]});
+            CHECK((fake_spoken > 0) == (t == 2 && way != 2), "%s: speak was called %d times", what, fake_spoken);
+            for (int i = 0; i < N; i++) {
+                ends += stopped[t][i];
+                full += !stopped[t][i];
+                for (int k = 0; k < n[t][i]; k++) differing += banned[out[i][k]];
+                differing += n[t][i] != n[0][i] || stopped[t][i] != stopped[0][i] ||
+                             memcmp(out[i], out_ids[0][i], (size_t)n[t][i] * sizeof(int)) != 0;
+            }
+            for (int i = 0; i < N * NEW; i++) worst = worse(worst, fabs((double)(logp[t][i] - logp[0][i])));
+            llm_model_free(&m);
+        }
+        CHECK(differing == 0, "%s, way %d: %d answers differ", what, way, differing);
+        CHECK(ends > 3 && full > 3, "%s, way %d: %d answers were ended, %d not", what, way, ends, full);
+        CHECK_SMALL(worst, IS_DOUBLE ? 1e-12 : 1e-5, "%s, way %d: log-probabilities", what, way);
+    }
+    llm_model m = build(c, &tables[2], 17);
+    int one[NEW], *out[] = {one}, *said = n[0];
+    const llm_sampler s = {.temperature = 1, .top_p = 1, .repeat_penalty = 1};
+    llm_generate_batch(&m, &s, (llm_request){.prompt = prompt + 4, .length = length + 4, .prompts = 1, .max_new = NEW,
+                                             .out = out, .out_length = said});
+    CHECK(length[4] == 7 && *said == 28, "%s: %d + %d ids in a context of %d", what, length[4], *said, c.T);
+    llm_model_free(&m);
+}
 /* With as many beams as there are texts, beam search is exhaustive: compare with trying every text. */
 static void check_beam(void) {
     enum { V = 5 };
@@ -527,6 +581,7 @@ int main(void) {
         check_packing(all[i].name, all[i].c);
         check_decode(all[i].name, all[i].c);
         check_generate(all[i].name, all[i].c);
+        check_speak(all[i].name, all[i].c);
         check_fake_device(all[i].name, all[i].c, LLM_FP32);
         if (!ONLY_FP32) check_fake_device(all[i].name, all[i].c, LLM_BF16);
         if (!ONLY_FP32) check_precisions(all[i].name, all[i].c);
