@@ -17,7 +17,7 @@ spoken() { sed -n 's/.*| answer: \([0-9]*\) tokens.*/\1/p' "$1"; }
 
 # ---- what is refused ----
 $chat_program --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
-for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed; do
+for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed beams; do
     check "--help lists --$flag" grep -q -e "--$flag" "$dir/help"
 done
 refuses "missing folder"     2 "no folder $dir/none"    $chat_program --model "$dir/none" -p hi
@@ -44,6 +44,19 @@ $chat -p "Zoë" --top-p 0.000001 --seed 9 > "$dir/b" 2> /dev/null; check "a tiny
 $chat -p "Zoë" --no-speed > /dev/null 2> "$dir/stderr"; check "--no-speed" [ -z "$(tokens "$dir/stderr")" ]
 $chat -p "Zoë" --temperature 3 --max-tokens 7 > /dev/null 2> "$dir/stderr"
 check "--max-tokens" [ "$(spoken "$dir/stderr")" -le 7 ]
+
+# ---- beam search: one beam is greedy; more find a text that is likelier, or the same ----
+$chat -p "Zoë" --temperature 0 > "$dir/a" 2> /dev/null; $chat -p "Zoë" --beams 1 > "$dir/b" 2> "$dir/stderr"
+check "--beams 1 exits 0" [ $? -eq 0 ]
+check "--beams 1 is greedy" cmp -s "$dir/a" "$dir/b"
+$chat -p "Zoë" --beams 6 > "$dir/a" 2> "$dir/stderr"; check "--beams 6 exits 0" [ $? -eq 0 ]
+check "--beams 6 finds another text" [ "$(cat "$dir/a")" != "$(cat "$dir/b")" ]
+check "--beams keeps to --max-tokens" [ "$(spoken "$dir/stderr")" -le 24 ]
+check "and says what it did" grep -q "the best of 6 beams" "$dir/stderr"
+for flag in temperature top-k top-p min-p repeat-penalty seed; do
+    refuses "--beams with --$flag" 2 "--$flag says how to draw" $chat --beams 2 --$flag 1 -p hi
+done
+refuses "too many beams"     2 "out of range"           $chat --beams 65 -p hi
 
 for weights in bf16 q8 q4; do
     $chat -p "Zoë" --weights $weights > "$dir/b" 2> "$dir/stderr"; check "--weights $weights" [ $? -eq 0 ]

@@ -17,7 +17,7 @@
 typedef struct {
     run_settings run;                   /* model, device, precision, threads, seed */
     const char *prompt, *system, *weights;
-    int64_t max_tokens, context, top_k;
+    int64_t max_tokens, context, top_k, beams;
     double temperature, top_p, min_p, repeat_penalty;
     bool complete, speed;
 } settings;
@@ -149,12 +149,56 @@ static bool read_prompt(chat *c, const int *ids, int n) {
     c->reading.seconds = llm_now() - began;
     return c->in_cache == n && !interrupted;
 }
-/* Continue c->ids[0..n) and say it as it comes. Returns the answer in fresh memory. first_space: keep the space that
-   SentencePiece puts before a text; it belongs to a continuation, not to an answer. */
+/* What has been said of an answer. first_space: keep the space that SentencePiece puts before a text; it belongs to a
+   continuation, not to an answer. */
+typedef struct { char *text; size_t room, length; bool first_space; waiting_bytes waiting; } spoken_text;
+
+static void say_token(const chat *c, spoken_text *x, int id) {
+    const char *piece = c->tok.token[id];
+    size_t bytes = c->tok.special[id] ? 0 : (size_t)c->tok.length[id];
+    bool strip = !x->length && !x->first_space && c->tok.tables->prefix && bytes && piece[0] == ' ';
+    x->text = llm_grow(x->text, &x->room, x->length + bytes + 1, 1);
+    memcpy(x->text + x->length, piece + strip, bytes - strip);
+    say(&x->waiting, x->text + x->length, bytes - strip);
+    x->length += bytes - strip;
+}
+/* Returns the answer in fresh memory. why: it ended before its time, or NULL. */
+static char *say_nothing_more(spoken_text *x, const char *why, size_t *size) {
+    say_end(&x->waiting);
+    if (interrupted) why = "(stopped)";
+    if (why) fprintf(stderr, "%s\n", why);
+    x->text = llm_grow(x->text, &x->room, x->length + 1, 1);
+    x->text[x->length] = '\0';
+    *size = x->length;
+    return x->text;
+}
+static bool is_interrupted(void) { return interrupted != 0; }
+/* The likeliest continuation of c->ids[0..n) that beam search finds; it is known when the search is over. */
+static char *speak_best(chat *c, int n, bool first_space, size_t *size) {
+    const llm_beam_options o = {.beams = (int)c->s.beams, .max_new = llm_min((int)c->s.max_tokens, c->context - n),
+                                .stop = c->tok.stop, .stops = c->tok.stops, .banned = c->banned, .alpha = 1,
+                                .enough = is_interrupted};
+    const size_t beams = o.beams, room = llm_max(o.max_new, 1);
+    int *ids = llm_alloc(llm_mul(beams, room), sizeof *ids), **out = llm_alloc(beams, sizeof *out);
+    int *length = llm_alloc(beams, sizeof *length);
+    double *score = llm_alloc(beams, sizeof *score), began = llm_now();
+    for (size_t b = 0; b < beams; b++) out[b] = ids + b * room;
+    spoken_text x = {.first_space = first_space};
+    llm_beam_search(&c->model, c->ids, n, o, out, length, score);
+    int spoken = length[0];
+    const bool stopped = spoken && llm_is_stop(out[0][spoken - 1], c->tok.stop, c->tok.stops);
+    spoken -= stopped;
+    for (int t = 0; t < spoken; t++) say_token(c, &x, out[0][t]);
+    c->reading = (tally){n, 0};
+    c->speaking = (tally){spoken, llm_now() - began};
+    llm_release_all(ids, out, length, score);
+    return say_nothing_more(&x, stopped ? NULL : n + spoken >= c->context ? "(the context is full)" :
+                            "(cut off by --max-tokens)", size);
+}
+/* Continue c->ids[0..n) and say it as it comes. */
 static char *speak(chat *c, int n, bool first_space, size_t *size) {
-    char *text = NULL;
-    size_t room = 0, length = 0;
-    waiting_bytes waiting = {.count = 0};
+    if (c->s.beams) return speak_best(c, n, first_space, size);
+    spoken_text x = {.first_space = first_space};
     llm_rng rng = llm_rng_seed(c->sampler.seed, (uint64_t)c->answers++);
     const char *why = NULL;
     bool going = read_prompt(c, c->ids, n);
@@ -165,31 +209,22 @@ static char *speak(chat *c, int n, bool first_space, size_t *size) {
         int id = llm_sample(c->logits, c->model.c.V, &c->sampler, &rng, c->ids + n, spoken, c->banned);
         if (llm_is_stop(id, c->tok.stop, c->tok.stops)) break;
         c->ids[n + spoken++] = id;
-        const char *piece = c->tok.token[id];
-        size_t bytes = c->tok.special[id] ? 0 : (size_t)c->tok.length[id];
-        bool strip = !length && !first_space && c->tok.tables->prefix && bytes && piece[0] == ' ';
-        text = llm_grow(text, &room, length + bytes + 1, 1);
-        memcpy(text + length, piece + strip, bytes - strip);
-        say(&waiting, text + length, bytes - strip);
-        length += bytes - strip;
+        say_token(c, &x, id);
         if (n + spoken >= c->context) why = "(the context is full)";
         else if (spoken >= c->s.max_tokens) why = "(cut off by --max-tokens)";
         going = !why && read_prompt(c, c->ids, n + spoken);
     }
     c->reading = prompt;
     c->speaking = (tally){spoken, llm_now() - began};
-    say_end(&waiting);
-    if (interrupted) why = "(stopped)";
-    if (why) fprintf(stderr, "%s\n", why);
-    text = llm_grow(text, &room, length + 1, 1);
-    text[length] = '\0';
-    *size = length;
-    return text;
+    return say_nothing_more(&x, why, size);
 }
 static double rate(tally t) { return t.seconds > 0 ? t.tokens / t.seconds : 0; }
 static void report(const chat *c) {
     if (!c->s.speed) return;
-    fprintf(stderr, "[ prompt: %d tokens, %.1f tok/s | answer: %d tokens, %.1f tok/s ]\n", c->reading.tokens,
+    if (c->s.beams)
+        fprintf(stderr, "[ prompt: %d tokens | answer: %d tokens, the best of %d beams, %.1f tok/s ]\n",
+                c->reading.tokens, c->speaking.tokens, (int)c->s.beams, rate(c->speaking));
+    else fprintf(stderr, "[ prompt: %d tokens, %.1f tok/s | answer: %d tokens, %.1f tok/s ]\n", c->reading.tokens,
             rate(c->reading), c->speaking.tokens, rate(c->speaking));
 }
 /* Answer the last message of the history. */
@@ -355,6 +390,7 @@ static void parse(settings *s, int argc, char **argv) {
         {"min-p", LLM_FLOAT, &s->min_p, 0, 1, "only those at least this share of the likeliest", NULL, NULL},
         {"repeat-penalty", LLM_FLOAT, &s->repeat_penalty, 0.01, 100, "above 1: less of what was said", NULL, NULL},
         {"seed", LLM_INT, &r->seed, 0, 1e15, "same seed, same answers", NULL, NULL},
+        {"beams", LLM_INT, &s->beams, 0, 64, "keep N texts alive, say the likeliest: beam search; 0: draw", NULL, NULL},
         {"the machine", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},
         {"device", LLM_TEXT, &r->device, 0, 0, "where to compute", "auto|cpu|plain|cuda", NULL},
         {"weights", LLM_TEXT, &s->weights, 0, 0, "how they are stored: fewer bits, less memory, more speed",
@@ -363,6 +399,10 @@ static void parse(settings *s, int argc, char **argv) {
         {"threads", LLM_INT, &r->threads, 0, 4096, "0: all cores", NULL, NULL},
         {"speed", LLM_BOOL, &s->speed, 0, 0, "tokens per second behind every answer", NULL, NULL}};
     llm_options_parse(table, sizeof table / sizeof *table, "talk to a trained model", argc, argv);
+    static const char *const draws[] = {"temperature", "top-k", "top-p", "min-p", "repeat-penalty", "seed"};
+    for (size_t i = 0; s->beams && i < sizeof draws / sizeof *draws; i++)
+        if (llm_option_given(draws[i]))
+            llm_usage("one of the two", "--%s says how to draw, and --beams searches: it draws nothing", draws[i]);
 }
 int main(int argc, char **argv) {
     llm_sampler d = llm_sampler_defaults();
