@@ -124,8 +124,9 @@ fuzz:
 # Write an operation or a loss of your own: a list; an empty body in exercises/; is it right, and does a model learn with it?
 exercise:
 	@sh tools/exercise.sh $(if $(OP),new $(OP),list)
+JUDGEFLAGS ?= -O1
 judge:
-	@CC="$(CC)" FLAGS="$(STD) -O1 -march=$(ARCH) $(OMP)" SANE="$(SANE)" sh tools/exercise.sh judge "$(OP)"
+	@CC="$(CC)" FLAGS="$(STD) $(JUDGEFLAGS)" SANE="$(SANE)" sh tools/exercise.sh judge "$(OP)"
 
 clean:
 	rm -rf build train_gpt train_sft train_rlhf

@@ -10,20 +10,15 @@
    -DEXERCISE="file". Without EXERCISE it has no main: judge_all.c judges many at once. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
-#include "loss_cases.h"
+#include "judge_train.h"
 
-/* What is judged: the book with one function replaced. */
-typedef struct {
-    llm_ops ops;
-    loss_table losses;
-} pupil;
-static pupil mine;
+static pupil mine;                      /* the book with the student's function in its place */
 
 typedef struct {
     const char *op;
     size_t at; /* in pupil */
     void (*cases)(void);
-    void (*train)(pupil *with, double before_after[2]); /* NULL: it has no part in a training step */
+    const stage *train;                 /* a stage that it has a part in, or NULL */
 } exercise;
 
 /* ---- what was found ---- */
@@ -157,7 +152,7 @@ static const char *factor_name(const op_case *c, double factor) {
         {"N", (double)symbol(c, "N", 1)}, {"C", (double)c->C}, {"T", (double)c->T}, {"B", (double)c->B},
         {"H", (double)c->H}, {"KV", (double)c->KV}, {"D", (double)c->D}, {"V", (double)c->V}, {"r", (double)c->r},
         {"O", (double)c->O}, {"H/KV", c->KV ? (double)(c->H / c->KV) : 0}, {"sqrt(D)", sqrt((double)c->D)},
-        {"sqrt(C)", sqrt((double)c->C)}, {"scale", c->scale}, {"temperature", c->temperature}};
+        {"sqrt(C)", sqrt((double)c->C)}, {strncmp(c->name, "llm_", 4) ? "scale" : "the denominator", c->scale}, {"temperature", c->temperature}};
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         const char *name = size[i].name;
         const double value = size[i].value;
@@ -425,223 +420,6 @@ static void cases_grad_norm(void) {
     test_learning(37, 0, true);
 }
 
-/* ---- the tiny model trains: the book's stages in miniature, on the text of llm.h, a byte a token ---- */
-
-enum { ROWS = 8, LENGTH = 32, STEPS = 50, LETTERS = 128 };
-typedef struct {
-    pupil *with;
-    llm_model m;
-    llm_adamw adamw;
-    llm_batch b;
-    llm_real logp[ROWS * LENGTH], entropy[ROWS * LENGTH], value[ROWS * LENGTH];
-    llm_real dlogp[ROWS * LENGTH], dentropy[ROWS * LENGTH], dvalue[ROWS * LENGTH];
-    double merit[ROWS]; /* of a row: its share of small letters; what a "judge of answers" likes here */
-    int rank[ROWS];     /* 0: the best */
-    llm_real first_logp[ROWS * LENGTH], first_value[ROWS * LENGTH]; /* before the first step */
-} school;
-
-static const char *text_of_book(size_t *size) {
-    static char text[20000];
-    static size_t length;
-    FILE *file = length ? NULL : fopen("llm.h", "rb");
-    if (file) {
-        length = fread(text, 1, sizeof text, file);
-        fclose(file);
-    }
-    if (!length) llm_die("start from the top of the repository", "no llm.h to read from");
-    *size = length;
-    return text;
-}
-/* Batch `step` of the text. `whole`: every place is a target; else rows are answers and the first half is the prompt.
- */
-static void fill(school *s, int step, bool whole) {
-    size_t size;
-    const char *text = text_of_book(&size);
-    for (int i = 0; i < ROWS * LENGTH; i++) {
-        const size_t row = (size_t)(step * ROWS + i / LENGTH), at = (row * LENGTH + (size_t)(i % LENGTH)) % (size - 1);
-        s->b.tokens[i] = text[at] & (LETTERS - 1);
-        s->b.targets[i] = text[at + 1] & (LETTERS - 1);
-        s->b.positions[i] = i % LENGTH;
-        s->b.start[i] = 0;
-        s->b.weight[i] = whole || i % LENGTH >= LENGTH / 2;
-        if (i % LENGTH == 0) s->merit[i / LENGTH] = 0;
-        s->merit[i / LENGTH] += text[at + 1] >= 'a' && text[at + 1] <= 'z' ? 1.0 / LENGTH : 0;
-    }
-    for (int i = 0; i < ROWS; i++) {
-        s->rank[i] = 0;
-        for (int k = 0; k < ROWS; k++)
-            s->rank[i] += s->merit[k] > s->merit[i];
-    }
-}
-static void enrol(school *s, pupil *with, bool gpt, bool score) {
-    llm_config c = llm_preset(gpt ? "gpt-tiny" : "nano");
-    c.V = LETTERS, c.T = LENGTH + 16, c.L = 2, c.C = 32, c.H = 4, c.KV = gpt ? 4 : 2, c.D = 8, c.F = 64;
-    c.score = score;
-    memset(s, 0, sizeof *s);
-    s->with = with;
-    llm_model_init(&s->m, &c, &with->ops, 1);
-    llm_model_train(&s->m);
-    s->adamw = llm_adamw_defaults();
-    s->b = llm_batch_new(ROWS, LENGTH);
-}
-static void leave(school *s) {
-    llm_adamw_free(&s->adamw, &s->m);
-    llm_model_free(&s->m);
-    llm_batch_free(&s->b);
-}
-/* Trains with step(), which returns the loss of the batch and fills in the gradients. before, after: of batch 0. */
-typedef double (*lesson)(school *s);
-static void attend_school(school *s, lesson step, bool whole, bool one_batch, double result[2]) {
-    const bool scored = s->m.c.score;
-    for (int i = 0; i <= STEPS; i++) {
-        fill(s, one_batch || i == STEPS ? 0 : i, whole);
-        memset(s->dentropy, 0, sizeof s->dentropy);
-        memset(s->dvalue, 0, sizeof s->dvalue);
-        memset(s->dlogp, 0, sizeof s->dlogp);
-        llm_forward(&s->m, &s->b, s->logp, s->entropy, scored ? s->value : NULL);
-        if (i == 0) {
-            memcpy(s->first_logp, s->logp, sizeof s->logp);
-            memcpy(s->first_value, s->value, sizeof s->value);
-        }
-        const double l = step(s);
-        if (i % STEPS == 0) result[i / STEPS] = l;
-        if (i == STEPS) break;
-        llm_backward(&s->m, &s->b, s->dlogp, s->dentropy, scored ? s->dvalue : NULL);
-        llm_adamw_step(&s->adamw, &s->m, 3e-3);
-    }
-    leave(s);
-}
-/* pretraining */
-static double read_on(school *s) {
-    const double M = llm_batch_targets(&s->b);
-    s->with->losses.llm_loss_ce_weights(s->dlogp, &s->b, M);
-    return s->with->losses.llm_loss_ce(s->logp, &s->b, M);
-}
-static void pretrain(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, false);
-    attend_school(&s, read_on, true, false, result);
-}
-static void pretrain_gpt(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, true, false);
-    attend_school(&s, read_on, true, false, result);
-}
-static void pretrain_lora(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, false);
-    llm_lora_attach(&s.m, 4, 8, "all", NULL, 1);
-    llm_model_train(&s.m);
-    attend_school(&s, read_on, true, false, result);
-}
-/* reward models: which of two rows, of all rows, has more letters? The score stands at the last place. */
-static void last_place_only(school *s) {
-    for (int i = 0; i < ROWS * LENGTH; i++)
-        s->b.weight[i] = i % LENGTH == LENGTH - 1;
-}
-static double compare_pairs(school *s) {
-    double r[ROWS], dr[ROWS], d[ROWS], pairs[ROWS];
-    last_place_only(s);
-    s->with->losses.llm_row_sums(r, NULL, s->value, &s->b);
-    for (int i = 0; i < ROWS; i++)
-        pairs[i] = r[i ^ (s->rank[i & ~1] > s->rank[i | 1])]; /* the better one first */
-    const double l = s->with->losses.llm_loss_pair(d, pairs, NULL, ROWS / 2, 0.01, ROWS / 2, NULL);
-    for (int i = 0; i < ROWS; i++)
-        dr[i ^ (s->rank[i & ~1] > s->rank[i | 1])] = d[i];
-    s->with->losses.llm_row_spread(s->dvalue, dr, &s->b);
-    return l;
-}
-static double compare_all(school *s) {
-    double r[ROWS], dr[ROWS], other[ROWS];
-    last_place_only(s);
-    s->with->losses.llm_row_sums(r, NULL, s->value, &s->b);
-    double l = s->with->losses.llm_loss_kwise(dr, r, s->rank, ROWS, 1, NULL);
-    l += s->with->losses.llm_loss_plackett_luce(other, r, s->rank, ROWS, 1);
-    for (int i = 0; i < ROWS; i++)
-        dr[i] += other[i];
-    s->with->losses.llm_row_spread(s->dvalue, dr, &s->b);
-    return l;
-}
-static void reward_model(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, true);
-    attend_school(&s, compare_pairs, true, false, result);
-}
-static void reward_model_ranked(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, true);
-    attend_school(&s, compare_all, true, false, result);
-}
-/* PPO and GRPO on rows that are there already: more letters, more reward */
-static double ppo_step(school *s) {
-    const loss_table *t = &s->with->losses;
-    llm_real reward[ROWS * LENGTH], advantage[ROWS * LENGTH], ret[ROWS * LENGTH];
-    const double M = llm_batch_targets(&s->b);
-    llm_kl_control control = {.beta = 0.1, .target = 6, .horizon = 1000};
-    t->llm_kl_adapt(&control, 3, ROWS);
-    t->llm_ppo_rewards(reward, s->first_logp, s->first_logp, s->merit, &s->b, control.beta);
-    t->llm_gae(advantage, ret, reward, s->first_value, &s->b, 1, 0.95);
-    t->llm_whiten(advantage, &s->b, true);
-    double l = t->llm_loss_ppo(s->dlogp, s->logp, s->first_logp, advantage, &s->b, M, 0.2, NULL);
-    l += t->llm_loss_value(s->dvalue, s->value, s->first_value, ret, &s->b, M, 0.5, 0.2);
-    return l + t->llm_loss_entropy(s->dentropy, s->entropy, &s->b, M, 0.001);
-}
-static double grpo_step(school *s) {
-    double advantage[ROWS];
-    llm_grpo o = llm_grpo_defaults();
-    o.tokens = llm_batch_targets(&s->b), o.rows = ROWS, o.longest = LENGTH, o.beta = 0.01;
-    s->with->losses.llm_group_advantages(advantage, s->merit, ROWS, 4, LLM_GROUP_NORM);
-    return s->with->losses.llm_loss_grpo(s->dlogp, s->logp, s->first_logp, s->first_logp, advantage, &s->b, &o, NULL);
-}
-static void train_ppo(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, true);
-    attend_school(&s, ppo_step, false, true, result);
-}
-static void train_grpo(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, false);
-    attend_school(&s, grpo_step, false, true, result);
-}
-/* preferences on sums: rows 2i were preferred to rows 2i+1 */
-static double preference(school *s, int method) {
-    const loss_table *t = &s->with->losses;
-    double sum[ROWS], count[ROWS], ref[ROWS], d[ROWS], good, bad, l;
-    bool liked[ROWS];
-    t->llm_row_sums(sum, count, s->logp, &s->b);
-    t->llm_row_sums(ref, NULL, s->first_logp, &s->b);
-    for (int i = 0; i < ROWS; i++)
-        liked[i] = i % 4 == 0;
-    if (method == 0)
-        l = t->llm_loss_dpo(d, sum, ref, count, ROWS / 2, (llm_dpo){.beta = 0.1}, ROWS / 2, NULL);
-    else if (method == 1) {
-        t->llm_kto_balance(&good, &bad, 2, 6);
-        const llm_kto o = {.beta = 0.1, .z0 = t->llm_kto_z0(sum, ref, ROWS), .weight_good = good, .weight_bad = bad};
-        l = t->llm_loss_kto(d, sum, ref, liked, ROWS, o, ROWS);
-    } else
-        l = t->llm_loss_rrhf(d, sum, count, s->merit, ROWS, 1, 1);
-    t->llm_row_spread(s->dlogp, d, &s->b);
-    return l;
-}
-static double dpo_step(school *s) { return preference(s, 0); }
-static double kto_step(school *s) { return preference(s, 1); }
-static double rrhf_step(school *s) { return preference(s, 2); }
-static void train_dpo(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, false);
-    attend_school(&s, dpo_step, false, true, result);
-}
-static void train_kto(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, false);
-    attend_school(&s, kto_step, false, true, result);
-}
-static void train_rrhf(pupil *p, double result[2]) {
-    school s;
-    enrol(&s, p, false, false);
-    attend_school(&s, rrhf_step, false, true, result);
-}
-
 /* ---- the exercises ---- */
 
 #define OP(op, cases, train)                                                                                           \
@@ -650,47 +428,47 @@ static void train_rrhf(pupil *p, double result[2]) {
 #define LOSS(f, cases, train)                                                                                          \
     { #f, offsetof(pupil, losses.f), cases, train }
 static const exercise exercises[] = {
-    BOTH(embed, cases_embed, pretrain_gpt),
-    BOTH(layernorm, cases_layernorm, pretrain_gpt),
-    BOTH(rmsnorm, cases_rmsnorm, pretrain),
-    BOTH(linear, cases_linear, pretrain_gpt),
-    BOTH(residual, cases_residual, pretrain_gpt),
-    BOTH(lora, cases_lora, pretrain_lora),
-    BOTH(rope, cases_rope, pretrain),
-    BOTH(attention, cases_attention, pretrain),
-    BOTH(gelu, cases_gelu, pretrain_gpt),
-    BOTH(swiglu, cases_swiglu, pretrain),
-    BOTH(logprob, cases_logprob, pretrain),
-    OP(logits, cases_logits, NULL),
-    BOTH(value, cases_value, reward_model),
-    OP(grad_norm, cases_grad_norm, pretrain),
-    OP(adamw, cases_learning, pretrain),
-    OP(cache_attention, cases_cache, NULL),
-    OP(cache_copy, cases_cache, NULL),
-    LOSS(llm_row_sums, cases_row_sums, train_dpo),
-    LOSS(llm_row_spread, cases_row_spread, train_dpo),
-    LOSS(llm_loss_ce_weights, cases_ce_weights, pretrain),
-    LOSS(llm_loss_ce, cases_ce, pretrain),
-    LOSS(llm_loss_pair, cases_pair, reward_model),
-    LOSS(llm_loss_kwise, cases_kwise, reward_model_ranked),
-    LOSS(llm_loss_plackett_luce, cases_plackett_luce, reward_model_ranked),
+    BOTH(embed, cases_embed, &pretrain_gpt),
+    BOTH(layernorm, cases_layernorm, &pretrain_gpt),
+    BOTH(rmsnorm, cases_rmsnorm, &pretrain),
+    BOTH(linear, cases_linear, &pretrain_gpt),
+    BOTH(residual, cases_residual, &pretrain_gpt),
+    BOTH(lora, cases_lora, &pretrain_lora),
+    BOTH(rope, cases_rope, &pretrain),
+    BOTH(attention, cases_attention, &pretrain),
+    BOTH(gelu, cases_gelu, &pretrain_gpt),
+    BOTH(swiglu, cases_swiglu, &pretrain),
+    BOTH(logprob, cases_logprob, &pretrain),
+    OP(logits, cases_logits, &speak),
+    BOTH(value, cases_value, &reward_model),
+    OP(grad_norm, cases_grad_norm, &pretrain),
+    OP(adamw, cases_learning, &pretrain),
+    OP(cache_attention, cases_cache, &speak),
+    OP(cache_copy, cases_cache, &speak),
+    LOSS(llm_row_sums, cases_row_sums, &train_dpo),
+    LOSS(llm_row_spread, cases_row_spread, &train_dpo),
+    LOSS(llm_loss_ce_weights, cases_ce_weights, &pretrain),
+    LOSS(llm_loss_ce, cases_ce, &pretrain),
+    LOSS(llm_loss_pair, cases_pair, &reward_model),
+    LOSS(llm_loss_kwise, cases_kwise, &reward_model_ranked),
+    LOSS(llm_loss_plackett_luce, cases_plackett_luce, &reward_model_ranked),
     LOSS(llm_best_of, cases_best_of, NULL),
     LOSS(llm_best_of_kl, cases_best_of_kl, NULL),
     LOSS(llm_kl, cases_kl, NULL),
-    LOSS(llm_kl_adapt, cases_kl_adapt, train_ppo),
-    LOSS(llm_ppo_rewards, cases_rewards, train_ppo),
-    LOSS(llm_gae, cases_gae, train_ppo),
-    LOSS(llm_whiten, cases_whiten, train_ppo),
-    LOSS(llm_loss_ppo, cases_ppo, train_ppo),
-    LOSS(llm_loss_value, cases_value_loss, train_ppo),
-    LOSS(llm_loss_entropy, cases_entropy, train_ppo),
-    LOSS(llm_group_advantages, cases_group, train_grpo),
-    LOSS(llm_loss_grpo, cases_grpo, train_grpo),
-    LOSS(llm_loss_dpo, cases_dpo, train_dpo),
-    LOSS(llm_kto_z0, cases_kto_z0, train_kto),
-    LOSS(llm_kto_balance, cases_kto_balance, train_kto),
-    LOSS(llm_loss_kto, cases_kto, train_kto),
-    LOSS(llm_loss_rrhf, cases_rrhf, train_rrhf),
+    LOSS(llm_kl_adapt, cases_kl_adapt, &train_ppo),
+    LOSS(llm_ppo_rewards, cases_rewards, &train_ppo),
+    LOSS(llm_gae, cases_gae, &train_ppo),
+    LOSS(llm_whiten, cases_whiten, &train_ppo),
+    LOSS(llm_loss_ppo, cases_ppo, &train_ppo),
+    LOSS(llm_loss_value, cases_value_loss, &train_ppo),
+    LOSS(llm_loss_entropy, cases_entropy, &train_ppo),
+    LOSS(llm_group_advantages, cases_group, &train_grpo),
+    LOSS(llm_loss_grpo, cases_grpo, &train_grpo),
+    LOSS(llm_loss_dpo, cases_dpo, &train_dpo),
+    LOSS(llm_kto_z0, cases_kto_z0, &train_kto),
+    LOSS(llm_kto_balance, cases_kto_balance, &train_kto),
+    LOSS(llm_loss_kto, cases_kto, &train_kto),
+    LOSS(llm_loss_rrhf, cases_rrhf, &train_rrhf),
 };
 enum { EXERCISES = sizeof exercises / sizeof *exercises };
 typedef void (*any)(void); /* any function; its type was checked where it was put into a pupil */
@@ -715,13 +493,17 @@ static bool judge(const exercise *e, any f) {
 static bool train_both(const exercise *e) {
     double yours[2], books[2];
     pupil right = book();
-    if (!e->train) return true;
-    e->train(&mine, yours);
-    e->train(&right, books);
-    printf(
-        "  %d steps of a tiny model on the text of llm.h: loss %.4f -> %.4f with yours, %.4f -> %.4f with the book's\n",
-        STEPS, yours[0], yours[1], books[0], books[1]);
-    return fabs(yours[1] - books[1]) <= 1e-6 * fmax(1, fabs(books[1]));
+    if (!e->train) {
+        printf("  (no stage of training calls it: nothing to train with)\n");
+        return true;
+    }
+    study(&mine, e->train, yours);
+    study(&right, e->train, books);
+    printf("  %d steps of %s with it, a tiny model that learns LICENSE: %s %.4f -> %.4f (llm.h's: %.4f -> %.4f)\n", STEPS,
+           e->train->name, e->train->speak ? "log-probability of what it says" : "loss", yours[0], yours[1], books[0],
+           books[1]);
+    return fabs(yours[0] - books[0]) <= 1e-6 * fmax(1, fabs(books[0])) &&
+           fabs(yours[1] - books[1]) <= 1e-6 * fmax(1, fabs(books[1]));
 }
 
 #ifdef EXERCISE

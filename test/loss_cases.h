@@ -431,7 +431,7 @@ static void cases_rrhf(void) {
         add_in(&c, "count (N)", K, REAL, NONE, false);
         add_in(&c, "reward (N)", K, REAL, NONE, false);
         for (size_t i = 0; i < K; i++)
-            c.in[1].x[i] = (llm_real)(i + 1), c.in[2].x[i] = (llm_real)(i * 5 % 4);
+            c.in[1].x[i] = (llm_real)(i * 2 % 5), c.in[2].x[i] = (llm_real)(i * 5 % 4);
         add_loss(&c, "dsum (N)", K);
         run_case(&c);
     }

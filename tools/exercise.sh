@@ -9,16 +9,28 @@
 set -eu
 
 # The lecture's hours (hour; chapter of llm.h; exercises).
-hours='1 the pipeline: cross entropy;          9; llm_loss_ce_weights llm_loss_ce
-1 the reward model;                     9; llm_row_sums llm_row_spread llm_loss_pair llm_loss_kwise llm_loss_plackett_luce
-1 RL: PPO and GRPO;                     9; llm_kl llm_kl_adapt llm_ppo_rewards llm_gae llm_whiten llm_loss_ppo llm_loss_value llm_loss_entropy llm_group_advantages llm_loss_grpo
-2 architecture: the transformer;        4; embed_forward embed_backward layernorm_forward layernorm_backward rmsnorm_forward rmsnorm_backward linear_forward linear_backward residual_forward residual_backward rope_forward rope_backward attention_forward attention_backward gelu_forward gelu_backward swiglu_forward swiglu_backward logprob_forward logprob_backward logits value_forward value_backward
-2 training infrastructure: AdamW;       4; grad_norm adamw
-2 SFT infrastructure: LoRA;             4; lora_forward lora_backward
-2 inference: the KV cache;              4; cache_attention cache_copy
-2 preferences: rejection sampling, DPO, KTO, RRHF; 9; llm_best_of llm_best_of_kl llm_loss_dpo llm_kto_z0 llm_kto_balance llm_loss_kto llm_loss_rrhf'
+hours() {
+    cat <<'END'
+1 the pipeline: cross entropy;     9; llm_loss_ce_weights llm_loss_ce
+1 the reward model;                9; llm_row_sums llm_row_spread llm_loss_pair llm_loss_kwise llm_loss_plackett_luce
+1 RL: how far from the reference;  9; llm_kl llm_kl_adapt
+1 RL: PPO;                         9; llm_ppo_rewards llm_gae llm_whiten llm_loss_ppo llm_loss_value llm_loss_entropy
+1 RL: GRPO;                        9; llm_group_advantages llm_loss_grpo
+2 architecture: embedding, norms;  4; embed_forward embed_backward layernorm_forward layernorm_backward
+2 architecture: embedding, norms;  4; rmsnorm_forward rmsnorm_backward
+2 architecture: the products;      4; linear_forward linear_backward residual_forward residual_backward
+2 architecture: attention;         4; rope_forward rope_backward attention_forward attention_backward
+2 architecture: feed forward;      4; gelu_forward gelu_backward swiglu_forward swiglu_backward
+2 architecture: the heads;         4; logprob_forward logprob_backward logits value_forward value_backward
+2 training infrastructure;         4; grad_norm adamw
+2 SFT infrastructure: LoRA;        4; lora_forward lora_backward
+2 inference: the cache;            4; cache_attention cache_copy
+2 preferences: rejection sampling; 9; llm_best_of llm_best_of_kl
+2 preferences: DPO, KTO, RRHF;     9; llm_loss_dpo llm_kto_z0 llm_kto_balance llm_loss_kto llm_loss_rrhf
+END
+}
 
-names() { printf '%s\n' "$hours" | sed 's/.*; *//'; }
+names() { hours | sed 's/.*; *//'; }
 # What an exercise is called in llm.h: a row of the table is llm_plain's body.
 in_book() { case $1 in llm_*) echo "$1" ;; *) echo "plain_$1" ;; esac; }
 
@@ -65,6 +77,18 @@ read_book() {
     }' llm.h
 }
 
+# What the interface says of it: the comment above its row, or the one above its prototype that is about it.
+interface() {
+    awk -v op="$1" '
+    BEGIN { short = op; sub(/^llm_(loss_)?/, "", short) }
+    /^#ifdef LLM_IMPLEMENTATION/ { exit }
+    /^ *\/\*/ { on = 1; text = ""; rows = 0 }
+    on { line = $0; sub(/^    /, "", line); text = text (text == "" ? "" : "\n") line }
+    on && /\*\/ *$/ { on = 0; rows = 1; next }
+    !on && index($0, "(*" op ")(") { print text "\n"; exit }
+    !on && /^[a-z]/ && index($0, op "(") { if (rows == 1 || index(tolower(text), short)) print text "\n"; exit }
+    !on { rows++ }' llm.h
+}
 # The head of a function in llm.h, as it stands there: what an exercise may call.
 heads() {
     for helper in "$@"; do
@@ -103,10 +127,13 @@ known() {
 signature() { read_book "$1" signature | sed "1s/^static //; 1s/$(in_book "$1")(/my_$1(/; 1s/^/static /"; }
 
 list() {
-    echo "Exercises: make exercise OP=name, then make judge OP=name. Lines: llm.h, from the equation to its own answer."
-    printf '%s\n' "$hours" | while IFS=';' read -r hour chapter ops; do
-        printf '\nhour %s (chapter %s)\n' "$hour" "${chapter# *}" | sed 's/chapter  */chapter /'
+    echo "Exercises: make exercise OP=name, then make judge OP=name. Lines: of llm.h, from the equation to its own answer."
+    before=
+    hours | while IFS=';' read -r hour chapter ops; do
+        [ "$hour" = "$before" ] || printf '\nhour %s (chapter %s)\n' "$hour" "${chapter##* }"
+        before=$hour
         for op in $ops; do
+            # shellcheck disable=SC2046
             set -- $(read_book "$op" lines)
             printf '    %-26s lines %s to %s\n' "$op" "$1" "$2"
         done
@@ -137,7 +164,9 @@ exercise() {
    both types. An llm_act * or llm_res * is cast first: const llm_real *x = (const llm_real *)inp;
 END
     if [ -n "$helpers" ]; then printf '\n   What you may call besides:\n\n%s\n' "$helpers"; fi
-    printf '*/\n\n%s\n\n' "$(read_book "$1" comment)"
+    printf '*/\n\n'
+    interface "$1"
+    printf '%s\n\n' "$(read_book "$1" comment)"
     printf '%s {\n%s}\n' "$(signature "$1")" "${2:-$(empty_body "$1")
 }"
 }
