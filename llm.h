@@ -3556,6 +3556,185 @@ llm_param *llm_param_find(llm_model *m, const char *name) {
     return NULL;
 }
 
+/* ---- the parts of a block ----
+
+   Each function below calls one row of the table with what the line would otherwise repeat: the sizes, the data and the
+   gradient of a part, and whether that gradient is written or added to. */
+
+/* The first writer of a gradient in a step sets it, later ones add: a tied embedding is written by the head and by the
+   look-up, and a step may have several batches. `used` remembers. A frozen tensor has no gradient at all. */
+static bool accumulates(llm_param *p) {
+    const bool was = p->used;
+    p->used = p->grad != NULL;
+    return was;
+}
+static bool part_accumulates(const llm_part *x) {
+    const bool was = x->w->used;
+    for (int i = 0; i < x->packed; i++) accumulates(&x->w[i]);
+    for (int i = 0; x->bias && i < x->packed; i++) accumulates(&x->bias[i]);
+    return was;
+}
+static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
+static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
+static llm_weight weight_of(const llm_param *p) { return p ? p->w : (llm_weight){0}; }
+static llm_weight embedding_of(const llm_model *m) {     /* looked up in full precision where that is kept */
+    const llm_real *full = m->wte->w.full;
+    return full ? (llm_weight){full, LLM_TYPE_REAL, NULL, full} : m->wte->w;
+}
+static size_t part_outputs(const llm_part *x) {
+    size_t n = 0;
+    for (int i = 0; i < x->packed; i++) n += x->w[i].rows;
+    return n;
+}
+
+static void model_norm_forward(llm_model *m, llm_act *out, llm_stats s, const llm_res *inp, const llm_part *x,
+                               size_t N) {
+    if (m->c.norm == LLM_LAYERNORM)
+        m->ops->layernorm_forward(out, s.mean, s.rstd, inp, x->w->data, data_of(x->bias), m->c.eps, N, m->c.C);
+    else m->ops->rmsnorm_forward(out, s.rstd, inp, x->w->data, m->c.eps, N, m->c.C);
+}
+/* join: dinp is the residual stream's gradient, and this is added to it. */
+static void model_norm_backward(llm_model *m, llm_res *dinp, const llm_act *dout, llm_stats s, const llm_res *inp,
+                                const llm_part *x, size_t N, bool join) {
+    const bool add = part_accumulates(x);
+    if (m->c.norm == LLM_LAYERNORM)
+        m->ops->layernorm_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->data, s.mean, s.rstd, N,
+                                   m->c.C, join, add);
+    else m->ops->rmsnorm_backward(dinp, x->w->grad, dout, inp, x->w->data, s.rstd, N, m->c.C, join, add);
+}
+static void activation_forward(llm_model *m, llm_act *out, const llm_act *pre, size_t N) {
+    if (m->c.activation == LLM_GELU) m->ops->gelu_forward(out, pre, N * m->c.F);
+    else m->ops->swiglu_forward(out, pre, N, m->c.F);
+}
+static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout, const llm_act *pre, size_t N) {
+    if (m->c.activation == LLM_GELU) m->ops->gelu_backward(dpre, dout, pre, N * m->c.F);
+    else m->ops->swiglu_backward(dpre, dout, pre, N, m->c.F);
+}
+
+/* The adapters that hang on a linear (chapter 8) each add to their own columns of its output. u: where they may leave
+   s inp A'; NULL: in their own places, for the backward pass. */
+static llm_slice adapter_slice(const llm_part *x, int i) {
+    llm_slice s = {.ld = part_outputs(x), .cols = x->w[i].rows};
+    while (i-- > 0) s.col += x->w[i].rows;
+    return s;
+}
+static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_part *x, size_t N, llm_act *u,
+                             bool to_residual) {
+    const llm_lora *lora = m->lora_off ? NULL : m->lora;
+    for (int i = 0; lora && i < x->packed; i++) {
+        const llm_adapter *a = x->w[i].adapter;
+        if (a)
+            m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, lora->scale, N, x->w->cols,
+                                 lora->rank, adapter_slice(x, i), to_residual);
+    }
+}
+static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_part *x,
+                              size_t N, bool from_residual) {
+    const llm_lora *lora = m->lora_off ? NULL : m->lora;
+    for (int i = 0; lora && i < x->packed; i++) {
+        const llm_adapter *a = x->w[i].adapter;
+        if (a)
+            m->ops->lora_backward(dinp, a->A->grad, a->B->grad, lora->du, dout, a->u, inp, a->A->data, a->B->data,
+                                  lora->scale, N, x->w->cols, lora->rank, adapter_slice(x, i), from_residual,
+                                  part_accumulates(&(llm_part){a->A, a->B, 1}));
+    }
+}
+/* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. */
+static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_part *x, size_t N,
+                                 llm_act *u) {
+    m->ops->linear_forward(out, inp, x->w->w, weight_of(x->bias), N, x->w->cols, part_outputs(x));
+    adapters_forward(m, out, inp, x, N, u, false);
+}
+static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp,
+                                  const llm_part *x, size_t N) {
+    m->ops->linear_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, part_outputs(x),
+                            part_accumulates(x));
+    adapters_backward(m, dinp, dout, inp, x, N, false);
+}
+static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
+                                   const llm_part *x, size_t N, llm_act *u) {
+    m->ops->residual_forward(out, res, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
+    adapters_forward(m, out, inp, x, N, u, true);
+}
+static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp,
+                                    const llm_part *x, size_t N) {
+    m->ops->residual_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, x->w->rows,
+                              part_accumulates(x));
+    adapters_backward(m, dinp, dout, inp, x, N, true);
+}
+/* The feed-forward part's two products beside its activation. A table that has GELU in the product's last step is
+   asked for both at once, where no adapter comes between. */
+static bool gelu_in_product(const llm_model *m, const llm_part *x) {
+    const bool adapted = m->lora && !m->lora_off && x->w->adapter;
+    return m->c.activation == LLM_GELU && m->ops->linear_gelu_forward && m->ops->residual_gelu_backward && !adapted;
+}
+static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_act *inp, const llm_part *x, size_t N,
+                             llm_act *u) {
+    if (gelu_in_product(m, x)) {
+        m->ops->linear_gelu_forward(pre, ff, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
+        return;
+    }
+    model_linear_forward(m, pre, inp, x, N, u);
+    activation_forward(m, ff, pre, N);
+}
+static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout, const llm_act *pre, const llm_part *x,
+                                size_t N) {
+    if (gelu_in_product(m, x)) {
+        m->ops->residual_gelu_backward(dpre, x->w->grad, grad_of(x->bias), dout, m->ff, pre, x->w->w, N, x->w->cols,
+                                       x->w->rows, part_accumulates(x));
+        return;
+    }
+    model_residual_backward(m, m->dff, dout, m->ff, x, N);
+    activation_backward(m, dpre, m->dff, pre, N);
+}
+
+/* ---- a block, forward and backward ---- */
+
+/* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each.
+   These lines stand once more in the book, in llm_cache_step (chapter 7): there a token is said, and attention looks
+   into the cache. Nowhere else is a block computed. */
+static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T) {
+    const llm_config *c = &m->c;
+    const llm_ops *op = m->ops;
+    const llm_layer *w = &m->layer[l];
+    const llm_acts *a = &m->acts[l];
+    const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
+
+    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
+    model_linear_forward(m, a->qkv, m->xn, &w->qkv, N, NULL);
+    if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->ids.positions, N, H, KV, D);
+    op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
+    model_residual_forward(m, a->mid, a->res, a->att, &w->proj, N, NULL);
+
+    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
+    model_up_forward(m, m->ff, a->pre, m->xn, &w->up, N, NULL);
+    model_residual_forward(m, out, a->mid, m->ff, &w->down, N, NULL);
+}
+/* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
+   the residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep,
+   the outputs of norm2, the activation and norm1, is made again: cheaper than storing 3 C + F numbers per token and
+   layer. */
+static void block_backward(llm_model *m, int l, size_t B, size_t T) {
+    const llm_config *c = &m->c;
+    const llm_ops *op = m->ops;
+    const llm_layer *w = &m->layer[l];
+    const llm_acts *a = &m->acts[l];
+    const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
+
+    activation_forward(m, m->ff, a->pre, N);
+    model_down_backward(m, m->dpre, m->dres, a->pre, &w->down, N);
+    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
+    model_linear_backward(m, m->dxn, m->dpre, m->xn, &w->up, N);
+    model_norm_backward(m, m->dres, m->dxn, a->stats2, a->mid, &w->norm2, N, true);
+
+    model_residual_backward(m, m->datt, m->dres, a->att, &w->proj, N);
+    op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
+    if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->ids.positions, N, H, KV, D);
+    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
+    model_linear_backward(m, m->dxn, m->dqkv, m->xn, &w->qkv, N);
+    model_norm_backward(m, m->dres, m->dxn, a->stats1, a->res, &w->norm1, N, true);
+}
+
 /* ---- memory ---- */
 
 static void *device_alloc(const llm_ops *op, size_t count, size_t size, const char *what) {
@@ -3929,184 +4108,7 @@ static void model_upload(llm_model *m, const llm_batch *b) {
     m->ops->load_ids(&m->ids, b);
 }
 
-/* ---- the parts of a block ----
-
-   Each function below calls one row of the table with what the line would otherwise repeat: the sizes, the data and the
-   gradient of a part, and whether that gradient is written or added to. */
-
-/* The first writer of a gradient in a step sets it, later ones add: a tied embedding is written by the head and by the
-   look-up, and a step may have several batches. `used` remembers. A frozen tensor has no gradient at all. */
-static bool accumulates(llm_param *p) {
-    const bool was = p->used;
-    p->used = p->grad != NULL;
-    return was;
-}
-static bool part_accumulates(const llm_part *x) {
-    const bool was = x->w->used;
-    for (int i = 0; i < x->packed; i++) accumulates(&x->w[i]);
-    for (int i = 0; x->bias && i < x->packed; i++) accumulates(&x->bias[i]);
-    return was;
-}
-static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
-static llm_real *grad_of(const llm_param *p) { return p ? p->grad : NULL; }
-static llm_weight weight_of(const llm_param *p) { return p ? p->w : (llm_weight){0}; }
-static llm_weight embedding_of(const llm_model *m) {     /* looked up in full precision where that is kept */
-    const llm_real *full = m->wte->w.full;
-    return full ? (llm_weight){full, LLM_TYPE_REAL, NULL, full} : m->wte->w;
-}
-static size_t part_outputs(const llm_part *x) {
-    size_t n = 0;
-    for (int i = 0; i < x->packed; i++) n += x->w[i].rows;
-    return n;
-}
-
-static void model_norm_forward(llm_model *m, llm_act *out, llm_stats s, const llm_res *inp, const llm_part *x,
-                               size_t N) {
-    if (m->c.norm == LLM_LAYERNORM)
-        m->ops->layernorm_forward(out, s.mean, s.rstd, inp, x->w->data, data_of(x->bias), m->c.eps, N, m->c.C);
-    else m->ops->rmsnorm_forward(out, s.rstd, inp, x->w->data, m->c.eps, N, m->c.C);
-}
-/* join: dinp is the residual stream's gradient, and this is added to it. */
-static void model_norm_backward(llm_model *m, llm_res *dinp, const llm_act *dout, llm_stats s, const llm_res *inp,
-                                const llm_part *x, size_t N, bool join) {
-    const bool add = part_accumulates(x);
-    if (m->c.norm == LLM_LAYERNORM)
-        m->ops->layernorm_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->data, s.mean, s.rstd, N,
-                                   m->c.C, join, add);
-    else m->ops->rmsnorm_backward(dinp, x->w->grad, dout, inp, x->w->data, s.rstd, N, m->c.C, join, add);
-}
-static void activation_forward(llm_model *m, llm_act *out, const llm_act *pre, size_t N) {
-    if (m->c.activation == LLM_GELU) m->ops->gelu_forward(out, pre, N * m->c.F);
-    else m->ops->swiglu_forward(out, pre, N, m->c.F);
-}
-static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout, const llm_act *pre, size_t N) {
-    if (m->c.activation == LLM_GELU) m->ops->gelu_backward(dpre, dout, pre, N * m->c.F);
-    else m->ops->swiglu_backward(dpre, dout, pre, N, m->c.F);
-}
-
-/* The adapters that hang on a linear (chapter 8) each add to their own columns of its output. u: where they may leave
-   s inp A'; NULL: in their own places, for the backward pass. */
-static llm_slice adapter_slice(const llm_part *x, int i) {
-    llm_slice s = {.ld = part_outputs(x), .cols = x->w[i].rows};
-    while (i-- > 0) s.col += x->w[i].rows;
-    return s;
-}
-static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_part *x, size_t N, llm_act *u,
-                             bool to_residual) {
-    const llm_lora *lora = m->lora_off ? NULL : m->lora;
-    for (int i = 0; lora && i < x->packed; i++) {
-        const llm_adapter *a = x->w[i].adapter;
-        if (a)
-            m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, lora->scale, N, x->w->cols,
-                                 lora->rank, adapter_slice(x, i), to_residual);
-    }
-}
-static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_part *x,
-                              size_t N, bool from_residual) {
-    const llm_lora *lora = m->lora_off ? NULL : m->lora;
-    for (int i = 0; lora && i < x->packed; i++) {
-        const llm_adapter *a = x->w[i].adapter;
-        if (a)
-            m->ops->lora_backward(dinp, a->A->grad, a->B->grad, lora->du, dout, a->u, inp, a->A->data, a->B->data,
-                                  lora->scale, N, x->w->cols, lora->rank, adapter_slice(x, i), from_residual,
-                                  part_accumulates(&(llm_part){a->A, a->B, 1}));
-    }
-}
-/* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. */
-static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_part *x, size_t N,
-                                 llm_act *u) {
-    m->ops->linear_forward(out, inp, x->w->w, weight_of(x->bias), N, x->w->cols, part_outputs(x));
-    adapters_forward(m, out, inp, x, N, u, false);
-}
-static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp,
-                                  const llm_part *x, size_t N) {
-    m->ops->linear_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, part_outputs(x),
-                            part_accumulates(x));
-    adapters_backward(m, dinp, dout, inp, x, N, false);
-}
-static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
-                                   const llm_part *x, size_t N, llm_act *u) {
-    m->ops->residual_forward(out, res, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
-    adapters_forward(m, out, inp, x, N, u, true);
-}
-static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp,
-                                    const llm_part *x, size_t N) {
-    m->ops->residual_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, x->w->rows,
-                              part_accumulates(x));
-    adapters_backward(m, dinp, dout, inp, x, N, true);
-}
-/* The feed-forward part's two products beside its activation. A table that has GELU in the product's last step is
-   asked for both at once, where no adapter comes between. */
-static bool gelu_in_product(const llm_model *m, const llm_part *x) {
-    const bool adapted = m->lora && !m->lora_off && x->w->adapter;
-    return m->c.activation == LLM_GELU && m->ops->linear_gelu_forward && m->ops->residual_gelu_backward && !adapted;
-}
-static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_act *inp, const llm_part *x, size_t N,
-                             llm_act *u) {
-    if (gelu_in_product(m, x)) {
-        m->ops->linear_gelu_forward(pre, ff, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
-        return;
-    }
-    model_linear_forward(m, pre, inp, x, N, u);
-    activation_forward(m, ff, pre, N);
-}
-static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout, const llm_act *pre, const llm_part *x,
-                                size_t N) {
-    if (gelu_in_product(m, x)) {
-        m->ops->residual_gelu_backward(dpre, x->w->grad, grad_of(x->bias), dout, m->ff, pre, x->w->w, N, x->w->cols,
-                                       x->w->rows, part_accumulates(x));
-        return;
-    }
-    model_residual_backward(m, m->dff, dout, m->ff, x, N);
-    activation_backward(m, dpre, m->dff, pre, N);
-}
-
-/* ---- forward and backward ---- */
-
-/* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each.
-   These lines stand once more in the book, in llm_cache_step (chapter 7): there a token is said, and attention looks
-   into the cache. Nowhere else is a block computed. */
-static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T) {
-    const llm_config *c = &m->c;
-    const llm_ops *op = m->ops;
-    const llm_layer *w = &m->layer[l];
-    const llm_acts *a = &m->acts[l];
-    const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
-
-    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
-    model_linear_forward(m, a->qkv, m->xn, &w->qkv, N, NULL);
-    if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->ids.positions, N, H, KV, D);
-    op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
-    model_residual_forward(m, a->mid, a->res, a->att, &w->proj, N, NULL);
-
-    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
-    model_up_forward(m, m->ff, a->pre, m->xn, &w->up, N, NULL);
-    model_residual_forward(m, out, a->mid, m->ff, &w->down, N, NULL);
-}
-/* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
-   the residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep,
-   the outputs of norm2, the activation and norm1, is made again: cheaper than storing 3 C + F numbers per token and
-   layer. */
-static void block_backward(llm_model *m, int l, size_t B, size_t T) {
-    const llm_config *c = &m->c;
-    const llm_ops *op = m->ops;
-    const llm_layer *w = &m->layer[l];
-    const llm_acts *a = &m->acts[l];
-    const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
-
-    activation_forward(m, m->ff, a->pre, N);
-    model_down_backward(m, m->dpre, m->dres, a->pre, &w->down, N);
-    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
-    model_linear_backward(m, m->dxn, m->dpre, m->xn, &w->up, N);
-    model_norm_backward(m, m->dres, m->dxn, a->stats2, a->mid, &w->norm2, N, true);
-
-    model_residual_backward(m, m->datt, m->dres, a->att, &w->proj, N);
-    op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
-    if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->ids.positions, N, H, KV, D);
-    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
-    model_linear_backward(m, m->dxn, m->dqkv, m->xn, &w->qkv, N);
-    model_norm_backward(m, m->dres, m->dxn, a->stats1, a->res, &w->norm1, N, true);
-}
+/* ---- the whole model ---- */
 
 /* Embedding, all blocks, last norm: tokens (B,T) -> hidden (N,C). Returns N. */
 static size_t trunk_forward(llm_model *m, const llm_batch *b) {
