@@ -4293,10 +4293,10 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
 
 /* As a fraction of lr. Step 0 already moves (a rate of 0 would waste its batch). After the warm-up, x runs from 0 to 1:
 
-       cosine     final + (1 - final) (1 + cos pi x) / 2          1 |   .----------------.
-       linear     1 - (1 - final) x                                 |  /  `--.            \   WSD
-       WSD        warm-up, stable, decay (Hu et al. 2024):          | /       `--. cosine  \
-                  1, and linear over the last `cooldown`      final |/            `---------\
+       cosine     final + (1 - final) (1 + cos pi x) / 2          1 |   .--------------.
+       linear     1 - (1 - final) x                                 |  /  `--.          `.  WSD
+       WSD        warm-up, stable, decay (Hu et al. 2024):          | /       `--. cosine `.
+                  1, and linear over the last `cooldown`      final |/            `---------`
                   steps only                                        +------------------------- step
 
    A run with WSD can be prolonged from its stable part: how many steps it will have need not be known before. */
