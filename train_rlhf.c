@@ -129,7 +129,10 @@ static void prepare(program *p) {
     bool offline = s->all || (!s->sweep_kl && rl_find_method(s->method)->compared);
     rl_make_prompts(d);
     for (int i = 0; i < d->prompts.count; i++) known = known || rl_checkable(&d->prompts, i);
-    if (!llm_option_given("verify")) s->verify = known;
+    if (s->verify && llm_option_given("verify") && (s->reward || s->reward_command))
+        llm_usage("one of them", "--verify and %s: two judges", s->reward ? "--reward" : "--reward-command");
+    if (s->reward && s->reward_command) llm_usage("one of them", "--reward and --reward-command: two judges");
+    if (!llm_option_given("verify")) s->verify = known && !s->reward && !s->reward_command;
     bool gold = s->verify && !several && (!strcmp(s->method, "grpo") || llm_option_given("verify"));
     bool model = !s->reward_command && !gold && (several || !offline || s->reward), train = model && !s->reward;
     j->kind = gold ? JUDGE_GOLD : s->reward_command ? JUDGE_COMMAND : JUDGE_MODEL;

@@ -124,6 +124,13 @@ for trouble in "exit 3" "sleep 60" "while read -r x; do echo nonsense; done" "ye
 done
 run trouble --data $prefs/prompts.jsonl --reward-command "sh $dir/judge.sh" --method ppo --resume
 check "with a better program it goes on" same trouble program
+run chatty --data $prefs/prompts.jsonl --method ppo --reward-command "while read -r l; do echo 0.5; sleep 0.02; echo 1000; done"
+check "a program that says more than it is asked stops the run" [ $? -eq 1 ]
+check "and that is why" grep -q "more than one line for an answer" "$dir/chatty.err"
+check "its second line is nobody's score" sh -c "! grep -q 'reward [1-9][0-9]' $dir/chatty.err"
+# who is asked for judges, whatever else the data know
+run grpo-program --data $prefs/prompts.jsonl --method grpo --reward-command "touch $dir/called; sh $dir/judge.sh"
+check "grpo asks --reward-command though answers are known" [ -e "$dir/called" ]
 # one answer in three goes wrong: the run ends all the same
 run moody --data $prefs/prompts.jsonl --method ppo --reward-command "i=0; while read -r l; do i=\$((i+1)); [ \$i -eq 3 ] && exit 1; echo 0.5; done"
 check "a program that dies now and then" [ -s "$dir/moody/config.json" ]
@@ -178,6 +185,8 @@ refuses "somebody's preferences" 2 "not of a run of ours"  $rlhf --method dpo --
 refuses "one log for many"    2 "--log is one file"        $rlhf --all --log "$dir/l.csv"
 for flag in --seq --eval-every --sample-every; do refuses "$flag would do nothing" 2 "unknown flag $flag" $rlhf $flag 5; done
 refuses "--overfit-one-batch too" 2 "unknown flag"         $rlhf --overfit-one-batch
+refuses "two judges"          2 "two judges"               $rlhf --reward "$dir/ppo-reward" --reward-command cat
+refuses "a judge and --verify" 2 "two judges"              $rlhf --method grpo --verify --reward-command cat
 refuses "another method"      2 "begun with --method dpo"  $rlhf --out "$dir/dpo" --method ipo --resume
 echo '{"prompt": "a", "chosen": "b"}' > "$dir/broken.jsonl"
 refuses "half a pair"         1 "broken.jsonl:1: "         $train_rlhf --model "$dir/sft" --data "$dir/broken.jsonl" --out "$dir/y"

@@ -182,7 +182,13 @@ static void rl_open_reward(rl_judge *j, const rl_data *d, const char *dir) {
 static void rl_judge_by_program(rl_program *p, rl_samples *x) {
     double sum = 0, count = 0;
     bool *failed = llm_alloc((size_t)x->n, sizeof *failed);
-    for (int i = 0; i < x->n && p->failures < 3; i++) {
+    for (int i = 0; i <= x->n && p->failures < 3; i++) {
+        if (rl_program_says_more(p, i == 0 ? 0 : i < x->n ? 2 : 50) && i > 0 && !failed[i - 1]) {
+            failed[i - 1] = true;
+            sum -= x->score[i - 1];
+            count--;
+        }
+        if (i == x->n || p->failures >= 3) break;
         failed[i] = !rl_program_score(p, x->prompts.text[i / x->each], x->a.text[i], &x->score[i]);
         if (failed[i]) continue;
         sum += x->score[i];

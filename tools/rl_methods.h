@@ -118,7 +118,10 @@ static void rl_remember_reference(rl_run *t) {
     llm_sequence *s = llm_alloc((size_t)n, sizeof *s);
     double *sum = llm_alloc((size_t)n, sizeof *sum);
     for (int i = 0; i < n; i++) s[i] = t->d->compared.answer[i].s;
+    double began = llm_now();
+    fprintf(stderr, "reference log-probabilities of %d answers, once for all steps ...", n);
     rl_row_sums(t->d, &t->policy, s, n, false, sum);
+    fprintf(stderr, " %.1f s\n", llm_now() - began);
     for (int i = 0; i < n; i++) t->d->compared.answer[i].ref = sum[i];
     llm_release(s);
     llm_release(sum);

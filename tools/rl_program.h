@@ -16,7 +16,7 @@ typedef struct {                        /* while it runs */
     const char *command;
     double seconds;                     /* it may take for an answer */
     pid_t pid;
-    int to, from, failures;             /* failures: in a row */
+    int to, from, failures, twice;      /* failures: in a row; twice: it wrote more than a line for an answer */
 } rl_program;
 
 static void rl_program_start(rl_program *p, const char *command) {
@@ -91,6 +91,17 @@ static char *rl_program_question(const char *prompt, const char *text, size_t *s
     llm_write_text(&w, "}\n");
     fclose(w.file);
     return line;
+}
+/* Has it written more than was asked, up to now or within some milliseconds? Then the line before may have been that of
+   an earlier answer. */
+static bool rl_program_says_more(rl_program *p, int milliseconds) {
+    struct pollfd f = {p->from, POLLIN, 0};
+    if (p->pid <= 0 || poll(&f, 1, milliseconds) <= 0 || !(f.revents & POLLIN)) return false;
+    fprintf(stderr, "warning: the reward program wrote more than one line for an answer; the answer gets the mean of "
+            "its batch\n");
+    rl_program_stop(p);
+    if (++p->twice >= 3) p->failures = 3;
+    return true;
 }
 /* Its number for an answer; false: it failed, and will be started again. */
 static bool rl_program_score(rl_program *p, const char *prompt, const char *text, double *score) {
