@@ -3324,7 +3324,7 @@ int llm_threads(int count) {
    Each linear and each norm on the way leaves its own weight's gradient behind (chapter 4).
 
    GPT-2, GPT-3 and the Llamas are the same column with other parts, so one config describes them all, one table lists
-   their parameters, and the forward pass and the backward pass are a page each, printed below one another:
+   their parameters, and a block's forward and backward pass are half a page each, printed below one another:
 
                          norm         position     act       bias           its tensors are called
        GPT-2, GPT-3      layer norm   learned      gelu      everywhere     transformer.h.0.attn.c_attn.weight
@@ -4231,9 +4231,9 @@ void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
        w     = w - lr ( (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)  +  decay w )     decay: matrices only
 
    t counts the steps. Chapter 4 has these lines as loops and says where they come from (plain_grad_norm, plain_adamw);
-   llm_adamw_judge, beside the table's struct, decides whether a gradient is clipped or left out. Here is what a run sees
-   of it: one call a step, and a rate for it. m, v and t are a part of every checkpoint (chapter 13), so that a resumed
-   run gives the same bits as one that was never interrupted. */
+   llm_adamw_judge, beside the table's struct, decides whether a gradient is clipped or left out. Here is what a run
+   sees of it: one call a step, and a rate for it. m, v and t are a part of every checkpoint (chapter 13), so that a
+   resumed run gives the same bits as one that was never interrupted. */
 
 /* ---- AdamW ---- */
 
