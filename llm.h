@@ -4495,15 +4495,10 @@ static void require_logits(const llm_real *z, size_t n) {
     if (wrong) llm_die("another checkpoint", "the model's logits are no numbers");
 }
 /* The first of the largest. */
-static size_t argmax(const llm_real *x, size_t n) {
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
-}
-/* The likeliest, of those that are not forbidden. */
 static size_t likeliest(const llm_real *z, size_t V) {
-    const size_t top = argmax(z, V);
+    size_t top = 0;
+    for (size_t v = 1; v < V; v++)
+        if (z[v] > z[top]) top = v;
     if (!(z[top] > -INFINITY)) llm_die("a list of forbidden tokens that leaves some", "every token is forbidden");
     return top;
 }
@@ -4541,6 +4536,13 @@ static void apply_temperature(llm_real *z, size_t V, llm_real best, double t) {
     LLM_SIMD()
     for (size_t v = 0; v < V; v++) z[v] = (llm_real)exp_of_negative((z[v] - best) * sharp);
 }
+/* Min-p (Nguyen et al. 2024): only what has the share s of the likeliest, whose p is e^0 = 1.
+
+       p_v = 0  where p_v < s max p */
+static void keep_above(llm_real *p, size_t V, llm_real least) {
+    for (size_t v = 0; v < V; v++)
+        if (p[v] < least) p[v] = 0;
+}
 /* The k-th largest of x (n), 1 <= k <= n, which is put in another order: quickselect (Hoare 1961). All from `low` to
    `high` are sorted into those not below the pivot and those not above it, and one of the two parts holds the k-th. */
 static llm_real kth_largest(llm_real *x, size_t n, size_t k) {
@@ -4567,10 +4569,8 @@ static void keep_top_k(llm_real *p, size_t V, size_t k) {
     if (k >= V) return;
     llm_real *copy = llm_alloc(V, sizeof *copy);
     memcpy(copy, p, V * sizeof *copy);
-    const llm_real least = kth_largest(copy, V, k);
+    keep_above(p, V, kth_largest(copy, V, k));
     llm_release(copy);
-    for (size_t v = 0; v < V; v++)
-        if (p[v] < least) p[v] = 0;
 }
 
 typedef struct { llm_real p; size_t id; } candidate;
@@ -4597,14 +4597,6 @@ static void keep_top_p(llm_real *p, size_t V, double share) {
     memset(p, 0, V * sizeof *p);
     for (size_t i = 0; i < kept; i++) p[best[i].id] = best[i].p;
     llm_release(best);
-}
-/* Min-p (Nguyen et al. 2024): only what has the share s of the likeliest.
-
-       p_v = 0  where p_v < s max p */
-static void keep_min_p(llm_real *p, size_t V, llm_real share) {
-    const llm_real least = share * p[argmax(p, V)];
-    for (size_t v = 0; v < V; v++)
-        if (p[v] < least) p[v] = 0;
 }
 /* p_v = p_v / sum_u p_u. Returns how many are left. */
 static int normalise(llm_real *p, size_t V) {
@@ -4633,7 +4625,7 @@ int llm_sample_filter(llm_real *z, size_t V, const llm_sampler *s, const int *sa
     apply_temperature(z, V, z[top], s->temperature);
     if (s->top_k > 0) keep_top_k(z, V, s->top_k);
     if (s->top_p < 1) keep_top_p(z, V, s->top_p);
-    if (s->min_p > 0) keep_min_p(z, V, (llm_real)s->min_p);
+    if (s->min_p > 0) keep_above(z, V, (llm_real)s->min_p);
     return normalise(z, V);
 }
 /* Throw a dart, u in [0,1), at the p laid side by side. */
