@@ -7,7 +7,7 @@
    right one says what may have been forgotten. When all is right a tiny model trains with it.
 
    Compiled with -DOP_NAME="rmsnorm_backward" -DMINE=my_rmsnorm_backward -DMEMBER=ops.rmsnorm_backward
-   -DEXERCISE="file". Without EXERCISE it has no main: judge_all.c judges many at once. */
+   -DEXERCISE="file". Without EXERCISE it has no main: test_judge.c judges many at once. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "judge_train.h"
@@ -152,7 +152,8 @@ static const char *factor_name(const op_case *c, double factor) {
         {"N", (double)symbol(c, "N", 1)}, {"C", (double)c->C}, {"T", (double)c->T}, {"B", (double)c->B},
         {"H", (double)c->H}, {"KV", (double)c->KV}, {"D", (double)c->D}, {"V", (double)c->V}, {"r", (double)c->r},
         {"O", (double)c->O}, {"H/KV", c->KV ? (double)(c->H / c->KV) : 0}, {"sqrt(D)", sqrt((double)c->D)},
-        {"sqrt(C)", sqrt((double)c->C)}, {strncmp(c->name, "llm_", 4) ? "scale" : "the denominator", c->scale}, {"temperature", c->temperature}};
+        {"sqrt(C)", sqrt((double)c->C)}, {"temperature", c->temperature},
+        {strncmp(c->name, "llm_", 4) ? "scale" : "the denominator", c->scale}};
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         const char *name = size[i].name;
         const double value = size[i].value;
@@ -499,9 +500,9 @@ static bool train_both(const exercise *e) {
     }
     study(&mine, e->train, yours);
     study(&right, e->train, books);
-    printf("  %d steps of %s with it, a tiny model that learns LICENSE: %s %.4f -> %.4f (llm.h's: %.4f -> %.4f)\n", STEPS,
-           e->train->name, e->train->speak ? "log-probability of what it says" : "loss", yours[0], yours[1], books[0],
-           books[1]);
+    printf("  %d steps of %s with it, a tiny model that learns LICENSE: %s %.4f -> %.4f (llm.h's: %.4f -> %.4f)\n",
+           STEPS, e->train->name, e->train->speak ? "log-probability of what it says" : "loss", yours[0], yours[1],
+           books[0], books[1]);
     return fabs(yours[0] - books[0]) <= 1e-6 * fmax(1, fabs(books[0])) &&
            fabs(yours[1] - books[1]) <= 1e-6 * fmax(1, fabs(books[1]));
 }

@@ -58,7 +58,7 @@ typedef struct {
     const char *name;
     double (*step)(school *s);
     bool gpt, score, lora;              /* the model: GPT-2's parts or Llama's; a scalar head; adapters */
-    bool answers;                       /* rows are answers, always the same ones: their first policy is the reference */
+    bool answers;                       /* rows are answers, always the same; the policy at first is the reference */
     bool speak;                         /* what counts is what it says, not its loss */
 } stage;
 
@@ -79,7 +79,7 @@ static double say(school *s) {
     enum { PROMPT = 8, NEW = 16, BEAMS = 3 };
     int room[BEAMS][NEW + 1], *out[BEAMS] = {room[0], room[1], room[2]}, length[BEAMS];
     double score[BEAMS] = {0};
-    llm_beam_search(&s->m, s->b.tokens, PROMPT, NEW, BEAMS, 0, NULL, 0, out, length, score);
+    llm_beam_search(&s->m, s->b.tokens, PROMPT, (llm_beam_options){.beams = BEAMS, .max_new = NEW}, out, length, score);
     return score[0];
 }
 /* result: the loss of batch 0 before the training and after it (speak: what `say` returns). */
@@ -184,7 +184,8 @@ static double dpo_step(school *s) { return preference(s, 0); }
 static double kto_step(school *s) { return preference(s, 1); }
 static double rrhf_step(school *s) { return preference(s, 2); }
 
-static const stage pretrain = {"pretraining", read_on, .gpt = false}, pretrain_gpt = {"pretraining", read_on, .gpt = true};
+static const stage pretrain = {"pretraining", read_on, .gpt = false};
+static const stage pretrain_gpt = {"pretraining", read_on, .gpt = true};
 static const stage pretrain_lora = {"LoRA", read_on, .lora = true};
 static const stage speak = {"pretraining, then speaking", read_on, .speak = true};
 static const stage reward_model = {"a reward model", compare_pairs, .score = true};

@@ -477,7 +477,7 @@ static void adamw_steps(op_case *c) {
                            .weight_decay = 0.1,
                            .clip = learning_variant == 1 ? 1 : 0,
                            .moments16 = m16};
-    llm_real *w = out(c, 0), *moment[2] = {out(c, 1), out(c, 2)}, *keep = llm_alloc(n, sizeof *keep);
+    llm_real *w = out(c, 0), *moment[2] = {out(c, 1), out(c, 2)};
     uint16_t *half = llm_alloc(3 * n, sizeof *half);
     memcpy(w, in(c, 0), n * sizeof *w);
     for (size_t i = 0; i < n; i++) {
@@ -498,7 +498,6 @@ static void adamw_steps(op_case *c) {
             moment[k][i] = bf16_to_real(half[(size_t)k * n + i]);
         if (learning_variant == 3) w[i] = bf16_to_real(half[2 * n + i]);
     }
-    llm_release(keep);
     llm_release(half);
 }
 static void test_learning(size_t n, int variant, bool norm) {

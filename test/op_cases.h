@@ -373,7 +373,7 @@ static void test_lora(size_t N, size_t in, size_t r, size_t out_n, size_t ld, si
     add_in(&c, "base (N,ld)", area(N, ld), residual ? RES : ACT, NONE, false);
     add_out(&c, "out (N,ld)", area(N, ld), residual ? RES : ACT, true);
     add_out(&c, "u (N,r)", area(N, r), ACT, false);
-    c.out[2] = tensor_new("du (N,r)", area(N, r), ACT);           /* scratch: nobody reads it, so it is no result */
+    c.out[2] = tensor_new("du (N,r)", area(N, r), ACT);       /* scratch: nobody reads it, so it is no result */
     run_case(&c);
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_exercise.sh: walks every exercise: the stub that `make exercise` leaves is wrong, llm.h's own body is right, mutants
-# of it are wrong. One program judges them all (judge_all.c); the mutants are made here, by rule.
+# test_exercise.sh: walks every exercise: the stub that `make exercise` leaves is wrong, llm.h's own body is right,
+# mutants of it are wrong. One program judges them all (test_judge.c); the mutants are made here, by rule.
 set -u
 cd "$(dirname "$0")/.."
 . test/check.sh
@@ -62,58 +62,68 @@ mutants() {
         }
     }' 2>> "$dir/list"
 }
-# Mutants by hand: OP, the change to llm.h's own body (sed; +: a last line), the hint that the judge must give (none: any). Classic
-# mistakes, and bodies of a single line, in which the rules above find too little to change.
+# Mutants by hand: OP, the change to llm.h's own body (^: a first line, +: a last one, else sed), the hint that the judge
+# must give (none: any). Classic mistakes, and bodies of a single line, in which the rules above find too little.
 by_hand() {
     cat <<'END'
-embed_forward	s/e\[i\] + /2 * e[i] + /
-embed_forward	s/: 0);/: 1);/
-embed_backward	s/accumulate_wte);/false);/	not added
-rmsnorm_forward	s/NULL, eps/w, eps/
-rmsnorm_forward	s/eps, N/2 * eps, N/
+embed_forward	+for (size_t i = 0; i < N * C; i++) ((llm_real *)out)[i] *= 2;	twice too large
+embed_forward	+for (size_t i = 0; i < N * C; i++) ((llm_real *)out)[i] *= -1;	the sign
+embed_forward	^wpe = NULL;
+embed_backward	^accumulate_wte = false;	not added
+embed_backward	^accumulate_wpe = true;	must be written
+rmsnorm_forward	^eps *= 2;
+rmsnorm_forward	+for (size_t i = 0; i < N; i++) rstd[i] = 1 / rstd[i];
 rmsnorm_forward	+for (size_t i = 0; i < N * C; i++) ((llm_real *)out)[i] *= 2;	twice too large
 rmsnorm_backward	+for (size_t i = 0; i < C && dw; i++) dw[i] *= 2;	twice too large
 rmsnorm_backward	+for (size_t i = 0; i < C && dw; i++) dw[i] /= C;	C times too small
 rmsnorm_backward	+for (size_t i = 0; i < N * C; i++) ((llm_real *)dinp)[i] *= -1;	the sign
-rmsnorm_backward	s/, accumulate);/, false);/	not added
-rmsnorm_backward	s/, accumulate);/, true);/	must be written
-linear_backward	s/dw \&\& !accumulate/false/	must be written
-linear_backward	s/if (dw) add_scaled/if (false) add_scaled/	0 everywhere
-linear_backward	s/add_scaled(dx, dy/add_scaled(dx, -dy/	the sign
-linear_backward	+if (dw) { llm_real t[O * I]; memcpy(t, dw, sizeof t); for (size_t i = 0; i < O * I; i++) dw[i % I * O + i / I] = t[i]; }	transposed
-residual_forward	s/out, 1,/out, -1,/
-residual_forward	s/out, 1,/out, 2,/
-residual_backward	s/dw, dbias/dw, NULL/	not written
-residual_backward	s/dw, dbias/NULL, dbias/	not written
-rope_forward	s/D, 1)/D, 2)/
-rope_forward	s/D, 1)/D, 0)/
-rope_backward	s/D, -1)/D, 1)/
-rope_backward	s/D, -1)/D, 0)/
-rope_backward	s/D, -1)/D, -2)/
-attention_backward	s/- d) \* scale/- d)/	sqrt(D) times too large
-attention_backward	s/add_scaled(dx + v, P/add_scaled(dx + v, 2 * P/	twice too large
-gelu_forward	s/gelu_s(x\[i\])/sigmoid_of(x[i])/
-gelu_forward	s/x\[i\] \* gelu_s/2 * x[i] * gelu_s/	twice too large
-swiglu_forward	s/\* u\[i\]/+ u[i]/
-logits	s/row ? (size_t)row\[i\] : i/i/
-logits	s/row\[i\]/row[0]/
-value_forward	s/= dot/= 2 * dot/	twice too large
-value_forward	s/= dot/= -dot/	the sign
-value_backward	s/du \&\& !accumulate_du/false/	must be written
-value_backward	s/!accumulate_du/true/	not added
-grad_norm	s/+= /+= 2 * /	twice too large
-llm_row_spread	s/== 0 ?/== 1 ?/
-llm_row_spread	s/(double)b->weight\[i\] \*/2 */	twice too large
-llm_loss_ce_weights	s/(-(double)/(-2 * (double)/	twice too large
-llm_loss_ce	s/-= (double)/-= 2 * (double)/	twice too large
-llm_loss_pair	s/-sigmoid(-D)/sigmoid(-D)/
+rmsnorm_backward	^accumulate = false;	not added
+rmsnorm_backward	^accumulate = true;	must be written
+rmsnorm_backward	^dw = NULL;	not written
+linear_backward	^accumulate = true;	must be written
+linear_backward	^dw = NULL;	not written
+linear_backward	+for (size_t i = 0; i < N * I; i++) ((llm_real *)dinp)[i] *= -1;	the sign
+linear_backward	+for (size_t i = 0; i < O * I; i++) dw[i] = 0;	0 everywhere
+linear_backward	+llm_real t[O * I]; memcpy(t, dw, sizeof t); for (size_t i = 0; i < O * I; i++) dw[i % I * O + i / I] = t[i];	transposed
+residual_forward	^bias = (llm_weight){0};
+residual_forward	+for (size_t i = 0; i < N * O; i++) ((llm_real *)out)[i] *= -1;	the sign
+residual_forward	+for (size_t i = 0; i < N * O; i++) ((llm_real *)out)[i] -= ((const llm_real *)res)[i];
+residual_backward	^dbias = NULL;	not written
+residual_backward	^dw = NULL;	not written
+rope_forward	+plain_rope_forward(qkv, freq, positions, N, H, KV, D);
+rope_forward	^KV = 0;
+rope_forward	+for (size_t i = 0; i < N * (H + 2 * KV) * D; i++) ((llm_real *)qkv)[i] *= 2;	twice too large
+rope_backward	+plain_rope_forward(dqkv, freq, positions, N, H, KV, D);
+rope_backward	+plain_rope_backward(dqkv, freq, positions, N, H, KV, D);
+rope_backward	+for (size_t i = 0; i < N * (H + 2 * KV) * D; i++) ((llm_real *)dqkv)[i] *= -1;	the sign
+attention_backward	+for (size_t i = 0, r = (H + 2 * KV) * D; i < B * T * r; i++) ((llm_real *)dqkv)[i] *= i % r < (H + KV) * D ? sqrt((double)D) : 1;	sqrt(D) times too large
+attention_backward	+for (size_t i = 0, r = (H + 2 * KV) * D; i < B * T * r; i++) ((llm_real *)dqkv)[i] *= i % r < (H + KV) * D ? 1 : 2;	twice too large
+gelu_forward	+for (size_t i = 0; i < n; i++) ((llm_real *)out)[i] *= 2;	twice too large
+gelu_forward	+for (size_t i = 0; i < n; i++) ((llm_real *)out)[i] *= -1;	the sign
+gelu_forward	+for (size_t i = 0; i < n; i++) ((llm_real *)out)[i] = 0;	0 everywhere
+swiglu_forward	+for (size_t i = 0; i < N * F; i++) ((llm_real *)out)[i] *= 2;	twice too large
+logits	^row = NULL;
+logits	+for (size_t i = 0; i < n * V; i++) out[i] *= -1;	the sign
+value_forward	+for (size_t i = 0; i < N; i++) value[i] *= 2;	twice too large
+value_forward	+for (size_t i = 0; i < N; i++) value[i] *= -1;	the sign
+value_backward	^accumulate_du = true;	must be written
+value_backward	^accumulate_du = false;	not added
+grad_norm	+state->sumsq *= 2;	twice too large
+grad_norm	+state->sumsq = sqrt(state->sumsq);
+llm_row_spread	+for (size_t i = 0; i < llm_places(b); i++) dx[i] *= 2;	twice too large
+llm_row_spread	+for (size_t i = 0; i < llm_places(b); i++) dx[i] *= -1;	the sign
+llm_row_spread	+for (size_t i = 0; i < llm_places(b); i++) dx[i] = dsum[0];
+llm_loss_ce_weights	^M *= 2;	half of what it should be
+llm_loss_ce_weights	+for (size_t i = 0; i < llm_places(b); i++) dlogp[i] *= -1;	the sign
+llm_loss_ce	^M /= 2;	twice too large
+llm_best_of	s/return .*;/return n - 1;/
 llm_best_of	s/ > score/ >= score/
 llm_best_of	s/ > score/ < score/
-llm_kto_balance	s/fmax(1, bad/fmin(1, bad/
-llm_kto_balance	s/fmax(1, good/fmin(1, good/
-llm_kto_balance	s/bad \/ good/good \/ bad/
-llm_loss_dpo	s/= o.beta \* (-/= (-/	same factor
-llm_loss_kto	s/= -scale/= scale/	the sign
+llm_kto_balance	+*weight_good = *weight_bad;
+llm_kto_balance	+*weight_bad = 1;
+llm_kto_balance	+double t = *weight_good; *weight_good = *weight_bad; *weight_bad = t;
+llm_loss_dpo	s/return /for (int i = 0; i < 2 * pairs; i++) dsum[i] *= 0.3; return /	same factor 0.3
+llm_loss_kto	s/return /for (int i = 0; i < rows; i++) dsum[i] *= -1; return /	the sign
 END
 }
 for op in $(sh tools/exercise.sh names); do
@@ -130,6 +140,7 @@ while IFS='	' read -r op change hint; do
     number=$((number + 1))
     sh tools/exercise.sh body "$op" | sed -n '/^static .*my_/,$p' > "$dir/body"
     case $change in
+    ^*) awk -v first="${change#^}" '{ print } !done && /\{$/ { print first; done = 1 }' "$dir/body" > "$dir/changed" ;;
     +*) sed '$d' "$dir/body" > "$dir/changed"; printf '%s\n}\n' "${change#+}" >> "$dir/changed" ;;
     *) sed "$change" "$dir/body" > "$dir/changed" ;;
     esac
@@ -144,7 +155,7 @@ while IFS='	' read -r op change hint; do
 done < "$dir/hands"
 { echo 'static const variant variants[] = {'; cat "$dir/list"; echo '};'; } >> "$dir/variants.c"
 ${CC:-cc} -std=c11 -O1 -D_GNU_SOURCE -fno-math-errno -DLLM_PLAIN -DLLM_REAL=double -w -DVARIANTS="\"$dir/variants.c\"" \
-    test/judge_all.c -o "$dir/test" -lm || bad "the exercises do not compile"
+    test/test_judge.c -o "$dir/test" -lm || bad "the exercises do not compile"
 "$dir/test" "$@" > "$dir/log"
 grep -v '^[0-9]* passed' "$dir/log"
 result=$(grep '^[0-9]* passed' "$dir/log")

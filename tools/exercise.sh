@@ -34,7 +34,7 @@ names() { hours | sed 's/.*; *//'; }
 # What an exercise is called in llm.h: a row of the table is llm_plain's body.
 in_book() { case $1 in llm_*) echo "$1" ;; *) echo "plain_$1" ;; esac; }
 
-# read_book OP WHAT: of llm.h's OP the lines "A B" from its equation to its end, or its `comment`, `signature` or `body`.
+# read_book OP WHAT: of llm.h's OP the `lines` "A B", equation to end, or its `comment`, `signature`, `body`.
 # The comment: the last one above that heads a section or shows an equation (a line indented by 7), and those directly
 # above it and above its forward twin.
 read_book() {
@@ -127,7 +127,7 @@ known() {
 signature() { read_book "$1" signature | sed "1s/^static //; 1s/$(in_book "$1")(/my_$1(/; 1s/^/static /"; }
 
 list() {
-    echo "Exercises: make exercise OP=name, then make judge OP=name. Lines: of llm.h, from the equation to its own answer."
+    echo "Exercises: make exercise OP=name, then make judge OP=name. Lines: of llm.h, equation to answer."
     before=
     hours | while IFS=';' read -r hour chapter ops; do
         [ "$hour" = "$before" ] || printf '\nhour %s (chapter %s)\n' "$hour" "${chapter##* }"
@@ -195,9 +195,9 @@ judge() {
         ASAN_OPTIONS=detect_leaks=0; export ASAN_OPTIONS
     fi
     # shellcheck disable=SC2086
-    ${CC:-cc} $flags -DLLM_PLAIN -DLLM_REAL=double -Wall -Wextra -Wno-unused \
-        -Wno-unused-parameter -Werror=incompatible-pointer-types -Werror=implicit-function-declaration \
-        -Werror=return-type -DOP_NAME="\"$1\"" -DMEMBER="$member" -DMINE="my_$1" -DEXERCISE="\"../$file\"" test/judge.c \
+    ${CC:-cc} $flags -DLLM_PLAIN -DLLM_REAL=double -Wall -Wextra -Wno-unused -Wno-unused-parameter \
+        -Werror=incompatible-pointer-types -Werror=implicit-function-declaration -Werror=return-type \
+        -DOP_NAME="\"$1\"" -DMEMBER="$member" -DMINE="my_$1" -DEXERCISE="\"../$file\"" test/judge.c \
         -o "build/judge_$1" -lm || { echo "$1 does not compile." >&2; exit 1; }
     exec "build/judge_$1"
 }

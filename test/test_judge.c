@@ -1,7 +1,7 @@
-/* judge_all.c: can the judge judge? Every exercise's stub must be called wrong, llm.h's own body right, and mutants
-   of it (a sign, a factor, a forgotten `accumulate` ...) wrong; where one of them is a classic mistake, the hint must
-   name it. test_exercise.sh writes VARIANTS: bodies under names of their own, and the list `variants`. Each is judged
-   in a child, for a mutant may write anywhere. */
+/* test_judge.c: can the judge judge? Every exercise's stub must be called wrong, llm.h's own body right, and mutants of
+   it (a sign, a factor, a forgotten `accumulate` ...) wrong; where one of them is a classic mistake, the hint must name
+   it. test_exercise.sh builds and runs this, and writes VARIANTS: bodies under names of their own, and the list
+   `variants`. Each is judged in a child, for a mutant may write anywhere. */
 #include "judge.c"
 #include <signal.h>
 #include <sys/wait.h>
@@ -13,7 +13,11 @@ typedef struct {
     const char *what; /* of a mutant: the change */
     const char *hint; /* what must be said of it, or NULL */
 } variant;
+#ifdef VARIANTS
 #include VARIANTS
+#else
+static const variant variants[1];       /* so that any compiler can look at it */
+#endif
 
 enum { RIGHT, WRONG, CRASHED };
 /* Judged in a child; `complaint` comes back through a pipe. */
@@ -45,6 +49,7 @@ static int verdict(const variant *v) {
 int main(int argc, char **argv) {
     static const char *const name[] = {"right", "wrong", "a crash"};
     const int count = sizeof variants / sizeof *variants;
+    const bool verbose = argc > 1 && !strcmp(argv[1], "verbose");
     int passed = 0, failed = 0, same = 0, red[EXERCISES] = {0}, stubs[EXERCISES] = {0}, bodies[EXERCISES] = {0};
     for (int i = 0; i < count; i++) {
         const variant *v = &variants[i];
@@ -57,7 +62,7 @@ int main(int argc, char **argv) {
         red[e] += mutant && found != RIGHT;
         stubs[e] += !strcmp(v->kind, "stub") && found == WRONG;
         bodies[e] += right && found == RIGHT;
-        if (argc > 1)
+        if (verbose)
             printf("%s %s %s: %s\n%s", v->op, v->kind, v->what, name[found], complaint);
         else if (!ok)
             printf("FAIL %s, %s %s: judged %s\n%s", v->op, v->kind, v->what, name[found], complaint);
