@@ -172,6 +172,7 @@ void llm_write_text(llm_writer *w, const char *format, ...) LLM_PRINTF(2, 3);
 void llm_write_done(llm_writer *w);
 
 bool llm_ends_with(const char *text, const char *end);
+bool llm_path_is_json(const char *path);                /* .json, .jsonl */
 const char *llm_path_name(const char *path);            /* what stands behind the last slash */
 /* The files at or below a path, sorted by name in every folder, so that every machine reads them in the same order. */
 typedef struct { char **path; size_t count, capacity; } llm_paths;
@@ -334,7 +335,7 @@ typedef struct {
     int line;
 } llm_record;
 typedef struct { llm_record *record; int count, skipped; size_t capacity; } llm_records;
-/* Read records in the normal form (chapter 3 shows it) from files: one a line, or an array of them. A broken record ends
+/* Read records in the normal form (chapter 3 shows it) from files, one a line or an array of them. A broken record ends
    the program with file:line and what is missing; so does another form, which tools/forms.h may know. */
 void llm_records_read(llm_records *r, const char *const *paths, int count);
 /* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
@@ -1083,7 +1084,6 @@ static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
 
 /* From the cellar (chapter 12): small functions on texts, files and memory that the lecture uses. */
 static char *copy_text(const char *text, size_t size);  /* in fresh memory, '\0' behind it */
-static bool path_is_json(const char *path);             /* .json, .jsonl */
 struct llm_json_arena { struct json_block *block; };    /* a chain of blocks that are released together */
 static void *json_take(struct llm_json_arena *a, size_t bytes);         /* memory that lives as long as its tree */
 static void json_release(struct llm_json_arena *a);
@@ -1781,7 +1781,7 @@ static void split_at_gaps(document_list *l, const char *text, size_t size) {
 }
 static void read_documents(document_list *l, const char *path, bool document_gap) {
     *l = (document_list){0};
-    if (path_is_json(path)) {
+    if (llm_path_is_json(path)) {
         llm_records_read(&l->records, &path, 1);
         for (int i = 0; i < l->records.count; i++) {
             const llm_record *r = &l->records.record[i];
@@ -6409,7 +6409,7 @@ bool llm_ends_with(const char *text, const char *end) {
     size_t n = strlen(text), e = strlen(end);
     return n >= e && !strcmp(text + n - e, end);
 }
-static bool path_is_json(const char *path) { return llm_ends_with(path, ".json") || llm_ends_with(path, ".jsonl"); }
+bool llm_path_is_json(const char *path) { return llm_ends_with(path, ".json") || llm_ends_with(path, ".jsonl"); }
 const char *llm_path_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash && slash[1] ? slash + 1 : path;
@@ -6565,7 +6565,7 @@ static void read_record(llm_records *all, record_place at, const llm_json *row) 
 /* The records of a file: an array of them, or one a line. */
 static void read_records(llm_records *r, const char *path) {
     llm_path_refuse(path);
-    if (!path_is_json(path))
+    if (!llm_path_is_json(path))
         llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     size_t size, n;
     int before = r->count;

@@ -46,8 +46,6 @@ typedef struct {
     const llm_json *row, *coming;       /* the row as JSON (NULL: not yet parsed), and the next one of the tree */
 } forms_rows;
 
-static bool forms_is_json(const char *path) { return llm_ends_with(path, ".json") || llm_ends_with(path, ".jsonl"); }
-
 /* In a folder only the .json and .jsonl files count. */
 static forms_rows forms_rows_open(const char *const *paths, int count) {
     forms_rows x = {.line = 0};
@@ -56,7 +54,7 @@ static forms_rows forms_rows_open(const char *const *paths, int count) {
         size_t before = x.file.count;
         llm_paths_find(&all, paths[i]);
         for (size_t k = 0; k < all.count; k++)
-            if (forms_is_json(all.path[k]) || !llm_is_dir(paths[i])) llm_paths_add(&x.file, all.path[k]);
+            if (llm_path_is_json(all.path[k]) || !llm_is_dir(paths[i])) llm_paths_add(&x.file, all.path[k]);
         if (x.file.count == before) llm_die("put .jsonl files into it", "%s holds no records", paths[i]);
         llm_paths_free(&all);
     }
@@ -89,7 +87,7 @@ static const llm_json *forms_first_row(const llm_json *root) {
 static void forms_open_file(forms_rows *x, const char *path) {
     size_t size;
     llm_path_refuse(path);
-    if (!forms_is_json(path))
+    if (!llm_path_is_json(path))
         llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     x->where = path;
     x->line = 0;
