@@ -760,40 +760,6 @@ typedef enum { LLM_COSINE, LLM_LINEAR, LLM_CONSTANT, LLM_WSD } llm_decay;
 typedef struct { llm_decay decay; double lr, final; int warmup, steps, cooldown; } llm_schedule;
 double llm_schedule_lr(const llm_schedule *s, int step);       /* step counts from 0 */
 
-/* The numbers of a tensor to write, as its dtype says: at `data`, or, where that is NULL, at the address that
-   fetch(user, its index) returns, good until the next call: so a model on a device is written without a second copy of
-   it. */
-typedef struct {
-    const char *name, *dtype; int dims; size_t shape[4];
-    const void *data;
-    const void *(*fetch)(void *user, int index); void *user;
-} llm_tensor_out;
-void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count);
-
-llm_config llm_config_load(const char *dir);            /* DIR/config.json as a stage wrote it */
-/* The result of a stage: OUT becomes a model's folder with its tokenizer (NULL: none). Until the last file,
-   config.json, is there, OUT holds no result; an older result stays until then. */
-void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t);
-bool llm_result_exists(const char *out);
-/* Removes what a save writes into such a folder, and the folder if nothing else is in it: other files stay. */
-void llm_folder_clear(const char *dir);
-
-/* A checkpoint OUT/checkpoint-N: the model's folder plus optimizer.safetensors and trainer_state.json; appears whole or
-   not at all; the newest `keep` stay. state: extra members for trainer_state.json, as text, or NULL. */
-void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
-                         const char *state, int keep);
-/* The same in three steps, for a run of two models: begin names the folder that is being written (release it after
-   end), write fills it or a folder inside it, end gives it its name and prunes the older ones. */
-char *llm_checkpoint_begin(const char *out, int step);
-void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
-                          const char *state);
-void llm_checkpoint_end(const char *out, const char *fresh, int keep);
-void llm_checkpoints_clear(const char *out);            /* removes all of them; what is not ours stays */
-char *llm_checkpoint_newest(const char *out);           /* path of the newest complete one, or NULL */
-/* Continue from a checkpoint: optimizer state (its moments16 too); returns trainer_state.json (free it). The model was
-   loaded from the same folder. */
-llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t);
-
 /* ---- chapter 7: speaking -------------------------------------------------------------------------------------- */
 
 /* How the next token is drawn. All 0 but top_p 1 and repeat_penalty 1: the likeliest, always. */
@@ -1026,6 +992,32 @@ typedef struct {
 llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f);
 void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out);      /* all of it, and ZeRO's table */
 double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter and GPU: ZeRO 0 (none), 1, 2, 3 */
+
+/* ---- chapter 13: a model's folder ----------------------------------------------------------------------------- */
+
+llm_config llm_config_load(const char *dir);            /* DIR/config.json as a stage wrote it */
+/* The result of a stage: OUT becomes a model's folder with its tokenizer (NULL: none). Until the last file,
+   config.json, is there, OUT holds no result; an older result stays until then. */
+void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t);
+bool llm_result_exists(const char *out);
+/* Removes what a save writes into such a folder, and the folder if nothing else is in it: other files stay. */
+void llm_folder_clear(const char *dir);
+
+/* A checkpoint OUT/checkpoint-N: the model's folder plus optimizer.safetensors and trainer_state.json; appears whole or
+   not at all; the newest `keep` stay. state: extra members for trainer_state.json, as text, or NULL. */
+void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                         const char *state, int keep);
+/* The same in three steps, for a run of two models: begin names the folder that is being written (release it after
+   end), write fills it or a folder inside it, end gives it its name and prunes the older ones. */
+char *llm_checkpoint_begin(const char *out, int step);
+void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
+                          const char *state);
+void llm_checkpoint_end(const char *out, const char *fresh, int keep);
+void llm_checkpoints_clear(const char *out);            /* removes all of them; what is not ours stays */
+char *llm_checkpoint_newest(const char *out);           /* path of the newest complete one, or NULL */
+/* Continue from a checkpoint: optimizer state (its moments16 too); returns trainer_state.json (free it). The model was
+   loaded from the same folder. */
+llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t);
 
 #ifdef __cplusplus
 }
@@ -6618,6 +6610,24 @@ void llm_records_free(llm_records *r) {
 
 static const char foreign[] = "include tools/hf.h behind llm.h: hf_model_load and hf_tokenizer_load read other folders";
 
+/* The file DIR/NAME: is it there, away with it, write it. */
+static bool folder_holds(const char *dir, const char *name) {
+    char *path = llm_format("%s/%s", dir, name);
+    bool exists = llm_exists(path);
+    llm_release(path);
+    return exists;
+}
+static void remove_in(const char *dir, const char *name) {
+    char *path = llm_format("%s/%s", dir, name);
+    unlink(path);
+    llm_release(path);
+}
+static llm_writer begin_in(const char *dir, const char *name) {
+    char *path = llm_format("%s/%s", dir, name);
+    llm_writer w = llm_write_begin(path);
+    llm_release(path);
+    return w;
+}
 static llm_writer write_in_memory(char **text, size_t *size) {
     llm_writer w = {open_memstream(text, size), NULL, NULL};
     if (!w.file) llm_die(NULL, "out of memory");
@@ -6722,15 +6732,14 @@ void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
     const struct llm_tokenizer_tables *k = t->tables;
     llm_make_dirs(dir);
     for (int i = 0; i < TOKENIZER_FILES; i++) {
-        char *path = llm_format("%s/%s", dir, tokenizer_file[i]);
-        if (k->file[i] || i < 2) {
-            llm_writer w = llm_write_begin(path);
-            if (k->file[i]) llm_write_bytes(&w, k->file[i], k->file_size[i]);
-            else if (i == 0) write_our_tokenizer(t, &w);
-            else write_our_config(t, &w);
-            llm_write_done(&w);
-        } else unlink(path);            /* another tokenizer's: it would be believed */
-        llm_release(path);
+        if (!k->file[i] && i >= 2) {
+            remove_in(dir, tokenizer_file[i]);          /* another tokenizer's: it would be believed */
+            continue;
+        }
+        llm_writer w = begin_in(dir, tokenizer_file[i]);
+        if (k->file[i]) llm_write_bytes(&w, k->file[i], k->file_size[i]);
+        else (i ? write_our_config : write_our_tokenizer)(t, &w);
+        llm_write_done(&w);
     }
 }
 
@@ -6821,47 +6830,50 @@ void llm_tokenizer_load(llm_tokenizer *t, const char *dir) {
 #error "safetensors are read and written as they lie in memory, but this machine stores the highest byte first"
 #endif
 
+/* A tensor in a file. */
+typedef struct {
+    const char *name, *dtype; int dims; size_t shape[4];
+    const void *data;                   /* where its numbers come from or go to, as the caller wants to remember it */
+} file_tensor;
+
 static const char *real_dtype(void) { return sizeof(llm_real) == 8 ? "F64" : "F32"; }
-static size_t tensor_bits(const char *dtype) {      /* bits of a number, 0: unknown */
-    static const struct { const char *name; int bits; } types[] = {
-        {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8},
-        {"U64", 64}, {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8},
-        /* known, but neither read nor written: */
-        {"C64", 64}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!strcmp(dtype, types[i].name)) return (size_t)types[i].bits;
-    return 0;
+/* Bits of a number; the dtype says it: F32, BF16 ... and BOOL. */
+static int tensor_bits(const char *dtype) {
+    const char *digits = strpbrk(dtype, "0123456789");
+    return digits ? atoi(digits) : 8;
 }
-static size_t tensor_out_bytes(const llm_tensor_out *t) {
+static size_t tensor_bytes(const file_tensor *t) {
     size_t n = tensor_bits(t->dtype) / 8;
     for (int i = 0; i < t->dims; i++) n = llm_mul(n, t->shape[i]);
     return n;
 }
+static char *shape_text(int dims, const size_t *shape) {
+    char text[112] = "[";
+    int n = 1;
+    for (int i = 0; i < dims; i++) n += snprintf(text + n, sizeof text - n, "%s%zu", i ? "," : "", shape[i]);
+    return llm_format("%s]", text);
+}
 static int by_width_and_name(const void *a, const void *b) {    /* wide types first: every tensor is aligned */
-    const llm_tensor_out *x = *(const llm_tensor_out *const *)a, *y = *(const llm_tensor_out *const *)b;
-    int difference = (int)tensor_bits(y->dtype) - (int)tensor_bits(x->dtype);
+    const file_tensor *x = a, *y = b;
+    int difference = tensor_bits(y->dtype) - tensor_bits(x->dtype);
     return difference ? difference : strcmp(x->name, y->name);
 }
-static const llm_tensor_out **file_order(const llm_tensor_out *tensor, int count) {
-    const llm_tensor_out **order = llm_alloc((size_t)count, sizeof *order);
-    for (int i = 0; i < count; i++) order[i] = &tensor[i];
-    if (count) qsort(order, (size_t)count, sizeof *order, by_width_and_name);
-    return order;
-}
-static char *header_text(const llm_tensor_out *const *order, int count, size_t *size) {
-    char *text = NULL;                  /* its length stands before it in the file, so it is composed in memory */
+/* Brings the tensors into the order of their file; returns its header. (Its length stands before it: it is composed in
+   memory.) */
+static char *header_text(file_tensor *t, int count, size_t *size) {
+    char *text = NULL;
     size_t place = 0;
     llm_writer w = write_in_memory(&text, size);
+    if (count) qsort(t, count, sizeof *t, by_width_and_name);
     /* Some releases of transformers refuse a file without this entry, others one whose entry lacks the format. */
     llm_write_text(&w, "{\"__metadata__\":{\"format\":\"pt\"}");
     for (int i = 0; i < count; i++) {
-        const llm_tensor_out *t = order[i];
-        size_t end = llm_add(place, tensor_out_bytes(t));
+        size_t end = llm_add(place, tensor_bytes(&t[i]));
+        char *shape = shape_text(t[i].dims, t[i].shape);
         llm_write_text(&w, ",");
-        llm_write_json_string(&w, t->name, strlen(t->name));
-        llm_write_text(&w, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
-        for (int d = 0; d < t->dims; d++) llm_write_text(&w, "%s%zu", d ? "," : "", t->shape[d]);
-        llm_write_text(&w, "],\"data_offsets\":[%zu,%zu]}", place, end);
+        llm_write_json_string(&w, t[i].name, strlen(t[i].name));
+        llm_write_text(&w, ":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}", t[i].dtype, shape, place, end);
+        llm_release(shape);
         place = end;
     }
     llm_write_text(&w, "}");
@@ -6870,21 +6882,16 @@ static char *header_text(const llm_tensor_out *const *order, int count, size_t *
     fclose(w.file);
     return text;
 }
-void llm_safetensors_write(const char *path, const llm_tensor_out *tensor, int count) {
-    const llm_tensor_out **order = file_order(tensor, count);
+/* Begin a file: then the caller writes the numbers of t[0], t[1] ..., one at a time, so that no model is held twice. */
+static llm_writer tensors_begin(const char *dir, const char *name, file_tensor *t, int count) {
     size_t size;
-    char *header = header_text(order, count, &size);
-    llm_writer w = llm_write_begin(path);
+    char *header = header_text(t, count, &size);
+    llm_writer w = begin_in(dir, name);
     uint64_t n = size;
     llm_write_bytes(&w, &n, 8);
     llm_write_bytes(&w, header, size);
-    for (int i = 0; i < count; i++) {
-        const llm_tensor_out *t = order[i];
-        llm_write_bytes(&w, t->data ? t->data : t->fetch(t->user, (int)(t - tensor)), tensor_out_bytes(t));
-    }
-    llm_write_done(&w);
     llm_release(header);
-    llm_release(order);
+    return w;
 }
 
 /* A file's header as text, and how many bytes it has and follow it. */
@@ -6907,56 +6914,43 @@ static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_
     *data_bytes = (size_t)(file - 8 - n);
     return text;
 }
-static char *shape_text(int dims, const size_t *shape) {
-    char text[112] = "[";
-    int n = 1;
-    for (int i = 0; i < dims; i++) n += snprintf(text + n, sizeof text - (size_t)n, "%s%zu", i ? "," : "", shape[i]);
-    return llm_format("%s]", text);
-}
-/* Is this the header for these tensors? Then at[i] is where tensor i lies in the file. */
-static bool header_matches(const char *text, size_t n, size_t data_bytes, const llm_tensor_out *tensor, int count,
-                           size_t *at) {
-    const llm_tensor_out **order = file_order(tensor, count);
-    size_t size, place = 8 + n;
-    char *ours = header_text(order, count, &size);
+/* Is this the header for these tensors, and does the file end with them? */
+static bool header_matches(const char *text, size_t n, size_t data_bytes, file_tensor *t, int count) {
+    size_t size, bytes = 0;
+    char *ours = header_text(t, count, &size);
     bool same = size == n && !memcmp(text, ours, n);
-    for (int i = 0; i < count && same; i++) {
-        at[order[i] - tensor] = place;
-        place += tensor_out_bytes(order[i]);
-    }
+    for (int i = 0; i < count; i++) bytes = llm_add(bytes, tensor_bytes(&t[i]));
     llm_release(ours);
-    llm_release(order);
-    return same && place == 8 + n + data_bytes;
+    return same && bytes == data_bytes;
 }
 /* Another header: say what is missing, or how many tensors are too many. */
-LLM_NORETURN static void header_refuse(const char *path, const char *text, const llm_tensor_out *tensor, int count,
+LLM_NORETURN static void header_refuse(const char *path, const char *text, const file_tensor *t, int count,
                                        const char *remedy) {
     int more = -count;
     for (const char *p = text; (p = strstr(p, ":{\"dtype\"")); p++) more++;
     for (int i = 0; i < count; i++) {
-        char *shape = shape_text(tensor[i].dims, tensor[i].shape);
-        char *entry = llm_format("\"%s\":{\"dtype\":\"%s\",\"shape\":%s", tensor[i].name, tensor[i].dtype, shape);
-        if (!strstr(text, entry))
-            llm_die(remedy, "%s: tensor \"%s\" is not there or not %s", path, tensor[i].name, shape);
+        char *shape = shape_text(t[i].dims, t[i].shape);
+        char *entry = llm_format("\"%s\":{\"dtype\":\"%s\",\"shape\":%s", t[i].name, t[i].dtype, shape);
+        if (!strstr(text, entry)) llm_die(remedy, "%s: tensor \"%s\" is not there or not %s", path, t[i].name, shape);
         llm_release_all(entry, shape);
     }
     if (more > 0) llm_die(remedy, "%s holds %d tensors that the model lacks", path, more);
     llm_die(foreign, "%s: llm.h did not write this file, or it was changed", path);
 }
-/* Where the tensors of a file lie that we wrote; their dtype becomes the file's: a build in float wrote it, or one in
-   double. */
-static size_t *tensor_places(const char *path, llm_tensor_out *tensor, int count, const char *remedy) {
-    size_t n, data_bytes, *at = llm_alloc((size_t)count, sizeof *at);
+/* Open a file that we wrote for these tensors: they come into its order, and their dtype becomes the file's (a build in
+   float wrote it, or one in double). Returns where the numbers of t[0] begin; those of t[1] follow. */
+static size_t tensors_open(const char *path, file_tensor *t, int count, const char *remedy) {
+    size_t n, data_bytes;
     char *text = tensor_header(path, &n, &data_bytes);
     bool same = false;
     for (int twice = 0; twice < 2 && !same; twice++) {
-        same = header_matches(text, n, data_bytes, tensor, count, at);
+        same = header_matches(text, n, data_bytes, t, count);
         for (int i = 0; i < count && !same; i++)
-            if (strcmp(tensor[i].dtype, "BF16")) tensor[i].dtype = strcmp(tensor[i].dtype, "F32") ? "F32" : "F64";
+            if (strcmp(t[i].dtype, "BF16")) t[i].dtype = strcmp(t[i].dtype, "F32") ? "F32" : "F64";
     }
-    if (!same) header_refuse(path, text, tensor, count, remedy);
+    if (!same) header_refuse(path, text, t, count, remedy);
     llm_release(text);
-    return at;
+    return 8 + n;
 }
 
 /* fp16: 1 sign, 5 exponent and 10 fraction bits. */
@@ -6981,7 +6975,7 @@ static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
 static void numbers_read(const char *path, size_t at, const char *dtype, size_t count, llm_real *out) {
     enum { READ_PIECE = 4096 };
     double numbers[READ_PIECE], raw[READ_PIECE];
-    size_t bytes = tensor_bits(dtype) / 8;
+    int bytes = tensor_bits(dtype) / 8;
     FILE *f = fopen(path, "rb");
     if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
     bool good = !fseeko(f, (off_t)at, SEEK_SET);
@@ -7090,37 +7084,6 @@ void llm_model_print(const llm_model *m, FILE *out) {
    Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
    swiglu, no biases; Qwen2 is Llama with biases on q, k and v. */
 
-static const char other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
-
-typedef struct { const llm_json *json; const char *path; } config_file;
-
-/* The value of a key. null counts as missing, as in Python. */
-static const llm_json *config_get(config_file f, const char *key, llm_json_type type) {
-    static const char *const name[] = {"null", "true or false", "a number", "a text", "a list", "an object"};
-    const llm_json *v = llm_json_get(f.json, key);
-    if (!v || v->type == LLM_JSON_NULL) return NULL;
-    if (v->type != type) llm_die(other_folder, "%s:%d: \"%s\" must be %s", f.path, v->line, key, name[type]);
-    return v;
-}
-static double config_number(config_file f, const char *key, double otherwise) {     /* otherwise NAN: required */
-    const llm_json *v = config_get(f, key, LLM_JSON_NUMBER);
-    if (!v && isnan(otherwise)) llm_die(other_folder, "%s: missing key \"%s\"", f.path, key);
-    return v ? v->number : otherwise;
-}
-static int config_int(config_file f, const char *key, double otherwise) {
-    double x = config_number(f, key, otherwise);
-    if (!(x >= 0 && x <= INT_MAX) || x != floor(x))
-        llm_die(other_folder, "%s: \"%s\": %g is no size", f.path, key, x);
-    return (int)x;
-}
-static bool config_bool(config_file f, const char *key, bool otherwise) {
-    const llm_json *v = config_get(f, key, LLM_JSON_BOOL);
-    return v ? v->number != 0 : otherwise;
-}
-static const char *config_text(config_file f, const char *key, const char *otherwise) {
-    const llm_json *v = config_get(f, key, LLM_JSON_STRING);
-    return v ? v->string : otherwise;
-}
 /* The sizes and numbers, as each family spells them. */
 typedef struct { const char *key; size_t at; bool number; } config_row;
 #define SIZE(key, member) {key, offsetof(llm_config, member), false}
@@ -7193,14 +7156,6 @@ static void config_write(llm_writer *w, const llm_config *c, const char *dtype) 
     llm_write_text(w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
                    "  \"transformers_version\": \"4.46.0\"\n}\n", dtype);
 }
-static void config_save(const llm_config *c, const char *dir) {
-    char *path = llm_format("%s/config.json", dir);
-    llm_writer w = llm_write_begin(path);
-    config_write(&w, c, sizeof(llm_real) == 8 ? "float64" : "float32");
-    llm_write_done(&w);
-    llm_release(path);
-}
-
 static void read_rows(llm_config *c, const llm_json *from, const config_row *row, int count) {
     for (int i = 0; i < count; i++) {
         void *to = (char *)c + row[i].at;
@@ -7262,8 +7217,7 @@ llm_config llm_config_load(const char *dir) {
 static void generation_save(const llm_config *c, const llm_tokenizer *t, const char *dir) {
     int stops = t && t->stops ? t->stops : c->eos >= 0;
     const int *stop = t && t->stops ? t->stop : &c->eos;
-    char *path = llm_format("%s/generation_config.json", dir);
-    llm_writer w = llm_write_begin(path);
+    llm_writer w = begin_in(dir, "generation_config.json");
     llm_write_text(&w, "{\n  \"_from_model_config\": true,\n");
     if (c->bos >= 0) write_int(&w, "bos_token_id", c->bos);
     for (int i = 0; i < stops; i++)
@@ -7272,17 +7226,21 @@ static void generation_save(const llm_config *c, const llm_tokenizer *t, const c
     if (c->pad >= 0) write_int(&w, "pad_token_id", c->pad);
     llm_write_text(&w, "  \"transformers_version\": \"4.46.0\"\n}\n");
     llm_write_done(&w);
-    llm_release(path);
 }
 
 /* ---- a model's folder ---- */
 
 /* A row as it lies on the disk: vectors have one dimension, GPT-2's "Conv1D" matrices are (inputs, outputs). */
-static llm_tensor_out stored_row(const llm_param *p) {
-    size_t rows = (size_t)p->rows, cols = (size_t)p->cols;
-    llm_tensor_out t = {.name = p->name, .dtype = real_dtype(), .dims = 2, .shape = {rows, cols}};
+static file_tensor stored_row(const llm_param *p) {
+    size_t rows = p->rows, cols = p->cols;
+    file_tensor t = {.name = p->name, .dtype = real_dtype(), .dims = 2, .shape = {rows, cols}, .data = p};
     if (p->transposed) t.shape[0] = cols, t.shape[1] = rows;
     if (p->vector) t.dims = 1, t.shape[0] = p->size;
+    return t;
+}
+static file_tensor *stored_rows(const llm_param *param, int params) {
+    file_tensor *t = llm_alloc(params, sizeof *t);
+    for (int i = 0; i < params; i++) t[i] = stored_row(&param[i]);
     return t;
 }
 /* (rows, cols) -> (cols, rows), sixteen columns at a time, so that whole lines of the cache are read. */
@@ -7306,27 +7264,40 @@ static void param_load(const llm_param *p, const char *path, size_t at, const ch
     if (turned != host) llm_release(turned);
     llm_release(host);
 }
-/* The rows of a table as a file holds them, and where. */
-static size_t *table_places(const llm_param *param, int params, const char *path, const char **dtype) {
-    llm_tensor_out *out = llm_alloc((size_t)params, sizeof *out);
-    for (int i = 0; i < params; i++) out[i] = stored_row(&param[i]);
-    size_t *at = tensor_places(path, out, params, foreign);
-    *dtype = params ? out[0].dtype : real_dtype();
-    llm_release(out);
-    return at;
+/* Read the rows of a table, which are all that the file holds. */
+static void table_load(const llm_ops *op, const llm_param *param, int params, const char *path) {
+    file_tensor *t = stored_rows(param, params);
+    size_t at = tensors_open(path, t, params, foreign);
+    for (int i = 0; i < params; at += tensor_bytes(&t[i++])) param_load(t[i].data, path, at, t[i].dtype, op);
+    llm_release(t);
 }
-static bool folder_holds(const char *dir, const char *name) {
-    char *path = llm_format("%s/%s", dir, name);
-    bool exists = llm_exists(path);
-    llm_release(path);
-    return exists;
+/* The numbers of a row as the file holds them, in fresh memory. */
+static llm_real *stored_numbers(const llm_ops *op, const llm_param *p) {
+    llm_real *host = llm_alloc(p->size, sizeof *host);
+    op->download(host, p->data, p->size * sizeof *host);
+    if (!p->transposed) return host;
+    llm_real *turned = llm_alloc(p->size, sizeof *turned);
+    transposed_copy(turned, host, p->rows, p->cols);
+    llm_release(host);
+    return turned;
+}
+static void table_save(const llm_ops *op, const llm_param *param, int params, const char *dir, const char *name) {
+    file_tensor *t = stored_rows(param, params);
+    llm_writer w = tensors_begin(dir, name, t, params);
+    for (int i = 0; i < params; i++) {
+        llm_real *numbers = stored_numbers(op, t[i].data);
+        llm_write_bytes(&w, numbers, tensor_bytes(&t[i]));
+        llm_release(numbers);
+    }
+    llm_write_done(&w);
+    llm_release(t);
 }
 /* A folder of adapters alone names its base: load that, and hang them on it. NULL: it is another kind of folder. */
 static char *adapter_base(const char *dir) {
     if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return NULL;
     char *path = llm_format("%s/adapter_config.json", dir);
     llm_json *root = llm_json_file(path);
-    const char *base = config_text((config_file){root, path}, "base_model_name_or_path", NULL);
+    const char *base = llm_json_text(root, "base_model_name_or_path", NULL);
     if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
         llm_die("load the base model, or let that key name its folder",
                 "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
@@ -7348,58 +7319,17 @@ void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_ty
         if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
         /* Asked before memory is taken for the numbers: the sizes in config.json are somebody's claim. */
         llm_model promised = table_only(&c);
-        const char *dtype;
-        size_t *at = table_places(promised.param, promised.params, path, &dtype);
+        file_tensor *t = stored_rows(promised.param, promised.params);
+        tensors_open(path, t, promised.params, foreign);
+        llm_release_all(t, promised.param, promised.layer);
         model_allocate(m, &c, ops, weights);
-        for (int i = 0; i < m->params; i++) param_load(&m->param[i], path, at[i], dtype, ops);
+        table_load(ops, m->param, m->params, path);
         llm_weights_changed(m);
-        llm_release_all(at, promised.param, promised.layer);
     }
     llm_release(base);
     llm_release(path);
 }
 
-/* What llm_safetensors_write needs to fetch one tensor at a time from the device: a model is never held twice. */
-typedef struct {
-    const llm_ops *op;
-    const llm_param *param; int params;
-    const llm_adamw *o;
-    llm_real *host, *turned;
-} tensor_source;
-
-static tensor_source source_begin(const llm_ops *op, const llm_param *param, int params, const llm_adamw *o) {
-    size_t most = 0;
-    for (int i = 0; i < params; i++) most = param[i].size > most ? param[i].size : most;
-    return (tensor_source){op, param, params, o, llm_alloc(most, sizeof(llm_real)), NULL};
-}
-static void source_end(tensor_source *s) {
-    llm_release(s->host);
-    llm_release(s->turned);
-}
-static const void *fetch_weights(void *user, int i) {
-    tensor_source *s = user;
-    const llm_param *p = &s->param[i];
-    s->op->download(s->host, p->data, p->size * sizeof *s->host);
-    if (!p->transposed) return s->host;
-    llm_release(s->turned);
-    s->turned = llm_alloc(p->size, sizeof *s->turned);
-    transposed_copy(s->turned, s->host, p->rows, p->cols);
-    return s->turned;
-}
-static void table_save(const llm_ops *op, const llm_param *param, int params, const char *dir, const char *file) {
-    tensor_source s = source_begin(op, param, params, NULL);
-    llm_tensor_out *out = llm_alloc((size_t)params, sizeof *out);
-    for (int i = 0; i < params; i++) {
-        out[i] = stored_row(&param[i]);
-        out[i].fetch = fetch_weights;
-        out[i].user = &s;
-    }
-    char *path = llm_format("%s/%s", dir, file);
-    llm_safetensors_write(path, out, params);
-    llm_release(path);
-    llm_release(out);
-    source_end(&s);
-}
 static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *dir) {
     if (!m->lora) refuse_packed(m, "save");
     llm_make_dirs(dir);
@@ -7410,7 +7340,9 @@ static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *
         return;
     }
     table_save(m->ops, m->param, m->params, dir, "model.safetensors");
-    config_save(&m->c, dir);            /* last: a folder with a config.json holds a whole model */
+    llm_writer w = begin_in(dir, "config.json");        /* last: a folder with a config.json holds a whole model */
+    config_write(&w, &m->c, sizeof(llm_real) == 8 ? "float64" : "float32");
+    llm_write_done(&w);
 }
 void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, dir); }
 
@@ -7432,10 +7364,9 @@ static bool real_folder(const char *path) {             /* we never make links: 
 void llm_folder_clear(const char *dir) {
     if (!real_folder(dir)) return;
     for (int i = 0; i < OUR_FILES; i++) {
-        char *path = llm_format("%s/%s", dir, our_file[i]), *half = llm_format("%s.tmp", path);
-        unlink(path);
-        unlink(half);
-        llm_release(path);
+        char *half = llm_format("%s.tmp", our_file[i]);
+        remove_in(dir, our_file[i]);
+        remove_in(dir, half);
         llm_release(half);
     }
     char *critic = llm_format("%s/critic", dir);        /* PPO's second model */
@@ -7465,11 +7396,8 @@ void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t
     if (unlink(config) && errno != ENOENT)
         llm_die("check the folder and its permissions", "cannot replace %s: %s", config, strerror(errno));
     sync_folder_of(config);
-    for (int i = 0; i < TOKENIZER_FILES && t; i++) {    /* an older special_tokens_map.json would be believed */
-        char *stale = llm_format("%s/%s", out, tokenizer_file[i]);
-        if (!folder_holds(fresh, tokenizer_file[i])) unlink(stale);
-        llm_release(stale);
-    }
+    for (int i = 0; i < TOKENIZER_FILES && t; i++)      /* an older special_tokens_map.json would be believed */
+        if (!folder_holds(fresh, tokenizer_file[i])) remove_in(out, tokenizer_file[i]);
     for (int i = 1; i < OUR_FILES; i++)
         if (folder_holds(fresh, our_file[i])) move_file(fresh, out, our_file[i]);
     move_file(fresh, out, "config.json");
@@ -7521,19 +7449,16 @@ static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
     return list;
 }
 char *llm_checkpoint_newest(const char *out) {
-    static const char *const file[2][4] = {
-        {"config.json", "model.safetensors", "optimizer.safetensors", "trainer_state.json"},
-        {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "trainer_state.json"}};
     int count;
     checkpoint_id *list = checkpoint_list(out, &count, false);
     char *found = NULL;
-    for (int i = 0; i < 2 * count && !found; i++) {
-        found = checkpoint_path(out, list[i / 2]);
-        for (int k = 0; k < 4 && found; k++) {      /* somebody may have copied half of one */
-            if (folder_holds(found, file[i % 2][k])) continue;
-            llm_release(found);
-            found = NULL;
-        }
+    for (int i = 0; i < count && !found; i++) {         /* somebody may have copied half of one */
+        char *dir = checkpoint_path(out, list[i]);
+        bool model = folder_holds(dir, "config.json") && folder_holds(dir, "model.safetensors");
+        bool adapters = folder_holds(dir, "adapter_config.json") && folder_holds(dir, "adapter_model.safetensors");
+        bool state = folder_holds(dir, "optimizer.safetensors") && folder_holds(dir, "trainer_state.json");
+        if ((model || adapters) && state) found = dir;
+        else llm_release(dir);
     }
     llm_release(list);
     return found;
@@ -7545,85 +7470,69 @@ static void checkpoint_remove(const char *path) {
     if (renamed && llm_exists(gone)) rename(gone, path);        /* somebody keeps notes in there */
     llm_release(gone);
 }
+/* Keep the newest `keep` whole ones, and what is not whole; 0: remove all. */
 static void checkpoint_prune(const char *out, int keep) {
     int count, whole = 0;
     checkpoint_id *list = checkpoint_list(out, &count, true);
     for (int i = 0; i < count; i++) {
         char *path = checkpoint_path(out, list[i]);
-        if (folder_holds(path, "trainer_state.json") && ++whole > keep) checkpoint_remove(path);
+        whole += folder_holds(path, "trainer_state.json");
+        if (keep == 0 || (whole > keep && folder_holds(path, "trainer_state.json"))) checkpoint_remove(path);
         llm_release(path);
     }
     llm_release(list);
 }
-void llm_checkpoints_clear(const char *out) {
-    int count;
-    checkpoint_id *list = checkpoint_list(out, &count, true);
-    for (int i = 0; i < count; i++) {
-        char *path = checkpoint_path(out, list[i]);
-        checkpoint_remove(path);
-        llm_release(path);
-    }
-    llm_release(list);
-}
+void llm_checkpoints_clear(const char *out) { checkpoint_prune(out, 0); }
 
 /* The moments of the tensors with a gradient, two of each: "m.NAME" at an even place, "v.NAME" at an odd one. */
-static void *moment_at(const llm_adamw *o, const llm_param *p, int odd) {
-    return (char *)(odd ? o->v : o->m) + moment_bytes(o) * p->offset;
-}
-static const void *fetch_moments(void *user, int i) {
-    const tensor_source *s = user;
-    const llm_param *p = &s->param[i / 2];
-    s->op->download(s->host, moment_at(s->o, p, i % 2), p->size * moment_bytes(s->o));
-    return s->host;
-}
-typedef struct { llm_tensor_out *tensor; char (*name)[100]; int count; } moment_table;
+typedef struct { file_tensor *tensor; char (*name)[100]; int count; } moment_table;
 
-static moment_table moments_of(learner x, const llm_adamw *o, tensor_source *user) {
-    moment_table t = {.count = 2 * x.params};
-    t.tensor = llm_alloc((size_t)t.count, sizeof *t.tensor);
-    t.name = llm_alloc((size_t)t.count, sizeof *t.name);
+static moment_table moments_of(const llm_model *m, const llm_adamw *o) {
+    learner x = model_learner(m);
+    moment_table t = {.count = o->m ? 2 * x.params : 0};        /* none before the first step */
+    t.tensor = llm_alloc(t.count, sizeof *t.tensor);
+    t.name = llm_alloc(t.count, sizeof *t.name);
     for (int i = 0; i < t.count; i++) {
         const llm_param *p = &x.param[i / 2];
         snprintf(t.name[i], sizeof *t.name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
-        t.tensor[i] = (llm_tensor_out){.name = t.name[i], .dims = 2, .shape = {(size_t)p->rows, (size_t)p->cols},
-            .dtype = o->moments16 ? "BF16" : real_dtype(), .fetch = fetch_moments, .user = user};
+        t.tensor[i] = (file_tensor){.name = t.name[i], .dtype = o->moments16 ? "BF16" : real_dtype(), .dims = 2,
+                                    .shape = {p->rows, p->cols},
+                                    .data = (char *)(i % 2 ? o->v : o->m) + moment_bytes(o) * p->offset};
     }
     return t;
 }
-static void moments_save(const llm_model *m, const llm_adamw *o, const char *path) {
-    learner x = model_learner(m);
-    tensor_source s = source_begin(m->ops, x.param, x.params, o);
-    moment_table t = moments_of(x, o, &s);
-    llm_safetensors_write(path, t.tensor, o->m ? t.count : 0);  /* none before the first step */
-    source_end(&s);
-    llm_release(t.name);
-    llm_release(t.tensor);
+static void moments_save(const llm_model *m, const llm_adamw *o, const char *dir) {
+    moment_table t = moments_of(m, o);
+    llm_writer w = tensors_begin(dir, "optimizer.safetensors", t.tensor, t.count);
+    for (int i = 0; i < t.count; i++) {
+        size_t bytes = tensor_bytes(&t.tensor[i]);
+        void *numbers = llm_alloc(bytes, 1);
+        m->ops->download(numbers, t.tensor[i].data, bytes);
+        llm_write_bytes(&w, numbers, bytes);
+        llm_release(numbers);
+    }
+    llm_write_done(&w);
+    llm_release_all(t.name, t.tensor);
 }
-static const char other_run[] = "resume with the model and the flags that wrote it";
-
 static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
-    size_t n, data_bytes, *at = NULL;
+    size_t n, data_bytes;
     char *text = tensor_header(path, &n, &data_bytes);
-    bool none = header_matches(text, n, data_bytes, NULL, 0, NULL);
+    bool none = header_matches(text, n, data_bytes, NULL, 0);
     llm_release(text);
     if (none) return;
-    learner x = model_learner(m);
-    tensor_source s = source_begin(m->ops, x.param, x.params, o);
-    s.turned = source_begin(m->ops, x.param, x.params, o).host;         /* room for the narrow ones */
-    moment_table t = moments_of(x, o, &s);
-    at = tensor_places(path, t.tensor, t.count, other_run);
-    adamw_allocate(o, m->ops, x.size);
-    for (int i = 0; i < t.count; i++) {
-        const llm_param *p = &x.param[i / 2];
-        numbers_read(path, at[i], t.tensor[i].dtype, p->size, s.host);
-        uint16_t *narrow = (uint16_t *)s.turned;
-        for (size_t k = 0; k < p->size && o->moments16; k++) narrow[k] = real_to_bf16(s.host[k]);      /* exact */
-        m->ops->upload(moment_at(o, p, i % 2), o->moments16 ? s.turned : s.host, p->size * moment_bytes(o));
+    adamw_allocate(o, m->ops, model_learner(m).size);
+    moment_table t = moments_of(m, o);
+    size_t at = tensors_open(path, t.tensor, t.count, "resume with the model and the flags that wrote it");
+    for (int i = 0; i < t.count; at += tensor_bytes(&t.tensor[i++])) {
+        size_t size = t.tensor[i].shape[0] * t.tensor[i].shape[1];
+        llm_real *wide = llm_alloc(size, sizeof *wide);
+        uint16_t *narrow = llm_alloc(size, sizeof *narrow);
+        numbers_read(path, at, t.tensor[i].dtype, size, wide);
+        for (size_t k = 0; k < size && o->moments16; k++) narrow[k] = real_to_bf16(wide[k]);    /* exact */
+        m->ops->upload((void *)t.tensor[i].data, o->moments16 ? (void *)narrow : wide, size * moment_bytes(o));
+        llm_release_all(wide, narrow);
     }
-    source_end(&s);
-    llm_release(at);
-    llm_release(t.name);
-    llm_release(t.tensor);
+    llm_release_all(t.name, t.tensor);
 }
 char *llm_checkpoint_begin(const char *out, int step) {
     llm_make_dirs(out);
@@ -7641,10 +7550,9 @@ char *llm_checkpoint_begin(const char *out, int step) {
 }
 void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
                           const char *state) {
-    char *moments = llm_format("%s/optimizer.safetensors", dir), *file = llm_format("%s/trainer_state.json", dir);
     folder_save(m, t, dir);
-    moments_save(m, o, moments);
-    llm_writer w = llm_write_begin(file);
+    moments_save(m, o, dir);
+    llm_writer w = begin_in(dir, "trainer_state.json");
     llm_write_text(&w, "{\n  \"step\": %d,\n  \"device\": \"%s\",\n  \"precision\": \"%s\",\n", step, m->ops->name,
                    llm_precision_name(m->ops->precision));
     llm_write_text(&w, "  \"tokenizer_hash\": \"%016llx\",\n", (unsigned long long)(t ? t->hash : 0));
@@ -7654,8 +7562,6 @@ void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const l
     llm_write_text(&w, "\"norm_mean\": %.17g, \"norm_var\": %.17g}", o->state.norm_mean, o->state.norm_var);
     llm_write_text(&w, "%s%s\n}\n", state && *state ? ",\n  " : "", state ? state : "");
     llm_write_done(&w);
-    llm_release(file);
-    llm_release(moments);
 }
 void llm_checkpoint_end(const char *out, const char *fresh, int keep) {
     char *path = llm_format("%.*s", (int)(strlen(fresh) - strlen(".tmp")), fresh);
@@ -7670,27 +7576,38 @@ void llm_checkpoint_save(const char *out, int step, const llm_model *m, const ll
     llm_checkpoint_end(out, fresh, keep);
     llm_release(fresh);
 }
+/* Numbers of trainer_state.json. */
+static double state_real(const llm_json *state, const char *key, double limit) {
+    double x = llm_json_number(state, key, -1);
+    if (!(x >= 0 && x < limit))
+        llm_die("an older checkpoint", "trainer_state.json: \"%s\" is missing or out of range", key);
+    return x;
+}
+static size_t state_number(const llm_json *state, const char *key, double limit) {
+    double x = state_real(state, key, limit);
+    if (x != floor(x)) llm_die("an older checkpoint", "trainer_state.json: \"%s\": %g is not whole", key, x);
+    return x;
+}
 llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, const llm_tokenizer *t) {
     char *path = llm_format("%s/trainer_state.json", dir), *moments = llm_format("%s/optimizer.safetensors", dir);
     char hash[20];
     llm_json *state = llm_json_file(path);
-    config_file f = {state, path}, s = {config_get(f, "optimizer", LLM_JSON_OBJECT), path};
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)(t ? t->hash : 0));
-    const char *written = config_text(f, "tokenizer_hash", "(missing)");
+    const llm_json *s = llm_json_get(state, "optimizer");
+    snprintf(hash, sizeof hash, "%016llx", t ? (unsigned long long)t->hash : 0);
+    const char *written = llm_json_text(state, "tokenizer_hash", "(missing)");
     if (t && strcmp(written, hash))
         llm_die("the tokenizer of the checkpoint's own folder",
                 "%s was written with another tokenizer: fingerprint %s, not %s", dir, written, hash);
-    config_int(f, "step", NAN);
-    o->state.step = config_int(s, "step", NAN);
-    o->state.skipped = config_int(s, "skipped", NAN);
-    o->state.norm_count = config_int(s, "norm_count", NAN);
-    o->state.norm_mean = config_number(s, "norm_mean", NAN);
-    o->state.norm_var = config_number(s, "norm_var", NAN);
+    state_number(state, "step", INT_MAX);
+    o->state.step = state_number(s, "step", INT_MAX);
+    o->state.skipped = state_number(s, "skipped", INT_MAX);
+    o->state.norm_count = state_number(s, "norm_count", INT_MAX);
+    o->state.norm_mean = state_real(s, "norm_mean", HUGE_VAL);
+    o->state.norm_var = state_real(s, "norm_var", HUGE_VAL);
     llm_adamw_free(o, m);
-    o->moments16 = config_bool(s, "moments16", false);  /* as they were: the run goes on to the bit */
+    o->moments16 = llm_json_true(s, "moments16", false);        /* as they were: the run goes on to the bit */
     moments_load(m, o, moments);
-    llm_release(moments);
-    llm_release(path);
+    llm_release_all(path, moments);
     return state;
 }
 
@@ -7699,12 +7616,6 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
 #include <inttypes.h>
 static uint64_t state_hex(const llm_json *state, const char *key) {
     return strtoull(llm_json_text(state, key, "0"), NULL, 16);
-}
-static size_t state_number(const llm_json *state, const char *key, size_t below) {
-    double x = llm_json_number(state, key, -1);
-    if (!(x >= 0 && x < (double)below) || x != floor(x))
-        llm_die("an older checkpoint", "trainer_state.json: the data position \"%s\" is missing or out of range", key);
-    return (size_t)x;
 }
 char *llm_corpus_state(const llm_corpus *c) {
     char *text = llm_format("{\"seed\": \"%" PRIx64 "\", \"rng\": \"%" PRIx64 "\", \"current\": %d, \"document\": %zu, "
@@ -7784,36 +7695,31 @@ void llm_lora_save(const llm_model *m, const char *dir) {
     if (!x) llm_die("llm_lora_attach", "a model without adapters has none to save in %s", dir);
     llm_make_dirs(dir);
     table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors");
-    char *path = llm_format("%s/adapter_config.json", dir);
-    llm_writer w = llm_write_begin(path);
+    llm_writer w = begin_in(dir, "adapter_config.json");
     adapter_write(&w, m);
     llm_write_done(&w);                 /* last: a folder with it is whole */
-    llm_release(path);
 }
 void llm_lora_load(llm_model *m, const char *dir) {
     char *path = llm_format("%s/adapter_config.json", dir), *weights = llm_format("%s/adapter_model.safetensors", dir);
     llm_json *root = llm_json_file(path);
-    config_file f = {root, path};
-    int rank = config_int(f, "r", NAN);
-    double alpha = config_number(f, "lora_alpha", NAN);
+    int rank = whole_number(llm_json_get(root, "r"));
+    double alpha = llm_json_number(root, "lora_alpha", NAN);
     if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", path, rank);
-    bool *wanted = llm_alloc((size_t)m->params, sizeof *wanted);
-    const llm_json *list = config_get(f, "target_modules", LLM_JSON_ARRAY);
+    bool *wanted = llm_alloc(m->params, sizeof *wanted);
+    const llm_json *list = llm_json_get(root, "target_modules");
     for (const llm_json *c = list ? list->child : NULL; c; c = c->next)
         for (int i = 0; i < m->params && c->type == LLM_JSON_STRING; i++)
-            wanted[i] |= adaptable(&m->param[i]) && targeted(&m->param[i], c->string, strlen(c->string));
-    double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
-    lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
+            wanted[i] |= adaptable(&m->param[i]) && targeted(&m->param[i], c->string, c->length);
+    double scale = llm_json_true(root, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
+    lora_allocate(m, rank, alpha, scale, wanted, llm_json_text(root, "base_model_name_or_path", NULL));
     char *text;
-    const char *dtype;
     size_t size;
     llm_writer w = write_in_memory(&text, &size);
     adapter_write(&w, m);
     check_written(&w, &text, &size, path);
-    size_t *at = table_places(m->lora->param, m->lora->params, weights, &dtype);
-    for (int i = 0; i < m->lora->params; i++) param_load(&m->lora->param[i], weights, at[i], dtype, m->ops);
+    table_load(m->ops, m->lora->param, m->lora->params, weights);
     llm_json_free(root);
-    llm_release_all(at, wanted, path, weights);
+    llm_release_all(wanted, path, weights);
 }
 
 /* ================================================================================================================

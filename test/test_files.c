@@ -175,13 +175,22 @@ static void read_everything(const char *path) {
     }
     hf_safetensors_close(&s);
 }
+/* A file of these tensors, whose numbers lie at `data`. */
+static void write_tensors(const char *path, const file_tensor *tensor, int count) {
+    file_tensor *t = llm_alloc((size_t)count, sizeof *t);
+    if (count) memcpy(t, tensor, (size_t)count * sizeof *t);
+    llm_writer w = tensors_begin(scratch, path + strlen(scratch) + 1, t, count);
+    for (int i = 0; i < count; i++) llm_write_bytes(&w, t[i].data, tensor_bytes(&t[i]));
+    llm_write_done(&w);
+    llm_release(t);
+}
 static void test_damage(void) {
     static const float x[6] = {1, 2, 3, 4, 5, 6};
     static const uint16_t y[3] = {0x3F80, 0xC000, 0x7F80};
     const char *good = in_scratch("good.safetensors"), *bad = in_scratch("bad.safetensors");
-    llm_tensor_out t[2] = {{.name = "x", .dtype = "F32", .dims = 2, .shape = {2, 3}, .data = x},
+    file_tensor t[2] = {{.name = "x", .dtype = "F32", .dims = 2, .shape = {2, 3}, .data = x},
                            {.name = "y", .dtype = "BF16", .dims = 1, .shape = {3}, .data = y}};
-    llm_safetensors_write(good, t, 2);
+    write_tensors(good, t, 2);
     size_t n;
     char *bytes = llm_read_file(good, &n);
     int refused = 0, read = 0;
@@ -227,12 +236,12 @@ static void test_types(void) {
         {"U32", u32, 1, {4294967295.0}},
         {"U16", u16, 1, {65535}}, {"U8", u8, 1, {255}}, {"BOOL", boolean, 2, {0, 1}}};
     enum { TYPES = sizeof all / sizeof *all };
-    llm_tensor_out t[TYPES];
+    file_tensor t[TYPES];
     for (int i = 0; i < TYPES; i++)
-        t[i] = (llm_tensor_out){.name = all[i].dtype, .dtype = all[i].dtype, .dims = 1, .shape = {all[i].n},
+        t[i] = (file_tensor){.name = all[i].dtype, .dtype = all[i].dtype, .dims = 1, .shape = {all[i].n},
                                 .data = all[i].data};
     const char *path = in_scratch("types.safetensors");
-    llm_safetensors_write(path, t, TYPES);
+    write_tensors(path, t, TYPES);
     hf_safetensors s;
     hf_safetensors_open(&s, path);
     CHECK(s.count == TYPES, "%d tensors", s.count);
@@ -256,18 +265,15 @@ static void test_types(void) {
     static const char f8[] = "{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[0,4]}}";
     CHECK_DIES(read_everything(tensor_file(f8, strlen(f8), 4)), "stored as F8_E4M3, which is not read");
 }
-static const void *fetch_test(void *user, int index) { return (const char *)user + 4 * index; }
-
 static void test_written_bytes(void) {
     static const float one = 1;
     static const double two = 2;
-    static const int32_t fetched[3] = {0, 0, 3};
+    static const int32_t three = 3;
     const char *path = in_scratch("bytes.safetensors");
-    llm_tensor_out t[3] = {{.name = "z", .dtype = "F32", .dims = 2, .shape = {1, 1}, .data = &one},
+    file_tensor t[3] = {{.name = "z", .dtype = "F32", .dims = 2, .shape = {1, 1}, .data = &one},
                            {.name = "q\"\n", .dtype = "F64", .data = &two},
-                           {.name = "b", .dtype = "I32", .dims = 1, .shape = {1}, .fetch = fetch_test,
-                            .user = (void *)fetched}};
-    llm_safetensors_write(path, t, 3);
+                           {.name = "b", .dtype = "I32", .dims = 1, .shape = {1}, .data = &three}};
+    write_tensors(path, t, 3);
     const char *want = quoted("{'__metadata__':{'format':'pt'},"
                               "'q\\'\\n':{'dtype':'F64','shape':[],'data_offsets':[0,8]},"
                               "'b':{'dtype':'I32','shape':[1],'data_offsets':[8,12]},"
@@ -285,18 +291,18 @@ static void test_written_bytes(void) {
     hf_safetensors_open(&s, path);
     CHECK(hf_safetensors_find(&s, "q\"\n") != NULL, "escaped name");
     hf_safetensors_close(&s);
-    llm_safetensors_write(path, NULL, 0);
+    write_tensors(path, NULL, 0);
     open_and_close(path);
 }
 static void test_shards(void) {
     static const float x[2] = {1, 2}, y[2] = {3, 4};
     const char *dir = in_scratch("shards"), *index = in_scratch("shards/model.safetensors.index.json");
     make_dir(dir);
-    llm_tensor_out a = {.name = "a", .dtype = "F32", .dims = 1, .shape = {2}, .data = x}, b = a;
+    file_tensor a = {.name = "a", .dtype = "F32", .dims = 1, .shape = {2}, .data = x}, b = a;
     b.name = "b";
     b.data = y;
-    llm_safetensors_write(in_scratch("shards/one.safetensors"), &b, 1);
-    llm_safetensors_write(in_scratch("shards/two.safetensors"), &a, 1);
+    write_tensors(in_scratch("shards/one.safetensors"), &b, 1);
+    write_tensors(in_scratch("shards/two.safetensors"), &a, 1);
     write_text(index, "{'metadata':{'total_size':16},'weight_map':{'b':'one.safetensors','a':'two.safetensors'}}");
     for (int i = 0; i < 2; i++) {       /* by folder, and by the index itself */
         hf_safetensors s;
@@ -319,7 +325,7 @@ static void test_shards(void) {
     CHECK_DIES(open_and_close(dir), "in the same folder");
     write_text(index, "{'weight_map':{}}");
     CHECK_DIES(open_and_close(dir), "no \"weight_map\"");
-    llm_safetensors_write(in_scratch("shards/two.safetensors"), &b, 1);
+    write_tensors(in_scratch("shards/two.safetensors"), &b, 1);
     write_text(index, "{'weight_map':{'b':'one.safetensors','a':'two.safetensors'}}");
     CHECK_DIES(open_and_close(dir), "\"b\" appears twice");
 }
@@ -450,10 +456,15 @@ static llm_config tiny_config(int family) {
     if (family == 4) { c.rope_factor = 32; c.rope_low = 1; c.rope_high = 4; c.rope_original = 8; c.score = true; }
     return c;
 }
+static void config_save(const llm_config *c) {
+    llm_writer w = begin_in(scratch, "config.json");
+    config_write(&w, c, "float32");
+    llm_write_done(&w);
+}
 static void test_config_round_trip(void) {
     for (int family = 0; family < 5; family++) {
         llm_config c = tiny_config(family);
-        config_save(&c, scratch);
+        config_save(&c);
         for (int other = 0; other < 2; other++) {       /* tools/hf.h reads ours too */
         llm_config d = other ? hf_config_load(scratch) : llm_config_load(scratch);
         CHECK(d.V == c.V && d.T == c.T && d.L == c.L && d.C == c.C && d.H == c.H && d.KV == c.KV && d.D == c.D &&
@@ -470,7 +481,7 @@ static void test_config_round_trip(void) {
     const char *const *name = llm_preset_names(&count);
     for (int i = 0; i < count; i++) {
         llm_config c = llm_preset(name[i]);
-        config_save(&c, scratch);
+        config_save(&c);
         llm_config d = llm_config_load(scratch);
         CHECK(d.F == c.F && d.eps == c.eps && d.tied == c.tied &&
               (c.position == LLM_LEARNED || d.rope_theta == c.rope_theta),
@@ -558,11 +569,11 @@ static void test_model_round_trip(const llm_ops *ops) {
     }
 }
 /* Rewrite a folder's tensors through `change`, which may rename, drop (name NULL), retype or reshape each. */
-static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_out *t, int i),
-                    const llm_tensor_out *extra) {
+static void rewrite(const char *from, const char *to, void (*change)(file_tensor *t, int i),
+                    const file_tensor *extra) {
     hf_safetensors s;
     hf_safetensors_open(&s, from);
-    llm_tensor_out *t = llm_alloc((size_t)s.count + 1, sizeof *t);
+    file_tensor *t = llm_alloc((size_t)s.count + 1, sizeof *t);
     int n = 0;
     for (int i = 0; i < s.count; i++) {
         float *x = llm_alloc(hf_tensor_count(&s.tensor[i]), sizeof *x);
@@ -570,7 +581,7 @@ static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_
         hf_safetensors_read(&s, &s.tensor[i], wide);
         for (size_t k = 0; k < hf_tensor_count(&s.tensor[i]); k++) x[k] = (float)wide[k];
         llm_release(wide);
-        t[n] = (llm_tensor_out){.name = s.tensor[i].name, .dtype = "F32", .dims = s.tensor[i].dims, .data = x};
+        t[n] = (file_tensor){.name = s.tensor[i].name, .dtype = "F32", .dims = s.tensor[i].dims, .data = x};
         memcpy(t[n].shape, s.tensor[i].shape, sizeof t[n].shape);
         change(&t[n], i);
         if (t[n].name) n++;
@@ -579,7 +590,7 @@ static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_
     int owned = n;
     if (extra) t[n++] = *extra;
     make_dir(to);
-    llm_safetensors_write(in_scratch("rewritten.tmp"), t, n);
+    write_tensors(in_scratch("rewritten.tmp"), t, n);
     for (int i = 0; i < owned; i++) llm_release((void *)t[i].data);
     char target[600], a[600], b[600];
     snprintf(target, sizeof target, "%s/model.safetensors", to);
@@ -593,18 +604,18 @@ static void rewrite(const char *from, const char *to, void (*change)(llm_tensor_
     llm_release(t);
     hf_safetensors_close(&s);
 }
-static void keep(llm_tensor_out *t, int i) { (void)t; (void)i; }
-static void strip(llm_tensor_out *t, int i) { (void)i; t->name = strchr(t->name, '.') + 1; }
-static void drop_first(llm_tensor_out *t, int i) { if (!i) t->name = NULL; }
-static void drop_head(llm_tensor_out *t, int i) {
+static void keep(file_tensor *t, int i) { (void)t; (void)i; }
+static void strip(file_tensor *t, int i) { (void)i; t->name = strchr(t->name, '.') + 1; }
+static void drop_first(file_tensor *t, int i) { if (!i) t->name = NULL; }
+static void drop_head(file_tensor *t, int i) {
     (void)i;
     if (!strcmp(t->name, "lm_head.weight")) t->name = NULL;
 }
-static void flatten(llm_tensor_out *t, int i) {
+static void flatten(file_tensor *t, int i) {
     (void)i;
     if (llm_ends_with(t->name, "c_fc.weight")) { t->dims = 1; t->shape[0] *= t->shape[1]; }
 }
-static void swap_shape(llm_tensor_out *t, int i) {
+static void swap_shape(file_tensor *t, int i) {
     (void)i;
     if (llm_ends_with(t->name, "h.1.mlp.c_fc.weight")) { t->shape[0] = 64; t->shape[1] = 16; }
 }
@@ -637,12 +648,12 @@ static void test_model_folders(void) {
     static const float noise[144];
     static const char *const ignored[] = {"transformer.h.0.attn.bias", "h.1.attn.masked_bias", "lm_head.weight"};
     for (int i = 0; i < 3; i++) {
-        llm_tensor_out extra = {.name = ignored[i], .dtype = "F32", .dims = 4, .shape = {1, 1, 12, 12}, .data = noise};
+        file_tensor extra = {.name = ignored[i], .dtype = "F32", .dims = 4, .shape = {1, 1, 12, 12}, .data = noise};
         rewrite(dir, changed, keep, &extra);
         load_and_free(changed);
         CHECK(true, "ignored");
     }
-    llm_tensor_out extra = {.name = "transformer.h.0.attn.q_norm.weight", .dtype = "F32", .dims = 1, .shape = {4},
+    file_tensor extra = {.name = "transformer.h.0.attn.q_norm.weight", .dtype = "F32", .dims = 1, .shape = {4},
                             .data = noise};
     rewrite(dir, changed, keep, &extra);
     CHECK_DIES(load_and_free(changed), "unexpected tensor \"transformer.h.0.attn.q_norm.weight\"");
@@ -940,7 +951,7 @@ static void test_resume_refusals(void) {
     CHECK_DIES(llm_checkpoint_resume(dir, &m, &p, &t), "another tokenizer");
     wide.F = 24;
     llm_model_init(&n, &wide, llm_cpu(LLM_FP32), 9);
-    CHECK_DIES(llm_checkpoint_resume(dir, &n, &p, NULL), "is not there or not [24,16]");
+    CHECK_DIES(llm_checkpoint_resume(dir, &n, &p, NULL), "is not there or not [16,24]");
     llm_adamw_free(&p, &n);
     llm_model_free(&n);
     wide = c;
@@ -957,9 +968,9 @@ static void test_resume_refusals(void) {
     llm_model_free(&n);
     write_text(state, "{'step': 2, 'tokenizer_hash': '0000000000001234', 'optimizer': {'step': -1}}");
     CHECK_DIES(llm_checkpoint_resume(dir, &m, &p, &other), "fingerprint 0000000000001234, not 0000000000001235");
-    CHECK_DIES(llm_checkpoint_resume(dir, &m, &p, &t), "\"step\": -1 is no size");
+    CHECK_DIES(llm_checkpoint_resume(dir, &m, &p, &t), "\"step\" is missing or out of range");
     write_text(state, "{'step': 2, 'optimizer': {}}");
-    CHECK_DIES(llm_checkpoint_resume(dir, &m, &p, NULL), "missing key \"step\"");
+    CHECK_DIES(llm_checkpoint_resume(dir, &m, &p, NULL), "\"step\" is missing or out of range");
     write_text(state, "{'step': 2");
     CHECK_DIES(llm_checkpoint_resume(dir, &m, &p, NULL), "trainer_state.json:1");
     unlink(config);
@@ -1173,11 +1184,11 @@ static void test_border_config(void) {
     const char *path = in_scratch("config.json");
     llm_config c = tiny_config(1);
     for (volatile size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
-        config_save(&c, scratch);
+        config_save(&c);
         replace_in(path, changed[i][0], changed[i][1]);
         CHECK_DIES(llm_config_load(scratch), "tools/hf.h");
     }
-    config_save(&c, scratch);
+    config_save(&c);
     bool is_double = sizeof(llm_real) == 8;     /* the other build's folder is ours too */
     replace_in(path, is_double ? "float64" : "float32", is_double ? "float32" : "float64");
     CHECK(llm_config_load(scratch).V == c.V, "the other precision");
@@ -1195,8 +1206,8 @@ static void test_border_weights(void) {
     const char *dir = in_scratch("model-1"), *changed = in_scratch("changed");
     const char *path = in_scratch("changed/model.safetensors");
     static const float noise[4];
-    llm_tensor_out extra = {.name = "model.q_norm.weight", .dtype = "F32", .dims = 1, .shape = {4}, .data = noise};
-    llm_tensor_out tensor[64];
+    file_tensor extra = {.name = "model.q_norm.weight", .dtype = "F32", .dims = 1, .shape = {4}, .data = noise};
+    file_tensor tensor[64];
     llm_model m, n;
     hf_safetensors s;
     size_t size;
@@ -1211,10 +1222,10 @@ static void test_border_weights(void) {
         hf_tensor_info *t = &s.tensor[i];
         double *x = llm_alloc(hf_tensor_count(t), sizeof *x);
         hf_safetensors_read(&s, t, x);
-        tensor[i] = (llm_tensor_out){.name = t->name, .dtype = "F64", .dims = t->dims, .data = x};
+        tensor[i] = (file_tensor){.name = t->name, .dtype = "F64", .dims = t->dims, .data = x};
         memcpy(tensor[i].shape, t->shape, sizeof t->shape);
     }
-    llm_safetensors_write(path, tensor, s.count);
+    write_tensors(path, tensor, s.count);
     for (int i = 0; i < s.count; i++) llm_release((void *)tensor[i].data);
     hf_safetensors_close(&s);
     llm_model_load(&n, changed, llm_cpu(LLM_FP32));
@@ -1271,7 +1282,7 @@ static void test_border_bytes(void) {
     remove_tree(dir);
     llm_tokenizer_save(&t, dir);
     llm_tokenizer_free(&t);
-    config_save(&c, scratch);
+    config_save(&c);
     volatile int passed = 0, refused = 0;
     for (volatile int round = 0; round < 600; round++) {
         volatile int file = round % 2;

@@ -460,38 +460,27 @@ static void to_gguf(const settings *s) {
 
 /* ---- a folder: adapters merged, weights in 32 or 16 bits ---- */
 
-typedef struct { tensor_source source; uint16_t *half; int as; } half_source;
-
-static const void *fetch_halves(void *user, int i) {
-    half_source *h = user;
-    narrow_row((char *)h->half, fetch_weights(&h->source, i), h->source.param[i].size, h->as);
-    return h->half;
-}
 /* A folder with 32 bits is there already, and whole; its weights and the word for them are replaced one by one. */
 static void save_halves(const settings *s, const llm_model *m, int as) {
-    size_t most = 0;
-    for (int i = 0; i < m->params; i++) most = m->param[i].size > most ? m->param[i].size : most;
-    half_source h = {source_begin(m->ops, m->param, m->params, NULL), llm_alloc(most, sizeof(uint16_t)), as};
-    llm_tensor_out *out = llm_alloc((size_t)m->params, sizeof *out);
+    char *path = llm_format("%s/config.json", s->out);
+    file_tensor *out = stored_rows(m->param, m->params);
+    for (int i = 0; i < m->params; i++) out[i].dtype = as == AS_BF16 ? "BF16" : "F16";
+    llm_writer weights = tensors_begin(s->out, "model.safetensors", out, m->params);
     for (int i = 0; i < m->params; i++) {
-        out[i] = stored_row(&m->param[i]);
-        out[i].dtype = as == AS_BF16 ? "BF16" : "F16";
-        out[i].fetch = fetch_halves;
-        out[i].user = &h;
+        const llm_param *p = out[i].data;
+        llm_real *numbers = stored_numbers(m->ops, p);
+        uint16_t *half = llm_alloc(p->size, sizeof *half);
+        narrow_row((char *)half, numbers, p->size, as);
+        llm_write_bytes(&weights, half, p->size * sizeof *half);
+        llm_release_all(half, numbers);
     }
-    char *weights = llm_format("%s/model.safetensors", s->out), *path = llm_format("%s/config.json", s->out);
-    llm_safetensors_write(weights, out, m->params);
+    llm_write_done(&weights);
     char *config = llm_read_file(path, NULL), *dtype = strstr(config, "\"float32\"");
     llm_writer w = begin(path);
     llm_write_text(&w, "%.*s\"%s\"%s", (int)(dtype - config), config, as == AS_BF16 ? "bfloat16" : "float16",
                    dtype + strlen("\"float32\""));
     finish(&w);
-    source_end(&h.source);
-    llm_release(h.half);
-    llm_release(out);
-    llm_release(weights);
-    llm_release(path);
-    llm_release(config);
+    llm_release_all(out, path, config);
 }
 /* --add-tokens: ChatML's for a model that has none. */
 static void grow(const settings *s, llm_model *m, llm_tokenizer *t) {

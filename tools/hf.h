@@ -631,6 +631,13 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
 
 static const char hf_refetch[] = "fetch the file again: it is cut short, damaged, or no safetensors file";
 
+static bool hf_known_dtype(const char *dtype) {
+    static const char known[] = "|F64|F32|F16|BF16|I64|I32|I16|I8|U64|U32|U16|U8|BOOL|"
+                                "C64|F8_E5M2|F8_E4M3|F8_E8M0|F6_E2M3|F6_E3M2|F4|";         /* these are not read */
+    char name[16];
+    snprintf(name, sizeof name, "|%.12s|", dtype);
+    return strlen(name) > 3 && !strchr(dtype, '|') && strstr(known, name);
+}
 /* A size as JSON spells it, digit by digit: a double would round above 2^53. */
 static size_t hf_json_size(const llm_json *v, const char *path, const char *tensor) {
     size_t x = 0;
@@ -656,7 +663,8 @@ static hf_tensor_info hf_tensor_entry(const llm_json *entry, const char *path, i
         value[2]->type != LLM_JSON_ARRAY || value[2]->length != 2)
         llm_die(hf_refetch, "%s: tensor \"%s\" lacks a dtype, a shape or two data_offsets", path, name);
     size_t dims = value[1]->length, bits = tensor_bits(value[0]->string);
-    if (!bits) llm_die(hf_refetch, "%s: tensor \"%s\" has the unknown dtype \"%s\"", path, name, value[0]->string);
+    if (!hf_known_dtype(value[0]->string))
+        llm_die(hf_refetch, "%s: tensor \"%s\" has the unknown dtype \"%s\"", path, name, value[0]->string);
     if (dims > 4) llm_die("a language model", "%s: tensor \"%s\" has %zu dimensions, more than 4", path, name, dims);
     hf_tensor_info t = {.file = file, .dims = (int)dims};
     snprintf(t.dtype, sizeof t.dtype, "%s", value[0]->string);
@@ -834,30 +842,61 @@ void hf_safetensors_read_real(const hf_safetensors *s, const hf_tensor_info *t, 
 /* ---- a model's folder ----
    Over the years transformers has spelled the same thing in several ways: all are read, the oldest is written. */
 
+static const char hf_other_folder[] = "a complete Hugging Face folder: config.json and weights of one model";
+
+typedef struct { const llm_json *json; const char *path; } hf_config_file;
+
+/* The value of a key. null counts as missing, as in Python. */
+static const llm_json *hf_config_get(hf_config_file f, const char *key, llm_json_type type) {
+    static const char *const name[] = {"null", "true or false", "a number", "a text", "a list", "an object"};
+    const llm_json *v = llm_json_get(f.json, key);
+    if (!v || v->type == LLM_JSON_NULL) return NULL;
+    if (v->type != type) llm_die(hf_other_folder, "%s:%d: \"%s\" must be %s", f.path, v->line, key, name[type]);
+    return v;
+}
+static double hf_config_number(hf_config_file f, const char *key, double otherwise) {     /* otherwise NAN: required */
+    const llm_json *v = hf_config_get(f, key, LLM_JSON_NUMBER);
+    if (!v && isnan(otherwise)) llm_die(hf_other_folder, "%s: missing key \"%s\"", f.path, key);
+    return v ? v->number : otherwise;
+}
+static int hf_config_int(hf_config_file f, const char *key, double otherwise) {
+    double x = hf_config_number(f, key, otherwise);
+    if (!(x >= 0 && x <= INT_MAX) || x != floor(x))
+        llm_die(hf_other_folder, "%s: \"%s\": %g is no size", f.path, key, x);
+    return (int)x;
+}
+static bool hf_config_bool(hf_config_file f, const char *key, bool otherwise) {
+    const llm_json *v = hf_config_get(f, key, LLM_JSON_BOOL);
+    return v ? v->number != 0 : otherwise;
+}
+static const char *hf_config_text(hf_config_file f, const char *key, const char *otherwise) {
+    const llm_json *v = hf_config_get(f, key, LLM_JSON_STRING);
+    return v ? v->string : otherwise;
+}
 static const char hf_other_architecture[] = "a GPT-2, Llama or Qwen2 model";
 
-LLM_NORETURN static void hf_config_refuse(config_file f, const char *key, const char *value) {
+LLM_NORETURN static void hf_config_refuse(hf_config_file f, const char *key, const char *value) {
     llm_die(hf_other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
 }
 /* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
-static void hf_config_expect(config_file f, bool qwen) {
+static void hf_config_expect(hf_config_file f, bool qwen) {
     static const struct { const char *key, *one, *other; } texts[] = {
         {"activation_function", "gelu_new", "gelu_pytorch_tanh"}, {"hidden_act", "silu", "swish"}};
     static const struct { const char *key; bool value; } flags[] = {
         {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false},
         {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
     for (int i = 0; i < 2; i++) {
-        const char *text = config_text(f, texts[i].key, texts[i].one);
+        const char *text = hf_config_text(f, texts[i].key, texts[i].one);
         if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) hf_config_refuse(f, texts[i].key, text);
     }
     for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
-        if (config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
+        if (hf_config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
             hf_config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
-    if (config_get(f, "quantization_config", LLM_JSON_OBJECT))
+    if (hf_config_get(f, "quantization_config", LLM_JSON_OBJECT))
         hf_config_refuse(f, "quantization_config", "a quantised model");
 }
 /* A token id, or the first of a list (Llama-3 ends an answer in three ways; the tokenizer knows them all); -1: none. */
-static int hf_config_id(config_file f, const char *key) {
+static int hf_config_id(hf_config_file f, const char *key) {
     const llm_json *v = llm_json_get(f.json, key);
     bool list = v && v->type == LLM_JSON_ARRAY;
     int id = -1;
@@ -869,47 +908,47 @@ static int hf_config_id(config_file f, const char *key) {
     }
     return id;
 }
-static void hf_config_gpt2(llm_config *c, config_file f) {
-    for (int i = 0; i < GPT2_ROWS; i++) *(int *)((char *)c + gpt2_row[i].at) = config_int(f, gpt2_row[i].key, NAN);
+static void hf_config_gpt2(llm_config *c, hf_config_file f) {
+    for (int i = 0; i < GPT2_ROWS; i++) *(int *)((char *)c + gpt2_row[i].at) = hf_config_int(f, gpt2_row[i].key, NAN);
     c->KV = c->H;
     c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
-    c->F = config_int(f, "n_inner", 4.0 * c->C);
-    c->eps = config_number(f, "layer_norm_epsilon", 1e-5);
-    c->tied = config_bool(f, "tie_word_embeddings", true);
+    c->F = hf_config_int(f, "n_inner", 4.0 * c->C);
+    c->eps = hf_config_number(f, "layer_norm_epsilon", 1e-5);
+    c->tied = hf_config_bool(f, "tie_word_embeddings", true);
 }
 /* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
-static void hf_config_rope(llm_config *c, config_file f) {
+static void hf_config_rope(llm_config *c, hf_config_file f) {
     const char *key = llm_json_get(f.json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
-    config_file r = {config_get(f, key, LLM_JSON_OBJECT), f.path};
-    c->rope_theta = config_number(r, "rope_theta", config_number(f, "rope_theta", 10000));
-    if (config_number(r, "partial_rotary_factor", config_number(f, "partial_rotary_factor", 1)) != 1)
+    hf_config_file r = {hf_config_get(f, key, LLM_JSON_OBJECT), f.path};
+    c->rope_theta = hf_config_number(r, "rope_theta", hf_config_number(f, "rope_theta", 10000));
+    if (hf_config_number(r, "partial_rotary_factor", hf_config_number(f, "partial_rotary_factor", 1)) != 1)
         hf_config_refuse(f, "partial_rotary_factor", "a value other than 1");
-    const char *type = config_text(r, "rope_type", config_text(r, "type", "default"));
+    const char *type = hf_config_text(r, "rope_type", hf_config_text(r, "type", "default"));
     if (!strcmp(type, "default")) return;
     if (strcmp(type, "llama3")) hf_config_refuse(f, key, type);
-    c->rope_factor = config_number(r, "factor", NAN);
-    c->rope_low = config_number(r, "low_freq_factor", NAN);
-    c->rope_high = config_number(r, "high_freq_factor", NAN);
-    c->rope_original = config_int(r, "original_max_position_embeddings", NAN);
+    c->rope_factor = hf_config_number(r, "factor", NAN);
+    c->rope_low = hf_config_number(r, "low_freq_factor", NAN);
+    c->rope_high = hf_config_number(r, "high_freq_factor", NAN);
+    c->rope_original = hf_config_int(r, "original_max_position_embeddings", NAN);
     if (c->rope_factor == 0) hf_config_refuse(f, key, "factor 0");
 }
-static void hf_config_llama(llm_config *c, config_file f) {
-    for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_row[i].at) = config_int(f, llama_row[i].key, NAN);
-    c->KV = config_int(f, "num_key_value_heads", c->H);
-    c->D = config_int(f, "head_dim", c->H ? c->C / c->H : 0);
-    c->eps = config_number(f, "rms_norm_eps", 1e-6);
-    c->tied = config_bool(f, "tie_word_embeddings", false);
+static void hf_config_llama(llm_config *c, hf_config_file f) {
+    for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_row[i].at) = hf_config_int(f, llama_row[i].key, NAN);
+    c->KV = hf_config_int(f, "num_key_value_heads", c->H);
+    c->D = hf_config_int(f, "head_dim", c->H ? c->C / c->H : 0);
+    c->eps = hf_config_number(f, "rms_norm_eps", 1e-6);
+    c->tied = hf_config_bool(f, "tie_word_embeddings", false);
     hf_config_rope(c, f);
 }
 /* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
-static bool hf_config_score(config_file f) {
-    const llm_json *list = config_get(f, "architectures", LLM_JSON_ARRAY);
-    const llm_json *labels = config_get(f, "id2label", LLM_JSON_OBJECT);
+static bool hf_config_score(hf_config_file f) {
+    const llm_json *list = hf_config_get(f, "architectures", LLM_JSON_ARRAY);
+    const llm_json *labels = hf_config_get(f, "id2label", LLM_JSON_OBJECT);
     const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
     if (llm_ends_with(name, "LMHeadModel") || llm_ends_with(name, "ForCausalLM") || llm_ends_with(name, "Model"))
         return false;
     if (!llm_ends_with(name, "ForSequenceClassification")) hf_config_refuse(f, "architectures", name);
-    if (config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
+    if (hf_config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
         hf_config_refuse(f, "id2label", "a classifier with other than 1 label");
     return true;
 }
@@ -918,8 +957,8 @@ llm_config hf_config_load(const char *dir) {
     if (!llm_exists(path))
         llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
     llm_json *root = llm_json_file(path);
-    config_file f = {root, path};
-    const char *type = config_text(f, "model_type", "(missing)");
+    hf_config_file f = {root, path};
+    const char *type = hf_config_text(f, "model_type", "(missing)");
     if (strcmp(type, "gpt2") && strcmp(type, "llama") && strcmp(type, "qwen2")) hf_config_refuse(f, "model_type", type);
     hf_config_expect(f, !strcmp(type, "qwen2"));
     llm_config c = config_parts(type);
@@ -957,9 +996,9 @@ static void hf_rename(hf_safetensors *s, const llm_config *c) {
     hf_tensors_sort(s);
 }
 static void hf_check_shape(const hf_safetensors *s, const hf_tensor_info *t, const llm_param *p) {
-    llm_tensor_out want = stored_row(p);
+    file_tensor want = stored_row(p);
     if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape))
-        llm_die(other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s", s->path[t->file],
+        llm_die(hf_other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s", s->path[t->file],
                 t->name, shape_text(t->dims, t->shape), shape_text(want.dims, want.shape));
     if (!widen(NULL, NULL, t->dtype, 0))
         llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", s->path[t->file],
@@ -975,7 +1014,7 @@ static void hf_check_tensors(const hf_safetensors *s, const llm_config *c, const
     bool *known = llm_alloc((size_t)s->count, sizeof *known);
     for (int i = 0; i < m.params; i++) {
         const hf_tensor_info *t = hf_safetensors_find(s, m.param[i].name);
-        if (!t) llm_die(other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, m.param[i].name);
+        if (!t) llm_die(hf_other_folder, "%s: no tensor \"%s\", but config.json asks for it", dir, m.param[i].name);
         hf_check_shape(s, t, &m.param[i]);
         known[t - s->tensor] = true;
     }
@@ -1008,19 +1047,19 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
     llm_release(base);
 }
 /* What changes the arithmetic and is not computed here is refused by its key. */
-static void hf_adapter_refuse(config_file f) {
+static void hf_adapter_refuse(hf_config_file f) {
     static const char other[] = "an adapter of plain LoRA";
     static const char *const flag[] = {"use_dora", "lora_bias", "use_qalora"};
     static const char *const table[] = {"rank_pattern", "alpha_pattern"};
     static const char *const absent[] = {"modules_to_save", "layer_replication", "trainable_token_indices",
                                          "target_parameters", "use_bdlora", "kasa_config"};
-    const char *type = config_text(f, "peft_type", "(missing)"), *bias = config_text(f, "bias", "none");
+    const char *type = hf_config_text(f, "peft_type", "(missing)"), *bias = hf_config_text(f, "bias", "none");
     if (strcmp(type, "LORA")) llm_die(other, "%s: \"peft_type\": %s is not implemented", f.path, type);
     if (strcmp(bias, "none")) llm_die(other, "%s: \"bias\": %s is not implemented", f.path, bias);
     for (int i = 0; i < 3; i++)
-        if (config_bool(f, flag[i], false)) llm_die(other, "%s: \"%s\": true is not implemented", f.path, flag[i]);
+        if (hf_config_bool(f, flag[i], false)) llm_die(other, "%s: \"%s\": true is not implemented", f.path, flag[i]);
     for (int i = 0; i < 2; i++) {
-        const llm_json *v = config_get(f, table[i], LLM_JSON_OBJECT);
+        const llm_json *v = hf_config_get(f, table[i], LLM_JSON_OBJECT);
         if (v && v->length) llm_die(other, "%s: \"%s\": ranks by module are not implemented", f.path, table[i]);
     }
     for (int i = 0; i < 6; i++) {
@@ -1029,10 +1068,10 @@ static void hf_adapter_refuse(config_file f) {
             llm_die(other, "%s: \"%s\" is not implemented", f.path, absent[i]);
     }
 }
-static void hf_adapter_read(llm_model *m, config_file f, const char *dir) {
+static void hf_adapter_read(llm_model *m, hf_config_file f, const char *dir) {
     char *weights = llm_format("%s/adapter_model.safetensors", dir), name[96];
-    int rank = config_int(f, "r", NAN), found = 0;
-    double alpha = config_number(f, "lora_alpha", NAN);
+    int rank = hf_config_int(f, "r", NAN), found = 0;
+    double alpha = hf_config_number(f, "lora_alpha", NAN);
     if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", f.path, rank);
     hf_safetensors s;
     hf_safetensors_open(&s, weights);
@@ -1050,8 +1089,8 @@ static void hf_adapter_read(llm_model *m, config_file f, const char *dir) {
     if (!found || s.count != 2 * found)
         llm_die("the base model that the adapter was trained on", "%s: %d of its %d tensors belong to this model",
                 weights, 2 * found, s.count);
-    double scale = config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
-    lora_allocate(m, rank, alpha, scale, wanted, config_text(f, "base_model_name_or_path", NULL));
+    double scale = hf_config_bool(f, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
+    lora_allocate(m, rank, alpha, scale, wanted, hf_config_text(f, "base_model_name_or_path", NULL));
     for (int i = 0; i < m->lora->params; i++) {
         const llm_param *p = &m->lora->param[i];
         const hf_tensor_info *t = hf_safetensors_find(&s, p->name);
@@ -1066,7 +1105,7 @@ static void hf_adapter_read(llm_model *m, config_file f, const char *dir) {
 void hf_lora_load(llm_model *m, const char *dir) {
     char *path = llm_format("%s/adapter_config.json", dir);
     llm_json *root = llm_json_file(path);
-    config_file f = {root, path};
+    hf_config_file f = {root, path};
     hf_adapter_refuse(f);
     hf_adapter_read(m, f, dir);
     llm_json_free(root);
