@@ -6872,7 +6872,8 @@ static char *header_text(file_tensor *t, int count, size_t *size) {
         char *shape = shape_text(t[i].dims, t[i].shape);
         llm_write_text(&w, ",");
         llm_write_json_string(&w, t[i].name, strlen(t[i].name));
-        llm_write_text(&w, ":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}", t[i].dtype, shape, place, end);
+        llm_write_text(&w, ":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}", t[i].dtype, shape, place,
+                       end);
         llm_release(shape);
         place = end;
     }
