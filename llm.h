@@ -7239,9 +7239,12 @@ static file_tensor stored_row(const llm_param *p) {
     if (p->vector) t.dims = 1, t.shape[0] = p->size;
     return t;
 }
-static file_tensor *stored_rows(const llm_param *param, int params) {
+static file_tensor *stored_rows(const llm_param *param, int params, const char *dtype) {
     file_tensor *t = llm_alloc(params, sizeof *t);
-    for (int i = 0; i < params; i++) t[i] = stored_row(&param[i]);
+    for (int i = 0; i < params; i++) {
+        t[i] = stored_row(&param[i]);
+        t[i].dtype = dtype;
+    }
     return t;
 }
 /* (rows, cols) -> (cols, rows), sixteen columns at a time, so that whole lines of the cache are read. */
@@ -7266,27 +7269,33 @@ static void param_load(const llm_param *p, const char *path, size_t at, const ch
     llm_release(host);
 }
 /* Read the rows of a table, which are all that the file holds. */
-static void table_load(const llm_ops *op, const llm_param *param, int params, const char *path) {
-    file_tensor *t = stored_rows(param, params);
-    size_t at = tensors_open(path, t, params, foreign);
+static void table_load(const llm_ops *op, const llm_param *param, int params, const char *path, const char *dtype,
+                       const char *remedy) {
+    file_tensor *t = stored_rows(param, params, dtype);
+    size_t at = tensors_open(path, t, params, remedy);
     for (int i = 0; i < params; at += tensor_bytes(&t[i++])) param_load(t[i].data, path, at, t[i].dtype, op);
     llm_release(t);
 }
 /* The numbers of a row as the file holds them, in fresh memory. */
-static llm_real *stored_numbers(const llm_ops *op, const llm_param *p) {
-    llm_real *host = llm_alloc(p->size, sizeof *host);
-    op->download(host, p->data, p->size * sizeof *host);
+static void *stored_numbers(const llm_ops *op, const llm_param *p) {
+    if (!p->data) {                     /* moments in bf16: there as here */
+        uint16_t *raw = llm_alloc(p->size, sizeof *raw);
+        op->download(raw, p->w.data, p->size * sizeof *raw);
+        return raw;
+    }
+    llm_real *host = param_read(op, p);
     if (!p->transposed) return host;
     llm_real *turned = llm_alloc(p->size, sizeof *turned);
     transposed_copy(turned, host, p->rows, p->cols);
     llm_release(host);
     return turned;
 }
-static void table_save(const llm_ops *op, const llm_param *param, int params, const char *dir, const char *name) {
-    file_tensor *t = stored_rows(param, params);
+static void table_save(const llm_ops *op, const llm_param *param, int params, const char *dir, const char *name,
+                       const char *dtype) {
+    file_tensor *t = stored_rows(param, params, dtype);
     llm_writer w = tensors_begin(dir, name, t, params);
     for (int i = 0; i < params; i++) {
-        llm_real *numbers = stored_numbers(op, t[i].data);
+        void *numbers = stored_numbers(op, t[i].data);
         llm_write_bytes(&w, numbers, tensor_bytes(&t[i]));
         llm_release(numbers);
     }
@@ -7320,11 +7329,11 @@ void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_ty
         if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
         /* Asked before memory is taken for the numbers: the sizes in config.json are somebody's claim. */
         llm_model promised = table_only(&c);
-        file_tensor *t = stored_rows(promised.param, promised.params);
+        file_tensor *t = stored_rows(promised.param, promised.params, real_dtype());
         tensors_open(path, t, promised.params, foreign);
         llm_release_all(t, promised.param, promised.layer);
         model_allocate(m, &c, ops, weights);
-        table_load(ops, m->param, m->params, path);
+        table_load(ops, m->param, m->params, path, real_dtype(), foreign);
         llm_weights_changed(m);
     }
     llm_release(base);
@@ -7340,7 +7349,7 @@ static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *
         llm_lora_save(m, dir);
         return;
     }
-    table_save(m->ops, m->param, m->params, dir, "model.safetensors");
+    table_save(m->ops, m->param, m->params, dir, "model.safetensors", real_dtype());
     llm_writer w = begin_in(dir, "config.json");        /* last: a folder with a config.json holds a whole model */
     config_write(&w, &m->c, sizeof(llm_real) == 8 ? "float64" : "float32");
     llm_write_done(&w);
@@ -7477,74 +7486,60 @@ static void checkpoint_prune(const char *out, int keep) {
     checkpoint_id *list = checkpoint_list(out, &count, true);
     for (int i = 0; i < count; i++) {
         char *path = checkpoint_path(out, list[i]);
-        whole += folder_holds(path, "trainer_state.json");
-        if (keep == 0 || (whole > keep && folder_holds(path, "trainer_state.json"))) checkpoint_remove(path);
+        bool ends = folder_holds(path, "trainer_state.json");
+        whole += ends;
+        if (keep == 0 || (ends && whole > keep)) checkpoint_remove(path);
         llm_release(path);
     }
     llm_release(list);
 }
 void llm_checkpoints_clear(const char *out) { checkpoint_prune(out, 0); }
 
-/* The moments of the tensors with a gradient, two of each: "m.NAME" at an even place, "v.NAME" at an odd one. */
-typedef struct { file_tensor *tensor; char (*name)[100]; int count; } moment_table;
-
-static moment_table moments_of(const llm_model *m, const llm_adamw *o) {
+/* The moments as a tensor table: "m.NAME" and "v.NAME" for each tensor with a gradient; none before the first step. */
+static llm_param *moment_rows(const llm_model *m, const llm_adamw *o, int *count) {
     learner x = model_learner(m);
-    moment_table t = {.count = o->m ? 2 * x.params : 0};        /* none before the first step */
-    t.tensor = llm_alloc(t.count, sizeof *t.tensor);
-    t.name = llm_alloc(t.count, sizeof *t.name);
-    for (int i = 0; i < t.count; i++) {
+    llm_param *t = llm_alloc(2 * x.params, sizeof *t);
+    *count = o->m ? 2 * x.params : 0;
+    for (int i = 0; i < *count; i++) {
         const llm_param *p = &x.param[i / 2];
-        snprintf(t.name[i], sizeof *t.name, "%c.%s", i % 2 ? 'v' : 'm', p->name);
-        t.tensor[i] = (file_tensor){.name = t.name[i], .dtype = o->moments16 ? "BF16" : real_dtype(), .dims = 2,
-                                    .shape = {p->rows, p->cols},
-                                    .data = (char *)(i % 2 ? o->v : o->m) + moment_bytes(o) * p->offset};
+        void *at = (char *)(i % 2 ? o->v : o->m) + moment_bytes(o) * p->offset;
+        t[i] = (llm_param){.rows = p->rows, .cols = p->cols, .size = p->size};
+        snprintf(t[i].name, sizeof t[i].name, "%c.%.93s", i % 2 ? 'v' : 'm', p->name);
+        if (o->moments16) t[i].w = (llm_weight){at, LLM_TYPE_BF16, NULL, NULL};
+        else t[i].data = at;
     }
     return t;
 }
+static const char *moment_dtype(const llm_adamw *o) { return o->moments16 ? "BF16" : real_dtype(); }
+
 static void moments_save(const llm_model *m, const llm_adamw *o, const char *dir) {
-    moment_table t = moments_of(m, o);
-    llm_writer w = tensors_begin(dir, "optimizer.safetensors", t.tensor, t.count);
-    for (int i = 0; i < t.count; i++) {
-        size_t bytes = tensor_bytes(&t.tensor[i]);
-        void *numbers = llm_alloc(bytes, 1);
-        m->ops->download(numbers, t.tensor[i].data, bytes);
-        llm_write_bytes(&w, numbers, bytes);
-        llm_release(numbers);
-    }
-    llm_write_done(&w);
-    llm_release_all(t.name, t.tensor);
+    int count;
+    llm_param *t = moment_rows(m, o, &count);
+    table_save(m->ops, t, count, dir, "optimizer.safetensors", moment_dtype(o));
+    llm_release(t);
 }
 static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
+    int count;
     size_t n, data_bytes;
     char *text = tensor_header(path, &n, &data_bytes);
     bool none = header_matches(text, n, data_bytes, NULL, 0);
     llm_release(text);
     if (none) return;
     adamw_allocate(o, m->ops, model_learner(m).size);
-    moment_table t = moments_of(m, o);
-    size_t at = tensors_open(path, t.tensor, t.count, "resume with the model and the flags that wrote it");
-    for (int i = 0; i < t.count; at += tensor_bytes(&t.tensor[i++])) {
-        size_t size = t.tensor[i].shape[0] * t.tensor[i].shape[1];
-        llm_real *wide = llm_alloc(size, sizeof *wide);
-        uint16_t *narrow = llm_alloc(size, sizeof *narrow);
-        numbers_read(path, at, t.tensor[i].dtype, size, wide);
-        for (size_t k = 0; k < size && o->moments16; k++) narrow[k] = real_to_bf16(wide[k]);    /* exact */
-        m->ops->upload((void *)t.tensor[i].data, o->moments16 ? (void *)narrow : wide, size * moment_bytes(o));
-        llm_release_all(wide, narrow);
-    }
-    llm_release_all(t.name, t.tensor);
+    llm_param *t = moment_rows(m, o, &count);
+    table_load(m->ops, t, count, path, moment_dtype(o), "resume with the model and the flags that wrote it");
+    llm_release(t);
 }
 char *llm_checkpoint_begin(const char *out, int step) {
     llm_make_dirs(out);
     checkpoint_prune(out, INT_MAX);     /* what an earlier kill left behind: the disk may need the room */
-    checkpoint_id c = {step, 1};
-    char *path = checkpoint_path(out, c);
-    while (llm_exists(path)) {
+    checkpoint_id c = {step, 0};
+    char *path = NULL;
+    do {
         llm_release(path);
         c.version++;
         path = checkpoint_path(out, c);
-    }
+    } while (llm_exists(path));
     char *fresh = llm_format("%s.tmp", path);
     llm_release(path);
     return fresh;
@@ -7695,7 +7690,7 @@ void llm_lora_save(const llm_model *m, const char *dir) {
     const llm_lora *x = m->lora;
     if (!x) llm_die("llm_lora_attach", "a model without adapters has none to save in %s", dir);
     llm_make_dirs(dir);
-    table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors");
+    table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors", real_dtype());
     llm_writer w = begin_in(dir, "adapter_config.json");
     adapter_write(&w, m);
     llm_write_done(&w);                 /* last: a folder with it is whole */
@@ -7718,7 +7713,7 @@ void llm_lora_load(llm_model *m, const char *dir) {
     llm_writer w = write_in_memory(&text, &size);
     adapter_write(&w, m);
     check_written(&w, &text, &size, path);
-    table_load(m->ops, m->lora->param, m->lora->params, weights);
+    table_load(m->ops, m->lora->param, m->lora->params, weights, real_dtype(), foreign);
     llm_json_free(root);
     llm_release_all(wanted, path, weights);
 }

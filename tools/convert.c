@@ -463,8 +463,7 @@ static void to_gguf(const settings *s) {
 /* A folder with 32 bits is there already, and whole; its weights and the word for them are replaced one by one. */
 static void save_halves(const settings *s, const llm_model *m, int as) {
     char *path = llm_format("%s/config.json", s->out);
-    file_tensor *out = stored_rows(m->param, m->params);
-    for (int i = 0; i < m->params; i++) out[i].dtype = as == AS_BF16 ? "BF16" : "F16";
+    file_tensor *out = stored_rows(m->param, m->params, as == AS_BF16 ? "BF16" : "F16");
     llm_writer weights = tensors_begin(s->out, "model.safetensors", out, m->params);
     for (int i = 0; i < m->params; i++) {
         const llm_param *p = out[i].data;
