@@ -5969,7 +5969,7 @@ void *llm_alloc(size_t count, size_t size) {
     void *p = aligned_memory(bytes);
     if (!p)
         llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted",
-                (double)bytes / 1e6);
+                bytes / 1e6);
     return memset(p, 0, bytes);
 }
 void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {
@@ -5977,7 +5977,7 @@ void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {
     size_t wanted = *capacity ? *capacity : 16;
     while (wanted < needed) wanted = llm_mul(wanted, 2);
     p = realloc(p, llm_mul(wanted, size));
-    if (!p) llm_die("a smaller file", "out of memory: %.1f MB wanted", (double)(wanted * size) / 1e6);
+    if (!p) llm_die("a smaller file", "out of memory: %.1f MB wanted", wanted * size / 1e6);
     *capacity = wanted;
     return p;
 }
@@ -5992,8 +5992,8 @@ char *llm_format(const char *format, ...) {
     va_copy(b, a);
     int n = vsnprintf(NULL, 0, format, a);
     va_end(a);
-    char *text = llm_alloc((size_t)llm_max(n, 0) + 1, 1);
-    vsnprintf(text, (size_t)llm_max(n, 0) + 1, format, b);
+    char *text = llm_alloc(llm_max(n, 0) + 1, 1);
+    vsnprintf(text, llm_max(n, 0) + 1, format, b);
     va_end(b);
     return text;
 }
@@ -6005,7 +6005,7 @@ static char *copy_text(const char *text, size_t size) {
 double llm_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return t.tv_sec + 1e-9 * t.tv_nsec;
 }
 
 /* ---- random numbers ---- */
@@ -6022,12 +6022,12 @@ llm_rng llm_rng_seed(uint64_t seed, uint64_t stream) {
     r.state = llm_rng_u64(&r) ^ llm_rng_u64(&s);
     return r;
 }
-double llm_rng_uniform(llm_rng *r) { return (double)(llm_rng_u64(r) >> 11) * 0x1p-53; }
+double llm_rng_uniform(llm_rng *r) { return (llm_rng_u64(r) >> 11) * 0x1p-53; }
 int llm_rng_below(llm_rng *r, int n) {
-    uint64_t limit = UINT64_MAX - UINT64_MAX % (uint64_t)n, x;
+    uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
     do x = llm_rng_u64(r);
     while (x >= limit);                 /* the last, incomplete block would favour small numbers */
-    return (int)(x % (uint64_t)n);
+    return x % n;
 }
 double llm_rng_normal(llm_rng *r) {
     double u = 1 - llm_rng_uniform(r), v = llm_rng_uniform(r);
@@ -6084,7 +6084,7 @@ void llm_make_dirs(const char *path) {
 /* A rename is durable only when the folder itself is flushed. */
 static void sync_folder_of(const char *path) {
     const char *slash = strrchr(path, '/');
-    char *dir = slash ? copy_text(path, slash == path ? 1 : (size_t)(slash - path)) : copy_text(".", 1);
+    char *dir = slash ? copy_text(path, slash == path ? 1 : slash - path) : copy_text(".", 1);
     int fd = open(dir, O_RDONLY);
     if (fd >= 0) {
         fsync(fd);
@@ -6174,8 +6174,8 @@ static void json_expect(json_reader *r, char c, const char *otherwise) {
 static int utf8_put(char *out, uint32_t c) {
     static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
     int n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (int i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 63));
-    out[0] = (char)(lead[n] | c);
+    for (int i = n - 1; i > 0; i--, c >>= 6) out[i] = 0x80 | (c & 63);
+    out[0] = lead[n] | c;
     return n;
 }
 int llm_utf8_get(const char *text, size_t n, uint32_t *code) {
@@ -6193,7 +6193,7 @@ int llm_utf8_get(const char *text, size_t n, uint32_t *code) {
     }
     if (c < least[length] || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) return 1;
     *code = c;
-    return (int)length;
+    return length;
 }
 /* The four digits of \u. They end before the string does: its '"' is none. */
 static uint32_t json_hex4(json_reader *r) {
@@ -6480,7 +6480,7 @@ void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
         d.response[i].text = put_copy(&to, x->response[i].text, x->response[i].length);
     }
     if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
-    r->record = llm_grow(r->record, &r->capacity, r->count + (size_t)1, sizeof *r->record);
+    r->record = llm_grow(r->record, &r->capacity, r->count + 1, sizeof *r->record);
     r->record[r->count++] = d;
 }
 /* Where a record stands. */
@@ -6655,24 +6655,24 @@ static void check_written(llm_writer *w, char *const *text, const size_t *size, 
    (256 + 32). */
 
 static uint32_t byte_to_char(int b) {
-    if ((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174) return (uint32_t)b;
-    return 256 + (uint32_t)(b < 33 ? b : b < 161 ? b - 127 + 33 : 67);          /* the other 68, in order */
+    if ((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174) return b;
+    return 256 + (b < 33 ? b : b < 161 ? b - 127 + 33 : 67);          /* the other 68, in order */
 }
 static int char_to_byte(uint32_t c) {
-    if (c < 256) return byte_to_char((int)c) == c ? (int)c : -1;
+    if (c < 256) return byte_to_char(c) == c ? (int)c : -1;
     c -= 256;
     return c < 33 ? (int)c : c < 67 ? (int)c - 33 + 127 : c == 67 ? 173 : -1;
 }
 /* One of our own tokens, or two with a space between (a merge), as tokenizer.json spells them. */
 static void write_spelling(llm_writer *w, const llm_tokenizer *t, int a, int b) {
     const int id[] = {a, b};
-    size_t n = 0, room = (size_t)t->length[a] + (b >= 0 ? (size_t)t->length[b] : 0);
+    size_t n = 0, room = t->length[a] + (b >= 0 ? t->length[b] : 0);
     char *text = llm_alloc(llm_add(llm_mul(2, room), 1), 1);    /* a byte is at most two bytes of UTF-8 */
     for (int k = 0; k < (b >= 0 ? 2 : 1); k++) {
         if (k) text[n++] = ' ';
         for (int i = 0; i < t->length[id[k]]; i++) {
             if (t->special[id[k]]) text[n++] = t->token[id[k]][i];
-            else n += (size_t)utf8_put(text + n, byte_to_char((unsigned char)t->token[id[k]][i]));
+            else n += utf8_put(text + n, byte_to_char((unsigned char)t->token[id[k]][i]));
         }
     }
     llm_write_json_string(w, text, n);
@@ -6717,7 +6717,7 @@ static void write_our_config(const llm_tokenizer *t, llm_writer *w) {
                       "  \"clean_up_tokenization_spaces\": false,\n");
     for (int i = 0; i < 3; i++) {
         llm_write_text(w, "  \"%s\": ", name[i]);
-        if (id[i] >= 0) llm_write_json_string(w, t->token[id[i]], (size_t)t->length[id[i]]);
+        if (id[i] >= 0) llm_write_json_string(w, t->token[id[i]], t->length[id[i]]);
         llm_write_text(w, id[i] >= 0 ? ",\n" : "null,\n");
     }
     if (t->tables->chat_template) {
@@ -6745,7 +6745,7 @@ void llm_tokenizer_save(const llm_tokenizer *t, const char *dir) {
 
 static int whole_number(const llm_json *v) {
     if (!v || v->type != LLM_JSON_NUMBER || !(v->number >= 0 && v->number < INT_MAX)) return -1;
-    return v->number == floor(v->number) ? (int)v->number : -1;
+    return v->number == floor(v->number) ? v->number : -1;
 }
 /* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
    may; transformers writes defaults there that the vocabulary does not have. Returns false when there was nothing. */
@@ -6772,7 +6772,7 @@ static void read_merges(llm_tokenizer *t, const llm_json *merges, size_t room) {
     word_map id = {0};
     char *bytes = llm_alloc(llm_add(room, 256), 1), *p = bytes + 256;
     for (int i = 0; i < 256; i++) {
-        bytes[i] = (char)i;
+        bytes[i] = i;
         word_add(&id, bytes + i, 1)->value = i;
     }
     k->merge = llm_alloc(merges ? merges->length : 0, sizeof *k->merge);
@@ -6780,14 +6780,14 @@ static void read_merges(llm_tokenizer *t, const llm_json *merges, size_t room) {
         size_t n = 0, first = 0;
         for (size_t i = 0; c->type == LLM_JSON_STRING && i < c->length;) {
             uint32_t code;
-            i += (size_t)llm_utf8_get(c->string + i, c->length - i, &code);
+            i += llm_utf8_get(c->string + i, c->length - i, &code);
             if (code == ' ') first = n;
-            else p[n++] = (char)char_to_byte(code);
+            else p[n++] = char_to_byte(code);
         }
         const word_entry *a = word_find(&id, p, first), *b = word_find(&id, p + first, n - first);
         int made = 256 + t->merges;
         if (!a || !b) break;            /* not ours: it will not come out the same */
-        k->merge[t->merges++] = (bpe_merge){(int)a->value, (int)b->value, made};
+        k->merge[t->merges++] = (bpe_merge){a->value, b->value, made};
         word_add(&id, p, n)->value = made;
         p += n;
     }
@@ -6901,18 +6901,18 @@ static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_
     unsigned char b[8] = {0};
     FILE *f = fopen(path, "rb");
     if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
-    uint64_t n = 0, file = fstat(fileno(f), &s) ? 0 : (uint64_t)s.st_size;
+    uint64_t n = 0, file = fstat(fileno(f), &s) ? 0 : s.st_size;
     bool good = fread(b, 1, 8, f) == 8 && file >= 8;
     for (int i = 7; i >= 0; i--) n = n << 8 | b[i];
     good = good && n >= 2 && n <= 100000000 && n <= file - 8;
-    char *text = llm_alloc(good ? (size_t)n + 1 : 1, 1);
-    good = good && fread(text, 1, (size_t)n, f) == n;
+    char *text = llm_alloc(good ? n + 1 : 1, 1);
+    good = good && fread(text, 1, n, f) == n;
     fclose(f);
     if (!good) llm_die("fetch the file again: it is cut short, damaged, or no safetensors file",
                        "%s: wants a header of %llu bytes, but the whole file has %llu", path, (unsigned long long)n,
                        (unsigned long long)file);
-    *header_bytes = (size_t)n;
-    *data_bytes = (size_t)(file - 8 - n);
+    *header_bytes = n;
+    *data_bytes = file - 8 - n;
     return text;
 }
 /* Is this the header for these tensors, and does the file end with them? */
@@ -6959,17 +6959,19 @@ static float widen_f16(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, f = h & 1023;
     union { uint32_t bits; float value; } u;
     if (e) u.bits = (e == 31 ? 255 : e + 112) << 23 | f << 13;
-    else u.value = (float)f * 0x1p-24f;             /* subnormal */
+    else u.value = f * 0x1p-24f;             /* subnormal */
     u.bits |= sign;
     return u.value;
 }
 /* n numbers as they lie in the file, as doubles; false: a type that we do not read. */
 static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
     bool f32 = !strcmp(dtype, "F32"), f64 = !strcmp(dtype, "F64"), f16 = !strcmp(dtype, "F16");
+    const float *single = raw;
+    const double *wide = raw;
+    const uint16_t *half = raw;
     if (!f32 && !f64 && !f16 && strcmp(dtype, "BF16")) return false;
     for (size_t i = 0; i < n; i++)
-        out[i] = f32 ? (double)((const float *)raw)[i] : f64 ? ((const double *)raw)[i] :
-                 f16 ? (double)widen_f16(((const uint16_t *)raw)[i]) : (double)bf16_to_real(((const uint16_t *)raw)[i]);
+        out[i] = f32 ? single[i] : f64 ? wide[i] : f16 ? widen_f16(half[i]) : bf16_to_real(half[i]);
     return true;
 }
 /* Numbers of a file from byte `at` on. In pieces: no file is ever in memory as a whole. */
@@ -6983,7 +6985,7 @@ static void numbers_read(const char *path, size_t at, const char *dtype, size_t 
     for (size_t done = 0, n; done < count && good; done += n) {
         n = size_min(READ_PIECE, count - done);
         good = fread(raw, bytes, n, f) == n && widen(numbers, raw, dtype, n);
-        for (size_t i = 0; i < n; i++) out[done + i] = (llm_real)numbers[i];
+        for (size_t i = 0; i < n; i++) out[done + i] = numbers[i];
     }
     fclose(f);
     if (!good) llm_die("check the disk", "cannot read the numbers of %s", path);
@@ -7249,14 +7251,14 @@ static file_tensor *stored_rows(const llm_param *param, int params, const char *
 }
 /* (rows, cols) -> (cols, rows), sixteen columns at a time, so that whole lines of the cache are read. */
 static void transposed_copy(llm_real *out, const llm_real *inp, int height, int width) {
-    size_t rows = (size_t)height, cols = (size_t)width;
+    size_t rows = height, cols = width;
     for (size_t block = 0; block < cols; block += 16)
         for (size_t r = 0; r < rows; r++)
             for (size_t c = block; c < size_min(block + 16, cols); c++) out[c * rows + r] = inp[r * cols + c];
 }
 /* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
 static void param_load(const llm_param *p, const char *path, size_t at, const char *dtype, const llm_ops *op) {
-    size_t cols = (size_t)p->cols, piece = cols * (p->transposed ? (size_t)p->rows : (1 << 21) / cols + 1);
+    size_t cols = p->cols, piece = cols * (p->transposed ? p->rows : (1 << 21) / cols + 1);
     piece = size_min(piece, p->size);
     llm_real *host = llm_alloc(piece, sizeof *host), *turned = p->transposed ? llm_alloc(piece, sizeof *host) : host;
     for (size_t done = 0, n; done < p->size; done += n) {
@@ -7446,7 +7448,7 @@ static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
     if (!d) return NULL;
     for (struct dirent *e; (e = readdir(d));) {
         if (checkpoint_parse(e->d_name, &c)) {
-            list = llm_grow(list, &room, (size_t)*count + 1, sizeof *list);
+            list = llm_grow(list, &room, *count + 1, sizeof *list);
             list[(*count)++] = c;
         } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && llm_ends_with(e->d_name, ".tmp")) {
             char *path = llm_format("%s/%s", out, e->d_name);
@@ -7455,7 +7457,7 @@ static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
         }
     }
     closedir(d);
-    if (*count) qsort(list, (size_t)*count, sizeof *list, newest_first);
+    if (*count) qsort(list, *count, sizeof *list, newest_first);
     return list;
 }
 char *llm_checkpoint_newest(const char *out) {
@@ -7638,12 +7640,12 @@ void llm_corpus_restore(llm_corpus *c, const llm_json *state) {
         if (state_hex(s, "hash") != x->hash)
             llm_die("the files and options of the first run, or start anew with --overwrite",
                     "%s is not the text that the checkpoint was trained on", x->name);
-        x->epoch = (int)state_number(s, "epoch", INT_MAX);
+        x->epoch = state_number(s, "epoch", INT_MAX);
         x->cursor = state_number(s, "cursor", x->documents + 1);
-        x->drawn = state_number(s, "drawn", (size_t)1 << 53);
+        x->drawn = state_number(s, "drawn", 0x1p53);
         open_epoch(c, i);
     }
-    c->current = (int)state_number(state, "current", (size_t)c->sources);
+    c->current = state_number(state, "current", c->sources);
     const llm_source *x = &c->source[c->current];
     c->current_document = state_number(state, "document", x->documents);
     c->within = state_number(state, "within", x->document[c->current_document + 1] - x->document[c->current_document]);
@@ -7657,9 +7659,9 @@ void llm_sft_restore(llm_sft *s, const llm_json *state) {
         llm_die("the files and options of the first run, or start anew with --overwrite",
                 "these are not the records that the checkpoint was trained on");
     s->seed = state_hex(state, "seed");
-    s->epoch = (int)state_number(state, "epoch", INT_MAX);
+    s->epoch = state_number(state, "epoch", INT_MAX);
     plan_epoch(s);
-    s->cursor = (int)state_number(state, "row", (size_t)s->rows + 1);
+    s->cursor = state_number(state, "row", s->rows + 1.0);
 }
 
 /* ---- files: the folder of Hugging Face's PEFT ----
