@@ -6633,21 +6633,17 @@ static llm_writer write_in_memory(char **text, size_t *size) {
     if (!w.file) llm_die(NULL, "out of memory");
     return w;
 }
-/* Is a file what was written in memory? */
-static bool same_as_file(llm_writer *w, char *const *text, const size_t *size, const char *path, int *line) {
+/* Ends the program unless the file is what was written in memory. */
+static void check_written(llm_writer *w, char *const *text, const size_t *size, const char *path) {
     fclose(w->file);                    /* now text and size are known */
     size_t n, i = 0;
+    int line = 1;
     char *file = llm_read_file(path, &n);
-    for (*line = 1; i < n && i < *size && file[i] == (*text)[i]; i++) *line += file[i] == '\n';
-    bool same = n == *size && i == n;
+    for (; i < n && i < *size && file[i] == (*text)[i]; i++) line += file[i] == '\n';
+    if (n != *size || i != n)
+        llm_die(foreign, "%s:%d: llm.h did not write this file, or it was changed", path, line);
     llm_release(file);
     llm_release(*text);
-    return same;
-}
-static void check_written(llm_writer *w, char *const *text, const size_t *size, const char *path) {
-    int line;
-    if (!same_as_file(w, text, size, path, &line))
-        llm_die(foreign, "%s:%d: llm.h did not write this file, or it was changed", path, line);
 }
 
 /* ---- tokenizer.json ----
@@ -6943,13 +6939,10 @@ LLM_NORETURN static void header_refuse(const char *path, const char *text, const
 static size_t tensors_open(const char *path, file_tensor *t, int count, const char *remedy) {
     size_t n, data_bytes;
     char *text = tensor_header(path, &n, &data_bytes);
-    bool same = false;
-    for (int twice = 0; twice < 2 && !same; twice++) {
-        same = header_matches(text, n, data_bytes, t, count);
-        for (int i = 0; i < count && !same; i++)
-            if (strcmp(t[i].dtype, "BF16")) t[i].dtype = strcmp(t[i].dtype, "F32") ? "F32" : "F64";
-    }
-    if (!same) header_refuse(path, text, t, count, remedy);
+    const char *real = strstr(text, "\"dtype\":\"F64\"") ? "F64" : "F32";
+    for (int i = 0; i < count; i++)
+        if (strcmp(t[i].dtype, "BF16")) t[i].dtype = real;
+    if (!header_matches(text, n, data_bytes, t, count)) header_refuse(path, text, t, count, remedy);
     llm_release(text);
     return 8 + n;
 }
@@ -7203,15 +7196,10 @@ llm_config llm_config_load(const char *dir) {
     llm_json *root = llm_json_file(path);
     llm_config c = config_read(root);
     size_t size;
-    int line[2];
-    bool same = false;
-    for (int i = 0; i < 2 && !same; i++) {      /* a float build may have written it, or a double one */
-        llm_writer w = write_in_memory(&text, &size);
-        config_write(&w, &c, i ? "float64" : "float32");
-        same = same_as_file(&w, &text, &size, path, &line[i]);
-    }
-    if (!same)
-        llm_die(foreign, "%s:%d: llm.h did not write this file, or it was changed", path, llm_max(line[0], line[1]));
+    llm_writer w = write_in_memory(&text, &size);
+    bool wide = !strcmp(llm_json_text(root, "torch_dtype", ""), "float64");     /* a build in double wrote it */
+    config_write(&w, &c, wide ? "float64" : "float32");
+    check_written(&w, &text, &size, path);
     llm_config_check(&c, path);
     llm_json_free(root);
     llm_release(path);
