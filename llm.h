@@ -2598,7 +2598,7 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
    4. The operations
    ================================================================================================================
    A transformer needs about twenty operations, each a few loops. This chapter is their definition: an equation, its
-   shapes, the loop that computes it, and beside it the loop of its backward pass. There is nothing clever here. The
+   shapes, the loop that computes it, and beside it the loop of its backward pass. The
    same rows stand a second time in llm_simd.h (and one day in llm_cuda.cuh), where they are fast and long; tests hold
    them against this page, number by number.
 
@@ -2608,10 +2608,13 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
        dx[j] = sum over i of dy[i] (derivative of y[i] by x[j])               every path from x[j] to L, added up
 
    So each derivation below asks one question: into which outputs does this number go, and with what factor? Where a
-   number is used twice its gradients are added: that is why some are written (=) and others added (+=).
+   number is used twice its gradients are added: hence (=|+=), written by the first user and added to by the others, as
+   `accumulate` says. A ' behind a matrix transposes it, behind a number marks another one (a' is what a becomes).
 
-   In the textbook an activation, the residual stream and its gradient are stored as llm_real: the casts in the first
-   lines of a body say so. Threads share out what is written: nobody waits, and every sum has one order. */
+   Here an activation, the residual stream and its gradient are stored as llm_real: the casts at the head of a body
+   say so. Threads share out what is written: nobody waits, and every sum has one order. A function plain_X is the row X
+   of the table llm_ops (chapter 1); the two small functions first, then bf16 and weights in fewer bits, which the first
+   reading may skip. */
 
 /* a . b */
 static llm_real dot(const llm_real *a, const llm_real *b, size_t n) {
@@ -2625,7 +2628,8 @@ static void add_scaled(llm_real *y, llm_real a, const llm_real *x, size_t n) {
     LLM_SIMD()
     for (size_t i = 0; i < n; i++) y[i] += a * x[i];
 }
-/* bf16 is the upper half of a float: 8 bits of exponent, 8 of precision. Rounding is to nearest, ties to even. */
+/* bf16 is the upper half of a float: a sign, 8 bits of exponent, 7 of the fraction. Rounding is to nearest, ties to
+   even. */
 static inline llm_real bf16_to_real(uint16_t h) {
     uint32_t bits = (uint32_t)h << 16;
     float f;
@@ -2725,8 +2729,9 @@ static void plain_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *
 
        dx[j] = rstd ( g[j]  -  sum of g / C  -  xhat[j] (sum of g xhat) / C )
 
-   Shifting x or stretching it does not change xhat: the two subtracted terms take just these two directions out of the
-   gradient. Saved are mean and rstd, two numbers a row; xhat is cheaper to compute again than to keep. */
+   Shifting x or stretching it does not change xhat (but for eps): the two subtracted terms take these two directions
+   out of the gradient; an RMS norm knows the second alone. Saved are mean and rstd, two numbers a row; xhat is cheaper
+   to compute again than to keep. */
 
 static void plain_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp,
                                     const llm_real *w, const llm_real *bias, llm_real eps, size_t N, size_t C) {
@@ -2735,7 +2740,7 @@ static void plain_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd
         const llm_real *x = (const llm_real *)inp + n * C;
         llm_real *y = (llm_real *)out + n * C, m = 0, var = 0;
         for (size_t i = 0; i < C && mean; i++) m += x[i] / C;
-        for (size_t i = 0; i < C; i++) var += (x[i] - m) * (x[i] - m) / C;      /* E(x^2) - E(x)^2 would cancel */
+        for (size_t i = 0; i < C; i++) var += (x[i] - m) * (x[i] - m) / C;      /* E(x^2) - E(x)^2 would lose digits */
         rstd[n] = 1 / LLM_MATH(sqrt)(var + eps);
         if (mean) mean[n] = m;
         for (size_t i = 0; i < C; i++) y[i] = (x[i] - m) * rstd[n] * w[i] + (bias ? bias[i] : 0);
@@ -2748,9 +2753,10 @@ static void plain_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbia
     LLM_OMP(parallel for)
     for (size_t n = 0; n < N; n++) {                                            /* dx: rows are independent */
         llm_real *dx = (llm_real *)dinp + n * C, m = mean ? mean[n] : 0, mean_g = 0, mean_gx = 0;
-        for (size_t i = n * C; i < (n + 1) * C; i++) {
-            mean_g += mean ? w[i - n * C] * d[i] / C : 0;
-            mean_gx += w[i - n * C] * d[i] * (x[i] - m) * rstd[n] / C;
+        for (size_t i = 0; i < C; i++) {
+            const llm_real g = w[i] * d[n * C + i], xhat = (x[n * C + i] - m) * rstd[n];
+            mean_g += mean ? g / C : 0;
+            mean_gx += g * xhat / C;
         }
         for (size_t i = 0; i < C; i++) {
             const llm_real g = w[i] * d[n * C + i], xhat = (x[n * C + i] - m) * rstd[n];
@@ -2789,7 +2795,7 @@ static void plain_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *d
 
        dinp[n,i] = sum over o of dout[n,o] W[o,i]        dW[o,i] = sum over n of dout[n,o] inp[n,i]
 
-   Nearly all of the time of training goes into these three sums. */
+   Nearly all of the time of training goes into these two sums and the forward pass's. */
 
 static void plain_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I,
                                  size_t O) {
@@ -2819,7 +2825,8 @@ static void plain_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, 
         }
     }
 }
-/* The same into the residual stream: out = res + inp W' + bias. Its gradient passes on to res unchanged. */
+/* The same into the residual stream: out = res + inp W' + bias. The gradient of res is dout, unchanged: it stays
+   where it is. */
 static void plain_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
                                    size_t N, size_t I, size_t O) {
     plain_linear_forward((llm_act *)out, inp, w, bias, N, I, O);
@@ -2830,17 +2837,18 @@ static void plain_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias
     plain_linear_backward(dinp, dw, dbias, (const llm_act *)dout, inp, w, N, I, O, accumulate);
 }
 
-/* ---- LoRA (Hu et al. 2021): y += s (x A') B', with A (r,I) and B (O,r) thin ----
+/* ---- LoRA (Hu et al. 2021): y += scale (x A') B', with A (r,I) and B (O,r) thin ----
 
-   forward    u (N,r) = s inp A'       out (N,O) += u B'
-   backward   du (N,r) = s dout B      dB (O,r) = dout' u      dA (r,I) = du' inp      dinp += du A
+   forward    u (N,r) = scale inp A'   out (N,O) += u B'
+   backward   du (N,r) = scale dout B  dB (O,r) (=|+=) dout' u   dA (r,I) (=|+=) du' inp   dinp (N,I) += du A
 
-   Two linears in a row, so twice the rule above: the second has the input u and the weight B, the first the input inp
-   and the weight s A. s stands once in each: in u forward, in du backward, so dA has it and dB has it.
+   Two linears in a row, so twice the rule above. The second has the input u and the weight B: hence dB, and dout B is
+   the gradient of u. Behind u stands the scale: so du, the gradient of inp A', is scale times that; and inp A' is a
+   linear with the weight A: hence dA and dinp.
 
-       inp (N,I) --A'--> u (N,r) --B'--> out (N,O)       r = 8 for I = O = 4096: 65,536 numbers learn, not 16,777,216
+       inp (N,I) --A'--> --scale--> u (N,r) --B'--> out (N,O)    r = 8 for I = O = 4096: 65,536 numbers, not 16,777,216
 
-   `out` is a slice of a wider matrix, as q is of q|k|v: columns s.col .. s.col + O of rows that are s.ld apart. */
+   `out` is a slice s of a wider matrix, as q is of q|k|v: s.cols = O columns from s.col on, rows s.ld apart. */
 
 static void plain_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *A, const llm_real *B,
                                llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool to_residual) {
@@ -2886,8 +2894,10 @@ static void plain_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_a
    cos t. In matrices, the backward pass of a product with R is a product with R', and the transpose of a rotation is
    the rotation back.
 
-   A query at p and a key at p' then meet at an angle of (p - p') freq[j]: attention sees only how far apart two tokens
-   are. Pairs lie half a head apart, as in Hugging Face's weights (the paper pairs neighbours). Nothing is saved. */
+   Turning a query by p freq and a key by p' freq leaves their dot product as if one of them were turned by the
+   difference, (p - p') freq[j]: attention sees only how far apart two tokens are. freq[j] = theta^(-2j/D), from
+   one turn in six tokens to one in thousands. Pairs lie half a head apart, as in Hugging Face's weights (the paper
+   pairs neighbours). Nothing is saved. */
 
 static void rotate(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV, size_t D,
                    llm_real way) {
@@ -2916,21 +2926,27 @@ static void plain_rope_backward(llm_act *dqkv, const llm_real *freq, const int *
 
    forward    S = q k' / sqrt(D)     P[i,j] = exp(S[i,j]) / sum over j of exp(S[i,j]), start[i] <= j <= i     out = P v
               lse[i] = log of that sum, so that P[i,j] = exp(S[i,j] - lse[i])
-   backward   dv = P' dout      dP = dout v'      dS = P (dP - d), d[i] = dout[i] . out[i]
+   backward   dv = P' dout      dP = dout v'      dS[i,j] = P[i,j] (dP[i,j] - d[i]), d[i] = dout[i] . out[i]
               dq = dS k / sqrt(D)         dk = dS' q / sqrt(D)
 
-              keys j           per sequence and query head: q, k, v are (T,D) slices of qkv (N, (H+2KV) D), a row being
-            # . . . .          q of all heads | k of all | v of all. H/KV query heads share a key/value head (Ainslie et
-   queries  # # . . .          al. 2023).   #: what is seen: only the past, and only from start[i] on: where a row holds
-      i     # # # . .          two texts, the second does not see the first.
-            . . . # .
-            . . . # #          (two texts, of 3 and 2 tokens)
+                  keys j
+                # . . . .
+     queries    # # . . .      # is seen: only the past, and only from start[i] on. This row of a batch holds two texts,
+        i       # # # . .      of 3 and 2 tokens: the second does not see the first.
+                . . . # .
+                . . . # #
 
-   Where dS comes from. A row of P is the softmax of one of S: the derivative of P[m] by S[j] is P[m] (1[m = j] - P[j]).
-   So dS[j] = sum over m of dP[m] P[m] (1[m = j] - P[j]) = P[j] (dP[j] - d) with d = sum over m of P[m] dP[m], and as
-   dP[m] = dout . v[m], that sum is dout . (sum of P[m] v[m]) = dout . out: one number a row. The rest are two products:
+   This for each sequence and query head: q, k, v are (T,D) slices of qkv (N, (H+2KV) D), a row being q of all heads, k
+   of all, v of all. H/KV query heads share a key/value head (Ainslie et al. 2023).
+
+   Where dS comes from. A row of P is a softmax: P[j] = exp(S[j]) / sum. Raising S[j] raises exp(S[j]) and the sum: the
+   derivative of P[m] by S[j] is P[m] - P[m] P[j] where m is j, and - P[m] P[j] elsewhere. So
+
+       dS[j] = dP[j] P[j] - sum over m of dP[m] P[m] P[j] = P[j] (dP[j] - d),      d = sum over m of P[m] dP[m]
+
+   and as dP[m] = dout . v[m], d = dout . (sum of P[m] v[m]) = dout . out: one number a row. The rest are two products:
    out = P v gives dv and dP, S = q k' gives dq and dk. P (T,T) is never kept: with lse, one number a row and head, one
-   dot product and one exp make it again. */
+   dot product and one exp make it again. (In the code dS has the factor 1/sqrt(D) already.) */
 
 /* One query of one head: o (D) = sum over j of P[j] v[j], j = first .. last. k[j] and v[j] lie `row` numbers apart.
    Returns lse. Subtracting the largest score before exp changes nothing, as P is a ratio, and keeps exp finite. */
@@ -3146,15 +3162,15 @@ static void plain_value_backward(llm_act *dhidden, llm_real *du, const llm_real 
 
 /* ---- learning: the norm of the gradient, and AdamW (Loshchilov and Hutter 2019) ----
 
-   grad_norm  sum of g^2 over all tensors, in double
+   grad_norm  the square of the norm: sum of g^2 over all tensors, in double
    adamw      g = scale g              m += (1 - beta1)(g - m)      v += (1 - beta2)(g^2 - v)
               w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
               mhat = m / (1 - beta1^step)      vhat = v / (1 - beta2^step)
 
    Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its gradient.
    m and v begin at 0 and are too small at first: if every gradient were g, m would be (1 - beta1^step) g after so many
-   steps, which is what mhat divides away. The decay acts on w directly and is not part of g ("decoupled"). `scale` and
-   `step` are llm_adamw_judge's (chapter 6). */
+   steps, which is what mhat divides away. The decay acts on w directly (on matrices, not on
+   vectors) and is not part of g ("decoupled"). `scale` and `step` are llm_adamw_judge's (chapter 6). */
 
 static bool has_gradient(const llm_param *p) { return p->used && p->grad; }
 
@@ -3195,7 +3211,6 @@ static void plain_adamw(const llm_param *param, int params, void *m, void *v, ll
             mi += fast1 * (g - mi);
             vi += fast2 * (g * g - vi);
             p->data[i] -= lr * (mi / c1 / (LLM_MATH(sqrt)(vi / c2) + eps) + decay * p->data[i]);
-            if (p->w.type == LLM_TYPE_BF16) ((uint16_t *)p->w.data)[i] = real_to_bf16(p->data[i]);
             if (copy) copy[i] = real_to_bf16(p->data[i]);
             moment_put(m, p->offset + i, mi, r.moments16, state->step, 16);
             moment_put(v, p->offset + i, vi, r.moments16, state->step, 0);
