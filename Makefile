@@ -134,6 +134,7 @@ clean:
 help:
 	@echo "make              build the drivers: $(DRIVERS)"
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
+	@echo "                  one program: make build/double_ops && build/double_ops (double: against finite differences)"
 	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
 	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
