@@ -7341,8 +7341,7 @@ void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_ty
         table_load(ops, m->param, m->params, path, real_dtype(), foreign);
         llm_weights_changed(m);
     }
-    llm_release(base);
-    llm_release(path);
+    llm_release_all(base, path);
 }
 
 static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *dir) {
@@ -7397,8 +7396,7 @@ static void rename_or_die(const char *from, const char *to) {
 static void move_file(const char *from, const char *to, const char *name) {
     char *a = llm_format("%s/%s", from, name), *b = llm_format("%s/%s", to, name);
     rename_or_die(a, b);
-    llm_release(a);
-    llm_release(b);
+    llm_release_all(a, b);
 }
 /* Everything is written beside an old result first, so that a full disk leaves that one whole. Then the old config.json
    goes, the files move in one by one, and the new config.json comes last: killed in between, OUT holds no result, and
@@ -7417,8 +7415,7 @@ void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t
         if (folder_holds(fresh, our_file[i])) move_file(fresh, out, our_file[i]);
     move_file(fresh, out, "config.json");
     llm_folder_clear(fresh);
-    llm_release(fresh);
-    llm_release(config);
+    llm_release_all(fresh, config);
 }
 
 /* ---- checkpoints ----
