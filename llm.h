@@ -6655,10 +6655,9 @@ static void check_written(llm_writer *w, char *const *text, const size_t *size, 
     int line = 1;
     char *file = llm_read_file(path, &n);
     for (; i < n && i < *size && file[i] == (*text)[i]; i++) line += file[i] == '\n';
-    if (n != *size || i != n)
-        llm_die(foreign, "%s:%d: llm.h did not write this file, or it was changed", path, line);
-    llm_release(file);
-    llm_release(*text);
+    bool same = n == *size && i == n;
+    llm_release_all(file, *text);
+    if (!same) llm_die(foreign, "%s:%d: llm.h did not write this file, or it was changed", path, line);
 }
 
 /* ---- tokenizer.json ----
