@@ -20,9 +20,9 @@
    those for NVIDIA's GPUs; neither adds to the lecture.
 
    Where to begin. First this page; then chapter 9's first loss, cross entropy, and chapter 5's block_forward and
-   block_backward, 20 lines each: that is the whole of training. Every chapter of Part I uses only what stands above it.
-   Skip Part II, the cellar, and come down when something is missing. The drivers train_gpt.c, train_sft.c,
-   train_rlhf.c show each stage in use; `make exercise` has an exercise for every operation and loss.
+   block_backward, 20 lines each: that is the whole of training. A chapter of Part I uses what stands above it and, for
+   files and memory, Part II, the cellar: skip that, and come down when something is missing. The drivers train_gpt.c,
+   train_sft.c, train_rlhf.c show each stage in use; `make exercise` has an exercise for every operation and loss.
 
        ch  title                                                               lecture
         1  the interface: structs, the table of operations, prototypes
@@ -46,8 +46,8 @@
 
        tokens --llm_forward--> logp[b,t], value[b,t] --loss--> dlogp[b,t], dvalue[b,t] --llm_backward--> gradients
 
-   The sampled tokens become labels, but the objective is weighted: -1/M in pretraining and SFT, the advantage in
-   PPO and GRPO, beta*sigmoid(-margin) in DPO. Chapter 9 holds these losses; none is longer than a page.
+   For M tokens, or pairs, dlogp is -1/M in pretraining and SFT (be likelier), -advantage/M in PPO and GRPO, and in
+   DPO -beta*sigmoid(-lead)/M on the better answer, + on the worse. Chapter 9 has these losses; none exceeds a page.
 
    A Llama block, which chapter 5 spells out with its backward pass (GPT-2: layernorm, learned positions, gelu):
 
@@ -57,8 +57,8 @@
        g,u = rmsnorm(x) Wgate', Wup'
        x   = x + (silu(g) * u) Wdown'    every token on its own: two products and a gate between them
 
-   Symbols, obeyed everywhere. Shapes are written in memory order, the last index runs fastest; a weight is
-   (rows = outputs, columns = inputs), so y = x W'.
+   Symbols, obeyed everywhere (but in chapter 9 L is a loss and V a value). Shapes are written in memory order, the
+   last index runs fastest; a weight is (rows = outputs, columns = inputs), so y = x W'.
 
        B batch        T sequence (time)   V vocabulary      L layers          N = B*T tokens
        C channels     H heads             KV key/value heads (KV <= H)        D head size     F feed-forward width
@@ -889,7 +889,7 @@ void llm_lora_print(const llm_model *m, bool moments16, FILE *out);
 void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b);
 void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b);
 
-/* Masked cross entropy, the loss of pretraining and SFT: L = -(1/M) sum w logp, dlogp = -w/M. */
+/* Masked cross entropy, the loss of pretraining and SFT: L = -(1/M) sum m logp, dlogp = -m/M. */
 void llm_loss_ce_weights(llm_real *dlogp, const llm_batch *b, double M);
 double llm_loss_ce(const llm_real *logp, const llm_batch *b, double M);
 
@@ -903,7 +903,7 @@ double llm_loss_kwise(double *dr, const double *r, const int *rank, int K, doubl
 double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int K, double total);
 /* Only differences of scores were learned, and their scale is chance. Divide the head by the deviation of `score` [n],
    so that a KL coefficient means the same in every run; returns the mean that is to be subtracted from then on. */
-double llm_score_normalise(llm_model *m, const double *score, int n);
+double llm_score_normalise(llm_model *model, const double *score, int n);
 int llm_best_of(const double *score, int n);            /* rejection sampling keeps this one; the first of equals */
 double llm_best_of_kl(int n);                           /* how far best-of-n is from the policy, at most, in nats */
 
@@ -1672,13 +1672,13 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
    assistant's words, never the user's); by which answers stand beside each other (preferences). The table is called a
    batch and is the same for all stages:
 
-       place       0      1      2     3      4       5     6          7    8      9
-       tokens      <im>   user   \n    2+2?   <end>   <im>  assistant  \n   4      <end>     one row of a chat:
-       targets     user   \n     2+2?  <end>  <im>    ...   \n         4    <end>  -         the next token
-       weight      0      0      0     0      0       0     0          1    1      0         does the target count?
+       place       0     1     2     3      4      5     6          7          8    9
+       tokens      <im>  user  \n    2+2?   <end>  \n    <im>       assistant  \n   4       one row of a chat
+       targets     user  \n    2+2?  <end>  \n     <im>  assistant  \n         4    <end>   the next token
+       weight      0     0     0     0      0      0     0          0          1    1       does the target count?
 
-   The target at place t is the token at place t+1: the shift by one is made here, once, and nowhere else. Two ways lead
-   to such rows, and this chapter walks both:
+   <im> is <|im_start|>, <end> is <|im_end|>. The target at place t is the token at place t+1: the shift by one is made
+   here, once, and nowhere else. Two ways lead to such rows, and this chapter walks both:
 
        pretraining    files -> documents -> ids -> a mixture of sources -> one long stream, cut into rows
        the others     files -> records -> conversations -> ids with a mask -> one or several to a row */
@@ -1705,8 +1705,8 @@ double llm_batch_targets(const llm_batch *b) {
     for (size_t i = 0; i < llm_places(b); i++) sum += b->weight[i];
     return sum;
 }
-/* A loss in nats per token cannot be compared between tokenizers (long tokens are harder), bits per byte can: the text
-   has the same bytes for everyone. */
+/* A loss in nats (by the natural logarithm) per token cannot be compared between tokenizers, since long tokens are
+   harder; bits per byte can. Special tokens are no text and have no bytes, so their nats do not count either. */
 static bool is_counted(const llm_batch *b, const llm_tokenizer *t, size_t i) {
     return b->weight[i] != 0 && !t->special[b->targets[i]];
 }
@@ -1734,7 +1734,7 @@ void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream) {
         order[j] = swap;
     }
 }
-/* Padding: a place that predicts nothing and sees only itself, so that it costs nothing and disturbs nobody. */
+/* Padding: a place that predicts nothing and sees only itself: it adds nothing to the loss and disturbs nobody. */
 static void pad_row(llm_batch *b, int row, int from, int pad) {
     for (int t = from; t < b->T; t++) {
         size_t i = at_place(b, row, t);
@@ -1822,8 +1822,8 @@ static void source_append(llm_source *s, int open, const int *ids, size_t n, siz
     s->document[s->documents] = s->count;
     s->bytes += bytes;
 }
-/* Is this text held out? Its hash decides, so every copy of it falls on the same side: a model that is asked what it
-   has read word for word looks better than it is. (The hash seeds a generator, because its own high bits are poor.) */
+/* Held out, for validation only? The hash decides, so all copies of a text fall on one side: what was read word for
+   word is no test. It seeds a generator, because the last letters of a text hardly reach its high bits. */
 static bool is_held_out(const char *text, size_t size, double fraction) {
     llm_rng r = llm_rng_seed(llm_hash(text, size, 0), 0);
     return llm_rng_uniform(&r) < fraction;
@@ -1854,8 +1854,8 @@ static size_t token_bytes(const llm_tokenizer *t, const int *ids, size_t n) {
         if (!t->special[ids[i]]) bytes += t->length[ids[i]];
     return bytes;
 }
-/* The hash chose no document (there is one, or few): hold out the last n tokens, or the last document if it has no more
-   (then its opener is not among the n). */
+/* The hash chose no document (there is one, or few): hold out the end of the last one, n tokens, or all of it but its
+   opener, which source_append writes anew. */
 static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held, double fraction) {
     size_t begin = s->document[s->documents - 1], length = s->count - begin;
     size_t n = (size_t)(s->count * fraction + 0.5);
@@ -1912,11 +1912,12 @@ static void source_free(llm_source *s) {
 /* ---- pretraining: a mixture says which source comes next ---- */
 
 /* LLaMA read Wikipedia two and a half times and the web once: what is good is read more often. If source i has
-   documents of l_i tokens on the mean and one is drawn with chance c_i, its share of the tokens is
+   documents of l_i tokens on average and one is drawn with chance c_i, its share of the tokens is
 
        p_i = c_i l_i / sum over j of c_j l_j,   so   c_i = (p_i / l_i) / sum over j of p_j / l_j.
 
-   A recipe holds what set_chances needs: paths and their proportions, and where the held-out text is. */
+   Half stories of 100 tokens, half sums of 10: every 11th document is a story. With N tokens to be drawn, a source of
+   n_i is read p_i N / n_i times (epochs). A recipe has the paths, proportions, and where the held-out text is. */
 typedef struct { llm_paths source, validation; double *proportion; bool by_document; } recipe;
 
 static void add_beside(llm_paths *l, const char *dir, const char *file) {
@@ -1981,7 +1982,7 @@ static void open_epoch(llm_corpus *c, int s) {
     llm_source *x = &c->source[s];
     llm_shuffle(x->order, x->documents, c->seed, ((uint64_t)s << 32) + x->epoch);
 }
-/* The next document: from a source drawn by chance, where every document is read once before any is read again. */
+/* The next document, from a source drawn by chance. An epoch of a source is all its documents, in a new order. */
 static void next_document(llm_corpus *c) {
     double u = llm_rng_uniform(&c->rng);
     int s = 0;
@@ -2072,7 +2073,7 @@ void llm_corpus_next(llm_corpus *c, llm_batch *b) {
     size_t total = 0, n = llm_places(b);
     for (int s = 0; s < c->sources; s++) total += c->source[s].count;
     if (b->T < 2) llm_die("--seq of at least 2", "rows of %d token hold nothing to predict from", b->T);
-    if (total < b->T + (size_t)1) {
+    if (total < b->T + (size_t)1) {             /* every row would hold some text twice, and copying is no learning */
         char *remedy = llm_format("more text, or --seq %d or less", llm_max((int)total - 1, 2));
         llm_die(remedy, "%s%s: %zu tokens of training text are less than one sequence of %d and its last target",
                 c->source[0].name, c->sources > 1 ? " and the others" : "", total, b->T);
@@ -2176,8 +2177,8 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
    reward that checks. Chapter 12 reads such files; people store the same things in a dozen other ways, and
    tools/forms.h turns those into records. */
 
-/* A number in [0, 1) from the prompt, which is the conversation without its last answer. Equal prompts draw equal
-   numbers, so none is both trained on and asked in validation. */
+/* A number in [0, 1) from the prompt: the conversation without its last answer (unless that is all there is). Equal
+   prompts draw equal numbers, so none is both trained on and asked in validation. */
 static double prompt_draw(const llm_record *d) {
     uint64_t h = 0;
     for (int i = 0; i < d->messages; i++)
@@ -2191,7 +2192,7 @@ void llm_records_split(llm_records *r, llm_records *held, double fraction) {
     double least = 1;
     int kept = 0;
     for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
-    for (int i = 0; i < r->count; i++) {        /* of few records at least one prompt is held out */
+    for (int i = 0; i < r->count; i++) {        /* the least goes too: of few records at least one prompt is held out */
         double x = prompt_draw(&r->record[i]);
         if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
         else r->record[kept++] = r->record[i];
@@ -2201,11 +2202,12 @@ void llm_records_split(llm_records *r, llm_records *held, double fraction) {
 }
 
 /* ---- conversations as ids ----
-   A chat model has learned to read one layout, its template. Ours is ChatML; other families' are rows in tools/hf.h.
-   The underlined tokens have mask 1, all others 0:
+   A chat model has learned to read one layout, its template: strings in which [x] is the special token x and * the role
+   (llm_template; jinja says the same to other programs). Ours is ChatML; tools/hf.h has other families'. The underlined
+   tokens have mask 1, all others 0; in a batch that is the weight of the place before, whose target they are:
 
        [<|im_start|>]user\n Hi [<|im_end|>]\n [<|im_start|>]assistant\n Hello [<|im_end|>] \n
-                                                                        ==================
+       open                    close       between     open                    ================== after
 
    What the assistant says is encoded by itself. In one go with the text before it, the end of the template and the
    first letters of the answer could melt into one token, and in use the model would be asked from another place than in
@@ -2231,7 +2233,7 @@ static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, 
     if (!length) return;
     if (length > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes", length);
     tokens_reserve(out, length + 1);
-    bool begins = !out->count && where == LLM_TEXT_GOES_ON;
+    bool begins = !out->count && where == LLM_TEXT_GOES_ON;             /* `where` matters to SentencePiece alone */
     size_t n = t->encode(t, text, length, begins ? LLM_TEXT_BEGINS : where, out->id + out->count);
     memset(out->mask + out->count, mask, n);
     out->count += (int)n;
@@ -2271,7 +2273,6 @@ static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *rol
     put_marks(t, out, row, role, 0);
     llm_release(row);
 }
-/* One turn: the opening, what is said, and what closes it. */
 static void put_turn(const llm_tokenizer *t, llm_tokens *out, const llm_message *m) {
     const llm_template *c = t->chat;
     bool says = !strcmp(m->role, "assistant");
@@ -2308,7 +2309,7 @@ void llm_tokens_free(llm_tokens *out) {
 
        system q1 a1 q2 a2 q3 a3    ->    system q3 a3    ->    system ..q3 a3    ->    ..q3 a3..
 
-   A message of n bytes and its markers are at most n + 16 ids: as many turns go at once as cannot be enough, or one. */
+   n bytes and their markers are at most n + 16 ids: turns go together while these add up to <= the excess, else one. */
 static bool drop_oldest_turns(llm_message *m, int *n, int excess) {
     int from = *n && !strcmp(m[0].role, "system"), next = from;
     size_t most = 0;
@@ -2369,7 +2370,6 @@ static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_me
     out->shortened = left > 0;
     if (out->count > limit) cut_right(out, limit);
 }
-/* The answer that counts most: the best ranked. */
 static int best_response(const llm_record *r) {
     int best = 0;
     for (int i = 1; i < r->responses; i++)
@@ -2389,6 +2389,7 @@ static void render_within(const llm_tokenizer *t, llm_message *m, int n, bool ad
         return;
     }
 }
+/* which: all of the record (LLM_WHOLE), what precedes the last answer (LLM_PROMPT), or prompt and response[which]. */
 void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, int limit, llm_tokens *out) {
     int n = r->messages;
     bool answered = n && !strcmp(r->message[n - 1].role, "assistant");
@@ -2416,9 +2417,9 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
 /* ---- fine-tuning: conversations are packed into rows ---- */
 
 /* An epoch: the conversations in a new order, laid into rows. Conversations are short and rows are long; alone in its
-   row each would be followed by padding that costs as much as text. With `pack` each goes into the first of the last 64
-   rows with room for it (first fit); start and positions keep them apart, so that it has the same log-probabilities as
-   in a row of its own:
+   row each would be followed by padding, which takes as long as text. With `pack` each goes into the first of the last
+   64 rows with room for it (first fit); start and positions keep them apart, so that it has the same log-probabilities
+   as in a row of its own:
 
        tokens      a  a  a  a  a  a  b  b  b  c  c  c  c  -  -      three conversations and padding
        positions   0  1  2  3  4  5  0  1  2  0  1  2  3  0  0
@@ -2428,7 +2429,7 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
    A conversation of n ids takes n - 1 places, because its last id is only a target. */
 enum { LLM_OPEN_ROWS = 64 };
 
-/* The row of each conversation of `shuffled`; row[r + 1] counts those of row r. */
+/* The row of each conversation of `shuffled`; row[r + 1] counts those of row r, until plan_epoch adds the counts up. */
 static void first_fit(llm_sft *s, const uint32_t *shuffled, int *row_of) {
     int *room = llm_alloc(s->count, sizeof *room);
     s->rows = 0;
@@ -2497,9 +2498,9 @@ void llm_sft_free(llm_sft *s) {
     llm_release_all(s->id, s->mask, s->begin, s->order, s->row);
     *s = (llm_sft){0};
 }
-/* Lay ids into `places` places of a row, from `at` on. The target of a place is the next id, and counts where its mask
-   is 1 (mask NULL: behind the prompt). The last id takes a place only where a score is read; there its target does not
-   count. Returns the place behind. */
+/* Lay the ids of x into `places` places of a row, from `at` on. The target of a place is the next id, and counts where
+   its mask is 1 (mask NULL: from x.prompt on). The last id has a place only in rows of one answer, where a score may be
+   read; it has no target. Returns the place behind. */
 static int lay_ids(llm_batch *b, int row, int at, llm_sequence x, const uint8_t *mask, int places) {
     for (int k = 0; k < places; k++) {
         size_t i = at_place(b, row, at + k);
@@ -2565,7 +2566,7 @@ void llm_sft_print(const llm_sft *s, FILE *out) {
 
        tokens      q  q  q  a  a  a  -  -          tokens      q  q  q  a  a  a  <|reward|>  -
        weight      0  0  1  1  1  0  0  0          weight      0  0  0  0  0  0      1       0
-                   the last q predicts the first a             its value is the score */
+                         the last q predicts the first a                   its value is the score */
 void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
     if (n > b->B) llm_die("a larger batch", "%d sequences do not fit into %d rows", n, b->B);
     for (int row = 0; row < b->B; row++) {
@@ -2583,7 +2584,7 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
 void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad) {
     llm_batch_rows(b, s, n, pad);
     for (int row = 0; row < n; row++) {
-        int last = s[row].count - (reward < 0);         /* the reward token's place, or the last id's */
+        int last = s[row].count - (reward < 0);         /* its place; without <|reward|> the last id's */
         if (last >= b->T) llm_die("a larger --seq", "no place for the score behind %d tokens", s[row].count);
         size_t end = at_place(b, row, last);
         memset(b->weight + at_place(b, row, 0), 0, b->T * sizeof *b->weight);
@@ -5171,16 +5172,23 @@ void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
    model out of a text completer is in the way back: which number is sent to which token.
 
        pretraining, SFT   to every token, or every token of the answer: the same push upwards
-       reward model       to the scores of two answers: the probability of having got them the wrong way round
-       PPO, GRPO          to every token that was sampled: its advantage, up or down, until it has moved far enough
-       DPO, KTO           to every token of an answer: the probability of having been wrong about it
+       reward model, DPO  to two answers (score; every token): the probability of having got them the wrong way round
+       PPO, GRPO          to every sampled token: how much better than expected it did, until it has moved far enough
+       KTO                to every token of an answer: most where the model is in two minds about it
        RRHF               to every token of two answers that are in the wrong order: one over their lengths
 
-   Each loss below is its equation, the derivative by hand, and a loop; the network and its backward pass are not
-   mentioned again. Let l = log pi(y_t | before) of a response token, m its weight (0 on prompt, template, padding), and
-   s(x) = 1/(1 + e^-x). Losses by token write dL/dl, one number a place (B,T); losses by answer write dL/dS for the sum
-   S of its l, or dL/dr for its score, one number a row [B]. From l to the logits is chapter 4's business:
-   (onehot - softmax) dL/dl. */
+   Each loss is its equation, the derivative by hand, and a loop; the network is not mentioned again. The letters:
+
+       logp   log pi(y_t | before) of a token y_t; pi is the policy, the model that learns. old, ref: the same number
+              from the policy that sampled y, and from the reference policy, which stands still
+       m, M   weight of a token (0 on prompt, template, padding), and the sum of m over the whole step
+       S, |y| sums of m logp and of m over an answer y; u = S - S_ref in nats: how much likelier y has become
+       r      score or reward, of an answer (r_w of the better, r_l of the worse) or of a token (r_t)
+       total  the pairs, rankings or rows of the whole step: divides losses by answer as M does those by token
+       s(x)   1/(1 + exp(-x)), the sigmoid; -log s(x) has the derivative -s(-x). L is a loss and V a value
+
+   Losses by token write dL/dlogp, one number a place (B,T); losses by answer write dL/dS or dL/dr, one a row [B]. From
+   logp to the logits is chapter 4's business: (onehot - softmax) dL/dlogp. */
 
 static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 /* -log s(x), without overflow at either end */
@@ -5188,17 +5196,17 @@ static double minus_log_sigmoid(double x) { return fmax(-x, 0) + log1p(exp(-fabs
 /* 1/total; a step without a single target is no error and moves nothing (else 0/0 reaches the weights as NaN) */
 static double one_over(double total) { return total > 0 ? 1 / total : 0; }
 
-/* A response has one log-probability, S = sum m l; the gradient of the sum goes to each token unchanged, m dL/dS. */
+/* An answer has one log-probability, S = sum m logp; each of its tokens gets the gradient of the sum, m dL/dS. */
 void llm_row_sums(double *sum, double *count, const llm_real *x, const llm_batch *b) {
     for (int r = 0; r < b->B; r++) {
-        double total = 0, tokens = 0;
+        double S = 0, tokens = 0;
         for (size_t i = at_place(b, r, 0), end = i + b->T; i < end; i++) {
             double m = b->weight[i];
             if (m == 0) continue;
-            total += m * x[i];
+            S += m * x[i];
             tokens += m;
         }
-        sum[r] = total;
+        sum[r] = S;
         if (count) count[r] = tokens;
     }
 }
@@ -5209,10 +5217,10 @@ void llm_row_spread(llm_real *dx, const double *dsum, const llm_batch *b) {
 
 /* ---- pretraining and SFT: masked cross entropy (lecture 2: "usually only for the response") ----
 
-       L = -(1/M) sum m l        dL/dl = -m/M
+       L = -(1/M) sum m logp        dL/dlogp = -m/M
 
-   M counts the targets of the whole step. Dividing each micro-batch by its own count would weigh a token by how many
-   neighbours it happens to have. PPO-ptx (InstructGPT) adds this loss on pretraining text, times 27.8, to PPO's. */
+   Dividing each micro-batch by its own sum of m, not the step's, would weigh a token by how many neighbours it happens
+   to have. InstructGPT adds this loss on pretraining text, times 27.8, to that of PPO below. */
 
 void llm_loss_ce_weights(llm_real *dlogp, const llm_batch *b, double M) {
     double scale = one_over(M);
@@ -5227,40 +5235,41 @@ double llm_loss_ce(const llm_real *logp, const llm_batch *b, double M) {
 
 /* ---- the reward model (lecture 1, "Reward Model Training": D > C > A = B) ----
 
-   Bradley and Terry 1952: of two responses with scores r_w and r_l, people prefer w with probability s(r_w - r_l). So
+   Bradley and Terry 1952: of two answers with scores r_w and r_l, people prefer w with probability s(r_w - r_l). So
 
-       L = -log s(D) + c (r_w + r_l)^2        D = r_w - r_l - margin
-       dL/dr_w = -s(-D) + 2c (r_w + r_l)      dL/dr_l = +s(-D) + 2c (r_w + r_l)
+       L = (1/total) sum over pairs of [-log s(lead) + centre (r_w + r_l)^2]        lead = r_w - r_l - margin
+       dL/dr_w = (1/total) [-s(-lead) + 2 centre (r_w + r_l)]      dL/dr_l = (1/total) [s(-lead) + 2 centre (r_w + r_l)]
 
-   The margin is Llama-2's ("significantly better" asks for more); only differences matter to the first term, so a small
-   c keeps the scores from drifting. s(-D) is the probability of being wrong: a pair understood pushes no more. */
+   margin is asked for by Llama-2 where w is "significantly better" (pair_count's is r_w - r_l, as papers report it).
+   Only differences matter to the first term, so a small centre keeps the scores from drifting. s(-lead) is the
+   probability of being wrong: a pair pushes less and less as it is understood. */
 
-static void pair_count(llm_pair_stats *s, double chosen, double rejected) {
-    if (!s) return;
-    s->pairs += 1;
-    s->right += chosen > rejected ? 1 : chosen == rejected ? 0.5 : 0;
-    s->margin += chosen - rejected;
-    s->chosen += chosen;
-    s->rejected += rejected;
+static void pair_count(llm_pair_stats *stats, double chosen, double rejected) {
+    if (!stats) return;
+    stats->pairs += 1;
+    stats->right += chosen > rejected ? 1 : chosen == rejected ? 0.5 : 0;
+    stats->margin += chosen - rejected;
+    stats->chosen += chosen;
+    stats->rejected += rejected;
 }
 double llm_loss_pair(double *dr, const double *r, const double *margin, int pairs, double centre, double total,
                      llm_pair_stats *stats) {
     double loss = 0, scale = one_over(total);
     for (int i = 0; i < pairs; i++) {
         const double *pair = r + 2 * i;
-        double D = pair[0] - pair[1] - (margin ? margin[i] : 0), sum = pair[0] + pair[1];
-        loss += minus_log_sigmoid(D) + centre * sum * sum;
-        dr[2 * i] = scale * (-sigmoid(-D) + 2 * centre * sum);
-        dr[2 * i + 1] = scale * (sigmoid(-D) + 2 * centre * sum);
+        double lead = pair[0] - pair[1] - (margin ? margin[i] : 0), sum = pair[0] + pair[1];
+        loss += minus_log_sigmoid(lead) + centre * sum * sum;
+        dr[2 * i] = scale * (-sigmoid(-lead) + 2 * centre * sum);
+        dr[2 * i + 1] = scale * (sigmoid(-lead) + 2 * centre * sum);
         pair_count(stats, pair[0], pair[1]);
     }
     return loss * scale;
 }
 
-/* InstructGPT (Ouyang et al. 2022, eq. 1): a ranking of K responses is K (K-1) / 2 pairs. They stay together in one
-   step: each response is read once and cannot be memorised from K-1 encounters. Ties say nothing and are dropped.
+/* InstructGPT (Ouyang et al. 2022, eq. 1): a ranking of K answers is K (K-1) / 2 pairs. They stay together in one
+   step: each answer is read once and cannot be memorised from K-1 encounters. Ties say nothing and are dropped.
 
-       L = (1/|P|) sum over P = {(i,j): rank_i < rank_j} of -log s(r_i - r_j) */
+       L = (1/total) (1/pairs) sum over the pairs with rank_i < rank_j of -log s(r_i - r_j) */
 double llm_loss_kwise(double *dr, const double *r, const int *rank, int K, double total, llm_pair_stats *stats) {
     double loss = 0;
     int pairs = 0;
@@ -5283,7 +5292,7 @@ double llm_loss_kwise(double *dr, const double *r, const int *rank, int K, doubl
 
 /* Plackett and Luce: the ranking as a race. The best wins a softmax among all, the second among the rest, and so on:
 
-       L = -sum over i of (r_i - log sum over j in S_i of e^(r_j))      S_i = {i} and all that rank below i
+       L = (1/total) sum over i of [log sum over j of exp(r_j) - r_i]        j: i itself and all that rank below i
 
    Two that tie are never in one race. The last one runs alone and costs nothing. */
 double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int K, double total) {
@@ -5303,28 +5312,27 @@ double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int 
     return loss * scale;
 }
 
-/* The loss does not change when all scores rise by the same amount. Before they become rewards they get a place to
-   start from and a unit: mean 0 and deviation 1 over the answers that were compared. The scale goes into the head and
-   is saved with it; the head has no bias, so the shift is the caller's to keep. */
-double llm_score_normalise(llm_model *m, const double *score, int n) {
+/* new score = (old - mean) / deviation, both over the answers that were compared. The head is divided and saved so; it
+   has no bias, so the caller keeps what is returned, mean / deviation, and subtracts it. */
+double llm_score_normalise(llm_model *model, const double *score, int n) {
     double mean = 0, var = 0;
     for (int i = 0; i < n; i++) mean += score[i] / n;
     for (int i = 0; i < n; i++) var += (score[i] - mean) * (score[i] - mean) / n;
     double deviation = var > 0 ? sqrt(var) : 1;         /* all alike: nothing to scale */
-    size_t C = m->c.C, bytes = C * sizeof(llm_real);
-    llm_real *u = llm_alloc(C, sizeof *u);
-    m->ops->download(u, m->score->data, bytes);
-    for (size_t i = 0; i < C; i++) u[i] = u[i] / deviation;
-    m->ops->upload(m->score->data, u, bytes);
-    llm_weights_changed(m);
-    llm_release(u);
+    size_t C = model->c.C, bytes = C * sizeof(llm_real);
+    llm_real *head = llm_alloc(C, sizeof *head);
+    model->ops->download(head, model->score->data, bytes);
+    for (size_t i = 0; i < C; i++) head[i] = head[i] / deviation;
+    model->ops->upload(model->score->data, head, bytes);
+    llm_weights_changed(model);
+    llm_release(head);
     return mean / deviation;
 }
 
 /* ---- rejection sampling (lecture 2: "Model outputs k samples. SFT the best response!"; Llama-2) ----
 
    Sample n answers, keep the one with the highest score, and train on it with the masked cross entropy above. No new
-   loss. How far can it lead? KL(best-of-n || policy) <= log n - (n-1)/n: 1.2 nats for n = 8. */
+   loss. It cannot lead far: at most log n - (n-1)/n nats of KL, the next section's measure; 1.2 for n = 8. */
 
 int llm_best_of(const double *score, int n) {
     int best = 0;
@@ -5336,23 +5344,22 @@ double llm_best_of_kl(int n) { return log(n) - (n - 1.0) / n; }
 
 /* ---- how far from the reference? ----
 
-   What follows makes the policy pi chase a reward. The reward was learned near the reference policy (the SFT model) and
-   means little elsewhere, so leaving costs: KL(pi || ref), estimated from what pi said, with d = l - l_ref
-   (Schulman 2020):
+   What follows makes the policy chase a reward, which was learned near the reference (the SFT model) and means little
+   elsewhere, so leaving costs: KL(pi || ref), the mean of d = logp - ref over what pi says. Estimates (Schulman 2020):
 
-       k1 = d              unbiased, noisy, may be negative
-       k2 = d^2 / 2        biased, never negative
-       k3 = e^-d - 1 + d   unbiased, never negative
+       k1 = d                   slope dk1/dlogp = 1     unbiased, noisy, may be negative
+       k2 = d^2 / 2             slope d                 biased, never negative
+       k3 = exp(-d) - 1 + d     slope 1 - exp(-d)       unbiased, never negative
 
-   Unbiased as a number does not mean unbiased as a loss: the gradient of k1 is 0 in expectation (only noise is left),
-   that of k2 is exactly the KL's, that of k3 is the KL's with the arguments exchanged. So k1 belongs in the reward
-   (PPO) and k2 or k3 in the loss (GRPO). test_losses.c measures all three. */
+   As losses they compare otherwise. What trains is the mean of slope grad logp, the tokens being held fixed. The mean
+   of grad logp is 0, as probabilities sum to 1: so k1 leaves only noise, while k2 has exactly KL's gradient and k3 that
+   of KL(ref || pi). k1 belongs in the reward (PPO), k2 or k3 in the loss (GRPO). test_losses.c measures them. */
 double llm_kl(int k, double d, double *slope) {
     if (k < 1 || k > 3) llm_die("--kl-estimator 1, 2 or 3", "there is no KL estimator k%d", k);
     *slope = k == 1 ? 1 : k == 2 ? d : -expm1(-d);
     return k == 1 ? d : k == 2 ? d * d / 2 : expm1(-d) + d;
 }
-/* The price of a nat may follow a target (Ziegler et al. 2019): a fifth per `horizon` rows at most, up or down. */
+/* beta rises while KL is above its target, falls below it: a fifth in `horizon` rows at most (Ziegler et al. 2019). */
 void llm_kl_adapt(llm_kl_control *c, double kl, double rows) {
     double error = fmin(fmax(kl / c->target - 1, -0.2), 0.2);
     c->beta *= 1 + error * rows / c->horizon;
@@ -5360,13 +5367,12 @@ void llm_kl_adapt(llm_kl_control *c, double kl, double rows) {
 
 /* ---- PPO (lecture 1, "RL Training": "the objective is weighted by the advantage"; Schulman et al. 2017) ----
 
-   The state is the text so far, the action the next token, the episode one response. As in Ziegler et al. 2019,
-   Stiennon et al. 2020 and InstructGPT a token's reward is a fine for leaving the reference, and the last token, which
-   ends the turn, also gets the score R of the whole response:
+   The state is the text so far, the action the next token, the episode one answer. Ziegler et al. 2019, Stiennon et al.
+   2020 and InstructGPT maximise the score less a fine for leaving the reference, in the mean over pi's own answers:
 
-       r_t = -beta (l_old,t - l_ref,t) + [t last] R
+       objective = mean of (score - beta u)        r_t = -beta (old_t - ref_t) + [t is last] score
 
-   The fine is k1, computed once when the text was sampled: a reward, not a term that is differentiated. */
+   The fine is k1, computed once when the token was sampled: a reward, not differentiated. Returned: the mean of u. */
 
 double llm_ppo_rewards(llm_real *reward, const llm_real *old, const llm_real *ref, const double *score,
                        const llm_batch *b, double beta) {
@@ -5387,10 +5393,10 @@ double llm_ppo_rewards(llm_real *reward, const llm_real *old, const llm_real *re
     return kl * one_over(rows);
 }
 
-/* Generalised advantage estimation (Schulman et al. 2016): was this token better than the critic expected? V_t is read
-   from the hidden state that chose token t, before the action; behind the last token nothing is expected, V = 0.
+/* Generalised advantage estimation (Schulman et al. 2016): was this token better than expected? V_t, the critic's guess
+   of the reward still to come, is read from the state that chose token t; behind the last one V = 0. The advantage A:
 
-       d_t = r_t + gamma V_(t+1) - V_t        A_t = d_t + gamma lambda A_(t+1)        return_t = A_t + V_t
+       surprise_t = r_t + gamma V_(t+1) - V_t        A_t = surprise_t + gamma lambda A_(t+1)        return_t = A_t + V_t
 
    lambda 0 trusts the critic for everything after one step, lambda 1 trusts only what was really received. */
 void llm_gae(llm_real *advantage, llm_real *ret, const llm_real *reward, const llm_real *value, const llm_batch *b,
@@ -5401,8 +5407,8 @@ void llm_gae(llm_real *advantage, llm_real *ret, const llm_real *reward, const l
             size_t i = at_place(b, r, t);
             advantage[i] = ret[i] = 0;
             if (b->weight[i] == 0) continue;
-            double V = value[i], d = reward[i] + gamma * next_value - V;
-            next_advantage = d + gamma * lambda * next_advantage;
+            double V = value[i], surprise = reward[i] + gamma * next_value - V;
+            next_advantage = surprise + gamma * lambda * next_advantage;
             next_value = V;
             advantage[i] = next_advantage;
             ret[i] = next_advantage + V;
@@ -5410,7 +5416,7 @@ void llm_gae(llm_real *advantage, llm_real *ret, const llm_real *reward, const l
     }
 }
 
-/* (x - mean) / sqrt(var + 1e-8), var with n - 1. The mean of a reward is part of the task and stays (shift false). */
+/* (x - mean) / sqrt(var + 1e-8), var with n - 1: for advantages. Rewards keep their mean (no shift): it is the task. */
 void llm_whiten(llm_real *x, const llm_batch *b, bool shift) {
     double n = 0, mean = 0, var = 0;
     for (size_t i = 0; i < llm_places(b); i++) {
@@ -5426,24 +5432,24 @@ void llm_whiten(llm_real *x, const llm_batch *b, bool shift) {
         if (b->weight[i] != 0) x[i] = (x[i] - mean) * factor + (shift ? 0 : mean);
 }
 
-/* The clipped objective, for one token. rho is the ratio of the new policy to the one that sampled:
+/* The clipped objective. rho is the ratio of the new policy to the one that sampled; clipped_token is one token's part:
 
-       rho = exp(l - l_old)        L = max(-A rho, -A clip(rho, 1 - low, 1 + high))
-       dL/dl = -A rho, or 0 once the ratio has gone too far in the direction that A asks for
+       rho = exp(logp - old)        L = (1/M) sum m max(-A rho, -A clip(rho, 1 - low, 1 + high))
+       dL/dlogp = -(m/M) A rho, or 0 once the ratio has gone too far in the direction that A asks for
 
    The max makes it one-sided: a good token (A > 0) is not pushed beyond 1 + high, a bad one not below 1 - low, but one
    that went the wrong way is always brought back. Before the first update rho is 1: plain policy gradient. */
 static double clipped_token(double *slope, double A, double log_ratio, double low, double high, double m,
-                            llm_policy_stats *s) {
+                            llm_policy_stats *stats) {
     double rho = exp(log_ratio), bound = A > 0 ? 1 + high : 1 - low;
     bool clipped = A > 0 ? rho > bound : A < 0 && rho < bound;
     *slope = clipped ? 0 : -A * rho;
-    if (s) {
-        s->tokens += m;
-        s->clipped += clipped ? m : 0;
-        s->kl += m * (rho - 1 - log_ratio);
-        double size = fabs(log_ratio);
-        s->largest = s->largest >= size || isnan(s->largest) ? s->largest : size;       /* NaN stays: fmax drops it */
+    if (stats) {
+        stats->tokens += m;
+        stats->clipped += clipped ? m : 0;
+        stats->kl += m * (rho - 1 - log_ratio);         /* k3 of KL(old || new): the old policy said it */
+        double size = fabs(log_ratio);                  /* NaN stays, where fmax would drop it */
+        stats->largest = stats->largest >= size || isnan(stats->largest) ? stats->largest : size;
     }
     return -A * (clipped ? bound : rho);
 }
@@ -5460,8 +5466,7 @@ double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, 
     return loss * scale;
 }
 
-/* Before the first update the new policy is the one that sampled, so every ratio is 1; whatever differs between
-   sampling and learning (the mask, the temperature, the model) shows here. */
+/* Whatever differs between sampling and learning (mask, temperature, model) shows here, before the first update. */
 void llm_ratio_check(const llm_policy_stats *first) {
     if (!(first->largest <= 1e-5))
         llm_die("the same model, temperature, mask and code for both",
@@ -5470,8 +5475,8 @@ void llm_ratio_check(const llm_policy_stats *first) {
 
 /* The critic learns the return; it too may move only clip away from its old value (off with clip 0):
 
-       L = (c/2M) sum m max((V - ret)^2, (Vc - ret)^2)        Vc = clip(V, V_old - clip, V_old + clip)
-       dL/dV = (c/M) m (V - ret), or 0 where the clipped one is worse */
+       L = (coefficient/2M) sum m max((V - ret)^2, (Vc - ret)^2)        Vc = clip(V, V_old - clip, V_old + clip)
+       dL/dV = (coefficient/M) m (V - ret), or 0 where the max takes the other: there Vc is a constant */
 double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *old, const llm_real *ret,
                       const llm_batch *b, double M, double coefficient, double clip) {
     double loss = 0, scale = coefficient * one_over(M);
@@ -5489,7 +5494,7 @@ double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *o
     return loss * scale;
 }
 
-/* A bonus for staying undecided: L = -(c/M) sum m H, and H's own gradient is chapter 4's. */
+/* A bonus for staying undecided: L = -(coefficient/M) sum m entropy; the entropy's own gradient is chapter 4's. */
 double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient) {
     double sum = 0, scale = coefficient * one_over(M);
     for (size_t i = 0; i < llm_places(b); i++) {
@@ -5504,9 +5509,9 @@ double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_b
 
    Ask the same prompt G times. What the group earned on average was to be expected; no value network is needed:
 
-       GRPO       A_i = (R_i - mean) / (std + 1e-4)       std with G - 1
-       Dr. GRPO   A_i = R_i - mean
-       RLOO       A_i = R_i - mean of the others          = G/(G-1) (R_i - mean)
+       GRPO       A_i = (r_i - mean) / (std + 1e-4)       std with G - 1
+       Dr. GRPO   A_i = r_i - mean
+       RLOO       A_i = r_i - mean of the others          = G/(G-1) (r_i - mean)
 
    Dividing by std favours questions that are nearly always right or nearly always wrong, which Dr. GRPO calls a bias. A
    group that agrees teaches nothing: its advantages are exactly 0. */
@@ -5516,35 +5521,35 @@ int llm_group_advantages(double *advantage, const double *reward, int rows, int 
         llm_die("--group of at least 2 that divides the batch", "%d answers do not make groups of %d", rows, group);
     int silent = 0;
     for (int first = 0; first < rows; first += group) {
-        const double *R = reward + first;
+        const double *r = reward + first;
         double mean = 0, var = 0;
         bool equal = true;
         for (int i = 0; i < group; i++) {
-            mean += R[i] / group;
-            equal = equal && R[i] == R[0];
+            mean += r[i] / group;
+            equal = equal && r[i] == r[0];
         }
-        for (int i = 0; i < group; i++) var += (R[i] - mean) * (R[i] - mean) / (group - 1);
+        for (int i = 0; i < group; i++) var += (r[i] - mean) * (r[i] - mean) / (group - 1);
         double scale = kind == LLM_GROUP_NORM ? 1 / (sqrt(var) + 1e-4) : 1;
         if (kind == LLM_GROUP_RLOO) scale = group / (group - 1.0);
-        for (int i = 0; i < group; i++) advantage[first + i] = equal ? 0 : (R[i] - mean) * scale;
+        for (int i = 0; i < group; i++) advantage[first + i] = equal ? 0 : (r[i] - mean) * scale;
         silent += equal;
     }
     return silent;
 }
 
-/*     L = sum over tokens of n (clipped_token(A_row) + beta k(l - l_ref))
+/*     L = sum of m scale (clipped_token(A of its answer) + beta k(logp - ref)), k = k2 or k3
 
-       per row       n = 1 / (rows |o|)         GRPO: every answer weighs the same, a long wrong one is barely punished
-       per token     n = 1 / tokens             DAPO (Yu et al. 2025): every token weighs the same
-       per longest   n = 1 / (rows longest)     Dr. GRPO (Liu et al. 2025): the same, independent of what was sampled
+       per row       scale = 1 / (rows |y|)      GRPO: every answer weighs the same, a long wrong one is barely punished
+       per token     scale = 1 / M               DAPO (Yu et al. 2025): every token weighs the same
+       per longest   scale = 1 / (rows longest)  Dr. GRPO (Liu et al. 2025): the same; `longest` is the limit on answers
 
-   DAPO also clips higher upwards than downwards, so that rare tokens can grow. The loss itself hovers around 0, since
-   the advantages of a group cancel: watch the reward, not the loss. */
+   DAPO also clips higher upwards than downwards, so that rare tokens can grow. The advantages of a group sum to 0, so
+   the loss hovers around 0 (per row; else long answers count more): watch the reward, not the loss. */
 llm_grpo llm_grpo_defaults(void) {
     return (llm_grpo){.clip_low = 0.2, .clip_high = 0.2, .kl = 3, .norm = LLM_PER_TOKEN};
 }
 double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *ref,
-                     const double *advantage, const llm_batch *b, const llm_grpo *o, llm_policy_stats *s) {
+                     const double *advantage, const llm_batch *b, const llm_grpo *o, llm_policy_stats *stats) {
     double loss = 0;
     if (o->beta != 0 && !ref) llm_die("the reference's logp, or beta 0", "GRPO with a KL term wants a reference");
     if (o->beta != 0 && o->kl == 1) llm_die("--kl-estimator 2 or 3", "k1 as a loss has no gradient, only noise");
@@ -5553,15 +5558,15 @@ double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old,
         double length = 0, slope = 0, kl_slope = 0;
         for (size_t i = begin; i < end; i++) length += b->weight[i];
         double tokens = o->norm == LLM_PER_ROW ? length : o->longest;
-        double n = one_over(o->norm == LLM_PER_TOKEN ? o->tokens : o->rows * tokens);
+        double scale = one_over(o->norm == LLM_PER_TOKEN ? o->tokens : o->rows * tokens);
         for (size_t i = begin; i < end; i++) {
-            double m = b->weight[i], l = logp[i], kl = 0;
+            double m = b->weight[i], x = logp[i], kl = 0;
             dlogp[i] = 0;
             if (m == 0) continue;
-            if (o->beta != 0) kl = llm_kl(o->kl, l - ref[i], &kl_slope);
-            loss += n * m * o->beta * kl;
-            loss += n * m * clipped_token(&slope, advantage[r], l - old[i], o->clip_low, o->clip_high, m, s);
-            dlogp[i] = n * m * (slope + o->beta * kl_slope);
+            if (o->beta != 0) kl = llm_kl(o->kl, x - ref[i], &kl_slope);
+            loss += scale * m * o->beta * kl;
+            loss += scale * m * clipped_token(&slope, advantage[r], x - old[i], o->clip_low, o->clip_high, m, stats);
+            dlogp[i] = scale * m * (slope + o->beta * kl_slope);
         }
     }
     return loss;
@@ -5569,26 +5574,23 @@ double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old,
 
 /* ---- DPO and its relatives (lecture 2: "encourage the likelihood of good samples, decrease that of bad ones") ----
 
-   The optimum of PPO's objective is known: pi* ~ pi_ref exp(R / beta). Turned round, R = beta log(pi* / pi_ref) + c:
-   the policy is its own reward model, and Bradley-Terry's loss needs no sampling (Rafailov et al. 2023). S: sums of l.
+   PPO's objective, the mean of r - beta u, has a known optimum: pi* = pi_ref exp(r / beta) / Z, where Z makes the
+   answers to a prompt sum to 1. Turned round, r = beta u + beta log Z: the policy is its own reward model. Two answers
+   to a prompt share Z, so Bradley-Terry's loss needs neither Z nor sampling (Rafailov et al. 2023). For one pair, with
+   lead = beta (u_w - u_l), so dlead/dS_w = beta and dlead/dS_l = -beta, and f = -log s:
 
-       D = beta [(S_w - S_w,ref) - (S_l - S_l,ref)]
+       DPO      L = f(lead)                                       dL/dlead = -s(-lead)
+       cDPO     L = (1-e) f(lead) + e f(-lead)                    dL/dlead = -(1-e) s(-lead) + e s(lead)
+       robust   L = [(1-e) f(lead) - e f(-lead)] / (1 - 2e)       dL/dlead = [-(1-e) s(-lead) - e s(lead)] / (1 - 2e)
+       IPO      L = h^2, h = u_w/|y_w| - u_l/|y_l| - 1/(2 beta)   dL/dS_w = 2h / |y_w|, dL/dS_l = -2h / |y_l|
 
-       DPO      L = -log s(D)                                    dL/dD = -s(-D)
-       cDPO     L = -(1-e) log s(D) - e log s(-D)                dL/dD = s(D) - (1-e)
-       robust   L = [-(1-e) log s(D) + e log s(-D)] / (1-2e)     dL/dD = -[(1-e) s(-D) + e s(D)] / (1-2e)
-       IPO      L = (h - 1/(2 beta))^2                           dL/dh = 2 (h - 1/(2 beta))
-
-   and dD/dS_w = beta, dD/dS_l = -beta. The code has the first three as one, [(1-e) f(D) +- e f(-D)] / whole with f =
-   -log s. e is the share of wrong labels (Mitchell 2023; Chowdhury et al. 2024). h is D/beta with means in the place of
-   sums: IPO (Azar et al. 2024) regresses on a target, so lengths must be comparable. DPO sums on purpose: a longer
-   answer is a longer bet. It sees the difference only and often lowers both S; the term -sft S_w/|y_w| (RPO) holds S_w
-   up. */
+   e is the share of wrong labels, `flip` (Mitchell 2023; Chowdhury et al. 2024). IPO (Azar et al. 2024) regresses on a
+   target, so lengths must be comparable; DPO sums on purpose: a longer answer is a longer bet. It sees the difference
+   only and often lowers both S; the term -sft S_w/|y_w|, sft being a number (RPO), holds S_w up. */
 
 static void reference_must_stand_still(const double *ref, const double *sum) {
     if (ref == sum) llm_die("a copy, made once before training", "the reference and the policy are the same array");
 }
-
 double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const double *count, int pairs, llm_dpo o,
                     double total, llm_pair_stats *stats) {
     bool robust = o.kind == LLM_ROBUST_DPO;
@@ -5602,14 +5604,14 @@ double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const do
         double nw = fmax(count[w], 1), nl = fmax(count[l], 1), slope_w, slope_l;
         double chosen = sum[w] - ref[w], rejected = sum[l] - ref[l];
         if (o.kind == LLM_IPO) {
-            double distance = chosen / nw - rejected / nl - 1 / (2 * o.beta);
-            loss += distance * distance;
-            slope_w = 2 * distance / nw;
-            slope_l = 2 * distance / nl;
+            double h = chosen / nw - rejected / nl - 1 / (2 * o.beta);
+            loss += h * h;
+            slope_w = 2 * h / nw;
+            slope_l = 2 * h / nl;
         } else {
-            double D = o.beta * (chosen - rejected);
-            loss += ((1 - e) * minus_log_sigmoid(D) + sign * e * minus_log_sigmoid(-D)) / whole;
-            slope_w = slope_l = o.beta * (-(1 - e) * sigmoid(-D) + sign * e * sigmoid(D)) / whole;
+            double lead = o.beta * (chosen - rejected);
+            loss += ((1 - e) * minus_log_sigmoid(lead) + sign * e * minus_log_sigmoid(-lead)) / whole;
+            slope_w = slope_l = o.beta * (-(1 - e) * sigmoid(-lead) + sign * e * sigmoid(lead)) / whole;
         }
         loss -= o.sft * sum[w] / nw;
         dsum[w] = scale * (slope_w - o.sft / nw);
@@ -5619,11 +5621,12 @@ double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const do
     return loss * scale;
 }
 
-/* KTO (Ethayarajh et al. 2024): no pairs, only thumbs up or down, weighed as people weigh gains and losses.
-   u = S - S_ref; z0 is the policy's mean KL, estimated from answers to the wrong prompts and not differentiated:
+/* KTO (Ethayarajh et al. 2024): no pairs, only thumbs up or down, valued as people value gains and losses: against a
+   reference point z0, and flat far from it. That should be the policy's mean KL, which asks for samples; the mean u of
+   answers to the wrong prompts stands in for it (how far has it moved where nothing was taught?). No gradient.
 
-       good   L = w_good (1 - q), q = s(beta (u - z0))    dL/du = -w_good beta q (1-q)
-       bad    L = w_bad  (1 - q), q = s(beta (z0 - u))    dL/du = +w_bad  beta q (1-q) */
+       good   L = (1/total) weight_good (1 - q), q = s(beta (u - z0))    dL/dS = -(1/total) weight_good beta q (1-q)
+       bad    L = (1/total) weight_bad  (1 - q), q = s(beta (z0 - u))    dL/dS = +(1/total) weight_bad  beta q (1-q) */
 double llm_kto_z0(const double *mismatched, const double *ref, int rows) {
     double mean = 0;
     if (rows < 2) llm_die("a larger --batch", "KTO needs at least 2 rows for its reference point, not %d", rows);
@@ -5652,7 +5655,7 @@ double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bo
 /* RRHF (Yuan et al. 2023): rank the model's own log-probabilities per token, p_i = S_i / |y_i|, like the rewards, and
    imitate the best. No reference, no margin; where the order is right it pushes no more.
 
-       L = sum over R_i < R_j of max(0, p_i - p_j)  -  sft p_best */
+       L = (1/total) [sum over r_i < r_j of max(0, p_i - p_j) - sft p_best] */
 double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const double *reward, int K, double sft,
                      double total) {
     double loss = 0, scale = one_over(total);
