@@ -52,6 +52,8 @@ static void begin_below(const rl_settings *s, char *out) {
 static void check_out(const rl_settings *s, bool reward, bool begun) {
     const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method, *folder[] = {s->run.out, s->reward_out};
     char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
+    char *table = llm_format("%s/table.csv", s->run.out);
+    if (!run_is_ours(table, "method,", false)) llm_die("another --out", "%s is no table of ours", table);
     char *a = realpath(s->run.out, NULL), *b = reward ? realpath(s->reward_out, NULL) : NULL;
     if (reward && (!strcmp(s->run.out, s->reward_out) || (a && b && !strcmp(a, b))))
         llm_usage("another --reward-out", "--out and --reward-out are the same folder, %s", s->run.out);
@@ -76,8 +78,7 @@ static void check_out(const rl_settings *s, bool reward, bool begun) {
         llm_usage("another --out", "%s is not of a run of ours: it will not be replaced", data);
     free(a);
     free(b);
-    llm_release(path);
-    llm_release(data);
+    llm_release_all(path, data, table);
 }
 static void open_out(const rl_settings *s, bool reward) {
     const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method;
@@ -95,8 +96,7 @@ static void open_out(const rl_settings *s, bool reward) {
         llm_write_text(&w, "{\"method\": \"%s\", \"seed\": %lld}\n", method, (long long)s->run.seed);
         llm_write_done(&w);
     }
-    llm_release(path);
-    llm_release(data);
+    llm_release_all(path, data);
 }
 
 /* ---- the reward model ---- */
@@ -228,7 +228,6 @@ static void run(program *p) {
     prepare(p);
     rl_samples sft = rl_answer_test(&p->run, 1);
     rl_line first = rl_measured(&p->run, "sft", &sft, NULL, 1);
-    if (!run_is_ours(path, "method,", false)) llm_die("another --out", "%s is no table of ours", path);
     p->csv = fopen(path, "w");
     if (!p->csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
     fprintf(p->csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");

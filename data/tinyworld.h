@@ -15,7 +15,7 @@
  * document is true when deriving it again gives the same slots. So writer and reader can not drift apart.
  *
  * Chapters: 1 chance  2 the world  3 sentences  4 documents  5 checkers (stack machine, JSON)  6 tasks
- *           7 the true rule; 8 preferences and 9 files: tinyworld_files.h, which this header includes at its end.
+ *           7 the true rule; 8 preferences and 9 files: tinyworld_files.h, to be included behind this one.
  *
  *     tw_world w;  tw_world_init(&w, 7);                          // the world of seed 7
  *     tw_rng g = tw_seed(7, 1);                                   // a stream of choices; g.bits meters them

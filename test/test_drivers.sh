@@ -81,7 +81,7 @@ check   "nor is the old result" cmp -s "$dir/base/model.safetensors" "$dir/thesi
 $gpt --steps 2 --out "$dir/thesis" --overwrite > /dev/null 2>&1; check "--overwrite beside a thesis" [ $? -eq 0 ]
 check   "the thesis is there" whole "$dir/thesis"
 check   "and a new result" sh -c "! cmp -s $dir/base/model.safetensors $dir/thesis/model.safetensors"
-check   "which is whole" [ ! -e "$dir/thesis/replaced" -a ! -e "$dir/thesis/result.tmp" ]
+check   "which is whole" [ ! -e "$dir/thesis/result.replaced" -a ! -e "$dir/thesis/result.tmp" ]
 refuses "--model X --out X"   2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/base" --overwrite
 check   "X is untouched" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
 refuses "X by another name"   2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/more/../base/" --overwrite

@@ -165,6 +165,7 @@ run mine --data $prefs/prompts.jsonl --reward-command "sh $dir/judge.sh" --metho
 check "to a new result, and does not take the old one for it" same program mine
 check "the thesis stays" grep -q "years of work" "$dir/mine/thesis.tex"
 mkdir "$dir/human"; echo "years of work" > "$dir/human/preferences.jsonl"
+mkdir "$dir/sheet"; echo "years of work" > "$dir/sheet/table.csv"
 
 # ---- what is refused ----
 rlhf="$train_rlhf --model $dir/sft --threads 1 --data $prefs/ranked.jsonl --out $dir/x --reward-out $dir/xr"
@@ -181,6 +182,7 @@ refuses "--model X --out X"   2 "which this run reads"     $train_rlhf --model "
 refuses "--reward X --out X"  2 "which this run reads"     $rlhf --reward "$dir/ppo-reward" --out "$dir/ppo-reward" --overwrite
 refuses "--out above --model" 2 "holds an input"           $rlhf --method dpo --out "$dir" --overwrite
 refuses "one folder for two"  2 "the same folder"          $rlhf --out "$dir/z" --reward-out "$dir/z"
+refuses "somebody's table"    1 "no table of ours"         $rlhf --method dpo --out "$dir/sheet" --overwrite
 refuses "somebody's preferences" 2 "not of a run of ours"  $rlhf --method dpo --out "$dir/human" --overwrite
 refuses "one log for many"    2 "--log is one file"        $rlhf --all --log "$dir/l.csv"
 for flag in --seq --eval-every --sample-every; do refuses "$flag would do nothing" 2 "unknown flag $flag" $rlhf $flag 5; done

@@ -2,14 +2,16 @@
 
    Nothing is lost that is not ours, and nothing before the run has read and checked all its inputs. --overwrite removes
    the old checkpoints then (run_begin_out); the old result stays until the new one replaces it. In between a file,
-   `replaced`, says that the result is not this run's: --resume goes on instead of calling it done. */
+   result.replaced, says that the result is not this run's: --resume goes on instead of calling it done. */
 #ifndef OUT_H
 #define OUT_H
 
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char run_mark[] = "replaced";
+static const char run_mark[] = "result.replaced";
+
+static const char run_mark_text[] = "A run that replaces this result has begun";
 
 static inline char *run_mark_path(const char *out) { return llm_format("%s/%s", out, run_mark); }
 /* The result of this run, not of one that it is about to replace. */
@@ -57,15 +59,20 @@ static inline bool run_is_ours(const char *path, const char *text, bool anywhere
     llm_release(all);
     return ours || size == 0;
 }
+static inline void run_check_log(const char *path) {
+    if (!run_is_ours(path, "step,loss", false)) llm_die("another --log or --out", "%s is no log of ours", path);
+}
 static inline void run_check_out(const run_settings *r, const char *out) {
     const char *held = run_holds(out);
-    char *config = llm_format("%s/config.json", out);
+    char *config = llm_format("%s/config.json", out), *log = llm_format("%s/log.csv", out);
     if (held && !r->overwrite && !r->resume)
         llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already", out,
                   !strcmp(held, "config.json") ? "result" : held);
     if (!run_is_ours(config, "\"model_type\"", true))
         llm_usage("another --out", "%s is no model's: it will not be replaced", config);
-    llm_release(config);
+    run_check_log(log);
+    if (r->log) run_check_log(r->log);
+    llm_release_all(config, log);
 }
 /* All inputs are read: from here on --out is this run's. */
 static inline void run_begin_out(const run_settings *r, const char *out) {
@@ -73,7 +80,7 @@ static inline void run_begin_out(const run_settings *r, const char *out) {
     if (r->overwrite && !r->resume && llm_is_dir(out)) {
         if (llm_result_exists(out)) {
             llm_writer w = llm_write_begin(mark);
-            llm_write_text(&w, "A run that replaces this result has begun; --resume goes on with it.\n");
+            llm_write_text(&w, "%s; --resume goes on with it.\n", run_mark_text);
             llm_write_done(&w);
         }
         llm_checkpoints_clear(out);
@@ -87,7 +94,7 @@ static inline void run_begin_out(const run_settings *r, const char *out) {
 /* The new result is there. */
 static inline void run_end_out(const char *out, bool adapter) {
     char *mark = run_mark_path(out), *old = llm_format("%s/adapter", out);
-    unlink(mark);
+    if (run_is_ours(mark, run_mark_text, false)) unlink(mark);
     if (!adapter) llm_folder_clear(old);
     llm_release(old);
     llm_release(mark);

@@ -172,7 +172,7 @@ static inline void run_resume(run_loop *x, const char *checkpoint) {
 /* log.csv. On resume the rows of steps that will be taken again are dropped. */
 static inline void run_open_log(run_loop *x) {
     char *path = x->csv ? llm_format("%s", x->csv) : llm_format("%s/log.csv", x->out), *old = NULL;
-    if (!run_is_ours(path, "step,loss", false)) llm_die("another --log or --out", "%s is no log of ours", path);
+    run_check_log(path);
     if (x->step > 0 && llm_exists(path)) old = llm_read_file(path, NULL);
     x->log = fopen(path, "w");
     if (!x->log) llm_die("another --log", "cannot write %s: %s", path, strerror(errno));
