@@ -6112,11 +6112,9 @@ static void sync_folder_of(const char *path) {
 }
 LLM_NORETURN static void write_failed(llm_writer *w) {
     int why = errno;
-    char path[1024];
-    snprintf(path, sizeof path, "%s", w->path);
-    fclose(w->file);
+    if (w->file) fclose(w->file);
     unlink(w->temporary);
-    llm_die("free some space or choose another --out", "cannot write %s: %s", path, strerror(why));
+    llm_die("free some space or choose another --out", "cannot write %s: %s", w->path, strerror(why));
 }
 llm_writer llm_write_begin(const char *path) {
     llm_writer w = {NULL, copy_text(path, strlen(path)), llm_format("%s.tmp", path)};
@@ -6135,13 +6133,11 @@ void llm_write_text(llm_writer *w, const char *format, ...) {
 }
 void llm_write_done(llm_writer *w) {
     if (fflush(w->file) || fsync(fileno(w->file))) write_failed(w);
-    if (fclose(w->file) || rename(w->temporary, w->path)) {
-        unlink(w->temporary);
-        llm_die("free some space or choose another --out", "cannot write %s: %s", w->path, strerror(errno));
-    }
+    FILE *file = w->file;
+    w->file = NULL;
+    if (fclose(file) || rename(w->temporary, w->path)) write_failed(w);
     sync_folder_of(w->path);
-    llm_release(w->path);
-    llm_release(w->temporary);
+    llm_release_all(w->path, w->temporary);
     *w = (llm_writer){NULL, NULL, NULL};
 }
 
@@ -6173,11 +6169,8 @@ static void json_release(struct llm_json_arena *a) {
     free(a);
 }
 LLM_NORETURN static void json_bad(json_reader *r, const char *what) {
-    char where[512];
-    int line = r->line;
-    snprintf(where, sizeof where, "%s", r->where);
     json_release(r->arena);
-    llm_die("check that the file is complete JSON", "%s:%d: %s", where, line, what);
+    llm_die("check that the file is complete JSON", "%s:%d: %s", r->where, r->line, what);
 }
 /* The next character; 0: the text is at its end. */
 static char json_peek(const json_reader *r) { return r->p < r->end ? *r->p : 0; }
