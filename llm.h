@@ -444,9 +444,9 @@ typedef struct llm_adamw_state {
 } llm_adamw_state;
 
 /* What one step does with its gradient, the same on the CPU and on a GPU (chapter 6, "AdamW", tells why): clip it, or
-   leave the step out when its norm is not finite, or an outlier: more than skip_sigma deviations above the running mean
-   of about the last 100 steps (of all of them until then; the first 32 only teach). An outlier enters the mean cut to
-   that limit: should the level rise for good, it soon is none. */
+   leave the step out when its norm is not finite (the run then ends), or an outlier: more than skip_sigma deviations
+   above the running mean of about the last 100 steps (the first 32 only teach). An outlier enters the mean cut to that
+   limit, so that the mean follows where norms have risen for good. */
 static inline LLM_BOTH void llm_adamw_judge(llm_adamw_state *s, const llm_adamw_rule *r) {
     s->norm = sqrt(s->sumsq);
     s->scale = r->clip > 0 && s->norm > r->clip ? r->clip / s->norm : 1;
@@ -1092,19 +1092,19 @@ static void json_release(struct llm_json_arena *a);
    1994; Sennrich et al. 2016) begins with the 256 bytes and asks again and again: which two neighbours stand together
    most often? They become a new token:
 
-       aaabdaaabac     a a stands there 4 times                              Z = aa
-       ZabdZabac       Z a and a b both twice: of equals, the older tokens   Y = ab
+       aaabdaaabac     a a stands there 4 times (they overlap)               Z = aa
+       ZabdZabac       Z a and a b both twice: the older first token wins    Y = ab
        ZYdZYac         Z Y twice                                             X = ZY
        XdXac           nothing repeats: done, 11 bytes became 5 tokens
 
    The list of merges, in the order learned, is the tokenizer. To encode new text we replay it: of all neighbours that
-   can be merged, always the pair that was learned first. Nothing is lost and nothing is unknown, because every byte is
-   a token; decoding is looking up bytes.
+   can be merged, always the pair that was learned first (aaaab: Z Z b, although a X is shorter). Nothing is lost and
+   nothing is unknown, because every byte is a token; decoding is looking up bytes.
 
    Two things stand around it. Before: text is cut into pieces (words with their leading space, numbers, punctuation)
    and no token crosses a cut, otherwise "dog." "dog!" "dog," would each become a token. After: special tokens such as
    <|im_end|> have ids that no text can produce; only the program inserts them, so a user who types "<|im_end|>" typed
-   ten letters.
+   ten characters, and cannot end his turn and speak as the assistant.
 
    Everything here is near-linear: a megabyte of one letter costs no more than a megabyte of Shakespeare. */
 
@@ -1115,6 +1115,7 @@ enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
 
 static const char *unicode_letter, *unicode_number, *unicode_space;      /* the last page */
 
+/* runs: how many code points are outside, inside, outside ... the class, in base 26; a small letter ends a number. */
 static void classes_mark(uint8_t *class_of, const char *runs, uint8_t value) {
     size_t at = 0, run = 0;
     for (bool inside = false; *runs; runs++) {
@@ -1166,7 +1167,7 @@ static size_t contraction(const llm_text *c, size_t at, bool any_case) {
     return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 /* \s+(?!\S)|\s+ : white space leaves its last character to the word behind it, unless nothing follows or it is alone.
-   Where digits stand alone they were split off before, so for this rule a digit is the end of the text. */
+   Digits that stand alone were split off before, so one is the end of the text here: "a  20" is a, "  ", 2, 0 */
 static size_t cut_space(const llm_text *c, size_t at) {
     size_t last = at, end = at, next;
     int kind;
@@ -1174,7 +1175,7 @@ static size_t cut_space(const llm_text *c, size_t at) {
     return kind < 0 || last == at || (c->split == LLM_SPLIT_DIGITS && kind == CLASS_NUMBER) ? end : last;
 }
 /* GPT-2:  's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-   DIGITS (SmolLM): every \p{N} alone, then GPT-2's expression on what lies between. */
+   DIGITS (SmolLM): every \p{N} alone, so that no token has two, then GPT-2's expression on what lies between. */
 static size_t cut_gpt2(const llm_text *c, size_t at) {
     size_t next, after, word = contraction(c, at, false);
     if (word) return at + word;
@@ -1241,7 +1242,7 @@ static void word_free(word_map *m) {
     *m = (word_map){0};
 }
 
-/* Pairs of tokens to numbers: the rank of their merge and the token it makes. */
+/* Pairs of tokens to numbers: the rank of their merge (or the trainer's index) and the token it makes. */
 typedef struct { uint64_t key; int rank, id; } pair_slot;       /* key 0: free */
 typedef struct { pair_slot *slot; size_t count, slots; } pair_map;
 
@@ -1311,7 +1312,7 @@ struct llm_tokenizer_tables {
     int byte[256];                      /* id of each single byte, or -1 */
     bool *hidden;                       /* [V] tokens that are not looked up in text: added ones and ill-spelled ones */
     char *bytes;                        /* what llm_tokenizer.token points into */
-    int prefix;                         /* not 0: encode puts a space before a text, and decode takes it away */
+    int prefix;                         /* tools/hf.h; not 0: a space is put before a text, and decode takes it away */
     char *file[TOKENIZER_FILES];        /* as loaded, so that saving gives back the same bytes; NULL: there was none */
     size_t file_size[TOKENIZER_FILES];
     char *chat_template;                /* Jinja source, or NULL */
@@ -1363,8 +1364,8 @@ static size_t merge_short(const pair_map *m, int *ids, size_t n) {
     }
     return n;
 }
-/* A long piece: symbols in a linked list, their pairs in a queue, where an entry whose pair has changed since is passed
-   over. O(n log n). */
+/* A long piece: symbols in a linked list, their pairs in a queue, where an entry whose pair has changed since (it has
+   another rank now) is passed over. O(n log n). */
 typedef struct { int *ids, *next, *prev, *rank, *into; int n; heap queue; } long_piece;
 
 static void long_offer(long_piece *p, const pair_map *m, int i) {
@@ -1397,7 +1398,7 @@ static size_t merge_symbols(const llm_tokenizer *t, int *ids, size_t n) {
     if (!t->tables->pairs.slots) return n;
     return n <= SHORT_PIECE ? merge_short(&t->tables->pairs, ids, n) : merge_long(&t->tables->pairs, ids, n);
 }
-/* The symbols merging starts from: bytes. SIZE_MAX: a byte has no token. */
+/* The symbols merging starts from: bytes here, characters elsewhere (tools/hf.h). SIZE_MAX: a byte has no token. */
 typedef size_t symbols_of(const llm_tokenizer *t, const char *s, size_t n, int *ids);
 static size_t byte_symbols(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
     for (size_t i = 0; i < n; i++)
@@ -1448,7 +1449,7 @@ char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spel
     if (size) *size = n;
     return text;
 }
-/* Fast, for templates ask for every turn: of the vocabulary only what no text can spell is looked at. */
+/* Templates ask this at every turn, so only those tokens are looked at that no text can spell. */
 int llm_token_id(const llm_tokenizer *t, const char *spelling) {
     const bool *hidden = t->tables->hidden, *p = hidden, *end = p + t->vocab_size;
     for (; p < end && (p = memchr(p, true, (size_t)(end - p))); p++)
@@ -1548,7 +1549,7 @@ static void trainer_merge_at(bpe_trainer *b, int p, int token) {
     trainer_link(b, p);
 }
 /* Index of the most frequent pair (of equals the one of older tokens), or -1 when nothing repeats. */
-static int trainer_best(bpe_trainer *b) {
+static int trainer_best(bpe_trainer *b) {       /* the queue has the smallest first, so it orders by MAX - count */
     for (; b->queued < b->pairs; b->queued++) {
         const bpe_pair *x = &b->pair[b->queued];
         if (x->count >= 2) heap_push(&b->queue, UINT64_MAX - (uint64_t)x->count, (uint64_t)x->a << 32 | (uint32_t)x->b);
@@ -3168,10 +3169,10 @@ static void plain_value_backward(llm_act *dhidden, llm_real *du, const llm_real 
               w -= lr (mhat / (sqrt(vhat) + eps) + weight_decay w)
               mhat = m / (1 - beta1^step)      vhat = v / (1 - beta2^step)
 
-   Adam steps by the mean gradient over its size, so every weight moves by about lr whatever the scale of its gradient.
+   Adam steps by the mean gradient over its size, so a weight moves by about lr at most, whatever its gradient's scale.
    m and v begin at 0 and are too small at first: if every gradient were g, m would be (1 - beta1^step) g after so many
    steps, which is what mhat divides away. The decay acts on w directly (on matrices, not on
-   vectors) and is not part of g ("decoupled"). `scale` and `step` are llm_adamw_judge's (chapter 6). */
+   vectors): as a part of g, sqrt(v) would divide it away. `scale` and `step` are llm_adamw_judge's (chapter 6). */
 
 static bool has_gradient(const llm_param *p) { return p->used && p->grad; }
 
@@ -3182,8 +3183,8 @@ static void plain_grad_norm(llm_adamw_state *state, const llm_param *param, int 
             state->sumsq += (double)p->grad[i] * (double)p->grad[i];
 }
 /* Moment i: a real, or a bf16, which is rounded up or down by chance, in proportion. To nearest it would stand still:
-   bf16 has steps of 0.4 to 0.8%, and with beta2 = 0.999 v moves by 0.1% of its way. The chance is a hash of the place
-   and the step, so that runs repeat; `shift` picks 16 of its bits, others for m than for v. */
+   bf16 has steps of 0.4 to 0.8%, and with beta2 = 0.999, as many have it, v moves by 0.1% of its way. The chance is a
+   hash of the place and the step, so that runs repeat; `shift` picks 16 of its bits, others for m than for v. */
 static llm_real moment_get(const void *moments, size_t i, bool moments16) {
     return moments16 ? bf16_to_real(((const uint16_t *)moments)[i]) : ((const llm_real *)moments)[i];
 }
@@ -4227,21 +4228,22 @@ void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
    ================================================================================================================
    The gradient says which way is downhill; this chapter takes the step.
 
-   The step is AdamW (Loshchilov and Hutter 2019). Every weight has its own pace: m remembers the mean of its gradient,
-   v the mean square, and m / sqrt(v) is about 1 where the gradient keeps its sign, about 0 where it only trembles. How
-   far to go is said by the learning rate: raised over the first steps, while m and v are still guesses, and lowered at
-   the end, when only small steps improve a good model.
+   The step is AdamW (Loshchilov and Hutter 2019). Every weight has its own pace, by two moments: m and v are the mean
+   of its gradient and of the square, over about the last 1 / (1 - beta) steps. m / sqrt(v) is about +-1 where the
+   gradient is steady, about 0 where it only trembles. How far to go is said by the learning rate: raised over the first
+   steps, while m and v are still guesses, and lowered at the end, when only small steps improve a good model.
 
-       norm  = sqrt(sum of all g^2)                        one number for the whole model
-       g     = g min(1, clip / norm)                       one bad batch cannot throw the weights far away
+       norm  = sqrt(sum of all g^2)                        one number for the whole model: the direction stays
+       g     = g min(1, clip / norm)                       one bad batch cannot throw the weights far away (clip 0: off)
        m     = beta1 m + (1 - beta1) g
        v     = beta2 v + (1 - beta2) g^2
-       w     = w - lr ( (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)  +  decay w )     decay: matrices only
+       w     = w - lr ( (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)  +  decay w )
 
-   t counts the steps. Chapter 4 has these lines as loops and says where they come from (plain_grad_norm, plain_adamw);
-   llm_adamw_judge, beside the table's struct, decides whether a gradient is clipped or left out. Here is what a run
-   sees of it: one call a step, and a rate for it. m, v and t are a part of every checkpoint (chapter 13), so that a
-   resumed run gives the same bits as one that was never interrupted. */
+   decay draws matrices to 0, not vectors (biases, norms). t counts the steps taken: with skip_sigma above 0 (not the
+   default) one is left out, moving no w, m, v and t, if norm is more than skip_sigma deviations above its mean of about
+   100 steps (llm_adamw_judge, beside the table's struct). Chapter 4 has these lines as loops and says where they come
+   from (plain_grad_norm, plain_adamw); here is what a run sees of it, one call a step and a rate for it. A checkpoint
+   has m, v and t (chapter 13), so that a resumed run gives the same bits as one that was never interrupted. */
 
 /* ---- AdamW ---- */
 
@@ -4299,15 +4301,17 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
 
 /* ---- the learning rate ---- */
 
-/* As a fraction of lr. Step 0 already moves (a rate of 0 would waste its batch). After the warm-up, x runs from 0 to 1:
+/* As a fraction of lr: (step + 1) / warmup at first (a rate of 0 would waste step 0's batch). Then x runs from 0 to 1,
+   over all steps that are left, or for WSD over the last `cooldown` of them:
 
-       cosine     final + (1 - final) (1 + cos pi x) / 2          1 |   .--------------.
-       linear     1 - (1 - final) x                                 |  /  `--.          `.  WSD
-       WSD        warm-up, stable, decay (Hu et al. 2024):          | /       `--. cosine `.
-                  1, and linear over the last `cooldown`      final |/            `---------`
-                  steps only                                        +------------------------- step
+       cosine     final + (1 - final) (1 + cos pi x) / 2        1 |   .--------------.
+       linear     1 - (1 - final) x                               |  /  `--.          `.  WSD
+       WSD        1, and then linear                              | /       `--. cosine `.
+       constant   1                                         final |/            `---------`
+                                                                  +------------------------- step
 
-   A run with WSD can be prolonged from its stable part: how many steps it will have need not be known before. */
+   A run with WSD (warm-up, stable, decay; Hu et al. 2024) can be prolonged from its stable part: how many steps it will
+   have need not be known before. */
 double llm_schedule_lr(const llm_schedule *s, int step) {
     if (step < s->warmup) return s->lr * (step + 1) / s->warmup;
     int start = s->decay == LLM_WSD ? llm_max(s->warmup, s->steps - s->cooldown) : s->warmup;
@@ -4968,12 +4972,14 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_option
    8. LoRA
    ================================================================================================================
    To teach a large model a new manner one does not have to move all of its weights. Low-rank adaptation (Hu et al.
-   2021) freezes them and learns a small correction beside each chosen matrix: a layer computes with
+   2021) freezes them and learns a small correction beside each chosen matrix (q_proj and v_proj, or GPT-2's c_attn, if
+   nothing else is said; in a fused Wqkv an adapter writes its own columns): a layer computes with
 
-       W + s B A        A (r,I), B (O,r), s = alpha / r, r about 8
+       W + s B A        A (r,I), B (O,r), r about 8; s = alpha / r, alpha often 2r
 
-   instead of W (O,I). Two thin matrices have r (O + I) numbers in the place of O I: below one percent in a model of a
-   billion parameters. So the gradients and AdamW's two moments, three quarters of the memory of fine-tuning, all but
+   instead of W (O,I). alpha sets the strength, and the division by r is to let any r do with the same lr. Two thin
+   matrices have r (O + I) numbers in the place of O I: below one percent in a model of a billion parameters. So the
+   gradients and AdamW's two moments, three quarters of the memory of fine-tuning (but for activations), all but
    disappear, and what was learned is a file of some megabytes that can be sent to anybody who has the base model.
 
        inp (N,I) ---+------------- W (frozen) -------------> (+) --> out (N,O)
@@ -4981,23 +4987,23 @@ int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_option
                     +--> A, s --> u (N,r) --> B --------------+
 
        forward    u = s inp A'       out += u B'
-       backward   du = s dout B      dB = dout' u      dA = du' inp      dinp += du A            (chapter 4 derives it)
+       backward   du = s dout B      dB = dout' u      dA = du' inp      dinp += du A      no dW    (see chapter 4)
 
-   A is drawn, B starts at 0: the first step begins at the base model exactly, and B's gradient is not 0 because A is
-   not. Without the adapters (lora_off) the base is still there: the reference policy of chapter 9, for free. When
-   training is over, merge computes W + s B A once, and the model is as fast as before.
+   A is drawn, B starts at 0: the first step begins at the base model exactly and moves B (dA is 0 while B is 0; were
+   both 0, nothing would ever move). Without the adapters (lora_off) the base is still there: the reference policy of
+   chapter 9, at no memory. When training is over, merge computes W + s B A once, and the model is as fast as before.
 
    W itself is only read, so it may lie there in 8 or 4 bits (QLoRA, Dettmers et al. 2023): the gradient flows through
-   the rounded W, and the adapters learn to make up for the rounding too. Merging then widens W first: the result is
-   exactly the model that was trained.
+   the rounded W, and the adapters learn to make up for the rounding too. Merging then widens W first: the result is the
+   model that was trained, and as large as one that never was rounded.
 
    The adapters form a tensor table of their own, with their own arenas: whatever walks the table of the model
    (gradients, AdamW, checkpoints) walks this one instead when there is one (model_learner, chapter 5). */
 
 /* ---- which matrices ---- */
 
-/* Adapters hang on the matrices inside the blocks; embeddings and heads are no such rows. The module of a row:
-   "model.layers.0.self_attn.q_proj.weight" without its last part. */
+/* Adapters hang on the matrices inside the blocks, not on embeddings and heads. The module of a tensor, in the language
+   of PEFT (Hugging Face's adapters), is its name "model.layers.0.self_attn.q_proj.weight" without the last part. */
 static bool adaptable(const llm_param *p) {
     return !p->vector && (!strncmp(p->name, "model.layers.", 13) || !strncmp(p->name, "transformer.h.", 14));
 }
@@ -5009,7 +5015,7 @@ static bool targeted(const llm_param *p, const char *t, int n) {
     const char *end = p->name + length - n;
     return n && n < length && end[-1] == '.' && !strncmp(end, t, n);
 }
-/* The last part of a module's path, "q_proj"; of the two c_proj of GPT-2's blocks the last two, "mlp.c_proj". */
+/* The last part of a module's path, "q_proj"; the last two, "mlp.c_proj", where GPT-2 has two c_proj in a block. */
 static void module_name(const llm_param *p, char name[96]) {
     char path[96];
     snprintf(path, sizeof path, "%.*s", module_length(p), p->name);
@@ -5095,7 +5101,7 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
     device_release(m->ops, m->grad);    /* the base is frozen now */
     m->grad = NULL;
     for (int i = 0; i < m->params; i++) m->param[i].grad = NULL;
-    m->frozen = true;                   /* until llm_model_train */
+    m->frozen = true;                   /* until llm_model_train, which gives the adapters gradients */
 }
 /* A is drawn as PEFT draws it (Kaiming-uniform with a = sqrt 5): uniform in +-1/sqrt(I). B is 0, as all new memory. */
 static double draw_symmetric(llm_rng *r) { return 2 * llm_rng_uniform(r) - 1; }
