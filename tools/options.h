@@ -20,6 +20,9 @@ typedef struct {
     const char *choices;                /* text: "a|b|c", or NULL */
     const char *alias;                  /* another spelling, or NULL; "x" alone is the short form -x */
 } llm_option;
+/* Rows of a table without choices and alias. */
+#define OPTION(name, type, value, low, high, help) {name, type, value, low, high, help, NULL, NULL}
+#define OPTION_HEADING(title) {title, LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL}
 typedef struct { const char **item; int count; } llm_list;      /* LLM_LIST: one or more values, the flag may repeat */
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv);
 static inline void llm_options_print(const llm_option *table, int count, FILE *out);

@@ -13,6 +13,61 @@ typedef struct {
     double beta, kl, kl_target, clip, gamma, lambda, critic_lr, reward_lr, reward_timeout;
     double noise, sft, rrhf, val_fraction;
 } rl_settings;
+static inline rl_settings rl_defaults(void) {
+    rl_settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
+                     .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
+                     .rounds = 2, .ask = 800, .beta = 0.1, .rrhf = 100, .kl = -1, .clip = 0.2, .gamma = 1,
+                     .lambda = 0.95, .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1,
+                     .val_fraction = 0.05};
+    s.run = run_defaults();
+    s.run.model = "out/sft";
+    s.run.out = "out/rlhf";
+    s.run.batch = 64;
+    s.run.schedule = "linear";
+    s.run.weight_decay = 0;
+    return s;
+}
+/* clang-format off */
+#define RL_OPTIONS(s)                                                                                                  \
+    OPTION_HEADING("alignment"),                                                                                       \
+    {"method", LLM_TEXT, &(s).method, 0, 0, "how to align", rl_method_names(), NULL},                                  \
+    OPTION("all", LLM_BOOL, &(s).all, 0, 0, "run every method, print one table"),                                      \
+    OPTION("sweep-kl", LLM_BOOL, &(s).sweep_kl, 0, 0, "PPO at four KL coefficients, 0 among them"),                    \
+    OPTION("columns", LLM_TEXT, &(s).columns, 0, 0, "other names of keys: prompt=question,chosen=good"),               \
+    OPTION("skip-bad", LLM_BOOL, &(s).skip_bad, 0, 0, "leave broken records out instead of stopping"),                 \
+    OPTION("val-fraction", LLM_FLOAT, &(s).val_fraction, 0.0001, 0.9, "part of the prompts held out"),                 \
+    OPTION("ask", LLM_INT, &(s).ask, 1, 1e6, "held-out prompts to answer for the table"),                              \
+    OPTION("max-new", LLM_INT, &(s).max_new, 1, 4096, "longest answer, tokens"),                                       \
+    OPTION("answers", LLM_INT, &(s).answers, 2, 64, "answers sampled to each prompt for comparison (K)"),              \
+    OPTION("noise", LLM_FLOAT, &(s).noise, 0, 0.49, "share of wrong labels: the tiny world's labeller, cDPO"),         \
+    OPTION("lora-rank", LLM_INT, &(s).lora_rank, 0, 65536, "train adapters of this rank only; 0: the whole policy"),   \
+    OPTION("lora-targets", LLM_TEXT, &(s).lora_targets, 0, 0, "matrices that get one: q_proj,v_proj ... or all"),      \
+    OPTION_HEADING("reward"),                                                                                          \
+    OPTION("reward", LLM_TEXT, &(s).reward, 0, 0, "use this reward model instead of training one"),                    \
+    OPTION("reward-out", LLM_TEXT, &(s).reward_out, 0, 0, "folder of the reward model that is trained"),               \
+    OPTION("reward-command", LLM_TEXT, &(s).reward_command, 0, 0,                                                      \
+           "a program that reads {\"prompt\", \"answer\"} lines and writes a number for each"),                        \
+    OPTION("reward-timeout", LLM_FLOAT, &(s).reward_timeout, 0.01, 1e6, "seconds it may take for an answer"),          \
+    OPTION("verify", LLM_BOOL, &(s).verify, 0, 0, "reward 1 for a right answer, 0 for a wrong one; GRPO's way"),       \
+    {"ranking", LLM_TEXT, &(s).ranking, 0, 0, "how the reward model learns", "kwise|pairs|plackett-luce", NULL},       \
+    OPTION("reward-lr", LLM_FLOAT, &(s).reward_lr, 0, 1, "its learning rate; 0: the recipe's"),                        \
+    OPTION("reward-steps", LLM_INT, &(s).reward_steps, 0, 1e9, "its steps; 0: one epoch"),                             \
+    OPTION_HEADING("methods"),                                                                                         \
+    OPTION("beta", LLM_FLOAT, &(s).beta, 1e-6, 100, "DPO, IPO, KTO: how strongly to stay with the reference"),         \
+    OPTION("sft-weight", LLM_FLOAT, &(s).sft, 0, 100, "DPO: weight of the chosen answer's own likelihood (RPO)"),      \
+    OPTION("rrhf-weight", LLM_FLOAT, &(s).rrhf, 0, 1e6, "RRHF: weight of imitating the best answer"),                  \
+    OPTION("kl", LLM_FLOAT, &(s).kl, -1, 100, "PPO, GRPO: price of a nat of distance from the reference; -1: recipe"), \
+    OPTION("kl-target", LLM_FLOAT, &(s).kl_target, 0, 1e4, "PPO: steer --kl to this many nats an answer; 0: fixed"),   \
+    OPTION("clip", LLM_FLOAT, &(s).clip, 0.001, 10, "PPO: the ratio stays within 1 +- this"),                          \
+    OPTION("rollout", LLM_INT, &(s).rollout, 1, 65536, "PPO: answers sampled for a step"),                             \
+    OPTION("inner-epochs", LLM_INT, &(s).inner_epochs, 1, 100, "PPO, GRPO: passes over a rollout"),                    \
+    OPTION("gamma", LLM_FLOAT, &(s).gamma, 0, 1, "PPO: discount"),                                                     \
+    OPTION("lambda", LLM_FLOAT, &(s).lambda, 0, 1, "PPO: of GAE"),                                                     \
+    OPTION("critic-lr", LLM_FLOAT, &(s).critic_lr, 0, 1, "PPO: learning rate of the critic"),                          \
+    OPTION("group", LLM_INT, &(s).group, 2, 1024, "GRPO: answers to each prompt"),                                     \
+    OPTION("best-of", LLM_INT, &(s).best_of, 2, 1024, "rejection, best-of-n: answers to each prompt (N)"),             \
+    OPTION("rounds", LLM_INT, &(s).rounds, 1, 1000, "rejection: rounds of sampling")
+/* clang-format on */
 
 /* One answer to a prompt, as ids: prompt, answer, closing token. The smaller the rank the better. */
 typedef struct {
