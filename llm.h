@@ -6583,9 +6583,12 @@ static void read_records(llm_records *r, const char *path) {
     for (int line = 1; p < stop; p += n, line++) {
         const char *newline = memchr(p, '\n', stop - p);
         size_t left = n = newline ? newline + 1 - p : stop - p;
-        bool array = *llm_trim(p, &left) == '[' && r->count == before;
+        const char *row = llm_trim(p, &left);
+        bool array = *row == '[' && r->count == before;
         if (array) n = stop - p;
         if (!left) continue;
+        if (*row == '{' && row[left - 1] != '}')
+            llm_die("one object a line, or an array of them", "%s:%d: the line ends inside an object", path, line);
         llm_json *json = llm_json_parse(p, n, path, line);
         for (const llm_json *c = array ? json->child : json; c; c = c->next)
             read_record(r, (record_place){path, c->line}, c);

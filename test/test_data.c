@@ -656,7 +656,7 @@ static void test_normal(void) {
     abnormal("\xEF\xBB\xBF[]", "holds no records");
     abnormal("\xEF\xBB\xBF[{\"text\": \"a\"},\n{\"text\": 5}]", "normal.jsonl:2: \"text\" is not text");
     abnormal("{\"text\": \"a\"}\n\n[5]", "normal.jsonl:3: a record is not an object");
-    abnormal("{\"data\":\n[]}", "normal.jsonl:2: the text ends too early");
+    abnormal("{\"data\":\n[]}", "normal.jsonl:1: the line ends inside an object");
     abnormal(ASKED, "normal.jsonl:1: ");
 }
 /* The objects of a file, whatever it is called and however they are set apart. */
