@@ -312,6 +312,7 @@ typedef struct {
 void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o);
 void llm_corpus_free(llm_corpus *c);
 void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
+double llm_source_epochs(const llm_source *s, double tokens);  /* how often it is read when so many tokens are drawn */
 void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out);  /* LLaMA's Table 1: proportion, epochs, bytes */
 char *llm_corpus_state(const llm_corpus *c);            /* position as a JSON object, for a checkpoint */
 void llm_corpus_restore(llm_corpus *c, const llm_json *state);
@@ -716,6 +717,8 @@ void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops);
 void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
 double llm_quantise(llm_model *m, llm_type weights);
 llm_type llm_type_named(const char *name);              /* "fp32", "bf16", "q8", "q4"; others end the program */
+const char *llm_type_name(llm_type type);
+double llm_weight_bytes(const llm_model *m);            /* what the weights take as they lie there */
 /* config.json, model.safetensors, generation_config.json; a model with adapters: these alone, as llm_lora_save does. */
 void llm_model_save(const llm_model *m, const char *dir);
 void llm_model_copy(llm_model *m, const llm_model *from, bool frozen);          /* reference policy, critic */
@@ -872,6 +875,7 @@ void llm_lora_free(llm_model *m);                       /* take them off, as if 
 void llm_lora_save(const llm_model *m, const char *dir);
 void llm_lora_load(llm_model *m, const char *dir);
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */
+char *llm_lora_targets(const llm_model *m, const char *separator);      /* names of the modules that have an adapter */
 /* What learns, and the memory that gradients and moments take, and would take without adapters. */
 void llm_lora_print(const llm_model *m, bool moments16, FILE *out);
 
@@ -2100,13 +2104,14 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
         }
     return true;
 }
+/* Table 1 of the LLaMA paper: how often a source is read when `tokens` tokens are drawn in these proportions. */
+double llm_source_epochs(const llm_source *s, double tokens) { return s->proportion * tokens / s->count; }
 static void print_source(const llm_source *s, double tokens, FILE *out) {
     fprintf(out, "  %-24s ", s->name);
-    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, s->proportion * tokens / s->count);
+    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, llm_source_epochs(s, tokens));
     else fprintf(out, "%11s %8s", "-", "-");
     fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, s->bytes / 1e6);
 }
-/* Table 1 of the LLaMA paper: how often each source is read when `tokens` tokens are drawn in these proportions. */
 void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
     fprintf(out, "  %-24s %11s %8s %11s %12s %12s\n", "source", "proportion", "epochs", "documents", "tokens", "size");
     size_t count = 0, bytes = 0;
@@ -3917,7 +3922,7 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
     llm_release_all(packed, scale);
     return host;
 }
-static double model_weight_bytes(const llm_model *m) {
+double llm_weight_bytes(const llm_model *m) {
     return m->size * (sizeof *m->data + (m->work ? sizeof(uint16_t) : 0)) + m->packed_bytes;
 }
 double llm_quantise(llm_model *m, llm_type weights) {
@@ -3940,7 +3945,7 @@ double llm_quantise(llm_model *m, llm_type weights) {
     device_release(m->ops, old.work);
     device_release(m->ops, old.packed);
     llm_release(was);
-    return model_weight_bytes(&old) - model_weight_bytes(m);
+    return llm_weight_bytes(&old) - llm_weight_bytes(m);
 }
 
 /* ---- the life of a model ---- */
@@ -5041,6 +5046,7 @@ static char *module_names(const llm_model *m, bool adapted, const char *separato
     }
     return all;
 }
+char *llm_lora_targets(const llm_model *m, const char *separator) { return module_names(m, true, separator); }
 /* Which rows of the table have an adapter? [params], to be released. Each target must mean something. */
 static bool *targeted_rows(const llm_model *m, const char *targets) {
     char *names = module_names(m, false, ",");
@@ -5162,7 +5168,7 @@ void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
     const double all = llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
     double numbers = 0;
     for (int i = 0; i < x->params; i++) numbers += x->param[i].size;
-    char *names = module_names(m, true, ", ");
+    char *names = llm_lora_targets(m, ", ");
     fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
             numbers, all, 100 * numbers / all);
     fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, "
@@ -7076,22 +7082,21 @@ void llm_config_check(const llm_config *c, const char *where) {
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
     config_family(c, where);
 }
-static const char *const type_name[] = {"fp32", "bf16", "q8", "q4"};
-
+const char *llm_type_name(llm_type type) { return (const char *const[]){"fp32", "bf16", "q8", "q4"}[type]; }
 llm_type llm_type_named(const char *name) {
     for (int i = 0; i < 4; i++)
-        if (!strcmp(name, type_name[i])) return i;
+        if (!strcmp(name, llm_type_name(i))) return i;
     llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
 }
 void llm_model_print(const llm_model *m, FILE *out) {
     const llm_config *c = &m->c;
-    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = model_weight_bytes(m);
+    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
     fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
-            gpt2_names(c) ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
+            c->position == LLM_LEARNED ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
     if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
     fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
     if (m->weights != LLM_TYPE_REAL)
-        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", type_name[m->weights], now / 1e6,
+        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", llm_type_name(m->weights), now / 1e6,
                 full / 1e6, (full - now) / 1e6);
 }
 
@@ -7677,7 +7682,7 @@ void llm_sft_restore(llm_sft *s, const llm_json *state) {
 
 static void adapter_write(llm_writer *w, const llm_model *m) {
     const llm_lora *x = m->lora;
-    char *names = module_names(m, true, "\", \"");
+    char *names = llm_lora_targets(m, "\", \"");
     llm_write_text(w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
                    "  \"base_model_name_or_path\": ");
     if (x->base) llm_write_json_string(w, x->base, strlen(x->base));

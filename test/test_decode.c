@@ -90,15 +90,16 @@ static void check_formula(llm_type type) {
         view_row(&v, 0, 0, COLS, y);
         for (int i = 0; i < COLS; i++) {
             CHECK((double)y[i] == (double)(llm_real)want[i], "%s: number %d is %g, the formula says %g",
-                  type_name[type], i, (double)y[i], want[i]);
+                  llm_type_name(type), i, (double)y[i], want[i]);
             mean += trial % 7 ? ((double)y[i] - (double)x[i]) * ((double)y[i] - (double)x[i]) : 0;
         }
         x[77] = trial % 2 ? NAN : INFINITY;
-        CHECK(!pack_weights(type, room, scale, x, COLS), "%s: a number that is not finite", type_name[type]);
+        CHECK(!pack_weights(type, room, scale, x, COLS), "%s: a number that is not finite", llm_type_name(type));
         if (room != data) llm_release(room);
     }
-    CHECK(worst <= limit[type], "%s: an error of %g steps", type_name[type], worst);
-    printf("%s: root mean square error of normal weights %.2g of their deviation, largest %.3g %s\n", type_name[type],
+    CHECK(worst <= limit[type], "%s: an error of %g steps", llm_type_name(type), worst);
+    printf("%s: root mean square error of normal weights %.2g of their deviation, largest %.3g %s\n",
+           llm_type_name(type),
            sqrt(mean / (171 * COLS)) / 0.02, worst, type == LLM_TYPE_BF16 ? "of the weight" : "steps");
 }
 
@@ -117,16 +118,16 @@ static void check_model(const char *what, llm_config c, llm_type type, const llm
     CHECK(m.weights == type && saved > 0, "%s: %g bytes saved", what, saved);
     llm_logits(&m, &b, few);
     double e = relative_error(few, full, n);
-    CHECK(e > 0, "%s as %s: nothing was rounded", what, type_name[type]);
+    CHECK(e > 0, "%s as %s: nothing was rounded", what, llm_type_name(type));
     llm_model_load_as(&loaded, folder, op, type);
     llm_logits(&loaded, &b, again);
-    CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: loaded so is not quantised", what, type_name[type]);
+    CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: loaded so is not quantised", what, llm_type_name(type));
     CHECK(loaded.packed_bytes == m.packed_bytes, "%s: %zu bytes, not %zu", what, loaded.packed_bytes, m.packed_bytes);
     llm_quantise(&m, LLM_TYPE_REAL);
     CHECK(m.weights == LLM_TYPE_REAL && m.packed == NULL, "%s: still quantised", what);
     llm_logits(&m, &b, again);
     if (op->precision == LLM_FP32)
-        CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: widened it is another", what, type_name[type]);
+        CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: widened it is another", what, llm_type_name(type));
     llm_release(full);
     llm_release(few);
     llm_release(again);
@@ -163,19 +164,20 @@ static void check_qlora(const char *what, llm_config c, llm_type type, const cha
     for (int i = 0; i < m.lora->params && IS_DOUBLE; i++) {
         llm_param *q = &m.lora->param[i];
         CHECK_SMALL(llm_grad_check(probe_loss, &p, q->data, q->grad, q->size, 20, &r), 1e-7, "%s on %s: gradient of %s",
-                    what, type_name[type], q->name);
+                    what, llm_type_name(type), q->name);
     }
     /* The folder holds the adapters; on the same base in the same bits they are the same model. */
     llm_forward(&m, &p.b, with, NULL, NULL);
     llm_model_save(&m, adapter);
     llm_model_load_as(&back, adapter, llm_cpu(LLM_FP32), type);
-    CHECK(back.weights == type && back.lora, "%s on %s: came back as another model", what, type_name[type]);
+    CHECK(back.weights == type && back.lora, "%s on %s: came back as another model", what, llm_type_name(type));
     llm_forward(&back, &p.b, merged, NULL, NULL);
-    CHECK(!memcmp(merged, with, sizeof with), "%s on %s: came back changed", what, type_name[type]);
+    CHECK(!memcmp(merged, with, sizeof with), "%s on %s: came back changed", what, llm_type_name(type));
     llm_lora_merge(&m);
     CHECK(m.weights == LLM_TYPE_REAL && !m.lora, "%s: merged into few bits", what);
     llm_forward(&m, &p.b, merged, NULL, NULL);
-    CHECK_SMALL(relative_error(merged, with, 18), IS_DOUBLE ? 1e-10 : 1e-4, "%s on %s: merged", what, type_name[type]);
+    CHECK_SMALL(relative_error(merged, with, 18), IS_DOUBLE ? 1e-10 : 1e-4, "%s on %s: merged", what,
+                llm_type_name(type));
     llm_batch_free(&p.b);
     llm_model_free(&m);
     llm_model_free(&back);
@@ -221,9 +223,9 @@ static void check_product(llm_type type) {
             if (o < FROM || o >= TO) beyond |= got != 77;
             else if (!(e <= worst)) worst = e;
         }
-        CHECK(!beyond, "%s, K %d, n %d: rows of others are written", type_name[type], K, n);
+        CHECK(!beyond, "%s, K %d, n %d: rows of others are written", llm_type_name(type), K, n);
         CHECK_SMALL(worst, IS_DOUBLE ? 1e-13 : LLM_VNNI && few_whole(type, K) ? 1e-4 : 4e-6, "%s, K %d, n %d: product",
-                    type_name[type], K, n);
+                    llm_type_name(type), K, n);
         void *all[] = {data, scale, w, x, y, packed};
         for (int i = 0; i < 6; i++) llm_release(all[i]);
     }
@@ -268,10 +270,10 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
                 memcpy(got + ((ROWS - 1 - i) * T + (size_t)t) * V, out + i * V, V * sizeof *out);
         }
         CHECK_SMALL(relative_error(got, full, all), bound, "%s, %s, %s: decoding is not the forward pass", what,
-                    type_name[type], way < 3 ? "few rows" : "products");
+                    llm_type_name(type), way < 3 ? "few rows" : "products");
         if (way == 0) memcpy(few, got, all * sizeof *few);
         if (way == 1 || way == 2)
-            CHECK(!memcmp(few, got, all * sizeof *few), "%s, %s: %d threads change bits", what, type_name[type],
+            CHECK(!memcmp(few, got, all * sizeof *few), "%s, %s: %d threads change bits", what, llm_type_name(type),
                   way + 1);
         /* Alone, in two pieces: a prompt at once, then token by token. With few rows: the same bits. */
         int row[T] = {0}, place[T];
@@ -283,8 +285,8 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
         last[0] = true;
         for (int t = 5; t < 9; t++) llm_cache_step(&m, &cache, b.tokens + T + t, row, place + t, last, 1, one);
         if (way < 3) CHECK(!memcmp(one, few + (T + 8) * V, V * sizeof *one), "%s, %s: neighbours change bits", what,
-                           type_name[type]);
-        CHECK_SMALL(relative_error(one, full + (T + 8) * V, V), 2 * bound, "%s, %s: alone", what, type_name[type]);
+                           llm_type_name(type));
+        CHECK_SMALL(relative_error(one, full + (T + 8) * V, V), 2 * bound, "%s, %s: alone", what, llm_type_name(type));
         llm_cache_free(&cache, &m);
     }
     llm_threads(had);
@@ -350,8 +352,9 @@ static void check_bits(void) {
         llm_model_copy(&q, &m, true);
         llm_quantise(&q, packed[i]);
         double now = bits(&q, &held);
-        CHECK_SMALL(fabs(now - full), limit[i], "%s: %g bits per byte instead of %g", type_name[packed[i]], now, full);
-        printf(", %s %+.4f", type_name[packed[i]], now - full);
+        CHECK_SMALL(fabs(now - full), limit[i], "%s: %g bits per byte instead of %g", llm_type_name(packed[i]),
+                    now, full);
+        printf(", %s %+.4f", llm_type_name(packed[i]), now - full);
         llm_model_free(&q);
     }
     printf("\n");

@@ -343,7 +343,7 @@ static void load(chat *c) {
     llm_lora_merge(&c->model);
     if (adapted && weights != LLM_TYPE_REAL) llm_quantise(&c->model, weights);
     if (weights != LLM_TYPE_REAL)
-        fprintf(stderr, "weights: %s, %.2f MB\n", s->weights, model_weight_bytes(&c->model) / 1e6);
+        fprintf(stderr, "weights: %s, %.2f MB\n", s->weights, llm_weight_bytes(&c->model) / 1e6);
     llm_release(own);
     llm_release(adapter);
     const llm_config *m = &c->model.c;
