@@ -313,7 +313,6 @@ void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o
 void llm_corpus_free(llm_corpus *c);
 void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
 double llm_source_epochs(const llm_source *s, double tokens);  /* how often it is read when so many tokens are drawn */
-void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out);  /* LLaMA's Table 1: proportion, epochs, bytes */
 char *llm_corpus_state(const llm_corpus *c);            /* position as a JSON object, for a checkpoint */
 void llm_corpus_restore(llm_corpus *c, const llm_json *state);
 /* All text of the paths as one block (documents joined by a blank line), for training a tokenizer; at most limit
@@ -344,7 +343,6 @@ void llm_records_read(llm_records *r, const char *const *paths, int count);
 void llm_records_add(llm_records *r, const llm_record *x, const char *file);
 /* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together). */
 void llm_records_split(llm_records *r, llm_records *held, double fraction);
-void llm_records_print(const llm_records *r, FILE *out);       /* how many of each form */
 void llm_records_free(llm_records *r);
 
 /* A conversation as the model sees it. mask: 1 on the assistant's words and the token that closes them, 0 elsewhere. */
@@ -399,7 +397,6 @@ void llm_sft_free(llm_sft *s);
 double llm_sft_next(llm_sft *s, llm_batch *b, int micros);
 /* Rows index*B .. of this epoch, for validation; false past the end. */
 bool llm_sft_window(const llm_sft *s, int index, llm_batch *b);
-void llm_sft_print(const llm_sft *s, FILE *out);        /* conversations, targets, how full the rows are, cuts */
 char *llm_sft_state(const llm_sft *s);
 void llm_sft_restore(llm_sft *s, const llm_json *state);
 
@@ -726,7 +723,6 @@ void llm_model_copy_weights(llm_model *m, const llm_model *from);       /* every
 void llm_weights_changed(llm_model *m);                 /* after writing into `data`: other copies follow */
 void llm_model_free(llm_model *m);
 void llm_model_train(llm_model *m);                     /* allocate gradients (idempotent) */
-void llm_model_print(const llm_model *m, FILE *out);
 void llm_model_add_score(llm_model *m, uint64_t seed);  /* attach a scalar head, N(0, 1/(C+1)) */
 llm_param *llm_param_find(llm_model *m, const char *name);     /* NULL when there is none */
 
@@ -876,8 +872,6 @@ void llm_lora_save(const llm_model *m, const char *dir);
 void llm_lora_load(llm_model *m, const char *dir);
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */
 char *llm_lora_targets(const llm_model *m, const char *separator);      /* names of the modules that have an adapter */
-/* What learns, and the memory that gradients and moments take, and would take without adapters. */
-void llm_lora_print(const llm_model *m, bool moments16, FILE *out);
 
 /* ---- chapter 9: losses --------------------------------------------------------------------------------------- */
 
@@ -982,8 +976,6 @@ typedef struct {
 } llm_plan;
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16);
-/* tokens of the run and the measured speed of this machine; 0: unknown */
-void llm_plan_print(const llm_plan *p, const llm_config *c, double tokens, double flops_per_second, FILE *out);
 /* A pretraining run on many GPUs. Give mfu or days; the other is 0 and follows. price: dollars per GPU hour. */
 typedef struct { double gpus, tflops, tokens, price, mfu, days, failure_rate_month, checkpoint_seconds; } llm_fleet;
 typedef struct {
@@ -994,7 +986,6 @@ typedef struct {
     double time_lost;                   /* fraction, for saving and redoing */
 } llm_fleet_estimate;
 llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f);
-void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out);      /* all of it, and ZeRO's table */
 double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter and GPU: ZeRO 0 (none), 1, 2, 3 */
 
 /* ---- chapter 13: a model's folder ----------------------------------------------------------------------------- */
@@ -2106,23 +2097,6 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
 }
 /* Table 1 of the LLaMA paper: how often a source is read when `tokens` tokens are drawn in these proportions. */
 double llm_source_epochs(const llm_source *s, double tokens) { return s->proportion * tokens / s->count; }
-static void print_source(const llm_source *s, double tokens, FILE *out) {
-    fprintf(out, "  %-24s ", s->name);
-    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, llm_source_epochs(s, tokens));
-    else fprintf(out, "%11s %8s", "-", "-");
-    fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, s->bytes / 1e6);
-}
-void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
-    fprintf(out, "  %-24s %11s %8s %11s %12s %12s\n", "source", "proportion", "epochs", "documents", "tokens", "size");
-    size_t count = 0, bytes = 0;
-    for (int i = 0; i < c->sources; i++) {
-        print_source(&c->source[i], tokens, out);
-        count += c->source[i].count;
-        bytes += c->source[i].bytes;
-    }
-    if (c->validation.count) print_source(&c->validation, 0, out);
-    fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / count, tokens);
-}
 
 /* ---- pretraining: all text in one block, to train a tokenizer on ---- */
 
@@ -2552,17 +2526,6 @@ bool llm_sft_window(const llm_sft *s, int index, llm_batch *b) {
     if (index < 0 || index > (s->rows - 1) / b->B) return false;
     for (int row = 0; row < b->B; row++) fill_row(s, b, row, index * b->B + row);
     return true;
-}
-void llm_sft_print(const llm_sft *s, FILE *out) {
-    size_t ids = s->begin[s->count], targets = 0;
-    for (size_t i = 0; i < ids; i++) targets += s->mask[i];
-    double places = (double)s->rows * s->T;
-    fprintf(out, "  %d conversations, %zu tokens, %.1f %% of them targets\n", s->count, ids,
-            100.0 * targets / ids);
-    fprintf(out, "  %d rows of %d, %.1f %% full\n", s->rows, s->T, 100.0 * (ids - s->count) / places);
-    if (s->shortened) fprintf(out, "  %d prompts shortened from the left to fit\n", s->shortened);
-    if (s->cut) fprintf(out, "  %d answers cut at the end: longer than a row (try a larger --seq)\n", s->cut);
-    if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
 }
 
 /* ---- preferences: one answer to a row ---- */
@@ -5163,19 +5126,6 @@ size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
     llm_release_all(wanted, m.param, m.layer);
     return n;
 }
-void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
-    const llm_lora *x = m->lora;
-    const double all = llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
-    double numbers = 0;
-    for (int i = 0; i < x->params; i++) numbers += x->param[i].size;
-    char *names = llm_lora_targets(m, ", ");
-    fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
-            numbers, all, 100 * numbers / all);
-    fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, "
-            "%.2f MB are saved\n", numbers * each / 1e6, all * each / 1e6, numbers * real / 1e6,
-            ((all - numbers) * each - numbers * real) / 1e6);
-    llm_release(names);
-}
 
 /* ================================================================================================================
    9. The losses of every stage
@@ -5808,60 +5758,6 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     return p;
 }
 
-/* Numbers for people: 124.4M, 1.3B, 700 GB (decimal, as memory is sold), 2h 59m. Each fills `text` and returns it. */
-static const char *say_number(char text[32], double x) {
-    static const char *const unit[] = {"", "k", "M", "B", "T"};
-    int u = 0;
-    for (; u < 4 && x >= 999.95; u++) x /= 1000;
-    snprintf(text, 32, u ? "%.1f%s" : "%.3g%s", x, unit[u]);
-    return text;
-}
-static const char *say_bytes(char text[32], double x) {
-    static const char *const unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-    int u = 0;
-    for (; u < 5 && x >= 999.5; u++) x /= 1000;
-    snprintf(text, 32, "%.3g %s", x, unit[u]);
-    return text;
-}
-static const char *say_time(char text[32], double seconds) {
-    double minutes = floor(seconds / 60), hours = floor(seconds / 3600);
-    if (seconds < 1) snprintf(text, 32, "%.0f ms", seconds * 1000);
-    else if (seconds < 100) snprintf(text, 32, "%.0f s", seconds);
-    else if (hours < 1) snprintf(text, 32, "%.0fm %02.0fs", minutes, floor(seconds - 60 * minutes));
-    else if (hours < 48) snprintf(text, 32, "%.0fh %02.0fm", hours, minutes - 60 * hours);
-    else if (hours < 2 * 8760) snprintf(text, 32, "%.1f days", seconds / 86400);
-    else snprintf(text, 32, "%.1f years", seconds / 86400 / 365);
-    return text;
-}
-
-void llm_plan_print(const llm_plan *p, const llm_config *c, double tokens, double flops_per_second, FILE *out) {
-    char a[32], b[32], d[32];
-    const struct { const char *name, *what; double bytes; } row[] = {
-        {"weights", "what the model knows", p->weights},
-        {"bf16 copy", "of the weights, read by the products", p->work},
-        {"gradients", "one number per parameter", p->gradients},
-        {"moments", "AdamW's two averages per parameter", p->moments},
-        {"activations", "kept for the backward pass, and scratch", p->activations},
-        {"logits", "one chunk of rows x vocabulary", p->logits},
-        {"packing", "blocks and sums of products and attention", p->packing},
-        {"total", "", p->total}};
-    fprintf(out, "plan: %s parameters = %d layers x %d channels, %d heads of %d (%d for keys), feed-forward %d, "
-            "vocabulary %d\n", say_number(a, p->parameters), c->L, c->C, c->H, c->D, c->KV, c->F, c->V);
-    fprintf(out, "  memory\n");
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-        if (row[i].bytes > 0)
-            fprintf(out, "    %-12s %9s   %s\n", row[i].name, say_bytes(a, row[i].bytes), row[i].what);
-    fprintf(out, "  compute        %s FLOP a token", say_number(a, p->flops_per_token));
-    if (p->flops_executed > p->flops_per_token)
-        fprintf(out, " (%s with recomputation)", say_number(b, p->flops_executed));
-    if (tokens > 0)
-        fprintf(out, " x %s tokens = %.3g FLOP", say_number(d, tokens), p->flops_per_token * tokens);
-    fprintf(out, "\n");
-    if (tokens > 0 && flops_per_second > 0)
-        fprintf(out, "  time           %s at the measured %s FLOP/s (%s tokens/s)\n",
-                say_time(a, p->flops_executed * tokens / flops_per_second), say_number(b, flops_per_second),
-                say_number(d, flops_per_second / p->flops_executed));
-}
 
 /* ---- the planner: a fleet of GPUs (the lectures' slides on cost and infrastructure) ----
 
@@ -5906,33 +5802,6 @@ double llm_zero_bytes(int stage, double ranks) {
         llm_die("stage 0 to 3, at least one rank", "ZeRO stage %d on %g ranks", stage, ranks);
     double weight = stage >= 3 ? 2 / ranks : 2, gradient = stage >= 2 ? 2 / ranks : 2;
     return weight + gradient + (stage >= 1 ? 12 / ranks : 12);
-}
-
-void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out) {
-    static const char *const name[] = {"data parallel", "ZeRO-1", "ZeRO-2", "ZeRO-3"};
-    llm_fleet_estimate e = llm_fleet_make(c, f);
-    double P = llm_parameters(c);
-    char a[32], b[32], d[32];
-    fprintf(out, "fleet: %s parameters on %s tokens with %.0f GPUs of %.0f TFLOP/s\n", say_number(a, P),
-            say_number(b, f->tokens), f->gpus, f->tflops);
-    fprintf(out, "  compute        6 P D = %.3g FLOP, %.0f%% of the peak used (MFU)\n", e.flops, 100 * e.mfu);
-    fprintf(out, "  GPU hours      %.0f: %.1f days here, %s on one GPU\n", e.gpu_hours, e.days,
-            say_time(a, e.gpu_hours * 3600));
-    if (f->price > 0) fprintf(out, "  cost           $%s at $%.2f per GPU hour\n", say_number(a, e.dollars), f->price);
-    if (f->failure_rate_month > 0)
-        fprintf(out, "  failures       %.3g%% a month is %.0f%% of the cards within a year; here %.1f a day, "
-                "P(at least one a day) %.1f%%\n  mean time      between failures %s\n", 100 * f->failure_rate_month,
-                100 * e.broken_in_a_year, e.failures_a_day, 100 * e.any_failure_a_day,
-                say_time(a, e.mean_time_between));
-    if (e.time_lost > 0)
-        fprintf(out, "  checkpoint     every %s (Young/Daly, a save takes %s): %.1f%% of the time is lost\n",
-                say_time(a, e.checkpoint_every), say_time(b, f->checkpoint_seconds), 100 * e.time_lost);
-    fprintf(out, "  weights        %s in fp32, %s in bf16\n", say_bytes(a, 4 * P), say_bytes(b, 2 * P));
-    fprintf(out, "  bytes per GPU  16 a parameter cut over %.0f ranks, without activations; numbers exchanged a step\n",
-            f->gpus);
-    for (int stage = 0; stage < 4; stage++)
-        fprintf(out, "    %-14s %9s   %s\n", name[stage], say_bytes(a, P * llm_zero_bytes(stage, f->gpus)),
-                say_number(d, (stage == 3 ? 3 : 2) * P));
 }
 
 /* ################################################################################################################
@@ -6607,16 +6476,6 @@ void llm_records_read(llm_records *r, const char *const *paths, int count) {
     *r = (llm_records){0};
     for (int i = 0; i < count; i++) read_records(r, paths[i]);
 }
-void llm_records_print(const llm_records *r, FILE *out) {
-    for (int i = 0; i < r->count; i++) {
-        const char *form = r->record[i].form;
-        int n = 0, first = 0;
-        while (strcmp(r->record[first].form, form)) first++;
-        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
-        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
-    }
-    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
-}
 void llm_records_free(llm_records *r) {
     for (int i = 0; i < r->count; i++) llm_release(r->record[i].message);
     llm_release(r->record);
@@ -7087,17 +6946,6 @@ llm_type llm_type_named(const char *name) {
     for (int i = 0; i < 4; i++)
         if (!strcmp(name, llm_type_name(i))) return i;
     llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
-}
-void llm_model_print(const llm_model *m, FILE *out) {
-    const llm_config *c = &m->c;
-    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
-    fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
-            c->position == LLM_LEARNED ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
-    if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
-    fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
-    if (m->weights != LLM_TYPE_REAL)
-        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", llm_type_name(m->weights), now / 1e6,
-                full / 1e6, (full - now) / 1e6);
 }
 
 /* ---- config.json ----

@@ -12,6 +12,7 @@
 #include "llm.h"
 #include "tools/hf.h"
 #include "tools/world.h"
+#include "tools/say.h"
 #include "tools/run.h"
 #include "tools/text.h"
 #include "tools/stage.h"

@@ -18,6 +18,7 @@
 #include "llm.h"
 #include "tools/hf.h"
 #include "tools/world.h"
+#include "tools/say.h"
 #include "tools/run.h"
 #include "tools/forms.h"
 #include "tools/eval.h"

@@ -14,6 +14,7 @@
 #include "llm.h"
 #include "tools/hf.h"
 #include "tools/world.h"
+#include "tools/say.h"
 #include "tools/run.h"
 #include "tools/text.h"
 #include "tools/eval.h"

@@ -4,6 +4,7 @@
 #include "../llm.h"
 #include "../tools/hf.h"
 #include "../tools/forms.h"
+#include "../tools/say.h"
 #include "check.h"
 #include <sys/resource.h>
 

@@ -3,6 +3,7 @@
    test. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/say.h"
 #include "check.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
