@@ -104,9 +104,8 @@ static void print_plan(trainer *t, const llm_ops *op, const llm_config *c) {
     llm_plan plan = llm_plan_make(c, op, (int)r->batch, T, true, r->recompute, r->moments16);
     double tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
     if (t->s->fleet.tokens > 0) tokens = t->s->fleet.tokens;
-    llm_plan_print(&plan, c, tokens, 0.6 * run_peak(op),
-                   stdout); /* small models reach some 60 % of the product's peak */
-    if (t->s->fleet.gpus > 0) llm_fleet_print(c, &t->s->fleet, stdout);
+    say_plan(&plan, c, tokens, 0.6 * run_peak(op), stdout);    /* small models reach some 60 % of the product's peak */
+    if (t->s->fleet.gpus > 0) say_fleet(c, &t->s->fleet, stdout);
 }
 static const run_stage pretraining;
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
@@ -125,7 +124,7 @@ static void prepare_corpus(trainer *t) {
                             .seed = (uint64_t)r->seed};
     llm_corpus_open(&t->corpus, &t->run.tok, o);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
-    llm_corpus_print(&t->corpus, tokens, stderr);
+    say_corpus(&t->corpus, tokens, stderr);
 }
 
 /* ---- the loop ---- */

@@ -68,10 +68,10 @@ static void prepare_data(trainer *t) {
     forms_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad);
     if (r->val_data.count) forms_read(&t->held, r->val_data.item, r->val_data.count, s->columns, s->skip_bad);
     else llm_records_split(&t->records, &t->held, s->val_fraction);
-    llm_records_print(&t->records, stderr);
+    say_records(&t->records, stderr);
     llm_sft_open(&t->data, &t->run.tok, &t->records, (int)r->seq, s->packing, (uint64_t)r->seed);
     llm_sft_open(&t->validation, &t->run.tok, &t->held, (int)r->seq, s->packing, 1);
-    llm_sft_print(&t->data, stderr);
+    say_sft(&t->data, stderr);
     /* A control: with the questions learned too, 59 % of the held-out facts are right (73 to 88 % in four runs
        without), 66 % of all kinds: no more (seed 1). */
     if (s->loss_on_prompt) memset(t->data.mask, 1, t->data.begin[t->data.count]);
@@ -280,7 +280,7 @@ static void print_plan(settings *s, const llm_ops *op) {
             p.work = 0;
         }
     }
-    llm_plan_print(&p, &c, (double)(r->steps * r->batch * r->grad_accum * T), 0.6 * run_peak(op), stdout);
+    say_plan(&p, &c, (double)(r->steps * r->batch * r->grad_accum * T), 0.6 * run_peak(op), stdout);
 }
 
 int main(int argc, char **argv) {

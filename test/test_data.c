@@ -318,7 +318,7 @@ static void test_mixture(void) {
     check_shares(&c, (double[]){0.5, 0.3, 0.2}, true);
     FILE *f = tmpfile();
     char table[2048] = "";
-    llm_corpus_print(&c, 1e5, f);
+    say_corpus(&c, 1e5, f);
     rewind(f);
     CHECK(fread(table, 1, sizeof table - 1, f) > 0 && strstr(table, "one.txt") && strstr(table, "held out"),
           "a table is printed");
@@ -799,8 +799,8 @@ static void test_real(void) {
         llm_sft s;
         llm_sft_open(&s, &toy, &r, 512, true, 1);
         printf("%s\n", real[i].file);
-        llm_records_print(&r, stdout);
-        llm_sft_print(&s, stdout);
+        say_records(&r, stdout);
+        say_sft(&s, stdout);
         CHECK(s.count + s.skipped == r.count && s.skipped == (i == 3 ? 150 : 0), "all are rendered (%d left out)",
               s.skipped);
         llm_sft_free(&s);

@@ -252,7 +252,7 @@ static void test_print(void) {
     llm_fleet f = {2000, 312, 2e12, 4.84, 0, 1720320 / 24.0 / 2000, .08, 60};
     FILE *out = tmpfile();
     if (!out) { CHECK(false, "no temporary file"); return; }
-    llm_fleet_print(&c, &f, out);
+    say_fleet(&c, &f, out);
     read_back(out);
     has("69.0B parameters on 2.0T tokens with 2000 GPUs");
     has("43% of the peak");
@@ -268,7 +268,7 @@ static void test_print(void) {
     out = tmpfile();
     if (!out) { CHECK(false, "no temporary file"); return; }
     llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, false, false);
-    llm_plan_print(&p, &g, 1e9, 400e9, out);
+    say_plan(&p, &g, 1e9, 400e9, out);
     read_back(out);
     has("124.4M parameters = 12 layers x 768 channels");
     has("weights         498 MB");
@@ -285,7 +285,7 @@ static void test_print(void) {
         out = tmpfile();
         if (!out) { CHECK(false, "no temporary file"); return; }
         p.flops_per_token = p.flops_executed = 100;
-        llm_plan_print(&p, &g, time[i].tokens, 1000, out);
+        say_plan(&p, &g, time[i].tokens, 1000, out);
         read_back(out);
         has(time[i].said);
     }

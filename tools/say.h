@@ -3,73 +3,6 @@
 #ifndef SAY_H
 #define SAY_H
 
-static inline void print_source(const llm_source *s, double tokens, FILE *out) {
-    fprintf(out, "  %-24s ", s->name);
-    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, llm_source_epochs(s, tokens));
-    else fprintf(out, "%11s %8s", "-", "-");
-    fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, s->bytes / 1e6);
-}
-static inline void llm_corpus_print(const llm_corpus *c, double tokens, FILE *out) {
-    fprintf(out, "  %-24s %11s %8s %11s %12s %12s\n", "source", "proportion", "epochs", "documents", "tokens", "size");
-    size_t count = 0, bytes = 0;
-    for (int i = 0; i < c->sources; i++) {
-        print_source(&c->source[i], tokens, out);
-        count += c->source[i].count;
-        bytes += c->source[i].bytes;
-    }
-    if (c->validation.count) print_source(&c->validation, 0, out);
-    fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / count, tokens);
-}
-
-static inline void llm_records_print(const llm_records *r, FILE *out) {
-    for (int i = 0; i < r->count; i++) {
-        const char *form = r->record[i].form;
-        int n = 0, first = 0;
-        while (strcmp(r->record[first].form, form)) first++;
-        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
-        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
-    }
-    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
-}
-
-static inline void llm_sft_print(const llm_sft *s, FILE *out) {
-    size_t ids = s->begin[s->count], targets = 0;
-    for (size_t i = 0; i < ids; i++) targets += s->mask[i];
-    double places = (double)s->rows * s->T;
-    fprintf(out, "  %d conversations, %zu tokens, %.1f %% of them targets\n", s->count, ids,
-            100.0 * targets / ids);
-    fprintf(out, "  %d rows of %d, %.1f %% full\n", s->rows, s->T, 100.0 * (ids - s->count) / places);
-    if (s->shortened) fprintf(out, "  %d prompts shortened from the left to fit\n", s->shortened);
-    if (s->cut) fprintf(out, "  %d answers cut at the end: longer than a row (try a larger --seq)\n", s->cut);
-    if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
-}
-
-static inline void llm_model_print(const llm_model *m, FILE *out) {
-    const llm_config *c = &m->c;
-    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
-    fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
-            c->position == LLM_LEARNED ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
-    if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
-    fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
-    if (m->weights != LLM_TYPE_REAL)
-        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", llm_type_name(m->weights), now / 1e6,
-                full / 1e6, (full - now) / 1e6);
-}
-
-static inline void llm_lora_print(const llm_model *m, bool moments16, FILE *out) {
-    const llm_lora *x = m->lora;
-    const double all = llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
-    double numbers = 0;
-    for (int i = 0; i < x->params; i++) numbers += x->param[i].size;
-    char *names = llm_lora_targets(m, ", ");
-    fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
-            numbers, all, 100 * numbers / all);
-    fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, "
-            "%.2f MB are saved\n", numbers * each / 1e6, all * each / 1e6, numbers * real / 1e6,
-            ((all - numbers) * each - numbers * real) / 1e6);
-    llm_release(names);
-}
-
 /* Numbers for people: 124.4M, 1.3B, 700 GB (decimal, as memory is sold), 2h 59m. Each fills `text` and returns it. */
 static inline const char *say_number(char text[32], double x) {
     static const char *const unit[] = {"", "k", "M", "B", "T"};
@@ -96,7 +29,79 @@ static inline const char *say_time(char text[32], double seconds) {
     return text;
 }
 
-static inline void llm_plan_print(const llm_plan *p, const llm_config *c, double tokens, double flops_per_second, FILE *out) {
+static inline void say_source(const llm_source *s, double tokens, FILE *out) {
+    fprintf(out, "  %-24s ", s->name);
+    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, llm_source_epochs(s, tokens));
+    else fprintf(out, "%11s %8s", "-", "-");
+    fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, s->bytes / 1e6);
+}
+/* LLaMA's Table 1: proportion, epochs, documents, tokens, size of every source; tokens: how many will be drawn. */
+static inline void say_corpus(const llm_corpus *c, double tokens, FILE *out) {
+    fprintf(out, "  %-24s %11s %8s %11s %12s %12s\n", "source", "proportion", "epochs", "documents", "tokens", "size");
+    size_t count = 0, bytes = 0;
+    for (int i = 0; i < c->sources; i++) {
+        say_source(&c->source[i], tokens, out);
+        count += c->source[i].count;
+        bytes += c->source[i].bytes;
+    }
+    if (c->validation.count) say_source(&c->validation, 0, out);
+    fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / count, tokens);
+}
+
+/* How many of each form. */
+static inline void say_records(const llm_records *r, FILE *out) {
+    for (int i = 0; i < r->count; i++) {
+        const char *form = r->record[i].form;
+        int n = 0, first = 0;
+        while (strcmp(r->record[first].form, form)) first++;
+        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
+        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
+    }
+    if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
+}
+
+/* Conversations, targets, how full the rows are, what was cut. */
+static inline void say_sft(const llm_sft *s, FILE *out) {
+    size_t ids = s->begin[s->count], targets = 0;
+    for (size_t i = 0; i < ids; i++) targets += s->mask[i];
+    double places = (double)s->rows * s->T;
+    fprintf(out, "  %d conversations, %zu tokens, %.1f %% of them targets\n", s->count, ids,
+            100.0 * targets / ids);
+    fprintf(out, "  %d rows of %d, %.1f %% full\n", s->rows, s->T, 100.0 * (ids - s->count) / places);
+    if (s->shortened) fprintf(out, "  %d prompts shortened from the left to fit\n", s->shortened);
+    if (s->cut) fprintf(out, "  %d answers cut at the end: longer than a row (try a larger --seq)\n", s->cut);
+    if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
+}
+
+static inline void say_model(const llm_model *m, FILE *out) {
+    const llm_config *c = &m->c;
+    const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
+    fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
+            c->position == LLM_LEARNED ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
+    if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
+    fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
+    if (m->weights != LLM_TYPE_REAL)
+        fprintf(out, "weights: %s, %.2f MB instead of %.2f MB: %.2f MB saved\n", llm_type_name(m->weights), now / 1e6,
+                full / 1e6, (full - now) / 1e6);
+}
+
+/* What learns, and the memory that gradients and moments take, and would take without adapters. */
+static inline void say_lora(const llm_model *m, bool moments16, FILE *out) {
+    const llm_lora *x = m->lora;
+    const double all = llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
+    double numbers = 0;
+    for (int i = 0; i < x->params; i++) numbers += x->param[i].size;
+    char *names = llm_lora_targets(m, ", ");
+    fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
+            numbers, all, 100 * numbers / all);
+    fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, "
+            "%.2f MB are saved\n", numbers * each / 1e6, all * each / 1e6, numbers * real / 1e6,
+            ((all - numbers) * each - numbers * real) / 1e6);
+    llm_release(names);
+}
+
+/* tokens of the run and the measured speed of this machine; 0: unknown. */
+static inline void say_plan(const llm_plan *p, const llm_config *c, double tokens, double flops_per_second, FILE *out) {
     char a[32], b[32], d[32];
     const struct { const char *name, *what; double bytes; } row[] = {
         {"weights", "what the model knows", p->weights},
@@ -125,7 +130,8 @@ static inline void llm_plan_print(const llm_plan *p, const llm_config *c, double
                 say_number(d, flops_per_second / p->flops_executed));
 }
 
-static inline void llm_fleet_print(const llm_config *c, const llm_fleet *f, FILE *out) {
+/* All of the estimate, and ZeRO's table. */
+static inline void say_fleet(const llm_config *c, const llm_fleet *f, FILE *out) {
     static const char *const name[] = {"data parallel", "ZeRO-1", "ZeRO-2", "ZeRO-3"};
     llm_fleet_estimate e = llm_fleet_make(c, f);
     double P = llm_parameters(c);

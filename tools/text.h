@@ -37,8 +37,8 @@ static inline void text_prepare(text_run *x, const run_stage *g, void *stage, do
                 x->model.c.V);
     x->model.recompute = r->recompute;
     llm_model_train(&x->model);
-    llm_model_print(&x->model, stderr);
-    if (x->model.lora) llm_lora_print(&x->model, r->moments16, stderr);
+    say_model(&x->model, stderr);
+    if (x->model.lora) say_lora(&x->model, r->moments16, stderr);
     x->loop = (run_loop){.s = r, .g = g, .stage = stage, .out = r->out, .csv = r->log, .tok = &x->tok,
                          .model = &x->model};
     run_learning(&x->loop, r->lr > 0 ? r->lr : lr, (int)r->warmup, (int)r->steps);
