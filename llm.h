@@ -3280,8 +3280,8 @@ int llm_threads(int count) {
    ================================================================================================================
    A decoder-only transformer is a column of L equal blocks. Every token has C numbers, its row of the residual stream,
    which runs through the whole column. A block reads the stream, computes something from it and adds the result to it;
-   nothing is ever overwritten. Attention is the only place where tokens look at each other; the feed-forward part works
-   on each token alone. With N = B T tokens:
+   nothing in it is ever replaced. Attention is the only place where tokens look at each other; the feed-forward part
+   works on each token alone. With N = B T tokens:
 
        tokens (N) --embedding--> res (N,C) --block 1--> res --block 2--> ... --block L--> res --norm--> hidden (N,C)
 
@@ -3293,7 +3293,7 @@ int llm_threads(int count) {
 
    The way back runs along the same lines. A sum hands its gradient to both of its summands: so the stream carries dout
    down unchanged, and at each (+) a copy of it turns into the branch, goes back through it and is added where the
-   branch had left the stream. With f'(d) for "the backward pass of f, applied to d":
+   branch had left the stream. With f'(d) for "the backward pass of f, applied to d" (a matrix W' is transposed):
 
        dmid = dout + norm2'(up'(act'(down'(dout))))          dres = dmid + norm1'(qkv'(rope'(attention'(proj'(dmid)))))
 
@@ -3338,7 +3338,7 @@ static const preset presets[] = {
     {"gpt2-355m", {GPT(50257, 1024, 24, 1024, 16)}, NULL},
     {"gpt2-774m", {GPT(50257, 1024, 36, 1280, 20)}, NULL},
     {"gpt2-1.5b", {GPT(50257, 1024, 48, 1600, 25)}, NULL},
-    /* GPT-3 (Brown et al. 2020, table 2.1): n_params, n_layers, d_model, n_heads, d_head */
+    /* GPT-3 (Brown et al. 2020, table 2.1) */
     {"gpt3-small", {GPT(50257, 2048, 12, 768, 12)}, NULL},
     {"gpt3-medium", {GPT(50257, 2048, 24, 1024, 16)}, NULL},
     {"gpt3-large", {GPT(50257, 2048, 24, 1536, 16)}, NULL},
@@ -3350,7 +3350,7 @@ static const preset presets[] = {
      "the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120): 5120 channels "
      "here"},
     {"gpt3-175b", {GPT(50257, 2048, 96, 12288, 96)}, NULL},
-    /* LLaMA (Touvron et al. 2023a, table 2) and Llama-2 (2023b; 34B and 70B share keys among 8 heads) */
+    /* LLaMA (Touvron et al. 2023a, table 2) and Llama-2 (2023b; in 34B and 70B 64 heads share the keys of 8) */
     {"llama-7b", {LLAMA(32000, 2048, 32, 4096, 32, 32, 11008, 10000, false, 1e-6)}, NULL},
     {"llama-13b", {LLAMA(32000, 2048, 40, 5120, 40, 40, 13824, 10000, false, 1e-6)}, NULL},
     {"llama-33b", {LLAMA(32000, 2048, 60, 6656, 52, 52, 17920, 10000, false, 1e-6)}, NULL},
@@ -3463,7 +3463,7 @@ static llm_part table_norm(table_writer *t, const char *name) {
 static llm_part table_linear(table_writer *t, const char *const name[3], const size_t rows[3], size_t cols, double init,
                              bool bias) {
     llm_part x = {.packed = name[2] ? 3 : name[1] ? 2 : 1};
-    for (int i = 0; i < x.packed; i++) {
+    for (int i = 0; i < x.packed; i++) {        /* GPT-2 has all pieces in one tensor: packed is 1 */
         const size_t outputs = x.packed > 1 ? rows[i] : rows[0] + rows[1] + rows[2];
         llm_param *p = table_add(t, name[i], "weight", outputs, cols, init, i > 0);
         p->transposed = gpt2_names(t->c);
@@ -3476,8 +3476,8 @@ static llm_part table_linear(table_writer *t, const char *const name[3], const s
     }
     return x;
 }
-/* Weights start as N(0, 2/(5C)) (Nguyen and Salazar 2019: GPT-2's 0.02 at its width), those that write into the
-   residual stream smaller by sqrt(2L), so that its variance does not grow with depth (GPT-2). */
+/* Weights start with the variance 2/(5C) (Nguyen and Salazar 2019; GPT-2's deviation 0.02 where C is 1000), and those
+   that write into the residual stream divided by sqrt(2L): the variances of 2L branches add up there (GPT-2). */
 static llm_layer table_block(table_writer *t) {
     const llm_config *c = t->c;
     const family_names *name = t->family;
@@ -3588,8 +3588,8 @@ static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout
     else m->ops->swiglu_backward(dpre, dout, pre, N, m->c.F);
 }
 
-/* The adapters that hang on a linear (chapter 8) each add to their own columns of its output. u: where they may leave
-   s inp A'; NULL: in their own places, for the backward pass. */
+/* The adapters that hang on a linear (chapter 8; skip them for now) each add to their own columns of its output. u:
+   where they may leave s inp A'; NULL: in their own places, for the backward pass. */
 static llm_slice adapter_slice(const llm_part *x, int i) {
     llm_slice s = {.ld = part_outputs(x), .cols = x->w[i].rows};
     while (i-- > 0) s.col += x->w[i].rows;
@@ -3639,8 +3639,8 @@ static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *
                               part_accumulates(x));
     adapters_backward(m, dinp, dout, inp, x, N, true);
 }
-/* The feed-forward part's two products beside its activation. A table that has GELU in the product's last step is
-   asked for both at once, where no adapter comes between. */
+/* The feed-forward part's two products beside its activation. A device may have product and GELU as one operation
+   (linear_gelu_forward, residual_gelu_backward), which is called where no adapter comes between. */
 static bool gelu_in_product(const llm_model *m, const llm_part *x) {
     const bool adapted = m->lora && !m->lora_off && x->w->adapter;
     return m->c.activation == LLM_GELU && m->ops->linear_gelu_forward && m->ops->residual_gelu_backward && !adapted;
@@ -3689,7 +3689,7 @@ static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T)
 }
 /* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
    the residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep,
-   the outputs of norm2, the activation and norm1, is made again: cheaper than storing 3 C + F numbers per token and
+   the outputs of norm2, the activation and norm1, is made again: cheaper than storing 2 C + F numbers per token and
    layer. */
 static void block_backward(llm_model *m, int l, size_t B, size_t T) {
     const llm_config *c = &m->c;
@@ -3764,17 +3764,17 @@ void llm_weights_changed(llm_model *m) {
    A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so a block of 32
    shares one scale s, and each weight becomes a small integer: q = round(w / s) is kept, and s q is read.
 
-       bf16    the upper half of a float                                   2 bytes a weight      error 2^-9 |w|
+       bf16    the upper half of a float                                   2 bytes a weight      error 2^-8 |w|
        q8      q in -127 .. 127, s = max|w| / 127                          1 + 2/32 = 1.0625     error s/2
-       q4      q in -8 .. 7, s = -(the w of largest size)/8                0.5 + 2/32 = 0.5625   error s/2, at most s
+       q4      q in -8 .. 7, s = -(the w of largest size)/8                0.5 + 2/32 = 0.5625   error s/2; s if cut
 
        a block, 32 weights     0.31  -0.02   0.08  ...  -0.40      its largest is -0.40: s = 0.40/8 = 0.05
-       q4, 16 bytes + s           6      0      2  ...     -8      byte i: q[i] + 8 below, q[i+16] + 8 above
+       q4, 16 bytes + s           6      0      2  ...     -8      byte i: q[i] + 8 in the low 4 bits, q[i+16] + 8 above
        read: s q               0.30   0.00   0.10  ...  -0.40
 
-   Four bits count from -8 to 7: with this s the largest weight is exactly -8; one of nearly that size and the other
-   sign would be 8 and is cut to 7. The scale is rounded to bf16 before the division: so that costs no precision. What
-   is written here weight_row (chapter 4) reads. */
+   Four bits count from -8 to 7: with this s the largest weight is -8; one of nearly that size and the other sign would
+   be 8 and is cut to 7. The division is by s as it will be read, rounded to bf16: so s may be inexact. What is written
+   here weight_row (chapter 4) reads. */
 
 static size_t weight_blocks(llm_type type, size_t cols) {       /* scales of a row */
     return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? (cols + 31) / 32 : 0;
@@ -3849,8 +3849,8 @@ static void place_packed(llm_model *m, llm_type type) {
         }
     }
 }
-/* `rows` rows of a tensor, from row `row` on, to the device, and a whole tensor back, into fresh memory: however it
-   lies there. */
+/* `rows` rows of a tensor, from row `row` on, to the device, and a whole tensor back, into fresh memory: whatever type
+   it has there. */
 static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
     const size_t cols = p->cols, blocks = weight_blocks(p->w.type, cols), bytes = weight_row_bytes(p->w.type, cols);
     if (p->data) {
@@ -4298,8 +4298,8 @@ double llm_schedule_lr(const llm_schedule *s, int step) {
    text again for every new token, and which token to draw.
 
    The first has an exact answer. A token looks back and never ahead, so nothing that was computed for the past changes
-   when a token is added; and of all of it the newcomer needs two vectors a layer, the keys and the values. They are
-   kept, in the KV cache. Three texts in one layer of it, each with the token that is being added (*):
+   when a token is added; and of all of it the newcomer needs two vectors a layer, the keys and the values (a query only
+   serves its own token). They are kept, in the KV cache. Three texts in one layer of it, * the token being added:
 
        position    0     1     2     3     4     5    ...  T-1
        row 0      the   cat   sat   on    the   mat*             its k and v are put away at (0,5), then its q
@@ -4307,18 +4307,19 @@ double llm_schedule_lr(const llm_schedule *s, int step) {
        row 2      2     +     3     =*
                   `--- KV vectors of D numbers each, for the keys; and as many for the values
 
-   A step takes one token of each row, at whatever position that row has reached: the products, which read every weight
-   once, then serve all rows for the price of one. That is why a server answers many people at a time. The price of the
-   cache is memory, 2 L KV D numbers a token: 74 kB in GPT-2 124M, 75 MB for a text of 1,024 tokens.
+   A step takes one token of each row, at whatever position that row has reached (or all tokens of a new prompt): the
+   products read every weight once, and serve all rows for nearly the price of one while the reading is what takes the
+   time. That is why a server answers many people at a time. The price of the cache is memory, 2 L KV D numbers a token:
+   with 4 bytes each 74 kB in GPT-2 124M, 75 MB for a text of 1,024 tokens.
 
-   The second question is a matter of taste. Always the likeliest (greedy) repeats itself; drawing from all of them
-   says something odd now and then, for the many thousand unlikely ones are together likely enough. Between the two lie
-   five filters, each an equation and a loop. And one may look further than one token: beam search keeps several texts
-   alive and takes the best at the end. */
+   The second question is a matter of taste. Always the likeliest (greedy) repeats itself; drawing from all of them says
+   something odd now and then, for the many thousand unlikely ones are together likely enough. Between the two lie a
+   penalty for repetition, temperature, top-k, top-p and min-p, each an equation and a loop. And one may look further
+   than one token: beam search keeps several texts alive and takes the best at the end. */
 
 /* ---- the cache ---- */
 
-/* All layers in one allocation: keys, then values of the first, of the second ... T is rounded up, so that a table may
+/* All layers in one allocation: keys, then values of the first, of the second ... T is rounded up, so that a device may
    work on 64 keys at a time. */
 llm_cache llm_cache_new(const llm_model *m, size_t rows, size_t T) {
     const size_t L = m->c.L, context = m->c.T;
@@ -4389,8 +4390,8 @@ static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, size_t n, s
     }
     return s;
 }
-/* The lines of block_forward (chapter 5), with the cache in the place of the batch. Only the head is dear, so only
-   wanted tokens come there: of a prompt, the last. */
+/* The lines of block_forward (chapter 5), with the cache in the place of the batch. The output head is dear, so only
+   wanted tokens come there: of a prompt, the last. (op->decode: a device may do the whole step by itself.) */
 void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                     const bool *want, size_t n, llm_real *logits) {
     const llm_config *c = &m->c;
@@ -4462,7 +4463,7 @@ static void start_row(llm_model *m, llm_cache *cache, int row, const int *prompt
 /* ---- choosing the next token ----
 
    z (V) are the logits, p (V) the probabilities, but for a factor: only the last line makes their sum 1. What is not to
-   be drawn has z = -infinity, p = 0. The order is that of transformers: each filter sees what the one before left. */
+   be drawn has z = -infinity, p = 0. The order is that of Hugging Face: each filter sees what the one before left. */
 
 llm_sampler llm_sampler_defaults(void) {
     return (llm_sampler){.temperature = 0.8, .top_p = 1, .repeat_penalty = 1, .seed = 1};
@@ -4486,7 +4487,7 @@ static void ban_ids(llm_real *z, size_t V, const uint8_t *banned) {
     for (size_t v = 0; banned && v < V; v++)
         if (banned[v]) z[v] = -INFINITY;
 }
-/* Repetition penalty r (Keskar et al. 2019), above 1: what was said becomes less likely, once, however often it was.
+/* Repetition penalty r (Keskar et al. 2019), above 1: what the answer has said is less likely, once, however often.
 
        z_v = z_v / r  where z_v > 0,  else z_v r               for every v that was said */
 static void penalise_repetition(llm_real *z, const int *said, size_t count, llm_real r) {
@@ -4497,9 +4498,9 @@ static void penalise_repetition(llm_real *z, const int *said, size_t count, llm_
         if (first == i) *x = *x > 0 ? *x / r : *x * r;
     }
 }
-/* e^x, x <= 0, by its series: e^x = (e^(x/512))^512, for so near to 0 seven terms are exact to 1e-11, and nine
-   squarings. No call, so that the compiler turns a loop over it into vectors: with exp itself, choosing would take a
-   tenth of the time in which a small model speaks. Below -87 nothing is left that 32 bits could hold. */
+/* e^x, x <= 0, by its series: e^x = (e^(x/512))^512, for so near to 0 eight terms are exact to 2e-11, which nine
+   squarings make 1e-8. No call, so that the compiler turns a loop over it into vectors: with exp itself, choosing would
+   take a tenth of the time in which a small model speaks. Below -87 nothing is left that 32 bits could hold. */
 static inline double exp_of_negative(double x) {
     const double r = (x > -87 ? x : -87) / 512;
     double y = 1 / 24. + r * (1 / 120. + r * (1 / 720. + r * (1 / 5040.)));
@@ -4524,7 +4525,8 @@ static void keep_above(llm_real *p, size_t V, llm_real least) {
         if (p[v] < least) p[v] = 0;
 }
 /* The k-th largest of x (n), 1 <= k <= n, which is put in another order: quickselect (Hoare 1961). All from `low` to
-   `high` are sorted into those not below the pivot and those not above it, and one of the two parts holds the k-th. */
+   `high` are sorted into those not below the pivot and those not above it, and one of the two parts holds the k-th. The
+   pivot, and later what was swapped, stops i and j. */
 static llm_real kth_largest(llm_real *x, size_t n, size_t k) {
     for (size_t low = 0, high = n - 1, at = k - 1; low < high;) {
         const llm_real pivot = x[low + (high - low) / 2];
@@ -4561,7 +4563,7 @@ static int by_probability(const void *a, const void *b) {
 }
 /* Top-p, or nucleus (Holtzman et al. 2020): only the likeliest that together reach the share s of all.
 
-       p_1 >= p_2 >= ...:   p_i = 0  where  p_1 + ... + p_(i-1) >= s sum_v p_v */
+       p_1 >= p_2 >= ...:   p_i = 0  where  p_1 + ... + p_(i-1) >= s sum_v p_v        s .7: .5 .3 .15 .05 -> .5 .3 */
 static void keep_top_p(llm_real *p, size_t V, double share) {
     candidate *best = llm_alloc(V, sizeof *best);
     double total = 0, reached = 0;
@@ -4626,14 +4628,15 @@ int llm_sample(llm_real *z, size_t V, const llm_sampler *s, llm_rng *rng, const 
 
 /* ---- many answers at once ----
 
-   As many rows speak as the table likes (ops->speakers). When an answer is over, its row goes to the next prompt. */
+   As many rows speak as the device likes (ops->speakers). When an answer is over, its row goes to the next prompt. Each
+   prompt has random numbers of its own, so no answer depends on who speaks beside it. */
 
 bool llm_is_stop(int id, const int *stop, int stops) {
     for (int i = 0; i < stops; i++)
         if (stop[i] == id) return true;
     return false;
 }
-enum { SPEAK_STEPS = 16 };              /* ids that a table with `speak` says before it is asked how it went */
+enum { SPEAK_STEPS = 16 };              /* ids that a device with `speak` says before it is asked how it went */
 
 typedef struct {
     llm_model *m; const llm_sampler *s; const llm_request *x;
@@ -4645,7 +4648,8 @@ typedef struct {
     int *id; llm_real *logp, *logits;   /* (SPEAK_STEPS,rows) what was said, how likely; (rows,V) */
 } speech;
 
-/* Draw what `who` says next; its logits become probabilities. */
+/* Draw what `who` says next; its logits become probabilities, which the sampler has filtered. (Where PPO compares them
+   with llm_forward's only temperature and ban may filter: llm_head has no others.) */
 static int draw_id(const speech *t, llm_speaker *who, llm_real *logits, llm_real *logp) {
     const llm_request *x = t->x;
     const int id = llm_sample(logits, t->m->c.V, t->s, &who->rng, x->out[who->prompt], x->out_length[who->prompt],
@@ -4662,7 +4666,7 @@ static void write_down(const llm_request *x, int prompt, int id, llm_real logp) 
     else if (x->stopped) x->stopped[prompt] = true;
 }
 /* Give a row to the next prompt, and draw the first id of its answer; false where that ended it. The answers to one
-   prompt stand side by side in stage 3: it is read once, and copied. */
+   prompt stand side by side in PPO and GRPO: it is read once, and copied. */
 static bool begin_answer(speech *t, int row, int prompt) {
     const llm_request *x = t->x;
     const int length = x->length[prompt], *ids = x->prompt[prompt];
@@ -4685,7 +4689,7 @@ static bool begin_answer(speech *t, int row, int prompt) {
     write_down(x, prompt, id, logp);
     return who->left > 0;
 }
-/* Every speaker says its next id, or, where the table can do that by itself, its next few: into id, logp [step * alive
+/* Every speaker says its next id, or, where the device can do that by itself, its next few: into id, logp [step * alive
    + i], -1 behind the end of an answer. Returns the steps. */
 static size_t speak_on(speech *t) {
     const llm_ops *op = t->m->ops;
@@ -4751,7 +4755,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
 
 /* ---- one answer, as it comes ---- */
 
-/* A prompt as the base model knows texts: opened by the token that opens documents. */
+/* A prompt as the base model knows texts: opened by the token that opens documents, where there is one. */
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
     size_t n = strlen(text), first = 0;
     int *ids = llm_alloc(llm_add(n, 3), sizeof *ids);
