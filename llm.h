@@ -5149,7 +5149,7 @@ size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
               from the policy that sampled y, and from the reference policy, which stands still
        m, M   weight of a token (0 on prompt, template, padding), and the sum of m over the whole step
        S, |y| sums of m logp and of m over an answer y; u = S - S_ref in nats: how much likelier y has become
-       r      score or reward, of an answer (r_w of the better, r_l of the worse) or of a token (r_t)
+       r      score or reward, of an answer (r_w better, r_l worse) or of a token (r_t); in a loop over rows, the row
        total  the pairs, rankings or rows of the whole step: divides losses by answer as M does those by token
        s(x)   1/(1 + exp(-x)), the sigmoid; -log s(x) has the derivative -s(-x). L is a loss and V a value
 
@@ -5157,8 +5157,7 @@ size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets) {
    logp to the logits is chapter 4's business: (onehot - softmax) dL/dlogp. */
 
 static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
-/* -log s(x), without overflow at either end */
-static double minus_log_sigmoid(double x) { return fmax(-x, 0) + log1p(exp(-fabs(x))); }
+static double minus_log_sigmoid(double x) { return fmax(-x, 0) + log1p(exp(-fabs(x))); }       /* never overflows */
 /* 1/total; a step without a single target is no error and moves nothing (else 0/0 reaches the weights as NaN) */
 static double one_over(double total) { return total > 0 ? 1 / total : 0; }
 
@@ -5278,8 +5277,8 @@ double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int 
     return loss * scale;
 }
 
-/* new score = (old - mean) / deviation, both over the answers that were compared. The head is divided and saved so; it
-   has no bias, so the caller keeps what is returned, mean / deviation, and subtracts it. */
+/* A score becomes (r - mean) / deviation, both over the answers that were compared. The head is divided, saved so, and
+   has no bias: the caller keeps what is returned, mean / deviation, and subtracts it. */
 double llm_score_normalise(llm_model *model, const double *score, int n) {
     double mean = 0, var = 0;
     for (int i = 0; i < n; i++) mean += score[i] / n;
@@ -5589,7 +5588,7 @@ double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const do
 
 /* KTO (Ethayarajh et al. 2024): no pairs, only thumbs up or down, valued as people value gains and losses: against a
    reference point z0, and flat far from it. That should be the policy's mean KL, which asks for samples; the mean u of
-   answers to the wrong prompts stands in for it (how far has it moved where nothing was taught?). No gradient.
+   answers to the wrong prompts, 0 at least, stands in (how far has it moved where nothing was taught?). No gradient.
 
        good   L = (1/total) weight_good (1 - q), q = s(beta (u - z0))    dL/dS = -(1/total) weight_good beta q (1-q)
        bad    L = (1/total) weight_bad  (1 - q), q = s(beta (z0 - u))    dL/dS = +(1/total) weight_bad  beta q (1-q) */
