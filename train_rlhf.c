@@ -262,7 +262,7 @@ static void print_plan(const rl_settings *s, const llm_ops *op) {
     llm_plan learns = llm_plan_make(&c, op, micro, c.T, g->step != NULL, s->run.recompute, s->run.moments16);
     llm_plan asked = llm_plan_make(&c, op, micro, c.T, false, false, false);
     double others = 0, critic = learns.total;
-    if (g->step && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets);
+    if (g->step && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets, LLM_TYPE_REAL);
     const struct { const char *what; bool there; double bytes; } model[] = {
         {"reference policy, frozen", samples && !s->lora_rank, asked.weights + asked.work},
         {"reward model, frozen", !s->reward_command && !s->verify, asked.weights + asked.work},

@@ -270,16 +270,7 @@ static void print_plan(settings *s, const llm_ops *op) {
     llm_config c = hf_config_load(r->model);
     int T = r->seq ? (int)r->seq : llm_min(c.T, 1024);
     llm_plan p = llm_plan_make(&c, op, (int)r->batch, T, true, r->recompute, r->moments16);
-    if (s->lora_rank) {
-        run_plan_lora(&p, &c, (int)s->lora_rank, s->lora_targets);
-        static const double bytes[] = {sizeof(llm_real), 2, 1 + 2 / 32.0, 0.5 + 2 / 32.0};      /* chapter 4c */
-        llm_type type = llm_type_named(s->weights);
-        if (type != LLM_TYPE_REAL) {
-            p.total += p.parameters * bytes[type] - p.weights - p.work;
-            p.weights = p.parameters * bytes[type];
-            p.work = 0;
-        }
-    }
+    if (s->lora_rank) run_plan_lora(&p, &c, (int)s->lora_rank, s->lora_targets, llm_type_named(s->weights));
     say_plan(&p, &c, (double)(r->steps * r->batch * r->grad_accum * T), 0.6 * run_peak(op), stdout);
 }
 

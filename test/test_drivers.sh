@@ -269,6 +269,7 @@ $plain --out "$dir/plain" > /dev/null 2> "$dir/stderr"; check "train_sft without
 check   "Alpaca's template is saved" grep -q "### Response" "$dir/plain/chat_template.jinja"
 refuses "--add-tokens is elsewhere" 2 "build/convert"  $plain --add-tokens --out "$dir/x7"
 convert=${CONVERT:-build/convert}
+refuses "convert: somebody's config.json" 2 "no model's"   $convert --model "$dir/base" --out "$dir/web" --overwrite
 $convert --model "$dir/gpt2re" --add-tokens --out "$dir/tokens" > /dev/null 2> "$dir/stderr"; check "convert --add-tokens" [ $? -eq 0 ]
 plain="$train_sft --model $dir/tokens --data $dir/sft.jsonl --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1"
 check   "they are named" grep -q "^tokens: 4 added, 1005 now" "$dir/stderr"

@@ -64,6 +64,9 @@ broken "HellaSwag, no ctx"    "\"ctx_a\" is missing"      '{"endings": ["b", "c"
 broken "ARC, bad key"         "none of the endings"       '{"question": "a", "answerKey": "E", "choices": {"text": ["b", "c"], "label": ["A", "B"]}}'
 broken "ARC, no choices"      "two or more"               '{"question": "a", "answerKey": "A"}'
 broken "GSM8K, no number"     "no number after"           '{"question": "a", "answer": "so #### many"}'
+echo "years of work" > "$dir/thesis.tex"
+refuses "--items thesis"      1 "no such file of ours" $run --model $gpt --tasks $data/mine.jsonl --items "$dir/thesis.tex"
+check "the thesis stays" grep -q "years of work" "$dir/thesis.tex"
 check "no items were left" [ ! -e "$dir/none.jsonl" ]
 : > "$dir/empty.jsonl"
 refuses "empty file"          1 "holds no tasks"  $run --model $gpt --tasks "$dir/empty.jsonl"

@@ -25,6 +25,10 @@ typedef struct {
 static const char choices[] = "--overwrite to replace it, or another --out";
 
 static void refuse_existing(const settings *s) {
+    char *config = llm_format("%s/config.json", s->out), *text = NULL;
+    if (llm_exists(config) && !strstr(text = llm_read_file(config, NULL), "\"model_type\""))
+        llm_usage("another --out", "%s is no model's: it will not be replaced", config);
+    llm_release_all(config, text);
     if (s->overwrite) return;
     if (llm_is_dir(s->out) ? llm_result_exists(s->out) : llm_exists(s->out))
         llm_usage(choices, "%s exists already", s->out);

@@ -948,6 +948,8 @@ int main(int argc, char **argv) {
     if (s.run.out) llm_make_dirs(s.run.out);
     stage_card r = stage_begin(s.run.out, s.run.report, s.arena.count ? 6 : 5, title, argc, argv);
     open_tasks(&e);
+    if (s.items && !run_is_ours(s.items, "{\"model\": ", false))
+        llm_die("another --items", "%s is no such file of ours", s.items);
     if (s.items) e.items = llm_write_begin(s.items);
     if (s.arena.count) arena(&e, &r);
     else evaluate(&e, &r);

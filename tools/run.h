@@ -72,8 +72,9 @@ static inline double run_peak(const llm_ops *op) {
     return best;
 }
 
-/* Adapters learn alone: no gradients and moments of the base, nor the FLOPs for them. */
-static inline void run_plan_lora(llm_plan *p, const llm_config *c, int rank, const char *targets) {
+/* Adapters learn alone: no gradients and moments of the base, nor the FLOPs for them; the base in fewer bits. */
+static inline void run_plan_lora(llm_plan *p, const llm_config *c, int rank, const char *targets, llm_type weights) {
+    static const double bytes[] = {sizeof(llm_real), 2, 1 + 2 / 32.0, 0.5 + 2 / 32.0};  /* chapter 4: fewer bits */
     double n = (double)llm_lora_parameters(c, rank, targets), share = n / p->parameters;
     double less = (p->gradients + p->moments) * (1 - share);
     printf("lora: %.0f parameters learn (%.2f %%), %.2f MB less\n", n, 100 * share, less / 1e6);
@@ -81,6 +82,10 @@ static inline void run_plan_lora(llm_plan *p, const llm_config *c, int rank, con
     p->gradients *= share;
     p->moments *= share;
     p->flops_per_token -= 2 * p->parameters;
+    if (weights == LLM_TYPE_REAL) return;
+    p->total += p->parameters * bytes[weights] - p->weights - p->work;
+    p->weights = p->parameters * bytes[weights];
+    p->work = 0;
 }
 
 /* Ctrl-C and SIGTERM: finish the step, save, say how to go on. */
