@@ -1495,7 +1495,7 @@ typedef struct { int64_t count; int a, b, head, tail; } bpe_pair;       /* head,
 typedef struct {
     word_map words;                     /* the pieces; value: how often */
     int *id, *prev, *next;              /* [places] symbol; neighbours in the piece, -1 at its ends */
-    int *up, *down;                     /* [places] neighbours in the chain of the pair that begins here */
+    int *up, *down;                     /* [places] the next places, before and behind, that begin the same pair; or -1 */
     int *piece;                         /* [places] index of the piece */
     bpe_pair *pair;
     size_t pairs, capacity, queued;     /* pair[0 .. queued) have been in the queue */
@@ -3539,7 +3539,7 @@ llm_param *llm_param_find(llm_model *m, const char *name) {
    gradient of a part, and whether that gradient is written or added to. */
 
 /* The first writer of a gradient in a step sets it, later ones add: a tied embedding is written by the head and by the
-   look-up, and a step may have several batches. `used` remembers. A frozen tensor has no gradient at all. */
+   look-up, and a step may have several batches. `used` remembers until AdamW has stepped. A frozen tensor has none. */
 static bool accumulates(llm_param *p) {
     const bool was = p->used;
     p->used = p->grad != NULL;
@@ -3613,7 +3613,7 @@ static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, con
         if (a)
             m->ops->lora_backward(dinp, a->A->grad, a->B->grad, lora->du, dout, a->u, inp, a->A->data, a->B->data,
                                   lora->scale, N, x->w->cols, lora->rank, adapter_slice(x, i), from_residual,
-                                  part_accumulates(&(llm_part){a->A, a->B, 1}));
+                                  part_accumulates(&(llm_part){a->A, a->B, 1}));   /* B in a bias's place */
     }
 }
 /* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. */
@@ -3667,7 +3667,8 @@ static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout
 
 /* ---- a block, forward and backward ---- */
 
-/* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each.
+/* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each; with
+   swiglu `up` is two matrices side by side, gate | up.
    These lines stand once more in the book, in llm_cache_step (chapter 7): there a token is said, and attention looks
    into the cache. Nowhere else is a block computed. */
 static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T) {
