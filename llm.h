@@ -295,12 +295,11 @@ typedef struct {
     int bos;
 } llm_corpus;
 /* What to read. paths: text files and folders (recursively, sorted by name), one source each; .json and .jsonl: one
-   document per record {"text": ...}. A folder with a mixture.json names its own sources, proportions and validation
-   text (unit: of the proportions; "document": the share of the documents):
-       {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"} */
+   document per record {"text": ...}. */
 typedef struct {
     const char *const *paths; int count;
     const double *proportions;          /* [count] each source's share of the tokens; NULL: by size */
+    bool by_document;                   /* each source's share of the documents instead */
     const char *const *val_paths; int val_count;        /* the held-out text; none: a part of paths: */
     double val_fraction;                /* of the documents, chosen by a hash of the text so that copies stay together
                                            (a single document is cut at its end) */
@@ -310,14 +309,13 @@ typedef struct {
 } llm_corpus_options;
 /* Read, tokenize and shuffle. Invalid UTF-8 is kept. */
 void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o);
+void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o);
+char *mixture_text(const char *const *paths, int count, size_t limit, size_t *size);
 void llm_corpus_free(llm_corpus *c);
 void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
 double llm_source_epochs(const llm_source *s, double tokens);  /* how often it is read when so many tokens are drawn */
 char *llm_corpus_state(const llm_corpus *c);            /* position as a JSON object, for a checkpoint */
 void llm_corpus_restore(llm_corpus *c, const llm_json *state);
-/* All text of the paths as one block (documents joined by a blank line), for training a tokenizer; at most limit
-   bytes, a fair share of each file. */
-char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size);
 /* Fill b with validation window `index` (rows of consecutive tokens, the rest of the last window has weight 0); returns
    false past the end. */
 bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b);
@@ -344,6 +342,12 @@ void llm_records_add(llm_records *r, const llm_record *x, const char *file);
 /* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together). */
 void llm_records_split(llm_records *r, llm_records *held, double fraction);
 void llm_records_free(llm_records *r);
+
+/* The documents of a text file, or of records {"text": ...}. They point into `text` or into the records. */
+typedef struct { const char *text; size_t size; } llm_document;
+typedef struct { llm_document *document; size_t count, capacity; char *text; llm_records records; } llm_documents;
+void llm_documents_read(llm_documents *l, const char *path, bool document_gap);        /* gap: at blank lines */
+void llm_documents_free(llm_documents *l);
 
 /* A conversation as the model sees it. mask: 1 on the assistant's words and the token that closes them, 0 elsewhere. */
 typedef struct {
@@ -1744,18 +1748,15 @@ static void pad_row(llm_batch *b, int row, int from, int pad) {
 /* ---- pretraining: files are cut into documents ---- */
 
 /* A document is what one author wrote in one go: a story, an article, a page. The model sees its text and learns where
-   it ends. These are the documents of one file; they point into `text` or, for JSON, into the records. */
-typedef struct { const char *text; size_t size; } document;
-typedef struct { document *document; size_t count, capacity; char *text; llm_records records; } document_list;
-
-static void document_add(document_list *l, const char *text, size_t size) {
+   it ends. */
+static void document_add(llm_documents *l, const char *text, size_t size) {
     while (size && isspace((unsigned char)text[size - 1])) size--;     /* a token ends it, not a newline */
     if (!size) return;
     l->document = llm_grow(l->document, &l->capacity, l->count + 1, sizeof *l->document);
-    l->document[l->count++] = (document){text, size};
+    l->document[l->count++] = (llm_document){text, size};
 }
 /* Blank lines (nothing but spaces) separate documents. */
-static void split_at_gaps(document_list *l, const char *text, size_t size) {
+static void split_at_gaps(llm_documents *l, const char *text, size_t size) {
     const char *end = text + size, *begin = text;
     for (const char *line = text, *next; line < end; line = next) {
         const char *newline = memchr(line, '\n', end - line), *p = line;
@@ -1767,8 +1768,8 @@ static void split_at_gaps(document_list *l, const char *text, size_t size) {
     }
     document_add(l, begin, end - begin);
 }
-static void read_documents(document_list *l, const char *path, bool document_gap) {
-    *l = (document_list){0};
+void llm_documents_read(llm_documents *l, const char *path, bool document_gap) {
+    *l = (llm_documents){0};
     if (llm_path_is_json(path)) {
         llm_records_read(&l->records, &path, 1);
         for (int i = 0; i < l->records.count; i++) {
@@ -1789,7 +1790,7 @@ static void read_documents(document_list *l, const char *path, bool document_gap
     if (document_gap) split_at_gaps(l, l->text + skip, size - skip);
     else document_add(l, l->text + skip, size - skip);
 }
-static void documents_free(document_list *l) {
+void llm_documents_free(llm_documents *l) {
     llm_release_all(l->document, l->text);
     llm_records_free(&l->records);
 }
@@ -1825,7 +1826,7 @@ static bool is_held_out(const char *text, size_t size, double fraction) {
     return llm_rng_uniform(&r) < fraction;
 }
 /* Encode documents a few megabytes at a time, in parallel; the ids do not depend on who encodes them. */
-static void encode_documents(const llm_tokenizer *t, const document *d, size_t count, llm_source *train,
+static void encode_documents(const llm_tokenizer *t, const llm_document *d, size_t count, llm_source *train,
                              llm_source *held, double fraction) {
     const size_t most = (size_t)4 << 20;
     int open = document_opener(t);
@@ -1869,10 +1870,10 @@ static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held
 static void read_files(const llm_tokenizer *t, const llm_paths *files, llm_source *s, llm_source *held, double fraction,
                        bool document_gap) {
     for (size_t i = 0; i < files->count; i++) {
-        document_list l;
-        read_documents(&l, files->path[i], document_gap);
+        llm_documents l;
+        llm_documents_read(&l, files->path[i], document_gap);
         encode_documents(t, l.document, l.count, s, held, fraction);
-        documents_free(&l);
+        llm_documents_free(&l);
     }
 }
 /* All documents of a file or folder; a fraction of them goes to held. */
@@ -1913,67 +1914,7 @@ static void source_free(llm_source *s) {
        p_i = c_i l_i / sum over j of c_j l_j,   so   c_i = (p_i / l_i) / sum over j of p_j / l_j.
 
    Half stories of 100 tokens, half sums of 10: every 11th document is a story. With N tokens to be drawn, a source of
-   n_i is read p_i N / n_i times (epochs). A recipe has the paths, proportions, and where the held-out text is. */
-typedef struct { llm_paths source, validation; double *proportion; bool by_document; } recipe;
-
-static void add_beside(llm_paths *l, const char *dir, const char *file) {
-    char *path = llm_format("%s/%s", dir, file);
-    llm_paths_add(l, file[0] == '/' ? file : path);
-    llm_release(path);
-}
-static void recipe_mixture(recipe *r, const char *dir, const char *where) {
-    llm_json *json = llm_json_file(where);
-    const llm_json *list = llm_json_get(json, "sources");
-    if (!list || list->type != LLM_JSON_ARRAY || !list->child)
-        llm_die("{\"sources\": [{\"file\": \"story.txt\", \"proportion\": 0.45}]}", "%s: no list \"sources\"", where);
-    r->proportion = llm_alloc(list->length, sizeof *r->proportion);
-    for (const llm_json *s = list->child; s; s = s->next) {
-        const char *file = llm_json_text(s, "file", NULL);
-        double p = llm_json_number(s, "proportion", NAN);
-        if (!file || !(p > 0) || isinf(p))
-            llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}",
-                    "%s:%d: a source wants a file and a proportion above 0", where, s->line);
-        r->proportion[r->source.count] = p;
-        add_beside(&r->source, dir, file);
-    }
-    const char *unit = llm_json_text(json, "unit", "token");
-    r->by_document = !strcmp(unit, "document");
-    if (!r->by_document && strcmp(unit, "token"))
-        llm_die("\"unit\": \"token\" or \"document\"", "%s: proportions of unknown unit \"%s\"", where, unit);
-    const char *validation = llm_json_text(json, "validation", NULL);
-    if (validation) add_beside(&r->validation, dir, validation);
-    llm_json_free(json);
-}
-static recipe recipe_read(const llm_corpus_options *o) {
-    recipe r = {0};
-    if (o->count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
-    for (int i = 0; i < o->count; i++) {
-        const char *path = o->paths[i];
-        char *mixture = llm_format("%s/mixture.json", path);
-        bool mixed = llm_exists(mixture);
-        if (mixed && o->count > 1)
-            llm_die("give that folder alone, or list its files instead", "%s is one of several sources", mixture);
-        if (mixed) recipe_mixture(&r, path, mixture);
-        else llm_paths_add(&r.source, path);
-        llm_release(mixture);
-    }
-    if (o->proportions && !r.proportion) {
-        r.proportion = llm_alloc(o->count, sizeof *r.proportion);
-        for (int i = 0; i < o->count; i++) {
-            double p = r.proportion[i] = o->proportions[i];
-            if (!(p > 0) || isinf(p))
-                llm_die("one number above 0 for each source", "%s has the proportion %g", o->paths[i], p);
-        }
-    }
-    if (o->val_count) llm_paths_free(&r.validation);         /* the caller's text replaces the mixture's */
-    for (int i = 0; i < o->val_count; i++) llm_paths_add(&r.validation, o->val_paths[i]);
-    return r;
-}
-static void recipe_free(recipe *r) {
-    llm_paths_free(&r->source);
-    llm_paths_free(&r->validation);
-    llm_release(r->proportion);
-}
+   n_i is read p_i N / n_i times (epochs). */
 static void open_epoch(llm_corpus *c, int s) {
     llm_source *x = &c->source[s];
     llm_shuffle(x->order, x->documents, c->seed, ((uint64_t)s << 32) + x->epoch);
@@ -1992,14 +1933,14 @@ static void next_document(llm_corpus *c) {
     c->current_document = x->order[x->cursor++];
     c->within = 0;
 }
-static void set_chances(llm_corpus *c, const recipe *r) {
+static void set_chances(llm_corpus *c, const llm_corpus_options *o) {
     double shares = 0, chances = 0;
     for (int i = 0; i < c->sources; i++) {
         llm_source *s = &c->source[i];
         double length = (double)s->count / s->documents;
-        double given = r->proportion ? r->proportion[i] : s->count;
-        s->proportion = r->by_document ? given * length : given;
-        s->chance = r->by_document ? given : given / length;
+        double given = o->proportions ? o->proportions[i] : s->count;
+        s->proportion = o->by_document ? given * length : given;
+        s->chance = o->by_document ? given : given / length;
         shares += s->proportion;
         chances += s->chance;
     }
@@ -2011,21 +1952,23 @@ static void set_chances(llm_corpus *c, const recipe *r) {
 void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
     if (!(o.val_fraction >= 0 && o.val_fraction < 1))
         llm_die("--val-fraction 0.02", "%g of the text cannot be held out", o.val_fraction);
-    recipe r = recipe_read(&o);
-    *c = (llm_corpus){.sources = (int)r.source.count, .document_mask = o.document_mask, .seed = o.seed,
+    if (o.count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
+    for (int i = 0; o.proportions && i < o.count; i++)
+        if (!(o.proportions[i] > 0) || isinf(o.proportions[i]))
+            llm_die("one number above 0 for each source", "%s has the proportion %g", o.paths[i], o.proportions[i]);
+    *c = (llm_corpus){.sources = o.count, .document_mask = o.document_mask, .seed = o.seed,
                       .rng = llm_rng_seed(o.seed, UINT64_MAX), .bos = document_opener(t)};
-    c->source = llm_alloc(r.source.count, sizeof *c->source);
+    c->source = llm_alloc(o.count, sizeof *c->source);
     for (int i = 0; i < c->sources; i++) {
-        double fraction = r.validation.count ? 0 : o.val_fraction;
-        source_read(t, r.source.path[i], &c->source[i], &c->validation, fraction, o.document_gap);
-        source_finish(&c->source[i], llm_path_name(r.source.path[i]));
+        double fraction = o.val_count ? 0 : o.val_fraction;
+        source_read(t, o.paths[i], &c->source[i], &c->validation, fraction, o.document_gap);
+        source_finish(&c->source[i], llm_path_name(o.paths[i]));
         open_epoch(c, i);
     }
-    for (size_t i = 0; i < r.validation.count; i++)
-        source_read(t, r.validation.path[i], &c->validation, &(llm_source){0}, 0, o.document_gap);
+    for (int i = 0; i < o.val_count; i++)
+        source_read(t, o.val_paths[i], &c->validation, &(llm_source){0}, 0, o.document_gap);
     source_finish(&c->validation, "held out");
-    set_chances(c, &r);
-    recipe_free(&r);
+    set_chances(c, &o);
     next_document(c);
 }
 void llm_corpus_free(llm_corpus *c) {
@@ -2098,23 +2041,89 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
 /* Table 1 of the LLaMA paper: how often a source is read when `tokens` tokens are drawn in these proportions. */
 double llm_source_epochs(const llm_source *s, double tokens) { return s->proportion * tokens / s->count; }
 
-/* ---- pretraining: all text in one block, to train a tokenizer on ---- */
+/* ---- mixture.json ---- */
 
-static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
+/* What a user names as sources: their paths, their proportions (NULL: by size), and where the held-out text is. */
+typedef struct { llm_paths source, validation; double *proportion; bool by_document; } mixture;
+
+static void mixture_beside(llm_paths *l, const char *dir, const char *file) {
+    char *path = llm_format("%s/%s", dir, file);
+    llm_paths_add(l, file[0] == '/' ? file : path);
+    llm_release(path);
+}
+static void mixture_file(mixture *m, const char *dir, const char *where) {
+    llm_json *json = llm_json_file(where);
+    const llm_json *list = llm_json_get(json, "sources");
+    if (!list || list->type != LLM_JSON_ARRAY || !list->child)
+        llm_die("{\"sources\": [{\"file\": \"story.txt\", \"proportion\": 0.45}]}", "%s: no list \"sources\"", where);
+    m->proportion = llm_alloc(list->length, sizeof *m->proportion);
+    for (const llm_json *s = list->child; s; s = s->next) {
+        const char *file = llm_json_text(s, "file", NULL);
+        double p = llm_json_number(s, "proportion", NAN);
+        if (!file || !(p > 0) || isinf(p))
+            llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}",
+                    "%s:%d: a source wants a file and a proportion above 0", where, s->line);
+        m->proportion[m->source.count] = p;
+        mixture_beside(&m->source, dir, file);
+    }
+    const char *unit = llm_json_text(json, "unit", "token");
+    m->by_document = !strcmp(unit, "document");
+    if (!m->by_document && strcmp(unit, "token"))
+        llm_die("\"unit\": \"token\" or \"document\"", "%s: proportions of unknown unit \"%s\"", where, unit);
+    const char *validation = llm_json_text(json, "validation", NULL);
+    if (validation) mixture_beside(&m->validation, dir, validation);
+    llm_json_free(json);
+}
+static mixture mixture_read(const char *const *paths, int count) {
+    mixture m = {0};
+    if (count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
+    for (int i = 0; i < count; i++) {
+        char *file = llm_format("%s/mixture.json", paths[i]);
+        bool mixed = llm_exists(file);
+        if (mixed && count > 1)
+            llm_die("give that folder alone, or list its files instead", "%s is one of several sources", file);
+        if (mixed) mixture_file(&m, paths[i], file);
+        else llm_paths_add(&m.source, paths[i]);
+        llm_release(file);
+    }
+    return m;
+}
+static void mixture_free(mixture *m) {
+    llm_paths_free(&m->source);
+    llm_paths_free(&m->validation);
+    llm_release(m->proportion);
+}
+void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
+    mixture m = mixture_read(o.paths, o.count);
+    o.paths = (const char *const *)m.source.path;
+    o.count = (int)m.source.count;
+    if (m.proportion) {
+        o.proportions = m.proportion;
+        o.by_document = m.by_document;
+    }
+    if (!o.val_count && m.validation.count) {               /* the caller's text replaces the mixture's */
+        o.val_paths = (const char *const *)m.validation.path;
+        o.val_count = (int)m.validation.count;
+    }
+    llm_corpus_open(c, t, o);
+    mixture_free(&m);
+}
 
 /* The first `part` of a text, but never half a character. */
 static size_t whole_characters(const char *text, size_t size, size_t part) {
-    while (part < size && part && is_continuation(text[part])) part--;
+    while (part < size && part && ((unsigned char)text[part] & 0xC0) == 0x80) part--;
     return part;
 }
-char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t *size) {
-    recipe r = recipe_read(&(llm_corpus_options){.paths = paths, .count = count});
+/* All text of the paths as one block (documents joined by a blank line), for training a tokenizer; at most limit
+   bytes, a fair share of each file. */
+char *mixture_text(const char *const *paths, int count, size_t limit, size_t *size) {
+    mixture m = mixture_read(paths, count);
     llm_paths files = {0};
     size_t total = 0, room = 0, n = 0;
-    for (size_t i = 0; i < r.source.count; i++) llm_paths_find(&files, r.source.path[i]);
-    document_list *l = llm_alloc(files.count, sizeof *l);
+    for (size_t i = 0; i < m.source.count; i++) llm_paths_find(&files, m.source.path[i]);
+    llm_documents *l = llm_alloc(files.count, sizeof *l);
     for (size_t i = 0; i < files.count; i++) {
-        read_documents(&l[i], files.path[i], false);
+        llm_documents_read(&l[i], files.path[i], false);
         for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
     }
     if (!total) llm_die("give a file with text in it", "%s holds no text", paths[0]);
@@ -2122,9 +2131,9 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
     char *text = NULL;
     for (size_t i = 0; i < files.count; i++) {
         for (size_t j = 0; j < l[i].count; j++) {
-            const document *d = &l[i].document[j];
+            const llm_document *d = &l[i].document[j];
             size_t part = (size_t)((d->size + 2) * share);
-            part = whole_characters(d->text, d->size, part - size_min(part, 2));
+            part = whole_characters(d->text, d->size, part > 2 ? part - 2 : 0);
             text = llm_grow(text, &room, llm_add(n, part + 3), 1);
             if (n) {
                 text[n++] = '\n';
@@ -2133,13 +2142,13 @@ char *llm_corpus_text(const char *const *paths, int count, size_t limit, size_t 
             memcpy(text + n, d->text, part);
             n += part;
         }
-        documents_free(&l[i]);
+        llm_documents_free(&l[i]);
     }
     text[n] = '\0';
     *size = n;
     llm_release(l);
     llm_paths_free(&files);
-    recipe_free(&r);
+    mixture_free(&m);
     return text;
 }
 
@@ -2302,6 +2311,7 @@ static bool drop_oldest_turns(llm_message *m, int *n, int excess) {
     *n -= next - from;
     return true;
 }
+static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
 /* Take about `excess` tokens from the left end of the longest text that is not the assistant's. */
 static bool cut_left(const llm_tokenizer *t, llm_message *m, int n, int excess) {
     llm_message *longest = NULL;

@@ -73,7 +73,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     }
     size_t size;
     double began = llm_now();
-    char *text = llm_corpus_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
+    char *text = mixture_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
     if (t->tiny) text = add_questions(text, &size);
     llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true);
     fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->run.tok.vocab_size, (double)size / 1e6,
@@ -122,7 +122,7 @@ static void prepare_corpus(trainer *t) {
                             .val_count = r->val_data.count, .val_fraction = t->s->val_fraction,
                             .document_gap = t->s->paragraphs || t->tiny, .document_mask = t->s->document_mask,
                             .seed = (uint64_t)r->seed};
-    llm_corpus_open(&t->corpus, &t->run.tok, o);
+    mixture_open(&t->corpus, &t->run.tok, o);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     say_corpus(&t->corpus, tokens, stderr);
 }

@@ -86,7 +86,7 @@ static void prepare_ptx(trainer *t) {
     if (!s->ptx_data.count) llm_usage("--ptx-data FILE: what the model was pretrained on", "--ptx without a text");
     llm_corpus_options o = {.paths = s->ptx_data.item, .count = s->ptx_data.count, .document_gap = true,
                             .document_mask = true, .seed = (uint64_t)s->run.seed + 1000};
-    llm_corpus_open(&t->text, &t->run.tok, o);
+    mixture_open(&t->text, &t->run.tok, o);
     t->old = llm_batch_new((int)s->ptx_batch, (int)s->run.seq);
     t->old_dlogp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_dlogp);
     t->old_logp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_logp);

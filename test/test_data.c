@@ -70,14 +70,14 @@ static void test_batches(void) {
 /* ---- text ---- */
 
 static void check_documents(const char *name, const char *text, size_t n, bool gap, const char *expected) {
-    document_list l;
+    llm_documents l;
     char all[512] = "";
-    read_documents(&l, put_file_n(name, text, n), gap);
+    llm_documents_read(&l, put_file_n(name, text, n), gap);
     for (size_t i = 0; i < l.count; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.*s", i ? "|" : "", (int)l.document[i].size,
                  l.document[i].text);
     CHECK(!strcmp(all, expected), "documents of %s: '%s', not '%s'", name, all, expected);
-    documents_free(&l);
+    llm_documents_free(&l);
 }
 static void test_documents(void) {
 #define DOCUMENTS(text, gap, expected) check_documents("doc.txt", text, sizeof text - 1, gap, expected)
@@ -312,7 +312,7 @@ static void test_mixture(void) {
                              "{\"file\": \"two.txt\", \"proportion\": 0.3}, {\"file\": \"three.md\", \"proportion\": "
                              "0.2}], \"validation\": \"val.txt\"}");
     const char *dir = folder;
-    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .val_fraction = 0.5,
+    mixture_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .val_fraction = 0.5,
                                                    .document_gap = true, .seed = 3});
     CHECK(c.sources == 3 && c.validation.documents == 2, "mixture.json names sources and validation");
     check_shares(&c, (double[]){0.5, 0.3, 0.2}, true);
@@ -325,35 +325,35 @@ static void test_mixture(void) {
     fclose(f);
     llm_corpus_free(&c);
     size_t n;
-    char *text = llm_corpus_text(&dir, 1, 1 << 20, &n);
+    char *text = mixture_text(&dir, 1, 1 << 20, &n);
     CHECK(strstr(text, "one 299") && strstr(text, "3 899") && !strstr(text, "by hand"),
           "the tokenizer reads the sources only");
     CHECK(strlen(text) == n, "size");
     llm_release(text);
-    text = llm_corpus_text(&dir, 1, 3000, &n);
+    text = mixture_text(&dir, 1, 3000, &n);
     CHECK(n <= 3000 && n > 2000 && strstr(text, "3 8"), "at most limit bytes, from all of it: %zu", n);
     llm_release(text);
     const char *accents = put_file("accents.txt", "\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4");
     for (size_t limit = 4; limit < 12; limit++) {
-        text = llm_corpus_text(&accents, 1, limit, &n);
+        text = mixture_text(&accents, 1, limit, &n);
         CHECK(n % 2 == 0 && n <= limit, "never half a character: %zu of %zu", n, limit);
         llm_release(text);
     }
 
     const char *two[2] = {folder, paths[0]};
-    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = two, .count = 2, .document_gap = true,
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = two, .count = 2, .document_gap = true,
                                                               .seed = 1}), "is one of several sources");
     put_file("mixture.json", "{\"sources\": [{\"file\": \"one.txt\", \"proportion\": 0}]}");
-    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
                                                               .seed = 1}), "mixture.json:1: a source wants");
     put_file("mixture.json", "{\"unit\": \"documents\", \"sources\": [{\"file\": \"one.txt\", \"proportion\": 1}]}");
-    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
                                                               .seed = 1}), "unknown unit \"documents\"");
     put_file("mixture.json", "{\"source\": []}");
-    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
                                                               .seed = 1}), "no list \"sources\"");
     put_file("mixture.json", "{\"sources\": [{\"file\": \"none.txt\", \"proportion\": 1}]}");
-    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .document_gap = true,
                                                               .seed = 1}), "none.txt");
     unlink(at("mixture.json"));
     CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 3,
