@@ -309,8 +309,6 @@ typedef struct {
 } llm_corpus_options;
 /* Read, tokenize and shuffle. Invalid UTF-8 is kept. */
 void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o);
-void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o);
-char *mixture_text(const char *const *paths, int count, size_t limit, size_t *size);
 void llm_corpus_free(llm_corpus *c);
 void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
 double llm_source_epochs(const llm_source *s, double tokens);  /* how often it is read when so many tokens are drawn */
@@ -2040,117 +2038,6 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
 }
 /* Table 1 of the LLaMA paper: how often a source is read when `tokens` tokens are drawn in these proportions. */
 double llm_source_epochs(const llm_source *s, double tokens) { return s->proportion * tokens / s->count; }
-
-/* ---- mixture.json ---- */
-
-/* What a user names as sources: their paths, their proportions (NULL: by size), and where the held-out text is. */
-typedef struct { llm_paths source, validation; double *proportion; bool by_document; } mixture;
-
-static void mixture_beside(llm_paths *l, const char *dir, const char *file) {
-    char *path = llm_format("%s/%s", dir, file);
-    llm_paths_add(l, file[0] == '/' ? file : path);
-    llm_release(path);
-}
-static void mixture_file(mixture *m, const char *dir, const char *where) {
-    llm_json *json = llm_json_file(where);
-    const llm_json *list = llm_json_get(json, "sources");
-    if (!list || list->type != LLM_JSON_ARRAY || !list->child)
-        llm_die("{\"sources\": [{\"file\": \"story.txt\", \"proportion\": 0.45}]}", "%s: no list \"sources\"", where);
-    m->proportion = llm_alloc(list->length, sizeof *m->proportion);
-    for (const llm_json *s = list->child; s; s = s->next) {
-        const char *file = llm_json_text(s, "file", NULL);
-        double p = llm_json_number(s, "proportion", NAN);
-        if (!file || !(p > 0) || isinf(p))
-            llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}",
-                    "%s:%d: a source wants a file and a proportion above 0", where, s->line);
-        m->proportion[m->source.count] = p;
-        mixture_beside(&m->source, dir, file);
-    }
-    const char *unit = llm_json_text(json, "unit", "token");
-    m->by_document = !strcmp(unit, "document");
-    if (!m->by_document && strcmp(unit, "token"))
-        llm_die("\"unit\": \"token\" or \"document\"", "%s: proportions of unknown unit \"%s\"", where, unit);
-    const char *validation = llm_json_text(json, "validation", NULL);
-    if (validation) mixture_beside(&m->validation, dir, validation);
-    llm_json_free(json);
-}
-static mixture mixture_read(const char *const *paths, int count) {
-    mixture m = {0};
-    if (count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
-    for (int i = 0; i < count; i++) {
-        char *file = llm_format("%s/mixture.json", paths[i]);
-        bool mixed = llm_exists(file);
-        if (mixed && count > 1)
-            llm_die("give that folder alone, or list its files instead", "%s is one of several sources", file);
-        if (mixed) mixture_file(&m, paths[i], file);
-        else llm_paths_add(&m.source, paths[i]);
-        llm_release(file);
-    }
-    return m;
-}
-static void mixture_free(mixture *m) {
-    llm_paths_free(&m->source);
-    llm_paths_free(&m->validation);
-    llm_release(m->proportion);
-}
-void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
-    mixture m = mixture_read(o.paths, o.count);
-    o.paths = (const char *const *)m.source.path;
-    o.count = (int)m.source.count;
-    if (m.proportion) {
-        o.proportions = m.proportion;
-        o.by_document = m.by_document;
-    }
-    if (!o.val_count && m.validation.count) {               /* the caller's text replaces the mixture's */
-        o.val_paths = (const char *const *)m.validation.path;
-        o.val_count = (int)m.validation.count;
-    }
-    llm_corpus_open(c, t, o);
-    mixture_free(&m);
-}
-
-/* The first `part` of a text, but never half a character. */
-static size_t whole_characters(const char *text, size_t size, size_t part) {
-    while (part < size && part && ((unsigned char)text[part] & 0xC0) == 0x80) part--;
-    return part;
-}
-/* All text of the paths as one block (documents joined by a blank line), for training a tokenizer; at most limit
-   bytes, a fair share of each file. */
-char *mixture_text(const char *const *paths, int count, size_t limit, size_t *size) {
-    mixture m = mixture_read(paths, count);
-    llm_paths files = {0};
-    size_t total = 0, room = 0, n = 0;
-    for (size_t i = 0; i < m.source.count; i++) llm_paths_find(&files, m.source.path[i]);
-    llm_documents *l = llm_alloc(files.count, sizeof *l);
-    for (size_t i = 0; i < files.count; i++) {
-        llm_documents_read(&l[i], files.path[i], false);
-        for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
-    }
-    if (!total) llm_die("give a file with text in it", "%s holds no text", paths[0]);
-    double share = total > limit ? (double)limit / total : 1;
-    char *text = NULL;
-    for (size_t i = 0; i < files.count; i++) {
-        for (size_t j = 0; j < l[i].count; j++) {
-            const llm_document *d = &l[i].document[j];
-            size_t part = (size_t)((d->size + 2) * share);
-            part = whole_characters(d->text, d->size, part > 2 ? part - 2 : 0);
-            text = llm_grow(text, &room, llm_add(n, part + 3), 1);
-            if (n) {
-                text[n++] = '\n';
-                text[n++] = '\n';
-            }
-            memcpy(text + n, d->text, part);
-            n += part;
-        }
-        llm_documents_free(&l[i]);
-    }
-    text[n] = '\0';
-    *size = n;
-    llm_release(l);
-    llm_paths_free(&files);
-    mixture_free(&m);
-    return text;
-}
 
 /* ---- records: questions and answers, in one normal form ---- */
 

@@ -15,6 +15,7 @@
 #include "tools/hf.h"
 #include "tools/world.h"
 #include "tools/say.h"
+#include "tools/mixture.h"
 #include "tools/run.h"
 #include "tools/text.h"
 #include "tools/eval.h"

@@ -5,6 +5,7 @@
 #include "../tools/hf.h"
 #include "../tools/forms.h"
 #include "../tools/say.h"
+#include "../tools/mixture.h"
 #include "check.h"
 #include <sys/resource.h>
 
