@@ -1,5 +1,5 @@
-/* mixture.h: the text of pretraining as a user names it: files, folders, or one folder with a mixture.json that names its
-   own sources, proportions and validation text (unit: of the proportions; "document": the share of the documents):
+/* mixture.h: the text of pretraining as a user names it: files, folders, or one folder with a mixture.json, which names
+   its own sources, proportions and validation text (unit: of the proportions; "document": shares of the documents):
 
        {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"}
 
@@ -57,6 +57,7 @@ static inline void mixture_free(mixture *m) {
     llm_paths_free(&m->validation);
     llm_release(m->proportion);
 }
+/* llm_corpus_open for paths as a user names them. */
 static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
     mixture m = mixture_read(o.paths, o.count);
     o.paths = (const char *const *)m.source.path;
