@@ -275,6 +275,28 @@ static void print_plan(settings *s, const llm_ops *op) {
     say_plan(&p, &c, (double)(r->steps * r->batch * r->grad_accum * T), 0.6 * run_peak(op), stdout);
 }
 
+static void check_flags(const settings *s) {
+    if (!llm_is_dir(s->run.model) && !llm_option_given("model"))
+        llm_usage("./train_gpt first, or --model DIR", "there is no base model in %s", s->run.model);
+    if (s->add_tokens)
+        llm_usage("build/convert --model DIR --add-tokens --out DIR2, then --model DIR2",
+                  "--add-tokens is a job of build/convert");
+    if (strcmp(s->weights, "fp32") && !s->lora_rank)
+        llm_usage("--lora-rank 8", "--weights %s is for reading only: without adapters nothing could learn",
+                  s->weights);
+}
+static void close_all(trainer *t) {
+    eval_prompts_free(&t->prompts);
+    llm_corpus_free(&t->text);
+    llm_batch_free(&t->old);
+    llm_release(t->old_dlogp);
+    llm_release(t->old_logp);
+    llm_sft_free(&t->data);
+    llm_sft_free(&t->validation);
+    llm_records_free(&t->held);
+    llm_records_free(&t->records);
+    text_free(&t->run);
+}
 int main(int argc, char **argv) {
     run_patience(argv);
     static settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 3, .val_fraction = 0.05,
@@ -316,13 +338,7 @@ int main(int argc, char **argv) {
                       argv);
     trainer t = {.s = &s, .argc = argc, .argv = argv, .run = {.s = &s.run, .window = window}};
     const llm_ops *op = run_device(&s.run);
-    if (s.run.model == NULL || (!llm_is_dir(s.run.model) && !llm_option_given("model")))
-        llm_usage("./train_gpt first, or --model DIR", "there is no base model in %s", s.run.model ? s.run.model : "?");
-    if (s.add_tokens)
-        llm_usage("build/convert --model DIR --add-tokens --out DIR2, then --model DIR2",
-                  "--add-tokens is a job of build/convert");
-    if (strcmp(s.weights, "fp32") && !s.lora_rank)
-        llm_usage("--lora-rank 8", "--weights %s is for reading only: without adapters nothing could learn", s.weights);
+    check_flags(&s);
     if (s.run.dry_run) {
         print_plan(&s, op);
         return 0;
@@ -338,15 +354,6 @@ int main(int argc, char **argv) {
     text_open_dump(&t.run);
     run_train(&t.run.loop);
     finish(&t);
-    eval_prompts_free(&t.prompts);
-    llm_corpus_free(&t.text);
-    llm_batch_free(&t.old);
-    llm_release(t.old_dlogp);
-    llm_release(t.old_logp);
-    llm_sft_free(&t.data);
-    llm_sft_free(&t.validation);
-    llm_records_free(&t.held);
-    llm_records_free(&t.records);
-    text_free(&t.run);
+    close_all(&t);
     return 0;
 }
