@@ -637,8 +637,6 @@ typedef struct llm_config {
    smollm2-135m, tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, nano, tiny, small, med, big. Ends the program with the list of
    names if unknown. */
 llm_config llm_preset(const char *name);
-const char *const *llm_preset_names(int *count);
-const char *llm_preset_note(const char *name);          /* what was normalised against the lecture's table, or NULL */
 llm_config llm_depth(int depth, int V, int T);          /* the single dial: width, heads and feed-forward follow */
 void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes and mixtures end the program */
 size_t llm_parameters(const llm_config *c);             /* exact count, tied once */
@@ -3211,7 +3209,7 @@ int llm_threads(int count) {
 
 /* ---- presets: the tables of the lectures ---- */
 
-typedef struct { const char *name; llm_config c; const char *note; } preset;
+typedef struct { const char *name; llm_config c; } preset;
 
 #define GPT(v, t, l, c, h)                                                                                             \
     .V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM,              \
@@ -3224,70 +3222,51 @@ typedef struct { const char *name; llm_config c; const char *note; } preset;
 
 static const preset presets[] = {
     /* ours, for the tiny world: half a million parameters learn it in two minutes */
-    {"nano", {LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5)}, NULL},
-    {"tiny", {LLAMA(768, 128, 4, 96, 3, 3, 256, 10000, true, 1e-5)}, NULL},
-    {"small", {LLAMA(768, 128, 4, 128, 4, 4, 344, 10000, true, 1e-5)}, NULL},
-    {"med", {LLAMA(1024, 160, 6, 192, 6, 6, 512, 10000, true, 1e-5)}, NULL},
-    {"big", {LLAMA(2048, 256, 8, 256, 8, 8, 688, 10000, true, 1e-5)}, NULL},
-    {"gpt-tiny", {GPT(768, 128, 4, 96, 3)}, NULL},
+    {"nano", {LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5)}},
+    {"tiny", {LLAMA(768, 128, 4, 96, 3, 3, 256, 10000, true, 1e-5)}},
+    {"small", {LLAMA(768, 128, 4, 128, 4, 4, 344, 10000, true, 1e-5)}},
+    {"med", {LLAMA(1024, 160, 6, 192, 6, 6, 512, 10000, true, 1e-5)}},
+    {"big", {LLAMA(2048, 256, 8, 256, 8, 8, 688, 10000, true, 1e-5)}},
+    {"gpt-tiny", {GPT(768, 128, 4, 96, 3)}},
     /* GPT-2 (Radford et al. 2019) */
-    {"gpt2-124m", {GPT(50257, 1024, 12, 768, 12)}, NULL},
-    {"gpt2-355m", {GPT(50257, 1024, 24, 1024, 16)}, NULL},
-    {"gpt2-774m", {GPT(50257, 1024, 36, 1280, 20)}, NULL},
-    {"gpt2-1.5b", {GPT(50257, 1024, 48, 1600, 25)}, NULL},
+    {"gpt2-124m", {GPT(50257, 1024, 12, 768, 12)}},
+    {"gpt2-355m", {GPT(50257, 1024, 24, 1024, 16)}},
+    {"gpt2-774m", {GPT(50257, 1024, 36, 1280, 20)}},
+    {"gpt2-1.5b", {GPT(50257, 1024, 48, 1600, 25)}},
     /* GPT-3 (Brown et al. 2020, table 2.1) */
-    {"gpt3-small", {GPT(50257, 2048, 12, 768, 12)}, NULL},
-    {"gpt3-medium", {GPT(50257, 2048, 24, 1024, 16)}, NULL},
-    {"gpt3-large", {GPT(50257, 2048, 24, 1536, 16)}, NULL},
-    {"gpt3-xl", {GPT(50257, 2048, 24, 2048, 16)},
-     "the table's own row, 24 heads of 128 in 2048 channels, does not multiply out (24 x 128 = 3072): 16 heads here"},
-    {"gpt3-2.7b", {GPT(50257, 2048, 32, 2560, 32)}, NULL},
-    {"gpt3-6.7b", {GPT(50257, 2048, 32, 4096, 32)}, NULL},
-    {"gpt3-13b", {GPT(50257, 2048, 40, 5120, 40)},
-     "the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120): 5120 channels "
-     "here"},
-    {"gpt3-175b", {GPT(50257, 2048, 96, 12288, 96)}, NULL},
+    {"gpt3-small", {GPT(50257, 2048, 12, 768, 12)}},
+    {"gpt3-medium", {GPT(50257, 2048, 24, 1024, 16)}},
+    {"gpt3-large", {GPT(50257, 2048, 24, 1536, 16)}},
+    {"gpt3-xl", {GPT(50257, 2048, 24, 2048, 16)}},              /* the table's 24 heads of 128 are no 2048 channels */
+    {"gpt3-2.7b", {GPT(50257, 2048, 32, 2560, 32)}},
+    {"gpt3-6.7b", {GPT(50257, 2048, 32, 4096, 32)}},
+    {"gpt3-13b", {GPT(50257, 2048, 40, 5120, 40)}},             /* d_model 5140 there, but 40 heads of 128 are 5120 */
+    {"gpt3-175b", {GPT(50257, 2048, 96, 12288, 96)}},
     /* LLaMA (Touvron et al. 2023a, table 2) and Llama-2 (2023b; in 34B and 70B 64 heads share the keys of 8) */
-    {"llama-7b", {LLAMA(32000, 2048, 32, 4096, 32, 32, 11008, 10000, false, 1e-6)}, NULL},
-    {"llama-13b", {LLAMA(32000, 2048, 40, 5120, 40, 40, 13824, 10000, false, 1e-6)}, NULL},
-    {"llama-33b", {LLAMA(32000, 2048, 60, 6656, 52, 52, 17920, 10000, false, 1e-6)}, NULL},
-    {"llama-65b", {LLAMA(32000, 2048, 80, 8192, 64, 64, 22016, 10000, false, 1e-6)}, NULL},
-    {"llama2-7b", {LLAMA(32000, 4096, 32, 4096, 32, 32, 11008, 10000, false, 1e-5)}, NULL},
-    {"llama2-13b", {LLAMA(32000, 4096, 40, 5120, 40, 40, 13824, 10000, false, 1e-5)}, NULL},
-    {"llama2-34b", {LLAMA(32000, 4096, 48, 8192, 64, 8, 22016, 10000, false, 1e-5)}, NULL},
-    {"llama2-70b", {LLAMA(32000, 4096, 80, 8192, 64, 8, 28672, 10000, false, 1e-5)}, NULL},
-    {"smollm2-135m", {LLAMA(49152, 8192, 30, 576, 9, 3, 1536, 100000, true, 1e-5)}, NULL},
-    {"tinyllama-1.1b", {LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5)}, NULL},
+    {"llama-7b", {LLAMA(32000, 2048, 32, 4096, 32, 32, 11008, 10000, false, 1e-6)}},
+    {"llama-13b", {LLAMA(32000, 2048, 40, 5120, 40, 40, 13824, 10000, false, 1e-6)}},
+    {"llama-33b", {LLAMA(32000, 2048, 60, 6656, 52, 52, 17920, 10000, false, 1e-6)}},
+    {"llama-65b", {LLAMA(32000, 2048, 80, 8192, 64, 64, 22016, 10000, false, 1e-6)}},
+    {"llama2-7b", {LLAMA(32000, 4096, 32, 4096, 32, 32, 11008, 10000, false, 1e-5)}},
+    {"llama2-13b", {LLAMA(32000, 4096, 40, 5120, 40, 40, 13824, 10000, false, 1e-5)}},
+    {"llama2-34b", {LLAMA(32000, 4096, 48, 8192, 64, 8, 22016, 10000, false, 1e-5)}},
+    {"llama2-70b", {LLAMA(32000, 4096, 80, 8192, 64, 8, 28672, 10000, false, 1e-5)}},
+    {"smollm2-135m", {LLAMA(49152, 8192, 30, 576, 9, 3, 1536, 100000, true, 1e-5)}},
+    {"tinyllama-1.1b", {LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5)}},
     {"llama3.2-1b", {LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5), .rope_factor = 32,
-     .rope_low = 1, .rope_high = 4, .rope_original = 8192}, "with llama3 rope scaling, factor 32"},
-    {"qwen2-0.5b", {LLAMA(151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), .qkv_bias = true},
-     "with a bias on q, k and v"},
+     .rope_low = 1, .rope_high = 4, .rope_original = 8192}},
+    {"qwen2-0.5b", {LLAMA(151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), .qkv_bias = true}},
 };
 #undef GPT
 #undef LLAMA
 enum { LLM_PRESETS = sizeof presets / sizeof presets[0] };
 
-static const preset *find_preset(const char *name) {
-    for (int i = 0; i < LLM_PRESETS; i++)
-        if (!strcmp(presets[i].name, name)) return &presets[i];
-    return NULL;
-}
-const char *const *llm_preset_names(int *count) {
-    static const char *names[LLM_PRESETS];
-    for (int i = 0; i < LLM_PRESETS; i++) names[i] = presets[i].name;
-    *count = LLM_PRESETS;
-    return names;
-}
-const char *llm_preset_note(const char *name) {
-    const preset *p = find_preset(name);
-    return p ? p->note : NULL;
-}
 llm_config llm_preset(const char *name) {
-    const preset *p = find_preset(name);
-    if (p) return p->c;
     char list[1024] = "one of";
-    for (int i = 0, n = 6; i < LLM_PRESETS; i++)
+    for (int i = 0, n = 6; i < LLM_PRESETS; i++) {
+        if (!strcmp(presets[i].name, name)) return presets[i].c;
         n += snprintf(list + n, sizeof list - n, "%s %s", i ? "," : "", presets[i].name);
+    }
     llm_usage(list, "no preset is called '%s'", name);
 }
 /* The single dial: 64 channels a layer, heads of 64 (of 32 below 256 channels), a feed-forward width of 8/3 C, rounded

@@ -85,8 +85,7 @@ static llm_config choose_config(trainer *t) {
     settings *s = t->s;
     if (s->run.model) return hf_config_load(s->run.model);     /* a dry run of a folder's own */
     llm_config c = s->depth ? llm_depth((int)s->depth, t->run.tok.vocab_size, 128) : llm_preset(s->preset);
-    const char *note = s->depth ? NULL : llm_preset_note(s->preset);
-    if (note) fprintf(stderr, "note: %s: %s\n", s->preset, note);
+    if (!s->depth) say_preset_note(s->preset, stderr);
     if (s->run.seq) c.T = (int)s->run.seq;
     if (t->run.tok.vocab_size) {            /* a dry run may know the preset's vocabulary only */
         c.V = t->run.tok.vocab_size;

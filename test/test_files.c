@@ -477,15 +477,13 @@ static void test_config_round_trip(void) {
               family);
         }
     }
-    int count;
-    const char *const *name = llm_preset_names(&count);
-    for (int i = 0; i < count; i++) {
-        llm_config c = llm_preset(name[i]);
+    for (int i = 0; i < LLM_PRESETS; i++) {
+        llm_config c = llm_preset(presets[i].name);
         config_save(&c);
         llm_config d = llm_config_load(scratch);
         CHECK(d.F == c.F && d.eps == c.eps && d.tied == c.tied &&
               (c.position == LLM_LEARNED || d.rope_theta == c.rope_theta),
-              "preset %s", name[i]);
+              "preset %s", presets[i].name);
     }
     llm_config c = tiny_config(0);
     c.position = LLM_ROPE;

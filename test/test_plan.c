@@ -277,6 +277,13 @@ static void test_print(void) {
     has("797.8M FLOP a token");
     has("7.98e+17 FLOP");
     has("23.1 days at the measured 400.0B FLOP/s (501 tokens/s)");
+    out = tmpfile();
+    if (!out) { CHECK(false, "no temporary file"); return; }
+    say_preset_note("gpt3-13b", out);
+    say_preset_note("gpt3-6.7b", out);          /* as the table has it: nothing to say */
+    read_back(out);
+    has("note: gpt3-13b: the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120)");
+    CHECK(!strstr(printed, "6.7b"), "a note on a preset as it was published: %s", printed);
     /* 100 FLOP a token at 1 kFLOP/s: seconds = tokens / 10 */
     static const struct { double tokens; const char *said; } time[] = {
         {2, "200 ms at"}, {420, "42 s at"}, {7500, "12m 30s at"}, {107400, "2h 59m at"}, {2592000, "3.0 days at"},

@@ -73,6 +73,18 @@ static inline void say_sft(const llm_sft *s, FILE *out) {
     if (s->skipped) fprintf(out, "  %d records left out: nothing to learn in them\n", s->skipped);
 }
 
+/* What was normalised against the lecture's table, or is the model's own. */
+static inline void say_preset_note(const char *name, FILE *out) {
+    static const struct { const char *name, *note; } all[] = {
+        {"gpt3-xl", "the table's own row, 24 heads of 128 in 2048 channels, does not multiply out (24 x 128 = 3072): "
+         "16 heads here"},
+        {"gpt3-13b", "the table's own row, d_model 5140 with 40 heads of 128, does not multiply out (40 x 128 = 5120): "
+         "5120 channels here"},
+        {"llama3.2-1b", "with llama3 rope scaling, factor 32"},
+        {"qwen2-0.5b", "with a bias on q, k and v"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i].name, name)) fprintf(out, "note: %s: %s\n", name, all[i].note);
+}
 static inline void say_model(const llm_model *m, FILE *out) {
     const llm_config *c = &m->c;
     const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
