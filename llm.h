@@ -7,7 +7,7 @@
 
        llm_tokenizer tok;  llm_tokenizer_load(&tok, "out/base");
        llm_model gpt;      llm_model_load(&gpt, "out/base", llm_cpu(LLM_FP32));
-       llm_generate(&gpt, &tok, "One day Mia", 64, llm_sampler_defaults(), NULL, NULL);
+       llm_generate(&gpt, &tok, "One day Mia", 64, llm_sampler_defaults());
 
    build:  cc -std=c11 -O3 -march=native -ffp-contract=fast -fopenmp-simd -fopenmp -D_GNU_SOURCE my.c -lm
 
@@ -826,9 +826,8 @@ static inline LLM_BOTH void llm_speaker_said(llm_speaker *who, int id, bool ends
 bool llm_is_stop(int id, const int *stop, int stops);
 /* A prompt as the base model knows texts: opened by the token that opens documents. Release the ids. */
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length);
-/* Continue one text. The answer, in fresh memory, is also handed to `say` piece by piece as it comes, if not NULL. */
-char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
-                   void (*say)(const char *piece, size_t bytes, void *user), void *user);
+/* Continue one text; the answer in fresh memory. */
+char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s);
 typedef struct llm_beam_options {
     int beams;                          /* texts that are kept alive, 1 to 64 */
     int max_new;                        /* as in llm_request, as are: */
@@ -4630,7 +4629,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
     speech_free(&t);
 }
 
-/* ---- one answer, as it comes ---- */
+/* ---- one answer ---- */
 
 /* A prompt as the base model knows texts: opened by the token that opens documents, where there is one. */
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
@@ -4640,8 +4639,7 @@ int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
     *length = (int)(first + llm_encode(t, text, n, ids + first));
     return ids;
 }
-char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s,
-                   void (*say)(const char *piece, size_t bytes, void *user), void *user) {
+char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s) {
     int length, n = 0;
     int *ids = llm_prompt_ids(t, prompt, &length);
     check_prompt(m, ids, length);
@@ -4650,20 +4648,15 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
     llm_cache cache = llm_cache_new(m, 1, length + max_new);
     llm_real *logits = llm_alloc(m->c.V, sizeof *logits);
     llm_rng rng = llm_rng_seed(s.seed, 0);
-    char *text = llm_decode(t, answer, 0, false, NULL);
-    size_t said = 0, size = 0;
     start_row(m, &cache, 0, ids, length, logits);
     while (n < max_new) {
         const int id = llm_sample(logits, m->c.V, &s, &rng, answer, n, NULL), row = 0, position = length + n;
         const bool want = true;
         if (llm_is_stop(id, t->stop, t->stops)) break;
         answer[n++] = id;
-        llm_release(text);
-        text = llm_decode(t, answer, n, false, &size);
-        if (say && size > said) say(text + said, size - said, user);
-        said = size;
         if (n < max_new) llm_cache_step(m, &cache, &id, &row, &position, &want, 1, logits);
     }
+    char *text = llm_decode(t, answer, n, false, NULL);
     llm_cache_free(&cache, m);
     llm_release_all(logits, answer, ids);
     return text;

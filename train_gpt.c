@@ -176,7 +176,7 @@ static void speak(void *stage, FILE *out, int count) {
     for (int i = 0; i < count; i++) {
         llm_sampler s = llm_sampler_defaults();
         s.seed = (uint64_t)i;
-        char *text = llm_generate(&t->run.model, &t->run.tok, "", llm_min((int)t->s->run.seq - 1, 100), s, NULL, NULL);
+        char *text = llm_generate(&t->run.model, &t->run.tok, "", llm_min((int)t->s->run.seq - 1, 100), s);
         fprintf(out, "  > %s\n", text);
         llm_release(text);
     }
