@@ -1494,7 +1494,7 @@ typedef struct { int64_t count; int a, b, head, tail; } bpe_pair;       /* head,
 typedef struct {
     word_map words;                     /* the pieces; value: how often */
     int *id, *prev, *next;              /* [places] symbol; neighbours in the piece, -1 at its ends */
-    int *up, *down;                     /* [places] the next places, before and behind, that begin the same pair; or -1 */
+    int *up, *down;                     /* [places] the nearest before and behind that begin the same pair, or -1 */
     int *piece;                         /* [places] index of the piece */
     bpe_pair *pair;
     size_t pairs, capacity, queued;     /* pair[0 .. queued) have been in the queue */
