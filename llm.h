@@ -179,8 +179,6 @@ typedef struct { char **path; size_t count, capacity; } llm_paths;
 void llm_paths_find(llm_paths *l, const char *path);    /* adds them */
 void llm_paths_add(llm_paths *l, const char *path);     /* a copy of this path, whatever is there */
 void llm_paths_free(llm_paths *l);
-/* Ends the program where a path has a format that people have and that we do not read (.gz, .csv, .parquet ...). */
-void llm_path_refuse(const char *path);
 
 /* JSON, read whole into a tree. Strings are UTF-8, unescaped, '\0'-terminated and may hold '\0' inside (use length); a
    lone surrogate becomes U+FFFD. Errors name `where` and the line. The text must stay alive only during the call. */
@@ -1777,7 +1775,6 @@ void llm_documents_read(llm_documents *l, const char *path, bool document_gap) {
         return;
     }
     size_t size, skip;
-    llm_path_refuse(path);
     l->text = llm_read_file(path, &size);
     if (memchr(l->text, 0, size))
         llm_die("UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
@@ -6171,15 +6168,6 @@ const char *llm_path_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash && slash[1] ? slash + 1 : path;
 }
-void llm_path_refuse(const char *path) {
-    static const char *const other[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".parquet", ".arrow", ".csv"};
-    for (int i = 0; i < 9; i++) {
-        if (!llm_ends_with(path, other[i])) continue;
-        if (i < 6) llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
-        llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
-                           ".to_json('%s.jsonl')\"", other[i] + 1, path, path), "%s: this is not read", path);
-    }
-}
 const char *llm_trim(const char *text, size_t *length) {
     while (*length && isspace((unsigned char)*text)) text++, --*length;
     while (*length && isspace((unsigned char)text[*length - 1])) --*length;
@@ -6321,7 +6309,6 @@ static void read_record(llm_records *all, record_place at, const llm_json *row) 
 }
 /* The records of a file: an array of them, or one a line. */
 static void read_records(llm_records *r, const char *path) {
-    llm_path_refuse(path);
     if (!llm_path_is_json(path))
         llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     size_t size, n;

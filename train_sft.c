@@ -15,11 +15,11 @@
 #include "tools/hf.h"
 #include "tools/world.h"
 #include "tools/say.h"
-#include "tools/mixture.h"
 #include "tools/run.h"
 #include "tools/text.h"
 #include "tools/eval.h"
 #include "tools/forms.h"
+#include "tools/mixture.h"
 
 typedef struct {
     run_settings run;

@@ -426,8 +426,12 @@ static void test_refusals(void) {
     CHECK_DIES(open_text(&c, at("nowhere.txt"), 0, true, false, 1), "no file or folder");
     CHECK_DIES(open_text(&c, put_file("empty.txt", ""), 0, true, false, 1), "empty.txt holds no text");
     CHECK_DIES(open_text(&c, put_file("blank.txt", " \n\n \n"), 0, true, false, 1), "blank.txt holds no text");
-    CHECK_DIES(open_text(&c, put_file("a.txt.gz", "x"), 0, true, false, 1), "packed files are not read");
-    CHECK_DIES(open_text(&c, put_file("a.parquet", "x"), 0, true, false, 1), "to_json");
+    const char *gz = put_file("a.txt.gz", "x"), *parquet = put_file("a.parquet", "x"), *good = put_file("a.txt", "x y");
+    size_t size;
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &gz, .count = 1}), "packed files are not read");
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &good, .count = 1, .val_paths = &parquet,
+                                                           .val_count = 1}), "to_json");
+    CHECK_DIES(mixture_text(&parquet, 1, 1 << 20, &size), "to_json");
     CHECK_DIES(open_text(&c, put_file_n("a.bin", "a\0b", 3), 0, true, false, 1), "not plain text");
     CHECK_DIES(open_text(&c, put_file("chat.jsonl", "\n{\"prompt\": \"p\"}"), 0, true, false, 1),
                "chat.jsonl:2: neither \"messages\" nor \"text\"; its keys are: prompt");

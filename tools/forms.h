@@ -29,6 +29,17 @@
 
 /* ---- the rows of files ---- */
 
+/* Ends the program where a path has a format that people have and that we do not read. */
+static void forms_refuse(const char *path) {
+    static const char *const other[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".parquet", ".arrow", ".csv"};
+    for (int i = 0; i < 9; i++) {
+        if (!llm_ends_with(path, other[i])) continue;
+        if (i < 6) llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
+        llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
+                           ".to_json('%s.jsonl')\"", other[i] + 1, path, path), "%s: this is not read", path);
+    }
+}
+
 /* The objects of .json files (an array; one object that holds an array of objects; or one object), of .jsonl files (one
    object a line) and of folders of them, one after the other:
        forms_rows x = forms_rows_open(paths, count);
@@ -86,7 +97,7 @@ static const llm_json *forms_first_row(const llm_json *root) {
 }
 static void forms_open_file(forms_rows *x, const char *path) {
     size_t size;
-    llm_path_refuse(path);
+    forms_refuse(path);
     if (!llm_path_is_json(path))
         llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     x->where = path;

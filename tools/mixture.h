@@ -3,7 +3,7 @@
 
        {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"}
 
-   Included after llm.h, of which it uses the interface alone. */
+   Included after forms.h; of llm.h it uses the interface alone. */
 #ifndef MIXTURE_H
 #define MIXTURE_H
 
@@ -57,6 +57,13 @@ static inline void mixture_free(mixture *m) {
     llm_paths_free(&m->validation);
     llm_release(m->proportion);
 }
+/* What is not read is refused before anything else is. */
+static inline void mixture_refuse(const char *const *paths, int count) {
+    llm_paths all = {0};
+    for (int i = 0; i < count; i++) llm_paths_find(&all, paths[i]);
+    for (size_t k = 0; k < all.count; k++) forms_refuse(all.path[k]);
+    llm_paths_free(&all);
+}
 /* llm_corpus_open for paths as a user names them. */
 static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
     mixture m = mixture_read(o.paths, o.count);
@@ -70,6 +77,8 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
         o.val_paths = (const char *const *)m.validation.path;
         o.val_count = (int)m.validation.count;
     }
+    mixture_refuse(o.paths, o.count);
+    mixture_refuse(o.val_paths, o.val_count);
     llm_corpus_open(c, t, o);
     mixture_free(&m);
 }
@@ -88,6 +97,7 @@ static inline char *mixture_text(const char *const *paths, int count, size_t lim
     for (size_t i = 0; i < m.source.count; i++) llm_paths_find(&files, m.source.path[i]);
     llm_documents *l = llm_alloc(files.count, sizeof *l);
     for (size_t i = 0; i < files.count; i++) {
+        forms_refuse(files.path[i]);
         llm_documents_read(&l[i], files.path[i], false);
         for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
     }
