@@ -604,9 +604,6 @@ typedef struct llm_ops {
 
 extern const llm_ops llm_plain;         /* the textbook: fp32 (or double), and the oracle of every other table */
 const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU; without llm_simd.h llm_plain, fp32 */
-/* The table called "plain", "cpu" or "cuda"; "auto": cuda where it is linked and answers, else cpu. What this program
-   or machine does not have is refused. Sums of two tables have other bits. */
-const llm_ops *llm_device(const char *name, llm_precision p);
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 const char *llm_product_name(const llm_ops *ops);       /* what multiplies there, for messages: "AMX", "vectors" ... */
@@ -3147,14 +3144,6 @@ void llm_ops_check(const llm_ops *ops) {
 const char *llm_precision_name(llm_precision p) {
     static const char *const name[] = {"fp32", "bf16x3", "bf16"};
     return name[p];
-}
-const llm_ops *llm_device(const char *name, llm_precision p) {
-    if (!strcmp(name, "auto") || !strcmp(name, "cpu")) return llm_cpu(p);
-    if (!strcmp(name, "cuda"))
-        llm_usage("--device cpu", "built without CUDA: llm_cuda.cuh, the operations for NVIDIA GPUs, is not linked");
-    if (strcmp(name, "plain")) llm_usage("auto, cpu, plain or cuda", "no device is called \"%s\"", name);
-    if (p != LLM_FP32) llm_usage("--precision fp32", "the plain loops do not compute in %s", llm_precision_name(p));
-    return &llm_plain;
 }
 int llm_threads(int count) {
 #ifdef _OPENMP

@@ -30,12 +30,22 @@ static inline void run_patience(char **argv) {
 #endif
 }
 
+/* The table called "plain", "cpu" or "cuda"; "auto": cuda where it is linked and answers, else cpu. What this program
+   or machine does not have is refused. Sums of two tables have other bits. */
+static inline const llm_ops *run_table(const char *name, llm_precision p) {
+    if (!strcmp(name, "auto") || !strcmp(name, "cpu")) return llm_cpu(p);
+    if (!strcmp(name, "cuda"))
+        llm_usage("--device cpu", "built without CUDA: llm_cuda.cuh, the operations for NVIDIA GPUs, is not linked");
+    if (strcmp(name, "plain")) llm_usage("auto, cpu, plain or cuda", "no device is called \"%s\"", name);
+    if (p != LLM_FP32) llm_usage("--precision fp32", "the plain loops do not compute in %s", llm_precision_name(p));
+    return &llm_plain;
+}
 /* The table of operations that --device and --precision choose; from here on they name it, for logs. */
 static inline const llm_ops *run_device(run_settings *r) {
     llm_precision p = strcmp(r->device, "plain") ? llm_precision_best() : LLM_FP32;
     for (int i = 0; i <= LLM_BF16; i++)
         if (!strcmp(r->precision, llm_precision_name((llm_precision)i))) p = (llm_precision)i;
-    const llm_ops *op = llm_device(r->device, p);
+    const llm_ops *op = run_table(r->device, p);
     r->device = op->name;
     r->precision = llm_precision_name(op->precision);
     int threads = llm_threads((int)r->threads);
