@@ -1145,7 +1145,6 @@ static inline size_t run_of(const llm_text *c, size_t at, int kind) {
     for (size_t next; class_at(c, at, &next) == kind; at = next) continue;
     return at;
 }
-static inline bool newline_at(const llm_text *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
 /* 's 't 're 've 'm 'll 'd: the bytes of a contraction at `at`, or 0. */
 static size_t contraction(const llm_text *c, size_t at, bool any_case) {
     if (at + 1 >= c->n || c->s[at] != '\'') return 0;

@@ -180,6 +180,7 @@ void hf_chat_template(llm_tokenizer *t, const char *name) {
         return;
     }
 }
+static inline bool newline_at(const llm_text *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
 
 /* ---- cutting, and Unicode ---- */
 
