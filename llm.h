@@ -1046,6 +1046,9 @@ llm_json *llm_checkpoint_resume(const char *dir, llm_model *m, llm_adamw *o, con
 #define LLM_OMP(...)
 #endif
 #define LLM_SIMD(...) LLM_PRAGMA(omp simd __VA_ARGS__)  /* the compiler may use vectors, in any order of the sum */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"        /* a build without optimization need not hear that it did not */
+#endif
 
 /* Is llm_real double? LLM_CAT pastes "LLM_IS_" and float or double; an unknown name counts as 0. */
 #define LLM_IS_double 1
