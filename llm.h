@@ -2504,7 +2504,7 @@ static inline uint16_t real_to_bf16(llm_real x) {
     return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
 }
 /* Row `row` of a matrix with `cols` columns: the place itself, or, where it lies in fewer bits ("weights in fewer
-   bits", chapter 5), widened into `wide`, which has room for `cols` numbers. */
+   bits", chapter 13), widened into `wide`, which has room for `cols` numbers. */
 static const llm_real *weight_row(llm_weight w, size_t cols, size_t row, llm_real *wide) {
     if (w.type == LLM_TYPE_REAL) return (const llm_real *)w.data + row * cols;
     for (size_t i = 0; i < cols; i++) {
@@ -3625,20 +3625,8 @@ void llm_weights_changed(llm_model *m) {
 
 /* ---- weights in fewer bits ----
 
-   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so a block of 32
-   shares one scale s, and each weight becomes a small integer: q = round(w / s) is kept, and s q is read.
-
-       bf16    the upper half of a float                                   2 bytes a weight      error 2^-8 |w|
-       q8      q in -127 .. 127, s = max|w| / 127                          1 + 2/32 = 1.0625     error s/2
-       q4      q in -8 .. 7, s = -(the w of largest size)/8                0.5 + 2/32 = 0.5625   error s/2; s if cut
-
-       a block, 32 weights     0.31  -0.02   0.08  ...  -0.40      its largest is -0.40: s = 0.40/8 = 0.05
-       q4, 16 bytes + s           6      0      2  ...     -8      byte i: q[i] + 8 in the low 4 bits, q[i+16] + 8 above
-       read: s q               0.30   0.00   0.10  ...  -0.40
-
-   Four bits count from -8 to 7: with this s the largest weight is -8; one of nearly that size and the other sign would
-   be 8 and is cut to 7. The division is by s as it will be read, rounded to bf16: so s may be inexact. What is written
-   here weight_row (chapter 4) reads. */
+   A weight that is only read, not learned, may lie in 16, 8 or 4 bits: chapter 13 says how and writes them, weight_row
+   (chapter 4) reads them. Here stands only where they lie; skip it at the first reading. */
 
 static size_t weight_blocks(llm_type type, size_t cols) {       /* scales of a row */
     return type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4 ? (cols + 31) / 32 : 0;
@@ -3648,36 +3636,6 @@ static size_t weight_row_bytes(llm_type type, size_t cols) {
            : type == LLM_TYPE_BF16 ? cols * sizeof(uint16_t)
            : type == LLM_TYPE_Q8   ? cols
                                    : 16 * weight_blocks(type, cols);
-}
-/* The integers of a block of n <= 32 numbers (0 behind the last). Returns its scale, as bf16. */
-static uint16_t pack_block(llm_type type, int q[32], const llm_real *x, size_t n) {
-    const int least = type == LLM_TYPE_Q8 ? -127 : -8, most = type == LLM_TYPE_Q8 ? 127 : 7;
-    llm_real largest = 0;
-    for (size_t i = 0; i < n; i++)
-        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(largest)) largest = x[i];
-    const uint16_t scale = real_to_bf16(type == LLM_TYPE_Q8 ? LLM_MATH(fabs)(largest) / 127 : largest / -8);
-    const llm_real s = bf16_to_real(scale), half = 0.5;
-    for (size_t i = 0; i < 32; i++) {
-        const llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + half) : 0;
-        q[i] = y > least ? y < most ? y : most : least;
-    }
-    return scale;
-}
-/* A row of `cols` numbers. False when one of them is no finite number. */
-static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, size_t cols) {
-    uint8_t *byte = out;
-    int q[32];
-    if (type == LLM_TYPE_REAL) memcpy(out, x, cols * sizeof *x);
-    if (type == LLM_TYPE_BF16) plain_store_weights(out, x, cols);
-    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
-        const size_t first = 32 * b, n = size_min(32, cols - first);
-        scale[b] = pack_block(type, q, x + first, n);
-        for (size_t i = 0; type == LLM_TYPE_Q8 && i < n; i++) byte[first + i] = q[i];
-        for (size_t i = 0; type == LLM_TYPE_Q4 && i < 16; i++) byte[16 * b + i] = (q[i] + 8) | (q[i + 16] + 8) << 4;
-    }
-    bool finite = true;
-    for (size_t i = 0; i < cols; i++) finite &= x[i] - x[i] == 0;
-    return finite;
 }
 /* Norms, biases and learned positions stay as they are; so does the scalar head. */
 static bool param_stays(const llm_model *m, const llm_param *p) { return p->vector || p == m->wpe || p == m->score; }
@@ -3713,25 +3671,7 @@ static void place_packed(llm_model *m, llm_type type) {
         }
     }
 }
-/* `rows` rows of a tensor, from row `row` on, to the device, and a whole tensor back, into fresh memory: whatever type
-   it has there. */
-static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
-    const size_t cols = p->cols, blocks = weight_blocks(p->w.type, cols), bytes = weight_row_bytes(p->w.type, cols);
-    if (p->data) {
-        op->upload(p->data + row * cols, host, rows * cols * sizeof *host);
-        return;
-    }
-    char *packed = llm_alloc(rows, bytes);
-    uint16_t *scale = llm_alloc(rows * blocks + 1, sizeof *scale);
-    bool finite = true;
-    LLM_OMP(parallel for schedule(static) reduction(&& : finite))
-    for (size_t r = 0; r < rows; r++)
-        finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, cols) && finite;
-    if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite", p->name);
-    op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);
-    if (blocks) op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
-    llm_release_all(packed, scale);
-}
+/* A whole tensor from the device, into fresh memory, whatever type it has there. */
 static llm_real *param_read(const llm_ops *op, const llm_param *p) {
     llm_real *host = llm_alloc(p->size, sizeof *host);
     if (p->data) {
@@ -3749,32 +3689,6 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
     llm_release_all(packed, scale);
     return host;
 }
-double llm_weight_bytes(const llm_model *m) {
-    return m->size * (sizeof *m->data + (m->work ? sizeof(uint16_t) : 0)) + m->packed_bytes;
-}
-double llm_quantise(llm_model *m, llm_type weights) {
-    if (m->grad) llm_die("llm_quantise before llm_model_train", "a model that is being trained cannot be quantised");
-    const llm_model old = *m;
-    llm_param *was = llm_alloc(m->params, sizeof *was);
-    memcpy(was, m->param, m->params * sizeof *was);
-    m->data = m->work = m->packed = NULL;
-    m->packed_bytes = 0;
-    m->size = table_build(&m->c, NULL, NULL).size;
-    if (weights == LLM_TYPE_REAL) place_weights(m);
-    else place_packed(m, weights);
-    for (int i = 0; i < m->params; i++) {
-        llm_real *host = param_read(m->ops, &was[i]);
-        param_write(m->ops, &m->param[i], 0, m->param[i].rows, host);
-        llm_release(host);
-    }
-    llm_weights_changed(m);
-    device_release(m->ops, old.data);
-    device_release(m->ops, old.work);
-    device_release(m->ops, old.packed);
-    llm_release(was);
-    return llm_weight_bytes(&old) - llm_weight_bytes(m);
-}
-
 /* ---- the life of a model ---- */
 
 /* Everything but the numbers: table, arenas, pointers. */
@@ -6717,6 +6631,97 @@ static void numbers_read(const char *path, size_t at, const char *dtype, size_t 
     }
     fclose(f);
     if (!good) llm_die("check the disk", "cannot read the numbers of %s", path);
+}
+
+/* ---- weights in fewer bits ----
+
+   A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so a block of 32
+   shares one scale s, and each weight becomes a small integer: q = round(w / s) is kept, and s q is read.
+
+       bf16    the upper half of a float                                   2 bytes a weight      error 2^-8 |w|
+       q8      q in -127 .. 127, s = max|w| / 127                          1 + 2/32 = 1.0625     error s/2
+       q4      q in -8 .. 7, s = -(the w of largest size)/8                0.5 + 2/32 = 0.5625   error s/2; s if cut
+
+       a block, 32 weights     0.31  -0.02   0.08  ...  -0.40      its largest is -0.40: s = 0.40/8 = 0.05
+       q4, 16 bytes + s           6      0      2  ...     -8      byte i: q[i] + 8 in the low 4 bits, q[i+16] + 8 above
+       read: s q               0.30   0.00   0.10  ...  -0.40
+
+   Four bits count from -8 to 7: with this s the largest weight is -8; one of nearly that size and the other sign would
+   be 8 and is cut to 7. The division is by s as it will be read, rounded to bf16: so s may be inexact. What is written
+   here weight_row (chapter 4) reads. */
+
+/* The integers of a block of n <= 32 numbers (0 behind the last). Returns its scale, as bf16. */
+static uint16_t pack_block(llm_type type, int q[32], const llm_real *x, size_t n) {
+    const int least = type == LLM_TYPE_Q8 ? -127 : -8, most = type == LLM_TYPE_Q8 ? 127 : 7;
+    llm_real largest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(largest)) largest = x[i];
+    const uint16_t scale = real_to_bf16(type == LLM_TYPE_Q8 ? LLM_MATH(fabs)(largest) / 127 : largest / -8);
+    const llm_real s = bf16_to_real(scale), half = 0.5;
+    for (size_t i = 0; i < 32; i++) {
+        const llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + half) : 0;
+        q[i] = y > least ? y < most ? y : most : least;
+    }
+    return scale;
+}
+/* A row of `cols` numbers. False when one of them is no finite number. */
+static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, size_t cols) {
+    uint8_t *byte = out;
+    int q[32];
+    if (type == LLM_TYPE_REAL) memcpy(out, x, cols * sizeof *x);
+    if (type == LLM_TYPE_BF16) plain_store_weights(out, x, cols);
+    for (size_t b = 0; b < weight_blocks(type, cols); b++) {
+        const size_t first = 32 * b, n = size_min(32, cols - first);
+        scale[b] = pack_block(type, q, x + first, n);
+        for (size_t i = 0; type == LLM_TYPE_Q8 && i < n; i++) byte[first + i] = q[i];
+        for (size_t i = 0; type == LLM_TYPE_Q4 && i < 16; i++) byte[16 * b + i] = (q[i] + 8) | (q[i + 16] + 8) << 4;
+    }
+    bool finite = true;
+    for (size_t i = 0; i < cols; i++) finite &= x[i] - x[i] == 0;
+    return finite;
+}
+/* `rows` rows of a tensor, from row `row` on, to the device, in whatever type it has there. */
+static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
+    const size_t cols = p->cols, blocks = weight_blocks(p->w.type, cols), bytes = weight_row_bytes(p->w.type, cols);
+    if (p->data) {
+        op->upload(p->data + row * cols, host, rows * cols * sizeof *host);
+        return;
+    }
+    char *packed = llm_alloc(rows, bytes);
+    uint16_t *scale = llm_alloc(rows * blocks + 1, sizeof *scale);
+    bool finite = true;
+    LLM_OMP(parallel for schedule(static) reduction(&& : finite))
+    for (size_t r = 0; r < rows; r++)
+        finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, cols) && finite;
+    if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite", p->name);
+    op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);
+    if (blocks) op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
+    llm_release_all(packed, scale);
+}
+double llm_weight_bytes(const llm_model *m) {
+    return m->size * (sizeof *m->data + (m->work ? sizeof(uint16_t) : 0)) + m->packed_bytes;
+}
+double llm_quantise(llm_model *m, llm_type weights) {
+    if (m->grad) llm_die("llm_quantise before llm_model_train", "a model that is being trained cannot be quantised");
+    const llm_model old = *m;
+    llm_param *was = llm_alloc(m->params, sizeof *was);
+    memcpy(was, m->param, m->params * sizeof *was);
+    m->data = m->work = m->packed = NULL;
+    m->packed_bytes = 0;
+    m->size = table_build(&m->c, NULL, NULL).size;
+    if (weights == LLM_TYPE_REAL) place_weights(m);
+    else place_packed(m, weights);
+    for (int i = 0; i < m->params; i++) {
+        llm_real *host = param_read(m->ops, &was[i]);
+        param_write(m->ops, &m->param[i], 0, m->param[i].rows, host);
+        llm_release(host);
+    }
+    llm_weights_changed(m);
+    device_release(m->ops, old.data);
+    device_release(m->ops, old.work);
+    device_release(m->ops, old.packed);
+    llm_release(was);
+    return llm_weight_bytes(&old) - llm_weight_bytes(m);
 }
 
 /* ---- copies of a model ---- */
