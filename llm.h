@@ -39,7 +39,7 @@
        11  the gradient checker and the planner                                cost
        PART II, the cellar
        12  ground: errors, sizes, files, random numbers, JSON
-       13  a model's folder: tokenizer.json, safetensors, config.json, checkpoints, adapters
+       13  a model's folder: tokenizer.json, safetensors, config.json, fewer bits, checkpoints, adapters
 
    The one idea. All stages need from the network only the log-probability of each target token, and send
    back only one number per token:
@@ -651,9 +651,9 @@ typedef struct llm_param {
     bool used;                          /* has its gradient been written in this step? */
     struct llm_adapter *adapter;        /* LoRA that hangs on this matrix, or NULL */
 } llm_param;
-/* A norm or a linear: its rows of the table, bias NULL where it has none. packed: as many rows, one behind the other,
+/* A norm or a linear: its rows of the table, bias NULL where it has none. pieces: as many rows, one behind the other,
    are one matrix to the operations: 3 for q|k|v, 2 for gate|up of a Llama, else 1. */
-typedef struct { llm_param *w, *bias; int packed; } llm_part;
+typedef struct { llm_param *w, *bias; int pieces; } llm_part;
 typedef struct { llm_part norm1, qkv, proj, norm2, up, down; } llm_layer;
 typedef struct { llm_real *mean, *rstd; } llm_stats;    /* (N): what a norm keeps for its backward pass */
 /* What one layer keeps for its backward pass (with recomputation: res only, the others are shared by all layers). */
@@ -722,10 +722,11 @@ void llm_model_add_score(llm_model *m, uint64_t seed);  /* attach a scalar head,
 llm_param *llm_param_find(llm_model *m, const char *name);     /* NULL when there is none */
 
 /* The whole pipeline rests on these three calls. logp, entropy, value and their gradients are host arrays (B,T); NULL:
-   not wanted. llm_forward_backward fuses both for stages that know dlogp beforehand (pretraining, SFT): dlogp =
-   -weight/M. Targets with dlogp 0 are left out of its head (they cost nothing): their logp means nothing. The others'
-   are there once llm_wait or llm_adamw_step has returned: a GPU is still at work when the call returns. All run a batch
-   of any B, T with T <= c.T and ids < V (checked). Gradients accumulate until llm_adamw_step. */
+   not wanted. llm_backward goes on from the llm_forward of the same batch just before. llm_forward_backward fuses both
+   for stages that know dlogp beforehand (pretraining, SFT): dlogp = -weight/M. Targets with dlogp 0 are left out of its
+   head (they cost nothing): their logp means nothing. The others' are there once llm_wait or llm_adamw_step has
+   returned: a GPU is still at work when the call returns. All run a batch of any B, T with T <= c.T and ids < V
+   (checked). Gradients accumulate until llm_adamw_step. */
 void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *entropy, llm_real *value);
 void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const llm_real *dentropy,
                   const llm_real *dvalue);
@@ -1091,18 +1092,16 @@ static void json_release(struct llm_json_arena *a);
 
    The list of merges, in the order learned, is the tokenizer. To encode new text we replay it: of all neighbours that
    can be merged, always the pair that was learned first (aaaab: Z Z b, although a X is shorter). Nothing is lost and
-   nothing is unknown, because every byte is a token; decoding is looking up bytes.
+   nothing is unknown, because every byte is a token of ours; decoding is looking up bytes.
 
    Two things stand around it. Before: text is cut into pieces (words with their leading space, numbers, punctuation)
    and no token crosses a cut, otherwise "dog." "dog!" "dog," would each become a token. After: special tokens such as
    <|im_end|> have ids that no text can produce; only the program inserts them, so a user who types "<|im_end|>" typed
-   ten characters, and cannot end his turn and speak as the assistant.
-
-   Everything here is near-linear: a megabyte of one letter costs no more than a megabyte of Shakespeare. */
+   ten characters, and cannot end his turn and speak as the assistant. */
 
 /* ---- characters ---- */
 
-/* What the families' regular expressions distinguish: \p{L}, \p{N}, \s and the rest. */
+/* What regular expressions distinguish: \p{L} letters, \p{N} numbers, \s white space (\S: all but that), the rest. */
 enum { CLASS_OTHER, CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE };
 
 static const char *unicode_letter, *unicode_number, *unicode_space;      /* the last page */
@@ -1301,7 +1300,7 @@ struct llm_tokenizer_tables {
     word_map words;                     /* pieces that are one token: most of a text never meets a merge */
     size_t longest;                     /* bytes of the longest token */
     int byte[256];                      /* id of each single byte, or -1 */
-    bool *hidden;                       /* [V] tokens that are not looked up in text: added ones and ill-spelled ones */
+    bool *hidden;                       /* [V] tokens that are not looked up in text: special; others in tools/hf.h */
     char *bytes;                        /* what llm_tokenizer.token points into */
     int prefix;                         /* tools/hf.h; not 0: a space is put before a text, and decode takes it away */
     char *file[TOKENIZER_FILES];        /* as loaded, so that saving gives back the same bytes; NULL: there was none */
@@ -1448,8 +1447,8 @@ int llm_token_id(const llm_tokenizer *t, const char *spelling) {
     return -1;
 }
 
-/* From tokens and merges to what encoding needs: the pairs, the pieces that are one token, the fingerprint (salt: what
-   else the ids depend on). */
+/* From tokens and merges to what encoding needs: the pairs, the pieces that are one token, and the fingerprint,
+   equal where ids mean the same (salt: what else they depend on). */
 static void tokenizer_index(llm_tokenizer *t, symbols_of *symbols, uint64_t salt) {
     struct llm_tokenizer_tables *k = t->tables;
     uint64_t hash = llm_hash(&t->split, sizeof t->split, salt);
@@ -1467,7 +1466,8 @@ static void tokenizer_index(llm_tokenizer *t, symbols_of *symbols, uint64_t salt
         if (n > k->longest) k->longest = n;
     }
     t->hash = hash;
-    /* Some vocabularies hold tokens that no merge leads to: a token enters `words` if its own bytes merge into it. */
+    /* A token enters `words` if its own bytes merge into it. Not all do: with bc learned before ab, and then (ab) c,
+       the bytes abc become a|bc, so a piece "abc" must not be taken whole. */
     int *ids = llm_alloc(k->longest + 1, sizeof *ids);
     for (int i = 0; i < t->vocab_size; i++) {
         size_t n = (size_t)t->length[i];
@@ -1481,11 +1481,14 @@ static void tokenizer_index(llm_tokenizer *t, symbols_of *symbols, uint64_t salt
 
 /* ---- learning the merges ----
    Every distinct piece of the text is kept once, with its count. Each byte of these pieces is a place; a place holds
-   the symbol that begins there and knows its neighbours. Places that begin the same pair are chained, so a merge visits
-   exactly the places it changes, and the whole training takes about as many steps as there are symbols to merge away.
-   All places of a pair come into being in one step (the birth of its younger token), in text order; later its count
-   only falls. So a queue of the counts at birth, checked again when one comes to the top, always yields the most
-   frequent pair. */
+   the symbol that begins there and is in two lists: prev and next lead along its piece, up and down along the chain of
+   all places that begin the same pair. A merge walks down one chain and visits exactly the places it changes:
+
+       place    0   1   2   3   4         next of 0 is 1; down of 0 is 3, the next place of (a,b)
+       symbol   a   b   c   a   b         (a,b) becomes Z: place 0 has next 2, place 3 has none; 1 and 4 are gone
+
+   A new pair holds the token just made, and all its places come to be in that one step; later its count only falls. So
+   a queue of the counts at birth, checked again when one comes to the top, always yields the most frequent pair. */
 
 typedef struct { int64_t count; int a, b, head, tail; } bpe_pair;       /* head, tail: the chain of its places, or -1 */
 typedef struct {
@@ -1580,7 +1583,8 @@ static void trainer_free(bpe_trainer *b) {
     word_free(&b->words);
 }
 
-/* Our vocabulary: ids 0 .. 255 are the bytes, 256 + r is what merge r makes, the last five are special. */
+/* Our vocabulary: ids 0 .. 255 are the bytes, 256 + r is what merge r makes, the last five are special: the first
+   stands between documents (as bos and eos, begin and end), the second fills rows; the others: chapters 3 and 9. */
 enum { OUR_SPECIALS = 5 };
 static const char *const our_special[OUR_SPECIALS] = {
     "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reward|>"};
@@ -3175,7 +3179,7 @@ int llm_threads(int count) {
 
    The way back runs along the same lines. A sum hands its gradient to both of its summands: so the stream carries dout
    down unchanged, and at each (+) a copy of it turns into the branch, goes back through it and is added where the
-   branch had left the stream. With f'(d) for "the backward pass of f, applied to d" (a matrix W' is transposed):
+   branch had left the stream. With f'(d) for f's backward pass applied to d (d times the transpose of f's derivative):
 
        dmid = dout + norm2'(up'(act'(down'(dout))))          dres = dmid + norm1'(qkv'(rope'(attention'(proj'(dmid)))))
 
@@ -3207,6 +3211,8 @@ typedef struct { const char *name; llm_config c; } preset;
     .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, .bos = 1,          \
     .eos = 2, .pad = -1
 
+/* V, T, L, C, H (KV, F, ...). bos and eos are those of the original's tokenizer: a new model takes its own tokenizer's,
+   and V too (train_gpt.c). */
 static const preset presets[] = {
     /* ours, for the tiny world: half a million parameters learn it in two minutes */
     {"nano", {LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5)}},
@@ -3256,8 +3262,7 @@ llm_config llm_preset(const char *name) {
     }
     llm_usage(list, "no preset is called '%s'", name);
 }
-/* The single dial: 64 channels a layer, heads of 64 (of 32 below 256 channels), a feed-forward width of 8/3 C, rounded
-   to 32. */
+/* The single dial, --depth: 64 channels a layer, heads of 64 (of 32 below 256 channels), F = 8/3 C, rounded to 32. */
 llm_config llm_depth(int depth, int V, int T) {
     llm_config c = llm_preset("tiny");
     c.V = V;
@@ -3293,19 +3298,19 @@ static const family_names llama_family = {
 
 static bool gpt2_names(const llm_config *c) { return c->position == LLM_LEARNED; }
 
-/* row NULL: nothing is written, only counted. size: of the arena; numbers: of the parameters alone. */
+/* row NULL: nothing is written, only counted. size: of the arena, the one array of all; numbers: without its gaps. */
 typedef struct {
     llm_param *row; int count; size_t size, numbers;
     const llm_config *c; const family_names *family; int layer;
 } table_writer;
 
-/* Append a row. `packed`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16
+/* Append a row. `continues`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16
    elements, a 64-byte line of floats. */
 static llm_param *table_add(table_writer *t, const char *name, const char *what, size_t rows, size_t cols, double init,
-                            bool packed) {
+                            bool continues) {
     static llm_param nowhere;           /* counting only */
     llm_param *p = t->row ? &t->row[t->count] : &nowhere;
-    if (!packed) t->size = (t->size + 15) / 16 * 16;
+    if (!continues) t->size = (t->size + 15) / 16 * 16;
     *p = (llm_param){.rows = rows, .cols = cols, .vector = rows == 1, .init = init, .offset = t->size,
                      .size = llm_mul(rows, cols)};
     if (t->layer < 0) snprintf(p->name, sizeof p->name, "%s.%s", name, what);
@@ -3316,7 +3321,7 @@ static llm_param *table_add(table_writer *t, const char *name, const char *what,
     return p;
 }
 static llm_part table_norm(table_writer *t, const char *name) {
-    llm_part x = {.packed = 1};
+    llm_part x = {.pieces = 1};
     x.w = table_add(t, name, "weight", 1, t->c->C, 1, false);
     if (t->c->bias) x.bias = table_add(t, name, "bias", 1, t->c->C, 0, false);
     return x;
@@ -3325,22 +3330,22 @@ static llm_part table_norm(table_writer *t, const char *name) {
    then all biases. */
 static llm_part table_linear(table_writer *t, const char *const name[3], const size_t rows[3], size_t cols, double init,
                              bool bias) {
-    llm_part x = {.packed = name[2] ? 3 : name[1] ? 2 : 1};
-    for (int i = 0; i < x.packed; i++) {        /* GPT-2 has all pieces in one tensor: packed is 1 */
-        const size_t outputs = x.packed > 1 ? rows[i] : rows[0] + rows[1] + rows[2];
-        llm_param *p = table_add(t, name[i], "weight", outputs, cols, init, i > 0);
+    llm_part x = {.pieces = name[2] ? 3 : name[1] ? 2 : 1};     /* GPT-2 has all of them in one tensor: 1 */
+    const size_t all = rows[0] + rows[1] + rows[2];
+    for (int i = 0; i < x.pieces; i++) {
+        llm_param *p = table_add(t, name[i], "weight", x.pieces > 1 ? rows[i] : all, cols, init, i > 0);
         p->transposed = gpt2_names(t->c);
         if (i == 0) x.w = p;
     }
-    for (int i = 0; bias && i < x.packed; i++) {
-        const size_t outputs = x.packed > 1 ? rows[i] : rows[0] + rows[1] + rows[2];
-        llm_param *p = table_add(t, name[i], "bias", 1, outputs, 0, i > 0);
+    for (int i = 0; bias && i < x.pieces; i++) {
+        llm_param *p = table_add(t, name[i], "bias", 1, x.pieces > 1 ? rows[i] : all, 0, i > 0);
         if (i == 0) x.bias = p;
     }
     return x;
 }
 /* Weights start with the variance 2/(5C) (Nguyen and Salazar 2019; GPT-2's deviation 0.02 where C is 1000), and those
-   that write into the residual stream divided by sqrt(2L): the variances of 2L branches add up there (GPT-2). */
+   that write into the residual stream divided by sqrt(2L): the variances of 2L branches add up there (GPT-2, whose
+   positions start at half). */
 static llm_layer table_block(table_writer *t) {
     const llm_config *c = t->c;
     const family_names *name = t->family;
@@ -3372,7 +3377,7 @@ static table_writer table_build(const llm_config *c, llm_param *row, llm_model *
     t.layer = -1;
     m->normf = table_norm(&t, t.family->normf);
     m->head = c->tied ? m->wte : table_add(&t, "lm_head", "weight", c->V, c->C, std, false);
-    if (c->score) {
+    if (c->score) {                     /* the scalar head of chapter 9's reward models and critics: values near 1 */
         m->score = table_add(&t, "score", "weight", 1, c->C, sqrt(1.0 / (c->C + 1)), false);
         m->score->vector = false;       /* one row of a matrix: drawn at random and decayed like one */
     }
@@ -3398,8 +3403,8 @@ llm_param *llm_param_find(llm_model *m, const char *name) {
 
 /* ---- the parts of a block ----
 
-   Each function below calls one row of the table with what the line would otherwise repeat: the sizes, the data and the
-   gradient of a part, and whether that gradient is written or added to. */
+   Each function below calls one operation of chapter 4 with what the line would otherwise repeat: the sizes, the data
+   and the gradient of a part, and whether that gradient is written or added to. */
 
 /* The first writer of a gradient in a step sets it, later ones add: a tied embedding is written by the head and by the
    look-up, and a step may have several batches. `used` remembers until AdamW has stepped. A frozen tensor has none. */
@@ -3410,8 +3415,8 @@ static bool accumulates(llm_param *p) {
 }
 static bool part_accumulates(const llm_part *x) {
     const bool was = x->w->used;
-    for (int i = 0; i < x->packed; i++) accumulates(&x->w[i]);
-    for (int i = 0; x->bias && i < x->packed; i++) accumulates(&x->bias[i]);
+    for (int i = 0; i < x->pieces; i++) accumulates(&x->w[i]);
+    for (int i = 0; x->bias && i < x->pieces; i++) accumulates(&x->bias[i]);
     return was;
 }
 static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
@@ -3423,7 +3428,7 @@ static llm_weight embedding_of(const llm_model *m) {     /* looked up in full pr
 }
 static size_t part_outputs(const llm_part *x) {
     size_t n = 0;
-    for (int i = 0; i < x->packed; i++) n += x->w[i].rows;
+    for (int i = 0; i < x->pieces; i++) n += x->w[i].rows;
     return n;
 }
 
@@ -3461,7 +3466,7 @@ static llm_slice adapter_slice(const llm_part *x, int i) {
 static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_part *x, size_t N, llm_act *u,
                              bool to_residual) {
     const llm_lora *lora = m->lora_off ? NULL : m->lora;
-    for (int i = 0; lora && i < x->packed; i++) {
+    for (int i = 0; lora && i < x->pieces; i++) {
         const llm_adapter *a = x->w[i].adapter;
         if (a)
             m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, lora->scale, N, x->w->cols,
@@ -3471,7 +3476,7 @@ static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const 
 static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_part *x,
                               size_t N, bool from_residual) {
     const llm_lora *lora = m->lora_off ? NULL : m->lora;
-    for (int i = 0; lora && i < x->packed; i++) {
+    for (int i = 0; lora && i < x->pieces; i++) {
         const llm_adapter *a = x->w[i].adapter;
         if (a)
             m->ops->lora_backward(dinp, a->A->grad, a->B->grad, lora->du, dout, a->u, inp, a->A->data, a->B->data,
@@ -3502,8 +3507,8 @@ static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *
                               part_accumulates(x));
     adapters_backward(m, dinp, dout, inp, x, N, true);
 }
-/* The feed-forward part's two products beside its activation. A device may have product and GELU as one operation
-   (linear_gelu_forward, residual_gelu_backward), which is called where no adapter comes between. */
+/* The feed-forward part's two products beside its activation. A device may have product and GELU as one operation,
+   called where no adapter comes between. x is `up` on the way forward and `down` on the way back. */
 static bool gelu_in_product(const llm_model *m, const llm_part *x) {
     const bool adapted = m->lora && !m->lora_off && x->w->adapter;
     return m->c.activation == LLM_GELU && m->ops->linear_gelu_forward && m->ops->residual_gelu_backward && !adapted;
@@ -3757,9 +3762,11 @@ void llm_model_free(llm_model *m) {
 /* ---- activations ----
 
    What a pass over N tokens computes lies in one allocation, cut by one function that first only counts (base NULL),
-   then hands out pieces. While a model learns, each layer keeps what its backward pass reads (llm_acts); with
-   recomputation only res, and the rest is one set for all; frozen, even res is two for all, which take turns. Scratch
-   that is never needed at the same time shares its place. */
+   then hands out pieces. Scratch that is never needed at the same time shares its place. Of each layer's llm_acts
+
+       learning                 all are kept: what the backward pass reads
+       with recomputation       res is kept; the others are one set, which all layers write in turn
+       frozen                   the same, and of res there are two: layer l reads one and writes the other */
 
 typedef struct { char *base; size_t used; const llm_ops *op; } pool_cutter;
 
@@ -3882,7 +3889,7 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     const size_t N = llm_places(b);
     model_norm_backward(m, m->dres, m->dhidden, m->statsf, m->resf, &m->normf, N, false);
     for (int l = c->L - 1; l >= 0; l--) {
-        if (m->recompute && l < c->L - 1)       /* what the last block made is still there */
+        if (m->recompute && l < c->L - 1)       /* the last block's are still there: none ran since */
             block_forward(m, l, m->resf, b->B, b->T);
         block_backward(m, l, b->B, b->T);
     }
@@ -6638,17 +6645,18 @@ static void numbers_read(const char *path, size_t at, const char *dtype, size_t 
    A weight that is only read, not learned, needs no 32 bits. Neighbours in a row are of like size, so a block of 32
    shares one scale s, and each weight becomes a small integer: q = round(w / s) is kept, and s q is read.
 
-       bf16    the upper half of a float                                   2 bytes a weight      error 2^-8 |w|
-       q8      q in -127 .. 127, s = max|w| / 127                          1 + 2/32 = 1.0625     error s/2
-       q4      q in -8 .. 7, s = -(the w of largest size)/8                0.5 + 2/32 = 0.5625   error s/2; s if cut
+                                                              bytes a weight            error at most
+       bf16    a float, rounded to its upper half             2                         |w|/256
+       q8      q in -127 .. 127, s = max|w| / 127             1 + 2/32 = 1.0625         s/2
+       q4      q in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625       s/2; where 8 is cut to 7, 1.04 s
 
        a block, 32 weights     0.31  -0.02   0.08  ...  -0.40      its largest is -0.40: s = 0.40/8 = 0.05
-       q4, 16 bytes + s           6      0      2  ...     -8      byte i: q[i] + 8 in the low 4 bits, q[i+16] + 8 above
+       q4, 16 bytes + s           6      0      2  ...     -8      byte i: low 4 bits q[i] + 8, high 4 q[i+16] + 8
        read: s q               0.30   0.00   0.10  ...  -0.40
 
-   Four bits count from -8 to 7: with this s the largest weight is -8; one of nearly that size and the other sign would
-   be 8 and is cut to 7. The division is by s as it will be read, rounded to bf16: so s may be inexact. What is written
-   here weight_row (chapter 4) reads. */
+   Four bits count from -8 to 7: the largest weight becomes -8; one of nearly that size and the other sign would be 8
+   and is cut to 7. s is kept as a bf16, and w is divided by the s that will be read: its rounding costs nothing between
+   these ends. What is written here weight_row (chapter 4) reads; place_packed (chapter 5) made room for it. */
 
 /* The integers of a block of n <= 32 numbers (0 behind the last). Returns its scale, as bf16. */
 static uint16_t pack_block(llm_type type, int q[32], const llm_real *x, size_t n) {

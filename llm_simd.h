@@ -2532,7 +2532,7 @@ static void few_linear(const few_step *s, llm_real *y, const llm_real *add, cons
     for (size_t i = 0; i < (size_t)s->n; i++)
         for (size_t o = (size_t)from; o < (size_t)to && (bias || add); o++)
             y[i * O + o] += (bias ? bias->data[o] : 0) + (add ? add[i * O + o] : 0);
-    for (int t = 0, col = 0; lora && t < part->packed; col += w[t++].rows) {
+    for (int t = 0, col = 0; lora && t < part->pieces; col += w[t++].rows) {
         const llm_adapter *a = w[t].adapter;
         const int first = llm_max(from, col), end = llm_min(to, col + (int)w[t].rows);
         const size_t r = (size_t)lora->rank;
