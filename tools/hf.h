@@ -180,10 +180,10 @@ void hf_chat_template(llm_tokenizer *t, const char *name) {
         return;
     }
 }
-static inline bool newline_at(const llm_text *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
 
 /* ---- cutting, and Unicode ---- */
 
+static inline bool newline_at(const llm_text *c, size_t at) { return c->s[at] == '\r' || c->s[at] == '\n'; }
 /* Llama 3:  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
              \s+(?!\S)|\s+          Qwen2: the same with \p{N} for \p{N}{1,3} */
 static size_t hf_cut_llama3(const llm_text *c, size_t at) {
