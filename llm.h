@@ -335,8 +335,6 @@ void llm_records_read(llm_records *r, const char *const *paths, int count);
 /* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
    message behind others) ends the program; `file` and x->line say where it stood. */
 void llm_records_add(llm_records *r, const llm_record *x, const char *file);
-/* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together). */
-void llm_records_split(llm_records *r, llm_records *held, double fraction);
 void llm_records_free(llm_records *r);
 
 /* The documents of a text file, or of records {"text": ...}. They point into `text` or into the records. */
@@ -2049,30 +2047,6 @@ double llm_source_epochs(const llm_source *s, double tokens) { return s->proport
    The role is system (first or nowhere), user, assistant or tool. "answer": "4" beside them is the right answer, for a
    reward that checks. Chapter 12 reads such files; people store the same things in a dozen other ways, and
    tools/forms.h turns those into records. */
-
-/* A number in [0, 1) from the prompt: the conversation without its last answer (unless that is all there is). Equal
-   prompts draw equal numbers, so none is both trained on and asked in validation. */
-static double prompt_draw(const llm_record *d) {
-    uint64_t h = 0;
-    for (int i = 0; i < d->messages; i++)
-        if (!i || i < d->messages - 1 || strcmp(d->message[i].role, "assistant"))
-            h = llm_hash(d->message[i].text, d->message[i].length, h);
-    llm_rng r = llm_rng_seed(h, 1);
-    return llm_rng_uniform(&r);
-}
-void llm_records_split(llm_records *r, llm_records *held, double fraction) {
-    *held = (llm_records){.record = llm_alloc(r->count, sizeof *held->record)};
-    double least = 1;
-    int kept = 0;
-    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
-    for (int i = 0; i < r->count; i++) {        /* the least goes too: of few records at least one prompt is held out */
-        double x = prompt_draw(&r->record[i]);
-        if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
-        else r->record[kept++] = r->record[i];
-    }
-    r->count = kept;
-    if (!kept) llm_die("more records, or a smaller --val-fraction", "all records are held out");
-}
 
 /* ---- conversations as ids ----
    A chat model has learned to read one layout, its template: strings in which [x] is the special token x and * the role

@@ -489,4 +489,31 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
     forms_rows_close(&r.file);
 }
 
+/* ---- held-out records ---- */
+
+/* A number in [0, 1) from the prompt: the conversation without its last answer (unless that is all there is). Equal
+   prompts draw equal numbers, so none is both trained on and asked in validation. */
+static inline double prompt_draw(const llm_record *d) {
+    uint64_t h = 0;
+    for (int i = 0; i < d->messages; i++)
+        if (!i || i < d->messages - 1 || strcmp(d->message[i].role, "assistant"))
+            h = llm_hash(d->message[i].text, d->message[i].length, h);
+    llm_rng r = llm_rng_seed(h, 1);
+    return llm_rng_uniform(&r);
+}
+/* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together). */
+static inline void llm_records_split(llm_records *r, llm_records *held, double fraction) {
+    *held = (llm_records){.record = llm_alloc(r->count, sizeof *held->record)};
+    double least = 1;
+    int kept = 0;
+    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
+    for (int i = 0; i < r->count; i++) {        /* the least goes too: of few records at least one prompt is held out */
+        double x = prompt_draw(&r->record[i]);
+        if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
+        else r->record[kept++] = r->record[i];
+    }
+    r->count = kept;
+    if (!kept) llm_die("more records, or a smaller --val-fraction", "all records are held out");
+}
+
 #endif
