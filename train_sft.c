@@ -68,7 +68,7 @@ static void prepare_data(trainer *t) {
     run_settings *r = &s->run;
     forms_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad);
     if (r->val_data.count) forms_read(&t->held, r->val_data.item, r->val_data.count, s->columns, s->skip_bad);
-    else llm_records_split(&t->records, &t->held, s->val_fraction);
+    else forms_split(&t->records, &t->held, s->val_fraction);
     say_records(&t->records, stderr);
     llm_sft_open(&t->data, &t->run.tok, &t->records, (int)r->seq, s->packing, (uint64_t)r->seed);
     llm_sft_open(&t->validation, &t->run.tok, &t->held, (int)r->seq, s->packing, 1);

@@ -763,7 +763,7 @@ static void test_files(void) {
         p += sprintf(p, "{\"instruction\": \"ask %d\", \"output\": \"say %d\"}\n", i % 1500, i);
     const char *path = put_file("many.jsonl", many);
     forms_read(&r, &path, 1, NULL, false);
-    llm_records_split(&r, &held, 0.1);
+    forms_split(&r, &held, 0.1);
     CHECK(r.count + held.count == 3000 && held.count > 220 && held.count < 380, "a tenth is held out: %d", held.count);
     CHECK(held.count % 2 == 0 && held.record[0].message[0].length, "equal prompts stay together");
     llm_records_free(&held);
@@ -771,7 +771,7 @@ static void test_files(void) {
     llm_release(many);
     path = put_file("few.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n{\"prompt\": \"c\"}\n");
     forms_read(&r, &path, 1, NULL, false);
-    llm_records_split(&r, &held, 0.001);
+    forms_split(&r, &held, 0.001);
     CHECK(r.count == 2 && held.count == 1, "of few records one is held out");
     llm_records_free(&r);
     CHECK(strlen(held.record[0].message[0].text) == 1, "a split stands by itself");

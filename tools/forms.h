@@ -1,5 +1,6 @@
-/* forms.h: data as people have it, in thirteen forms, turned into llm.h's records (messages, responses). Included after
-   llm.h, of which it uses the interface alone, by the programs that read a user's data.
+/* forms.h: data as people have it, in thirteen forms, turned into llm.h's records (messages, responses), and which of
+   them are held out. Included after llm.h, of which it uses the interface alone, by the programs that read a user's
+   data.
 
    People store the same thing in a dozen ways. A record is recognised by its keys:
 
@@ -493,7 +494,7 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
 
 /* A number in [0, 1) from the prompt: the conversation without its last answer (unless that is all there is). Equal
    prompts draw equal numbers, so none is both trained on and asked in validation. */
-static inline double prompt_draw(const llm_record *d) {
+static inline double forms_draw(const llm_record *d) {
     uint64_t h = 0;
     for (int i = 0; i < d->messages; i++)
         if (!i || i < d->messages - 1 || strcmp(d->message[i].role, "assistant"))
@@ -502,13 +503,13 @@ static inline double prompt_draw(const llm_record *d) {
     return llm_rng_uniform(&r);
 }
 /* Move about `fraction` of the records to held, by a hash of the prompt (equal prompts stay together). */
-static inline void llm_records_split(llm_records *r, llm_records *held, double fraction) {
+static inline void forms_split(llm_records *r, llm_records *held, double fraction) {
     *held = (llm_records){.record = llm_alloc(r->count, sizeof *held->record)};
     double least = 1;
     int kept = 0;
-    for (int i = 0; i < r->count; i++) least = fmin(least, prompt_draw(&r->record[i]));
+    for (int i = 0; i < r->count; i++) least = fmin(least, forms_draw(&r->record[i]));
     for (int i = 0; i < r->count; i++) {        /* the least goes too: of few records at least one prompt is held out */
-        double x = prompt_draw(&r->record[i]);
+        double x = forms_draw(&r->record[i]);
         if (fraction > 0 && (x < fraction || x <= least)) held->record[held->count++] = r->record[i];
         else r->record[kept++] = r->record[i];
     }

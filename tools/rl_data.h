@@ -173,7 +173,7 @@ static void rl_open_data(rl_data *d) {
     if (d->tiny) forms_read(&d->held, world_test, 1, NULL, false);
     else if (s->run.val_data.count)
         forms_read(&d->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
-    else llm_records_split(&d->records, &d->held, s->val_fraction);
+    else forms_split(&d->records, &d->held, s->val_fraction);
     say_records(&d->records, stderr);
     if (!d->records.count) llm_die("more data, or a smaller --val-fraction", "no records are left to learn from");
     rl_forbid(d);

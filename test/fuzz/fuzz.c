@@ -76,7 +76,7 @@ static void records(const char *name, bool skip_bad) {
         for (int which = LLM_PROMPT; which < r.record[i].responses; which++)
             llm_render_record(&tok, &r.record[i], which, 40, &out);
     if (r.count > 1) {
-        llm_records_split(&r, &held, 0.3);
+        forms_split(&r, &held, 0.3);
         llm_sft s;
         llm_batch b = llm_batch_new(2, 32);
         llm_sft_open(&s, &tok, &r, 32, true, 1);
