@@ -1445,8 +1445,7 @@ int llm_token_id(const llm_tokenizer *t, const char *spelling) {
     return -1;
 }
 
-/* From tokens and merges to what encoding needs: the pairs, the pieces that are one token, and the fingerprint,
-   equal where ids mean the same (salt: what else they depend on). */
+/* From tokens and merges: the pairs, the pieces that are one token, the fingerprint (salt: what else ids depend on). */
 static void tokenizer_index(llm_tokenizer *t, symbols_of *symbols, uint64_t salt) {
     struct llm_tokenizer_tables *k = t->tables;
     uint64_t hash = llm_hash(&t->split, sizeof t->split, salt);
@@ -3185,8 +3184,7 @@ typedef struct { const char *name; llm_config c; } preset;
     .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, .bos = 1,          \
     .eos = 2, .pad = -1
 
-/* V, T, L, C, H (KV, F, ...). bos and eos are those of the original's tokenizer: a new model takes its own tokenizer's,
-   and V too (train_gpt.c). */
+/* V, T, L, C, H (KV, F, ...). A new model takes V, bos and eos from its own tokenizer (train_gpt.c), not from here. */
 static const preset presets[] = {
     /* ours, for the tiny world: half a million parameters learn it in two minutes */
     {"nano", {LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5)}},
@@ -3510,9 +3508,8 @@ static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout
 /* ---- a block, forward and backward ---- */
 
 /* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each; with
-   swiglu `up` is two matrices side by side, gate | up.
-   These lines stand once more in the book, in llm_cache_step (chapter 7): there a token is said, and attention looks
-   into the cache. Nowhere else is a block computed. */
+   swiglu `up` is two matrices side by side, gate | up. These lines stand once more in the book, and nowhere else: in
+   llm_cache_step (chapter 7), where a token is said and attention looks into the cache. */
 static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
@@ -3759,10 +3756,8 @@ static llm_res *pool_res(pool_cutter *k, size_t rows, size_t cols) {
     return pool_take(k, llm_mul(rows, cols), k->op->res_size);
 }
 static llm_stats pool_stats(pool_cutter *k, size_t rows) {
-    llm_stats s;
-    s.mean = pool_real(k, rows, 1);
-    s.rstd = pool_real(k, rows, 1);
-    return s;
+    llm_real *mean = pool_real(k, rows, 1);
+    return (llm_stats){.mean = mean, .rstd = pool_real(k, rows, 1)};
 }
 /* Outputs of the feed-forward part's first product: gate and up, or up alone. */
 static size_t pre_width(const llm_config *c) { return c->activation == LLM_SWIGLU ? 2 * c->F : c->F; }
