@@ -1174,7 +1174,7 @@ static void test_border_config(void) {
         {"{\n", "{\n  \"sliding_window\": 8,\n"}, {"\"rms_norm_eps\": 1e-06", "\"rms_norm_eps\": 0.000001"},
         {"  \"mlp_bias\": false,\n", ""}, {"ForCausalLM", "LMHeadModel"}, {"}\n", "}"}};
     llm_model m;
-    for (int i = 0; i < 4; i++) {
+    for (volatile int i = 0; i < 4; i++) {
         char dir[64];
         snprintf(dir, sizeof dir, "test/data/models/%s", foreign_folder[i]);
         CHECK_DIES(llm_model_load(&m, dir, llm_cpu(LLM_FP32)), "tools/hf.h");
