@@ -2498,7 +2498,7 @@ static const llm_real *weight_row(llm_weight w, size_t cols, size_t row, llm_rea
 
 /* ---- memory: on the CPU "the device" is ordinary memory, and everything is done when a call returns ---- */
 
-static void *plain_alloc(size_t bytes) { return calloc(bytes + (bytes == 0), 1); }
+static void *plain_alloc(size_t bytes) { return bytes > PTRDIFF_MAX ? NULL : calloc(bytes + (bytes == 0), 1); }
 static void plain_release(void *device) { free(device); }
 static void plain_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
 static void plain_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }

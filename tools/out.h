@@ -25,11 +25,12 @@ static inline bool run_result_exists(const char *out) {
 static inline void run_guard(const run_settings *r, const char *out, const char *input) {
     char *folder = realpath(out, NULL), *file = input ? realpath(input, NULL) : NULL;
     size_t n = folder ? strlen(folder) : 0;
-    bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
-    if (within && (r->overwrite || !file[n]))
-        llm_usage("another --out", "%s %s, which this run reads", out, file[n] ? "holds an input" : "is an input");
+    const bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
+    const bool same = within && !file[n];
     free(folder);
     free(file);
+    if (within && (r->overwrite || same))
+        llm_usage("another --out", "%s %s, which this run reads", out, same ? "is an input" : "holds an input");
 }
 static inline void run_guard_list(const run_settings *r, const char *out, llm_list input) {
     for (int i = 0; i < input.count; i++) run_guard(r, out, input.item[i]);
@@ -64,15 +65,15 @@ static inline void run_check_log(const char *path) {
 }
 static inline void run_check_out(const run_settings *r, const char *out) {
     const char *held = run_holds(out);
-    char *config = llm_format("%s/config.json", out), *log = llm_format("%s/log.csv", out);
     if (held && !r->overwrite && !r->resume)
         llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a %s already", out,
                   !strcmp(held, "config.json") ? "result" : held);
-    if (!run_is_ours(config, "\"model_type\"", true))
-        llm_usage("another --out", "%s is no model's: it will not be replaced", config);
-    run_check_log(log);
-    if (r->log) run_check_log(r->log);
+    char *config = llm_format("%s/config.json", out), *log = llm_format("%s/log.csv", out);
+    const bool ours = run_is_ours(config, "\"model_type\"", true);
+    if (ours) run_check_log(log);
     llm_release_all(config, log);
+    if (!ours) llm_usage("another --out", "%s/config.json is no model's: it will not be replaced", out);
+    if (r->log) run_check_log(r->log);
 }
 /* All inputs are read: from here on --out is this run's. */
 static inline void run_begin_out(const run_settings *r, const char *out) {
