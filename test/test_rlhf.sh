@@ -124,7 +124,7 @@ for trouble in "exit 3" "sleep 60" "while read -r x; do echo nonsense; done" "ye
 done
 run trouble --data $prefs/prompts.jsonl --reward-command "sh $dir/judge.sh" --method ppo --resume
 check "with a better program it goes on" same trouble program
-run chatty --data $prefs/prompts.jsonl --method ppo --reward-command "while read -r l; do echo 0.5; sleep 0.02; echo 1000; done"
+run chatty --data $prefs/prompts.jsonl --method ppo --reward-command "while read -r l; do echo 0.5; echo 1000; done"
 check "a program that says more than it is asked stops the run" [ $? -eq 1 ]
 check "and that is why" grep -q "more than one line for an answer" "$dir/chatty.err"
 check "its second line is nobody's score" sh -c "! grep -q 'reward [1-9][0-9]' $dir/chatty.err"
