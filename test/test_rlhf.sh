@@ -126,7 +126,7 @@ run trouble --data $prefs/prompts.jsonl --reward-command "sh $dir/judge.sh" --me
 check "with a better program it goes on" same trouble program
 run chatty --data $prefs/prompts.jsonl --method ppo --reward-command "while read -r l; do echo 0.5; echo 1000; done"
 check "a program that says more than it is asked stops the run" [ $? -eq 1 ]
-check "and that is why" grep -q "more than one line for an answer" "$dir/chatty.err"
+check "and that is why" grep -qE "more than one line for an answer|failed on an answer \(its line is no number" "$dir/chatty.err"
 check "its second line is nobody's score" sh -c "! grep -q 'reward [1-9][0-9]' $dir/chatty.err"
 # who is asked for judges, whatever else the data know
 run grpo-program --data $prefs/prompts.jsonl --method grpo --reward-command "touch $dir/called; sh $dir/judge.sh"
