@@ -44,10 +44,14 @@ typedef unsigned long long u64;         /* as atomicAdd spells it */
 static struct {
     cudaStream_t stream;                /* all work is on this one, in order */
     cublasLtHandle_t lt;
-    int processors;
+    int processors, generation;         /* 8: A100, 9: H100 (the major number of its compute capability) */
     size_t shared_limit;                /* bytes of shared memory that a block may ask for */
     char name[256];
 } gpu;
+
+/* What `enter` takes over from the table that is to run. */
+enum { HEAD_ROWS = 4096 };
+static struct { bool tf32; size_t head_rows; } running = {false, HEAD_ROWS};
 
 /* A CUDA call that must succeed. */
 #define CUDA(call) cuda_must((call), #call, __LINE__)
