@@ -423,7 +423,8 @@ typedef struct {
     const int *row; size_t rows;        /* on the device; the model fills it in */
 } llm_head;
 
-/* The ids of a batch on the device, each (N). own: what a table prepares from them besides (a GPU sorts tokens). */
+/* The ids of a batch on the device, each (N). own: what load_ids prepares for embed_backward besides (a GPU sorts), in
+   (N + 1) * ids_size bytes; NULL: no backward pass will come. */
 typedef struct { int *tokens, *targets, *positions, *start; void *own; } llm_ids;
 /* Where a LoRA adapter writes: `cols` columns from `col` on, in rows that are `ld` numbers apart. */
 typedef struct { size_t ld, col, cols; } llm_slice;
@@ -469,6 +470,7 @@ typedef struct llm_ops {
     const char *name;                   /* "plain", "cpu", "cuda" */
     llm_precision precision;
     size_t act_size, res_size, dres_size;       /* bytes of a number: activation, residual stream, its gradient */
+    size_t ids_size;                    /* bytes of a token in llm_ids.own */
     size_t head_rows;                   /* rows of logits that are in memory at a time */
     size_t speakers;                    /* rows that speak at once in llm_generate_batch */
 
@@ -3794,6 +3796,7 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
     int **ids[] = {&m->ids.tokens, &m->ids.targets, &m->ids.positions, &m->ids.start, &m->rows};
     for (int i = 0; i < 5; i++) *ids[i] = pool_take(&k, N, sizeof(int));
+    m->ids.own = m->frozen ? NULL : pool_take(&k, llm_add(N, 1), m->ops->ids_size);
     for (int i = 0; m->lora && i < m->lora->adapters; i++) m->lora->adapter[i].u = pool_act(&k, N, m->lora->rank);
     if (m->frozen) return k.used;
     if (m->lora) m->lora->du = pool_act(&k, N, m->lora->rank);

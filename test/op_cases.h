@@ -45,11 +45,14 @@ static llm_type type_of(const tensor *t) {
     return t->form == Q8 ? LLM_TYPE_Q8 : t->form == Q4 ? LLM_TYPE_Q4
            : element(t) == 2 ? LLM_TYPE_BF16 : LLM_TYPE_REAL;
 }
+/* The gradient of the residual stream may be followed by a copy in bf16, for the products (dres_size 6). */
+static bool has_copy(const tensor *t) { return element(t) == sizeof(float) + 2; }
 static void send(tensor *t, const llm_real *x) {
     uint16_t *half = llm_alloc(t->n + 1, sizeof *half);
     for (size_t i = 0; i < t->n; i++) half[i] = real_to_bf16(x[i]);
     if (element(t) == 2) table->upload(t->device, half, t->n * 2);
     else table->upload(t->device, x, t->n * sizeof *x);
+    if (has_copy(t)) table->upload((char *)t->device + t->n * sizeof *x, half, t->n * 2);
     if (t->full) table->upload(t->full, x, t->n * sizeof *x);
     llm_release(half);
 }
@@ -59,6 +62,12 @@ static llm_real *receive(const tensor *t) {
     if (element(t) == 2) table->download(half, t->device, t->n * 2);
     else table->download(x, t->device, t->n * sizeof *x);
     for (size_t i = 0; i < t->n && element(t) == 2; i++) x[i] = bf16_to_real(half[i]);
+    if (has_copy(t)) {
+        size_t stale = 0;
+        table->download(half, (const char *)t->device + t->n * sizeof *x, t->n * 2);
+        for (size_t i = 0; i < t->n; i++) stale += half[i] != real_to_bf16(x[i]);
+        check(stale == 0, t->name, "the bf16 copy is another number");
+    }
     llm_release(half);
     return x;
 }
@@ -111,7 +120,8 @@ static void poison(tensor *t) {
 }
 static tensor tensor_new(const char *name, size_t n, form form) {
     tensor t = {.name = name, .n = n, .cols = n, .form = form, .x = llm_alloc(n + 1, sizeof(llm_real)),
-                .before = llm_alloc(n + 1, sizeof(llm_real)), .device = device_new(n * sizeof(llm_real))};
+                .before = llm_alloc(n + 1, sizeof(llm_real)),
+                .device = device_new(n * size_max(sizeof(llm_real), table->dres_size))};
     for (size_t i = 0; i < n; i++) t.x[i] = (llm_real)llm_rng_normal(&rng);
     if (form == WEIGHT) t.full = device_new(n * sizeof(llm_real));
     if (form == Q8 || form == Q4) t.scale = device_new(n * sizeof *t.scale);
@@ -196,8 +206,8 @@ static void free_case(op_case *c) {
             if (t[k] && t[k]->x) tensor_free(t[k]);
     }
     void *device[] = {c->device_ids[0], c->device_ids[1], c->device_banned, c->loaded.tokens, c->loaded.targets,
-                      c->loaded.positions, c->loaded.start};
-    for (int i = 0; i < 7; i++)
+                      c->loaded.positions, c->loaded.start, c->loaded.own};
+    for (int i = 0; i < 8; i++)
         if (device[i]) table->release(device[i]);
     for (int k = 0; k < 2; k++) llm_release(c->ids[k]);
     llm_release(c->banned);
@@ -268,8 +278,9 @@ static void embed_backward(op_case *c, bool accumulate) {
                         accumulate, accumulate);
 }
 static llm_ids load(const llm_batch *b) {
-    const size_t bytes = area((size_t)b->B, (size_t)b->T) * sizeof(int);
-    llm_ids d = {device_new(bytes), device_new(bytes), device_new(bytes), device_new(bytes), NULL};
+    const size_t N = llm_places(b), bytes = N * sizeof(int);
+    llm_ids d = {device_new(bytes), device_new(bytes), device_new(bytes), device_new(bytes),
+                 device_new((N + 1) * table->ids_size)};
     table->load_ids(&d, b);
     return d;
 }

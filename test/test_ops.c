@@ -235,6 +235,7 @@ static void test_load_ids(void) {
         check(memcmp(back, host[k], sizeof back) == 0, "load_ids", name[k]);
         table->release(device[k]);
     }
+    table->release(d.own);
     llm_batch_free(&b);
 }
 static void test_store_weights(void) {
