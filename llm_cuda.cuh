@@ -326,9 +326,803 @@ static void cuda_store_weights(void *to, const llm_real *w, size_t n) {
    Rotary positions and activations
    ================================================================================================================ */
 
+/* ---- rotary positions: (a, b) = (x[j], x[j + D/2]) turns by the angle t = position freq[j] ----
+
+   A thread has 8 neighbouring pairs of one token and walks over its heads, for which the 8 angles are the same. t goes
+   up to 100,000 and more; its whole turns are taken off in double, then sincospif (sin and cos of pi x) is exact. */
+template <class A>
+__global__ void __launch_bounds__(128) rope_kernel(A *qkv, const float *freq, const int *positions, size_t N, int heads,
+                                                   size_t width, int D, bool wide, float way) {
+    const int pairs = D / 2, groups = (pairs + 7) / 8;
+    const size_t i = (size_t)blockIdx.x * 128 + threadIdx.x, n = i / groups;
+    const int j = (int)(i % groups) * 8, left = pairs - j;
+    if (n >= N) return;
+    float f[8], a[8], b[8], c[8], s[8];
+    load_up_to_8(f, freq + j, left, wide);
+    UNROLL for (int k = 0; k < 8; k++) {
+        const double turns = (double)(positions[n] * f[k]) * 0.15915494309189535;      /* t / (2 pi) */
+        sincospif((float)(2 * (turns - rint(turns))), &s[k], &c[k]);
+        s[k] *= way;
+    }
+    A *x = qkv + n * width + j;
+    for (int h = 0; h < heads; h++, x += D) {                   /* query heads, then key heads */
+        load_up_to_8(a, x, left, wide);
+        load_up_to_8(b, x + pairs, left, wide);
+        UNROLL for (int k = 0; k < 8; k++) {
+            const float was = a[k];
+            a[k] = was * c[k] - b[k] * s[k];
+            b[k] = b[k] * c[k] + was * s[k];
+        }
+        store_up_to_8(x, a, left, wide);
+        store_up_to_8(x + pairs, b, left, wide);
+    }
+}
+template <class A> static void rotate(llm_act *qkv, const float *freq, const int *positions, size_t N, size_t H,
+                                      size_t KV, size_t D, float way) {
+    const unsigned grid = blocks_for(N * ((D / 2 + 7) / 8), 128);
+    rope_kernel<A><<<grid, 128, 0, gpu.stream>>>((A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D,
+                                                 D % 16 == 0, way);
+}
+template <class A> static void cuda_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N,
+                                                 size_t H, size_t KV, size_t D) {
+    rotate<A>(qkv, freq, positions, N, H, KV, D, 1);
+}
+template <class A> static void cuda_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N,
+                                                  size_t H, size_t KV, size_t D) {
+    rotate<A>(dqkv, freq, positions, N, H, KV, D, -1);
+}
+
+/* ---- gelu and swiglu: a thread has 8 neighbouring numbers; memory is all that takes time ---- */
+
+DEVICE float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+DEVICE float gelu_s(float x) { return sigmoid(1.5957691216057308f * (x + 0.044715f * x * x * x)); }
+
+template <class A> __global__ void __launch_bounds__(256) gelu_forward_kernel(A *out, const A *inp, size_t n) {
+    const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
+    const int left = (int)min((size_t)8, n - min(n, i));
+    float x[8];
+    load_up_to_8(x, inp + i, left, true);
+    UNROLL for (int k = 0; k < 8; k++) x[k] *= gelu_s(x[k]);
+    store_up_to_8(out + i, x, left, true);
+}
+/* dx = dy (s + x s (1 - s) 2u'); dinp may be dout */
+template <class A>
+__global__ void __launch_bounds__(256) gelu_backward_kernel(A *dinp, const A *dout, const A *inp, size_t n) {
+    const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
+    const int left = (int)min((size_t)8, n - min(n, i));
+    float x[8], dy[8];
+    load_up_to_8(x, inp + i, left, true);
+    load_up_to_8(dy, dout + i, left, true);
+    UNROLL for (int k = 0; k < 8; k++) {
+        const float s = gelu_s(x[k]), two_du = 1.5957691216057308f * (1 + 3 * 0.044715f * x[k] * x[k]);
+        dy[k] *= s + x[k] * s * (1 - s) * two_du;
+    }
+    store_up_to_8(dinp + i, dy, left, true);
+}
+/* y = g s u, s = sigmoid(g); g and u side by side in a row of 2F. Thread i: 8 columns of row i / groups. */
+template <class A>
+__global__ void __launch_bounds__(256) swiglu_forward_kernel(A *out, const A *gateup, size_t N, size_t F, bool wide) {
+    const size_t groups = (F + 7) / 8, i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / groups, c = i % groups * 8;
+    if (n >= N) return;
+    const int left = (int)min((size_t)8, F - c);
+    float g[8], u[8];
+    load_up_to_8(g, gateup + n * 2 * F + c, left, wide);
+    load_up_to_8(u, gateup + n * 2 * F + F + c, left, wide);
+    UNROLL for (int k = 0; k < 8; k++) g[k] *= sigmoid(g[k]) * u[k];
+    store_up_to_8(out + n * F + c, g, left, wide);
+}
+/* dg = dy u s (1 + g (1 - s)), du = dy g s */
+template <class A>
+__global__ void __launch_bounds__(256)
+swiglu_backward_kernel(A *dgateup, const A *dout, const A *gateup, size_t N, size_t F, bool wide) {
+    const size_t groups = (F + 7) / 8, i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / groups, c = i % groups * 8;
+    if (n >= N) return;
+    const int left = (int)min((size_t)8, F - c);
+    float g[8], u[8], dy[8];
+    load_up_to_8(g, gateup + n * 2 * F + c, left, wide);
+    load_up_to_8(u, gateup + n * 2 * F + F + c, left, wide);
+    load_up_to_8(dy, dout + n * F + c, left, wide);
+    UNROLL for (int k = 0; k < 8; k++) {
+        const float s = sigmoid(g[k]), dg = dy[k] * u[k] * s * (1 + g[k] * (1 - s));
+        u[k] = dy[k] * g[k] * s;
+        g[k] = dg;
+    }
+    store_up_to_8(dgateup + n * 2 * F + c, g, left, wide);
+    store_up_to_8(dgateup + n * 2 * F + F + c, u, left, wide);
+}
+template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
+    gelu_forward_kernel<A><<<blocks_for(n, 2048), 256, 0, gpu.stream>>>((A *)out, (const A *)inp, n);
+}
+template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
+    const unsigned grid = blocks_for(n, 2048);
+    gelu_backward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dinp, (const A *)dout, (const A *)inp, n);
+}
+template <class A> static void cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
+    const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
+    swiglu_forward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)out, (const A *)gateup, N, F, F % 8 == 0);
+}
+template <class A>
+static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
+    const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
+    swiglu_backward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dgateup, (const A *)dout, (const A *)gateup, N, F,
+                                                            F % 8 == 0);
+}
+
 /* ================================================================================================================
    Attention
    ================================================================================================================ */
+
+/* The mathematics is llm.h's (chapter 4, "attention", which also says where dS comes from):
+
+       forward    S = q k' / sqrt(D)    P[i,j] = exp(S[i,j] - lse[i]) for start[i] <= j <= i, else 0    out = P v
+       backward   dv = P' dout    dP = dout v'    dS = P (dP - delta) / sqrt(D), delta[i] = dout[i] . out[i]
+                  dq = dS k       dk = dS' q
+
+   What is new is the order. S has T x T numbers a head, several times what q, k, v and out have together, and memory is
+   what a GPU waits for: so S never goes there (Dao et al. 2022, "FlashAttention"). A block of threads takes a tile of
+   queries and walks over the tiles of keys that they see; a tile of S is made, used and forgotten in registers.
+
+                     keys, a tile at a time ->
+                   +-----+-----+-----+-----+
+       queries of  |#####|#####|#####|#    |      # is seen. At the diagonal, and where a text begins inside a tile,
+       this block  |#####|#####|#####|###  |      the rest is masked out; tiles of which no query sees anything are
+                   |#####|#####|#####|#####|      never visited.
+                   +-----+-----+-----+-----+
+
+   Online softmax (Milakov and Gimelshein 2018). exp wants the row's largest score subtracted, which the walk knows only
+   at its end. So each row keeps, of the keys so far,
+
+       top = max S[j]          sum = sum of exp(S[j] - top)          o = sum of exp(S[j] - top) v[j]
+
+   and when a tile brings a larger one, new, all that was added up is too large by the same factor, because
+   exp(S[j] - new) = exp(S[j] - top) exp(top - new). The old sums are turned to the new top, then the tile is added:
+
+       turn = exp(top - new)   sum = turn sum + ...                  o = turn o + ...
+
+   At the end out = o / sum and lse = top + log sum: the same softmax, in one walk. Before the first key top is -infinity
+   and turn is 0. A tile of which a row sees nothing can leave top there: then 0 is subtracted, as the difference of two
+   infinities is no number. Backward has lse: P = exp(S - lse) at once.
+
+   Backward walks twice, for sums must not cross blocks if two runs are to give the same bits: once a block owns queries,
+   walks over their keys and adds up dq; once it owns keys, walks over the queries that see them, of all heads that share
+   them, and adds up dk and dv. S and dP are made twice for it, 7 products where 5 would do. */
+
+/* The first key that any of the queries first .. end-1 sees; the last query below T that sees any of the keys up to
+   `key`. (Whole numbers: here the order of atomics does not matter.) */
+DEVICE int first_key(const int *start, int first, int end) {
+    __shared__ int low;
+    if (threadIdx.x == 0) low = first;
+    __syncthreads();
+    for (int i = first + threadIdx.x; i < end; i += blockDim.x) atomicMin(&low, start[i]);
+    __syncthreads();
+    return low;
+}
+DEVICE int last_query(const int *start, int key, int first, int T) {
+    __shared__ int high;
+    if (threadIdx.x == 0) high = first;
+    __syncthreads();
+    for (int i = first + threadIdx.x; i < T; i += blockDim.x)
+        if (start[i] <= key) atomicMax(&high, i);
+    __syncthreads();
+    return high;
+}
+/* The largest, and the sum, over LANES neighbouring lanes (4 or 16): those that hold pieces of the same row. */
+template <int LANES> DEVICE float lanes_max(float x) {
+    UNROLL for (int d = 1; d < LANES; d *= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
+    return x;
+}
+template <int LANES> DEVICE float lanes_sum(float x) {
+    UNROLL for (int d = 1; d < LANES; d *= 2) x += __shfl_xor_sync(~0u, x, d);
+    return x;
+}
+
+/* ---- attention in plain float: any head size, any A ----
+
+   Grid (tiles of 64 queries or keys, heads x pieces of 64 W columns of the output, sequences). A block has 256 threads,
+   16 x 16: thread (y, x) computes S for rows y, y + 16, y + 32, y + 48 and columns x, x + 16, x + 32, x + 48 of a tile
+   of 64 x 64, and of the output the same rows and columns 4x .. 4x+3 of each piece of 64. The 16 threads with the same y
+   are half a warp, so they find a row's largest score by shuffling. Two tiles lie in shared memory, in rows of 17
+   float4: the one too many sends neighbouring rows to different banks. D is walked over 64 columns at a time. */
+
+typedef float4 (*tile64)[17];
+
+/* The 64 x 64 numbers from `from` on, rows `stride` apart; zeros beyond `rows` and `cols`. */
+template <class A> DEVICE void load64(tile64 to, const A *from, size_t stride, int rows, int cols) {
+    for (int i = threadIdx.x; i < 64 * 64; i += 256) {
+        const int r = i / 64, c = i % 64;
+        ((float *)to[r])[c] = r < rows && c < cols ? to_float(from[r * stride + c]) : 0;
+    }
+}
+DEVICE void write64(tile64 to, const float (&s)[4][4]) {
+    UNROLL for (int i = 0; i < 16; i++)
+        ((float *)to[threadIdx.x / 16 + i / 4 * 16])[threadIdx.x % 16 + i % 4 * 16] = s[i / 4][i % 4];
+}
+/* s += a b' */
+DEVICE void add_abt(float (&s)[4][4], tile64 a, tile64 b) {
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16;
+    _Pragma("unroll 2") for (int k = 0; k < 16; k++) {
+        float4 u[4], w[4];
+        UNROLL for (int i = 0; i < 4; i++) u[i] = a[y + 16 * i][k], w[i] = b[x + 16 * i][k];
+        UNROLL for (int i = 0; i < 16; i++) {
+            const float4 p = u[i / 4], q = w[i % 4];
+            s[i / 4][i % 4] += p.x * q.x + p.y * q.y + p.z * q.z + p.w * q.w;
+        }
+    }
+}
+/* o += a b */
+DEVICE void add_ab(float (&o)[4][4], tile64 a, tile64 b) {
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16;
+    _Pragma("unroll 2") for (int k = 0; k < 16; k++) {
+        float4 u[4];
+        UNROLL for (int i = 0; i < 4; i++) u[i] = a[y + 16 * i][k];
+        UNROLL for (int j = 0; j < 4; j++) {
+            const float4 w = b[4 * k + j][x];
+            UNROLL for (int i = 0; i < 4; i++) {
+                const float p = j == 0 ? u[i].x : j == 1 ? u[i].y : j == 2 ? u[i].z : u[i].w;
+                o[i][0] += p * w.x, o[i][1] += p * w.y, o[i][2] += p * w.z, o[i][3] += p * w.w;
+            }
+        }
+    }
+}
+/* s += x y': rows of D numbers in global memory, `rows` of x and `cols` of y exist. */
+template <class A> DEVICE void dot64(float (&s)[4][4], tile64 a, tile64 b, const A *x, size_t x_stride, int rows,
+                                     const A *y, size_t y_stride, int cols, int D) {
+    for (int d = 0; d < D; d += 64) {
+        __syncthreads();                                        /* whoever read these tiles is done */
+        load64(a, x + d, x_stride, rows, D - d);
+        load64(b, y + d, y_stride, cols, D - d);
+        __syncthreads();
+        add_abt(s, a, b);
+    }
+}
+/* o += p y: y has rows of D numbers in global memory, of which columns from c0 on count. */
+template <class A, int W> DEVICE void mix64(float (&o)[W][4][4], tile64 a, tile64 b, const float (&p)[4][4],
+                                            const A *y, size_t stride, int rows, int c0, int D) {
+    UNROLL for (int w = 0; w < W; w++) {
+        __syncthreads();
+        if (w == 0) write64(a, p);
+        load64(b, y + c0 + 64 * w, stride, rows, D - c0 - 64 * w);
+        __syncthreads();
+        add_ab(o[w], a, b);
+    }
+}
+template <class A, int W> DEVICE void store64(A *to, size_t stride, const float (&o)[W][4][4], int rows, int c0, int D) {
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16;
+    UNROLL for (int i = 0; i < 16 * W; i++) {
+        const int r = y + i / 4 % 4 * 16, c = c0 + i / 16 * 64 + 4 * x + i % 4;
+        if (r < rows && c < D) store(to + r * stride + c, o[i / 16][i / 4 % 4][i % 4]);
+    }
+}
+template <class A, int W>
+__global__ void __launch_bounds__(256)
+plain_attention_kernel(A *out, float *lse, const A *qkv, const int *start, int T, int H, int KV, int D, float scale) {
+    __shared__ float4 a[64][17];
+    __shared__ float4 b[64][17];
+    const int pieces = (D + 64 * W - 1) / (64 * W), h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64);
+    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
+    const A *Q = qkv + (text + first) * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
+    float o[W][4][4] = {}, top[4], sum[4] = {};
+    start += text;
+    UNROLL for (int i = 0; i < 4; i++) top[i] = -INFINITY;
+    for (int k0 = first_key(start, first, end) / 64 * 64; k0 < end; k0 += 64) {
+        float s[4][4] = {};
+        dot64(s, a, b, Q, width, end - first, K + k0 * width, width, T - k0, D);
+        UNROLL for (int i = 0; i < 4; i++) {
+            const int row = first + y + 16 * i, from = start[min(T - 1, row)];
+            float best = top[i], total = 0;
+            UNROLL for (int j = 0; j < 4; j++) {
+                const int key = k0 + x + 16 * j;
+                s[i][j] = key <= row && key >= from ? s[i][j] * scale : -INFINITY;
+                best = fmaxf(best, s[i][j]);
+            }
+            best = lanes_max<16>(best);
+            const float base = best == -INFINITY ? 0 : best, turn = expf(top[i] - base);
+            UNROLL for (int j = 0; j < 4; j++) total += s[i][j] = expf(s[i][j] - base);
+            UNROLL for (int j = 0; j < 4 * W; j++) o[j / 4][i][j % 4] *= turn;
+            sum[i] = sum[i] * turn + total;
+            top[i] = best;
+        }
+        mix64(o, a, b, s, V + k0 * width, width, T - k0, c0, D);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        const int row = first + y + 16 * i;
+        const float total = lanes_sum<16>(sum[i]);
+        if (row < T && x == 0 && c0 == 0) lse[(text + row) * H + h] = top[i] + logf(total);
+        UNROLL for (int j = 0; j < 4 * W; j++) o[j / 4][i][j % 4] /= total;
+    }
+    store64(out + (text + first) * HD + h * D, HD, o, end - first, c0, D);
+}
+template <class A, int W>
+__global__ void __launch_bounds__(256)
+plain_attention_dq_kernel(A *dqkv, float *delta, const A *dout, const A *out, const float *lse, const A *qkv,
+                          const int *start, int T, int H, int KV, int D, float scale) {
+    __shared__ float4 a[64][17];
+    __shared__ float4 b[64][17];
+    const int pieces = (D + 64 * W - 1) / (64 * W), h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64);
+    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
+    const A *Q = qkv + (text + first) * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
+    const A *dy = dout + (text + first) * HD + h * D;
+    float dq[W][4][4] = {}, d[4];
+    start += text;
+    UNROLL for (int i = 0; i < 4; i++) {                        /* delta: 16 threads add up a row */
+        const int row = first + y + 16 * i;
+        const size_t n = text + min(T - 1, row), at = n * HD + h * D;
+        d[i] = 0;
+        for (int c = x; c < D; c += 16) d[i] += to_float(dout[at + c]) * to_float(out[at + c]);
+        d[i] = lanes_sum<16>(d[i]);
+        if (row < T && x == 0 && c0 == 0) delta[n * H + h] = d[i];
+    }
+    for (int k0 = first_key(start, first, end) / 64 * 64; k0 < end; k0 += 64) {
+        float s[4][4] = {}, dp[4][4] = {};
+        dot64(s, a, b, Q, width, end - first, K + k0 * width, width, T - k0, D);
+        dot64(dp, a, b, dy, HD, end - first, V + k0 * width, width, T - k0, D);
+        UNROLL for (int i = 0; i < 16; i++) {
+            const int row = first + y + i / 4 * 16, key = k0 + x + i % 4 * 16, in = min(T - 1, row);
+            const bool seen = key <= row && key >= start[in];
+            const float p = seen ? expf(s[i / 4][i % 4] * scale - lse[(text + in) * H + h]) : 0;
+            s[i / 4][i % 4] = p * (dp[i / 4][i % 4] - d[i / 4]) * scale;
+        }
+        mix64(dq, a, b, s, K + k0 * width, width, T - k0, c0, D);
+    }
+    store64(dqkv + (text + first) * width + h * D, width, dq, end - first, c0, D);
+}
+/* Rows are keys, columns the queries that see them: S' = k q', dP' = v dout', so that P' and dS' come out as wanted. */
+template <class A, int W>
+__global__ void __launch_bounds__(256)
+plain_attention_dkv_kernel(A *dqkv, const A *dout, const float *lse, const float *delta, const A *qkv,
+                           const int *start, int T, int H, int KV, int D, float scale) {
+    __shared__ float4 a[64][17];
+    __shared__ float4 b[64][17];
+    const int pieces = (D + 64 * W - 1) / (64 * W), head = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64), G = H / KV;
+    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
+    const A *K = qkv + (text + first) * width + (H + head) * D, *V = K + KV * D;
+    float dk[W][4][4] = {}, dv[W][4][4] = {};
+    start += text;
+    const int tiles = last_query(start, end - 1, first, T) / 64 + 1 - blockIdx.x;
+    for (int turn = 0; turn < G * tiles; turn++) {              /* tile turn % tiles of head turn / tiles */
+        const int h = head * G + turn / tiles, q0 = first + turn % tiles * 64;
+        const A *q = qkv + (text + q0) * width + h * D, *dy = dout + (text + q0) * HD + h * D;
+        float s[4][4] = {}, dp[4][4] = {};
+        dot64(s, a, b, K, width, end - first, q, width, T - q0, D);
+        dot64(dp, a, b, V, width, end - first, dy, HD, T - q0, D);
+        UNROLL for (int i = 0; i < 16; i++) {
+            const int key = first + y + i / 4 * 16, row = q0 + x + i % 4 * 16, in = min(T - 1, row);
+            const bool seen = row < T && key <= row && key >= start[in];
+            float *p = &s[i / 4][i % 4], *t = &dp[i / 4][i % 4];
+            *p = seen ? expf(*p * scale - lse[(text + in) * H + h]) : 0;
+            *t = *p * (*t - delta[(text + in) * H + h]) * scale;
+        }
+        mix64(dv, a, b, s, dy, HD, T - q0, c0, D);
+        mix64(dk, a, b, dp, q, width, T - q0, c0, D);
+    }
+    A *to = dqkv + (text + first) * width + (H + head) * D;
+    store64(to, width, dk, end - first, c0, D);
+    store64(to + KV * D, width, dv, end - first, c0, D);
+}
+
+/* ---- attention on tensor cores: bf16, head sizes 32, 64, 80, 96, 128 (Dao 2023, "FlashAttention-2") ----
+
+   A tensor core multiplies 16 x 16 by 16 x 8 numbers in one instruction of a whole warp, mma.sync.m16n8k16. The matrices
+   lie in the registers of the 32 lanes, a few numbers in each. Lane 4 g + t (g = 0..7, t = 0..3) holds, where the
+   pictures say so; a register of A or B has two neighbours in bf16, one of C a float:
+
+          A (16 x 16), 4 registers          B (16 x 8), 2 registers          C (16 x 8), 4 registers: C += A B
+
+             columns 2t,+1   2t+8,+9            column g                         columns 2t,+1
+            +-------------+---------+      rows +------+                        +-----------+
+      row g |     a0      |   a2    |     2t,+1 |  b0  |                  row g |  c0  c1   |
+            +-------------+---------+           +------+                        +-----------+
+    row g+8 |     a1      |   a3    |   2t+8,+9 |  b1  |                row g+8 |  c2  c3   |
+            +-------------+---------+           +------+                        +-----------+
+
+   S = q k' comes out as C: pieces of 16 queries x 8 keys. A row of it lies in the four lanes with the same g, which find
+   its largest score with two shuffles. And look at A and C: two neighbouring C, rounded to bf16, are one A. The left
+   one's c0c1 and c2c3 are a0 and a1, the right one's a2 and a3. So P, made from S in its registers, is already the left
+   factor of P v, and never sees memory.
+
+   ldmatrix fills an A, or two B, from shared memory: of four matrices of 8 x 8, lane l names the place of row l % 8 of
+   matrix l / 8; "turned" deals out the columns in place of the rows. Rows lie D + 8 numbers apart: 8 rows of 16 bytes
+   then fall into 8 different parts of the banks, and are read at once. cp.async brings the next tile from memory while
+   this one is multiplied (copy_ahead): two stages of shared memory take turns.
+
+   Who does what. Grid: (tiles, heads, sequences). A block has 4 warps; a warp owns 16 M rows of the block's tile (queries,
+   for dk and dv keys) and all columns of it, so no two warps add to the same sum. The tiles it walks over are shared by
+   all four. M = 2 where registers allow: each B that ldmatrix brings is used twice. */
+
+/* Instructions without a word in C++. What each does lane by lane: their twins for the CPU, test/cuda_on_cpu/ptx.h. */
+#ifdef CUDA_ON_CPU
+#include "ptx.h"
+#else
+DEVICE void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t *b) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+DEVICE void ldmatrix(uint32_t (&r)[4], const bf16 *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
+}
+DEVICE void ldmatrix_turned(uint32_t (&r)[4], const bf16 *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
+}
+/* 4 or 16 bytes (zeros unless valid) begin to travel from global to shared memory. copies_wait<n>: all but the n newest
+   groups have arrived; other threads see them after a barrier. */
+template <int BYTES> DEVICE void copy_ahead(void *shared, const void *global, bool valid) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" :: "r"((uint32_t)__cvta_generic_to_shared(shared)),
+        "l"(global), "n"(BYTES), "r"(valid ? BYTES : 0) : "memory");
+}
+DEVICE void copies_end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> DEVICE void copies_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
+DEVICE float exp2_fast(float x) {
+    asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(x));
+    return x;
+}
+#endif
+
+enum { ATT_WARPS = 4, ATT_THREADS = 32 * ATT_WARPS };
+template <int D> constexpr int LD = D + 8;              /* from row to row of a tile in shared memory */
+
+/* A lane's share of a result of 16 M x 8 N numbers is x[M][N][4]: c0 .. c3 of each piece of 16 x 8. Seen by rows it has
+   parts of 2 M of them, row r being 8 r + g of the result, and 2 N numbers of each, number i in column i/2*8 + 2t + i%2. */
+template <int M, int N> DEVICE float &at(float (&x)[M][N][4], int r, int i) { return x[r / 2][i / 2][r % 2 * 2 + i % 2]; }
+template <int M, int N> DEVICE const float &at(const float (&x)[M][N][4], int r, int i) {
+    return x[r / 2][i / 2][r % 2 * 2 + i % 2];
+}
+DEVICE uint32_t pack(float low, float high) {
+    const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
+    return *(const uint32_t *)&two;
+}
+/* s (16 M, 8 N) = a b'; a, b in shared memory, rows of D numbers. */
+template <int D, int M, int N> DEVICE void product_abt(float (&s)[M][N][4], const bf16 *a, const bf16 *b) {
+    const int lane = threadIdx.x % 32;
+    a += lane % 16 * LD<D> + lane / 16 * 8;
+    b += (lane / 16 * 8 + lane % 8) * LD<D> + lane / 8 % 2 * 8;
+    UNROLL for (int i = 0; i < M * N * 4; i++) s[i / 4 / N][i / 4 % N][i % 4] = 0;
+    UNROLL for (int k = 0; k < D; k += 16) {
+        uint32_t fa[M][4], fb[4];
+        UNROLL for (int m = 0; m < M; m++) ldmatrix(fa[m], a + m * 16 * LD<D> + k);
+        UNROLL for (int n = 0; n < N; n += 2) {
+            ldmatrix(fb, b + n * 8 * LD<D> + k);
+            UNROLL for (int m = 0; m < M; m++) {
+                mma(s[m][n], fa[m], fb);
+                mma(s[m][n + 1], fa[m], fb + 2);
+            }
+        }
+    }
+}
+/* sum (16 M, D) += p b; p (16 M, 8 N) as product_abt left it, rounded; b in shared memory, 8 N rows. */
+template <int D, int M, int N>
+DEVICE void product_ab(float (&sum)[M][D / 8][4], const float (&p)[M][N][4], const bf16 *b) {
+    const int lane = threadIdx.x % 32;
+    b += lane % 16 * LD<D> + lane / 16 * 8;
+    UNROLL for (int k = 0; k < N; k += 2) {
+        uint32_t fa[M][4], fb[4];
+        UNROLL for (int i = 0; i < M * 4; i++) {                /* two C to an A */
+            const float *c = &p[i / 4][k + i % 4 / 2][i % 2 * 2];
+            fa[i / 4][i % 4] = pack(c[0], c[1]);
+        }
+        UNROLL for (int n = 0; n < D / 8; n += 2) {
+            ldmatrix_turned(fb, b + k * 8 * LD<D> + n * 8);
+            UNROLL for (int m = 0; m < M; m++) {
+                mma(sum[m][n], fa[m], fb);
+                mma(sum[m][n + 1], fa[m], fb + 2);
+            }
+        }
+    }
+}
+/* Rows `from`, `stride` apart, begin to travel into a tile; those from `valid` on become zeros. */
+template <int D, int ROWS> DEVICE void load_tile(bf16 *to, const bf16 *from, size_t stride, int valid) {
+    _Pragma("unroll (D <= 96 ? 4 : 1)")         /* as registers allow */
+    for (int i = threadIdx.x; i < ROWS * (D / 8); i += ATT_THREADS) {
+        const int r = i / (D / 8), c = i % (D / 8) * 8;
+        copy_ahead<16>(to + r * LD<D> + c, from + (r < valid ? r * stride + c : 0), r < valid);
+    }
+}
+/* The keys from k0 on, and below them their values. */
+template <int D, int KEYS> DEVICE void load_keys(bf16 *to, const bf16 *K, const bf16 *V, size_t width, int k0, int T) {
+    load_tile<D, KEYS>(to, K + k0 * width, width, T - k0);
+    load_tile<D, KEYS>(to + KEYS * LD<D>, V + k0 * width, width, T - k0);
+}
+/* The result of a warp, times factor, goes to rows `out`, `stride` apart; those from `valid` on do not exist. */
+template <int D, int M>
+DEVICE void store_tile(bf16 *out, size_t stride, const float (&x)[M][D / 8][4], int valid, float factor) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    UNROLL for (int r = 0; r < 2 * M; r++)
+        UNROLL for (int i = 0; i < D / 4; i += 2)
+            if (8 * r + g < valid)
+                *(uint32_t *)(out + (8 * r + g) * stride + i / 2 * 8 + 2 * t) = pack(at(x, r, i) * factor,
+                                                                                     at(x, r, i + 1) * factor);
+}
+
+/* ---- forward: grid (tiles of queries, H, B) ---- */
+
+#define NEVER (-INFINITY)               /* a score that must not count */
+#define LOG2E 1.4426950408889634f       /* exp(x) = 2^(x log2 e): the machine knows 2^x. sharp = log2 e / sqrt(D) */
+
+/* Online softmax of one tile: s becomes exp(s - top); o, top and sum go on to include it. The warp's rows begin with
+   query `mine`, the tile with key k0; row r of the lane sees keys from from[r] to itself. */
+template <int D, int M, int N>
+DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (&top)[2 * M], float (&sum)[2 * M],
+                           const int (&from)[2 * M], int mine, int k0, float sharp) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    UNROLL for (int r = 0; r < 2 * M; r++) {
+        const int row = mine + 8 * r + g;
+        if (k0 + 8 * N > row + 1 || k0 < from[r])               /* at the diagonal, or where a text begins */
+            UNROLL for (int i = 0; i < 2 * N; i++) {
+                const int key = k0 + i / 2 * 8 + 2 * t + i % 2;
+                if (key > row || key < from[r]) at(s, r, i) = NEVER;
+            }
+        float best = top[r], total = 0;
+        UNROLL for (int i = 0; i < 2 * N; i++) best = fmaxf(best, at(s, r, i));
+        best = lanes_max<4>(best);
+        const float base = best == NEVER ? 0 : best * sharp, turn = exp2_fast(top[r] * sharp - base);
+        UNROLL for (int i = 0; i < 2 * N; i++) total += at(s, r, i) = exp2_fast(at(s, r, i) * sharp - base);
+        UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) *= turn;
+        sum[r] = sum[r] * turn + total;
+        top[r] = best;
+    }
+}
+template <int D, int M, int KEYS>
+__global__ void __launch_bounds__(ATT_THREADS)
+attention_forward_kernel(bf16 *out, float *lse, const bf16 *qkv, const int *start, int T, int H, int KV, float sharp) {
+    extern __shared__ uint4 attention_tiles[];
+    const int ROWS = 16 * M * ATT_WARPS, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y;
+    bf16 *q = (bf16 *)attention_tiles, *kv = q + ROWS * LD<D>;
+    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS, end = min(T, first + ROWS);     /* the longest begin first */
+    const int mine = first + threadIdx.x / 32 * 16 * M;         /* the warp's first query */
+    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T;
+    const bf16 *Q = qkv + text * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
+    float o[M][D / 8][4] = {}, top[2 * M], sum[2 * M] = {};
+    int from[2 * M];
+    start += text;
+    int k0 = first_key(start, first, end) / KEYS * KEYS, stage = 0;
+    load_tile<D, ROWS>(q, Q + first * width, width, T - first);
+    load_keys<D, KEYS>(kv, K, V, width, k0, T);
+    copies_end_group();
+    UNROLL for (int r = 0; r < 2 * M; r++) {
+        from[r] = start[min(T - 1, mine + 8 * r + g)];
+        top[r] = NEVER;
+    }
+    for (; k0 < end; k0 += KEYS, stage ^= 1) {
+        const bf16 *k = kv + stage * 2 * KEYS * LD<D>, *v = k + KEYS * LD<D>;
+        bf16 *other = kv + (stage ^ 1) * 2 * KEYS * LD<D>;
+        if (k0 + KEYS < end) load_keys<D, KEYS>(other, K, V, width, k0 + KEYS, T);
+        copies_end_group();
+        copies_wait<1>();
+        __syncthreads();                                        /* this tile is here, for everyone */
+        if (k0 < mine + 16 * M) {                               /* else all of the warp's queries lie before it */
+            float s[M][KEYS / 8][4];
+            product_abt<D>(s, q + (mine - first) * LD<D>, k);
+            online_softmax<D>(s, o, top, sum, from, mine, k0, sharp);
+            product_ab<D>(o, s, v);
+        }
+        __syncthreads();                                        /* before the next turn loads into this stage */
+    }
+    UNROLL for (int r = 0; r < 2 * M; r++) {
+        const int row = mine + 8 * r + g;
+        const float total = lanes_sum<4>(sum[r]);
+        if (row < T && t == 0) lse[(text + row) * H + h] = (top[r] * sharp + log2f(total)) / LOG2E;
+        UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) /= total;
+    }
+    store_tile<D>(out + ((text + mine) * H + h) * D, (size_t)H * D, o, T - mine, 1);
+}
+
+/* ---- backward, queries: dq, and delta for the kernel below; grid as forward ---- */
+
+DEVICE float dot8(const bf16 *a, const bf16 *b) {
+    float x[8], y[8], sum = 0;
+    load8(x, a);
+    load8(y, b);
+    UNROLL for (int i = 0; i < 8; i++) sum += x[i] * y[i];
+    return sum;
+}
+/* N: 8 N keys at a time, so that S and dP fit in registers. */
+template <int D, int M, int N, int KEYS>
+__global__ void __launch_bounds__(ATT_THREADS)
+attention_dq_kernel(bf16 *dqkv, float *delta, const bf16 *dout, const bf16 *out, const float *lse, const bf16 *qkv,
+                    const int *start, int T, int H, int KV, float sharp) {
+    extern __shared__ uint4 attention_tiles[];
+    const int ROWS = 16 * M * ATT_WARPS, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y;
+    bf16 *q = (bf16 *)attention_tiles, *dy = q + ROWS * LD<D>, *kv = dy + ROWS * LD<D>;
+    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS, end = min(T, first + ROWS);
+    const int mine = first + threadIdx.x / 32 * 16 * M;
+    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
+    const bf16 *Q = qkv + text * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
+    float dq[M][D / 8][4] = {}, base[2 * M], d[2 * M];
+    int from[2 * M];
+    start += text;
+    int k0 = first_key(start, first, end) / KEYS * KEYS, stage = 0;
+    load_tile<D, ROWS>(q, Q + first * width, width, T - first);
+    load_tile<D, ROWS>(dy, dout + (text + first) * HD + h * D, HD, T - first);
+    load_keys<D, KEYS>(kv, K, V, width, k0, T);
+    copies_end_group();
+    UNROLL for (int r = 0; r < 2 * M; r++) {                    /* each of the four lanes takes its pieces of the row */
+        const int row = mine + 8 * r + g, in = min(T - 1, row);
+        const size_t n = text + in, y = n * HD + h * D;
+        d[r] = 0;
+        UNROLL for (int c = 8 * t; c < D; c += 32) d[r] += dot8(dout + y + c, out + y + c);
+        d[r] = lanes_sum<4>(d[r]);
+        if (row < T && t == 0) delta[n * H + h] = d[r];
+        from[r] = start[in];
+        base[r] = lse[n * H + h] * LOG2E;
+    }
+    for (; k0 < end; k0 += KEYS, stage ^= 1) {
+        const bf16 *k = kv + stage * 2 * KEYS * LD<D>, *v = k + KEYS * LD<D>;
+        bf16 *other = kv + (stage ^ 1) * 2 * KEYS * LD<D>;
+        if (k0 + KEYS < end) load_keys<D, KEYS>(other, K, V, width, k0 + KEYS, T);
+        copies_end_group();
+        copies_wait<1>();
+        __syncthreads();
+        _Pragma("unroll 1") for (int j = 0; j < KEYS && k0 + j < mine + 16 * M; j += 8 * N) {
+            float s[M][N][4], dp[M][N][4];
+            product_abt<D>(s, q + (mine - first) * LD<D>, k + j * LD<D>);
+            product_abt<D>(dp, dy + (mine - first) * LD<D>, v + j * LD<D>);
+            UNROLL for (int r = 0; r < 2 * M; r++)
+                UNROLL for (int i = 0; i < 2 * N; i++) {
+                    const int row = mine + 8 * r + g, key = k0 + j + i / 2 * 8 + 2 * t + i % 2;
+                    const bool seen = key <= row && key >= from[r];
+                    const float p = seen ? exp2_fast(at(s, r, i) * sharp - base[r]) : 0;
+                    at(s, r, i) = p * (at(dp, r, i) - d[r]);
+                }
+            product_ab<D>(dq, s, k + j * LD<D>);
+        }
+        __syncthreads();
+    }
+    store_tile<D>(dqkv + (text + mine) * width + h * D, width, dq, T - mine, sharp / LOG2E);
+}
+
+/* ---- backward, keys: dk and dv; grid (tiles of keys, KV, B) ----
+
+   Everything on its side: S' = k q' (rows are keys, columns queries), so that P' and dS' come out as the left factors of
+   dv = P' dout and dk = dS' q. A turn is a tile of queries of one head: q, dout, and of each query lse, delta, start. */
+
+/* s becomes P', dp becomes dS' sqrt(D). stat: of each query lse, and `apart` numbers further delta, and start. */
+template <int M, int N>
+DEVICE void softmax_backward_on_its_side(float (&s)[M][N][4], float (&dp)[M][N][4], const float *stat, int apart,
+                                         int mine, int q0, int T, float sharp) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    UNROLL for (int i = 0; i < 2 * N; i++) {                    /* a column is a query */
+        const int c = i / 2 * 8 + 2 * t + i % 2, row = q0 + c < T ? q0 + c : -1, from = ((const int *)stat)[2 * apart + c];
+        const float base = stat[c] * LOG2E, d = stat[apart + c];
+        UNROLL for (int r = 0; r < 2 * M; r++) {
+            const int key = mine + 8 * r + g;
+            const float p = key <= row && key >= from ? exp2_fast(at(s, r, i) * sharp - base) : 0;
+            at(s, r, i) = p;
+            at(dp, r, i) = p * (at(dp, r, i) - d);
+        }
+    }
+}
+template <int D, int M, int N, int QUERIES>
+__global__ void __launch_bounds__(ATT_THREADS)
+attention_dkv_kernel(bf16 *dqkv, const bf16 *dout, const float *lse, const float *delta, const bf16 *qkv,
+                     const int *start, int T, int H, int KV, float sharp) {
+    extern __shared__ uint4 attention_tiles[];
+    const int ROWS = 16 * M * ATT_WARPS, head = blockIdx.y, G = H / KV;
+    const int STAGE = 2 * QUERIES * LD<D> + 3 * 2 * QUERIES;    /* counted in bf16 */
+    bf16 *k = (bf16 *)attention_tiles, *v = k + ROWS * LD<D>, *stages = v + ROWS * LD<D>;
+    const int first = blockIdx.x * ROWS, mine = first + threadIdx.x / 32 * 16 * M;
+    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
+    const bf16 *Q = qkv + text * width, *K = Q + (H + head) * D, *V = K + KV * D;
+    float dk[M][D / 8][4] = {}, dv[M][D / 8][4] = {};
+    start += text;
+    const int begin = first / QUERIES;
+    const int tiles = last_query(start, min(T, first + ROWS) - 1, first, T) / QUERIES + 1 - begin;
+    auto load = [&](int turn) {                                 /* tile turn % tiles of head turn / tiles */
+        const int q0 = (begin + turn % tiles) * QUERIES, h = head * G + turn / tiles;
+        bf16 *to = stages + turn % 2 * STAGE;
+        float *stat = (float *)(to + 2 * QUERIES * LD<D>);
+        load_tile<D, QUERIES>(to, Q + q0 * width + h * D, width, T - q0);
+        load_tile<D, QUERIES>(to + QUERIES * LD<D>, dout + (text + q0) * HD + h * D, HD, T - q0);
+        for (int i = threadIdx.x; i < QUERIES; i += ATT_THREADS) {
+            const int row = min(T - 1, q0 + i);
+            copy_ahead<4>(stat + i, lse + (text + row) * H + h, true);
+            copy_ahead<4>(stat + QUERIES + i, delta + (text + row) * H + h, true);
+            copy_ahead<4>(stat + 2 * QUERIES + i, start + row, true);
+        }
+    };
+    load_tile<D, ROWS>(k, K + first * width, width, T - first);
+    load_tile<D, ROWS>(v, V + first * width, width, T - first);
+    load(0);
+    copies_end_group();
+    for (int turn = 0; turn < G * tiles; turn++) {
+        if (turn + 1 < G * tiles) load(turn + 1);
+        copies_end_group();
+        copies_wait<1>();
+        __syncthreads();
+        const int q0 = (begin + turn % tiles) * QUERIES;
+        const bf16 *q = stages + turn % 2 * STAGE, *dy = q + QUERIES * LD<D>;
+        const float *stat = (const float *)(dy + QUERIES * LD<D>);
+        _Pragma("unroll 1") for (int j = 0; j < QUERIES; j += 8 * N) {
+            if (q0 + j + 8 * N <= mine) continue;               /* these queries lie before all of the warp's keys */
+            float s[M][N][4], dp[M][N][4];
+            product_abt<D>(s, k + (mine - first) * LD<D>, q + j * LD<D>);
+            product_abt<D>(dp, v + (mine - first) * LD<D>, dy + j * LD<D>);
+            softmax_backward_on_its_side(s, dp, stat + j, QUERIES, mine, q0 + j, T, sharp);
+            product_ab<D>(dv, s, dy + j * LD<D>);
+            product_ab<D>(dk, dp, q + j * LD<D>);
+        }
+        __syncthreads();
+    }
+    bf16 *to = dqkv + (text + mine) * width + (H + head) * D;
+    store_tile<D>(to, width, dk, T - mine, sharp / LOG2E);
+    store_tile<D>(to + KV * D, width, dv, T - mine, 1);
+}
+
+/* ---- launches ---- */
+
+typedef struct { const int *start; int B, T, H, KV, D; } att_shape;
+
+/* dqkv NULL: forward, which writes out and lse; else backward, with delta as scratch. W: for heads of up to 64 W. */
+template <class A, int W>
+static void plain_attention(A *out, float *lse, A *dqkv, float *delta, const A *dout, const A *qkv, att_shape s) {
+    const unsigned tiles = blocks_for(s.T, 64), pieces = blocks_for(s.D, 64 * W);
+    const dim3 queries(tiles, s.H * pieces, s.B), keys(tiles, s.KV * pieces, s.B);
+    const float scale = 1 / sqrtf((float)s.D);
+    if (!dqkv) {
+        plain_attention_kernel<A, W><<<queries, 256, 0, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
+        return;
+    }
+    plain_attention_dq_kernel<A, W><<<queries, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H,
+                                                                    s.KV, s.D, scale);
+    plain_attention_dkv_kernel<A, W><<<keys, 256, 0, gpu.stream>>>(dqkv, dout, lse, delta, qkv, s.start, s.T, s.H, s.KV,
+                                                                   s.D, scale);
+}
+/* More rows to a warp: less shared memory read for a product. But their sums, D / 8 x 4 M, must fit in registers. */
+template <int D> struct att_size {
+    enum { M = 2, N = D <= 80 ? 4 : 2, KEYS = D <= 64 ? 64 : 32, MKV = D <= 64 ? 2 : 1, NKV = 4,
+           QUERIES = D <= 64 ? 64 : 32, ROWS = 16 * M * ATT_WARPS, ROWS_KV = 16 * MKV * ATT_WARPS, ROW = 2 * LD<D>,
+           BYTES = (ROWS + 4 * KEYS) * ROW, BYTES_Q = BYTES + ROWS * ROW,
+           BYTES_KV = (2 * ROWS_KV + 4 * QUERIES) * ROW + 24 * QUERIES };
+};
+/* False on a GPU whose blocks have too little shared memory. */
+template <int D> static bool flash_attention(bf16 *out, float *lse, bf16 *dqkv, float *delta, const bf16 *dout,
+                                             const bf16 *qkv, att_shape s) {
+    typedef att_size<D> Z;
+    const dim3 queries(blocks_for(s.T, Z::ROWS), s.H, s.B), keys(blocks_for(s.T, Z::ROWS_KV), s.KV, s.B);
+    const float sharp = LOG2E / sqrtf((float)D);
+    auto forward = attention_forward_kernel<D, Z::M, Z::KEYS>;
+    auto dq = attention_dq_kernel<D, Z::M, Z::N, Z::KEYS>;
+    auto dkv = attention_dkv_kernel<D, Z::MKV, Z::NKV, Z::QUERIES>;
+    if ((size_t)max((int)Z::BYTES_Q, (int)Z::BYTES_KV) > gpu.shared_limit) return false;
+    CUDA(cudaFuncSetAttribute(forward, cudaFuncAttributeMaxDynamicSharedMemorySize, Z::BYTES));     /* over 48 KiB */
+    CUDA(cudaFuncSetAttribute(dq, cudaFuncAttributeMaxDynamicSharedMemorySize, Z::BYTES_Q));
+    CUDA(cudaFuncSetAttribute(dkv, cudaFuncAttributeMaxDynamicSharedMemorySize, Z::BYTES_KV));
+    if (!dqkv) {
+        forward<<<queries, ATT_THREADS, Z::BYTES, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, sharp);
+        return true;
+    }
+    dq<<<queries, ATT_THREADS, Z::BYTES_Q, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, sharp);
+    dkv<<<keys, ATT_THREADS, Z::BYTES_KV, gpu.stream>>>(dqkv, dout, lse, delta, qkv, s.start, s.T, s.H, s.KV, sharp);
+    return true;
+}
+template <class A>
+static void attention(A *out, float *lse, A *dqkv, float *delta, const A *dout, const A *qkv, att_shape s) {
+    if constexpr (in_bf16<A>()) {
+        auto flash = s.D == 32 ? flash_attention<32> : s.D == 64 ? flash_attention<64> : s.D == 80 ? flash_attention<80>
+                     : s.D == 96 ? flash_attention<96> : s.D == 128 ? flash_attention<128> : NULL;
+        if (flash && flash(out, lse, dqkv, delta, dout, qkv, s)) return;
+    }
+    auto plain = s.D <= 64 ? plain_attention<A, 1> : plain_attention<A, 2>;
+    plain(out, lse, dqkv, delta, dout, qkv, s);
+}
+template <class A> static void cuda_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start,
+                                                      size_t B, size_t T, size_t H, size_t KV, size_t D) {
+    const att_shape s = {start, (int)B, (int)T, (int)H, (int)KV, (int)D};
+    attention<A>((A *)out, lse, NULL, NULL, NULL, (const A *)qkv, s);
+}
+template <class A>
+static void cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                                    const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV,
+                                    size_t D) {
+    const att_shape s = {start, (int)B, (int)T, (int)H, (int)KV, (int)D};
+    float *delta = (float *)room_for(ROOM_ATTENTION, B * T * H * sizeof *delta);
+    attention<A>((A *)out, (float *)lse, (A *)dqkv, delta, (const A *)dout, (const A *)qkv, s);
+}
 
 /* ================================================================================================================
    The head and the value
