@@ -540,7 +540,7 @@ DEVICE void write64(tile64 to, const float (&s)[4][4]) {
 /* s += a b' */
 DEVICE void add_abt(float (&s)[4][4], tile64 a, tile64 b) {
     const int x = threadIdx.x % 16, y = threadIdx.x / 16;
-    _Pragma("unroll 2") for (int k = 0; k < 16; k++) {
+    _Pragma("unroll 1") for (int k = 0; k < 16; k++) {
         float4 u[4], w[4];
         UNROLL for (int i = 0; i < 4; i++) u[i] = a[y + 16 * i][k], w[i] = b[x + 16 * i][k];
         UNROLL for (int i = 0; i < 16; i++) {
@@ -552,7 +552,7 @@ DEVICE void add_abt(float (&s)[4][4], tile64 a, tile64 b) {
 /* o += a b */
 DEVICE void add_ab(float (&o)[4][4], tile64 a, tile64 b) {
     const int x = threadIdx.x % 16, y = threadIdx.x / 16;
-    _Pragma("unroll 2") for (int k = 0; k < 16; k++) {
+    _Pragma("unroll 1") for (int k = 0; k < 16; k++) {
         float4 u[4];
         UNROLL for (int i = 0; i < 4; i++) u[i] = a[y + 16 * i][k];
         UNROLL for (int j = 0; j < 4; j++) {
@@ -1212,9 +1212,14 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         /* Embedding */
         /* Norms */
         /* Products: linear, residual, LoRA */
-        /* Rotary positions */
-        /* Attention */
-        /* gelu, swiglu */
+        .rope_forward = cuda_rope_forward<A>,
+        .rope_backward = cuda_rope_backward<A>,
+        .attention_forward = cuda_attention_forward<A>,
+        .attention_backward = cuda_attention_backward<A>,
+        .gelu_forward = cuda_gelu_forward<A>,
+        .gelu_backward = cuda_gelu_backward<A>,
+        .swiglu_forward = cuda_swiglu_forward<A>,
+        .swiglu_backward = cuda_swiglu_backward<A>,
         /* The head and the value */
         /* Learning */
         /* Speaking: cache_attention, cache_copy */
