@@ -62,7 +62,7 @@ static void cuda_must(cudaError_t e, const char *call, int line) {
     if (e != cudaSuccess) llm_die(NULL, "%s on %s (llm_cuda.cuh:%d: %s)", cudaGetErrorString(e), gpu.name, line, call);
 }
 /* Memory of the table's own, which grows when a step is larger than any before; one piece for each purpose. */
-enum { ROOM_PRODUCTS, ROOM_HEAD, ROOM_PARTS, ROOM_ATTENTION, ROOM_WIDE, ROOM_SPEAK, ROOMS };
+enum { ROOM_PRODUCTS, ROOM_HEAD, ROOM_PARTS, ROOM_ATTENTION, ROOM_WIDE, ROOM_SPEAK, ROOM_LEARNING, ROOMS };
 static struct { void *memory; size_t bytes; } room[ROOMS];
 
 static void *room_for(int which, size_t bytes) {
@@ -153,6 +153,9 @@ __global__ void __launch_bounds__(128) gather_kernel(float *to, const float *par
     float sum = accumulate ? to[c] : 0;
     for (int r = 0; r < rows; r++) sum += part[(size_t)r * n + c];
     to[c] = sum;
+}
+static inline void gather(float *to, const float *part, size_t rows, size_t n, bool accumulate) {
+    gather_kernel<<<blocks_for(n, 128), 128, 0, gpu.stream>>>(to, part, (int)rows, (int)n, accumulate);
 }
 template <class A> constexpr bool in_bf16() { return sizeof(A) == 2; }
 /* The residual stream's gradient as products read it: itself, or the bf16 copy that lies behind it. */
@@ -312,11 +315,234 @@ static void cuda_store_weights(void *to, const llm_real *w, size_t n) {
 
 /* ================================================================================================================
    Embedding
+
+   forward    out[n] = wte[tokens[n]] + wpe[positions[n]]: a thread for each 8 numbers of out.
+   backward   dwte[v] (=|+=) sum of dout[n] over the places n of token v, in the order of the batch (cuda_order): a block
+              adds a run of places, a thread 8 columns of it. The sums of rows with several runs wait in `part`, and the
+              block of the row's first run adds them. By position likewise: dwpe.
    ================================================================================================================ */
+
+/* Numbers c .. c+7 of row `row` of a matrix as it lies there, c a multiple of 8; 0 beyond the row ("weights in fewer
+   bits", chapter 13: they are in one block of 32 columns, which have one scale). */
+DEVICE void load_weights(float (&x)[8], llm_weight w, size_t cols, size_t row, int c) {
+    const int left = (int)cols - c;
+    const size_t at = row * cols + c, block = row * ((cols + 31) / 32) + c / 32;
+    if (w.type == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, left, cols % 8 == 0);
+    else if (w.type == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, left, cols % 8 == 0);
+    else {
+        const float scale = __uint_as_float((unsigned)w.scale[block] << 16);
+        const uint8_t *byte = (const uint8_t *)w.data + (w.type == LLM_TYPE_Q8 ? at : block * 16 + c % 16);
+        UNROLL for (int i = 0; i < 8; i++) {
+            const int b = i < left ? byte[i] : 0;
+            const int q = w.type == LLM_TYPE_Q8 ? (int8_t)b : (c % 32 < 16 ? b & 15 : b >> 4) - 8;
+            x[i] = i < left ? q * scale : 0;
+        }
+    }
+}
+__global__ void __launch_bounds__(256) embed_kernel(float *out, llm_weight wte, const float *wpe, const int *tokens,
+                                                    const int *positions, size_t N, int C) {
+    const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / ((C + 7) / 8);
+    const int c = (int)(i % ((C + 7) / 8)) * 8;
+    const bool wide = C % 8 == 0;
+    if (n >= N) return;
+    float x[8], p[8] = {};
+    load_weights(x, wte, C, tokens[n], c);
+    if (wpe) load_up_to_8(p, wpe + (size_t)positions[n] * C + c, C - c, wide);
+    UNROLL for (int j = 0; j < 8; j++) x[j] += p[j];
+    store_up_to_8(out + n * C + c, x, C - c, wide);
+}
+static void cuda_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe, const int *tokens,
+                               const int *positions, size_t N, size_t C) {
+    embed_kernel<<<blocks_for(N * ((C + 7) / 8), 256), 256, 0, gpu.stream>>>(
+        (float *)out, wte, wpe, tokens, positions, N, (int)C);
+}
+__global__ void __launch_bounds__(128) embed_runs_kernel(float *table, float *part, const float *dout, cuda_order o,
+                                                         int C) {
+    const int r = blockIdx.x, runs = o.count[0], shared = o.count[1];
+    if (r >= runs) return;
+    float *to = r < shared ? part + (size_t)r * C : table + (size_t)o.row[r] * C;
+    const int from = o.run[r], end = o.run[r + 1];
+    for (int c = threadIdx.x * 8; c < C; c += 128 * 8) {
+        float sum[8] = {}, x[8];
+        if (r >= shared) load_up_to_8(sum, to + c, C - c, C % 8 == 0);
+        for (int i = from; i < end; i++) {
+            load_up_to_8(x, dout + (size_t)o.place[i] * C + c, C - c, C % 8 == 0);
+            UNROLL for (int j = 0; j < 8; j++) sum[j] += x[j];
+        }
+        store_up_to_8(to + c, sum, C - c, C % 8 == 0);
+    }
+}
+__global__ void __launch_bounds__(128) embed_shared_kernel(float *table, const float *part, cuda_order o, int C) {
+    const int r = blockIdx.x, shared = o.count[1];
+    if (r >= shared || (r > 0 && o.row[r - 1] == o.row[r])) return;
+    for (int c = threadIdx.x; c < C; c += 128) {
+        float sum = table[(size_t)o.row[r] * C + c];
+        for (int i = r; i < shared && o.row[i] == o.row[r]; i++) sum += part[(size_t)i * C + c];
+        table[(size_t)o.row[r] * C + c] = sum;
+    }
+}
+static void embed_gather(float *table, const float *dout, cuda_order o, size_t N, size_t C, size_t rows,
+                         bool accumulate) {
+    if (!accumulate) CUDA(cudaMemsetAsync(table, 0, rows * C * sizeof *table, gpu.stream));
+    const unsigned shared = (unsigned)shared_at_most(N);
+    float *part = (float *)room_for(ROOM_PARTS, (shared + 1) * C * sizeof *part);
+    embed_runs_kernel<<<(unsigned)runs_at_most(N, rows), 128, 0, gpu.stream>>>(table, part, dout, o, (int)C);
+    if (shared) embed_shared_kernel<<<shared, 128, 0, gpu.stream>>>(table, part, o, (int)C);
+}
+static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *dout, const llm_ids *ids, size_t N,
+                                size_t C, size_t V, size_t T, bool accumulate_wte, bool accumulate_wpe) {
+    const float *d = (const float *)dout;
+    if (dwte) embed_gather(dwte, d, order_in(ids->own, N, 0), N, C, V, accumulate_wte);
+    if (dwpe) embed_gather(dwpe, d, order_in(ids->own, N, 1), N, C, T, accumulate_wpe);
+}
 
 /* ================================================================================================================
    Norms
+
+   Layer norm and RMS norm (mean NULL) of rows of C numbers, as in chapter 4:
+
+       xhat = (x - mean) rstd      out = xhat w + bias      dx = rstd (g - mean(g) - xhat mean(g xhat)), g = w dout
+
+   A row belongs to a team of threads, who hold it in registers, so that memory is read once: up to C = 768 a warp (four
+   teams to a block), above a whole block. Thread t of a team of T has, of each chunk i, eight neighbours:
+
+       c = (i T + t) 8 .. + 7       16 bytes (bf16) or twice 16; neighbours in the team are neighbours in memory
+
+   dw and dbias are sums over rows. A team walks over rows N/teams apart and adds each to its own 2 C sums in shared
+   memory, where a thread meets only numbers of its own: no barrier. A block adds its teams into a row of `part`, and
+   gather_kernel adds those, all in order.
    ================================================================================================================ */
+
+template <int WARPS> DEVICE float team_sum(float x) {
+    if constexpr (WARPS == 1) return warp_sum(x);
+    else return block_sum(x);
+}
+template <class A, int WARPS, int CHUNKS>
+__global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32)
+norm_forward_kernel(A *out, float *mean, float *rstd, const float *inp, const float *w, const float *bias, float eps,
+                    size_t N, int C) {
+    enum { T = WARPS * 32 };
+    const size_t n = (size_t)blockIdx.x * (blockDim.x / T) + threadIdx.x / T;
+    const int t = threadIdx.x % T;
+    const bool wide = C % 8 == 0;
+    if (n >= N) return;                 /* the whole team */
+    float x[CHUNKS][8], sum = 0, square = 0, m = 0;
+    UNROLL for (int i = 0; i < CHUNKS; i++) {
+        const int c = (i * T + t) * 8;
+        load_up_to_8(x[i], inp + n * C + c, C - c, wide);
+        UNROLL for (int j = 0; j < 8; j++) sum += x[i][j];
+    }
+    if (mean) m = team_sum<WARPS>(sum) / C;
+    UNROLL for (int i = 0; i < CHUNKS; i++)
+        UNROLL for (int j = 0; j < 8; j++) {
+            x[i][j] -= m;
+            square += (i * T + t) * 8 + j < C ? x[i][j] * x[i][j] : 0;
+        }
+    const float r = 1 / sqrtf(team_sum<WARPS>(square) / C + eps);
+    UNROLL for (int i = 0; i < CHUNKS; i++) {
+        const int c = (i * T + t) * 8;
+        float a[8], b[8] = {};
+        load_up_to_8(a, w + c, C - c, wide);
+        if (bias) load_up_to_8(b, bias + c, C - c, wide);
+        UNROLL for (int j = 0; j < 8; j++) x[i][j] = x[i][j] * r * a[j] + b[j];
+        store_up_to_8(out + n * C + c, x[i], C - c, wide);
+    }
+    if (t == 0) rstd[n] = r;
+    if (t == 0 && mean) mean[n] = m;
+}
+/* copy: where the bf16 copy of dres lies, or NULL. part (2, blocks, C): dw, then dbias; NULL: frozen. */
+template <class A, int WARPS, int CHUNKS>
+__global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32)
+norm_backward_kernel(float *dres, A *copy, float *part, const A *dout, const float *inp, const float *w,
+                     const float *mean, const float *rstd, size_t N, int C, bool accumulate) {
+    enum { T = WARPS * 32, SUMS = CHUNKS * 8 * T };
+    extern __shared__ float shared_sums[];                     /* (teams, 2, SUMS), column (i T + t) 8 + j at i, j, t */
+    const int teams = blockDim.x / T, team = threadIdx.x / T, t = threadIdx.x % T;
+    const bool wide = C % 8 == 0;
+    float *dw = shared_sums + team * 2 * SUMS + t, *dbias = dw + SUMS;
+    UNROLL for (int i = 0; i < CHUNKS * 8; i++) dw[i * T] = dbias[i * T] = 0;
+    for (size_t n = (size_t)blockIdx.x * teams + team; n < N; n += (size_t)gridDim.x * teams) {
+        const float m = mean ? mean[n] : 0, r = rstd[n];
+        float g[CHUNKS][8], h[CHUNKS][8], a[8], mean_g = 0, mean_gh = 0;        /* h: xhat */
+        UNROLL for (int i = 0; i < CHUNKS; i++) {
+            const int c = (i * T + t) * 8;
+            load_up_to_8(g[i], dout + n * C + c, C - c, wide);
+            load_up_to_8(h[i], inp + n * C + c, C - c, wide);
+            load_up_to_8(a, w + c, C - c, wide);
+            UNROLL for (int j = 0; j < 8; j++) {
+                h[i][j] = (h[i][j] - m) * r;
+                dw[(i * 8 + j) * T] += g[i][j] * h[i][j];
+                dbias[(i * 8 + j) * T] += g[i][j];
+                g[i][j] *= a[j];                                /* beyond the row: 0 */
+                mean_g += g[i][j];
+                mean_gh += g[i][j] * h[i][j];
+            }
+        }
+        mean_g = mean ? team_sum<WARPS>(mean_g) / C : 0;
+        mean_gh = team_sum<WARPS>(mean_gh) / C;
+        UNROLL for (int i = 0; i < CHUNKS; i++) {
+            const int c = (i * T + t) * 8;
+            float dx[8] = {};
+            if (accumulate) load_up_to_8(dx, dres + n * C + c, C - c, wide);
+            UNROLL for (int j = 0; j < 8; j++) dx[j] += r * (g[i][j] - mean_g - h[i][j] * mean_gh);
+            store_up_to_8(dres + n * C + c, dx, C - c, wide);
+            if (copy) store_up_to_8(copy + n * C + c, dx, C - c, wide);
+        }
+    }
+    if (!part) return;
+    __syncthreads();
+    for (int c = threadIdx.x; c < C; c += blockDim.x)
+        for (int k = 0; k < 2; k++) {
+            const float *x = shared_sums + k * SUMS + (c / 8 / T * 8 + c % 8) * T + c / 8 % T;
+            float sum = 0;
+            for (int i = 0; i < teams; i++) sum += x[i * 2 * SUMS];
+            part[((size_t)k * gridDim.x + blockIdx.x) * C + c] = sum;
+        }
+}
+/* The team for rows of C numbers, and the kernel compiled for it. */
+#define NORM_KERNEL(kernel, C) \
+    ((C) <= 768 ? kernel<A, 1, 3> : (C) <= 2048 ? kernel<A, 4, 2> : (C) <= 8192 ? kernel<A, 8, 4> : kernel<A, 8, 8>)
+typedef struct { unsigned threads, teams; size_t shared; } norm_block;         /* shared: bytes, of the backward pass */
+static norm_block norm_block_for(size_t C) {
+    if (C > 16384) llm_die("--device cpu", "norms of rows of %zu numbers: on %s at most 16384", C, gpu.name);
+    const unsigned threads = C <= 2048 ? 128 : 256, chunks = C <= 768 ? 3 : C <= 2048 ? 2 : C <= 8192 ? 4 : 8;
+    return {threads, C <= 768 ? 4u : 1u, 2 * 8 * chunks * threads * sizeof(float)};
+}
+template <class A>
+static void cuda_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
+                                   const llm_real *bias, llm_real eps, size_t N, size_t C) {
+    const norm_block b = norm_block_for(C);
+    auto kernel = NORM_KERNEL(norm_forward_kernel, C);
+    kernel<<<blocks_for(N, b.teams), b.threads, 0, gpu.stream>>>(
+        (A *)out, mean, rstd, (const float *)inp, w, bias, eps, N, (int)C);
+}
+template <class A>
+static void cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
+                                    const llm_res *inp, const llm_real *w, const llm_real *mean, const llm_real *rstd,
+                                    size_t N, size_t C, bool accumulate_dinp, bool accumulate) {
+    const norm_block b = norm_block_for(C);
+    const unsigned blocks = min(blocks_for(N, b.teams), 4u * gpu.processors);
+    float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, 2 * blocks * C * sizeof *part) : NULL;
+    A *copy = in_bf16<A>() ? dres_for_products<A>(dinp, N, C) : NULL;
+    auto kernel = NORM_KERNEL(norm_backward_kernel, C);
+    if (b.shared > 48 << 10)
+        CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)b.shared));
+    kernel<<<blocks, b.threads, b.shared, gpu.stream>>>(
+        (float *)dinp, copy, part, (const A *)dout, (const float *)inp, w, mean, rstd, N, (int)C, accumulate_dinp);
+    if (dw) gather(dw, part, blocks, C, accumulate);
+    if (dbias) gather(dbias, part + blocks * C, blocks, C, accumulate);
+}
+template <class A>
+static void cuda_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps,
+                                 size_t N, size_t C) {
+    cuda_layernorm_forward<A>(out, NULL, rstd, inp, w, NULL, eps, N, C);
+}
+template <class A>
+static void cuda_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *dout, const llm_res *inp,
+                                  const llm_real *w, const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp,
+                                  bool accumulate) {
+    cuda_layernorm_backward<A>(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
+}
 
 /* ================================================================================================================
    Products: linear, residual, LoRA
@@ -1130,7 +1356,156 @@ static void cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
 
 /* ================================================================================================================
    Learning
+
+   The norm of the gradient and AdamW over all tensors, two launches each, and no answer to the host:
+
+       sumsq_kernel        a block for each piece, PIECE numbers of a tensor or the rest: its sum of squares, in double
+       sumsq_add_kernel    one block adds the pieces' sums, each thread in order: state->sumsq
+       adamw_judge_kernel  one thread: clip, or leave the step out? (llm_adamw_judge: the CPU's own text)
+       adamw_kernel        a block for each piece moves its weights, moments and bf16 copy, unless the judge said no
+
+   Which tensors learn, and their pieces, lies on the device until the table that we are given changes.
    ================================================================================================================ */
+
+enum { PIECE = 4096 };
+typedef struct {
+    float *w; bf16 *copy; const float *grad;
+    size_t offset, size;                /* offset: of the moments */
+    int decays, wide;                   /* wide: all of them lie at multiples of 16 bytes */
+} learner;
+typedef struct { unsigned tensor, number; } learner_piece;
+typedef struct { float scale, fast1, fast2, c1, c2, lr, eps, decay; int step; bool skip; } adamw_constants;
+static struct {
+    learner *host; size_t tensors, pieces;                      /* of what the device has: */
+    adamw_constants *constants; double *sum; learner *tensor; learner_piece *piece;
+} learning;
+
+static void learning_upload(void) {
+    size_t at = 0;
+    learning.pieces = 0;
+    for (size_t i = 0; i < learning.tensors; i++) learning.pieces += blocks_for(learning.host[i].size, PIECE);
+    learner_piece *piece = (learner_piece *)llm_alloc(learning.pieces + 1, sizeof *piece);
+    for (unsigned i = 0; i < learning.tensors; i++)
+        for (unsigned k = 0; k < blocks_for(learning.host[i].size, PIECE); k++) piece[at++] = (learner_piece){i, k};
+    const size_t tensor_bytes = learning.tensors * sizeof(learner), piece_bytes = learning.pieces * sizeof *piece;
+    learning.constants = (adamw_constants *)room_for(
+        ROOM_LEARNING, sizeof(adamw_constants) + learning.pieces * sizeof(double) + tensor_bytes + piece_bytes);
+    learning.sum = (double *)(learning.constants + 1);
+    learning.tensor = (learner *)(learning.sum + learning.pieces);
+    learning.piece = (learner_piece *)(learning.tensor + learning.tensors);
+    cuda_upload(learning.tensor, learning.host, tensor_bytes);
+    cuda_upload(learning.piece, piece, piece_bytes);
+    llm_release(piece);
+}
+static void learning_from(const llm_param *param, int params) {
+    learner *now = (learner *)llm_alloc((size_t)params + 1, sizeof *now);
+    size_t n = 0;
+    for (const llm_param *p = param; p < param + params; p++) {
+        if (!p->used || !p->grad || !p->size) continue;         /* no pass has written its gradient, or it is frozen */
+        bf16 *copy = p->w.type == LLM_TYPE_BF16 ? (bf16 *)p->w.data : NULL;
+        const bool wide = p->offset % 8 == 0 && ((size_t)p->data | (size_t)p->grad | (size_t)copy) % 16 == 0;
+        now[n++] = (learner){p->data, copy, p->grad, p->offset, p->size, !p->vector, wide};
+    }
+    const bool same = learning.host && n == learning.tensors && !memcmp(now, learning.host, n * sizeof *now);
+    llm_release(same ? now : learning.host);
+    if (same) return;
+    learning.host = now;
+    learning.tensors = n;
+    learning_upload();
+}
+/* Over a block, as block_sum. */
+DEVICE double block_sum_double(double x) {
+    __shared__ double part[32];
+    UNROLL for (int d = 16; d; d /= 2) x += __shfl_xor_sync(~0u, x, d);
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
+    __syncthreads();
+    double sum = 0;
+    for (unsigned i = 0; i < blockDim.x / 32; i++) sum += part[i];
+    return sum;
+}
+__global__ void __launch_bounds__(256) sumsq_kernel(double *sum, const learner *tensor, const learner_piece *piece) {
+    const learner t = tensor[piece[blockIdx.x].tensor];
+    const size_t first = (size_t)piece[blockIdx.x].number * PIECE;
+    const int n = (int)min((size_t)PIECE, t.size - first);
+    double s = 0;
+    for (int i = threadIdx.x * 8; i < n; i += 256 * 8) {
+        float g[8];
+        load_up_to_8(g, t.grad + first + i, n - i, t.wide);
+        UNROLL for (int j = 0; j < 8; j++) s += (double)g[j] * g[j];
+    }
+    s = block_sum_double(s);
+    if (threadIdx.x == 0) sum[blockIdx.x] = s;
+}
+__global__ void __launch_bounds__(1024) sumsq_add_kernel(llm_adamw_state *state, const double *sum, size_t pieces) {
+    double s = 0;
+    for (size_t i = threadIdx.x; i < pieces; i += 1024) s += sum[i];
+    s = block_sum_double(s);
+    if (threadIdx.x == 0) state->sumsq = s;
+}
+static void cuda_grad_norm(llm_adamw_state *state, const llm_param *param, int params) {
+    learning_from(param, params);
+    if (learning.pieces)
+        sumsq_kernel<<<(unsigned)learning.pieces, 256, 0, gpu.stream>>>(learning.sum, learning.tensor, learning.piece);
+    sumsq_add_kernel<<<1, 1024, 0, gpu.stream>>>(state, learning.sum, learning.pieces);
+}
+__global__ void adamw_judge_kernel(adamw_constants *a, llm_adamw_state *state, llm_adamw_rule r) {
+    llm_adamw_judge(state, &r);
+    a->scale = (float)state->scale, a->step = state->step, a->skip = state->skip;
+    a->fast1 = (float)(1 - r.beta1), a->c1 = (float)(1 - pow(r.beta1, state->step));
+    a->fast2 = (float)(1 - r.beta2), a->c2 = (float)(1 - pow(r.beta2, state->step));
+    a->lr = (float)r.lr, a->eps = (float)r.eps, a->decay = (float)r.weight_decay;
+}
+/* How moment `place` is stored: as it is, or as the bf16 above or below, by a chance that is a hash of place and step
+   (chapter 4's moment_put, bit for bit); `shift` picks 16 bits of it, others for m than for v. */
+template <class M> DEVICE float moment_rounded(float x, size_t place, int step, int shift) {
+    if (sizeof(M) == sizeof(float)) return x;
+    unsigned chance = ((unsigned)place ^ (unsigned)step * 0x9E3779B9u) * 0x85EBCA6Bu;
+    chance = (chance ^ chance >> 15) * 0xC2B2AE35u;
+    chance ^= chance >> 16;
+    return __uint_as_float((__float_as_uint(x) + (chance >> shift & 0xFFFF)) & 0xFFFF0000u);
+}
+template <class M> __global__ void __launch_bounds__(256) adamw_kernel(M *m, M *v, const learner *tensor,
+                                                                       const learner_piece *piece,
+                                                                       const adamw_constants *constants) {
+    const adamw_constants a = *constants;
+    const learner t = tensor[piece[blockIdx.x].tensor];
+    const size_t first = (size_t)piece[blockIdx.x].number * PIECE;
+    const int n = (int)min((size_t)PIECE, t.size - first);
+    const float decay = t.decays ? a.decay : 0;
+    if (a.skip) return;
+    for (int i = threadIdx.x * 8; i < n; i += 256 * 8) {
+        const size_t at = first + i, place = t.offset + at;
+        float w[8], g[8], mi[8], vi[8];
+        load_up_to_8(w, t.w + at, n - i, t.wide);
+        load_up_to_8(g, t.grad + at, n - i, t.wide);
+        load_up_to_8(mi, m + place, n - i, t.wide);
+        load_up_to_8(vi, v + place, n - i, t.wide);
+        UNROLL for (int j = 0; j < 8; j++) {
+            g[j] *= a.scale;
+            mi[j] += a.fast1 * (g[j] - mi[j]);
+            vi[j] += a.fast2 * (g[j] * g[j] - vi[j]);
+            w[j] -= a.lr * (mi[j] / a.c1 / (sqrtf(vi[j] / a.c2) + a.eps) + decay * w[j]);
+            mi[j] = moment_rounded<M>(mi[j], place + j, a.step, 16);
+            vi[j] = moment_rounded<M>(vi[j], place + j, a.step, 0);
+        }
+        store_up_to_8(t.w + at, w, n - i, t.wide);
+        if (t.copy) store_up_to_8(t.copy + at, w, n - i, t.wide);
+        store_up_to_8(m + place, mi, n - i, t.wide);
+        store_up_to_8(v + place, vi, n - i, t.wide);
+    }
+}
+static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm_adamw_rule rule,
+                       llm_adamw_state *state) {
+    learning_from(param, params);
+    const unsigned pieces = (unsigned)learning.pieces;
+    adamw_judge_kernel<<<1, 1, 0, gpu.stream>>>(learning.constants, state, rule);
+    if (pieces && rule.moments16)
+        adamw_kernel<bf16><<<pieces, 256, 0, gpu.stream>>>(
+            (bf16 *)m, (bf16 *)v, learning.tensor, learning.piece, learning.constants);
+    else if (pieces)
+        adamw_kernel<float><<<pieces, 256, 0, gpu.stream>>>(
+            (float *)m, (float *)v, learning.tensor, learning.piece, learning.constants);
+}
 
 /* ================================================================================================================
    Speaking
@@ -1209,8 +1584,12 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .load_ids = cuda_load_ids,
         .store_weights = cuda_store_weights,
 
-        /* Embedding */
-        /* Norms */
+        .embed_forward = cuda_embed_forward,
+        .embed_backward = cuda_embed_backward,
+        .layernorm_forward = cuda_layernorm_forward<A>,
+        .layernorm_backward = cuda_layernorm_backward<A>,
+        .rmsnorm_forward = cuda_rmsnorm_forward<A>,
+        .rmsnorm_backward = cuda_rmsnorm_backward<A>,
         /* Products: linear, residual, LoRA */
         .rope_forward = cuda_rope_forward<A>,
         .rope_backward = cuda_rope_backward<A>,
@@ -1221,7 +1600,8 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .swiglu_forward = cuda_swiglu_forward<A>,
         .swiglu_backward = cuda_swiglu_backward<A>,
         /* The head and the value */
-        /* Learning */
+        .grad_norm = cuda_grad_norm,
+        .adamw = cuda_adamw,
         /* Speaking: cache_attention, cache_copy */
 
         .enter = cuda_enter,

@@ -1,0 +1,47 @@
+/* test_cuda_small.h: embedding, norms and learning at the sizes where their kernels take another way. Read by
+   test_cuda.c, after op_cases.h and learning_cases.h, for each table. */
+#ifndef TEST_CUDA_SMALL_H
+#define TEST_CUDA_SMALL_H
+
+/* Rows with one run of places, with several, with none; fewer rows than places and more; all kinds of weights. */
+static void test_cuda_embedding(void) {
+    const form f[] = {WEIGHT, REAL, BF16, Q8, Q4};
+    for (int i = 0; i < 5; i++) {
+        test_embed(7, 5, 11, 4, true, f[i]);
+        test_embed(33, 96, 5, 8, i % 2, f[i]);
+        test_embed(20, 67, 23, 9, true, f[i]);
+    }
+    test_embed(1, 1, 1, 1, true, WEIGHT);
+    test_embed(1023, 8, 1, 2, true, WEIGHT);                    /* one word, four runs; positions in two each */
+    test_embed(1300, 24, 3, 1300, true, WEIGHT);
+    test_embed(600, 1032, 700, 2, true, WEIGHT);                /* more columns than a block takes at once */
+    test_embed(64, 16, 50257, 64, false, WEIGHT);
+}
+/* Every team (a warp, 128 and 256 threads), at its first and last width, and rows that are no multiple of 8. */
+static void test_cuda_norms(void) {
+    const size_t cols[] = {1, 7, 8, 67, 255, 256, 264, 767, 768, 769, 776, 1600, 2048, 2049, 4096, 8192, 8200};
+    for (size_t k = 0; k < sizeof cols / sizeof *cols; k++) {
+        test_norm(k % 3 ? 5 : 1, cols[k], true, k % 2, k % 2);
+        test_norm(k % 3 ? 3 : 9, cols[k], false, false, k % 2 == 0);
+    }
+    test_norm(1023, 40, true, true, true);                      /* a team has several rows */
+    test_norm(130, 1032, true, true, true);
+    test_norm(67, 1032, false, false, false);
+}
+static void test_cuda_learning(void) {
+    test_grad_norm(0);
+    test_grad_norm(5);
+    test_grad_norm(4096);
+    test_grad_norm(100003);
+    test_adamw(1001, false);
+    test_adamw(40000, false);
+    test_adamw(40000, true);
+    test_skips();
+}
+static void test_cuda_small(void) {
+    test_cuda_embedding();
+    test_cuda_norms();
+    test_cuda_learning();
+}
+
+#endif
