@@ -546,7 +546,392 @@ static void cuda_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *do
 
 /* ================================================================================================================
    Products: linear, residual, LoRA
-   ================================================================================================================ */
+   ================================================================================================================
+   Four fifths of all the work, and the one thing we do not write ourselves: cuBLASLt has a kernel for every shape.
+
+   It thinks in columns: number (i,j) of its matrix lies at i + j ld, of ours at i ld + j. Nothing is moved; the same
+   memory is, in its eyes, the transpose:
+
+       memory  a b c d e f        ours: x (2,3), ld 3     a b c       cuBLAS's: x' (3,2), ld 3     a d
+                                                          d e f                                    b e
+                                                                                                   c f
+   And out = left right is out' = right' left'. So the factors are handed over in the other order, as they lie; one that
+   our equation itself transposes (w in out = inp w', dout in dw = dout' inp) is marked turned, for cuBLAS too. */
+
+template <class X> constexpr cudaDataType_t cuda_type() { return sizeof(X) == 2 ? CUDA_R_16BF : CUDA_R_32F; }
+struct factor { const void *data; cudaDataType_t type; size_t ld; bool turned; };
+struct target { void *data; cudaDataType_t type; size_t ld; };
+template <class X> static factor as_is(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, false}; }
+template <class X> static factor turned(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, true}; }
+template <class X> static target into(X *x, size_t ld) { return {x, cuda_type<X>(), ld}; }
+
+/* out = scale left right + plus, then the epilogue. plus: as out lies (or out itself), or NULL. bias: of out's type, of
+   as many numbers as out has columns; BGRADB leaves the column sums of a turned left there. aux: as wide as out.
+   split: the sum may be cut and its parts added. Only for sums over tokens: elsewhere a row's bits would depend on how
+   many rows there are beside it. */
+struct ending {
+    float scale = 1;
+    const void *plus = NULL;
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
+    const void *bias = NULL, *aux = NULL;
+    bool split = false;
+};
+/* What cuBLASLt's choice of a kernel depends on; and the choice, made once. */
+struct product_shape {
+    size_t rows, cols, inner, ld_left, ld_right, ld_out;
+    cudaDataType_t type, out_type;
+    cublasLtEpilogue_t epilogue;
+    uint32_t align_left, align_right, align_plus, align_out;
+    bool turned_left, turned_right, split, tf32;
+    bool operator==(const product_shape &) const = default;
+};
+struct product_plan {
+    product_shape shape;
+    cublasLtMatmulDesc_t call;
+    cublasLtMatrixLayout_t left, right, out;
+    cublasLtMatmulAlgo_t algorithm;
+    bool found;                         /* it has a kernel for this */
+};
+enum { PLANS = 256, WORKSPACE = 32 << 20 };
+static product_plan plan[PLANS];        /* the oldest makes room for a new one */
+static size_t plans;
+
+#define LT(call) product_must((call), __LINE__)
+static void product_must(cublasStatus_t e, int line) {
+    if (e != CUBLAS_STATUS_SUCCESS) llm_die(NULL, "cuBLASLt on %s: error %d (llm_cuda.cuh:%d)", gpu.name, (int)e, line);
+}
+/* The largest power of 2, at most 256, that divides both addresses. */
+static uint32_t alignment(const void *p, const void *q) {
+    const uintptr_t bits = (uintptr_t)p | (uintptr_t)q | 256;
+    return (uint32_t)(bits & -bits);
+}
+static void plan_choose(product_plan *p) {
+    const product_shape &s = p->shape;
+    const uint32_t schemes = s.split ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE;
+    const size_t workspace = WORKSPACE;
+    cublasLtMatmulPreference_t want;
+    cublasLtMatmulHeuristicResult_t best;
+    int found = 0;
+    LT(cublasLtMatmulPreferenceCreate(&want));
+    auto set = [&](cublasLtMatmulPreferenceAttributes_t what, const void *value, size_t bytes) {
+        LT(cublasLtMatmulPreferenceSetAttribute(want, what, value, bytes));
+    };
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &s.align_right, sizeof s.align_right);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &s.align_left, sizeof s.align_left);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &s.align_plus, sizeof s.align_plus);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &s.align_out, sizeof s.align_out);
+    const cublasStatus_t e = cublasLtMatmulAlgoGetHeuristic(gpu.lt, p->call, p->right, p->left, p->out, p->out, want, 1,
+                                                            &best, &found);
+    p->found = e == CUBLAS_STATUS_SUCCESS && found > 0;
+    if (p->found) p->algorithm = best.algo;
+    LT(cublasLtMatmulPreferenceDestroy(want));
+}
+/* The pointers of an epilogue are a part of its description, and change with every call. */
+static void plan_point(const product_plan *p, const ending &e) {
+    auto set = [&](cublasLtMatmulDescAttributes_t what, const void *value, size_t bytes) {
+        LT(cublasLtMatmulDescSetAttribute(p->call, what, value, bytes));
+    };
+    const int64_t ld = (int64_t)p->shape.ld_out;
+    if (e.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, &e.bias, sizeof e.bias);
+    if (e.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &e.aux, sizeof e.aux);
+    if (e.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &ld, sizeof ld);
+}
+static product_plan *plan_for(const product_shape &s, const ending &e) {
+    for (size_t i = 0; i < plans && i < PLANS; i++)
+        if (plan[i].shape == s) return &plan[i];
+    product_plan *p = &plan[plans++ % PLANS];
+    if (plans > PLANS) {
+        LT(cublasLtMatmulDescDestroy(p->call));
+        for (cublasLtMatrixLayout_t layout : {p->left, p->right, p->out}) LT(cublasLtMatrixLayoutDestroy(layout));
+    }
+    const cublasOperation_t a = s.turned_right ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t b = s.turned_left ? CUBLAS_OP_T : CUBLAS_OP_N;
+    p->shape = s;
+    LT(cublasLtMatmulDescCreate(&p->call, s.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    LT(cublasLtMatmulDescSetAttribute(p->call, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a));
+    LT(cublasLtMatmulDescSetAttribute(p->call, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b));
+    LT(cublasLtMatmulDescSetAttribute(p->call, CUBLASLT_MATMUL_DESC_EPILOGUE, &s.epilogue, sizeof s.epilogue));
+    /* in its eyes: columns before rows */
+    LT(cublasLtMatrixLayoutCreate(&p->right, s.type, s.turned_right ? s.inner : s.cols,
+                                  s.turned_right ? s.cols : s.inner, (int64_t)s.ld_right));
+    LT(cublasLtMatrixLayoutCreate(&p->left, s.type, s.turned_left ? s.rows : s.inner,
+                                  s.turned_left ? s.inner : s.rows, (int64_t)s.ld_left));
+    LT(cublasLtMatrixLayoutCreate(&p->out, s.out_type, s.cols, s.rows, (int64_t)s.ld_out));
+    plan_point(p, e);
+    plan_choose(p);
+    return p;
+}
+/* out (rows, cols) = left (rows, inner) right (inner, cols), and its ending. Returns false, with nothing done, where
+   cuBLASLt has no kernel that does the epilogue too. */
+static bool product(target out, factor left, factor right, size_t rows, size_t cols, size_t inner, ending e = {}) {
+    const bool tf32 = running.tf32 && left.type == CUDA_R_32F;
+    const product_shape s = {rows, cols, inner, left.ld, right.ld, out.ld, left.type, out.type, e.epilogue,
+                             alignment(left.data, NULL), alignment(right.data, NULL), alignment(e.plus, NULL),
+                             alignment(out.data, e.bias), left.turned, right.turned, e.split, tf32};
+    if (!rows || !cols) return true;
+    product_plan *p = plan_for(s, e);
+    if (!p->found && e.epilogue != CUBLASLT_EPILOGUE_DEFAULT) return false;
+    if (!p->found) llm_die(NULL, "cuBLASLt on %s has no product for %zu x %zu x %zu", gpu.name, rows, cols, inner);
+    plan_point(p, e);
+    const float beta = e.plus ? 1 : 0;
+    void *workspace = room_for(ROOM_PRODUCTS, WORKSPACE);
+    LT(cublasLtMatmul(gpu.lt, p->call, &e.scale, right.data, p->right, left.data, p->left, &beta,
+                      e.plus ? e.plus : out.data, p->out, out.data, p->out, &p->algorithm, workspace, WORKSPACE,
+                      gpu.stream));
+    return true;
+}
+
+/* ---- weights in fewer bits: eight numbers from column i on (a multiple of 8) of row `row` ----
+
+   q8: an int8 each. q4: byte b of a block of 32 has number b in its low half and b + 16 in its high half, plus 8. Both
+   times their block's scale. wide: rows are a multiple of 8 numbers and begin at a multiple of 16 bytes. */
+template <llm_type W> DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int cols, bool wide) {
+    const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
+    if constexpr (W == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, cols - i, wide);
+    else if constexpr (W == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, cols - i, wide);
+    else {
+        const float scale = __uint_as_float((uint32_t)w.scale[block] << 16);
+        const uint8_t *p = (const uint8_t *)w.data + (W == LLM_TYPE_Q8 ? at : block * 16 + i % 16);
+        uint2 bits = {0, 0};
+        if (W == LLM_TYPE_Q4 || wide) bits = *(const uint2 *)p;         /* q4's blocks are padded */
+        else UNROLL for (int j = 0; j < 8; j++)
+            if (i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
+        UNROLL for (int j = 0; j < 8; j++) {
+            const int byte = (j < 4 ? bits.x : bits.y) >> j % 4 * 8 & 255;
+            x[j] = scale * (W == LLM_TYPE_Q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
+        }
+    }
+}
+/* to (rows, cols) = w, a thread for 8 numbers. */
+template <llm_type W, class A> __global__ void __launch_bounds__(256) widen_kernel(A *to, llm_weight w, size_t rows,
+                                                                                   int cols, bool wide) {
+    const size_t each = (cols + 7) / 8, t = (size_t)blockIdx.x * 256 + threadIdx.x, row = t / each;
+    const int i = (int)(t % each) * 8;
+    if (row >= rows) return;
+    float x[8];
+    load_weights<W>(x, w, row, i, cols, wide);
+    store_up_to_8(to + row * cols + i, x, cols - i, wide);
+}
+/* A matrix as products with A want it: where it lies, or widened (from float: narrowed) into the room. */
+template <class A> static const A *matrix_of(llm_weight w, size_t rows, size_t cols, int place) {
+    if (w.type == (half<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL)) return (const A *)w.data;
+    A *to = (A *)room_for(place, rows * cols * sizeof(A));
+    const bool wide = cols % 8 == 0 && (uintptr_t)w.data % 16 == 0;
+    const unsigned grid = blocks_for(rows * ((cols + 7) / 8), 256);
+    switch (w.type) {
+    case LLM_TYPE_REAL: widen_kernel<LLM_TYPE_REAL, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
+    case LLM_TYPE_BF16: widen_kernel<LLM_TYPE_BF16, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
+    case LLM_TYPE_Q8: widen_kernel<LLM_TYPE_Q8, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
+    case LLM_TYPE_Q4: widen_kernel<LLM_TYPE_Q4, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
+    }
+    return to;
+}
+template <class A> static const A *matrix_of(const llm_real *x, size_t rows, size_t cols, int place) {
+    return matrix_of<A>({x, LLM_TYPE_REAL, NULL, x}, rows, cols, place);
+}
+
+/* ---- few rows, as in speaking: out[n][o] = inp[n] . w[o] + bias[o] + res[n][o] ----
+
+   Each weight is needed once or twice, so what counts is reading w as fast as memory gives it, in its own bits. A warp
+   for each output o: its lanes walk along w[o], 8 numbers each, and add up. `act` or `full`: out as activations, or as
+   float. row: inp[row[n]] in inp[n]'s place, or NULL. */
+enum { FEW_ROWS = 8 };
+template <llm_type W, class A, int ROWS>
+__global__ void __launch_bounds__(256) few_rows_kernel(A *act, float *full, const float *res, const A *inp,
+                                                       const int *row, llm_weight w, const float *bias, int N, int I,
+                                                       int O, bool wide_w, bool wide_inp) {
+    const int o = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (o >= O) return;
+    float sum[ROWS] = {};
+    for (int i = lane * 8; i < I; i += 32 * 8) {
+        float x[8], y[8];
+        load_weights<W>(y, w, o, i, I, wide_w);
+        UNROLL for (int n = 0; n < ROWS; n++) {
+            if (n >= N) continue;
+            load_up_to_8(x, inp + (size_t)(row ? row[n] : n) * I + i, I - i, wide_inp);
+            UNROLL for (int j = 0; j < 8; j++) sum[n] += x[j] * y[j];
+        }
+    }
+    UNROLL for (int n = 0; n < ROWS; n++) {
+        const float s = warp_sum(sum[n]) + (bias ? bias[o] : 0);
+        if (lane || n >= N) continue;
+        const size_t at = (size_t)n * O + o;
+        if (act) store(act + at, s);
+        else full[at] = res ? res[at] + s : s;
+    }
+}
+struct few_rows_call { float *full; const float *res; const int *row; };
+template <llm_type W, class A> static void few_rows_of(A *act, few_rows_call c, const A *inp, llm_weight w,
+                                                       const float *bias, size_t N, size_t I, size_t O) {
+    const bool wide_w = I % 8 == 0 && (uintptr_t)w.data % 16 == 0, wide_inp = I % 8 == 0 && (uintptr_t)inp % 16 == 0;
+    const unsigned grid = blocks_for(O, 8);
+    if (N == 1)
+        few_rows_kernel<W, A, 1><<<grid, 256, 0, gpu.stream>>>(act, c.full, c.res, inp, c.row, w, bias, N, I, O, wide_w,
+                                                               wide_inp);
+    else
+        few_rows_kernel<W, A, FEW_ROWS><<<grid, 256, 0, gpu.stream>>>(act, c.full, c.res, inp, c.row, w, bias, N, I, O,
+                                                                      wide_w, wide_inp);
+}
+template <class A> static void few_rows(A *act, few_rows_call c, const llm_act *inp, llm_weight w, llm_weight bias,
+                                        size_t N, size_t I, size_t O) {
+    const A *x = (const A *)inp;
+    switch (w.type) {
+    case LLM_TYPE_REAL: few_rows_of<LLM_TYPE_REAL, A>(act, c, x, w, bias.full, N, I, O); break;
+    case LLM_TYPE_BF16: few_rows_of<LLM_TYPE_BF16, A>(act, c, x, w, bias.full, N, I, O); break;
+    case LLM_TYPE_Q8: few_rows_of<LLM_TYPE_Q8, A>(act, c, x, w, bias.full, N, I, O); break;
+    case LLM_TYPE_Q4: few_rows_of<LLM_TYPE_Q4, A>(act, c, x, w, bias.full, N, I, O); break;
+    }
+}
+
+/* ---- column sums: to[o] (=|+=) sum over n of scale[n] x[n][o], x (N,O); scale NULL: 1 ----
+
+   Two kernels, for a fixed order. A block has 256 columns and SUM_ROWS rows; a lane has 8 columns of every eighth row,
+   then the warps' sums are added. The blocks' sums lie in `part`, and gather_kernel adds those. */
+enum { SUM_ROWS = 256 };
+template <class A> __global__ void __launch_bounds__(256) column_sums_kernel(float *part, const A *x,
+                                                                             const float *scale, int N, int O,
+                                                                             bool wide) {
+    __shared__ float sum[8][256];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.x * 256, o = first + lane * 8;
+    const int end = min(N, (int)(blockIdx.y + 1) * SUM_ROWS);
+    float s[8] = {}, v[8];
+    for (int n = blockIdx.y * SUM_ROWS + warp; n < end; n += 8) {
+        load_up_to_8(v, x + (size_t)n * O + o, O - o, wide);
+        UNROLL for (int j = 0; j < 8; j++) s[j] += scale ? scale[n] * v[j] : v[j];
+    }
+    UNROLL for (int j = 0; j < 8; j++) sum[warp][lane * 8 + j] = s[j];
+    __syncthreads();
+    float all = 0;
+    UNROLL for (int i = 0; i < 8; i++) all += sum[i][threadIdx.x];
+    if (first + (int)threadIdx.x < O) part[(size_t)blockIdx.y * O + first + threadIdx.x] = all;
+}
+template <class A> static void column_sums(float *to, const A *x, const float *scale, size_t N, size_t O,
+                                           bool accumulate) {
+    const dim3 grid(blocks_for(O, 256), blocks_for(N, SUM_ROWS));
+    float *part = (float *)room_for(ROOM_PARTS, grid.y * O * sizeof *part);
+    const bool wide = O % 8 == 0 && (uintptr_t)x % 16 == 0;
+    column_sums_kernel<A><<<grid, 256, 0, gpu.stream>>>(part, x, scale, N, O, wide);
+    gather_kernel<<<blocks_for(O, 128), 128, 0, gpu.stream>>>(to, part, grid.y, O, accumulate);
+}
+
+/* ---- linear:  out (N,O) = inp (N,I) w' + bias    dinp = dout w    dw = dout' inp    dbias = column sums of dout ---- */
+
+/* out[n][o] += bias[o], where no product does it on the way */
+template <class R> __global__ void __launch_bounds__(256) add_bias_kernel(R *out, const R *bias, size_t n, int O) {
+    const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x;
+    if (i < n) store(out + i, to_float(out[i]) + to_float(bias[i % O]));
+}
+/* R: how out is stored, as activations (R is A) or float, the residual stream: `plus` joins it there. */
+template <class A, class R> static void linear(R *out, const R *plus, const llm_act *inp, llm_weight w, llm_weight bias,
+                                               size_t N, size_t I, size_t O) {
+    const factor x = as_is((const A *)inp, I), turned_w = turned(matrix_of<A>(w, O, I, ROOM_WIDE), I);
+    const R *b = !bias.data ? NULL : half<R>() ? matrix_of<R>(bias, 1, O, ROOM_PARTS) : (const R *)bias.full;
+    if (b && product(into(out, O), x, turned_w, N, O, I, {.plus = plus, .epilogue = CUBLASLT_EPILOGUE_BIAS, .bias = b}))
+        return;
+    product(into(out, O), x, turned_w, N, O, I, {.plus = plus});
+    if (b) add_bias_kernel<R><<<blocks_for(N * O, 256), 256, 0, gpu.stream>>>(out, b, N * O, O);
+}
+template <class A> static void linear_gradients(float *dw, float *dbias, const A *dout, const llm_act *inp, size_t N,
+                                                size_t I, size_t O, bool accumulate) {
+    const factor turned_dout = turned(dout, O), x = as_is((const A *)inp, I);
+    if (dw && dbias && !accumulate &&
+        product(into(dw, I), turned_dout, x, O, I, N,
+                {.epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = dbias, .split = true})) return;
+    if (dw) product(into(dw, I), turned_dout, x, O, I, N, {.plus = accumulate ? dw : NULL, .split = true});
+    if (dbias) column_sums(dbias, dout, NULL, N, O, accumulate);
+}
+template <class A>
+static void cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I,
+                                size_t O) {
+    if (N <= FEW_ROWS) few_rows<A>((A *)out, {}, inp, w, bias, N, I, O);
+    else linear<A, A>((A *)out, NULL, inp, w, bias, N, I, O);
+}
+template <class A>
+static void cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
+                                 llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
+    const A *dy = (const A *)dout;
+    if (dinp) product(into((A *)dinp, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
+    linear_gradients(dw, dbias, dy, inp, N, I, O, accumulate);
+}
+/* The same into the residual stream. */
+template <class A>
+static void cuda_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
+                                  size_t N, size_t I, size_t O) {
+    float *y = (float *)out;
+    if (N <= FEW_ROWS) few_rows<A>(NULL, {y, (const float *)res, NULL}, inp, w, bias, N, I, O);
+    else linear<A, float>(y, (const float *)res, inp, w, bias, N, I, O);
+}
+template <class A>
+static void cuda_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                   const llm_act *inp, llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
+    cuda_linear_backward<A>(dinp, dw, dbias, (llm_act *)dres_for_products<A>(dout, N, O), inp, w, N, I, O, accumulate);
+}
+
+/* ---- the feed-forward part: product and gelu in one, where the card does both well ----
+
+   cuBLASLt leaves what stands before gelu in aux (our out) and gelu of it in D; backward it multiplies D by gelu'(aux).
+   Older cards (sm_80) lose more in the product than a kernel takes. */
+template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n);
+template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
+template <class A> static bool gelu_in_product(const void *aux, size_t cols) {
+    return half<A>() && gpu.generation >= 9 && cols % 8 == 0 && (uintptr_t)aux % 16 == 0;
+}
+template <class A>
+static void cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
+                                     llm_weight bias, size_t N, size_t I, size_t O) {
+    if (N > FEW_ROWS && bias.data && gelu_in_product<A>(out, O)) {
+        const ending gelu = {.epilogue = CUBLASLT_EPILOGUE_GELU_AUX_BIAS, .bias = matrix_of<A>(bias, 1, O, ROOM_PARTS),
+                             .aux = out};
+        const A *wide = matrix_of<A>(w, O, I, ROOM_WIDE);
+        if (product(into((A *)activated, O), as_is((const A *)inp, I), turned(wide, I), N, O, I, gelu)) return;
+    }
+    cuda_linear_forward<A>(out, inp, w, bias, N, I, O);
+    cuda_gelu_forward<A>(activated, out, N * O);
+}
+template <class A>
+static void cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                        const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t I,
+                                        size_t O, bool accumulate) {
+    const A *dy = dres_for_products<A>(dout, N, O);
+    const factor d = as_is(dy, O), wide = as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I);
+    if (!gelu_in_product<A>(pre, I) ||
+        !product(into((A *)dpre, I), d, wide, N, I, O, {.epilogue = CUBLASLT_EPILOGUE_DGELU, .aux = pre})) {
+        product(into((A *)dpre, I), d, wide, N, I, O);
+        cuda_gelu_backward<A>(dpre, dpre, pre, N * I);
+    }
+    linear_gradients(dw, dbias, dy, inp, N, I, O, accumulate);
+}
+
+/* ---- LoRA:  u = scale inp A'   out += u B'   du = scale dout B   dinp += du A   dA = du' inp   dB = dout' u ----
+
+   u (N,r), A (r,I), B (cols,r). A slice of a wider matrix is the same matrix to a product, with rows that are ld apart. */
+template <class A>
+static void cuda_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *a, const llm_real *b,
+                              llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool to_residual) {
+    const factor turned_a = turned(matrix_of<A>(a, r, I, ROOM_WIDE), I), x = as_is((const A *)inp, I);
+    const factor turned_b = turned(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r), v = as_is((const A *)u, r);
+    product(into((A *)u, r), x, turned_a, N, r, I, {.scale = scale});
+    const target y = to_residual ? into((float *)out + s.col, s.ld) : into((A *)out + s.col, s.ld);
+    product(y, v, turned_b, N, s.cols, r, {.plus = y.data});
+}
+template <class A>
+static void cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_act *du, const void *dout,
+                               const llm_act *u, const llm_act *inp, const llm_real *a, const llm_real *b,
+                               llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool from_residual,
+                               bool accumulate) {
+    const A *d = (from_residual ? dres_for_products<A>((const llm_res *)dout, N, s.ld) : (const A *)dout) + s.col;
+    const factor wide_a = as_is(matrix_of<A>(a, r, I, ROOM_WIDE), I);
+    const factor wide_b = as_is(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r);
+    A *v = (A *)du, *dx = (A *)dinp;
+    product(into(v, r), as_is(d, s.ld), wide_b, N, r, s.cols, {.scale = scale});
+    if (dx) product(into(dx, I), as_is(v, r), wide_a, N, I, r, {.plus = dx});
+    if (da) product(into(da, I), turned(v, r), as_is((const A *)inp, I), r, I, N,
+                    {.plus = accumulate ? da : NULL, .split = true});
+    if (db) product(into(db, r), turned(d, s.ld), as_is((const A *)u, r), s.cols, r, N,
+                    {.plus = accumulate ? db : NULL, .split = true});
+}
 
 /* ================================================================================================================
    Rotary positions and activations
@@ -1352,7 +1737,263 @@ static void cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
 
 /* ================================================================================================================
    The head and the value
-   ================================================================================================================ */
+   ================================================================================================================
+
+   forward    z (V) = hidden w' / temperature, banned ids at -infinity    lse = log sum exp z    logp = z[target] - lse
+              p = exp(z - lse)                                            entropy = -sum p log p
+   backward   dz[k] = dlogp (1[k = target] - p[k]) - dentropy p[k] (log p[k] + entropy)
+              dlogits = dz / temperature     dhidden = dlogits w     dw (=|+=) dlogits' hidden
+
+   For one chunk of rows at a time: a product makes the logits (rows, ld), a kernel puts their gradient in their place,
+   two products use it. ld is V, padded to 64. A block for each row; its threads take 8 numbers each in turn.
+
+   Logits are float in logprob_forward and _backward: in bf16 one of 10 is wrong by 0.02, too much for the ratio of two
+   probabilities. Only the fused sweep, whose logp is a loss to look at, has them in A. */
+
+enum { HEAD_THREADS = 512 };
+constexpr float never = -1e30f;         /* for -infinity, as in llm.h: its exp is exactly 0, and 0 times it is 0 */
+struct head_view {
+    const int *targets;
+    const uint8_t *banned;
+    const int *row;                     /* row i of a chunk is row[first + i] of the batch; NULL: first + i */
+    float sharp;                        /* 1 / temperature */
+    int first, V, ld;
+    DEVICE int place() const { return row ? row[first + blockIdx.x] : first + (int)blockIdx.x; }
+};
+/* z of one id; of 8 neighbours. */
+template <class Z> DEVICE float head_z(const Z *logits, int k, const head_view &h) {
+    return h.banned && h.banned[k] ? never : to_float(logits[k]) * h.sharp;
+}
+template <class Z> DEVICE void head_load(float (&z)[8], const Z *logits, int k, const head_view &h) {
+    load8(z, logits + k);
+    UNROLL for (int j = 0; j < 8; j++)
+        z[j] = k + j < h.V && !(h.banned && h.banned[k + j]) ? z[j] * h.sharp : never;
+}
+/* log sum exp z in one pass: a thread scales its sum anew whenever its maximum rises; then the threads' are joined. */
+template <class Z> DEVICE float head_lse(const Z *logits, const head_view &h) {
+    float top = -INFINITY, sum = 0, z[8];
+    for (int k = threadIdx.x * 8; k < h.V; k += blockDim.x * 8) {
+        head_load(z, logits, k, h);
+        float best = top;
+        UNROLL for (int j = 0; j < 8; j++) best = fmaxf(best, z[j]);
+        sum *= __expf(top - best);
+        top = best;
+        UNROLL for (int j = 0; j < 8; j++) sum += __expf(z[j] - top);
+    }
+    const float max = block_max(top);
+    return max + logf(block_sum(sum * __expf(top - max)));
+}
+__global__ void __launch_bounds__(HEAD_THREADS) head_forward_kernel(float *logp, float *lse, float *entropy,
+                                                                    const float *logits, head_view h) {
+    const float *mine = logits + (size_t)blockIdx.x * h.ld;
+    const int n = h.place();
+    const float l = head_lse(mine, h);
+    float plogp = 0, z[8];
+    for (int k = threadIdx.x * 8; k < h.V && entropy; k += blockDim.x * 8) {
+        head_load(z, mine, k, h);
+        UNROLL for (int j = 0; j < 8; j++) plogp += __expf(z[j] - l) * (z[j] - l);
+    }
+    if (entropy) plogp = block_sum(plogp);
+    if (threadIdx.x) return;
+    logp[n] = head_z(mine, h.targets[n], h) - l;
+    lse[n] = l;
+    if (entropy) entropy[n] = -plogp;
+}
+/* dlogits in the place of the logits. Where they are narrower (bf16 for float), the front half of the row is enough:
+
+       logits    |   turn 0    |   turn 1    |   turn 2    |        a turn: 8 numbers for each thread of the block
+       dlogits   |turn 0|turn 1|turn 2|
+
+   In a turn all read before one writes; what later turns read lies behind what this one writes. */
+template <class Z, class A> DEVICE void head_gradient(A *dlogits, const Z *logits, const head_view &h, int target,
+                                                      float dlogp, float dentropy, float lse, float entropy) {
+    for (int turn = 0; turn < h.V; turn += blockDim.x * 8) {
+        const int k = turn + threadIdx.x * 8;
+        float z[8];
+        if (k < h.V) head_load(z, logits, k, h);
+        UNROLL for (int j = 0; j < 8 && k < h.V; j++) {
+            const float l = z[j] - lse, p = __expf(l);
+            const float dz = dlogp * ((k + j == target) - p) - dentropy * p * (l + entropy);
+            z[j] = z[j] > never ? dz * h.sharp : 0;     /* a banned logit is a constant */
+        }
+        if (sizeof(A) < sizeof(Z)) __syncthreads();
+        if (k < h.V) store8(dlogits + k, z);
+    }
+}
+template <class A>
+__global__ void __launch_bounds__(HEAD_THREADS) head_backward_kernel(float *logits, const float *dlogp,
+                                                                     const float *dentropy, const float *lse,
+                                                                     const float *entropy, head_view h) {
+    float *mine = logits + (size_t)blockIdx.x * h.ld;
+    const int n = h.place();
+    head_gradient((A *)mine, mine, h, h.targets[n], dlogp[n], dentropy ? dentropy[n] : 0, lse[n],
+                  dentropy ? entropy[n] : 0);
+}
+template <class A>
+__global__ void __launch_bounds__(HEAD_THREADS) head_fused_kernel(A *logits, float *logp, const float *dlogp,
+                                                                  head_view h) {
+    A *mine = logits + (size_t)blockIdx.x * h.ld;
+    const int n = h.place(), target = h.targets[n];
+    const float at_target = head_z(mine, target, h);    /* before it is overwritten: head_lse has barriers */
+    const float l = head_lse(mine, h);
+    if (threadIdx.x == 0) logp[n] = at_target - l;
+    head_gradient(mine, mine, h, target, dlogp[n], 0, l, 0);
+}
+/* to[to_row[i]] = from[from_row[i]], rows of C numbers, a block each; NULL: i. */
+template <class A> __global__ void __launch_bounds__(128) copy_rows_kernel(A *to, const int *to_row, const A *from,
+                                                                           const int *from_row, int C, bool wide) {
+    const int i = blockIdx.x;
+    const A *x = from + (size_t)(from_row ? from_row[i] : i) * C;
+    A *y = to + (size_t)(to_row ? to_row[i] : i) * C;
+    float v[8];
+    for (int c = threadIdx.x * 8; c < C; c += 128 * 8) {
+        load_up_to_8(v, x + c, C - c, wide);
+        store_up_to_8(y + c, v, C - c, wide);
+    }
+}
+template <class A> static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n,
+                                         size_t C) {
+    const bool wide = C % 8 == 0 && ((uintptr_t)to | (uintptr_t)from) % 16 == 0;
+    copy_rows_kernel<A><<<n, 128, 0, gpu.stream>>>(to, to_row, from, from_row, C, wide);
+}
+
+static head_view head_begin(const int *targets, llm_head head, size_t V) {
+    if (!(head.temperature > 0)) llm_die("--temperature 1", "log-probabilities at temperature %g", head.temperature);
+    return {targets, head.banned, head.row, 1 / head.temperature, 0, (int)V, (int)(V + 63) / 64 * 64};
+}
+/* Rows of a chunk when n rows are cut evenly: 4097 rows are not 4096 and 1, but 2112 and 1985. */
+static size_t head_chunk(size_t n) {
+    const size_t most = running.head_rows, chunks = (n + most - 1) / most;
+    return chunks < 2 ? n : min(most, ((n + chunks - 1) / chunks + 63) / 64 * 64);
+}
+static int head_threads(const head_view &h) { return min((int)HEAD_THREADS, (h.V + 255) / 256 * 32); }
+
+template <class A>
+static void cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                 const int *targets, llm_head head, size_t N, size_t C, size_t V) {
+    head_view h = head_begin(targets, head, V);
+    const size_t chunk = head_chunk(N);
+    const A *wide = matrix_of<A>(w, V, C, ROOM_WIDE);
+    float *logits = (float *)room_for(ROOM_HEAD, chunk * h.ld * sizeof *logits);
+    h.row = NULL;                       /* logp is wanted of all */
+    for (size_t first = 0; first < N; first += chunk) {
+        const size_t rows = min(chunk, N - first);
+        h.first = first;
+        product(into(logits, h.ld), as_is((const A *)hidden + first * C, C), turned(wide, C), rows, V, C);
+        head_forward_kernel<<<rows, head_threads(h), 0, gpu.stream>>>(logp, lse, entropy, logits, h);
+    }
+}
+/* The sweep of logprob_backward and logprob_fused, which hand in `gradient`: logits of a chunk, as Z, to their gradient
+   in A. Rows without a gradient are left out: those that have one are gathered, and of the others dhidden is 0. */
+template <class A, class Z, class F>
+static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_weight w, head_view h, llm_head head,
+                       size_t N, size_t C, bool accumulate, F gradient) {
+    const size_t n = h.row ? head.rows : N, V = h.V, chunk = head_chunk(n), width = h.ld * sizeof(Z) / sizeof(A);
+    if (h.row && dhidden) CUDA(cudaMemsetAsync(dhidden, 0, N * C * sizeof(A), gpu.stream));
+    if (!n && dw && !accumulate) CUDA(cudaMemsetAsync(dw, 0, V * C * sizeof *dw, gpu.stream));
+    if (!n) return;
+    const A *wide = matrix_of<A>(w, V, C, ROOM_WIDE);
+    const size_t gathered = h.row ? chunk * C : 0;
+    Z *logits = (Z *)room_for(ROOM_HEAD, chunk * h.ld * sizeof(Z) + 2 * gathered * sizeof(A));
+    A *dlogits = (A *)logits, *x_rows = dlogits + chunk * width, *dx_rows = x_rows + gathered;
+    for (size_t first = 0; first < n; first += chunk) {
+        const size_t rows = min(chunk, n - first);
+        const int *row = h.row ? h.row + first : NULL;
+        if (row) copy_rows(x_rows, NULL, (const A *)hidden, row, rows, C);
+        const A *x = row ? x_rows : (const A *)hidden + first * C;
+        A *dx = row ? dx_rows : (A *)dhidden + first * C;
+        product(into(logits, h.ld), as_is(x, C), turned(wide, C), rows, V, C);
+        h.first = first;
+        gradient(logits, rows, h);
+        if (dhidden) product(into(dx, C), as_is(dlogits, width), as_is(wide, C), rows, C, V);
+        if (dw) product(into(dw, C), turned(dlogits, width), as_is(x, C), V, C, rows,
+                        {.plus = accumulate || first ? dw : NULL, .split = true});
+        if (row && dhidden) copy_rows((A *)dhidden, row, dx_rows, NULL, rows, C);
+    }
+}
+template <class A>
+static void cuda_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                                  const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
+                                  const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate) {
+    head_sweep<A, float>(dhidden, dw, hidden, w, head_begin(targets, head, V), head, N, C, accumulate,
+                         [=](float *logits, size_t rows, const head_view &h) {
+        head_backward_kernel<A><<<rows, head_threads(h), 0, gpu.stream>>>(logits, dlogp, dentropy, lse, entropy, h);
+    });
+}
+template <class A>
+static void cuda_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
+                               const llm_act *hidden, llm_weight w, const int *targets, llm_head head, size_t N,
+                               size_t C, size_t V, bool accumulate) {
+    head_sweep<A, A>(dhidden, dw, hidden, w, head_begin(targets, head, V), head, N, C, accumulate,
+                     [=](A *logits, size_t rows, const head_view &h) {
+        head_fused_kernel<A><<<rows, head_threads(h), 0, gpu.stream>>>(logits, logp, dlogp, h);
+    });
+}
+template <class A>
+static void cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C,
+                        size_t V) {
+    if (n <= FEW_ROWS) {
+        few_rows<A>(NULL, {out, NULL, row}, hidden, w, {}, n, C, V);
+        return;
+    }
+    const A *x = (const A *)hidden;
+    if (row) {
+        A *gathered = (A *)room_for(ROOM_HEAD, n * C * sizeof(A));
+        copy_rows(gathered, NULL, x, row, n, C);
+        x = gathered;
+    }
+    product(into(out, V), as_is(x, C), turned(matrix_of<A>(w, V, C, ROOM_WIDE), C), n, V, C);
+}
+
+/* ---- the value:  value[n] = hidden[n] . u   dhidden[n] (=|+=) dvalue[n] u   du (=|+=) sum of dvalue[n] hidden[n] ----
+
+   A warp for each token. */
+template <class A> __global__ void __launch_bounds__(128) value_forward_kernel(float *value, const A *hidden,
+                                                                               const float *u, int N, int C,
+                                                                               bool wide) {
+    const int n = blockIdx.x * 4 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (n >= N) return;
+    float sum = 0, x[8], y[8];
+    for (int c = lane * 8; c < C; c += 32 * 8) {
+        load_up_to_8(x, hidden + (size_t)n * C + c, C - c, wide);
+        load_up_to_8(y, u + c, C - c, wide);
+        UNROLL for (int j = 0; j < 8; j++) sum += x[j] * y[j];
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) value[n] = sum;
+}
+template <class A> __global__ void __launch_bounds__(128) value_backward_kernel(A *dhidden, const float *dvalue,
+                                                                                const float *u, int N, int C,
+                                                                                bool accumulate, bool wide) {
+    const int n = blockIdx.x * 4 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (n >= N) return;
+    float x[8], y[8];
+    for (int c = lane * 8; c < C; c += 32 * 8) {
+        A *dx = dhidden + (size_t)n * C + c;
+        UNROLL for (int j = 0; j < 8; j++) x[j] = 0;
+        if (accumulate) load_up_to_8(x, dx, C - c, wide);
+        load_up_to_8(y, u + c, C - c, wide);
+        UNROLL for (int j = 0; j < 8; j++) x[j] += dvalue[n] * y[j];
+        store_up_to_8(dx, x, C - c, wide);
+    }
+}
+static bool value_wide(const void *hidden, const float *u, size_t C) {
+    return C % 8 == 0 && ((uintptr_t)hidden | (uintptr_t)u) % 16 == 0;
+}
+template <class A>
+static void cuda_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
+    const bool wide = value_wide(hidden, u, C);
+    value_forward_kernel<A><<<blocks_for(N, 4), 128, 0, gpu.stream>>>(value, (const A *)hidden, u, N, C, wide);
+}
+template <class A>
+static void cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
+                                const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
+    const bool wide = value_wide(dhidden, u, C);
+    if (dhidden)
+        value_backward_kernel<A><<<blocks_for(N, 4), 128, 0, gpu.stream>>>((A *)dhidden, dvalue, u, N, C,
+                                                                           accumulate_dhidden, wide);
+    if (du) column_sums(du, (const A *)hidden, dvalue, N, C, accumulate_du);
+}
 
 /* ================================================================================================================
    Learning
