@@ -592,7 +592,7 @@ struct product_plan {
     cublasLtMatmulAlgo_t algorithm;
     bool found;                         /* it has a kernel for this */
 };
-enum { PLANS = 256, WORKSPACE = 32 << 20 };
+enum { PLANS = 256 };
 static product_plan plan[PLANS];        /* the oldest makes room for a new one */
 static size_t plans;
 
@@ -608,7 +608,6 @@ static uint32_t alignment(const void *p, const void *q) {
 static void plan_choose(product_plan *p) {
     const product_shape &s = p->shape;
     const uint32_t schemes = s.split ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE;
-    const size_t workspace = WORKSPACE;
     cublasLtMatmulPreference_t want;
     cublasLtMatmulHeuristicResult_t best;
     int found = 0;
@@ -616,7 +615,7 @@ static void plan_choose(product_plan *p) {
     auto set = [&](cublasLtMatmulPreferenceAttributes_t what, const void *value, size_t bytes) {
         LT(cublasLtMatmulPreferenceSetAttribute(want, what, value, bytes));
     };
-    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
     set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &s.align_right, sizeof s.align_right);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &s.align_left, sizeof s.align_left);
@@ -676,10 +675,9 @@ static bool product(target out, factor left, factor right, size_t rows, size_t c
     if (!p->found) llm_die(NULL, "cuBLASLt on %s has no product for %zu x %zu x %zu", gpu.name, rows, cols, inner);
     plan_point(p, e);
     const float beta = e.plus ? 1 : 0;
-    void *workspace = room_for(ROOM_PRODUCTS, WORKSPACE);
     LT(cublasLtMatmul(gpu.lt, p->call, &e.scale, right.data, p->right, left.data, p->left, &beta,
-                      e.plus ? e.plus : out.data, p->out, out.data, p->out, &p->algorithm, workspace, WORKSPACE,
-                      gpu.stream));
+                      e.plus ? e.plus : out.data, p->out, out.data, p->out, &p->algorithm, gpu.workspace,
+                      workspace_bytes, gpu.stream));
     return true;
 }
 
@@ -716,9 +714,9 @@ template <llm_type W, class A> __global__ void __launch_bounds__(256) widen_kern
 }
 /* A matrix as products with A want it: where it lies, or widened (from float: narrowed) into the room. */
 template <class A> static const A *matrix_of(llm_weight w, size_t rows, size_t cols, int place) {
-    if (w.type == (half<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL)) return (const A *)w.data;
+    if (w.type == (in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL)) return (const A *)w.data;
     A *to = (A *)room_for(place, rows * cols * sizeof(A));
-    const bool wide = cols % 8 == 0 && (uintptr_t)w.data % 16 == 0;
+    const bool wide = all_wide(cols, w.data);
     const unsigned grid = blocks_for(rows * ((cols + 7) / 8), 256);
     switch (w.type) {
     case LLM_TYPE_REAL: widen_kernel<LLM_TYPE_REAL, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
@@ -765,7 +763,7 @@ __global__ void __launch_bounds__(256) few_rows_kernel(A *act, float *full, cons
 struct few_rows_call { float *full; const float *res; const int *row; };
 template <llm_type W, class A> static void few_rows_of(A *act, few_rows_call c, const A *inp, llm_weight w,
                                                        const float *bias, size_t N, size_t I, size_t O) {
-    const bool wide_w = I % 8 == 0 && (uintptr_t)w.data % 16 == 0, wide_inp = I % 8 == 0 && (uintptr_t)inp % 16 == 0;
+    const bool wide_w = all_wide(I, w.data), wide_inp = all_wide(I, inp);
     const unsigned grid = blocks_for(O, 8);
     if (N == 1)
         few_rows_kernel<W, A, 1><<<grid, 256, 0, gpu.stream>>>(act, c.full, c.res, inp, c.row, w, bias, N, I, O, wide_w,
@@ -811,12 +809,12 @@ template <class A> static void column_sums(float *to, const A *x, const float *s
                                            bool accumulate) {
     const dim3 grid(blocks_for(O, 256), blocks_for(N, SUM_ROWS));
     float *part = (float *)room_for(ROOM_PARTS, grid.y * O * sizeof *part);
-    const bool wide = O % 8 == 0 && (uintptr_t)x % 16 == 0;
+    const bool wide = all_wide(O, x);
     column_sums_kernel<A><<<grid, 256, 0, gpu.stream>>>(part, x, scale, N, O, wide);
     gather_kernel<<<blocks_for(O, 128), 128, 0, gpu.stream>>>(to, part, grid.y, O, accumulate);
 }
 
-/* ---- linear:  out (N,O) = inp (N,I) w' + bias    dinp = dout w    dw = dout' inp    dbias = column sums of dout ---- */
+/* ---- linear:  out (N,O) = inp (N,I) w' + bias   dinp = dout w   dw = dout' inp   dbias = column sums of dout ---- */
 
 /* out[n][o] += bias[o], where no product does it on the way */
 template <class R> __global__ void __launch_bounds__(256) add_bias_kernel(R *out, const R *bias, size_t n, int O) {
@@ -827,7 +825,7 @@ template <class R> __global__ void __launch_bounds__(256) add_bias_kernel(R *out
 template <class A, class R> static void linear(R *out, const R *plus, const llm_act *inp, llm_weight w, llm_weight bias,
                                                size_t N, size_t I, size_t O) {
     const factor x = as_is((const A *)inp, I), turned_w = turned(matrix_of<A>(w, O, I, ROOM_WIDE), I);
-    const R *b = !bias.data ? NULL : half<R>() ? matrix_of<R>(bias, 1, O, ROOM_PARTS) : (const R *)bias.full;
+    const R *b = !bias.data ? NULL : in_bf16<R>() ? matrix_of<R>(bias, 1, O, ROOM_PARTS) : (const R *)bias.full;
     if (b && product(into(out, O), x, turned_w, N, O, I, {.plus = plus, .epilogue = CUBLASLT_EPILOGUE_BIAS, .bias = b}))
         return;
     product(into(out, O), x, turned_w, N, O, I, {.plus = plus});
@@ -876,7 +874,7 @@ static void cuda_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias,
 template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n);
 template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
 template <class A> static bool gelu_in_product(const void *aux, size_t cols) {
-    return half<A>() && gpu.generation >= 9 && cols % 8 == 0 && (uintptr_t)aux % 16 == 0;
+    return in_bf16<A>() && gpu.generation >= 9 && all_wide(cols, aux);
 }
 template <class A>
 static void cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
@@ -906,7 +904,7 @@ static void cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *d
 
 /* ---- LoRA:  u = scale inp A'   out += u B'   du = scale dout B   dinp += du A   dA = du' inp   dB = dout' u ----
 
-   u (N,r), A (r,I), B (cols,r). A slice of a wider matrix is the same matrix to a product, with rows that are ld apart. */
+   u (N,r), A (r,I), B (cols,r). A slice of a wider matrix is a matrix to a product, with rows that are ld apart. */
 template <class A>
 static void cuda_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *a, const llm_real *b,
                               llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool to_residual) {
@@ -1853,7 +1851,7 @@ template <class A> __global__ void __launch_bounds__(128) copy_rows_kernel(A *to
 }
 template <class A> static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n,
                                          size_t C) {
-    const bool wide = C % 8 == 0 && ((uintptr_t)to | (uintptr_t)from) % 16 == 0;
+    const bool wide = all_wide(C, to, from);
     copy_rows_kernel<A><<<n, 128, 0, gpu.stream>>>(to, to_row, from, from_row, C, wide);
 }
 
@@ -1977,18 +1975,15 @@ template <class A> __global__ void __launch_bounds__(128) value_backward_kernel(
         store_up_to_8(dx, x, C - c, wide);
     }
 }
-static bool value_wide(const void *hidden, const float *u, size_t C) {
-    return C % 8 == 0 && ((uintptr_t)hidden | (uintptr_t)u) % 16 == 0;
-}
 template <class A>
 static void cuda_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
-    const bool wide = value_wide(hidden, u, C);
+    const bool wide = all_wide(C, hidden, u);
     value_forward_kernel<A><<<blocks_for(N, 4), 128, 0, gpu.stream>>>(value, (const A *)hidden, u, N, C, wide);
 }
 template <class A>
 static void cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
                                 const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
-    const bool wide = value_wide(dhidden, u, C);
+    const bool wide = all_wide(C, dhidden, u);
     if (dhidden)
         value_backward_kernel<A><<<blocks_for(N, 4), 128, 0, gpu.stream>>>((A *)dhidden, dvalue, u, N, C,
                                                                            accumulate_dhidden, wide);
@@ -2231,7 +2226,12 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .layernorm_backward = cuda_layernorm_backward<A>,
         .rmsnorm_forward = cuda_rmsnorm_forward<A>,
         .rmsnorm_backward = cuda_rmsnorm_backward<A>,
-        /* Products: linear, residual, LoRA */
+        .linear_forward = cuda_linear_forward<A>,
+        .linear_backward = cuda_linear_backward<A>,
+        .residual_forward = cuda_residual_forward<A>,
+        .residual_backward = cuda_residual_backward<A>,
+        .lora_forward = cuda_lora_forward<A>,
+        .lora_backward = cuda_lora_backward<A>,
         .rope_forward = cuda_rope_forward<A>,
         .rope_backward = cuda_rope_backward<A>,
         .attention_forward = cuda_attention_forward<A>,
@@ -2240,13 +2240,20 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .gelu_backward = cuda_gelu_backward<A>,
         .swiglu_forward = cuda_swiglu_forward<A>,
         .swiglu_backward = cuda_swiglu_backward<A>,
-        /* The head and the value */
+        .logprob_forward = cuda_logprob_forward<A>,
+        .logprob_backward = cuda_logprob_backward<A>,
+        .logits = cuda_logits<A>,
+        .value_forward = cuda_value_forward<A>,
+        .value_backward = cuda_value_backward<A>,
         .grad_norm = cuda_grad_norm,
         .adamw = cuda_adamw,
         /* Speaking: cache_attention, cache_copy */
 
         .enter = cuda_enter,
-        /* logprob_fused, linear_gelu_forward, residual_gelu_backward, decode, speak, scratch_bytes */
+        .logprob_fused = cuda_logprob_fused<A>,
+        .linear_gelu_forward = cuda_linear_gelu_forward<A>,
+        .residual_gelu_backward = cuda_residual_gelu_backward<A>,
+        /* decode, speak, scratch_bytes */
     };
 }
 /* The table for a precision, made when it is first asked for; the GPU is then opened. */
