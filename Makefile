@@ -22,7 +22,7 @@ DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
-	   eval convert
+	   eval convert step_gpt step_sft
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 # The same with the plain loops in the place of llm_simd.h: in float, and in double.
 PLAIN    = model lora fixtures
@@ -55,6 +55,8 @@ $(BUILD)/eval $(BUILD)/report: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
 $(BUILD)/test_report: tools/report.c
+$(BUILD)/test_step_gpt: train_gpt.c
+$(BUILD)/test_step_sft: train_sft.c
 $(BUILD)/bench_decode: tools/bench_decode.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/hf_probe: test/hf_probe.c $(HEADERS) | $(BUILD)

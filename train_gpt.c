@@ -137,21 +137,23 @@ static void take_batches(trainer *t) {
     }
 }
 /* One optimizer step. The loader delivers all micro-batches first: the denominator M is the number of targets of the
-   whole step, so that the loss, in nats, does not depend on how the step is split. */
+   whole step, so that the loss, in nats, does not depend on how the step is split. Nobody waits before AdamW does, once:
+   a GPU works on one micro-batch while the next is on its way. Then all log-probabilities are there. */
 static const char *train_step(void *stage, double lr, double *measure) {
     trainer *t = stage;
+    text_run *x = &t->run;
+    const int micros = (int)t->s->run.grad_accum;
     double loss = 0;
-    t->run.began = llm_now();
+    x->began = llm_now();
     if (!t->s->run.overfit || t->M == 0) take_batches(t);
-    text_dump_step(&t->run);
-    for (int i = 0; i < t->s->run.grad_accum; i++) {
-        llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
-        llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
-        llm_wait(&t->run.model);
-        loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
-        text_count(&t->run, &t->run.micro[i]);
+    text_dump_step(x);
+    for (int i = 0; i < micros; i++) {
+        llm_loss_ce_weights(x->dlogp, &x->micro[i], t->M);
+        llm_forward_backward(&x->model, &x->micro[i], x->dlogp, x->logp[i]);
     }
-    text_step_done(&t->run, loss, lr, measure);
+    const double gnorm = llm_adamw_step(&x->loop.adamw, &x->model, lr);
+    for (int i = 0; i < micros; i++) loss += llm_loss_ce(x->logp[i], &x->micro[i], t->M);
+    text_step_done(x, loss, gnorm, measure);
     return NULL;
 }
 static bool window(void *stage, int index, llm_batch *b) {

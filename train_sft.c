@@ -40,7 +40,7 @@ typedef struct {
     double M;                           /* answer tokens of the step's micro-batches; 0: none were taken yet */
     llm_corpus text;                    /* --ptx: what the base model has read, so that it is not forgotten */
     llm_batch old;
-    llm_real *old_dlogp, *old_logp;
+    llm_real *old_dlogp;
     eval_prompts prompts;               /* held out */
     int argc;
     char **argv;
@@ -90,7 +90,6 @@ static void prepare_ptx(trainer *t) {
     mixture_open(&t->text, &t->run.tok, o);
     t->old = llm_batch_new((int)s->ptx_batch, (int)s->run.seq);
     t->old_dlogp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_dlogp);
-    t->old_logp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_logp);
 }
 /* A peak learning rate for the width, when none is given: 1e-3 at our 96 channels, 2e-5 at Llama's 4096; adapters take
    three times as much: few numbers have to do the work of many. */
@@ -136,27 +135,26 @@ static void ptx_backward(trainer *t) {
     if (t->s->ptx <= 0) return;
     llm_corpus_next(&t->text, &t->old);
     llm_loss_ce_weights(t->old_dlogp, &t->old, llm_batch_targets(&t->old) / t->s->ptx);
-    llm_forward_backward(&t->run.model, &t->old, t->old_dlogp, t->old_logp);
-    llm_wait(&t->run.model);
+    llm_forward_backward(&t->run.model, &t->old, t->old_dlogp, NULL);
 }
 /* One optimizer step. M counts the assistant's tokens in all micro-batches of the step: how it is cut, and how the
-   conversations are packed, changes nothing. */
+   conversations are packed, changes nothing. As in pretraining the one wait is AdamW's. */
 static const char *train_step(void *stage, double lr, double *measure) {
     trainer *t = stage;
-    int n = (int)t->s->run.grad_accum;
+    text_run *x = &t->run;
+    const int micros = (int)t->s->run.grad_accum;
     double loss = 0;
-    t->run.began = llm_now();
-    if (!t->s->run.overfit || t->M == 0) t->M = llm_sft_next(&t->data, t->run.micro, n);
-    text_dump_step(&t->run);
-    for (int i = 0; i < n; i++) {
-        llm_loss_ce_weights(t->run.dlogp, &t->run.micro[i], t->M);
-        llm_forward_backward(&t->run.model, &t->run.micro[i], t->run.dlogp, t->run.logp);
-        llm_wait(&t->run.model);
-        loss += llm_loss_ce(t->run.logp, &t->run.micro[i], t->M);
-        text_count(&t->run, &t->run.micro[i]);
+    x->began = llm_now();
+    if (!t->s->run.overfit || t->M == 0) t->M = llm_sft_next(&t->data, x->micro, micros);
+    text_dump_step(x);
+    for (int i = 0; i < micros; i++) {
+        llm_loss_ce_weights(x->dlogp, &x->micro[i], t->M);
+        llm_forward_backward(&x->model, &x->micro[i], x->dlogp, x->logp[i]);
     }
     ptx_backward(t);
-    text_step_done(&t->run, loss, lr, measure);
+    const double gnorm = llm_adamw_step(&x->loop.adamw, &x->model, lr);
+    for (int i = 0; i < micros; i++) loss += llm_loss_ce(x->logp[i], &x->micro[i], t->M);
+    text_step_done(x, loss, gnorm, measure);
     return NULL;
 }
 static bool window(void *stage, int index, llm_batch *b) {
@@ -290,7 +288,6 @@ static void close_all(trainer *t) {
     llm_corpus_free(&t->text);
     llm_batch_free(&t->old);
     llm_release(t->old_dlogp);
-    llm_release(t->old_logp);
     llm_sft_free(&t->data);
     llm_sft_free(&t->validation);
     llm_records_free(&t->held);

@@ -9,7 +9,7 @@ typedef struct {
     llm_tokenizer tok;
     llm_model model;
     llm_batch *micro;                   /* [grad_accum] one whole step */
-    llm_real *dlogp, *logp;             /* (B,T) */
+    llm_real *dlogp, **logp;            /* (B,T) of one of them; [grad_accum] (B,T), there once AdamW has waited */
     bool (*window)(void *stage, int index, llm_batch *b);       /* batches of held-out text; false past the last */
     double nats, bytes;                 /* of the targets since the last step line: bits per byte */
     double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
@@ -43,9 +43,12 @@ static inline void text_prepare(text_run *x, const run_stage *g, void *stage, do
                          .model = &x->model};
     run_learning(&x->loop, r->lr > 0 ? r->lr : lr, (int)r->warmup, (int)r->steps);
     x->micro = llm_alloc((size_t)r->grad_accum, sizeof *x->micro);
-    for (int i = 0; i < r->grad_accum; i++) x->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
-    x->dlogp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->dlogp);
-    x->logp = llm_alloc((size_t)(r->batch * r->seq), sizeof *x->logp);
+    x->logp = llm_alloc((size_t)r->grad_accum, sizeof *x->logp);
+    for (int i = 0; i < r->grad_accum; i++) {
+        x->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
+        x->logp[i] = llm_alloc(llm_places(&x->micro[i]), sizeof **x->logp);
+    }
+    x->dlogp = llm_alloc(llm_places(&x->micro[0]), sizeof *x->dlogp);
     x->peak = run_peak(x->model.ops);
     x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16)
                    .flops_per_token;
@@ -53,7 +56,10 @@ static inline void text_prepare(text_run *x, const run_stage *g, void *stage, do
         x->flops -= 2.0 * (double)llm_parameters(&x->model.c); /* a frozen matrix needs no gradient of its own */
 }
 static inline void text_free(text_run *x) {
-    for (int i = 0; x->micro && i < x->s->grad_accum; i++) llm_batch_free(&x->micro[i]);
+    for (int i = 0; x->micro && i < x->s->grad_accum; i++) {
+        llm_batch_free(&x->micro[i]);
+        llm_release(x->logp[i]);
+    }
     llm_release_all(x->micro, x->dlogp, x->logp);
     llm_adamw_free(&x->loop.adamw, &x->model);
     llm_model_free(&x->model);
@@ -82,19 +88,18 @@ static inline void text_dump_step(text_run *x) {
             }
     if (!ok || fflush(x->dump)) llm_die("free some space", "cannot write %s: %s", x->s->dump, strerror(errno));
 }
-/* The targets of a micro-batch and what they cost, for the step line's bits per byte. */
-static inline void text_count(text_run *x, const llm_batch *b) {
-    x->nats += llm_batch_nats(b, &x->tok, x->logp);
-    x->bytes += llm_batch_bytes(b, &x->tok);
-}
-/* The end of a step: AdamW, and what there is to say about it. */
-static inline void text_step_done(text_run *x, double loss, double lr, double *m) {
+/* What there is to say about a step that was taken. */
+static inline void text_step_done(text_run *x, double loss, double gnorm, double *m) {
     const run_settings *r = x->s;
     if (!isfinite(loss))
         llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
                 x->loop.step);
+    for (int i = 0; i < r->grad_accum; i++) {
+        x->nats += llm_batch_nats(&x->micro[i], &x->tok, x->logp[i]);
+        x->bytes += llm_batch_bytes(&x->micro[i], &x->tok);
+    }
     m[RUN_LOSS] = loss;
-    m[RUN_GNORM] = llm_adamw_step(&x->loop.adamw, &x->model, lr);
+    m[RUN_GNORM] = gnorm;
     double rate = (double)(r->batch * r->grad_accum * r->seq) / (llm_now() - x->began);
     m[TEXT_RATE] = rint(rate);
     m[TEXT_KRATE] = rate / 1e3;
@@ -107,10 +112,10 @@ static inline double text_evaluate(text_run *x, double *bpb) {
     double nats = 0, targets = 0, text = 0, bytes = 0;
     llm_batch b = llm_batch_new((int)x->s->batch, (int)x->s->seq);
     for (int i = 0; x->window(x->loop.stage, i, &b); i++) {
-        llm_forward(&x->model, &b, x->logp, NULL, NULL);
-        nats += llm_loss_ce(x->logp, &b, 1);
+        llm_forward(&x->model, &b, x->logp[0], NULL, NULL);
+        nats += llm_loss_ce(x->logp[0], &b, 1);
         targets += llm_batch_targets(&b);
-        text += llm_batch_nats(&b, &x->tok, x->logp);
+        text += llm_batch_nats(&b, &x->tok, x->logp[0]);
         bytes += llm_batch_bytes(&b, &x->tok);
     }
     llm_batch_free(&b);

@@ -1,0 +1,69 @@
+/* step_waits.h: a driver's own step, on the fake device: it waits once, whatever the number of micro-batches, and what
+   it measures is what the CPU's table gives, to the bit. (What is read before the wait is NaN there.) Included after a
+   driver, by test_step_gpt.c and test_step_sft.c. */
+#ifndef STEP_WAITS_H
+#define STEP_WAITS_H
+
+#include "check.h"
+#include "fake_device.h"
+
+enum { STEPS = 3, MICROS = 4 };
+static int waits;
+static const llm_ops *counted;          /* the table behind the one that counts */
+
+static void count_wait(void) {
+    waits++;
+    counted->wait();
+}
+static void count_download(void *host, const void *device, size_t bytes) {
+    waits++;                            /* a download waits, too */
+    counted->download(host, device, bytes);
+}
+static const llm_ops *counting(bool fake) {
+    static llm_ops op;
+    counted = fake ? fake_device(LLM_FP32) : llm_cpu(LLM_FP32);
+    op = *counted;
+    op.wait = count_wait;
+    op.download = count_download;
+    return &op;
+}
+/* A folder with text.txt in it. */
+static char *make_folder(void) {
+    char name[] = "/tmp/llm_step_XXXXXX";
+    if (!mkdtemp(name)) llm_die("a /tmp to write to", "no temporary folder");
+    char *path = llm_format("%s/text.txt", name);
+    llm_writer w = llm_write_begin(path);
+    for (int i = 0; i < 200; i++)
+        llm_write_text(&w, "The cat number %d sat on mat %d and saw %d birds.\n\n", i, i * 7 % 13, i * 3 % 17);
+    llm_write_done(&w);
+    llm_release(path);
+    return llm_format("%s", name);
+}
+/* The settings that both drivers have in common. */
+static run_settings step_settings(const char **data) {
+    run_settings r = run_defaults();
+    r.data = (llm_list){data, 1};
+    r.steps = STEPS;
+    r.batch = 2;
+    r.grad_accum = MICROS;
+    return r;
+}
+/* Steps of a trainer that is ready; what they measured, but for times, goes to x (STEPS,3): loss, norm, bits per byte. */
+static void take_steps(const char *what, void *trainer, text_run *run, double *x) {
+    for (int step = 0; step < STEPS; step++) {
+        double m[RUN_MEASURES];
+        waits = 0;
+        CHECK(!train_step(trainer, 1e-2, m), "%s: step %d was not taken", what, step);
+        CHECK(waits == 1, "%s: step %d of %d micro-batches waited %d times", what, step, MICROS, waits);
+        run->loop.step++;
+        const int measured[] = {RUN_LOSS, RUN_GNORM, TEXT_BPB};
+        for (int i = 0; i < 3; i++) x[3 * step + i] = m[measured[i]];
+    }
+}
+static void compare_steps(const char *what, const double *cpu, const double *fake) {
+    for (int i = 0; i < 3 * STEPS; i++)
+        CHECK(cpu[i] == fake[i] && isfinite(cpu[i]), "%s: step %d measured %g on the CPU, %g on the device", what,
+              i / 3, cpu[i], fake[i]);
+    CHECK(cpu[3 * STEPS - 3] < cpu[0], "%s: the loss does not fall", what);
+}
+#endif
