@@ -49,22 +49,6 @@ static void choose_data(trainer *t) {
     world_write();
     r->data = world_list(world_folder);
 }
-/* The words of stage 2 behind a text: a tokenizer that knows them takes 29 tokens for a question instead of 50. */
-static char *add_questions(char *text, size_t *size) {
-    size_t capacity = *size;
-    llm_records r;
-    forms_read(&r, world_questions, 1, NULL, false);
-    for (int i = 0; i < r.count; i++)
-        for (int j = 0; j < r.record[i].messages; j++) {
-            const llm_message *m = &r.record[i].message[j];
-            text = llm_grow(text, &capacity, *size + m->length + 2, 1);
-            memcpy(text + *size, m->text, m->length);
-            text[*size + m->length] = '\n';
-            *size += m->length + 1;
-        }
-    llm_records_free(&r);
-    return text;
-}
 /* From --model or the checkpoint its own; else --tokenizer; else a new one, trained on the text. */
 static void prepare_tokenizer(trainer *t, const char *from) {
     run_settings *r = &t->s->run;

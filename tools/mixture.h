@@ -126,5 +126,21 @@ static inline char *mixture_text(const char *const *paths, int count, size_t lim
     mixture_free(&m);
     return text;
 }
+/* The words of stage 2 behind a text: a tokenizer that knows them takes 29 tokens for a question instead of 50. */
+static inline char *add_questions(char *text, size_t *size) {
+    size_t capacity = *size;
+    llm_records r;
+    forms_read(&r, world_questions, 1, NULL, false);
+    for (int i = 0; i < r.count; i++)
+        for (int j = 0; j < r.record[i].messages; j++) {
+            const llm_message *m = &r.record[i].message[j];
+            text = llm_grow(text, &capacity, *size + m->length + 2, 1);
+            memcpy(text + *size, m->text, m->length);
+            text[*size + m->length] = '\n';
+            *size += m->length + 1;
+        }
+    llm_records_free(&r);
+    return text;
+}
 
 #endif
