@@ -20,16 +20,7 @@
 #include "tools/mixture.h"
 
 typedef struct {
-    run_settings run;
-    const char *preset, *tokenizer;
-    int64_t depth, vocab;
-    bool document_mask, paragraphs;
-    double val_fraction;
-    llm_fleet fleet;
-} settings;
-
-typedef struct {
-    settings *s;
+    gpt_settings *s;
     text_run run;                       /* tokenizer, model, optimizer, the batches of a step */
     llm_corpus corpus;
     double M;                           /* targets of the step's micro-batches; 0: none were taken yet */
@@ -66,7 +57,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     llm_release(text);
 }
 static llm_config choose_config(trainer *t) {
-    settings *s = t->s;
+    gpt_settings *s = t->s;
     if (s->run.model) return hf_config_load(s->run.model);     /* a dry run of a folder's own */
     llm_config c = s->depth ? llm_depth((int)s->depth, t->run.tok.vocab_size, 128) : llm_preset(s->preset);
     if (!s->depth) say_preset_note(s->preset, stderr);
@@ -204,32 +195,12 @@ static void finish(trainer *t) {
 }
 int main(int argc, char **argv) {
     run_patience(argv);
-    static settings s = {
-        .preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true, .fleet = {.mfu = 0}};
-    s.run = run_defaults();
-    s.run.out = "out/base";
-    s.run.steps = 800;
-    s.run.batch = 16;
-    s.run.warmup = 30;
-    s.run.eval_every = 200;
+    static gpt_settings s;
+    s = gpt_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),
         RUN_TEXT_OPTIONS(s.run),
-        OPTION_HEADING("pretraining"),
-        OPTION("preset", LLM_TEXT, &s.preset, 0, 0, "model by name; a wrong name lists them"),
-        OPTION("depth", LLM_INT, &s.depth, 0, 1000, "layers; width, heads and learning rate follow. 0: --preset"),
-        {"vocab", LLM_INT, &s.vocab, 262, 1 << 20, "size of a new tokenizer", NULL, "vocab-size"},
-        OPTION("tokenizer", LLM_TEXT, &s.tokenizer, 0, 0, "use this tokenizer.json instead of training one"),
-        OPTION("document-mask", LLM_BOOL, &s.document_mask, 0, 0, "tokens see only their own document"),
-        OPTION("paragraphs", LLM_BOOL, &s.paragraphs, 0, 0,
-               "blank lines separate documents (else: one document a file)"),
-        OPTION("val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the documents held out"),
-        OPTION_HEADING("planning (with --dry-run)"),
-        OPTION("gpus", LLM_FLOAT, &s.fleet.gpus, 0, 1e9, "number of GPUs"),
-        OPTION("gpu-tflops", LLM_FLOAT, &s.fleet.tflops, 0, 1e6, "peak of one, TFLOP/s"),
-        OPTION("tokens", LLM_FLOAT, &s.fleet.tokens, 0, 1e18, "training tokens"),
-        OPTION("price", LLM_FLOAT, &s.fleet.price, 0, 1e6, "dollars per GPU hour"),
-        OPTION("mfu", LLM_FLOAT, &s.fleet.mfu, 0, 1, "share of the peak that is reached; 0: 0.4"),
+        GPT_OPTIONS(s),
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "pretraining: from plain text to a model that speaks", argc, argv);

@@ -22,16 +22,7 @@
 #include "tools/mixture.h"
 
 typedef struct {
-    run_settings run;
-    const char *columns, *chat, *lora_targets, *weights;
-    int64_t lora_rank, max_new, ask, ptx_batch;
-    double epochs, val_fraction, lora_alpha, ptx;
-    llm_list ptx_data;
-    bool packing, skip_bad, loss_on_prompt, add_tokens;
-} settings;
-
-typedef struct {
-    settings *s;
+    sft_settings *s;
     text_run run;                       /* tokenizer, model, optimizer, the batches of a step */
     bool tiny;                          /* the world whose answers we can judge */
     tw_world world;
@@ -64,7 +55,7 @@ static void choose_data(trainer *t) {
     if (!t->s->ptx_data.count) t->s->ptx_data = world_list(world_folder);
 }
 static void prepare_data(trainer *t) {
-    settings *s = t->s;
+    sft_settings *s = t->s;
     run_settings *r = &s->run;
     forms_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad);
     if (r->val_data.count) forms_read(&t->held, r->val_data.item, r->val_data.count, s->columns, s->skip_bad);
@@ -82,7 +73,7 @@ static void prepare_data(trainer *t) {
 /* InstructGPT's answer to forgetting, there for PPO (PPO-ptx): every step also reads some rows of pretraining text,
        L = L_sft + gamma L_ptx,   both means over their own targets. */
 static void prepare_ptx(trainer *t) {
-    settings *s = t->s;
+    sft_settings *s = t->s;
     if (s->ptx <= 0) return;
     if (!s->ptx_data.count) llm_usage("--ptx-data FILE: what the model was pretrained on", "--ptx without a text");
     llm_corpus_options o = {.paths = s->ptx_data.item, .count = s->ptx_data.count, .document_gap = true,
@@ -107,7 +98,7 @@ static bool never_learned(const llm_model *m, const llm_tokenizer *tok) {
     return alike;
 }
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
-    settings *s = t->s;
+    sft_settings *s = t->s;
     run_settings *r = &s->run;
     llm_model *m = &t->run.model;
     hf_tokenizer_load(&t->run.tok, from);
@@ -264,7 +255,7 @@ static void finish(trainer *t) {
     if (t->s->ask) compare(t, bpb);
     else write_report(t, NULL, NULL, bpb);
 }
-static void print_plan(settings *s, const llm_ops *op) {
+static void print_plan(sft_settings *s, const llm_ops *op) {
     run_settings *r = &s->run;
     llm_config c = hf_config_load(r->model);
     int T = r->seq ? (int)r->seq : llm_min(c.T, 1024);
@@ -273,16 +264,6 @@ static void print_plan(settings *s, const llm_ops *op) {
     say_plan(&p, &c, (double)(r->steps * r->batch * r->grad_accum * T), 0.6 * run_peak(op), stdout);
 }
 
-static void check_flags(const settings *s) {
-    if (!llm_is_dir(s->run.model) && !llm_option_given("model"))
-        llm_usage("./train_gpt first, or --model DIR", "there is no base model in %s", s->run.model);
-    if (s->add_tokens)
-        llm_usage("build/convert --model DIR --add-tokens --out DIR2, then --model DIR2",
-                  "--add-tokens is a job of build/convert");
-    if (strcmp(s->weights, "fp32") && !s->lora_rank)
-        llm_usage("--lora-rank 8", "--weights %s is for reading only: without adapters nothing could learn",
-                  s->weights);
-}
 static void close_all(trainer *t) {
     eval_prompts_free(&t->prompts);
     llm_corpus_free(&t->text);
@@ -296,46 +277,19 @@ static void close_all(trainer *t) {
 }
 int main(int argc, char **argv) {
     run_patience(argv);
-    static settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 3, .val_fraction = 0.05,
-                         .packing = true, .max_new = 48, .ask = 800, .ptx_batch = 8};
-    s.run = run_defaults();
-    s.run.model = "out/base";
-    s.run.out = "out/sft";
-    s.run.batch = 16;
-    s.run.warmup = 10;
-    s.run.weight_decay = 0;
+    static sft_settings s;
+    s = sft_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),
         RUN_TEXT_OPTIONS(s.run),
-        OPTION_HEADING("fine-tuning"),
-        OPTION("epochs", LLM_FLOAT, &s.epochs, 0, 1e6, "times through the data, when --steps is 0"),
-        OPTION("packing", LLM_BOOL, &s.packing, 0, 0, "several conversations in a row, hidden from each other"),
-        OPTION("loss-on-prompt", LLM_BOOL, &s.loss_on_prompt, 0, 0,
-               "learn the user's words too (to see that it does not help)"),
-        OPTION("ptx", LLM_FLOAT, &s.ptx, 0, 100, "weight of the loss on pretraining text, against forgetting"),
-        OPTION("ptx-data", LLM_LIST, &s.ptx_data, 0, 0, "that text: files or folders"),
-        OPTION("ptx-batch", LLM_INT, &s.ptx_batch, 1, 65536, "its rows in a step"),
-        OPTION("columns", LLM_TEXT, &s.columns, 0, 0, "other names of keys: prompt=question,output=answer"),
-        OPTION("skip-bad", LLM_BOOL, &s.skip_bad, 0, 0, "leave broken records out instead of stopping"),
-        OPTION("val-fraction", LLM_FLOAT, &s.val_fraction, 0.0001, 0.9, "part of the records held out"),
-        {"chat-template", LLM_TEXT, &s.chat, 0, 0, "for a model that has none",
-         "auto|chatml|llama3|llama2|zephyr|alpaca", "template"},
-        OPTION("add-tokens", LLM_BOOL, &s.add_tokens, 0, 0,
-               "(build/convert --add-tokens: ChatML's tokens for a model)"),
-        OPTION("lora-rank", LLM_INT, &s.lora_rank, 0, 65536, "train adapters of this rank only; 0: the whole model"),
-        OPTION("lora-alpha", LLM_FLOAT, &s.lora_alpha, 0, 1e6, "their scale is alpha / rank; 0: alpha = 2 rank"),
-        OPTION("lora-targets", LLM_TEXT, &s.lora_targets, 0, 0, "matrices that get one: q_proj,v_proj ... or all"),
-        {"weights", LLM_TEXT, &s.weights, 0, 0, "how adapters' frozen base is stored: fewer bits, less memory (QLoRA)",
-         "fp32|bf16|q8|q4", NULL},
-        OPTION("ask", LLM_INT, &s.ask, 0, 1e6, "held-out prompts to answer at the end, before and after"),
-        OPTION("max-new", LLM_INT, &s.max_new, 1, 1 << 20, "tokens in such an answer"),
+        SFT_OPTIONS(s),
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "supervised fine-tuning: from a model that speaks to one that answers", argc,
                       argv);
     trainer t = {.s = &s, .argc = argc, .argv = argv, .run = {.s = &s.run, .window = window}};
     const llm_ops *op = run_device(&s.run);
-    check_flags(&s);
+    sft_check(&s);
     if (s.run.dry_run) {
         print_plan(&s, op);
         return 0;

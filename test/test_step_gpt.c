@@ -7,9 +7,12 @@
 static void steps_of(const char *folder, bool fake, double *x) {
     char *text = llm_format("%s/text.txt", folder);
     const char *data[] = {text};
-    settings s = {.preset = "nano", .vocab = 300, .val_fraction = 0.05, .document_mask = true, .paragraphs = true,
-                  .run = step_settings(data)};
+    gpt_settings s = gpt_defaults();
+    s.run = step_settings(data);
     s.run.seq = 32;
+    s.preset = "nano";
+    s.vocab = 300;
+    s.paragraphs = true;
     trainer t = {.s = &s, .run = {.s = &s.run, .window = window}};
     prepare_tokenizer(&t, NULL);
     prepare_model(&t, counting(fake), NULL);

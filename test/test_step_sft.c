@@ -30,10 +30,13 @@ static void make_base(const char *folder) {
 static void steps_of(const char *what, char *folder, bool ptx, bool lora, bool fake, double *x) {
     char *text = llm_format("%s/text.txt", folder);
     const char *data[] = {records}, *read[] = {text};
-    settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 1, .val_fraction = 0.05,
-                  .packing = true, .max_new = 8, .ask = 4, .ptx_batch = 2, .ptx = ptx ? 0.5 : 0,
-                  .ptx_data = {read, ptx}, .lora_rank = lora ? 2 : 0, .run = step_settings(data)};
+    sft_settings s = sft_defaults();
+    s.run = step_settings(data);
     s.run.model = folder;
+    s.ptx = ptx ? 0.5 : 0;
+    s.ptx_data = (llm_list){read, ptx};
+    s.ptx_batch = 2;
+    s.lora_rank = lora ? 2 : 0;
     trainer t = {.s = &s, .run = {.s = &s.run, .window = window}};
     prepare_model(&t, counting(fake), folder);
     take_steps(what, &t, &t.run, x);

@@ -1,4 +1,5 @@
-/* flags.h: the flags that the drivers have in common. Included by run.h. */
+/* flags.h: the flags that the drivers have in common; then those of train_gpt and of train_sft (stage 3's stand in
+   rl_data.h). Included by run.h. */
 #ifndef FLAGS_H
 #define FLAGS_H
 
@@ -76,4 +77,100 @@ static inline run_settings run_defaults(void) {
                           .weight_decay = 0.1,
                           .clip = 1};
 }
+
+/* ---- train_gpt ---- */
+
+typedef struct {
+    run_settings run;
+    const char *preset, *tokenizer;
+    int64_t depth, vocab;
+    bool document_mask, paragraphs;
+    double val_fraction;
+    llm_fleet fleet;
+} gpt_settings;
+static inline gpt_settings gpt_defaults(void) {
+    gpt_settings s = {.preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true};
+    s.run = run_defaults();
+    s.run.out = "out/base";
+    s.run.steps = 800;
+    s.run.batch = 16;
+    s.run.warmup = 30;
+    s.run.eval_every = 200;
+    return s;
+}
+/* clang-format off */
+#define GPT_OPTIONS(s)                                                                                                 \
+    OPTION_HEADING("pretraining"),                                                                                     \
+    OPTION("preset", LLM_TEXT, &(s).preset, 0, 0, "model by name; a wrong name lists them"),                           \
+    OPTION("depth", LLM_INT, &(s).depth, 0, 1000, "layers; width, heads and learning rate follow. 0: --preset"),       \
+    {"vocab", LLM_INT, &(s).vocab, 262, 1 << 20, "size of a new tokenizer", NULL, "vocab-size"},                       \
+    OPTION("tokenizer", LLM_TEXT, &(s).tokenizer, 0, 0, "use this tokenizer.json instead of training one"),            \
+    OPTION("document-mask", LLM_BOOL, &(s).document_mask, 0, 0, "tokens see only their own document"),                 \
+    OPTION("paragraphs", LLM_BOOL, &(s).paragraphs, 0, 0,                                                              \
+           "blank lines separate documents (else: one document a file)"),                                              \
+    OPTION("val-fraction", LLM_FLOAT, &(s).val_fraction, 0.0001, 0.9, "part of the documents held out"),               \
+    OPTION_HEADING("planning (with --dry-run)"),                                                                       \
+    OPTION("gpus", LLM_FLOAT, &(s).fleet.gpus, 0, 1e9, "number of GPUs"),                                              \
+    OPTION("gpu-tflops", LLM_FLOAT, &(s).fleet.tflops, 0, 1e6, "peak of one, TFLOP/s"),                                \
+    OPTION("tokens", LLM_FLOAT, &(s).fleet.tokens, 0, 1e18, "training tokens"),                                        \
+    OPTION("price", LLM_FLOAT, &(s).fleet.price, 0, 1e6, "dollars per GPU hour"),                                      \
+    OPTION("mfu", LLM_FLOAT, &(s).fleet.mfu, 0, 1, "share of the peak that is reached; 0: 0.4")
+/* clang-format on */
+
+/* ---- train_sft ---- */
+
+typedef struct {
+    run_settings run;
+    const char *columns, *chat, *lora_targets, *weights;
+    int64_t lora_rank, max_new, ask, ptx_batch;
+    double epochs, val_fraction, lora_alpha, ptx;
+    llm_list ptx_data;
+    bool packing, skip_bad, loss_on_prompt, add_tokens;
+} sft_settings;
+static inline sft_settings sft_defaults(void) {
+    sft_settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 3, .val_fraction = 0.05,
+                      .packing = true, .max_new = 48, .ask = 800, .ptx_batch = 8};
+    s.run = run_defaults();
+    s.run.model = "out/base";
+    s.run.out = "out/sft";
+    s.run.batch = 16;
+    s.run.warmup = 10;
+    s.run.weight_decay = 0;
+    return s;
+}
+static inline void sft_check(const sft_settings *s) {
+    if (!llm_is_dir(s->run.model) && !llm_option_given("model"))
+        llm_usage("./train_gpt first, or --model DIR", "there is no base model in %s", s->run.model);
+    if (s->add_tokens)
+        llm_usage("build/convert --model DIR --add-tokens --out DIR2, then --model DIR2",
+                  "--add-tokens is a job of build/convert");
+    if (strcmp(s->weights, "fp32") && !s->lora_rank)
+        llm_usage("--lora-rank 8", "--weights %s is for reading only: without adapters nothing could learn",
+                  s->weights);
+}
+/* clang-format off */
+#define SFT_OPTIONS(s)                                                                                                 \
+    OPTION_HEADING("fine-tuning"),                                                                                     \
+    OPTION("epochs", LLM_FLOAT, &(s).epochs, 0, 1e6, "times through the data, when --steps is 0"),                     \
+    OPTION("packing", LLM_BOOL, &(s).packing, 0, 0, "several conversations in a row, hidden from each other"),         \
+    OPTION("loss-on-prompt", LLM_BOOL, &(s).loss_on_prompt, 0, 0,                                                      \
+           "learn the user's words too (to see that it does not help)"),                                               \
+    OPTION("ptx", LLM_FLOAT, &(s).ptx, 0, 100, "weight of the loss on pretraining text, against forgetting"),          \
+    OPTION("ptx-data", LLM_LIST, &(s).ptx_data, 0, 0, "that text: files or folders"),                                  \
+    OPTION("ptx-batch", LLM_INT, &(s).ptx_batch, 1, 65536, "its rows in a step"),                                      \
+    OPTION("columns", LLM_TEXT, &(s).columns, 0, 0, "other names of keys: prompt=question,output=answer"),             \
+    OPTION("skip-bad", LLM_BOOL, &(s).skip_bad, 0, 0, "leave broken records out instead of stopping"),                 \
+    OPTION("val-fraction", LLM_FLOAT, &(s).val_fraction, 0.0001, 0.9, "part of the records held out"),                 \
+    {"chat-template", LLM_TEXT, &(s).chat, 0, 0, "for a model that has none",                                          \
+     "auto|chatml|llama3|llama2|zephyr|alpaca", "template"},                                                           \
+    OPTION("add-tokens", LLM_BOOL, &(s).add_tokens, 0, 0,                                                              \
+           "(build/convert --add-tokens: ChatML's tokens for a model)"),                                               \
+    OPTION("lora-rank", LLM_INT, &(s).lora_rank, 0, 65536, "train adapters of this rank only; 0: the whole model"),    \
+    OPTION("lora-alpha", LLM_FLOAT, &(s).lora_alpha, 0, 1e6, "their scale is alpha / rank; 0: alpha = 2 rank"),        \
+    OPTION("lora-targets", LLM_TEXT, &(s).lora_targets, 0, 0, "matrices that get one: q_proj,v_proj ... or all"),      \
+    {"weights", LLM_TEXT, &(s).weights, 0, 0, "how adapters' frozen base is stored: fewer bits, less memory (QLoRA)",  \
+     "fp32|bf16|q8|q4", NULL},                                                                                         \
+    OPTION("ask", LLM_INT, &(s).ask, 0, 1e6, "held-out prompts to answer at the end, before and after"),               \
+    OPTION("max-new", LLM_INT, &(s).max_new, 1, 1 << 20, "tokens in such an answer")
+/* clang-format on */
 #endif
