@@ -20,14 +20,12 @@
 #include "tools/mixture.h"
 
 typedef struct {
-    gpt_settings *s;
     text_run run;                       /* tokenizer, model, optimizer, the batches of a step */
+    gpt_settings *s;
     llm_corpus corpus;
     double M;                           /* targets of the step's micro-batches; 0: none were taken yet */
     bool tiny;                          /* the world whose floor we know */
     double floor_bpb;
-    int argc;
-    char **argv;
 } trainer;
 
 /* ---- preparing ---- */
@@ -50,7 +48,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     size_t size;
     double began = llm_now();
     char *text = mixture_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
-    if (t->tiny) text = add_questions(text, &size);
+    if (t->tiny) text = mixture_add_records(text, &size, world_questions, 1);
     llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true);
     fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->run.tok.vocab_size, (double)size / 1e6,
             llm_now() - began);
@@ -73,15 +71,6 @@ static llm_config choose_config(trainer *t) {
 /* A peak learning rate for the width, when none is given: 3e-3 at our 96 channels, GPT-3's 6e-4 at its 768. */
 static double rate_for_width(int C) { return 3e-3 * pow(96.0 / C, 0.774); }
 
-static void print_plan(trainer *t, const llm_ops *op, const llm_config *c) {
-    run_settings *r = &t->s->run;
-    int T = r->seq ? (int)r->seq : c->T;
-    llm_plan plan = llm_plan_make(c, op, (int)r->batch, T, true, r->recompute, r->moments16);
-    double tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
-    if (t->s->fleet.tokens > 0) tokens = t->s->fleet.tokens;
-    say_plan(&plan, c, tokens, 0.6 * run_peak(op), stdout);    /* small models reach some 60 % of the product's peak */
-    if (t->s->fleet.gpus > 0) say_fleet(c, &t->s->fleet, stdout);
-}
 static const run_stage pretraining;
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     if (from) hf_model_load(&t->run.model, from, op);
@@ -89,7 +78,7 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
         llm_config c = choose_config(t);
         llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed);
     }
-    text_prepare(&t->run, &pretraining, t, rate_for_width(t->run.model.c.C));
+    text_prepare(&t->run, &pretraining, rate_for_width(t->run.model.c.C));
 }
 static void prepare_corpus(trainer *t) {
     run_settings *r = &t->s->run;
@@ -112,8 +101,8 @@ static void take_batches(trainer *t) {
     }
 }
 /* One optimizer step. The loader delivers all micro-batches first: the denominator M is the number of targets of the
-   whole step, so that the loss, in nats, does not depend on how the step is split. Nobody waits before AdamW does, once:
-   a GPU works on one micro-batch while the next is on its way. Then all log-probabilities are there. */
+   whole step, so that the loss, in nats, does not depend on how the step is split. The one wait of a step is AdamW's: a
+   GPU works on one micro-batch while the next is on its way; then all log-probabilities are there. */
 static const char *train_step(void *stage, double lr, double *measure) {
     trainer *t = stage;
     text_run *x = &t->run;
@@ -134,7 +123,6 @@ static const char *train_step(void *stage, double lr, double *measure) {
 static bool window(void *stage, int index, llm_batch *b) {
     return llm_corpus_validation(&((trainer *)stage)->corpus, (size_t)index, b);
 }
-static void held_out(void *stage, double *measure) { text_held_out(&((trainer *)stage)->run, measure); }
 static char *state(void *stage, const char *dir) {
     char *position = llm_corpus_state(&((trainer *)stage)->corpus), *member = llm_format("\"data\": %s", position);
     (void)dir;
@@ -158,7 +146,7 @@ static void speak(void *stage, FILE *out, int count) {
         llm_release(text);
     }
 }
-static const run_stage pretraining = {"step", train_step, held_out, speak, state, restore, text_measure,
+static const run_stage pretraining = {"step", train_step, text_held_out, speak, state, restore, text_measure,
                                       TEXT_MEASURES};
 
 /* ---- the end ---- */
@@ -167,7 +155,7 @@ static const run_stage pretraining = {"step", train_step, held_out, speak, state
 static void write_report(trainer *t, double val, double bpb) {
     run_settings *r = &t->s->run;
     const llm_config *c = &t->run.model.c;
-    stage_card card = stage_begin(r->out, r->report, 1, "Pretraining", t->argc, t->argv);
+    stage_card card = stage_of(r, r->out, 1, "Pretraining");
     stage_text(&card, "%.2f M parameters: %d layers, %d channels, %d heads, vocabulary %d, context %d. %lld steps of "
                       "%lld tokens, seed %lld.", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->V, c->T,
                (long long)r->steps, (long long)(r->batch * r->grad_accum * r->seq), (long long)r->seed);
@@ -195,8 +183,7 @@ static void finish(trainer *t) {
 }
 int main(int argc, char **argv) {
     run_patience(argv);
-    static gpt_settings s;
-    s = gpt_defaults();
+    gpt_settings s = gpt_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),
         RUN_TEXT_OPTIONS(s.run),
@@ -204,11 +191,12 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "pretraining: from plain text to a model that speaks", argc, argv);
-    trainer t = {.s = &s, .argc = argc, .argv = argv, .run = {.s = &s.run, .window = window}};
+    trainer t = {.s = &s, .run = {.s = &s.run, .window = window}};
     const llm_ops *op = run_device(&s.run);
     if (s.run.dry_run) {
         llm_config c = choose_config(&t);
-        print_plan(&t, op, &c);
+        text_plan(&s.run, op, &c, c.T, 0, NULL, LLM_TYPE_REAL, s.fleet.tokens);
+        if (s.fleet.gpus > 0) say_fleet(&c, &s.fleet, stdout);
         return 0;
     }
     choose_data(&t);
@@ -220,11 +208,7 @@ int main(int argc, char **argv) {
     prepare_corpus(&t);
     if (t.tiny) t.floor_bpb = world_floor();
     llm_options_print(options, count, stderr);
-    if (checkpoint) run_resume(&t.run.loop, checkpoint);
-    llm_release(checkpoint);
-    run_begin_out(&s.run, s.run.out);
-    text_open_dump(&t.run);
-    run_train(&t.run.loop);
+    text_train(&t.run, checkpoint);
     finish(&t);
     llm_corpus_free(&t.corpus);
     text_free(&t.run);

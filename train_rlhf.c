@@ -35,8 +35,6 @@ typedef struct {
     rl_run run;
     FILE *csv;                          /* OUT/table.csv */
     stage_card card;
-    int argc;
-    char **argv;
 } program;
 
 /* ---- the reward model ---- */
@@ -51,7 +49,7 @@ static void get_reward(program *p) {
         llm_result_save(s->reward_out, &p->judge.reward, &p->d.tok);
         run_end_out(s->reward_out, false);
         printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, rl_peak_memory(false), s->reward_out);
-        stage_card card = stage_begin(s->reward_out, s->run.report, 3, "Reward model", p->argc, p->argv);
+        stage_card card = stage_of(&s->run, s->reward_out, 3, "Reward model");
         stage_log(&card, "reward model", "log.csv", NAN);
         stage_note(&card, "accuracy on held-out pairs", p->run.said);
         stage_end(&card, "%.*s", (int)strcspn(p->run.said, "("), p->run.said);
@@ -81,7 +79,7 @@ static void prepare(program *p) {
     if (!d->tiny && j->kind == JUDGE_MODEL && !s->reward && !d->records.record[0].responses)
         llm_usage("--reward DIR, --reward-command PROG, --verify with a column \"answer\", or records with answers to "
                   "compare", "the data hold prompts only, and nothing says which answer is better");
-    open_out(s, train);
+    rl_open_out(s, train);
     if (offline || train) rl_get_preferences(d, j, &p->run.policy);
     if (train) get_reward(p);
 }
@@ -148,9 +146,9 @@ static rl_line align(program *p, const char *method, const char *name, const cha
 static rl_line align_all(program *p, const rl_samples *sft) {
     rl_settings *s = p->s;
     rl_line last = {.mean = NAN};
-    for (int i = 0; i < PRICES && s->sweep_kl; i++) {
-        char *name = llm_format("ppo kl %g", price[i]), *out = llm_format("%s/ppo-kl-%g", s->run.out, price[i]);
-        s->kl = price[i];
+    for (int i = 0; i < RL_PRICES && s->sweep_kl; i++) {
+        char *name = llm_format("ppo kl %g", rl_price[i]), *out = llm_format("%s/ppo-kl-%g", s->run.out, rl_price[i]);
+        s->kl = rl_price[i];
         last = align(p, "ppo", name, out, sft);
         llm_release_all(name, out);
     }
@@ -173,7 +171,7 @@ static void run(program *p) {
     fprintf(p->csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
     rl_print_head(&p->run, stdout);
     rl_print_line(&first, stdout, p->csv);
-    p->card = stage_begin(s->run.out, s->run.report, 4, "Alignment", p->argc, p->argv);
+    p->card = stage_of(&s->run, s->run.out, 4, "Alignment");
     rl_line last = align_all(p, &sft);
     fclose(p->csv);
     stage_file(&p->card, "methods", "methods on the same held-out prompts", p->d.tiny ? "true reward" : "judge");
@@ -218,8 +216,7 @@ static void print_plan(const rl_settings *s, const llm_ops *op) {
 
 int main(int argc, char **argv) {
     run_patience(argv);
-    static rl_settings s;
-    s = rl_defaults();
+    rl_settings s = rl_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),
         RL_OPTIONS(s),
@@ -237,7 +234,7 @@ int main(int argc, char **argv) {
         print_plan(&s, op);
         return 0;
     }
-    program p = {.s = &s, .d = {.s = &s, .op = op, .micro = (int)s.run.batch}, .argc = argc, .argv = argv};
+    program p = {.s = &s, .d = {.s = &s, .op = op, .micro = (int)s.run.batch}};
     p.run = (rl_run){.s = &s, .d = &p.d, .judge = &p.judge};
     hf_tokenizer_load(&p.d.tok, s.run.model);
     hf_model_load(&p.run.policy, s.run.model, op);

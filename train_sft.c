@@ -21,9 +21,11 @@
 #include "tools/forms.h"
 #include "tools/mixture.h"
 
+enum { LONGEST = 1024 };                /* a row, when no --seq says: conversations are shorter than most contexts */
+
 typedef struct {
-    sft_settings *s;
     text_run run;                       /* tokenizer, model, optimizer, the batches of a step */
+    sft_settings *s;
     bool tiny;                          /* the world whose answers we can judge */
     tw_world world;
     llm_records records, held;
@@ -33,8 +35,6 @@ typedef struct {
     llm_batch old;
     llm_real *old_dlogp;
     eval_prompts prompts;               /* held out */
-    int argc;
-    char **argv;
 } trainer;
 
 /* ---- preparing ---- */
@@ -110,14 +110,12 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */
         llm_lora_attach(m, (int)s->lora_rank, s->lora_alpha > 0 ? s->lora_alpha : 2.0 * (double)s->lora_rank,
                         s->lora_targets, r->model, (uint64_t)r->seed);
-    if (!r->seq) r->seq = llm_min(m->c.T, 1024);       /* conversations are shorter than the longest context */
-    if (r->seq > m->c.T)
-        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, m->c.T);
+    text_length(&t->run, LONGEST);
     prepare_data(t);
     double rows = (double)t->data.rows * s->epochs, step = (double)(r->batch * r->grad_accum);
     if (!r->steps) r->steps = (int64_t)fmax(1, ceil(rows / step));
     prepare_ptx(t);
-    text_prepare(&t->run, &fine_tuning, t, rate_for_width(m->c.C, m->lora != NULL));
+    text_prepare(&t->run, &fine_tuning, rate_for_width(m->c.C, m->lora != NULL));
 }
 
 /* ---- the loop ---- */
@@ -151,7 +149,6 @@ static const char *train_step(void *stage, double lr, double *measure) {
 static bool window(void *stage, int index, llm_batch *b) {
     return llm_sft_window(&((trainer *)stage)->validation, index, b);
 }
-static void held_out(void *stage, double *measure) { text_held_out(&((trainer *)stage)->run, measure); }
 static char *state(void *stage, const char *dir) {
     trainer *t = stage;
     char *sft = llm_sft_state(&t->data), *ptx = t->s->ptx > 0 ? llm_corpus_state(&t->text) : llm_format("null");
@@ -186,7 +183,7 @@ static void speak(void *stage, FILE *out, int count) {
                 a.stopped[i] ? "" : " ...");
     eval_answers_free(&a);
 }
-static const run_stage fine_tuning = {"step", train_step, held_out, speak, state, restore, text_measure,
+static const run_stage fine_tuning = {"step", train_step, text_held_out, speak, state, restore, text_measure,
                                       TEXT_MEASURES};
 
 /* ---- the end ---- */
@@ -194,26 +191,13 @@ static const run_stage fine_tuning = {"step", train_step, held_out, speak, state
 /* The stage's part of out/report.html; column: the answers before and after, NULL with --ask 0. */
 static void write_report(trainer *t, const eval_answers *const *column, const char *const *name, double bpb) {
     run_settings *r = &t->s->run;
-    stage_card card = stage_begin(r->out, r->report, 2, "Supervised fine-tuning", t->argc, t->argv);
+    stage_card card = stage_of(r, r->out, 2, "Supervised fine-tuning");
     stage_text(&card, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
                (long long)r->steps, t->run.loop.schedule.lr, (long long)r->seed,
                t->s->lora_rank ? ", adapters only" : "");
     stage_log(&card, "", r->log ? r->log : "log.csv", NAN);
-    if (!column) {
-        stage_end(&card, "%.4f bits per byte of held-out answers", bpb);
-        return;
-    }
-    eval_table(&card, &t->prompts, column, name, 2, t->tiny);
-    eval_samples(&card, &t->prompts, column, name, 2, 8);
-    double stop[2], right[2];
-    for (int i = 0; i < 2; i++) {
-        stop[i] = 100 * eval_flags(column[i]->stopped, column[i]->count).mean;
-        right[i] = 100 * eval_correct(&t->prompts, column[i], -1).mean;
-    }
-    if (t->tiny)
-        stage_end(&card, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", right[1], right[0],
-                  stop[1], stop[0]);
-    else stage_end(&card, "answers that stop: %.1f %%, before %.1f %%", stop[1], stop[0]);
+    if (column) eval_before_after(&card, &t->prompts, column, name, t->tiny);
+    else stage_end(&card, "%.4f bits per byte of held-out answers", bpb);
 }
 /* Before and after, on the same held-out prompts. The model before is loaded again: so it is there
    after --resume too. */
@@ -227,11 +211,7 @@ static void compare(trainer *t, double bpb) {
     printf("%d held-out prompts, greedy answers of at most %d tokens; shares with 95 %% intervals\n", before.count,
            before.max_new);
     if (t->tiny) eval_print_table(stdout, &t->prompts, column, name, 2);
-    for (int c = 0; c < 2 && !t->tiny; c++) {
-        printf("%-24s stops", name[c]);
-        eval_print_interval(stdout, eval_flags(column[c]->stopped, column[c]->count));
-        printf(", %.1f tokens an answer\n", eval_mean_length(column[c]));
-    }
+    else eval_print_stops(stdout, column, name, 2);
     write_report(t, column, name, bpb);
     eval_answers_free(&before);
     eval_answers_free(&after);
@@ -255,15 +235,6 @@ static void finish(trainer *t) {
     if (t->s->ask) compare(t, bpb);
     else write_report(t, NULL, NULL, bpb);
 }
-static void print_plan(sft_settings *s, const llm_ops *op) {
-    run_settings *r = &s->run;
-    llm_config c = hf_config_load(r->model);
-    int T = r->seq ? (int)r->seq : llm_min(c.T, 1024);
-    llm_plan p = llm_plan_make(&c, op, (int)r->batch, T, true, r->recompute, r->moments16);
-    if (s->lora_rank) run_plan_lora(&p, &c, (int)s->lora_rank, s->lora_targets, llm_type_named(s->weights));
-    say_plan(&p, &c, (double)(r->steps * r->batch * r->grad_accum * T), 0.6 * run_peak(op), stdout);
-}
-
 static void close_all(trainer *t) {
     eval_prompts_free(&t->prompts);
     llm_corpus_free(&t->text);
@@ -277,8 +248,7 @@ static void close_all(trainer *t) {
 }
 int main(int argc, char **argv) {
     run_patience(argv);
-    static sft_settings s;
-    s = sft_defaults();
+    sft_settings s = sft_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),
         RUN_TEXT_OPTIONS(s.run),
@@ -287,11 +257,12 @@ int main(int argc, char **argv) {
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "supervised fine-tuning: from a model that speaks to one that answers", argc,
                       argv);
-    trainer t = {.s = &s, .argc = argc, .argv = argv, .run = {.s = &s.run, .window = window}};
+    trainer t = {.s = &s, .run = {.s = &s.run, .window = window}};
     const llm_ops *op = run_device(&s.run);
     sft_check(&s);
     if (s.run.dry_run) {
-        print_plan(&s, op);
+        llm_config c = hf_config_load(s.run.model);
+        text_plan(&s.run, op, &c, LONGEST, (int)s.lora_rank, s.lora_targets, llm_type_named(s.weights), 0);
         return 0;
     }
     choose_data(&t);
@@ -299,11 +270,7 @@ int main(int argc, char **argv) {
     char *checkpoint = run_open_out(&s.run);
     prepare_model(&t, op, checkpoint ? checkpoint : s.run.model);
     llm_options_print(options, count, stderr);
-    if (checkpoint) run_resume(&t.run.loop, checkpoint);
-    llm_release(checkpoint);
-    run_begin_out(&s.run, s.run.out);
-    text_open_dump(&t.run);
-    run_train(&t.run.loop);
+    text_train(&t.run, checkpoint);
     finish(&t);
     close_all(&t);
     return 0;

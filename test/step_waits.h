@@ -48,7 +48,7 @@ static run_settings step_settings(const char **data) {
     r.grad_accum = MICROS;
     return r;
 }
-/* Steps of a trainer that is ready; what they measured, but for times, goes to x (STEPS,3): loss, norm, bits per byte. */
+/* Steps of a trainer that is ready; what they measured goes to x (STEPS,3): loss, norm, bits per byte. */
 static void take_steps(const char *what, void *trainer, text_run *run, double *x) {
     for (int step = 0; step < STEPS; step++) {
         double m[RUN_MEASURES];

@@ -1,4 +1,5 @@
-/* test_step_gpt.c: train_gpt's step on a device that is slow to answer (step_waits.h). The driver itself is included. */
+/* test_step_gpt.c: train_gpt's step on a device that is slow to answer (step_waits.h). The driver itself is
+   included. */
 #define main train_gpt_main
 #include "../train_gpt.c"
 #undef main

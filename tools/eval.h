@@ -216,6 +216,15 @@ static inline void eval_print_table(FILE *out, const eval_prompts *p, const eval
     for (int c = 0; c < columns; c++) eval_print_interval(out, eval_mean(column[c]->reward, column[c]->count));
     fprintf(out, "\n");
 }
+/* Where no rule says what is right. */
+static inline void eval_print_stops(FILE *out, const eval_answers *const *column, const char *const *name,
+                                    int columns) {
+    for (int c = 0; c < columns; c++) {
+        fprintf(out, "%-24s stops", name[c]);
+        eval_print_interval(out, eval_flags(column[c]->stopped, column[c]->count));
+        fprintf(out, ", %.1f tokens an answer\n", eval_mean_length(column[c]));
+    }
+}
 
 /* ---- for the page ---- */
 
@@ -270,5 +279,20 @@ static inline void eval_samples(stage_card *card, const eval_prompts *p, const e
         }
     }
     stage_samples(card, "answers side by side", name, columns, prompt, n, answer, mark);
+}
+/* A card's end: what two models, before and after, answered to the same prompts, and what became better. */
+static inline void eval_before_after(stage_card *card, const eval_prompts *p, const eval_answers *const *column,
+                                     const char *const *name, bool judged) {
+    double stop[2], right[2];
+    eval_table(card, p, column, name, 2, judged);
+    eval_samples(card, p, column, name, 2, 8);
+    for (int i = 0; i < 2; i++) {
+        stop[i] = 100 * eval_flags(column[i]->stopped, column[i]->count).mean;
+        right[i] = 100 * eval_correct(p, column[i], -1).mean;
+    }
+    if (judged)
+        stage_end(card, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", right[1], right[0],
+                  stop[1], stop[0]);
+    else stage_end(card, "answers that stop: %.1f %%, before %.1f %%", stop[1], stop[0]);
 }
 #endif

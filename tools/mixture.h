@@ -126,11 +126,12 @@ static inline char *mixture_text(const char *const *paths, int count, size_t lim
     mixture_free(&m);
     return text;
 }
-/* The words of stage 2 behind a text: a tokenizer that knows them takes 29 tokens for a question instead of 50. */
-static inline char *add_questions(char *text, size_t *size) {
+/* The words of conversations behind such a text: a tokenizer that knows them takes 29 tokens for a question of the
+   tiny world instead of 50. */
+static inline char *mixture_add_records(char *text, size_t *size, const char *const *paths, int count) {
     size_t capacity = *size;
     llm_records r;
-    forms_read(&r, world_questions, 1, NULL, false);
+    forms_read(&r, paths, count, NULL, false);
     for (int i = 0; i < r.count; i++)
         for (int j = 0; j < r.record[i].messages; j++) {
             const llm_message *m = &r.record[i].message[j];

@@ -28,7 +28,7 @@ static inline void llm_options_parse(const llm_option *table, int count, const c
 static inline void llm_options_print(const llm_option *table, int count, FILE *out);
 static inline bool llm_option_given(const char *name);  /* was it on the command line of the last llm_options_parse? */
 
-static struct { int count; const char *name[256]; } options_given;
+static struct { int count, argc; char **argv; const char *name[256]; } options_given;
 
 static inline bool llm_option_given(const char *name) {
     for (int i = 0; i < options_given.count; i++)
@@ -142,6 +142,8 @@ static inline void add_to_list(const llm_option *o, const char *text) {
 }
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
     options_given.count = 0;
+    options_given.argc = argc;
+    options_given.argv = argv;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
         if (!strcmp(a, "--help") || !strcmp(a, "-h")) {

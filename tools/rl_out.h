@@ -1,20 +1,20 @@
-/* rl_out.h: the folders of stage 3's results: --out, --reward-out, and below --out one for each method of --all and each
-   price of --sweep-kl. What is refused before anything is written; how a run begins or goes on. Included after
+/* rl_out.h: the folders of stage 3's results: --out, --reward-out, and below --out one for each method of --all and
+   each price of --sweep-kl. What is refused before anything is written; how a run begins or goes on. Included after
    rl_methods.h. */
 #ifndef RL_OUT_H
 #define RL_OUT_H
 
-enum { PRICES = 4 };
-static const double price[PRICES] = {0, 0.05, 0.2, 0.5};        /* --sweep-kl */
+enum { RL_PRICES = 4 };
+static const double rl_price[RL_PRICES] = {0, 0.05, 0.2, 0.5};  /* --sweep-kl */
 
 /* Begin with empty folders, or go on as the flags say. method.json tells a resumed run what it is part of; what it was
    begun with is ours, preferences.jsonl too. */
-static void begin_below(const rl_settings *s, char *out) {
+static void rl_begin_below(const rl_settings *s, char *out) {
     if (llm_is_dir(out)) run_check_out(&s->run, out);
     if (llm_is_dir(out)) run_begin_out(&s->run, out);
     llm_release(out);
 }
-static void check_out(const rl_settings *s, bool reward, bool begun) {
+static void rl_check_out(const rl_settings *s, bool reward, bool begun) {
     const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method, *folder[] = {s->run.out, s->reward_out};
     char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
     char *table = llm_format("%s/table.csv", s->run.out);
@@ -45,17 +45,17 @@ static void check_out(const rl_settings *s, bool reward, bool begun) {
     free(b);
     llm_release_all(path, data, table);
 }
-static void open_out(const rl_settings *s, bool reward) {
+static void rl_open_out(const rl_settings *s, bool reward) {
     const char *method = s->all ? "all" : s->sweep_kl ? "sweep-kl" : s->method;
     char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
-    check_out(s, reward, llm_exists(path));
+    rl_check_out(s, reward, llm_exists(path));
     if (!s->run.resume) {
         run_begin_out(&s->run, s->run.out);
         if (reward) run_begin_out(&s->run, s->reward_out);
         for (int i = 0; i < RL_METHODS && s->all; i++)
-            begin_below(s, llm_format("%s/%s", s->run.out, rl_methods[i].name));
-        for (int i = 0; i < PRICES && s->sweep_kl; i++)
-            begin_below(s, llm_format("%s/ppo-kl-%g", s->run.out, price[i]));
+            rl_begin_below(s, llm_format("%s/%s", s->run.out, rl_methods[i].name));
+        for (int i = 0; i < RL_PRICES && s->sweep_kl; i++)
+            rl_begin_below(s, llm_format("%s/ppo-kl-%g", s->run.out, rl_price[i]));
         unlink(data);
         llm_writer w = llm_write_begin(path);
         llm_write_text(&w, "{\"method\": \"%s\", \"seed\": %lld}\n", method, (long long)s->run.seed);

@@ -20,6 +20,10 @@ static inline stage_card stage_begin(const char *out, const char *page, int stag
                                      char **argv) {
     return (stage_card){out, page, argv, argc, stage, title, llm_format("%s", "")};
 }
+/* The same of a driver: its --report, and the command line that its flags came from. */
+static inline stage_card stage_of(const run_settings *r, const char *out, int stage, const char *title) {
+    return stage_begin(out, r->report, stage, title, options_given.argc, options_given.argv);
+}
 /* A string as JSON, in fresh memory. */
 static inline char *stage_quoted(const char *text) {
     char *json = NULL, *copy;

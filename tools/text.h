@@ -1,5 +1,6 @@
 /* text.h: what the two stages that learn from text share, pretraining and fine-tuning: the batches of a step, the loss
-   on held-out text, what a step measures. They differ in where their batches come from. Included after run.h. */
+   on held-out text, what a step measures. They differ in where their batches come from. The struct of a stage begins
+   with its text_run, so that a pointer to the one points to the other. Included after say.h and run.h. */
 #ifndef TEXT_H
 #define TEXT_H
 
@@ -25,13 +26,27 @@ static const run_measure text_measure[TEXT_MEASURES] = {
     {NULL, NULL, "%.1fk tok/s"}, {NULL, NULL, "%.0f%% peak"}, {"val_loss", "val/loss", NULL},
     {"val_bpb", "val/bpb", NULL}};
 
-/* Once the model is there: its length of rows, its gradients, the optimizer, the schedule (lr: when no flag says) and
-   the batches. */
-static inline void text_prepare(text_run *x, const run_stage *g, void *stage, double lr) {
+/* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens: of
+   the run, 0: by its steps. */
+static inline void text_plan(const run_settings *r, const llm_ops *op, const llm_config *c, int longest, int rank,
+                             const char *targets, llm_type weights, double tokens) {
+    const int T = r->seq ? (int)r->seq : llm_min(c->T, longest);
+    llm_plan p = llm_plan_make(c, op, (int)r->batch, T, true, r->recompute, r->moments16);
+    if (rank) run_plan_lora(&p, c, rank, targets, weights);
+    if (tokens <= 0) tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
+    say_plan(&p, c, tokens, 0.6 * run_peak(op), stdout);       /* small models reach some 60 % of the product's peak */
+}
+/* The length of a row, when no flag says: the model's context, at most `longest`. */
+static inline void text_length(text_run *x, int longest) {
+    const int T = x->model.c.T;
+    if (!x->s->seq) x->s->seq = llm_min(T, longest);
+    if (x->s->seq > T)
+        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)x->s->seq, T);
+}
+/* Once the model is there: its gradients, the optimizer, the schedule (lr: when no flag says) and the batches. */
+static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     run_settings *r = x->s;
-    if (!r->seq) r->seq = x->model.c.T;
-    if (r->seq > x->model.c.T)
-        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)r->seq, x->model.c.T);
+    text_length(x, x->model.c.T);
     if (x->model.c.V < x->tok.vocab_size)
         llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size,
                 x->model.c.V);
@@ -39,7 +54,7 @@ static inline void text_prepare(text_run *x, const run_stage *g, void *stage, do
     llm_model_train(&x->model);
     say_model(&x->model, stderr);
     if (x->model.lora) say_lora(&x->model, r->moments16, stderr);
-    x->loop = (run_loop){.s = r, .g = g, .stage = stage, .out = r->out, .csv = r->log, .tok = &x->tok,
+    x->loop = (run_loop){.s = r, .g = g, .stage = x, .out = r->out, .csv = r->log, .tok = &x->tok,
                          .model = &x->model};
     run_learning(&x->loop, r->lr > 0 ? r->lr : lr, (int)r->warmup, (int)r->steps);
     x->micro = llm_alloc((size_t)r->grad_accum, sizeof *x->micro);
@@ -107,6 +122,14 @@ static inline void text_step_done(text_run *x, double loss, double gnorm, double
     m[TEXT_BPB] = x->nats / x->bytes / 0.6931471805599453;
     if (run_says(&x->loop, x->loop.step + 1)) x->nats = x->bytes = 0;
 }
+/* All inputs are read: from the first step, or the checkpoint's, to the last. */
+static inline void text_train(text_run *x, char *checkpoint) {
+    if (checkpoint) run_resume(&x->loop, checkpoint);
+    llm_release(checkpoint);
+    run_begin_out(x->s, x->s->out);
+    text_open_dump(x);
+    run_train(&x->loop);
+}
 /* Loss on held-out text: nats per target (returned) and bits per byte, which compare across tokenizers. */
 static inline double text_evaluate(text_run *x, double *bpb) {
     double nats = 0, targets = 0, text = 0, bytes = 0;
@@ -122,7 +145,8 @@ static inline double text_evaluate(text_run *x, double *bpb) {
     *bpb = text / bytes / 0.6931471805599453;
     return nats / targets;
 }
-static inline void text_held_out(text_run *x, double *m) {
+static inline void text_held_out(void *stage, double *m) {
+    text_run *x = stage;
     m[TEXT_VAL] = text_evaluate(x, &m[TEXT_VAL_BPB]);
     fprintf(stderr, "step %d/%d | validation loss %.3f | bpb %.3f\n", x->loop.step, x->loop.steps, m[TEXT_VAL],
             m[TEXT_VAL_BPB]);
