@@ -26,8 +26,8 @@ static const run_measure text_measure[TEXT_MEASURES] = {
     {NULL, NULL, "%.1fk tok/s"}, {NULL, NULL, "%.0f%% peak"}, {"val_loss", "val/loss", NULL},
     {"val_bpb", "val/bpb", NULL}};
 
-/* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens: of
-   the run, 0: by its steps. */
+/* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens:
+   of the run, 0: by its steps. */
 static inline void text_plan(const run_settings *r, const llm_ops *op, const llm_config *c, int longest, int rank,
                              const char *targets, llm_type weights, double tokens) {
     const int T = r->seq ? (int)r->seq : llm_min(c->T, longest);
