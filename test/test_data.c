@@ -3,6 +3,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/hf.h"
+#include "../tools/checkpoint.h"
 #include "../tools/forms.h"
 #include "../tools/say.h"
 #include "../tools/mixture.h"

@@ -5,6 +5,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/hf.h"
+#include "../tools/checkpoint.h"
 #include "check.h"
 #include "fake_device.h"
 

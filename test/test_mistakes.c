@@ -4,6 +4,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/hf.h"
+#include "../tools/checkpoint.h"
 #include "check.h"
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)

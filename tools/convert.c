@@ -14,6 +14,7 @@
 #include "../llm.h"
 #include "options.h"
 #include "hf.h"
+#include "checkpoint.h"
 #include "add_tokens.h"
 
 typedef struct {

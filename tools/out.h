@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 #include <unistd.h>
+#include "checkpoint.h"
 
 static const char run_mark[] = "result.replaced";
 
