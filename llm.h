@@ -39,7 +39,7 @@
        11  the gradient checker and the planner                                cost
        PART II, the cellar
        12  ground: errors, sizes, files, random numbers, JSON
-       13  a model's folder: tokenizer.json, safetensors, config.json, fewer bits, adapters
+       13  a model's folder: tokenizer.json, safetensors, config.json, fewer bits
 
    The one idea. All stages need from the network only the log-probability of each target token, and send
    back only one number per token:
@@ -694,8 +694,7 @@ typedef struct llm_model {
 } llm_model;
 
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed);      /* random weights */
-/* A folder that llm_model_save or a stage wrote; one of adapters alone: the base that it names, with them on it.
-   (Folders of other programs: hf_model_load of tools/hf.h.) */
+/* A folder that llm_model_save or a stage wrote. (tools/hf.h, hf_model_load: adapters, and other folders.) */
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops);
 /* The same with weights for reading only: the matrices of the blocks, the embedding and the head as LLM_TYPE_BF16, _Q8
    or _Q4, tensor by tensor, so that the whole is never held in 32 bits; norms, biases and learned positions stay. Such
@@ -707,7 +706,7 @@ double llm_quantise(llm_model *m, llm_type weights);
 llm_type llm_type_named(const char *name);              /* "fp32", "bf16", "q8", "q4"; others end the program */
 const char *llm_type_name(llm_type type);
 double llm_weight_bytes(const llm_model *m);            /* what the weights take as they lie there */
-/* config.json, model.safetensors, generation_config.json; a model with adapters: these alone, as llm_lora_save does. */
+/* config.json, model.safetensors, generation_config.json. (Adapters: llm_lora_merge before, or hf_lora_save.) */
 void llm_model_save(const llm_model *m, const char *dir);
 void llm_model_copy(llm_model *m, const llm_model *from, bool frozen);          /* reference policy, critic */
 void llm_model_copy_weights(llm_model *m, const llm_model *from);       /* every tensor that both have, by name */
@@ -857,10 +856,6 @@ void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, 
 /* W += scale B A, and the adapters are gone. A quantised base is first widened: the result is what was trained. */
 void llm_lora_merge(llm_model *m);
 void llm_lora_free(llm_model *m);                       /* take them off, as if they had never been there */
-/* A folder of PEFT: adapter_config.json, adapter_model.safetensors. load hangs what save wrote on its base, a model
-   without any. */
-void llm_lora_save(const llm_model *m, const char *dir);
-void llm_lora_load(llm_model *m, const char *dir);
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */
 char *llm_lora_targets(const llm_model *m, const char *separator);      /* names of the modules that have an adapter */
 
@@ -6198,7 +6193,7 @@ void llm_records_free(llm_records *r) {
    13. A model's folder
    ================================================================================================================
    What a stage leaves behind is a folder as Hugging Face's libraries read and write it: tokenizer.json, config.json,
-   model.safetensors; with adapters those of PEFT. Any of our stages, and any other program, goes on from there.
+   model.safetensors. Any of our stages, and any other program, goes on from there. (Checkpoints: tools/checkpoint.h.)
 
    Reading, llm.h keeps to one rule: it reads what it wrote. Whatever was read is written once more, in memory, and has
    to come out the same to the byte. So no key is overlooked and no value believed that would mean another computation,
@@ -6875,7 +6870,7 @@ static llm_config config_read(const llm_json *from) {
 }
 llm_config llm_config_load(const char *dir) {
     char *path = llm_format("%s/config.json", dir), *text;
-    if (!llm_exists(path)) llm_die("the folder of one of our stages", "%s does not exist", path);
+    if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
     llm_json *root = llm_json_file(path);
     llm_config c = config_read(root);
     size_t size;
@@ -6975,52 +6970,30 @@ static void table_save(const llm_ops *op, const llm_param *param, int params, co
     llm_write_done(&w);
     llm_release(t);
 }
-/* A folder of adapters alone names its base: load that, and hang them on it. NULL: it is another kind of folder. */
-static char *adapter_base(const char *dir) {
-    if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return NULL;
-    char *path = llm_format("%s/adapter_config.json", dir);
-    llm_json *root = llm_json_file(path);
-    const char *base = llm_json_text(root, "base_model_name_or_path", NULL);
-    if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
-        llm_die("load the base model, or let that key name its folder",
-                "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
-    char *found = copy_text(base, strlen(base));
-    llm_json_free(root);
-    llm_release(path);
-    return found;
-}
 void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
     llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
 }
 void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
-    char *base = adapter_base(dir), *path = llm_format("%s/model.safetensors", dir);
-    if (base) {
-        llm_model_load_as(m, base, ops, weights);
-        llm_lora_load(m, dir);
-    } else {
-        llm_config c = llm_config_load(dir);
-        if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
-        /* Asked before memory is taken for the numbers: the sizes in config.json are somebody's claim. */
-        llm_model promised = table_only(&c);
-        file_tensor *t = stored_rows(promised.param, promised.params, real_dtype());
-        tensors_open(path, t, promised.params, foreign);
-        llm_release_all(t, promised.param, promised.layer);
-        model_allocate(m, &c, ops, weights);
-        table_load(ops, m->param, m->params, path, real_dtype(), foreign);
-        llm_weights_changed(m);
-    }
-    llm_release_all(base, path);
+    char *path = llm_format("%s/model.safetensors", dir);
+    llm_config c = llm_config_load(dir);
+    if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
+    /* Asked before memory is taken for the numbers: the sizes in config.json are somebody's claim. */
+    llm_model promised = table_only(&c);
+    file_tensor *t = stored_rows(promised.param, promised.params, real_dtype());
+    tensors_open(path, t, promised.params, foreign);
+    llm_release_all(t, promised.param, promised.layer);
+    model_allocate(m, &c, ops, weights);
+    table_load(ops, m->param, m->params, path, real_dtype(), foreign);
+    llm_weights_changed(m);
+    llm_release(path);
 }
 
 static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *dir) {
-    if (!m->lora) refuse_packed(m, "save");
+    refuse_adapters(m, "a folder holds a whole model: cannot save");
+    refuse_packed(m, "save");
     llm_make_dirs(dir);
     if (t) llm_tokenizer_save(t, dir);
     generation_save(&m->c, t, dir);
-    if (m->lora) {                      /* the base has not changed, and has a folder already */
-        llm_lora_save(m, dir);
-        return;
-    }
     table_save(m->ops, m->param, m->params, dir, "model.safetensors", real_dtype());
     llm_writer w = begin_in(dir, "config.json");        /* last: a folder with a config.json holds a whole model */
     config_write(&w, &m->c, sizeof(llm_real) == 8 ? "float64" : "float32");
@@ -7028,62 +7001,6 @@ static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *
 }
 void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, dir); }
 bool llm_result_exists(const char *out) { return folder_holds(out, "config.json"); }
-
-/* ---- files: the folder of Hugging Face's PEFT ----
-
-       adapter_config.json          r, lora_alpha, target_modules, the base model ...
-       adapter_model.safetensors    base_model.model.<module>.lora_A.weight (r,I) and .lora_B.weight (O,r)
-
-   GPT-2's matrices lie transposed in its files (chapter 5); fan_in_fan_out tells PEFT so. A and B do not. */
-
-static void adapter_write(llm_writer *w, const llm_model *m) {
-    const llm_lora *x = m->lora;
-    char *names = llm_lora_targets(m, "\", \"");
-    llm_write_text(w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
-                   "  \"base_model_name_or_path\": ");
-    if (x->base) llm_write_json_string(w, x->base, strlen(x->base));
-    else llm_write_text(w, "null");
-    llm_write_text(w, ",\n  \"r\": %d,\n", x->rank);
-    write_number(w, "lora_alpha", x->alpha);
-    llm_write_text(w, "  \"target_modules\": [\"%s\"],\n  \"fan_in_fan_out\": %s,\n", names,
-                   gpt2_names(&m->c) ? "true" : "false");
-    llm_write_text(w, "  \"use_rslora\": %s,\n", x->scale == x->alpha / x->rank ? "false" : "true");
-    llm_write_text(w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n"
-                   "  \"init_lora_weights\": true,\n"
-                   "  \"inference_mode\": true,\n  \"modules_to_save\": null\n}\n");
-    llm_release(names);
-}
-void llm_lora_save(const llm_model *m, const char *dir) {
-    const llm_lora *x = m->lora;
-    if (!x) llm_die("llm_lora_attach", "a model without adapters has none to save in %s", dir);
-    llm_make_dirs(dir);
-    table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors", real_dtype());
-    llm_writer w = begin_in(dir, "adapter_config.json");
-    adapter_write(&w, m);
-    llm_write_done(&w);                 /* last: a folder with it is whole */
-}
-void llm_lora_load(llm_model *m, const char *dir) {
-    char *path = llm_format("%s/adapter_config.json", dir), *weights = llm_format("%s/adapter_model.safetensors", dir);
-    llm_json *root = llm_json_file(path);
-    int rank = whole_number(llm_json_get(root, "r"));
-    double alpha = llm_json_number(root, "lora_alpha", NAN);
-    if (rank < 1 || rank > 1 << 16) llm_die("an adapter of plain LoRA", "%s: \"r\": impossible rank %d", path, rank);
-    bool *wanted = llm_alloc(m->params, sizeof *wanted);
-    const llm_json *list = llm_json_get(root, "target_modules");
-    for (const llm_json *c = list ? list->child : NULL; c; c = c->next)
-        for (int i = 0; i < m->params && c->type == LLM_JSON_STRING; i++)
-            wanted[i] |= adaptable(&m->param[i]) && targeted(&m->param[i], c->string, c->length);
-    double scale = llm_json_true(root, "use_rslora", false) ? alpha / sqrt(rank) : alpha / rank;
-    lora_allocate(m, rank, alpha, scale, wanted, llm_json_text(root, "base_model_name_or_path", NULL));
-    char *text;
-    size_t size;
-    llm_writer w = write_in_memory(&text, &size);
-    adapter_write(&w, m);
-    check_written(&w, &text, &size, path);
-    table_load(m->ops, m->lora->param, m->lora->params, weights, real_dtype(), foreign);
-    llm_json_free(root);
-    llm_release_all(wanted, path, weights);
-}
 
 /* ================================================================================================================
    Unicode

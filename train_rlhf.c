@@ -92,7 +92,7 @@ static void train(program *p, const rl_method *m, const char *out) {
     rl_learn(t, m, &t->policy, out);
     if (t->policy.lora) {
         char *adapter = llm_format("%s/adapter", out);
-        llm_lora_save(&t->policy, adapter);
+        hf_lora_save(&t->policy, adapter);
         llm_lora_merge(&t->policy);
         llm_release(adapter);
     }

@@ -222,7 +222,7 @@ static void finish(trainer *t) {
     printf("validation: %.4f nats per answer token, %.4f bits per byte\n", val, bpb);
     if (t->run.model.lora) {
         char *adapter = llm_format("%s/adapter", out);
-        llm_lora_save(&t->run.model, adapter);
+        hf_lora_save(&t->run.model, adapter);
         llm_tokenizer_save(&t->run.tok, adapter);
         printf("saved the adapters in %s\n", adapter);
         llm_release(adapter);

@@ -3,6 +3,7 @@
    transformers (test/gen/sampling.py). */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/hf.h"
 #include "check.h"
 #include "fake_device.h"
 
@@ -168,8 +169,8 @@ static void check_qlora(const char *what, llm_config c, llm_type type, const cha
     }
     /* The folder holds the adapters; on the same base in the same bits they are the same model. */
     llm_forward(&m, &p.b, with, NULL, NULL);
-    llm_model_save(&m, adapter);
-    llm_model_load_as(&back, adapter, llm_cpu(LLM_FP32), type);
+    hf_lora_save(&m, adapter);
+    hf_model_load_as(&back, adapter, llm_cpu(LLM_FP32), type);
     CHECK(back.weights == type && back.lora, "%s on %s: came back as another model", what, llm_type_name(type));
     llm_forward(&back, &p.b, merged, NULL, NULL);
     CHECK(!memcmp(merged, with, sizeof with), "%s on %s: came back changed", what, llm_type_name(type));

@@ -1,9 +1,12 @@
 /* checkpoint.h: what a run leaves on the disk, so that a kill at any moment loses nothing: the result of a stage, and
-   checkpoints from which it goes on to the bit: a model's folder with the optimizer's moments and the place of the data.
+   checkpoints, from which it goes on to the bit: a model's folder, the optimizer's moments and where the data stand.
 
    Included after llm.h. The functions stand where LLM_IMPLEMENTATION is defined; elsewhere these are declarations. */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
+
+#include "hf.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -83,7 +86,6 @@ static void move_file(const char *from, const char *to, const char *name) {
    goes, the files move in one by one, and the new config.json comes last: killed in between, OUT holds no result, and
    --resume from the last checkpoint makes it. */
 void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t) {
-    refuse_adapters(m, "a result is a whole model: cannot save");
     char *fresh = llm_format("%s/result.tmp", out), *config = llm_format("%s/config.json", out);
     llm_folder_clear(fresh);
     folder_save(m, t, fresh);
@@ -229,7 +231,13 @@ char *llm_checkpoint_begin(const char *out, int step) {
 }
 void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,
                           const char *state) {
-    folder_save(m, t, dir);
+    if (!m->lora) folder_save(m, t, dir);
+    else {                              /* the base has not changed, and has a folder already */
+        llm_make_dirs(dir);
+        if (t) llm_tokenizer_save(t, dir);
+        generation_save(&m->c, t, dir);
+        hf_lora_save(m, dir);
+    }
     moments_save(m, o, dir);
     llm_writer w = begin_in(dir, "trainer_state.json");
     llm_write_text(&w, "{\n  \"step\": %d,\n  \"device\": \"%s\",\n  \"precision\": \"%s\",\n", step, m->ops->name,

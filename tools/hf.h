@@ -15,7 +15,10 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 llm_config hf_config_load(const char *dir);
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops);
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
-void hf_lora_load(llm_model *m, const char *dir);       /* a folder of PEFT */
+/* A folder of PEFT: adapter_config.json, adapter_model.safetensors. hf_model_load of it loads the base that it names
+   and hangs them on it; hf_lora_load hangs them on a model without any. */
+void hf_lora_save(const llm_model *m, const char *dir);
+void hf_lora_load(llm_model *m, const char *dir);
 
 /* safetensors, by name. Opening checks the header against the file, field by field, before anything is used: a file, an
    index of shards (.json), or a folder of either. */
@@ -1025,9 +1028,23 @@ static void hf_check_tensors(const hf_safetensors *s, const llm_config *c, const
                     s->path[s->tensor[i].file], s->tensor[i].name);
     llm_release_all(known, m.layer, m.param);
 }
+/* A folder of adapters alone names its base: load that, and hang them on it. NULL: it is another kind of folder. */
+static char *hf_adapter_base(const char *dir) {
+    if (llm_result_exists(dir) || !folder_holds(dir, "adapter_config.json")) return NULL;
+    char *path = llm_format("%s/adapter_config.json", dir);
+    llm_json *root = llm_json_file(path);
+    const char *base = llm_json_text(root, "base_model_name_or_path", NULL);
+    if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
+        llm_die("load the base model, or let that key name its folder",
+                "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
+    char *found = copy_text(base, strlen(base));
+    llm_json_free(root);
+    llm_release(path);
+    return found;
+}
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops) { hf_model_load_as(m, dir, ops, LLM_TYPE_REAL); }
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
-    char *base = adapter_base(dir);
+    char *base = hf_adapter_base(dir);
     if (base) {
         hf_model_load_as(m, base, ops, weights);
         hf_lora_load(m, dir);
@@ -1046,6 +1063,39 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
         hf_safetensors_close(&s);
     }
     llm_release(base);
+}
+/* ---- adapters: the folder of Hugging Face's PEFT ----
+
+       adapter_config.json          r, lora_alpha, target_modules, the base model ...
+       adapter_model.safetensors    base_model.model.<module>.lora_A.weight (r,I) and .lora_B.weight (O,r)
+
+   GPT-2's matrices lie transposed in its files (chapter 5); fan_in_fan_out tells PEFT so. A and B do not. */
+
+static void hf_adapter_write(llm_writer *w, const llm_model *m) {
+    const llm_lora *x = m->lora;
+    char *names = llm_lora_targets(m, "\", \"");
+    llm_write_text(w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
+                   "  \"base_model_name_or_path\": ");
+    if (x->base) llm_write_json_string(w, x->base, strlen(x->base));
+    else llm_write_text(w, "null");
+    llm_write_text(w, ",\n  \"r\": %d,\n", x->rank);
+    write_number(w, "lora_alpha", x->alpha);
+    llm_write_text(w, "  \"target_modules\": [\"%s\"],\n  \"fan_in_fan_out\": %s,\n", names,
+                   gpt2_names(&m->c) ? "true" : "false");
+    llm_write_text(w, "  \"use_rslora\": %s,\n", x->scale == x->alpha / x->rank ? "false" : "true");
+    llm_write_text(w, "  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n  \"use_dora\": false,\n"
+                   "  \"init_lora_weights\": true,\n"
+                   "  \"inference_mode\": true,\n  \"modules_to_save\": null\n}\n");
+    llm_release(names);
+}
+void hf_lora_save(const llm_model *m, const char *dir) {
+    const llm_lora *x = m->lora;
+    if (!x) llm_die("llm_lora_attach", "a model without adapters has none to save in %s", dir);
+    llm_make_dirs(dir);
+    table_save(m->ops, x->param, x->params, dir, "adapter_model.safetensors", real_dtype());
+    llm_writer w = begin_in(dir, "adapter_config.json");
+    hf_adapter_write(&w, m);
+    llm_write_done(&w);                 /* last: a folder with it is whole */
 }
 /* What changes the arithmetic and is not computed here is refused by its key. */
 static void hf_adapter_refuse(hf_config_file f) {

@@ -129,7 +129,7 @@ static void begin_adapter(void) {
     c.V = 32, c.T = 8, c.L = 1, c.C = 8, c.H = c.KV = 2, c.D = 4, c.F = 8;
     llm_model_init(&model, &c, llm_cpu(LLM_FP32), 1);
     llm_lora_attach(&model, 2, 4, "q_proj,v_proj", NULL, 1);
-    llm_lora_save(&model, fuzz_folder());
+    hf_lora_save(&model, fuzz_folder());
     llm_lora_free(&model);
     good = llm_read_file(fuzz_path("adapter_model.safetensors"), &good_size);
 }
