@@ -703,8 +703,7 @@ void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops);
    on which everything works again) and returns the bytes of weights before minus after. */
 void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
 double llm_quantise(llm_model *m, llm_type weights);
-llm_type llm_type_named(const char *name);              /* "fp32", "bf16", "q8", "q4"; others end the program */
-const char *llm_type_name(llm_type type);
+const char *llm_type_name(llm_type type);               /* "fp32", "bf16", "q8", "q4" */
 double llm_weight_bytes(const llm_model *m);            /* what the weights take as they lie there */
 /* config.json, model.safetensors, generation_config.json. (Adapters: llm_lora_merge before, or hf_lora_save.) */
 void llm_model_save(const llm_model *m, const char *dir);
@@ -6485,13 +6484,10 @@ static llm_writer tensors_begin(const char *dir, const char *name, file_tensor *
 /* A file's header as text, and how many bytes it has and follow it. */
 static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_bytes) {
     struct stat s;
-    unsigned char b[8] = {0};
     FILE *f = fopen(path, "rb");
     if (!f) llm_die("check the path", "cannot open %s: %s", path, strerror(errno));
     uint64_t n = 0, file = fstat(fileno(f), &s) ? 0 : s.st_size;
-    bool good = fread(b, 1, 8, f) == 8 && file >= 8;
-    for (int i = 7; i >= 0; i--) n = n << 8 | b[i];
-    good = good && n >= 2 && n <= 100000000 && n <= file - 8;
+    bool good = fread(&n, 1, 8, f) == 8 && file >= 8 && n >= 2 && n <= 100000000 && n <= file - 8;
     char *text = llm_alloc(good ? n + 1 : 1, 1);
     good = good && fread(text, 1, n, f) == n;
     fclose(f);
@@ -6501,15 +6497,6 @@ static char *tensor_header(const char *path, size_t *header_bytes, size_t *data_
     *header_bytes = n;
     *data_bytes = file - 8 - n;
     return text;
-}
-/* Is this the header for these tensors, and does the file end with them? */
-static bool header_matches(const char *text, size_t n, size_t data_bytes, file_tensor *t, int count) {
-    size_t size, bytes = 0;
-    char *ours = header_text(t, count, &size);
-    bool same = size == n && !memcmp(text, ours, n);
-    for (int i = 0; i < count; i++) bytes = llm_add(bytes, tensor_bytes(&t[i]));
-    llm_release(ours);
-    return same && bytes == data_bytes;
 }
 /* Another header: say what is missing, or how many tensors are too many. */
 LLM_NORETURN static void header_refuse(const char *path, const char *text, const file_tensor *t, int count,
@@ -6525,16 +6512,20 @@ LLM_NORETURN static void header_refuse(const char *path, const char *text, const
     if (more > 0) llm_die(remedy, "%s holds %d tensors that the model lacks", path, more);
     llm_die(foreign, "%s: llm.h did not write this file, or it was changed", path);
 }
-/* Open a file that we wrote for these tensors: they come into its order, and their dtype becomes the file's (a build in
-   float wrote it, or one in double). Returns where the numbers of t[0] begin; those of t[1] follow. */
+/* Open a file that we wrote for these tensors: it has the header that we would write, and ends with them. They come
+   into its order, and their dtype becomes the file's (a build in float wrote it, or one in double). Returns where the
+   numbers of t[0] begin; those of t[1] follow. */
 static size_t tensors_open(const char *path, file_tensor *t, int count, const char *remedy) {
-    size_t n, data_bytes;
+    size_t n, size, data_bytes, bytes = 0;
     char *text = tensor_header(path, &n, &data_bytes);
     const char *real = strstr(text, "\"dtype\":\"F64\"") ? "F64" : "F32";
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         if (strcmp(t[i].dtype, "BF16")) t[i].dtype = real;
-    if (!header_matches(text, n, data_bytes, t, count)) header_refuse(path, text, t, count, remedy);
-    llm_release(text);
+        bytes = llm_add(bytes, tensor_bytes(&t[i]));
+    }
+    char *ours = header_text(t, count, &size);
+    if (size != n || memcmp(text, ours, n) || bytes != data_bytes) header_refuse(path, text, t, count, remedy);
+    llm_release_all(text, ours);
     return 8 + n;
 }
 
@@ -6748,11 +6739,6 @@ void llm_config_check(const llm_config *c, const char *where) {
     config_family(c, where);
 }
 const char *llm_type_name(llm_type type) { return (const char *const[]){"fp32", "bf16", "q8", "q4"}[type]; }
-llm_type llm_type_named(const char *name) {
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(name, llm_type_name(i))) return i;
-    llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
-}
 
 /* ---- config.json ----
    Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
@@ -6899,19 +6885,13 @@ static void generation_save(const llm_config *c, const llm_tokenizer *t, const c
 
 /* ---- a model's folder ---- */
 
-/* A row as it lies on the disk: vectors have one dimension, GPT-2's "Conv1D" matrices are (inputs, outputs). */
-static file_tensor stored_row(const llm_param *p) {
-    size_t rows = p->rows, cols = p->cols;
-    file_tensor t = {.name = p->name, .dtype = real_dtype(), .dims = 2, .shape = {rows, cols}, .data = p};
-    if (p->transposed) t.shape[0] = cols, t.shape[1] = rows;
-    if (p->vector) t.dims = 1, t.shape[0] = p->size;
-    return t;
-}
-static file_tensor *stored_rows(const llm_param *param, int params, const char *dtype) {
+/* Rows as they lie on the disk: vectors have one dimension, GPT-2's "Conv1D" matrices are (inputs, outputs). */
+static file_tensor *stored_rows(const llm_param *p, int params, const char *dtype) {
     file_tensor *t = llm_alloc(params, sizeof *t);
-    for (int i = 0; i < params; i++) {
-        t[i] = stored_row(&param[i]);
-        t[i].dtype = dtype;
+    for (int i = 0; i < params; i++, p++) {
+        t[i] = (file_tensor){.name = p->name, .dtype = dtype, .dims = 2, .shape = {p->rows, p->cols}, .data = p};
+        if (p->transposed) t[i].shape[0] = p->cols, t[i].shape[1] = p->rows;
+        if (p->vector) t[i].dims = 1, t[i].shape[0] = p->size;
     }
     return t;
 }

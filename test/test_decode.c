@@ -4,6 +4,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/hf.h"
+#include "../tools/options.h"
 #include "check.h"
 #include "fake_device.h"
 

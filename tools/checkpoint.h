@@ -206,11 +206,8 @@ static void moments_save(const llm_model *m, const llm_adamw *o, const char *dir
 static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
     int count;
     size_t n, data_bytes;
-    char *text = tensor_header(path, &n, &data_bytes);
-    bool none = header_matches(text, n, data_bytes, NULL, 0);
-    llm_release(text);
-    if (none) return;
-    adamw_allocate(o, m->ops, model_learner(m).size);
+    llm_release(tensor_header(path, &n, &data_bytes));
+    if (data_bytes) adamw_allocate(o, m->ops, model_learner(m).size);   /* else: written before the first step */
     llm_param *t = moment_rows(m, o, &count);
     table_load(m->ops, t, count, path, moment_dtype(o), "resume with the model and the flags that wrote it");
     llm_release(t);

@@ -1000,10 +1000,11 @@ static void hf_rename(hf_safetensors *s, const llm_config *c) {
     hf_tensors_sort(s);
 }
 static void hf_check_shape(const hf_safetensors *s, const hf_tensor_info *t, const llm_param *p) {
-    file_tensor want = stored_row(p);
-    if (t->dims != want.dims || memcmp(t->shape, want.shape, (size_t)t->dims * sizeof *t->shape))
+    file_tensor *want = stored_rows(p, 1, t->dtype);
+    if (t->dims != want->dims || memcmp(t->shape, want->shape, (size_t)t->dims * sizeof *t->shape))
         llm_die(hf_other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s", s->path[t->file],
-                t->name, shape_text(t->dims, t->shape), shape_text(want.dims, want.shape));
+                t->name, shape_text(t->dims, t->shape), shape_text(want->dims, want->shape));
+    llm_release(want);
     if (!widen(NULL, NULL, t->dtype, 0))
         llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", s->path[t->file],
                 t->name, t->dtype);

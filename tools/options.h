@@ -184,4 +184,10 @@ static inline void llm_options_print(const llm_option *table, int count, FILE *o
         fputc('\n', out);
     }
 }
+/* The form of weights that --weights names. */
+static inline llm_type llm_type_named(const char *name) {
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(name, llm_type_name((llm_type)i))) return (llm_type)i;
+    llm_usage("fp32, bf16, q8 or q4", "no form of weights is called '%s'", name);
+}
 #endif
