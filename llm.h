@@ -850,7 +850,8 @@ typedef struct llm_lora {
 /* Freeze a model and hang adapters on the matrices of `targets`: names of Hugging Face modules, "q_proj,v_proj",
    "c_attn,mlp.c_proj"; "all": every matrix of the blocks; NULL: PEFT's own choice (q_proj,v_proj; c_attn). A is drawn,
    B is 0: the model still computes what it did. From then on only the adapters have gradients (llm_model_train) and
-   moments. base: the folder that the model came from, or NULL. m->lora_off: compute without them. */
+   moments. base: the folder that the model came from, or NULL. m->lora_off: compute without them. (tools/hf.h saves and
+   loads a folder of adapters.) */
 void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, const char *base, uint64_t seed);
 /* W += scale B A, and the adapters are gone. A quantised base is first widened: the result is what was trained. */
 void llm_lora_merge(llm_model *m);
@@ -6950,9 +6951,7 @@ static void table_save(const llm_ops *op, const llm_param *param, int params, co
     llm_write_done(&w);
     llm_release(t);
 }
-void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops) {
-    llm_model_load_as(m, dir, ops, LLM_TYPE_REAL);
-}
+void llm_model_load(llm_model *m, const char *dir, const llm_ops *op) { llm_model_load_as(m, dir, op, LLM_TYPE_REAL); }
 void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
     char *path = llm_format("%s/model.safetensors", dir);
     llm_config c = llm_config_load(dir);
