@@ -2,8 +2,8 @@
    and adapters of the families GPT-2, Llama, SmolLM and Qwen2. llm.h itself reads what it wrote.
 
    Included after llm.h. The functions stand where LLM_IMPLEMENTATION is defined; elsewhere these are declarations. Each
-   does what its namesake in llm.h does, for any folder, ours among them; what we do not compute is refused by its key:
-   a model that runs and is wrong would be worse. */
+   does what its namesake in llm.h does, for any folder, ours among them (adapters are read and written here alone);
+   what we do not compute is refused by its key: a model that runs and is wrong would be worse. */
 #ifndef HF_H
 #define HF_H
 #ifdef __cplusplus
@@ -1065,6 +1065,7 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
     }
     llm_release(base);
 }
+
 /* ---- adapters: the folder of Hugging Face's PEFT ----
 
        adapter_config.json          r, lora_alpha, target_modules, the base model ...
