@@ -34,7 +34,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found programs floats test test-sft bench builds debug demo fuzz exercise judge clean help
+.PHONY: all found programs floats test test_cuda test-sft bench builds debug demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -77,6 +77,29 @@ $(BUILD)/amx_%: test/test_%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) -include test/soft_amx.h $< -o $@ $(LIBS)
 $(BUILD):
 	@mkdir -p $@
+
+# llm_cuda.cuh twice: as nvcc compiles it, and as test/cuda_on_cpu makes of the same text for this CPU (g++, no toolkit).
+NVCC    ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+NVFLAGS  = -x cu -std=c++20 -O3 -Xcompiler -Wall,-Wextra -Werror all-warnings
+GENCODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+$(BUILD)/llm_cuda.o: llm_cuda.cuh llm.h | $(BUILD)
+	$(NVCC) $(NVFLAGS) $(GENCODE) -c $< -o $@
+CXX     ?= c++
+EMULATOR = test/cuda_on_cpu
+EMUFLAGS = -std=c++20 -O1 -g -march=$(ARCH) -ffp-contract=fast -fno-strict-aliasing -Wall -Wextra -Wno-unknown-pragmas \
+	   -Wno-sign-compare -Wno-unused-function -Wno-missing-field-initializers -DCUDA_ON_CPU -I$(EMULATOR) -I.
+EMULATED = $(BUILD)/emulated_llm_cuda.o $(BUILD)/emulated_cuda_on_cpu.o $(BUILD)/emulated_cublas.o
+$(BUILD)/emulated_llm_cuda.cpp: llm_cuda.cuh $(EMULATOR)/cuda_on_cpu.sed | $(BUILD)
+	(echo '#line 1 "llm_cuda.cuh"'; sed -E -f $(EMULATOR)/cuda_on_cpu.sed $<) > $@
+$(BUILD)/emulated_llm_cuda.o: $(BUILD)/emulated_llm_cuda.cpp llm.h $(wildcard $(EMULATOR)/*.h)
+	$(CXX) $(EMUFLAGS) -c $< -o $@
+$(BUILD)/emulated_%.o: $(EMULATOR)/%.cpp $(wildcard $(EMULATOR)/*.h) | $(BUILD)
+	$(CXX) $(EMUFLAGS) -O2 -c $< -o $@
+$(BUILD)/test_cuda: CFLAGS = $(TESTFLAGS)
+$(BUILD)/test_cuda: test/test_cuda.c $(HEADERS) $(EMULATED)
+	$(CC) $(FLAGS) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
+test_cuda: $(BUILD)/test_cuda
+	@sh test/run.sh $(BUILD)/test_cuda
 
 programs: $(PROGRAMS)
 floats: $(TESTS:%=$(BUILD)/test_%)
@@ -137,6 +160,7 @@ help:
 	@echo "make              build the drivers: $(DRIVERS)"
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
 	@echo "                  one program: make build/double_ops && build/double_ops (double: against finite differences)"
+	@echo "make test_cuda    the kernels of llm_cuda.cuh, executed on this CPU (g++; no GPU, no CUDA toolkit)"
 	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
 	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"

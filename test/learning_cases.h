@@ -69,7 +69,7 @@ static void test_grad_norm(size_t n) {
     const double sum = squares(&l);
     double first = 0;
     int threads = llm_threads(0);
-    for (int k = 1; k <= 4; k *= 2) {
+    for (int k = 1; k <= most_threads; k *= 2) {
         llm_threads(k);
         table->grad_norm(l.device_state, l.param, TENSORS);
         table->download(&l.state, l.device_state, sizeof l.state);
@@ -130,7 +130,7 @@ static void test_adamw(size_t n, bool moments16) {
     const int before = llm_threads(0);
     llm_rng begin = rng;
     uint64_t first = 0;
-    for (int threads = 1; threads <= 4; threads *= 2) {
+    for (int threads = 1; threads <= most_threads; threads *= 2) {
         rng = begin;
         llm_threads(threads);
         learner_test l = learner_new(n, true);

@@ -5,11 +5,31 @@
 
 #include <setjmp.h>
 
+static int passed, failed;
+static double tolerance;
+static int most_threads = 4;            /* 1, 2 .. so many give the same bits; a GPU: 1, and the same bits twice */
+static bool bits_by_place = true;       /* a text's bits do not depend on where it lies; a GPU's do, within tolerance */
+static const char *only;                /* NULL, or the first word of the cases to be run */
+
 #include "op_cases.h"
 #include "learning_cases.h"
 
-static int passed, failed;
-static double tolerance;
+/* Rows that a table does not have yet, llm_cuda.cuh's while it is being written: those that begin with a word and end
+   with another are all there. */
+#define ROW(op) {offsetof(llm_ops, op), #op},
+static bool has_rows(const char *word, const char *end) {
+    static const struct { size_t at; const char *name; } row[] = {PLAIN_ROWS(ROW)};
+    const size_t length = strcspn(word, " ");
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        void (*body)(void);
+        memcpy(&body, (const char *)table + row[i].at, sizeof body);
+        const size_t tail = strlen(row[i].name) - strlen(end);
+        if (!body && !strncmp(row[i].name, word, length) && tail < 99 && !strcmp(row[i].name + tail, end)) return false;
+    }
+    return true;
+}
+#undef ROW
+static bool wanted(const char *name) { return !only || !strncmp(name, only, strlen(only)); }
 
 static void check(bool ok, const char *what, const char *detail) {
     if (ok) passed++;
@@ -81,6 +101,11 @@ static void test_finite_differences(op_case *c) {
     }
 }
 static void run_case(op_case *c) {
+    if (!wanted(c->name) || !has_rows(c->name, c->backward ? "_forward" : "")) {
+        free_case(c);
+        return;
+    }
+    if (!has_rows(c->name, "_backward")) c->backward = NULL;
     int threads = llm_threads(0);
     for (int i = 0; i < c->ins; i++) settle(&c->in[i]);
     for (int k = 0; k < c->outs; k++)
@@ -98,7 +123,7 @@ static void run_case(op_case *c) {
     if (c->backward) test_frozen(c);
     uint64_t one = hash_results(c, 1);
     check(hash_results(c, 2) == one, c->name, "2 threads: not the bits of 1");
-    check(hash_results(c, 4) == one, c->name, "4 threads: not the bits of 1");
+    if (most_threads >= 4) check(hash_results(c, 4) == one, c->name, "4 threads: not the bits of 1");
     if (exact && c->backward && table == &llm_plain) test_finite_differences(c);
     llm_threads(threads);
     free_case(c);
@@ -189,8 +214,7 @@ static void test_banned_target(void) {
 }
 /* ---- memory ---- */
 
-static void test_memory(void) {
-    const size_t n = 300001;
+static void test_memory(size_t n) {
     unsigned char *x = device_new(n), *host = llm_alloc(n, 1), *back = llm_alloc(n, 1);
     size_t other = 0;
     table->download(back, x, n);
@@ -200,11 +224,14 @@ static void test_memory(void) {
     }
     check(other == 0, "alloc", "the memory is not zero");
     table->upload(x, host, n);
+    for (size_t i = 0; i < n; i++) host[i]++;               /* upload has read it */
     table->download(back, x, n);
+    for (size_t i = 0; i < n; i++) host[i]--;
     check(memcmp(host, back, n) == 0, "upload, download", "not what was sent");
     table->upload(x + 1, host, n - 2);
     memset(back, 0, n);
-    table->fetch(back, x, n);
+    table->fetch(back, x, n / 2);
+    table->fetch(back + n / 2, x + n / 2, n - n / 2);
     table->wait();
     check(back[0] == host[0] && back[n - 1] == host[n - 1] && !memcmp(back + 1, host, n - 2), "fetch", "wrong bytes");
     check(table->alloc(SIZE_MAX) == NULL, "alloc", "an impossible size must give NULL");
@@ -282,7 +309,19 @@ static void test_refusals(void) {
 
 /* ---- a row's result depends on that row alone ---- */
 
-/* Are n numbers of a, from its `from`th on, those of b to the bit? */
+/* Are n numbers of a, from its `from`th on, those of b to the bit, or within the tolerance? */
+static bool same_numbers(const tensor *a, size_t from, const tensor *b, size_t n) {
+    llm_real *x = receive(a), *y = receive(b);
+    double worst = 0, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double error = fabs((double)x[from + i] - (double)y[i]);
+        if (!(error <= worst)) worst = error;
+        largest = fmax(largest, fabs((double)y[i]));
+    }
+    llm_release(x);
+    llm_release(y);
+    return worst <= tolerance * largest;
+}
 static bool same_bits(const tensor *a, size_t from, const tensor *b, size_t n) {
     const size_t bytes = n * element(a);
     char *x = llm_alloc(bytes, 1), *y = llm_alloc(bytes, 1);
@@ -328,6 +367,7 @@ static void test_invariance(void) {
 static void test_packed(void) {
     enum { FIRST = 77, T = 300, ALL = FIRST + T, H = 4, KV = 2, D = 24, ROW = (H + 2 * KV) * D, OUT = H * D };
     tensor qkv = settled("qkv", area(ALL, ROW), ACT), dout = settled("dout", area(ALL, OUT), ACT);
+    bool (*same)(const tensor *, size_t, const tensor *, size_t) = bits_by_place ? same_bits : same_numbers;
     tensor out[2], dqkv[2], lse[2];
     int host[2 * ALL] = {0};
     for (int i = 0; i < 2; i++) {
@@ -344,8 +384,8 @@ static void test_packed(void) {
     table->attention_forward(out[1].device, lse[1].device, text, start + ALL, 1, T, H, KV, D);
     table->attention_backward(dqkv[1].device, act_move(dout.device, area(FIRST, OUT)), out[1].device, lse[1].device,
                               text, start + ALL, 1, T, H, KV, D);
-    check(same_bits(&out[0], area(FIRST, OUT), &out[1], area(T, OUT)), "attention", "packed: other bits of out");
-    check(same_bits(&dqkv[0], area(FIRST, ROW), &dqkv[1], area(T, ROW)), "attention", "packed: other bits of dqkv");
+    check(same(&out[0], area(FIRST, OUT), &out[1], area(T, OUT)), "attention", "packed: other bits of out");
+    check(same(&dqkv[0], area(FIRST, ROW), &dqkv[1], area(T, ROW)), "attention", "packed: other bits of dqkv");
     tensor *all[] = {&qkv, &dout, &out[0], &out[1], &dqkv[0], &dqkv[1], &lse[0], &lse[1]};
     for (int i = 0; i < 8; i++) tensor_free(all[i]);
     table->release(start);
@@ -413,7 +453,7 @@ static void test_head(void) {
         test_logprob(9, 45, 37, 0.7, true, true, false, 0, false, (form)f);
         test_logits(9, 67, 50, f == Q8 ? 4 : 0, (form)f);
     }
-    test_banned_target();
+    if (has_rows("logprob", "") && wanted("logprob")) test_banned_target();
     test_logits(9, 33, 50, 0, WEIGHT);
     test_logits(9, 33, 50, 13, WEIGHT);
     test_logits(70, 130, 65, 1, WEIGHT);
@@ -423,27 +463,32 @@ static void test_head(void) {
         test_value(40, 96, k);
     }
 }
-static void test_all(void) {
+static void test_rest(void) {
+    const bool attention = has_rows("attention", "") && wanted("attention"), head = has_rows("logprob", "");
     use(false);
-    test_memory();
+    test_memory(300001);
+    test_memory(9000001);
     test_load_ids();
-    test_store_weights();
-    test_refusals();
-    test_invariance();
-    test_packed();
-    test_layers();
-    test_head();
-    use(false);
+    if (has_rows("store_weights", "")) test_store_weights();
+    if (head) test_refusals();
+    if (attention && head) test_invariance();
+    if (attention) test_packed();
+}
+static void test_speaking(void) {
     test_cache(1, 1, 1, 1, 4, 1, false);
     test_cache(3, 40, 4, 2, 16, 3, false);                  /* a token of each text */
     test_cache(3, 40, 4, 2, 16, 120, false);                /* all at once */
     test_cache(2, 70, 6, 1, 7, 1, false);
     test_cache(2, 66, 2, 2, 40, 2, true);
     test_cache(3, 20, 3, 3, 80, 30, true);
+}
+static void test_learning(void) {
     use(false);
+    if (!has_rows("grad_norm", "") || !wanted("grad_norm")) return;
     test_grad_norm(0);
     test_grad_norm(5);
     test_grad_norm(100003);
+    if (!has_rows("adamw", "")) return;
     test_adamw(1001, false);
     test_adamw(40000, false);
     test_adamw(40000, true);

@@ -1,4 +1,4 @@
-/* test_cuda_small.h: embedding, norms and learning at the sizes where their kernels take another way. Read by
+/* test_cuda_small.h: embedding, norms and the gradient's norm at the sizes where their kernels take another way. Read by
    test_cuda.c, after op_cases.h and learning_cases.h, for each table. */
 #ifndef TEST_CUDA_SMALL_H
 #define TEST_CUDA_SMALL_H
@@ -28,20 +28,10 @@ static void test_cuda_norms(void) {
     test_norm(130, 1032, true, true, true);
     test_norm(67, 1032, false, false, false);
 }
-static void test_cuda_learning(void) {
-    test_grad_norm(0);
-    test_grad_norm(5);
-    test_grad_norm(4096);
-    test_grad_norm(100003);
-    test_adamw(1001, false);
-    test_adamw(40000, false);
-    test_adamw(40000, true);
-    test_skips();
-}
 static void test_cuda_small(void) {
     test_cuda_embedding();
     test_cuda_norms();
-    test_cuda_learning();
+    if (wanted("grad_norm")) test_grad_norm(4096);
 }
 
 #endif

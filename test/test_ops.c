@@ -15,6 +15,15 @@
 #include "../llm.h"
 #include "op_tests.h"
 
+static void test_all(void) {
+    test_rest();
+    test_layers();
+    test_head();
+    use(false);
+    test_speaking();
+    test_learning();
+}
+
 int main(void) {
     static const char *const name[] = {"fp32", "bf16x3", "bf16"};
     static const double allowed[] = {exact ? 1e-12 : 1e-5, 1e-4, 2e-2};
