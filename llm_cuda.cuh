@@ -981,80 +981,64 @@ template <class A> static void cuda_rope_backward(llm_act *dqkv, const llm_real 
     rotate<A>(dqkv, freq, positions, N, H, KV, D, -1);
 }
 
-/* ---- gelu and swiglu: a thread has 8 neighbouring numbers; memory is all that takes time ---- */
+/* ---- gelu and swiglu: a thread has 8 neighbouring numbers. Memory is all that takes time ---- */
 
 DEVICE float sigmoid(float x) { return 1 / (1 + expf(-x)); }
-DEVICE float gelu_s(float x) { return sigmoid(1.5957691216057308f * (x + 0.044715f * x * x * x)); }
 
-template <class A> __global__ void __launch_bounds__(256) gelu_forward_kernel(A *out, const A *inp, size_t n) {
-    const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
-    const int left = (int)min((size_t)8, n - min(n, i));
-    float x[8];
-    load_up_to_8(x, inp + i, left, true);
-    UNROLL for (int k = 0; k < 8; k++) x[k] *= gelu_s(x[k]);
-    store_up_to_8(out + i, x, left, true);
-}
-/* dx = dy (s + x s (1 - s) 2u'); dinp may be dout */
+/* dout NULL: to = y = x s, s = sigmoid(2u). Else to = dx = dout (s + x s (1 - s) 2u'), and may be dout itself. */
 template <class A>
-__global__ void __launch_bounds__(256) gelu_backward_kernel(A *dinp, const A *dout, const A *inp, size_t n) {
+__global__ void __launch_bounds__(256) gelu_kernel(A *to, const A *dout, const A *inp, size_t n) {
     const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
     const int left = (int)min((size_t)8, n - min(n, i));
     float x[8], dy[8];
     load_up_to_8(x, inp + i, left, true);
-    load_up_to_8(dy, dout + i, left, true);
+    if (dout) load_up_to_8(dy, dout + i, left, true);
     UNROLL for (int k = 0; k < 8; k++) {
-        const float s = gelu_s(x[k]), two_du = 1.5957691216057308f * (1 + 3 * 0.044715f * x[k] * x[k]);
-        dy[k] *= s + x[k] * s * (1 - s) * two_du;
+        const float s = sigmoid(1.5957691216057308f * (x[k] + 0.044715f * x[k] * x[k] * x[k]));
+        const float two_du = 1.5957691216057308f * (1 + 3 * 0.044715f * x[k] * x[k]);
+        x[k] = dout ? dy[k] * (s + x[k] * s * (1 - s) * two_du) : x[k] * s;
     }
-    store_up_to_8(dinp + i, dy, left, true);
+    store_up_to_8(to + i, x, left, true);
 }
-/* y = g s u, s = sigmoid(g); g and u side by side in a row of 2F. Thread i: 8 columns of row i / groups. */
-template <class A>
-__global__ void __launch_bounds__(256) swiglu_forward_kernel(A *out, const A *gateup, size_t N, size_t F, bool wide) {
-    const size_t groups = (F + 7) / 8, i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / groups, c = i % groups * 8;
-    if (n >= N) return;
-    const int left = (int)min((size_t)8, F - c);
-    float g[8], u[8];
-    load_up_to_8(g, gateup + n * 2 * F + c, left, wide);
-    load_up_to_8(u, gateup + n * 2 * F + F + c, left, wide);
-    UNROLL for (int k = 0; k < 8; k++) g[k] *= sigmoid(g[k]) * u[k];
-    store_up_to_8(out + n * F + c, g, left, wide);
-}
-/* dg = dy u s (1 + g (1 - s)), du = dy g s */
-template <class A>
-__global__ void __launch_bounds__(256)
-swiglu_backward_kernel(A *dgateup, const A *dout, const A *gateup, size_t N, size_t F, bool wide) {
+/* Rows of gateup are g | u, s = sigmoid(g). dout NULL: to (N,F) = y = g s u. Else to (N,2F) = dg | du, with
+   dg = dout u s (1 + g (1 - s)) and du = dout g s. Thread i has 8 columns of row i / groups. */
+template <class A> __global__ void __launch_bounds__(256)
+swiglu_kernel(A *to, const A *dout, const A *gateup, size_t N, size_t F, bool wide) {
     const size_t groups = (F + 7) / 8, i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / groups, c = i % groups * 8;
     if (n >= N) return;
     const int left = (int)min((size_t)8, F - c);
     float g[8], u[8], dy[8];
     load_up_to_8(g, gateup + n * 2 * F + c, left, wide);
     load_up_to_8(u, gateup + n * 2 * F + F + c, left, wide);
-    load_up_to_8(dy, dout + n * F + c, left, wide);
+    if (dout) load_up_to_8(dy, dout + n * F + c, left, wide);
     UNROLL for (int k = 0; k < 8; k++) {
-        const float s = sigmoid(g[k]), dg = dy[k] * u[k] * s * (1 + g[k] * (1 - s));
-        u[k] = dy[k] * g[k] * s;
-        g[k] = dg;
+        const float s = sigmoid(g[k]), silu = g[k] * s;
+        g[k] = dout ? dy[k] * u[k] * s * (1 + g[k] * (1 - s)) : silu * u[k];
+        u[k] = dout ? dy[k] * silu : 0;
     }
-    store_up_to_8(dgateup + n * 2 * F + c, g, left, wide);
-    store_up_to_8(dgateup + n * 2 * F + F + c, u, left, wide);
+    to += n * (dout ? 2 * F : F) + c;
+    store_up_to_8(to, g, left, wide);
+    if (dout) store_up_to_8(to + F, u, left, wide);
+}
+template <class A> static void gelu(llm_act *to, const llm_act *dout, const llm_act *inp, size_t n) {
+    gelu_kernel<A><<<blocks_for(n, 2048), 256, 0, gpu.stream>>>((A *)to, (const A *)dout, (const A *)inp, n);
+}
+template <class A> static void swiglu(llm_act *to, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
+    const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
+    swiglu_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)to, (const A *)dout, (const A *)gateup, N, F, F % 8 == 0);
 }
 template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
-    gelu_forward_kernel<A><<<blocks_for(n, 2048), 256, 0, gpu.stream>>>((A *)out, (const A *)inp, n);
+    gelu<A>(out, NULL, inp, n);
 }
 template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
-    const unsigned grid = blocks_for(n, 2048);
-    gelu_backward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dinp, (const A *)dout, (const A *)inp, n);
+    gelu<A>(dinp, dout, inp, n);
 }
 template <class A> static void cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
-    const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
-    swiglu_forward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)out, (const A *)gateup, N, F, F % 8 == 0);
+    swiglu<A>(out, NULL, gateup, N, F);
 }
 template <class A>
 static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
-    const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
-    swiglu_backward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dgateup, (const A *)dout, (const A *)gateup, N, F,
-                                                            F % 8 == 0);
+    swiglu<A>(dgateup, dout, gateup, N, F);
 }
 
 /* ================================================================================================================
@@ -1067,15 +1051,15 @@ static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const ll
        backward   dv = P' dout    dP = dout v'    dS = P (dP - delta) / sqrt(D), delta[i] = dout[i] . out[i]
                   dq = dS k       dk = dS' q
 
-   What is new is the order. S has T x T numbers a head, several times what q, k, v and out have together, and memory is
-   what a GPU waits for: so S never goes there (Dao et al. 2022, "FlashAttention"). A block of threads takes a tile of
-   queries and walks over the tiles of keys that they see; a tile of S is made, used and forgotten in registers.
+   What is new is the order. S has T x T numbers a head, several times what q, k, v and out have together, and memory
+   is what a GPU waits for. So S never goes there (Dao et al. 2022, "FlashAttention"): a block of threads takes a tile
+   of queries and walks over the tiles of keys that they see; a tile of S is made, used and forgotten in registers.
 
                      keys, a tile at a time ->
                    +-----+-----+-----+-----+
-       queries of  |#####|#####|#####|#    |      # is seen. At the diagonal, and where a text begins inside a tile,
-       this block  |#####|#####|#####|###  |      the rest is masked out; tiles of which no query sees anything are
-                   |#####|#####|#####|#####|      never visited.
+       queries of  |#####|#####|###  |     |      # is seen. At the diagonal, and where a text begins inside a tile,
+       this block  |#####|#####|#### |     |      the others are masked out. A tile of which no query sees anything
+                   |#####|#####|#####|     |      is never visited.
                    +-----+-----+-----+-----+
 
    Online softmax (Milakov and Gimelshein 2018). exp wants the row's largest score subtracted, which the walk knows only
@@ -1083,18 +1067,18 @@ static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const ll
 
        top = max S[j]          sum = sum of exp(S[j] - top)          o = sum of exp(S[j] - top) v[j]
 
-   and when a tile brings a larger one, new, all that was added up is too large by the same factor, because
+   When a tile brings a larger score, new, all that was added up is too large by one and the same factor, because
    exp(S[j] - new) = exp(S[j] - top) exp(top - new). The old sums are turned to the new top, then the tile is added:
 
-       turn = exp(top - new)   sum = turn sum + ...                  o = turn o + ...
+       turn = exp(top - new)   sum = turn sum + the tile's           o = turn o + the tile's           top = new
 
-   At the end out = o / sum and lse = top + log sum: the same softmax, in one walk. Before the first key top is -infinity
-   and turn is 0. A tile of which a row sees nothing can leave top there: then 0 is subtracted, as the difference of two
-   infinities is no number. Backward has lse: P = exp(S - lse) at once.
+   At the end out = o / sum and lse = top + log sum: the same softmax, in one walk. (Before the first key top is
+   -infinity, and turn 0. A tile of which one row sees nothing can leave it there: then 0 is subtracted, for infinity
+   minus infinity is no number.) Backward has lse, and P = exp(S - lse) at once.
 
-   Backward walks twice, for sums must not cross blocks if two runs are to give the same bits: once a block owns queries,
-   walks over their keys and adds up dq; once it owns keys, walks over the queries that see them, of all heads that share
-   them, and adds up dk and dv. S and dP are made twice for it, 7 products where 5 would do. */
+   Backward walks twice, because a sum that crossed blocks would depend on which comes first. Once a block owns queries,
+   walks over their keys and adds up dq. Once it owns keys, walks over the queries that see them, of all the heads that
+   share them, and adds up dk and dv. Both make S and dP: 7 products where 5 would do. */
 
 /* The first key that any of the queries first .. end-1 sees; the last query below T that sees any of the keys up to
    `key`. (Whole numbers: here the order of atomics does not matter.) */
@@ -1128,10 +1112,11 @@ template <int LANES> DEVICE float lanes_sum(float x) {
 /* ---- attention in plain float: any head size, any A ----
 
    Grid (tiles of 64 queries or keys, heads x pieces of 64 W columns of the output, sequences). A block has 256 threads,
-   16 x 16: thread (y, x) computes S for rows y, y + 16, y + 32, y + 48 and columns x, x + 16, x + 32, x + 48 of a tile
-   of 64 x 64, and of the output the same rows and columns 4x .. 4x+3 of each piece of 64. The 16 threads with the same y
-   are half a warp, so they find a row's largest score by shuffling. Two tiles lie in shared memory, in rows of 17
-   float4: the one too many sends neighbouring rows to different banks. D is walked over 64 columns at a time. */
+   16 x 16. Of a tile of S, 64 x 64, thread (y, x) has rows y, y + 16, y + 32, y + 48 and columns x, x + 16, x + 32,
+   x + 48; of the output the same rows, and columns 4x .. 4x+3 of each piece of 64: 16 sums in registers, for which it
+   reads 4 numbers of each factor at a time. The 16 threads of a row are half a warp, and find its largest score by
+   shuffling. What is multiplied lies in shared memory, two tiles of 64 x 64, in rows of 17 float4: the one too many
+   sends neighbouring rows to different banks. */
 
 typedef float4 (*tile64)[17];
 
@@ -1195,7 +1180,8 @@ template <class A, int W> DEVICE void mix64(float (&o)[W][4][4], tile64 a, tile6
         add_ab(o[w], a, b);
     }
 }
-template <class A, int W> DEVICE void store64(A *to, size_t stride, const float (&o)[W][4][4], int rows, int c0, int D) {
+template <class A, int W>
+DEVICE void store64(A *to, size_t stride, const float (&o)[W][4][4], int rows, int c0, int D) {
     const int x = threadIdx.x % 16, y = threadIdx.x / 16;
     UNROLL for (int i = 0; i < 16 * W; i++) {
         const int r = y + i / 4 % 4 * 16, c = c0 + i / 16 * 64 + 4 * x + i % 4;
@@ -1210,7 +1196,8 @@ plain_attention_kernel(A *out, float *lse, const A *qkv, const int *start, int T
     const int pieces = (D + 64 * W - 1) / (64 * W), h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
     const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64);
     const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const A *Q = qkv + (text + first) * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
+    const A *Q = qkv + (text + first) * width + h * D;
+    const A *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
     float o[W][4][4] = {}, top[4], sum[4] = {};
     start += text;
     UNROLL for (int i = 0; i < 4; i++) top[i] = -INFINITY;
@@ -1251,7 +1238,8 @@ plain_attention_dq_kernel(A *dqkv, float *delta, const A *dout, const A *out, co
     const int pieces = (D + 64 * W - 1) / (64 * W), h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
     const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64);
     const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const A *Q = qkv + (text + first) * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
+    const A *Q = qkv + (text + first) * width + h * D;
+    const A *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
     const A *dy = dout + (text + first) * HD + h * D;
     float dq[W][4][4] = {}, d[4];
     start += text;
@@ -1314,9 +1302,9 @@ plain_attention_dkv_kernel(A *dqkv, const A *dout, const float *lse, const float
 
 /* ---- attention on tensor cores: bf16, head sizes 32, 64, 80, 96, 128 (Dao 2023, "FlashAttention-2") ----
 
-   A tensor core multiplies 16 x 16 by 16 x 8 numbers in one instruction of a whole warp, mma.sync.m16n8k16. The matrices
-   lie in the registers of the 32 lanes, a few numbers in each. Lane 4 g + t (g = 0..7, t = 0..3) holds, where the
-   pictures say so; a register of A or B has two neighbours in bf16, one of C a float:
+   A tensor core multiplies 16 x 16 by 16 x 8 numbers in one instruction of a whole warp, mma.sync.m16n8k16. The three
+   matrices lie in the registers of its 32 lanes. Call a lane 4 g + t, g = 0..7, t = 0..3; then it holds, of each, the
+   places that are named here (a register of A and B has two neighbours in bf16, one of C a float):
 
           A (16 x 16), 4 registers          B (16 x 8), 2 registers          C (16 x 8), 4 registers: C += A B
 
@@ -1327,19 +1315,19 @@ plain_attention_dkv_kernel(A *dqkv, const A *dout, const float *lse, const float
     row g+8 |     a1      |   a3    |   2t+8,+9 |  b1  |                row g+8 |  c2  c3   |
             +-------------+---------+           +------+                        +-----------+
 
-   S = q k' comes out as C: pieces of 16 queries x 8 keys. A row of it lies in the four lanes with the same g, which find
-   its largest score with two shuffles. And look at A and C: two neighbouring C, rounded to bf16, are one A. The left
-   one's c0c1 and c2c3 are a0 and a1, the right one's a2 and a3. So P, made from S in its registers, is already the left
-   factor of P v, and never sees memory.
+   S = q k' comes out as C, in pieces of 16 queries x 8 keys. A row of it lies in the four lanes with the same g, which
+   find its largest score with two shuffles. Now look at C and A: two neighbouring C, rounded to bf16, are one A. The
+   left one's c0c1 and c2c3 are a0 and a1, the right one's are a2 and a3. So P, made from S in its registers, already
+   lies as the left factor of P v wants it, and never sees memory.
 
-   ldmatrix fills an A, or two B, from shared memory: of four matrices of 8 x 8, lane l names the place of row l % 8 of
-   matrix l / 8; "turned" deals out the columns in place of the rows. Rows lie D + 8 numbers apart: 8 rows of 16 bytes
-   then fall into 8 different parts of the banks, and are read at once. cp.async brings the next tile from memory while
-   this one is multiplied (copy_ahead): two stages of shared memory take turns.
+   The other factors come from shared memory. ldmatrix fills an A, or two B: it reads four matrices of 8 x 8, and lane l
+   names the place of row l % 8 of matrix l / 8; "turned" deals out columns in place of rows. Rows lie D + 8 numbers
+   apart, so that 8 rows' 16 bytes fall into 8 different eighths of the banks and are read at once. Meanwhile cp.async
+   (copy_ahead) brings the next tile: two stages of shared memory take turns.
 
-   Who does what. Grid: (tiles, heads, sequences). A block has 4 warps; a warp owns 16 M rows of the block's tile (queries,
-   for dk and dv keys) and all columns of it, so no two warps add to the same sum. The tiles it walks over are shared by
-   all four. M = 2 where registers allow: each B that ldmatrix brings is used twice. */
+   Who does what. Grid: (tiles, heads, sequences). A block has 4 warps, which share the tiles that it walks over. A warp
+   owns 16 M rows of the block's tile (queries; for dk and dv keys) and their whole sums, so no two add to the same one.
+   M is 2 where registers allow: each B that ldmatrix brings is used twice. */
 
 /* Instructions without a word in C++. What each does lane by lane: their twins for the CPU, test/cuda_on_cpu/ptx.h. */
 #ifdef CUDA_ON_CPU
@@ -1376,10 +1364,9 @@ DEVICE float exp2_fast(float x) {
 enum { ATT_WARPS = 4, ATT_THREADS = 32 * ATT_WARPS };
 template <int D> constexpr int LD = D + 8;              /* from row to row of a tile in shared memory */
 
-/* A lane's share of a result of 16 M x 8 N numbers is x[M][N][4]: c0 .. c3 of each piece of 16 x 8. Seen by rows it has
-   parts of 2 M of them, row r being 8 r + g of the result, and 2 N numbers of each, number i in column i/2*8 + 2t + i%2. */
-template <int M, int N> DEVICE float &at(float (&x)[M][N][4], int r, int i) { return x[r / 2][i / 2][r % 2 * 2 + i % 2]; }
-template <int M, int N> DEVICE const float &at(const float (&x)[M][N][4], int r, int i) {
+/* Of a result of 16 M x 8 N numbers a lane has x[M][N][4]: c0 .. c3 of each piece of 16 x 8. Seen by rows: 2 N numbers
+   of each of 2 M rows. Row r is 8 r + g of the result, its number i in column i/2 * 8 + 2t + i%2. */
+template <int M, int N> DEVICE float &at(float (&x)[M][N][4], int r, int i) {
     return x[r / 2][i / 2][r % 2 * 2 + i % 2];
 }
 DEVICE uint32_t pack(float low, float high) {
@@ -1439,7 +1426,7 @@ template <int D, int KEYS> DEVICE void load_keys(bf16 *to, const bf16 *K, const 
 }
 /* The result of a warp, times factor, goes to rows `out`, `stride` apart; those from `valid` on do not exist. */
 template <int D, int M>
-DEVICE void store_tile(bf16 *out, size_t stride, const float (&x)[M][D / 8][4], int valid, float factor) {
+DEVICE void store_tile(bf16 *out, size_t stride, float (&x)[M][D / 8][4], int valid, float factor) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int r = 0; r < 2 * M; r++)
         UNROLL for (int i = 0; i < D / 4; i += 2)
@@ -1587,8 +1574,8 @@ attention_dq_kernel(bf16 *dqkv, float *delta, const bf16 *dout, const bf16 *out,
 
 /* ---- backward, keys: dk and dv; grid (tiles of keys, KV, B) ----
 
-   Everything on its side: S' = k q' (rows are keys, columns queries), so that P' and dS' come out as the left factors of
-   dv = P' dout and dk = dS' q. A turn is a tile of queries of one head: q, dout, and of each query lse, delta, start. */
+   Everything on its side: S' = k q' (rows are keys, columns queries), so that P' and dS' come out as the left factors
+   of dv = P' dout and dk = dS' q. A turn is a tile of queries of one head: q, dout, and lse, delta, start of each. */
 
 /* s becomes P', dp becomes dS' sqrt(D). stat: of each query lse, and `apart` numbers further delta, and start. */
 template <int M, int N>
@@ -1596,7 +1583,8 @@ DEVICE void softmax_backward_on_its_side(float (&s)[M][N][4], float (&dp)[M][N][
                                          int mine, int q0, int T, float sharp) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int i = 0; i < 2 * N; i++) {                    /* a column is a query */
-        const int c = i / 2 * 8 + 2 * t + i % 2, row = q0 + c < T ? q0 + c : -1, from = ((const int *)stat)[2 * apart + c];
+        const int c = i / 2 * 8 + 2 * t + i % 2, row = q0 + c < T ? q0 + c : -1;
+        const int from = ((const int *)stat)[2 * apart + c];
         const float base = stat[c] * LOG2E, d = stat[apart + c];
         UNROLL for (int r = 0; r < 2 * M; r++) {
             const int key = mine + 8 * r + g;
@@ -1666,20 +1654,21 @@ attention_dkv_kernel(bf16 *dqkv, const bf16 *dout, const float *lse, const float
 
 typedef struct { const int *start; int B, T, H, KV, D; } att_shape;
 
-/* dqkv NULL: forward, which writes out and lse; else backward, with delta as scratch. W: for heads of up to 64 W. */
+/* dqkv NULL: forward, which writes out and lse. Else backward, and delta is scratch. W: for heads of up to 64 W. */
 template <class A, int W>
 static void plain_attention(A *out, float *lse, A *dqkv, float *delta, const A *dout, const A *qkv, att_shape s) {
     const unsigned tiles = blocks_for(s.T, 64), pieces = blocks_for(s.D, 64 * W);
     const dim3 queries(tiles, s.H * pieces, s.B), keys(tiles, s.KV * pieces, s.B);
     const float scale = 1 / sqrtf((float)s.D);
+    auto forward = plain_attention_kernel<A, W>;
+    auto dq = plain_attention_dq_kernel<A, W>;
+    auto dkv = plain_attention_dkv_kernel<A, W>;
     if (!dqkv) {
-        plain_attention_kernel<A, W><<<queries, 256, 0, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
+        forward<<<queries, 256, 0, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
         return;
     }
-    plain_attention_dq_kernel<A, W><<<queries, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H,
-                                                                    s.KV, s.D, scale);
-    plain_attention_dkv_kernel<A, W><<<keys, 256, 0, gpu.stream>>>(dqkv, dout, lse, delta, qkv, s.start, s.T, s.H, s.KV,
-                                                                   s.D, scale);
+    dq<<<queries, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
+    dkv<<<keys, 256, 0, gpu.stream>>>(dqkv, dout, lse, delta, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
 }
 /* More rows to a warp: less shared memory read for a product. But their sums, D / 8 x 4 M, must fit in registers. */
 template <int D> struct att_size {
@@ -1688,24 +1677,27 @@ template <int D> struct att_size {
            BYTES = (ROWS + 4 * KEYS) * ROW, BYTES_Q = BYTES + ROWS * ROW,
            BYTES_KV = (2 * ROWS_KV + 4 * QUERIES) * ROW + 24 * QUERIES };
 };
-/* False on a GPU whose blocks have too little shared memory. */
+/* A kernel that asks for more shared memory than 48 KiB must say so first. */
+template <class K> static K *with_shared(K *kernel, int bytes) {
+    CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    return kernel;
+}
+/* As plain_attention; false on a GPU whose blocks have too little shared memory. */
 template <int D> static bool flash_attention(bf16 *out, float *lse, bf16 *dqkv, float *delta, const bf16 *dout,
                                              const bf16 *qkv, att_shape s) {
     typedef att_size<D> Z;
+    if (gpu.shared_limit < (size_t)max((int)Z::BYTES_Q, (int)Z::BYTES_KV) + 64) return false;
     const dim3 queries(blocks_for(s.T, Z::ROWS), s.H, s.B), keys(blocks_for(s.T, Z::ROWS_KV), s.KV, s.B);
     const float sharp = LOG2E / sqrtf((float)D);
-    auto forward = attention_forward_kernel<D, Z::M, Z::KEYS>;
-    auto dq = attention_dq_kernel<D, Z::M, Z::N, Z::KEYS>;
-    auto dkv = attention_dkv_kernel<D, Z::MKV, Z::NKV, Z::QUERIES>;
-    if ((size_t)max((int)Z::BYTES_Q, (int)Z::BYTES_KV) > gpu.shared_limit) return false;
-    CUDA(cudaFuncSetAttribute(forward, cudaFuncAttributeMaxDynamicSharedMemorySize, Z::BYTES));     /* over 48 KiB */
-    CUDA(cudaFuncSetAttribute(dq, cudaFuncAttributeMaxDynamicSharedMemorySize, Z::BYTES_Q));
-    CUDA(cudaFuncSetAttribute(dkv, cudaFuncAttributeMaxDynamicSharedMemorySize, Z::BYTES_KV));
+    auto forward = with_shared(attention_forward_kernel<D, Z::M, Z::KEYS>, Z::BYTES);
+    auto dq = with_shared(attention_dq_kernel<D, Z::M, Z::N, Z::KEYS>, Z::BYTES_Q);
+    auto dkv = with_shared(attention_dkv_kernel<D, Z::MKV, Z::NKV, Z::QUERIES>, Z::BYTES_KV);
     if (!dqkv) {
         forward<<<queries, ATT_THREADS, Z::BYTES, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, sharp);
         return true;
     }
-    dq<<<queries, ATT_THREADS, Z::BYTES_Q, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, sharp);
+    dq<<<queries, ATT_THREADS, Z::BYTES_Q, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV,
+                                                         sharp);
     dkv<<<keys, ATT_THREADS, Z::BYTES_KV, gpu.stream>>>(dqkv, dout, lse, delta, qkv, s.start, s.T, s.H, s.KV, sharp);
     return true;
 }

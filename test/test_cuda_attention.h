@@ -1,5 +1,5 @@
-/* test_cuda_attention.h: rotary positions, activations and attention of a GPU's table against llm_plain, at shapes that do
-   not fit the kernels' tiles. Included by test_cuda.c, after llm.h and check.h. */
+/* test_cuda_attention.h: rotary positions, activations and attention of a GPU's table against llm_plain, at shapes that
+   do not fit the kernels' tiles. Included by test_cuda.c, after llm.h and check.h. */
 #ifndef TEST_CUDA_ATTENTION_H
 #define TEST_CUDA_ATTENTION_H
 
@@ -54,8 +54,8 @@ static void att_free(void **host, int n) {
 static void att_release(void **device, int n) {
     for (int i = 0; i < n; i++) att_ops->release(device[i]);
 }
-/* max|got - want| of the columns from .. to-1 of rows, to the largest |want| there. (For a text of one token dq and dk are
-   0, but for what rounding leaves: so at least to a tenth of the largest of all.) */
+/* max|got - want| of the columns from .. to-1 of rows, to the largest |want| there. (For a text of one token dq and dk
+   are 0, but for what rounding leaves: so at least to a tenth of the largest of all.) */
 static double att_error(const llm_real *got, const llm_real *want, size_t n, size_t row, size_t from, size_t to) {
     double error = 0, size = 0, all = 0;
     for (size_t i = 0; i < n; i++) {
@@ -84,14 +84,15 @@ static void att_check(size_t B, size_t T, size_t H, size_t KV, size_t D, att_tex
     static const double limits[2][5] = {{1e-5, 1e-5, 1e-5, 1e-5, 1e-5}, {4e-3, 1e-5, 1e-2, 1e-2, 8e-3}};
     static const char *const name[] = {"out", "lse", "dq", "dk", "dv"}, *const text[] = {"whole", "packed", "any"};
     const size_t N = B * T, HD = H * D, wide = HD + 2 * KV * D, n = N * wide, m = N * HD;
-    llm_real *x = att_normal(n, 1.4), *dy = att_normal(m, 1), *out = llm_alloc(m, sizeof *out), *dx = llm_alloc(n, sizeof *dx);
-    llm_real *lse = llm_alloc(N * H, sizeof *lse);
+    llm_real *x = att_normal(n, 1.4), *dy = att_normal(m, 1);
+    llm_real *out = llm_alloc(m, sizeof *out), *lse = llm_alloc(N * H, sizeof *lse), *dx = llm_alloc(n, sizeof *dx);
     int *start = att_starts(B, T, texts), *dev_start = att_ints(start, N);
     llm_act *dev_x = att_send(x, n), *dev_dy = att_send(dy, m);
     llm_act *dev_out = att_new(m * att_ops->act_size), *dev_dx = att_new(n * att_ops->act_size);
     llm_real *dev_lse = att_new(N * H * sizeof *lse);
     llm_plain.attention_forward((llm_act *)out, lse, (llm_act *)x, start, B, T, H, KV, D);
-    llm_plain.attention_backward((llm_act *)dx, (llm_act *)dy, (llm_act *)out, lse, (llm_act *)x, start, B, T, H, KV, D);
+    llm_plain.attention_backward((llm_act *)dx, (llm_act *)dy, (llm_act *)out, lse, (llm_act *)x, start, B, T, H, KV,
+                                 D);
     att_ops->attention_forward(dev_out, dev_lse, dev_x, dev_start, B, T, H, KV, D);
     att_ops->attention_backward(dev_dx, dev_dy, dev_out, dev_lse, dev_x, dev_start, B, T, H, KV, D);
     llm_real *got = att_take(dev_out, m, att_half()), *got_lse = att_take(dev_lse, N * H, false);
@@ -109,7 +110,8 @@ static void att_shapes(void) {
     static const size_t T[] = {1, 17, 63, 64, 65, 128, 129, 200, 300}, D[] = {32, 64, 80, 96, 128, 20, 33, 144};
     for (size_t i = 0; i < sizeof T / sizeof *T; i++) att_check(1 + i % 2, T[i], 2, 2, 64, (att_texts)(i % 3));
     for (size_t i = 0; i < sizeof D / sizeof *D; i++)
-        for (int texts = WHOLE; texts <= ANY; texts++) att_check(2, 150 + 7 * (size_t)texts, 4, 2, D[i], (att_texts)texts);
+        for (int texts = WHOLE; texts <= ANY; texts++)
+            att_check(2, 150 + 7 * (size_t)texts, 4, 2, D[i], (att_texts)texts);
     att_check(1, 260, 4, 1, 128, PACKED);
     att_check(1, 257, 3, 3, 96, WHOLE);
     att_check(1, 1023, 1, 1, 64, PACKED);
@@ -143,7 +145,8 @@ static void att_rope(size_t N, size_t H, size_t KV, size_t D, int positions) {
     att_release((void *[]){dev_freq, dev_position}, 2);
 }
 static void att_gelu(size_t n) {
-    llm_real *x = att_normal(n, 3), *dy = att_normal(n, 1), *y = llm_alloc(n, sizeof *y), *dx = llm_alloc(n, sizeof *dx);
+    llm_real *x = att_normal(n, 3), *dy = att_normal(n, 1);
+    llm_real *y = llm_alloc(n, sizeof *y), *dx = llm_alloc(n, sizeof *dx);
     llm_act *dev_x = att_send(x, n), *dev_dy = att_send(dy, n), *dev_y = att_new(n * att_ops->act_size);
     llm_plain.gelu_forward((llm_act *)y, (llm_act *)x, n);
     llm_plain.gelu_backward((llm_act *)dx, (llm_act *)dy, (llm_act *)x, n);
