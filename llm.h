@@ -269,6 +269,14 @@ double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real
 /* order = a random permutation of 0 .. n-1, the same for the same seed and stream. */
 void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
 
+/* The documents of a file, each a stretch of `text`. read: those of a plain text file, separated by blank lines
+   (document_gap) or all of it as one. add: one more, without the white space at its end; an empty one is left out. */
+typedef struct { const char *text; size_t size; } llm_document;
+typedef struct { llm_document *document; size_t count, capacity; char *text; } llm_documents;
+void llm_documents_read(llm_documents *l, const char *path, bool document_gap);
+void llm_documents_add(llm_documents *l, const char *text, size_t size);
+void llm_documents_free(llm_documents *l);
+
 /* A pretraining source: tokenized documents, read in a new shuffled order every epoch. */
 typedef struct {
     char *name;
@@ -292,8 +300,7 @@ typedef struct {
     size_t current_document;
     int bos;
 } llm_corpus;
-/* What to read. paths: text files and folders (recursively, sorted by name), one source each; .json and .jsonl: one
-   document per record {"text": ...}. */
+/* What to read. paths: text files and folders (recursively, sorted by name), one source each. */
 typedef struct {
     const char *const *paths; int count;
     const double *proportions;          /* [count] each source's share of the tokens; NULL: by size */
@@ -302,6 +309,8 @@ typedef struct {
     double val_fraction;                /* of the documents, chosen by a hash of the text so that copies stay together
                                            (a single document is cut at its end) */
     bool document_gap;                  /* documents are separated by blank lines; else each file is one */
+    /* How a file becomes documents. NULL: llm_documents_read, plain text; tools/forms.h has one that knows records. */
+    void (*read)(llm_documents *l, const char *path, bool document_gap);
     bool document_mask;                 /* tokens see only their own document, positions restart */
     uint64_t seed;                      /* of the order of documents */
 } llm_corpus_options;
@@ -327,19 +336,10 @@ typedef struct {
     int line;
 } llm_record;
 typedef struct { llm_record *record; int count, skipped; size_t capacity; } llm_records;
-/* Read records in the normal form (chapter 3 shows it) from files, one a line or an array of them. A broken record ends
-   the program with file:line and what is missing; so does another form, which tools/forms.h may know. */
-void llm_records_read(llm_records *r, const char *const *paths, int count);
 /* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
    message behind others) ends the program; `file` and x->line say where it stood. */
 void llm_records_add(llm_records *r, const llm_record *x, const char *file);
 void llm_records_free(llm_records *r);
-
-/* The documents of a text file, or of records {"text": ...}. They point into `text` or into the records. */
-typedef struct { const char *text; size_t size; } llm_document;
-typedef struct { llm_document *document; size_t count, capacity; char *text; llm_records records; } llm_documents;
-void llm_documents_read(llm_documents *l, const char *path, bool document_gap);        /* gap: at blank lines */
-void llm_documents_free(llm_documents *l);
 
 /* A conversation as the model sees it. mask: 1 on the assistant's words and the token that closes them, 0 elsewhere. */
 typedef struct {
@@ -1714,7 +1714,7 @@ static void pad_row(llm_batch *b, int row, int from, int pad) {
 
 /* A document is what one author wrote in one go: a story, an article, a page. The model sees its text and learns where
    it ends. */
-static void document_add(llm_documents *l, const char *text, size_t size) {
+void llm_documents_add(llm_documents *l, const char *text, size_t size) {
     while (size && isspace((unsigned char)text[size - 1])) size--;     /* a token ends it, not a newline */
     if (!size) return;
     l->document = llm_grow(l->document, &l->capacity, l->count + 1, sizeof *l->document);
@@ -1728,35 +1728,26 @@ static void split_at_gaps(llm_documents *l, const char *text, size_t size) {
         next = newline ? newline + 1 : end;
         while (p < next && isspace((unsigned char)*p)) p++;
         if (p < next) continue;
-        document_add(l, begin, line - begin);
+        llm_documents_add(l, begin, line - begin);
         begin = next;
     }
-    document_add(l, begin, end - begin);
+    llm_documents_add(l, begin, end - begin);
 }
 void llm_documents_read(llm_documents *l, const char *path, bool document_gap) {
     *l = (llm_documents){0};
-    if (llm_path_is_json(path)) {
-        llm_records_read(&l->records, &path, 1);
-        for (int i = 0; i < l->records.count; i++) {
-            const llm_record *r = &l->records.record[i];
-            if (strcmp(r->form, "text"))
-                llm_die("pretraining reads records {\"text\": ...}; train_sft and train_rlhf read the others",
-                        "%s:%d: a record of the form \"%s\" is not plain text", path, r->line, r->form);
-            document_add(l, r->message[0].text, r->message[0].length);
-        }
-        return;
-    }
+    if (llm_path_is_json(path))
+        llm_die("plain text, or a program with tools/forms.h", "%s is a file of records, not of text", path);
     size_t size, skip;
     l->text = llm_read_file(path, &size);
     if (memchr(l->text, 0, size))
         llm_die("UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
     skip = size >= 3 && !memcmp(l->text, "\xEF\xBB\xBF", 3) ? 3 : 0;        /* a byte order mark is no text */
     if (document_gap) split_at_gaps(l, l->text + skip, size - skip);
-    else document_add(l, l->text + skip, size - skip);
+    else llm_documents_add(l, l->text + skip, size - skip);
 }
 void llm_documents_free(llm_documents *l) {
     llm_release_all(l->document, l->text);
-    llm_records_free(&l->records);
+    *l = (llm_documents){0};
 }
 
 /* ---- pretraining: a source is documents as ids ---- */
@@ -1832,27 +1823,27 @@ static void hold_out_end(const llm_tokenizer *t, llm_source *s, llm_source *held
     s->bytes -= size_min(bytes, s->bytes);
 }
 static void read_files(const llm_tokenizer *t, const llm_paths *files, llm_source *s, llm_source *held, double fraction,
-                       bool document_gap) {
+                       const llm_corpus_options *o) {
     for (size_t i = 0; i < files->count; i++) {
         llm_documents l;
-        llm_documents_read(&l, files->path[i], document_gap);
+        (o->read ? o->read : llm_documents_read)(&l, files->path[i], o->document_gap);
         encode_documents(t, l.document, l.count, s, held, fraction);
         llm_documents_free(&l);
     }
 }
 /* All documents of a file or folder; a fraction of them goes to held. */
 static void source_read(const llm_tokenizer *t, const char *path, llm_source *s, llm_source *held, double fraction,
-                        bool document_gap) {
+                        const llm_corpus_options *o) {
     llm_paths files = {0};
     size_t held_before = held->documents, held_bytes = held->bytes, before = s->documents;
     llm_paths_find(&files, path);
     if (!files.count) llm_die("put .txt or .md files into it", "folder %s is empty", path);
-    read_files(t, &files, s, held, fraction, document_gap);
+    read_files(t, &files, s, held, fraction, o);
     if (s->documents == before && held->documents > held_before && fraction < 1) {
         held->count = held->document[held_before];      /* the hash chose them all: give them back */
         held->documents = held_before;
         held->bytes = held_bytes;
-        read_files(t, &files, s, held, 0, document_gap);
+        read_files(t, &files, s, held, 0, o);
     }
     bool none_held = held->documents == held_before;
     if (s->documents == before)
@@ -1925,12 +1916,12 @@ void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o
     c->source = llm_alloc(o.count, sizeof *c->source);
     for (int i = 0; i < c->sources; i++) {
         double fraction = o.val_count ? 0 : o.val_fraction;
-        source_read(t, o.paths[i], &c->source[i], &c->validation, fraction, o.document_gap);
+        source_read(t, o.paths[i], &c->source[i], &c->validation, fraction, &o);
         source_finish(&c->source[i], llm_path_name(o.paths[i]));
         open_epoch(c, i);
     }
     for (int i = 0; i < o.val_count; i++)
-        source_read(t, o.val_paths[i], &c->validation, &(llm_source){0}, 0, o.document_gap);
+        source_read(t, o.val_paths[i], &c->validation, &(llm_source){0}, 0, &o);
     source_finish(&c->validation, "held out");
     set_chances(c, &o);
     next_document(c);
@@ -2016,8 +2007,8 @@ double llm_source_epochs(const llm_source *s, double tokens) { return s->proport
        {"text": "One day Mia ran."}                                       plain text, for pretraining
 
    The role is system (first or nowhere), user, assistant or tool. "answer": "4" beside them is the right answer, for a
-   reward that checks. Chapter 12 reads such files; people store the same things in a dozen other ways, and
-   tools/forms.h turns those into records. */
+   reward that checks. tools/forms.h reads such files, and the dozen other ways in which people store the same things;
+   a program without it fills its records (llm_record) itself. */
 
 /* ---- conversations as ids ----
    A chat model has learned to read one layout, its template: strings in which [x] is the special token x and * the role
@@ -6082,106 +6073,6 @@ void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
     if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
     r->record = llm_grow(r->record, &r->capacity, r->count + 1, sizeof *r->record);
     r->record[r->count++] = d;
-}
-/* Where a record stands. */
-typedef struct { const char *file; int line; } record_place;
-
-/* object[key], which must be of this type; NULL where it is absent, or null. */
-static const llm_json *member(record_place at, const llm_json *object, const char *key, llm_json_type type) {
-    static const char *const name[] = {"null", "true or false", "a number", "text", "a list", "an object"};
-    const llm_json *v = llm_json_get(object, key);
-    if (!v || v->type == LLM_JSON_NULL) return NULL;
-    if (v->type != type) bad_record(at.file, at.line, "\"%s\" is not %s", key, name[type]);
-    return v;
-}
-static const llm_json *text_member(record_place at, const llm_json *object, const char *key) {
-    const llm_json *v = member(at, object, key, LLM_JSON_STRING);
-    if (!v) bad_record(at.file, at.line, "missing key \"%s\"", key);
-    return v;
-}
-LLM_NORETURN static void unknown_form(record_place at, const llm_json *row) {
-    char keys[128] = "";
-    if (row->type != LLM_JSON_OBJECT) bad_record(at.file, at.line, "a record is not an object {...}");
-    for (const llm_json *v = row->child; v; v = v->next)
-        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", *keys ? ", " : "", v->key);
-    llm_die("{\"messages\": [{\"role\": \"user\", \"content\": ...}, ...]} or {\"text\": ...}; "
-            "train_sft and train_rlhf read other forms too (tools/forms.h)",
-            "%s:%d: neither \"messages\" nor \"text\"; its keys are: %s", at.file, at.line, *keys ? keys : "none");
-}
-static void read_messages(record_place at, const llm_json *list, llm_record *d) {
-    d->message = llm_alloc(list->length, sizeof *d->message);
-    for (const llm_json *turn = list->child; turn; turn = turn->next) {
-        const llm_json *text = text_member(at, turn, "content");
-        d->message[d->messages++] = (llm_message){text_member(at, turn, "role")->string, text->string, text->length};
-    }
-}
-static void read_responses(record_place at, const llm_json *row, const llm_json *list, llm_record *d) {
-    const llm_json *rank = member(at, row, "rank", LLM_JSON_ARRAY), *label = member(at, row, "label", LLM_JSON_ARRAY);
-    if (!list->child || (!rank && !label) || (rank && rank->length != list->length) ||
-        (label && label->length != list->length))
-        bad_record(at.file, at.line, "\"responses\" wants \"rank\" or \"label\" with as many entries");
-    d->form = "ranked";
-    d->response = llm_alloc(list->length, sizeof *d->response);
-    rank = rank ? rank->child : NULL;
-    label = label ? label->child : NULL;
-    for (const llm_json *text = list->child; text; text = text->next) {
-        if (text->type != LLM_JSON_STRING || (rank && rank->type != LLM_JSON_NUMBER) ||
-            (label && label->type != LLM_JSON_BOOL))
-            bad_record(at.file, at.line, "responses are texts, ranks numbers, labels true or false");
-        d->response[d->responses++] = (llm_response){text->string, text->length, rank ? rank->number : 0,
-                                                     label ? label->number != 0 : -1};
-        rank = rank ? rank->next : NULL;
-        label = label ? label->next : NULL;
-    }
-}
-static void read_record(llm_records *all, record_place at, const llm_json *row) {
-    static const char *const foreign[] = {"chosen", "rejected", "rank", "label"};
-    const llm_json *turns = member(at, row, "messages", LLM_JSON_ARRAY), *answers = NULL, *gold;
-    llm_record d = {.form = turns ? "messages" : "text", .raw = !turns, .line = at.line};
-    if (turns) {
-        read_messages(at, turns, &d);
-        answers = member(at, row, "responses", LLM_JSON_ARRAY);
-        for (int i = 0; i < 4 && !answers; i++)         /* answers are compared, but not in our words */
-            if (llm_json_get(row, foreign[i])) bad_record(at.file, at.line, "\"%s\" wants \"responses\"", foreign[i]);
-    } else {
-        const llm_json *text = member(at, row, "text", LLM_JSON_STRING);
-        if (!text) unknown_form(at, row);
-        d.message = llm_alloc(1, sizeof *d.message);
-        d.message[d.messages++] = (llm_message){"text", text->string, text->length};
-    }
-    if (answers) read_responses(at, row, answers, &d);
-    if ((gold = llm_json_get(row, "answer"))) d.answer = gold->string;
-    llm_records_add(all, &d, at.file);
-    llm_release_all(d.message, d.response);
-}
-/* The records of a file: an array of them, or one a line. */
-static void read_records(llm_records *r, const char *path) {
-    if (!llm_path_is_json(path))
-        llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
-    size_t size, n;
-    int before = r->count;
-    char *text = llm_read_file(path, &size), *p = text, *stop = text + size;
-    if (size >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3)) p += 3;    /* a byte order mark */
-    for (int line = 1; p < stop; p += n, line++) {
-        const char *newline = memchr(p, '\n', stop - p);
-        size_t left = n = newline ? newline + 1 - p : stop - p;
-        const char *row = llm_trim(p, &left);
-        bool array = *row == '[' && r->count == before;
-        if (array) n = stop - p;
-        if (!left) continue;
-        if (*row == '{' && row[left - 1] != '}')
-            llm_die("one object a line, or an array of them", "%s:%d: the line ends inside an object", path, line);
-        llm_json *json = llm_json_parse(p, n, path, line);
-        for (const llm_json *c = array ? json->child : json; c; c = c->next)
-            read_record(r, (record_place){path, c->line}, c);
-        llm_json_free(json);
-    }
-    llm_release(text);
-    if (r->count == before) llm_die("one JSON object a line, or an array of them", "%s holds no records", path);
-}
-void llm_records_read(llm_records *r, const char *const *paths, int count) {
-    *r = (llm_records){0};
-    for (int i = 0; i < count; i++) read_records(r, paths[i]);
 }
 void llm_records_free(llm_records *r) {
     for (int i = 0; i < r->count; i++) llm_release(r->record[i].message);

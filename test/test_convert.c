@@ -3,6 +3,7 @@
 #define main convert_main
 #include "../tools/convert.c"
 #undef main
+#include "../tools/forms.h"
 #include "check.h"
 
 static char dir[] = "/tmp/llm_convert_XXXXXX";
@@ -327,7 +328,7 @@ static void test_tokens(void) {
         write_file(path, bytes, at + (size_t)n * width);
         CHECK(RUN("--tokens", path, "--tokenizer", tok, "--out", out, "--overwrite") == 0, "form %d", form);
         llm_records r;
-        llm_records_read(&r, (const char *const[]){out}, 1);
+        forms_read(&r, (const char *const[]){out}, 1, NULL, false);
         CHECK(r.count == 3, "form %d: %d documents", form, r.count);
         for (int i = 0; i < r.count && i < 3; i++)
             CHECK(!strcmp(r.record[i].message[0].text, text[i]), "form %d: '%s'", form, r.record[i].message[0].text);

@@ -74,7 +74,7 @@ static void test_batches(void) {
 static void check_documents(const char *name, const char *text, size_t n, bool gap, const char *expected) {
     llm_documents l;
     char all[512] = "";
-    llm_documents_read(&l, put_file_n(name, text, n), gap);
+    forms_documents(&l, put_file_n(name, text, n), gap);
     for (size_t i = 0; i < l.count; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%.*s", i ? "|" : "", (int)l.document[i].size,
                  l.document[i].text);
@@ -94,6 +94,32 @@ static void test_documents(void) {
     DOCUMENTS("\xff\xfe kept", true, "\xff\xfe kept");
     static const char lines[] = "{\"text\": \"a\\n\\nb\"}\n\n{\"text\": \"c\"}\n";
     check_documents("doc.jsonl", lines, sizeof lines - 1, true, "a\n\nb|c");
+#define RECORDS(name, text, expected) check_documents(name, text, sizeof text - 1, true, expected)
+    RECORDS("doc.json", "[{\"text\": \"a\"},\n {\"text\": \"b \"}]", "a|b");
+    RECORDS("doc.json", "{\"version\": 1, \"data\": [\n  {\"text\": \"a\"},\n  {\"text\": \"b\"}\n]}", "a|b");
+    RECORDS("doc.json", "{\n  \"text\": \"a\",\n  \"label\": 3\n}\n", "a");
+    RECORDS("doc.json", "\xEF\xBB\xBF[{\"text\": \"a\"}]", "a");
+    RECORDS("doc.jsonl", "\xEF\xBB\xBF[{\"text\": \"a\"}]", "a");
+    RECORDS("doc.jsonl", "{\"prompt\": \"p\", \"text\": \"\\u00e9\\ud83d\\ude00\"}\n",
+            "\xC3\xA9\xF0\x9F\x98\x80");
+    llm_documents l;
+    const char *records = put_file("doc.json", "{\"data\": [\n{\"text\": \"a\"},\n{\"messages\": []}]}");
+    CHECK_DIES(forms_documents(&l, records, true), "doc.json:3: a record without a \"text\"");
+    CHECK_DIES(forms_documents(&l, put_file("doc.jsonl", "{\"text\": \"a\"}\n5\n"), true), "doc.jsonl:2: a record");
+    CHECK_DIES(forms_documents(&l, put_file("doc.jsonl", "{\"text\": 5}"), true), "a record without a \"text\"");
+    CHECK_DIES(forms_documents(&l, put_file("doc.jsonl", "\n{\"text\": \"\"}"), true), "doc.jsonl:2: the text is empty");
+    CHECK_DIES(forms_documents(&l, put_file("doc.json.gz", ""), true), "packed files are not read");
+    CHECK_DIES(llm_documents_read(&l, records, true), "doc.json is a file of records, not of text");
+    llm_corpus c;
+    CHECK_DIES(open_text(&c, records, 0, true, false, 1), "doc.json is a file of records, not of text");
+    llm_corpus_options o = {.paths = &records, .count = 1, .read = forms_documents};
+    records = put_file("doc.json", "{\"data\": [\n{\"text\": \"x y\"},\n{\"text\": \"z\"}]}");
+    llm_corpus_open(&c, &toy, o);
+    CHECK(!strcmp(spell(&toy, c.source[0].tokens, c.source[0].count), "<|endoftext|>x y<|endoftext|>z"), "as a corpus");
+    llm_corpus_free(&c);
+    mixture_open(&c, &toy, (llm_corpus_options){.paths = &records, .count = 1});
+    CHECK(c.source[0].documents == 2, "and as train_gpt opens it");
+    llm_corpus_free(&c);
 }
 /* A world of numbered documents: "number 17 of 40." */
 static const char *numbered(const char *name, int n, const char *word) {
@@ -434,10 +460,10 @@ static void test_refusals(void) {
                                                            .val_count = 1}), "to_json");
     CHECK_DIES(mixture_text(&parquet, 1, 1 << 20, &size), "to_json");
     CHECK_DIES(open_text(&c, put_file_n("a.bin", "a\0b", 3), 0, true, false, 1), "not plain text");
-    CHECK_DIES(open_text(&c, put_file("chat.jsonl", "\n{\"prompt\": \"p\"}"), 0, true, false, 1),
-               "chat.jsonl:2: neither \"messages\" nor \"text\"; its keys are: prompt");
-    CHECK_DIES(open_text(&c, put_file("chat.jsonl", "\n{\"messages\": [{\"role\": \"user\", \"content\": \"p\"}]}"), 0,
-                         true, false, 1), "chat.jsonl:2: a record of the form \"messages\"");
+    const char *chat = put_file("chat.jsonl", "\n{\"messages\": [{\"role\": \"user\", \"content\": \"p\"}]}");
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &chat, .count = 1}),
+               "chat.jsonl:2: a record without a \"text\"");
+    CHECK_DIES(mixture_text(&chat, 1, 1 << 20, &size), "chat.jsonl:2: a record without a \"text\"");
     CHECK_DIES(open_text(&c, put_file("ok.txt", "some text"), 1.5, true, false, 1), "cannot be held out");
     llm_make_dirs(at("hollow"));
     CHECK_DIES(open_text(&c, at("hollow"), 0, true, false, 1), "is empty");
@@ -615,11 +641,11 @@ static void test_broken(void) {
     CHECK(llm_on_death == NULL, "errors end the program again");
     llm_records_free(&r);
 }
-/* llm.h's own reader knows the normal form alone and says so. */
+/* The normal form of chapter 3. */
 static void normal(const char *json, const char *expected) {
     llm_records r;
     const char *path = put_file("normal.jsonl", json);
-    llm_records_read(&r, &path, 1);
+    forms_read(&r, &path, 1, NULL, false);
     CHECK(r.count == 1 && !strcmp(show(&r.record[0]), expected), "%s\n     is   '%s'\n     not  '%s'", json,
           show(&r.record[0]), expected);
     llm_records_free(&r);
@@ -627,7 +653,7 @@ static void normal(const char *json, const char *expected) {
 static void abnormal(const char *json, const char *expected) {
     llm_records r;
     const char *path = put_file("normal.jsonl", json);
-    CHECK_DIES(llm_records_read(&r, &path, 1), expected);
+    CHECK_DIES(forms_read(&r, &path, 1, NULL, false), expected);
 }
 static void test_normal(void) {
 #define ASKED "{\"messages\": [{\"role\": \"user\", \"content\": \"Q\"}]"
@@ -639,31 +665,33 @@ static void test_normal(void) {
     normal(ASKED ", \"responses\": [\"a\", \"b\"], \"rank\": [1, 0.5]}", "ranked u:Q [1]a [0.5]b");
     normal(ASKED ", \"responses\": [\"a\"], \"label\": [false]}", "ranked u:Q [0/0]a");
     normal("\xEF\xBB\xBF{\"text\": \"T\", \"label\": 3}", "text raw t:T");
-    abnormal("{\"instruction\": \"I\", \"output\": \"O\"}",
-             "neither \"messages\" nor \"text\"; its keys are: instruction");
+    normal(ASKED ", \"responses\": [\"a\", \"b\"], \"label\": [true, false]}", "ranked u:Q [0/1]a [0/0]b");
     abnormal("[\"a\"]", "a record is not an object");
     abnormal("{\"text\": 5}", "\"text\" is not text");
     abnormal("{\"messages\": 5}", "\"messages\" is not a list");
-    abnormal("{\"messages\": []}", "no message of the user");
-    abnormal("{\"messages\": [{\"role\": \"human\", \"content\": \"x\"}]}", "normal.jsonl:1: unknown role \"human\"");
-    abnormal("{\"messages\": [{\"role\": \"user\", \"content\": [{\"text\": \"x\"}]}]}", "\"content\" is not text");
+    abnormal("{\"messages\": []}", "\"messages\" is not a list of messages");
+    abnormal("{\"messages\": [{\"role\": \"humans\", \"content\": \"x\"}]}", "normal.jsonl:1: unknown role \"humans\"");
+    abnormal("{\"messages\": [{\"role\": \"user\", \"content\": [{\"text\": 5}]}]}", "\"content\" is not text");
     abnormal("{\"messages\": [{\"role\": \"user\"}]}", "missing key \"content\"");
-    abnormal("{\"messages\": [{\"content\": \"x\"}]}", "missing key \"role\"");
-    abnormal("{\"messages\": [\"x\"]}", "missing key \"content\"");
-    abnormal(ASKED ", \"chosen\": \"a\", \"rejected\": \"b\"}", "\"chosen\" wants \"responses\"");
-    abnormal(ASKED ", \"label\": true}", "\"label\" wants \"responses\"");
-    abnormal(ASKED ", \"responses\": []}", "with as many entries");
-    abnormal(ASKED ", \"responses\": [\"a\"]}", "with as many entries");
-    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [0, 1]}", "with as many entries");
-    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [0], \"label\": []}", "with as many entries");
-    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [true]}", "responses are texts, ranks numbers");
-    abnormal(ASKED ", \"responses\": [\"a\"], \"label\": [1]}", "responses are texts, ranks numbers");
+    abnormal("{\"messages\": [{\"content\": \"x\"}]}", "a message without \"role\"");
+    abnormal("{\"messages\": [\"x\"]}", "a message without \"role\"");
+    abnormal(ASKED ", \"chosen\": \"a\"}", "missing key \"rejected\"");
+    abnormal(ASKED ", \"rank\": [0, 1]}", "\"rank\" wants \"responses\"");
+    abnormal(ASKED ", \"label\": true}", "not the assistant's answer");
+    abnormal(ASKED ", \"responses\": [], \"label\": []}", "want as many entries each");
+    abnormal(ASKED ", \"responses\": [\"a\"]}", "missing key \"rank\" (or \"label\")");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [0]}", "a rank, two or more");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [0, 1]}", "want as many entries each");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"rank\": [0], \"label\": []}", "want as many entries each");
+    abnormal(ASKED ", \"responses\": \"a\", \"label\": [true]}", "want as many entries each");
+    abnormal(ASKED ", \"responses\": [\"a\", \"b\"], \"rank\": [true, 1]}", "something else than numbers");
+    abnormal(ASKED ", \"responses\": [\"a\"], \"label\": [2]}", "\"label\" is neither true nor false");
     abnormal(ASKED ", \"responses\": [\"\"], \"label\": [true]}", "an answer is empty");
     abnormal("\n", "holds no records");
     abnormal("\xEF\xBB\xBF[]", "holds no records");
     abnormal("\xEF\xBB\xBF[{\"text\": \"a\"},\n{\"text\": 5}]", "normal.jsonl:2: \"text\" is not text");
     abnormal("{\"text\": \"a\"}\n\n[5]", "normal.jsonl:3: a record is not an object");
-    abnormal("{\"data\":\n[]}", "normal.jsonl:1: the line ends inside an object");
+    abnormal("{\"data\":\n[]}", "normal.jsonl:1: the text ends too early");
     abnormal(ASKED, "normal.jsonl:1: ");
 }
 /* The objects of a file, whatever it is called and however they are set apart. */

@@ -13,13 +13,14 @@
        prompt chosen rejected                              preference   user; two responses
        chosen rejected: whole conversations                implicit     what they share; two responses
        chosen rejected: "\n\nHuman: ... \n\nAssistant: ..."  hh           the same
-       prompt responses[] rank[] (label[])                 ranked       user; K responses
+       prompt or messages, responses[] rank[] or label[]   ranked       user or messages; K responses
        completion, output or messages with a label         kto          one response and its label
        prompt (answer)                                     prompt       what is to be answered
        text                                                text         plain text
 
    A prompt is a string or a list of messages, and so is an answer (a list of one). Where both are strings, they are to
-   be joined as they are (raw); everything else is written in the chat template. */
+   be joined as they are (raw); everything else is written in the chat template. The normal form of llm.h's chapter 3 is
+   messages, ranked and text. */
 #ifndef FORMS_H
 #define FORMS_H
 
@@ -74,6 +75,7 @@ static forms_rows forms_rows_open(const char *const *paths, int count) {
 }
 /* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
 static bool forms_is_lines(const char *path, const char *text) {
+    if (!strncmp(text, "\xEF\xBB\xBF", 3)) text += 3;   /* a byte order mark */
     while (isspace((unsigned char)*text)) text++;
     if (*text == '[') return false;
     if (llm_ends_with(path, ".jsonl")) return true;
@@ -151,7 +153,11 @@ static bool forms_rows_next(forms_rows *x) {
     }
 }
 static const llm_json *forms_rows_json(forms_rows *x) {
-    if (!x->row) x->row = x->tree = llm_json_parse(x->begin, x->end - x->begin, x->where, x->line);
+    if (!x->row) {
+        size_t n = x->end - x->begin;
+        const char *line = llm_trim(x->begin, &n);      /* an error at its end is an error in this line */
+        x->row = x->tree = llm_json_parse(line, n, x->where, x->line);
+    }
     return x->row;
 }
 static void forms_rows_close(forms_rows *x) {
@@ -366,17 +372,21 @@ static void forms_split_pair(forms_reader *r, int middle) {
 }
 static void forms_ranked(forms_reader *r, const llm_json *list) {
     const llm_json *rank = forms_column(r, "rank"), *label = forms_column(r, "label");
-    if (!rank) forms_bad(r, "missing key \"rank\"");
+    if (!rank && !label) forms_bad(r, "missing key \"rank\" (or \"label\")");
     size_t n = list->length;
-    bool fit = n >= 2 && list->type == LLM_JSON_ARRAY && rank->type == LLM_JSON_ARRAY && rank->length == n;
-    if (!fit || (label && (label->type != LLM_JSON_ARRAY || label->length != n)))
-        forms_bad(r, "\"responses\", \"rank\" (and \"label\") want as many entries each, two or more");
-    rank = rank->child;
+    bool fit = n >= (label ? 1 : 2) && list->type == LLM_JSON_ARRAY;
+    if (!fit || (rank && (rank->type != LLM_JSON_ARRAY || rank->length != n)) ||
+        (label && (label->type != LLM_JSON_ARRAY || label->length != n)))
+        forms_bad(r, "\"responses\", \"rank\" (or \"label\") want as many entries each; a rank, two or more");
+    rank = rank ? rank->child : NULL;
     label = label ? label->child : NULL;
-    for (const llm_json *x = list->child; x; x = x->next, rank = rank->next, label = label ? label->next : NULL) {
-        if (rank->type != LLM_JSON_NUMBER) forms_bad(r, "\"rank\" holds something else than numbers");
-        llm_response *a = forms_respond(r, forms_text(r, "assistant", x, "responses"), rank->number);
+    for (const llm_json *x = list->child; x; x = x->next) {
+        if (rank && rank->type != LLM_JSON_NUMBER) forms_bad(r, "\"rank\" holds something else than numbers");
+        llm_message answer = forms_text(r, "assistant", x, "responses");
+        llm_response *a = forms_respond(r, answer, rank ? rank->number : 0);
         if (label) a->label = forms_label(r, label);
+        rank = rank ? rank->next : NULL;
+        label = label ? label->next : NULL;
     }
 }
 
@@ -435,6 +445,8 @@ static const char *forms_form(forms_reader *r) {
         forms_ranked(r, forms_column(r, "responses"));
         return "ranked";
     }
+    const llm_json *rank = forms_column(r, "rank");
+    if (rank && rank->type == LLM_JSON_ARRAY) forms_bad(r, "\"rank\" wants \"responses\"");
     const char *answer = !strcmp(form, "alpaca") ? "output" : completion ? "completion" : NULL;
     if (label) return forms_kto(r, answer, label);
     if (!answer) return form;
@@ -471,9 +483,9 @@ static void forms_try(llm_records *all, forms_reader *r) {
     else forms_take(all, r);
     llm_on_death = on_death;
 }
-/* llm_records_read for all of the forms. columns renames keys: "prompt=question,output=answer" reads the prompt from
-   "question"; or NULL. A broken record ends the program with file:line and what is missing; skip_bad: it is counted and
-   left out. */
+/* The records of files and folders, in whatever form. columns renames keys: "prompt=question,output=answer" reads the
+   prompt from "question"; or NULL. A broken record ends the program with file:line and what is missing; skip_bad: it is
+   counted and left out. */
 static inline void forms_read(llm_records *all, const char *const *paths, int count, const char *columns,
                               bool skip_bad) {
     forms_reader r = {.file = forms_rows_open(paths, count), .columns = columns};
@@ -488,6 +500,29 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
     llm_release(r.message);
     llm_release(r.response);
     forms_rows_close(&r.file);
+}
+
+/* llm_corpus_options.read for what people pretrain on: plain text, and records {"text": ...}, a document each. */
+static inline void forms_documents(llm_documents *l, const char *path, bool document_gap) {
+    forms_refuse(path);
+    if (!llm_path_is_json(path)) {
+        llm_documents_read(l, path, document_gap);
+        return;
+    }
+    forms_rows x = forms_rows_open(&path, 1);
+    *l = (llm_documents){0};
+    for (char *to = NULL; forms_rows_next(&x);) {
+        if (!to) to = l->text = llm_alloc(x.stop - x.text + 1, 1);      /* in a file of JSON no text is shorter */
+        const llm_json *text = llm_json_get(forms_rows_json(&x), "text");
+        if (!forms_is_string(text) || !text->length)
+            llm_die("pretraining reads records {\"text\": ...}; train_sft and train_rlhf read the others",
+                    text && !text->length ? "%s:%d: the text is empty" : "%s:%d: a record without a \"text\"", path,
+                    x.line);
+        memcpy(to, text->string, text->length);
+        llm_documents_add(l, to, text->length);
+        to += text->length;
+    }
+    forms_rows_close(&x);
 }
 
 /* ---- held-out records ---- */

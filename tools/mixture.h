@@ -77,6 +77,7 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
         o.val_paths = (const char *const *)m.validation.path;
         o.val_count = (int)m.validation.count;
     }
+    o.read = forms_documents;
     mixture_refuse(o.paths, o.count);
     mixture_refuse(o.val_paths, o.val_count);
     llm_corpus_open(c, t, o);
@@ -97,8 +98,7 @@ static inline char *mixture_text(const char *const *paths, int count, size_t lim
     for (size_t i = 0; i < m.source.count; i++) llm_paths_find(&files, m.source.path[i]);
     llm_documents *l = llm_alloc(files.count, sizeof *l);
     for (size_t i = 0; i < files.count; i++) {
-        forms_refuse(files.path[i]);
-        llm_documents_read(&l[i], files.path[i], false);
+        forms_documents(&l[i], files.path[i], false);
         for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
     }
     if (!total) llm_die("give a file with text in it", "%s holds no text", paths[0]);
