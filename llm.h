@@ -336,10 +336,6 @@ typedef struct {
     int line;
 } llm_record;
 typedef struct { llm_record *record; int count, skipped; size_t capacity; } llm_records;
-/* Append a copy of x, texts included; r begins as {0}. What no stage could use (an empty text, no question, a system
-   message behind others) ends the program; `file` and x->line say where it stood. */
-void llm_records_add(llm_records *r, const llm_record *x, const char *file);
-void llm_records_free(llm_records *r);
 
 /* A conversation as the model sees it. mask: 1 on the assistant's words and the token that closes them, 0 elsewhere. */
 typedef struct {
@@ -6010,74 +6006,6 @@ const char *llm_trim(const char *text, size_t *length) {
     while (*length && isspace((unsigned char)*text)) text++, --*length;
     while (*length && isspace((unsigned char)text[*length - 1])) --*length;
     return text;
-}
-
-/* ---- records of the normal form (chapter 3 shows it) ---- */
-
-LLM_NORETURN LLM_PRINTF(3, 4) static void bad_record(const char *file, int line, const char *what, ...) {
-    char text[256];
-    va_list a;
-    va_start(a, what);
-    vsnprintf(text, sizeof text, what, a);
-    va_end(a);
-    llm_die("correct it, or leave such records out (--skip-bad)", "%s:%d: %s", file, line, text);
-}
-/* A role as a string that outlives its file; NULL: there is none of this name. */
-static const char *known_role(const char *role) {
-    static const char *const all[] = {"system", "user", "assistant", "tool", "text"};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(role, all[i])) return all[i];
-    return NULL;
-}
-static void check_record(const llm_record *x, const char *file) {
-    bool asked = false;
-    for (int i = 0; i < x->messages; i++) {
-        const llm_message *m = &x->message[i];
-        bool system = !strcmp(m->role, "system");
-        asked = asked || !strcmp(m->role, "user") || !strcmp(m->role, "text");
-        if (!known_role(m->role)) bad_record(file, x->line, "unknown role \"%s\"", m->role);
-        if (!m->length && !system) bad_record(file, x->line, "the %s's text is empty", m->role);
-        if (system && i) bad_record(file, x->line, "a system message stands behind others");
-    }
-    if (!asked) bad_record(file, x->line, "no message of the user");
-    for (int i = 0; i < x->responses; i++)
-        if (!x->response[i].length) bad_record(file, x->line, "an answer is empty");
-}
-static const char *put_copy(char **to, const char *text, size_t length) {
-    char *copy = *to;
-    if (length) memcpy(copy, text, length);
-    copy[length] = '\0';
-    *to += length + 1;
-    return copy;
-}
-/* A record is one block of memory: its messages, its responses, and all their texts. */
-void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
-    check_record(x, file);
-    llm_record d = *x;
-    size_t size = x->answer ? strlen(x->answer) + 1 : 0;
-    size = llm_add(size, llm_mul(x->messages, sizeof *x->message));
-    size = llm_add(size, llm_mul(x->responses, sizeof *x->response));
-    for (int i = 0; i < x->messages; i++) size = llm_add(size, x->message[i].length + 1);
-    for (int i = 0; i < x->responses; i++) size = llm_add(size, x->response[i].length + 1);
-    d.message = llm_alloc(size, 1);
-    d.response = (llm_response *)(void *)(d.message + x->messages);
-    char *to = (char *)(d.response + x->responses);
-    for (int i = 0; i < x->messages; i++) {
-        const llm_message *m = &x->message[i];
-        d.message[i] = (llm_message){known_role(m->role), put_copy(&to, m->text, m->length), m->length};
-    }
-    for (int i = 0; i < x->responses; i++) {
-        d.response[i] = x->response[i];
-        d.response[i].text = put_copy(&to, x->response[i].text, x->response[i].length);
-    }
-    if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
-    r->record = llm_grow(r->record, &r->capacity, r->count + 1, sizeof *r->record);
-    r->record[r->count++] = d;
-}
-void llm_records_free(llm_records *r) {
-    for (int i = 0; i < r->count; i++) llm_release(r->record[i].message);
-    llm_release(r->record);
-    *r = (llm_records){0};
 }
 
 /* ================================================================================================================
