@@ -323,8 +323,9 @@ double llm_source_epochs(const llm_source *s, double tokens);  /* how often it i
    false past the end. */
 bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b);
 
-/* Supervised and preference data in one normal form, whatever the file looks like. */
-typedef struct { const char *role; const char *text; size_t length; } llm_message;  /* system, user, assistant, tool */
+/* Supervised and preference data in one normal form, whatever the file looks like. Roles: system (first or nowhere),
+   user, assistant, tool; text: plain text. */
+typedef struct { const char *role; const char *text; size_t length; } llm_message;
 /* An answer: the smaller its rank the better, equal ranks are a tie; label (KTO): 1 good, 0 bad, -1 none. */
 typedef struct { const char *text; size_t length; double rank; int label; } llm_response;
 typedef struct {

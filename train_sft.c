@@ -242,8 +242,8 @@ static void close_all(trainer *t) {
     llm_release(t->old_dlogp);
     llm_sft_free(&t->data);
     llm_sft_free(&t->validation);
-    llm_records_free(&t->held);
-    llm_records_free(&t->records);
+    forms_free(&t->held);
+    forms_free(&t->records);
     text_free(&t->run);
 }
 int main(int argc, char **argv) {

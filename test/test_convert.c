@@ -332,7 +332,7 @@ static void test_tokens(void) {
         CHECK(r.count == 3, "form %d: %d documents", form, r.count);
         for (int i = 0; i < r.count && i < 3; i++)
             CHECK(!strcmp(r.record[i].message[0].text, text[i]), "form %d: '%s'", form, r.record[i].message[0].text);
-        llm_records_free(&r);
+        forms_free(&r);
         write_file(path, bytes, at + (size_t)n * width - 1);
         CHECK(RUN("--tokens", path, "--tokenizer", tok, "--out", out, "--overwrite") == 1, "cut short");
     }

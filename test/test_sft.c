@@ -190,7 +190,7 @@ int main(void) {
                        .bos = -1, .eos = -1, .pad = -1};
     check_family("llama", llama, &tok, &r);
     check_family("gpt2", gpt2, &tok, &r);
-    llm_records_free(&r);
+    forms_free(&r);
     llm_tokenizer_free(&tok);
     llm_release(text);
     return checks_done();

@@ -458,45 +458,30 @@ static const char *forms_form(forms_reader *r) {
 
 /* ---- what is kept ---- */
 
-LLM_NORETURN LLM_PRINTF(3, 4) static void bad_record(const char *file, int line, const char *what, ...) {
-    char text[256];
-    va_list a;
-    va_start(a, what);
-    vsnprintf(text, sizeof text, what, a);
-    va_end(a);
-    llm_die("correct it, or leave such records out (--skip-bad)", "%s:%d: %s", file, line, text);
-}
-/* A role as a string that outlives its file; NULL: there is none of this name. */
-static const char *known_role(const char *role) {
-    static const char *const all[] = {"system", "user", "assistant", "tool", "text"};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(role, all[i])) return all[i];
-    return NULL;
-}
-static void check_record(const llm_record *x, const char *file) {
+/* What no stage could use is refused. */
+static void forms_check(const forms_reader *r) {
     bool asked = false;
-    for (int i = 0; i < x->messages; i++) {
-        const llm_message *m = &x->message[i];
+    for (int i = 0; i < r->messages; i++) {
+        const llm_message *m = &r->message[i];
         bool system = !strcmp(m->role, "system");
         asked = asked || !strcmp(m->role, "user") || !strcmp(m->role, "text");
-        if (!known_role(m->role)) bad_record(file, x->line, "unknown role \"%s\"", m->role);
-        if (!m->length && !system) bad_record(file, x->line, "the %s's text is empty", m->role);
-        if (system && i) bad_record(file, x->line, "a system message stands behind others");
+        if (!m->length && !system) forms_bad(r, "the %s's text is empty", m->role);
+        if (system && i) forms_bad(r, "a system message stands behind others");
     }
-    if (!asked) bad_record(file, x->line, "no message of the user");
-    for (int i = 0; i < x->responses; i++)
-        if (!x->response[i].length) bad_record(file, x->line, "an answer is empty");
+    if (!asked) forms_bad(r, "no message of the user");
+    for (int i = 0; i < r->responses; i++)
+        if (!r->response[i].length) forms_bad(r, "an answer is empty");
 }
-static const char *put_copy(char **to, const char *text, size_t length) {
+static const char *forms_copy(char **to, const char *text, size_t length) {
     char *copy = *to;
     if (length) memcpy(copy, text, length);
     copy[length] = '\0';
     *to += length + 1;
     return copy;
 }
-/* A record is one block of memory: its messages, its responses, and all their texts. */
-static inline void llm_records_add(llm_records *r, const llm_record *x, const char *file) {
-    check_record(x, file);
+/* Append a copy of x, all in one block of memory: its messages, its responses, and their texts. (Roles and form are
+   literals.) */
+static void forms_keep(llm_records *all, const llm_record *x) {
     llm_record d = *x;
     size_t size = x->answer ? strlen(x->answer) + 1 : 0;
     size = llm_add(size, llm_mul(x->messages, sizeof *x->message));
@@ -507,18 +492,19 @@ static inline void llm_records_add(llm_records *r, const llm_record *x, const ch
     d.response = (llm_response *)(void *)(d.message + x->messages);
     char *to = (char *)(d.response + x->responses);
     for (int i = 0; i < x->messages; i++) {
-        const llm_message *m = &x->message[i];
-        d.message[i] = (llm_message){known_role(m->role), put_copy(&to, m->text, m->length), m->length};
+        d.message[i] = x->message[i];
+        d.message[i].text = forms_copy(&to, x->message[i].text, x->message[i].length);
     }
     for (int i = 0; i < x->responses; i++) {
         d.response[i] = x->response[i];
-        d.response[i].text = put_copy(&to, x->response[i].text, x->response[i].length);
+        d.response[i].text = forms_copy(&to, x->response[i].text, x->response[i].length);
     }
-    if (x->answer) d.answer = put_copy(&to, x->answer, strlen(x->answer));
-    r->record = llm_grow(r->record, &r->capacity, r->count + 1, sizeof *r->record);
-    r->record[r->count++] = d;
+    if (x->answer) d.answer = forms_copy(&to, x->answer, strlen(x->answer));
+    all->record = llm_grow(all->record, &all->capacity, all->count + 1, sizeof *all->record);
+    all->record[all->count++] = d;
 }
-static inline void llm_records_free(llm_records *r) {
+/* Release what forms_read or forms_split has filled. */
+static inline void forms_free(llm_records *r) {
     for (int i = 0; i < r->count; i++) llm_release(r->record[i].message);
     llm_release(r->record);
     *r = (llm_records){0};
@@ -536,7 +522,8 @@ static void forms_take(llm_records *all, forms_reader *r) {
     const llm_json *gold = forms_column(r, "answer");
     llm_record record = {form, r->message, r->messages, r->response, r->responses, r->raw, gold ? gold->string : NULL,
                          r->file.line};
-    llm_records_add(all, &record, r->file.where);
+    forms_check(r);
+    forms_keep(all, &record);
 }
 /* With --skip-bad an error inside one record is caught here: the one place where a program goes on after llm_die. */
 static jmp_buf forms_escape;

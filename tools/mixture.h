@@ -140,7 +140,7 @@ static inline char *mixture_add_records(char *text, size_t *size, const char *co
             text[*size + m->length] = '\n';
             *size += m->length + 1;
         }
-    llm_records_free(&r);
+    forms_free(&r);
     return text;
 }
 

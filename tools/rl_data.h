@@ -192,9 +192,9 @@ static void rl_data_free(rl_data *d) {
     rl_comparisons_free(&d->compared);
     eval_prompts_free(&d->prompts);
     eval_prompts_free(&d->test);
-    llm_records_free(&d->held);
-    llm_records_free(&d->records);
-    llm_records_free(&d->source);
+    forms_free(&d->held);
+    forms_free(&d->records);
+    forms_free(&d->source);
     d->op->release(d->banned_device);
     llm_release(d->banned);
     llm_tokenizer_free(&d->tok);

@@ -578,7 +578,7 @@ static void rl_rejection_step(rl_run *t, double lr, double *x) {
         rl_comparisons_free(&r->chosen);
         r->chosen = rl_read_comparisons(t->d, &winners);
         r->round = round;
-        llm_records_free(&winners);
+        forms_free(&winners);
     }
     llm_release(path);
     double loss = 0, targets = 0;

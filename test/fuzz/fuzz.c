@@ -83,10 +83,10 @@ static void records(const char *name, bool skip_bad) {
         llm_sft_next(&s, &b, 1);
         llm_sft_free(&s);
         llm_batch_free(&b);
-        llm_records_free(&held);
+        forms_free(&held);
     }
     llm_tokens_free(&out);
-    llm_records_free(&r);
+    forms_free(&r);
 }
 static void plain_text(const char *name, bool gaps) {
     const char *path = fuzz_path(name);
