@@ -262,10 +262,6 @@ llm_batch llm_batch_new(int B, int T);
 void llm_batch_free(llm_batch *b);
 size_t llm_places(const llm_batch *b);                  /* B T: elements of its arrays */
 double llm_batch_targets(const llm_batch *b);           /* sum of the weights: M of the loss */
-/* For bits per byte = nats / (ln 2 * bytes): the bytes of the weighted targets, and minus the sum of their
-   log-probabilities. Special tokens are no text: neither counts them. */
-double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t);
-double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp);
 /* order = a random permutation of 0 .. n-1, the same for the same seed and stream. */
 void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
 
@@ -318,7 +314,6 @@ typedef struct {
 void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o);
 void llm_corpus_free(llm_corpus *c);
 void llm_corpus_next(llm_corpus *c, llm_batch *b);      /* the next B*T tokens, packed by concatenation */
-double llm_source_epochs(const llm_source *s, double tokens);  /* how often it is read when so many tokens are drawn */
 /* Fill b with validation window `index` (rows of consecutive tokens, the rest of the last window has weight 0); returns
    false past the end. */
 bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b);
@@ -379,7 +374,7 @@ typedef struct {
     size_t *begin; int count;           /* where each begins; begin[count] is the end */
     int T; bool pack; uint64_t seed, hash;
     int pad;
-    uint32_t *order; int *row; int rows;/* this epoch: row r holds conversations order[row[r]] .. order[row[r+1]-1] */
+    int *first, *next, rows;            /* this epoch: row r holds conversations first[r], next[first[r]] ... -1 */
     int cursor, epoch;                  /* next row */
     int shortened, cut, skipped;        /* prompts shortened, answers cut, records without an answer to learn */
 } llm_sft;
@@ -1666,23 +1661,6 @@ double llm_batch_targets(const llm_batch *b) {
     for (size_t i = 0; i < llm_places(b); i++) sum += b->weight[i];
     return sum;
 }
-/* A loss in nats (by the natural logarithm) per token cannot be compared between tokenizers, since long tokens are
-   harder; bits per byte can. Special tokens are no text and have no bytes, so their nats do not count either. */
-static bool is_counted(const llm_batch *b, const llm_tokenizer *t, size_t i) {
-    return b->weight[i] != 0 && !t->special[b->targets[i]];
-}
-double llm_batch_bytes(const llm_batch *b, const llm_tokenizer *t) {
-    double sum = 0;
-    for (size_t i = 0; i < llm_places(b); i++)
-        if (is_counted(b, t, i)) sum += (double)b->weight[i] * t->length[b->targets[i]];
-    return sum;
-}
-double llm_batch_nats(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp) {
-    double sum = 0;
-    for (size_t i = 0; i < llm_places(b); i++)
-        if (is_counted(b, t, i)) sum -= (double)b->weight[i] * logp[i];
-    return sum;
-}
 /* Fisher and Yates: from the last place to the first, each takes one of those not yet placed. */
 void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream) {
     if (n > INT_MAX) llm_die("fewer, longer documents", "%zu items are too many to shuffle", n);
@@ -1989,8 +1967,6 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
         }
     return true;
 }
-/* Table 1 of the LLaMA paper: how often a source is read when `tokens` tokens are drawn in these proportions. */
-double llm_source_epochs(const llm_source *s, double tokens) { return s->proportion * tokens / s->count; }
 
 /* ---- records: questions and answers, in one normal form ---- */
 
@@ -2235,34 +2211,27 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
    A conversation of n ids takes n - 1 places, because its last id is only a target. */
 enum { LLM_OPEN_ROWS = 64 };
 
-/* The row of each conversation of `shuffled`; row[r + 1] counts those of row r, until plan_epoch adds the counts up. */
-static void first_fit(llm_sft *s, const uint32_t *shuffled, int *row_of) {
-    int *room = llm_alloc(s->count, sizeof *room);
-    s->rows = 0;
-    for (int i = 0; i < s->count; i++) {
-        const size_t *begin = &s->begin[shuffled[i]];
-        int places = (int)(begin[1] - begin[0]) - 1, r = s->pack ? llm_max(0, s->rows - LLM_OPEN_ROWS) : s->rows;
-        while (r < s->rows && room[r] < places) r++;
-        if (r == s->rows) room[s->rows++] = s->T;
-        room[r] -= places;
-        row_of[i] = r;
-        s->row[r + 1]++;
-    }
-    llm_release(room);
-}
+/* A row is a chain of conversations. */
 static void plan_epoch(llm_sft *s) {
-    size_t n = s->count;
-    uint32_t *shuffled = llm_alloc(n, sizeof *shuffled);
-    int *row_of = llm_alloc(n, sizeof *row_of);
-    s->cursor = 0;
-    memset(s->row, 0, (n + 1) * sizeof *s->row);
-    llm_shuffle(shuffled, n, s->seed, s->epoch);
-    first_fit(s, shuffled, row_of);
-    for (int r = 0; r < s->rows; r++) s->row[r + 1] += s->row[r];       /* counts become beginnings */
-    int *next = llm_alloc(s->rows, sizeof *next);
-    memcpy(next, s->row, s->rows * sizeof *next);
-    for (size_t i = 0; i < n; i++) s->order[next[row_of[i]]++] = shuffled[i];
-    llm_release_all(next, shuffled, row_of);
+    uint32_t *order = llm_alloc(s->count, sizeof *order);
+    int *room = llm_alloc(s->count, sizeof *room), *last = llm_alloc(s->count, sizeof *last);   /* of each row */
+    s->rows = s->cursor = 0;
+    llm_shuffle(order, s->count, s->seed, s->epoch);
+    for (int k = 0; k < s->count; k++) {
+        int i = (int)order[k], places = (int)(s->begin[i + 1] - s->begin[i]) - 1;
+        int r = s->pack ? llm_max(0, s->rows - LLM_OPEN_ROWS) : s->rows;
+        while (r < s->rows && room[r] < places) r++;
+        if (r < s->rows) s->next[last[r]] = i;
+        else {
+            s->first[r] = i;
+            room[r] = s->T;
+            s->rows++;
+        }
+        s->next[i] = -1;
+        last[r] = i;
+        room[r] -= places;
+    }
+    llm_release_all(order, room, last);
 }
 /* Is there something to learn? An answer that got a thumb down is none. */
 static int learned_ids(const llm_record *d, const llm_tokens *x) {
@@ -2296,12 +2265,12 @@ void llm_sft_open(llm_sft *s, const llm_tokenizer *t, const llm_records *r, int 
     if (!s->count)
         llm_die("records with an assistant's answer", "none of the %d records holds an answer to learn", r->count);
     s->hash = llm_hash(s->id, used * sizeof *s->id, llm_hash(s->mask, used, (uint64_t)T * 2 + pack));
-    s->order = llm_alloc(s->count, sizeof *s->order);
-    s->row = llm_alloc(s->count + (size_t)1, sizeof *s->row);
+    s->first = llm_alloc(s->count, sizeof *s->first);
+    s->next = llm_alloc(s->count, sizeof *s->next);
     plan_epoch(s);
 }
 void llm_sft_free(llm_sft *s) {
-    llm_release_all(s->id, s->mask, s->begin, s->order, s->row);
+    llm_release_all(s->id, s->mask, s->begin, s->first, s->next);
     *s = (llm_sft){0};
 }
 /* Lay the ids of x into `places` places of a row, from `at` on. The target of a place is the next id, and counts where
@@ -2321,8 +2290,8 @@ static int lay_ids(llm_batch *b, int row, int at, llm_sequence x, const uint8_t 
 }
 static void fill_row(const llm_sft *s, llm_batch *b, int row, int r) {
     int at = 0;
-    for (int i = r < s->rows ? s->row[r] : 0, end = r < s->rows ? s->row[r + 1] : 0; i < end; i++) {
-        const size_t *begin = &s->begin[s->order[i]];
+    for (int i = r < s->rows ? s->first[r] : -1; i >= 0; i = s->next[i]) {
+        const size_t *begin = &s->begin[i];
         int n = (int)(begin[1] - begin[0]);
         at = lay_ids(b, row, at, (llm_sequence){s->id + begin[0], 0, n}, s->mask + begin[0], n - 1);
     }

@@ -7,6 +7,8 @@
 #include "../tools/forms.h"
 #include "../tools/say.h"
 #include "../tools/mixture.h"
+#include "../tools/run.h"
+#include "../tools/text.h"
 #include "check.h"
 #include <sys/resource.h>
 
@@ -51,8 +53,10 @@ static void test_batches(void) {
     b.targets[0] = x;
     llm_real logp[6] = {-8, -1, -2, -4, -100, -100};
     CHECK(llm_batch_targets(&b) == 4, "targets");
-    CHECK(llm_batch_bytes(&b, &toy) == 3, "a special token has no bytes");
-    CHECK(llm_batch_nats(&b, &toy, logp) == 7, "nor do its nats count");
+    double nats = 0, bytes = 0;
+    text_bits(&b, &toy, logp, &nats, &bytes);
+    CHECK(bytes == 3, "a special token has no bytes");
+    CHECK(nats == 7, "nor do its nats count");
     llm_batch_free(&b);
     CHECK_DIES(llm_batch_new(0, 4), "is empty");
     CHECK_DIES(llm_batch_new(1 << 20, 1 << 20), "too large");
@@ -201,11 +205,12 @@ static void test_stream(void) {
 }
 static void check_validation_targets(const llm_corpus *c, int B, int T) {
     llm_batch b = llm_batch_new(B, T);
-    double targets = 0, bytes = 0;
+    double targets = 0, nats = 0, bytes = 0;
+    llm_real *logp = llm_alloc(llm_places(&b), sizeof *logp);
     size_t place = 0, wrong = 0;
     for (size_t i = 0; llm_corpus_validation(c, i, &b); i++) {
         targets += llm_batch_targets(&b);
-        bytes += llm_batch_bytes(&b, &toy);
+        text_bits(&b, &toy, logp, &nats, &bytes);
         for (int k = 0; k < B * T; k++)
             if (b.weight[k] != 0) {
                 wrong += b.tokens[k] != c->validation.tokens[place] || b.targets[k] != c->validation.tokens[place + 1];
@@ -214,6 +219,7 @@ static void check_validation_targets(const llm_corpus *c, int B, int T) {
     }
     CHECK(targets == (double)c->validation.count - 1 && !wrong, "windows hold every held-out target once");
     CHECK(bytes == (double)c->validation.bytes, "and every byte: %g of %zu", bytes, c->validation.bytes);
+    llm_release(logp);
     llm_batch_free(&b);
 }
 static bool holds(const llm_source *s, const char *text) {
@@ -1134,14 +1140,14 @@ static void check_epoch(llm_sft *s, bool pack) {
     CHECK(!uneven, "an epoch holds every conversation once (%d not)", uneven);
     if (pack) CHECK(places > 0.85 * 96 * rows, "rows are %.1f %% full", 100 * places / 96 / rows);
     CHECK(s->epoch == 0, "first epoch");
-    uint32_t first[100];
-    memcpy(first, s->order, sizeof first);
+    int first[100];
+    memcpy(first, s->first, rows * sizeof *first);
     s->epoch = 1;
     plan_epoch(s);
-    CHECK(memcmp(first, s->order, sizeof first), "the next epoch has another order");
+    CHECK(memcmp(first, s->first, rows * sizeof *first), "the next epoch has another order");
     s->epoch = 0;
     plan_epoch(s);
-    CHECK(!memcmp(first, s->order, sizeof first), "the first can be planned again");
+    CHECK(!memcmp(first, s->first, rows * sizeof *first), "the first can be planned again");
     s->cursor = s->rows;
 }
 static void check_sft_resume(llm_sft *s, const llm_json *json, bool pack) {

@@ -109,8 +109,9 @@ static void check_masked(const char *what, llm_model *m, llm_sft *s) {
     outcome more = take_step(m, s, 16, 4);
     CHECK(more.M > before.M && more.loss != before.loss, "%s: rows 12 to 15 hold answers", what);
     outcome_free(&more);
-    for (int i = s->row[12]; i < s->row[16]; i++)
-        memset(s->mask + s->begin[s->order[i]], 0, s->begin[s->order[i] + 1] - s->begin[s->order[i]]);
+    for (int r = 12; r < 16; r++)
+        for (int i = s->first[r]; i >= 0; i = s->next[i])
+            memset(s->mask + s->begin[i], 0, s->begin[i + 1] - s->begin[i]);
     more = take_step(m, s, 16, 4);
     check_same(what, &more, &before);
     memset(s->mask, 0, ids);

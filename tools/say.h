@@ -31,7 +31,7 @@ static inline const char *say_time(char text[32], double seconds) {
 
 static inline void say_source(const llm_source *s, double tokens, FILE *out) {
     fprintf(out, "  %-24s ", s->name);
-    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, llm_source_epochs(s, tokens));
+    if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, s->proportion * tokens / s->count);
     else fprintf(out, "%11s %8s", "-", "-");
     fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, s->bytes / 1e6);
 }

@@ -103,16 +103,27 @@ static inline void text_dump_step(text_run *x) {
             }
     if (!ok || fflush(x->dump)) llm_die("free some space", "cannot write %s: %s", x->s->dump, strerror(errno));
 }
+/* A loss in nats (by the natural logarithm) per token cannot be compared between tokenizers, since long tokens are
+   harder; bits per byte can: nats / (ln 2 * bytes). Adds the bytes of the targets that count, and minus the sum of their
+   log-probabilities. Special tokens are no text and have no bytes, so their nats do not count either. */
+static inline void text_bits(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp, double *nats,
+                             double *bytes) {
+    double logps = 0, lengths = 0;
+    for (size_t i = 0; i < llm_places(b); i++) {
+        if (b->weight[i] == 0 || t->special[b->targets[i]]) continue;
+        logps += (double)b->weight[i] * logp[i];
+        lengths += (double)b->weight[i] * t->length[b->targets[i]];
+    }
+    *nats -= logps;
+    *bytes += lengths;
+}
 /* What there is to say about a step that was taken. */
 static inline void text_step_done(text_run *x, double loss, double gnorm, double *m) {
     const run_settings *r = x->s;
     if (!isfinite(loss))
         llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
                 x->loop.step);
-    for (int i = 0; i < r->grad_accum; i++) {
-        x->nats += llm_batch_nats(&x->micro[i], &x->tok, x->logp[i]);
-        x->bytes += llm_batch_bytes(&x->micro[i], &x->tok);
-    }
+    for (int i = 0; i < r->grad_accum; i++) text_bits(&x->micro[i], &x->tok, x->logp[i], &x->nats, &x->bytes);
     m[RUN_LOSS] = loss;
     m[RUN_GNORM] = gnorm;
     double rate = (double)(r->batch * r->grad_accum * r->seq) / (llm_now() - x->began);
@@ -138,8 +149,7 @@ static inline double text_evaluate(text_run *x, double *bpb) {
         llm_forward(&x->model, &b, x->logp[0], NULL, NULL);
         nats += llm_loss_ce(x->logp[0], &b, 1);
         targets += llm_batch_targets(&b);
-        text += llm_batch_nats(&b, &x->tok, x->logp[0]);
-        bytes += llm_batch_bytes(&b, &x->tok);
+        text_bits(&b, &x->tok, x->logp[0], &text, &bytes);
     }
     llm_batch_free(&b);
     *bpb = text / bytes / 0.6931471805599453;
