@@ -1029,12 +1029,6 @@ bool llm_result_exists(const char *dir);                /* does DIR hold a whole
 static inline size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t size_max(size_t a, size_t b) { return a > b ? a : b; }
 
-/* From the cellar (chapter 12): small functions on texts, files and memory that the lecture uses. */
-static char *copy_text(const char *text, size_t size);  /* in fresh memory, '\0' behind it */
-struct llm_json_arena { struct json_block *block; };    /* a chain of blocks that are released together */
-static void *json_take(struct llm_json_arena *a, size_t bytes);         /* memory that lives as long as its tree */
-static void json_release(struct llm_json_arena *a);
-
 /* ################################################################################################################
    PART I: the lecture
    ################################################################################################################ */
@@ -5697,42 +5691,40 @@ void llm_write_done(llm_writer *w) {
 
 /* ---- JSON ---- */
 
-/* Everything a tree owns lies in its arena. */
-struct json_block { struct json_block *next; size_t used, size; char bytes[]; };
+/* A tree owns a chain of blocks. In the first lies a copy of the text, whose strings are unescaped where they stand. */
+struct llm_json_arena { struct llm_json_arena *older; size_t used, size; char bytes[]; };
 
-typedef struct { const char *p, *end, *where; int line, depth; struct llm_json_arena *arena; } json_reader;
+typedef struct { char *p, *end; const char *where; int line, depth; struct llm_json_arena *arena; } json_reader;
 
-static void *json_take(struct llm_json_arena *a, size_t bytes) {
-    bytes = (bytes + 7) / 8 * 8;
-    struct json_block *b = a->block;
-    if (!b || b->size - b->used < bytes) {
-        size_t size = bytes > 65536 ? bytes : 65536;
-        b = malloc(llm_add(sizeof *b, size));
-        if (!b) llm_die("a smaller file", "out of memory: %zu bytes for what a JSON file holds", size);
-        *b = (struct json_block){a->block, 0, size};
-        a->block = b;
+static void *json_take(json_reader *r, size_t bytes) {
+    struct llm_json_arena *a = r->arena;
+    bytes = llm_add(bytes, 7) / 8 * 8;
+    if (!a || a->size - a->used < bytes) {
+        size_t size = size_max(bytes, 65536);
+        a = malloc(llm_add(sizeof *a, size));
+        if (!a) llm_die("a smaller file", "out of memory: %zu bytes for what a JSON file holds", size);
+        *a = (struct llm_json_arena){r->arena, 0, size};
+        r->arena = a;
     }
-    b->used += bytes;
-    return b->bytes + b->used - bytes;
+    a->used += bytes;
+    return a->bytes + a->used - bytes;
 }
 static void json_release(struct llm_json_arena *a) {
-    for (struct json_block *b = a->block, *next; b; b = next) {
-        next = b->next;
-        free(b);
+    for (struct llm_json_arena *older; a; a = older) {
+        older = a->older;
+        free(a);
     }
-    free(a);
 }
 LLM_NORETURN static void json_bad(json_reader *r, const char *what) {
+    if (r->p > r->end) what = "a string is not closed";         /* only there the '\0' behind the text is read */
     json_release(r->arena);
     llm_die("check that the file is complete JSON", "%s:%d: %s", r->where, r->line, what);
 }
-/* The next character; 0: the text is at its end. */
-static char json_peek(const json_reader *r) { return r->p < r->end ? *r->p : 0; }
 static void json_space(json_reader *r) {
-    for (char c; (c = json_peek(r)) == ' ' || c == '\t' || c == '\r' || c == '\n'; r->p++) r->line += c == '\n';
+    for (; *r->p == ' ' || *r->p == '\t' || *r->p == '\r' || *r->p == '\n'; r->p++) r->line += *r->p == '\n';
 }
 static void json_expect(json_reader *r, char c, const char *otherwise) {
-    if (json_peek(r) != c) json_bad(r, r->p < r->end ? otherwise : "the text ends too early");
+    if (*r->p != c) json_bad(r, r->p < r->end ? otherwise : "the text ends too early");
     r->p++;
 }
 /* Write a code point as UTF-8; returns the number of bytes. */
@@ -5760,7 +5752,7 @@ int llm_utf8_get(const char *text, size_t n, uint32_t *code) {
     *code = c;
     return length;
 }
-/* The four digits of \u. They end before the string does: its '"' is none. */
+/* The four digits of \u. */
 static uint32_t json_hex4(json_reader *r) {
     static const char digits[] = "0123456789abcdefABCDEF";
     uint32_t value = 0;
@@ -5774,7 +5766,7 @@ static uint32_t json_hex4(json_reader *r) {
 static uint32_t json_unicode(json_reader *r) {
     uint32_t u = json_hex4(r);
     if (u >= 0xD800 && u < 0xDC00 && r->p[0] == '\\' && r->p[1] == 'u') {
-        const char *back = r->p;
+        char *back = r->p;
         r->p += 2;
         uint32_t low = json_hex4(r);
         if (low >= 0xDC00 && low < 0xE000) return 0x10000 + ((u - 0xD800) << 10) + (low - 0xDC00);
@@ -5784,10 +5776,7 @@ static uint32_t json_unicode(json_reader *r) {
 }
 static const char *json_string(json_reader *r, size_t *length) {
     static const char escape[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
-    const char *close = ++r->p;         /* the unescaped text is never longer than the escaped */
-    while (close < r->end && *close != '"') close += *close == '\\' ? 2 : 1;
-    if (close >= r->end) json_bad(r, "a string is not closed");
-    char *text = json_take(r->arena, close - r->p + 1), *out = text;
+    char *text = ++r->p, *out = text;   /* the unescaped text is never longer than the escaped */
     while (*r->p != '"') {
         char c = *r->p++;
         if (c == '\n' || c == '\r') json_bad(r, "a line ends inside a string");
@@ -5807,27 +5796,26 @@ static const char *json_string(json_reader *r, size_t *length) {
 }
 /* Behind the digits that must stand at p. */
 static const char *json_digits(json_reader *r, const char *p) {
-    const char *first = p;
-    while (p < r->end && *p >= '0' && *p <= '9') p++;
-    if (p == first) json_bad(r, "a value was expected here");
-    return p;
+    size_t n = strspn(p, "0123456789");
+    if (!n) json_bad(r, "a value was expected here");
+    return p + n;
 }
 static void json_number(json_reader *r, llm_json *v) {
     const char *first = r->p + (*r->p == '-'), *p = json_digits(r, first);
     if (*first == '0' && p > first + 1) json_bad(r, "a value was expected here");
-    if (p < r->end && *p == '.') p = json_digits(r, p + 1);
-    if (p < r->end && (*p == 'e' || *p == 'E')) {
+    if (*p == '.') p = json_digits(r, p + 1);
+    if (*p == 'e' || *p == 'E') {
         p++;
-        p = json_digits(r, p + (p < r->end && (*p == '+' || *p == '-')));
+        p = json_digits(r, p + (*p == '+' || *p == '-'));
     }
     v->type = LLM_JSON_NUMBER;
     v->length = p - r->p;
-    char *text = json_take(r->arena, v->length + 1);
+    char *text = json_take(r, v->length + 1);
     memcpy(text, r->p, v->length);
     text[v->length] = '\0';
     v->string = text;
     v->number = strtod(text, NULL);
-    r->p = p;
+    r->p += v->length;
 }
 static llm_json *json_value(json_reader *r);
 static void json_members(json_reader *r, llm_json *v, char close) {
@@ -5835,7 +5823,7 @@ static void json_members(json_reader *r, llm_json *v, char close) {
     if (++r->depth > 200) json_bad(r, "nested deeper than 200 levels");
     r->p++;
     json_space(r);
-    while (json_peek(r) != close) {
+    while (*r->p != close) {
         const char *key = NULL;
         if (v->length++) {
             json_expect(r, ',', close == '}' ? "',' or '}' was expected" : "',' or ']' was expected");
@@ -5843,7 +5831,7 @@ static void json_members(json_reader *r, llm_json *v, char close) {
         }
         if (close == '}') {
             size_t n;
-            if (json_peek(r) != '"') json_bad(r, "a key in quotes was expected");
+            if (*r->p != '"') json_bad(r, "a key in quotes was expected");
             key = json_string(r, &n);
             json_space(r);
             json_expect(r, ':', "':' was expected");
@@ -5857,15 +5845,15 @@ static void json_members(json_reader *r, llm_json *v, char close) {
     r->depth--;
 }
 static bool json_word(json_reader *r, const char *word) {
-    size_t n = strlen(word), left = r->end - r->p;
-    bool here = left >= n && !memcmp(r->p, word, n);
+    size_t n = strlen(word);
+    bool here = !strncmp(r->p, word, n);
     if (here) r->p += n;
     return here;
 }
 static llm_json *json_value(json_reader *r) {
     json_space(r);
     if (r->p >= r->end) json_bad(r, "the text ends too early");
-    llm_json *v = json_take(r->arena, sizeof *v);
+    llm_json *v = json_take(r, sizeof *v);
     *v = (llm_json){.type = LLM_JSON_NULL, .line = r->line};
     if (*r->p == '{') { v->type = LLM_JSON_OBJECT; json_members(r, v, '}'); }
     else if (*r->p == '[') { v->type = LLM_JSON_ARRAY; json_members(r, v, ']'); }
@@ -5876,14 +5864,16 @@ static llm_json *json_value(json_reader *r) {
     return v;
 }
 llm_json *llm_json_parse(const char *text, size_t size, const char *where, int first_line) {
-    struct llm_json_arena *arena = calloc(1, sizeof *arena);
-    if (!arena) llm_die(NULL, "out of memory reading %s", where);
-    json_reader r = {text, text + size, where, first_line, 0, arena};
-    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r.p += 3;       /* a byte order mark */
+    json_reader r = {.where = where, .line = first_line};
+    r.p = json_take(&r, llm_add(size, 1));
+    r.end = r.p + size;
+    memcpy(r.p, text, size);
+    *r.end = '\0';
+    if (!strncmp(r.p, "\xEF\xBB\xBF", 3)) r.p += 3;     /* a byte order mark */
     llm_json *root = json_value(&r);
     json_space(&r);
     if (r.p < r.end) json_bad(&r, "text after the end of the value");
-    root->arena = arena;
+    root->arena = r.arena;
     return root;
 }
 llm_json *llm_json_file(const char *path) {

@@ -492,6 +492,55 @@ static void test_refusals(void) {
     llm_batch_free(&tiny);
 }
 
+/* ---- JSON ---- */
+
+static void bad_json(const char *text, size_t n, const char *expected) {
+    char *end = memcpy(malloc(n), text, n);     /* nothing behind it: a sanitizer sees a look too far */
+    CHECK_DIES(llm_json_parse(end, n, "j", 7), expected);
+    free(end);
+}
+static void test_json(void) {
+#define BAD_JSON(text, expected) bad_json(text, sizeof text - 1, expected)
+    static const char good[] = "\xEF\xBB\xBF {\"a\\u0041\": [1, -2.5e3, 0.25E-2, true, false, null],\n"
+                               "\"b\": \"x\\n\\\"\\/\", \"c\": \"\\ud83d\\ude00\\ud83d \\udc00\\u0000.\", "
+                               "\"d\": {}, \"e\": 12345678901234567890} ";
+    llm_json *j = llm_json_parse(good, sizeof good - 1, "j", 7);
+    const llm_json *a = llm_json_get(j, "aA")->child, *c = llm_json_get(j, "c"), *e = llm_json_get(j, "e");
+    CHECK(a->number == 1 && a->next->number == -2500 && a->next->next->number == 0.0025, "numbers");
+    CHECK(llm_json_get(j, "aA")->length == 6 && a->line == 7 && c->line == 8, "places");
+    CHECK(!strcmp(llm_json_text(j, "b", ""), "x\n\"/"), "escapes: %s", llm_json_text(j, "b", ""));
+    CHECK(c->length == 13 && !memcmp(c->string, "\xF0\x9F\x98\x80\xEF\xBF\xBD \xEF\xBF\xBD\0.", 13),
+          "surrogates and a zero byte");
+    CHECK(!strcmp(e->string, "12345678901234567890") && e->length == 20, "digits as written: %s", e->string);
+    CHECK(!llm_json_get(j, "d")->child && !llm_json_get(j, "f"), "nothing there");
+    llm_json_free(j);
+    BAD_JSON("", "j:7: the text ends too early");
+    BAD_JSON("{\"a\":\n", "j:8: the text ends too early");
+    BAD_JSON("[1\n,\n", "j:9: the text ends too early");
+    BAD_JSON("\"ab", "j:7: a string is not closed");
+    BAD_JSON("\"ab\\", "a string is not closed");
+    BAD_JSON("\"\\u12", "a string is not closed");
+    BAD_JSON("\"\\u12g4\"", "four hexadecimal digits");
+    BAD_JSON("\"\\x\"", "an unknown escape");
+    BAD_JSON("\"a\nb\"", "a line ends inside a string");
+    BAD_JSON("\"a\0b\"", "a control character inside a string");
+    BAD_JSON("[1 2]", "',' or ']' was expected");
+    BAD_JSON("{1: 2}", "a key in quotes");
+    BAD_JSON("{\"a\" 2}", "':' was expected");
+    BAD_JSON("[01]", "a value was expected");
+    BAD_JSON("[1.]", "a value was expected");
+    BAD_JSON("[1e+]", "a value was expected");
+    BAD_JSON("[-]", "a value was expected");
+    BAD_JSON("[1,]", "a value was expected");
+    BAD_JSON("tru", "a value was expected");
+    BAD_JSON("{} {}", "text after the end of the value");
+    BAD_JSON("1\0", "text after the end of the value");
+    char deep[256];
+    memset(deep, '[', sizeof deep);
+    bad_json(deep, 200, "the text ends too early");
+    bad_json(deep, 201, "nested deeper than 200 levels");
+}
+
 /* ---- records ---- */
 
 /* A record in one line: form, messages as "u:text", answers as "[rank]text" or "[rank/label]text", the extra answer. */
@@ -1307,6 +1356,7 @@ int main(void) {
     llm_tokenizer_train(&toy, food, strlen(food), 320, true);
     test_batches();
     test_documents();
+    test_json();
     test_stream();
     test_split();
     test_mixture();
