@@ -849,7 +849,8 @@ void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, 
 void llm_lora_merge(llm_model *m);
 void llm_lora_free(llm_model *m);                       /* take them off, as if they had never been there */
 size_t llm_lora_parameters(const llm_config *c, int rank, const char *targets);     /* how many would learn */
-char *llm_lora_targets(const llm_model *m, const char *separator);      /* names of the modules that have an adapter */
+/* Names of the modules that have an adapter (false: that could have one), each once: q_proj<separator>k_proj... */
+char *llm_lora_modules(const llm_model *m, bool adapted, const char *separator);
 
 /* ---- chapter 9: losses --------------------------------------------------------------------------------------- */
 
@@ -4660,8 +4661,7 @@ static void module_name(const llm_param *p, char name[96]) {
         while (*--dot != '.') {}
     snprintf(name, 96, "%s", dot + 1);
 }
-/* The names of all modules that have an adapter (or could have one), each once: q_proj<separator>k_proj... */
-static char *module_names(const llm_model *m, bool adapted, const char *separator) {
+char *llm_lora_modules(const llm_model *m, bool adapted, const char *separator) {
     char seen[8][96], *all = llm_format("%s", "");          /* a block has at most 7 */
     int count = 0;
     for (int i = 0; i < m->params; i++) {
@@ -4677,10 +4677,9 @@ static char *module_names(const llm_model *m, bool adapted, const char *separato
     }
     return all;
 }
-char *llm_lora_targets(const llm_model *m, const char *separator) { return module_names(m, true, separator); }
 /* Which rows of the table have an adapter? [params], to be released. Each target must mean something. */
 static bool *targeted_rows(const llm_model *m, const char *targets) {
-    char *names = module_names(m, false, ",");
+    char *names = llm_lora_modules(m, false, ",");
     if (!targets) targets = gpt2_names(&m->c) ? "c_attn" : "q_proj,v_proj";
     if (!strcmp(targets, "all") || !strcmp(targets, "all-linear")) targets = names;
     bool *wanted = llm_alloc(m->params, sizeof *wanted), hit = false;
@@ -6602,13 +6601,9 @@ static void read_rows(llm_config *c, const llm_json *from, const config_row *row
         else *(int *)to = whole_number(llm_json_get(from, row[i].key));
     }
 }
-/* The parts of a family: "gpt2", "llama", "qwen2". */
+/* The parts of a family, "gpt2", "llama" or "qwen2", as one of its presets has them; the file says every size. */
 static llm_config config_parts(const char *type) {
-    if (!strcmp(type, "gpt2"))
-        return (llm_config){.norm = LLM_LAYERNORM, .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true,
-                            .rope_theta = 10000};
-    return (llm_config){.norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU, .rope_theta = 10000,
-                        .qkv_bias = !strcmp(type, "qwen2")};
+    return llm_preset(!strcmp(type, "gpt2") ? "gpt2-124m" : !strcmp(type, "qwen2") ? "qwen2-0.5b" : "llama2-7b");
 }
 /* What is missing or wrong becomes -1 or 0, and will not come out the same. */
 static llm_config config_read(const llm_json *from) {

@@ -1075,7 +1075,7 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
 
 static void hf_adapter_write(llm_writer *w, const llm_model *m) {
     const llm_lora *x = m->lora;
-    char *names = llm_lora_targets(m, "\", \"");
+    char *names = llm_lora_modules(m, true, "\", \"");
     llm_write_text(w, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
                    "  \"base_model_name_or_path\": ");
     if (x->base) llm_write_json_string(w, x->base, strlen(x->base));

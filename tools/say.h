@@ -103,7 +103,7 @@ static inline void say_lora(const llm_model *m, bool moments16, FILE *out) {
     const double all = llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
     double numbers = 0;
     for (int i = 0; i < x->params; i++) numbers += x->param[i].size;
-    char *names = llm_lora_targets(m, ", ");
+    char *names = llm_lora_modules(m, true, ", ");
     fprintf(out, "lora: rank %d, alpha %g on %s: %.0f of %.0f parameters learn (%.2f %%)\n", x->rank, x->alpha, names,
             numbers, all, 100 * numbers / all);
     fprintf(out, "      gradients and moments take %.2f MB instead of %.2f MB; with the adapters' own %.2f MB, "
