@@ -765,7 +765,7 @@ typedef struct llm_cache {
     size_t rows, T;
     void *memory;                       /* the one allocation behind them all */
     llm_act **k, **v;                   /* [L] keys, values of a layer: (rows,T,KV,D) in the table's own order */
-    void *scratch; size_t scratch_bytes;/* of a decoding step */
+    void *scratch; size_t scratch_bytes;/* of a step: the logits */
 } llm_cache;
 llm_cache llm_cache_new(const llm_model *m, size_t rows, size_t T);
 void llm_cache_free(llm_cache *c, const llm_model *m);
@@ -3351,21 +3351,20 @@ static void activation_backward(llm_model *m, llm_act *dpre, const llm_act *dout
     else m->ops->swiglu_backward(dpre, dout, pre, N, m->c.F);
 }
 
-/* The adapters that hang on a linear (chapter 8; skip them for now) each add to their own columns of its output. u:
-   where they may leave s inp A'; NULL: in their own places, for the backward pass. */
+/* The adapters that hang on a linear (chapter 8; skip them for now) each add to their own columns of its output. */
 static llm_slice adapter_slice(const llm_part *x, int i) {
     llm_slice s = {.ld = part_outputs(x), .cols = x->w[i].rows};
     while (i-- > 0) s.col += x->w[i].rows;
     return s;
 }
-static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_part *x, size_t N, llm_act *u,
+static void adapters_forward(llm_model *m, void *out, const llm_act *inp, const llm_part *x, size_t N,
                              bool to_residual) {
     const llm_lora *lora = m->lora_off ? NULL : m->lora;
     for (int i = 0; lora && i < x->pieces; i++) {
         const llm_adapter *a = x->w[i].adapter;
         if (a)
-            m->ops->lora_forward(out, u ? u : a->u, inp, a->A->data, a->B->data, lora->scale, N, x->w->cols,
-                                 lora->rank, adapter_slice(x, i), to_residual);
+            m->ops->lora_forward(out, a->u, inp, a->A->data, a->B->data, lora->scale, N, x->w->cols, lora->rank,
+                                 adapter_slice(x, i), to_residual);
     }
 }
 static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, const llm_act *inp, const llm_part *x,
@@ -3380,10 +3379,9 @@ static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, con
     }
 }
 /* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. */
-static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_part *x, size_t N,
-                                 llm_act *u) {
+static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_part *x, size_t N) {
     m->ops->linear_forward(out, inp, x->w->w, weight_of(x->bias), N, x->w->cols, part_outputs(x));
-    adapters_forward(m, out, inp, x, N, u, false);
+    adapters_forward(m, out, inp, x, N, false);
 }
 static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp,
                                   const llm_part *x, size_t N) {
@@ -3392,9 +3390,9 @@ static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *do
     adapters_backward(m, dinp, dout, inp, x, N, false);
 }
 static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
-                                   const llm_part *x, size_t N, llm_act *u) {
+                                   const llm_part *x, size_t N) {
     m->ops->residual_forward(out, res, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
-    adapters_forward(m, out, inp, x, N, u, true);
+    adapters_forward(m, out, inp, x, N, true);
 }
 static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp,
                                     const llm_part *x, size_t N) {
@@ -3408,13 +3406,12 @@ static bool gelu_in_product(const llm_model *m, const llm_part *x) {
     const bool adapted = m->lora && !m->lora_off && x->w->adapter;
     return m->c.activation == LLM_GELU && m->ops->linear_gelu_forward && m->ops->residual_gelu_backward && !adapted;
 }
-static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_act *inp, const llm_part *x, size_t N,
-                             llm_act *u) {
+static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_act *inp, const llm_part *x, size_t N) {
     if (gelu_in_product(m, x)) {
         m->ops->linear_gelu_forward(pre, ff, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
         return;
     }
-    model_linear_forward(m, pre, inp, x, N, u);
+    model_linear_forward(m, pre, inp, x, N);
     activation_forward(m, ff, pre, N);
 }
 static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout, const llm_act *pre, const llm_part *x,
@@ -3431,9 +3428,9 @@ static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout
 /* ---- a block, forward and backward ---- */
 
 /* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each; with
-   swiglu `up` is two matrices side by side, gate | up. These lines stand once more in the book, and nowhere else: in
-   llm_cache_step (chapter 7), where a token is said and attention looks into the cache. */
-static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T) {
+   swiglu `up` is two matrices side by side, gate | up. Where text is said and not learned (chapter 7) attention looks
+   into the cache, not into the batch; else cache is NULL. */
+static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T, const llm_cache *cache) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     const llm_layer *w = &m->layer[l];
@@ -3441,14 +3438,16 @@ static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T)
     const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
 
     model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
-    model_linear_forward(m, a->qkv, m->xn, &w->qkv, N, NULL);
+    model_linear_forward(m, a->qkv, m->xn, &w->qkv, N);
     if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->ids.positions, N, H, KV, D);
-    op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
-    model_residual_forward(m, a->mid, a->res, a->att, &w->proj, N, NULL);
+    if (!cache) op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
+    else op->cache_attention(a->att, cache->k[l], cache->v[l], a->qkv, m->ids.start, m->ids.positions, N, cache->T, H,
+                             KV, D);
+    model_residual_forward(m, a->mid, a->res, a->att, &w->proj, N);
 
     model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
-    model_up_forward(m, m->ff, a->pre, m->xn, &w->up, N, NULL);
-    model_residual_forward(m, out, a->mid, m->ff, &w->down, N, NULL);
+    model_up_forward(m, m->ff, a->pre, m->xn, &w->up, N);
+    model_residual_forward(m, out, a->mid, m->ff, &w->down, N);
 }
 /* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
    the residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep,
@@ -3660,7 +3659,7 @@ void llm_model_free(llm_model *m) {
 
        learning                 all are kept: what the backward pass reads
        with recomputation       res is kept; the others are one set, which all layers write in turn
-       frozen                   the same, and of res there are two: layer l reads one and writes the other */
+       frozen, or speaking      the same, and of res there are two: layer l reads one and writes the other */
 
 typedef struct { char *base; size_t used; const llm_ops *op; } pool_cutter;
 
@@ -3685,12 +3684,12 @@ static llm_stats pool_stats(pool_cutter *k, size_t rows) {
 /* Outputs of the feed-forward part's first product: gate and up, or up alone. */
 static size_t pre_width(const llm_config *c) { return c->activation == LLM_SWIGLU ? 2 * c->F : c->F; }
 
-static void layers_cut_pool(llm_model *m, pool_cutter *k, size_t N) {
+static void layers_cut_pool(llm_model *m, pool_cutter *k, size_t N, bool learns) {
     const llm_config *c = &m->c;
-    const bool keep = !m->frozen && !m->recompute;
+    const bool keep = learns && !m->recompute;
     for (int l = 0; l < c->L; l++) {
         llm_acts *a = &m->acts[l];
-        llm_res *res = l > 1 && m->frozen ? m->acts[l - 2].res : pool_res(k, N, c->C);
+        llm_res *res = l > 1 && !learns ? m->acts[l - 2].res : pool_res(k, N, c->C);
         if (l && !keep) *a = m->acts[0];
         a->res = res;
         if (l && !keep) continue;
@@ -3703,23 +3702,23 @@ static void layers_cut_pool(llm_model *m, pool_cutter *k, size_t N) {
         a->lse = pool_real(k, N, c->H);
     }
 }
-static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
+static size_t model_cut_pool(llm_model *m, char *base, size_t N, bool learns) {
     const llm_config *c = &m->c;
     const size_t C = c->C, F = c->F, PRE = pre_width(c), HD = c->H * c->D, QKV = HD + 2 * c->KV * c->D;
     pool_cutter k = {base, 0, m->ops};
-    layers_cut_pool(m, &k, N);
+    layers_cut_pool(m, &k, N, learns);
     m->resf = pool_res(&k, N, C);
     m->statsf = pool_stats(&k, N);
     m->hidden = pool_act(&k, N, C);
     m->xn = m->hidden;                  /* a block's norms and the last one: never needed together */
-    m->ff = pool_act(&k, N, m->frozen ? F : size_max(F, QKV));
+    m->ff = pool_act(&k, N, learns ? size_max(F, QKV) : F);
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
     int **ids[] = {&m->ids.tokens, &m->ids.targets, &m->ids.positions, &m->ids.start, &m->rows};
     for (int i = 0; i < 5; i++) *ids[i] = pool_take(&k, N, sizeof(int));
-    m->ids.own = m->frozen ? NULL : pool_take(&k, llm_add(N, 1), m->ops->ids_size);
+    m->ids.own = learns ? pool_take(&k, llm_add(N, 1), m->ops->ids_size) : NULL;
     for (int i = 0; m->lora && i < m->lora->adapters; i++) m->lora->adapter[i].u = pool_act(&k, N, m->lora->rank);
-    if (m->frozen) return k.used;
+    if (!learns) return k.used;
     if (m->lora) m->lora->du = pool_act(&k, N, m->lora->rank);
     m->dres = pool_take(&k, llm_mul(N, C), m->ops->dres_size);
     m->dxn = m->dhidden = pool_act(&k, N, C);           /* the head is done before the first block begins */
@@ -3729,14 +3728,14 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N) {
     m->datt = HD <= PRE ? m->dpre : pool_act(&k, N, HD);
     return k.used;
 }
-static void model_reserve(llm_model *m, size_t N) {
-    const size_t bytes = model_cut_pool(m, NULL, N);
+static void model_reserve(llm_model *m, size_t N, bool learns) {
+    const size_t bytes = model_cut_pool(m, NULL, N, learns);
     if (bytes > m->pool_bytes) {
         device_release(m->ops, m->pool);
         m->pool = device_alloc(m->ops, bytes, 1, "activations");
         m->pool_bytes = bytes;
     }
-    model_cut_pool(m, m->pool, N);
+    model_cut_pool(m, m->pool, N, learns);
 }
 /* What is about to run was made for this table. */
 static void model_enter(const llm_model *m) {
@@ -3759,22 +3758,26 @@ static void model_upload(llm_model *m, const llm_batch *b) {
     for (int i = 0; i < b->B * b->T; i++)
         if (b->start[i] < 0 || b->start[i] > i % b->T)
             llm_die(NULL, "attention start %d at place %d", b->start[i], i);
-    model_reserve(m, N);
+    model_reserve(m, N, !m->frozen);
     m->ops->load_ids(&m->ids, b);
 }
 
 /* ---- the whole model ---- */
 
-/* Embedding, all blocks, last norm: tokens (B,T) -> hidden (N,C). Returns N. */
-static size_t trunk_forward(llm_model *m, const llm_batch *b) {
+/* Embedding, all blocks, last norm: m->ids of N = B T tokens -> hidden (N,C). */
+static void hidden_forward(llm_model *m, size_t B, size_t T, const llm_cache *cache) {
     const llm_config *c = &m->c;
-    const size_t N = llm_places(b);
+    const size_t N = B * T;
+    m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->ids.tokens, m->ids.positions, N, c->C);
+    for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, B, T, cache);
+    model_norm_forward(m, m->hidden, m->statsf, m->resf, &m->normf, N);
+}
+/* The same of a batch. Returns N. */
+static size_t trunk_forward(llm_model *m, const llm_batch *b) {
     model_enter(m);
     model_upload(m, b);
-    m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->ids.tokens, m->ids.positions, N, c->C);
-    for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, b->B, b->T);
-    model_norm_forward(m, m->hidden, m->statsf, m->resf, &m->normf, N);
-    return N;
+    hidden_forward(m, b->B, b->T, NULL);
+    return llm_places(b);
 }
 /* dhidden -> the gradients of everything below the head. */
 static void trunk_backward(llm_model *m, const llm_batch *b) {
@@ -3783,7 +3786,7 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     model_norm_backward(m, m->dres, m->dhidden, m->statsf, m->resf, &m->normf, N, false);
     for (int l = c->L - 1; l >= 0; l--) {
         if (m->recompute && l < c->L - 1)       /* the last block's are still there: none ran since */
-            block_forward(m, l, m->resf, b->B, b->T);
+            block_forward(m, l, m->resf, b->B, b->T, NULL);
         block_backward(m, l, b->B, b->T);
     }
     const bool add_wte = accumulates(m->wte), add_wpe = m->wpe && accumulates(m->wpe);
@@ -4010,8 +4013,8 @@ llm_cache llm_cache_new(const llm_model *m, size_t rows, size_t T) {
     return cache;
 }
 void llm_cache_free(llm_cache *c, const llm_model *m) {
-    if (c->memory) m->ops->release(c->memory);
-    if (c->scratch) m->ops->release(c->scratch);
+    device_release(m->ops, c->memory);
+    device_release(m->ops, c->scratch);
     llm_release_all(c->k, c->v);
     *c = (llm_cache){.rows = 0};
 }
@@ -4023,46 +4026,16 @@ void llm_cache_copy(llm_model *m, llm_cache *cache, size_t to, size_t from, size
 
 /* ---- one step: n tokens through the model ---- */
 
-/* What a step writes on its way. */
-typedef struct {
-    llm_res *x, *mid;                   /* (n,C) residual stream */
-    llm_stats stats; llm_real *logits;  /* (n), (wanted,V) */
-    llm_act *xn, *qkv, *att, *pre, *ff, *u;     /* (n,C), (n,QKV), (n,H*D), (n,2F), (n,F), (n,r) of adapters */
-    int *tokens, *rows, *positions, *wanted;    /* (n) */
-} decode_scratch;
-
 /* Room for a step in the cache's own memory, which grows. */
 static void decode_room(const llm_model *m, llm_cache *cache, size_t bytes) {
     if (bytes <= cache->scratch_bytes) return;
-    if (cache->scratch) m->ops->release(cache->scratch);
+    device_release(m->ops, cache->scratch);
     cache->scratch = device_alloc(m->ops, bytes, 1, "decoding");
     cache->scratch_bytes = bytes;
 }
-static decode_scratch decode_reserve(llm_model *m, llm_cache *cache, size_t n, size_t wanted) {
-    const llm_config *c = &m->c;
-    decode_scratch s = {0};
-    for (int pass = 0; pass < 2; pass++) {      /* the first only counts bytes */
-        pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
-        s.x = pool_res(&k, n, c->C);
-        s.mid = pool_res(&k, n, c->C);
-        s.stats = pool_stats(&k, n);
-        s.logits = pool_real(&k, wanted, c->V);
-        s.u = pool_act(&k, n, m->lora ? m->lora->rank : 1);
-        s.xn = pool_act(&k, n, c->C);
-        s.qkv = pool_act(&k, n, (c->H + 2 * c->KV) * c->D);
-        s.att = pool_act(&k, n, c->H * c->D);
-        s.pre = pool_act(&k, n, 2 * c->F);
-        s.ff = pool_act(&k, n, c->F);
-        s.tokens = pool_take(&k, n, sizeof(int));
-        s.rows = pool_take(&k, n, sizeof(int));
-        s.positions = pool_take(&k, n, sizeof(int));
-        s.wanted = pool_take(&k, n, sizeof(int));
-        if (!pass) decode_room(m, cache, k.used);
-    }
-    return s;
-}
-/* The lines of block_forward (chapter 5), with the cache in the place of the batch. The output head is dear, so only
-   wanted tokens come there: of a prompt, the last. (op->decode: a device may do the whole step by itself.) */
+/* The forward pass of chapter 5 with the cache in the place of the batch: N = n, and ids.start says in which row of the
+   cache a token stands. The output head is dear, so only wanted tokens come there: of a prompt, the last. (op->decode:
+   a device may do the whole step by itself.) */
 void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                     const bool *want, size_t n, llm_real *logits) {
     const llm_config *c = &m->c;
@@ -4073,30 +4046,17 @@ void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int
     size_t wants = 0;
     for (size_t i = 0; i < n; i++)
         if (want[i]) wanted[wants++] = (int)i;
-    const decode_scratch s = decode_reserve(m, cache, n, wants);
-    op->upload(s.tokens, tokens, n * sizeof *tokens);
-    op->upload(s.rows, rows, n * sizeof *rows);
-    op->upload(s.positions, positions, n * sizeof *positions);
-    op->upload(s.wanted, wanted, wants * sizeof *wanted);
+    const size_t bytes = llm_mul(llm_mul(wants, c->V), sizeof *logits);
+    model_reserve(m, n, false);
+    decode_room(m, cache, bytes);
+    op->upload(m->ids.tokens, tokens, n * sizeof *tokens);
+    op->upload(m->ids.start, rows, n * sizeof *rows);
+    op->upload(m->ids.positions, positions, n * sizeof *positions);
+    op->upload(m->rows, wanted, wants * sizeof *wanted);
     llm_release(wanted);
-
-    op->embed_forward(s.x, embedding_of(m), data_of(m->wpe), s.tokens, s.positions, n, c->C);
-    for (int l = 0; l < c->L; l++) {
-        const llm_layer *w = &m->layer[l];
-        model_norm_forward(m, s.xn, s.stats, s.x, &w->norm1, n);
-        model_linear_forward(m, s.qkv, s.xn, &w->qkv, n, s.u);
-        if (c->position == LLM_ROPE) op->rope_forward(s.qkv, m->freq, s.positions, n, c->H, c->KV, c->D);
-        op->cache_attention(s.att, cache->k[l], cache->v[l], s.qkv, s.rows, s.positions, n, cache->T, c->H, c->KV,
-                            c->D);
-        model_residual_forward(m, s.mid, s.x, s.att, &w->proj, n, s.u);
-
-        model_norm_forward(m, s.xn, s.stats, s.mid, &w->norm2, n);
-        model_up_forward(m, s.ff, s.pre, s.xn, &w->up, n, s.u);
-        model_residual_forward(m, s.x, s.mid, s.ff, &w->down, n, s.u);
-    }
-    model_norm_forward(m, s.xn, s.stats, s.x, &m->normf, n);
-    op->logits(s.logits, s.xn, m->head->w, s.wanted, wants, c->C, c->V);
-    op->download(logits, s.logits, llm_mul(llm_mul(wants, c->V), sizeof *logits));
+    hidden_forward(m, 1, n, cache);
+    op->logits(cache->scratch, m->hidden, m->head->w, m->rows, wants, c->C, c->V);
+    op->download(logits, cache->scratch, bytes);
 }
 
 /* The tokens of the next step, gathered one by one. */
@@ -4195,35 +4155,22 @@ static void keep_above(llm_real *p, size_t V, llm_real least) {
     for (size_t v = 0; v < V; v++)
         if (p[v] < least) p[v] = 0;
 }
-/* The k-th largest of x (n), 1 <= k <= n, which is put in another order: quickselect (Hoare 1961). All from `low` to
-   `high` are sorted into those not below the pivot and those not above it, and one of the two parts holds the k-th. The
-   pivot, and later what was swapped, stops i and j. */
-static llm_real kth_largest(llm_real *x, size_t n, size_t k) {
-    for (size_t low = 0, high = n - 1, at = k - 1; low < high;) {
-        const llm_real pivot = x[low + (high - low) / 2];
-        size_t i = low, j = high;
-        for (;;) {
-            while (x[i] > pivot) i++;
-            while (x[j] < pivot) j--;
-            if (i >= j) break;
-            const llm_real swap = x[i];
-            x[i++] = x[j];
-            x[j--] = swap;
-        }
-        if (at <= j) high = j;
-        else low = j + 1;
-    }
-    return x[k - 1];
-}
 /* Top-k (Fan et al. 2018): only the k likeliest, and what equals the last of them.
 
-       p_v = 0  where p_v < the k-th largest p */
+       p_v = 0  where p_v < the k-th largest p
+
+   That is the largest number that k of the p reach. It lies between 0, which all reach, and 2, which none does; the
+   middle says in which half, until no number is left between the two. */
 static void keep_top_k(llm_real *p, size_t V, size_t k) {
-    if (k >= V) return;
-    llm_real *copy = llm_alloc(V, sizeof *copy);
-    memcpy(copy, p, V * sizeof *copy);
-    keep_above(p, V, kth_largest(copy, V, k));
-    llm_release(copy);
+    llm_real low = 0, high = 2;
+    for (llm_real middle = 1; k < V && low < middle && middle < high; middle = low + (high - low) / 2) {
+        size_t reach = 0;
+        LLM_SIMD(reduction(+ : reach))
+        for (size_t v = 0; v < V; v++) reach += p[v] >= middle;
+        if (reach >= k) low = middle;
+        else high = middle;
+    }
+    keep_above(p, V, low);
 }
 
 typedef struct { llm_real p; size_t id; } candidate;
@@ -4435,25 +4382,14 @@ int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
     return ids;
 }
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s) {
-    int length, n = 0;
-    int *ids = llm_prompt_ids(t, prompt, &length);
-    check_prompt(m, ids, length);
-    max_new = llm_max(0, llm_min(max_new, m->c.T - length));
-    int *answer = llm_alloc(max_new + 1, sizeof *answer);
-    llm_cache cache = llm_cache_new(m, 1, length + max_new);
-    llm_real *logits = llm_alloc(m->c.V, sizeof *logits);
-    llm_rng rng = llm_rng_seed(s.seed, 0);
-    start_row(m, &cache, 0, ids, length, logits);
-    while (n < max_new) {
-        const int id = llm_sample(logits, m->c.V, &s, &rng, answer, n, NULL), row = 0, position = length + n;
-        const bool want = true;
-        if (llm_is_stop(id, t->stop, t->stops)) break;
-        answer[n++] = id;
-        if (n < max_new) llm_cache_step(m, &cache, &id, &row, &position, &want, 1, logits);
-    }
-    char *text = llm_decode(t, answer, n, false, NULL);
-    llm_cache_free(&cache, m);
-    llm_release_all(logits, answer, ids);
+    int length, said;
+    max_new = llm_max(0, llm_min(max_new, m->c.T));
+    int *ids = llm_prompt_ids(t, prompt, &length), *answer = llm_alloc(max_new + 1, sizeof *answer);
+    llm_generate_batch(m, &s, (llm_request){.prompt = (const int *[]){ids}, .length = &length, .prompts = 1,
+                                            .max_new = max_new, .stop = t->stop, .stops = t->stops, .out = &answer,
+                                            .out_length = &said});
+    char *text = llm_decode(t, answer, said, false, NULL);
+    llm_release_all(answer, ids);
     return text;
 }
 
@@ -4467,25 +4403,14 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
 
    Every factor is below 1, so with alpha = 0 short texts win; alpha near 1 compares the means of their tokens. */
 
+/* The last token of a text, and where the text goes on towards its beginning: a table of these, a line of b for each
+   length, holds all of them. */
 typedef struct {
-    int *ids, length;                   /* the text, without the prompt; length -1: there is none */
-    double logp;                        /* of it */
-    bool over;                          /* it ended */
-    int row;                            /* of the cache */
-    llm_real *next;                     /* (V) log-probabilities of what may follow */
+    double score, logp;                 /* of the text; -infinity: there is none */
+    int from, id, length;               /* it is beam `from` of the line before, and id; -1: that one, which was over */
+    bool over;
 } beam;
-typedef struct { double score, logp; int from; int id; } extension;     /* of beam `from` by id; -1: it is over */
 
-typedef struct {
-    llm_model *m; int length; llm_beam_options o;       /* length: of the prompt */
-    llm_cache cache; cache_tokens step;
-    beam *now, *then;                   /* [beams] each; the best is the first */
-    extension *best;                    /* [beams] the best so far, in order */
-    llm_real *logp;                     /* (beams,V) */
-    int half;                           /* of the cache's 2 beams rows: beams of `now` have one, of `then` the other */
-} search;
-
-static double beam_score(double logp, int length, double alpha) { return logp / pow(llm_max(length, 1), alpha); }
 static void log_softmax(llm_real *z, size_t V) {
     require_logits(z, V);
     const llm_real top = z[likeliest(z, V)];
@@ -4494,114 +4419,79 @@ static void log_softmax(llm_real *z, size_t V) {
     const llm_real lse = top + (llm_real)log(sum);
     for (size_t v = 0; v < V; v++) z[v] -= lse;
 }
-static void offer(search *x, extension e) {
-    int i = x->o.beams - 1;
-    if (!(e.score > x->best[i].score)) return;
-    for (; i > 0 && x->best[i - 1].score < e.score; i--) x->best[i] = x->best[i - 1];
-    x->best[i] = e;
+/* x takes its place among the best, if it has one there. */
+static void offer(beam *best, int beams, beam x) {
+    int i = beams - 1;
+    if (!(x.score > best[i].score)) return;
+    for (; i > 0 && best[i - 1].score < x.score; i--) best[i] = best[i - 1];
+    best[i] = x;
 }
-/* The best of all texts that are one token longer, and of those that are over. */
-static void extend_beams(search *x) {
-    for (int b = 0; b < x->o.beams; b++) x->best[b] = (extension){-INFINITY, 0, -1, -1};
-    for (int b = 0; b < x->o.beams; b++) {
-        const beam *from = &x->now[b];
-        if (from->length < 0) continue;
-        if (from->over) {
-            offer(x, (extension){beam_score(from->logp, from->length, x->o.alpha), from->logp, b, -1});
+/* The next line: the best of all texts that are one token longer, and of those that are over. logits: a row for each
+   of `now` that is not. */
+static void extend_beams(const llm_beam_options *o, const beam *now, beam *next, llm_real *logits, size_t V) {
+    for (int b = 0; b < o->beams; b++) next[b] = (beam){-INFINITY, 0, 0, -1, 0, true};
+    for (int b = 0; b < o->beams; b++) {
+        if (now[b].over) {
+            offer(next, o->beams, (beam){now[b].score, now[b].logp, b, -1, now[b].length, true});
             continue;
         }
-        const double norm = pow(from->length + 1, x->o.alpha);
-        for (int v = 0; v < x->m->c.V; v++) {
-            const double logp = from->logp + from->next[v];
-            offer(x, (extension){logp / norm, logp, b, v});
+        const int length = now[b].length + 1;
+        const double norm = pow(length, o->alpha);
+        ban_ids(logits, V, o->banned);
+        log_softmax(logits, V);
+        for (size_t v = 0; v < V; v++) {
+            const double logp = now[b].logp + logits[v];
+            offer(next, o->beams, (beam){logp / norm, logp, b, v, length, false});
         }
+        logits += V;
     }
+    for (int b = 0; b < o->beams; b++)
+        next[b].over |= llm_is_stop(next[b].id, o->stop, o->stops) || next[b].length >= o->max_new;
 }
-/* They become the beams, in the other half of the cache: so a beam with two heirs is copied twice before it is lost. */
-static void follow_beams(search *x) {
-    x->half = 1 - x->half;
-    for (int b = 0; b < x->o.beams; b++) {
-        const extension *e = &x->best[b];
-        beam *to = &x->then[b];
-        to->length = -1;
-        if (e->from < 0) continue;
-        const beam *from = &x->now[e->from];
-        memcpy(to->ids, from->ids, from->length * sizeof *to->ids);
-        to->length = from->length;
-        to->logp = e->logp;
-        to->row = x->half * x->o.beams + b;
-        if (e->id >= 0) to->ids[to->length++] = e->id;
-        to->over = e->id < 0 || llm_is_stop(e->id, x->o.stop, x->o.stops) || to->length >= x->o.max_new;
-        if (!to->over) llm_cache_copy(x->m, &x->cache, to->row, from->row, x->length + from->length);
+/* The tokens at the end of those that are not over; lines 1, 3, 5 ... have the second half of the cache's rows: so a
+   text with two heirs is copied twice before it is lost. */
+static void follow_beams(llm_model *m, llm_cache *cache, cache_tokens *step, int line, const beam *now, int beams,
+                         int prompt) {
+    const int half = line % 2 * beams, before = beams - half;
+    for (int b = 0; b < beams; b++) {
+        if (now[b].over) continue;
+        const int position = prompt + now[b].length - 1;
+        llm_cache_copy(m, cache, half + b, before + now[b].from, position);
+        cache_tokens_add(step, now[b].id, half + b, position, true);
     }
-    beam *swap = x->now;
-    x->now = x->then;
-    x->then = swap;
-}
-/* What may follow, from the logits of `count` beams. */
-static void judge_beams(search *x, size_t count) {
-    const size_t V = x->m->c.V;
-    for (size_t i = 0; i < count; i++) {
-        ban_ids(x->logp + i * V, V, x->o.banned);
-        log_softmax(x->logp + i * V, V);
-    }
-}
-/* Ask the beams that are not over. False: all are. */
-static bool ask_beams(search *x) {
-    const size_t V = x->m->c.V;
-    for (int b = 0; b < x->o.beams; b++) {
-        beam *from = &x->now[b];
-        if (from->length < 0 || from->over) continue;
-        from->next = x->logp + x->step.count * V;
-        cache_tokens_add(&x->step, from->ids[from->length - 1], from->row, x->length + from->length - 1, true);
-    }
-    const size_t asked = x->step.count;
-    if (!asked) return false;
-    cache_tokens_run(&x->step, x->m, &x->cache, x->logp);
-    judge_beams(x, asked);
-    return true;
-}
-static search search_new(llm_model *m, int length, llm_beam_options o) {
-    search x = {.m = m, .length = length, .o = o, .cache = llm_cache_new(m, 2 * o.beams, length + o.max_new),
-                .step = cache_tokens_new(o.beams), .now = llm_alloc(o.beams, sizeof(beam)),
-                .then = llm_alloc(o.beams, sizeof(beam)), .best = llm_alloc(o.beams, sizeof(extension)),
-                .logp = llm_alloc(llm_mul(o.beams, m->c.V), sizeof(llm_real))};
-    for (int b = 0; b < o.beams; b++) {
-        x.now[b] = (beam){.ids = llm_alloc(o.max_new + 1, sizeof(int)), .length = -1};
-        x.then[b] = (beam){.ids = llm_alloc(o.max_new + 1, sizeof(int)), .length = -1};
-    }
-    return x;
-}
-static void search_free(search *x) {
-    for (int b = 0; b < x->o.beams; b++) llm_release_all(x->now[b].ids, x->then[b].ids);
-    cache_tokens_free(&x->step);
-    llm_cache_free(&x->cache, x->m);
-    llm_release_all(x->now, x->then, x->best, x->logp);
 }
 int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_options o, int **out, int *out_length,
                     double *score) {
     check_prompt(m, prompt, length);
     if (o.beams < 1 || o.beams > 64) llm_die("1 to 64 beams", "%d beams", o.beams);
-    o.max_new = llm_max(0, llm_min(o.max_new, m->c.T - length));
-    search x = search_new(m, length, o);
-    start_row(m, &x.cache, 0, prompt, length, x.logp);
-    judge_beams(&x, 1);
-    x.now[0].length = 0;                /* one beam, with no words yet */
-    x.now[0].next = x.logp;
-    for (bool going = o.max_new > 0; going && !(o.enough && o.enough());) {
-        extend_beams(&x);
-        follow_beams(&x);
-        going = ask_beams(&x);
+    o.max_new = llm_max(0, llm_min(o.max_new, m->c.T - length + 1));
+    const size_t V = m->c.V;
+    int line = 0, found = 0;
+    llm_cache cache = llm_cache_new(m, 2 * o.beams, llm_min(m->c.T, length + o.max_new));
+    cache_tokens step = cache_tokens_new(o.beams);
+    llm_real *logits = llm_alloc(llm_mul(o.beams, V), sizeof *logits);
+    beam *all = llm_alloc(llm_mul(o.max_new + 1, o.beams), sizeof *all), *now = all;
+    for (int b = 1; b < o.beams; b++) now[b] = (beam){.score = -INFINITY, .over = true};
+    start_row(m, &cache, 0, prompt, length, logits);        /* line 0: one text, with no words yet */
+    for (bool going = o.max_new > 0; going && !(o.enough && o.enough()); line++) {
+        extend_beams(&o, now, now + o.beams, logits, V);
+        now += o.beams;
+        follow_beams(m, &cache, &step, line + 1, now, o.beams, length);
+        going = step.count > 0;
+        if (going) cache_tokens_run(&step, m, &cache, logits);
     }
-    int found = 0;
-    for (int b = 0; b < o.beams; b++) {
-        const beam *from = &x.now[b];
-        if (from->length < 0) continue;
-        memcpy(out[found], from->ids, from->length * sizeof(int));
-        out_length[found] = from->length;
-        score[found++] = beam_score(from->logp, from->length, o.alpha);
+    for (; found < o.beams && now[found].score > -INFINITY; found++) {
+        int n = out_length[found] = now[found].length;
+        score[found] = now[found].score;
+        for (int l = line, b = found; l > 0; l--) {         /* read from its end to its beginning */
+            const beam *x = &all[l * o.beams + b];
+            if (x->id >= 0) out[found][--n] = x->id;
+            b = x->from;
+        }
     }
-    search_free(&x);
+    cache_tokens_free(&step);
+    llm_cache_free(&cache, m);
+    llm_release_all(logits, all);
     return found;
 }
 
@@ -5396,9 +5286,9 @@ static double matrix_elements_of_layer(const llm_config *c) {
 }
 /* Bytes of the activations of n tokens: chapter 5's own count, with nothing to hand out. */
 static size_t bytes_of_activations(const llm_config *c, const llm_ops *ops, size_t n, bool train, bool recompute) {
-    llm_model m = {.c = *c, .ops = ops, .frozen = !train, .recompute = recompute};
+    llm_model m = {.c = *c, .ops = ops, .recompute = recompute};
     m.acts = llm_alloc(c->L, sizeof *m.acts);
-    const size_t bytes = model_cut_pool(&m, NULL, n);
+    const size_t bytes = model_cut_pool(&m, NULL, n, train);
     llm_release(m.acts);
     return bytes;
 }
