@@ -36,7 +36,7 @@
         8  LoRA                                                                SFT
         9  the losses of every stage                                           SFT, RM, PPO, DPO, KTO, RRHF
        10  many ranks (to come)                                                infrastructure
-       11  the gradient checker and the planner                                cost
+       11  the planner                                                         cost
        PART II, the cellar
        12  ground: errors, sizes, files, random numbers, JSON
        13  a model's folder: tokenizer.json, safetensors, config.json, fewer bits
@@ -937,15 +937,7 @@ double llm_loss_kto(double *dsum, const double *sum, const double *ref, const bo
 double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const double *reward, int K, double sft,
                      double total);
 
-/* ---- chapter 11: checking and planning ------------------------------------------------------------------------ */
-
-/* Compare a hand-written gradient with finite differences (fourth-order stencil) of loss() on `count` random elements
-   of x (all of them when count >= n) and along one random direction: returns max |fd - g| / max |g| over the tensor;
-   |fd| itself where grad is zero everywhere; INFINITY when anything is not finite. x is host memory and is restored.
-   Meant for LLM_REAL=double, where 1e-7 is a fair limit; float reaches about 1e-3. Stay away from kinks by more than
-   1% of x. */
-double llm_grad_check(double (*loss)(void *user), void *user, llm_real *x, const llm_real *grad, size_t n, int count,
-                      llm_rng *rng);
+/* ---- chapter 11: planning ------------------------------------------------------------------------------------- */
 
 /* What a run of B x T tokens a pass costs on one machine. Bytes by kind, and FLOPs: those of the model (forward, with
    train also backward; causal attention included) and those executed, which recomputation makes more. */
@@ -955,18 +947,6 @@ typedef struct {
 } llm_plan;
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16);
-/* A pretraining run on many GPUs. Give mfu or days; the other is 0 and follows. price: dollars per GPU hour. */
-typedef struct { double gpus, tflops, tokens, price, mfu, days, failure_rate_month, checkpoint_seconds; } llm_fleet;
-typedef struct {
-    double flops, gpu_hours, days, mfu, dollars;
-    double broken_in_a_year;            /* fraction of cards */
-    double failures_a_day, any_failure_a_day;       /* expected; probability of at least one */
-    double mean_time_between, checkpoint_every;     /* seconds */
-    double time_lost;                   /* fraction, for saving and redoing */
-} llm_fleet_estimate;
-llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f);
-double llm_zero_bytes(int stage, double ranks);        /* bytes per parameter and GPU: ZeRO 0 (none), 1, 2, 3 */
-
 /* ---- chapter 13: a model's folder ----------------------------------------------------------------------------- */
 
 llm_config llm_config_load(const char *dir);            /* DIR/config.json as a stage wrote it */
@@ -5193,83 +5173,12 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
 }
 
 /* ================================================================================================================
-   11. The gradient checker and the planner
+   11. The planner
    ================================================================================================================
-   Two questions to ask before a computer runs for a night. Is the hand-written gradient right? Nudge one number, run
-   the forward pass twice, and see whether the loss moves as the gradient promised. And can we afford the run? Every
-   byte and every floating-point operation follows from the eight sizes V, T, L, C, H, KV, D and F, so memory, time and
-   money are arithmetic, for this laptop as for two thousand GPUs. The same arithmetic explains the numbers of the
-   lectures: 700 GB for GPT-3, 196 years on one A100 for Llama-2 70B, and a broken card every few hours. */
-
-/* ---- the gradient checker ----
-
-   The derivative of the loss along a direction d, from four values of the loss (fourth-order central differences):
-
-       L'(0) = (L(-2h) - 8 L(-h) + 8 L(h) - L(2h)) / 12h + O(h^4)
-
-   Two points would leave O(h^2), which drowns an error of 1e-7. The step is a compromise: too wide and the loss is
-   curved, too narrow and rounding takes over. How curved is not known beforehand, so three widths are tried and the
-   best one counts: a wrong gradient agrees with none of them. */
-
-typedef struct {
-    double (*loss)(void *user);
-    void *user;
-    llm_real *x, *saved;                /* (n) the tensor, and what it held */
-    double *sign;                       /* (n) the random direction: +1 or -1 for every element */
-    size_t n;
-} grad_probe;
-
-/* The loss with element i (or all elements along the direction, when i = n) moved by s. */
-static double grad_loss_at(const grad_probe *p, size_t i, double s) {
-    if (i < p->n) p->x[i] = p->saved[i] + s;
-    else for (size_t j = 0; j < p->n; j++) p->x[j] = p->saved[j] + s * p->sign[j];
-    double loss = p->loss(p->user);
-    if (i < p->n) p->x[i] = p->saved[i];
-    else memcpy(p->x, p->saved, p->n * sizeof(llm_real));
-    return loss;
-}
-
-/* The smallest distance between `slope`, the derivative by hand, and the differences. NaN never counts as small. */
-static double grad_probe_error(const grad_probe *p, size_t i, double slope, double step, double enough) {
-    double best = INFINITY;
-    for (int width = 0; width < 3 && best > enough; width++, step /= 10) {
-        double far = grad_loss_at(p, i, 2 * step) - grad_loss_at(p, i, -2 * step);
-        double near = grad_loss_at(p, i, step) - grad_loss_at(p, i, -step);
-        double error = fabs((8 * near - far) / (12 * step) - slope);
-        if (error < best) best = error;
-    }
-    return best;
-}
-
-double llm_grad_check(double (*loss)(void *user), void *user, llm_real *x, const llm_real *grad, size_t n, int count,
-                      llm_rng *rng) {
-    if (n == 0) return 0;
-    double largest = 0, square = 0, slope = 0, worst = 0;
-    grad_probe p = {loss, user, x, llm_alloc(n, sizeof(llm_real)), llm_alloc(n, sizeof(double)), n};
-    bool finite = true;
-    for (size_t i = 0; i < n; i++) {
-        p.saved[i] = x[i];
-        p.sign[i] = llm_rng_u64(rng) & 1 ? 1 : -1;
-        slope += grad[i] * p.sign[i];
-        square += (double)x[i] * x[i];
-        largest = fmax(largest, fabs(grad[i]));
-        finite = finite && isfinite(grad[i]) && isfinite(x[i]);
-    }
-    /* The step follows the size of the numbers: 0.3% of their root mean square (float needs a wider one). */
-    double step = fmin(1, fmax(0.05, sqrt(square / n))) * (sizeof(llm_real) == 8 ? 3e-3 : 5e-2);
-    double unit = largest > 0 ? largest : 1;        /* a gradient that is zero everywhere: the error itself */
-    size_t elements = count < 0 ? 0 : size_min(count, n);
-    for (size_t k = 0; finite && k < elements; k++) {
-        size_t i = elements == n ? k : llm_rng_u64(rng) % n;
-        worst = fmax(worst, grad_probe_error(&p, i, grad[i], step, 1e-9 * unit));
-    }
-    if (finite) worst = fmax(worst, grad_probe_error(&p, n, slope, step, 1e-9 * unit));
-    llm_release(p.saved);
-    llm_release(p.sign);
-    return finite ? worst / unit : INFINITY;
-}
-
-/* ---- the planner: one machine ----
+   Can we afford the run? A question to ask before a computer runs for a night: every byte and every floating-point
+   operation follows from the eight sizes V, T, L, C, H, KV, D and F, so memory and time are arithmetic: 700 GB for the
+   weights of GPT-3. (What two thousand GPUs cost, and how often one of them breaks, stands in tools/fleet.h; whether a
+   gradient by hand is right is asked by test/grad_check.h.)
 
    FLOPs. A product (N,I) x (I,O) costs 2 N I O: a multiplication and an addition. So a token costs 2 FLOPs per matrix
    element in the forward pass, and twice that in the backward pass, which needs the gradients of input and weight:
@@ -5312,52 +5221,6 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     p.packing = ops->scratch_bytes ? ops->scratch_bytes(c, B, T, train) : 0;
     p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
     return p;
-}
-
-
-/* ---- the planner: a fleet of GPUs (the lectures' slides on cost and infrastructure) ----
-
-       GPU hours = 6 P D / (peak FLOP/s x MFU) / 3600         MFU: model FLOPs utilisation, what is left of the peak
-
-   6 P D, parameters times tokens, is the rule of thumb of Kaplan et al. 2020 and of the lectures; it forgets attention
-   and counts the embedding, which nearly cancel in large models. Cards break independently: when a fraction f breaks
-   in a month of 30 days, each has the constant hazard h = -ln(1 - f) a month. One broken card stops the whole run, so
-   with G cards the mean time between failures M is 1 / (G h). A save takes S seconds; every t seconds one is made.
-   Lost are S/t for saving and, per failure, half an interval to do again, t/2M; the sum is smallest at t = sqrt(2 S M)
-   (Young 1974, Daly 2006). */
-
-llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f) {
-    const double month = 30 * 86400.0;
-    if (!(f->gpus > 0) || !(f->tflops > 0) || !(f->tokens > 0))
-        llm_die("--gpus, --tflops and --tokens above 0", "a fleet needs cards, their speed and tokens");
-    if (!(f->mfu > 0) == !(f->days > 0))
-        llm_die("give --mfu, or --days", "a fleet wants its MFU or its days, not both");
-    if (!(f->mfu <= 1)) llm_die("0.4 is usual", "an MFU of %g is above 1", f->mfu);
-    if (!(f->failure_rate_month >= 0 && f->failure_rate_month < 1))
-        llm_die("0.08 is the lecture's", "a failure rate of %g per month is not in [0, 1)", f->failure_rate_month);
-    llm_fleet_estimate e = {.flops = 6.0 * llm_parameters(c) * f->tokens};
-    e.gpu_hours = f->days > 0 ? f->gpus * f->days * 24 : e.flops / (f->tflops * 1e12 * f->mfu) / 3600;
-    e.days = e.gpu_hours / f->gpus / 24;
-    e.mfu = e.flops / (e.gpu_hours * 3600 * f->tflops * 1e12);
-    e.dollars = e.gpu_hours * f->price;
-    double hazard = -log1p(-f->failure_rate_month) / month;
-    e.broken_in_a_year = 1 - pow(1 - f->failure_rate_month, 12);
-    e.failures_a_day = f->gpus * hazard * 86400;
-    e.any_failure_a_day = -expm1(-e.failures_a_day);
-    e.mean_time_between = hazard > 0 ? 1 / (f->gpus * hazard) : INFINITY;
-    e.checkpoint_every = sqrt(2 * f->checkpoint_seconds * e.mean_time_between);
-    e.time_lost = e.checkpoint_every > 0 && isfinite(e.checkpoint_every)
-                ? f->checkpoint_seconds / e.checkpoint_every + e.checkpoint_every / (2 * e.mean_time_between) : 0;
-    return e;
-}
-
-/* Mixed precision keeps 16 bytes a parameter: weight and gradient in bf16, 2 + 2, master weight and two moments in
-   fp32, 12. ZeRO (Rajbhandari et al. 2020) cuts them over the ranks: stage 1 the twelve, 2 the gradients too, 3 all. */
-double llm_zero_bytes(int stage, double ranks) {
-    if (stage < 0 || stage > 3 || !(ranks >= 1))
-        llm_die("stage 0 to 3, at least one rank", "ZeRO stage %d on %g ranks", stage, ranks);
-    double weight = stage >= 3 ? 2 / ranks : 2, gradient = stage >= 2 ? 2 / ranks : 2;
-    return weight + gradient + (stage >= 1 ? 12 / ranks : 12);
 }
 
 /* ################################################################################################################

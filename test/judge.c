@@ -11,6 +11,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "judge_train.h"
+#include "grad_check.h"
 
 static pupil mine;                      /* the book with the student's function in its place */
 

@@ -3,6 +3,7 @@
 #ifndef OP_TESTS_H
 #define OP_TESTS_H
 
+#include "grad_check.h"
 #include <setjmp.h>
 
 static int passed, failed;

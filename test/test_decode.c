@@ -6,6 +6,7 @@
 #include "../tools/hf.h"
 #include "../tools/options.h"
 #include "check.h"
+#include "grad_check.h"
 #include "fake_device.h"
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)

@@ -5,6 +5,7 @@
 #include "../llm.h"
 #include "../tools/arena.h"
 #include "check.h"
+#include "grad_check.h"
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)
 #define ROUNDING (IS_DOUBLE ? 1e-12 : 3e-6)     /* of numbers that pass through llm_real */

@@ -3,6 +3,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "check.h"
+#include "grad_check.h"
 #include "fake_device.h"
 #include <sys/resource.h>
 

@@ -1,7 +1,9 @@
 /* say.h: what the programs say of data, models and plans. What is computed stands in llm.h; here it becomes lines.
-   Included after llm.h, whose interface is all it uses. */
+   Included after llm.h, whose interface is all it uses, with fleet.h. */
 #ifndef SAY_H
 #define SAY_H
+
+#include "fleet.h"
 
 /* Numbers for people: 124.4M, 1.3B, 700 GB (decimal, as memory is sold), 2h 59m. Each fills `text` and returns it. */
 static inline const char *say_number(char text[32], double x) {
