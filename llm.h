@@ -3173,26 +3173,26 @@ static const family_names llama_family = {
 
 static bool gpt2_names(const llm_config *c) { return c->position == LLM_LEARNED; }
 
-/* row NULL: nothing is written, only counted. size: of the arena, the one array of all; numbers: without its gaps. */
+/* The table as it is written; size: numbers so far, in the one array of them all. layer -1: outside the blocks. */
 typedef struct {
-    llm_param *row; int count; size_t size, numbers;
+    llm_param *row; int count; size_t size;
     const llm_config *c; const family_names *family; int layer;
 } table_writer;
+
+/* At most, weights and biases: two norms 4, q|k|v 6, gate|up 4, proj and down 4; and those outside the blocks. */
+enum { BLOCK_ROWS = 18, OTHER_ROWS = 6 };
 
 /* Append a row. `continues`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16
    elements, a 64-byte line of floats. */
 static llm_param *table_add(table_writer *t, const char *name, const char *what, size_t rows, size_t cols, double init,
                             bool continues) {
-    static llm_param nowhere;           /* counting only */
-    llm_param *p = t->row ? &t->row[t->count] : &nowhere;
+    llm_param *p = &t->row[t->count++];
     if (!continues) t->size = (t->size + 15) / 16 * 16;
     *p = (llm_param){.rows = rows, .cols = cols, .vector = rows == 1, .init = init, .offset = t->size,
                      .size = llm_mul(rows, cols)};
     if (t->layer < 0) snprintf(p->name, sizeof p->name, "%s.%s", name, what);
     else snprintf(p->name, sizeof p->name, "%s.%d.%s.%s", t->family->block, t->layer, name, what);
     t->size = llm_add(t->size, p->size);
-    t->numbers = llm_add(t->numbers, p->size);
-    t->count++;
     return p;
 }
 static llm_part table_norm(table_writer *t, const char *name) {
@@ -3235,40 +3235,33 @@ static llm_layer table_block(table_writer *t) {
     w.down = table_linear(t, name->down, (size_t[3]){C}, F, out, c->bias);
     return w;
 }
-/* Fill the table (row NULL: count only), and m's pointers into it (m NULL: there is no model yet). */
-static table_writer table_build(const llm_config *c, llm_param *row, llm_model *m) {
-    const double std = sqrt(0.4 / c->C);
-    table_writer t = {row, 0, 0, 0, c, gpt2_names(c) ? &gpt2_family : &llama_family, -1};
-    llm_model none;
-    llm_layer *layer = m ? m->layer : NULL;
-    if (!m) m = &none;
-    m->wpe = m->score = NULL;
-    m->wte = table_add(&t, t.family->wte, "weight", c->V, c->C, std, false);
-    if (c->position == LLM_LEARNED) m->wpe = table_add(&t, t.family->wpe, "weight", c->T, c->C, std / 2, false);
-    for (t.layer = 0; t.layer < c->L; t.layer++) {
-        const llm_layer w = table_block(&t);
-        if (layer) layer[t.layer] = w;
-    }
-    t.layer = -1;
-    m->normf = table_norm(&t, t.family->normf);
-    m->head = c->tied ? m->wte : table_add(&t, "lm_head", "weight", c->V, c->C, std, false);
-    if (c->score) {                     /* the scalar head of chapter 9's reward models and critics: values near 1 */
-        m->score = table_add(&t, "score", "weight", 1, c->C, sqrt(1.0 / (c->C + 1)), false);
-        m->score->vector = false;       /* one row of a matrix: drawn at random and decayed like one */
-    }
-    t.size = (t.size + 15) / 16 * 16;
-    return t;
-}
-/* The table alone, without memory for the numbers. */
+/* The table and m's pointers into it, without memory for the numbers. */
 static llm_model table_only(const llm_config *c) {
-    const table_writer t = table_build(c, NULL, NULL);
-    llm_model m = {.c = *c, .params = t.count, .size = t.size};
+    const double std = sqrt(0.4 / c->C);
+    llm_model m = {.c = *c};
     m.layer = llm_alloc(c->L, sizeof *m.layer);
-    m.param = llm_alloc(m.params, sizeof *m.param);
-    table_build(c, m.param, &m);
+    m.param = llm_alloc(llm_add(llm_mul(c->L, BLOCK_ROWS), OTHER_ROWS), sizeof *m.param);
+    table_writer t = {m.param, 0, 0, c, gpt2_names(c) ? &gpt2_family : &llama_family, -1};
+    m.wte = table_add(&t, t.family->wte, "weight", c->V, c->C, std, false);
+    if (c->position == LLM_LEARNED) m.wpe = table_add(&t, t.family->wpe, "weight", c->T, c->C, std / 2, false);
+    for (t.layer = 0; t.layer < c->L; t.layer++) m.layer[t.layer] = table_block(&t);
+    t.layer = -1;
+    m.normf = table_norm(&t, t.family->normf);
+    m.head = c->tied ? m.wte : table_add(&t, "lm_head", "weight", c->V, c->C, std, false);
+    if (c->score) {                     /* the scalar head of chapter 9's reward models and critics: values near 1 */
+        m.score = table_add(&t, "score", "weight", 1, c->C, sqrt(1.0 / (c->C + 1)), false);
+        m.score->vector = false;        /* one row of a matrix: drawn at random and decayed like one */
+    }
+    m.params = t.count;
     return m;
 }
-size_t llm_parameters(const llm_config *c) { return table_build(c, NULL, NULL).numbers; }
+size_t llm_parameters(const llm_config *c) {
+    llm_model m = table_only(c);
+    size_t numbers = 0;
+    for (int i = 0; i < m.params; i++) numbers = llm_add(numbers, m.param[i].size);
+    llm_release_all(m.param, m.layer);
+    return numbers;
+}
 
 llm_param *llm_param_find(llm_model *m, const char *name) {
     for (int i = 0; i < m->params; i++)
@@ -3486,7 +3479,9 @@ static void model_frequencies(llm_model *m) {
 }
 /* The arenas of the weights, and the place of each tensor. */
 static void place_weights(llm_model *m) {
+    const llm_param *last = &m->param[m->params - 1];
     m->weights = LLM_TYPE_REAL;
+    m->size = (last->offset + last->size + 15) / 16 * 16;
     m->data = device_alloc(m->ops, m->size, sizeof *m->data, "weights");
     if (m->ops->precision == LLM_BF16) m->work = device_alloc(m->ops, m->size, sizeof(uint16_t), "bf16 weights");
     uint16_t *work = m->work;
@@ -6173,7 +6168,6 @@ double llm_quantise(llm_model *m, llm_type weights) {
     memcpy(was, m->param, m->params * sizeof *was);
     m->data = m->work = m->packed = NULL;
     m->packed_bytes = 0;
-    m->size = table_build(&m->c, NULL, NULL).size;
     if (weights == LLM_TYPE_REAL) place_weights(m);
     else place_packed(m, weights);
     for (int i = 0; i < m->params; i++) {
