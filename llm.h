@@ -3927,7 +3927,8 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
        constant   1                                         final |/            `---------`
                                                                   +------------------------- step
 
-   A run with WSD (warm-up, stable, decay; Hu et al. 2024) can be prolonged from its stable part: how many steps it will
+   x is 1 at step `steps`, one behind the last, as everywhere in the field: the last step is a little above `final`. A
+   run with WSD (warm-up, stable, decay; Hu et al. 2024) can be prolonged from its stable part: how many steps it will
    have need not be known before. */
 double llm_schedule_lr(const llm_schedule *s, int step) {
     if (step < s->warmup) return s->lr * (step + 1) / s->warmup;
@@ -4119,7 +4120,7 @@ static inline double exp_of_negative(double x) {
 
        p_v = exp((z_v - best) / t) */
 static void apply_temperature(llm_real *z, size_t V, llm_real best, double t) {
-    const double sharp = 1 / t;
+    const double sharp = fmin(1 / t, 1e300);        /* not infinite, or it would make NaN of the best, which is 0 */
     LLM_SIMD()
     for (size_t v = 0; v < V; v++) z[v] = (llm_real)exp_of_negative((z[v] - best) * sharp);
 }
@@ -4234,8 +4235,8 @@ enum { SPEAK_STEPS = 16 };              /* ids that a device with `speak` says b
 typedef struct {
     llm_model *m; const llm_sampler *s; const llm_request *x;
     llm_cache cache; cache_tokens step;
-    llm_speaker *who; size_t alive;     /* those whose answer is not over */
-    int *free_row; size_t frees;        /* rows of the cache that nobody speaks in */
+    llm_speaker *who; size_t rows;      /* [rows] one in each row of the cache: ... */
+    size_t alive;                       /* ... first those whose answer is not over; the rows of the others are free */
     int newest, newest_row;             /* the prompt that was read last, its row ... */
     llm_real *newest_logits;            /* ... and (V) what may follow */
     int *id; llm_real *logp, *logits;   /* (SPEAK_STEPS,rows) what was said, how likely; (rows,V) */
@@ -4258,11 +4259,12 @@ static void write_down(const llm_request *x, int prompt, int id, llm_real logp) 
     if (!llm_is_stop(id, x->stop, x->stops)) x->out[prompt][(*n)++] = id;
     else if (x->stopped) x->stopped[prompt] = true;
 }
-/* Give a row to the next prompt, and draw the first id of its answer; false where that ended it. The answers to one
-   prompt stand side by side in PPO and GRPO: it is read once, and copied. */
-static bool begin_answer(speech *t, int row, int prompt) {
+/* Give a free row to the next prompt, and draw the first id of its answer; false where that ended it. The answers to
+   one prompt stand side by side in PPO and GRPO: it is read once, and copied. */
+static bool begin_answer(speech *t, int prompt) {
     const llm_request *x = t->x;
-    const int length = x->length[prompt], *ids = x->prompt[prompt];
+    llm_speaker *who = &t->who[t->alive];
+    const int length = x->length[prompt], *ids = x->prompt[prompt], row = who->row;
     const size_t V = t->m->c.V;
     llm_real logp;
     if (t->newest >= 0 && x->length[t->newest] == length &&
@@ -4273,7 +4275,6 @@ static bool begin_answer(speech *t, int row, int prompt) {
     t->newest_row = row;
     x->out_length[prompt] = 0;
     if (x->stopped) x->stopped[prompt] = false;
-    llm_speaker *who = &t->who[t->alive];
     *who = (llm_speaker){.prompt = prompt, .row = row, .position = length - 1,
                          .left = llm_min(x->max_new, t->m->c.T - length + 1), .rng = llm_rng_seed(t->s->seed, prompt)};
     if (who->left <= 0) return false;
@@ -4310,37 +4311,35 @@ static speech speech_new(llm_model *m, const llm_sampler *s, const llm_request *
         longest = llm_max(longest, x->length[i]);
     }
     const size_t rows = size_min(x->prompts, m->ops->speakers), V = m->c.V, said = llm_mul(rows, SPEAK_STEPS);
-    speech t = {.m = m, .s = s, .x = x, .frees = rows, .newest = -1, .step = cache_tokens_new(rows),
-                      .who = llm_alloc(rows, sizeof *t.who), .free_row = llm_alloc(rows, sizeof *t.free_row),
-                      .id = llm_alloc(said, sizeof *t.id), .logp = llm_alloc(said, sizeof *t.logp),
-                      .logits = llm_alloc(llm_mul(rows, V), sizeof *t.logits),
-                      .newest_logits = llm_alloc(V, sizeof *t.newest_logits)};
+    speech t = {.m = m, .s = s, .x = x, .rows = rows, .newest = -1, .step = cache_tokens_new(rows),
+                .who = llm_alloc(rows, sizeof *t.who), .id = llm_alloc(said, sizeof *t.id),
+                .logp = llm_alloc(said, sizeof *t.logp), .logits = llm_alloc(llm_mul(rows, V), sizeof *t.logits),
+                .newest_logits = llm_alloc(V, sizeof *t.newest_logits)};
     t.cache = llm_cache_new(m, rows, llm_min(m->c.T, longest + llm_max(x->max_new, 0)));
-    for (size_t i = 0; i < rows; i++) t.free_row[i] = (int)(rows - 1 - i);      /* taken from behind: row 0 first */
+    for (size_t i = 0; i < rows; i++) t.who[i].row = (int)i;
     return t;
 }
 static void speech_free(speech *t) {
     cache_tokens_free(&t->step);
     llm_cache_free(&t->cache, t->m);
-    llm_release_all(t->who, t->free_row, t->id, t->logp, t->logits, t->newest_logits);
+    llm_release_all(t->who, t->id, t->logp, t->logits, t->newest_logits);
 }
 void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
     if (x.prompts < 1) return;
     speech t = speech_new(m, s, &x);
     for (int next = 0; next < x.prompts || t.alive;) {
-        for (; next < x.prompts && t.frees; next++)
-            if (begin_answer(&t, t.free_row[t.frees - 1], next)) {
-                t.alive++;
-                t.frees--;
-            }
+        for (; next < x.prompts && t.alive < t.rows; next++)
+            if (begin_answer(&t, next)) t.alive++;
         if (!t.alive) continue;
         const size_t n = t.alive, said = speak_on(&t) * n;
         for (size_t i = 0; i < said; i++)
             if (t.id[i] >= 0) write_down(&x, t.who[i % n].prompt, t.id[i], t.logp[i]);
         t.alive = 0;
-        for (size_t i = 0; i < n; i++) {        /* who is done leaves the batch, and his row is free */
-            if (t.who[i].left > 0) t.who[t.alive++] = t.who[i];
-            else t.free_row[t.frees++] = t.who[i].row;
+        for (size_t i = 0; i < n; i++) {        /* who is done goes behind those who are not */
+            const llm_speaker speaks_on = t.who[i];
+            if (speaks_on.left <= 0) continue;
+            t.who[i] = t.who[t.alive];
+            t.who[t.alive++] = speaks_on;
         }
     }
     speech_free(&t);

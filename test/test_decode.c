@@ -450,6 +450,9 @@ static void check_no_numbers(void) {
         z[5] = (llm_real)-INFINITY, z[6] = 50;
         CHECK(llm_sample(z, 40, &s, &r, NULL, 0, NULL) == 6, "a logit of -infinity is one that is never drawn");
     }
+    llm_real cold[40] = {1, 2, 3};
+    s.temperature = 1e-310;             /* 1 / temperature is infinite */
+    CHECK(llm_sample(cold, 40, &s, &r, NULL, 0, NULL) == 2 && cold[2] == 1, "the coldest temperature is greedy");
     int prompt[] = {1, 2}, length = 2, answer[2][4], *out[] = {answer[0], answer[1]}, n[2];
     const int *prompts[] = {prompt};
     double score[2];

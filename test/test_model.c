@@ -526,6 +526,10 @@ static void check_beam(void) {
     }
     CHECK(n[0] == 2 && answers[0][0] == best[0] && answers[0][1] == best[1], "beam search misses the likeliest text");
     CHECK_SMALL(fabs(score[0] - top), 1e-4, "beam score");
+    int full[128] = {0};                /* a text that fills the context has one more token, as in llm_generate_batch */
+    CHECK(c.T <= 128, "room for a context of %d", c.T);
+    found = llm_beam_search(&m, full, c.T, (llm_beam_options){.beams = 2, .max_new = 3}, out, n, score);
+    CHECK(found == 2 && n[0] == 1 && n[1] == 1, "a full context: %d texts of %d and %d tokens", found, n[0], n[1]);
     llm_model_free(&m);
 }
 static void check_refusals(void) {
