@@ -4,6 +4,7 @@
 #define FLAGS_H
 
 #include "options.h"
+#include "fleet.h"
 
 typedef struct {
     llm_list data, val_data;
