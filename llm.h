@@ -174,10 +174,8 @@ void llm_write_done(llm_writer *w);
 bool llm_ends_with(const char *text, const char *end);
 bool llm_path_is_json(const char *path);                /* .json, .jsonl */
 const char *llm_path_name(const char *path);            /* what stands behind the last slash */
-/* The files at or below a path, sorted by name in every folder, so that every machine reads them in the same order. */
 typedef struct { char **path; size_t count, capacity; } llm_paths;
-void llm_paths_find(llm_paths *l, const char *path);    /* adds them */
-void llm_paths_add(llm_paths *l, const char *path);     /* a copy of this path, whatever is there */
+void llm_paths_add(llm_paths *l, const char *path);     /* a copy of it */
 void llm_paths_free(llm_paths *l);
 
 /* JSON, read whole into a tree. Strings are UTF-8, unescaped, '\0'-terminated and may hold '\0' inside (use length); a
@@ -296,7 +294,7 @@ typedef struct {
     size_t current_document;
     int bos;
 } llm_corpus;
-/* What to read. paths: text files and folders (recursively, sorted by name), one source each. */
+/* What to read. paths: one source each. */
 typedef struct {
     const char *const *paths; int count;
     const double *proportions;          /* [count] each source's share of the tokens; NULL: by size */
@@ -305,7 +303,9 @@ typedef struct {
     double val_fraction;                /* of the documents, chosen by a hash of the text so that copies stay together
                                            (a single document is cut at its end) */
     bool document_gap;                  /* documents are separated by blank lines; else each file is one */
-    /* How a file becomes documents. NULL: llm_documents_read, plain text; tools/forms.h has one that knows records. */
+    /* Which files a path stands for, and what documents are in a file. NULL: the file itself; plain text, as
+       llm_documents_read has it. tools/forms.h knows folders and records. */
+    void (*find)(llm_paths *files, const char *path);
     void (*read)(llm_documents *l, const char *path, bool document_gap);
     bool document_mask;                 /* tokens see only their own document, positions restart */
     uint64_t seed;                      /* of the order of documents */
@@ -1785,20 +1785,17 @@ static void source_read(const llm_tokenizer *t, const char *path, llm_source *s,
                         const llm_corpus_options *o) {
     llm_paths files = {0};
     size_t held_before = held->documents, held_bytes = held->bytes, before = s->documents;
-    llm_paths_find(&files, path);
+    (o->find ? o->find : llm_paths_add)(&files, path);
     if (!files.count) llm_die("put .txt or .md files into it", "folder %s is empty", path);
     read_files(t, &files, s, held, fraction, o);
-    if (s->documents == before && held->documents > held_before && fraction < 1) {
+    if (s->documents == before && held->documents > held_before) {
         held->count = held->document[held_before];      /* the hash chose them all: give them back */
         held->documents = held_before;
         held->bytes = held_bytes;
         read_files(t, &files, s, held, 0, o);
     }
-    bool none_held = held->documents == held_before;
-    if (s->documents == before)
-        llm_die(none_held ? "give a file with text in it" : "a larger file, or a smaller --val-fraction",
-                none_held ? "%s holds no text" : "%s: all of its text is held out", path);
-    if (fraction > 0 && none_held) hold_out_end(t, s, held, fraction);
+    if (s->documents == before) llm_die("give a file with text in it", "%s holds no text", path);
+    if (fraction > 0 && held->documents == held_before) hold_out_end(t, s, held, fraction);
     llm_paths_free(&files);
 }
 static void source_finish(llm_source *s, const char *name) {
@@ -5381,14 +5378,12 @@ char *llm_read_file(const char *path, size_t *size) {
 }
 void llm_make_dirs(const char *path) {
     char *p = copy_text(path, strlen(path));
-    for (char *s = p + 1;; s++) {
-        if (*s != '/' && *s != '\0') continue;
-        char keep = *s;
-        *s = '\0';
+    for (char *slash = p; slash;) {     /* each folder above it, then itself */
+        slash = strchr(slash + 1, '/');
+        if (slash) *slash = '\0';
         if (mkdir(p, 0777) && errno != EEXIST)
             llm_die("another --out", "cannot create folder %s: %s", p, strerror(errno));
-        *s = keep;
-        if (!keep) break;
+        if (slash) *slash = '/';
     }
     if (!llm_is_dir(p)) llm_die("another --out", "%s is not a folder", p);
     llm_release(p);
@@ -5664,7 +5659,7 @@ void llm_write_json_string(llm_writer *w, const char *text, size_t length) {
     llm_write_bytes(w, "\"", 1);
 }
 
-/* ---- folders of files ---- */
+/* ---- paths ---- */
 
 void llm_paths_add(llm_paths *l, const char *path) {
     l->path = llm_grow(l->path, &l->capacity, l->count + 1, sizeof *l->path);
@@ -5675,29 +5670,6 @@ void llm_paths_free(llm_paths *l) {
     llm_release(l->path);
     *l = (llm_paths){NULL, 0, 0};
 }
-static int visible_name(const struct dirent *e) { return e->d_name[0] != '.'; }
-static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
-
-/* Sorted by name in every folder, so that every machine reads them in the same order. */
-static void find_below(llm_paths *list, const char *path, int depth) {
-    if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
-    if (!llm_is_dir(path)) {
-        llm_paths_add(list, path);
-        return;
-    }
-    if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
-    struct dirent **entry;
-    int n = scandir(path, &entry, visible_name, name_order);
-    if (n < 0) llm_die("check its permissions", "cannot read folder %s: %s", path, strerror(errno));
-    for (int i = 0; i < n; i++) {
-        char *child = llm_format("%s/%s", path, entry[i]->d_name);
-        find_below(list, child, depth + 1);
-        llm_release(child);
-        free(entry[i]);
-    }
-    free(entry);
-}
-void llm_paths_find(llm_paths *list, const char *path) { find_below(list, path, 0); }
 bool llm_ends_with(const char *text, const char *end) {
     size_t n = strlen(text), e = strlen(end);
     return n >= e && !strcmp(text + n - e, end);

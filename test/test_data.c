@@ -32,7 +32,7 @@ static const char *put_file_n(const char *name, const char *text, size_t n) {
 static const char *put_file(const char *name, const char *text) { return put_file_n(name, text, strlen(text)); }
 
 static void open_text(llm_corpus *c, const char *path, double val, bool gap, bool mask, uint64_t seed) {
-    llm_corpus_open(c, &toy, (llm_corpus_options){.paths = &path, .count = 1, .val_fraction = val,
+    llm_corpus_open(c, &toy, (llm_corpus_options){.paths = &path, .count = 1, .val_fraction = val, .find = forms_find,
                                                   .document_gap = gap, .document_mask = mask, .seed = seed});
 }
 /* The text of ids, special tokens spelled out. */
@@ -483,7 +483,10 @@ static void test_refusals(void) {
     put_file("tree/b/x.md", "middle");
     put_file("tree/a.txt", "first");
     put_file("tree/.hidden", "never");
-    open_text(&c, at("tree"), 0, true, false, 1);
+    const char *tree = at("tree"), *nowhere = at("nowhere");
+    CHECK_DIES(llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &tree, .count = 1}), "tree is a folder");
+    CHECK_DIES(open_text(&c, nowhere, 0, true, false, 1), "there is no file or folder");
+    open_text(&c, tree, 0, true, false, 1);
     CHECK(!strcmp(spell(&toy, c.source[0].tokens, c.source[0].count),
                   "<|endoftext|>first<|endoftext|>middle<|endoftext|>last"),
           "a folder is read in the order of names: %s", spell(&toy, c.source[0].tokens, c.source[0].count));

@@ -25,11 +25,38 @@
 #define FORMS_H
 
 #include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
 
-/* ---- the rows of files ---- */
+/* ---- files ---- */
+
+static int forms_visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+static int forms_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+static void forms_find_below(llm_paths *list, const char *path, int depth) {
+    if (!llm_exists(path)) llm_die("check the path", "there is no file or folder %s", path);
+    if (!llm_is_dir(path)) {
+        llm_paths_add(list, path);
+        return;
+    }
+    if (depth > 32) llm_die("remove the link that points back", "%s: folders nested deeper than 32 levels", path);
+    struct dirent **entry;
+    int n = scandir(path, &entry, forms_visible, forms_order);
+    if (n < 0) llm_die("check its permissions", "cannot read folder %s: %s", path, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        char *child = llm_format("%s/%s", path, entry[i]->d_name);
+        forms_find_below(list, child, depth + 1);
+        llm_release(child);
+        free(entry[i]);
+    }
+    free(entry);
+}
+/* Adds the files at or below a path, sorted by name in every folder, so that every machine reads them in the same
+   order. */
+static inline void forms_find(llm_paths *list, const char *path) { forms_find_below(list, path, 0); }
 
 /* Ends the program where a path has a format that people have and that we do not read. */
 static void forms_refuse(const char *path) {
@@ -65,7 +92,7 @@ static forms_rows forms_rows_open(const char *const *paths, int count) {
     for (int i = 0; i < count; i++) {
         llm_paths all = {0};
         size_t before = x.file.count;
-        llm_paths_find(&all, paths[i]);
+        forms_find(&all, paths[i]);
         for (size_t k = 0; k < all.count; k++)
             if (llm_path_is_json(all.path[k]) || !llm_is_dir(paths[i])) llm_paths_add(&x.file, all.path[k]);
         if (x.file.count == before) llm_die("put .jsonl files into it", "%s holds no records", paths[i]);
@@ -510,7 +537,7 @@ static inline void forms_free(llm_records *r) {
     *r = (llm_records){0};
 }
 
-/* ---- files ---- */
+/* ---- records and documents of files ---- */
 
 static void forms_take(llm_records *all, forms_reader *r) {
     while (r->joins) llm_release(r->joined[--r->joins]);
@@ -557,7 +584,8 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
     forms_rows_close(&r.file);
 }
 
-/* llm_corpus_options.read for what people pretrain on: plain text, and records {"text": ...}, a document each. */
+/* For pretraining: llm_corpus_options.read, as forms_find is its .find. Plain text, and records {"text": ...}, a
+   document each. */
 static inline void forms_documents(llm_documents *l, const char *path, bool document_gap) {
     forms_refuse(path);
     if (!llm_path_is_json(path)) {

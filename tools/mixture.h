@@ -60,7 +60,7 @@ static inline void mixture_free(mixture *m) {
 /* What is not read is refused before anything else is. */
 static inline void mixture_refuse(const char *const *paths, int count) {
     llm_paths all = {0};
-    for (int i = 0; i < count; i++) llm_paths_find(&all, paths[i]);
+    for (int i = 0; i < count; i++) forms_find(&all, paths[i]);
     for (size_t k = 0; k < all.count; k++) forms_refuse(all.path[k]);
     llm_paths_free(&all);
 }
@@ -77,6 +77,7 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
         o.val_paths = (const char *const *)m.validation.path;
         o.val_count = (int)m.validation.count;
     }
+    o.find = forms_find;
     o.read = forms_documents;
     mixture_refuse(o.paths, o.count);
     mixture_refuse(o.val_paths, o.val_count);
@@ -95,7 +96,7 @@ static inline char *mixture_text(const char *const *paths, int count, size_t lim
     mixture m = mixture_read(paths, count);
     llm_paths files = {0};
     size_t total = 0, room = 0, n = 0;
-    for (size_t i = 0; i < m.source.count; i++) llm_paths_find(&files, m.source.path[i]);
+    for (size_t i = 0; i < m.source.count; i++) forms_find(&files, m.source.path[i]);
     llm_documents *l = llm_alloc(files.count, sizeof *l);
     for (size_t i = 0; i < files.count; i++) {
         forms_documents(&l[i], files.path[i], false);
