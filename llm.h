@@ -677,7 +677,7 @@ typedef struct llm_model {
     llm_res *dres;                      /* (N,C) gradient of the residual stream */
     llm_real *logp, *lse, *entropy, *value, *dlogp, *dentropy, *dvalue;  /* (N) */
     llm_ids ids;                        /* (N) each */
-    int *rows;                          /* (N) which of them have a gradient: head_options.row */
+    int *rows;                          /* (N) which have a gradient: head_options.row; in a step: are wanted */
     llm_real *freq;                     /* (D/2) rope frequencies */
     void *pool; size_t pool_bytes;      /* the one allocation behind the activations */
     llm_head head_options;              /* of llm_forward and llm_backward: temperature, banned are yours to set */
@@ -771,7 +771,8 @@ llm_cache llm_cache_new(const llm_model *m, size_t rows, size_t T);
 void llm_cache_free(llm_cache *c, const llm_model *m);
 /* Run n new tokens through the model, each at its own row and position of the cache, and write the logits (wanted,V) of
    those marked in want[n], in order. A prompt is n tokens of one row; a batch that speaks, n rows with one token each.
-   All arrays are the host's. copy: row `to` becomes a copy of the first `length` tokens of row `from`. */
+   All arrays are the host's. The model's activations are overwritten: not to be called between llm_forward and
+   llm_backward. copy: row `to` becomes a copy of the first `length` tokens of row `from`. */
 void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                     const bool *want, size_t n, llm_real *logits);
 void llm_cache_copy(llm_model *m, llm_cache *cache, size_t to, size_t from, size_t length);
