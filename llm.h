@@ -620,7 +620,6 @@ typedef struct llm_config {
    smollm2-135m, tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, nano, tiny, small, med, big. Ends the program with the list of
    names if unknown. */
 llm_config llm_preset(const char *name);
-llm_config llm_depth(int depth, int V, int T);          /* the single dial: width, heads and feed-forward follow */
 void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes and mixtures end the program */
 size_t llm_parameters(const llm_config *c);             /* exact count, tied once */
 
@@ -3135,18 +3134,7 @@ llm_config llm_preset(const char *name) {
     }
     llm_usage(list, "no preset is called '%s'", name);
 }
-/* The single dial, --depth: 64 channels a layer, heads of 64 (of 32 below 256 channels), F = 8/3 C, rounded to 32. */
-llm_config llm_depth(int depth, int V, int T) {
-    llm_config c = llm_preset("tiny");
-    c.V = V;
-    c.T = T;
-    c.L = depth;
-    c.C = 64 * depth;
-    c.D = depth < 4 ? 32 : 64;
-    c.H = c.KV = c.C / c.D;
-    c.F = (8 * c.C / 3 + 31) / 32 * 32;
-    return c;
-}
+
 /* ---- the tensor table ----
 
    Everything that is per parameter walks this one table: allocation, init, loading and saving by name and shape, weight

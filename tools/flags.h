@@ -174,4 +174,18 @@ static inline void sft_check(const sft_settings *s) {
     OPTION("ask", LLM_INT, &(s).ask, 0, 1e6, "held-out prompts to answer at the end, before and after"),               \
     OPTION("max-new", LLM_INT, &(s).max_new, 1, 1 << 20, "tokens in such an answer")
 /* clang-format on */
+
+/* The single dial, --depth: 64 channels a layer, heads of 64 (of 32 below 256 channels), F = 8/3 C, rounded to 32. */
+static inline llm_config llm_depth(int depth, int V, int T) {
+    llm_config c = llm_preset("tiny");
+    c.V = V;
+    c.T = T;
+    c.L = depth;
+    c.C = 64 * depth;
+    c.D = depth < 4 ? 32 : 64;
+    c.H = c.KV = c.C / c.D;
+    c.F = (8 * c.C / 3 + 31) / 32 * 32;
+    return c;
+}
+
 #endif
