@@ -1417,20 +1417,20 @@ static void tokenizer_index(llm_tokenizer *t, symbols_of *symbols, uint64_t salt
 
 /* ---- learning the merges ----
    Every distinct piece of the text is kept once, with its count. Each byte of these pieces is a place; a place holds
-   the symbol that begins there, and prev and next lead along its piece. A pair has the list of the places that begin
-   it, so that a merge visits exactly the places it changes:
+   the symbol that begins there and is in two lists: prev and next lead along its piece, up and down along the chain of
+   all places that begin the same pair. A merge walks down one chain and visits exactly the places it changes:
 
-       place    0   1   2   3   4         the list of (a,b) is 0, 3
+       place    0   1   2   3   4         next of 0 is 1; down of 0 is 3, the next place of (a,b)
        symbol   a   b   c   a   b         (a,b) becomes Z: place 0 has next 2, place 3 has none; 1 and 4 are gone
 
-   A place whose pair has changed is passed over in the old list. A new pair holds the token just made, and all its
-   places come to be in that one step; later its count only falls. So a queue of the counts at birth, checked again when
-   one comes to the top, always yields the most frequent pair. */
+   A new pair holds the token just made, and all its places come to be in that one step; later its count only falls. So
+   a queue of the counts at birth, checked again when one comes to the top, always yields the most frequent pair. */
 
-typedef struct { int64_t count; int a, b, *place; size_t places, capacity; } bpe_pair;
+typedef struct { int64_t count; int a, b, head, tail; } bpe_pair;       /* head, tail: the chain of its places, or -1 */
 typedef struct {
     word_map words;                     /* the pieces; value: how often */
-    int *id, *prev, *next;              /* [places] symbol (-1: gone); neighbours in the piece, -1 at its ends */
+    int *id, *prev, *next;              /* [places] symbol; neighbours in the piece, -1 at its ends */
+    int *up, *down;                     /* [places] the nearest before and behind that begin the same pair, or -1 */
     int *piece;                         /* [places] index of the piece */
     bpe_pair *pair;
     size_t pairs, capacity, queued;     /* pair[0 .. queued) have been in the queue */
@@ -1438,43 +1438,45 @@ typedef struct {
     heap queue;
 } bpe_trainer;
 
-/* The pair that place p begins; p is not the last of its piece. */
-static bpe_pair *trainer_pair(bpe_trainer *b, int p) {
-    int first = b->id[p], second = b->id[b->next[p]];
-    pair_slot *s = pair_add(&b->index, first, second);
+/* Place p begins the pair (id[p], id[next[p]]): put it at the end of that pair's chain ... */
+static void trainer_link(bpe_trainer *b, int p) {
+    if (b->next[p] < 0) return;
+    pair_slot *s = pair_add(&b->index, b->id[p], b->id[b->next[p]]);
     if (s->rank < 0) {
         if (b->pairs == INT_MAX) llm_die("train on less text", "more than two billion pairs of tokens");
         s->rank = (int)b->pairs;
         b->pair = llm_grow(b->pair, &b->capacity, b->pairs + 1, sizeof *b->pair);
-        b->pair[b->pairs++] = (bpe_pair){.a = first, .b = second};
+        b->pair[b->pairs++] = (bpe_pair){0, b->id[p], b->id[b->next[p]], -1, -1};
     }
-    return &b->pair[s->rank];
+    bpe_pair *x = &b->pair[s->rank];
+    b->up[p] = x->tail;
+    b->down[p] = -1;
+    if (x->tail >= 0) b->down[x->tail] = p;
+    else x->head = p;
+    x->tail = p;
+    x->count += b->words.word[b->piece[p]].value;
 }
-/* Place p begins its pair now (by = 1), or does so no longer (-1). */
-static void trainer_count(bpe_trainer *b, int p, int by) {
-    if (p < 0 || b->next[p] < 0) return;
-    bpe_pair *x = trainer_pair(b, p);
-    x->count += by * b->words.word[b->piece[p]].value;
-    if (by < 0) return;
-    x->place = llm_grow(x->place, &x->capacity, x->places + 1, sizeof *x->place);
-    x->place[x->places++] = p;
+/* ... or take it out. */
+static void trainer_unlink(bpe_trainer *b, int p) {
+    if (b->next[p] < 0) return;
+    bpe_pair *x = &b->pair[pair_slot_of(&b->index, pair_key(b->id[p], b->id[b->next[p]]))->rank];
+    if (b->up[p] >= 0) b->down[b->up[p]] = b->down[p];
+    else x->head = b->down[p];
+    if (b->down[p] >= 0) b->up[b->down[p]] = b->up[p];
+    else x->tail = b->up[p];
+    x->count -= b->words.word[b->piece[p]].value;
 }
-/* Write `token` over the pair at each of its places. */
-static void trainer_merge(bpe_trainer *b, int pair, int token) {
-    const bpe_pair x = b->pair[pair];   /* a copy: the table may move */
-    for (size_t i = 0; i < x.places; i++) {
-        int p = x.place[i], gone = b->next[p], before = b->prev[p];
-        if (b->id[p] != x.a || gone < 0 || b->id[gone] != x.b) continue;
-        trainer_count(b, before, -1);
-        trainer_count(b, p, -1);
-        trainer_count(b, gone, -1);
-        b->id[p] = token;
-        b->id[gone] = -1;
-        b->next[p] = b->next[gone];
-        if (b->next[p] >= 0) b->prev[b->next[p]] = p;
-        trainer_count(b, before, 1);
-        trainer_count(b, p, 1);
-    }
+/* Write `token` over the pair that begins at place p. */
+static void trainer_merge_at(bpe_trainer *b, int p, int token) {
+    int gone = b->next[p], before = b->prev[p], after = b->next[gone];
+    if (before >= 0) trainer_unlink(b, before);
+    trainer_unlink(b, p);
+    trainer_unlink(b, gone);
+    b->id[p] = token;
+    b->next[p] = after;
+    if (after >= 0) b->prev[after] = p;
+    if (before >= 0) trainer_link(b, before);
+    trainer_link(b, p);
 }
 /* Index of the most frequent pair (of equals the one of older tokens), or -1 when nothing repeats. */
 static int trainer_best(bpe_trainer *b) {       /* the queue has the smallest first, so it orders by MAX - count */
@@ -1498,8 +1500,8 @@ static void trainer_begin(bpe_trainer *b, const llm_text *c) {
         if (w->value++ == 0) places += w->length;
     }
     if (places > INT_MAX) llm_die("train the tokenizer on less text", "%zu bytes of distinct words", places);
-    int **array[] = {&b->id, &b->prev, &b->next, &b->piece};
-    for (int i = 0; i < 4; i++) *array[i] = llm_alloc(places, sizeof(int));
+    int **array[] = {&b->id, &b->prev, &b->next, &b->up, &b->down, &b->piece};
+    for (int i = 0; i < 6; i++) *array[i] = llm_alloc(places, sizeof(int));
     int p = 0;
     for (size_t i = 0; i < b->words.count; i++) {
         const word_entry *w = &b->words.word[i];
@@ -1510,11 +1512,10 @@ static void trainer_begin(bpe_trainer *b, const llm_text *c) {
             b->piece[p] = (int)i;
         }
     }
-    for (int i = 0; i < p; i++) trainer_count(b, i, 1);
+    for (int i = 0; i < p; i++) trainer_link(b, i);
 }
 static void trainer_free(bpe_trainer *b) {
-    for (size_t i = 0; i < b->pairs; i++) llm_release(b->pair[i].place);
-    llm_release_all(b->id, b->prev, b->next, b->piece, b->pair, b->index.slot, b->queue.item);
+    llm_release_all(b->id, b->prev, b->next, b->up, b->down, b->piece, b->pair, b->index.slot, b->queue.item);
     word_free(&b->words);
 }
 
@@ -1588,7 +1589,7 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
     for (int id = 256, best; id + OUR_SPECIALS < vocab_size && (best = trainer_best(&b)) >= 0; id++) {
         k->merge = llm_grow(k->merge, &capacity, (size_t)t->merges + 1, sizeof *k->merge);
         k->merge[t->merges++] = (bpe_merge){b.pair[best].a, b.pair[best].b, id};
-        trainer_merge(&b, best, id);
+        while (b.pair[best].head >= 0) trainer_merge_at(&b, b.pair[best].head, id);
     }
     trainer_free(&b);
     our_end(t);
