@@ -1937,21 +1937,7 @@ static void cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, cons
 
 /* ---- the value:  value[n] = hidden[n] . u   dhidden[n] (=|+=) dvalue[n] u   du (=|+=) sum of dvalue[n] hidden[n] ----
 
-   A warp for each token. */
-template <class A> __global__ void __launch_bounds__(128) value_forward_kernel(float *value, const A *hidden,
-                                                                               const float *u, int N, int C,
-                                                                               bool wide) {
-    const int n = blockIdx.x * 4 + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (n >= N) return;
-    float sum = 0, x[8], y[8];
-    for (int c = lane * 8; c < C; c += 32 * 8) {
-        load_up_to_8(x, hidden + (size_t)n * C + c, C - c, wide);
-        load_up_to_8(y, u + c, C - c, wide);
-        UNROLL for (int j = 0; j < 8; j++) sum += x[j] * y[j];
-    }
-    sum = warp_sum(sum);
-    if (lane == 0) value[n] = sum;
-}
+   Forward is a product with one row, u, and hidden in the place of the weights. Backward: a warp for each token. */
 template <class A> __global__ void __launch_bounds__(128) value_backward_kernel(A *dhidden, const float *dvalue,
                                                                                 const float *u, int N, int C,
                                                                                 bool accumulate, bool wide) {
@@ -1969,8 +1955,8 @@ template <class A> __global__ void __launch_bounds__(128) value_backward_kernel(
 }
 template <class A>
 static void cuda_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
-    const bool wide = all_wide(C, hidden, u);
-    value_forward_kernel<A><<<blocks_for(N, 4), 128, 0, gpu.stream>>>(value, (const A *)hidden, u, N, C, wide);
+    const llm_weight rows = {hidden, in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL, NULL};
+    few_rows<float>(NULL, {value, NULL, NULL}, (const llm_act *)u, rows, {}, 1, C, N);
 }
 template <class A>
 static void cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,

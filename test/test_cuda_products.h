@@ -1,5 +1,5 @@
-/* test_cuda_products.h: linear, residual and LoRA at the sizes where llm_cuda.cuh takes another way. Read by test_cuda.c,
-   after op_tests.h, for each table. */
+/* test_cuda_products.h: linear, residual and LoRA at the sizes where llm_cuda.cuh takes another way. Read by
+   test_cuda.c, after op_tests.h, for each table. */
 #ifndef TEST_CUDA_PRODUCTS_H
 #define TEST_CUDA_PRODUCTS_H
 
@@ -26,7 +26,8 @@ static void test_many_plans(void) {
     settle(&x);
     settle(&w);
     op_case c = {.name = "linear, more shapes than plans"};
-    const llm_weight weights = {w.device, type_of(&w), NULL, w.full}, none = {0}, plainly = {w.x, LLM_TYPE_REAL, NULL, w.x};
+    const llm_weight weights = {w.device, type_of(&w), NULL, w.full}, none = {0};
+    const llm_weight plainly = {w.x, LLM_TYPE_REAL, NULL, w.x};
     for (int twice = 0; twice < 2; twice++)
         for (size_t n = FIRST; n < FIRST + SHAPES; n += n < FIRST + SHAPES - 1 && twice ? 67 : 1) {
             y.n = n * O;
