@@ -14,8 +14,8 @@ static void test_cuda_embedding(void) {
     test_embed(1, 1, 1, 1, true, WEIGHT);
     test_embed(1023, 8, 1, 2, true, WEIGHT);                    /* one word, four runs; positions in two each */
     test_embed(1300, 24, 3, 1300, true, WEIGHT);
-    test_embed(600, 1032, 700, 2, true, WEIGHT);                /* more columns than a block takes at once */
-    test_embed(64, 16, 50257, 64, false, WEIGHT);
+    test_embed(520, 1032, 9, 2, true, WEIGHT);                  /* more columns than a block takes at once */
+    test_embed(64, 3, 50257, 64, false, WEIGHT);
 }
 /* Every team (a warp, 128 and 256 threads), at its first and last width, and rows that are no multiple of 8. */
 static void test_cuda_norms(void) {
