@@ -2123,7 +2123,135 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
 
 /* ================================================================================================================
    Speaking
+
+   A row of the cache holds T tokens of KV heads of D numbers, as in chapter 4. New keys and values are put away first;
+   then each query looks back, and many past tokens are the work of many blocks ("flash decoding", Dao et al. 2023): a
+   block takes SPLIT keys of one head, and up to 8 of the query heads that share them.
+
+       s_t = q . k_t / sqrt(D)    m = max s_t    e_t = exp(s_t - m)    l = sum e_t    o = sum e_t v_t       of its keys
+       out = sum over blocks of exp(m - M) o, divided by the same sum of exp(m - M) l,                      M = max m
+
+   The last block to finish does the second line, in the order of the blocks: a row's bits depend on that row alone.
    ================================================================================================================ */
+
+enum { SPLIT = 128 };
+/* Keys and values of n new tokens into the cache, a thread for each number; and the counts of finished blocks to 0. */
+template <class A>
+__global__ void __launch_bounds__(256) cache_store_kernel(A *k, A *v, int *done, const A *qkv, const int *rows,
+                                                          const int *positions, size_t n, size_t T, size_t queries,
+                                                          size_t kv, size_t counts) {
+    const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x, token = i / (2 * kv), c = i % (2 * kv);
+    for (size_t j = i; j < counts; j += (size_t)gridDim.x * 256) done[j] = 0;
+    if (token >= n) return;
+    A *to = (c < kv ? k : v) + (rows[token] * T + positions[token]) * kv + c % kv;
+    *to = qkv[token * (queries + 2 * kv) + queries + c];
+}
+/* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads, of new token n. part (n, groups, blocks, HEADS,
+   D + 2): m, l, o. done (n, groups). Where a group has fewer heads, the others' queries are 0. */
+template <class A, int HEADS>
+__global__ void __launch_bounds__(SPLIT) cache_attention_kernel(A *out, float *part, int *done, const A *qkv,
+                                                                const A *k, const A *v, const int *rows,
+                                                                const int *positions, size_t T, int H, int KV,
+                                                                int D) {
+    extern __shared__ float shared_query[];                     /* (HEADS, width): q / sqrt(D), 0 behind D numbers */
+    __shared__ float e[HEADS * SPLIT];
+    __shared__ bool last;
+    const int G = H / KV, groups = (G + HEADS - 1) / HEADS, head = blockIdx.y / groups;
+    const int h0 = blockIdx.y % groups * HEADS, heads = min(HEADS, G - h0);             /* of the G on this key head */
+    const int each = HEADS * (D + 2), width = (D + 7) / 8 * 8, t = threadIdx.x, lane = t % 32;
+    const size_t n = blockIdx.z, place = n * gridDim.y + blockIdx.y, kv = (size_t)KV * D;
+    const int seen = positions[n] + 1, first = blockIdx.x * SPLIT, keys = min((int)SPLIT, seen - first);
+    const size_t query = (size_t)(head * G + h0) * D, at = (rows[n] * T + first) * kv + (size_t)head * D;
+    if (keys <= 0) return;
+    qkv += n * (H * D + 2 * kv) + query;
+    out += n * H * D + query;
+    for (int i = t; i < HEADS * width; i += SPLIT) {
+        const int h = i / width, d = i % width;
+        shared_query[i] = h < heads && d < D ? to_float(qkv[h * D + d]) / sqrtf(D) : 0;
+    }
+    __syncthreads();
+    float s[HEADS] = {};
+    for (int d = 0; d < D && t < keys; d += 8) {                /* a thread for each key */
+        float x[8];
+        load_up_to_8(x, k + at + t * kv + d, D - d, D % 8 == 0);
+        UNROLL for (int h = 0; h < HEADS; h++)
+            UNROLL for (int j = 0; j < 8; j++) s[h] += x[j] * shared_query[h * width + d + j];
+    }
+    UNROLL for (int h = 0; h < HEADS; h++) e[h * SPLIT + t] = t < keys ? s[h] : -INFINITY;
+    __syncthreads();
+    float *mine = part + (place * gridDim.x + blockIdx.x) * each;
+    for (int h = t / 32; h < heads; h += SPLIT / 32) {            /* a warp for each head */
+        float m = -INFINITY, l = 0;
+        for (int i = lane; i < SPLIT; i += 32) m = fmaxf(m, e[h * SPLIT + i]);
+        m = warp_max(m);
+        for (int i = lane; i < SPLIT; i += 32) l += e[h * SPLIT + i] = expf(e[h * SPLIT + i] - m);
+        l = warp_sum(l);
+        if (lane == 0) mine[h * (D + 2)] = m, mine[h * (D + 2) + 1] = l;
+    }
+    __syncthreads();
+    const bool alone = seen <= SPLIT;
+    for (int i = t; i < heads * D; i += SPLIT) {                /* a thread for each number of o */
+        const float *weight = e + i / D * SPLIT;
+        const A *value = v + at + i % D;
+        float o = 0;
+        _Pragma("unroll 8") for (int key = 0; key < keys; key++) o += weight[key] * to_float(value[key * kv]);
+        if (alone) store(out + i, o / mine[i / D * (D + 2) + 1]);
+        else mine[i / D * (D + 2) + 2 + i % D] = o;
+    }
+    if (alone) return;
+    __threadfence();                    /* what this block wrote is seen before its count is */
+    __syncthreads();
+    const int blocks = (seen + SPLIT - 1) / SPLIT;
+    if (t == 0) last = atomicAdd(&done[place], 1) == blocks - 1;
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+    for (int i = t; i < heads * D; i += SPLIT) {
+        const float *of = part + place * gridDim.x * each + i / D * (D + 2);
+        float m = -INFINITY, l = 0, o = 0;
+        for (int b = 0; b < blocks; b++) m = fmaxf(m, __ldcg(of + (size_t)b * each));
+        for (int b = 0; b < blocks; b++) {
+            const float *x = of + (size_t)b * each, c = expf(__ldcg(x) - m);
+            l += c * __ldcg(x + 1);
+            o += c * __ldcg(x + 2 + i % D);
+        }
+        store(out + i, o / l);
+    }
+}
+/* As many tokens at a time as PARTS numbers have room for. */
+template <class A, int HEADS>
+static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows, const int *positions, size_t n, size_t T,
+                            size_t H, size_t KV, size_t D) {
+    const size_t kv = KV * D, row = (H + 2 * KV) * D, groups = KV * blocks_for(H / KV, HEADS), PARTS = 32 << 20;
+    const size_t each = groups * blocks_for(T, SPLIT) * HEADS * (D + 2);
+    const size_t at_once = min(n, PARTS / each + 1), counts = n * groups;
+    float *part = (float *)room_for(ROOM_ATTENTION, at_once * each * sizeof *part + counts * sizeof(int));
+    int *done = (int *)(part + at_once * each);
+    cache_store_kernel<A><<<blocks_for(n * 2 * kv, 256), 256, 0, gpu.stream>>>(
+        k, v, done, qkv, rows, positions, n, T, H * D, kv, counts);
+    for (size_t i = 0; i < n; i += at_once) {
+        const dim3 grid(blocks_for(T, SPLIT), (unsigned)groups, (unsigned)min(at_once, n - i));
+        const size_t shared = HEADS * ((D + 7) / 8 * 8) * sizeof(float);
+        cache_attention_kernel<A, HEADS><<<grid, SPLIT, shared, gpu.stream>>>(
+            out + i * H * D, part, done + i * groups, qkv + i * row, k, v, rows + i, positions + i, T, (int)H, (int)KV,
+            (int)D);
+    }
+}
+template <class A>
+static void cuda_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
+                                 const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
+    const size_t G = H / KV;
+    auto attend = G == 1 ? cache_attention<A, 1> : G == 2 ? cache_attention<A, 2> : G <= 4 ? cache_attention<A, 4>
+                                                                                           : cache_attention<A, 8>;
+    attend((A *)out, (A *)k, (A *)v, (const A *)qkv, rows, positions, n, T, H, KV, D);
+}
+template <class A>
+static void cuda_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV,
+                            size_t D) {
+    const size_t row = T * KV * D, bytes = length * KV * D * sizeof(A);
+    for (A *x : {(A *)k, (A *)v})
+        CUDA(cudaMemcpyAsync(x + to * row, x + from * row, bytes, cudaMemcpyDeviceToDevice, gpu.stream));
+}
 
 /* ================================================================================================================
    The table
@@ -2225,7 +2353,8 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .value_backward = cuda_value_backward<A>,
         .grad_norm = cuda_grad_norm,
         .adamw = cuda_adamw,
-        /* Speaking: cache_attention, cache_copy */
+        .cache_attention = cuda_cache_attention<A>,
+        .cache_copy = cuda_cache_copy<A>,
 
         .enter = cuda_enter,
         .logprob_fused = cuda_logprob_fused<A>,
