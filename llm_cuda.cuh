@@ -2149,10 +2149,9 @@ __global__ void __launch_bounds__(256) cache_store_kernel(A *k, A *v, int *done,
 /* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads, of new token n. part (n, groups, blocks, HEADS,
    D + 2): m, l, o. done (n, groups). Where a group has fewer heads, the others' queries are 0. */
 template <class A, int HEADS>
-__global__ void __launch_bounds__(SPLIT) cache_attention_kernel(A *out, float *part, int *done, const A *qkv,
-                                                                const A *k, const A *v, const int *rows,
-                                                                const int *positions, size_t T, int H, int KV,
-                                                                int D) {
+__global__ void __launch_bounds__(SPLIT, 4)
+cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k, const A *v, const int *rows,
+                       const int *positions, size_t T, int H, int KV, int D) {
     extern __shared__ float shared_query[];                     /* (HEADS, width): q / sqrt(D), 0 behind D numbers */
     __shared__ float e[HEADS * SPLIT];
     __shared__ bool last;
