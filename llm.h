@@ -171,9 +171,6 @@ void llm_write_bytes(llm_writer *w, const void *data, size_t bytes);
 void llm_write_text(llm_writer *w, const char *format, ...) LLM_PRINTF(2, 3);
 void llm_write_done(llm_writer *w);
 
-bool llm_ends_with(const char *text, const char *end);
-bool llm_path_is_json(const char *path);                /* .json, .jsonl */
-const char *llm_path_name(const char *path);            /* what stands behind the last slash */
 typedef struct { char **path; size_t count, capacity; } llm_paths;
 void llm_paths_add(llm_paths *l, const char *path);     /* a copy of it */
 void llm_paths_free(llm_paths *l);
@@ -273,7 +270,7 @@ void llm_documents_free(llm_documents *l);
 
 /* A pretraining source: tokenized documents, read in a new shuffled order every epoch. */
 typedef struct {
-    char *name;
+    char *name;                         /* its path */
     double proportion;                  /* expected share of the tokens, sums to 1 over the sources */
     double chance;                      /* that the next document is from here */
     int *tokens; size_t count;          /* all training documents in a row, each opened by <|endoftext|> (bos) */
@@ -694,7 +691,6 @@ void llm_model_load(llm_model *m, const char *dir, const llm_ops *ops);
    on which everything works again) and returns the bytes of weights before minus after. */
 void llm_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
 double llm_quantise(llm_model *m, llm_type weights);
-const char *llm_type_name(llm_type type);               /* "fp32", "bf16", "q8", "q4" */
 double llm_weight_bytes(const llm_model *m);            /* what the weights take as they lie there */
 /* config.json, model.safetensors, generation_config.json. (Adapters: llm_lora_merge before, or hf_lora_save.) */
 void llm_model_save(const llm_model *m, const char *dir);
@@ -963,17 +959,12 @@ bool llm_result_exists(const char *dir);                /* does DIR hold a whole
 /* ---- before the lecture: what the compiler wants to know ---- */
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -1685,7 +1676,8 @@ static void split_at_gaps(llm_documents *l, const char *text, size_t size) {
 }
 void llm_documents_read(llm_documents *l, const char *path, bool document_gap) {
     *l = (llm_documents){0};
-    if (llm_path_is_json(path))
+    const char *dot = strrchr(path, '.');
+    if (dot && (!strcmp(dot, ".json") || !strcmp(dot, ".jsonl")))
         llm_die("plain text, or a program with tools/forms.h", "%s is a file of records, not of text", path);
     size_t size, skip;
     l->text = llm_read_file(path, &size);
@@ -1864,7 +1856,7 @@ void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o
     for (int i = 0; i < c->sources; i++) {
         double fraction = o.val_count ? 0 : o.val_fraction;
         source_read(t, o.paths[i], &c->source[i], &c->validation, fraction, &o);
-        source_finish(&c->source[i], llm_path_name(o.paths[i]));
+        source_finish(&c->source[i], o.paths[i]);
         open_epoch(c, i);
     }
     for (int i = 0; i < o.val_count; i++)
@@ -5660,15 +5652,6 @@ void llm_paths_free(llm_paths *l) {
     llm_release(l->path);
     *l = (llm_paths){NULL, 0, 0};
 }
-bool llm_ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), e = strlen(end);
-    return n >= e && !strcmp(text + n - e, end);
-}
-bool llm_path_is_json(const char *path) { return llm_ends_with(path, ".json") || llm_ends_with(path, ".jsonl"); }
-const char *llm_path_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
 const char *llm_trim(const char *text, size_t *length) {
     while (*length && isspace((unsigned char)*text)) text++, --*length;
     while (*length && isspace((unsigned char)text[*length - 1])) --*length;
@@ -6224,7 +6207,6 @@ void llm_config_check(const llm_config *c, const char *where) {
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
     config_family(c, where);
 }
-const char *llm_type_name(llm_type type) { return (const char *const[]){"fp32", "bf16", "q8", "q4"}[type]; }
 
 /* ---- config.json ----
    Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,

@@ -612,11 +612,11 @@ static void drop_head(file_tensor *t, int i) {
 }
 static void flatten(file_tensor *t, int i) {
     (void)i;
-    if (llm_ends_with(t->name, "c_fc.weight")) { t->dims = 1; t->shape[0] *= t->shape[1]; }
+    if (path_ends_with(t->name, "c_fc.weight")) { t->dims = 1; t->shape[0] *= t->shape[1]; }
 }
 static void swap_shape(file_tensor *t, int i) {
     (void)i;
-    if (llm_ends_with(t->name, "h.1.mlp.c_fc.weight")) { t->shape[0] = 64; t->shape[1] = 16; }
+    if (path_ends_with(t->name, "h.1.mlp.c_fc.weight")) { t->shape[0] = 64; t->shape[1] = 16; }
 }
 static void test_model_folders(void) {
     const char *dir = in_scratch("model-0"), *changed = in_scratch("changed");      /* GPT-2, saved by the round trip */
@@ -881,7 +881,7 @@ static void test_resume(const llm_ops *ops, bool moments16) {
         llm_checkpoint_save(out, 5, &m, &o, NULL, "\"data\": {\"epoch\": 3}, \"seed\": \"77\"", 2);
         train_some(&m, &o, 5, 10);      /* never interrupted */
         char *dir = llm_checkpoint_newest(out);
-        CHECK(dir && llm_ends_with(dir, "/checkpoint-5"), "newest is %s", dir ? dir : "(none)");
+        CHECK(dir && path_ends_with(dir, "/checkpoint-5"), "newest is %s", dir ? dir : "(none)");
         hf_model_load(&n, dir, ops);
         p.skip_sigma = 5;
         llm_json *state = llm_checkpoint_resume(dir, &n, &p, NULL);
@@ -995,7 +995,7 @@ static void test_checkpoint_names(void) {
     llm_checkpoint_save(out, 0, &m, &o, NULL, NULL, 2);         /* before the first step: there are no moments */
     char *dir = llm_checkpoint_newest(out);
     llm_json_free(llm_checkpoint_resume(dir, &m, &o, NULL));
-    CHECK(llm_ends_with(dir, "checkpoint-0") && o.state.step == 0 && !o.m, "checkpoint 0");
+    CHECK(path_ends_with(dir, "checkpoint-0") && o.state.step == 0 && !o.m, "checkpoint 0");
     llm_release(dir);
     llm_checkpoint_save(out, 9, &m, &o, NULL, NULL, 2);
     llm_checkpoint_save(out, 10, &m, &o, NULL, NULL, 2);
@@ -1003,14 +1003,14 @@ static void test_checkpoint_names(void) {
           !llm_exists(in_scratch("names/deep/out/checkpoint-0")), "keeps two");
     llm_checkpoint_save(out, 10, &m, &o, NULL, NULL, 2);        /* the same step again: a name that never existed */
     dir = llm_checkpoint_newest(out);
-    CHECK(llm_ends_with(dir, "checkpoint-10-2") && llm_exists(in_scratch("names/deep/out/checkpoint-10")) &&
+    CHECK(path_ends_with(dir, "checkpoint-10-2") && llm_exists(in_scratch("names/deep/out/checkpoint-10")) &&
           entries(out) == 2, "%s", dir);
     llm_release(dir);
     make_dir(in_scratch("names/deep/out/checkpoint-99.tmp"));   /* a killed save */
     make_dir(in_scratch("names/deep/out/checkpoint-98"));       /* somebody's copy, not finished */
     make_dir(in_scratch("names/deep/out/checkpoint-best"));     /* somebody's own folder */
     dir = llm_checkpoint_newest(out);
-    CHECK(llm_ends_with(dir, "checkpoint-10-2"), "%s", dir);
+    CHECK(path_ends_with(dir, "checkpoint-10-2"), "%s", dir);
     llm_release(dir);
     llm_checkpoint_save(out, 100, &m, &o, NULL, NULL, 0);
     CHECK(entries(out) == 5 && !llm_exists(in_scratch("names/deep/out/checkpoint-99.tmp")),
@@ -1031,7 +1031,7 @@ static void test_checkpoint_names(void) {
           "and notes in a checkpoint");
     for (int step = 1; step < 4; step++) llm_checkpoint_save(out, step, &m, &o, NULL, NULL, 2);
     dir = llm_checkpoint_newest(out);
-    CHECK(dir && llm_ends_with(dir, "checkpoint-3") && llm_exists(in_scratch("names/deep/out/checkpoint-2")) &&
+    CHECK(dir && path_ends_with(dir, "checkpoint-3") && llm_exists(in_scratch("names/deep/out/checkpoint-2")) &&
           !llm_exists(in_scratch("names/deep/out/checkpoint-1")), "they do not count as one of those to keep");
     llm_release(dir);
     llm_adamw_free(&o, &m);
@@ -1139,7 +1139,7 @@ static void test_full_disk(void) {
         CHECK_DIES(llm_model_save(&m, in_scratch("full/new")), "cannot write");
         file_limit(0);
         char *dir = llm_checkpoint_newest(out);
-        CHECK(dir && llm_ends_with(dir, "checkpoint-1") && !llm_exists(in_scratch("full/checkpoint-2")), "full disk: %s",
+        CHECK(dir && path_ends_with(dir, "checkpoint-1") && !llm_exists(in_scratch("full/checkpoint-2")), "full disk: %s",
               dir ? dir : "none");
         llm_release(dir);
         CHECK(llm_result_exists(out) && same_file(weights, old), "full disk: the old result is damaged");

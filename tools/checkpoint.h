@@ -44,6 +44,7 @@ void llm_sft_restore(llm_sft *s, const llm_json *state);
 #endif
 
 #ifdef LLM_IMPLEMENTATION
+#include <dirent.h>
 #include <inttypes.h>
 
 /* ---- the result of a stage ---- */
@@ -133,7 +134,7 @@ static checkpoint_id *checkpoint_list(const char *out, int *count, bool tidy) {
         if (checkpoint_parse(e->d_name, &c)) {
             list = llm_grow(list, &room, *count + 1, sizeof *list);
             list[(*count)++] = c;
-        } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && llm_ends_with(e->d_name, ".tmp")) {
+        } else if (tidy && !strncmp(e->d_name, "checkpoint-", 11) && path_ends_with(e->d_name, ".tmp")) {
             char *path = llm_format("%s/%s", out, e->d_name);
             llm_folder_clear(path);
             llm_release(path);

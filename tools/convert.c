@@ -422,7 +422,7 @@ static int type_of(const settings *s, const char *otherwise) {
 }
 static void hint(const settings *s, const llm_tokenizer *t) {
     fprintf(stderr, "llama.cpp:  llama-cli -m %s\n", s->out);
-    fprintf(stderr, "Ollama:     a file Modelfile with the line  FROM ./%s", llm_path_name(s->out));
+    fprintf(stderr, "Ollama:     a file Modelfile with the line  FROM ./%s", path_name(s->out));
     for (int i = 0; i < t->stops; i++)
         if (t->special[t->stop[i]]) fprintf(stderr, "\n            and  PARAMETER stop \"%s\"", t->token[t->stop[i]]);
     fprintf(stderr, "\n            then  ollama create NAME\n");
@@ -443,10 +443,10 @@ static void to_gguf(const settings *s) {
     int n = list_tensors(&m, list, as), halves = 0;
     const char *family = m.c.position == LLM_LEARNED ? "gpt2" : m.c.qkv_bias ? "qwen2" : "llama";
     gguf_writer g = {.family = family, .counting = true};
-    put_header(&g, &m, &t, &f, list, n, llm_path_name(dir), as);
+    put_header(&g, &m, &t, &f, list, n, path_name(dir), as);
     g.counting = false;
     g.w = begin(s->out);
-    put_header(&g, &m, &t, &f, list, n, llm_path_name(dir), as);
+    put_header(&g, &m, &t, &f, list, n, path_name(dir), as);
     for (int i = 0; i < n; i++) {
         put_tensor(&g, &list[i], &m);
         halves += as == AS_Q8 && list[i].as == AS_F16;
@@ -591,7 +591,7 @@ static void import_file(importer *x, const char *path) {
 static void import_tokens(const settings *s) {
     llm_tokenizer t;
     if (!s->tokenizer) llm_usage("--tokenizer DIR", "ids are numbers: whose tokens are they?");
-    if (!llm_ends_with(s->out, ".jsonl")) llm_usage("--out train.jsonl", "texts are written as .jsonl, not %s", s->out);
+    if (!path_ends_with(s->out, ".jsonl")) llm_usage("--out train.jsonl", "texts are written as .jsonl, not %s", s->out);
     refuse_existing(s);
     hf_tokenizer_load(&t, s->tokenizer);
     importer x = {.w = begin(s->out), .t = &t};
@@ -812,11 +812,11 @@ int main(int argc, char **argv) {
     if (jobs != 1)
         llm_usage("one of --model, --tokens and --tiktoken", jobs ? "one thing at a time" : "nothing to convert");
     if (!s.out) llm_usage("--out model.gguf", "where to?");
-    if (s.add_tokens && (!s.model || llm_ends_with(s.out, ".gguf")))
+    if (s.add_tokens && (!s.model || path_ends_with(s.out, ".gguf")))
         llm_usage("--model DIR --add-tokens --out DIR2", "--add-tokens makes a folder of a folder");
     if (s.tiktoken) import_ranks(&s);
     else if (s.tokens.count) import_tokens(&s);
-    else if (llm_ends_with(s.out, ".gguf")) to_gguf(&s);
+    else if (path_ends_with(s.out, ".gguf")) to_gguf(&s);
     else to_folder(&s);
     llm_release(s.tokens.item);
     return 0;

@@ -30,6 +30,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include "path.h"
 
 /* ---- files ---- */
 
@@ -62,7 +63,7 @@ static inline void forms_find(llm_paths *list, const char *path) { forms_find_be
 static void forms_refuse(const char *path) {
     static const char *const other[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".parquet", ".arrow", ".csv"};
     for (int i = 0; i < 9; i++) {
-        if (!llm_ends_with(path, other[i])) continue;
+        if (!path_ends_with(path, other[i])) continue;
         if (i < 6) llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
         llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
                            ".to_json('%s.jsonl')\"", other[i] + 1, path, path), "%s: this is not read", path);
@@ -94,7 +95,7 @@ static forms_rows forms_rows_open(const char *const *paths, int count) {
         size_t before = x.file.count;
         forms_find(&all, paths[i]);
         for (size_t k = 0; k < all.count; k++)
-            if (llm_path_is_json(all.path[k]) || !llm_is_dir(paths[i])) llm_paths_add(&x.file, all.path[k]);
+            if (path_is_json(all.path[k]) || !llm_is_dir(paths[i])) llm_paths_add(&x.file, all.path[k]);
         if (x.file.count == before) llm_die("put .jsonl files into it", "%s holds no records", paths[i]);
         llm_paths_free(&all);
     }
@@ -105,7 +106,7 @@ static bool forms_is_lines(const char *path, const char *text) {
     if (!strncmp(text, "\xEF\xBB\xBF", 3)) text += 3;   /* a byte order mark */
     while (isspace((unsigned char)*text)) text++;
     if (*text == '[') return false;
-    if (llm_ends_with(path, ".jsonl")) return true;
+    if (path_ends_with(path, ".jsonl")) return true;
     for (const char *p = text; (p = strchr(p, '}'));) {
         size_t space = strspn(++p, " \t\r\n");
         if (p[space] == '{' && memchr(p, '\n', space)) return true;
@@ -128,7 +129,7 @@ static const llm_json *forms_first_row(const llm_json *root) {
 static void forms_open_file(forms_rows *x, const char *path) {
     size_t size;
     forms_refuse(path);
-    if (!llm_path_is_json(path))
+    if (!path_is_json(path))
         llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     x->where = path;
     x->line = 0;
@@ -588,7 +589,7 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
    document each. */
 static inline void forms_documents(llm_documents *l, const char *path, bool document_gap) {
     forms_refuse(path);
-    if (!llm_path_is_json(path)) {
+    if (!path_is_json(path)) {
         llm_documents_read(l, path, document_gap);
         return;
     }

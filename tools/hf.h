@@ -47,6 +47,7 @@ const char *hf_expression(int split);           /* as a regular expression; NULL
 #endif
 
 #ifdef LLM_IMPLEMENTATION
+#include "path.h"
 
 /* ---- chat templates ----
 
@@ -790,7 +791,7 @@ void hf_safetensors_open(hf_safetensors *s, const char *dir_or_file) {
             llm_die("a folder saved in the safetensors format (a pytorch_model.bin must be converted first)",
                     "%s holds neither model.safetensors nor model.safetensors.index.json", dir_or_file);
     }
-    if (llm_ends_with(path, ".json")) hf_add_shards(s, path);
+    if (path_ends_with(path, ".json")) hf_add_shards(s, path);
     else {
         hf_add_file(s, path);
         hf_tensors_sort(s);
@@ -949,9 +950,9 @@ static bool hf_config_score(hf_config_file f) {
     const llm_json *list = hf_config_get(f, "architectures", LLM_JSON_ARRAY);
     const llm_json *labels = hf_config_get(f, "id2label", LLM_JSON_OBJECT);
     const char *name = list && list->child && list->child->type == LLM_JSON_STRING ? list->child->string : "Model";
-    if (llm_ends_with(name, "LMHeadModel") || llm_ends_with(name, "ForCausalLM") || llm_ends_with(name, "Model"))
+    if (path_ends_with(name, "LMHeadModel") || path_ends_with(name, "ForCausalLM") || path_ends_with(name, "Model"))
         return false;
-    if (!llm_ends_with(name, "ForSequenceClassification")) hf_config_refuse(f, "architectures", name);
+    if (!path_ends_with(name, "ForSequenceClassification")) hf_config_refuse(f, "architectures", name);
     if (hf_config_number(f, "num_labels", labels ? (double)labels->length : 2) != 1)
         hf_config_refuse(f, "id2label", "a classifier with other than 1 label");
     return true;
@@ -979,8 +980,8 @@ llm_config hf_config_load(const char *dir) {
 }
 /* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
 static bool hf_ignored(const char *name, bool tied) {
-    return llm_ends_with(name, ".attn.bias") || llm_ends_with(name, ".attn.masked_bias") ||
-           llm_ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
+    return path_ends_with(name, ".attn.bias") || path_ends_with(name, ".attn.masked_bias") ||
+           path_ends_with(name, ".rotary_emb.inv_freq") || (tied && !strcmp(name, "lm_head.weight"));
 }
 /* The names as our table has them: the original GPT-2 files lack "transformer.", others "model.". */
 static void hf_rename(hf_safetensors *s, const llm_config *c) {

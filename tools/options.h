@@ -184,7 +184,11 @@ static inline void llm_options_print(const llm_option *table, int count, FILE *o
         fputc('\n', out);
     }
 }
-/* The form of weights that --weights names. */
+/* The form of weights: its name, and the one that --weights names. */
+static inline const char *llm_type_name(llm_type type) {
+    static const char *const name[] = {"fp32", "bf16", "q8", "q4"};
+    return name[type];
+}
 static inline llm_type llm_type_named(const char *name) {
     for (int i = 0; i < 4; i++)
         if (!strcmp(name, llm_type_name((llm_type)i))) return (llm_type)i;

@@ -4,6 +4,8 @@
 #define SAY_H
 
 #include "fleet.h"
+#include "options.h"
+#include "path.h"
 
 /* Numbers for people: 124.4M, 1.3B, 700 GB (decimal, as memory is sold), 2h 59m. Each fills `text` and returns it. */
 static inline const char *say_number(char text[32], double x) {
@@ -32,7 +34,7 @@ static inline const char *say_time(char text[32], double seconds) {
 }
 
 static inline void say_source(const llm_source *s, double tokens, FILE *out) {
-    fprintf(out, "  %-24s ", s->name);
+    fprintf(out, "  %-24s ", path_name(s->name));
     if (tokens > 0) fprintf(out, "%9.1f %% %8.2f", 100 * s->proportion, s->proportion * tokens / s->count);
     else fprintf(out, "%11s %8s", "-", "-");
     fprintf(out, " %11zu %12zu %9.2f MB\n", s->documents, s->count, s->bytes / 1e6);

@@ -1,0 +1,19 @@
+/* path.h: what the name of a file says. */
+#ifndef PATH_H
+#define PATH_H
+
+#include <string.h>
+
+static inline bool path_ends_with(const char *path, const char *end) {
+    size_t n = strlen(path), e = strlen(end);
+    return n >= e && !strcmp(path + n - e, end);
+}
+static inline bool path_is_json(const char *path) {
+    return path_ends_with(path, ".json") || path_ends_with(path, ".jsonl");
+}
+/* What stands behind the last slash. */
+static inline const char *path_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+#endif
