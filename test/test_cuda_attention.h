@@ -69,23 +69,29 @@ static double att_error(const llm_real *got, const llm_real *want, size_t n, siz
 
 /* ---- attention ---- */
 
-typedef enum { WHOLE, PACKED, ANY } att_texts;          /* one a row; many, as packed; any start at all */
+/* One text a row; many, as packed; any start at all; each token alone, with scores of -98: exp(98) is infinite in
+   float, so that masking by a multiplication with 0 would give no number. */
+typedef enum { WHOLE, PACKED, ANY, ALONE } att_texts;
 
 static int *att_starts(size_t B, size_t T, att_texts texts) {
     int *start = llm_alloc(B * T, sizeof *start);
     for (size_t i = 0, s = 0; i < B * T; i++) {
         if (i % T == 0) s = 0;
         if (texts == PACKED && llm_rng_below(&att_rng, 33) == 0) s = i % T;
-        start[i] = texts == ANY ? llm_rng_below(&att_rng, (int)(i % T) + 1) : (int)s;
+        start[i] = texts == ANY ? llm_rng_below(&att_rng, (int)(i % T) + 1) : texts == ALONE ? (int)(i % T) : (int)s;
     }
     return start;
 }
 static void att_check(size_t B, size_t T, size_t H, size_t KV, size_t D, att_texts texts) {
     static const double limits[2][5] = {{1e-5, 1e-5, 1e-5, 1e-5, 1e-5}, {4e-3, 1e-5, 1e-2, 1e-2, 8e-3}};
-    static const char *const name[] = {"out", "lse", "dq", "dk", "dv"}, *const text[] = {"whole", "packed", "any"};
+    static const char *const name[] = {"out", "lse", "dq", "dk", "dv"};
+    static const char *const text[] = {"whole", "packed", "any", "alone"};
     const size_t N = B * T, HD = H * D, wide = HD + 2 * KV * D, n = N * wide, m = N * HD;
     llm_real *x = att_normal(n, 1.4), *dy = att_normal(m, 1);
     llm_real *out = llm_alloc(m, sizeof *out), *lse = llm_alloc(N * H, sizeof *lse), *dx = llm_alloc(n, sizeof *dx);
+    for (size_t i = 0; i < n && texts == ALONE; i++)            /* k = -q; 3.5^2 D / sqrt(D) = 98 for D = 64 */
+        if (i % wide < HD) x[i] = (llm_real)copysign(3.5, (double)x[i]);
+        else if (i % wide < 2 * HD) x[i] = -x[i - HD];
     int *start = att_starts(B, T, texts), *dev_start = att_ints(start, N);
     llm_act *dev_x = att_send(x, n), *dev_dy = att_send(dy, m);
     llm_act *dev_out = att_new(m * att_ops->act_size), *dev_dx = att_new(n * att_ops->act_size);
@@ -186,6 +192,7 @@ static uint64_t test_cuda_attention(const llm_ops *table, bool few, uint64_t bit
         att_check(1, 97, 1, 1, 80, ANY);
         att_check(1, 66, 2, 1, 33, PACKED);
     } else att_shapes();
+    att_check(1, 40, 1, 1, 64, ALONE);
     att_rope(37, 4, 2, 64, 2048);
     att_rope(5, 2, 2, 32, 131072);
     att_rope(9, 3, 1, 80, 512);         /* 40 pairs */

@@ -1,0 +1,101 @@
+#!/bin/sh
+# cuda_bugs.sh [WORD]: would the tests notice? Plants each of the bugs below (or those with WORD in their line) in a copy
+# of llm_cuda.cuh and runs test_cuda on the CPU that plays GPU: it must fail. Compiles llm_cuda.cuh once a bug.
+word=$1 dir=build/bugs passed=0 failed=0
+emulator=test/cuda_on_cpu
+gpu="-std=c++20 -O1 -g -fno-strict-aliasing -w -DCUDA_ON_CPU -I$emulator -I."
+mkdir -p $dir
+
+flags() {       # of a build: what the kernels are compiled with
+    case $1 in
+    plain) ;;
+    asan) echo -fsanitize=address,undefined -fno-sanitize-recover=undefined -DCOC_ASAN ;;
+    tsan) echo -fsanitize=thread -DCOC_TSAN ;;
+    msan) echo -fsanitize=memory -fno-omit-frame-pointer -DCOC_MSAN ;;
+    *) echo "no build $1" >&2; exit 2 ;;
+    esac
+}
+compilers() { case $1 in msan) cc=clang cxx=clang++ ;; *) cc=gcc cxx=g++ ;; esac; }
+
+# The emulator and the test program, which no bug touches. (The machine that looks for races is not looked at itself.)
+prepare() {     # build
+    [ -e $dir/$1.ready ] && return
+    compilers "$1"
+    machine=$(flags "$1") host=
+    case $1 in tsan) machine=-DCOC_TSAN ;; msan) host=-fsanitize=memory ;; esac
+    for f in cuda_on_cpu cublas; do
+        $cxx $gpu $machine -c $emulator/$f.cpp -o $dir/$1.$f.o || exit 2
+    done
+    $cc -std=c11 -O1 -g -w -DLLM_PLAIN $host -c test/test_cuda.c -o $dir/$1.test.o || exit 2
+    touch $dir/$1.ready
+}
+verdict() {     # yes or no, line
+    if [ "$1" = yes ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    printf '%s\n' "$2"
+}
+bug() {         # build in which it must show, name, sed -E expression, arguments of test_cuda (few)
+    case "$*" in *"$word"*) ;; *) return ;; esac
+    prepare "$1"
+    compilers "$1"
+    sed -E "$3" llm_cuda.cuh > $dir/llm_cuda.cuh
+    if cmp -s llm_cuda.cuh $dir/llm_cuda.cuh; then verdict no "$2: THE EDIT DID NOTHING"; return; fi
+    sed -E -f $emulator/cuda_on_cpu.sed $dir/llm_cuda.cuh > $dir/llm_cuda.cpp
+    if ! $cxx $gpu $(flags "$1") -c $dir/llm_cuda.cpp -o $dir/llm_cuda.o 2> $dir/log ||
+       ! $cxx $(flags "$1") $dir/llm_cuda.o $dir/$1.*.o -o $dir/test_cuda -lm 2>> $dir/log; then
+        verdict no "$2: DOES NOT COMPILE: $(grep -m1 error $dir/log)"
+        return
+    fi
+    ASAN_OPTIONS=detect_leaks=0 timeout 600 $dir/test_cuda ${4:-few} > $dir/log 2>&1
+    code=$?
+    says='WARNING: [A-Za-z]*: [a-z ]*|ERROR: .*|cuda_on_cpu: .*|runtime error.*|FAIL.*'
+    if [ $code -eq 0 ]; then verdict no "$2: NOT CAUGHT ($1)"
+    else verdict yes "$2: caught ($1: $(grep -m1 -oE "$says" $dir/log | cut -c1-90))"; fi
+}
+
+# ---- none: the tests pass as they are ----
+if [ -z "$word" ]; then
+    for build in plain tsan; do
+        prepare $build
+        compilers $build
+        sed -E -f $emulator/cuda_on_cpu.sed llm_cuda.cuh > $dir/llm_cuda.cpp
+        if $cxx $gpu $(flags $build) -c $dir/llm_cuda.cpp -o $dir/llm_cuda.o &&
+           $cxx $(flags $build) $dir/llm_cuda.o $dir/$build.*.o -o $dir/test_cuda -lm &&
+           $dir/test_cuda few > $dir/log 2>&1; then verdict yes "no bug: passes ($build)"
+        else verdict no "no bug: FAILS ($build): $(grep -m1 FAIL $dir/log)"; fi
+    done
+fi
+
+# ---- attention on tensor cores ----
+bug plain 'flash: a key too many (causal)'      's/key > row \|\| key < from\[r\]\) at/key > row + 1 || key < from[r]) at/'
+bug plain 'flash: texts not kept apart backward' 's/key <= row \&\& key >= from \?/key <= row ?/'
+bug plain 'flash: not transposed'               's/ldmatrix_turned\(fb, b/ldmatrix(fb, b/'
+bug plain 'flash: fragments of P swapped'       's/k \+ i % 4 \/ 2\]\[i % 2 \* 2\]/k + i % 2][i % 4 \/ 2 * 2]/'
+bug plain 'flash: no wait for the copies'       's/copies_wait<1>\(\);/copies_wait<2>();/'
+bug plain 'flash: rows not padded (banks)'      's/LD = D \+ 8;/LD = D;/'
+bug plain 'flash: old sums not turned'          's/at\(o, r, i\) \*= turn;/at(o, r, i) *= 1;/'
+bug plain 'flash: wrong key head'               's/\(H \+ h \/ \(H \/ KV\)\)/(H + h % KV)/'
+bug plain 'flash: a row past T written'         's/if \(8 \* r \+ g < valid\)/if (8 * r + g <= valid)/'
+bug plain 'flash: delta of another head'        's/delta \+ \(text \+ row\) \* H \+ h/delta + (text + row) * H/'
+bug plain 'flash: infinity minus infinity'      's/best == NEVER \? 0 : best \* sharp/best * sharp/'
+bug plain 'flash: a query past T'               's/row = q0 \+ c < T \? q0 \+ c : -1/row = q0 + c/'
+bug tsan  'flash: barrier after the wait lost'  's/__syncthreads\(\); +\/\* this tile is here.*//'
+bug tsan  'flash: barrier before the next load' 's/__syncthreads\(\); +\/\* before the next turn.*//'
+bug tsan  'flash: barrier of first_key lost'    '/atomicMin\(&low/{n;s/__syncthreads\(\);//}'
+
+# ---- attention in plain float ----
+bug plain 'plain attention: a key too many'     's/key <= row \&\& key >= from \? s\[i\]/key <= row + 1 \&\& key >= from ? s[i]/'
+bug plain 'plain attention: a query past T'     's/seen = row < T \&\& key/seen = key/'
+bug plain 'plain attention: half of delta'      's/lanes_sum<16>\(d\[i\]\)/lanes_sum<8>(d[i])/'
+bug plain 'plain attention: the wrong piece'    's/c0 \+ i \/ 16 \* 64 \+ 4 \* x/c0 + 4 * x/'
+bug plain 'plain attention: columns of 17'      's/w = b\[4 \* k \+ j\]\[x\]/w = b[4 * k + j][x + 1]/'
+bug tsan  'plain attention: tile overwritten'   's/__syncthreads\(\); +\/\* whoever read.*//'
+
+# ---- rotary positions and activations ----
+bug plain 'rope: backward turns forward'        's/s\[k\] \*= way;//'
+bug plain 'rope: values turn too'               's/\(int\)\(H \+ KV\), \(H/(int)(H + 2 * KV), (H/'
+bug plain 'rope: whole turns in float'          's/\(double\)\(positions\[n\] \* f\[k\]\) \* 0\.1591/(positions[n] * f[k]) * 0.1591f * 1.000001f; const double unused = 0.1591/'
+bug asan  'gelu: reads past the end'            's/load_up_to_8\(x, inp \+ i, left, true\)/load_up_to_8(x, inp + i, 8, true)/'
+bug plain 'swiglu: gate and up swapped'         's/u\[k\] = dout \? dy\[k\] \* silu : 0;/u[k] = dout ? dy[k] * u[k] * s : 0;/'
+
+printf '%d passed, %d failed\n' $passed $failed
+[ $failed -eq 0 ]
