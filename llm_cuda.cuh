@@ -1229,75 +1229,56 @@ plain_attention_kernel(A *out, float *lse, const A *qkv, const int *start, int T
     }
     store64(out + (text + first) * HD + h * D, HD, o, end - first, c0, D);
 }
-template <class A, int W>
+/* Backward, one kernel for both walks. A block owns 64 queries, and walks over keys to add up dq; or (KEYS) it owns 64
+   keys, and walks over queries to add up dk and dv. Then everything lies on its side, S' = k q' and dP' = v dout', so
+   that P' and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
+template <class A, int W, bool KEYS>
 __global__ void __launch_bounds__(256)
-plain_attention_dq_kernel(A *dqkv, float *delta, const A *dout, const A *out, const float *lse, const A *qkv,
-                          const int *start, int T, int H, int KV, int D, float scale) {
+plain_attention_backward_kernel(A *dqkv, float *delta, const A *dout, const A *out, const float *lse, const A *qkv,
+                                const int *start, int T, int H, int KV, int D, float scale) {
     __shared__ float4 a[64][17];
     __shared__ float4 b[64][17];
-    const int pieces = (D + 64 * W - 1) / (64 * W), h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64);
+    const int pieces = (D + 64 * W - 1) / (64 * W), own = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64), G = H / KV;
     const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const A *Q = qkv + (text + first) * width + h * D;
-    const A *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
-    const A *dy = dout + (text + first) * HD + h * D;
-    float dq[W][4][4] = {}, d[4];
+    const A *K = qkv + text * width + (H + (KEYS ? own : own / G)) * D, *V = K + KV * D;
+    float sum[W][4][4] = {}, dv[W][4][4] = {}, d[4];
     start += text;
-    UNROLL for (int i = 0; i < 4; i++) {                        /* delta: 16 threads add up a row */
+    UNROLL for (int i = 0; i < 4 && !KEYS; i++) {               /* delta: 16 threads add up a row */
         const int row = first + y + 16 * i;
-        const size_t n = text + min(T - 1, row), at = n * HD + h * D;
+        const size_t n = text + min(T - 1, row), at = n * HD + own * D;
         d[i] = 0;
         for (int c = x; c < D; c += 16) d[i] += to_float(dout[at + c]) * to_float(out[at + c]);
         d[i] = lanes_sum<16>(d[i]);
-        if (row < T && x == 0 && c0 == 0) delta[n * H + h] = d[i];
+        if (row < T && x == 0 && c0 == 0) delta[n * H + own] = d[i];
     }
-    for (int k0 = first_key(start, first, end) / 64 * 64; k0 < end; k0 += 64) {
-        float s[4][4] = {}, dp[4][4] = {};
-        dot64(s, a, b, Q, width, end - first, K + k0 * width, width, T - k0, D);
-        dot64(dp, a, b, dy, HD, end - first, V + k0 * width, width, T - k0, D);
-        UNROLL for (int i = 0; i < 16; i++) {
-            const int row = first + y + i / 4 * 16, key = k0 + x + i % 4 * 16, in = min(T - 1, row);
-            const bool seen = key <= row && key >= start[in];
-            const float p = seen ? expf(s[i / 4][i % 4] * scale - lse[(text + in) * H + h]) : 0;
-            s[i / 4][i % 4] = p * (dp[i / 4][i % 4] - d[i / 4]) * scale;
-        }
-        mix64(dq, a, b, s, K + k0 * width, width, T - k0, c0, D);
-    }
-    store64(dqkv + (text + first) * width + h * D, width, dq, end - first, c0, D);
-}
-/* Rows are keys, columns the queries that see them: S' = k q', dP' = v dout', so that P' and dS' come out as wanted. */
-template <class A, int W>
-__global__ void __launch_bounds__(256)
-plain_attention_dkv_kernel(A *dqkv, const A *dout, const float *lse, const float *delta, const A *qkv,
-                           const int *start, int T, int H, int KV, int D, float scale) {
-    __shared__ float4 a[64][17];
-    __shared__ float4 b[64][17];
-    const int pieces = (D + 64 * W - 1) / (64 * W), head = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64), G = H / KV;
-    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const A *K = qkv + (text + first) * width + (H + head) * D, *V = K + KV * D;
-    float dk[W][4][4] = {}, dv[W][4][4] = {};
-    start += text;
-    const int tiles = last_query(start, end - 1, first, T) / 64 + 1 - blockIdx.x;
-    for (int turn = 0; turn < G * tiles; turn++) {              /* tile turn % tiles of head turn / tiles */
-        const int h = head * G + turn / tiles, q0 = first + turn % tiles * 64;
+    const int begin = KEYS ? first : first_key(start, first, end) / 64 * 64;
+    const int tiles = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / 64 + 1;
+    for (int turn = 0; turn < (KEYS ? G : 1) * tiles; turn++) { /* tile turn % tiles of head turn / tiles */
+        const int walk = begin + turn % tiles * 64, h = KEYS ? own * G + turn / tiles : own;
+        const int q0 = KEYS ? walk : first, k0 = KEYS ? first : walk;
         const A *q = qkv + (text + q0) * width + h * D, *dy = dout + (text + q0) * HD + h * D;
+        const A *k = K + k0 * width, *v = V + k0 * width;
         float s[4][4] = {}, dp[4][4] = {};
-        dot64(s, a, b, K, width, end - first, q, width, T - q0, D);
-        dot64(dp, a, b, V, width, end - first, dy, HD, T - q0, D);
+        if (KEYS) dot64(s, a, b, k, width, T - k0, q, width, T - q0, D);
+        else dot64(s, a, b, q, width, T - q0, k, width, T - k0, D);
+        if (KEYS) dot64(dp, a, b, v, width, T - k0, dy, HD, T - q0, D);
+        else dot64(dp, a, b, dy, HD, T - q0, v, width, T - k0, D);
         UNROLL for (int i = 0; i < 16; i++) {
-            const int key = first + y + i / 4 * 16, row = q0 + x + i % 4 * 16, in = min(T - 1, row);
-            const bool seen = row < T && key <= row && key >= start[in];
-            float *p = &s[i / 4][i % 4], *t = &dp[i / 4][i % 4];
-            *p = seen ? expf(*p * scale - lse[(text + in) * H + h]) : 0;
-            *t = *p * (*t - delta[(text + in) * H + h]) * scale;
+            const int mine = y + i / 4 * 16, other = x + i % 4 * 16;
+            const int row = q0 + (KEYS ? other : mine), key = k0 + (KEYS ? mine : other);
+            const size_t n = text + min(T - 1, row);
+            const bool seen = row < T && key <= row && key >= start[n - text];
+            float *p = &s[i / 4][i % 4], *ds = &dp[i / 4][i % 4];
+            *p = seen ? expf(*p * scale - lse[n * H + h]) : 0;
+            *ds = *p * (*ds - (KEYS ? delta[n * H + h] : d[i / 4])) * scale;
         }
-        mix64(dv, a, b, s, dy, HD, T - q0, c0, D);
-        mix64(dk, a, b, dp, q, width, T - q0, c0, D);
+        if (KEYS) mix64(dv, a, b, s, dy, HD, T - q0, c0, D);
+        mix64(sum, a, b, dp, KEYS ? q : k, width, T - (KEYS ? q0 : k0), c0, D);
     }
-    A *to = dqkv + (text + first) * width + (H + head) * D;
-    store64(to, width, dk, end - first, c0, D);
-    store64(to + KV * D, width, dv, end - first, c0, D);
+    A *to = dqkv + (text + first) * width + (KEYS ? H + own : own) * D;
+    store64(to, width, sum, end - first, c0, D);
+    if (KEYS) store64(to + KV * D, width, dv, end - first, c0, D);
 }
 
 /* ---- attention on tensor cores: bf16, head sizes 32, 64, 80, 96, 128 (Dao 2023, "FlashAttention-2") ----
@@ -1661,14 +1642,14 @@ static void plain_attention(A *out, float *lse, A *dqkv, float *delta, const A *
     const dim3 queries(tiles, s.H * pieces, s.B), keys(tiles, s.KV * pieces, s.B);
     const float scale = 1 / sqrtf((float)s.D);
     auto forward = plain_attention_kernel<A, W>;
-    auto dq = plain_attention_dq_kernel<A, W>;
-    auto dkv = plain_attention_dkv_kernel<A, W>;
+    auto dq = plain_attention_backward_kernel<A, W, false>;
+    auto dkv = plain_attention_backward_kernel<A, W, true>;
     if (!dqkv) {
         forward<<<queries, 256, 0, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
         return;
     }
     dq<<<queries, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
-    dkv<<<keys, 256, 0, gpu.stream>>>(dqkv, dout, lse, delta, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
+    dkv<<<keys, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
 }
 /* More rows to a warp: less shared memory read for a product. But their sums, D / 8 x 4 M, must fit in registers. */
 template <int D> struct att_size {
