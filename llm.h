@@ -405,7 +405,7 @@ typedef struct { const void *data; llm_type type; const uint16_t *scale; const l
 typedef struct {
     llm_real temperature;
     const uint8_t *banned;              /* (V) bytes on the device, or NULL */
-    const int *row; size_t rows;        /* on the device; the model fills it in */
+    const int *row; size_t rows;        /* on the device; the model sets both in a copy */
 } llm_head;
 
 /* The ids of a batch on the device, each (N). own: what load_ids prepares for embed_backward besides (a GPU sorts), in
@@ -565,7 +565,7 @@ typedef struct llm_ops {
          logprob_fused           else logprob_forward, then logprob_backward. Rows without a gradient: logp of no worth
          linear_gelu_forward     out as linear_forward, activated = gelu(out); else linear_forward, gelu_forward
          residual_gelu_backward  dpre = gelu'(pre) dinp; else residual_backward, gelu_backward
-         decode                  the whole of model_decode, host arrays; returns false for "not this one"
+         decode                  the whole of llm_cache_step, host arrays; returns false for "not this one"
          speak                   the next `steps` ids of n speakers without the host: decode, llm_sample,
                                  llm_speaker_said; x: what is asked. id, logp [step * n + i], -1 behind the end of an
                                  answer, and who are written as late as in the next wait. Logits that are no numbers:
@@ -664,7 +664,7 @@ typedef struct llm_model {
     bool frozen;                        /* no gradients at all: reference or inference */
     bool recompute;                     /* keep only each layer's input, run the block again in backward */
     int micro;                          /* backward passes since the last optimizer step */
-    /* activations, for the B*T = N tokens of the last llm_forward */
+    /* activations, for the N = B*T tokens of the last pass */
     llm_acts *acts;                     /* [L] */
     llm_res *resf;                      /* (N,C) residual stream after the last layer */
     llm_stats statsf;                   /* of the last norm */
@@ -673,7 +673,7 @@ typedef struct llm_model {
     llm_res *dres;                      /* (N,C) gradient of the residual stream */
     llm_real *logp, *lse, *entropy, *value, *dlogp, *dentropy, *dvalue;  /* (N) */
     llm_ids ids;                        /* (N) each */
-    int *rows;                          /* (N) which have a gradient: head_options.row; in a step: are wanted */
+    int *rows;                          /* (N) which matter: llm_head.row; of llm_cache_step those wanted */
     llm_real *freq;                     /* (D/2) rope frequencies */
     void *pool; size_t pool_bytes;      /* the one allocation behind the activations */
     llm_head head_options;              /* of llm_forward and llm_backward: temperature, banned are yours to set */
@@ -738,13 +738,13 @@ double llm_schedule_lr(const llm_schedule *s, int step);       /* step counts fr
 
 /* ---- chapter 7: speaking -------------------------------------------------------------------------------------- */
 
-/* How the next token is drawn. All 0 but top_p 1 and repeat_penalty 1: the likeliest, always. */
+/* How the next token is drawn. Greedy: all 0 but top_p 1 and repeat_penalty 1. */
 typedef struct llm_sampler {
     double temperature;                 /* 0: greedy; 1: as the model says; above: bolder */
     int top_k;                          /* only the k likeliest; 0: all */
     double top_p;                       /* only the likeliest that together reach p; 1: all */
     double min_p;                       /* only those with this share of the likeliest's probability; 0: all */
-    double repeat_penalty;              /* above 1: less of what was said; 1: off */
+    double repeat_penalty;              /* above 1: less of what this answer said; 1: off */
     uint64_t seed;
 } llm_sampler;
 llm_sampler llm_sampler_defaults(void); /* temperature 0.8, top_k 0, top_p 1, min_p 0, penalty 1, seed 1 */
@@ -779,7 +779,7 @@ typedef struct llm_request {
     const int *length; int prompts;
     int max_new;                        /* most ids of an answer; the model's context may end it before */
     const int *stop; int stops;         /* the ids that end an answer; none: max_new does */
-    const uint8_t *banned;              /* (V) 1: is never said; NULL: nothing is forbidden */
+    const uint8_t *banned;              /* (V) host: 1 is never said; NULL: nothing forbidden */
     int **out, *out_length;             /* answer i: out[i] (room for max_new), without the stop id; its length */
     bool *stopped;                      /* ended by a stop id; NULL: not wanted */
     llm_real *logp;                     /* of each id as it was drawn, the stop id too: [i * max_new + t]; or NULL */
@@ -812,7 +812,7 @@ typedef struct llm_beam_options {
     const int *stop; int stops;
     const uint8_t *banned;
     double alpha;                       /* score = sum of log-probabilities / length^alpha; 0: the sum */
-    bool (*enough)(void);               /* asked before each step: true ends the search; NULL: it goes on to its end */
+    bool (*enough)(void);               /* asked before each step: true ends it (a clock, Ctrl-C); NULL: never */
 } llm_beam_options;
 /* The likeliest continuations of one prompt that beam search finds, best first: out[i] (room for max_new, a stop id is
    the last), its length, its score. Returns how many, at most `beams`. */
@@ -3077,9 +3077,9 @@ typedef struct { const char *name; llm_config c; } preset;
     .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, .bos = 1,          \
     .eos = 2, .pad = -1
 
-/* V, T, L, C, H (KV, F, ...). A new model takes V, bos and eos from its own tokenizer (train_gpt.c), not from here. */
+/* V, T, L, C, H; Llama: KV, F, theta, tied, eps. A new model has V, bos and eos from its tokenizer (train_gpt.c). */
 static const preset presets[] = {
-    /* ours, for the tiny world: half a million parameters learn it in two minutes */
+    /* ours, for the tiny world: tiny's half a million parameters learn it in two minutes */
     {"nano", {LLAMA(768, 96, 2, 64, 2, 2, 176, 10000, true, 1e-5)}},
     {"tiny", {LLAMA(768, 128, 4, 96, 3, 3, 256, 10000, true, 1e-5)}},
     {"small", {LLAMA(768, 128, 4, 128, 4, 4, 344, 10000, true, 1e-5)}},
@@ -3095,7 +3095,7 @@ static const preset presets[] = {
     {"gpt3-small", {GPT(50257, 2048, 12, 768, 12)}},
     {"gpt3-medium", {GPT(50257, 2048, 24, 1024, 16)}},
     {"gpt3-large", {GPT(50257, 2048, 24, 1536, 16)}},
-    {"gpt3-xl", {GPT(50257, 2048, 24, 2048, 16)}},              /* the table's 24 heads of 128 are no 2048 channels */
+    {"gpt3-xl", {GPT(50257, 2048, 24, 2048, 16)}},              /* the table says 24 heads of 128: 3072 channels */
     {"gpt3-2.7b", {GPT(50257, 2048, 32, 2560, 32)}},
     {"gpt3-6.7b", {GPT(50257, 2048, 32, 4096, 32)}},
     {"gpt3-13b", {GPT(50257, 2048, 40, 5120, 40)}},             /* d_model 5140 there, but 40 heads of 128 are 5120 */
@@ -3199,7 +3199,7 @@ static llm_part table_linear(table_writer *t, const char *const name[3], const s
 }
 /* Weights start with the variance 2/(5C) (Nguyen and Salazar 2019; GPT-2's deviation 0.02 where C is 1000), and those
    that write into the residual stream divided by sqrt(2L): the variances of 2L branches add up there (GPT-2, whose
-   positions start at half). */
+   learned positions start with half the deviation). */
 static llm_layer table_block(table_writer *t) {
     const llm_config *c = t->c;
     const family_names *name = t->family;
@@ -3253,17 +3253,17 @@ llm_param *llm_param_find(llm_model *m, const char *name) {
    Each function below calls one operation of chapter 4 with what the line would otherwise repeat: the sizes, the data
    and the gradient of a part, and whether that gradient is written or added to. */
 
-/* The first writer of a gradient in a step sets it, later ones add: a tied embedding is written by the head and by the
-   look-up, and a step may have several batches. `used` remembers until AdamW has stepped. A frozen tensor has none. */
-static bool accumulates(llm_param *p) {
+/* The first writer of a gradient in a step sets it, later ones add (true: a row's `accumulate`): a tied embedding is
+   written by head and look-up, and a step may have several batches. `used` remembers until AdamW has stepped. */
+static bool mark_written(llm_param *p) {
     const bool was = p->used;
     p->used = p->grad != NULL;
     return was;
 }
-static bool part_accumulates(const llm_part *x) {
+static bool mark_part(const llm_part *x) {
     const bool was = x->w->used;
-    for (int i = 0; i < x->pieces; i++) accumulates(&x->w[i]);
-    for (int i = 0; x->bias && i < x->pieces; i++) accumulates(&x->bias[i]);
+    for (int i = 0; i < x->pieces; i++) mark_written(&x->w[i]);
+    for (int i = 0; x->bias && i < x->pieces; i++) mark_written(&x->bias[i]);
     return was;
 }
 static llm_real *data_of(const llm_param *p) { return p ? p->data : NULL; }
@@ -3288,7 +3288,7 @@ static void model_norm_forward(llm_model *m, llm_act *out, llm_stats s, const ll
 /* join: dinp is the residual stream's gradient, and this is added to it. */
 static void model_norm_backward(llm_model *m, llm_res *dinp, const llm_act *dout, llm_stats s, const llm_res *inp,
                                 const llm_part *x, size_t N, bool join) {
-    const bool add = part_accumulates(x);
+    const bool add = mark_part(x);
     if (m->c.norm == LLM_LAYERNORM)
         m->ops->layernorm_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->data, s.mean, s.rstd, N,
                                    m->c.C, join, add);
@@ -3327,7 +3327,7 @@ static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, con
         if (a)
             m->ops->lora_backward(dinp, a->A->grad, a->B->grad, lora->du, dout, a->u, inp, a->A->data, a->B->data,
                                   lora->scale, N, x->w->cols, lora->rank, adapter_slice(x, i), from_residual,
-                                  part_accumulates(&(llm_part){a->A, a->B, 1}));   /* B in a bias's place */
+                                  mark_part(&(llm_part){a->A, a->B, 1}));   /* B in a bias's place */
     }
 }
 /* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. */
@@ -3338,7 +3338,7 @@ static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp,
 static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *dout, const llm_act *inp,
                                   const llm_part *x, size_t N) {
     m->ops->linear_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, part_outputs(x),
-                            part_accumulates(x));
+                            mark_part(x));
     adapters_backward(m, dinp, dout, inp, x, N, false);
 }
 static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
@@ -3349,7 +3349,7 @@ static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *re
 static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp,
                                     const llm_part *x, size_t N) {
     m->ops->residual_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, x->w->rows,
-                              part_accumulates(x));
+                              mark_part(x));
     adapters_backward(m, dinp, dout, inp, x, N, true);
 }
 /* The feed-forward part's two products beside its activation. A device may have product and GELU as one operation,
@@ -3370,7 +3370,7 @@ static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout
                                 size_t N) {
     if (gelu_in_product(m, x)) {
         m->ops->residual_gelu_backward(dpre, x->w->grad, grad_of(x->bias), dout, m->ff, pre, x->w->w, N, x->w->cols,
-                                       x->w->rows, part_accumulates(x));
+                                       x->w->rows, mark_part(x));
         return;
     }
     model_residual_backward(m, m->dff, dout, m->ff, x, N);
@@ -3380,8 +3380,8 @@ static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout
 /* ---- a block, forward and backward ---- */
 
 /* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each; with
-   swiglu `up` is two matrices side by side, gate | up. Where text is said and not learned (chapter 7) attention looks
-   into the cache, not into the batch; else cache is NULL. */
+   swiglu `up` is two matrices side by side, gate | up. Where text is said and not learned (chapter 7) attention puts
+   its keys and values into the cache and looks there, and ids.start is a token's row in it; else cache is NULL. */
 static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T, const llm_cache *cache) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
@@ -3675,7 +3675,7 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N, bool learns) {
     if (!learns) return k.used;
     if (m->lora) m->lora->du = pool_act(&k, N, m->lora->rank);
     m->dres = pool_take(&k, llm_mul(N, C), m->ops->dres_size);
-    m->dxn = m->dhidden = pool_act(&k, N, C);           /* the head is done before the first block begins */
+    m->dxn = m->dhidden = pool_act(&k, N, C);           /* the head is done before the blocks' way back begins */
     m->dpre = pool_act(&k, N, PRE);
     m->dff = c->activation == LLM_GELU ? m->dpre : pool_act(&k, N, F);          /* gelu works in place */
     m->dqkv = m->ff;                    /* the feed-forward part is done before attention begins */
@@ -3718,7 +3718,7 @@ static void model_upload(llm_model *m, const llm_batch *b) {
 
 /* ---- the whole model ---- */
 
-/* Embedding, all blocks, last norm: m->ids of N = B T tokens -> hidden (N,C). */
+/* Embedding, all blocks, last norm: m->ids of N = B T tokens -> hidden (N,C). Room and ids are there already. */
 static void hidden_forward(llm_model *m, size_t B, size_t T, const llm_cache *cache) {
     const llm_config *c = &m->c;
     const size_t N = B * T;
@@ -3740,10 +3740,10 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     model_norm_backward(m, m->dres, m->dhidden, m->statsf, m->resf, &m->normf, N, false);
     for (int l = c->L - 1; l >= 0; l--) {
         if (m->recompute && l < c->L - 1)       /* the last block's are still there: none ran since */
-            block_forward(m, l, m->resf, b->B, b->T, NULL);
+            block_forward(m, l, m->resf, b->B, b->T, NULL);     /* nobody needs resf any more */
         block_backward(m, l, b->B, b->T);
     }
-    const bool add_wte = accumulates(m->wte), add_wpe = m->wpe && accumulates(m->wpe);
+    const bool add_wte = mark_written(m->wte), add_wpe = m->wpe && mark_written(m->wpe);
     if (m->wte->grad)
         m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, &m->ids, N, c->C, c->V, c->T, add_wte, add_wpe);
     m->micro++;
@@ -3756,7 +3756,7 @@ static void head_forward(llm_model *m, llm_head head, size_t N, bool entropy) {
 static void head_backward(llm_model *m, llm_head head, size_t N, bool entropy) {
     m->ops->logprob_backward(m->dhidden, m->head->grad, m->dlogp, entropy ? m->dentropy : NULL, m->lse,
                              entropy ? m->entropy : NULL, m->hidden, m->head->w, m->ids.targets, head, N, m->c.C,
-                             m->c.V, accumulates(m->head));
+                             m->c.V, mark_written(m->head));
 }
 void llm_forward(llm_model *m, const llm_batch *b, llm_real *logp, llm_real *entropy, llm_real *value) {
     const size_t N = trunk_forward(m, b), bytes = N * sizeof(llm_real);
@@ -3799,7 +3799,7 @@ void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const
     if (dvalue) {
         m->ops->upload(m->dvalue, dvalue, N * sizeof *dvalue);
         m->ops->value_backward(m->dhidden, m->score->grad, m->dvalue, m->hidden, m->score->data, N, m->c.C, words,
-                               accumulates(m->score));
+                               mark_written(m->score));
     }
     if (words || dvalue) trunk_backward(m, b);
 }
@@ -3809,7 +3809,7 @@ void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlog
     const llm_head head = load_gradients(m, dlogp, NULL, N);
     if (m->ops->logprob_fused)
         m->ops->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, m->head->w, m->ids.targets,
-                              head, N, m->c.C, m->c.V, accumulates(m->head));
+                              head, N, m->c.C, m->c.V, mark_written(m->head));
     else {
         head_forward(m, head, N, false);
         head_backward(m, head, N, false);
@@ -3982,10 +3982,10 @@ void llm_cache_copy(llm_model *m, llm_cache *cache, size_t to, size_t from, size
 /* ---- one step: n tokens through the model ---- */
 
 /* Room for a step in the cache's own memory, which grows. */
-static void decode_room(const llm_model *m, llm_cache *cache, size_t bytes) {
+static void cache_room(const llm_model *m, llm_cache *cache, size_t bytes) {
     if (bytes <= cache->scratch_bytes) return;
     device_release(m->ops, cache->scratch);
-    cache->scratch = device_alloc(m->ops, bytes, 1, "decoding");
+    cache->scratch = device_alloc(m->ops, bytes, 1, "a step of the cache");
     cache->scratch_bytes = bytes;
 }
 /* The forward pass of chapter 5 with the cache in the place of the batch: N = n, and ids.start says in which row of the
@@ -4003,7 +4003,7 @@ void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int
         if (want[i]) wanted[wants++] = (int)i;
     const size_t bytes = llm_mul(llm_mul(wants, c->V), sizeof *logits);
     model_reserve(m, n, false);
-    decode_room(m, cache, bytes);
+    cache_room(m, cache, bytes);
     op->upload(m->ids.tokens, tokens, n * sizeof *tokens);
     op->upload(m->ids.start, rows, n * sizeof *rows);
     op->upload(m->ids.positions, positions, n * sizeof *positions);
@@ -4055,7 +4055,7 @@ llm_sampler llm_sampler_defaults(void) {
     return (llm_sampler){.temperature = 0.8, .top_p = 1, .repeat_penalty = 1, .seed = 1};
 }
 /* A model that computes no numbers is broken: whatever were drawn from them would mean nothing, the first token least.
-   (-infinity is a number here: never.) */
+   (-infinity is allowed: a token that is never said.) */
 static void require_logits(const llm_real *z, size_t n) {
     int wrong = 0;
     for (size_t i = 0; i < n; i++) wrong |= !(z[i] < INFINITY);
@@ -4099,7 +4099,7 @@ static inline double exp_of_negative(double x) {
 
        p_v = exp((z_v - best) / t) */
 static void apply_temperature(llm_real *z, size_t V, llm_real best, double t) {
-    const double sharp = fmin(1 / t, 1e300);        /* not infinite, or it would make NaN of the best, which is 0 */
+    const double sharp = fmin(1 / t, 1e300);        /* infinity times the best's 0 would be NaN */
     LLM_SIMD()
     for (size_t v = 0; v < V; v++) z[v] = (llm_real)exp_of_negative((z[v] - best) * sharp);
 }
@@ -4238,8 +4238,8 @@ static void write_down(const llm_request *x, int prompt, int id, llm_real logp) 
     if (!llm_is_stop(id, x->stop, x->stops)) x->out[prompt][(*n)++] = id;
     else if (x->stopped) x->stopped[prompt] = true;
 }
-/* Give a free row to the next prompt, and draw the first id of its answer; false where that ended it. The answers to
-   one prompt stand side by side in PPO and GRPO: it is read once, and copied. */
+/* Give a free row to the next prompt, and draw the first id of its answer; false where that ended it. In PPO and GRPO
+   the answers to one prompt stand side by side: it is read once, and copied (who speaks writes only behind it). */
 static bool begin_answer(speech *t, int prompt) {
     const llm_request *x = t->x;
     llm_speaker *who = &t->who[t->alive];
@@ -4278,7 +4278,7 @@ static size_t speak_on(speech *t) {
     for (size_t i = 0; i < n; i++)
         cache_tokens_add(&t->step, t->who[i].last, t->who[i].row, t->who[i].position, true);
     cache_tokens_run(&t->step, t->m, &t->cache, t->logits);
-    require_logits(t->logits, n * V);                       /* here: below many threads draw at once */
+    require_logits(t->logits, n * V);                       /* here: many threads cannot end a program at once */
     LLM_OMP(parallel for schedule(static) if(n * V > 10000))
     for (size_t i = 0; i < n; i++) t->id[i] = draw_id(t, &t->who[i], t->logits + i * V, &t->logp[i]);
     return 1;
@@ -4326,7 +4326,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
 
 /* ---- one answer ---- */
 
-/* A prompt as the base model knows texts: opened by the token that opens documents, where there is one. */
+/* A prompt as the base model knows texts: opened by bos, which opens documents; without bos, an empty one by eos. */
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
     size_t n = strlen(text), first = 0;
     int *ids = llm_alloc(llm_add(n, 3), sizeof *ids);
@@ -4360,7 +4360,7 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
    length, holds all of them. */
 typedef struct {
     double score, logp;                 /* of the text; -infinity: there is none */
-    int from, id, length;               /* it is beam `from` of the line before, and id; -1: that one, which was over */
+    int from, id, length;               /* text `from` of the line before, plus id; -1: that text, already over */
     bool over;
 } beam;
 
@@ -4382,7 +4382,7 @@ static void offer(beam *best, int beams, beam x) {
 /* The next line: the best of all texts that are one token longer, and of those that are over. logits: a row for each
    of `now` that is not. */
 static void extend_beams(const llm_beam_options *o, const beam *now, beam *next, llm_real *logits, size_t V) {
-    for (int b = 0; b < o->beams; b++) next[b] = (beam){-INFINITY, 0, 0, -1, 0, true};
+    for (int b = 0; b < o->beams; b++) next[b] = (beam){.score = -INFINITY, .id = -1, .over = true};
     for (int b = 0; b < o->beams; b++) {
         if (now[b].over) {
             offer(next, o->beams, (beam){now[b].score, now[b].logp, b, -1, now[b].length, true});
@@ -4401,14 +4401,14 @@ static void extend_beams(const llm_beam_options *o, const beam *now, beam *next,
     for (int b = 0; b < o->beams; b++)
         next[b].over |= llm_is_stop(next[b].id, o->stop, o->stops) || next[b].length >= o->max_new;
 }
-/* The tokens at the end of those that are not over; lines 1, 3, 5 ... have the second half of the cache's rows: so a
-   text with two heirs is copied twice before it is lost. */
+/* The next tokens of texts that are not over. Lines 1, 3, 5 ... have the second half of the cache's rows, the others
+   the first: each heir copies its text from the other half, where nobody has overwritten it. */
 static void follow_beams(llm_model *m, llm_cache *cache, cache_tokens *step, int line, const beam *now, int beams,
-                         int prompt) {
+                         int length) {
     const int half = line % 2 * beams, before = beams - half;
     for (int b = 0; b < beams; b++) {
         if (now[b].over) continue;
-        const int position = prompt + now[b].length - 1;
+        const int position = length + now[b].length - 1;
         llm_cache_copy(m, cache, half + b, before + now[b].from, position);
         cache_tokens_add(step, now[b].id, half + b, position, true);
     }

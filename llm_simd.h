@@ -2674,7 +2674,7 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
             room[t].score = pool_real(&k, 1, cache->T);
             room[t].packed = pool_take(&k, llm_mul(N, widest), sizeof(few_x));
         }
-        if (!pass) decode_room(m, cache, k.used);
+        if (!pass) cache_room(m, cache, k.used);
     }
     LLM_OMP(parallel num_threads(threads))
     few_walk(&s, thread_index(), thread_count(), wanted, wants, logits);
