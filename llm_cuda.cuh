@@ -1078,7 +1078,8 @@ static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const ll
 
    Backward walks twice, because a sum that crossed blocks would depend on which comes first. Once a block owns queries,
    walks over their keys and adds up dq. Once it owns keys, walks over the queries that see them, of all the heads that
-   share them, and adds up dk and dv. Both make S and dP: 7 products where 5 would do. */
+   share them, and adds up dk and dv. Both make S and dP: 7 products where 5 would do. So the bits of a token's results
+   depend on nothing but its own text, and on where in the row that begins: tiles are cut at the same places for all. */
 
 /* The first key that any of the queries first .. end-1 sees; the last query below T that sees any of the keys up to
    `key`. (Whole numbers: here the order of atomics does not matter.) */
@@ -1354,7 +1355,9 @@ DEVICE uint32_t pack(float low, float high) {
     const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
     return *(const uint32_t *)&two;
 }
-/* s (16 M, 8 N) = a b'; a, b in shared memory, rows of D numbers. */
+/* s (16 M, 8 N) = a b'; a, b in shared memory, rows of D numbers. Which 8 numbers a lane names for ldmatrix: of a, in
+   16 rows those for a0 and a1, then beside them those for a2 and a3; of b, in 8 rows those for b0, then those for b1,
+   then the same in the next 8 rows. */
 template <int D, int M, int N> DEVICE void product_abt(float (&s)[M][N][4], const bf16 *a, const bf16 *b) {
     const int lane = threadIdx.x % 32;
     a += lane % 16 * LD<D> + lane / 16 * 8;
@@ -1372,7 +1375,8 @@ template <int D, int M, int N> DEVICE void product_abt(float (&s)[M][N][4], cons
         }
     }
 }
-/* sum (16 M, D) += p b; p (16 M, 8 N) as product_abt left it, rounded; b in shared memory, 8 N rows. */
+/* sum (16 M, D) += p b; p (16 M, 8 N) as product_abt left it, rounded; b in shared memory, 8 N rows. Two neighbours in
+   a register of B lie below each other in b, not side by side as above: so it is turned. */
 template <int D, int M, int N>
 DEVICE void product_ab(float (&sum)[M][D / 8][4], const float (&p)[M][N][4], const bf16 *b) {
     const int lane = threadIdx.x % 32;
@@ -1550,7 +1554,7 @@ attention_dq_kernel(bf16 *dqkv, float *delta, const bf16 *dout, const bf16 *out,
         }
         __syncthreads();
     }
-    store_tile<D>(dqkv + (text + mine) * width + h * D, width, dq, T - mine, sharp / LOG2E);
+    store_tile<D>(dqkv + (text + mine) * width + h * D, width, dq, T - mine, sharp / LOG2E);       /* 1 / sqrt(D) */
 }
 
 /* ---- backward, keys: dk and dv; grid (tiles of keys, KV, B) ----
@@ -1651,7 +1655,8 @@ static void plain_attention(A *out, float *lse, A *dqkv, float *delta, const A *
     dq<<<queries, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
     dkv<<<keys, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
 }
-/* More rows to a warp: less shared memory read for a product. But their sums, D / 8 x 4 M, must fit in registers. */
+/* Tiles by head size. More rows to a warp: less shared memory read for a product; but their sums, D / 8 x 4 M floats a
+   lane, must fit in its 255 registers. ROW: bytes of a row in shared memory. */
 template <int D> struct att_size {
     enum { M = 2, N = D <= 80 ? 4 : 2, KEYS = D <= 64 ? 64 : 32, MKV = D <= 64 ? 2 : 1, NKV = 4,
            QUERIES = D <= 64 ? 64 : 32, ROWS = 16 * M * ATT_WARPS, ROWS_KV = 16 * MKV * ATT_WARPS, ROW = 2 * LD<D>,
