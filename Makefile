@@ -34,7 +34,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found programs floats test test_cuda test-sft bench builds debug demo fuzz exercise judge clean help
+.PHONY: all found programs floats test test_cuda cuda_programs test-sft bench builds debug demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -91,15 +91,23 @@ EMUFLAGS = -std=c++20 -O1 -g -march=$(ARCH) -ffp-contract=fast -fno-strict-alias
 EMULATED = $(BUILD)/emulated_llm_cuda.o $(BUILD)/emulated_cuda_on_cpu.o $(BUILD)/emulated_cublas.o
 $(BUILD)/emulated_llm_cuda.cpp: llm_cuda.cuh $(EMULATOR)/cuda_on_cpu.sed | $(BUILD)
 	(echo '#line 1 "llm_cuda.cuh"'; sed -E -f $(EMULATOR)/cuda_on_cpu.sed $<) > $@
+# Sanitizers: SANE for kernels, the emulator that runs them, and the C program; TSAN for kernels alone: the rest is "hardware".
 $(BUILD)/emulated_llm_cuda.o: $(BUILD)/emulated_llm_cuda.cpp llm.h $(wildcard $(EMULATOR)/*.h)
-	$(CXX) $(EMUFLAGS) -c $< -o $@
+	$(CXX) $(EMUFLAGS) $(SANE) $(TSAN) -c $< -o $@
 $(BUILD)/emulated_%.o: $(EMULATOR)/%.cpp $(wildcard $(EMULATOR)/*.h) | $(BUILD)
-	$(CXX) $(EMUFLAGS) -O2 -c $< -o $@
-$(BUILD)/test_cuda: CFLAGS = $(TESTFLAGS)
-$(BUILD)/test_cuda: test/test_cuda.c $(HEADERS) $(EMULATED)
-	$(CC) $(FLAGS) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
-test_cuda: $(BUILD)/test_cuda
-	@sh test/run.sh $(BUILD)/test_cuda
+	$(CXX) $(EMUFLAGS) -O2 $(SANE) $(filter -D%,$(TSAN)) -c $< -o $@
+CUDA_TESTS = $(BUILD)/test_cuda $(BUILD)/test_cuda_model
+$(CUDA_TESTS): CFLAGS = -O1 -g -march=$(ARCH)
+$(CUDA_TESTS): $(BUILD)/%: test/%.c $(HEADERS) $(EMULATED)
+	$(CC) $(FLAGS) $(SANE) $(filter -f%,$(TSAN)) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
+CUDA_SANE = asan tsan $(if $(shell command -v clang++ 2>/dev/null),msan)
+asan_cuda = SANE="-fsanitize=address,undefined -fno-sanitize-recover=all -DCOC_ASAN -Wno-format-truncation"
+tsan_cuda = TSAN="-fsanitize=thread -DCOC_TSAN"
+msan_cuda = SANE="-fsanitize=memory -fno-omit-frame-pointer -DCOC_MSAN" CC=clang CXX=clang++
+cuda_programs: $(CUDA_TESTS)
+test_cuda: cuda_programs
+	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
+	@sh test/run.sh test/test_cuda.sh
 
 programs: $(PROGRAMS)
 floats: $(TESTS:%=$(BUILD)/test_%)

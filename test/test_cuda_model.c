@@ -1,0 +1,339 @@
+/* test_cuda_model.c: whole tiny models on the tables of llm_cuda.cuh beside the same on llm_plain: forward and backward
+   passes, ten steps of AdamW, adapters, quantised bases, recomputation, models that take turns; and how often a step of
+   training waits and launches. Linked like test_cuda.c: on a GPU, or executed on this CPU.
+
+     build/test_cuda_model few     the short list, for sanitizers */
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "check.h"
+#include "tiny_models.h"
+
+int llm_cuda_devices(char *text, size_t size);
+const llm_ops *llm_cuda(llm_precision p);
+
+/* What test/cuda_on_cpu counts: kernels and products that were launched, waits of the host. A GPU does not. */
+extern long coc_launches __attribute__((weak)), coc_waits __attribute__((weak));
+
+enum { ROWS = 3, LENGTH = 11, PLACES = ROWS * LENGTH };
+static const llm_ops *cuda;
+static bool speaks;                     /* has the table rows for it already? */
+static double bound;                    /* relative to the largest number of a tensor */
+
+/* ---- a model twice: [0] on llm_plain, [1] on the GPU ---- */
+
+typedef struct { llm_model m[2]; } twins;
+
+static llm_config gpt2(void) { return tiny_gpt2(); }
+static llm_config llama(void) { return tiny_llama(true, 2, false); }
+static llm_config qwen(void) { return tiny_llama(false, 1, true); }
+
+static void twins_new(twins *t, llm_config c, uint64_t seed, bool train) {
+    for (int i = 0; i < 2; i++) {
+        t->m[i] = build(c, i ? cuda : &llm_plain, seed);
+        if (train) llm_model_train(&t->m[i]);
+    }
+}
+static void twins_free(twins *t) {
+    for (int i = 0; i < 2; i++) llm_model_free(&t->m[i]);
+}
+static llm_real *to_host(const llm_model *m, const llm_real *device, size_t n) {
+    llm_real *x = llm_alloc(n + 1, sizeof *x);
+    m->ops->download(x, device, n * sizeof *x);
+    return x;
+}
+/* The rows of the table that learn: the model's own, or its adapters'. */
+static llm_param *learners(const llm_model *m, int *count) {
+    *count = m->lora ? m->lora->params : m->params;
+    return m->lora ? m->lora->param : m->param;
+}
+/* Nothing of the gradients may be left from before: NaN, and whoever adds before the first write is found out. */
+static void fresh(llm_model *m) {
+    int n;
+    llm_param *p = learners(m, &n);
+    for (int i = 0; i < n; i++) {
+        p[i].used = false;
+        if (!p[i].grad) continue;
+        llm_real *nan = llm_alloc(p[i].size, sizeof *nan);
+        for (size_t k = 0; k < p[i].size; k++) nan[k] = NAN;
+        m->ops->upload(p[i].grad, nan, p[i].size * sizeof *nan);
+        llm_release(nan);
+    }
+    m->micro = 0;
+}
+static void compare_learners(const twins *t, const char *what, bool gradients, double allowed) {
+    int n;
+    const llm_param *a = learners(&t->m[0], &n), *b = learners(&t->m[1], &n);
+    for (int i = 0; i < n; i++) {
+        CHECK(a[i].used == b[i].used, "%s: %s is used by one alone", what, a[i].name);
+        if (gradients && !a[i].used) continue;
+        llm_real *want = to_host(&t->m[0], gradients ? a[i].grad : a[i].data, a[i].size);
+        llm_real *got = to_host(&t->m[1], gradients ? b[i].grad : b[i].data, a[i].size);
+        CHECK_SMALL(relative_error(got, want, a[i].size), allowed, "%s: %s %s", what,
+                    gradients ? "gradient of" : "weights of", a[i].name);
+        llm_release(want);
+        llm_release(got);
+    }
+}
+
+/* ---- forward and backward ---- */
+
+/* Log-probabilities, entropy and value, then the gradient of a random mixture of the three. */
+static void check_passes(const char *what, llm_config c, bool documents, bool recompute) {
+    twins t;
+    c.score = true;
+    twins_new(&t, c, 3, true);
+    llm_batch b = random_batch(ROWS, LENGTH, c.V, documents, 4);
+    llm_real out[2][3][PLACES], d[3][PLACES];
+    llm_rng r = llm_rng_seed(5, 0);
+    for (int i = 0; i < 3 * PLACES; i++) d[i / PLACES][i % PLACES] = (llm_real)llm_rng_normal(&r);
+    for (int i = 0; i < 2; i++) {
+        llm_model *m = &t.m[i];
+        m->recompute = recompute;
+        m->head_options.temperature = (llm_real)0.7;
+        fresh(m);
+        llm_forward(m, &b, out[i][0], out[i][1], out[i][2]);
+        llm_backward(m, &b, d[0], d[1], d[2]);
+    }
+    static const char *const name[] = {"log-probabilities", "entropy", "value"};
+    for (int k = 0; k < 3; k++) CHECK_SMALL(relative_error(out[1][k], out[0][k], PLACES), bound, "%s: %s", what, name[k]);
+    compare_learners(&t, what, true, bound);
+    llm_batch_free(&b);
+    twins_free(&t);
+}
+static void gradients(llm_model *m, const llm_batch *b, int parts, llm_real *logp) {
+    llm_real dlogp[PLACES];
+    llm_loss_ce_weights(dlogp, b, llm_batch_targets(b));
+    const int rows = b->B / parts;
+    for (int i = 0; i < parts; i++) {
+        const int o = i * rows * b->T;
+        llm_batch part = {rows, b->T, b->tokens + o, b->targets + o, b->positions + o, b->start + o, b->weight + o};
+        llm_forward_backward(m, &part, dlogp + o, logp + o);
+    }
+    llm_wait(m);
+}
+static uint64_t hash_gradients(llm_model *m) {
+    uint64_t h = 0;
+    for (int i = 0; i < m->params; i++) {
+        llm_real *g = to_host(m, m->param[i].grad, m->param[i].size);
+        h = llm_hash(g, m->param[i].size * sizeof *g, h);
+        llm_release(g);
+    }
+    return h;
+}
+/* Fused, in micro-batches, with recomputation, again; and with another model at work in between. */
+static void check_paths(const char *what, llm_config c) {
+    twins t;
+    twins_new(&t, c, 7, true);
+    llm_batch b = random_batch(ROWS, LENGTH, c.V, true, 8), other = random_batch(1, LENGTH - 2, c.V, false, 9);
+    llm_real logp[2][PLACES], dlogp[PLACES];
+    for (int i = 0; i < PLACES; i += 5) b.weight[i] = 0;
+    uint64_t bits[5];
+    for (int parts = 1; parts <= ROWS; parts += ROWS - 1) {
+        for (int i = 0; i < 2; i++) {
+            fresh(&t.m[i]);
+            gradients(&t.m[i], &b, parts, logp[i]);
+            for (int k = 0; k < PLACES; k += 5) logp[i][k] = 0;         /* the fused sweep leaves these out */
+        }
+        CHECK_SMALL(relative_error(logp[1], logp[0], PLACES), bound, "%s: fused, %d parts", what, parts);
+        compare_learners(&t, what, true, bound);
+        if (parts == 1) bits[0] = hash_gradients(&t.m[1]);
+    }
+    llm_model *m = &t.m[1], second = build(c, cuda, 10);
+    llm_model_train(&second);
+    for (int again = 1; again < 3; again++) {
+        fresh(m);
+        m->recompute = again == 2;
+        gradients(m, &b, 1, logp[1]);
+        bits[again] = hash_gradients(m);
+    }
+    m->recompute = false;
+    llm_loss_ce_weights(dlogp, &b, llm_batch_targets(&b));
+    for (int between = 3; between < 5; between++) {
+        fresh(m);
+        llm_forward(m, &b, logp[0], NULL, NULL);
+        if (between == 4) {
+            fresh(&second);
+            llm_forward(&second, &other, logp[1], NULL, NULL);
+            llm_backward(&second, &other, dlogp, NULL, NULL);
+        }
+        llm_backward(m, &b, dlogp, NULL, NULL);
+        bits[between] = hash_gradients(m);
+    }
+    CHECK(bits[1] == bits[0], "%s: a second time other bits", what);
+    CHECK(bits[2] == bits[0], "%s: recomputation changes bits", what);
+    CHECK(bits[4] == bits[3], "%s: another model in between changes bits", what);
+    llm_batch_free(&b);
+    llm_batch_free(&other);
+    llm_model_free(&second);
+    twins_free(&t);
+}
+
+/* ---- learning ---- */
+
+/* Ten steps; the first and the last in two micro-batches of equal size. */
+static void check_steps(const char *what, twins *t, bool moments16) {
+    const bool fp32 = cuda->precision == LLM_FP32;
+    const double allowed = fp32 ? 1e-4 : 2e-2;
+    llm_batch b = random_batch(2, LENGTH, t->m[0].c.V, true, 14);
+    llm_real logp[2][PLACES];
+    llm_adamw o[2] = {llm_adamw_defaults(), llm_adamw_defaults()};
+    for (int i = 0; i < 2; i++) {
+        o[i].eps = 1e-4;                /* GPT-2's key bias has no gradient but rounding, which must not become a step */
+        o[i].moments16 = moments16;
+        fresh(&t->m[i]);
+    }
+    double loss[2][10], norm[2];
+    for (int step = 0; step < 10; step++) {
+        for (int i = 0; i < 2; i++) {
+            gradients(&t->m[i], &b, step % 9 ? 1 : 2, logp[i]);
+            norm[i] = llm_adamw_step(&o[i], &t->m[i], 1e-2);
+            loss[i][step] = llm_loss_ce(logp[i], &b, 2 * LENGTH);
+        }
+        CHECK_SMALL(fabs(loss[1][step] - loss[0][step]) / loss[0][step], allowed, "%s: loss of step %d", what, step);
+        CHECK_SMALL(fabs(norm[1] - norm[0]) / norm[0], (fp32 ? 10 : 2) * allowed, "%s: gradient norm of step %d", what, step);
+    }
+    CHECK(loss[1][9] < loss[1][0], "%s: ten steps do not lower the loss (%g to %g)", what, loss[1][0], loss[1][9]);
+    /* moments of 16 bits are rounded by chance; AdamW makes a step of a bf16 gradient's rounding where that is all */
+    if (!moments16 && fp32) compare_learners(t, what, false, allowed);
+    for (int i = 0; i < 2; i++) llm_adamw_free(&o[i], &t->m[i]);
+    llm_batch_free(&b);
+}
+static void check_training(const char *what, llm_config c, bool moments16) {
+    twins t;
+    twins_new(&t, c, 13, true);
+    check_steps(what, &t, moments16);
+    twins_free(&t);
+}
+/* Adapters on everything, on a base in `weights` bits; then without them, the base as it was. */
+static void check_adapters(const char *what, llm_config c, llm_type weights) {
+    twins t;
+    twins_new(&t, c, 15, false);
+    llm_batch b = random_batch(2, LENGTH, c.V, false, 16);
+    llm_real before[2 * LENGTH], after[2 * LENGTH];
+    for (int i = 0; i < 2; i++) {
+        if (weights != LLM_TYPE_REAL) llm_quantise(&t.m[i], weights);
+        llm_lora_attach(&t.m[i], 3, 6, "all", NULL, 17);
+        llm_model_train(&t.m[i]);
+    }
+    llm_forward(&t.m[1], &b, before, NULL, NULL);
+    check_steps(what, &t, false);
+    t.m[1].lora_off = true;
+    llm_forward(&t.m[1], &b, after, NULL, NULL);
+    CHECK(!memcmp(before, after, sizeof before), "%s: switched off, the adapters still speak", what);
+    llm_batch_free(&b);
+    twins_free(&t);
+}
+
+/* ---- speaking ---- */
+
+/* Greedy answers, and the log-probabilities of sampled ones. */
+static void check_generate(const char *what, llm_config c) {
+    enum { N = 6, NEW = 7 };
+    llm_config long_enough = c;
+    long_enough.T = 70;
+    twins t;
+    twins_new(&t, long_enough, 17, false);
+    int prompts[N][9], length[N], answer[2][N][NEW], *out[N], n[2][N], stop[] = {3};
+    const int *prompt[N];
+    bool stopped[N];
+    llm_real logp[2][N * NEW] = {{0}};
+    llm_rng r = llm_rng_seed(18, 0);
+    for (int i = 0; i < N; i++) {
+        length[i] = 3 + i;
+        prompt[i] = prompts[i];
+        for (int k = 0; k < 9; k++) prompts[i][k] = llm_rng_below(&r, c.V);
+    }
+    llm_sampler s = llm_sampler_defaults();
+    s.temperature = 0;
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < N; k++) out[k] = answer[i][k];
+        llm_generate_batch(&t.m[i], &s, (llm_request){.prompt = prompt, .length = length, .prompts = N, .max_new = NEW,
+                                                      .stop = stop, .stops = 1, .out = out, .out_length = n[i],
+                                                      .stopped = stopped, .logp = logp[i]});
+    }
+    for (int k = 0; k < N && cuda->precision == LLM_FP32; k++)
+        CHECK(n[0][k] == n[1][k] && !memcmp(answer[0][k], answer[1][k], (size_t)n[0][k] * sizeof(int)),
+              "%s: another answer %d", what, k);
+    if (cuda->precision == LLM_FP32)
+        CHECK_SMALL(relative_error(logp[1], logp[0], N * NEW), 1e-4, "%s: log-probabilities of what was said", what);
+    twins_free(&t);
+}
+
+/* ---- how busy the host is ---- */
+
+/* The launches of a step depend on layers and chunks of the head alone: here are as many as GPT-2 124M has with 65536
+   tokens and chunks of 8192. */
+static void check_budget(void) {
+    if (!&coc_launches || !&coc_waits) return;
+    llm_config c = tiny_gpt2();
+    c.L = 12, c.C = 64, c.H = c.KV = 1, c.D = 64, c.F = 256, c.V = 512, c.T = 16;
+    llm_ops small = *cuda;
+    small.head_rows = 8;
+    llm_model m = build(c, &small, 1);
+    llm_model_train(&m);
+    llm_batch b = random_batch(4, 16, c.V, false, 2);
+    llm_real dlogp[64], logp[64];
+    llm_adamw o = llm_adamw_defaults();
+    llm_loss_ce_weights(dlogp, &b, 64);
+    for (int step = 0; step < 2; step++) {      /* the second: plans and scratch are there */
+        const long launches = coc_launches, waits = coc_waits;
+        llm_forward_backward(&m, &b, dlogp, logp);
+        llm_adamw_step(&o, &m, 1e-3);
+        if (step == 0) continue;
+        printf("a step of GPT-2 124M: %ld launches, %ld waits\n", coc_launches - launches, coc_waits - waits);
+        CHECK(coc_launches - launches <= 320, "a step has %ld launches, more than 320", coc_launches - launches);
+        CHECK(coc_waits - waits == 1, "a step waits %ld times", coc_waits - waits);
+    }
+    llm_adamw_free(&o, &m);
+    llm_batch_free(&b);
+    llm_model_free(&m);
+}
+
+static void check_all(void) {
+    check_passes("GPT-2", gpt2(), false, false);
+    check_passes("Llama, documents", llama(), true, false);
+    check_passes("Qwen2", qwen(), false, true);
+    check_paths("GPT-2", gpt2());
+    check_paths("Llama", llama());
+    check_training("GPT-2, AdamW", gpt2(), false);
+    check_training("Llama, AdamW", llama(), false);
+    check_training("Qwen2, AdamW, moments of 16 bits", qwen(), true);
+    check_adapters("GPT-2, LoRA", gpt2(), LLM_TYPE_REAL);
+    check_adapters("Llama, LoRA on bf16", llama(), LLM_TYPE_BF16);
+    check_adapters("Llama, QLoRA, q8", llama(), LLM_TYPE_Q8);
+    check_adapters("Qwen2, QLoRA, q4", qwen(), LLM_TYPE_Q4);
+    if (speaks) {
+        check_generate("GPT-2", gpt2());
+        check_generate("Llama", llama());
+    }
+    check_budget();
+}
+static void check_few(void) {
+    check_passes("GPT-2", gpt2(), true, false);
+    check_passes("Qwen2", qwen(), false, true);
+    check_adapters("Llama, QLoRA, q8", llama(), LLM_TYPE_Q8);
+    if (speaks) check_generate("Llama", llama());
+}
+
+int main(int count, char **argument) {
+    char gpu[400];
+    if (!llm_cuda_devices(gpu, sizeof gpu)) {
+        printf("SKIP: no GPU answers (%s)\n0 passed, 0 failed\n", gpu);
+        return 0;
+    }
+    printf("kernels run on %s\n", gpu);
+    static const llm_precision precision[] = {LLM_FP32, LLM_BF16};
+    static const double allowed[] = {2e-5, 5e-2};
+    for (int i = 0; i < 2; i++) {
+        static llm_ops table;
+        table = *llm_cuda(precision[i]);
+        speaks = table.cache_attention != NULL;
+        if (!speaks) table.cache_attention = llm_plain.cache_attention, table.cache_copy = llm_plain.cache_copy;
+        cuda = &table;
+        bound = allowed[i];
+        if (count > 1 && !strcmp(argument[1], "few")) check_few();
+        else check_all();
+        printf("%s: %d checks\n", llm_precision_name(precision[i]), checks_passed + checks_failed);
+    }
+    return checks_done();
+}
