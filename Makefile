@@ -34,7 +34,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found programs floats test test_cuda cuda_programs test-sft bench builds debug demo fuzz exercise judge clean help
+.PHONY: all found programs floats test test_cuda cuda_programs nvcc test-sft bench builds debug demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -103,7 +103,9 @@ $(CUDA_TESTS): $(BUILD)/%: test/%.c $(HEADERS) $(EMULATED)
 CUDA_SANE = asan tsan $(if $(shell command -v clang++ 2>/dev/null),msan)
 asan_cuda = SANE="-fsanitize=address,undefined -fno-sanitize-recover=all -DCOC_ASAN -Wno-format-truncation"
 tsan_cuda = TSAN="-fsanitize=thread -DCOC_TSAN"
-msan_cuda = SANE="-fsanitize=memory -fno-omit-frame-pointer -DCOC_MSAN" CC=clang CXX=clang++
+msan_cuda = SANE="-fsanitize=memory -fno-omit-frame-pointer -DCOC_MSAN -Wno-pass-failed" CC=clang CXX=clang++
+nvcc:
+	@echo $(NVCC)
 cuda_programs: $(CUDA_TESTS)
 test_cuda: cuda_programs
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
