@@ -51,9 +51,10 @@ if [ -n "$nvcc" ]; then
     echo "# registers and bytes of static shared memory of each kernel; nvcc $version" > "$dir/kernels"
     for arch in 80 90; do
         "$nvcc" -x cu -std=c++20 -O3 -arch=sm_$arch -Xptxas -v,--warn-on-spills,--warn-on-local-memory-usage -Werror all-warnings \
-            -Xcompiler -Wall,-Wextra -c llm_cuda.cuh -o /dev/null > "$dir/ptxas" 2>&1
-        check "nvcc, sm_$arch: $(grep -v 'ptxas info\|bytes stack frame' "$dir/ptxas" | head -n 5)" [ $? -eq 0 ]
-        c++filt < "$dir/ptxas" | sed -nE "s/.*Compiling entry function '(void )?([^(]*)\(.*/\2/p; s/.*Used ([0-9]+) registers.* ([0-9]+) bytes smem.*/\1 \2/p; \
+            -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers -c llm_cuda.cuh -o /dev/null > "$dir/ptxas" 2>&1
+        code=$?
+        check "nvcc, sm_$arch: $(grep -v 'ptxas info\|bytes stack frame' "$dir/ptxas" | head -n 5)" [ $code -eq 0 ]
+        c++filt < "$dir/ptxas" | sed -nE "s/\(llm_type\)//g; s/.*Compiling entry function '(void )?([^(]*)\(.*/\2/p; s/.*Used ([0-9]+) registers.* ([0-9]+) bytes smem.*/\1 \2/p; \
             s/.*Used ([0-9]+) registers.*/\1 0/p" | paste - - | sed "s/^/sm_$arch /" | sort >> "$dir/kernels"
     done
     [ "$KERNELS" != update ] || cp "$dir/kernels" test/cuda_on_cpu/kernels.txt
