@@ -53,7 +53,7 @@ static void test_fetches(void) {
 }
 /* The order of the embedding's backward pass: a word in every second place, one in every seventh, the others rare. */
 static void test_long_runs(void) {
-    if (!has_rows("embed", "") || !wanted("embed")) return;
+    if (!wanted("embed")) return;
     enum { N = 2100, C = 12, V = 400, T = 5 };
     op_case c = {.N = N, .C = C, .V = V, .T = T, .name = "embed, a frequent word", .forward = embed_forward,
                  .backward = embed_backward};
@@ -93,9 +93,8 @@ static void test_few(void) {
     test_logits(9, 33, 50, 4, Q8);
     test_value(19, 37, true);
     test_cache(3, 40, 4, 2, 16, 3, false);
-    test_cache(2, 66, 2, 2, 40, 30, true);
+    test_cache(2, 66, 2, 2, 40, 6, true);
     use(false);
-    if (!has_rows("adamw", "") || !has_rows("grad_norm", "")) return;
     test_grad_norm(5000);
     test_adamw(1001, true);
 }
@@ -125,12 +124,13 @@ int main(int count, char **argument) {
     most_threads = 1;
     bits_by_place = false;
     static const llm_precision precision[] = {LLM_FP32, LLM_BF16};
-    static const double allowed[] = {1e-5, 2e-2};
+    static const double allowed[] = {1e-5, 2e-2};           /* bf16: as test_ops.c has it for the CPU */
     for (int i = 0; i < 2; i++) {
         const int before = passed + failed + checks_passed + checks_failed;
         llm_ops small = *llm_cuda(precision[i]);
         small.head_rows = 512;          /* several chunks of logits */
         table = &small;
+        llm_ops_check(table);
         tolerance = allowed[i];
         rng = llm_rng_seed(7, (uint64_t)i);
         test_rest();

@@ -31,7 +31,7 @@ static void test_cuda_norms(void) {
 static void test_cuda_small(void) {
     test_cuda_embedding();
     test_cuda_norms();
-    if (wanted("grad_norm")) test_grad_norm(4096);
+    if (wanted("adamw")) test_grad_norm(4096);
 }
 
 #endif
