@@ -34,7 +34,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found programs floats test test_cuda cuda_programs nvcc test-sft bench builds debug demo fuzz exercise judge clean help
+.PHONY: all found programs floats test test_cuda cuda_programs gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -111,6 +111,23 @@ test_cuda: cuda_programs
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
 	@sh test/run.sh test/test_cuda.sh
 
+# On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.
+GPU_PROGRAMS = $(patsubst test/%.c,$(BUILD)/gpu_%,$(wildcard test/test_cuda*.c)) $(BUILD)/gpu_bench
+GPU_LINK = $(NVCC) $@.o $(BUILD)/llm_cuda.o -o $@ $(if $(OMP),-Xcompiler $(OMP)) -lcublasLt -Xlinker -rpath,$(dir $(NVCC))../lib64 $(LIBS)
+$(BUILD)/gpu_%: CFLAGS = -O1 -g -march=$(ARCH)
+$(BUILD)/gpu_bench: tools/bench_cuda.c $(HEADERS) $(BUILD)/llm_cuda.o
+	$(CC) $(FLAGS) -DLLM_PLAIN -c $< -o $@.o && $(GPU_LINK)
+$(BUILD)/gpu_test_%: test/test_%.c $(HEADERS) $(BUILD)/llm_cuda.o
+	$(CC) $(FLAGS) -DLLM_PLAIN -c $< -o $@.o && $(GPU_LINK)
+$(BUILD)/emulated_bench: CFLAGS = -O1 -g -march=$(ARCH)
+$(BUILD)/emulated_bench: tools/bench_cuda.c $(HEADERS) $(EMULATED)
+	$(CC) $(FLAGS) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
+gpu_programs: $(GPU_PROGRAMS)
+test_gpu:
+	@MAKE="$(MAKE)" BUILD=$(BUILD) sh test/test_gpu.sh
+test_gpu_dry: $(BUILD)/emulated_bench $(BUILD)/test_cuda
+	@BUILD=$(BUILD) sh test/run.sh test/test_gpu_dry.sh
+
 programs: $(PROGRAMS)
 floats: $(TESTS:%=$(BUILD)/test_%)
 test: all
@@ -171,6 +188,7 @@ help:
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
 	@echo "                  one program: make build/double_ops && build/double_ops (double: against finite differences)"
 	@echo "make test_cuda    the kernels of llm_cuda.cuh, executed on this CPU (g++; no GPU, no CUDA toolkit)"
+	@echo "make test_gpu     on a machine with a GPU: tests, speed beside PyTorch's, checkers, profile; <= 8 minutes, out/gpu.md"
 	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
 	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"

@@ -1,5 +1,5 @@
-/* contenders.h: programs that do the same work in turns, each in a process of its own. Read by the bench programs, after llm.h and
-   timed_ops.h. */
+/* contenders.h: programs that do the same work in turns, each in a process of its own. Read by the bench programs, after
+   llm.h and timed_ops.h. */
 #ifndef CONTENDERS_H
 #define CONTENDERS_H
 
@@ -43,12 +43,17 @@ static inline bool contender_start(contender *c, const char *name, llm_precision
     fprintf(stderr, "SKIP: %s did not start\n", name);
     return false;
 }
+/* Say a line, hear one; false: it has ended. (Ignore SIGPIPE to hear of it.) */
+static inline bool contender_ask(contender *c, const char *question, char *answer, int size) {
+    fprintf(c->to, "%s\n", question);
+    fflush(c->to);
+    return fgets(answer, size, c->from) != NULL;
+}
 static inline void contender_turn(contender *c, int steps) {
     double seconds;
-    char line[256];
-    fprintf(c->to, "%d\n", steps);
-    fflush(c->to);
-    if (!fgets(line, sizeof line, c->from) || sscanf(line, "%lf %lf", &seconds, &c->loss) != 2)
+    char question[16], answer[256];
+    snprintf(question, sizeof question, "%d", steps);
+    if (!contender_ask(c, question, answer, sizeof answer) || sscanf(answer, "%lf %lf", &seconds, &c->loss) != 2)
         llm_die("run it by hand", "%s stopped in the middle", c->name);
     c->best = lower(c->best, seconds);
     usleep(30000);                      /* its threads still spin for a moment */

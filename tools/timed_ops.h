@@ -57,6 +57,11 @@ TIMED(linear_forward, 2.0 * N * I * O, 0, (llm_act *o, const llm_act *x, llm_wei
       size_t O), o, x, w, b, N, I, O)
 TIMED(residual_forward, 2.0 * N * I * O, 0, (llm_res *o, const llm_res *r, const llm_act *x, llm_weight w, llm_weight b,
       size_t N, size_t I, size_t O), o, r, x, w, b, N, I, O)
+TIMED(linear_gelu_forward, 2.0 * N * I * O, 0, (llm_act *o, llm_act *y, const llm_act *x, llm_weight w, llm_weight b,
+      size_t N, size_t I, size_t O), o, y, x, w, b, N, I, O)
+TIMED(residual_gelu_backward, 4.0 * N * I * O, 0, (llm_act *dx, llm_real *dw, llm_real *db, const llm_res *d,
+      const llm_act *x, const llm_act *pre, llm_weight w, size_t N, size_t I, size_t O, bool a),
+      dx, dw, db, d, x, pre, w, N, I, O, a)
 TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, size_t N, size_t H, size_t K,
       size_t D), x, f, p, N, H, K, D)
 TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, size_t N, size_t H, size_t K,
@@ -107,6 +112,8 @@ static llm_ops timed_ops(const llm_ops *op) {
     USE(residual_backward); USE(rope_forward); USE(rope_backward); USE(attention_forward); USE(attention_backward);
     USE(gelu_forward); USE(gelu_backward); USE(swiglu_forward); USE(swiglu_backward); USE(logprob_fused);
     USE(grad_norm); USE(adamw);
+    if (op->linear_gelu_forward) USE(linear_gelu_forward);
+    if (op->residual_gelu_backward) USE(residual_gelu_backward);
 #undef USE
     return t;
 }
