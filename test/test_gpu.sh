@@ -79,7 +79,7 @@ if [ "$emulated" ]; then
     once='attention forward 1 16 2 1 32'
 else
     arch=sm_$(smi compute_cap | tr -d .)
-    build=$build/$arch short= bench=$build/gpu_bench once='step gpt2-124m 64 1024 1'
+    build=$build/$arch short= bench=$build/gpu_bench once='step gpt2-124m 8 1024 1'
     if [ "$with_torch" ]; then          # what torch.compile makes of the steps is kept, and is there when the contest begins
         timeout 150 "$python" test/torch_cuda.py bf16 cuda 'step gpt2-124m 32 1024' 'step gpt2-124m 64 1024' \
             'step llama3.2-1b 8 2048' > "$out/gpu_torch.log" 2>&1 < /dev/null &

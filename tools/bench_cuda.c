@@ -40,7 +40,7 @@ static const char *const works[] = {
     "attention forward 4 4096 16 16 128", "attention backward 4 4096 16 16 128",
     "product forward 65536 768 2304", "product dinp 65536 768 2304", "product dw 65536 768 2304",
     "product dw 65536 768 768", "product forward 65536 3072 768", "product forward 8192 768 50257",
-    "profile gpt2-124m 64 1024",
+    "profile gpt2-124m 64 1024", "profile llama3.2-1b 8 2048",
 };
 /* So small that the emulated GPU does them in seconds: is every part of this program right? */
 static const char *const tiny_works[] = {
@@ -273,14 +273,6 @@ static double gib_planned(void) {
     const llm_plan p = llm_plan_make(&now.m.c, &ops, now.b.B, now.b.T, true, false, false);
     return p.total / (1 << 30);
 }
-/* Activations go; the weights stay. */
-static void rest(void) {
-    if (now.w.kind != STEP) return;
-    device_release(&ops, now.m.pool);
-    now.m.pool = NULL;
-    now.m.pool_bytes = 0;
-    now.fresh = true;
-}
 static void end(void) {
     wait_for_all();
     for (int i = 0; i < 6; i++) device_release(&ops, now.x[i]);
@@ -291,6 +283,18 @@ static void end(void) {
     llm_release_all(now.logp, now.dlogp, now.logits, now.token, now.row, now.position, now.want, now.answer,
                     now.answer_length, now.length, (void *)now.prompt);
     memset(&now, 0, sizeof now);
+}
+/* Activations go; the weights stay, unless they take so much that the other contender might not find room. */
+static void rest(void) {
+    if (now.w.kind != STEP) return;
+    if (now.m.size > 500000000) {
+        end();
+        return;
+    }
+    device_release(&ops, now.m.pool);
+    now.m.pool = NULL;
+    now.m.pool_bytes = 0;
+    now.fresh = true;
 }
 static bool table_speaks(void) { return ops.cache_attention != llm_plain.cache_attention; }
 /* The table. What it does not have yet, a plain row stands for; it is never called. */
@@ -342,6 +346,7 @@ typedef struct {
 static double peak, copy_rate;          /* FLOP/s; bytes/s. 0: not known (yet) */
 static const char *peak_from;
 static bool tiny;
+static int stopped;                     /* works in which our own contender ended */
 static FILE *table;
 
 static int by_size(const void *a, const void *b) {
@@ -353,6 +358,7 @@ static void take_turn(entrant *e) {
     snprintf(question, sizeof question, "%d %s", llm_max(e->times, 1), e->text);
     if (!contender_ask(e->who, question, answer, sizeof answer)) {
         snprintf(e->no, sizeof e->no, "stopped in the middle");
+        contender_end(e->who);
         e->who->pid = 0;
         return;
     }
@@ -362,7 +368,7 @@ static void take_turn(entrant *e) {
         snprintf(e->no, sizeof e->no, "answered %.100s", answer);
         return;
     }
-    if (e->times) e->seconds[e->turns++] = seconds;                     /* the first block only tells how long it takes */
+    if (e->times) e->seconds[e->turns++] = seconds;                     /* the first tells how many make a block */
     const double block = work_read(e->text).kind <= ATTENTION ? 0.1 : 1;
     e->times = tiny ? 1 : llm_max(1, llm_min(200, (int)(block / seconds)));
 }
@@ -425,25 +431,42 @@ static void learn_peaks(const work *w, const entrant *e, int n) {
         }
     }
 }
-/* Batches were chosen for 80 GB; a smaller card gets as many halves fewer. */
-static void fit(char *text, size_t size, const char *given, double gb) {
-    work w = work_read(given);
-    snprintf(text, size, "%s", given);
-    if (tiny || (w.kind != STEP && w.kind != PROFILE)) return;
-    for (; gb < 70 && w.n[0] > 1; gb *= 2) w.n[0] /= 2;
-    snprintf(text, size, "%s %s %zu %zu", kind_name[w.kind], w.word, w.n[0], w.n[1]);
-}
-static bool wants(const llm_list *list, const char *text) {
-    for (int i = 0; i < list->count; i++)
-        if (!strncmp(text, list->item[i], strlen(list->item[i]))) return true;
+/* ---- the list of works ---- */
+
+static size_t count_of_works(void) { return (tiny ? sizeof tiny_works : sizeof works) / sizeof *works; }
+static const char *work_text(size_t i) { return (tiny ? tiny_works : works)[i]; }
+static bool is_profile(size_t i) { return !strncmp(work_text(i), "profile", 7); }
+static bool is_wanted(const llm_list *list, size_t i) {
+    for (int k = 0; k < list->count; k++)
+        if (!strncmp(work_text(i), list->item[k], strlen(list->item[k]))) return true;
     return list->count == 0;
+}
+/* Batches were chosen for 80 GB; a smaller card gets as many halves fewer. */
+static const char *fitting(size_t i, double gb) {
+    static char text[128];
+    work w = work_read(work_text(i));
+    if (tiny || (w.kind != STEP && w.kind != PROFILE)) return work_text(i);
+    for (; gb < 70 && w.n[0] > 1; gb *= 2) w.n[0] /= 2;
+    snprintf(text, sizeof text, "%s %s %zu %zu", kind_name[w.kind], w.word, w.n[0], w.n[1]);
+    return text;
+}
+/* Seconds of a work of ours, in this process. */
+static double alone(const char *text) {
+    now.w = work_read(text);
+    begin(text);
+    run_block(1);
+    const double seconds = run_block(tiny ? 1 : 20);
+    end();
+    return seconds;
 }
 static void profile(const char *text, llm_precision p) {
     static llm_ops timed;
     const int steps = tiny ? 1 : 5;
+    const char *const copy = tiny ? "copy 4096" : "copy 1073741824";
+    const work w = work_read(copy);
     open_table(p);
     timed = timed_ops(&ops);
-    snprintf(now.text, sizeof now.text, "%s", text);
+    copy_rate = fmax(copy_rate, work_bytes(&w) / alone(copy));
     now.w = work_read(text);
     begin_step(&timed);
     run_once();
@@ -465,6 +488,7 @@ static void profile(const char *text, llm_precision p) {
     }
     say("| %s | between operations | %.4g | | | %.1f %% |\n", text, 1e3 * (seconds - known) / steps,
         100 * (1 - known / seconds));
+    end();
 }
 
 typedef struct {
@@ -478,7 +502,7 @@ static int enter_all(entrant *e, contender *who, int contenders, const char *tex
     int n = 0;
     for (int i = 0; i < contenders; i++) {
         const bool torch = i > 0;
-        if (torch && w.kind > STEP) continue;                           /* PyTorch has no loop of its own for speaking */
+        if (torch && w.kind > STEP) continue;       /* PyTorch has no loop of its own for speaking */
         for (int way = 0; way < (torch && w.kind == ATTENTION ? 2 : 1); way++) {
             static const char *const name[] = {"flash", "cudnn"};
             e[n] = (entrant){.who = &who[i]};
@@ -494,7 +518,7 @@ static int enter_all(entrant *e, contender *who, int contenders, const char *tex
     }
     return n;
 }
-static void run_contest(const options *o, double gb) {
+static void run_contest(const options *o, const char *gpu, double gb) {
     contender who[4];
     int contenders = 1;
     const char *ours[] = {"/proc/self/exe", "--serve", o->precision, NULL};
@@ -504,21 +528,21 @@ static void run_contest(const options *o, double gb) {
         if (contender_start(&who[contenders], "torch", LLM_BF16, torch)) contenders++;
         else say("| torch | %s | | | | did not start: left out |\n", o->torch.item[i]);
     }
-    const char *const *list = o->tiny ? tiny_works : works;
-    const size_t count = o->tiny ? sizeof tiny_works / sizeof *works : sizeof works / sizeof *works;
-    for (size_t i = 0; i < count; i++) {
-        char text[128];
-        entrant e[8];
-        fit(text, sizeof text, list[i], gb);
+    for (size_t i = 0; i < count_of_works(); i++) {
+        if (is_profile(i) || !is_wanted(&o->only, i)) continue;
+        const char *text = fitting(i, gb);
         const work w = work_read(text);
-        if (w.kind == PROFILE || !wants(&o->only, text)) continue;
+        entrant e[8];
         if (!who[0].pid && !contender_start(&who[0], "ours", LLM_BF16, ours)) continue;
         const int n = enter_all(e, who, contenders, text, o->precision);
         contest(e, n, o->tiny ? 1 : w.kind == STEP ? 5 : 7);
         learn_peaks(&w, e, n);
         for (int k = 0; k < n; k++) say_entrant(text, &e[k], &e[0]);
+        if (!who[0].pid) stopped++;
     }
-    for (int i = 0; i < contenders; i++) contender_end(&who[i]);
+    for (int i = 0; i < contenders; i++)
+        if (who[i].pid) contender_end(&who[i]);
+    say("| peak | %s | | %.0f TFLOP/s | | %s |\n", gpu, peak * 1e-12, peak_from ? peak_from : "not known");
 }
 int main(int argc, char **argv) {
     options o = {.markdown = "", .serve = "", .once = "", .precision = "bf16"};
@@ -553,15 +577,14 @@ int main(int argc, char **argv) {
     peak = p == LLM_BF16 ? gpu_peak(gpu) : 0;
     peak_from = peak > 0 ? "data sheet" : NULL;
     const char *comma = strrchr(gpu, ',');
+    const double gb = comma ? atof(comma + 1) : 80;
     table = *o.markdown ? fopen(o.markdown, "a") : NULL;
     if (*o.markdown && !table) llm_die("check --markdown", "cannot write %s: %s", o.markdown, strerror(errno));
-    run_contest(&o, comma ? atof(comma + 1) : 80);
-    for (size_t i = 0; i < (tiny ? sizeof tiny_works : sizeof works) / sizeof *works; i++) {
-        char text[128];
-        fit(text, sizeof text, (tiny ? tiny_works : works)[i], comma ? atof(comma + 1) : 80);
-        if (!strncmp(text, "profile", 7) && wants(&o.only, text)) profile(text, p);
-    }
-    say("| peak | %s | | %.0f TFLOP/s | | %s |\n", gpu, peak * 1e-12, peak_from ? peak_from : "not known");
+    int contests = 0;
+    for (size_t i = 0; i < count_of_works(); i++) contests += is_wanted(&o.only, i) && !is_profile(i);
+    if (contests) run_contest(&o, gpu, gb);
+    for (size_t i = 0; i < count_of_works(); i++)
+        if (is_wanted(&o.only, i) && is_profile(i)) profile(fitting(i, gb), p);
     if (table) fclose(table);
-    return 0;
+    return stopped != 0;
 }

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* FLOP/s of a card's tensor cores for factors in bf16, sums in fp32, nothing skipped: the makers' data sheets, or half of
-   what they say "with sparsity". name: as the driver tells it. 0: a card that is not in the table. */
+/* FLOP/s of a card's tensor cores for factors in bf16, sums in fp32, nothing skipped: what its maker says, or half of
+   what he says "with sparsity". name: as the driver tells it. 0: a card that is not in the table. */
 static inline double gpu_peak(const char *name) {
     static const struct { const char *part; double tflops; } known[] = {        /* the first that is in the name */
         {"B200", 2250},      {"GH200", 989},     {"H200", 989},      {"H100 PCIe", 756},    {"H100 NVL", 835},

@@ -1,0 +1,105 @@
+#!/bin/sh
+# test_gpu_dry.sh: is test_gpu.sh ready for the day when there is a GPU? A rehearsal: the real programs at no size, executed on this
+# CPU; in place of NVIDIA's tools, stubs that say what those say. And: what it does without a GPU, with a test that fails, out of time.
+. test/check.sh
+build=${BUILD:-build}
+tools=$dir/tools
+mkdir -p "$tools" "$dir/out" "$dir/fake"
+stub() { cat > "$tools/$1"; chmod +x "$tools/$1"; }
+has() { check "$1: no line with '$2'" grep -q -e "$2" "$dir/out/gpu.md"; }
+
+# ---- without a GPU: one line, exit code 77, nothing written ----
+
+printf '#!/bin/sh\nexit 9\n' | stub nvidia-smi
+PATH="$tools:$PATH" OUT="$dir/none" sh test/test_gpu.sh > "$dir/log" 2>&1
+code=$?
+check "no GPU: exit code $code, not 77" [ $code -eq 77 ]
+check "no GPU: not one line that begins with SKIP" [ "$(wc -l < "$dir/log") $(grep -c '^SKIP: ' "$dir/log")" = "1 1" ]
+check "no GPU: something was written" [ ! -e "$dir/none" ]
+
+# ---- the rehearsal ----
+
+stub compute-sanitizer <<'EOF'
+#!/bin/sh
+case $2 in
+racecheck) echo "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)" ;;
+synccheck) echo "========= ERROR SUMMARY: 2 errors"; exit 9 ;;
+initcheck) echo "========= Device not supported"; exit 255 ;;
+*) [ -x "$5" ] && [ "$6" = few ] && echo "========= ERROR SUMMARY: 0 errors" ;;
+esac
+EOF
+stub ncu <<'EOF'
+#!/bin/sh
+if [ "$1" = --query-metrics ]; then
+    echo "dram__throughput                     dram throughput"
+    echo "sm__pipe_tensor_cycles_active        # of cycles where tensor pipe was active"
+    exit
+fi
+while [ "$1" != -k ]; do [ "$1" = --metrics ] && metrics=$2; shift; done
+shift 2
+"$@" || exit
+echo "==PROF== Connected to process 7"
+echo '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device","CC","Section Name","Metric Name","Metric Unit","Metric Value"'
+id=0
+for kernel in attention_forward_kernel norm_backward_kernel; do
+    for metric in $(echo "$metrics" | tr , ' '); do
+        unit=% value=12.5
+        [ "$metric" = gpu__time_duration.sum ] && unit=ns value=1,234,500
+        echo "\"$id\",\"7\",\"gpu_bench\",\"127.0.0.1\",\"$kernel\",\"1\",\"7\",\"(128, 1, 1)\",\"(8, 12, 8)\",\"0\",\"9.0\",\"Command line profiler metrics\",\"$metric\",\"$unit\",\"$value\""
+    done
+    id=$((id + 1))
+done
+EOF
+python=$dir/no_python
+PATH="$tools:$PATH" OUT="$dir/out" BUILD="$build" PYTHON=$python sh test/test_gpu.sh emulated > "$dir/log" 2>&1
+code=$?
+# synccheck's stub found errors: the script must say so, and only so.
+check "rehearsal: exit code $code, not 1" [ $code -eq 1 ]
+check "rehearsal: not one failure" grep -q '^[0-9]* passed, 1 failed$' "$dir/log"
+check "rehearsal: the failure is another one" [ "$(grep '^FAIL' "$dir/log")" = "FAIL: sanitizer synccheck" ]
+has tests '^| test_cuda few | CPU (cuda_on_cpu).*| [0-9]* passed, 0 failed, exit code 0, [0-9]* s |$'
+has torch "^| torch | $python .*left out: no torch"
+for work in 'copy 4096' 'product forward' 'product dinp' 'product dw' 'attention forward' 'attention backward' 'step gpt-tiny' 'step nano'; do
+    has contest "^| $work[ 0-9]* | ours, bf16 | [0-9.e+-]* | [0-9.]* [a-zTF]*[BOL][a-zA-Z]*/s\|^| $work[ 0-9]* | ours, bf16 | [0-9.e+-]* | [0-9.e+]* tok/s"
+done
+has steps '^| step nano 1 8 1 .* % / .* % | loss [0-9.]*, '
+for work in decode speak; do has speaking "^| $work nano [0-9 ]* | ours, bf16 | [0-9.e+-]* | [0-9.e+]* tok/s\|the table has no rows for speaking"; done
+for row in embed_forward attention_backward logprob_fused adamw 'between operations'; do has profile "^| profile nano 1 8 1 | $row | [0-9]"; done
+has memcheck '^| compute-sanitizer memcheck |.*| ERROR SUMMARY: 0 errors, exit code 0'
+has racecheck '^| compute-sanitizer racecheck |.*0 hazards'
+has synccheck '^| compute-sanitizer synccheck |.*2 errors, exit code 9'
+has initcheck '^| compute-sanitizer initcheck |.*| no summary, exit code 255'
+has ncu '^| ncu | attention_forward_kernel | 1.234 |.*| sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active 12.5 %, dram__'
+has ncu '^| ncu | norm_backward_kernel | 1.234 '
+check "the table has rows that are no rows" [ -z "$(sed -n '/^| what/,/^$/p' "$dir/out/gpu.md" | grep -v '^|.*|.*|.*|.*|.*|$' | grep .)" ]
+check "a number is none" [ -z "$(grep -w 'nan\|-nan\|inf' "$dir/out/gpu.md")" ]
+for name in test_cuda contest profile 'sanitizer memcheck' ncu; do check "no log of $name" grep -q "^==== $name: " "$dir/out/gpu.log"; done
+[ "$failed" -eq 0 ] || cat "$dir/log"
+
+# ---- tests that fail, one that says nothing, a contest without end ----
+
+rm "$tools/compute-sanitizer" "$tools/ncu"
+fake() { cat > "$dir/fake/$1"; chmod +x "$dir/fake/$1"; }
+printf '#!/bin/sh\necho "3 passed, 2 failed"\nexit 1\n' | fake test_cuda
+printf '#!/bin/sh\nsleep 60\n' | fake emulated_bench
+OUT="$dir/out" BUILD="$dir/fake" GPU_SECONDS=6 PYTHON=$python sh test/test_gpu.sh emulated > "$dir/log" 2>&1
+check "failing tests: exit code 0" [ $? -eq 1 ]
+check "failing tests: counts" grep -q '^3 passed, 4 failed$' "$dir/log"
+has "a contest without end" '^| contest .*exit code 124, out of time after [56] s |$'
+has "no time left" '^| profile .*exit code 125, not begun'
+printf '#!/bin/sh\nexit 0\n' | fake test_cuda
+printf '#!/bin/sh\n' | fake emulated_bench
+OUT="$dir/out" BUILD="$dir/fake" PYTHON=$python sh test/test_gpu.sh emulated > "$dir/log" 2>&1
+check "a silent test: exit code 0" [ $? -eq 1 ]
+has "a silent test" '\*\*no result\*\*'
+
+# ---- PyTorch's side, where there is one ----
+
+if "${PYTHON:-python3}" -c 'import torch' 2> /dev/null; then
+    printf '%s\n' '1 product dw 8 16 24' '1 attention backward 1 16 2 1 32 flash' 'rest' '2 step nano 1 8' '1 nonsense 1' '0' |
+        "${PYTHON:-python3}" test/torch_cuda.py bf16 cpu 2> /dev/null > "$dir/log"
+    check "PyTorch: ready, three times, one refusal" [ "$(sed 's/^[0-9.e+-]* [0-9.]* [0-9.]*$/time/; s/ .*//' "$dir/log" | tr '\n' ' ')" = \
+        "ready time time time no " ]
+else echo "SKIP: PyTorch's side of the contest: ${PYTHON:-python3} has no torch"; fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
