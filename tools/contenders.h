@@ -1,5 +1,5 @@
-/* contenders.h: programs that do the same work in turns, each in a process of its own. Read by the bench programs, after
-   llm.h and timed_ops.h. */
+/* contenders.h: programs that do the same work in turns, each in a process of its own. Read by the bench programs,
+   after llm.h and timed_ops.h. */
 #ifndef CONTENDERS_H
 #define CONTENDERS_H
 
