@@ -107,9 +107,9 @@ msan_cuda = SANE="-fsanitize=memory -fno-omit-frame-pointer -DCOC_MSAN -Wno-pass
 nvcc:
 	@echo $(NVCC)
 cuda_programs: $(CUDA_TESTS)
-test_cuda: cuda_programs
+test_cuda: cuda_programs $(BUILD)/emulated_bench
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
-	@sh test/run.sh test/test_cuda.sh
+	@BUILD=$(BUILD) sh test/run.sh test/test_cuda.sh test/test_gpu_dry.sh
 
 # On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.
 GPU_PROGRAMS = $(patsubst test/%.c,$(BUILD)/gpu_%,$(wildcard test/test_cuda*.c)) $(BUILD)/gpu_bench
