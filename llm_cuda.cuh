@@ -666,8 +666,9 @@ static product_plan *plan_for(const product_shape &s, const ending &e) {
    cuBLASLt has no kernel that does the epilogue too. */
 static bool product(target out, factor left, factor right, size_t rows, size_t cols, size_t inner, ending e = {}) {
     const bool tf32 = running.tf32 && left.type == CUDA_R_32F;
+    const void *plus = e.plus ? e.plus : out.data;      /* out is then not read: beta is 0 */
     const product_shape s = {rows, cols, inner, left.ld, right.ld, out.ld, left.type, out.type, e.epilogue,
-                             alignment(left.data, NULL), alignment(right.data, NULL), alignment(e.plus, NULL),
+                             alignment(left.data, NULL), alignment(right.data, NULL), alignment(plus, NULL),
                              alignment(out.data, e.bias), left.turned, right.turned, e.split, tf32};
     if (!rows || !cols) return true;
     product_plan *p = plan_for(s, e);
@@ -675,9 +676,8 @@ static bool product(target out, factor left, factor right, size_t rows, size_t c
     if (!p->found) llm_die(NULL, "cuBLASLt on %s has no product for %zu x %zu x %zu", gpu.name, rows, cols, inner);
     plan_point(p, e);
     const float beta = e.plus ? 1 : 0;
-    LT(cublasLtMatmul(gpu.lt, p->call, &e.scale, right.data, p->right, left.data, p->left, &beta,
-                      e.plus ? e.plus : out.data, p->out, out.data, p->out, &p->algorithm, gpu.workspace,
-                      workspace_bytes, gpu.stream));
+    LT(cublasLtMatmul(gpu.lt, p->call, &e.scale, right.data, p->right, left.data, p->left, &beta, plus, p->out,
+                      out.data, p->out, &p->algorithm, gpu.workspace, workspace_bytes, gpu.stream));
     return true;
 }
 

@@ -97,4 +97,55 @@ bug plain 'rope: whole turns in float'          's/\(double\)\(positions\[n\] \*
 bug asan  'gelu: reads past the end'            's/load_up_to_8\(x, inp \+ i, left, true\)/load_up_to_8(x, inp + i, 8, true)/'
 bug plain 'swiglu: gate and up swapped'         's/u\[k\] = dout \? dy\[k\] \* silu : 0;/u[k] = dout ? dy[k] * u[k] * s : 0;/'
 
+# ---- products, and weights in fewer bits ----
+bug plain 'products: the factors not exchanged' \
+    's/right.data, p->right, left.data, p->left/left.data, p->left, right.data, p->right/' linear
+bug plain 'products: beta where nothing is added' 's/const float beta = e.plus \? 1 : 0;/const float beta = 1;/' linear
+bug plain 'products: a plan without its epilogue' \
+    's/left.type, out.type, e.epilogue/left.type, out.type, CUBLASLT_EPILOGUE_DEFAULT/' linear
+bug plain 'products: alignment promised blindly' \
+    's/const uintptr_t bits = .*;/const uintptr_t bits = 256 + 0 * ((uintptr_t)p + (uintptr_t)q);/' lora
+bug plain 'products: sums of a row may be cut' \
+    's/: CUBLASLT_REDUCTION_SCHEME_NONE/: CUBLASLT_REDUCTION_SCHEME_MASK/' linear
+bug plain 'products: a bias of another type'    's/const R \*b = .*;/const R *b = (const R *)bias.data;/' linear
+bug plain 'products: float gradient read as bf16' \
+    's/\(llm_act \*\)dres_for_products<A>\(dout, N, O\)/(llm_act *)dout/' residual
+bug plain 'products: dbias of the first batch only' \
+    's/column_sums\(dbias, dout, NULL, N, O, accumulate\)/column_sums(dbias, dout, NULL, N, O, false)/' linear
+bug tsan  'products: sums read before they are there' \
+    '/sum\[warp\]\[lane \* 8 \+ j\] = s/{n;s/__syncthreads\(\);//}' linear
+bug plain 'products: a row counted in two blocks' 's/n < end; n \+= 8/n < end + 1; n += 8/' linear
+bug plain 'lora: leading dimension of the slice' 's/turned\(d, s.ld\)/turned(d, s.cols)/' lora
+bug plain 'lora: the slice not moved'           's/\(A \*\)out \+ s.col/(A *)out/' lora
+bug plain 'q4: halves exchanged' \
+    's/i % 32 < 16 \? byte \& 15 : byte >> 4/i % 32 < 16 ? byte >> 4 : byte \& 15/' linear
+bug plain 'q8: the scale of another block' \
+    's/block = row \* \(\(cols \+ 31\) \/ 32\)/block = row * (cols \/ 32)/' linear
+bug asan  'few rows: one that is not there'     's/if \(lane \|\| n >= N\) continue/if (lane) continue/' linear
+bug asan  'few rows: 16 bytes at odd places'    's/wide_w = all_wide\(I, w.data\)/wide_w = true/' linear
+
+# ---- the head ----
+bug plain 'head: banned words forward' \
+    's/k \+ j < h.V \&\& !\(h.banned \&\& h.banned\[k \+ j\]\)/k + j < h.V/' logprob
+bug plain 'head: a banned word learns'          's/z\[j\] > never \? dz \* h.sharp : 0/dz * h.sharp/' logprob
+bug plain 'head: padding is a word'             's/z\[j\] = k \+ j < h.V \&\& !/z[j] = !/' logprob
+bug plain 'head: sums not scaled anew'          's/sum \*= __expf\(top - best\);//' logprob
+bug plain 'head: overwritten before all have read' 's/if \(sizeof\(A\) < sizeof\(Z\)\) __syncthreads\(\);//' logprob
+bug tsan  'head: the target read too late' \
+    's/logp\[n\] = at_target - l/logp[n] = head_z(mine, target, h) - l/' logprob
+bug plain 'head: places of the first chunk'     's/h.first = first;/h.first = 0;/' logprob
+bug plain 'head: logits of the first chunk' \
+    's/\(const A \*\)hidden \+ first \* C, C\), turned/(const A *)hidden, C), turned/' logprob
+bug plain 'head: only the last chunk teaches'   's/accumulate \|\| first \? dw : NULL/accumulate ? dw : NULL/' logprob
+bug plain 'head: leading dimension of dlogits'  's/turned\(dlogits, width\)/turned(dlogits, h.ld)/' logprob
+bug plain 'head: rows put back elsewhere' \
+    's/copy_rows\(\(A \*\)dhidden, row,/copy_rows((A *)dhidden, NULL,/' logprob
+bug plain 'head: rows left out keep what lay there' 's/if \(h.row \&\& dhidden\) CUDA.*//' logprob
+bug plain 'head: the host reads the device' \
+    's/h.row \? head.rows : N, V/h.row ? h.row[0] < 0 ? 1 : head.rows : N, V/' logprob
+export CUDA_CPU_ASYNC=1             # the GPU is as late as it may be
+bug plain 'head: a kernel on no stream' \
+    's/(head_fused_kernel<A><<<rows, head_threads\(h\)), 0, gpu.stream/\1/' logprob
+unset CUDA_CPU_ASYNC
+
 finish
