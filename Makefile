@@ -18,6 +18,17 @@ TESTFLAGS ?= -O2 -march=$(ARCH)
 FLAGS    = $(STD) $(WARN) $(CFLAGS) $(WIDE) $(OMP)
 LIBS     = -lm
 
+# A GPU where nvcc is found (make NVCC= : without); CUDA=emulated: its kernels run on this CPU, to be looked at and tested.
+NVCC    ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA    ?= $(if $(NVCC),gpu)
+CUDALIB  = $(dir $(realpath $(NVCC)))../lib64
+gpu_objects      = $(BUILD)/llm_cuda.o
+gpu_libs         = -L$(CUDALIB) -Wl,-rpath,$(abspath $(CUDALIB)) -lcudart -lcublasLt -lstdc++
+emulated_objects = $(EMULATED)
+emulated_libs    = -lstdc++
+WITH_GPU = $(if $(CUDA),-DLLM_CUDA $($(CUDA)_objects) $($(CUDA)_libs))
+EMULATED = $(BUILD)/emulated_llm_cuda.o $(BUILD)/emulated_cuda_on_cpu.o $(BUILD)/emulated_cublas.o
+
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
 # Test programs of the float build, and those that run in double too.
@@ -34,24 +45,26 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found programs floats test test_cuda cuda_programs gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug demo fuzz exercise judge clean help
+.PHONY: all found programs floats test test_cuda cuda_programs cuda_on_cpu gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
 	@echo "compiler: $(CC) ($(shell $(CC) --version | head -n 1)), -march=$(ARCH)"
 	@echo "OpenMP:   $(if $(OMP),yes,no: one thread only (install libomp or use gcc))"
+	@echo "CUDA:     $(if $(NVCC),$(NVCC) $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p') for sm_80 and sm_90,no nvcc: for NVIDIA's GPUs install the CUDA toolkit)"
+	@echo "GPU:      $$(nvidia-smi -L 2>/dev/null | head -n 1 | grep . || echo none answers)"
 
 # Drivers draw their page with build/report at the end.
-$(DRIVERS): %: %.c $(HEADERS) | $(BUILD)/report
-	$(CC) $(FLAGS) $< -o $@ $(LIBS)
-$(BUILD)/%: %.c $(HEADERS) | $(BUILD)
-	$(CC) $(FLAGS) $< -o $@ $(LIBS)
+$(DRIVERS): %: %.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)/report
+	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
+$(BUILD)/%: %.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
+	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
 $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_convert: tools/convert.c
-$(BUILD)/chat $(BUILD)/convert: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
-	$(CC) $(FLAGS) $< -o $@ $(LIBS)
-$(BUILD)/eval $(BUILD)/report: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
+$(BUILD)/chat $(BUILD)/eval: $(BUILD)/%: tools/%.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
+	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
+$(BUILD)/convert $(BUILD)/report: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
 $(BUILD)/test_report: tools/report.c
@@ -79,16 +92,15 @@ $(BUILD):
 	@mkdir -p $@
 
 # llm_cuda.cuh twice: as nvcc compiles it, and as test/cuda_on_cpu makes of the same text for this CPU (g++, no toolkit).
-NVCC    ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 NVFLAGS  = -x cu -std=c++20 -O3 -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings
 GENCODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 $(BUILD)/llm_cuda.o: llm_cuda.cuh llm.h | $(BUILD)
 	$(NVCC) $(NVFLAGS) $(GENCODE) -c $< -o $@
 CXX     ?= c++
 EMULATOR = test/cuda_on_cpu
-EMUFLAGS = -std=c++20 -O1 -g -march=$(ARCH) -ffp-contract=fast -fno-strict-aliasing -Wall -Wextra -Wno-unknown-pragmas \
+EMUOPT  ?= -O1 -g
+EMUFLAGS = -std=c++20 $(EMUOPT) -march=$(ARCH) -ffp-contract=fast -fno-strict-aliasing -Wall -Wextra -Wno-unknown-pragmas \
 	   -Wno-sign-compare -Wno-unused-function -Wno-missing-field-initializers -DCUDA_ON_CPU -I$(EMULATOR) -I.
-EMULATED = $(BUILD)/emulated_llm_cuda.o $(BUILD)/emulated_cuda_on_cpu.o $(BUILD)/emulated_cublas.o
 $(BUILD)/emulated_llm_cuda.cpp: llm_cuda.cuh $(EMULATOR)/cuda_on_cpu.sed | $(BUILD)
 	(echo '#line 1 "llm_cuda.cuh"'; sed -E -f $(EMULATOR)/cuda_on_cpu.sed $<) > $@
 # Sanitizers: SANE for kernels, the emulator that runs them, and the C program; TSAN for kernels alone: the rest is "hardware".
@@ -107,6 +119,12 @@ msan_cuda = SANE="-fsanitize=memory -fno-omit-frame-pointer -DCOC_MSAN -Wno-pass
 nvcc:
 	@echo $(NVCC)
 cuda_programs: $(CUDA_TESTS)
+# Drivers and tests whose kernels run on this CPU, slowly, for gdb: break norm_forward_kernel, then p threadIdx.x
+cuda_on_cpu:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/cuda_on_cpu CUDA=emulated CFLAGS="-O1 -g -march=$(ARCH)" EMUOPT="-O0 -g" \
+		$(DRIVERS:%=$(BUILD)/cuda_on_cpu/%) $(BUILD)/cuda_on_cpu/test_cuda
+	@echo "step through a kernel: gdb --args $(BUILD)/cuda_on_cpu/test_cuda layernorm"
+	@echo "train with --device cuda: $(BUILD)/cuda_on_cpu/train_gpt --device cuda --dry-run"
 test_cuda: cuda_programs $(BUILD)/emulated_bench
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
 	@BUILD=$(BUILD) sh test/run.sh test/test_cuda.sh test/test_gpu_dry.sh
@@ -189,6 +207,7 @@ help:
 	@echo "                  one program: make build/double_ops && build/double_ops (double: against finite differences)"
 	@echo "make test_cuda    the kernels of llm_cuda.cuh, executed on this CPU (g++; no GPU, no CUDA toolkit)"
 	@echo "make test_gpu     on a machine with a GPU: tests, speed beside PyTorch's, checkers, profile; <= 8 minutes, out/gpu.md"
+	@echo "make cuda_on_cpu  drivers and tests whose kernels run on this CPU, to step through them in gdb"
 	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
 	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"

@@ -394,7 +394,7 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
 
 /* ---- chapter 4: the operations -------------------------------------------------------------------------------- */
 
-typedef enum { LLM_FP32, LLM_BF16X3, LLM_BF16 } llm_precision;
+typedef enum { LLM_FP32, LLM_BF16X3, LLM_BF16, LLM_TF32 } llm_precision;       /* bf16x3: a CPU's, tf32: a GPU's */
 typedef enum { LLM_TYPE_REAL, LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4 } llm_type;
 /* A matrix of parameters (or a linear's bias) as it lies on the device. q8, q4: blocks of 32 columns of a row share a
    scale (a bf16). full: the same numbers as llm_real, where kept (a bias: always), or NULL. data NULL: none. */
@@ -408,8 +408,7 @@ typedef struct {
     const int *row; size_t rows;        /* on the device; the model sets both in a copy */
 } llm_head;
 
-/* The ids of a batch on the device, each (N). own: what load_ids prepares for embed_backward besides (a GPU sorts), in
-   (N + 1) * ids_size bytes; NULL: no backward pass will come. */
+/* The ids of a batch on the device, each (N). own: (N + 1) ids_size bytes more for embed_backward; NULL: none comes */
 typedef struct { int *tokens, *targets, *positions, *start; void *own; } llm_ids;
 /* Where a LoRA adapter writes: `cols` columns from `col` on, in rows that are `ld` numbers apart. */
 typedef struct { size_t ld, col, cols; } llm_slice;
@@ -454,8 +453,7 @@ struct llm_speaker; struct llm_request;
 typedef struct llm_ops {
     const char *name;                   /* "plain", "cpu", "cuda" */
     llm_precision precision;
-    size_t act_size, res_size, dres_size;       /* bytes of a number: activation, residual stream, its gradient */
-    size_t ids_size;                    /* bytes of a token in llm_ids.own */
+    size_t act_size, res_size, dres_size, ids_size; /* bytes: activation, residual stream, its gradient; llm_ids.own */
     size_t head_rows;                   /* rows of logits that are in memory at a time */
     size_t speakers;                    /* rows that speak at once in llm_generate_batch */
 
@@ -589,10 +587,12 @@ typedef struct llm_ops {
 
 extern const llm_ops llm_plain;         /* the textbook: fp32 (or double), and the oracle of every other table */
 const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU; without llm_simd.h llm_plain, fp32 */
+const llm_ops *llm_cuda(llm_precision p);       /* an NVIDIA GPU's: link llm_cuda.cuh, compiled by nvcc */
+int llm_cuda_devices(char *text, size_t size);  /* GPUs that answer; text: their first, or why there is none */
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 const char *llm_product_name(const llm_ops *ops);       /* what multiplies there, for messages: "AMX", "vectors" ... */
-const char *llm_precision_name(llm_precision p);        /* "fp32", "bf16x3", "bf16" */
+const char *llm_precision_name(llm_precision p);        /* "fp32", "bf16x3", "bf16", "tf32" */
 llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf16x3 with AMX, fp32 elsewhere */
 
 /* ---- chapter 5: the model ------------------------------------------------------------------------------------- */
@@ -3014,7 +3014,7 @@ void llm_ops_check(const llm_ops *ops) {
 }
 #undef ROW
 const char *llm_precision_name(llm_precision p) {
-    static const char *const name[] = {"fp32", "bf16x3", "bf16"};
+    static const char *const name[] = {"fp32", "bf16x3", "bf16", "tf32"};
     return name[p];
 }
 int llm_threads(int count) {

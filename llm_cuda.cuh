@@ -304,7 +304,7 @@ __global__ void __launch_bounds__(256) store_weights_kernel(bf16 *to, const floa
     load_up_to_8(x, from + i, left, wide);
     store_up_to_8(to + i, x, left, wide);
 }
-/* Do rows of n numbers, and all of these pointers, lie at multiples of 16 bytes? Then lanes take 8 numbers at a time. */
+/* Do rows of n numbers, and all of these pointers, lie at multiples of 16 bytes? Then a lane takes 8 numbers at once. */
 static inline bool all_wide(size_t n, const void *a, const void *b = NULL, const void *c = NULL) {
     return n % 8 == 0 && ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % 16 == 0;
 }
@@ -2287,7 +2287,7 @@ static size_t head_rows_for(size_t memory) {
     return rows;
 }
 static void cuda_enter(const llm_ops *ops) {
-    running.tf32 = false;               /* TODO: ops->precision == LLM_TF32, once llm.h has it */
+    running.tf32 = ops->precision == LLM_TF32;
     running.head_rows = ops->head_rows;
 }
 
@@ -2350,8 +2350,8 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
 }
 /* The table for a precision, made when it is first asked for; the GPU is then opened. */
 extern "C" const llm_ops *llm_cuda(llm_precision p) {
-    static llm_ops table[LLM_BF16 + 1];
-    if (p == LLM_BF16X3) llm_die("--precision bf16, or fp32", "bf16x3 is how a CPU with AMX multiplies fp32");
+    static llm_ops table[LLM_TF32 + 1];
+    if (p == LLM_BF16X3) llm_die("--precision bf16, tf32 or fp32", "bf16x3 is how a CPU multiplies, not a GPU");
     if (!gpu.stream) cuda_open();
     if (!table[p].name) table[p] = p == LLM_BF16 ? cuda_table<bf16>(p) : cuda_table<float>(p);
     return &table[p];

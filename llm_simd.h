@@ -204,6 +204,7 @@ llm_precision llm_precision_best(void) { return llm_has_amx() ? LLM_BF16X3 : LLM
 static void cpu_set_precision(llm_precision p) {
     if (sizeof(llm_real) == sizeof(double) && p != LLM_FP32)
         llm_die("--precision fp32", "bf16x3 and bf16 are not part of a build with -DLLM_REAL=double");
+    if (p == LLM_TF32) llm_die("--precision fp32, bf16x3 or bf16", "tf32 is how a GPU multiplies, not a CPU");
     cpu.precision = p;
     cpu.act = p == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL;
     cpu.act_size = p == LLM_BF16 ? sizeof(uint16_t) : sizeof(llm_real);

@@ -14,9 +14,6 @@
 #include "check.h"
 #include "op_tests.h"
 
-int llm_cuda_devices(char *text, size_t size);
-const llm_ops *llm_cuda(llm_precision p);
-
 /* Shapes and promises that belong to one section of llm_cuda.cuh: test_cuda_NAME.h has test_cuda_NAME(). */
 #include "test_cuda_small.h"
 #if __has_include("test_cuda_products.h")

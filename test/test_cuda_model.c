@@ -8,9 +8,6 @@
 #include "check.h"
 #include "tiny_models.h"
 
-int llm_cuda_devices(char *text, size_t size);
-const llm_ops *llm_cuda(llm_precision p);
-
 /* What test/cuda_on_cpu counts: kernels and products that were launched, waits of the host. A GPU does not. */
 extern long coc_launches __attribute__((weak)), coc_waits __attribute__((weak));
 

@@ -395,7 +395,7 @@ static void parse(settings *s, int argc, char **argv) {
         {"device", LLM_TEXT, &r->device, 0, 0, "where to compute", "auto|cpu|plain|cuda", NULL},
         {"weights", LLM_TEXT, &s->weights, 0, 0, "how they are stored: fewer bits, less memory, more speed",
          "fp32|bf16|q8|q4", NULL},
-        {"precision", LLM_TEXT, &r->precision, 0, 0, "of the matrix products", "auto|fp32|bf16x3|bf16", "dtype"},
+        {"precision", LLM_TEXT, &r->precision, 0, 0, "of the matrix products", "auto|fp32|bf16x3|bf16|tf32", "dtype"},
         OPTION("threads", LLM_INT, &r->threads, 0, 4096, "0: all cores"),
         {"speed", LLM_BOOL, &s->speed, 0, 0, "tokens per second behind every answer", NULL, NULL}};
     llm_options_parse(table, sizeof table / sizeof *table, "talk to a trained model", argc, argv);

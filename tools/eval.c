@@ -937,7 +937,8 @@ int main(int argc, char **argv) {
         OPTION("report", LLM_TEXT, &s.run.report, 0, 0, "the page; none: report.html beside --out"),
         OPTION("seed", LLM_INT, &s.run.seed, 0, 1e15, "of samples, sides and intervals"),
         {"device", LLM_TEXT, &s.run.device, 0, 0, "where to compute", "auto|cpu|plain|cuda", NULL},
-        {"precision", LLM_TEXT, &s.run.precision, 0, 0, "of the matrix products", "auto|fp32|bf16x3|bf16", "dtype"},
+        {"precision", LLM_TEXT, &s.run.precision, 0, 0, "of the matrix products", "auto|fp32|bf16x3|bf16|tf32",
+         "dtype"},
         OPTION("threads", LLM_INT, &s.run.threads, 0, 4096, "0: all cores"),
     };
     int count = sizeof options / sizeof options[0];

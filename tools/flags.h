@@ -31,7 +31,8 @@ typedef struct {
     {"seed", LLM_INT, &(r).seed, 0, 1e15, "of weights, shuffles and samples", NULL, NULL},                            \
     {"device", LLM_TEXT, &(r).device, 0, 0, "where to compute", "auto|cpu|plain|cuda", NULL},                         \
     {"precision", LLM_TEXT, &(r).precision, 0, 0,                                                                     \
-     "of the matrix products; auto: the fastest with fp32's losses", "auto|fp32|bf16x3|bf16", "dtype"},               \
+     "of the matrix products; auto: the fastest with fp32's losses; a GPU: bf16", "auto|fp32|bf16x3|bf16|tf32",       \
+     "dtype"},                                                                                                        \
     {"threads", LLM_INT, &(r).threads, 0, 4096, "0: all cores", NULL, NULL},                                          \
     {"log", LLM_TEXT, &(r).log, 0, 0, "CSV of all steps; none: OUT/log.csv", NULL, NULL},                             \
     {"tensorboard", LLM_TEXT, &(r).tensorboard, 0, 0, "write events for TensorBoard into this folder", NULL, NULL},   \

@@ -30,27 +30,44 @@ static inline void run_patience(char **argv) {
 #endif
 }
 
-/* The table called "plain", "cpu" or "cuda"; "auto": cuda where it is linked and answers, else cpu. What this program
-   or machine does not have is refused. Sums of two tables have other bits. */
+/* Does a GPU answer, and is llm_cuda.cuh linked? text: which one, or why not. */
+static inline bool run_gpu(char *text, size_t size) {
+#ifdef LLM_CUDA
+    return llm_cuda_devices(text, size) > 0;
+#else
+    const bool idle = access("/dev/nvidia0", F_OK) == 0;
+    snprintf(text, size, "built without CUDA%s", idle ? ": there is an NVIDIA GPU, but nvcc was not found" : "");
+    return false;
+#endif
+}
+/* The table called "plain", "cpu" or "cuda". What this program or machine does not have is refused. Sums of two tables
+   have other bits. */
 static inline const llm_ops *run_table(const char *name, llm_precision p) {
+    char gpu[400];
+    if (!strcmp(name, "cuda") && !run_gpu(gpu, sizeof gpu)) llm_usage("--device cpu", "no GPU to compute on: %s", gpu);
+#ifdef LLM_CUDA
+    if (!strcmp(name, "cuda")) return llm_cuda(p);
+#endif
     if (!strcmp(name, "auto") || !strcmp(name, "cpu")) return llm_cpu(p);
-    if (!strcmp(name, "cuda"))
-        llm_usage("--device cpu", "built without CUDA: llm_cuda.cuh, the operations for NVIDIA GPUs, is not linked");
     if (strcmp(name, "plain")) llm_usage("auto, cpu, plain or cuda", "no device is called \"%s\"", name);
     if (p != LLM_FP32) llm_usage("--precision fp32", "the plain loops do not compute in %s", llm_precision_name(p));
     return &llm_plain;
 }
 /* The table of operations that --device and --precision choose; from here on they name it, for logs. */
 static inline const llm_ops *run_device(run_settings *r) {
-    llm_precision p = strcmp(r->device, "plain") ? llm_precision_best() : LLM_FP32;
-    for (int i = 0; i <= LLM_BF16; i++)
+    char gpu[400];
+    const bool any = run_gpu(gpu, sizeof gpu), asked = strcmp(r->device, "auto") != 0;
+    if (!asked) r->device = any ? "cuda" : "cpu";
+    const bool cuda = !strcmp(r->device, "cuda");
+    llm_precision p = cuda ? LLM_BF16 : strcmp(r->device, "plain") ? llm_precision_best() : LLM_FP32;
+    for (int i = 0; i <= LLM_TF32; i++)
         if (!strcmp(r->precision, llm_precision_name((llm_precision)i))) p = (llm_precision)i;
     const llm_ops *op = run_table(r->device, p);
     r->device = op->name;
     r->precision = llm_precision_name(op->precision);
     int threads = llm_threads((int)r->threads);
-    fprintf(stderr, "device: %s, %d thread%s, precision %s (%s)\n", r->device, threads, threads == 1 ? "" : "s",
-            r->precision, llm_product_name(op));
+    fprintf(stderr, "device: %s, %d thread%s, precision %s (%s)%s%s\n", r->device, threads, threads == 1 ? "" : "s",
+            r->precision, cuda ? gpu : llm_product_name(op), asked || any ? "" : "; no GPU: ", asked || any ? "" : gpu);
     return op;
 }
 /* A checkpoint of another table is allowed, but not silently. */
