@@ -92,7 +92,7 @@ $(BUILD):
 	@mkdir -p $@
 
 # llm_cuda.cuh twice: as nvcc compiles it, and as test/cuda_on_cpu makes of the same text for this CPU (g++, no toolkit).
-NVFLAGS  = -x cu -std=c++20 -O3 -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings
+NVFLAGS  = -x cu --threads 0 -std=c++20 -O3 -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings
 GENCODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 $(BUILD)/llm_cuda.o: llm_cuda.cuh llm.h | $(BUILD)
 	$(NVCC) $(NVFLAGS) $(GENCODE) -c $< -o $@
