@@ -95,7 +95,7 @@ $(BUILD):
 NVFLAGS  = -x cu --threads 0 -std=c++20 -O3 -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings
 GENCODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 $(BUILD)/llm_cuda.o: llm_cuda.cuh llm.h | $(BUILD)
-	$(NVCC) $(NVFLAGS) $(GENCODE) -c $< -o $@
+	$(NVCC) $(NVFLAGS) $(GENCODE) $(CUDA_INC:%=-isystem %) -c $< -o $@
 CXX     ?= c++
 EMULATOR = test/cuda_on_cpu
 EMUOPT  ?= -O1 -g
@@ -131,7 +131,9 @@ test_cuda: cuda_programs $(BUILD)/emulated_bench
 
 # On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.
 GPU_PROGRAMS = $(patsubst test/%.c,$(BUILD)/gpu_%,$(wildcard test/test_cuda*.c)) $(BUILD)/gpu_bench
-GPU_LINK = $(NVCC) $@.o $(BUILD)/llm_cuda.o -o $@ $(if $(OMP),-Xcompiler $(OMP)) -lcublasLt -Xlinker -rpath,$(dir $(NVCC))../lib64 $(LIBS)
+CUDA_LIB ?= $(abspath $(dir $(NVCC))../lib64)
+GPU_LINK = $(NVCC) $@.o $(BUILD)/llm_cuda.o -o $@ $(if $(OMP),-Xcompiler $(OMP)) -L$(CUDA_LIB) -lcublasLt \
+	   -Xlinker -rpath,$(abspath $(CUDA_LIB)) $(LIBS)
 $(BUILD)/gpu_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/gpu_bench: tools/bench_cuda.c $(HEADERS) $(BUILD)/llm_cuda.o
 	$(CC) $(FLAGS) -DLLM_PLAIN -c $< -o $@.o && $(GPU_LINK)

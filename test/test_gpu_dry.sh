@@ -39,13 +39,15 @@ while [ "$1" != -k ]; do [ "$1" = --metrics ] && metrics=$2; shift; done
 shift 2
 "$@" || exit
 echo "==PROF== Connected to process 7"
-echo '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device","CC","Section Name","Metric Name","Metric Unit","Metric Value"'
+printf '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size",'
+echo '"Device","CC","Section Name","Metric Name","Metric Unit","Metric Value"'
 id=0
 for kernel in attention_forward_kernel norm_backward_kernel; do
     for metric in $(echo "$metrics" | tr , ' '); do
         unit=% value=12.5
         [ "$metric" = gpu__time_duration.sum ] && unit=ns value=1,234,500
-        echo "\"$id\",\"7\",\"gpu_bench\",\"127.0.0.1\",\"$kernel\",\"1\",\"7\",\"(128, 1, 1)\",\"(8, 12, 8)\",\"0\",\"9.0\",\"Command line profiler metrics\",\"$metric\",\"$unit\",\"$value\""
+        printf '"%s","7","gpu_bench","127.0.0.1","%s","1","7","(128, 1, 1)","(8, 12, 8)","0","9.0",' $id $kernel
+        printf '"Command line profiler metrics","%s","%s","%s"\n' $metric $unit $value
     done
     id=$((id + 1))
 done
@@ -59,12 +61,14 @@ check "rehearsal: not one failure" grep -q '^[0-9]* passed, 1 failed$' "$dir/log
 check "rehearsal: the failure is another one" [ "$(grep '^FAIL' "$dir/log")" = "FAIL: sanitizer synccheck" ]
 has tests '^| test_cuda few | CPU (cuda_on_cpu).*| [0-9]* passed, 0 failed, exit code 0, [0-9]* s |$'
 has torch "^| torch | $python .*left out: no torch"
-for work in 'copy 4096' 'product forward' 'product dinp' 'product dw' 'attention forward' 'attention backward' 'step gpt-tiny' 'step nano'; do
-    has contest "^| $work[ 0-9]* | ours, bf16 | [0-9.e+-]* | [0-9.]* [a-zTF]*[BOL][a-zA-Z]*/s\|^| $work[ 0-9]* | ours, bf16 | [0-9.e+-]* | [0-9.e+]* tok/s"
+for work in 'copy 4096' 'product forward' 'product dinp' 'product dw' 'attention forward' 'attention backward' 'step gpt-tiny' \
+    'step nano' 'decode nano' 'speak nano'; do
+    has contest "^| $work[ 0-9]* | ours, bf16 | [0-9.e+-]* | [0-9.e+]* \(TB\|TFLOP\|tok\)/s"
 done
 has steps '^| step nano 1 8 1 .* % / .* % | loss [0-9.]*, '
-for work in decode speak; do has speaking "^| $work nano [0-9 ]* | ours, bf16 | [0-9.e+-]* | [0-9.e+]* tok/s\|the table has no rows for speaking"; done
-for row in embed_forward attention_backward logprob_fused adamw 'between operations'; do has profile "^| profile nano 1 8 1 | $row | [0-9]"; done
+for row in embed_forward attention_backward logprob_fused adamw 'between operations'; do
+    has profile "^| profile nano 1 8 1 | $row | [0-9]"
+done
 has memcheck '^| compute-sanitizer memcheck |.*| ERROR SUMMARY: 0 errors, exit code 0'
 has racecheck '^| compute-sanitizer racecheck |.*0 hazards'
 has synccheck '^| compute-sanitizer synccheck |.*2 errors, exit code 9'
@@ -92,6 +96,59 @@ printf '#!/bin/sh\n' | fake emulated_bench
 OUT="$dir/out" BUILD="$dir/fake" PYTHON=$python sh test/test_gpu.sh emulated > "$dir/log" 2>&1
 check "a silent test: exit code 0" [ $? -eq 1 ]
 has "a silent test" '\*\*no result\*\*'
+
+# ---- the way of a machine with a GPU: everything that is called there is a stub that writes down how ----
+
+stub nvidia-smi <<'EOF'
+#!/bin/sh
+case $* in
+*gpu=name*) echo "NVIDIA H100 80GB HBM3" ;;
+*gpu=compute_cap*) echo ${CAPABILITY:-9.0} ;;
+*gpu=driver_version*) echo 580.1 ;;
+*) echo 7 ;;
+esac
+EOF
+stub python <<EOF
+#!/bin/sh
+case \$1 in
+-c) echo "torch 9.9 CUDA 13.0 cuDNN 9" ;;
+*) echo "python \$*" >> "$dir/calls" ;;
+esac
+EOF
+stub make <<EOF
+#!/bin/sh
+echo "make \$*" >> "$dir/calls"
+mkdir -p "$dir/fake/sm_90"
+for name in test_cuda test_cuda_model bench; do
+    program=$dir/fake/sm_90/gpu_\$name
+    { echo '#!/bin/sh'; echo 'echo "'\$name' \$*" >> "$dir/calls"'; } > \$program
+    echo 'echo "kernels run on H100"; echo "2 passed, 0 failed"' >> \$program
+    chmod +x \$program
+done
+EOF
+CAPABILITY=7.5 PATH="$tools:$PATH" OUT="$dir/none" NVCC=nvcc sh test/test_gpu.sh > "$dir/log" 2>&1
+code=$?
+check "sm_75: exit code $code" [ $code -eq 77 ]
+check "sm_75: does not say so" grep -q '^SKIP: NVIDIA H100.* is of sm_75' "$dir/log"
+printf '#!/bin/sh\necho nvcc; echo "Cuda compilation tools, release 13.0, V13.0.88"; echo Build\n' | stub nvcc
+rm -f "$dir/calls"
+PATH="$tools:$PATH" OUT="$dir/out" BUILD="$dir/fake" NVCC="$tools/nvcc" MAKE="$tools/make" PYTHON="$tools/python" \
+    sh test/test_gpu.sh > "$dir/log" 2>&1
+code=$?
+check "with a GPU: exit code $code: $(tail -n 5 "$dir/log")" [ $code -eq 0 ]
+check "with a GPU: counts" grep -q '^4 passed, 0 failed$' "$dir/log"
+has "the card" '^# llm_cuda.cuh on NVIDIA H100 80GB HBM3$'
+has "the card" '^Driver 580.1, 7 of memory, power limit 7, at the beginning 7 of memory in use'
+has "the card" '^Cuda compilation tools, release 13.0'
+has "the card" ': torch 9.9 CUDA 13.0'
+called() { check "not called: $1" grep -q -x -e "$1" "$dir/calls"; }
+called "make -j8 BUILD=$dir/fake/sm_90 NVCC=$tools/nvcc GENCODE=-arch=sm_90 .*gpu_programs"
+called 'python test/torch_cuda.py bf16 cuda step gpt2-124m 32 1024 step gpt2-124m 64 1024 step llama3.2-1b 8 2048'
+called 'test_cuda '
+called 'test_cuda_model '
+called "bench --torch $tools/python --markdown $dir/out/gpu.md --only copy product step decode speak attention"
+called "bench --markdown $dir/out/gpu.md --only profile"
+for row in 'test_cuda ' 'test_cuda_model '; do has tests "^| gpu_$row | H100 .*2 passed, 0 failed"; done
 
 # ---- PyTorch's side, where there is one ----
 

@@ -369,7 +369,7 @@ static void take_turn(entrant *e) {
         return;
     }
     if (e->times) e->seconds[e->turns++] = seconds;                     /* the first tells how many make a block */
-    const double block = work_read(e->text).kind <= ATTENTION ? 0.1 : 1;
+    const double block = work_read(e->text).kind <= ATTENTION ? 0.05 : 0.5;
     e->times = tiny ? 1 : llm_max(1, llm_min(200, (int)(block / seconds)));
 }
 static void contest(entrant *e, int n, int turns) {
@@ -535,7 +535,7 @@ static void run_contest(const options *o, const char *gpu, double gb) {
         entrant e[8];
         if (!who[0].pid && !contender_start(&who[0], "ours", LLM_BF16, ours)) continue;
         const int n = enter_all(e, who, contenders, text, o->precision);
-        contest(e, n, o->tiny ? 1 : w.kind == STEP ? 5 : 7);
+        contest(e, n, tiny ? 1 : 5);
         learn_peaks(&w, e, n);
         for (int k = 0; k < n; k++) say_entrant(text, &e[k], &e[0]);
         if (!who[0].pid) stopped++;
