@@ -127,7 +127,7 @@ cuda_on_cpu:
 	@echo "train with --device cuda: $(BUILD)/cuda_on_cpu/train_gpt --device cuda --dry-run"
 test_cuda: cuda_programs $(BUILD)/emulated_bench
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
-	@BUILD=$(BUILD) sh test/run.sh test/test_cuda.sh test/test_gpu_dry.sh
+	@BUILD=$(BUILD) sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_gpu_dry.sh
 
 # On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.
 GPU_PROGRAMS = $(patsubst test/%.c,$(BUILD)/gpu_%,$(wildcard test/test_cuda*.c)) $(BUILD)/gpu_bench
@@ -173,7 +173,7 @@ builds:
 # The tests under AddressSanitizer and UBSan, then the drivers with leaks reported too. Refusals jump out of the middle of
 # things, so the test programs themselves leak by design.
 debug:
-	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CFLAGS="$(SANITIZE)" \
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CUDA= CFLAGS="$(SANITIZE)" \
 		TESTFLAGS="$(SANITIZE)" OPENMP= floats build/debug/train_gpt build/debug/train_sft \
 		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
