@@ -97,6 +97,20 @@ OUT="$dir/out" BUILD="$dir/fake" PYTHON=$python sh test/test_gpu.sh emulated > "
 check "a silent test: exit code 0" [ $? -eq 1 ]
 has "a silent test" '\*\*no result\*\*'
 
+# ---- what shares of the peak are shares of: counted by hand ----
+
+# GPT-2 124M: 6 123532032 (its matrices) + 6 12 1024 768 FLOP a token, 65536 tokens; unmasked: 12 12 1024 768. Decoding reads
+# 2 (124439808 - 448 768) bytes of weights (576 positions) and, for 64 rows of 512 tokens, 12 layers of 2 768 numbers of 2 bytes.
+"$build/emulated_bench" --list > "$dir/log"
+listed() { check "--list: $1 is not $2" [ "$(sed -n "s/^$1  *//p" "$dir/log" | tr -s ' ')" = "$2" ]; }
+listed 'step gpt2-124m 64 1024' '52285.6 GFLOP, unmasked 55996.5, 0.000 GB, 65536 tokens'
+listed 'step llama3.2-1b 8 2048' '128075.9 GFLOP, unmasked 134673.0, 0.000 GB, 16384 tokens'
+listed 'attention forward 64 1024 12 12 64' '103.1 GFLOP, unmasked 103.1, 0.000 GB, 0 tokens'
+listed 'attention backward 64 1024 12 12 64' '257.7 GFLOP, unmasked 257.7, 0.000 GB, 0 tokens'
+listed 'product forward 65536 768 2304' '231.9 GFLOP, unmasked 231.9, 0.000 GB, 0 tokens'
+listed 'decode gpt2-124m 64 512' '0.0 GFLOP, unmasked 0.0, 1.456 GB, 64 tokens'
+listed 'speak gpt2-124m 64 32 256' '0.0 GFLOP, unmasked 0.0, 0.000 GB, 16384 tokens'
+
 # ---- the way of a machine with a GPU: everything that is called there is a stub that writes down how ----
 
 stub nvidia-smi <<'EOF'

@@ -435,6 +435,12 @@ static void learn_peaks(const work *w, const entrant *e, int n) {
 
 static size_t count_of_works(void) { return (tiny ? sizeof tiny_works : sizeof works) / sizeof *works; }
 static const char *work_text(size_t i) { return (tiny ? tiny_works : works)[i]; }
+static void print_work(const char *text) {
+    const work w = work_read(text);
+    const bool model = w.kind == STEP || w.kind == PROFILE;
+    printf("%-38s %9.1f GFLOP, unmasked %9.1f, %7.3f GB, %6.0f tokens\n", text, work_flops(&w) * 1e-9,
+           (model ? work_flops_unmasked(&w) : work_flops(&w)) * 1e-9, work_bytes(&w) * 1e-9, work_tokens(&w));
+}
 static bool is_profile(size_t i) { return !strncmp(work_text(i), "profile", 7); }
 static bool is_wanted(const llm_list *list, size_t i) {
     for (int k = 0; k < list->count; k++)
@@ -494,7 +500,7 @@ static void profile(const char *text, llm_precision p) {
 typedef struct {
     llm_list only, torch;
     const char *markdown, *serve, *once, *precision;
-    bool tiny;
+    bool tiny, list;
 } options;
 
 static int enter_all(entrant *e, contender *who, int contenders, const char *text, const char *precision) {
@@ -552,12 +558,18 @@ int main(int argc, char **argv) {
         {"precision", LLM_TEXT, &o.precision, 0, 0, "of all contenders", "fp32|bf16", NULL},
         {"markdown", LLM_TEXT, &o.markdown, 0, 0, "append the table's rows to this file", NULL, NULL},
         {"tiny", LLM_BOOL, &o.tiny, 0, 0, "works of no size: to try this program under emulation", NULL, NULL},
+        {"list", LLM_BOOL, &o.list, 0, 0, "the works, what they compute, and what they must move; needs no GPU", NULL, NULL},
         {"once", LLM_TEXT, &o.once, 0, 0, "do one work once, in this process", NULL, NULL},
         {"serve", LLM_TEXT, &o.serve, 0, 0, "(internal) be a contender of this precision", NULL, NULL},
     };
     char gpu[400];
     llm_options_parse(flags, sizeof flags / sizeof *flags, "measure a GPU: its limits, our operations, PyTorch's", argc,
                       argv);
+    tiny = o.tiny;
+    if (o.list) {
+        for (size_t i = 0; i < count_of_works(); i++) print_work(work_text(i));
+        return 0;
+    }
     if (!llm_cuda_devices(gpu, sizeof gpu)) {
         printf("SKIP: no GPU answers: %s\n", gpu);
         return 77;
@@ -573,7 +585,6 @@ int main(int argc, char **argv) {
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);           /* a contender that ends is heard of by its silence */
-    tiny = o.tiny;
     peak = p == LLM_BF16 ? gpu_peak(gpu) : 0;
     peak_from = peak > 0 ? "data sheet" : NULL;
     const char *comma = strrchr(gpu, ',');
