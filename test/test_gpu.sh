@@ -27,7 +27,7 @@ part() {
         timeout -k 5 "$limit" "$@" > "$log" 2>&1 < /dev/null
         code=$?
     fi
-    { printf '\n==== %s: %s\n' "$name" "$*"; cat "$log"; } >> "$out/gpu.log"
+    { printf '\n==== %s: %s\n' "$name" "$*"; head -c 2000000 "$log"; } >> "$out/gpu.log"
     case $code in
     124) said="out of time after $limit s" ;;
     125) said='not begun: no time left' ;;
@@ -124,7 +124,7 @@ for program in $programs; do
     where=$(sed -n 's/^kernels run on //p' "$log" | head -n 1)
     row "$(basename "$program") $short" "${where:-?}" '' '' '' "${line:-**no result**}, exit code $code, $said"
     n=${line%% passed*} f=${line##*passed, } f=${f%% failed*}
-    if [ -z "$line" ]; then bad 1
+    if [ -z "$line" ] || [ $((n + f)) -eq 0 ]; then bad 1               # nothing tested is nothing passed
     else
         good "$n"
         if [ "$f" -ne 0 ]; then bad "$f"; elif [ "$code" -ne 0 ]; then bad 1; fi

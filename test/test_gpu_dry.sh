@@ -96,6 +96,9 @@ printf '#!/bin/sh\n' | fake emulated_bench
 OUT="$dir/out" BUILD="$dir/fake" PYTHON=$python sh test/test_gpu.sh emulated > "$dir/log" 2>&1
 check "a silent test: exit code 0" [ $? -eq 1 ]
 has "a silent test" '\*\*no result\*\*'
+printf '#!/bin/sh\necho "SKIP: no GPU answers"; echo "0 passed, 0 failed"\n' | fake test_cuda
+OUT="$dir/out" BUILD="$dir/fake" PYTHON=$python sh test/test_gpu.sh emulated > "$dir/log" 2>&1
+check "nothing tested: exit code 0" [ $? -eq 1 ]
 
 # ---- what shares of the peak are shares of: counted by hand ----
 

@@ -8,6 +8,7 @@ A step: torch.compile, scaled_dot_product_attention, autocast, fused AdamW, grad
 each of PyTorch's two kernels. Without torch it prints a line that begins with SKIP.
 """
 import contextlib
+import gc
 import sys
 import time
 import warnings
@@ -172,6 +173,7 @@ def serve():
         try:
             if question != text:
                 text, once = question, None
+                gc.collect()                    # a compiled model is in circles
                 rest()
                 if device == "cuda":
                     torch.cuda.reset_peak_memory_stats()
