@@ -2286,6 +2286,16 @@ static size_t head_rows_for(size_t memory) {
     while (rows > 64 && rows * 131072 * sizeof(float) > memory / 8) rows /= 2;
     return rows;
 }
+/* What the table allocates besides the chunk of logits, for the planner: see who calls room_for. */
+template <class A> static size_t cuda_scratch_bytes(const llm_config *c, size_t B, size_t T, bool train) {
+    if (!train) return workspace_bytes;
+    const size_t N = B * T, C = c->C, heads = c->H, pieces = llm_parameters(c) / 4096 + 1000;
+    const size_t widest = max((size_t)(c->activation == LLM_SWIGLU ? 2 : 1) * c->F, (heads + 2 * c->KV) * c->D);
+    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(8 * (size_t)gpu.processors, shared_at_most(N) + 1) * C);
+    const size_t chunk = min(N, head_rows_for(gpu.memory));
+    const size_t head = chunk * (64 * sizeof(float) + 2 * C * sizeof(A));       /* padding; the rows with a gradient */
+    return workspace_bytes + (sums + N * heads) * sizeof(float) + head + 24 * pieces;
+}
 static void cuda_enter(const llm_ops *ops) {
     running.tf32 = ops->precision == LLM_TF32;
     running.head_rows = ops->head_rows;
@@ -2345,7 +2355,8 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .logprob_fused = cuda_logprob_fused<A>,
         .linear_gelu_forward = cuda_linear_gelu_forward<A>,
         .residual_gelu_backward = cuda_residual_gelu_backward<A>,
-        /* decode, speak, scratch_bytes */
+        /* decode, speak */
+        .scratch_bytes = cuda_scratch_bytes<A>,
     };
 }
 /* The table for a precision, made when it is first asked for; the GPU is then opened. */

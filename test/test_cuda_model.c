@@ -10,6 +10,7 @@
 
 /* What test/cuda_on_cpu counts: kernels and products that were launched, waits of the host. A GPU does not. */
 extern long coc_launches __attribute__((weak)), coc_waits __attribute__((weak));
+extern size_t coc_memory_peak __attribute__((weak));      /* of the GPU, in bytes */
 
 enum { ROWS = 3, LENGTH = 11, PLACES = ROWS * LENGTH };
 static const llm_ops *cuda;
@@ -289,7 +290,31 @@ static void check_budget(void) {
     llm_model_free(&m);
 }
 
+/* A step needs the memory that was planned for it: no more, and not much less. Run first: what the tables keep for
+   themselves is planned too. */
+static void check_plan(llm_config c) {
+    if (!&coc_memory_peak) return;
+    c.L = 3, c.C = 128, c.H = c.KV = 2, c.D = 64, c.F = 512, c.V = 2000, c.T = 64;
+    llm_plan p = llm_plan_make(&c, cuda, 8, 64, true, false, false);
+    llm_model m = build(c, cuda, 1);
+    llm_model_train(&m);
+    llm_batch b = random_batch(8, 64, c.V, false, 2);
+    llm_real *dlogp = llm_alloc(512, sizeof *dlogp), *logp = llm_alloc(512, sizeof *logp);
+    llm_adamw o = llm_adamw_defaults();
+    llm_loss_ce_weights(dlogp, &b, 512);
+    dlogp[5] = 0;
+    llm_forward_backward(&m, &b, dlogp, logp);
+    llm_adamw_step(&o, &m, 1e-3);
+    const double used = (double)coc_memory_peak;
+    CHECK(used <= p.total && used > 0.9 * p.total, "%.2f MB were planned, %.2f used", p.total / 1e6, used / 1e6);
+    llm_adamw_free(&o, &m);
+    llm_batch_free(&b);
+    llm_model_free(&m);
+    llm_release(dlogp);
+    llm_release(logp);
+}
 static void check_all(void) {
+    if (cuda->precision == LLM_FP32) check_plan(gpt2());
     check_passes("GPT-2", gpt2(), false, false);
     check_passes("Llama, documents", llama(), true, false);
     check_passes("Qwen2", qwen(), false, true);
@@ -326,7 +351,10 @@ int main(int count, char **argument) {
         cuda = llm_cuda(precision[i]);
         bound = allowed[i];
         if (count > 1 && !strcmp(argument[1], "few")) check_few();
-        else if (count > 1 && !strcmp(argument[1], "budget")) check_budget();
+        else if (count > 1 && !strcmp(argument[1], "budget")) {
+            if (i == 0) check_plan(gpt2());
+            check_budget();
+        }
         else check_all();
         printf("%s: %d checks\n", llm_precision_name(precision[i]), checks_passed + checks_failed);
     }
