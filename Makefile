@@ -125,8 +125,9 @@ cuda_on_cpu:
 		$(DRIVERS:%=$(BUILD)/cuda_on_cpu/%) $(BUILD)/cuda_on_cpu/test_cuda
 	@echo "step through a kernel: gdb --args $(BUILD)/cuda_on_cpu/test_cuda layernorm"
 	@echo "train with --device cuda: $(BUILD)/cuda_on_cpu/train_gpt --device cuda --dry-run"
-test_cuda: cuda_programs $(BUILD)/emulated_bench
-	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
+test_cuda:
+	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/emulated_bench
+	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
 	@BUILD=$(BUILD) sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_gpu_dry.sh
 
 # On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.
