@@ -770,6 +770,10 @@ void llm_cache_free(llm_cache *c, const llm_model *m);
    llm_backward. copy: row `to` becomes a copy of the first `length` tokens of row `from`. */
 void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                     const bool *want, size_t n, llm_real *logits);
+/* Its two halves, for a device that says several tokens by itself (`speak`): room for n tokens, in m->ids, and for the
+   logits of the wanted ones (all, or those at m->rows) in cache->scratch; then the step over what lies in m->ids. */
+void llm_cache_reserve(llm_model *m, llm_cache *cache, size_t n, size_t wanted);
+void llm_cache_forward(llm_model *m, llm_cache *cache, size_t n, size_t wanted);
 void llm_cache_copy(llm_model *m, llm_cache *cache, size_t to, size_t from, size_t length);
 
 /* Prompts to be continued, and where the answers go. Each draws from its own stream: an answer does not depend on its
@@ -3988,12 +3992,19 @@ static void cache_room(const llm_model *m, llm_cache *cache, size_t bytes) {
     cache->scratch = device_alloc(m->ops, bytes, 1, "a step of the cache");
     cache->scratch_bytes = bytes;
 }
+void llm_cache_reserve(llm_model *m, llm_cache *cache, size_t n, size_t wanted) {
+    model_reserve(m, n, false);
+    cache_room(m, cache, llm_mul(llm_mul(wanted, m->c.V), sizeof(llm_real)));
+}
 /* The forward pass of chapter 5 with the cache in the place of the batch: N = n, and ids.start says in which row of the
-   cache a token stands. The output head is dear, so only wanted tokens come there: of a prompt, the last. (op->decode:
-   a device may do the whole step by itself.) */
+   cache a token stands. The output head is dear, so only wanted tokens come there: of a prompt, the last. */
+void llm_cache_forward(llm_model *m, llm_cache *cache, size_t n, size_t wanted) {
+    hidden_forward(m, 1, n, cache);
+    m->ops->logits(cache->scratch, m->hidden, m->head->w, wanted < n ? m->rows : NULL, wanted, m->c.C, m->c.V);
+}
+/* (op->decode: a device may do the whole step by itself.) */
 void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                     const bool *want, size_t n, llm_real *logits) {
-    const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     model_enter(m);
     if (op->decode && op->decode(m, cache, tokens, rows, positions, want, n, logits)) return;
@@ -4001,17 +4012,14 @@ void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int
     size_t wants = 0;
     for (size_t i = 0; i < n; i++)
         if (want[i]) wanted[wants++] = (int)i;
-    const size_t bytes = llm_mul(llm_mul(wants, c->V), sizeof *logits);
-    model_reserve(m, n, false);
-    cache_room(m, cache, bytes);
+    llm_cache_reserve(m, cache, n, wants);
     op->upload(m->ids.tokens, tokens, n * sizeof *tokens);
     op->upload(m->ids.start, rows, n * sizeof *rows);
     op->upload(m->ids.positions, positions, n * sizeof *positions);
     op->upload(m->rows, wanted, wants * sizeof *wanted);
     llm_release(wanted);
-    hidden_forward(m, 1, n, cache);
-    op->logits(cache->scratch, m->hidden, m->head->w, m->rows, wants, c->C, c->V);
-    op->download(logits, cache->scratch, bytes);
+    llm_cache_forward(m, cache, n, wants);
+    op->download(logits, cache->scratch, wants * m->c.V * sizeof *logits);
 }
 
 /* The tokens of the next step, gathered one by one. */

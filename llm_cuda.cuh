@@ -119,7 +119,7 @@ template <class X> DEVICE void store_up_to_8(X *p, const float (&x)[8], int left
     else UNROLL for (int i = 0; i < 8; i++) if (i < left) store(p + i, x[i]);
 }
 /* Over a warp: lanes exchange with the one 16, 8, 4, 2, 1 places away; all end with the same sum. */
-DEVICE float warp_sum(float x) {
+template <class X> DEVICE X warp_sum(X x) {
     UNROLL for (int d = 16; d; d /= 2) x += __shfl_xor_sync(~0u, x, d);
     return x;
 }
@@ -128,8 +128,8 @@ DEVICE float warp_max(float x) {
     return x;
 }
 /* Over a block whose threads are a multiple of 32; two barriers. */
-DEVICE float block_sum(float x) {
-    __shared__ float part[32];
+template <class X> DEVICE X block_sum(X x) {
+    __shared__ X part[32];
     const int warps = blockDim.x / 32;
     x = warp_sum(x);
     __syncthreads();                    /* the last call's readers are done */
@@ -2013,16 +2013,6 @@ static void learning_from(const llm_param *param, int params) {
     learning.tensors = n;
     learning_upload();
 }
-/* Over a block, as block_sum. */
-DEVICE double block_sum_double(double x) {
-    __shared__ double part[32];
-    UNROLL for (int d = 16; d; d /= 2) x += __shfl_xor_sync(~0u, x, d);
-    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
-    __syncthreads();
-    double sum = 0;
-    for (unsigned i = 0; i < blockDim.x / 32; i++) sum += part[i];
-    return sum;
-}
 __global__ void __launch_bounds__(256) sumsq_kernel(double *sum, const learner *tensor, const learner_piece *piece) {
     const learner t = tensor[piece[blockIdx.x].tensor];
     const size_t first = (size_t)piece[blockIdx.x].number * PIECE;
@@ -2033,13 +2023,13 @@ __global__ void __launch_bounds__(256) sumsq_kernel(double *sum, const learner *
         load_up_to_8(g, t.grad + first + i, n - i, t.wide);
         UNROLL for (int j = 0; j < 8; j++) s += (double)g[j] * g[j];
     }
-    s = block_sum_double(s);
+    s = block_sum(s);
     if (threadIdx.x == 0) sum[blockIdx.x] = s;
 }
 __global__ void __launch_bounds__(1024) sumsq_add_kernel(llm_adamw_state *state, const double *sum, size_t pieces) {
     double s = 0;
     for (size_t i = threadIdx.x; i < pieces; i += 1024) s += sum[i];
-    s = block_sum_double(s);
+    s = block_sum(s);
     if (threadIdx.x == 0) state->sumsq = s;
 }
 static void cuda_grad_norm(llm_adamw_state *state, const llm_param *param, int params) {
@@ -2132,8 +2122,8 @@ __global__ void __launch_bounds__(256) cache_store_kernel(A *k, A *v, int *done,
     A *to = (c < kv ? k : v) + (rows[token] * T + positions[token]) * kv + c % kv;
     *to = qkv[token * (queries + 2 * kv) + queries + c];
 }
-/* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads, of new token n. part (n, groups, blocks, HEADS,
-   D + 2): m, l, o. done (n, groups). Where a group has fewer heads, the others' queries are 0. */
+/* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads, of new token n. part (n, groups, blocks,
+   HEADS, D + 2): m, l, o. done (n, groups). Where a group has fewer heads, the others' queries are 0. */
 template <class A, int HEADS>
 __global__ void __launch_bounds__(SPLIT, 4)
 cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k, const A *v, const int *rows,
@@ -2236,6 +2226,195 @@ static void cuda_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size
     const size_t row = T * KV * D, bytes = length * KV * D * sizeof(A);
     for (A *x : {(A *)k, (A *)v})
         CUDA(cudaMemcpyAsync(x + to * row, x + from * row, bytes, cudaMemcpyDeviceToDevice, gpu.stream));
+}
+
+/* ---- several tokens without the host ----
+
+   One step: who says what next, and where (speak_begin_kernel), the model, the choice (sample_kernel). Each takes what
+   it needs from `speech`, on the device, where the one before it left that. So every step is the same list of launches;
+   it is written down once, as a graph, and handed over as a whole: one call in the place of a hundred, each of which
+   would take the host as long as it takes the GPU.
+
+   The choice is chapter 7's. A block for each row: e^((z - best) / t) for every word; a limit below which the filters
+   leave nothing; and a dart thrown at the rest, laid side by side in the order of ids. What is added up are whole
+   numbers of 2^-40: for them the order of the threads does not matter. Words that equal the last one that top-p keeps
+   are kept too, which is the one thing that chapter 7 does differently. */
+
+typedef struct {
+    llm_speaker *who; int *id; float *logp;                     /* (n), (steps,n), (steps,n) */
+    const int *stop; const uint8_t *banned;                     /* (stops), (V) or NULL */
+    int n, stops, step;                                         /* step: how many have begun */
+    int top_k; double top_p; float temperature, min_p;
+} speech;
+
+/* One block. Who is silent repeats his last step: the same key and value go to the same place. */
+__global__ void __launch_bounds__(128) speak_begin_kernel(speech *s, int *tokens, int *rows, int *positions) {
+    for (int i = threadIdx.x; i < s->n; i += 128) {
+        const llm_speaker who = s->who[i];
+        if (who.left <= 0 && s->step > 0) continue;
+        tokens[i] = who.last;
+        rows[i] = who.row;
+        positions[i] = who.position;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) s->step++;
+}
+/* llm_rng_uniform of the CPU */
+DEVICE double uniform(llm_rng *r) {
+    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return ((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+DEVICE u64 mass_of(float p) { return (u64)(p * 0x1p40f); }
+/* Of the words with p >= x (as bits, which have the order of floats): how many, or how much they weigh. */
+template <bool MASS> DEVICE u64 at_least(const float *p, int V, unsigned x) {
+    u64 sum = 0;
+    for (int v = threadIdx.x; v < V; v += blockDim.x)
+        if (__float_as_uint(p[v]) >= x) sum += MASS ? mass_of(p[v]) : 1;
+    return block_sum(sum);
+}
+/* The largest x for which that is `enough`, bit by bit from above: p <= 1, so bit 29 is the first. */
+template <bool MASS> DEVICE unsigned limit_for(const float *p, int V, u64 enough) {
+    unsigned x = 0;
+    for (int bit = 29; bit >= 0; bit--)
+        if (at_least<MASS>(p, V, x | 1u << bit) >= enough) x |= 1u << bit;
+    return x;
+}
+/* z (V) becomes p, with the best at 1. Returns false where these are no numbers. */
+DEVICE bool sample_weights(float *z, const speech *s, int V) {
+    float best = -INFINITY;
+    bool wrong = false;
+    for (int v = threadIdx.x; v < V; v += blockDim.x) {
+        wrong |= !(z[v] < INFINITY);
+        if (s->banned && s->banned[v]) z[v] = -INFINITY;
+        best = fmaxf(best, z[v]);
+    }
+    best = block_max(best);
+    for (int v = threadIdx.x; v < V; v += blockDim.x)
+        z[v] = s->temperature <= 0 ? z[v] == best : expf((z[v] - best) / s->temperature);
+    return !__syncthreads_or(wrong || !(best > -INFINITY));
+}
+/* What the filters leave: p, as bits, of at least this. 0 is out. */
+DEVICE unsigned sample_limit(const float *p, const speech *s, int V) {
+    unsigned low = 1;
+    if (s->temperature <= 0) return low;
+    if (s->top_k > 0 && s->top_k < V) low = max(low, limit_for<false>(p, V, s->top_k));
+    if (s->top_p < 1) {
+        const double share = s->top_p * (double)at_least<true>(p, V, low);
+        low = max(low, limit_for<true>(p, V, max((u64)1, (u64)ceil(share))));
+    }
+    return max(low, __float_as_uint(s->min_p));
+}
+__global__ void __launch_bounds__(1024, 1) sample_kernel(speech *s, float *z, int V) {
+    __shared__ u64 of_warp[32];
+    __shared__ u64 dart;
+    llm_speaker *who = &s->who[blockIdx.x];
+    float *p = z + (size_t)blockIdx.x * V;
+    int *id = s->id + (size_t)(s->step - 1) * s->n + blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    float *logp = s->logp + (id - s->id);
+    const bool silent = who->left <= 0, greedy = s->temperature <= 0;
+    if (silent || !sample_weights(p, s, V)) {
+        __syncthreads();                /* all have read who->left */
+        if (threadIdx.x) return;
+        *id = silent ? -1 : 0;
+        *logp = silent ? 0 : NAN;
+        who->left = 0;
+        return;
+    }
+    const unsigned low = sample_limit(p, s, V);
+    const int each = (V + blockDim.x - 1) / blockDim.x, from = min(V, (int)threadIdx.x * each);
+    const int end = min(V, from + each);
+    u64 mine = 0, upto, total = 0;      /* a thread has neighbours; where do they begin? */
+    for (int v = from; v < end; v++) mine += __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
+    upto = mine;
+    UNROLL for (int d = 1; d < 32; d *= 2) {
+        const u64 left = __shfl_up_sync(~0u, upto, d);
+        if (lane >= d) upto += left;
+    }
+    if (lane == 31) of_warp[warp] = upto;
+    __syncthreads();
+    for (int w = 0; w < (int)blockDim.x / 32; w++) {
+        if (w < warp) upto += of_warp[w];
+        total += of_warp[w];
+    }
+    if (threadIdx.x == 0) {
+        const double u = uniform(&who->rng);
+        dart = greedy ? 0 : min((u64)(u * (double)total), total - 1);
+    }
+    __syncthreads();
+    if (dart >= upto || dart < upto - mine) return;             /* one thread stays */
+    u64 reached = upto - mine;
+    for (int v = from; v < end; v++) {
+        reached += __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
+        if (reached <= dart) continue;
+        bool ends = false;
+        for (int k = 0; k < s->stops; k++) ends |= s->stop[k] == v;
+        *id = v;
+        *logp = greedy ? 0 : (float)(log((double)p[v]) - log((double)total * 0x1p-40));
+        llm_speaker_said(who, v, ends);
+        return;
+    }
+}
+
+/* All that a step's launches are made from; where it has changed, the graph is of no use any more. */
+static uint64_t speak_key(const llm_model *m, const llm_cache *cache, size_t n) {
+    uint64_t key = llm_hash(m, sizeof *m, n);
+    key = llm_hash(m->param, (size_t)m->params * sizeof *m->param, key);
+    if (m->lora) key = llm_hash(m->lora, sizeof *m->lora, key);
+    if (m->lora) key = llm_hash(m->lora->adapter, (size_t)m->lora->adapters * sizeof *m->lora->adapter, key);
+    return llm_hash(room, sizeof room, llm_hash(cache, sizeof *cache, key));
+}
+static struct { cudaGraphExec_t graph; uint64_t key; } recorded;
+
+static void speak_step(llm_model *m, llm_cache *cache, size_t n, speech *s) {
+    speak_begin_kernel<<<1, 128, 0, gpu.stream>>>(s, m->ids.tokens, m->ids.start, m->ids.positions);
+    llm_cache_forward(m, cache, n, n);
+    const unsigned threads = min(1024u, 32 * blocks_for(m->c.V, 32 * 32));      /* about 32 words for a thread */
+    sample_kernel<<<(unsigned)n, threads, 0, gpu.stream>>>(s, (float *)cache->scratch, m->c.V);
+}
+static void speak_record(llm_model *m, llm_cache *cache, size_t n, speech *s) {
+    cudaGraph_t graph;
+    if (recorded.graph) CUDA(cudaGraphExecDestroy(recorded.graph));
+    recorded.graph = NULL;
+    CUDA(cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal));
+    speak_step(m, cache, n, s);
+    CUDA(cudaStreamEndCapture(gpu.stream, &graph));
+    CUDA(cudaGraphInstantiate(&recorded.graph, graph, 0));
+    CUDA(cudaGraphDestroy(graph));
+    recorded.key = speak_key(m, cache, n);
+}
+/* A repetition penalty needs what was said before: that stays with the host. */
+static bool cuda_speak(llm_model *m, llm_cache *cache, llm_speaker *who, size_t n, size_t steps, const llm_sampler *s,
+                       const llm_request *x, int *id, llm_real *logp) {
+    if (s->repeat_penalty != 1 || s->min_p > 1) return false;
+    const size_t who_bytes = n * sizeof *who, said = steps * n, stop_bytes = (size_t)x->stops * sizeof *x->stop;
+    speech *device = (speech *)room_for(ROOM_SPEAK, sizeof *device + who_bytes + 2 * said * sizeof(float) + stop_bytes +
+                                                        (x->banned ? m->c.V : 0));
+    speech h = {.n = (int)n, .stops = x->stops, .top_k = s->top_k, .top_p = s->top_p,
+                .temperature = (float)s->temperature, .min_p = (float)s->min_p};
+    h.who = (llm_speaker *)(device + 1);
+    h.id = (int *)(h.who + n);
+    h.logp = (float *)(h.id + said);
+    h.stop = (int *)(h.logp + said);
+    h.banned = x->banned ? (const uint8_t *)(h.stop + x->stops) : NULL;
+    cuda_upload(device, &h, sizeof h);
+    cuda_upload(h.who, who, who_bytes);
+    cuda_upload((int *)h.stop, x->stop, stop_bytes);
+    if (x->banned) cuda_upload((uint8_t *)h.banned, x->banned, m->c.V);
+    llm_cache_reserve(m, cache, n, n);
+    for (size_t step = 0; step < steps; step++) {
+        if (recorded.graph && recorded.key == speak_key(m, cache, n)) {
+            CUDA(cudaGraphLaunch(recorded.graph, gpu.stream));
+            continue;
+        }
+        speak_step(m, cache, n, device);                        /* as it comes: rooms grow, plans are made */
+        speak_record(m, cache, n, device);
+    }
+    cuda_fetch(who, h.who, who_bytes);
+    cuda_fetch(id, h.id, said * sizeof *id);
+    cuda_fetch(logp, h.logp, said * sizeof *logp);
+    return true;
 }
 
 /* ================================================================================================================
@@ -2355,7 +2534,7 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .logprob_fused = cuda_logprob_fused<A>,
         .linear_gelu_forward = cuda_linear_gelu_forward<A>,
         .residual_gelu_backward = cuda_residual_gelu_backward<A>,
-        /* decode, speak */
+        .speak = cuda_speak,
         .scratch_bytes = cuda_scratch_bytes<A>,
     };
 }
