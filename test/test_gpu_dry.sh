@@ -86,8 +86,10 @@ rm "$tools/compute-sanitizer" "$tools/ncu"
 fake() { cat > "$dir/fake/$1"; chmod +x "$dir/fake/$1"; }
 printf '#!/bin/sh\necho "3 passed, 2 failed"\nexit 1\n' | fake test_cuda
 printf '#!/bin/sh\nsleep 60\n' | fake emulated_bench
+since=$(date +%s)
 OUT="$dir/out" BUILD="$dir/fake" GPU_SECONDS=6 PYTHON=$python sh test/test_gpu.sh emulated > "$dir/log" 2>&1
 check "failing tests: exit code 0" [ $? -eq 1 ]
+check "a contest without end: it was not ended" [ $(($(date +%s) - since)) -le 25 ]
 check "failing tests: counts" grep -q '^3 passed, 4 failed$' "$dir/log"
 has "a contest without end" '^| contest .*exit code 124, out of time after [56] s |$'
 has "no time left" '^| profile .*exit code 125, not begun'
