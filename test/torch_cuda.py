@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch's side of tools/bench_cuda.c: the works listed there, done as PyTorch does them best.
 
-    python3 test/torch_cuda.py [bf16|fp32] [cuda|cpu]            answers questions on stdin, as bench_cuda asks them
+    python3 test/torch_cuda.py [bf16|tf32|fp32] [cuda|cpu]       answers questions on stdin, as bench_cuda asks them
     python3 test/torch_cuda.py bf16 cuda "step gpt2-124m 32 1024"    does it once: what torch.compile makes is kept
 
 A step: torch.compile, scaled_dot_product_attention, autocast, fused AdamW, gradients clipped. Attention is timed with

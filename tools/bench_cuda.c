@@ -524,6 +524,9 @@ static int enter_all(entrant *e, contender *who, int contenders, const char *tex
     }
     return n;
 }
+static llm_precision precision_of(const char *name) {
+    return !strcmp(name, "bf16") ? LLM_BF16 : !strcmp(name, "tf32") ? LLM_TF32 : LLM_FP32;
+}
 static void run_contest(const options *o, const char *gpu, double gb) {
     contender who[4];
     int contenders = 1;
@@ -555,7 +558,7 @@ int main(int argc, char **argv) {
     const llm_option flags[] = {
         {"only", LLM_LIST, &o.only, 0, 0, "works that begin with one of these (default: all)", NULL, NULL},
         {"torch", LLM_LIST, &o.torch, 0, 0, "Python programs that can import torch, to compare with", NULL, NULL},
-        {"precision", LLM_TEXT, &o.precision, 0, 0, "of all contenders", "fp32|bf16", NULL},
+        {"precision", LLM_TEXT, &o.precision, 0, 0, "of all contenders", "fp32|tf32|bf16", NULL},
         {"markdown", LLM_TEXT, &o.markdown, 0, 0, "append the table's rows to this file", NULL, NULL},
         {"tiny", LLM_BOOL, &o.tiny, 0, 0, "works of no size: to try this program under emulation", NULL, NULL},
         {"list", LLM_BOOL, &o.list, 0, 0, "the works, what they compute, and what they must move; needs no GPU", NULL, NULL},
@@ -574,7 +577,7 @@ int main(int argc, char **argv) {
         printf("SKIP: no GPU answers: %s\n", gpu);
         return 77;
     }
-    const llm_precision p = strcmp(*o.serve ? o.serve : o.precision, "bf16") ? LLM_FP32 : LLM_BF16;
+    const llm_precision p = precision_of(*o.serve ? o.serve : o.precision);
     if (*o.serve) return serve(p);
     if (*o.once) {
         open_table(p);
@@ -585,7 +588,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);           /* a contender that ends is heard of by its silence */
-    peak = p == LLM_BF16 ? gpu_peak(gpu) : 0;
+    peak = p == LLM_BF16 ? gpu_peak(gpu) : p == LLM_TF32 ? gpu_peak(gpu) / 2 : 0;
     peak_from = peak > 0 ? "data sheet" : NULL;
     const char *comma = strrchr(gpu, ',');
     const double gb = comma ? atof(comma + 1) : 80;
