@@ -112,6 +112,9 @@ CUDA_TESTS = $(BUILD)/test_cuda $(BUILD)/test_cuda_model
 $(CUDA_TESTS): CFLAGS = -O1 -g -march=$(ARCH)
 $(CUDA_TESTS): $(BUILD)/%: test/%.c $(HEADERS) $(EMULATED)
 	$(CC) $(FLAGS) $(SANE) $(filter -f%,$(TSAN)) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
+$(BUILD)/test_cuda_fixtures: CFLAGS = -O1 -g -march=$(ARCH)
+$(BUILD)/test_cuda_fixtures: test/test_fixtures.c $(HEADERS) $(EMULATED)
+	$(CC) $(FLAGS) -DLLM_CUDA -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
 CUDA_SANE = asan tsan $(if $(shell command -v clang++ 2>/dev/null),msan)
 asan_cuda = SANE="-fsanitize=address,undefined -fno-sanitize-recover=all -DCOC_ASAN -Wno-format-truncation"
 tsan_cuda = TSAN="-fsanitize=thread -DCOC_TSAN"
@@ -126,7 +129,7 @@ cuda_on_cpu:
 	@echo "step through a kernel: gdb --args $(BUILD)/cuda_on_cpu/test_cuda layernorm"
 	@echo "train with --device cuda: $(BUILD)/cuda_on_cpu/train_gpt --device cuda --dry-run"
 test_cuda:
-	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/emulated_bench
+	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/test_cuda_fixtures $(BUILD)/emulated_bench
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
 	@BUILD=$(BUILD) sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_gpu_dry.sh
 

@@ -40,6 +40,7 @@ sanitizers() {
 (
     log=$dir/log1
     runs "rows" "$build/test_cuda"
+    runs "PyTorch's numbers" "$build/test_cuda_fixtures"
     orders
     echo "$passed $failed" > "$dir/count1"
 ) > "$dir/said1" 2>&1 &

@@ -1,10 +1,17 @@
 /* test_fixtures.c: our models against PyTorch's numbers (test/gen computed them, in float64): logits,
    log-probabilities, loss, every gradient, and ten steps of AdamW. Folders were saved by transformers: GPT-2, Llama
-   with grouped heads tied and untied, one of them bf16 in two shards with llama3 rope scaling. */
+   with grouped heads tied and untied, one of them bf16 in two shards with llama3 rope scaling. With -DLLM_CUDA: on the
+   GPU's tables (make test_cuda). */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/hf.h"
 #include "check.h"
+
+#ifdef LLM_CUDA
+#define TABLE llm_cuda
+#else
+#define TABLE llm_cpu
+#endif
 
 static llm_real *expected(const hf_safetensors *s, const char *name, size_t *n) {
     const hf_tensor_info *t = hf_safetensors_find(s, name);
@@ -54,6 +61,7 @@ static void check_gradients(const char *name, llm_model *m, const llm_batch *b, 
     llm_real *want = expected(s, "logp", &n), *loss = expected(s, "loss", &n);
     llm_loss_ce_weights(dlogp, b, (double)N);
     llm_forward_backward(m, b, dlogp, logp);
+    llm_wait(m);
     CHECK_SMALL(relative_error(logp, want, N), tolerance, "%s: log-probabilities", name);
     CHECK_SMALL(fabs(llm_loss_ce(logp, b, (double)N) - (double)loss[0]) / (double)loss[0], tolerance, "%s: loss", name);
     llm_release(want);
@@ -67,8 +75,11 @@ static void check_gradients(const char *name, llm_model *m, const llm_batch *b, 
         CHECK(want && n == p->size, "%s: no expected gradient of %s", name, p->name);
         if (!want) continue;
         if (p->transposed) flip(want, p->rows, p->cols);
-        double e = relative_error(p->grad, want, n);
+        llm_real *grad = llm_alloc(n, sizeof *grad);
+        m->ops->download(grad, p->grad, n * sizeof *grad);
+        double e = relative_error(grad, want, n);
         worst = worse(worst, e);
+        llm_release(grad);
         CHECK_SMALL(e, tolerance, "%s: gradient of %s", name, p->name);
         llm_release(want);
     }
@@ -86,7 +97,7 @@ static void check_adamw(const char *name, llm_model *m, const llm_batch *b, cons
     for (size_t step = 0; step < n; step++) {
         llm_loss_ce_weights(dlogp, b, (double)N);
         llm_forward_backward(m, b, dlogp, logp);
-        double loss = llm_loss_ce(logp, b, (double)N), norm = llm_adamw_step(&o, m, 1e-3);
+        double norm = llm_adamw_step(&o, m, 1e-3), loss = llm_loss_ce(logp, b, (double)N);
         CHECK_SMALL(fabs(loss - (double)losses[step]) / (double)losses[step], tolerance,
                     "%s: loss of AdamW step %zu: %g, PyTorch %g", name, step, loss, (double)losses[step]);
         CHECK_SMALL(fabs(norm - (double)norms[step]) / (double)norms[step], 10 * tolerance,
@@ -107,7 +118,7 @@ static void check_model(const char *name, llm_precision p, double tolerance, boo
     hf_safetensors s;
     hf_safetensors_open(&s, path);
     llm_model m;
-    hf_model_load(&m, dir, llm_cpu(p));
+    hf_model_load(&m, dir, TABLE(p));
     llm_batch b = fixture_batch(&s);
     check_logits(label, &m, &b, &s, tolerance);
     if (learn) {
@@ -123,11 +134,15 @@ int main(void) {
     const char *names[] = {"gpt2-tiny", "llama-tiny", "llama-untied"};
     for (int i = 0; i < 3; i++) {
         check_model(names[i], LLM_FP32, sizeof(llm_real) == 8 ? 2e-6 : 1e-4, true);
+#ifndef LLM_CUDA
         if (ONLY_FP32) continue;
         check_model(names[i], LLM_BF16X3, 1e-3, true);
+#endif
         check_model(names[i], LLM_BF16, 0.1, true);
     }
     check_model("gpt2-bare", LLM_FP32, 1e-4, false);
+#ifndef LLM_CUDA
     checks_skip_precisions();
+#endif
     return checks_done();
 }
