@@ -713,7 +713,6 @@ void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const
                   const llm_real *dvalue);
 void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, llm_real *logp);
 void llm_wait(const llm_model *m);      /* until all that was asked of the model's device is done */
-void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits);   /* (B,T,V) to the host: for tests and small V */
 
 /* ---- chapter 6: learning -------------------------------------------------------------------------------------- */
 
@@ -6170,13 +6169,6 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     m->recompute = old.recompute;
     if (!old.frozen) llm_model_train(m);
     llm_model_free(&old);
-}
-void llm_logits(llm_model *m, const llm_batch *b, llm_real *logits) {
-    const size_t N = trunk_forward(m, b), bytes = llm_mul(llm_mul(N, m->c.V), sizeof *logits);
-    llm_real *device = device_alloc(m->ops, bytes, 1, "logits");
-    m->ops->logits(device, m->hidden, m->head->w, NULL, N, m->c.C, m->c.V);
-    m->ops->download(logits, device, bytes);
-    m->ops->release(device);
 }
 
 /* ---- what a model can be, and what it is, in words ---- */

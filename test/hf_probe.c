@@ -8,6 +8,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/hf.h"
+#include "logits.h"
 #include <sys/resource.h>
 
 static int write_logits(const char *dir, const char *ids, const char *out) {
@@ -25,7 +26,7 @@ static int write_logits(const char *dir, const char *ids, const char *out) {
     }
     b.T = n;
     llm_real *logits = llm_alloc(llm_mul((size_t)n, (size_t)m.c.V), sizeof *logits);
-    llm_logits(&m, &b, logits);
+    all_logits(&m, &b, logits);
     llm_writer w = llm_write_begin(out);
     llm_write_bytes(&w, logits, (size_t)n * (size_t)m.c.V * sizeof *logits);
     llm_write_done(&w);

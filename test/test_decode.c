@@ -5,6 +5,7 @@
 #include "../llm.h"
 #include "../tools/hf.h"
 #include "../tools/options.h"
+#include "logits.h"
 #include "check.h"
 #include "grad_check.h"
 #include "fake_device.h"
@@ -116,19 +117,19 @@ static void check_model(const char *what, llm_config c, llm_type type, const llm
     size_t n = 40 * (size_t)c.V;
     llm_real *full = llm_alloc(n, sizeof *full), *few = llm_alloc(n, sizeof *few), *again = llm_alloc(n, sizeof *again);
     llm_model_save(&m, folder);
-    llm_logits(&m, &b, full);
+    all_logits(&m, &b, full);
     double saved = llm_quantise(&m, type);
     CHECK(m.weights == type && saved > 0, "%s: %g bytes saved", what, saved);
-    llm_logits(&m, &b, few);
+    all_logits(&m, &b, few);
     double e = relative_error(few, full, n);
     CHECK(e > 0, "%s as %s: nothing was rounded", what, llm_type_name(type));
     llm_model_load_as(&loaded, folder, op, type);
-    llm_logits(&loaded, &b, again);
+    all_logits(&loaded, &b, again);
     CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: loaded so is not quantised", what, llm_type_name(type));
     CHECK(loaded.packed_bytes == m.packed_bytes, "%s: %zu bytes, not %zu", what, loaded.packed_bytes, m.packed_bytes);
     llm_quantise(&m, LLM_TYPE_REAL);
     CHECK(m.weights == LLM_TYPE_REAL && m.packed == NULL, "%s: still quantised", what);
-    llm_logits(&m, &b, again);
+    all_logits(&m, &b, again);
     if (op->precision == LLM_FP32)
         CHECK(!memcmp(again, few, n * sizeof *few), "%s as %s: widened it is another", what, llm_type_name(type));
     llm_release(full);
@@ -253,7 +254,7 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
        (the few rows keep theirs in fp32, the forward pass rounds them). */
     const double fp32 = precision ? 2e-4 : 2e-5;
     const double bound = IS_DOUBLE ? 1e-12 : precision == LLM_BF16 ? 0.1 : type >= LLM_TYPE_Q8 ? 5e-4 : fp32;
-    llm_logits(&m, &b, full);
+    all_logits(&m, &b, full);
     const int had = llm_threads(0);
     for (int way = 0; way < 4; way++) {                     /* few rows by 1, 2, 3 threads; a large cache: products */
         llm_threads(way < 3 ? way + 1 : had);

@@ -5,6 +5,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/hf.h"
+#include "logits.h"
 #include "check.h"
 
 #ifdef LLM_CUDA
@@ -49,7 +50,7 @@ static void check_logits(const char *name, llm_model *m, const llm_batch *b, con
                          double tolerance) {
     size_t n;
     llm_real *want = expected(s, "logits", &n), *got = llm_alloc(n, sizeof *got);
-    llm_logits(m, b, got);
+    all_logits(m, b, got);
     CHECK_SMALL(relative_error(got, want, n), tolerance, "%s: logits", name);
     llm_release(want);
     llm_release(got);

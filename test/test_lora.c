@@ -6,6 +6,7 @@
 #include "../llm.h"
 #include "../tools/hf.h"
 #include "../tools/checkpoint.h"
+#include "logits.h"
 #include "check.h"
 #include "grad_check.h"
 #include "fake_device.h"
@@ -204,7 +205,7 @@ static void check_decode(const char *what, llm_config c) {
     llm_batch b = random_batch(c.V, 11);
     size_t V = (size_t)c.V;
     llm_real *full = llm_alloc(N * V, sizeof *full), *one = llm_alloc(T * V, sizeof *one);
-    llm_logits(&m, &b, full);
+    all_logits(&m, &b, full);
     llm_cache cache = llm_cache_new(&m, 1, T);
     for (int t = 0; t < T; t++)
         llm_cache_step(&m, &cache, b.tokens + t, (int[]){0}, (int[]){t}, (bool[]){true}, 1, one + (size_t)t * V);
@@ -370,10 +371,10 @@ static void check_peft(const char *name, llm_precision precision, double bound) 
     }
     llm_real *logits = llm_alloc(count, sizeof *logits), *dlogp = llm_alloc(places, sizeof *dlogp),
              *logp = llm_alloc(places, sizeof *logp);
-    llm_logits(&m, &b, logits);
+    all_logits(&m, &b, logits);
     compare(name, "logits", logits, count, &s, bound);
     llm_lora_merge(&m);
-    llm_logits(&m, &b, logits);
+    all_logits(&m, &b, logits);
     compare(name, "merged", logits, count, &s, bound);
     llm_model_free(&m);
     hf_model_load(&m, dir, llm_cpu(precision));

@@ -5,6 +5,7 @@
 #include "../llm.h"
 #include "../tools/hf.h"
 #include "../tools/checkpoint.h"
+#include "logits.h"
 #include "check.h"
 
 #define IS_DOUBLE (sizeof(llm_real) == 8)
@@ -62,7 +63,7 @@ static void next_token(llm_model *m, const int *prefix, int n, double *p) {
     llm_real *z = llm_alloc((size_t)n * V, sizeof *z), *last = z + (size_t)(n - 1) * V;
     double sum = 0;
     for (int i = 0; i < n; i++) b.tokens[i] = prefix[i], b.positions[i] = i;
-    llm_logits(m, &b, z);
+    all_logits(m, &b, z);
     for (size_t v = 0; v < V; v++) sum += p[v] = exp((double)last[v]);
     for (size_t v = 0; v < V; v++) p[v] /= sum;
     llm_release(z);

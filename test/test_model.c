@@ -2,6 +2,7 @@
    fusing, micro-batches, packing, threads, the fake device and the decoder give what the plain path gives. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "logits.h"
 #include "check.h"
 #include "grad_check.h"
 #include "fake_device.h"
@@ -185,7 +186,7 @@ static void check_decode(const char *what, llm_config c) {
              *one = llm_alloc((size_t)T * (size_t)c.V, sizeof *one);
     int rows[T], positions[T];
     bool want[T];
-    llm_logits(&m, &b, full);
+    all_logits(&m, &b, full);
     llm_cache cache = llm_cache_new(&m, 2, T);
     for (int t = 0; t < T; t++) {
         rows[t] = 1;
@@ -251,7 +252,7 @@ static void take_turn(taker *x, int turn) {
     case 1: llm_backward(&x->m, &x->b, x->dlogp, NULL, NULL); break;
     case 2: case 4: *x->at++ = (llm_real)llm_adamw_step(&x->o, &x->m, 1e-2); break;
     case 3: llm_forward_backward(&x->m, &x->b, x->dlogp, x->at); x->at += N; break;
-    case 5: llm_logits(&x->m, &x->b, x->at); x->at += N * (size_t)x->m.c.V; break;
+    case 5: all_logits(&x->m, &x->b, x->at); x->at += N * (size_t)x->m.c.V; break;
     case 6: taker_speak(x, 0, 0, TAKE_T - 1); break;
     case 7: llm_cache_copy(&x->m, &x->cache, 1, 0, TAKE_T - 1); break;
     case 8: taker_speak(x, 1, TAKE_T - 1, 1); break;
