@@ -131,13 +131,13 @@ cuda_on_cpu:
 test_cuda:
 	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/test_cuda_fixtures $(BUILD)/emulated_bench
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
-	@BUILD=$(BUILD) sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_gpu_dry.sh
+	@BUILD=$(BUILD) TRAIN_GPT=$(BUILD)/emulated_train_gpt sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_device.sh \
+		test/test_gpu_dry.sh
 
 # On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.
 GPU_PROGRAMS = $(patsubst test/%.c,$(BUILD)/gpu_%,$(wildcard test/test_cuda*.c)) $(BUILD)/gpu_bench
-CUDA_LIB ?= $(abspath $(dir $(NVCC))../lib64)
-GPU_LINK = $(NVCC) $@.o $(BUILD)/llm_cuda.o -o $@ $(if $(OMP),-Xcompiler $(OMP)) -L$(CUDA_LIB) -lcublasLt \
-	   -Xlinker -rpath,$(abspath $(CUDA_LIB)) $(LIBS)
+GPU_LINK = $(NVCC) $@.o $(BUILD)/llm_cuda.o -o $@ $(if $(OMP),-Xcompiler $(OMP)) -L$(CUDALIB) -lcublasLt \
+	   -Xlinker -rpath,$(abspath $(CUDALIB)) $(LIBS)
 $(BUILD)/gpu_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/gpu_bench: tools/bench_cuda.c $(HEADERS) $(BUILD)/llm_cuda.o
 	$(CC) $(FLAGS) -DLLM_PLAIN -c $< -o $@.o && $(GPU_LINK)
@@ -146,7 +146,10 @@ $(BUILD)/gpu_test_%: test/test_%.c $(HEADERS) $(BUILD)/llm_cuda.o
 $(BUILD)/emulated_bench: CFLAGS = -O1 -g -march=$(ARCH)
 $(BUILD)/emulated_bench: tools/bench_cuda.c $(HEADERS) $(EMULATED)
 	$(CC) $(FLAGS) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
-gpu_programs: $(GPU_PROGRAMS)
+$(BUILD)/emulated_train_gpt: CFLAGS = -O1 -g -march=$(ARCH)
+$(BUILD)/emulated_train_gpt: train_gpt.c $(HEADERS) $(EMULATED)
+	$(CC) $(FLAGS) -DLLM_CUDA $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
+gpu_programs: $(GPU_PROGRAMS) $(BUILD)/train_gpt
 test_gpu:
 	@MAKE="$(MAKE)" NVCC="$(NVCC)" BUILD=$(BUILD) sh test/test_gpu.sh || [ $$? -eq 77 ]
 test_gpu_dry: $(BUILD)/emulated_bench $(BUILD)/test_cuda

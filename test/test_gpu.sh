@@ -51,7 +51,7 @@ smi() {
 # cuBLASLt, where the toolkit has none: PyTorch brings one, with its headers but without the name that linkers look for.
 find_cublas() {
     for folder in "$(dirname "$nvcc")/../lib64" "$(dirname "$nvcc")/../lib" /usr/lib/x86_64-linux-gnu /usr/lib/aarch64-linux-gnu; do
-        [ -e "$folder/libcublasLt.so" ] && { cublas="CUDA_LIB=$folder"; return; }
+        [ -e "$folder/libcublasLt.so" ] && { cublas="CUDALIB=$folder"; return; }
     done
     folder=$("$python" -c 'import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))' 2> /dev/null)/nvidia
     library=$(find "$folder" -name 'libcublasLt.so*' 2> /dev/null | head -n 1)
@@ -59,7 +59,7 @@ find_cublas() {
     cublas=
     [ "$library" ] && [ "$header" ] || return
     mkdir -p "$build/lib" && ln -sf "$library" "$build/lib/libcublasLt.so" && ln -sf "$library" "$build/lib/"
-    cublas="CUDA_LIB=$build/lib CUDA_INC=$(dirname "$header")"
+    cublas="CUDALIB=$build/lib CUDA_INC=$(dirname "$header")"
 }
 skip() { echo "SKIP: $*"; exit 77; }
 if [ ! "$emulated" ]; then
@@ -109,7 +109,7 @@ else
     fi
     find_cublas
     # What another compiler warns of is no reason to lose the run: make test_cuda is where warnings are errors.
-    part build 170 "$make" -j8 BUILD="$build" NVCC="$nvcc" GENCODE="-arch=$arch" WARN= NVFLAGS="-x cu -std=c++20 -O3" $cublas \
+    part build 170 "$make" -k -j8 BUILD="$build" NVCC="$nvcc" GENCODE="-arch=$arch" WARN= NVFLAGS="-x cu -std=c++20 -O3" $cublas \
         gpu_programs
     if [ "$code" -ne 0 ]; then
         row build "$arch" '' '' '' "**failed**: exit code $code"
@@ -118,18 +118,26 @@ else
     fi
     programs=$(ls "$build"/gpu_test_* 2> /dev/null | grep -v '\.o$')
 fi
-for program in $programs; do
-    part "$(basename "$program")" 70 "$program" $short
+# tested NAME: the part that has just run is a test: its line "N passed, N failed", and what ran it, are a row.
+tested() {
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
     where=$(sed -n 's/^kernels run on //p' "$log" | head -n 1)
-    row "$(basename "$program") $short" "${where:-?}" '' '' '' "${line:-**no result**}, exit code $code, $said"
+    row "$1" "$where" '' '' '' "${line:-**no result**}, exit code $code, $said"
     n=${line%% passed*} f=${line##*passed, } f=${f%% failed*}
     if [ -z "$line" ] || [ $((n + f)) -eq 0 ]; then bad 1               # nothing tested is nothing passed
     else
         good "$n"
         if [ "$f" -ne 0 ]; then bad "$f"; elif [ "$code" -ne 0 ]; then bad 1; fi
     fi
+}
+for program in $programs; do
+    part "$(basename "$program")" 70 "$program" $short
+    tested "$(basename "$program") $short"
 done
+if [ ! "$emulated" ]; then
+    part test_device 40 env TRAIN_GPT="$build/train_gpt" STEPS=40 SEQ=96 BATCH=16 sh test/test_device.sh
+    tested 'train_gpt on the GPU, on the CPU, and in turns'
+fi
 
 # ---- 2: how fast is it? ----
 

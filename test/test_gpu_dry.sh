@@ -134,10 +134,23 @@ case \$1 in
 *) echo "python \$*" >> "$dir/calls" ;;
 esac
 EOF
+# A train_gpt whose losses are all 1, for test_device.sh.
+stub train_gpt <<'EOF'
+#!/bin/sh
+while [ $# -gt 0 ]; do
+    case $1 in --out) out=$2 ;; --device) device=$2 ;; --steps) steps=$2 ;; --resume) echo "note: the checkpoint is from device x" >&2 ;; esac
+    shift
+done
+mkdir -p "$out"
+echo "device: $device, 1 thread, precision fp32" >&2
+{ echo step,loss; i=1; while [ $i -le $steps ]; do echo $i,1.0; i=$((i + 1)); done; } > "$out/log.csv"
+echo > "$out/config.json"
+EOF
 stub make <<EOF
 #!/bin/sh
 echo "make \$*" >> "$dir/calls"
 mkdir -p "$dir/fake/sm_90"
+cp "$tools/train_gpt" "$dir/fake/sm_90"
 for name in test_cuda test_cuda_model bench; do
     program=$dir/fake/sm_90/gpu_\$name
     { echo '#!/bin/sh'; echo 'echo "'\$name' \$*" >> "$dir/calls"'; } > \$program
@@ -155,18 +168,19 @@ PATH="$tools:$PATH" OUT="$dir/out" BUILD="$dir/fake" NVCC="$tools/nvcc" MAKE="$t
     sh test/test_gpu.sh > "$dir/log" 2>&1
 code=$?
 check "with a GPU: exit code $code: $(tail -n 5 "$dir/log")" [ $code -eq 0 ]
-check "with a GPU: counts" grep -q '^4 passed, 0 failed$' "$dir/log"
+check "with a GPU: counts" grep -q '^14 passed, 0 failed$' "$dir/log"
 has "the card" '^# llm_cuda.cuh on NVIDIA H100 80GB HBM3$'
 has "the card" '^Driver 580.1, 7 of memory, power limit 7, at the beginning 7 of memory in use'
 has "the card" '^Cuda compilation tools, release 13.0'
 has "the card" ': torch 9.9 CUDA 13.0'
 called() { check "not called: $1" grep -q -x -e "$1" "$dir/calls"; }
-called "make -j8 BUILD=$dir/fake/sm_90 NVCC=$tools/nvcc GENCODE=-arch=sm_90 .*gpu_programs"
+called "make -k -j8 BUILD=$dir/fake/sm_90 NVCC=$tools/nvcc GENCODE=-arch=sm_90 .*gpu_programs"
 called 'python test/torch_cuda.py bf16 cuda step gpt2-124m 32 1024 step gpt2-124m 64 1024 step llama3.2-1b 8 2048'
 called 'test_cuda '
 called 'test_cuda_model '
 called "bench --torch $tools/python --markdown $dir/out/gpu.md --only copy product step decode speak attention"
 called "bench --markdown $dir/out/gpu.md --only profile"
+has "a run" '^| train_gpt on the GPU.*| 10 passed, 0 failed, exit code 0'
 for row in 'test_cuda ' 'test_cuda_model '; do has tests "^| gpu_$row | H100 .*2 passed, 0 failed"; done
 
 # ---- PyTorch's side, where there is one ----
