@@ -2391,8 +2391,9 @@ static bool cuda_speak(llm_model *m, llm_cache *cache, llm_speaker *who, size_t 
     const size_t who_bytes = n * sizeof *who, said = steps * n, stop_bytes = (size_t)x->stops * sizeof *x->stop;
     speech *device = (speech *)room_for(ROOM_SPEAK, sizeof *device + who_bytes + 2 * said * sizeof(float) + stop_bytes +
                                                         (x->banned ? m->c.V : 0));
-    speech h = {.n = (int)n, .stops = x->stops, .top_k = s->top_k, .top_p = s->top_p,
-                .temperature = (float)s->temperature, .min_p = (float)s->min_p};
+    speech h = {};
+    h.n = (int)n, h.stops = x->stops, h.top_k = s->top_k, h.top_p = s->top_p;
+    h.temperature = (float)s->temperature, h.min_p = (float)s->min_p;
     h.who = (llm_speaker *)(device + 1);
     h.id = (int *)(h.who + n);
     h.logp = (float *)(h.id + said);
