@@ -163,6 +163,28 @@ template <class A> static inline A *dres_for_products(const llm_res *dres, size_
     return in_bf16<A>() ? (A *)((float *)dres + N * C) : (A *)dres;
 }
 
+/* ---- weights in fewer bits: eight numbers from column i on (a multiple of 8) of row `row` ----
+
+   q8: an int8 each. q4: byte b of a block of 32 has number b in its low half and b + 16 in its high half, plus 8. Both
+   times their block's scale. wide: rows are a multiple of 8 numbers and begin at a multiple of 16 bytes. */
+template <llm_type W> DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int cols, bool wide) {
+    const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
+    if constexpr (W == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, cols - i, wide);
+    else if constexpr (W == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, cols - i, wide);
+    else {
+        const float scale = __uint_as_float((uint32_t)w.scale[block] << 16);
+        const uint8_t *p = (const uint8_t *)w.data + (W == LLM_TYPE_Q8 ? at : block * 16 + i % 16);
+        uint2 bits = {0, 0};
+        if (W == LLM_TYPE_Q4 || wide) bits = *(const uint2 *)p;         /* q4's blocks are padded */
+        else UNROLL for (int j = 0; j < 8; j++)
+            if (i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
+        UNROLL for (int j = 0; j < 8; j++) {
+            const int byte = (j < 4 ? bits.x : bits.y) >> j % 4 * 8 & 255;
+            x[j] = scale * (W == LLM_TYPE_Q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
+        }
+    }
+}
+
 /* ================================================================================================================
    Memory
    ================================================================================================================ */
@@ -681,27 +703,6 @@ static bool product(target out, factor left, factor right, size_t rows, size_t c
     return true;
 }
 
-/* ---- weights in fewer bits: eight numbers from column i on (a multiple of 8) of row `row` ----
-
-   q8: an int8 each. q4: byte b of a block of 32 has number b in its low half and b + 16 in its high half, plus 8. Both
-   times their block's scale. wide: rows are a multiple of 8 numbers and begin at a multiple of 16 bytes. */
-template <llm_type W> DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int cols, bool wide) {
-    const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
-    if constexpr (W == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, cols - i, wide);
-    else if constexpr (W == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, cols - i, wide);
-    else {
-        const float scale = __uint_as_float((uint32_t)w.scale[block] << 16);
-        const uint8_t *p = (const uint8_t *)w.data + (W == LLM_TYPE_Q8 ? at : block * 16 + i % 16);
-        uint2 bits = {0, 0};
-        if (W == LLM_TYPE_Q4 || wide) bits = *(const uint2 *)p;         /* q4's blocks are padded */
-        else UNROLL for (int j = 0; j < 8; j++)
-            if (i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
-        UNROLL for (int j = 0; j < 8; j++) {
-            const int byte = (j < 4 ? bits.x : bits.y) >> j % 4 * 8 & 255;
-            x[j] = scale * (W == LLM_TYPE_Q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
-        }
-    }
-}
 /* to (rows, cols) = w, a thread for 8 numbers. */
 template <llm_type W, class A> __global__ void __launch_bounds__(256) widen_kernel(A *to, llm_weight w, size_t rows,
                                                                                    int cols, bool wide) {
