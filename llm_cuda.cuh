@@ -146,13 +146,16 @@ DEVICE float block_max(float x) {
     __syncthreads();
     return warp_max((int)threadIdx.x % 32 < warps ? part[threadIdx.x % 32] : -INFINITY);
 }
-/* to[c] (=|+=) the sum over rows of part (rows, n), in order: how blocks that each have a part of a sum end it. */
+/* to[c] (=|+=) the sum over rows of part (rows, n), in a fixed order: how blocks that each have a part of a sum end it.
+   Eight sums at a time, so that eight reads are under way. */
 __global__ void __launch_bounds__(128) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
     const int c = blockIdx.x * 128 + threadIdx.x;
     if (c >= n) return;
-    float sum = accumulate ? to[c] : 0;
-    for (int r = 0; r < rows; r++) sum += part[(size_t)r * n + c];
-    to[c] = sum;
+    float sum[8] = {}, all = accumulate ? to[c] : 0;
+    for (int r = 0; r < rows; r += 8)
+        UNROLL for (int j = 0; j < 8; j++) sum[j] += r + j < rows ? part[(size_t)(r + j) * n + c] : 0;
+    UNROLL for (int j = 0; j < 8; j++) all += sum[j];
+    to[c] = all;
 }
 static inline void gather(float *to, const float *part, size_t rows, size_t n, bool accumulate) {
     gather_kernel<<<blocks_for(n, 128), 128, 0, gpu.stream>>>(to, part, (int)rows, (int)n, accumulate);
@@ -344,31 +347,19 @@ static void cuda_store_weights(void *to, const llm_real *w, size_t n) {
               block of the row's first run adds them. By position likewise: dwpe.
    ================================================================================================================ */
 
-/* Numbers c .. c+7 of row `row` of a matrix as it lies there, c a multiple of 8; 0 beyond the row ("weights in fewer
-   bits", chapter 13: they are in one block of 32 columns, which have one scale). */
-DEVICE void load_weights(float (&x)[8], llm_weight w, size_t cols, size_t row, int c) {
-    const int left = (int)cols - c;
-    const size_t at = row * cols + c, block = row * ((cols + 31) / 32) + c / 32;
-    if (w.type == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, left, cols % 8 == 0);
-    else if (w.type == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, left, cols % 8 == 0);
-    else {
-        const float scale = __uint_as_float((unsigned)w.scale[block] << 16);
-        const uint8_t *byte = (const uint8_t *)w.data + (w.type == LLM_TYPE_Q8 ? at : block * 16 + c % 16);
-        UNROLL for (int i = 0; i < 8; i++) {
-            const int b = i < left ? byte[i] : 0;
-            const int q = w.type == LLM_TYPE_Q8 ? (int8_t)b : (c % 32 < 16 ? b & 15 : b >> 4) - 8;
-            x[i] = i < left ? q * scale : 0;
-        }
-    }
-}
 __global__ void __launch_bounds__(256) embed_kernel(float *out, llm_weight wte, const float *wpe, const int *tokens,
-                                                    const int *positions, size_t N, int C) {
+                                                    const int *positions, size_t N, int C, bool wide) {
     const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / ((C + 7) / 8);
     const int c = (int)(i % ((C + 7) / 8)) * 8;
-    const bool wide = C % 8 == 0;
     if (n >= N) return;
+    const int row = tokens[n];
     float x[8], p[8] = {};
-    load_weights(x, wte, C, tokens[n], c);
+    switch (wte.type) {
+    case LLM_TYPE_REAL: load_weights<LLM_TYPE_REAL>(x, wte, row, c, C, wide); break;
+    case LLM_TYPE_BF16: load_weights<LLM_TYPE_BF16>(x, wte, row, c, C, wide); break;
+    case LLM_TYPE_Q8: load_weights<LLM_TYPE_Q8>(x, wte, row, c, C, wide); break;
+    case LLM_TYPE_Q4: load_weights<LLM_TYPE_Q4>(x, wte, row, c, C, wide); break;
+    }
     if (wpe) load_up_to_8(p, wpe + (size_t)positions[n] * C + c, C - c, wide);
     UNROLL for (int j = 0; j < 8; j++) x[j] += p[j];
     store_up_to_8(out + n * C + c, x, C - c, wide);
@@ -376,7 +367,7 @@ __global__ void __launch_bounds__(256) embed_kernel(float *out, llm_weight wte, 
 static void cuda_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe, const int *tokens,
                                const int *positions, size_t N, size_t C) {
     embed_kernel<<<blocks_for(N * ((C + 7) / 8), 256), 256, 0, gpu.stream>>>(
-        (float *)out, wte, wpe, tokens, positions, N, (int)C);
+        (float *)out, wte, wpe, tokens, positions, N, (int)C, all_wide(C, out, wte.data, wpe));
 }
 __global__ void __launch_bounds__(128) embed_runs_kernel(float *table, float *part, const float *dout, cuda_order o,
                                                          int C) {
