@@ -148,4 +148,31 @@ bug plain 'head: a kernel on no stream' \
     's/(head_fused_kernel<A><<<rows, head_threads\(h\)), 0, gpu.stream/\1/' logprob
 unset CUDA_CPU_ASYNC
 
+# ---- embedding, norms, learning ----
+bug plain 'embedding: the last place of a run lost' 's/i < end; i\+\+\) \{/i < end - 1; i++) {/' embed
+bug plain 'embedding: a row of several runs added by each' 's/\(r > 0 \&\& o\.row\[r - 1\] == o\.row\[r\]\)/false/' embed
+bug asan  'embedding: past the end of a row'    's/store_up_to_8\(to \+ c, sum, C - c/store_up_to_8(to + c, sum, 8/' embed
+bug plain 'norms: numbers beyond the row' \
+    's/square \+= \(i \* T \+ t\) \* 8 \+ j < C \? x\[i\]\[j\] \* x\[i\]\[j\] : 0/square += x[i][j] * x[i][j]/' layernorm
+bug plain 'norms: the bf16 copy of dres forgotten' 's/if \(copy\) store_up_to_8/if (false) store_up_to_8/' layernorm
+bug plain 'norms: the sums of another team'     's/sum \+= x\[i \* 2 \* SUMS\]/sum += x[i * SUMS]/' layernorm
+bug tsan  'norms: teams added before they are done' '/^    if \(!part\) return;/{n;s/__syncthreads\(\);//}' layernorm
+bug plain 'learning: moments of another tensor' 's/place = t\.offset \+ at/place = at/' adamw
+bug plain 'learning: vectors decay'             's/t\.decays \? a\.decay : 0/a.decay/' adamw
+bug plain 'learning: past the end of a tensor' \
+    's/const int n = \(int\)min\(\(size_t\)PIECE, t\.size - first\);/const int n = PIECE;/' adamw
+bug plain 'learning: moments rounded to nearest' 's/chance >> shift \& 0xFFFF/0x8000/' adamw
+bug plain 'learning: pieces of another table'   's/!memcmp\(now, learning\.host, n \* sizeof \*now\)/true/' adamw
+
+# ---- speaking ----
+bug plain 'cache: a key too many'               's/seen = positions\[n\] \+ 1, first/seen = positions[n] + 2, first/' cache
+bug plain 'cache: blocks added as they are'     's/c = expf\(__ldcg\(x\) - m\);/c = 1;/' cache
+bug plain 'cache: counts of the call before'    's/done\[j\] = 0;/done[j] += 0;/' cache
+bug plain 'cache: the wrong key head'           's/\(size_t\)head \* D;/(size_t)(head \/ 2) * D;/' cache
+bug tsan  'cache: queries read before they are there' '/shared_query\[i\] = h < heads/{n;n;s/__syncthreads\(\);//}' cache
+bug plain 'speaking: who is silent goes on'     's/silent = who->left <= 0/silent = false \&\& who->left <= 0/' speak
+bug plain 'speaking: another stream of chance'  's/0x94D049BB133111EBu/0x94D049BB133111EDu/' speak
+bug plain 'speaking: one more than top-k'       's/limit_for<false>\(p, V, s->top_k\)/limit_for<false>(p, V, s->top_k + 1)/' speak
+bug plain 'speaking: a graph of other rows'     's/recorded\.key == speak_key\(m, cache, n\)/true/' speak
+
 finish
