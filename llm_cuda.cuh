@@ -146,19 +146,27 @@ DEVICE float block_max(float x) {
     __syncthreads();
     return warp_max((int)threadIdx.x % 32 < warps ? part[threadIdx.x % 32] : -INFINITY);
 }
-/* to[c] (=|+=) the sum over rows of part (rows, n), in a fixed order: how blocks that each have a part of a sum end it.
+/* How blocks that each have a part of a sum end it: the sum over rows of column c of part (rows, n), in a fixed order.
    Eight sums at a time, so that eight reads are under way. */
-__global__ void __launch_bounds__(128) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
-    const int c = blockIdx.x * 128 + threadIdx.x;
-    if (c >= n) return;
-    float sum[8] = {}, all = accumulate ? to[c] : 0;
+DEVICE float column_sum(const float *part, int rows, int n, int c) {
+    float sum[8] = {}, all = 0;
     for (int r = 0; r < rows; r += 8)
-        UNROLL for (int j = 0; j < 8; j++) sum[j] += r + j < rows ? part[(size_t)(r + j) * n + c] : 0;
+        UNROLL for (int j = 0; j < 8; j++) sum[j] += r + j < rows ? __ldcg(part + (size_t)(r + j) * n + c) : 0;
     UNROLL for (int j = 0; j < 8; j++) all += sum[j];
-    to[c] = all;
+    return all;
 }
-static inline void gather(float *to, const float *part, size_t rows, size_t n, bool accumulate) {
-    gather_kernel<<<blocks_for(n, 128), 128, 0, gpu.stream>>>(to, part, (int)rows, (int)n, accumulate);
+/* Is this block the last of n that come here? Then it sees what the others wrote before. count: 0 before and after. */
+DEVICE bool last_of(int n, int *count) {
+    __shared__ bool last;
+    __threadfence();                    /* what this thread wrote is seen before its block is counted */
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        last = atomicAdd(count, 1) == n - 1;
+        if (last) *count = 0;
+    }
+    __syncthreads();
+    __threadfence();
+    return last;
 }
 template <class A> constexpr bool in_bf16() { return sizeof(A) == 2; }
 /* The residual stream's gradient as products read it: itself, or the bf16 copy that lies behind it. */
@@ -422,8 +430,8 @@ static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *d
        c = (i T + t) 8 .. + 7       16 bytes (bf16) or twice 16; neighbours in the team are neighbours in memory
 
    dw and dbias are sums over rows. A team walks over rows N/teams apart and adds each to its own 2 C sums in shared
-   memory, where a thread meets only numbers of its own: no barrier. A block adds its teams into a row of `part`, and
-   gather_kernel adds those, all in order.
+   memory, where a thread meets only numbers of its own: no barrier. A block adds its teams into a row of `part`. The
+   last to finish of NEIGHBOURS blocks adds their rows into one, the last of those blocks adds these: all in order.
    ================================================================================================================ */
 
 template <int WARPS> DEVICE float team_sum(float x) {
@@ -463,11 +471,29 @@ norm_forward_kernel(A *out, float *mean, float *rstd, const float *inp, const fl
     if (t == 0) rstd[n] = r;
     if (t == 0 && mean) mean[n] = m;
 }
-/* copy: where the bf16 copy of dres lies, or NULL. part (2, blocks, C): dw, then dbias; NULL: frozen. */
+enum { NEIGHBOURS = 16, NORM_BLOCKS = 1024 };                   /* that add up their rows together; of a launch, at most */
+__device__ int norm_done[1 + NORM_BLOCKS / NEIGHBOURS];         /* of the groups of neighbours; of the blocks of each */
+
+/* dw and dbias (=|+=) the sums over part (blocks, 2, C); behind those rows there is room for one of each group. */
+DEVICE void norm_gather(float *dw, float *dbias, float *part, int C, bool accumulate) {
+    const int n = 2 * C, group = blockIdx.x / NEIGHBOURS, first = group * NEIGHBOURS;
+    const int rows = min((int)NEIGHBOURS, (int)gridDim.x - first), groups = (gridDim.x + NEIGHBOURS - 1) / NEIGHBOURS;
+    float *sums = part + (size_t)gridDim.x * n;
+    if (!last_of(rows, &norm_done[1 + group])) return;
+    for (int c = threadIdx.x; c < n; c += blockDim.x)
+        sums[(size_t)group * n + c] = column_sum(part + (size_t)first * n, rows, n, c);
+    if (!last_of(groups, &norm_done[0])) return;
+    for (int c = threadIdx.x; c < n; c += blockDim.x) {
+        float *to = c < C ? dw : dbias;
+        if (to) to[c % C] = (accumulate ? to[c % C] : 0) + column_sum(sums, groups, n, c);
+    }
+}
+/* copy: where the bf16 copy of dres lies, or NULL. part (blocks, 2, C): dw | dbias; NULL: frozen. */
 template <class A, int WARPS, int CHUNKS>
 __global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32)
-norm_backward_kernel(float *dres, A *copy, float *part, const A *dout, const float *inp, const float *w,
-                     const float *mean, const float *rstd, size_t N, int C, bool accumulate) {
+norm_backward_kernel(float *dres, A *copy, float *dw_all, float *dbias_all, float *part, const A *dout,
+                     const float *inp, const float *w, const float *mean, const float *rstd, size_t N, int C,
+                     bool accumulate_dinp, bool accumulate) {
     enum { T = WARPS * 32, SUMS = CHUNKS * 8 * T };
     extern __shared__ float shared_sums[];                     /* (teams, 2, SUMS), column (i T + t) 8 + j at i, j, t */
     const int teams = blockDim.x / T, team = threadIdx.x / T, t = threadIdx.x % T;
@@ -496,7 +522,7 @@ norm_backward_kernel(float *dres, A *copy, float *part, const A *dout, const flo
         UNROLL for (int i = 0; i < CHUNKS; i++) {
             const int c = (i * T + t) * 8;
             float dx[8] = {};
-            if (accumulate) load_up_to_8(dx, dres + n * C + c, C - c, wide);
+            if (accumulate_dinp) load_up_to_8(dx, dres + n * C + c, C - c, wide);
             UNROLL for (int j = 0; j < 8; j++) dx[j] += r * (g[i][j] - mean_g - h[i][j] * mean_gh);
             store_up_to_8(dres + n * C + c, dx, C - c, wide);
             if (copy) store_up_to_8(copy + n * C + c, dx, C - c, wide);
@@ -509,8 +535,9 @@ norm_backward_kernel(float *dres, A *copy, float *part, const A *dout, const flo
             const float *x = shared_sums + k * SUMS + (c / 8 / T * 8 + c % 8) * T + c / 8 % T;
             float sum = 0;
             for (int i = 0; i < teams; i++) sum += x[i * 2 * SUMS];
-            part[((size_t)k * gridDim.x + blockIdx.x) * C + c] = sum;
+            part[((size_t)blockIdx.x * 2 + k) * C + c] = sum;
         }
+    norm_gather(dw_all, dbias_all, part, C, accumulate);
 }
 /* The team for rows of C numbers, and the kernel compiled for it. */
 #define NORM_KERNEL(kernel, C) \
@@ -534,16 +561,16 @@ static void cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias
                                     const llm_res *inp, const llm_real *w, const llm_real *mean, const llm_real *rstd,
                                     size_t N, size_t C, bool accumulate_dinp, bool accumulate) {
     const norm_block b = norm_block_for(C);
-    const unsigned blocks = min(blocks_for(N, b.teams), 4u * gpu.processors);
-    float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, 2 * blocks * C * sizeof *part) : NULL;
+    const unsigned blocks = min(blocks_for(N, b.teams), min(4u * gpu.processors, (unsigned)NORM_BLOCKS));
+    const size_t sums = blocks + blocks_for(blocks, NEIGHBOURS);
+    float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, sums * 2 * C * sizeof *part) : NULL;
     A *copy = in_bf16<A>() ? dres_for_products<A>(dinp, N, C) : NULL;
     auto kernel = NORM_KERNEL(norm_backward_kernel, C);
     if (b.shared > 48 << 10)
         CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)b.shared));
     kernel<<<blocks, b.threads, b.shared, gpu.stream>>>(
-        (float *)dinp, copy, part, (const A *)dout, (const float *)inp, w, mean, rstd, N, (int)C, accumulate_dinp);
-    if (dw) gather(dw, part, blocks, C, accumulate);
-    if (dbias) gather(dbias, part + blocks * C, blocks, C, accumulate);
+        (float *)dinp, copy, dw, dbias, part, (const A *)dout, (const float *)inp, w, mean, rstd, N, (int)C,
+        accumulate_dinp, accumulate);
 }
 template <class A>
 static void cuda_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps,
@@ -780,6 +807,10 @@ template <class A> static void few_rows(A *act, few_rows_call c, const llm_act *
    Two kernels, for a fixed order. A block has 256 columns and SUM_ROWS rows; a lane has 8 columns of every eighth row,
    then the warps' sums are added. The blocks' sums lie in `part`, and gather_kernel adds those. */
 enum { SUM_ROWS = 256 };
+__global__ void __launch_bounds__(128) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
+    const int c = blockIdx.x * 128 + threadIdx.x;
+    if (c < n) to[c] = (accumulate ? to[c] : 0) + column_sum(part, rows, n, c);
+}
 template <class A> __global__ void __launch_bounds__(256) column_sums_kernel(float *part, const A *x,
                                                                              const float *scale, int N, int O,
                                                                              bool wide) {
@@ -2463,7 +2494,7 @@ template <class A> static size_t cuda_scratch_bytes(const llm_config *c, size_t 
     if (!train) return workspace_bytes;
     const size_t N = B * T, C = c->C, heads = c->H, pieces = llm_parameters(c) / 4096 + 1000;
     const size_t widest = max((size_t)(c->activation == LLM_SWIGLU ? 2 : 1) * c->F, (heads + 2 * c->KV) * c->D);
-    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(8 * (size_t)gpu.processors, shared_at_most(N) + 1) * C);
+    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(9 * (size_t)gpu.processors, shared_at_most(N) + 1) * C);
     const size_t chunk = min(N, head_rows_for(gpu.memory));
     const size_t head = chunk * (64 * sizeof(float) + 2 * C * sizeof(A));       /* padding; the rows with a gradient */
     return workspace_bytes + (sums + N * heads) * sizeof(float) + head + 24 * pieces;

@@ -157,6 +157,8 @@ bug plain 'norms: numbers beyond the row' \
 bug plain 'norms: the bf16 copy of dres forgotten' 's/if \(copy\) store_up_to_8/if (false) store_up_to_8/' layernorm
 bug plain 'norms: the sums of another team'     's/sum \+= x\[i \* 2 \* SUMS\]/sum += x[i * SUMS]/' layernorm
 bug tsan  'norms: teams added before they are done' '/^    if \(!part\) return;/{n;s/__syncthreads\(\);//}' layernorm
+bug plain 'norms: a group does not wait for others' 's/last_of\(groups, /last_of(1, /' layernorm
+bug tsan  'norms: counted before it is seen'     '/what this thread wrote is seen/s/__threadfence\(\);//' layernorm
 bug plain 'learning: moments of another tensor' 's/place = t\.offset \+ at/place = at/' adamw
 bug plain 'learning: vectors decay'             's/t\.decays \? a\.decay : 0/a.decay/' adamw
 bug plain 'learning: past the end of a tensor' \

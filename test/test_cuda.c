@@ -73,7 +73,7 @@ static void test_long_runs(void) {
 /* A shape or two of every row that do not fit its tiles. */
 static void test_few(void) {
     test_embed(50, 67, 23, 9, true, WEIGHT);
-    test_norm(7, 33, true, true, true);
+    test_norm(71, 33, true, true, true);                         /* 18 blocks, two groups of neighbours */
     test_norm(7, 96, false, false, false);
     for (int f = BF16; f <= Q4; f++) test_linear(5, 67, 13, f == Q8, f == Q4, (form)f);
     test_linear(33, 40, 48, true, false, WEIGHT);

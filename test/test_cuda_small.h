@@ -27,6 +27,7 @@ static void test_cuda_norms(void) {
     test_norm(1023, 40, true, true, true);                      /* a team has several rows */
     test_norm(130, 1032, true, true, true);
     test_norm(67, 1032, false, false, false);
+    test_norm(67, 1032, true, true, false);                     /* two groups of neighbours */
 }
 static void test_cuda_small(void) {
     test_cuda_embedding();
