@@ -1104,6 +1104,25 @@ static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const ll
    share them, and adds up dk and dv. Both make S and dP: 7 products where 5 would do. So the bits of a token's results
    depend on nothing but its own text, and on where in the row that begins: tiles are cut at the same places for all. */
 
+/* What the kernels are given. Block (tile, head, sequence) sees of it the rows of its sequence: head h of q, H + h of k,
+   H + KV + h of v in qkv and dqkv; head h in out and dout. */
+template <class A> struct rows_of { A *at; size_t stride; };
+template <class A> struct attention {
+    A *out;
+    float *lse;                         /* (N,H), as delta */
+    A *dqkv;                            /* NULL: forward, which writes out and lse */
+    float *delta;
+    const A *dout, *qkv;
+    const int *start;
+    int B, T, H, KV, D;
+    DEVICE size_t first_row() const { return (size_t)blockIdx.z * T; }
+    template <class X> DEVICE rows_of<X> head(X *of, int h, int heads) const {
+        return {of + (first_row() * heads + h) * D, (size_t)heads * D};
+    }
+    DEVICE rows_of<const A> part(int h) const { return head(qkv, h, H + 2 * KV); }
+    DEVICE rows_of<A> dpart(int h) const { return head(dqkv, h, H + 2 * KV); }
+    DEVICE rows_of<const A> dy(int h) const { return head(dout, h, H); }
+};
 /* The first key that any of the queries first .. end-1 sees; the last query below T that sees any of the keys up to
    `key`. (Whole numbers: here the order of atomics does not matter.) */
 DEVICE int first_key(const int *start, int first, int end) {
@@ -1123,186 +1142,136 @@ DEVICE int last_query(const int *start, int key, int first, int T) {
     __syncthreads();
     return high;
 }
-/* The largest, and the sum, over LANES neighbouring lanes (4 or 16): those that hold pieces of the same row. */
-template <int LANES> DEVICE float lanes_max(float x) {
-    UNROLL for (int d = 1; d < LANES; d *= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
-    return x;
-}
-template <int LANES> DEVICE float lanes_sum(float x) {
-    UNROLL for (int d = 1; d < LANES; d *= 2) x += __shfl_xor_sync(~0u, x, d);
-    return x;
-}
+#define NEVER (-INFINITY)               /* a score that must not count */
 
 /* ---- attention in plain float: any head size, any A ----
 
-   Grid (tiles of 64 queries or keys, heads x pieces of 64 W columns of the output, sequences). A block has 256 threads,
-   16 x 16. Of a tile of S, 64 x 64, thread (y, x) has rows y, y + 16, y + 32, y + 48 and columns x, x + 16, x + 32,
-   x + 48; of the output the same rows, and columns 4x .. 4x+3 of each piece of 64: 16 sums in registers, for which it
-   reads 4 numbers of each factor at a time. The 16 threads of a row are half a warp, and find its largest score by
-   shuffling. What is multiplied lies in shared memory, two tiles of 64 x 64, in rows of 17 float4: the one too many
+   Grid (tiles of 32 queries or keys, heads x pieces of 128 columns of the output, sequences). A block has 4 warps, and
+   warp w the rows 8w .. 8w+7 of its tile. It walks over tiles of 32 rows of the other side, a lane for each: a row of S
+   lies across the warp, and warp_max finds its largest score. Of the output a lane has columns l, l + 32, l + 64, l + 96
+   of the 8 rows. What is multiplied lies in shared memory, two tiles of 32 x 128, in rows of 33 float4: the one too many
    sends neighbouring rows to different banks. */
 
-typedef float4 (*tile64)[17];
+typedef float4 (*tile32)[33];
 
-/* The 64 x 64 numbers from `from` on, rows `stride` apart; zeros beyond `rows` and `cols`. */
-template <class A> DEVICE void load64(tile64 to, const A *from, size_t stride, int rows, int cols) {
-    for (int i = threadIdx.x; i < 64 * 64; i += 256) {
-        const int r = i / 64, c = i % 64;
-        ((float *)to[r])[c] = r < rows && c < cols ? to_float(from[r * stride + c]) : 0;
-    }
+/* Rows from `first` on, columns from c0 on; zeros beyond T and D. */
+template <class A> DEVICE void load32(tile32 to, rows_of<const A> x, int first, int T, int c0, int D) {
+    _Pragma("unroll 1") for (int r = threadIdx.x / 32; r < 32; r += 4)
+        for (int c = threadIdx.x % 32; c < 128 && c0 + c < (D + 31) / 32 * 32; c += 32)
+            ((float *)to[r])[c] = first + r < T && c0 + c < D ? to_float(x.at[(first + r) * x.stride + c0 + c]) : 0;
 }
-DEVICE void write64(tile64 to, const float (&s)[4][4]) {
-    UNROLL for (int i = 0; i < 16; i++)
-        ((float *)to[threadIdx.x / 16 + i / 4 * 16])[threadIdx.x % 16 + i % 4 * 16] = s[i / 4][i % 4];
-}
-/* s += a b' */
-DEVICE void add_abt(float (&s)[4][4], tile64 a, tile64 b) {
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16;
-    _Pragma("unroll 1") for (int k = 0; k < 16; k++) {
-        float4 u[4], w[4];
-        UNROLL for (int i = 0; i < 4; i++) u[i] = a[y + 16 * i][k], w[i] = b[x + 16 * i][k];
-        UNROLL for (int i = 0; i < 16; i++) {
-            const float4 p = u[i / 4], q = w[i % 4];
-            s[i / 4][i % 4] += p.x * q.x + p.y * q.y + p.z * q.z + p.w * q.w;
-        }
-    }
-}
-/* o += a b */
-DEVICE void add_ab(float (&o)[4][4], tile64 a, tile64 b) {
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16;
-    _Pragma("unroll 1") for (int k = 0; k < 16; k++) {
-        float4 u[4];
-        UNROLL for (int i = 0; i < 4; i++) u[i] = a[y + 16 * i][k];
-        UNROLL for (int j = 0; j < 4; j++) {
-            const float4 w = b[4 * k + j][x];
-            UNROLL for (int i = 0; i < 4; i++) {
-                const float p = j == 0 ? u[i].x : j == 1 ? u[i].y : j == 2 ? u[i].z : u[i].w;
-                o[i][0] += p * w.x, o[i][1] += p * w.y, o[i][2] += p * w.z, o[i][3] += p * w.w;
-            }
-        }
-    }
-}
-/* s += x y': rows of D numbers in global memory, `rows` of x and `cols` of y exist. */
-template <class A> DEVICE void dot64(float (&s)[4][4], tile64 a, tile64 b, const A *x, size_t x_stride, int rows,
-                                     const A *y, size_t y_stride, int cols, int D) {
-    for (int d = 0; d < D; d += 64) {
+/* s += x y': x from row x0, y from row y0 on */
+template <class A> DEVICE void dot32(float (&s)[8], tile32 a, tile32 b, rows_of<const A> x, int x0, rows_of<const A> y,
+                                     int y0, int T, int D) {
+    for (int c0 = 0; c0 < D; c0 += 128) {
         __syncthreads();                                        /* whoever read these tiles is done */
-        load64(a, x + d, x_stride, rows, D - d);
-        load64(b, y + d, y_stride, cols, D - d);
+        load32(a, x, x0, T, c0, D);
+        load32(b, y, y0, T, c0, D);
         __syncthreads();
-        add_abt(s, a, b);
-    }
-}
-/* o += p y: y has rows of D numbers in global memory, of which columns from c0 on count. */
-template <class A, int W> DEVICE void mix64(float (&o)[W][4][4], tile64 a, tile64 b, const float (&p)[4][4],
-                                            const A *y, size_t stride, int rows, int c0, int D) {
-    UNROLL for (int w = 0; w < W; w++) {
-        __syncthreads();
-        if (w == 0) write64(a, p);
-        load64(b, y + c0 + 64 * w, stride, rows, D - c0 - 64 * w);
-        __syncthreads();
-        add_ab(o[w], a, b);
-    }
-}
-template <class A, int W>
-DEVICE void store64(A *to, size_t stride, const float (&o)[W][4][4], int rows, int c0, int D) {
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16;
-    UNROLL for (int i = 0; i < 16 * W; i++) {
-        const int r = y + i / 4 % 4 * 16, c = c0 + i / 16 * 64 + 4 * x + i % 4;
-        if (r < rows && c < D) store(to + r * stride + c, o[i / 16][i / 4 % 4][i % 4]);
-    }
-}
-template <class A, int W>
-__global__ void __launch_bounds__(256)
-plain_attention_kernel(A *out, float *lse, const A *qkv, const int *start, int T, int H, int KV, int D, float scale) {
-    __shared__ float4 a[64][17];
-    __shared__ float4 b[64][17];
-    const int pieces = (D + 64 * W - 1) / (64 * W), h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64);
-    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const A *Q = qkv + (text + first) * width + h * D;
-    const A *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
-    float o[W][4][4] = {}, top[4], sum[4] = {};
-    start += text;
-    UNROLL for (int i = 0; i < 4; i++) top[i] = -INFINITY;
-    for (int k0 = first_key(start, first, end) / 64 * 64; k0 < end; k0 += 64) {
-        float s[4][4] = {};
-        dot64(s, a, b, Q, width, end - first, K + k0 * width, width, T - k0, D);
-        UNROLL for (int i = 0; i < 4; i++) {
-            const int row = first + y + 16 * i, from = start[min(T - 1, row)];
-            float best = top[i], total = 0;
-            UNROLL for (int j = 0; j < 4; j++) {
-                const int key = k0 + x + 16 * j;
-                s[i][j] = key <= row && key >= from ? s[i][j] * scale : -INFINITY;
-                best = fmaxf(best, s[i][j]);
+        for (int k = 0; k < 32 && c0 + 4 * k < D; k++) {
+            const float4 q = b[threadIdx.x % 32][k];
+            UNROLL for (int i = 0; i < 8; i++) {
+                const float4 p = a[threadIdx.x / 32 * 8 + i][k];
+                s[i] += p.x * q.x + p.y * q.y + p.z * q.z + p.w * q.w;
             }
-            best = lanes_max<16>(best);
-            const float base = best == -INFINITY ? 0 : best, turn = expf(top[i] - base);
-            UNROLL for (int j = 0; j < 4; j++) total += s[i][j] = expf(s[i][j] - base);
-            UNROLL for (int j = 0; j < 4 * W; j++) o[j / 4][i][j % 4] *= turn;
-            sum[i] = sum[i] * turn + total;
-            top[i] = best;
         }
-        mix64(o, a, b, s, V + k0 * width, width, T - k0, c0, D);
     }
-    UNROLL for (int i = 0; i < 4; i++) {
-        const int row = first + y + 16 * i;
-        const float total = lanes_sum<16>(sum[i]);
-        if (row < T && x == 0 && c0 == 0) lse[(text + row) * H + h] = top[i] + logf(total);
-        UNROLL for (int j = 0; j < 4 * W; j++) o[j / 4][i][j % 4] /= total;
-    }
-    store64(out + (text + first) * HD + h * D, HD, o, end - first, c0, D);
 }
-/* Backward, one kernel for both walks. A block owns 64 queries, and walks over keys to add up dq; or (KEYS) it owns 64
-   keys, and walks over queries to add up dk and dv. Then everything lies on its side, S' = k q' and dP' = v dout', so
-   that P' and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
-template <class A, int W, bool KEYS>
-__global__ void __launch_bounds__(256)
-plain_attention_backward_kernel(A *dqkv, float *delta, const A *dout, const A *out, const float *lse, const A *qkv,
-                                const int *start, int T, int H, int KV, int D, float scale) {
-    __shared__ float4 a[64][17];
-    __shared__ float4 b[64][17];
-    const int pieces = (D + 64 * W - 1) / (64 * W), own = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 64 * W;
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16, first = blockIdx.x * 64, end = min(T, first + 64), G = H / KV;
-    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const A *K = qkv + text * width + (H + (KEYS ? own : own / G)) * D, *V = K + KV * D;
-    float sum[W][4][4] = {}, dv[W][4][4] = {}, d[4];
-    start += text;
-    UNROLL for (int i = 0; i < 4 && !KEYS; i++) {               /* delta: 16 threads add up a row */
-        const int row = first + y + 16 * i;
-        const size_t n = text + min(T - 1, row), at = n * HD + own * D;
-        d[i] = 0;
-        for (int c = x; c < D; c += 16) d[i] += to_float(dout[at + c]) * to_float(out[at + c]);
-        d[i] = lanes_sum<16>(d[i]);
-        if (row < T && x == 0 && c0 == 0) delta[n * H + own] = d[i];
-    }
-    const int begin = KEYS ? first : first_key(start, first, end) / 64 * 64;
-    const int tiles = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / 64 + 1;
-    for (int turn = 0; turn < (KEYS ? G : 1) * tiles; turn++) { /* tile turn % tiles of head turn / tiles */
-        const int walk = begin + turn % tiles * 64, h = KEYS ? own * G + turn / tiles : own;
-        const int q0 = KEYS ? walk : first, k0 = KEYS ? first : walk;
-        const A *q = qkv + (text + q0) * width + h * D, *dy = dout + (text + q0) * HD + h * D;
-        const A *k = K + k0 * width, *v = V + k0 * width;
-        float s[4][4] = {}, dp[4][4] = {};
-        if (KEYS) dot64(s, a, b, k, width, T - k0, q, width, T - q0, D);
-        else dot64(s, a, b, q, width, T - q0, k, width, T - k0, D);
-        if (KEYS) dot64(dp, a, b, v, width, T - k0, dy, HD, T - q0, D);
-        else dot64(dp, a, b, dy, HD, T - q0, v, width, T - k0, D);
-        UNROLL for (int i = 0; i < 16; i++) {
-            const int mine = y + i / 4 * 16, other = x + i % 4 * 16;
-            const int row = q0 + (KEYS ? other : mine), key = k0 + (KEYS ? mine : other);
-            const size_t n = text + min(T - 1, row);
-            const bool seen = row < T && key <= row && key >= start[n - text];
-            float *p = &s[i / 4][i % 4], *ds = &dp[i / 4][i % 4];
-            *p = seen ? expf(*p * scale - lse[n * H + h]) : 0;
-            *ds = *p * (*ds - (KEYS ? delta[n * H + h] : d[i / 4])) * scale;
+/* o += p y: y from row y0 on, its columns from c0 on */
+template <class A> DEVICE void mix32(float (&o)[8][4], tile32 a, tile32 b, const float (&p)[8], rows_of<const A> y,
+                                     int y0, int T, int c0, int D) {
+    const int lane = threadIdx.x % 32;
+    tile32 mine = a + threadIdx.x / 32 * 8;
+    __syncthreads();
+    UNROLL for (int i = 0; i < 8; i++) ((float *)mine[i])[lane] = p[i];
+    load32(b, y, y0, T, c0, D);
+    __syncthreads();
+    _Pragma("unroll 4") for (int k = 0; k < 32; k++)
+        UNROLL for (int w = 0; w < 4; w++) {
+            if (c0 + 32 * w >= D) continue;
+            const float v = ((const float *)b[k])[32 * w + lane];
+            UNROLL for (int i = 0; i < 8; i++) o[i][w] += ((const float *)mine[i])[k] * v;
         }
-        if (KEYS) mix64(dv, a, b, s, dy, HD, T - q0, c0, D);
-        mix64(sum, a, b, dp, KEYS ? q : k, width, T - (KEYS ? q0 : k0), c0, D);
+}
+/* The warp's 8 rows, of which the first is `mine`. */
+template <class A> DEVICE void store32(rows_of<A> to, const float (&o)[8][4], int mine, int T, int c0, int D) {
+    UNROLL for (int i = 0; i < 32; i++) {
+        const int row = mine + i / 4, c = c0 + i % 4 * 32 + threadIdx.x % 32;
+        if (row < T && c < D) store(to.at + row * to.stride + c, o[i / 4][i % 4]);
     }
-    A *to = dqkv + (text + first) * width + (KEYS ? H + own : own) * D;
-    store64(to, width, sum, end - first, c0, D);
-    if (KEYS) store64(to + KV * D, width, dv, end - first, c0, D);
+}
+template <class A> __global__ void __launch_bounds__(128) plain_attention_kernel(attention<A> a, float scale) {
+    __shared__ float4 x[32][33];
+    __shared__ float4 y[32][33];
+    const int pieces = (a.D + 127) / 128, h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 128, T = a.T;
+    const int lane = threadIdx.x % 32, first = blockIdx.x * 32, end = min(T, first + 32);
+    const int mine = first + threadIdx.x / 32 * 8, k_head = a.H + h / (a.H / a.KV);
+    const int *start = a.start + a.first_row();
+    float o[8][4] = {}, top[8], sum[8] = {};
+    UNROLL for (int i = 0; i < 8; i++) top[i] = NEVER;
+    for (int k0 = first_key(start, first, end) / 32 * 32; k0 < end; k0 += 32) {
+        float s[8] = {};
+        dot32(s, x, y, a.part(h), first, a.part(k_head), k0, T, a.D);
+        UNROLL for (int i = 0; i < 8; i++) {
+            const int row = mine + i, key = k0 + lane, from = start[min(T - 1, row)];
+            s[i] = key <= row && key >= from ? s[i] * scale : NEVER;
+            const float best = fmaxf(top[i], warp_max(s[i])), base = best == NEVER ? 0 : best;
+            const float turn = expf(top[i] - base);
+            s[i] = expf(s[i] - base);
+            sum[i] = sum[i] * turn + s[i];                      /* of this lane's keys */
+            top[i] = best;
+            UNROLL for (int w = 0; w < 4; w++) o[i][w] *= turn;
+        }
+        mix32(o, x, y, s, a.part(k_head + a.KV), k0, T, c0, a.D);
+    }
+    UNROLL for (int i = 0; i < 8; i++) {
+        const float total = warp_sum(sum[i]);
+        if (mine + i < T && lane == 0 && c0 == 0) a.lse[(a.first_row() + mine + i) * a.H + h] = top[i] + logf(total);
+        UNROLL for (int w = 0; w < 4; w++) o[i][w] /= total;
+    }
+    store32(a.head(a.out, h, a.H), o, mine, T, c0, a.D);
+}
+/* Backward, one kernel for both walks. A block owns queries, and walks over keys to add up dq; or (KEYS) it owns keys,
+   and walks over queries to add up dk and dv. Then everything lies on its side, S' = k q' and dP' = v dout', so that P'
+   and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
+template <class A, bool KEYS>
+__global__ void __launch_bounds__(128, 3) plain_attention_backward_kernel(attention<A> a, float scale) {
+    __shared__ float4 x[32][33];
+    __shared__ float4 y[32][33];
+    const int pieces = (a.D + 127) / 128, own = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 128, T = a.T;
+    const int lane = threadIdx.x % 32, first = blockIdx.x * 32, end = min(T, first + 32), G = a.H / a.KV;
+    const int mine = first + threadIdx.x / 32 * 8;
+    const int *start = a.start + a.first_row();
+    float sum[8][4] = {}, dv[8][4] = {}, d[8];
+    UNROLL for (int i = 0; i < 8 && !KEYS; i++) {               /* delta: the warp adds up a row */
+        const int row = min(T - 1, mine + i);
+        const rows_of<const A> out = a.head((const A *)a.out, own, a.H);
+        d[i] = 0;
+        for (int c = lane; c < a.D; c += 32)
+            d[i] += to_float(a.dy(own).at[row * out.stride + c]) * to_float(out.at[row * out.stride + c]);
+        d[i] = warp_sum(d[i]);
+        if (mine + i < T && lane == 0 && c0 == 0) a.delta[(a.first_row() + row) * a.H + own] = d[i];
+    }
+    const int begin = KEYS ? first : first_key(start, first, end) / 32 * 32;
+    const int tiles = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / 32 + 1;
+    for (int turn = 0; turn < (KEYS ? G : 1) * tiles; turn++) { /* tile turn % tiles of head turn / tiles */
+        const int walk = begin + turn % tiles * 32, h = KEYS ? own * G + turn / tiles : own;
+        const rows_of<const A> q = a.part(h), k = a.part(a.H + h / G), v = a.part(a.H + a.KV + h / G), dy = a.dy(h);
+        float s[8] = {}, dp[8] = {};
+        dot32(s, x, y, KEYS ? k : q, first, KEYS ? q : k, walk, T, a.D);
+        dot32(dp, x, y, KEYS ? v : dy, first, KEYS ? dy : v, walk, T, a.D);
+        UNROLL for (int i = 0; i < 8; i++) {
+            const int row = KEYS ? walk + lane : mine + i, key = KEYS ? mine + i : walk + lane, in = min(T - 1, row);
+            const size_t at = (a.first_row() + in) * a.H + h;
+            const bool seen = row < T && key <= row && key >= start[in];
+            s[i] = seen ? expf(s[i] * scale - a.lse[at]) : 0;
+            dp[i] = s[i] * (dp[i] - (KEYS ? a.delta[at] : d[i])) * scale;
+        }
+        if (KEYS) mix32(dv, x, y, s, dy, walk, T, c0, a.D);
+        mix32(sum, x, y, dp, KEYS ? q : k, walk, T, c0, a.D);
+    }
+    store32(a.dpart(KEYS ? a.H + own : own), sum, mine, T, c0, a.D);
+    if (KEYS) store32(a.dpart(a.H + a.KV + own), dv, mine, T, c0, a.D);
 }
 
 /* ---- attention on tensor cores: bf16, head sizes 32, 64, 80, 96, 128 (Dao 2023, "FlashAttention-2") ----
@@ -1369,10 +1338,28 @@ DEVICE float exp2_fast(float x) {
 enum { ATT_WARPS = 4, ATT_THREADS = 32 * ATT_WARPS };
 template <int D> constexpr int LD = D + 8;              /* from row to row of a tile in shared memory */
 
+/* Tiles by head size: a block owns ROWS, 16 M of them a warp, and walks over TILE at a time, of which backward works
+   with 8 N at once. More rows to a warp: less shared memory read for a product; but their sums, D / 8 x 4 M floats a
+   lane, and S and dP must fit in its 255 registers. BYTES of shared memory: 1 (forward) or 2 tiles of its own, two stages
+   of two tiles, and what backward knows of queries, 3 numbers each. */
+template <int D, bool KEYS = false> struct flash {
+    enum { M = KEYS && D > 64 ? 1 : 2, N = KEYS || D <= 80 ? 4 : 2, ROWS = 16 * M * ATT_WARPS, TILE = D <= 64 ? 64 : 32,
+           FORWARD_BYTES = (ROWS + 4 * TILE) * LD<D> * 2, BYTES = FORWARD_BYTES + ROWS * LD<D> * 2 +
+           3 * 4 * (KEYS ? 2 * TILE : ROWS) };
+};
 /* Of a result of 16 M x 8 N numbers a lane has x[M][N][4]: c0 .. c3 of each piece of 16 x 8. Seen by rows: 2 N numbers
    of each of 2 M rows. Row r is 8 r + g of the result, its number i in column i/2 * 8 + 2t + i%2. */
 template <int M, int N> DEVICE float &at(float (&x)[M][N][4], int r, int i) {
     return x[r / 2][i / 2][r % 2 * 2 + i % 2];
+}
+/* The largest, and the sum, over the four lanes that have a row. */
+DEVICE float row_max(float x) {
+    UNROLL for (int d = 1; d < 4; d *= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
+    return x;
+}
+DEVICE float row_sum(float x) {
+    UNROLL for (int d = 1; d < 4; d *= 2) x += __shfl_xor_sync(~0u, x, d);
+    return x;
 }
 DEVICE uint32_t pack(float low, float high) {
     const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
@@ -1419,33 +1406,39 @@ DEVICE void product_ab(float (&sum)[M][D / 8][4], const float (&p)[M][N][4], con
         }
     }
 }
-/* Rows `from`, `stride` apart, begin to travel into a tile; those from `valid` on become zeros. */
-template <int D, int ROWS> DEVICE void load_tile(bf16 *to, const bf16 *from, size_t stride, int valid) {
-    _Pragma("unroll (D <= 96 ? 4 : 1)")         /* as registers allow */
+/* Rows from `first` on begin to travel into a tile; those from T on become zeros. */
+template <int D, int ROWS> DEVICE void load_tile(bf16 *to, rows_of<const bf16> x, int first, int T) {
+    _Pragma("unroll (D <= 96 ? 2 : 1)")         /* as registers allow */
     for (int i = threadIdx.x; i < ROWS * (D / 8); i += ATT_THREADS) {
-        const int r = i / (D / 8), c = i % (D / 8) * 8;
-        copy_ahead<16>(to + r * LD<D> + c, from + (r < valid ? r * stride + c : 0), r < valid);
+        const int r = i / (D / 8), c = i % (D / 8) * 8, row = first + r;
+        copy_ahead<16>(to + r * LD<D> + c, x.at + (row < T ? row * x.stride + c : 0), row < T);
     }
 }
-/* The keys from k0 on, and below them their values. */
-template <int D, int KEYS> DEVICE void load_keys(bf16 *to, const bf16 *K, const bf16 *V, size_t width, int k0, int T) {
-    load_tile<D, KEYS>(to, K + k0 * width, width, T - k0);
-    load_tile<D, KEYS>(to + KEYS * LD<D>, V + k0 * width, width, T - k0);
+/* Tiles one after another: while `use` works with one, `load` has the next travel into the other stage. */
+template <class L, class U> DEVICE void walk(int tiles, L load, U use) {
+    load(0);
+    copies_end_group();
+    for (int i = 0; i < tiles; i++) {
+        if (i + 1 < tiles) load(i + 1);
+        copies_end_group();
+        copies_wait<1>();
+        __syncthreads();                                        /* this tile is here, for everyone */
+        use(i);
+        __syncthreads();                                        /* before the next turn loads into this stage */
+    }
 }
-/* The result of a warp, times factor, goes to rows `out`, `stride` apart; those from `valid` on do not exist. */
+/* The result of a warp, times factor, to rows from `mine` on; those from T on do not exist. */
 template <int D, int M>
-DEVICE void store_tile(bf16 *out, size_t stride, float (&x)[M][D / 8][4], int valid, float factor) {
+DEVICE void store_tile(rows_of<bf16> to, float (&x)[M][D / 8][4], int mine, int T, float factor) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int r = 0; r < 2 * M; r++)
-        UNROLL for (int i = 0; i < D / 4; i += 2)
-            if (8 * r + g < valid)
-                *(uint32_t *)(out + (8 * r + g) * stride + i / 2 * 8 + 2 * t) = pack(at(x, r, i) * factor,
-                                                                                     at(x, r, i + 1) * factor);
+        UNROLL for (int i = 0; i < D / 4; i += 2) {
+            const int row = mine + 8 * r + g;
+            const uint32_t two = pack(at(x, r, i) * factor, at(x, r, i + 1) * factor);
+            if (row < T) *(uint32_t *)(to.at + row * to.stride + i / 2 * 8 + 2 * t) = two;
+        }
 }
 
-/* ---- forward: grid (tiles of queries, H, B) ---- */
-
-#define NEVER (-INFINITY)               /* a score that must not count */
 #define LOG2E 1.4426950408889634f       /* exp(x) = 2^(x log2 e): the machine knows 2^x. sharp = log2 e / sqrt(D) */
 
 /* Online softmax of one tile: s becomes exp(s - top); o, top and sum go on to include it. The warp's rows begin with
@@ -1463,7 +1456,7 @@ DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (
             }
         float best = top[r], total = 0;
         UNROLL for (int i = 0; i < 2 * N; i++) best = fmaxf(best, at(s, r, i));
-        best = lanes_max<4>(best);
+        best = row_max(best);
         const float base = best == NEVER ? 0 : best * sharp, turn = exp2_fast(top[r] * sharp - base);
         UNROLL for (int i = 0; i < 2 * N; i++) total += at(s, r, i) = exp2_fast(at(s, r, i) * sharp - base);
         UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) *= turn;
@@ -1471,53 +1464,45 @@ DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (
         top[r] = best;
     }
 }
-template <int D, int M, int KEYS>
-__global__ void __launch_bounds__(ATT_THREADS)
-attention_forward_kernel(bf16 *out, float *lse, const bf16 *qkv, const int *start, int T, int H, int KV, float sharp) {
+template <int D>
+__global__ void __launch_bounds__(ATT_THREADS) flash_attention_kernel(attention<bf16> a, float sharp) {
     extern __shared__ uint4 attention_tiles[];
-    const int ROWS = 16 * M * ATT_WARPS, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y;
-    bf16 *q = (bf16 *)attention_tiles, *kv = q + ROWS * LD<D>;
-    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS, end = min(T, first + ROWS);     /* the longest begin first */
+    typedef flash<D> F;
+    enum { M = F::M, TILE = F::TILE };
+    bf16 *q = (bf16 *)attention_tiles, *kv = q + F::ROWS * LD<D>;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y, k_head = a.H + h / (a.H / a.KV), T = a.T;
+    const int first = (gridDim.x - 1 - blockIdx.x) * F::ROWS, end = min(T, first + F::ROWS);  /* the longest begin first */
     const int mine = first + threadIdx.x / 32 * 16 * M;         /* the warp's first query */
-    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T;
-    const bf16 *Q = qkv + text * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
+    const int *start = a.start + a.first_row();
     float o[M][D / 8][4] = {}, top[2 * M], sum[2 * M] = {};
     int from[2 * M];
-    start += text;
-    int k0 = first_key(start, first, end) / KEYS * KEYS, stage = 0;
-    load_tile<D, ROWS>(q, Q + first * width, width, T - first);
-    load_keys<D, KEYS>(kv, K, V, width, k0, T);
-    copies_end_group();
     UNROLL for (int r = 0; r < 2 * M; r++) {
         from[r] = start[min(T - 1, mine + 8 * r + g)];
         top[r] = NEVER;
     }
-    for (; k0 < end; k0 += KEYS, stage ^= 1) {
-        const bf16 *k = kv + stage * 2 * KEYS * LD<D>, *v = k + KEYS * LD<D>;
-        bf16 *other = kv + (stage ^ 1) * 2 * KEYS * LD<D>;
-        if (k0 + KEYS < end) load_keys<D, KEYS>(other, K, V, width, k0 + KEYS, T);
-        copies_end_group();
-        copies_wait<1>();
-        __syncthreads();                                        /* this tile is here, for everyone */
-        if (k0 < mine + 16 * M) {                               /* else all of the warp's queries lie before it */
-            float s[M][KEYS / 8][4];
-            product_abt<D>(s, q + (mine - first) * LD<D>, k);
-            online_softmax<D>(s, o, top, sum, from, mine, k0, sharp);
-            product_ab<D>(o, s, v);
-        }
-        __syncthreads();                                        /* before the next turn loads into this stage */
-    }
+    const int begin = first_key(start, first, end) / TILE * TILE;
+    load_tile<D, F::ROWS>(q, a.part(h), first, T);
+    walk((end - 1 - begin) / TILE + 1, [&](int turn) {
+        bf16 *k = kv + turn % 2 * 2 * TILE * LD<D>;
+        load_tile<D, TILE>(k, a.part(k_head), begin + turn * TILE, T);
+        load_tile<D, TILE>(k + TILE * LD<D>, a.part(k_head + a.KV), begin + turn * TILE, T);
+    }, [&](int turn) {
+        const int k0 = begin + turn * TILE;
+        if (k0 >= mine + 16 * M) return;                        /* all of the warp's queries lie before it */
+        const bf16 *k = kv + turn % 2 * 2 * TILE * LD<D>;
+        float s[M][TILE / 8][4];
+        product_abt<D>(s, q + (mine - first) * LD<D>, k);
+        online_softmax<D>(s, o, top, sum, from, mine, k0, sharp);
+        product_ab<D>(o, s, k + TILE * LD<D>);
+    });
     UNROLL for (int r = 0; r < 2 * M; r++) {
         const int row = mine + 8 * r + g;
-        const float total = lanes_sum<4>(sum[r]);
-        if (row < T && t == 0) lse[(text + row) * H + h] = (top[r] * sharp + log2f(total)) / LOG2E;
+        const float total = row_sum(sum[r]);
+        if (row < T && t == 0) a.lse[(a.first_row() + row) * a.H + h] = (top[r] * sharp + log2f(total)) / LOG2E;
         UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) /= total;
     }
-    store_tile<D>(out + ((text + mine) * H + h) * D, (size_t)H * D, o, T - mine, 1);
+    store_tile<D>(a.head(a.out, h, a.H), o, mine, T, 1);
 }
-
-/* ---- backward, queries: dq, and delta for the kernel below; grid as forward ---- */
-
 DEVICE float dot8(const bf16 *a, const bf16 *b) {
     float x[8], y[8], sum = 0;
     load8(x, a);
@@ -1525,213 +1510,132 @@ DEVICE float dot8(const bf16 *a, const bf16 *b) {
     UNROLL for (int i = 0; i < 8; i++) sum += x[i] * y[i];
     return sum;
 }
-/* N: 8 N keys at a time, so that S and dP fit in registers. */
-template <int D, int M, int N, int KEYS>
-__global__ void __launch_bounds__(ATT_THREADS)
-attention_dq_kernel(bf16 *dqkv, float *delta, const bf16 *dout, const bf16 *out, const float *lse, const bf16 *qkv,
-                    const int *start, int T, int H, int KV, float sharp) {
-    extern __shared__ uint4 attention_tiles[];
-    const int ROWS = 16 * M * ATT_WARPS, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y;
-    bf16 *q = (bf16 *)attention_tiles, *dy = q + ROWS * LD<D>, *kv = dy + ROWS * LD<D>;
-    const int first = (gridDim.x - 1 - blockIdx.x) * ROWS, end = min(T, first + ROWS);
-    const int mine = first + threadIdx.x / 32 * 16 * M;
-    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const bf16 *Q = qkv + text * width + h * D, *K = qkv + text * width + (H + h / (H / KV)) * D, *V = K + KV * D;
-    float dq[M][D / 8][4] = {}, base[2 * M], d[2 * M];
-    int from[2 * M];
-    start += text;
-    int k0 = first_key(start, first, end) / KEYS * KEYS, stage = 0;
-    load_tile<D, ROWS>(q, Q + first * width, width, T - first);
-    load_tile<D, ROWS>(dy, dout + (text + first) * HD + h * D, HD, T - first);
-    load_keys<D, KEYS>(kv, K, V, width, k0, T);
-    copies_end_group();
-    UNROLL for (int r = 0; r < 2 * M; r++) {                    /* each of the four lanes takes its pieces of the row */
-        const int row = mine + 8 * r + g, in = min(T - 1, row);
-        const size_t n = text + in, y = n * HD + h * D;
-        d[r] = 0;
-        UNROLL for (int c = 8 * t; c < D; c += 32) d[r] += dot8(dout + y + c, out + y + c);
-        d[r] = lanes_sum<4>(d[r]);
-        if (row < T && t == 0) delta[n * H + h] = d[r];
-        from[r] = start[in];
-        base[r] = lse[n * H + h] * LOG2E;
-    }
-    for (; k0 < end; k0 += KEYS, stage ^= 1) {
-        const bf16 *k = kv + stage * 2 * KEYS * LD<D>, *v = k + KEYS * LD<D>;
-        bf16 *other = kv + (stage ^ 1) * 2 * KEYS * LD<D>;
-        if (k0 + KEYS < end) load_keys<D, KEYS>(other, K, V, width, k0 + KEYS, T);
-        copies_end_group();
-        copies_wait<1>();
-        __syncthreads();
-        _Pragma("unroll 1") for (int j = 0; j < KEYS && k0 + j < mine + 16 * M; j += 8 * N) {
-            float s[M][N][4], dp[M][N][4];
-            product_abt<D>(s, q + (mine - first) * LD<D>, k + j * LD<D>);
-            product_abt<D>(dp, dy + (mine - first) * LD<D>, v + j * LD<D>);
-            UNROLL for (int r = 0; r < 2 * M; r++)
-                UNROLL for (int i = 0; i < 2 * N; i++) {
-                    const int row = mine + 8 * r + g, key = k0 + j + i / 2 * 8 + 2 * t + i % 2;
-                    const bool seen = key <= row && key >= from[r];
-                    const float p = seen ? exp2_fast(at(s, r, i) * sharp - base[r]) : 0;
-                    at(s, r, i) = p * (at(dp, r, i) - d[r]);
-                }
-            product_ab<D>(dq, s, k + j * LD<D>);
-        }
-        __syncthreads();
-    }
-    store_tile<D>(dqkv + (text + mine) * width + h * D, width, dq, T - mine, sharp / LOG2E);       /* 1 / sqrt(D) */
-}
-
-/* ---- backward, keys: dk and dv; grid (tiles of keys, KV, B) ----
-
-   Everything on its side: S' = k q' (rows are keys, columns queries), so that P' and dS' come out as the left factors
-   of dv = P' dout and dk = dS' q. A turn is a tile of queries of one head: q, dout, and lse, delta, start of each. */
-
-/* s becomes P', dp becomes dS' sqrt(D). stat: of each query lse, and `apart` numbers further delta, and start. */
-template <int M, int N>
-DEVICE void softmax_backward_on_its_side(float (&s)[M][N][4], float (&dp)[M][N][4], const float *stat, int apart,
-                                         int mine, int q0, int T, float sharp) {
+/* s becomes P, dp becomes dS sqrt(D); or P' and dS' (KEYS), where rows are keys and columns queries. stat: of these
+   queries lse, and `apart` numbers further delta, and start. */
+template <bool KEYS, int APART, int M, int N>
+DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4], const float *stat, int mine, int other, int T,
+                             float sharp) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    UNROLL for (int i = 0; i < 2 * N; i++) {                    /* a column is a query */
-        const int c = i / 2 * 8 + 2 * t + i % 2, row = q0 + c < T ? q0 + c : -1;
-        const int from = ((const int *)stat)[2 * apart + c];
-        const float base = stat[c] * LOG2E, d = stat[apart + c];
-        UNROLL for (int r = 0; r < 2 * M; r++) {
-            const int key = mine + 8 * r + g;
-            const float p = key <= row && key >= from ? exp2_fast(at(s, r, i) * sharp - base) : 0;
-            at(s, r, i) = p;
-            at(dp, r, i) = p * (at(dp, r, i) - d);
-        }
+    UNROLL for (int k = 0; k < 4 * M * N; k++) {                /* inside, what belongs to one query stays together */
+        const int r = KEYS ? k % (2 * M) : k / (2 * N), i = KEYS ? k / (2 * M) : k % (2 * N);
+        const int y = 8 * r + g, x = i / 2 * 8 + 2 * t + i % 2, query = KEYS ? x : y;
+        const int row = KEYS ? other + x : mine + y, key = KEYS ? mine + y : other + x;
+        const bool seen = row < T && key <= row && key >= ((const int *)stat)[2 * APART + query];
+        const float p = seen ? exp2_fast(at(s, r, i) * sharp - stat[query] * LOG2E) : 0;
+        at(s, r, i) = p;
+        at(dp, r, i) = p * (at(dp, r, i) - stat[APART + query]);
     }
 }
-template <int D, int M, int N, int QUERIES>
-__global__ void __launch_bounds__(ATT_THREADS)
-attention_dkv_kernel(bf16 *dqkv, const bf16 *dout, const float *lse, const float *delta, const bf16 *qkv,
-                     const int *start, int T, int H, int KV, float sharp) {
+/* Backward, both walks, as plain_attention_backward_kernel has them. `stat`: of each query lse, delta, start; of those
+   that the block owns, or (KEYS) of those in each stage. */
+template <int D, bool KEYS>
+__global__ void __launch_bounds__(ATT_THREADS) flash_backward_kernel(attention<bf16> a, float sharp) {
     extern __shared__ uint4 attention_tiles[];
-    const int ROWS = 16 * M * ATT_WARPS, head = blockIdx.y, G = H / KV;
-    const int STAGE = 2 * QUERIES * LD<D> + 3 * 2 * QUERIES;    /* counted in bf16 */
-    bf16 *k = (bf16 *)attention_tiles, *v = k + ROWS * LD<D>, *stages = v + ROWS * LD<D>;
-    const int first = blockIdx.x * ROWS, mine = first + threadIdx.x / 32 * 16 * M;
-    const size_t width = (size_t)(H + 2 * KV) * D, text = (size_t)blockIdx.z * T, HD = (size_t)H * D;
-    const bf16 *Q = qkv + text * width, *K = Q + (H + head) * D, *V = K + KV * D;
-    float dk[M][D / 8][4] = {}, dv[M][D / 8][4] = {};
-    start += text;
-    const int begin = first / QUERIES;
-    const int tiles = last_query(start, min(T, first + ROWS) - 1, first, T) / QUERIES + 1 - begin;
-    auto load = [&](int turn) {                                 /* tile turn % tiles of head turn / tiles */
-        const int q0 = (begin + turn % tiles) * QUERIES, h = head * G + turn / tiles;
-        bf16 *to = stages + turn % 2 * STAGE;
-        float *stat = (float *)(to + 2 * QUERIES * LD<D>);
-        load_tile<D, QUERIES>(to, Q + q0 * width + h * D, width, T - q0);
-        load_tile<D, QUERIES>(to + QUERIES * LD<D>, dout + (text + q0) * HD + h * D, HD, T - q0);
+    typedef flash<D, KEYS> F;
+    enum { M = F::M, N = F::N, ROWS = F::ROWS, TILE = F::TILE, QUERIES = KEYS ? TILE : ROWS };
+    bf16 *own1 = (bf16 *)attention_tiles, *own2 = own1 + ROWS * LD<D>, *stages = own2 + ROWS * LD<D>;
+    float *stats = (float *)(stages + 4 * TILE * LD<D>);
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, own = blockIdx.y, G = a.H / a.KV, T = a.T;
+    const int first = (KEYS ? blockIdx.x : gridDim.x - 1 - blockIdx.x) * ROWS, end = min(T, first + ROWS);
+    const int mine = first + threadIdx.x / 32 * 16 * M;
+    const int *start = a.start + a.first_row();
+    auto load_stats = [&](float *to, int h, int q0) {
         for (int i = threadIdx.x; i < QUERIES; i += ATT_THREADS) {
-            const int row = min(T - 1, q0 + i);
-            copy_ahead<4>(stat + i, lse + (text + row) * H + h, true);
-            copy_ahead<4>(stat + QUERIES + i, delta + (text + row) * H + h, true);
-            copy_ahead<4>(stat + 2 * QUERIES + i, start + row, true);
+            const size_t row = min(T - 1, q0 + i), at = (a.first_row() + row) * a.H + h;
+            copy_ahead<4>(to + i, a.lse + at, true);
+            if (KEYS) copy_ahead<4>(to + QUERIES + i, a.delta + at, true);
+            copy_ahead<4>(to + 2 * QUERIES + i, start + row, true);
         }
     };
-    load_tile<D, ROWS>(k, K + first * width, width, T - first);
-    load_tile<D, ROWS>(v, V + first * width, width, T - first);
-    load(0);
-    copies_end_group();
-    for (int turn = 0; turn < G * tiles; turn++) {
-        if (turn + 1 < G * tiles) load(turn + 1);
-        copies_end_group();
-        copies_wait<1>();
-        __syncthreads();
-        const int q0 = (begin + turn % tiles) * QUERIES;
-        const bf16 *q = stages + turn % 2 * STAGE, *dy = q + QUERIES * LD<D>;
-        const float *stat = (const float *)(dy + QUERIES * LD<D>);
-        _Pragma("unroll 1") for (int j = 0; j < QUERIES; j += 8 * N) {
-            if (q0 + j + 8 * N <= mine) continue;               /* these queries lie before all of the warp's keys */
-            float s[M][N][4], dp[M][N][4];
-            product_abt<D>(s, k + (mine - first) * LD<D>, q + j * LD<D>);
-            product_abt<D>(dp, v + (mine - first) * LD<D>, dy + j * LD<D>);
-            softmax_backward_on_its_side(s, dp, stat + j, QUERIES, mine, q0 + j, T, sharp);
-            product_ab<D>(dv, s, dy + j * LD<D>);
-            product_ab<D>(dk, dp, q + j * LD<D>);
-        }
-        __syncthreads();
+    UNROLL for (int r = 0; r < 2 * M && !KEYS; r++) {           /* delta: four lanes take pieces of a row */
+        const int row = mine + 8 * r + g;
+        const size_t n = (a.first_row() + min(T - 1, row)) * a.H + own;
+        float d = 0;
+        UNROLL for (int c = 8 * t; c < D; c += 32) d += dot8(a.dout + n * D + c, a.out + n * D + c);
+        d = row_sum(d);
+        if (t == 0) stats[QUERIES + row - first] = d;
+        if (t == 0 && row < T) a.delta[n] = d;
     }
-    bf16 *to = dqkv + (text + mine) * width + (H + head) * D;
-    store_tile<D>(to, width, dk, T - mine, sharp / LOG2E);
-    store_tile<D>(to + KV * D, width, dv, T - mine, 1);
+    load_tile<D, ROWS>(own1, a.part(KEYS ? a.H + own : own), first, T);
+    load_tile<D, ROWS>(own2, KEYS ? a.part(a.H + a.KV + own) : a.dy(own), first, T);
+    if (!KEYS) load_stats(stats, own, first);
+    const int begin = (KEYS ? first : first_key(start, first, end)) / TILE * TILE;
+    const int tiles = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / TILE + 1;
+    float sum[M][D / 8][4] = {}, dv[M][D / 8][4] = {};
+    walk((KEYS ? G : 1) * tiles, [&](int turn) {                /* tile turn % tiles of head turn / tiles */
+        const int at = begin + turn % tiles * TILE, h = KEYS ? own * G + turn / tiles : a.H + own / G;
+        bf16 *to = stages + turn % 2 * 2 * TILE * LD<D>;
+        load_tile<D, TILE>(to, a.part(h), at, T);
+        load_tile<D, TILE>(to + TILE * LD<D>, KEYS ? a.dy(h) : a.part(h + a.KV), at, T);
+        if (KEYS) load_stats(stats + turn % 2 * 3 * TILE, h, at);
+    }, [&](int turn) {
+        const bf16 *walk1 = stages + turn % 2 * 2 * TILE * LD<D>, *walk2 = walk1 + TILE * LD<D>;
+        _Pragma("unroll 1") for (int j = 0; j < TILE; j += 8 * N) {
+            const int other = begin + turn % tiles * TILE + j;
+            if (KEYS ? other + 8 * N <= mine : other >= mine + 16 * M) continue;        /* nothing is seen */
+            const float *stat = stats + (KEYS ? turn % 2 * 3 * TILE + j : mine - first);
+            float s[M][N][4], dp[M][N][4];
+            product_abt<D>(s, own1 + (mine - first) * LD<D>, walk1 + j * LD<D>);
+            product_abt<D>(dp, own2 + (mine - first) * LD<D>, walk2 + j * LD<D>);
+            softmax_backward<KEYS, QUERIES>(s, dp, stat, mine, other, T, sharp);
+            if (KEYS) product_ab<D>(dv, s, walk2 + j * LD<D>);
+            product_ab<D>(sum, dp, walk1 + j * LD<D>);
+        }
+    });
+    store_tile<D>(a.dpart(KEYS ? a.H + own : own), sum, mine, T, sharp / LOG2E);        /* 1 / sqrt(D) */
+    if (KEYS) store_tile<D>(a.dpart(a.H + a.KV + own), dv, mine, T, 1);
 }
 
 /* ---- launches ---- */
 
-typedef struct { const int *start; int B, T, H, KV, D; } att_shape;
-
-/* dqkv NULL: forward, which writes out and lse. Else backward, and delta is scratch. W: for heads of up to 64 W. */
-template <class A, int W>
-static void plain_attention(A *out, float *lse, A *dqkv, float *delta, const A *dout, const A *qkv, att_shape s) {
-    const unsigned tiles = blocks_for(s.T, 64), pieces = blocks_for(s.D, 64 * W);
-    const dim3 queries(tiles, s.H * pieces, s.B), keys(tiles, s.KV * pieces, s.B);
-    const float scale = 1 / sqrtf((float)s.D);
-    auto forward = plain_attention_kernel<A, W>;
-    auto dq = plain_attention_backward_kernel<A, W, false>;
-    auto dkv = plain_attention_backward_kernel<A, W, true>;
-    if (!dqkv) {
-        forward<<<queries, 256, 0, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
-        return;
-    }
-    dq<<<queries, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
-    dkv<<<keys, 256, 0, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV, s.D, scale);
+template <class A> static void plain_attention(const attention<A> &a) {
+    const unsigned tiles = blocks_for(a.T, 32), pieces = blocks_for(a.D, 128);
+    const dim3 queries(tiles, a.H * pieces, a.B), keys(tiles, a.KV * pieces, a.B);
+    const float scale = 1 / sqrtf((float)a.D);
+    if (!a.dqkv) plain_attention_kernel<A><<<queries, 128, 0, gpu.stream>>>(a, scale);
+    if (a.dqkv) plain_attention_backward_kernel<A, false><<<queries, 128, 0, gpu.stream>>>(a, scale);
+    if (a.dqkv) plain_attention_backward_kernel<A, true><<<keys, 128, 0, gpu.stream>>>(a, scale);
 }
-/* Tiles by head size. More rows to a warp: less shared memory read for a product; but their sums, D / 8 x 4 M floats a
-   lane, must fit in its 255 registers. ROW: bytes of a row in shared memory. */
-template <int D> struct att_size {
-    enum { M = 2, N = D <= 80 ? 4 : 2, KEYS = D <= 64 ? 64 : 32, MKV = D <= 64 ? 2 : 1, NKV = 4,
-           QUERIES = D <= 64 ? 64 : 32, ROWS = 16 * M * ATT_WARPS, ROWS_KV = 16 * MKV * ATT_WARPS, ROW = 2 * LD<D>,
-           BYTES = (ROWS + 4 * KEYS) * ROW, BYTES_Q = BYTES + ROWS * ROW,
-           BYTES_KV = (2 * ROWS_KV + 4 * QUERIES) * ROW + 24 * QUERIES };
-};
 /* A kernel that asks for more shared memory than 48 KiB must say so first. */
-template <class K> static K *with_shared(K *kernel, int bytes) {
-    CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    return kernel;
+static void flash_launch(void (*kernel)(attention<bf16>, float), size_t bytes, int rows, int heads,
+                         const attention<bf16> &a) {
+    const dim3 grid(blocks_for(a.T, rows), heads, a.B);
+    const float sharp = LOG2E / sqrtf((float)a.D);
+    CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
+    kernel<<<grid, ATT_THREADS, bytes, gpu.stream>>>(a, sharp);
 }
-/* As plain_attention; false on a GPU whose blocks have too little shared memory. */
-template <int D> static bool flash_attention(bf16 *out, float *lse, bf16 *dqkv, float *delta, const bf16 *dout,
-                                             const bf16 *qkv, att_shape s) {
-    typedef att_size<D> Z;
-    if (gpu.shared_limit < (size_t)max((int)Z::BYTES_Q, (int)Z::BYTES_KV) + 64) return false;
-    const dim3 queries(blocks_for(s.T, Z::ROWS), s.H, s.B), keys(blocks_for(s.T, Z::ROWS_KV), s.KV, s.B);
-    const float sharp = LOG2E / sqrtf((float)D);
-    auto forward = with_shared(attention_forward_kernel<D, Z::M, Z::KEYS>, Z::BYTES);
-    auto dq = with_shared(attention_dq_kernel<D, Z::M, Z::N, Z::KEYS>, Z::BYTES_Q);
-    auto dkv = with_shared(attention_dkv_kernel<D, Z::MKV, Z::NKV, Z::QUERIES>, Z::BYTES_KV);
-    if (!dqkv) {
-        forward<<<queries, ATT_THREADS, Z::BYTES, gpu.stream>>>(out, lse, qkv, s.start, s.T, s.H, s.KV, sharp);
-        return true;
-    }
-    dq<<<queries, ATT_THREADS, Z::BYTES_Q, gpu.stream>>>(dqkv, delta, dout, out, lse, qkv, s.start, s.T, s.H, s.KV,
-                                                         sharp);
-    dkv<<<keys, ATT_THREADS, Z::BYTES_KV, gpu.stream>>>(dqkv, dout, lse, delta, qkv, s.start, s.T, s.H, s.KV, sharp);
+template <int D> static bool flash_attention(const attention<bf16> &a) {
+    typedef flash<D, false> Q;
+    typedef flash<D, true> K;
+    if (gpu.shared_limit < (size_t)max((int)Q::BYTES, (int)K::BYTES) + 64) return false;
+    if (!a.dqkv) flash_launch(flash_attention_kernel<D>, Q::FORWARD_BYTES, Q::ROWS, a.H, a);
+    if (a.dqkv) flash_launch(flash_backward_kernel<D, false>, Q::BYTES, Q::ROWS, a.H, a);
+    if (a.dqkv) flash_launch(flash_backward_kernel<D, true>, K::BYTES, K::ROWS, a.KV, a);
     return true;
 }
-template <class A>
-static void attention(A *out, float *lse, A *dqkv, float *delta, const A *dout, const A *qkv, att_shape s) {
-    if constexpr (in_bf16<A>()) {
-        auto flash = s.D == 32 ? flash_attention<32> : s.D == 64 ? flash_attention<64> : s.D == 80 ? flash_attention<80>
-                     : s.D == 96 ? flash_attention<96> : s.D == 128 ? flash_attention<128> : NULL;
-        if (flash && flash(out, lse, dqkv, delta, dout, qkv, s)) return;
-    }
-    auto plain = s.D <= 64 ? plain_attention<A, 1> : plain_attention<A, 2>;
-    plain(out, lse, dqkv, delta, dout, qkv, s);
+/* On tensor cores where we have the kernel, and the GPU's blocks have enough shared memory. */
+template <class A> static void attend(const attention<A> &a) {
+    if constexpr (in_bf16<A>())
+        switch (a.D) {
+        case 32: if (flash_attention<32>(a)) return; break;
+        case 64: if (flash_attention<64>(a)) return; break;
+        case 80: if (flash_attention<80>(a)) return; break;
+        case 96: if (flash_attention<96>(a)) return; break;
+        case 128: if (flash_attention<128>(a)) return; break;
+        }
+    plain_attention(a);
 }
 template <class A> static void cuda_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start,
                                                       size_t B, size_t T, size_t H, size_t KV, size_t D) {
-    const att_shape s = {start, (int)B, (int)T, (int)H, (int)KV, (int)D};
-    attention<A>((A *)out, lse, NULL, NULL, NULL, (const A *)qkv, s);
+    attend<A>({(A *)out, lse, NULL, NULL, NULL, (const A *)qkv, start, (int)B, (int)T, (int)H, (int)KV, (int)D});
 }
 template <class A>
 static void cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
                                     const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV,
                                     size_t D) {
-    const att_shape s = {start, (int)B, (int)T, (int)H, (int)KV, (int)D};
     float *delta = (float *)room_for(ROOM_ATTENTION, B * T * H * sizeof *delta);
-    attention<A>((A *)out, (float *)lse, (A *)dqkv, delta, (const A *)dout, (const A *)qkv, s);
+    attend<A>({(A *)out, (float *)lse, (A *)dqkv, delta, (const A *)dout, (const A *)qkv, start, (int)B, (int)T, (int)H,
+               (int)KV, (int)D});
 }
 
 /* ================================================================================================================

@@ -66,28 +66,28 @@ bug() {         # build in which it must show, name, sed -E expression, argument
 
 # ---- attention on tensor cores ----
 bug plain 'flash: a key too many (causal)'      's/key > row \|\| key < from\[r\]\) at/key > row + 1 || key < from[r]) at/'
-bug plain 'flash: texts not kept apart backward' 's/key <= row \&\& key >= from \?/key <= row ?/'
+bug plain 'flash: texts not kept apart backward' 's/ \&\& key >= \(\(const int \*\)stat.*/;/'
 bug plain 'flash: not transposed'               's/ldmatrix_turned\(fb, b/ldmatrix(fb, b/'
 bug plain 'flash: fragments of P swapped'       's/k \+ i % 4 \/ 2\]\[i % 2 \* 2\]/k + i % 2][i % 4 \/ 2 * 2]/'
 bug plain 'flash: no wait for the copies'       's/copies_wait<1>\(\);/copies_wait<2>();/'
 bug plain 'flash: rows not padded (banks)'      's/LD = D \+ 8;/LD = D;/'
 bug plain 'flash: old sums not turned'          's/at\(o, r, i\) \*= turn;/at(o, r, i) *= 1;/'
-bug plain 'flash: wrong key head'               's/\(H \+ h \/ \(H \/ KV\)\)/(H + h % KV)/'
-bug plain 'flash: a row past T written'         's/if \(8 \* r \+ g < valid\)/if (8 * r + g <= valid)/'
-bug plain 'flash: delta of another head'        's/delta \+ \(text \+ row\) \* H \+ h/delta + (text + row) * H/'
+bug plain 'flash: wrong key head'               's/h \/ \(a.H \/ a.KV\), T/h % a.KV, T/'
+bug plain 'flash: a row past T written'         's/if \(row < T\) \*\(uint32/if (row <= T) *(uint32/'
+bug plain 'flash: delta of another head'        's/a.delta \+ at, true/a.delta + at - h, true/'
 bug plain 'flash: infinity minus infinity'      's/best == NEVER \? 0 : best \* sharp/best * sharp/'
-bug plain 'flash: a query past T'               's/row = q0 \+ c < T \? q0 \+ c : -1/row = q0 + c/'
+bug plain 'flash: a query past T'               's/row < T \&\& (key <= row \&\& key >= \(\(const)/\1/'
 bug tsan  'flash: barrier after the wait lost'  's/__syncthreads\(\); +\/\* this tile is here.*//'
 bug tsan  'flash: barrier before the next load' 's/__syncthreads\(\); +\/\* before the next turn.*//'
 bug tsan  'flash: barrier of first_key lost'    '/atomicMin\(&low/{n;s/__syncthreads\(\);//}'
 
 # ---- attention in plain float ----
 bug plain 'plain attention: a key too many'     's/key <= row \&\& key >= from \? s\[i\]/key <= row + 1 \&\& key >= from ? s[i]/'
-bug plain 'plain attention: a query past T'     's/seen = row < T \&\& key/seen = key/'
-bug plain 'plain attention: half of delta'      's/lanes_sum<16>\(d\[i\]\)/lanes_sum<8>(d[i])/'
-bug plain 'plain attention: the wrong piece'    's/c0 \+ i \/ 16 \* 64 \+ 4 \* x/c0 + 4 * x/'
-bug plain 'plain attention: columns of 17'      's/w = b\[4 \* k \+ j\]\[x\]/w = b[4 * k + j][x + 1]/'
-bug plain 'plain attention: infinity twice'     's/best == -INFINITY \? 0 : best,/best,/'
+bug plain 'plain attention: a query past T'     's/row < T \&\& (key <= row \&\& key >= start)/\1/'
+bug plain 'plain attention: half of delta'      's/c = lane; c < a.D; c/c = lane; c < a.D \/ 2; c/'
+bug plain 'plain attention: the wrong piece'    's/c = c0 \+ i % 4 \* 32/c = c0/'
+bug plain 'plain attention: the next column'    's/\[32 \* w \+ lane\]/[32 * w + lane + 1]/'
+bug plain 'plain attention: infinity twice'     's/best == NEVER \? 0 : best;/best;/'
 bug tsan  'plain attention: tile overwritten'   's/__syncthreads\(\); +\/\* whoever read.*//'
 
 # ---- rotary positions and activations ----
