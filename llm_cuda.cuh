@@ -178,20 +178,21 @@ template <class A> static inline A *dres_for_products(const llm_res *dres, size_
 
    q8: an int8 each. q4: byte b of a block of 32 has number b in its low half and b + 16 in its high half, plus 8. Both
    times their block's scale. wide: rows are a multiple of 8 numbers and begin at a multiple of 16 bytes. */
-template <llm_type W> DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int cols, bool wide) {
+DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int cols) {
     const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
-    if constexpr (W == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, cols - i, wide);
-    else if constexpr (W == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, cols - i, wide);
+    const bool wide = cols % 8 == 0 && (uintptr_t)w.data % 16 == 0, q8 = w.type == LLM_TYPE_Q8;
+    if (w.type == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, cols - i, wide);
+    else if (w.type == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, cols - i, wide);
     else {
         const float scale = __uint_as_float((uint32_t)w.scale[block] << 16);
-        const uint8_t *p = (const uint8_t *)w.data + (W == LLM_TYPE_Q8 ? at : block * 16 + i % 16);
+        const uint8_t *p = (const uint8_t *)w.data + (q8 ? at : block * 16 + i % 16);
         uint2 bits = {0, 0};
-        if (W == LLM_TYPE_Q4 || wide) bits = *(const uint2 *)p;         /* q4's blocks are padded */
+        if (!q8 || wide) bits = *(const uint2 *)p;              /* q4's blocks are padded */
         else UNROLL for (int j = 0; j < 8; j++)
             if (i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
         UNROLL for (int j = 0; j < 8; j++) {
             const int byte = (j < 4 ? bits.x : bits.y) >> j % 4 * 8 & 255;
-            x[j] = scale * (W == LLM_TYPE_Q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
+            x[j] = scale * (q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
         }
     }
 }
@@ -362,12 +363,7 @@ __global__ void __launch_bounds__(256) embed_kernel(float *out, llm_weight wte, 
     if (n >= N) return;
     const int row = tokens[n];
     float x[8], p[8] = {};
-    switch (wte.type) {
-    case LLM_TYPE_REAL: load_weights<LLM_TYPE_REAL>(x, wte, row, c, C, wide); break;
-    case LLM_TYPE_BF16: load_weights<LLM_TYPE_BF16>(x, wte, row, c, C, wide); break;
-    case LLM_TYPE_Q8: load_weights<LLM_TYPE_Q8>(x, wte, row, c, C, wide); break;
-    case LLM_TYPE_Q4: load_weights<LLM_TYPE_Q4>(x, wte, row, c, C, wide); break;
-    }
+    load_weights(x, wte, row, c, C);
     if (wpe) load_up_to_8(p, wpe + (size_t)positions[n] * C + c, C - c, wide);
     UNROLL for (int j = 0; j < 8; j++) x[j] += p[j];
     store_up_to_8(out + n * C + c, x, C - c, wide);
@@ -599,11 +595,9 @@ static void cuda_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *do
    our equation itself transposes (w in out = inp w', dout in dw = dout' inp) is marked turned, for cuBLAS too. */
 
 template <class X> constexpr cudaDataType_t cuda_type() { return sizeof(X) == 2 ? CUDA_R_16BF : CUDA_R_32F; }
-struct factor { const void *data; cudaDataType_t type; size_t ld; bool turned; };
-struct target { void *data; cudaDataType_t type; size_t ld; };
-template <class X> static factor as_is(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, false}; }
-template <class X> static factor turned(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, true}; }
-template <class X> static target into(X *x, size_t ld) { return {x, cuda_type<X>(), ld}; }
+struct matrix { const void *data; cudaDataType_t type; size_t ld; bool turned; };
+template <class X> static matrix as_is(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, false}; }
+template <class X> static matrix turned(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, true}; }
 
 /* out = scale left right + plus, then the epilogue. plus: as out lies (or out itself), or NULL. bias: of out's type, of
    as many numbers as out has columns; BGRADB leaves the column sums of a turned left there. aux: as wide as out.
@@ -621,185 +615,142 @@ struct product_shape {
     size_t rows, cols, inner, ld_left, ld_right, ld_out;
     cudaDataType_t type, out_type;
     cublasLtEpilogue_t epilogue;
-    uint32_t align_left, align_right, align_plus, align_out;
+    uint32_t alignment;                 /* the largest power of 2, at most 256, that divides all addresses */
     bool turned_left, turned_right, split, tf32;
     bool operator==(const product_shape &) const = default;
 };
-struct product_plan {
-    product_shape shape;
-    cublasLtMatmulDesc_t call;
-    cublasLtMatrixLayout_t left, right, out;
-    cublasLtMatmulAlgo_t algorithm;
-    bool found;                         /* it has a kernel for this */
-};
-enum { PLANS = 256 };
-static product_plan plan[PLANS];        /* the oldest makes room for a new one */
+enum { PLANS = 256 };                   /* the oldest makes room for a new one */
+static struct product_plan { product_shape shape; cublasLtMatmulAlgo_t algorithm; bool found; } plan[PLANS];
 static size_t plans;
 
 #define LT(call) product_must((call), __LINE__)
 static void product_must(cublasStatus_t e, int line) {
     if (e != CUBLAS_STATUS_SUCCESS) llm_die(NULL, "cuBLASLt on %s: error %d (llm_cuda.cuh:%d)", gpu.name, (int)e, line);
 }
-/* The largest power of 2, at most 256, that divides both addresses. */
-static uint32_t alignment(const void *p, const void *q) {
-    const uintptr_t bits = (uintptr_t)p | (uintptr_t)q | 256;
-    return (uint32_t)(bits & -bits);
-}
-static void plan_choose(product_plan *p) {
-    const product_shape &s = p->shape;
-    const uint32_t schemes = s.split ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE;
+static product_plan *plan_for(const product_shape &s, cublasLtMatmulDesc_t call, cublasLtMatrixLayout_t right,
+                              cublasLtMatrixLayout_t left, cublasLtMatrixLayout_t out) {
+    for (size_t i = 0; i < plans && i < PLANS; i++)
+        if (plan[i].shape == s) return &plan[i];
     cublasLtMatmulPreference_t want;
     cublasLtMatmulHeuristicResult_t best;
     int found = 0;
     LT(cublasLtMatmulPreferenceCreate(&want));
-    auto set = [&](cublasLtMatmulPreferenceAttributes_t what, const void *value, size_t bytes) {
-        LT(cublasLtMatmulPreferenceSetAttribute(want, what, value, bytes));
+    auto set = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) {
+        LT(cublasLtMatmulPreferenceSetAttribute(want, what, &value, sizeof value));
     };
-    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
-    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &s.align_right, sizeof s.align_right);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &s.align_left, sizeof s.align_left);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &s.align_plus, sizeof s.align_plus);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &s.align_out, sizeof s.align_out);
-    const cublasStatus_t e = cublasLtMatmulAlgoGetHeuristic(gpu.lt, p->call, p->right, p->left, p->out, p->out, want, 1,
-                                                            &best, &found);
-    p->found = e == CUBLAS_STATUS_SUCCESS && found > 0;
-    if (p->found) p->algorithm = best.algo;
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+        (uint32_t)(s.split ? CUBLASLT_REDUCTION_SCHEME_MASK : CUBLASLT_REDUCTION_SCHEME_NONE));
+    for (auto what : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                      CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+        set(what, s.alignment);
+    const cublasStatus_t e = cublasLtMatmulAlgoGetHeuristic(gpu.lt, call, right, left, out, out, want, 1, &best, &found);
     LT(cublasLtMatmulPreferenceDestroy(want));
-}
-/* The pointers of an epilogue are a part of its description, and change with every call. */
-static void plan_point(const product_plan *p, const ending &e) {
-    auto set = [&](cublasLtMatmulDescAttributes_t what, const void *value, size_t bytes) {
-        LT(cublasLtMatmulDescSetAttribute(p->call, what, value, bytes));
-    };
-    const int64_t ld = (int64_t)p->shape.ld_out;
-    if (e.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, &e.bias, sizeof e.bias);
-    if (e.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &e.aux, sizeof e.aux);
-    if (e.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &ld, sizeof ld);
-}
-static product_plan *plan_for(const product_shape &s, const ending &e) {
-    for (size_t i = 0; i < plans && i < PLANS; i++)
-        if (plan[i].shape == s) return &plan[i];
     product_plan *p = &plan[plans++ % PLANS];
-    if (plans > PLANS) {
-        LT(cublasLtMatmulDescDestroy(p->call));
-        for (cublasLtMatrixLayout_t layout : {p->left, p->right, p->out}) LT(cublasLtMatrixLayoutDestroy(layout));
-    }
-    const cublasOperation_t a = s.turned_right ? CUBLAS_OP_T : CUBLAS_OP_N;
-    const cublasOperation_t b = s.turned_left ? CUBLAS_OP_T : CUBLAS_OP_N;
-    p->shape = s;
-    LT(cublasLtMatmulDescCreate(&p->call, s.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    LT(cublasLtMatmulDescSetAttribute(p->call, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a));
-    LT(cublasLtMatmulDescSetAttribute(p->call, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b));
-    LT(cublasLtMatmulDescSetAttribute(p->call, CUBLASLT_MATMUL_DESC_EPILOGUE, &s.epilogue, sizeof s.epilogue));
-    /* in its eyes: columns before rows */
-    LT(cublasLtMatrixLayoutCreate(&p->right, s.type, s.turned_right ? s.inner : s.cols,
-                                  s.turned_right ? s.cols : s.inner, (int64_t)s.ld_right));
-    LT(cublasLtMatrixLayoutCreate(&p->left, s.type, s.turned_left ? s.rows : s.inner,
-                                  s.turned_left ? s.inner : s.rows, (int64_t)s.ld_left));
-    LT(cublasLtMatrixLayoutCreate(&p->out, s.out_type, s.cols, s.rows, (int64_t)s.ld_out));
-    plan_point(p, e);
-    plan_choose(p);
+    *p = {s, best.algo, e == CUBLAS_STATUS_SUCCESS && found > 0};
     return p;
 }
 /* out (rows, cols) = left (rows, inner) right (inner, cols), and its ending. Returns false, with nothing done, where
-   cuBLASLt has no kernel that does the epilogue too. */
-static bool product(target out, factor left, factor right, size_t rows, size_t cols, size_t inner, ending e = {}) {
+   cuBLASLt has no kernel for it. */
+static bool product(matrix out, matrix left, matrix right, size_t rows, size_t cols, size_t inner, ending e = {}) {
+    if (!rows || !cols) return true;
     const bool tf32 = running.tf32 && left.type == CUDA_R_32F;
     const void *plus = e.plus ? e.plus : out.data;      /* out is then not read: beta is 0 */
-    const product_shape s = {rows, cols, inner, left.ld, right.ld, out.ld, left.type, out.type, e.epilogue,
-                             alignment(left.data, NULL), alignment(right.data, NULL), alignment(plus, NULL),
-                             alignment(out.data, e.bias), left.turned, right.turned, e.split, tf32};
-    if (!rows || !cols) return true;
-    product_plan *p = plan_for(s, e);
-    if (!p->found && e.epilogue != CUBLASLT_EPILOGUE_DEFAULT) return false;
-    if (!p->found) llm_die(NULL, "cuBLASLt on %s has no product for %zu x %zu x %zu", gpu.name, rows, cols, inner);
-    plan_point(p, e);
     const float beta = e.plus ? 1 : 0;
-    LT(cublasLtMatmul(gpu.lt, p->call, &e.scale, right.data, p->right, left.data, p->left, &beta, plus, p->out,
-                      out.data, p->out, &p->algorithm, gpu.workspace, workspace_bytes, gpu.stream));
-    return true;
+    const uintptr_t bits = (uintptr_t)left.data | (uintptr_t)right.data | (uintptr_t)plus | (uintptr_t)out.data |
+                           (uintptr_t)e.bias | 256;
+    const product_shape s = {rows, cols, inner, left.ld, right.ld, out.ld, left.type, out.type, e.epilogue,
+                             (uint32_t)(bits & -bits), left.turned, right.turned, e.split, tf32};
+    cublasLtMatmulDesc_t call;
+    LT(cublasLtMatmulDescCreate(&call, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    auto set = [&](cublasLtMatmulDescAttributes_t what, auto value) {
+        LT(cublasLtMatmulDescSetAttribute(call, what, &value, sizeof value));
+    };
+    set(CUBLASLT_MATMUL_DESC_TRANSA, right.turned ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, left.turned ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, e.epilogue);
+    if (e.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, e.bias);
+    if (e.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, e.aux);
+    if (e.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, (int64_t)out.ld);
+    auto layout = [](const matrix &m, size_t rows, size_t cols) {       /* in its eyes: columns before rows */
+        cublasLtMatrixLayout_t l;
+        LT(cublasLtMatrixLayoutCreate(&l, m.type, m.turned ? rows : cols, m.turned ? cols : rows, (int64_t)m.ld));
+        return l;
+    };
+    const auto l = layout(left, rows, inner), r = layout(right, inner, cols), o = layout(out, rows, cols);
+    const product_plan *p = plan_for(s, call, r, l, o);
+    if (p->found)
+        LT(cublasLtMatmul(gpu.lt, call, &e.scale, right.data, r, left.data, l, &beta, plus, o, (void *)out.data, o,
+                          &p->algorithm, gpu.workspace, workspace_bytes, gpu.stream));
+    else if (e.epilogue == CUBLASLT_EPILOGUE_DEFAULT)
+        llm_die(NULL, "cuBLASLt on %s has no product for %zu x %zu x %zu", gpu.name, rows, cols, inner);
+    LT(cublasLtMatmulDescDestroy(call));
+    for (cublasLtMatrixLayout_t x : {l, r, o}) LT(cublasLtMatrixLayoutDestroy(x));
+    return p->found;
 }
 
 /* to (rows, cols) = w, a thread for 8 numbers. */
-template <llm_type W, class A> __global__ void __launch_bounds__(256) widen_kernel(A *to, llm_weight w, size_t rows,
-                                                                                   int cols, bool wide) {
+template <class A> __global__ void __launch_bounds__(256) widen_kernel(A *to, llm_weight w, size_t rows, int cols) {
     const size_t each = (cols + 7) / 8, t = (size_t)blockIdx.x * 256 + threadIdx.x, row = t / each;
     const int i = (int)(t % each) * 8;
     if (row >= rows) return;
     float x[8];
-    load_weights<W>(x, w, row, i, cols, wide);
-    store_up_to_8(to + row * cols + i, x, cols - i, wide);
+    load_weights(x, w, row, i, cols);
+    store_up_to_8(to + row * cols + i, x, cols - i, cols % 8 == 0);
 }
 /* A matrix as products with A want it: where it lies, or widened (from float: narrowed) into the room. */
 template <class A> static const A *matrix_of(llm_weight w, size_t rows, size_t cols, int place) {
     if (w.type == (in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL)) return (const A *)w.data;
     A *to = (A *)room_for(place, rows * cols * sizeof(A));
-    const bool wide = all_wide(cols, w.data);
-    const unsigned grid = blocks_for(rows * ((cols + 7) / 8), 256);
-    switch (w.type) {
-    case LLM_TYPE_REAL: widen_kernel<LLM_TYPE_REAL, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
-    case LLM_TYPE_BF16: widen_kernel<LLM_TYPE_BF16, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
-    case LLM_TYPE_Q8: widen_kernel<LLM_TYPE_Q8, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
-    case LLM_TYPE_Q4: widen_kernel<LLM_TYPE_Q4, A><<<grid, 256, 0, gpu.stream>>>(to, w, rows, cols, wide); break;
-    }
+    widen_kernel<A><<<blocks_for(rows * ((cols + 7) / 8), 256), 256, 0, gpu.stream>>>(to, w, rows, (int)cols);
     return to;
 }
 template <class A> static const A *matrix_of(const llm_real *x, size_t rows, size_t cols, int place) {
     return matrix_of<A>({x, LLM_TYPE_REAL, NULL, x}, rows, cols, place);
 }
 
-/* ---- few rows, as in speaking: out[n][o] = inp[n] . w[o] + bias[o] + res[n][o] ----
+/* ---- few rows, as in speaking: out[n][o] = inp[n] . w[o] + bias[o] + plus[n][o] ----
 
    Each weight is needed once or twice, so what counts is reading w as fast as memory gives it, in its own bits. A warp
-   for each output o: its lanes walk along w[o], 8 numbers each, and add up. `act` or `full`: out as activations, or as
-   float. row: inp[row[n]] in inp[n]'s place, or NULL. */
+   for each output o: its lanes walk along w[o], 8 numbers each, and add up. row: inp[row[n]] in inp[n]'s place, or NULL.
+   R: how out is stored, as activations or float. */
 enum { FEW_ROWS = 8 };
-template <llm_type W, class A, int ROWS>
-__global__ void __launch_bounds__(256) few_rows_kernel(A *act, float *full, const float *res, const A *inp,
-                                                       const int *row, llm_weight w, const float *bias, int N, int I,
-                                                       int O, bool wide_w, bool wide_inp) {
-    const int o = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (o >= O) return;
+template <class A, class R> struct few_rows_call {
+    R *out;
+    const R *plus;
+    const A *inp;
+    const int *row;
+    llm_weight w;
+    const float *bias;
+    size_t N, I, O;
+};
+template <class A, class R, int ROWS>
+__global__ void __launch_bounds__(256) few_rows_kernel(few_rows_call<A, R> c) {
+    const size_t o = blockIdx.x * 8 + threadIdx.x / 32, first = blockIdx.y * ROWS, rows = min(c.N - first, (size_t)ROWS);
+    const int lane = threadIdx.x % 32, I = (int)c.I;
+    const bool wide = I % 8 == 0 && (uintptr_t)c.inp % 16 == 0;
+    if (o >= c.O) return;
     float sum[ROWS] = {};
     for (int i = lane * 8; i < I; i += 32 * 8) {
         float x[8], y[8];
-        load_weights<W>(y, w, o, i, I, wide_w);
+        load_weights(y, c.w, o, i, I);
         UNROLL for (int n = 0; n < ROWS; n++) {
-            if (n >= N) continue;
-            load_up_to_8(x, inp + (size_t)(row ? row[n] : n) * I + i, I - i, wide_inp);
+            if (n >= rows) continue;
+            load_up_to_8(x, c.inp + (c.row ? c.row[first + n] : first + n) * I + i, I - i, wide);
             UNROLL for (int j = 0; j < 8; j++) sum[n] += x[j] * y[j];
         }
     }
     UNROLL for (int n = 0; n < ROWS; n++) {
-        const float s = warp_sum(sum[n]) + (bias ? bias[o] : 0);
-        if (lane || n >= N) continue;
-        const size_t at = (size_t)n * O + o;
-        if (act) store(act + at, s);
-        else full[at] = res ? res[at] + s : s;
+        const float s = warp_sum(sum[n]) + (c.bias ? c.bias[o] : 0);
+        if (lane || n >= rows) continue;
+        const size_t at = (first + n) * c.O + o;
+        store(c.out + at, c.plus ? to_float(c.plus[at]) + s : s);
     }
 }
-struct few_rows_call { float *full; const float *res; const int *row; };
-template <llm_type W, class A> static void few_rows_of(A *act, few_rows_call c, const A *inp, llm_weight w,
-                                                       const float *bias, size_t N, size_t I, size_t O) {
-    const bool wide_w = all_wide(I, w.data), wide_inp = all_wide(I, inp);
-    const unsigned grid = blocks_for(O, 8);
-    if (N == 1)
-        few_rows_kernel<W, A, 1><<<grid, 256, 0, gpu.stream>>>(act, c.full, c.res, inp, c.row, w, bias, N, I, O, wide_w,
-                                                               wide_inp);
-    else
-        few_rows_kernel<W, A, FEW_ROWS><<<grid, 256, 0, gpu.stream>>>(act, c.full, c.res, inp, c.row, w, bias, N, I, O,
-                                                                      wide_w, wide_inp);
-}
-template <class A> static void few_rows(A *act, few_rows_call c, const llm_act *inp, llm_weight w, llm_weight bias,
-                                        size_t N, size_t I, size_t O) {
-    const A *x = (const A *)inp;
-    switch (w.type) {
-    case LLM_TYPE_REAL: few_rows_of<LLM_TYPE_REAL, A>(act, c, x, w, bias.full, N, I, O); break;
-    case LLM_TYPE_BF16: few_rows_of<LLM_TYPE_BF16, A>(act, c, x, w, bias.full, N, I, O); break;
-    case LLM_TYPE_Q8: few_rows_of<LLM_TYPE_Q8, A>(act, c, x, w, bias.full, N, I, O); break;
-    case LLM_TYPE_Q4: few_rows_of<LLM_TYPE_Q4, A>(act, c, x, w, bias.full, N, I, O); break;
-    }
+template <class A, class R> static void few_rows(const few_rows_call<A, R> &c) {
+    const dim3 grid(blocks_for(c.O, 8), c.N == 1 ? 1 : blocks_for(c.N, FEW_ROWS));
+    if (c.N == 1) few_rows_kernel<A, R, 1><<<grid, 256, 0, gpu.stream>>>(c);
+    else few_rows_kernel<A, R, FEW_ROWS><<<grid, 256, 0, gpu.stream>>>(c);
 }
 
 /* ---- column sums: to[o] (=|+=) sum over n of scale[n] x[n][o], x (N,O); scale NULL: 1 ----
@@ -839,50 +790,45 @@ template <class A> static void column_sums(float *to, const A *x, const float *s
 
 /* ---- linear:  out (N,O) = inp (N,I) w' + bias   dinp = dout w   dw = dout' inp   dbias = column sums of dout ---- */
 
-/* out[n][o] += bias[o], where no product does it on the way */
-template <class R> __global__ void __launch_bounds__(256) add_bias_kernel(R *out, const R *bias, size_t n, int O) {
-    const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x;
-    if (i < n) store(out + i, to_float(out[i]) + to_float(bias[i % O]));
-}
-/* R: how out is stored, as activations (R is A) or float, the residual stream: `plus` joins it there. */
+/* R: how out is stored, as activations (R is A) or float, the residual stream: `plus` joins it there. Where cuBLASLt has
+   no kernel that adds this bias, because rows are at odd places, few_rows is slow and right. */
 template <class A, class R> static void linear(R *out, const R *plus, const llm_act *inp, llm_weight w, llm_weight bias,
                                                size_t N, size_t I, size_t O) {
-    const factor x = as_is((const A *)inp, I), turned_w = turned(matrix_of<A>(w, O, I, ROOM_WIDE), I);
-    const R *b = !bias.data ? NULL : in_bf16<R>() ? matrix_of<R>(bias, 1, O, ROOM_PARTS) : (const R *)bias.full;
-    if (b && product(into(out, O), x, turned_w, N, O, I, {.plus = plus, .epilogue = CUBLASLT_EPILOGUE_BIAS, .bias = b}))
-        return;
-    product(into(out, O), x, turned_w, N, O, I, {.plus = plus});
-    if (b) add_bias_kernel<R><<<blocks_for(N * O, 256), 256, 0, gpu.stream>>>(out, b, N * O, O);
+    const A *x = (const A *)inp;
+    if (N > FEW_ROWS) {
+        const A *wide = matrix_of<A>(w, O, I, ROOM_WIDE);
+        const R *b = !bias.data ? NULL : in_bf16<R>() ? matrix_of<R>(bias, 1, O, ROOM_PARTS) : (const R *)bias.full;
+        const ending e = {.plus = plus, .epilogue = b ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT, .bias = b};
+        if (product(as_is(out, O), as_is(x, I), turned(wide, I), N, O, I, e)) return;
+    }
+    few_rows<A, R>({out, plus, x, NULL, w, bias.full, N, I, O});
 }
 template <class A> static void linear_gradients(float *dw, float *dbias, const A *dout, const llm_act *inp, size_t N,
                                                 size_t I, size_t O, bool accumulate) {
-    const factor turned_dout = turned(dout, O), x = as_is((const A *)inp, I);
+    const matrix turned_dout = turned(dout, O), x = as_is((const A *)inp, I);
     if (dw && dbias && !accumulate &&
-        product(into(dw, I), turned_dout, x, O, I, N,
+        product(as_is(dw, I), turned_dout, x, O, I, N,
                 {.epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = dbias, .split = true})) return;
-    if (dw) product(into(dw, I), turned_dout, x, O, I, N, {.plus = accumulate ? dw : NULL, .split = true});
+    if (dw) product(as_is(dw, I), turned_dout, x, O, I, N, {.plus = accumulate ? dw : NULL, .split = true});
     if (dbias) column_sums(dbias, dout, NULL, N, O, accumulate);
 }
 template <class A>
 static void cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I,
                                 size_t O) {
-    if (N <= FEW_ROWS) few_rows<A>((A *)out, {}, inp, w, bias, N, I, O);
-    else linear<A, A>((A *)out, NULL, inp, w, bias, N, I, O);
+    linear<A, A>((A *)out, NULL, inp, w, bias, N, I, O);
 }
 template <class A>
 static void cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
                                  llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
     const A *dy = (const A *)dout;
-    if (dinp) product(into((A *)dinp, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
+    if (dinp) product(as_is((A *)dinp, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
     linear_gradients(dw, dbias, dy, inp, N, I, O, accumulate);
 }
 /* The same into the residual stream. */
 template <class A>
 static void cuda_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
                                   size_t N, size_t I, size_t O) {
-    float *y = (float *)out;
-    if (N <= FEW_ROWS) few_rows<A>(NULL, {y, (const float *)res, NULL}, inp, w, bias, N, I, O);
-    else linear<A, float>(y, (const float *)res, inp, w, bias, N, I, O);
+    linear<A, float>((float *)out, (const float *)res, inp, w, bias, N, I, O);
 }
 template <class A>
 static void cuda_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
@@ -906,7 +852,7 @@ static void cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm
         const ending gelu = {.epilogue = CUBLASLT_EPILOGUE_GELU_AUX_BIAS, .bias = matrix_of<A>(bias, 1, O, ROOM_PARTS),
                              .aux = out};
         const A *wide = matrix_of<A>(w, O, I, ROOM_WIDE);
-        if (product(into((A *)activated, O), as_is((const A *)inp, I), turned(wide, I), N, O, I, gelu)) return;
+        if (product(as_is((A *)activated, O), as_is((const A *)inp, I), turned(wide, I), N, O, I, gelu)) return;
     }
     cuda_linear_forward<A>(out, inp, w, bias, N, I, O);
     cuda_gelu_forward<A>(activated, out, N * O);
@@ -916,10 +862,10 @@ static void cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *d
                                         const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t I,
                                         size_t O, bool accumulate) {
     const A *dy = dres_for_products<A>(dout, N, O);
-    const factor d = as_is(dy, O), wide = as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I);
+    const matrix d = as_is(dy, O), wide = as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I);
     if (!gelu_in_product<A>(pre, I) ||
-        !product(into((A *)dpre, I), d, wide, N, I, O, {.epilogue = CUBLASLT_EPILOGUE_DGELU, .aux = pre})) {
-        product(into((A *)dpre, I), d, wide, N, I, O);
+        !product(as_is((A *)dpre, I), d, wide, N, I, O, {.epilogue = CUBLASLT_EPILOGUE_DGELU, .aux = pre})) {
+        product(as_is((A *)dpre, I), d, wide, N, I, O);
         cuda_gelu_backward<A>(dpre, dpre, pre, N * I);
     }
     linear_gradients(dw, dbias, dy, inp, N, I, O, accumulate);
@@ -931,10 +877,10 @@ static void cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *d
 template <class A>
 static void cuda_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *a, const llm_real *b,
                               llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool to_residual) {
-    const factor turned_a = turned(matrix_of<A>(a, r, I, ROOM_WIDE), I), x = as_is((const A *)inp, I);
-    const factor turned_b = turned(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r), v = as_is((const A *)u, r);
-    product(into((A *)u, r), x, turned_a, N, r, I, {.scale = scale});
-    const target y = to_residual ? into((float *)out + s.col, s.ld) : into((A *)out + s.col, s.ld);
+    const matrix turned_a = turned(matrix_of<A>(a, r, I, ROOM_WIDE), I), x = as_is((const A *)inp, I);
+    const matrix turned_b = turned(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r), v = as_is((const A *)u, r);
+    product(as_is((A *)u, r), x, turned_a, N, r, I, {.scale = scale});
+    const matrix y = to_residual ? as_is((float *)out + s.col, s.ld) : as_is((A *)out + s.col, s.ld);
     product(y, v, turned_b, N, s.cols, r, {.plus = y.data});
 }
 template <class A>
@@ -943,14 +889,14 @@ static void cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_ac
                                llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool from_residual,
                                bool accumulate) {
     const A *d = (from_residual ? dres_for_products<A>((const llm_res *)dout, N, s.ld) : (const A *)dout) + s.col;
-    const factor wide_a = as_is(matrix_of<A>(a, r, I, ROOM_WIDE), I);
-    const factor wide_b = as_is(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r);
+    const matrix wide_a = as_is(matrix_of<A>(a, r, I, ROOM_WIDE), I);
+    const matrix wide_b = as_is(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r);
     A *v = (A *)du, *dx = (A *)dinp;
-    product(into(v, r), as_is(d, s.ld), wide_b, N, r, s.cols, {.scale = scale});
-    if (dx) product(into(dx, I), as_is(v, r), wide_a, N, I, r, {.plus = dx});
-    if (da) product(into(da, I), turned(v, r), as_is((const A *)inp, I), r, I, N,
+    product(as_is(v, r), as_is(d, s.ld), wide_b, N, r, s.cols, {.scale = scale});
+    if (dx) product(as_is(dx, I), as_is(v, r), wide_a, N, I, r, {.plus = dx});
+    if (da) product(as_is(da, I), turned(v, r), as_is((const A *)inp, I), r, I, N,
                     {.plus = accumulate ? da : NULL, .split = true});
-    if (db) product(into(db, r), turned(d, s.ld), as_is((const A *)u, r), s.cols, r, N,
+    if (db) product(as_is(db, r), turned(d, s.ld), as_is((const A *)u, r), s.cols, r, N,
                     {.plus = accumulate ? db : NULL, .split = true});
 }
 
@@ -1043,25 +989,19 @@ swiglu_kernel(A *to, const A *dout, const A *gateup, size_t N, size_t F, bool wi
     store_up_to_8(to, g, left, wide);
     if (dout) store_up_to_8(to + F, u, left, wide);
 }
-template <class A> static void gelu(llm_act *to, const llm_act *dout, const llm_act *inp, size_t n) {
-    gelu_kernel<A><<<blocks_for(n, 2048), 256, 0, gpu.stream>>>((A *)to, (const A *)dout, (const A *)inp, n);
-}
-template <class A> static void swiglu(llm_act *to, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
-    const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
-    swiglu_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)to, (const A *)dout, (const A *)gateup, N, F, F % 8 == 0);
+template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
+    gelu_kernel<A><<<blocks_for(n, 2048), 256, 0, gpu.stream>>>((A *)dinp, (const A *)dout, (const A *)inp, n);
 }
 template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
-    gelu<A>(out, NULL, inp, n);
-}
-template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
-    gelu<A>(dinp, dout, inp, n);
-}
-template <class A> static void cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
-    swiglu<A>(out, NULL, gateup, N, F);
+    cuda_gelu_backward<A>(out, NULL, inp, n);
 }
 template <class A>
 static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
-    swiglu<A>(dgateup, dout, gateup, N, F);
+    const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
+    swiglu_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dgateup, (const A *)dout, (const A *)gateup, N, F, F % 8 == 0);
+}
+template <class A> static void cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
+    cuda_swiglu_backward<A>(out, NULL, gateup, N, F);
 }
 
 /* ================================================================================================================
@@ -1340,8 +1280,8 @@ template <int D> constexpr int LD = D + 8;              /* from row to row of a 
 
 /* Tiles by head size: a block owns ROWS, 16 M of them a warp, and walks over TILE at a time, of which backward works
    with 8 N at once. More rows to a warp: less shared memory read for a product; but their sums, D / 8 x 4 M floats a
-   lane, and S and dP must fit in its 255 registers. BYTES of shared memory: 1 (forward) or 2 tiles of its own, two stages
-   of two tiles, and what backward knows of queries, 3 numbers each. */
+   lane, and S and dP must fit in its 255 registers. BYTES of shared memory: 1 (forward) or 2 tiles of its own, two
+   stages of two tiles, and what backward knows of queries, 3 numbers each. */
 template <int D, bool KEYS = false> struct flash {
     enum { M = KEYS && D > 64 ? 1 : 2, N = KEYS || D <= 80 ? 4 : 2, ROWS = 16 * M * ATT_WARPS, TILE = D <= 64 ? 64 : 32,
            FORWARD_BYTES = (ROWS + 4 * TILE) * LD<D> * 2, BYTES = FORWARD_BYTES + ROWS * LD<D> * 2 +
@@ -1465,13 +1405,13 @@ DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (
     }
 }
 template <int D>
-__global__ void __launch_bounds__(ATT_THREADS) flash_attention_kernel(attention<bf16> a, float sharp) {
+__global__ void __launch_bounds__(ATT_THREADS) attention_forward_kernel(attention<bf16> a, float sharp) {
     extern __shared__ uint4 attention_tiles[];
     typedef flash<D> F;
     enum { M = F::M, TILE = F::TILE };
     bf16 *q = (bf16 *)attention_tiles, *kv = q + F::ROWS * LD<D>;
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y, k_head = a.H + h / (a.H / a.KV), T = a.T;
-    const int first = (gridDim.x - 1 - blockIdx.x) * F::ROWS, end = min(T, first + F::ROWS);  /* the longest begin first */
+    const int first = (gridDim.x - 1 - blockIdx.x) * F::ROWS, end = min(T, first + F::ROWS);    /* the longest first */
     const int mine = first + threadIdx.x / 32 * 16 * M;         /* the warp's first query */
     const int *start = a.start + a.first_row();
     float o[M][D / 8][4] = {}, top[2 * M], sum[2 * M] = {};
@@ -1529,7 +1469,7 @@ DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4], const fl
 /* Backward, both walks, as plain_attention_backward_kernel has them. `stat`: of each query lse, delta, start; of those
    that the block owns, or (KEYS) of those in each stage. */
 template <int D, bool KEYS>
-__global__ void __launch_bounds__(ATT_THREADS) flash_backward_kernel(attention<bf16> a, float sharp) {
+__global__ void __launch_bounds__(ATT_THREADS) attention_backward_kernel(attention<bf16> a, float sharp) {
     extern __shared__ uint4 attention_tiles[];
     typedef flash<D, KEYS> F;
     enum { M = F::M, N = F::N, ROWS = F::ROWS, TILE = F::TILE, QUERIES = KEYS ? TILE : ROWS };
@@ -1608,9 +1548,9 @@ template <int D> static bool flash_attention(const attention<bf16> &a) {
     typedef flash<D, false> Q;
     typedef flash<D, true> K;
     if (gpu.shared_limit < (size_t)max((int)Q::BYTES, (int)K::BYTES) + 64) return false;
-    if (!a.dqkv) flash_launch(flash_attention_kernel<D>, Q::FORWARD_BYTES, Q::ROWS, a.H, a);
-    if (a.dqkv) flash_launch(flash_backward_kernel<D, false>, Q::BYTES, Q::ROWS, a.H, a);
-    if (a.dqkv) flash_launch(flash_backward_kernel<D, true>, K::BYTES, K::ROWS, a.KV, a);
+    if (!a.dqkv) flash_launch(attention_forward_kernel<D>, Q::FORWARD_BYTES, Q::ROWS, a.H, a);
+    if (a.dqkv) flash_launch(attention_backward_kernel<D, false>, Q::BYTES, Q::ROWS, a.H, a);
+    if (a.dqkv) flash_launch(attention_backward_kernel<D, true>, K::BYTES, K::ROWS, a.KV, a);
     return true;
 }
 /* On tensor cores where we have the kernel, and the GPU's blocks have enough shared memory. */
@@ -1661,6 +1601,8 @@ struct head_view {
     const int *row;                     /* row i of a chunk is row[first + i] of the batch; NULL: first + i */
     float sharp;                        /* 1 / temperature */
     int first, V, ld;
+    float *logp, *lse, *entropy;        /* (N); entropy, dentropy or NULL */
+    const float *dlogp, *dentropy;
     DEVICE int place() const { return row ? row[first + blockIdx.x] : first + (int)blockIdx.x; }
 };
 /* z of one id; of 8 neighbours. */
@@ -1686,80 +1628,60 @@ template <class Z> DEVICE float head_lse(const Z *logits, const head_view &h) {
     const float max = block_max(top);
     return max + logf(block_sum(sum * __expf(top - max)));
 }
-__global__ void __launch_bounds__(HEAD_THREADS) head_forward_kernel(float *logp, float *lse, float *entropy,
-                                                                    const float *logits, head_view h) {
+__global__ void __launch_bounds__(HEAD_THREADS) head_forward_kernel(const float *logits, head_view h) {
     const float *mine = logits + (size_t)blockIdx.x * h.ld;
     const int n = h.place();
     const float l = head_lse(mine, h);
     float plogp = 0, z[8];
-    for (int k = threadIdx.x * 8; k < h.V && entropy; k += blockDim.x * 8) {
+    for (int k = threadIdx.x * 8; k < h.V && h.entropy; k += blockDim.x * 8) {
         head_load(z, mine, k, h);
         UNROLL for (int j = 0; j < 8; j++) plogp += __expf(z[j] - l) * (z[j] - l);
     }
-    if (entropy) plogp = block_sum(plogp);
+    if (h.entropy) plogp = block_sum(plogp);
     if (threadIdx.x) return;
-    logp[n] = head_z(mine, h.targets[n], h) - l;
-    lse[n] = l;
-    if (entropy) entropy[n] = -plogp;
+    h.logp[n] = head_z(mine, h.targets[n], h) - l;
+    h.lse[n] = l;
+    if (h.entropy) h.entropy[n] = -plogp;
 }
-/* dlogits in the place of the logits. Where they are narrower (bf16 for float), the front half of the row is enough:
+/* dlogits in the place of the logits. (h.lse NULL, the fused sweep: logp is made on the way.) Where they are narrower,
+   bf16 for float, the front half of the row is enough:
 
        logits    |   turn 0    |   turn 1    |   turn 2    |        a turn: 8 numbers for each thread of the block
        dlogits   |turn 0|turn 1|turn 2|
 
    In a turn all read before one writes; what later turns read lies behind what this one writes. */
-template <class Z, class A> DEVICE void head_gradient(A *dlogits, const Z *logits, const head_view &h, int target,
-                                                      float dlogp, float dentropy, float lse, float entropy) {
+template <class Z, class A>
+__global__ void __launch_bounds__(HEAD_THREADS) head_backward_kernel(Z *logits, head_view h) {
+    Z *mine = logits + (size_t)blockIdx.x * h.ld;
+    const int n = h.place(), target = h.targets[n];
+    const float at_target = h.lse ? 0 : head_z(mine, target, h);        /* before it is overwritten */
+    const float lse = h.lse ? h.lse[n] : head_lse(mine, h);             /* has barriers */
+    const float dlogp = h.dlogp[n], dentropy = h.dentropy ? h.dentropy[n] : 0, entropy = h.dentropy ? h.entropy[n] : 0;
+    if (!h.lse && threadIdx.x == 0) h.logp[n] = at_target - lse;
     for (int turn = 0; turn < h.V; turn += blockDim.x * 8) {
         const int k = turn + threadIdx.x * 8;
         float z[8];
-        if (k < h.V) head_load(z, logits, k, h);
+        if (k < h.V) head_load(z, mine, k, h);
         UNROLL for (int j = 0; j < 8 && k < h.V; j++) {
             const float l = z[j] - lse, p = __expf(l);
             const float dz = dlogp * ((k + j == target) - p) - dentropy * p * (l + entropy);
             z[j] = z[j] > never ? dz * h.sharp : 0;     /* a banned logit is a constant */
         }
         if (sizeof(A) < sizeof(Z)) __syncthreads();
-        if (k < h.V) store8(dlogits + k, z);
+        if (k < h.V) store8((A *)mine + k, z);
     }
-}
-template <class A>
-__global__ void __launch_bounds__(HEAD_THREADS) head_backward_kernel(float *logits, const float *dlogp,
-                                                                     const float *dentropy, const float *lse,
-                                                                     const float *entropy, head_view h) {
-    float *mine = logits + (size_t)blockIdx.x * h.ld;
-    const int n = h.place();
-    head_gradient((A *)mine, mine, h, h.targets[n], dlogp[n], dentropy ? dentropy[n] : 0, lse[n],
-                  dentropy ? entropy[n] : 0);
-}
-template <class A>
-__global__ void __launch_bounds__(HEAD_THREADS) head_fused_kernel(A *logits, float *logp, const float *dlogp,
-                                                                  head_view h) {
-    A *mine = logits + (size_t)blockIdx.x * h.ld;
-    const int n = h.place(), target = h.targets[n];
-    const float at_target = head_z(mine, target, h);    /* before it is overwritten: head_lse has barriers */
-    const float l = head_lse(mine, h);
-    if (threadIdx.x == 0) logp[n] = at_target - l;
-    head_gradient(mine, mine, h, target, dlogp[n], 0, l, 0);
 }
 /* to[to_row[i]] = from[from_row[i]], rows of C numbers, a block each; NULL: i. */
 template <class A> __global__ void __launch_bounds__(128) copy_rows_kernel(A *to, const int *to_row, const A *from,
-                                                                           const int *from_row, int C, bool wide) {
-    const int i = blockIdx.x;
-    const A *x = from + (size_t)(from_row ? from_row[i] : i) * C;
-    A *y = to + (size_t)(to_row ? to_row[i] : i) * C;
-    float v[8];
-    for (int c = threadIdx.x * 8; c < C; c += 128 * 8) {
-        load_up_to_8(v, x + c, C - c, wide);
-        store_up_to_8(y + c, v, C - c, wide);
-    }
+                                                                           const int *from_row, size_t C) {
+    const size_t i = blockIdx.x;
+    for (size_t c = threadIdx.x; c < C; c += 128)
+        to[(to_row ? to_row[i] : i) * C + c] = from[(from_row ? from_row[i] : i) * C + c];
 }
-template <class A> static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n,
-                                         size_t C) {
-    const bool wide = all_wide(C, to, from);
-    copy_rows_kernel<A><<<n, 128, 0, gpu.stream>>>(to, to_row, from, from_row, C, wide);
+template <class A>
+static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n, size_t C) {
+    copy_rows_kernel<A><<<n, 128, 0, gpu.stream>>>(to, to_row, from, from_row, C);
 }
-
 static head_view head_begin(const int *targets, llm_head head, size_t V) {
     if (!(head.temperature > 0)) llm_die("--temperature 1", "log-probabilities at temperature %g", head.temperature);
     return {targets, head.banned, head.row, 1 / head.temperature, 0, (int)V, (int)(V + 63) / 64 * 64};
@@ -1774,23 +1696,24 @@ static int head_threads(const head_view &h) { return min((int)HEAD_THREADS, (h.V
 template <class A>
 static void cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
                                  const int *targets, llm_head head, size_t N, size_t C, size_t V) {
+    head.row = NULL;                    /* logp is wanted of all */
     head_view h = head_begin(targets, head, V);
+    h.logp = logp, h.lse = lse, h.entropy = entropy;
     const size_t chunk = head_chunk(N);
     const A *wide = matrix_of<A>(w, V, C, ROOM_WIDE);
     float *logits = (float *)room_for(ROOM_HEAD, chunk * h.ld * sizeof *logits);
-    h.row = NULL;                       /* logp is wanted of all */
     for (size_t first = 0; first < N; first += chunk) {
         const size_t rows = min(chunk, N - first);
         h.first = first;
-        product(into(logits, h.ld), as_is((const A *)hidden + first * C, C), turned(wide, C), rows, V, C);
-        head_forward_kernel<<<rows, head_threads(h), 0, gpu.stream>>>(logp, lse, entropy, logits, h);
+        product(as_is(logits, h.ld), as_is((const A *)hidden + first * C, C), turned(wide, C), rows, V, C);
+        head_forward_kernel<<<rows, head_threads(h), 0, gpu.stream>>>(logits, h);
     }
 }
-/* The sweep of logprob_backward and logprob_fused, which hand in `gradient`: logits of a chunk, as Z, to their gradient
-   in A. Rows without a gradient are left out: those that have one are gathered, and of the others dhidden is 0. */
-template <class A, class Z, class F>
+/* logprob_backward and logprob_fused: the logits of a chunk, as Z, become their gradient in A. Rows without a gradient
+   are left out: those that have one are gathered, and of the others dhidden is 0. */
+template <class A, class Z>
 static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_weight w, head_view h, llm_head head,
-                       size_t N, size_t C, bool accumulate, F gradient) {
+                       size_t N, size_t C, bool accumulate) {
     const size_t n = h.row ? head.rows : N, V = h.V, chunk = head_chunk(n), width = h.ld * sizeof(Z) / sizeof(A);
     if (h.row && dhidden) CUDA(cudaMemsetAsync(dhidden, 0, N * C * sizeof(A), gpu.stream));
     if (!n && dw && !accumulate) CUDA(cudaMemsetAsync(dw, 0, V * C * sizeof *dw, gpu.stream));
@@ -1805,11 +1728,11 @@ static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_w
         if (row) copy_rows(x_rows, NULL, (const A *)hidden, row, rows, C);
         const A *x = row ? x_rows : (const A *)hidden + first * C;
         A *dx = row ? dx_rows : (A *)dhidden + first * C;
-        product(into(logits, h.ld), as_is(x, C), turned(wide, C), rows, V, C);
+        product(as_is(logits, h.ld), as_is(x, C), turned(wide, C), rows, V, C);
         h.first = first;
-        gradient(logits, rows, h);
-        if (dhidden) product(into(dx, C), as_is(dlogits, width), as_is(wide, C), rows, C, V);
-        if (dw) product(into(dw, C), turned(dlogits, width), as_is(x, C), V, C, rows,
+        head_backward_kernel<Z, A><<<rows, head_threads(h), 0, gpu.stream>>>(logits, h);
+        if (dhidden) product(as_is(dx, C), as_is(dlogits, width), as_is(wide, C), rows, C, V);
+        if (dw) product(as_is(dw, C), turned(dlogits, width), as_is(x, C), V, C, rows,
                         {.plus = accumulate || first ? dw : NULL, .split = true});
         if (row && dhidden) copy_rows((A *)dhidden, row, dx_rows, NULL, rows, C);
     }
@@ -1818,66 +1741,58 @@ template <class A>
 static void cuda_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
                                   const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
                                   const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate) {
-    head_sweep<A, float>(dhidden, dw, hidden, w, head_begin(targets, head, V), head, N, C, accumulate,
-                         [=](float *logits, size_t rows, const head_view &h) {
-        head_backward_kernel<A><<<rows, head_threads(h), 0, gpu.stream>>>(logits, dlogp, dentropy, lse, entropy, h);
-    });
+    head_view h = head_begin(targets, head, V);
+    h.dlogp = dlogp, h.dentropy = dentropy, h.lse = (float *)lse, h.entropy = (float *)entropy;
+    head_sweep<A, float>(dhidden, dw, hidden, w, h, head, N, C, accumulate);
 }
 template <class A>
 static void cuda_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
                                const llm_act *hidden, llm_weight w, const int *targets, llm_head head, size_t N,
                                size_t C, size_t V, bool accumulate) {
-    head_sweep<A, A>(dhidden, dw, hidden, w, head_begin(targets, head, V), head, N, C, accumulate,
-                     [=](A *logits, size_t rows, const head_view &h) {
-        head_fused_kernel<A><<<rows, head_threads(h), 0, gpu.stream>>>(logits, logp, dlogp, h);
-    });
+    head_view h = head_begin(targets, head, V);
+    h.dlogp = dlogp, h.logp = logp;
+    head_sweep<A, A>(dhidden, dw, hidden, w, h, head, N, C, accumulate);
 }
 template <class A>
 static void cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C,
                         size_t V) {
-    if (n <= FEW_ROWS) {
-        few_rows<A>(NULL, {out, NULL, row}, hidden, w, {}, n, C, V);
-        return;
-    }
     const A *x = (const A *)hidden;
+    if (n <= FEW_ROWS) return few_rows<A, float>({out, NULL, x, row, w, NULL, n, C, V});
     if (row) {
         A *gathered = (A *)room_for(ROOM_HEAD, n * C * sizeof(A));
         copy_rows(gathered, NULL, x, row, n, C);
         x = gathered;
     }
-    product(into(out, V), as_is(x, C), turned(matrix_of<A>(w, V, C, ROOM_WIDE), C), n, V, C);
+    product(as_is(out, V), as_is(x, C), turned(matrix_of<A>(w, V, C, ROOM_WIDE), C), n, V, C);
 }
 
 /* ---- the value:  value[n] = hidden[n] . u   dhidden[n] (=|+=) dvalue[n] u   du (=|+=) sum of dvalue[n] hidden[n] ----
 
-   Forward is a product with one row, u, and hidden in the place of the weights. Backward: a warp for each token. */
-template <class A> __global__ void __launch_bounds__(128) value_backward_kernel(A *dhidden, const float *dvalue,
-                                                                                const float *u, int N, int C,
-                                                                                bool accumulate, bool wide) {
-    const int n = blockIdx.x * 4 + threadIdx.x / 32, lane = threadIdx.x % 32;
+   Forward is a product with one row, u, and hidden in the place of the weights. Backward: a thread for 8 numbers. */
+template <class A>
+__global__ void __launch_bounds__(256) value_backward_kernel(A *dhidden, const float *dvalue, const float *u, size_t N,
+                                                             int C, bool accumulate, bool wide) {
+    const size_t each = (C + 7) / 8, t = (size_t)blockIdx.x * 256 + threadIdx.x, n = t / each;
+    const int c = (int)(t % each) * 8;
     if (n >= N) return;
-    float x[8], y[8];
-    for (int c = lane * 8; c < C; c += 32 * 8) {
-        A *dx = dhidden + (size_t)n * C + c;
-        UNROLL for (int j = 0; j < 8; j++) x[j] = 0;
-        if (accumulate) load_up_to_8(x, dx, C - c, wide);
-        load_up_to_8(y, u + c, C - c, wide);
-        UNROLL for (int j = 0; j < 8; j++) x[j] += dvalue[n] * y[j];
-        store_up_to_8(dx, x, C - c, wide);
-    }
+    float x[8] = {}, y[8];
+    if (accumulate) load_up_to_8(x, dhidden + n * C + c, C - c, wide);
+    load_up_to_8(y, u + c, C - c, wide);
+    UNROLL for (int j = 0; j < 8; j++) x[j] += dvalue[n] * y[j];
+    store_up_to_8(dhidden + n * C + c, x, C - c, wide);
 }
 template <class A>
 static void cuda_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
     const llm_weight rows = {hidden, in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL, NULL};
-    few_rows<float>(NULL, {value, NULL, NULL}, (const llm_act *)u, rows, {}, 1, C, N);
+    few_rows<float, float>({value, NULL, u, NULL, rows, NULL, 1, C, N});
 }
 template <class A>
 static void cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
                                 const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
-    const bool wide = all_wide(C, dhidden, u);
+    const unsigned grid = blocks_for(N * ((C + 7) / 8), 256);
     if (dhidden)
-        value_backward_kernel<A><<<blocks_for(N, 4), 128, 0, gpu.stream>>>((A *)dhidden, dvalue, u, N, C,
-                                                                           accumulate_dhidden, wide);
+        value_backward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dhidden, dvalue, u, N, (int)C, accumulate_dhidden,
+                                                               all_wide(C, dhidden, u));
     if (du) column_sums(du, (const A *)hidden, dvalue, N, C, accumulate_du);
 }
 

@@ -99,12 +99,12 @@ bug plain 'swiglu: gate and up swapped'         's/u\[k\] = dout \? dy\[k\] \* s
 
 # ---- products, and weights in fewer bits ----
 bug plain 'products: the factors not exchanged' \
-    's/right.data, p->right, left.data, p->left/left.data, p->left, right.data, p->right/' linear
+    's/right.data, r, left.data, l/left.data, l, right.data, r/' linear
 bug plain 'products: beta where nothing is added' 's/const float beta = e.plus \? 1 : 0;/const float beta = 1;/' linear
 bug plain 'products: a plan without its epilogue' \
     's/left.type, out.type, e.epilogue/left.type, out.type, CUBLASLT_EPILOGUE_DEFAULT/' linear
 bug plain 'products: alignment promised blindly' \
-    's/const uintptr_t bits = .*;/const uintptr_t bits = 256 + 0 * ((uintptr_t)p + (uintptr_t)q);/' lora
+    's/bits \& -bits/256 + 0 * bits/' lora
 bug plain 'products: sums of a row may be cut' \
     's/: CUBLASLT_REDUCTION_SCHEME_NONE/: CUBLASLT_REDUCTION_SCHEME_MASK/' linear
 bug plain 'products: a bias of another type'    's/const R \*b = .*;/const R *b = (const R *)bias.data;/' linear
@@ -118,11 +118,11 @@ bug plain 'products: a row counted in two blocks' 's/n < end; n \+= 8/n < end + 
 bug plain 'lora: leading dimension of the slice' 's/turned\(d, s.ld\)/turned(d, s.cols)/' lora
 bug plain 'lora: the slice not moved'           's/\(A \*\)out \+ s.col/(A *)out/' lora
 bug plain 'q4: halves exchanged' \
-    's/i % 32 < 16 \? byte \& 15 : byte >> 4/i % 32 < 16 ? byte >> 4 : byte \& 15/' linear
+    's/c % 32 < 16 \? b \& 15 : b >> 4/c % 32 < 16 ? b >> 4 : b \& 15/' linear
 bug plain 'q8: the scale of another block' \
     's/block = row \* \(\(cols \+ 31\) \/ 32\)/block = row * (cols \/ 32)/' linear
-bug asan  'few rows: one that is not there'     's/if \(lane \|\| n >= N\) continue/if (lane) continue/' linear
-bug asan  'few rows: 16 bytes at odd places'    's/wide_w = all_wide\(I, w.data\)/wide_w = true/' linear
+bug asan  'few rows: one that is not there'     's/if \(lane \|\| n >= rows\) continue/if (lane) continue/' linear
+bug asan  'few rows: 16 bytes at odd places'    's/wide = I % 8 == 0 .*/wide = true;/' linear
 
 # ---- the head ----
 bug plain 'head: banned words forward' \
@@ -132,7 +132,7 @@ bug plain 'head: padding is a word'             's/z\[j\] = k \+ j < h.V \&\& !/
 bug plain 'head: sums not scaled anew'          's/sum \*= __expf\(top - best\);//' logprob
 bug plain 'head: overwritten before all have read' 's/if \(sizeof\(A\) < sizeof\(Z\)\) __syncthreads\(\);//' logprob
 bug tsan  'head: the target read too late' \
-    's/logp\[n\] = at_target - l/logp[n] = head_z(mine, target, h) - l/' logprob
+    's/logp\[n\] = at_target - lse/logp[n] = head_z(mine, target, h) - lse/' logprob
 bug plain 'head: places of the first chunk'     's/h.first = first;/h.first = 0;/' logprob
 bug plain 'head: logits of the first chunk' \
     's/\(const A \*\)hidden \+ first \* C, C\), turned/(const A *)hidden, C), turned/' logprob
@@ -145,7 +145,7 @@ bug plain 'head: the host reads the device' \
     's/h.row \? head.rows : N, V/h.row ? h.row[0] < 0 ? 1 : head.rows : N, V/' logprob
 export CUDA_CPU_ASYNC=1             # the GPU is as late as it may be
 bug plain 'head: a kernel on no stream' \
-    's/(head_fused_kernel<A><<<rows, head_threads\(h\)), 0, gpu.stream/\1/' logprob
+    's/(head_backward_kernel<Z, A><<<rows, head_threads\(h\)), 0, gpu.stream/\1/' logprob
 unset CUDA_CPU_ASYNC
 
 # ---- embedding, norms, learning ----

@@ -184,7 +184,7 @@ if have ncu; then
         if printf '%s\n' "$known" | grep -q "^${metric%%.*}"; then metrics=$metrics,$metric; fi
     done
     part ncu 50 ncu --csv --clock-control none --print-kernel-base function --metrics "$metrics" -c 8 \
-        -k 'regex:^(attention_forward|attention_dq|attention_dkv|head_fused|norm_backward)_kernel$' $bench --once "$once"
+        -k 'regex:^(attention_forward|attention_backward|head_backward|norm_backward)_kernel$' $bench --once "$once"
     # A line for each kernel and metric; columns by the names in the head.
     awk -F '","' '
         /^"ID"/ { for (i = 1; i <= NF; i++) { gsub(/"/, "", $i); column[$i] = i } next }
