@@ -644,7 +644,7 @@ static product_plan *plan_for(const product_shape &s, cublasLtMatmulDesc_t call,
     for (auto what : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
         set(what, s.alignment);
-    const cublasStatus_t e = cublasLtMatmulAlgoGetHeuristic(gpu.lt, call, right, left, out, out, want, 1, &best, &found);
+    const auto e = cublasLtMatmulAlgoGetHeuristic(gpu.lt, call, right, left, out, out, want, 1, &best, &found);
     LT(cublasLtMatmulPreferenceDestroy(want));
     product_plan *p = &plan[plans++ % PLANS];
     *p = {s, best.algo, e == CUBLAS_STATUS_SUCCESS && found > 0};
@@ -712,8 +712,8 @@ template <class A> static const A *matrix_of(const llm_real *x, size_t rows, siz
 /* ---- few rows, as in speaking: out[n][o] = inp[n] . w[o] + bias[o] + plus[n][o] ----
 
    Each weight is needed once or twice, so what counts is reading w as fast as memory gives it, in its own bits. A warp
-   for each output o: its lanes walk along w[o], 8 numbers each, and add up. row: inp[row[n]] in inp[n]'s place, or NULL.
-   R: how out is stored, as activations or float. */
+   for each output o: its lanes walk along w[o], 8 numbers each, and add up. row: inp[row[n]] in inp[n]'s place, or
+   NULL. R: how out is stored, as activations or float. */
 enum { FEW_ROWS = 8 };
 template <class A, class R> struct few_rows_call {
     R *out;
@@ -726,8 +726,8 @@ template <class A, class R> struct few_rows_call {
 };
 template <class A, class R, int ROWS>
 __global__ void __launch_bounds__(256) few_rows_kernel(few_rows_call<A, R> c) {
-    const size_t o = blockIdx.x * 8 + threadIdx.x / 32, first = blockIdx.y * ROWS, rows = min(c.N - first, (size_t)ROWS);
-    const int lane = threadIdx.x % 32, I = (int)c.I;
+    const size_t o = blockIdx.x * 8 + threadIdx.x / 32, first = blockIdx.y * ROWS;
+    const int lane = threadIdx.x % 32, I = (int)c.I, rows = (int)min(c.N - first, (size_t)ROWS);
     const bool wide = I % 8 == 0 && (uintptr_t)c.inp % 16 == 0;
     if (o >= c.O) return;
     float sum[ROWS] = {};
@@ -790,8 +790,8 @@ template <class A> static void column_sums(float *to, const A *x, const float *s
 
 /* ---- linear:  out (N,O) = inp (N,I) w' + bias   dinp = dout w   dw = dout' inp   dbias = column sums of dout ---- */
 
-/* R: how out is stored, as activations (R is A) or float, the residual stream: `plus` joins it there. Where cuBLASLt has
-   no kernel that adds this bias, because rows are at odd places, few_rows is slow and right. */
+/* R: how out is stored, as activations (R is A) or float, the residual stream: `plus` joins it there. Where cuBLASLt
+   has no kernel that adds this bias, because rows are at odd places, few_rows is slow and right. */
 template <class A, class R> static void linear(R *out, const R *plus, const llm_act *inp, llm_weight w, llm_weight bias,
                                                size_t N, size_t I, size_t O) {
     const A *x = (const A *)inp;
@@ -803,15 +803,6 @@ template <class A, class R> static void linear(R *out, const R *plus, const llm_
     }
     few_rows<A, R>({out, plus, x, NULL, w, bias.full, N, I, O});
 }
-template <class A> static void linear_gradients(float *dw, float *dbias, const A *dout, const llm_act *inp, size_t N,
-                                                size_t I, size_t O, bool accumulate) {
-    const matrix turned_dout = turned(dout, O), x = as_is((const A *)inp, I);
-    if (dw && dbias && !accumulate &&
-        product(as_is(dw, I), turned_dout, x, O, I, N,
-                {.epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = dbias, .split = true})) return;
-    if (dw) product(as_is(dw, I), turned_dout, x, O, I, N, {.plus = accumulate ? dw : NULL, .split = true});
-    if (dbias) column_sums(dbias, dout, NULL, N, O, accumulate);
-}
 template <class A>
 static void cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I,
                                 size_t O) {
@@ -820,9 +811,12 @@ static void cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, 
 template <class A>
 static void cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
                                  llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
-    const A *dy = (const A *)dout;
-    if (dinp) product(as_is((A *)dinp, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
-    linear_gradients(dw, dbias, dy, inp, N, I, O, accumulate);
+    const matrix dy = as_is((const A *)dout, O), turned_dy = turned((const A *)dout, O), x = as_is((const A *)inp, I);
+    const ending with_dbias = {.epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = dbias, .split = true};
+    if (dinp) product(as_is((A *)dinp, I), dy, as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
+    if (dw && dbias && !accumulate && product(as_is(dw, I), turned_dy, x, O, I, N, with_dbias)) return;
+    if (dw) product(as_is(dw, I), turned_dy, x, O, I, N, {.plus = accumulate ? dw : NULL, .split = true});
+    if (dbias) column_sums(dbias, (const A *)dout, NULL, N, O, accumulate);
 }
 /* The same into the residual stream. */
 template <class A>
@@ -862,13 +856,11 @@ static void cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *d
                                         const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t I,
                                         size_t O, bool accumulate) {
     const A *dy = dres_for_products<A>(dout, N, O);
-    const matrix d = as_is(dy, O), wide = as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I);
-    if (!gelu_in_product<A>(pre, I) ||
-        !product(as_is((A *)dpre, I), d, wide, N, I, O, {.epilogue = CUBLASLT_EPILOGUE_DGELU, .aux = pre})) {
-        product(as_is((A *)dpre, I), d, wide, N, I, O);
-        cuda_gelu_backward<A>(dpre, dpre, pre, N * I);
-    }
-    linear_gradients(dw, dbias, dy, inp, N, I, O, accumulate);
+    const bool in_product = gelu_in_product<A>(pre, I) &&
+                            product(as_is((A *)dpre, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I,
+                                    O, {.epilogue = CUBLASLT_EPILOGUE_DGELU, .aux = pre});
+    cuda_residual_backward<A>(in_product ? NULL : dpre, dw, dbias, dout, inp, w, N, I, O, accumulate);
+    if (!in_product) cuda_gelu_backward<A>(dpre, dpre, pre, N * I);
 }
 
 /* ---- LoRA:  u = scale inp A'   out += u B'   du = scale dout B   dinp += du A   dA = du' inp   dB = dout' u ----
@@ -1044,8 +1036,8 @@ template <class A> static void cuda_swiglu_forward(llm_act *out, const llm_act *
    share them, and adds up dk and dv. Both make S and dP: 7 products where 5 would do. So the bits of a token's results
    depend on nothing but its own text, and on where in the row that begins: tiles are cut at the same places for all. */
 
-/* What the kernels are given. Block (tile, head, sequence) sees of it the rows of its sequence: head h of q, H + h of k,
-   H + KV + h of v in qkv and dqkv; head h in out and dout. */
+/* What the kernels are given. Block (tile, head, sequence) sees of it the rows of its sequence: head h of q, H + h of
+   k, H + KV + h of v in qkv and dqkv; head h in out and dout. */
 template <class A> struct rows_of { A *at; size_t stride; };
 template <class A> struct attention {
     A *out;
@@ -1088,9 +1080,9 @@ DEVICE int last_query(const int *start, int key, int first, int T) {
 
    Grid (tiles of 32 queries or keys, heads x pieces of 128 columns of the output, sequences). A block has 4 warps, and
    warp w the rows 8w .. 8w+7 of its tile. It walks over tiles of 32 rows of the other side, a lane for each: a row of S
-   lies across the warp, and warp_max finds its largest score. Of the output a lane has columns l, l + 32, l + 64, l + 96
-   of the 8 rows. What is multiplied lies in shared memory, two tiles of 32 x 128, in rows of 33 float4: the one too many
-   sends neighbouring rows to different banks. */
+   lies across the warp, and warp_max finds its largest score. Of the output lane l has columns l, l + 32, l + 64 and
+   l + 96 of the 8 rows. What is multiplied lies in shared memory, two tiles of 32 x 128, in rows of 33 float4: the one
+   too many sends neighbouring rows to different banks. */
 
 typedef float4 (*tile32)[33];
 
@@ -1140,57 +1132,27 @@ template <class A> DEVICE void store32(rows_of<A> to, const float (&o)[8][4], in
         if (row < T && c < D) store(to.at + row * to.stride + c, o[i / 4][i % 4]);
     }
 }
-template <class A> __global__ void __launch_bounds__(128) plain_attention_kernel(attention<A> a, float scale) {
+/* One kernel, three walks. A block owns queries, and walks over keys to add up out (FORWARD) or dq (DQ); or it owns
+   keys, and walks over queries to add up dk and dv (DKV). Then everything lies on its side, S' = k q' and
+   dP' = v dout', so that P' and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
+enum walk_of { FORWARD, DQ, DKV };
+template <class A, walk_of W>
+__global__ void __launch_bounds__(128, 3) plain_attention_kernel(attention<A> a, float scale) {
     __shared__ float4 x[32][33];
     __shared__ float4 y[32][33];
-    const int pieces = (a.D + 127) / 128, h = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 128, T = a.T;
-    const int lane = threadIdx.x % 32, first = blockIdx.x * 32, end = min(T, first + 32);
-    const int mine = first + threadIdx.x / 32 * 8, k_head = a.H + h / (a.H / a.KV);
-    const int *start = a.start + a.first_row();
-    float o[8][4] = {}, top[8], sum[8] = {};
-    UNROLL for (int i = 0; i < 8; i++) top[i] = NEVER;
-    for (int k0 = first_key(start, first, end) / 32 * 32; k0 < end; k0 += 32) {
-        float s[8] = {};
-        dot32(s, x, y, a.part(h), first, a.part(k_head), k0, T, a.D);
-        UNROLL for (int i = 0; i < 8; i++) {
-            const int row = mine + i, key = k0 + lane, from = start[min(T - 1, row)];
-            s[i] = key <= row && key >= from ? s[i] * scale : NEVER;
-            const float best = fmaxf(top[i], warp_max(s[i])), base = best == NEVER ? 0 : best;
-            const float turn = expf(top[i] - base);
-            s[i] = expf(s[i] - base);
-            sum[i] = sum[i] * turn + s[i];                      /* of this lane's keys */
-            top[i] = best;
-            UNROLL for (int w = 0; w < 4; w++) o[i][w] *= turn;
-        }
-        mix32(o, x, y, s, a.part(k_head + a.KV), k0, T, c0, a.D);
-    }
-    UNROLL for (int i = 0; i < 8; i++) {
-        const float total = warp_sum(sum[i]);
-        if (mine + i < T && lane == 0 && c0 == 0) a.lse[(a.first_row() + mine + i) * a.H + h] = top[i] + logf(total);
-        UNROLL for (int w = 0; w < 4; w++) o[i][w] /= total;
-    }
-    store32(a.head(a.out, h, a.H), o, mine, T, c0, a.D);
-}
-/* Backward, one kernel for both walks. A block owns queries, and walks over keys to add up dq; or (KEYS) it owns keys,
-   and walks over queries to add up dk and dv. Then everything lies on its side, S' = k q' and dP' = v dout', so that P'
-   and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
-template <class A, bool KEYS>
-__global__ void __launch_bounds__(128, 3) plain_attention_backward_kernel(attention<A> a, float scale) {
-    __shared__ float4 x[32][33];
-    __shared__ float4 y[32][33];
+    constexpr bool KEYS = W == DKV;
     const int pieces = (a.D + 127) / 128, own = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 128, T = a.T;
     const int lane = threadIdx.x % 32, first = blockIdx.x * 32, end = min(T, first + 32), G = a.H / a.KV;
-    const int mine = first + threadIdx.x / 32 * 8;
-    const int *start = a.start + a.first_row();
-    float sum[8][4] = {}, dv[8][4] = {}, d[8];
-    UNROLL for (int i = 0; i < 8 && !KEYS; i++) {               /* delta: the warp adds up a row */
-        const int row = min(T - 1, mine + i);
-        const rows_of<const A> out = a.head((const A *)a.out, own, a.H);
-        d[i] = 0;
-        for (int c = lane; c < a.D; c += 32)
+    const int mine = first + threadIdx.x / 32 * 8, *start = a.start + a.first_row();
+    const rows_of<A> out = a.head(a.out, own, a.H);
+    float sum[8][4] = {}, dv[8][4] = {}, top[8], total[8] = {}, d[8] = {};
+    UNROLL for (int i = 0; i < 8; i++) {
+        const size_t row = min(T - 1, mine + i);
+        top[i] = NEVER;
+        for (int c = lane; W == DQ && c < a.D; c += 32)         /* delta: the warp adds up a row */
             d[i] += to_float(a.dy(own).at[row * out.stride + c]) * to_float(out.at[row * out.stride + c]);
         d[i] = warp_sum(d[i]);
-        if (mine + i < T && lane == 0 && c0 == 0) a.delta[(a.first_row() + row) * a.H + own] = d[i];
+        if (W == DQ && mine + i < T && lane == 0 && c0 == 0) a.delta[(a.first_row() + row) * a.H + own] = d[i];
     }
     const int begin = KEYS ? first : first_key(start, first, end) / 32 * 32;
     const int tiles = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / 32 + 1;
@@ -1199,18 +1161,34 @@ __global__ void __launch_bounds__(128, 3) plain_attention_backward_kernel(attent
         const rows_of<const A> q = a.part(h), k = a.part(a.H + h / G), v = a.part(a.H + a.KV + h / G), dy = a.dy(h);
         float s[8] = {}, dp[8] = {};
         dot32(s, x, y, KEYS ? k : q, first, KEYS ? q : k, walk, T, a.D);
-        dot32(dp, x, y, KEYS ? v : dy, first, KEYS ? dy : v, walk, T, a.D);
+        if (W != FORWARD) dot32(dp, x, y, KEYS ? v : dy, first, KEYS ? dy : v, walk, T, a.D);
         UNROLL for (int i = 0; i < 8; i++) {
             const int row = KEYS ? walk + lane : mine + i, key = KEYS ? mine + i : walk + lane, in = min(T - 1, row);
             const size_t at = (a.first_row() + in) * a.H + h;
             const bool seen = row < T && key <= row && key >= start[in];
-            s[i] = seen ? expf(s[i] * scale - a.lse[at]) : 0;
-            dp[i] = s[i] * (dp[i] - (KEYS ? a.delta[at] : d[i])) * scale;
+            if (W == FORWARD) {                                 /* sum and total: of this lane's keys */
+                s[i] = seen ? s[i] * scale : NEVER;
+                const float best = fmaxf(top[i], warp_max(s[i])), base = best == NEVER ? 0 : best;
+                const float turned = expf(top[i] - base);
+                s[i] = expf(s[i] - base);
+                total[i] = total[i] * turned + s[i];
+                top[i] = best;
+                UNROLL for (int w = 0; w < 4; w++) sum[i][w] *= turned;
+            } else {
+                s[i] = seen ? expf(s[i] * scale - a.lse[at]) : 0;
+                dp[i] = s[i] * (dp[i] - (KEYS ? a.delta[at] : d[i])) * scale;
+            }
         }
         if (KEYS) mix32(dv, x, y, s, dy, walk, T, c0, a.D);
-        mix32(sum, x, y, dp, KEYS ? q : k, walk, T, c0, a.D);
+        if (W == FORWARD) mix32(sum, x, y, s, v, walk, T, c0, a.D);
+        else mix32(sum, x, y, dp, KEYS ? q : k, walk, T, c0, a.D);
     }
-    store32(a.dpart(KEYS ? a.H + own : own), sum, mine, T, c0, a.D);
+    UNROLL for (int i = 0; i < 8 && W == FORWARD; i++) {
+        const float all = warp_sum(total[i]);
+        if (mine + i < T && lane == 0 && c0 == 0) a.lse[(a.first_row() + mine + i) * a.H + own] = top[i] + logf(all);
+        UNROLL for (int w = 0; w < 4; w++) sum[i][w] /= all;
+    }
+    store32(W == FORWARD ? out : a.dpart(KEYS ? a.H + own : own), sum, mine, T, c0, a.D);
     if (KEYS) store32(a.dpart(a.H + a.KV + own), dv, mine, T, c0, a.D);
 }
 
@@ -1466,7 +1444,7 @@ DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4], const fl
         at(dp, r, i) = p * (at(dp, r, i) - stat[APART + query]);
     }
 }
-/* Backward, both walks, as plain_attention_backward_kernel has them. `stat`: of each query lse, delta, start; of those
+/* Backward, both walks, as plain_attention_kernel has them. `stat`: of each query lse, delta, start; of those
    that the block owns, or (KEYS) of those in each stage. */
 template <int D, bool KEYS>
 __global__ void __launch_bounds__(ATT_THREADS) attention_backward_kernel(attention<bf16> a, float sharp) {
@@ -1532,9 +1510,9 @@ template <class A> static void plain_attention(const attention<A> &a) {
     const unsigned tiles = blocks_for(a.T, 32), pieces = blocks_for(a.D, 128);
     const dim3 queries(tiles, a.H * pieces, a.B), keys(tiles, a.KV * pieces, a.B);
     const float scale = 1 / sqrtf((float)a.D);
-    if (!a.dqkv) plain_attention_kernel<A><<<queries, 128, 0, gpu.stream>>>(a, scale);
-    if (a.dqkv) plain_attention_backward_kernel<A, false><<<queries, 128, 0, gpu.stream>>>(a, scale);
-    if (a.dqkv) plain_attention_backward_kernel<A, true><<<keys, 128, 0, gpu.stream>>>(a, scale);
+    if (!a.dqkv) plain_attention_kernel<A, FORWARD><<<queries, 128, 0, gpu.stream>>>(a, scale);
+    if (a.dqkv) plain_attention_kernel<A, DQ><<<queries, 128, 0, gpu.stream>>>(a, scale);
+    if (a.dqkv) plain_attention_kernel<A, DKV><<<keys, 128, 0, gpu.stream>>>(a, scale);
 }
 /* A kernel that asks for more shared memory than 48 KiB must say so first. */
 static void flash_launch(void (*kernel)(attention<bf16>, float), size_t bytes, int rows, int heads,

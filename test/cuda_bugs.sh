@@ -82,7 +82,7 @@ bug tsan  'flash: barrier before the next load' 's/__syncthreads\(\); +\/\* befo
 bug tsan  'flash: barrier of first_key lost'    '/atomicMin\(&low/{n;s/__syncthreads\(\);//}'
 
 # ---- attention in plain float ----
-bug plain 'plain attention: a key too many'     's/key <= row \&\& key >= from \? s\[i\]/key <= row + 1 \&\& key >= from ? s[i]/'
+bug plain 'plain attention: a key too many'     's/key <= row( \&\& key >= start\[in\])/key <= row + 1\1/'
 bug plain 'plain attention: a query past T'     's/row < T \&\& (key <= row \&\& key >= start)/\1/'
 bug plain 'plain attention: half of delta'      's/c = lane; c < a.D; c/c = lane; c < a.D \/ 2; c/'
 bug plain 'plain attention: the wrong piece'    's/c = c0 \+ i % 4 \* 32/c = c0/'
@@ -111,7 +111,7 @@ bug plain 'products: a bias of another type'    's/const R \*b = .*;/const R *b 
 bug plain 'products: float gradient read as bf16' \
     's/\(llm_act \*\)dres_for_products<A>\(dout, N, O\)/(llm_act *)dout/' residual
 bug plain 'products: dbias of the first batch only' \
-    's/column_sums\(dbias, dout, NULL, N, O, accumulate\)/column_sums(dbias, dout, NULL, N, O, false)/' linear
+    's/(column_sums\(dbias, .*, N, O,) accumulate/\1 false/' linear
 bug tsan  'products: sums read before they are there' \
     '/sum\[warp\]\[lane \* 8 \+ j\] = s/{n;s/__syncthreads\(\);//}' linear
 bug plain 'products: a row counted in two blocks' 's/n < end; n \+= 8/n < end + 1; n += 8/' linear

@@ -13,7 +13,7 @@ if [ -n "$nvcc" ]; then
             -Xcompiler -Wall,-Wextra,-Wno-missing-field-initializers -c llm_cuda.cuh -o /dev/null > "$dir/ptxas" 2>&1
         code=$?
         check "nvcc, sm_$arch: $(grep -v 'ptxas info\|bytes stack frame' "$dir/ptxas" | head -n 5)" [ $code -eq 0 ]
-        c++filt < "$dir/ptxas" | sed -nE "s/\(llm_type\)//g; s/.*Compiling entry function '(void )?([^(]*)\(.*/\2/p; s/.*Used ([0-9]+) registers.* ([0-9]+) bytes smem.*/\1 \2/p; \
+        c++filt < "$dir/ptxas" | sed -nE "s/\(walk_of\)//g; s/.*Compiling entry function '(void )?([^(]*)\(.*/\2/p; s/.*Used ([0-9]+) registers.* ([0-9]+) bytes smem.*/\1 \2/p; \
             s/.*Used ([0-9]+) registers.*/\1 0/p" | paste - - | sed "s/^/sm_$arch /" | sort >> "$dir/kernels"
     done
     [ "$KERNELS" != update ] || cp "$dir/kernels" test/cuda_on_cpu/kernels.txt
