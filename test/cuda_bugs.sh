@@ -84,7 +84,7 @@ bug tsan  'flash: barrier of first_key lost'    '/atomicMin\(&low/{n;s/__syncthr
 # ---- attention in plain float ----
 bug plain 'plain attention: a key too many'     's/key <= row( \&\& key >= start\[in\])/key <= row + 1\1/'
 bug plain 'plain attention: a query past T'     's/row < T \&\& (key <= row \&\& key >= start)/\1/'
-bug plain 'plain attention: half of delta'      's/c = lane; c < a.D; c/c = lane; c < a.D \/ 2; c/'
+bug plain 'plain attention: half of delta'      's/W == DQ \&\& c < a.D;/W == DQ \&\& c < a.D \/ 2;/'
 bug plain 'plain attention: the wrong piece'    's/c = c0 \+ i % 4 \* 32/c = c0/'
 bug plain 'plain attention: the next column'    's/\[32 \* w \+ lane\]/[32 * w + lane + 1]/'
 bug plain 'plain attention: infinity twice'     's/best == NEVER \? 0 : best;/best;/'
@@ -118,7 +118,7 @@ bug plain 'products: a row counted in two blocks' 's/n < end; n \+= 8/n < end + 
 bug plain 'lora: leading dimension of the slice' 's/turned\(d, s.ld\)/turned(d, s.cols)/' lora
 bug plain 'lora: the slice not moved'           's/\(A \*\)out \+ s.col/(A *)out/' lora
 bug plain 'q4: halves exchanged' \
-    's/c % 32 < 16 \? b \& 15 : b >> 4/c % 32 < 16 ? b >> 4 : b \& 15/' linear
+    's/i % 32 < 16 \? byte \& 15 : byte >> 4/i % 32 < 16 ? byte >> 4 : byte \& 15/' linear
 bug plain 'q8: the scale of another block' \
     's/block = row \* \(\(cols \+ 31\) \/ 32\)/block = row * (cols \/ 32)/' linear
 bug asan  'few rows: one that is not there'     's/if \(lane \|\| n >= rows\) continue/if (lane) continue/' linear
