@@ -129,9 +129,10 @@ cuda_on_cpu:
 	@echo "step through a kernel: gdb --args $(BUILD)/cuda_on_cpu/test_cuda layernorm"
 	@echo "train with --device cuda: $(BUILD)/cuda_on_cpu/train_gpt --device cuda --dry-run"
 test_cuda:
-	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/test_cuda_fixtures $(BUILD)/emulated_bench
+	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/test_cuda_fixtures $(BUILD)/emulated_bench \
+		$(EMULATED_PROGRAMS) $(BUILD)/tinyworld
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
-	@BUILD=$(BUILD) TRAIN_GPT=$(BUILD)/emulated_train_gpt sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_device.sh \
+	@BUILD=$(BUILD) AT=$(BUILD)/emulated_ sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_device.sh \
 		test/test_gpu_dry.sh
 
 # On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.
@@ -146,10 +147,14 @@ $(BUILD)/gpu_test_%: test/test_%.c $(HEADERS) $(BUILD)/llm_cuda.o
 $(BUILD)/emulated_bench: CFLAGS = -O1 -g -march=$(ARCH)
 $(BUILD)/emulated_bench: tools/bench_cuda.c $(HEADERS) $(EMULATED)
 	$(CC) $(FLAGS) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
-$(BUILD)/emulated_train_gpt: CFLAGS = -O1 -g -march=$(ARCH)
-$(BUILD)/emulated_train_gpt: train_gpt.c $(HEADERS) $(EMULATED)
+# Drivers and tools, as somebody with a GPU has them, for test_device.sh.
+EMULATED_PROGRAMS = $(DRIVERS:%=$(BUILD)/emulated_%) $(BUILD)/emulated_chat $(BUILD)/emulated_eval
+$(EMULATED_PROGRAMS): CFLAGS = -O1 -g -march=$(ARCH)
+$(DRIVERS:%=$(BUILD)/emulated_%): $(BUILD)/emulated_%: %.c $(HEADERS) $(EMULATED)
 	$(CC) $(FLAGS) -DLLM_CUDA $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
-gpu_programs: $(GPU_PROGRAMS) $(BUILD)/train_gpt
+$(BUILD)/emulated_chat $(BUILD)/emulated_eval: $(BUILD)/emulated_%: tools/%.c $(HEADERS) $(EMULATED)
+	$(CC) $(FLAGS) -DLLM_CUDA $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
+gpu_programs: $(GPU_PROGRAMS) $(DRIVERS:%=$(BUILD)/%) $(BUILD)/chat $(BUILD)/eval $(BUILD)/tinyworld
 test_gpu:
 	@MAKE="$(MAKE)" NVCC="$(NVCC)" BUILD=$(BUILD) sh test/test_gpu.sh || [ $$? -eq 77 ]
 test_gpu_dry: $(BUILD)/emulated_bench $(BUILD)/test_cuda

@@ -135,8 +135,8 @@ for program in $programs; do
     tested "$(basename "$program") $short"
 done
 if [ ! "$emulated" ]; then
-    part test_device 40 env TRAIN_GPT="$build/train_gpt" STEPS=40 SEQ=96 BATCH=16 sh test/test_device.sh
-    tested 'train_gpt on the GPU, on the CPU, and in turns'
+    part test_device 75 env BUILD="$build" AT="$build/" STEPS=40 SEQ=96 BATCH=16 sh test/test_device.sh
+    tested 'all stages on the GPU, on the CPU, and in turns'
 fi
 
 # ---- 2: how fast is it? ----

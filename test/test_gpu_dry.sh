@@ -134,23 +134,35 @@ case \$1 in
 *) echo "python \$*" >> "$dir/calls" ;;
 esac
 EOF
-# A train_gpt whose losses are all 1, for test_device.sh.
+# A train_gpt whose losses are all 1, for test_device.sh; the other stages are left out.
 stub train_gpt <<'EOF'
 #!/bin/sh
+out=/nowhere device= steps=0 dry=
 while [ $# -gt 0 ]; do
-    case $1 in --out) out=$2 ;; --device) device=$2 ;; --steps) steps=$2 ;; --resume) echo "note: the checkpoint is from device x" >&2 ;; esac
+    case $1 in
+    --out) out=$2 ;; --device) device=$2 ;; --steps) steps=$2 ;; --dry-run) dry=1 ;;
+    --resume) echo "note: the checkpoint is from device x" >&2 ;;
+    esac
     shift
 done
-mkdir -p "$out"
+if [ "$CUDA_CPU_DEVICES" = 0 ]; then
+    if [ $device = cuda ]; then printf 'error: no GPU to compute on: none\n  try: --device cpu\n' >&2; exit 2; fi
+    echo "device: cpu, 1 thread, precision fp32; no GPU: none" >&2
+    exit 0
+fi
 echo "device: $device, 1 thread, precision fp32" >&2
+if [ "$dry" ]; then echo "plan: small"; exit 0; fi
+mkdir -p "$out" || exit 1
+echo "  > Once"
 { echo step,loss; i=1; while [ $i -le $steps ]; do echo $i,1.0; i=$((i + 1)); done; } > "$out/log.csv"
 echo > "$out/config.json"
 EOF
+printf '#!/bin/sh\n/bin/true\n' | stub tinyworld
 stub make <<EOF
 #!/bin/sh
 echo "make \$*" >> "$dir/calls"
 mkdir -p "$dir/fake/sm_90"
-cp "$tools/train_gpt" "$dir/fake/sm_90"
+cp "$tools/train_gpt" "$tools/tinyworld" "$dir/fake/sm_90"
 for name in test_cuda test_cuda_model bench; do
     program=$dir/fake/sm_90/gpu_\$name
     { echo '#!/bin/sh'; echo 'echo "'\$name' \$*" >> "$dir/calls"'; } > \$program
@@ -165,10 +177,10 @@ check "sm_75: does not say so" grep -q '^SKIP: NVIDIA H100.* is of sm_75' "$dir/
 printf '#!/bin/sh\necho nvcc; echo "Cuda compilation tools, release 13.0, V13.0.88"; echo Build\n' | stub nvcc
 rm -f "$dir/calls"
 PATH="$tools:$PATH" OUT="$dir/out" BUILD="$dir/fake" NVCC="$tools/nvcc" MAKE="$tools/make" PYTHON="$tools/python" \
-    sh test/test_gpu.sh > "$dir/log" 2>&1
+    STAGES=gpt sh test/test_gpu.sh > "$dir/log" 2>&1
 code=$?
 check "with a GPU: exit code $code: $(tail -n 5 "$dir/log")" [ $code -eq 0 ]
-check "with a GPU: counts" grep -q '^14 passed, 0 failed$' "$dir/log"
+check "with a GPU: counts" grep -q '^21 passed, 0 failed$' "$dir/log"
 has "the card" '^# llm_cuda.cuh on NVIDIA H100 80GB HBM3$'
 has "the card" '^Driver 580.1, 7 of memory, power limit 7, at the beginning 7 of memory in use'
 has "the card" '^Cuda compilation tools, release 13.0'
@@ -180,7 +192,7 @@ called 'test_cuda '
 called 'test_cuda_model '
 called "bench --torch $tools/python --markdown $dir/out/gpu.md --only copy product step decode speak attention"
 called "bench --markdown $dir/out/gpu.md --only profile"
-has "a run" '^| train_gpt on the GPU.*| 10 passed, 0 failed, exit code 0'
+has "a run" '^| all stages on the GPU.*| 17 passed, 0 failed, exit code 0'
 for row in 'test_cuda ' 'test_cuda_model '; do has tests "^| gpu_$row | H100 .*2 passed, 0 failed"; done
 
 # ---- PyTorch's side, where there is one ----
