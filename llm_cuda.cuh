@@ -1533,14 +1533,11 @@ template <int D> static bool flash_attention(const attention<bf16> &a) {
 }
 /* On tensor cores where we have the kernel, and the GPU's blocks have enough shared memory. */
 template <class A> static void attend(const attention<A> &a) {
-    if constexpr (in_bf16<A>())
-        switch (a.D) {
-        case 32: if (flash_attention<32>(a)) return; break;
-        case 64: if (flash_attention<64>(a)) return; break;
-        case 80: if (flash_attention<80>(a)) return; break;
-        case 96: if (flash_attention<96>(a)) return; break;
-        case 128: if (flash_attention<128>(a)) return; break;
-        }
+    if constexpr (in_bf16<A>()) {
+        auto flash = a.D == 32 ? flash_attention<32> : a.D == 64 ? flash_attention<64> : a.D == 80 ? flash_attention<80>
+                     : a.D == 96 ? flash_attention<96> : a.D == 128 ? flash_attention<128> : NULL;
+        if (flash && flash(a)) return;
+    }
     plain_attention(a);
 }
 template <class A> static void cuda_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start,
@@ -1579,8 +1576,8 @@ struct head_view {
     const int *row;                     /* row i of a chunk is row[first + i] of the batch; NULL: first + i */
     float sharp;                        /* 1 / temperature */
     int first, V, ld;
-    float *logp, *lse, *entropy;        /* (N); entropy, dentropy or NULL */
-    const float *dlogp, *dentropy;
+    float *logp = NULL, *lse = NULL, *entropy = NULL;           /* (N) each */
+    const float *dlogp = NULL, *dentropy = NULL;
     DEVICE int place() const { return row ? row[first + blockIdx.x] : first + (int)blockIdx.x; }
 };
 /* z of one id; of 8 neighbours. */
