@@ -29,7 +29,11 @@ echo "too short" > "$dir/short.txt"
 refuses "short text"          1 "short"                         $train_gpt --data "$dir/short.txt" --preset nano --vocab 300 --out "$dir/x"
 refuses "sequence of one"     1 "rows of 1 token"                           $gpt --seq 1 --out "$dir/x"
 check   "nothing was saved"   [ ! -e "$dir/x/config.json" ]
-refuses "cuda without a GPU"  2 "no GPU to compute on"                  $gpt --device cuda --out "$dir/x"
+$gpt --device cuda --dry-run > "$dir/stdout" 2> "$dir/stderr"
+case $? in
+0) check "cuda: the plan says on which GPU" grep -q '^device: cuda, ' "$dir/stderr" ;;
+*) refuses "cuda without a GPU" 2 "no GPU to compute on" $gpt --device cuda --dry-run --out "$dir/x" ;;
+esac
 refuses "unwritable out"      1 "folder"                        $gpt --out /proc/nowhere
 refuses "resume of nothing"   2 "no complete checkpoint"        $gpt --resume --out "$dir/none"
 
@@ -42,7 +46,6 @@ for f in config.json model.safetensors tokenizer.json tokenizer_config.json gene
 done
 # --device: the table that computes is named at the start, in the settings and in checkpoints; another may go on, and says so.
 refuses "plain loops in bf16"  2 "do not compute in bf16"        $gpt --device plain --precision bf16 --out "$dir/x"
-refuses "cuda by name"         2 "no GPU"                  $gpt --device cuda --out "$dir/x"
 $gpt --device plain --steps 3 --save-every 2 --out "$dir/textbook" > /dev/null 2> "$dir/stderr"; check "--device plain" [ $? -eq 0 ]
 check "the start says so" grep -q "^device: plain, .*precision fp32 (plain loops: .* slower" "$dir/stderr"
 check "the settings, too" grep -q "^  device  *plain" "$dir/stderr"

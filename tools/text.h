@@ -14,17 +14,21 @@ typedef struct {
     bool (*window)(void *stage, int index, llm_batch *b);       /* batches of held-out text; false past the last */
     double nats, bytes;                 /* of the targets since the last step line: bits per byte */
     double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
+    double masked;                      /* FLOP per token of attention's masked half, which nobody has to compute */
     double began;                       /* this step */
     FILE *dump;
 } text_run;
 
 /* What a step measures: loss, lr, gnorm, and these. */
-enum { TEXT_BPB = RUN_GNORM + 1, TEXT_RATE, TEXT_KRATE, TEXT_PEAK, TEXT_VAL, TEXT_VAL_BPB, TEXT_MEASURES };
+enum {
+    TEXT_BPB = RUN_GNORM + 1, TEXT_RATE, TEXT_KRATE, TEXT_PEAK, TEXT_MFU, TEXT_PALM, TEXT_VAL, TEXT_VAL_BPB,
+    TEXT_MEASURES
+};
 static const run_measure text_measure[TEXT_MEASURES] = {
     {"loss", "train/loss", "loss %.3f"}, {"lr", "train/learning_rate", "lr %.1e"},
     {"gnorm", "train/grad_norm", "gnorm %.2f"}, {NULL, NULL, "bpb %.3f"}, {"tok_per_s", "train/tok_per_sec", NULL},
-    {NULL, NULL, "%.1fk tok/s"}, {NULL, NULL, "%.0f%% peak"}, {"val_loss", "val/loss", NULL},
-    {"val_bpb", "val/bpb", NULL}};
+    {NULL, NULL, "%.1fk tok/s"}, {NULL, NULL, "%.0f%% peak"}, {NULL, NULL, "%.1f%% MFU"},
+    {NULL, NULL, "%.1f%% as PaLM counts"}, {"val_loss", "val/loss", NULL}, {"val_bpb", "val/bpb", NULL}};
 
 /* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens:
    of the run, 0: by its steps. */
@@ -67,6 +71,8 @@ static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     x->peak = run_peak(x->model.ops);
     x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16)
                    .flops_per_token;
+    const llm_config *c = &x->model.c;
+    x->masked = 6.0 * c->L * (double)r->seq * c->H * c->D;
     if (x->model.lora)
         x->flops -= 2.0 * (double)llm_parameters(&x->model.c); /* a frozen matrix needs no gradient of its own */
 }
@@ -129,7 +135,9 @@ static inline void text_step_done(text_run *x, double loss, double gnorm, double
     double rate = (double)(r->batch * r->grad_accum * r->seq) / (llm_now() - x->began);
     m[TEXT_RATE] = rint(rate);
     m[TEXT_KRATE] = rate / 1e3;
-    m[TEXT_PEAK] = 100 * x->flops * rate / x->peak;
+    const bool gpu = run_on_gpu(x->model.ops);  /* two customs: attention's masked half left out, or counted (PaLM) */
+    m[gpu ? TEXT_MFU : TEXT_PEAK] = 100 * x->flops * rate / x->peak;
+    if (gpu) m[TEXT_PALM] = 100 * (x->flops + x->masked) * rate / x->peak;
     m[TEXT_BPB] = x->nats / x->bytes / 0.6931471805599453;
     if (run_says(&x->loop, x->loop.step + 1)) x->nats = x->bytes = 0;
 }
