@@ -122,7 +122,7 @@ msan_cuda = SANE="-fsanitize=memory -fno-omit-frame-pointer -DCOC_MSAN -Wno-pass
 nvcc:
 	@echo $(NVCC)
 cuda_programs: $(CUDA_TESTS)
-# Drivers and tests whose kernels run on this CPU, slowly, for gdb: break norm_forward_kernel, then p threadIdx.x
+# Drivers and tests whose kernels run on this CPU, slowly, for gdb: break norm_forward_kernel, then p coc_cur->tid (threadIdx)
 cuda_on_cpu:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/cuda_on_cpu CUDA=emulated CFLAGS="-O1 -g -march=$(ARCH)" EMUOPT="-O0 -g" \
 		$(DRIVERS:%=$(BUILD)/cuda_on_cpu/%) $(BUILD)/cuda_on_cpu/test_cuda

@@ -205,7 +205,7 @@ static void print_plan(const rl_settings *s, const llm_ops *op) {
         {"reward model, frozen", !s->reward_command && !s->verify, asked.weights + asked.work},
         {"critic, which learns too", ppo, critic}};
     printf("method %s: rows of at most %d tokens, %d in a forward pass, %d in a step\n", name, c.T, micro, rows);
-    say_plan(&learns, &c, tokens, 0.6 * run_peak(op), stdout);
+    say_plan(&learns, &c, tokens, 0.6 * run_measured(op), stdout);
     for (int i = 0; i < 3; i++) {
         if (!model[i].there) continue;
         printf("  %-28s %.2f MB\n", model[i].what, model[i].bytes / 1e6);

@@ -80,7 +80,7 @@ static inline void run_note_table(const llm_json *state, const llm_ops *op) {
                 device, precision);
 }
 
-/* What the machine's matrix product reaches: FLOP/s, the best of a few products of n x n x n. */
+/* FLOP/s of the best of a few products of n x n x n. */
 static inline double run_product(const llm_ops *op, size_t n) {
     llm_act *x = op->alloc(n * n * op->act_size), *y = op->alloc(n * n * op->act_size);
     void *w = op->alloc(n * n * sizeof(llm_real));
@@ -99,16 +99,19 @@ static inline double run_product(const llm_ops *op, size_t n) {
     op->release(w);
     return best;
 }
+/* What the machine's matrix product reaches, measured. A small one ends before a large GPU is awake. */
+static inline double run_measured(const llm_ops *op) {
+    const double small = run_product(op, 1024);
+    return small > 5e12 ? run_product(op, 8192) : small;
+}
 static inline bool run_on_gpu(const llm_ops *op) { return !strcmp(op->name, "cuda"); }
-/* FLOP/s at most: what the maker of a known GPU says, else what the product reaches, measured. A small one ends before a
-   large GPU is awake. */
+/* FLOP/s at most: what the maker of a known GPU says, else what the product reaches. */
 static inline double run_peak(const llm_ops *op) {
     char gpu[400];
-    double known = run_on_gpu(op) && run_gpu(gpu, sizeof gpu) ? gpu_peak(gpu) : 0;
+    const double known = run_on_gpu(op) && run_gpu(gpu, sizeof gpu) ? gpu_peak(gpu) : 0;
     if (known > 0 && op->precision == LLM_BF16) return known;
     if (known > 0 && op->precision == LLM_TF32) return known / 2;
-    known = run_product(op, 1024);
-    return known > 5e12 ? run_product(op, 8192) : known;
+    return run_measured(op);
 }
 
 /* Adapters learn alone: no gradients and moments of the base, nor the FLOPs for them; the base in fewer bits. */
