@@ -97,6 +97,13 @@ gpt="$train_gpt --preset nano --vocab 300 --seq $seq --batch $batch --lr 1e-3 --
 stage_gpt() {
     both gpt "$steps" $gpt
     check "gpt: other samples" same_words gpt-cuda gpt-cpu
+    check "gpt: a step line without both MFUs" grep -q "^step $steps/$steps .*% MFU | [0-9.]*% as PaLM counts" gpt-cuda.err
+    if grep -q '^device: cuda, .*cuda_on_cpu' gpt-cuda.err; then                # a GPU of 48 MB
+        CUDA_CPU_MEMORY=48 $train_gpt --preset nano --steps 1 --batch 64 --seq 64 --device cuda --out small > small.out 2> small.err
+        check "gpt: out of memory: exit code" [ $? -eq 1 ]
+        check "gpt: out of memory: for what" grep -q '^error: out of memory: .* MB ' small.err
+        check "gpt: out of memory: what to lower" grep -q '^  try: a smaller --batch, --seq or model, or --recompute' small.err
+    fi
     in_turns gpt "$steps" "$gpt"
     without gpt $train_gpt --preset nano --dry-run
 }
