@@ -175,8 +175,10 @@ says() {
 stage_speak() {
     says chat "$chat" --model sft --max-tokens 12 --temperature 0 -p 'What is 2+3?'
     says chat-drawn "$chat" --model sft --max-tokens 12 --temperature 1 --top-k 20 --seed 3 -p 'What is 2+3?'
-    says chat-beams "$chat" --model sft --max-tokens 8 --beams 2 -p 'What is 2+3?'
-    for weights in bf16 q8 q4; do says chat-$weights "$chat" --model sft --max-tokens 8 --temperature 0 --weights $weights -p 'What is 2+3?'; done
+    says chat-beams "$chat" --model sft --max-tokens 8 --beams 3 -p Hi
+    for weights in bf16 q8 q4; do
+        says chat-$weights "$chat" --model sft --max-tokens 8 --temperature 0 --weights $weights -p 'What is 2+3?'
+    done
     says chat-twice sh -c 'printf "What is 2+3?\nHi\n/regen\n" | "$@"' sh "$chat" --model sft --max-tokens 8 --temperature 1 --top-p 0.9
     says eval "$eval" --model base sft --max-new 8 --samples 2 --limit 2
     if wants rlhf; then says arena "$eval" --arena base sft --votes ppo-reward-cpu --max-new 8 --limit 2; fi
@@ -200,9 +202,9 @@ shorten 40 sft_train.jsonl
 shorten 6 sft_test.jsonl prompts.jsonl
 for file in out/world/eval/*.jsonl; do shorten 2 "eval/${file##*/}"; done
 if wants sft || wants rlhf || wants speak; then
-    run base $train_gpt --preset nano --vocab 300 --seq 96 --batch 4 --steps 40 --eval-every 0 --device cpu --precision fp32 --report off --out base
-    run sft $train_sft --model base --batch 4 --steps 40 --lr 3e-3 --ptx 0 --ask 0 --eval-every 0 --device cpu --precision fp32 --report off \
-        --out sft
+    few="--batch 4 --steps 40 --eval-every 0 --device cpu --precision fp32 --report off"
+    run base $train_gpt $few --preset nano --vocab 300 --seq 96 --out base
+    run sft $train_sft $few --model base --lr 3e-3 --ptx 0 --ask 0 --out sft
 fi
 # list NAME STAGES...: in a folder of its own
 list() {
