@@ -4,25 +4,35 @@
    the order of the table, arranged for a machine with a hundred processors and ten thousands of numbers in flight, whose
    memory is the bottleneck. Beside each kernel: the equation where it takes another shape, and who does what.
 
-   build:  nvcc -x cu -std=c++20 -O3 -arch=sm_90 -c llm_cuda.cuh -o llm_cuda.o, and link it with a C program that was
-           compiled with -DLLM_CUDA: `make train_gpt` does both where it finds nvcc.
+   build:  nvcc -x cu -std=c++20 -O3 -gencode arch=compute_80,code=sm_80
+                -gencode arch=compute_90,code=[sm_90,compute_90] -c llm_cuda.cuh -o llm_cuda.o          (CUDA 12 or later)
+           and link it, -lcudart and -lcublasLt with a C program that was compiled with -DLLM_CUDA: `make train_gpt` does.
    Without a GPU every kernel runs on the CPU, thread by thread, from this same text: test/cuda_on_cpu, `make test_cuda`.
 
    How a GPU works, as far as this file needs it.
 
+       kernel   __global__: a function that the host launches, and the GPU runs in each thread of a grid. DEVICE: one
+                that kernels call. A thread finds its share by blockIdx (which block, of gridDim) and threadIdx (which
+                thread, of blockDim), each .x .y .z
        grid     blocks that run in any order, and share nothing but the GPU's memory
        block    up to 1024 threads on one of the processors. They share 48 to 227 KiB of fast memory (__shared__), and
-                wait for one another at __syncthreads()
-       warp     32 threads in step; a thread is a lane of its warp. They hand each other registers (__shfl)
-       lane     at best neighbours read neighbouring addresses, 16 bytes each: then memory gives what it can
+                wait for one another at __syncthreads(), a barrier. __launch_bounds__(t, b): at most t threads a block,
+                and b blocks should fit a processor, which rations their registers
+       warp     32 threads in step; lane = threadIdx.x % 32. They exchange registers (__shfl...; ~0u: all take part)
+       memory   neighbouring lanes should read neighbouring addresses, 16 bytes each: one transfer serves the warp.
+                `wide` says that rows are multiples of 8 numbers, so that 16 bytes at a time are allowed
+       pinned   host memory that the system may not move: the GPU copies from it by itself
 
    A launch kernel<<<grid, block, shared bytes, stream>>>(...) returns at once; launches on one stream run in order.
    No sum depends on who comes first: either one thread adds in a fixed order, or a tree of a fixed shape does. So two
-   runs give the same bits. Where atomics stand they add whole numbers, whose order does not matter.
+   runs give the same bits. (The shape follows the number of rows and the GPU: the same row beside others may be rounded
+   otherwise.) Atomics touch whole numbers only (sum, min, max), whose order does not matter.
 
    Numbers. A: how activations are stored, float (tables fp32, tf32) or bf16 (table bf16). The residual stream is float;
-   its gradient too, in the bf16 table followed by a copy in bf16 that products read (dres_size 6). Statistics, logits
-   of logprob_forward and _backward, gradients of parameters and moments are float, every sum is made in float. */
+   its gradient too, in the bf16 table followed by a copy in bf16 that products read (dres_size: 4 + 2 bytes a number).
+   Statistics, logits of logprob_forward and _backward, gradients of parameters and moments are float, every sum is made
+   in float. x' is x transposed, `turned` in code. Of C++: templates (a text compiled for each type or number in <>),
+   references, lambdas. */
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
@@ -35,9 +45,9 @@
 #include "llm.h"
 
 typedef __nv_bfloat16 bf16;
-typedef unsigned long long u64;         /* as atomicAdd spells it */
+typedef unsigned long long u64;
 #define DEVICE __device__ __forceinline__
-#define UNROLL _Pragma("unroll")        /* loops over registers: an index must be known when compiling */
+#define UNROLL _Pragma("unroll")        /* registers have no addresses: an index must be known when compiling */
 
 /* ---- the machine ---- */
 
@@ -61,18 +71,22 @@ static struct { bool tf32; size_t head_rows; } running;
 static void cuda_must(cudaError_t e, const char *call, int line) {
     if (e != cudaSuccess) llm_die(NULL, "%s on %s (llm_cuda.cuh:%d: %s)", cudaGetErrorString(e), gpu.name, line, call);
 }
-/* Memory of the table's own, which grows when a step is larger than any before; one piece for each purpose. */
-enum { ROOM_PRODUCTS, ROOM_HEAD, ROOM_PARTS, ROOM_ATTENTION, ROOM_WIDE, ROOM_SPEAK, ROOM_LEARNING, ROOMS };
+/* Scratch memory, which grows when a step is larger than any before. A room is good until the next room_for of it: the
+   stream runs in order, so a launch is done with it before the next one's begins. HEAD: logits, and their rows of
+   hidden. PARTS: parts of sums; small matrices widened. WIDE: a large one. ATTENTION: delta; parts in speaking. */
+enum { ROOM_HEAD, ROOM_PARTS, ROOM_WIDE, ROOM_ATTENTION, ROOM_SPEAK, ROOM_LEARNING, ROOMS };
 static struct { void *memory; size_t bytes; } room[ROOMS];
 
 static void *room_for(int which, size_t bytes) {
     if (bytes > room[which].bytes) {
         CUDA(cudaStreamSynchronize(gpu.stream));                /* nobody uses the old one any more */
         CUDA(cudaFree(room[which].memory));
-        room[which].memory = NULL;
-        if (cudaMalloc(&room[which].memory, bytes) != cudaSuccess)
+        room[which] = {};                                       /* who catches a death finds it empty */
+        if (cudaMalloc(&room[which].memory, bytes) != cudaSuccess) {
+            cudaGetLastError();                                 /* told here, not again by the next wait */
             llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB of scratch on %s",
                     bytes / 1e6, gpu.name);
+        }
         room[which].bytes = bytes;
     }
     return room[which].memory;
@@ -86,7 +100,7 @@ DEVICE float to_float(bf16 x) { return __bfloat162float(x); }
 DEVICE void store(float *p, float x) { *p = x; }
 DEVICE void store(bf16 *p, float x) { *p = __float2bfloat16_rn(x); }
 
-/* Eight numbers from, and to, an address that is a multiple of 16 bytes. */
+/* Eight numbers from, and to, an address that is a multiple of 16 bytes (as where tensors begin: llm.h's table_add). */
 DEVICE void load8(float (&x)[8], const bf16 *p) {
     const uint4 v = *(const uint4 *)p;
     UNROLL for (int i = 0; i < 4; i++) {
@@ -108,15 +122,15 @@ DEVICE void store8(float *p, const float (&x)[8]) {
     ((float4 *)p)[0] = make_float4(x[0], x[1], x[2], x[3]);
     ((float4 *)p)[1] = make_float4(x[4], x[5], x[6], x[7]);
 }
-/* The same near the end of a row, or where rows are not a multiple of 8 numbers (wide false): number by number; what is
-   beyond `left` numbers is 0, and not written. */
+/* The same near the end of a row, or where rows are not wide: number by number; what is beyond `left` numbers is 0, and
+   not written (left <= 0: all). */
 template <class X> DEVICE void load_up_to_8(float (&x)[8], const X *p, int left, bool wide) {
-    if (wide && left >= 8) load8(x, p);
-    else UNROLL for (int i = 0; i < 8; i++) x[i] = i < left ? to_float(p[i]) : 0;
+    if (wide && left >= 8) return load8(x, p);
+    UNROLL for (int i = 0; i < 8; i++) x[i] = i < left ? to_float(p[i]) : 0;
 }
 template <class X> DEVICE void store_up_to_8(X *p, const float (&x)[8], int left, bool wide) {
-    if (wide && left >= 8) store8(p, x);
-    else UNROLL for (int i = 0; i < 8; i++) if (i < left) store(p + i, x[i]);
+    if (wide && left >= 8) return store8(p, x);
+    UNROLL for (int i = 0; i < 8; i++) if (i < left) store(p + i, x[i]);
 }
 /* Over a warp: lanes exchange with the one 16, 8, 4, 2, 1 places away; all end with the same sum. */
 template <class X> DEVICE X warp_sum(X x) {
@@ -127,7 +141,7 @@ DEVICE float warp_max(float x) {
     UNROLL for (int d = 16; d; d /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
     return x;
 }
-/* Over a block whose threads are a multiple of 32; two barriers. */
+/* Over a block whose threads are a multiple of 32; each warp adds the warps' sums once more, so that all have it. */
 template <class X> DEVICE X block_sum(X x) {
     __shared__ X part[32];
     const int warps = blockDim.x / 32;
@@ -177,7 +191,7 @@ template <class A> static inline A *dres_for_products(const llm_res *dres, size_
 /* ---- weights in fewer bits: eight numbers from column i on (a multiple of 8) of row `row` ----
 
    q8: an int8 each. q4: byte b of a block of 32 has number b in its low half and b + 16 in its high half, plus 8. Both
-   times their block's scale. wide: rows are a multiple of 8 numbers and begin at a multiple of 16 bytes. */
+   times their block's scale, a bf16: the upper half of a float. */
 DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int cols) {
     const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
     const bool wide = cols % 8 == 0 && (uintptr_t)w.data % 16 == 0, q8 = w.type == LLM_TYPE_Q8;
@@ -188,8 +202,8 @@ DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int col
         const uint8_t *p = (const uint8_t *)w.data + (q8 ? at : block * 16 + i % 16);
         uint2 bits = {0, 0};
         if (!q8 || wide) bits = *(const uint2 *)p;              /* q4's blocks are padded */
-        else UNROLL for (int j = 0; j < 8; j++)
-            if (i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
+        UNROLL for (int j = 0; j < 8; j++)
+            if (q8 && !wide && i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
         UNROLL for (int j = 0; j < 8; j++) {
             const int byte = (j < 4 ? bits.x : bits.y) >> j % 4 * 8 & 255;
             x[j] = scale * (q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
@@ -201,13 +215,13 @@ DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int col
    Memory
    ================================================================================================================ */
 
-/* Copies between host and GPU run beside the host's own work only from pinned memory, which the GPU reads by itself. So
-   what is sent is copied into a pinned buffer first (then the caller may change it at once), what is fetched arrives in
-   one and is handed over by wait. Two halves take turns: one is filled while copies out of the other are under way. */
+/* Copies between host and GPU run beside the host's own work only from pinned memory. So what is sent is copied into a
+   pinned buffer first (then the caller may change it at once), what is fetched arrives in one and is handed over by
+   wait (above STAGE: at once). Two halves take turns: one is filled while copies out of the other are under way. */
 static const size_t STAGE = 4 << 20;    /* bytes of a half */
 static struct {
     char *up[2], *down;                 /* pinned; down (STAGE) */
-    cudaEvent_t sent[2];                /* all copies out of this half are done */
+    cudaEvent_t sent[2];                /* marks in the stream: all copies out of this half are done */
     int half;
     size_t used, fetched;               /* bytes of the half that is being filled; of down */
     struct { void *host; size_t at, bytes; } fetch[256];
@@ -217,7 +231,7 @@ static struct {
 static void *cuda_alloc(size_t bytes) {
     void *p = NULL;
     if (cudaMalloc(&p, bytes + (bytes == 0)) != cudaSuccess) {
-        cudaGetLastError();             /* it is told by NULL */
+        cudaGetLastError();             /* the caller sees NULL */
         return NULL;
     }
     CUDA(cudaMemsetAsync(p, 0, bytes, gpu.stream));
@@ -230,10 +244,9 @@ static void cuda_release(void *device) {
 /* Room for `bytes` of at most a half, once nothing is under way from there. */
 static char *stage_room(size_t bytes) {
     if (stage.used + bytes > STAGE) {
-        CUDA(cudaEventRecord(stage.sent[stage.half], gpu.stream));
         stage.half = !stage.half;
         stage.used = 0;
-        CUDA(cudaEventSynchronize(stage.sent[stage.half]));
+        CUDA(cudaEventSynchronize(stage.sent[stage.half]));    /* at once, if never recorded */
     }
     char *room = stage.up[stage.half] + stage.used;
     stage.used += bytes;
@@ -245,15 +258,16 @@ static void cuda_upload(void *device, const void *host, size_t bytes) {
         char *room = stage_room(n);
         memcpy(room, (const char *)host + at, n);
         CUDA(cudaMemcpyAsync((char *)device + at, room, n, cudaMemcpyHostToDevice, gpu.stream));
+        CUDA(cudaEventRecord(stage.sent[stage.half], gpu.stream));
     }
 }
 static void cuda_wait(void) {
+    const int fetches = stage.fetches;
+    stage.fetches = 0, stage.fetched = 0;                       /* also for who catches a death of what follows */
     CUDA(cudaGetLastError());           /* a launch that was refused */
     CUDA(cudaStreamSynchronize(gpu.stream));
-    for (int i = 0; i < stage.fetches; i++)
+    for (int i = 0; i < fetches; i++)
         memcpy(stage.fetch[i].host, stage.down + stage.fetch[i].at, stage.fetch[i].bytes);
-    stage.fetches = 0;
-    stage.fetched = 0;
 }
 static void cuda_download(void *host, const void *device, size_t bytes) {
     CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, gpu.stream));
@@ -265,36 +279,34 @@ static void cuda_fetch(void *host, const void *device, size_t bytes) {
         return;
     }
     if (stage.fetched + bytes > STAGE || stage.fetches == 256) cuda_wait();
-    stage.fetch[stage.fetches].host = host;
-    stage.fetch[stage.fetches].at = stage.fetched;
-    stage.fetch[stage.fetches++].bytes = bytes;
     CUDA(cudaMemcpyAsync(stage.down + stage.fetched, device, bytes, cudaMemcpyDeviceToHost, gpu.stream));
+    stage.fetch[stage.fetches++] = {host, stage.fetched, bytes};
     stage.fetched += bytes;
 }
 
 /* Who looked up which row of the embedding: what its backward pass (embed_backward) adds up, in a fixed order and
-   without atomics. load_ids sorts on the host, while the GPU is busy with what was asked before. The places 0 .. N-1
-   lie by row, in order within a row, cut into runs of at most RUN places, so that a frequent word is the work of many
-   blocks:
+   without atomics. load_ids sorts on the host, mostly while the GPU is busy with what was asked before. The places (of
+   tokens in the batch) 0 .. N-1 are sorted by the row of the table that they looked up, rise inside a row, and are cut
+   into runs of at most RUN places, so that a frequent word is the work of many blocks:
 
        tokens  7 2 7 7 2 5, RUN 2      place  0 2 | 3 | 1 4 | 5       run r: place[run[r]] .. place[run[r+1] - 1]
                                        row    7     7   2     5       of the table, for each run
 
-   Rows that need several runs come first: runs 0 .. shared-1, whose sums are added up in a second step; each later run
-   is all of its row. One order for tokens and one for positions, one behind the other in llm_ids.own. */
+   Rows that are split, into several runs, come first: runs 0 .. split-1, whose sums are added up in a second step; each
+   later run is all of its row. One order for tokens and one for positions, one behind the other in llm_ids.own. */
 enum { RUN = 256, ORDER_BYTES = 2 * 3 * sizeof(int) };          /* ... of llm_ids.own for each token, and once more */
-struct cuda_order {
-    const int *count;                   /* [2] on the GPU: runs; shared, those of rows with several */
+struct cuda_order {                     /* pointers into the GPU's memory */
+    const int *count;                   /* [2]: runs; those of rows that are split */
     const int *place, *run, *row;       /* [N], [runs + 1], [runs] */
 };
 static cuda_order order_in(const void *own, size_t N, int which) {      /* 0: tokens, 1: positions */
     const int *at = (const int *)own + which * (3 * N + 3);
     return {at, at + 2, at + 2 + N, at + 3 + 2 * N};
 }
-/* Bounds for launches, since the counts themselves are on the GPU: of all runs, for a table of `rows` rows, and of the
-   shared ones, of which at least every second is full. */
+/* Bounds for launches, since the counts themselves are on the GPU (blocks beyond them return): of all runs, for a table
+   of `rows` rows, and of those of split rows, of which at least every second is full. */
 static inline size_t runs_at_most(size_t N, size_t rows) { return N / RUN + (N < rows ? N : rows); }
-static inline size_t shared_at_most(size_t N) { return 2 * N / RUN; }
+static inline size_t split_at_most(size_t N) { return 2 * N / RUN; }
 
 /* A counting sort of places by id. order: 3 N + 3 ints. */
 static void order_sort(int *order, const int *id, int N) {
@@ -309,7 +321,7 @@ static void order_sort(int *order, const int *id, int N) {
             for (int i = 0; i < times[v]; i += RUN) run[runs] = filled + i, row[runs++] = v;
             filled += times[v];
         }
-        order[1 - pass] = runs;
+        order[1 - pass] = runs;         /* after the first pass those of split rows, after the second all */
     }
     run[runs] = N;
     for (int n = 0; n < N; n++) place[next[id[n]]++] = n;
@@ -352,7 +364,7 @@ static void cuda_store_weights(void *to, const llm_real *w, size_t n) {
 
    forward    out[n] = wte[tokens[n]] + wpe[positions[n]]: a thread for each 8 numbers of out.
    backward   dwte[v] (=|+=) sum of dout[n] over the places n of token v, in the order of the batch (cuda_order): a block
-              adds a run of places, a thread 8 columns of it. The sums of rows with several runs wait in `part`, and the
+              adds a run of places, a thread 8 columns of it. The sums of split rows wait in `part`, and the
               block of the row's first run adds them. By position likewise: dwpe.
    ================================================================================================================ */
 
@@ -375,13 +387,13 @@ static void cuda_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe
 }
 __global__ void __launch_bounds__(128) embed_runs_kernel(float *table, float *part, const float *dout, cuda_order o,
                                                          int C) {
-    const int r = blockIdx.x, runs = o.count[0], shared = o.count[1];
+    const int r = blockIdx.x, runs = o.count[0], split = o.count[1];
     if (r >= runs) return;
-    float *to = r < shared ? part + (size_t)r * C : table + (size_t)o.row[r] * C;
+    float *to = r < split ? part + (size_t)r * C : table + (size_t)o.row[r] * C;
     const int from = o.run[r], end = o.run[r + 1];
     for (int c = threadIdx.x * 8; c < C; c += 128 * 8) {
         float sum[8] = {}, x[8];
-        if (r >= shared) load_up_to_8(sum, to + c, C - c, C % 8 == 0);
+        if (r >= split) load_up_to_8(sum, to + c, C - c, C % 8 == 0);   /* 0 unless accumulating */
         for (int i = from; i < end; i++) {
             load_up_to_8(x, dout + (size_t)o.place[i] * C + c, C - c, C % 8 == 0);
             UNROLL for (int j = 0; j < 8; j++) sum[j] += x[j];
@@ -389,22 +401,22 @@ __global__ void __launch_bounds__(128) embed_runs_kernel(float *table, float *pa
         store_up_to_8(to + c, sum, C - c, C % 8 == 0);
     }
 }
-__global__ void __launch_bounds__(128) embed_shared_kernel(float *table, const float *part, cuda_order o, int C) {
-    const int r = blockIdx.x, shared = o.count[1];
-    if (r >= shared || (r > 0 && o.row[r - 1] == o.row[r])) return;
+__global__ void __launch_bounds__(128) embed_split_kernel(float *table, const float *part, cuda_order o, int C) {
+    const int r = blockIdx.x, split = o.count[1];
+    if (r >= split || (r > 0 && o.row[r - 1] == o.row[r])) return;
     for (int c = threadIdx.x; c < C; c += 128) {
         float sum = table[(size_t)o.row[r] * C + c];
-        for (int i = r; i < shared && o.row[i] == o.row[r]; i++) sum += part[(size_t)i * C + c];
+        for (int i = r; i < split && o.row[i] == o.row[r]; i++) sum += part[(size_t)i * C + c];
         table[(size_t)o.row[r] * C + c] = sum;
     }
 }
 static void embed_gather(float *table, const float *dout, cuda_order o, size_t N, size_t C, size_t rows,
                          bool accumulate) {
     if (!accumulate) CUDA(cudaMemsetAsync(table, 0, rows * C * sizeof *table, gpu.stream));
-    const unsigned shared = (unsigned)shared_at_most(N);
-    float *part = (float *)room_for(ROOM_PARTS, (shared + 1) * C * sizeof *part);
+    const unsigned split = (unsigned)split_at_most(N);
+    float *part = (float *)room_for(ROOM_PARTS, (split + 1) * C * sizeof *part);       /* never 0 bytes */
     embed_runs_kernel<<<(unsigned)runs_at_most(N, rows), 128, 0, gpu.stream>>>(table, part, dout, o, (int)C);
-    if (shared) embed_shared_kernel<<<shared, 128, 0, gpu.stream>>>(table, part, o, (int)C);
+    if (split) embed_split_kernel<<<split, 128, 0, gpu.stream>>>(table, part, o, (int)C);
 }
 static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *dout, const llm_ids *ids, size_t N,
                                 size_t C, size_t V, size_t T, bool accumulate_wte, bool accumulate_wpe) {
@@ -425,9 +437,10 @@ static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *d
 
        c = (i T + t) 8 .. + 7       16 bytes (bf16) or twice 16; neighbours in the team are neighbours in memory
 
-   dw and dbias are sums over rows. A team walks over rows N/teams apart and adds each to its own 2 C sums in shared
-   memory, where a thread meets only numbers of its own: no barrier. A block adds its teams into a row of `part`. The
-   last to finish of NEIGHBOURS blocks adds their rows into one, the last of those blocks adds these: all in order.
+   dw and dbias are sums over rows. Of G teams in the grid, team i takes rows i, i + G, ... and adds each to sums of its
+   own in shared memory (dw and dbias, padded to whole chunks), where a thread meets only its own numbers: no barrier.
+   A block adds its teams into a row of `part`. The last to finish of NEIGHBOURS blocks adds their rows into one, the
+   last of those blocks adds these: all in order.
    ================================================================================================================ */
 
 template <int WARPS> DEVICE float team_sum(float x) {
@@ -484,15 +497,15 @@ DEVICE void norm_gather(float *dw, float *dbias, float *part, int C, bool accumu
         if (to) to[c % C] = (accumulate ? to[c % C] : 0) + column_sum(sums, groups, n, c);
     }
 }
-/* copy: where the bf16 copy of dres lies, or NULL. part (blocks, 2, C): dw | dbias; NULL: frozen. */
+/* copy: where the bf16 copy of dres lies, or NULL. part (blocks, 2, C): dw | dbias; NULL: frozen, sums are dropped. */
 template <class A, int WARPS, int CHUNKS>
 __global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32)
 norm_backward_kernel(float *dres, A *copy, float *dw_all, float *dbias_all, float *part, const A *dout,
                      const float *inp, const float *w, const float *mean, const float *rstd, size_t N, int C,
                      bool accumulate_dinp, bool accumulate) {
     enum { T = WARPS * 32, SUMS = CHUNKS * 8 * T };
-    extern __shared__ float shared_sums[];                     /* (teams, 2, SUMS), column (i T + t) 8 + j at i, j, t */
-    const int teams = blockDim.x / T, team = threadIdx.x / T, t = threadIdx.x % T;
+    extern __shared__ float shared_sums[];      /* (teams, 2, CHUNKS, 8, T): column (i T + t) 8 + j lies at i, j, t, */
+    const int teams = blockDim.x / T, team = threadIdx.x / T, t = threadIdx.x % T;    /* so lanes lie side by side */
     const bool wide = C % 8 == 0;
     float *dw = shared_sums + team * 2 * SUMS + t, *dbias = dw + SUMS;
     UNROLL for (int i = 0; i < CHUNKS * 8; i++) dw[i * T] = dbias[i * T] = 0;
@@ -535,14 +548,15 @@ norm_backward_kernel(float *dres, A *copy, float *dw_all, float *dbias_all, floa
         }
     norm_gather(dw_all, dbias_all, part, C, accumulate);
 }
-/* The team for rows of C numbers, and the kernel compiled for it. */
+/* The team for rows of C numbers, and the kernel compiled for it: WARPS warps hold 8 x 32 WARPS x CHUNKS numbers. */
 #define NORM_KERNEL(kernel, C) \
     ((C) <= 768 ? kernel<A, 1, 3> : (C) <= 2048 ? kernel<A, 4, 2> : (C) <= 8192 ? kernel<A, 8, 4> : kernel<A, 8, 8>)
 typedef struct { unsigned threads, teams; size_t shared; } norm_block;         /* shared: bytes, of the backward pass */
 static norm_block norm_block_for(size_t C) {
-    if (C > 16384) llm_die("--device cpu", "norms of rows of %zu numbers: on %s at most 16384", C, gpu.name);
     const unsigned threads = C <= 2048 ? 128 : 256, chunks = C <= 768 ? 3 : C <= 2048 ? 2 : C <= 8192 ? 4 : 8;
-    return {threads, C <= 768 ? 4u : 1u, 2 * 8 * chunks * threads * sizeof(float)};
+    const size_t shared = 2 * 8 * chunks * threads * sizeof(float), most = shared > gpu.shared_limit ? 8192 : 16384;
+    if (C > most) llm_die("--device cpu", "norms of rows of %zu numbers: on %s at most %zu", C, gpu.name, most);
+    return {threads, C <= 768 ? 4u : 1u, shared};
 }
 template <class A>
 static void cuda_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
@@ -562,7 +576,7 @@ static void cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias
     float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, sums * 2 * C * sizeof *part) : NULL;
     A *copy = in_bf16<A>() ? dres_for_products<A>(dinp, N, C) : NULL;
     auto kernel = NORM_KERNEL(norm_backward_kernel, C);
-    if (b.shared > 48 << 10)
+    if (b.shared > 48 << 10)            /* then a kernel must say so first */
         CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)b.shared));
     kernel<<<blocks, b.threads, b.shared, gpu.stream>>>(
         (float *)dinp, copy, dw, dbias, part, (const A *)dout, (const float *)inp, w, mean, rstd, N, (int)C,
@@ -1924,7 +1938,7 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
        s_t = q . k_t / sqrt(D)    m = max s_t    e_t = exp(s_t - m)    l = sum e_t    o = sum e_t v_t       of its keys
        out = sum over blocks of exp(m - M) o, divided by the same sum of exp(m - M) l,                      M = max m
 
-   The last block to finish does the second line, in the order of the blocks: a row's bits depend on that row alone.
+   The last block to finish does the second line, in the order of the blocks.
    ================================================================================================================ */
 
 enum { SPLIT = 128 };
@@ -2010,13 +2024,13 @@ cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k,
         store(out + i, o / l);
     }
 }
-/* As many tokens at a time as PARTS numbers have room for. */
+/* So many tokens at a time that their parts stay near 128 MB, but one at least. */
 template <class A, int HEADS>
 static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows, const int *positions, size_t n, size_t T,
                             size_t H, size_t KV, size_t D) {
-    const size_t kv = KV * D, row = (H + 2 * KV) * D, groups = KV * blocks_for(H / KV, HEADS), PARTS = 32 << 20;
+    const size_t kv = KV * D, row = (H + 2 * KV) * D, groups = KV * blocks_for(H / KV, HEADS), MOST = 32 << 20;
     const size_t each = groups * blocks_for(T, SPLIT) * HEADS * (D + 2);
-    const size_t at_once = min(n, PARTS / each + 1), counts = n * groups;
+    const size_t at_once = min(n, MOST / each + 1), counts = n * groups;
     float *part = (float *)room_for(ROOM_ATTENTION, at_once * each * sizeof *part + counts * sizeof(int));
     int *done = (int *)(part + at_once * each);
     cache_store_kernel<A><<<blocks_for(n * 2 * kv, 256), 256, 0, gpu.stream>>>(
@@ -2054,8 +2068,8 @@ static void cuda_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size
 
    The choice is chapter 7's. A block for each row: e^((z - best) / t) for every word; a limit below which the filters
    leave nothing; and a dart thrown at the rest, laid side by side in the order of ids. What is added up are whole
-   numbers of 2^-40: for them the order of the threads does not matter. Words that equal the last one that top-p keeps
-   are kept too, which is the one thing that chapter 7 does differently. */
+   numbers of 2^-40: for them the order of the threads does not matter. Chapter 7 differs in two things: it drops words
+   that equal the last one that top-p keeps, and may draw one less likely than 2^-40 of the best. */
 
 typedef struct {
     llm_speaker *who; int *id; float *logp;                     /* (n), (steps,n), (steps,n) */
@@ -2091,7 +2105,7 @@ template <bool MASS> DEVICE u64 at_least(const float *p, int V, unsigned x) {
         if (__float_as_uint(p[v]) >= x) sum += MASS ? mass_of(p[v]) : 1;
     return block_sum(sum);
 }
-/* The largest x for which that is `enough`, bit by bit from above: p <= 1, so bit 29 is the first. */
+/* The largest x for which that is `enough`, bit by bit from above: p <= 1 = 0x3F800000, so bit 29 is first. */
 template <bool MASS> DEVICE unsigned limit_for(const float *p, int V, u64 enough) {
     unsigned x = 0;
     for (int bit = 29; bit >= 0; bit--)
@@ -2142,7 +2156,7 @@ __global__ void __launch_bounds__(1024, 1) sample_kernel(speech *s, float *z, in
     const unsigned low = sample_limit(p, s, V);
     const int each = (V + blockDim.x - 1) / blockDim.x, from = min(V, (int)threadIdx.x * each);
     const int end = min(V, from + each);
-    u64 mine = 0, upto, total = 0;      /* a thread has neighbours; where do they begin? */
+    u64 mine = 0, upto, total = 0;      /* a thread's words weigh `mine`; all up to its last, upto */
     for (int v = from; v < end; v++) mine += __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
     upto = mine;
     UNROLL for (int d = 1; d < 32; d *= 2) {
@@ -2160,7 +2174,7 @@ __global__ void __launch_bounds__(1024, 1) sample_kernel(speech *s, float *z, in
         dart = greedy ? 0 : min((u64)(u * (double)total), total - 1);
     }
     __syncthreads();
-    if (dart >= upto || dart < upto - mine) return;             /* one thread stays */
+    if (dart >= upto || dart < upto - mine) return;             /* the dart fell elsewhere */
     u64 reached = upto - mine;
     for (int v = from; v < end; v++) {
         reached += __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
@@ -2190,6 +2204,7 @@ static void speak_step(llm_model *m, llm_cache *cache, size_t n, speech *s) {
     const unsigned threads = min(1024u, 32 * blocks_for(m->c.V, 32 * 32));      /* about 32 words for a thread */
     sample_kernel<<<(unsigned)n, threads, 0, gpu.stream>>>(s, (float *)cache->scratch, m->c.V);
 }
+/* Launches between begin and end are written down, not run. */
 static void speak_record(llm_model *m, llm_cache *cache, size_t n, speech *s) {
     cudaGraph_t graph;
     if (recorded.graph) CUDA(cudaGraphExecDestroy(recorded.graph));
@@ -2221,13 +2236,11 @@ static bool cuda_speak(llm_model *m, llm_cache *cache, llm_speaker *who, size_t 
     cuda_upload((int *)h.stop, x->stop, stop_bytes);
     if (x->banned) cuda_upload((uint8_t *)h.banned, x->banned, m->c.V);
     llm_cache_reserve(m, cache, n, n);
+    bool ready = recorded.graph && recorded.key == speak_key(m, cache, n);
     for (size_t step = 0; step < steps; step++) {
-        if (recorded.graph && recorded.key == speak_key(m, cache, n)) {
-            CUDA(cudaGraphLaunch(recorded.graph, gpu.stream));
-            continue;
-        }
-        speak_step(m, cache, n, device);                        /* as it comes: rooms grow, plans are made */
-        speak_record(m, cache, n, device);
+        if (ready) CUDA(cudaGraphLaunch(recorded.graph, gpu.stream));
+        else speak_step(m, cache, n, device);                   /* as it comes: rooms grow, plans are made */
+        if (!ready && step + 1 < steps) speak_record(m, cache, n, device), ready = true;
     }
     cuda_fetch(who, h.who, who_bytes);
     cuda_fetch(id, h.id, said * sizeof *id);
@@ -2288,7 +2301,7 @@ template <class A> static size_t cuda_scratch_bytes(const llm_config *c, size_t 
     if (!train) return workspace_bytes;
     const size_t N = B * T, C = c->C, heads = c->H, pieces = llm_parameters(c) / 4096 + 1000;
     const size_t widest = max((size_t)(c->activation == LLM_SWIGLU ? 2 : 1) * c->F, (heads + 2 * c->KV) * c->D);
-    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(9 * (size_t)gpu.processors, shared_at_most(N) + 1) * C);
+    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(9 * (size_t)gpu.processors, split_at_most(N) + 1) * C);
     const size_t chunk = min(N, head_rows_for(gpu.memory));
     const size_t head = chunk * (64 * sizeof(float) + 2 * C * sizeof(A));       /* padding; the rows with a gradient */
     return workspace_bytes + (sums + N * heads) * sizeof(float) + head + 24 * pieces;
