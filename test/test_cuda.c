@@ -120,9 +120,10 @@ int main(int count, char **argument) {
     uint64_t bits = 0;
     most_threads = 1;
     bits_by_place = false;
-    static const llm_precision precision[] = {LLM_FP32, LLM_BF16};
-    static const double allowed[] = {1e-5, 2e-2};           /* bf16: as test_ops.c has it for the CPU */
-    for (int i = 0; i < 2; i++) {
+    static const llm_precision precision[] = {LLM_FP32, LLM_BF16, LLM_TF32};
+    /* bf16: as test_ops.c has it for the CPU. tf32: factors of products have 11 bits: each is wrong by 2^-11 at most */
+    static const double allowed[] = {1e-5, 2e-2, 1e-3};
+    for (int i = 0; i < (few ? 2 : 3); i++) {
         const int before = passed + failed + checks_passed + checks_failed;
         llm_ops small = *llm_cuda(precision[i]);
         small.head_rows = 512;          /* several chunks of logits */
@@ -132,9 +133,9 @@ int main(int count, char **argument) {
         rng = llm_rng_seed(7, (uint64_t)i);
         test_rest();
         test_fetches();
-        if (few) test_few();
+        if (few || precision[i] == LLM_TF32) test_few();       /* all but tf32's products is fp32's */
         else test_everything();
-        if (wanted("attention")) bits = test_cuda_attention(table, few, bits);
+        if (precision[i] != LLM_TF32 && wanted("attention")) bits = test_cuda_attention(table, few, bits);
         printf("table \"%s\", %s: %d checks\n", table->name, llm_precision_name(precision[i]),
                passed + failed + checks_passed + checks_failed - before);
     }
