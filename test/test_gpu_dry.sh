@@ -153,6 +153,7 @@ fi
 echo "device: $device, 1 thread, precision fp32" >&2
 if [ "$dry" ]; then echo "plan: small"; exit 0; fi
 mkdir -p "$out" || exit 1
+echo "step $steps/$steps | 1% MFU | 1% as PaLM counts" >&2
 echo "  > Once"
 { echo step,loss; i=1; while [ $i -le $steps ]; do echo $i,1.0; i=$((i + 1)); done; } > "$out/log.csv"
 echo > "$out/config.json"
@@ -180,7 +181,7 @@ PATH="$tools:$PATH" OUT="$dir/out" BUILD="$dir/fake" NVCC="$tools/nvcc" MAKE="$t
     STAGES=gpt sh test/test_gpu.sh > "$dir/log" 2>&1
 code=$?
 check "with a GPU: exit code $code: $(tail -n 5 "$dir/log")" [ $code -eq 0 ]
-check "with a GPU: counts" grep -q '^21 passed, 0 failed$' "$dir/log"
+check "with a GPU: counts" grep -q '^22 passed, 0 failed$' "$dir/log"
 has "the card" '^# llm_cuda.cuh on NVIDIA H100 80GB HBM3$'
 has "the card" '^Driver 580.1, 7 of memory, power limit 7, at the beginning 7 of memory in use'
 has "the card" '^Cuda compilation tools, release 13.0'
@@ -192,7 +193,7 @@ called 'test_cuda '
 called 'test_cuda_model '
 called "bench --torch $tools/python --markdown $dir/out/gpu.md --only copy product step decode speak attention"
 called "bench --markdown $dir/out/gpu.md --only profile"
-has "a run" '^| all stages on the GPU.*| 17 passed, 0 failed, exit code 0'
+has "a run" '^| all stages on the GPU.*| 18 passed, 0 failed, exit code 0'
 for row in 'test_cuda ' 'test_cuda_model '; do has tests "^| gpu_$row | H100 .*2 passed, 0 failed"; done
 
 # ---- PyTorch's side, where there is one ----
