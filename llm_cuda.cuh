@@ -1,13 +1,13 @@
 /* llm_cuda.cuh: the table of operations for NVIDIA's GPUs
 
-   llm.h defines every operation as a plain loop (chapter 4, plain_<op>); here stands the same mathematics, cuda_<op>, in
-   the order of the table, arranged for a machine with a hundred processors and ten thousands of numbers in flight, whose
-   memory is the bottleneck. Beside each kernel: the equation where it takes another shape, and who does what.
+   llm.h defines every operation as a plain loop (chapter 4, plain_<op>); here stands the same mathematics, cuda_<op>,
+   in the order of the table, arranged for a machine with a hundred processors and ten thousands of numbers in flight,
+   whose memory is the bottleneck. Beside each kernel: the equation where it takes another shape, and who does what.
 
    build:  nvcc -x cu -std=c++20 -O3 -gencode arch=compute_80,code=sm_80
-                -gencode arch=compute_90,code=[sm_90,compute_90] -c llm_cuda.cuh -o llm_cuda.o          (CUDA 12 or later)
-           and link it, -lcudart and -lcublasLt with a C program that was compiled with -DLLM_CUDA: `make train_gpt` does.
-   Without a GPU every kernel runs on the CPU, thread by thread, from this same text: test/cuda_on_cpu, `make test_cuda`.
+                -gencode arch=compute_90,code=[sm_90,compute_90] -c llm_cuda.cuh -o llm_cuda.o      (CUDA 12 or later)
+           and link it, -lcudart, -lcublasLt with a C program compiled with -DLLM_CUDA: `make train_gpt` does all that.
+   Without a GPU every kernel runs on the CPU, thread by thread, from this same text: test/cuda_on_cpu, make test_cuda.
 
    How a GPU works, as far as this file needs it.
 
@@ -70,6 +70,15 @@ static struct { bool tf32; size_t head_rows; } running;
 #define CUDA(call) cuda_must((call), #call, __LINE__)
 static void cuda_must(cudaError_t e, const char *call, int line) {
     if (e != cudaSuccess) llm_die(NULL, "%s on %s (llm_cuda.cuh:%d: %s)", cudaGetErrorString(e), gpu.name, line, call);
+}
+/* The stream for a launch; dies where the one before was refused, and says in which function that stands. */
+#define STREAM launch_from(__func__)
+static cudaStream_t launch_from(const char *function) {
+    static const char *before = "";
+    const cudaError_t e = cudaGetLastError();
+    if (e != cudaSuccess) llm_die(NULL, "%s on %s: a launch of %s", cudaGetErrorString(e), gpu.name, before);
+    before = function;
+    return gpu.stream;
 }
 /* Scratch memory, which grows when a step is larger than any before. A room is good until the next room_for of it: the
    stream runs in order, so a launch is done with it before the next one's begins. HEAD: logits, and their rows of
@@ -231,7 +240,7 @@ static struct {
 static void *cuda_alloc(size_t bytes) {
     void *p = NULL;
     if (cudaMalloc(&p, bytes + (bytes == 0)) != cudaSuccess) {
-        cudaGetLastError();             /* the caller sees NULL */
+        cudaGetLastError();             /* cleared: the caller sees NULL */
         return NULL;
     }
     CUDA(cudaMemsetAsync(p, 0, bytes, gpu.stream));
@@ -264,8 +273,7 @@ static void cuda_upload(void *device, const void *host, size_t bytes) {
 static void cuda_wait(void) {
     const int fetches = stage.fetches;
     stage.fetches = 0, stage.fetched = 0;                       /* also for who catches a death of what follows */
-    CUDA(cudaGetLastError());           /* a launch that was refused */
-    CUDA(cudaStreamSynchronize(gpu.stream));
+    CUDA(cudaStreamSynchronize(STREAM));
     for (int i = 0; i < fetches; i++)
         memcpy(stage.fetch[i].host, stage.down + stage.fetch[i].at, stage.fetch[i].bytes);
 }
@@ -350,21 +358,21 @@ __global__ void __launch_bounds__(256) store_weights_kernel(bf16 *to, const floa
     load_up_to_8(x, from + i, left, wide);
     store_up_to_8(to + i, x, left, wide);
 }
-/* Do rows of n numbers, and all of these pointers, lie at multiples of 16 bytes? Then a lane takes 8 numbers at once. */
+/* wide: do rows of n numbers, and all of these pointers, lie at multiples of 16 bytes? n 0: one long row. */
 static inline bool all_wide(size_t n, const void *a, const void *b = NULL, const void *c = NULL) {
     return n % 8 == 0 && ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % 16 == 0;
 }
 static void cuda_store_weights(void *to, const llm_real *w, size_t n) {
     if (!n) return;
-    store_weights_kernel<<<blocks_for(n, 2048), 256, 0, gpu.stream>>>((bf16 *)to, w, n, all_wide(0, to, w));
+    store_weights_kernel<<<blocks_for(n, 2048), 256, 0, STREAM>>>((bf16 *)to, w, n, all_wide(0, to, w));
 }
 
 /* ================================================================================================================
    Embedding
 
    forward    out[n] = wte[tokens[n]] + wpe[positions[n]]: a thread for each 8 numbers of out.
-   backward   dwte[v] (=|+=) sum of dout[n] over the places n of token v, in the order of the batch (cuda_order): a block
-              adds a run of places, a thread 8 columns of it. The sums of split rows wait in `part`, and the
+   backward   dwte[v] (=|+=) sum of dout[n] over the places n of token v, in the order of the batch (cuda_order): a
+              block adds a run of places, a thread 8 columns of it. The sums of split rows wait in `part`, and the
               block of the row's first run adds them. By position likewise: dwpe.
    ================================================================================================================ */
 
@@ -382,7 +390,7 @@ __global__ void __launch_bounds__(256) embed_kernel(float *out, llm_weight wte, 
 }
 static void cuda_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe, const int *tokens,
                                const int *positions, size_t N, size_t C) {
-    embed_kernel<<<blocks_for(N * ((C + 7) / 8), 256), 256, 0, gpu.stream>>>(
+    embed_kernel<<<blocks_for(N * ((C + 7) / 8), 256), 256, 0, STREAM>>>(
         (float *)out, wte, wpe, tokens, positions, N, (int)C, all_wide(C, out, wte.data, wpe));
 }
 __global__ void __launch_bounds__(128) embed_runs_kernel(float *table, float *part, const float *dout, cuda_order o,
@@ -415,8 +423,8 @@ static void embed_gather(float *table, const float *dout, cuda_order o, size_t N
     if (!accumulate) CUDA(cudaMemsetAsync(table, 0, rows * C * sizeof *table, gpu.stream));
     const unsigned split = (unsigned)split_at_most(N);
     float *part = (float *)room_for(ROOM_PARTS, (split + 1) * C * sizeof *part);       /* never 0 bytes */
-    embed_runs_kernel<<<(unsigned)runs_at_most(N, rows), 128, 0, gpu.stream>>>(table, part, dout, o, (int)C);
-    if (split) embed_split_kernel<<<split, 128, 0, gpu.stream>>>(table, part, o, (int)C);
+    embed_runs_kernel<<<(unsigned)runs_at_most(N, rows), 128, 0, STREAM>>>(table, part, dout, o, (int)C);
+    if (split) embed_split_kernel<<<split, 128, 0, STREAM>>>(table, part, o, (int)C);
 }
 static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *dout, const llm_ids *ids, size_t N,
                                 size_t C, size_t V, size_t T, bool accumulate_wte, bool accumulate_wpe) {
@@ -480,7 +488,7 @@ norm_forward_kernel(A *out, float *mean, float *rstd, const float *inp, const fl
     if (t == 0) rstd[n] = r;
     if (t == 0 && mean) mean[n] = m;
 }
-enum { NEIGHBOURS = 16, NORM_BLOCKS = 1024 };                   /* that add up their rows together; of a launch, at most */
+enum { NEIGHBOURS = 16, NORM_BLOCKS = 1024 };                  /* that add up their rows together; of a launch, most */
 __device__ int norm_done[1 + NORM_BLOCKS / NEIGHBOURS];         /* of the groups of neighbours; of the blocks of each */
 
 /* dw and dbias (=|+=) the sums over part (blocks, 2, C); behind those rows there is room for one of each group. */
@@ -563,7 +571,7 @@ static void cuda_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd,
                                    const llm_real *bias, llm_real eps, size_t N, size_t C) {
     const norm_block b = norm_block_for(C);
     auto kernel = NORM_KERNEL(norm_forward_kernel, C);
-    kernel<<<blocks_for(N, b.teams), b.threads, 0, gpu.stream>>>(
+    kernel<<<blocks_for(N, b.teams), b.threads, 0, STREAM>>>(
         (A *)out, mean, rstd, (const float *)inp, w, bias, eps, N, (int)C);
 }
 template <class A>
@@ -578,7 +586,7 @@ static void cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias
     auto kernel = NORM_KERNEL(norm_backward_kernel, C);
     if (b.shared > 48 << 10)            /* then a kernel must say so first */
         CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)b.shared));
-    kernel<<<blocks, b.threads, b.shared, gpu.stream>>>(
+    kernel<<<blocks, b.threads, b.shared, STREAM>>>(
         (float *)dinp, copy, dw, dbias, part, (const A *)dout, (const float *)inp, w, mean, rstd, N, (int)C,
         accumulate_dinp, accumulate);
 }
@@ -597,7 +605,8 @@ static void cuda_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *do
 /* ================================================================================================================
    Products: linear, residual, LoRA
    ================================================================================================================
-   Four fifths of all the work, and the one thing we do not write ourselves: cuBLASLt has a kernel for every shape.
+   Four fifths of all the work, and the one thing we do not write ourselves (but few_rows, and what is inside of
+   attention): NVIDIA's cuBLASLt has a kernel for every shape.
 
    It thinks in columns: number (i,j) of its matrix lies at i + j ld, of ours at i ld + j. Nothing is moved; the same
    memory is, in its eyes, the transpose:
@@ -613,10 +622,10 @@ struct matrix { const void *data; cudaDataType_t type; size_t ld; bool turned; }
 template <class X> static matrix as_is(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, false}; }
 template <class X> static matrix turned(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, true}; }
 
-/* out = scale left right + plus, then the epilogue. plus: as out lies (or out itself), or NULL. bias: of out's type, of
-   as many numbers as out has columns; BGRADB leaves the column sums of a turned left there. aux: as wide as out.
-   split: the sum may be cut and its parts added. Only for sums over tokens: elsewhere a row's bits would depend on how
-   many rows there are beside it. */
+/* out = scale left right + plus, then the epilogue, what cuBLASLt does to out before it is written. plus: as out lies
+   (or out itself), or NULL. bias: of out's type, of as many numbers as out has columns; BGRADB leaves the column sums of
+   a turned left there. aux: as wide as out. split: the sum may be cut and its parts added ("split-K"), as long sums over
+   tokens want it. (Without it too a row's bits depend on how many rows there are: each number of rows has its plan.) */
 struct ending {
     float scale = 1;
     const void *plus = NULL;
@@ -629,7 +638,7 @@ struct product_shape {
     size_t rows, cols, inner, ld_left, ld_right, ld_out;
     cudaDataType_t type, out_type;
     cublasLtEpilogue_t epilogue;
-    uint32_t alignment;                 /* the largest power of 2, at most 256, that divides all addresses */
+    uint32_t alignment;                 /* the largest power of 2, at most 16, that divides all addresses */
     bool turned_left, turned_right, split, tf32;
     bool operator==(const product_shape &) const = default;
 };
@@ -646,7 +655,7 @@ static product_plan *plan_for(const product_shape &s, cublasLtMatmulDesc_t call,
     for (size_t i = 0; i < plans && i < PLANS; i++)
         if (plan[i].shape == s) return &plan[i];
     cublasLtMatmulPreference_t want;
-    cublasLtMatmulHeuristicResult_t best;
+    cublasLtMatmulHeuristicResult_t best = {};
     int found = 0;
     LT(cublasLtMatmulPreferenceCreate(&want));
     auto set = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) {
@@ -661,7 +670,7 @@ static product_plan *plan_for(const product_shape &s, cublasLtMatmulDesc_t call,
     const auto e = cublasLtMatmulAlgoGetHeuristic(gpu.lt, call, right, left, out, out, want, 1, &best, &found);
     LT(cublasLtMatmulPreferenceDestroy(want));
     product_plan *p = &plan[plans++ % PLANS];
-    *p = {s, best.algo, e == CUBLAS_STATUS_SUCCESS && found > 0};
+    *p = {s, best.algo, e == CUBLAS_STATUS_SUCCESS && found > 0 && best.state == CUBLAS_STATUS_SUCCESS};
     return p;
 }
 /* out (rows, cols) = left (rows, inner) right (inner, cols), and its ending. Returns false, with nothing done, where
@@ -672,7 +681,7 @@ static bool product(matrix out, matrix left, matrix right, size_t rows, size_t c
     const void *plus = e.plus ? e.plus : out.data;      /* out is then not read: beta is 0 */
     const float beta = e.plus ? 1 : 0;
     const uintptr_t bits = (uintptr_t)left.data | (uintptr_t)right.data | (uintptr_t)plus | (uintptr_t)out.data |
-                           (uintptr_t)e.bias | 256;
+                           (uintptr_t)e.bias | 16;
     const product_shape s = {rows, cols, inner, left.ld, right.ld, out.ld, left.type, out.type, e.epilogue,
                              (uint32_t)(bits & -bits), left.turned, right.turned, e.split, tf32};
     cublasLtMatmulDesc_t call;
@@ -692,11 +701,15 @@ static bool product(matrix out, matrix left, matrix right, size_t rows, size_t c
         return l;
     };
     const auto l = layout(left, rows, inner), r = layout(right, inner, cols), o = layout(out, rows, cols);
-    const product_plan *p = plan_for(s, call, r, l, o);
-    if (p->found)
-        LT(cublasLtMatmul(gpu.lt, call, &e.scale, right.data, r, left.data, l, &beta, plus, o, (void *)out.data, o,
-                          &p->algorithm, gpu.workspace, workspace_bytes, gpu.stream));
-    else if (e.epilogue == CUBLASLT_EPILOGUE_DEFAULT)
+    product_plan *p = plan_for(s, call, r, l, o);
+    if (p->found) {
+        const auto done = cublasLtMatmul(
+            gpu.lt, call, &e.scale, right.data, r, left.data, l, &beta, plus, o, (void *)out.data, o, &p->algorithm,
+            gpu.workspace, workspace_bytes, gpu.stream);
+        p->found = done != CUBLAS_STATUS_NOT_SUPPORTED;         /* the heuristic may be wrong about epilogues */
+        if (p->found) LT(done);
+    }
+    if (!p->found && e.epilogue == CUBLASLT_EPILOGUE_DEFAULT)
         llm_die(NULL, "cuBLASLt on %s has no product for %zu x %zu x %zu", gpu.name, rows, cols, inner);
     LT(cublasLtMatmulDescDestroy(call));
     for (cublasLtMatrixLayout_t x : {l, r, o}) LT(cublasLtMatrixLayoutDestroy(x));
@@ -716,7 +729,7 @@ template <class A> __global__ void __launch_bounds__(256) widen_kernel(A *to, ll
 template <class A> static const A *matrix_of(llm_weight w, size_t rows, size_t cols, int place) {
     if (w.type == (in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL)) return (const A *)w.data;
     A *to = (A *)room_for(place, rows * cols * sizeof(A));
-    widen_kernel<A><<<blocks_for(rows * ((cols + 7) / 8), 256), 256, 0, gpu.stream>>>(to, w, rows, (int)cols);
+    widen_kernel<A><<<blocks_for(rows * ((cols + 7) / 8), 256), 256, 0, STREAM>>>(to, w, rows, (int)cols);
     return to;
 }
 template <class A> static const A *matrix_of(const llm_real *x, size_t rows, size_t cols, int place) {
@@ -763,18 +776,27 @@ __global__ void __launch_bounds__(256) few_rows_kernel(few_rows_call<A, R> c) {
 }
 template <class A, class R> static void few_rows(const few_rows_call<A, R> &c) {
     const dim3 grid(blocks_for(c.O, 8), c.N == 1 ? 1 : blocks_for(c.N, FEW_ROWS));
-    if (c.N == 1) few_rows_kernel<A, R, 1><<<grid, 256, 0, gpu.stream>>>(c);
-    else few_rows_kernel<A, R, FEW_ROWS><<<grid, 256, 0, gpu.stream>>>(c);
+    if (c.N == 1) few_rows_kernel<A, R, 1><<<grid, 256, 0, STREAM>>>(c);
+    else few_rows_kernel<A, R, FEW_ROWS><<<grid, 256, 0, STREAM>>>(c);
 }
 
 /* ---- column sums: to[o] (=|+=) sum over n of scale[n] x[n][o], x (N,O); scale NULL: 1 ----
 
    Two kernels, for a fixed order. A block has 256 columns and SUM_ROWS rows; a lane has 8 columns of every eighth row,
-   then the warps' sums are added. The blocks' sums lie in `part`, and gather_kernel adds those. */
+   then the warps' sums are added. The blocks' sums lie in `part`, and gather_kernel adds those in the same way: a block
+   has 32 columns, a lane one of them, a warp every eighth row. */
 enum { SUM_ROWS = 256 };
-__global__ void __launch_bounds__(128) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
-    const int c = blockIdx.x * 128 + threadIdx.x;
-    if (c < n) to[c] = (accumulate ? to[c] : 0) + column_sum(part, rows, n, c);
+__global__ void __launch_bounds__(256) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
+    __shared__ float sum[8][32];
+    const int warp = threadIdx.x / 32, c = blockIdx.x * 32 + threadIdx.x % 32;
+    float s = 0;
+    _Pragma("unroll 4") for (int r = warp; r < rows && c < n; r += 8) s += part[(size_t)r * n + c];
+    sum[warp][threadIdx.x % 32] = s;
+    __syncthreads();
+    if (warp || c >= n) return;
+    s = accumulate ? to[c] : 0;
+    UNROLL for (int i = 0; i < 8; i++) s += sum[i][threadIdx.x];
+    to[c] = s;
 }
 template <class A> __global__ void __launch_bounds__(256) column_sums_kernel(float *part, const A *x,
                                                                              const float *scale, int N, int O,
@@ -798,8 +820,8 @@ template <class A> static void column_sums(float *to, const A *x, const float *s
     const dim3 grid(blocks_for(O, 256), blocks_for(N, SUM_ROWS));
     float *part = (float *)room_for(ROOM_PARTS, grid.y * O * sizeof *part);
     const bool wide = all_wide(O, x);
-    column_sums_kernel<A><<<grid, 256, 0, gpu.stream>>>(part, x, scale, N, O, wide);
-    gather_kernel<<<blocks_for(O, 128), 128, 0, gpu.stream>>>(to, part, grid.y, O, accumulate);
+    column_sums_kernel<A><<<grid, 256, 0, STREAM>>>(part, x, scale, N, O, wide);
+    gather_kernel<<<blocks_for(O, 32), 256, 0, STREAM>>>(to, part, grid.y, O, accumulate);
 }
 
 /* ---- linear:  out (N,O) = inp (N,I) w' + bias   dinp = dout w   dw = dout' inp   dbias = column sums of dout ---- */
@@ -913,7 +935,8 @@ static void cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_ac
 /* ---- rotary positions: (a, b) = (x[j], x[j + D/2]) turns by the angle t = position freq[j] ----
 
    A thread has 8 neighbouring pairs of one token and walks over its heads, for which the 8 angles are the same. t goes
-   up to 100,000 and more; its whole turns are taken off in double, then sincospif (sin and cos of pi x) is exact. */
+   up to 100,000 and more; its whole turns are taken off in double: then sincospif (sin and cos of pi x) adds no error to
+   that of t. */
 template <class A>
 __global__ void __launch_bounds__(128) rope_kernel(A *qkv, const float *freq, const int *positions, size_t N, int heads,
                                                    size_t width, int D, bool wide, float way) {
@@ -944,7 +967,7 @@ __global__ void __launch_bounds__(128) rope_kernel(A *qkv, const float *freq, co
 template <class A> static void rotate(llm_act *qkv, const float *freq, const int *positions, size_t N, size_t H,
                                       size_t KV, size_t D, float way) {
     const unsigned grid = blocks_for(N * ((D / 2 + 7) / 8), 128);
-    rope_kernel<A><<<grid, 128, 0, gpu.stream>>>((A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D,
+    rope_kernel<A><<<grid, 128, 0, STREAM>>>((A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D,
                                                  D % 16 == 0, way);
 }
 template <class A> static void cuda_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N,
@@ -958,7 +981,8 @@ template <class A> static void cuda_rope_backward(llm_act *dqkv, const llm_real 
 
 /* ---- gelu and swiglu: a thread has 8 neighbouring numbers. Memory is all that takes time ---- */
 
-DEVICE float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+/* By the machine's own 2^x and 1/x, whose last bits are off: exact ones would take longer than memory. */
+DEVICE float sigmoid(float x) { return __fdividef(1, 1 + __expf(-x)); }
 
 /* dout NULL: to = y = x s, s = sigmoid(2u). Else to = dx = dout (s + x s (1 - s) 2u'), and may be dout itself. */
 template <class A>
@@ -996,7 +1020,7 @@ swiglu_kernel(A *to, const A *dout, const A *gateup, size_t N, size_t F, bool wi
     if (dout) store_up_to_8(to + F, u, left, wide);
 }
 template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
-    gelu_kernel<A><<<blocks_for(n, 2048), 256, 0, gpu.stream>>>((A *)dinp, (const A *)dout, (const A *)inp, n);
+    gelu_kernel<A><<<blocks_for(n, 2048), 256, 0, STREAM>>>((A *)dinp, (const A *)dout, (const A *)inp, n);
 }
 template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
     cuda_gelu_backward<A>(out, NULL, inp, n);
@@ -1004,7 +1028,7 @@ template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *in
 template <class A>
 static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
     const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
-    swiglu_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dgateup, (const A *)dout, (const A *)gateup, N, F, F % 8 == 0);
+    swiglu_kernel<A><<<grid, 256, 0, STREAM>>>((A *)dgateup, (const A *)dout, (const A *)gateup, N, F, F % 8 == 0);
 }
 template <class A> static void cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
     cuda_swiglu_backward<A>(out, NULL, gateup, N, F);
@@ -1081,10 +1105,11 @@ DEVICE int first_key(const int *start, int first, int end) {
 }
 DEVICE int last_query(const int *start, int key, int first, int T) {
     __shared__ int high;
+    int mine = first;
     if (threadIdx.x == 0) high = first;
     __syncthreads();
-    for (int i = first + threadIdx.x; i < T; i += blockDim.x)
-        if (start[i] <= key) atomicMax(&high, i);
+    for (int i = first + threadIdx.x; i < T; i += blockDim.x) mine = start[i] <= key ? i : mine;
+    atomicMax(&high, mine);
     __syncthreads();
     return high;
 }
@@ -1524,9 +1549,9 @@ template <class A> static void plain_attention(const attention<A> &a) {
     const unsigned tiles = blocks_for(a.T, 32), pieces = blocks_for(a.D, 128);
     const dim3 queries(tiles, a.H * pieces, a.B), keys(tiles, a.KV * pieces, a.B);
     const float scale = 1 / sqrtf((float)a.D);
-    if (!a.dqkv) plain_attention_kernel<A, FORWARD><<<queries, 128, 0, gpu.stream>>>(a, scale);
-    if (a.dqkv) plain_attention_kernel<A, DQ><<<queries, 128, 0, gpu.stream>>>(a, scale);
-    if (a.dqkv) plain_attention_kernel<A, DKV><<<keys, 128, 0, gpu.stream>>>(a, scale);
+    if (!a.dqkv) plain_attention_kernel<A, FORWARD><<<queries, 128, 0, STREAM>>>(a, scale);
+    if (a.dqkv) plain_attention_kernel<A, DQ><<<queries, 128, 0, STREAM>>>(a, scale);
+    if (a.dqkv) plain_attention_kernel<A, DKV><<<keys, 128, 0, STREAM>>>(a, scale);
 }
 /* A kernel that asks for more shared memory than 48 KiB must say so first. */
 static void flash_launch(void (*kernel)(attention<bf16>, float), size_t bytes, int rows, int heads,
@@ -1534,18 +1559,19 @@ static void flash_launch(void (*kernel)(attention<bf16>, float), size_t bytes, i
     const dim3 grid(blocks_for(a.T, rows), heads, a.B);
     const float sharp = LOG2E / sqrtf((float)a.D);
     CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
-    kernel<<<grid, ATT_THREADS, bytes, gpu.stream>>>(a, sharp);
+    kernel<<<grid, ATT_THREADS, bytes, STREAM>>>(a, sharp);
 }
 template <int D> static bool flash_attention(const attention<bf16> &a) {
     typedef flash<D, false> Q;
     typedef flash<D, true> K;
-    if (gpu.shared_limit < (size_t)max((int)Q::BYTES, (int)K::BYTES) + 64) return false;
+    const int most = !a.dqkv ? Q::FORWARD_BYTES : max((int)Q::BYTES, (int)K::BYTES);
+    if (gpu.shared_limit < (size_t)most + 64) return false;     /* 64: first_key's own */
     if (!a.dqkv) flash_launch(attention_forward_kernel<D>, Q::FORWARD_BYTES, Q::ROWS, a.H, a);
     if (a.dqkv) flash_launch(attention_backward_kernel<D, false>, Q::BYTES, Q::ROWS, a.H, a);
     if (a.dqkv) flash_launch(attention_backward_kernel<D, true>, K::BYTES, K::ROWS, a.KV, a);
     return true;
 }
-/* On tensor cores where we have the kernel, and the GPU's blocks have enough shared memory. */
+/* On tensor cores where we have the kernel, and blocks have enough shared memory (backward with D 128: over 99 KiB). */
 template <class A> static void attend(const attention<A> &a) {
     if constexpr (in_bf16<A>()) {
         auto flash = a.D == 32 ? flash_attention<32> : a.D == 64 ? flash_attention<64> : a.D == 80 ? flash_attention<80>
@@ -1583,12 +1609,12 @@ static void cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
    probabilities. Only the fused sweep, whose logp is a loss to look at, has them in A. */
 
 enum { HEAD_THREADS = 512 };
-constexpr float never = -1e30f;         /* for -infinity, as in llm.h: its exp is exactly 0, and 0 times it is 0 */
+constexpr float banned_z = -1e30f;      /* for -infinity, as in llm.h: its exp is exactly 0, and 0 times it is 0 */
 struct head_view {
     const int *targets;
     const uint8_t *banned;
     const int *row;                     /* row i of a chunk is row[first + i] of the batch; NULL: first + i */
-    float sharp;                        /* 1 / temperature */
+    float cold;                         /* 1 / temperature */
     int first, V, ld;
     float *logp = NULL, *lse = NULL, *entropy = NULL;           /* (N) each */
     const float *dlogp = NULL, *dentropy = NULL;
@@ -1596,12 +1622,12 @@ struct head_view {
 };
 /* z of one id; of 8 neighbours. */
 template <class Z> DEVICE float head_z(const Z *logits, int k, const head_view &h) {
-    return h.banned && h.banned[k] ? never : to_float(logits[k]) * h.sharp;
+    return h.banned && h.banned[k] ? banned_z : to_float(logits[k]) * h.cold;
 }
 template <class Z> DEVICE void head_load(float (&z)[8], const Z *logits, int k, const head_view &h) {
     load8(z, logits + k);
     UNROLL for (int j = 0; j < 8; j++)
-        z[j] = k + j < h.V && !(h.banned && h.banned[k + j]) ? z[j] * h.sharp : never;
+        z[j] = k + j < h.V && !(h.banned && h.banned[k + j]) ? z[j] * h.cold : banned_z;
 }
 /* log sum exp z in one pass: a thread scales its sum anew whenever its maximum rises; then the threads' are joined. */
 template <class Z> DEVICE float head_lse(const Z *logits, const head_view &h) {
@@ -1654,7 +1680,7 @@ __global__ void __launch_bounds__(HEAD_THREADS) head_backward_kernel(Z *logits, 
         UNROLL for (int j = 0; j < 8 && k < h.V; j++) {
             const float l = z[j] - lse, p = __expf(l);
             const float dz = dlogp * ((k + j == target) - p) - dentropy * p * (l + entropy);
-            z[j] = z[j] > never ? dz * h.sharp : 0;     /* a banned logit is a constant */
+            z[j] = z[j] > banned_z ? dz * h.cold : 0;     /* a banned logit is a constant */
         }
         if (sizeof(A) < sizeof(Z)) __syncthreads();
         if (k < h.V) store8((A *)mine + k, z);
@@ -1669,7 +1695,7 @@ template <class A> __global__ void __launch_bounds__(128) copy_rows_kernel(A *to
 }
 template <class A>
 static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n, size_t C) {
-    copy_rows_kernel<A><<<n, 128, 0, gpu.stream>>>(to, to_row, from, from_row, C);
+    copy_rows_kernel<A><<<n, 128, 0, STREAM>>>(to, to_row, from, from_row, C);
 }
 static head_view head_begin(const int *targets, llm_head head, size_t V) {
     if (!(head.temperature > 0)) llm_die("--temperature 1", "log-probabilities at temperature %g", head.temperature);
@@ -1695,7 +1721,7 @@ static void cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entrop
         const size_t rows = min(chunk, N - first);
         h.first = first;
         product(as_is(logits, h.ld), as_is((const A *)hidden + first * C, C), turned(wide, C), rows, V, C);
-        head_forward_kernel<<<rows, head_threads(h), 0, gpu.stream>>>(logits, h);
+        head_forward_kernel<<<rows, head_threads(h), 0, STREAM>>>(logits, h);
     }
 }
 /* logprob_backward and logprob_fused: the logits of a chunk, as Z, become their gradient in A. Rows without a gradient
@@ -1719,7 +1745,7 @@ static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_w
         A *dx = row ? dx_rows : (A *)dhidden + first * C;
         product(as_is(logits, h.ld), as_is(x, C), turned(wide, C), rows, V, C);
         h.first = first;
-        head_backward_kernel<Z, A><<<rows, head_threads(h), 0, gpu.stream>>>(logits, h);
+        head_backward_kernel<Z, A><<<rows, head_threads(h), 0, STREAM>>>(logits, h);
         if (dhidden) product(as_is(dx, C), as_is(dlogits, width), as_is(wide, C), rows, C, V);
         if (dw) product(as_is(dw, C), turned(dlogits, width), as_is(x, C), V, C, rows,
                         {.plus = accumulate || first ? dw : NULL, .split = true});
@@ -1780,7 +1806,7 @@ static void cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *
                                 const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
     const unsigned grid = blocks_for(N * ((C + 7) / 8), 256);
     if (dhidden)
-        value_backward_kernel<A><<<grid, 256, 0, gpu.stream>>>((A *)dhidden, dvalue, u, N, (int)C, accumulate_dhidden,
+        value_backward_kernel<A><<<grid, 256, 0, STREAM>>>((A *)dhidden, dvalue, u, N, (int)C, accumulate_dhidden,
                                                                all_wide(C, dhidden, u));
     if (du) column_sums(du, (const A *)hidden, dvalue, N, C, accumulate_du);
 }
@@ -1866,8 +1892,8 @@ __global__ void __launch_bounds__(1024) sumsq_add_kernel(llm_adamw_state *state,
 static void cuda_grad_norm(llm_adamw_state *state, const llm_param *param, int params) {
     learning_from(param, params);
     if (learning.pieces)
-        sumsq_kernel<<<(unsigned)learning.pieces, 256, 0, gpu.stream>>>(learning.sum, learning.tensor, learning.piece);
-    sumsq_add_kernel<<<1, 1024, 0, gpu.stream>>>(state, learning.sum, learning.pieces);
+        sumsq_kernel<<<(unsigned)learning.pieces, 256, 0, STREAM>>>(learning.sum, learning.tensor, learning.piece);
+    sumsq_add_kernel<<<1, 1024, 0, STREAM>>>(state, learning.sum, learning.pieces);
 }
 __global__ void adamw_judge_kernel(adamw_constants *a, llm_adamw_state *state, llm_adamw_rule r) {
     llm_adamw_judge(state, &r);
@@ -1919,12 +1945,12 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
                        llm_adamw_state *state) {
     learning_from(param, params);
     const unsigned pieces = (unsigned)learning.pieces;
-    adamw_judge_kernel<<<1, 1, 0, gpu.stream>>>(learning.constants, state, rule);
+    adamw_judge_kernel<<<1, 1, 0, STREAM>>>(learning.constants, state, rule);
     if (pieces && rule.moments16)
-        adamw_kernel<bf16><<<pieces, 256, 0, gpu.stream>>>(
+        adamw_kernel<bf16><<<pieces, 256, 0, STREAM>>>(
             (bf16 *)m, (bf16 *)v, learning.tensor, learning.piece, learning.constants);
     else if (pieces)
-        adamw_kernel<float><<<pieces, 256, 0, gpu.stream>>>(
+        adamw_kernel<float><<<pieces, 256, 0, STREAM>>>(
             (float *)m, (float *)v, learning.tensor, learning.piece, learning.constants);
 }
 
@@ -1961,7 +1987,6 @@ cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k,
                        const int *positions, size_t T, int H, int KV, int D) {
     extern __shared__ float shared_query[];                     /* (HEADS, width): q / sqrt(D), 0 behind D numbers */
     __shared__ float e[HEADS * SPLIT];
-    __shared__ bool last;
     const int G = H / KV, groups = (G + HEADS - 1) / HEADS, head = blockIdx.y / groups;
     const int h0 = blockIdx.y % groups * HEADS, heads = min(HEADS, G - h0);             /* of the G on this key head */
     const int each = HEADS * (D + 2), width = (D + 7) / 8 * 8, t = threadIdx.x, lane = t % 32;
@@ -2005,13 +2030,8 @@ cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k,
         else mine[i / D * (D + 2) + 2 + i % D] = o;
     }
     if (alone) return;
-    __threadfence();                    /* what this block wrote is seen before its count is */
-    __syncthreads();
     const int blocks = (seen + SPLIT - 1) / SPLIT;
-    if (t == 0) last = atomicAdd(&done[place], 1) == blocks - 1;
-    __syncthreads();
-    if (!last) return;
-    __threadfence();
+    if (!last_of(blocks, &done[place])) return;
     for (int i = t; i < heads * D; i += SPLIT) {
         const float *of = part + place * gridDim.x * each + i / D * (D + 2);
         float m = -INFINITY, l = 0, o = 0;
@@ -2033,12 +2053,12 @@ static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows, c
     const size_t at_once = min(n, MOST / each + 1), counts = n * groups;
     float *part = (float *)room_for(ROOM_ATTENTION, at_once * each * sizeof *part + counts * sizeof(int));
     int *done = (int *)(part + at_once * each);
-    cache_store_kernel<A><<<blocks_for(n * 2 * kv, 256), 256, 0, gpu.stream>>>(
+    cache_store_kernel<A><<<blocks_for(n * 2 * kv, 256), 256, 0, STREAM>>>(
         k, v, done, qkv, rows, positions, n, T, H * D, kv, counts);
     for (size_t i = 0; i < n; i += at_once) {
         const dim3 grid(blocks_for(T, SPLIT), (unsigned)groups, (unsigned)min(at_once, n - i));
         const size_t shared = HEADS * ((D + 7) / 8 * 8) * sizeof(float);
-        cache_attention_kernel<A, HEADS><<<grid, SPLIT, shared, gpu.stream>>>(
+        cache_attention_kernel<A, HEADS><<<grid, SPLIT, shared, STREAM>>>(
             out + i * H * D, part, done + i * groups, qkv + i * row, k, v, rows + i, positions + i, T, (int)H, (int)KV,
             (int)D);
     }
@@ -2199,10 +2219,10 @@ static uint64_t speak_key(const llm_model *m, const llm_cache *cache, size_t n) 
 static struct { cudaGraphExec_t graph; uint64_t key; } recorded;
 
 static void speak_step(llm_model *m, llm_cache *cache, size_t n, speech *s) {
-    speak_begin_kernel<<<1, 128, 0, gpu.stream>>>(s, m->ids.tokens, m->ids.start, m->ids.positions);
+    speak_begin_kernel<<<1, 128, 0, STREAM>>>(s, m->ids.tokens, m->ids.start, m->ids.positions);
     llm_cache_forward(m, cache, n, n);
     const unsigned threads = min(1024u, 32 * blocks_for(m->c.V, 32 * 32));      /* about 32 words for a thread */
-    sample_kernel<<<(unsigned)n, threads, 0, gpu.stream>>>(s, (float *)cache->scratch, m->c.V);
+    sample_kernel<<<(unsigned)n, threads, 0, STREAM>>>(s, (float *)cache->scratch, m->c.V);
 }
 /* Launches between begin and end are written down, not run. */
 static void speak_record(llm_model *m, llm_cache *cache, size_t n, speech *s) {

@@ -127,7 +127,7 @@ bug asan  'few rows: 16 bytes at odd places'    's/wide = I % 8 == 0 .*/wide = t
 # ---- the head ----
 bug plain 'head: banned words forward' \
     's/k \+ j < h.V \&\& !\(h.banned \&\& h.banned\[k \+ j\]\)/k + j < h.V/' logprob
-bug plain 'head: a banned word learns'          's/z\[j\] > never \? dz \* h.sharp : 0/dz * h.sharp/' logprob
+bug plain 'head: a banned word learns'          's/z\[j\] > banned_z \? dz \* h.cold : 0/dz * h.cold/' logprob
 bug plain 'head: padding is a word'             's/z\[j\] = k \+ j < h.V \&\& !/z[j] = !/' logprob
 bug plain 'head: sums not scaled anew'          's/sum \*= __expf\(top - best\);//' logprob
 bug plain 'head: overwritten before all have read' 's/if \(sizeof\(A\) < sizeof\(Z\)\) __syncthreads\(\);//' logprob
@@ -145,7 +145,7 @@ bug plain 'head: the host reads the device' \
     's/h.row \? head.rows : N, V/h.row ? h.row[0] < 0 ? 1 : head.rows : N, V/' logprob
 export CUDA_CPU_ASYNC=1             # the GPU is as late as it may be
 bug plain 'head: a kernel on no stream' \
-    's/(head_backward_kernel<Z, A><<<rows, head_threads\(h\)), 0, gpu.stream/\1/' logprob
+    's/(head_backward_kernel<Z, A><<<rows, head_threads\(h\)), 0, STREAM/\1/' logprob
 unset CUDA_CPU_ASYNC
 
 # ---- embedding, norms, learning ----
