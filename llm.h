@@ -16,8 +16,8 @@
 
    This file is a book, to be read beside the lecture, and complete: any C compiler makes a program of it that trains,
    speaks and aligns, with plain loops. llm_simd.h, where it lies beside this file, brings the same operations for
-   vectors and AMX, 4 to 8 times as fast (`--device plain` chooses the loops all the same), and llm_cuda.cuh (to come)
-   those for NVIDIA's GPUs; neither adds to the lecture.
+   vectors and AMX, 4 to 8 times as fast (`--device plain` chooses the loops all the same), and llm_cuda.cuh, linked
+   to a program, those for NVIDIA's GPUs; neither adds to the lecture.
 
    Where to begin. First this page; then chapter 9's first loss, cross entropy, and chapter 5's block_forward and
    block_backward, 20 lines each: that is the whole of training. A chapter of Part I uses what stands above it and, for
