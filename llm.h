@@ -2332,7 +2332,7 @@ void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, in
    ================================================================================================================
    A transformer needs about twenty operations, each a few loops. This chapter is their definition: an equation, its
    shapes, the loop that computes it, and beside it the loop of its backward pass. The
-   same rows stand a second time in llm_simd.h (and one day in llm_cuda.cuh), where they are fast and long; tests hold
+   same rows stand a second time in llm_simd.h and in llm_cuda.cuh, where they are fast and long; tests hold
    them against this page, number by number.
 
    How a backward pass is found. The loss L depends on everything before it. Let dx be the derivative of L by x, of x's
