@@ -11,13 +11,13 @@
 
    How a GPU works, as far as this file needs it.
 
-       kernel   __global__: a function that the host launches, and the GPU runs in each thread of a grid. DEVICE: one
-                that kernels call. A thread finds its share by blockIdx (which block, of gridDim) and threadIdx (which
+       kernel   a function (KERNEL) that the host launches, and the GPU runs in each thread of a grid. DEVICE: one that
+                kernels call. A thread finds its share by blockIdx (which block, of gridDim) and threadIdx (which
                 thread, of blockDim), each .x .y .z
        grid     blocks that run in any order, and share nothing but the GPU's memory
        block    up to 1024 threads on one of the processors. They share 48 to 227 KiB of fast memory (__shared__), and
-                wait for one another at __syncthreads(), a barrier. __launch_bounds__(t, b): at most t threads a block,
-                and b blocks should fit a processor, which rations their registers
+                wait for one another at __syncthreads(), a barrier. KERNEL(t, b): at most t threads a block, and b
+                blocks should fit a processor, which rations their registers
        warp     32 threads in step; lane = threadIdx.x % 32. They exchange registers (__shfl...; ~0u: all take part)
        memory   neighbouring lanes should read neighbouring addresses, 16 bytes each: one transfer serves the warp.
                 `wide` says that rows are multiples of 8 numbers, so that 16 bytes at a time are allowed
@@ -134,41 +134,34 @@ DEVICE void store8(float *p, const float (&x)[8]) {
 /* The same near the end of a row, or where rows are not wide: number by number; what is beyond `left` numbers is 0, and
    not written (left <= 0: all). */
 template <class X> DEVICE void load_up_to_8(float (&x)[8], const X *p, int left, bool wide) {
-    if (wide && left >= 8) return load8(x, p);
-    UNROLL for (int i = 0; i < 8; i++) x[i] = i < left ? to_float(p[i]) : 0;
+    if (wide && left >= 8) load8(x, p);
+    else { UNROLL for (int i = 0; i < 8; i++) x[i] = i < left ? to_float(p[i]) : 0; }
 }
 template <class X> DEVICE void store_up_to_8(X *p, const float (&x)[8], int left, bool wide) {
-    if (wide && left >= 8) return store8(p, x);
-    UNROLL for (int i = 0; i < 8; i++) if (i < left) store(p + i, x[i]);
+    if (wide && left >= 8) store8(p, x);
+    else { UNROLL for (int i = 0; i < 8; i++) if (i < left) store(p + i, x[i]); }
 }
-/* Over a warp: lanes exchange with the one 16, 8, 4, 2, 1 places away; all end with the same sum. */
-template <class X> DEVICE X warp_sum(X x) {
-    UNROLL for (int d = 16; d; d /= 2) x += __shfl_xor_sync(~0u, x, d);
+/* Over a warp (or LANES neighbours in it): lanes exchange with the one 16, 8, 4, 2, 1 away; all get the same sum. */
+template <int LANES = 32, class X> DEVICE X warp_sum(X x) {
+    UNROLL for (int d = LANES / 2; d; d /= 2) x += __shfl_xor_sync(~0u, x, d);
     return x;
 }
-DEVICE float warp_max(float x) {
-    UNROLL for (int d = 16; d; d /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
+template <int LANES = 32> DEVICE float warp_max(float x) {
+    UNROLL for (int d = LANES / 2; d; d /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
     return x;
 }
-/* Over a block whose threads are a multiple of 32; each warp adds the warps' sums once more, so that all have it. */
-template <class X> DEVICE X block_sum(X x) {
+/* Over a block whose threads are a multiple of 32; join is over a warp. Each warp joins the warps' results once more,
+   so that all threads have it. none: what a warp that is not there leaves. */
+template <class X, class J> DEVICE X block_join(X x, X none, J join) {
     __shared__ X part[32];
-    const int warps = blockDim.x / 32;
-    x = warp_sum(x);
+    x = join(x);
     __syncthreads();                    /* the last call's readers are done */
     if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
     __syncthreads();
-    return warp_sum((int)threadIdx.x % 32 < warps ? part[threadIdx.x % 32] : 0);
+    return join(threadIdx.x % 32 < blockDim.x / 32 ? part[threadIdx.x % 32] : none);
 }
-DEVICE float block_max(float x) {
-    __shared__ float part[32];
-    const int warps = blockDim.x / 32;
-    x = warp_max(x);
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
-    __syncthreads();
-    return warp_max((int)threadIdx.x % 32 < warps ? part[threadIdx.x % 32] : -INFINITY);
-}
+template <class X> DEVICE X block_sum(X x) { return block_join(x, (X)0, [](X y) { return warp_sum(y); }); }
+DEVICE float block_max(float x) { return block_join(x, -INFINITY, [](float y) { return warp_max(y); }); }
 /* How blocks that each have a part of a sum end it: the sum over rows of column c of part (rows, n), in a fixed order.
    Eight sums at a time, so that eight reads are under way. */
 DEVICE float column_sum(const float *part, int rows, int n, int c) {
@@ -191,6 +184,9 @@ DEVICE bool last_of(int n, int *count) {
     __threadfence();
     return last;
 }
+/* How a kernel begins, and a row of the table that has activations. */
+#define KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
+#define ROW template <class A> static void
 template <class A> constexpr bool in_bf16() { return sizeof(A) == 2; }
 /* The residual stream's gradient as products read it: itself, or the bf16 copy that lies behind it. */
 template <class A> static inline A *dres_for_products(const llm_res *dres, size_t N, size_t C) {
@@ -211,8 +207,10 @@ DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int col
         const uint8_t *p = (const uint8_t *)w.data + (q8 ? at : block * 16 + i % 16);
         uint2 bits = {0, 0};
         if (!q8 || wide) bits = *(const uint2 *)p;              /* q4's blocks are padded */
-        UNROLL for (int j = 0; j < 8; j++)
-            if (q8 && !wide && i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
+        else {
+            UNROLL for (int j = 0; j < 8; j++)
+                if (i + j < cols) (j < 4 ? bits.x : bits.y) |= (uint32_t)p[j] << j % 4 * 8;
+        }
         UNROLL for (int j = 0; j < 8; j++) {
             const int byte = (j < 4 ? bits.x : bits.y) >> j % 4 * 8 & 255;
             x[j] = scale * (q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
@@ -350,7 +348,7 @@ static void cuda_load_ids(llm_ids *ids, const llm_batch *b) {
 }
 
 /* Master weights to bf16, a thread for each 8. */
-__global__ void __launch_bounds__(256) store_weights_kernel(bf16 *to, const float *from, size_t n, bool wide) {
+KERNEL(256) store_weights_kernel(bf16 *to, const float *from, size_t n, bool wide) {
     const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
     if (i >= n) return;
     const int left = n - i < 8 ? (int)(n - i) : 8;
@@ -376,8 +374,8 @@ static void cuda_store_weights(void *to, const llm_real *w, size_t n) {
               block of the row's first run adds them. By position likewise: dwpe.
    ================================================================================================================ */
 
-__global__ void __launch_bounds__(256) embed_kernel(float *out, llm_weight wte, const float *wpe, const int *tokens,
-                                                    const int *positions, size_t N, int C, bool wide) {
+KERNEL(256) embed_kernel(float *out, llm_weight wte, const float *wpe, const int *tokens, const int *positions,
+                         size_t N, int C, bool wide) {
     const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / ((C + 7) / 8);
     const int c = (int)(i % ((C + 7) / 8)) * 8;
     if (n >= N) return;
@@ -393,8 +391,7 @@ static void cuda_embed_forward(llm_res *out, llm_weight wte, const llm_real *wpe
     embed_kernel<<<blocks_for(N * ((C + 7) / 8), 256), 256, 0, STREAM>>>(
         (float *)out, wte, wpe, tokens, positions, N, (int)C, all_wide(C, out, wte.data, wpe));
 }
-__global__ void __launch_bounds__(128) embed_runs_kernel(float *table, float *part, const float *dout, cuda_order o,
-                                                         int C) {
+KERNEL(128) embed_runs_kernel(float *table, float *part, const float *dout, cuda_order o, int C) {
     const int r = blockIdx.x, runs = o.count[0], split = o.count[1];
     if (r >= runs) return;
     float *to = r < split ? part + (size_t)r * C : table + (size_t)o.row[r] * C;
@@ -409,7 +406,7 @@ __global__ void __launch_bounds__(128) embed_runs_kernel(float *table, float *pa
         store_up_to_8(to + c, sum, C - c, C % 8 == 0);
     }
 }
-__global__ void __launch_bounds__(128) embed_split_kernel(float *table, const float *part, cuda_order o, int C) {
+KERNEL(128) embed_split_kernel(float *table, const float *part, cuda_order o, int C) {
     const int r = blockIdx.x, split = o.count[1];
     if (r >= split || (r > 0 && o.row[r - 1] == o.row[r])) return;
     for (int c = threadIdx.x; c < C; c += 128) {
@@ -456,9 +453,9 @@ template <int WARPS> DEVICE float team_sum(float x) {
     else return block_sum(x);
 }
 template <class A, int WARPS, int CHUNKS>
-__global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32)
-norm_forward_kernel(A *out, float *mean, float *rstd, const float *inp, const float *w, const float *bias, float eps,
-                    size_t N, int C) {
+KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_forward_kernel(A *out, float *mean, float *rstd, const float *inp,
+                                                          const float *w, const float *bias, float eps, size_t N,
+                                                          int C) {
     enum { T = WARPS * 32 };
     const size_t n = (size_t)blockIdx.x * (blockDim.x / T) + threadIdx.x / T;
     const int t = threadIdx.x % T;
@@ -507,10 +504,10 @@ DEVICE void norm_gather(float *dw, float *dbias, float *part, int C, bool accumu
 }
 /* copy: where the bf16 copy of dres lies, or NULL. part (blocks, 2, C): dw | dbias; NULL: frozen, sums are dropped. */
 template <class A, int WARPS, int CHUNKS>
-__global__ void __launch_bounds__(WARPS == 1 ? 128 : WARPS * 32)
-norm_backward_kernel(float *dres, A *copy, float *dw_all, float *dbias_all, float *part, const A *dout,
-                     const float *inp, const float *w, const float *mean, const float *rstd, size_t N, int C,
-                     bool accumulate_dinp, bool accumulate) {
+KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy, float *dw_all, float *dbias_all,
+                                                           float *part, const A *dout, const float *inp, const float *w,
+                                                           const float *mean, const float *rstd, size_t N, int C,
+                                                           bool accumulate_dinp, bool accumulate) {
     enum { T = WARPS * 32, SUMS = CHUNKS * 8 * T };
     extern __shared__ float shared_sums[];      /* (teams, 2, CHUNKS, 8, T): column (i T + t) 8 + j lies at i, j, t, */
     const int teams = blockDim.x / T, team = threadIdx.x / T, t = threadIdx.x % T;    /* so lanes lie side by side */
@@ -566,18 +563,16 @@ static norm_block norm_block_for(size_t C) {
     if (C > most) llm_die("--device cpu", "norms of rows of %zu numbers: on %s at most %zu", C, gpu.name, most);
     return {threads, C <= 768 ? 4u : 1u, shared};
 }
-template <class A>
-static void cuda_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
-                                   const llm_real *bias, llm_real eps, size_t N, size_t C) {
+ROW cuda_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
+                           const llm_real *bias, llm_real eps, size_t N, size_t C) {
     const norm_block b = norm_block_for(C);
     auto kernel = NORM_KERNEL(norm_forward_kernel, C);
     kernel<<<blocks_for(N, b.teams), b.threads, 0, STREAM>>>(
         (A *)out, mean, rstd, (const float *)inp, w, bias, eps, N, (int)C);
 }
-template <class A>
-static void cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
-                                    const llm_res *inp, const llm_real *w, const llm_real *mean, const llm_real *rstd,
-                                    size_t N, size_t C, bool accumulate_dinp, bool accumulate) {
+ROW cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_res *inp,
+                            const llm_real *w, const llm_real *mean, const llm_real *rstd, size_t N, size_t C,
+                            bool accumulate_dinp, bool accumulate) {
     const norm_block b = norm_block_for(C);
     const unsigned blocks = min(blocks_for(N, b.teams), min(4u * gpu.processors, (unsigned)NORM_BLOCKS));
     const size_t sums = blocks + blocks_for(blocks, NEIGHBOURS);
@@ -590,15 +585,12 @@ static void cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias
         (float *)dinp, copy, dw, dbias, part, (const A *)dout, (const float *)inp, w, mean, rstd, N, (int)C,
         accumulate_dinp, accumulate);
 }
-template <class A>
-static void cuda_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps,
-                                 size_t N, size_t C) {
+ROW cuda_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps, size_t N,
+                         size_t C) {
     cuda_layernorm_forward<A>(out, NULL, rstd, inp, w, NULL, eps, N, C);
 }
-template <class A>
-static void cuda_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *dout, const llm_res *inp,
-                                  const llm_real *w, const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp,
-                                  bool accumulate) {
+ROW cuda_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *dout, const llm_res *inp, const llm_real *w,
+                          const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp, bool accumulate) {
     cuda_layernorm_backward<A>(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
 }
 
@@ -623,9 +615,9 @@ template <class X> static matrix as_is(const X *x, size_t ld) { return {x, cuda_
 template <class X> static matrix turned(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, true}; }
 
 /* out = scale left right + plus, then the epilogue, what cuBLASLt does to out before it is written. plus: as out lies
-   (or out itself), or NULL. bias: of out's type, of as many numbers as out has columns; BGRADB leaves the column sums of
-   a turned left there. aux: as wide as out. split: the sum may be cut and its parts added ("split-K"), as long sums over
-   tokens want it. (Without it too a row's bits depend on how many rows there are: each number of rows has its plan.) */
+   (or out itself), or NULL. bias: of out's type, of as many numbers as out has columns; BGRADB leaves the column sums
+   of a turned left there. aux: as wide as out. split: the sum may be cut and its parts added ("split-K"), as long sums
+   over tokens want. (Without it too a row's bits depend on how many rows there are: each number has its own plan.) */
 struct ending {
     float scale = 1;
     const void *plus = NULL;
@@ -717,7 +709,7 @@ static bool product(matrix out, matrix left, matrix right, size_t rows, size_t c
 }
 
 /* to (rows, cols) = w, a thread for 8 numbers. */
-template <class A> __global__ void __launch_bounds__(256) widen_kernel(A *to, llm_weight w, size_t rows, int cols) {
+template <class A> KERNEL(256) widen_kernel(A *to, llm_weight w, size_t rows, int cols) {
     const size_t each = (cols + 7) / 8, t = (size_t)blockIdx.x * 256 + threadIdx.x, row = t / each;
     const int i = (int)(t % each) * 8;
     if (row >= rows) return;
@@ -751,8 +743,7 @@ template <class A, class R> struct few_rows_call {
     const float *bias;
     size_t N, I, O;
 };
-template <class A, class R, int ROWS>
-__global__ void __launch_bounds__(256) few_rows_kernel(few_rows_call<A, R> c) {
+template <class A, class R, int ROWS> KERNEL(256) few_rows_kernel(few_rows_call<A, R> c) {
     const size_t o = blockIdx.x * 8 + threadIdx.x / 32, first = blockIdx.y * ROWS;
     const int lane = threadIdx.x % 32, I = (int)c.I, rows = (int)min(c.N - first, (size_t)ROWS);
     const bool wide = I % 8 == 0 && (uintptr_t)c.inp % 16 == 0;
@@ -786,7 +777,7 @@ template <class A, class R> static void few_rows(const few_rows_call<A, R> &c) {
    then the warps' sums are added. The blocks' sums lie in `part`, and gather_kernel adds those in the same way: a block
    has 32 columns, a lane one of them, a warp every eighth row. */
 enum { SUM_ROWS = 256 };
-__global__ void __launch_bounds__(256) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
+KERNEL(256) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
     __shared__ float sum[8][32];
     const int warp = threadIdx.x / 32, c = blockIdx.x * 32 + threadIdx.x % 32;
     float s = 0;
@@ -798,9 +789,8 @@ __global__ void __launch_bounds__(256) gather_kernel(float *to, const float *par
     UNROLL for (int i = 0; i < 8; i++) s += sum[i][threadIdx.x];
     to[c] = s;
 }
-template <class A> __global__ void __launch_bounds__(256) column_sums_kernel(float *part, const A *x,
-                                                                             const float *scale, int N, int O,
-                                                                             bool wide) {
+template <class A>
+KERNEL(256) column_sums_kernel(float *part, const A *x, const float *scale, int N, int O, bool wide) {
     __shared__ float sum[8][256];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.x * 256, o = first + lane * 8;
     const int end = min(N, (int)(blockIdx.y + 1) * SUM_ROWS);
@@ -839,14 +829,11 @@ template <class A, class R> static void linear(R *out, const R *plus, const llm_
     }
     few_rows<A, R>({out, plus, x, NULL, w, bias.full, N, I, O});
 }
-template <class A>
-static void cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I,
-                                size_t O) {
+ROW cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I, size_t O) {
     linear<A, A>((A *)out, NULL, inp, w, bias, N, I, O);
 }
-template <class A>
-static void cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
-                                 llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
+ROW cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
+                         llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
     const matrix dy = as_is((const A *)dout, O), turned_dy = turned((const A *)dout, O), x = as_is((const A *)inp, I);
     const ending with_dbias = {.epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = dbias, .split = true};
     if (dinp) product(as_is((A *)dinp, I), dy, as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
@@ -855,14 +842,12 @@ static void cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, c
     if (dbias) column_sums(dbias, (const A *)dout, NULL, N, O, accumulate);
 }
 /* The same into the residual stream. */
-template <class A>
-static void cuda_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
-                                  size_t N, size_t I, size_t O) {
+ROW cuda_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias, size_t N,
+                          size_t I, size_t O) {
     linear<A, float>((float *)out, (const float *)res, inp, w, bias, N, I, O);
 }
-template <class A>
-static void cuda_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
-                                   const llm_act *inp, llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
+ROW cuda_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout, const llm_act *inp,
+                           llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
     cuda_linear_backward<A>(dinp, dw, dbias, (llm_act *)dres_for_products<A>(dout, N, O), inp, w, N, I, O, accumulate);
 }
 
@@ -870,14 +855,13 @@ static void cuda_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias,
 
    cuBLASLt leaves what stands before gelu in aux (our out) and gelu of it in D; backward it multiplies D by gelu'(aux).
    Older cards (sm_80) lose more in the product than a kernel takes. */
-template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n);
-template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
+ROW cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n);
+ROW cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
 template <class A> static bool gelu_in_product(const void *aux, size_t cols) {
     return in_bf16<A>() && gpu.generation >= 9 && all_wide(cols, aux);
 }
-template <class A>
-static void cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
-                                     llm_weight bias, size_t N, size_t I, size_t O) {
+ROW cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w, llm_weight bias,
+                             size_t N, size_t I, size_t O) {
     if (N > FEW_ROWS && bias.data && gelu_in_product<A>(out, O)) {
         const ending gelu = {.epilogue = CUBLASLT_EPILOGUE_GELU_AUX_BIAS, .bias = matrix_of<A>(bias, 1, O, ROOM_PARTS),
                              .aux = out};
@@ -887,10 +871,8 @@ static void cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm
     cuda_linear_forward<A>(out, inp, w, bias, N, I, O);
     cuda_gelu_forward<A>(activated, out, N * O);
 }
-template <class A>
-static void cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout,
-                                        const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t I,
-                                        size_t O, bool accumulate) {
+ROW cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout, const llm_act *inp,
+                                const llm_act *pre, llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
     const A *dy = dres_for_products<A>(dout, N, O);
     const bool in_product = gelu_in_product<A>(pre, I) &&
                             product(as_is((A *)dpre, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I,
@@ -902,20 +884,17 @@ static void cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *d
 /* ---- LoRA:  u = scale inp A'   out += u B'   du = scale dout B   dinp += du A   dA = du' inp   dB = dout' u ----
 
    u (N,r), A (r,I), B (cols,r). A slice of a wider matrix is a matrix to a product, with rows that are ld apart. */
-template <class A>
-static void cuda_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *a, const llm_real *b,
-                              llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool to_residual) {
+ROW cuda_lora_forward(void *out, llm_act *u, const llm_act *inp, const llm_real *a, const llm_real *b, llm_real scale,
+                      size_t N, size_t I, size_t r, llm_slice s, bool to_residual) {
     const matrix turned_a = turned(matrix_of<A>(a, r, I, ROOM_WIDE), I), x = as_is((const A *)inp, I);
     const matrix turned_b = turned(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r), v = as_is((const A *)u, r);
     product(as_is((A *)u, r), x, turned_a, N, r, I, {.scale = scale});
     const matrix y = to_residual ? as_is((float *)out + s.col, s.ld) : as_is((A *)out + s.col, s.ld);
     product(y, v, turned_b, N, s.cols, r, {.plus = y.data});
 }
-template <class A>
-static void cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_act *du, const void *dout,
-                               const llm_act *u, const llm_act *inp, const llm_real *a, const llm_real *b,
-                               llm_real scale, size_t N, size_t I, size_t r, llm_slice s, bool from_residual,
-                               bool accumulate) {
+ROW cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_act *du, const void *dout, const llm_act *u,
+                       const llm_act *inp, const llm_real *a, const llm_real *b, llm_real scale, size_t N, size_t I,
+                       size_t r, llm_slice s, bool from_residual, bool accumulate) {
     const A *d = (from_residual ? dres_for_products<A>((const llm_res *)dout, N, s.ld) : (const A *)dout) + s.col;
     const matrix wide_a = as_is(matrix_of<A>(a, r, I, ROOM_WIDE), I);
     const matrix wide_b = as_is(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r);
@@ -935,11 +914,10 @@ static void cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_ac
 /* ---- rotary positions: (a, b) = (x[j], x[j + D/2]) turns by the angle t = position freq[j] ----
 
    A thread has 8 neighbouring pairs of one token and walks over its heads, for which the 8 angles are the same. t goes
-   up to 100,000 and more; its whole turns are taken off in double: then sincospif (sin and cos of pi x) adds no error to
-   that of t. */
-template <class A>
-__global__ void __launch_bounds__(128) rope_kernel(A *qkv, const float *freq, const int *positions, size_t N, int heads,
-                                                   size_t width, int D, bool wide, float way) {
+   up to 100,000 and more; its whole turns are taken off in double: then sincospif (sin and cos of pi x) adds no error
+   to that of t. */
+template <class A> KERNEL(128) rope_kernel(A *qkv, const float *freq, const int *positions, size_t N, int heads,
+                                           size_t width, int D, bool wide, float way) {
     const int pairs = D / 2, groups = (pairs + 7) / 8;
     const size_t i = (size_t)blockIdx.x * 128 + threadIdx.x, n = i / groups;
     const int j = (int)(i % groups) * 8, left = pairs - j;
@@ -970,12 +948,12 @@ template <class A> static void rotate(llm_act *qkv, const float *freq, const int
     rope_kernel<A><<<grid, 128, 0, STREAM>>>((A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D,
                                                  D % 16 == 0, way);
 }
-template <class A> static void cuda_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N,
-                                                 size_t H, size_t KV, size_t D) {
+ROW cuda_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
+                      size_t D) {
     rotate<A>(qkv, freq, positions, N, H, KV, D, 1);
 }
-template <class A> static void cuda_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N,
-                                                  size_t H, size_t KV, size_t D) {
+ROW cuda_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
+                       size_t D) {
     rotate<A>(dqkv, freq, positions, N, H, KV, D, -1);
 }
 
@@ -985,8 +963,7 @@ template <class A> static void cuda_rope_backward(llm_act *dqkv, const llm_real 
 DEVICE float sigmoid(float x) { return __fdividef(1, 1 + __expf(-x)); }
 
 /* dout NULL: to = y = x s, s = sigmoid(2u). Else to = dx = dout (s + x s (1 - s) 2u'), and may be dout itself. */
-template <class A>
-__global__ void __launch_bounds__(256) gelu_kernel(A *to, const A *dout, const A *inp, size_t n) {
+template <class A> KERNEL(256) gelu_kernel(A *to, const A *dout, const A *inp, size_t n) {
     const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
     const int left = (int)min((size_t)8, n - min(n, i));
     float x[8], dy[8];
@@ -1001,8 +978,7 @@ __global__ void __launch_bounds__(256) gelu_kernel(A *to, const A *dout, const A
 }
 /* Rows of gateup are g | u, s = sigmoid(g). dout NULL: to (N,F) = y = g s u. Else to (N,2F) = dg | du, with
    dg = dout u s (1 + g (1 - s)) and du = dout g s. Thread i has 8 columns of row i / groups. */
-template <class A> __global__ void __launch_bounds__(256)
-swiglu_kernel(A *to, const A *dout, const A *gateup, size_t N, size_t F, bool wide) {
+template <class A> KERNEL(256) swiglu_kernel(A *to, const A *dout, const A *gateup, size_t N, size_t F, bool wide) {
     const size_t groups = (F + 7) / 8, i = (size_t)blockIdx.x * 256 + threadIdx.x, n = i / groups, c = i % groups * 8;
     if (n >= N) return;
     const int left = (int)min((size_t)8, F - c);
@@ -1019,18 +995,17 @@ swiglu_kernel(A *to, const A *dout, const A *gateup, size_t N, size_t F, bool wi
     store_up_to_8(to, g, left, wide);
     if (dout) store_up_to_8(to + F, u, left, wide);
 }
-template <class A> static void cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
+ROW cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n) {
     gelu_kernel<A><<<blocks_for(n, 2048), 256, 0, STREAM>>>((A *)dinp, (const A *)dout, (const A *)inp, n);
 }
-template <class A> static void cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
+ROW cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
     cuda_gelu_backward<A>(out, NULL, inp, n);
 }
-template <class A>
-static void cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
+ROW cuda_swiglu_backward(llm_act *dgateup, const llm_act *dout, const llm_act *gateup, size_t N, size_t F) {
     const unsigned grid = blocks_for(N * ((F + 7) / 8), 256);
     swiglu_kernel<A><<<grid, 256, 0, STREAM>>>((A *)dgateup, (const A *)dout, (const A *)gateup, N, F, F % 8 == 0);
 }
-template <class A> static void cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
+ROW cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F) {
     cuda_swiglu_backward<A>(out, NULL, gateup, N, F);
 }
 
@@ -1105,11 +1080,10 @@ DEVICE int first_key(const int *start, int first, int end) {
 }
 DEVICE int last_query(const int *start, int key, int first, int T) {
     __shared__ int high;
-    int mine = first;
     if (threadIdx.x == 0) high = first;
     __syncthreads();
-    for (int i = first + threadIdx.x; i < T; i += blockDim.x) mine = start[i] <= key ? i : mine;
-    atomicMax(&high, mine);
+    for (int i = first + threadIdx.x; i < T; i += blockDim.x)
+        if (start[i] <= key) atomicMax(&high, i);
     __syncthreads();
     return high;
 }
@@ -1175,8 +1149,7 @@ template <class A> DEVICE void store32(rows_of<A> to, const float (&o)[8][4], in
    keys, and walks over queries to add up dk and dv (DKV). Then everything lies on its side, S' = k q' and
    dP' = v dout', so that P' and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
 enum walk_of { FORWARD, DQ, DKV };
-template <class A, walk_of W>
-__global__ void __launch_bounds__(128, 3) plain_attention_kernel(attention<A> a, float scale) {
+template <class A, walk_of W> KERNEL(128, 3) plain_attention_kernel(attention<A> a, float scale) {
     __shared__ float4 x[32][33];
     __shared__ float4 y[32][33];
     constexpr bool KEYS = W == DKV;
@@ -1309,15 +1282,6 @@ template <int D, bool KEYS = false> struct flash {
 template <int M, int N> DEVICE float &at(float (&x)[M][N][4], int r, int i) {
     return x[r / 2][i / 2][r % 2 * 2 + i % 2];
 }
-/* The largest, and the sum, over the four lanes that have a row. */
-DEVICE float row_max(float x) {
-    UNROLL for (int d = 1; d < 4; d *= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
-    return x;
-}
-DEVICE float row_sum(float x) {
-    UNROLL for (int d = 1; d < 4; d *= 2) x += __shfl_xor_sync(~0u, x, d);
-    return x;
-}
 DEVICE uint32_t pack(float low, float high) {
     const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
     return *(const uint32_t *)&two;
@@ -1413,7 +1377,7 @@ DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (
             }
         float best = top[r], total = 0;
         UNROLL for (int i = 0; i < 2 * N; i++) best = fmaxf(best, at(s, r, i));
-        best = row_max(best);
+        best = warp_max<4>(best);
         const float base = best == NEVER ? 0 : best * sharp, turn = exp2_fast(top[r] * sharp - base);
         UNROLL for (int i = 0; i < 2 * N; i++) total += at(s, r, i) = exp2_fast(at(s, r, i) * sharp - base);
         UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) *= turn;
@@ -1421,8 +1385,7 @@ DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (
         top[r] = best;
     }
 }
-template <int D>
-__global__ void __launch_bounds__(ATT_THREADS) attention_forward_kernel(attention<bf16> a, float sharp) {
+template <int D> KERNEL(ATT_THREADS) attention_forward_kernel(attention<bf16> a, float sharp) {
     extern __shared__ uint4 attention_tiles[];
     typedef flash<D> F;
     enum { M = F::M, TILE = F::TILE };
@@ -1454,18 +1417,11 @@ __global__ void __launch_bounds__(ATT_THREADS) attention_forward_kernel(attentio
     });
     UNROLL for (int r = 0; r < 2 * M; r++) {
         const int row = mine + 8 * r + g;
-        const float total = row_sum(sum[r]);
+        const float total = warp_sum<4>(sum[r]);
         if (row < T && t == 0) a.lse[(a.first_row() + row) * a.H + h] = (top[r] * sharp + log2f(total)) / LOG2E;
         UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) /= total;
     }
     store_tile<D>(a.head(a.out, h, a.H), o, mine, T, 1);
-}
-DEVICE float dot8(const bf16 *a, const bf16 *b) {
-    float x[8], y[8], sum = 0;
-    load8(x, a);
-    load8(y, b);
-    UNROLL for (int i = 0; i < 8; i++) sum += x[i] * y[i];
-    return sum;
 }
 /* s becomes P, dp becomes dS sqrt(D); or P' and dS' (KEYS), where rows are keys and columns queries. stat: of these
    queries lse, and `apart` numbers further delta, and start. */
@@ -1485,8 +1441,7 @@ DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4], const fl
 }
 /* Backward, both walks, as plain_attention_kernel has them. `stat`: of each query lse, delta, start; of those
    that the block owns, or (KEYS) of those in each stage. */
-template <int D, bool KEYS>
-__global__ void __launch_bounds__(ATT_THREADS) attention_backward_kernel(attention<bf16> a, float sharp) {
+template <int D, bool KEYS> KERNEL(ATT_THREADS) attention_backward_kernel(attention<bf16> a, float sharp) {
     extern __shared__ uint4 attention_tiles[];
     typedef flash<D, KEYS> F;
     enum { M = F::M, N = F::N, ROWS = F::ROWS, TILE = F::TILE, QUERIES = KEYS ? TILE : ROWS };
@@ -1507,9 +1462,13 @@ __global__ void __launch_bounds__(ATT_THREADS) attention_backward_kernel(attenti
     UNROLL for (int r = 0; r < 2 * M && !KEYS; r++) {           /* delta: four lanes take pieces of a row */
         const int row = mine + 8 * r + g;
         const size_t n = (a.first_row() + min(T - 1, row)) * a.H + own;
-        float d = 0;
-        UNROLL for (int c = 8 * t; c < D; c += 32) d += dot8(a.dout + n * D + c, a.out + n * D + c);
-        d = row_sum(d);
+        float d = 0, x[8], y[8];
+        UNROLL for (int c = 8 * t; c < D; c += 32) {
+            load8(x, a.dout + n * D + c);
+            load8(y, a.out + n * D + c);
+            UNROLL for (int i = 0; i < 8; i++) d += x[i] * y[i];
+        }
+        d = warp_sum<4>(d);
         if (t == 0) stats[QUERIES + row - first] = d;
         if (t == 0 && row < T) a.delta[n] = d;
     }
@@ -1580,14 +1539,12 @@ template <class A> static void attend(const attention<A> &a) {
     }
     plain_attention(a);
 }
-template <class A> static void cuda_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start,
-                                                      size_t B, size_t T, size_t H, size_t KV, size_t D) {
+ROW cuda_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, size_t B, size_t T,
+                           size_t H, size_t KV, size_t D) {
     attend<A>({(A *)out, lse, NULL, NULL, NULL, (const A *)qkv, start, (int)B, (int)T, (int)H, (int)KV, (int)D});
 }
-template <class A>
-static void cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
-                                    const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV,
-                                    size_t D) {
+ROW cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
+                            const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV, size_t D) {
     float *delta = (float *)room_for(ROOM_ATTENTION, B * T * H * sizeof *delta);
     attend<A>({(A *)out, (float *)lse, (A *)dqkv, delta, (const A *)dout, (const A *)qkv, start, (int)B, (int)T, (int)H,
                (int)KV, (int)D});
@@ -1643,7 +1600,7 @@ template <class Z> DEVICE float head_lse(const Z *logits, const head_view &h) {
     const float max = block_max(top);
     return max + logf(block_sum(sum * __expf(top - max)));
 }
-__global__ void __launch_bounds__(HEAD_THREADS) head_forward_kernel(const float *logits, head_view h) {
+KERNEL(HEAD_THREADS) head_forward_kernel(const float *logits, head_view h) {
     const float *mine = logits + (size_t)blockIdx.x * h.ld;
     const int n = h.place();
     const float l = head_lse(mine, h);
@@ -1665,8 +1622,7 @@ __global__ void __launch_bounds__(HEAD_THREADS) head_forward_kernel(const float 
        dlogits   |turn 0|turn 1|turn 2|
 
    In a turn all read before one writes; what later turns read lies behind what this one writes. */
-template <class Z, class A>
-__global__ void __launch_bounds__(HEAD_THREADS) head_backward_kernel(Z *logits, head_view h) {
+template <class Z, class A> KERNEL(HEAD_THREADS) head_backward_kernel(Z *logits, head_view h) {
     Z *mine = logits + (size_t)blockIdx.x * h.ld;
     const int n = h.place(), target = h.targets[n];
     const float at_target = h.lse ? 0 : head_z(mine, target, h);        /* before it is overwritten */
@@ -1687,8 +1643,8 @@ __global__ void __launch_bounds__(HEAD_THREADS) head_backward_kernel(Z *logits, 
     }
 }
 /* to[to_row[i]] = from[from_row[i]], rows of C numbers, a block each; NULL: i. */
-template <class A> __global__ void __launch_bounds__(128) copy_rows_kernel(A *to, const int *to_row, const A *from,
-                                                                           const int *from_row, size_t C) {
+template <class A>
+KERNEL(128) copy_rows_kernel(A *to, const int *to_row, const A *from, const int *from_row, size_t C) {
     const size_t i = blockIdx.x;
     for (size_t c = threadIdx.x; c < C; c += 128)
         to[(to_row ? to_row[i] : i) * C + c] = from[(from_row ? from_row[i] : i) * C + c];
@@ -1708,9 +1664,8 @@ static size_t head_chunk(size_t n) {
 }
 static int head_threads(const head_view &h) { return min((int)HEAD_THREADS, (h.V + 255) / 256 * 32); }
 
-template <class A>
-static void cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
-                                 const int *targets, llm_head head, size_t N, size_t C, size_t V) {
+ROW cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                         const int *targets, llm_head head, size_t N, size_t C, size_t V) {
     head.row = NULL;                    /* logp is wanted of all */
     head_view h = head_begin(targets, head, V);
     h.logp = logp, h.lse = lse, h.entropy = entropy;
@@ -1752,25 +1707,20 @@ static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_w
         if (row && dhidden) copy_rows((A *)dhidden, row, dx_rows, NULL, rows, C);
     }
 }
-template <class A>
-static void cuda_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
-                                  const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
-                                  const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate) {
+ROW cuda_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
+                          const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
+                          const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate) {
     head_view h = head_begin(targets, head, V);
     h.dlogp = dlogp, h.dentropy = dentropy, h.lse = (float *)lse, h.entropy = (float *)entropy;
     head_sweep<A, float>(dhidden, dw, hidden, w, h, head, N, C, accumulate);
 }
-template <class A>
-static void cuda_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp,
-                               const llm_act *hidden, llm_weight w, const int *targets, llm_head head, size_t N,
-                               size_t C, size_t V, bool accumulate) {
+ROW cuda_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
+                       llm_weight w, const int *targets, llm_head head, size_t N, size_t C, size_t V, bool accumulate) {
     head_view h = head_begin(targets, head, V);
     h.dlogp = dlogp, h.logp = logp;
     head_sweep<A, A>(dhidden, dw, hidden, w, h, head, N, C, accumulate);
 }
-template <class A>
-static void cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C,
-                        size_t V) {
+ROW cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C, size_t V) {
     const A *x = (const A *)hidden;
     if (n <= FEW_ROWS) return few_rows<A, float>({out, NULL, x, row, w, NULL, n, C, V});
     if (row) {
@@ -1784,9 +1734,8 @@ static void cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, cons
 /* ---- the value:  value[n] = hidden[n] . u   dhidden[n] (=|+=) dvalue[n] u   du (=|+=) sum of dvalue[n] hidden[n] ----
 
    Forward is a product with one row, u, and hidden in the place of the weights. Backward: a thread for 8 numbers. */
-template <class A>
-__global__ void __launch_bounds__(256) value_backward_kernel(A *dhidden, const float *dvalue, const float *u, size_t N,
-                                                             int C, bool accumulate, bool wide) {
+template <class A> KERNEL(256) value_backward_kernel(A *dhidden, const float *dvalue, const float *u, size_t N, int C,
+                                                     bool accumulate, bool wide) {
     const size_t each = (C + 7) / 8, t = (size_t)blockIdx.x * 256 + threadIdx.x, n = t / each;
     const int c = (int)(t % each) * 8;
     if (n >= N) return;
@@ -1796,14 +1745,12 @@ __global__ void __launch_bounds__(256) value_backward_kernel(A *dhidden, const f
     UNROLL for (int j = 0; j < 8; j++) x[j] += dvalue[n] * y[j];
     store_up_to_8(dhidden + n * C + c, x, C - c, wide);
 }
-template <class A>
-static void cuda_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
+ROW cuda_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
     const llm_weight rows = {hidden, in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL, NULL};
     few_rows<float, float>({value, NULL, u, NULL, rows, NULL, 1, C, N});
 }
-template <class A>
-static void cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
-                                const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
+ROW cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
+                        const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
     const unsigned grid = blocks_for(N * ((C + 7) / 8), 256);
     if (dhidden)
         value_backward_kernel<A><<<grid, 256, 0, STREAM>>>((A *)dhidden, dvalue, u, N, (int)C, accumulate_dhidden,
@@ -1843,7 +1790,7 @@ static void learning_upload(void) {
     for (size_t i = 0; i < learning.tensors; i++) learning.pieces += blocks_for(learning.host[i].size, PIECE);
     learner_piece *piece = (learner_piece *)llm_alloc(learning.pieces + 1, sizeof *piece);
     for (unsigned i = 0; i < learning.tensors; i++)
-        for (unsigned k = 0; k < blocks_for(learning.host[i].size, PIECE); k++) piece[at++] = (learner_piece){i, k};
+        for (unsigned k = 0; k < blocks_for(learning.host[i].size, PIECE); k++) piece[at++] = {i, k};
     const size_t tensor_bytes = learning.tensors * sizeof(learner), piece_bytes = learning.pieces * sizeof *piece;
     learning.constants = (adamw_constants *)room_for(
         ROOM_LEARNING, sizeof(adamw_constants) + learning.pieces * sizeof(double) + tensor_bytes + piece_bytes);
@@ -1861,7 +1808,7 @@ static void learning_from(const llm_param *param, int params) {
         if (!p->used || !p->grad || !p->size) continue;         /* no pass has written its gradient, or it is frozen */
         bf16 *copy = p->w.type == LLM_TYPE_BF16 ? (bf16 *)p->w.data : NULL;
         const bool wide = p->offset % 8 == 0 && ((size_t)p->data | (size_t)p->grad | (size_t)copy) % 16 == 0;
-        now[n++] = (learner){p->data, copy, p->grad, p->offset, p->size, !p->vector, wide};
+        now[n++] = {p->data, copy, p->grad, p->offset, p->size, !p->vector, wide};
     }
     const bool same = learning.host && n == learning.tensors && !memcmp(now, learning.host, n * sizeof *now);
     llm_release(same ? now : learning.host);
@@ -1870,7 +1817,7 @@ static void learning_from(const llm_param *param, int params) {
     learning.tensors = n;
     learning_upload();
 }
-__global__ void __launch_bounds__(256) sumsq_kernel(double *sum, const learner *tensor, const learner_piece *piece) {
+KERNEL(256) sumsq_kernel(double *sum, const learner *tensor, const learner_piece *piece) {
     const learner t = tensor[piece[blockIdx.x].tensor];
     const size_t first = (size_t)piece[blockIdx.x].number * PIECE;
     const int n = (int)min((size_t)PIECE, t.size - first);
@@ -1883,7 +1830,7 @@ __global__ void __launch_bounds__(256) sumsq_kernel(double *sum, const learner *
     s = block_sum(s);
     if (threadIdx.x == 0) sum[blockIdx.x] = s;
 }
-__global__ void __launch_bounds__(1024) sumsq_add_kernel(llm_adamw_state *state, const double *sum, size_t pieces) {
+KERNEL(1024) sumsq_add_kernel(llm_adamw_state *state, const double *sum, size_t pieces) {
     double s = 0;
     for (size_t i = threadIdx.x; i < pieces; i += 1024) s += sum[i];
     s = block_sum(s);
@@ -1911,9 +1858,8 @@ template <class M> DEVICE float moment_rounded(float x, size_t place, int step, 
     chance ^= chance >> 16;
     return __uint_as_float((__float_as_uint(x) + (chance >> shift & 0xFFFF)) & 0xFFFF0000u);
 }
-template <class M> __global__ void __launch_bounds__(256) adamw_kernel(M *m, M *v, const learner *tensor,
-                                                                       const learner_piece *piece,
-                                                                       const adamw_constants *constants) {
+template <class M> KERNEL(256) adamw_kernel(M *m, M *v, const learner *tensor, const learner_piece *piece,
+                                            const adamw_constants *constants) {
     const adamw_constants a = *constants;
     const learner t = tensor[piece[blockIdx.x].tensor];
     const size_t first = (size_t)piece[blockIdx.x].number * PIECE;
@@ -1967,12 +1913,12 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
    The last block to finish does the second line, in the order of the blocks.
    ================================================================================================================ */
 
-enum { SPLIT = 128 };
+enum { SPLIT = 128, SPEAKERS = 128 };   /* keys of a block; who speak at a time */
+const size_t CACHE_PARTS = 32 << 20;   /* numbers */
 /* Keys and values of n new tokens into the cache, a thread for each number; and the counts of finished blocks to 0. */
 template <class A>
-__global__ void __launch_bounds__(256) cache_store_kernel(A *k, A *v, int *done, const A *qkv, const int *rows,
-                                                          const int *positions, size_t n, size_t T, size_t queries,
-                                                          size_t kv, size_t counts) {
+KERNEL(256) cache_store_kernel(A *k, A *v, int *done, const A *qkv, const int *rows, const int *positions, size_t n,
+                               size_t T, size_t queries, size_t kv, size_t counts) {
     const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x, token = i / (2 * kv), c = i % (2 * kv);
     for (size_t j = i; j < counts; j += (size_t)gridDim.x * 256) done[j] = 0;
     if (token >= n) return;
@@ -1982,9 +1928,8 @@ __global__ void __launch_bounds__(256) cache_store_kernel(A *k, A *v, int *done,
 /* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads, of new token n. part (n, groups, blocks,
    HEADS, D + 2): m, l, o. done (n, groups). Where a group has fewer heads, the others' queries are 0. */
 template <class A, int HEADS>
-__global__ void __launch_bounds__(SPLIT, 4)
-cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k, const A *v, const int *rows,
-                       const int *positions, size_t T, int H, int KV, int D) {
+KERNEL(SPLIT, 4) cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k, const A *v,
+                                        const int *rows, const int *positions, size_t T, int H, int KV, int D) {
     extern __shared__ float shared_query[];                     /* (HEADS, width): q / sqrt(D), 0 behind D numbers */
     __shared__ float e[HEADS * SPLIT];
     const int G = H / KV, groups = (G + HEADS - 1) / HEADS, head = blockIdx.y / groups;
@@ -2048,9 +1993,9 @@ cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k,
 template <class A, int HEADS>
 static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows, const int *positions, size_t n, size_t T,
                             size_t H, size_t KV, size_t D) {
-    const size_t kv = KV * D, row = (H + 2 * KV) * D, groups = KV * blocks_for(H / KV, HEADS), MOST = 32 << 20;
+    const size_t kv = KV * D, row = (H + 2 * KV) * D, groups = KV * blocks_for(H / KV, HEADS);
     const size_t each = groups * blocks_for(T, SPLIT) * HEADS * (D + 2);
-    const size_t at_once = min(n, MOST / each + 1), counts = n * groups;
+    const size_t at_once = min(n, CACHE_PARTS / each + 1), counts = n * groups;
     float *part = (float *)room_for(ROOM_ATTENTION, at_once * each * sizeof *part + counts * sizeof(int));
     int *done = (int *)(part + at_once * each);
     cache_store_kernel<A><<<blocks_for(n * 2 * kv, 256), 256, 0, STREAM>>>(
@@ -2063,17 +2008,14 @@ static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows, c
             (int)D);
     }
 }
-template <class A>
-static void cuda_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
-                                 const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
+ROW cuda_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
+                         const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
     const size_t G = H / KV;
     auto attend = G == 1 ? cache_attention<A, 1> : G == 2 ? cache_attention<A, 2> : G <= 4 ? cache_attention<A, 4>
                                                                                            : cache_attention<A, 8>;
     attend((A *)out, (A *)k, (A *)v, (const A *)qkv, rows, positions, n, T, H, KV, D);
 }
-template <class A>
-static void cuda_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV,
-                            size_t D) {
+ROW cuda_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV, size_t D) {
     const size_t row = T * KV * D, bytes = length * KV * D * sizeof(A);
     for (A *x : {(A *)k, (A *)v})
         CUDA(cudaMemcpyAsync(x + to * row, x + from * row, bytes, cudaMemcpyDeviceToDevice, gpu.stream));
@@ -2099,7 +2041,7 @@ typedef struct {
 } speech;
 
 /* One block. Who is silent repeats his last step: the same key and value go to the same place. */
-__global__ void __launch_bounds__(128) speak_begin_kernel(speech *s, int *tokens, int *rows, int *positions) {
+KERNEL(128) speak_begin_kernel(speech *s, int *tokens, int *rows, int *positions) {
     for (int i = threadIdx.x; i < s->n; i += 128) {
         const llm_speaker who = s->who[i];
         if (who.left <= 0 && s->step > 0) continue;
@@ -2157,7 +2099,7 @@ DEVICE unsigned sample_limit(const float *p, const speech *s, int V) {
     }
     return max(low, __float_as_uint(s->min_p));
 }
-__global__ void __launch_bounds__(1024, 1) sample_kernel(speech *s, float *z, int V) {
+KERNEL(1024, 1) sample_kernel(speech *s, float *z, int V) {
     __shared__ u64 of_warp[32];
     __shared__ u64 dart;
     llm_speaker *who = &s->who[blockIdx.x];
@@ -2272,7 +2214,7 @@ static bool cuda_speak(llm_model *m, llm_cache *cache, llm_speaker *who, size_t 
    The table
    ================================================================================================================ */
 
-/* GPUs that this file has code for (sm_80, Ampere, and later). text: their first, or why there is none. */
+/* GPUs that this file is written for (sm_80, Ampere, and later). text: their first, or why there is none. */
 extern "C" int llm_cuda_devices(char *text, size_t size) {
     int all = 0, count = 0;
     const cudaError_t e = cudaGetDeviceCount(&all);
@@ -2296,6 +2238,10 @@ static void cuda_open(void) {
     for (CUDA(cudaGetDeviceProperties(&p, 0)); p.major < 8;) CUDA(cudaGetDeviceProperties(&p, ++device));
     CUDA(cudaSetDevice(device));
     memcpy(gpu.name, p.name, sizeof gpu.name);
+    cudaFuncAttributes a;
+    if (cudaFuncGetAttributes(&a, speak_begin_kernel) != cudaSuccess)
+        llm_die("-gencode for it, as on llm_cuda.cuh's first page", "this program was not compiled for %s (sm_%d%d)",
+                gpu.name, p.major, p.minor);
     gpu.processors = p.multiProcessorCount;
     gpu.generation = p.major;
     gpu.shared_limit = p.sharedMemPerBlockOptin;
@@ -2310,20 +2256,25 @@ static void cuda_open(void) {
     }
     CUDA(cudaMallocHost(&stage.down, STAGE));
 }
-/* Rows of logits at a time: 8192 fill the largest GPU; as floats of 131072 words they may take an eighth of memory. */
+/* Rows of logits at a time: 8192 fill the largest GPU; halved until as floats of 131072 words they take at most an
+   eighth of memory. */
 static size_t head_rows_for(size_t memory) {
     size_t rows = 8192;
     while (rows > 64 && rows * 131072 * sizeof(float) > memory / 8) rows /= 2;
     return rows;
 }
-/* What the table allocates besides the chunk of logits, for the planner: see who calls room_for. */
+/* What the table allocates besides the chunk of logits, for the planner: a bound of what room_for is asked for (but
+   WIDE, which only weights of another type than the table's need: c does not tell). */
 template <class A> static size_t cuda_scratch_bytes(const llm_config *c, size_t B, size_t T, bool train) {
-    if (!train) return workspace_bytes;
-    const size_t N = B * T, C = c->C, heads = c->H, pieces = llm_parameters(c) / 4096 + 1000;
+    const size_t N = B * T, C = c->C, heads = c->H, speaking = 2 * heads * blocks_for(T, SPLIT) * (c->D + 2);
+    const size_t parts = min(max(T, (size_t)SPEAKERS) * speaking, CACHE_PARTS + speaking) * sizeof(float);
+    if (!train) return workspace_bytes + parts;
     const size_t widest = max((size_t)(c->activation == LLM_SWIGLU ? 2 : 1) * c->F, (heads + 2 * c->KV) * c->D);
-    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(9 * (size_t)gpu.processors, split_at_most(N) + 1) * C);
+    const size_t norms = 9 * (size_t)gpu.processors, embedding = split_at_most(N) + 1;  /* rows of C numbers */
+    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(norms, embedding) * C);
     const size_t chunk = min(N, head_rows_for(gpu.memory));
     const size_t head = chunk * (64 * sizeof(float) + 2 * C * sizeof(A));       /* padding; the rows with a gradient */
+    const size_t pieces = llm_parameters(c) / PIECE + 1000;     /* of at most 1000 tensors; 24 bytes each */
     return workspace_bytes + (sums + N * heads) * sizeof(float) + head + 24 * pieces;
 }
 static void cuda_enter(const llm_ops *ops) {
@@ -2333,52 +2284,28 @@ static void cuda_enter(const llm_ops *ops) {
 
 template <class A> static llm_ops cuda_table(llm_precision precision) {
     return {
-        .name = "cuda",
-        .precision = precision,
-        .act_size = sizeof(A),
-        .res_size = sizeof(float),
-        .dres_size = in_bf16<A>() ? 6 : 4,
-        .ids_size = ORDER_BYTES,
-        .head_rows = head_rows_for(gpu.memory),
-        .speakers = 128,
+        .name = "cuda", .precision = precision,
+        .act_size = sizeof(A), .res_size = sizeof(float), .dres_size = in_bf16<A>() ? 6 : 4, .ids_size = ORDER_BYTES,
+        .head_rows = head_rows_for(gpu.memory), .speakers = SPEAKERS,
 
-        .alloc = cuda_alloc,
-        .release = cuda_release,
-        .upload = cuda_upload,
-        .download = cuda_download,
-        .fetch = cuda_fetch,
-        .wait = cuda_wait,
-        .load_ids = cuda_load_ids,
-        .store_weights = cuda_store_weights,
-
-        .embed_forward = cuda_embed_forward,
-        .embed_backward = cuda_embed_backward,
-        .layernorm_forward = cuda_layernorm_forward<A>,
-        .layernorm_backward = cuda_layernorm_backward<A>,
-        .rmsnorm_forward = cuda_rmsnorm_forward<A>,
-        .rmsnorm_backward = cuda_rmsnorm_backward<A>,
-        .linear_forward = cuda_linear_forward<A>,
-        .linear_backward = cuda_linear_backward<A>,
-        .residual_forward = cuda_residual_forward<A>,
-        .residual_backward = cuda_residual_backward<A>,
-        .lora_forward = cuda_lora_forward<A>,
-        .lora_backward = cuda_lora_backward<A>,
-        .rope_forward = cuda_rope_forward<A>,
-        .rope_backward = cuda_rope_backward<A>,
-        .attention_forward = cuda_attention_forward<A>,
-        .attention_backward = cuda_attention_backward<A>,
-        .gelu_forward = cuda_gelu_forward<A>,
-        .gelu_backward = cuda_gelu_backward<A>,
-        .swiglu_forward = cuda_swiglu_forward<A>,
-        .swiglu_backward = cuda_swiglu_backward<A>,
-        .logprob_forward = cuda_logprob_forward<A>,
-        .logprob_backward = cuda_logprob_backward<A>,
-        .logits = cuda_logits<A>,
-        .value_forward = cuda_value_forward<A>,
-        .value_backward = cuda_value_backward<A>,
-        .grad_norm = cuda_grad_norm,
-        .adamw = cuda_adamw,
-        .cache_attention = cuda_cache_attention<A>,
+        .alloc = cuda_alloc, .release = cuda_release,
+        .upload = cuda_upload, .download = cuda_download,
+        .fetch = cuda_fetch, .wait = cuda_wait,
+        .load_ids = cuda_load_ids, .store_weights = cuda_store_weights,
+        .embed_forward = cuda_embed_forward, .embed_backward = cuda_embed_backward,
+        .layernorm_forward = cuda_layernorm_forward<A>, .layernorm_backward = cuda_layernorm_backward<A>,
+        .rmsnorm_forward = cuda_rmsnorm_forward<A>, .rmsnorm_backward = cuda_rmsnorm_backward<A>,
+        .linear_forward = cuda_linear_forward<A>, .linear_backward = cuda_linear_backward<A>,
+        .residual_forward = cuda_residual_forward<A>, .residual_backward = cuda_residual_backward<A>,
+        .lora_forward = cuda_lora_forward<A>, .lora_backward = cuda_lora_backward<A>,
+        .rope_forward = cuda_rope_forward<A>, .rope_backward = cuda_rope_backward<A>,
+        .attention_forward = cuda_attention_forward<A>, .attention_backward = cuda_attention_backward<A>,
+        .gelu_forward = cuda_gelu_forward<A>, .gelu_backward = cuda_gelu_backward<A>,
+        .swiglu_forward = cuda_swiglu_forward<A>, .swiglu_backward = cuda_swiglu_backward<A>,
+        .logprob_forward = cuda_logprob_forward<A>, .logprob_backward = cuda_logprob_backward<A>,
+        .logits = cuda_logits<A>, .value_forward = cuda_value_forward<A>,
+        .value_backward = cuda_value_backward<A>, .grad_norm = cuda_grad_norm,
+        .adamw = cuda_adamw, .cache_attention = cuda_cache_attention<A>,
         .cache_copy = cuda_cache_copy<A>,
 
         .enter = cuda_enter,
