@@ -622,7 +622,7 @@ struct ending {
     float scale = 1;
     const void *plus = NULL;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-    const void *bias = NULL, *aux = NULL;
+    const void *bias = NULL, *aux = NULL;                       /* BGRADB writes bias, GELU_AUX aux */
     bool split = false;
 };
 /* What cuBLASLt's choice of a kernel depends on; and the choice, made once. */
@@ -734,41 +734,36 @@ template <class A> static const A *matrix_of(const llm_real *x, size_t rows, siz
    for each output o: its lanes walk along w[o], 8 numbers each, and add up. row: inp[row[n]] in inp[n]'s place, or
    NULL. R: how out is stored, as activations or float. */
 enum { FEW_ROWS = 8 };
-template <class A, class R> struct few_rows_call {
-    R *out;
-    const R *plus;
-    const A *inp;
-    const int *row;
-    llm_weight w;
-    const float *bias;
-    size_t N, I, O;
-};
-template <class A, class R, int ROWS> KERNEL(256) few_rows_kernel(few_rows_call<A, R> c) {
+template <class A, class R, int ROWS>
+KERNEL(256) few_rows_kernel(R *out, const R *plus, const A *inp, const int *row, llm_weight w, const float *bias,
+                            size_t N, int I, size_t O) {
     const size_t o = blockIdx.x * 8 + threadIdx.x / 32, first = blockIdx.y * ROWS;
-    const int lane = threadIdx.x % 32, I = (int)c.I, rows = (int)min(c.N - first, (size_t)ROWS);
-    const bool wide = I % 8 == 0 && (uintptr_t)c.inp % 16 == 0;
-    if (o >= c.O) return;
+    const int lane = threadIdx.x % 32, rows = (int)min(N - first, (size_t)ROWS);
+    const bool wide = I % 8 == 0 && (uintptr_t)inp % 16 == 0;
+    if (o >= O) return;
     float sum[ROWS] = {};
     for (int i = lane * 8; i < I; i += 32 * 8) {
         float x[8], y[8];
-        load_weights(y, c.w, o, i, I);
+        load_weights(y, w, o, i, I);
         UNROLL for (int n = 0; n < ROWS; n++) {
             if (n >= rows) continue;
-            load_up_to_8(x, c.inp + (c.row ? c.row[first + n] : first + n) * I + i, I - i, wide);
+            load_up_to_8(x, inp + (row ? row[first + n] : first + n) * I + i, I - i, wide);
             UNROLL for (int j = 0; j < 8; j++) sum[n] += x[j] * y[j];
         }
     }
     UNROLL for (int n = 0; n < ROWS; n++) {
-        const float s = warp_sum(sum[n]) + (c.bias ? c.bias[o] : 0);
+        const float s = warp_sum(sum[n]) + (bias ? bias[o] : 0);
         if (lane || n >= rows) continue;
-        const size_t at = (first + n) * c.O + o;
-        store(c.out + at, c.plus ? to_float(c.plus[at]) + s : s);
+        const size_t at = (first + n) * O + o;
+        store(out + at, plus ? to_float(plus[at]) + s : s);
     }
 }
-template <class A, class R> static void few_rows(const few_rows_call<A, R> &c) {
-    const dim3 grid(blocks_for(c.O, 8), c.N == 1 ? 1 : blocks_for(c.N, FEW_ROWS));
-    if (c.N == 1) few_rows_kernel<A, R, 1><<<grid, 256, 0, STREAM>>>(c);
-    else few_rows_kernel<A, R, FEW_ROWS><<<grid, 256, 0, STREAM>>>(c);
+template <class A, class R>
+static void few_rows(R *out, const R *plus, const A *inp, const int *row, llm_weight w, const float *bias, size_t N,
+                     size_t I, size_t O) {
+    const dim3 grid(blocks_for(O, 8), N == 1 ? 1 : blocks_for(N, FEW_ROWS));
+    auto kernel = N == 1 ? few_rows_kernel<A, R, 1> : few_rows_kernel<A, R, FEW_ROWS>;
+    kernel<<<grid, 256, 0, STREAM>>>(out, plus, inp, row, w, bias, N, (int)I, O);
 }
 
 /* ---- column sums: to[o] (=|+=) sum over n of scale[n] x[n][o], x (N,O); scale NULL: 1 ----
@@ -789,8 +784,8 @@ KERNEL(256) gather_kernel(float *to, const float *part, int rows, int n, bool ac
     UNROLL for (int i = 0; i < 8; i++) s += sum[i][threadIdx.x];
     to[c] = s;
 }
-template <class A>
-KERNEL(256) column_sums_kernel(float *part, const A *x, const float *scale, int N, int O, bool wide) {
+template <class A> KERNEL(256) column_sums_kernel(float *part, const A *x, const float *scale, int N, int O,
+                                                  bool wide) {
     __shared__ float sum[8][256];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.x * 256, o = first + lane * 8;
     const int end = min(N, (int)(blockIdx.y + 1) * SUM_ROWS);
@@ -827,7 +822,7 @@ template <class A, class R> static void linear(R *out, const R *plus, const llm_
         const ending e = {.plus = plus, .epilogue = b ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT, .bias = b};
         if (product(as_is(out, O), as_is(x, I), turned(wide, I), N, O, I, e)) return;
     }
-    few_rows<A, R>({out, plus, x, NULL, w, bias.full, N, I, O});
+    few_rows<A, R>(out, plus, x, NULL, w, bias.full, N, I, O);
 }
 ROW cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I, size_t O) {
     linear<A, A>((A *)out, NULL, inp, w, bias, N, I, O);
@@ -849,36 +844,6 @@ ROW cuda_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, 
 ROW cuda_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout, const llm_act *inp,
                            llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
     cuda_linear_backward<A>(dinp, dw, dbias, (llm_act *)dres_for_products<A>(dout, N, O), inp, w, N, I, O, accumulate);
-}
-
-/* ---- the feed-forward part: product and gelu in one, where the card does both well ----
-
-   cuBLASLt leaves what stands before gelu in aux (our out) and gelu of it in D; backward it multiplies D by gelu'(aux).
-   Older cards (sm_80) lose more in the product than a kernel takes. */
-ROW cuda_gelu_forward(llm_act *out, const llm_act *inp, size_t n);
-ROW cuda_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act *inp, size_t n);
-template <class A> static bool gelu_in_product(const void *aux, size_t cols) {
-    return in_bf16<A>() && gpu.generation >= 9 && all_wide(cols, aux);
-}
-ROW cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w, llm_weight bias,
-                             size_t N, size_t I, size_t O) {
-    if (N > FEW_ROWS && bias.data && gelu_in_product<A>(out, O)) {
-        const ending gelu = {.epilogue = CUBLASLT_EPILOGUE_GELU_AUX_BIAS, .bias = matrix_of<A>(bias, 1, O, ROOM_PARTS),
-                             .aux = out};
-        const A *wide = matrix_of<A>(w, O, I, ROOM_WIDE);
-        if (product(as_is((A *)activated, O), as_is((const A *)inp, I), turned(wide, I), N, O, I, gelu)) return;
-    }
-    cuda_linear_forward<A>(out, inp, w, bias, N, I, O);
-    cuda_gelu_forward<A>(activated, out, N * O);
-}
-ROW cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout, const llm_act *inp,
-                                const llm_act *pre, llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
-    const A *dy = dres_for_products<A>(dout, N, O);
-    const bool in_product = gelu_in_product<A>(pre, I) &&
-                            product(as_is((A *)dpre, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I,
-                                    O, {.epilogue = CUBLASLT_EPILOGUE_DGELU, .aux = pre});
-    cuda_residual_backward<A>(in_product ? NULL : dpre, dw, dbias, dout, inp, w, N, I, O, accumulate);
-    if (!in_product) cuda_gelu_backward<A>(dpre, dpre, pre, N * I);
 }
 
 /* ---- LoRA:  u = scale inp A'   out += u B'   du = scale dout B   dinp += du A   dA = du' inp   dB = dout' u ----
@@ -1009,6 +974,34 @@ ROW cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F)
     cuda_swiglu_backward<A>(out, NULL, gateup, N, F);
 }
 
+/* ---- the feed-forward part: product and gelu in one, where the card does both well ----
+
+   cuBLASLt leaves what stands before gelu in aux (our out) and gelu of it in D; backward it multiplies D by gelu'(aux).
+   Older cards (sm_80) lose more in the product than a kernel takes. */
+template <class A> static bool gelu_in_product(const void *aux, size_t cols) {
+    return in_bf16<A>() && gpu.generation >= 9 && all_wide(cols, aux);
+}
+ROW cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w, llm_weight bias,
+                             size_t N, size_t I, size_t O) {
+    if (N > FEW_ROWS && bias.data && gelu_in_product<A>(out, O)) {
+        const ending gelu = {.epilogue = CUBLASLT_EPILOGUE_GELU_AUX_BIAS, .bias = matrix_of<A>(bias, 1, O, ROOM_PARTS),
+                             .aux = out};
+        const A *wide = matrix_of<A>(w, O, I, ROOM_WIDE);
+        if (product(as_is((A *)activated, O), as_is((const A *)inp, I), turned(wide, I), N, O, I, gelu)) return;
+    }
+    cuda_linear_forward<A>(out, inp, w, bias, N, I, O);
+    cuda_gelu_forward<A>(activated, out, N * O);
+}
+ROW cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout, const llm_act *inp,
+                                const llm_act *pre, llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
+    const A *dy = dres_for_products<A>(dout, N, O);
+    const bool in_product = gelu_in_product<A>(pre, I) &&
+                            product(as_is((A *)dpre, I), as_is(dy, O), as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I,
+                                    O, {.epilogue = CUBLASLT_EPILOGUE_DGELU, .aux = pre});
+    cuda_residual_backward<A>(in_product ? NULL : dpre, dw, dbias, dout, inp, w, N, I, O, accumulate);
+    if (!in_product) cuda_gelu_backward<A>(dpre, dpre, pre, N * I);
+}
+
 /* ================================================================================================================
    Attention
    ================================================================================================================ */
@@ -1036,12 +1029,12 @@ ROW cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F)
        top = max S[j]          sum = sum of exp(S[j] - top)          o = sum of exp(S[j] - top) v[j]
 
    When a tile brings a larger score, new, all that was added up is too large by one and the same factor, because
-   exp(S[j] - new) = exp(S[j] - top) exp(top - new). The old sums are turned to the new top, then the tile is added:
+   exp(S[j] - new) = exp(S[j] - top) exp(top - new). The old sums shrink to the new top, then the tile is added:
 
-       turn = exp(top - new)   sum = turn sum + the tile's           o = turn o + the tile's           top = new
+       shrink = exp(top - new)   sum = shrink sum + the tile's       o = shrink o + the tile's         top = new
 
    At the end out = o / sum and lse = top + log sum: the same softmax, in one walk. (Before the first key top is
-   -infinity, and turn 0. A tile of which one row sees nothing can leave it there: then 0 is subtracted, for infinity
+   -infinity, and shrink 0. A tile of which one row sees nothing can leave it there: then 0 is subtracted, for infinity
    minus infinity is no number.) Backward has lse, and P = exp(S - lse) at once.
 
    Backward walks twice, because a sum that crossed blocks would depend on which comes first. Once a block owns queries,
@@ -1149,7 +1142,7 @@ template <class A> DEVICE void store32(rows_of<A> to, const float (&o)[8][4], in
    keys, and walks over queries to add up dk and dv (DKV). Then everything lies on its side, S' = k q' and
    dP' = v dout', so that P' and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
 enum walk_of { FORWARD, DQ, DKV };
-template <class A, walk_of W> KERNEL(128, 3) plain_attention_kernel(attention<A> a, float scale) {
+template <class A, walk_of W> KERNEL(128, 3) float_attention_kernel(attention<A> a, float scale) {
     __shared__ float4 x[32][33];
     __shared__ float4 y[32][33];
     constexpr bool KEYS = W == DKV;
@@ -1181,11 +1174,11 @@ template <class A, walk_of W> KERNEL(128, 3) plain_attention_kernel(attention<A>
             if (W == FORWARD) {                                 /* sum and total: of this lane's keys */
                 s[i] = seen ? s[i] * scale : NEVER;
                 const float best = fmaxf(top[i], warp_max(s[i])), base = best == NEVER ? 0 : best;
-                const float turned = expf(top[i] - base);
+                const float shrink = expf(top[i] - base);
                 s[i] = expf(s[i] - base);
-                total[i] = total[i] * turned + s[i];
+                total[i] = total[i] * shrink + s[i];
                 top[i] = best;
-                UNROLL for (int w = 0; w < 4; w++) sum[i][w] *= turned;
+                UNROLL for (int w = 0; w < 4; w++) sum[i][w] *= shrink;
             } else {
                 s[i] = seen ? expf(s[i] * scale - a.lse[at]) : 0;
                 dp[i] = s[i] * (dp[i] - (KEYS ? a.delta[at] : d[i])) * scale;
@@ -1308,8 +1301,8 @@ template <int D, int M, int N> DEVICE void product_abt(float (&s)[M][N][4], cons
 }
 /* sum (16 M, D) += p b; p (16 M, 8 N) as product_abt left it, rounded; b in shared memory, 8 N rows. Two neighbours in
    a register of B lie below each other in b, not side by side as above: so it is turned. */
-template <int D, int M, int N>
-DEVICE void product_ab(float (&sum)[M][D / 8][4], const float (&p)[M][N][4], const bf16 *b) {
+template <int D, int M, int N> DEVICE void product_ab(float (&sum)[M][D / 8][4], const float (&p)[M][N][4],
+                                                      const bf16 *b) {
     const int lane = threadIdx.x % 32;
     b += lane % 16 * LD<D> + lane / 16 * 8;
     UNROLL for (int k = 0; k < N; k += 2) {
@@ -1349,8 +1342,8 @@ template <class L, class U> DEVICE void walk(int tiles, L load, U use) {
     }
 }
 /* The result of a warp, times factor, to rows from `mine` on; those from T on do not exist. */
-template <int D, int M>
-DEVICE void store_tile(rows_of<bf16> to, float (&x)[M][D / 8][4], int mine, int T, float factor) {
+template <int D, int M> DEVICE void store_tile(rows_of<bf16> to, float (&x)[M][D / 8][4], int mine, int T,
+                                               float factor) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int r = 0; r < 2 * M; r++)
         UNROLL for (int i = 0; i < D / 4; i += 2) {
@@ -1362,11 +1355,12 @@ DEVICE void store_tile(rows_of<bf16> to, float (&x)[M][D / 8][4], int mine, int 
 
 #define LOG2E 1.4426950408889634f       /* exp(x) = 2^(x log2 e): the machine knows 2^x. sharp = log2 e / sqrt(D) */
 
-/* Online softmax of one tile: s becomes exp(s - top); o, top and sum go on to include it. The warp's rows begin with
-   query `mine`, the tile with key k0; row r of the lane sees keys from from[r] to itself. */
-template <int D, int M, int N>
-DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (&top)[2 * M], float (&sum)[2 * M],
-                           const int (&from)[2 * M], int mine, int k0, float sharp) {
+/* Online softmax of one tile: s, not yet divided by sqrt(D), becomes exp((s - top) / sqrt(D)); o, top (of the row) and
+   sum (of the lane's own keys: joined at the end) go on to include it. The warp's rows begin with query `mine`, the
+   tile with key k0; row r of the lane sees keys from from[r] to itself. */
+template <int D, int M, int N> DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4],
+                                                          float (&top)[2 * M], float (&sum)[2 * M],
+                                                          const int (&from)[2 * M], int mine, int k0, float sharp) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int r = 0; r < 2 * M; r++) {
         const int row = mine + 8 * r + g;
@@ -1378,10 +1372,10 @@ DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4], float (
         float best = top[r], total = 0;
         UNROLL for (int i = 0; i < 2 * N; i++) best = fmaxf(best, at(s, r, i));
         best = warp_max<4>(best);
-        const float base = best == NEVER ? 0 : best * sharp, turn = exp2_fast(top[r] * sharp - base);
+        const float base = best == NEVER ? 0 : best * sharp, shrink = exp2_fast(top[r] * sharp - base);
         UNROLL for (int i = 0; i < 2 * N; i++) total += at(s, r, i) = exp2_fast(at(s, r, i) * sharp - base);
-        UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) *= turn;
-        sum[r] = sum[r] * turn + total;
+        UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) *= shrink;
+        sum[r] = sum[r] * shrink + total;
         top[r] = best;
     }
 }
@@ -1425,9 +1419,9 @@ template <int D> KERNEL(ATT_THREADS) attention_forward_kernel(attention<bf16> a,
 }
 /* s becomes P, dp becomes dS sqrt(D); or P' and dS' (KEYS), where rows are keys and columns queries. stat: of these
    queries lse, and `apart` numbers further delta, and start. */
-template <bool KEYS, int APART, int M, int N>
-DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4], const float *stat, int mine, int other, int T,
-                             float sharp) {
+template <bool KEYS, int APART, int M, int N> DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4],
+                                                                           const float *stat, int mine, int other,
+                                                                           int T, float sharp) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int k = 0; k < 4 * M * N; k++) {                /* inside, what belongs to one query stays together */
         const int r = KEYS ? k % (2 * M) : k / (2 * N), i = KEYS ? k / (2 * M) : k % (2 * N);
@@ -1439,7 +1433,7 @@ DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4], const fl
         at(dp, r, i) = p * (at(dp, r, i) - stat[APART + query]);
     }
 }
-/* Backward, both walks, as plain_attention_kernel has them. `stat`: of each query lse, delta, start; of those
+/* Backward, both walks, as float_attention_kernel has them. `stat`: of each query lse, delta, start; of those
    that the block owns, or (KEYS) of those in each stage. */
 template <int D, bool KEYS> KERNEL(ATT_THREADS) attention_backward_kernel(attention<bf16> a, float sharp) {
     extern __shared__ uint4 attention_tiles[];
@@ -1504,13 +1498,13 @@ template <int D, bool KEYS> KERNEL(ATT_THREADS) attention_backward_kernel(attent
 
 /* ---- launches ---- */
 
-template <class A> static void plain_attention(const attention<A> &a) {
+template <class A> static void float_attention(const attention<A> &a) {
     const unsigned tiles = blocks_for(a.T, 32), pieces = blocks_for(a.D, 128);
     const dim3 queries(tiles, a.H * pieces, a.B), keys(tiles, a.KV * pieces, a.B);
     const float scale = 1 / sqrtf((float)a.D);
-    if (!a.dqkv) plain_attention_kernel<A, FORWARD><<<queries, 128, 0, STREAM>>>(a, scale);
-    if (a.dqkv) plain_attention_kernel<A, DQ><<<queries, 128, 0, STREAM>>>(a, scale);
-    if (a.dqkv) plain_attention_kernel<A, DKV><<<keys, 128, 0, STREAM>>>(a, scale);
+    if (!a.dqkv) float_attention_kernel<A, FORWARD><<<queries, 128, 0, STREAM>>>(a, scale);
+    if (a.dqkv) float_attention_kernel<A, DQ><<<queries, 128, 0, STREAM>>>(a, scale);
+    if (a.dqkv) float_attention_kernel<A, DKV><<<keys, 128, 0, STREAM>>>(a, scale);
 }
 /* A kernel that asks for more shared memory than 48 KiB must say so first. */
 static void flash_launch(void (*kernel)(attention<bf16>, float), size_t bytes, int rows, int heads,
@@ -1537,7 +1531,7 @@ template <class A> static void attend(const attention<A> &a) {
                      : a.D == 96 ? flash_attention<96> : a.D == 128 ? flash_attention<128> : NULL;
         if (flash && flash(a)) return;
     }
-    plain_attention(a);
+    float_attention(a);
 }
 ROW cuda_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, size_t B, size_t T,
                            size_t H, size_t KV, size_t D) {
@@ -1643,14 +1637,14 @@ template <class Z, class A> KERNEL(HEAD_THREADS) head_backward_kernel(Z *logits,
     }
 }
 /* to[to_row[i]] = from[from_row[i]], rows of C numbers, a block each; NULL: i. */
-template <class A>
-KERNEL(128) copy_rows_kernel(A *to, const int *to_row, const A *from, const int *from_row, size_t C) {
+template <class A> KERNEL(128) copy_rows_kernel(A *to, const int *to_row, const A *from, const int *from_row,
+                                                size_t C) {
     const size_t i = blockIdx.x;
     for (size_t c = threadIdx.x; c < C; c += 128)
         to[(to_row ? to_row[i] : i) * C + c] = from[(from_row ? from_row[i] : i) * C + c];
 }
-template <class A>
-static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n, size_t C) {
+template <class A> static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n,
+                                         size_t C) {
     copy_rows_kernel<A><<<n, 128, 0, STREAM>>>(to, to_row, from, from_row, C);
 }
 static head_view head_begin(const int *targets, llm_head head, size_t V) {
@@ -1681,9 +1675,8 @@ ROW cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const
 }
 /* logprob_backward and logprob_fused: the logits of a chunk, as Z, become their gradient in A. Rows without a gradient
    are left out: those that have one are gathered, and of the others dhidden is 0. */
-template <class A, class Z>
-static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_weight w, head_view h, llm_head head,
-                       size_t N, size_t C, bool accumulate) {
+template <class A, class Z> static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_weight w,
+                                                   head_view h, llm_head head, size_t N, size_t C, bool accumulate) {
     const size_t n = h.row ? head.rows : N, V = h.V, chunk = head_chunk(n), width = h.ld * sizeof(Z) / sizeof(A);
     if (h.row && dhidden) CUDA(cudaMemsetAsync(dhidden, 0, N * C * sizeof(A), gpu.stream));
     if (!n && dw && !accumulate) CUDA(cudaMemsetAsync(dw, 0, V * C * sizeof *dw, gpu.stream));
@@ -1722,7 +1715,7 @@ ROW cuda_logprob_fused(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm
 }
 ROW cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *row, size_t n, size_t C, size_t V) {
     const A *x = (const A *)hidden;
-    if (n <= FEW_ROWS) return few_rows<A, float>({out, NULL, x, row, w, NULL, n, C, V});
+    if (n <= FEW_ROWS) return few_rows<A, float>(out, NULL, x, row, w, NULL, n, C, V);
     if (row) {
         A *gathered = (A *)room_for(ROOM_HEAD, n * C * sizeof(A));
         copy_rows(gathered, NULL, x, row, n, C);
@@ -1747,7 +1740,7 @@ template <class A> KERNEL(256) value_backward_kernel(A *dhidden, const float *dv
 }
 ROW cuda_value_forward(llm_real *value, const llm_act *hidden, const llm_real *u, size_t N, size_t C) {
     const llm_weight rows = {hidden, in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL, NULL};
-    few_rows<float, float>({value, NULL, u, NULL, rows, NULL, 1, C, N});
+    few_rows<float, float>(value, NULL, u, NULL, rows, NULL, 1, C, N);
 }
 ROW cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, const llm_act *hidden,
                         const llm_real *u, size_t N, size_t C, bool accumulate_dhidden, bool accumulate_du) {
@@ -1768,7 +1761,7 @@ ROW cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, 
        adamw_judge_kernel  one thread: clip, or leave the step out? (llm_adamw_judge: the CPU's own text)
        adamw_kernel        a block for each piece moves its weights, moments and bf16 copy, unless the judge said no
 
-   Which tensors learn, and their pieces, lies on the device until the table that we are given changes.
+   Which tensors learn, and their pieces, stays on the device while the table that we are given is the same.
    ================================================================================================================ */
 
 enum { PIECE = 4096 };
@@ -1780,7 +1773,7 @@ typedef struct {
 typedef struct { unsigned tensor, number; } learner_piece;
 typedef struct { float scale, fast1, fast2, c1, c2, lr, eps, decay; int step; bool skip; } adamw_constants;
 static struct {
-    learner *host; size_t tensors, pieces;                      /* of what the device has: */
+    learner *host; size_t tensors, pieces;                      /* host: a copy of what the device has, in one room: */
     adamw_constants *constants; double *sum; learner *tensor; learner_piece *piece;
 } learning;
 
@@ -1813,8 +1806,7 @@ static void learning_from(const llm_param *param, int params) {
     const bool same = learning.host && n == learning.tensors && !memcmp(now, learning.host, n * sizeof *now);
     llm_release(same ? now : learning.host);
     if (same) return;
-    learning.host = now;
-    learning.tensors = n;
+    learning.host = now, learning.tensors = n;
     learning_upload();
 }
 KERNEL(256) sumsq_kernel(double *sum, const learner *tensor, const learner_piece *piece) {
@@ -1916,17 +1908,18 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
 enum { SPLIT = 128, SPEAKERS = 128 };   /* keys of a block; who speak at a time */
 const size_t CACHE_PARTS = 32 << 20;   /* numbers */
 /* Keys and values of n new tokens into the cache, a thread for each number; and the counts of finished blocks to 0. */
-template <class A>
-KERNEL(256) cache_store_kernel(A *k, A *v, int *done, const A *qkv, const int *rows, const int *positions, size_t n,
-                               size_t T, size_t queries, size_t kv, size_t counts) {
+template <class A> KERNEL(256) cache_store_kernel(A *k, A *v, int *done, const A *qkv, const int *rows,
+                                                  const int *positions, size_t n, size_t T, size_t queries, size_t kv,
+                                                  size_t counts) {
     const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x, token = i / (2 * kv), c = i % (2 * kv);
     for (size_t j = i; j < counts; j += (size_t)gridDim.x * 256) done[j] = 0;
     if (token >= n) return;
     A *to = (c < kv ? k : v) + (rows[token] * T + positions[token]) * kv + c % kv;
     *to = qkv[token * (queries + 2 * kv) + queries + c];
 }
-/* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads, of new token n. part (n, groups, blocks,
-   HEADS, D + 2): m, l, o. done (n, groups). Where a group has fewer heads, the others' queries are 0. */
+/* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads (g counts those of all key heads), of new
+   token n. The grid spans T, since positions are on the device; blocks behind them return. part (n, groups, blocks, HEADS,
+   D + 2): m, l, o. done (n, groups): 0. Where a group has fewer heads, the others' queries are 0. */
 template <class A, int HEADS>
 KERNEL(SPLIT, 4) cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k, const A *v,
                                         const int *rows, const int *positions, size_t T, int H, int KV, int D) {
@@ -1965,7 +1958,7 @@ KERNEL(SPLIT, 4) cache_attention_kernel(A *out, float *part, int *done, const A 
         if (lane == 0) mine[h * (D + 2)] = m, mine[h * (D + 2) + 1] = l;
     }
     __syncthreads();
-    const bool alone = seen <= SPLIT;
+    const bool alone = seen <= SPLIT;                           /* then what the block has is all */
     for (int i = t; i < heads * D; i += SPLIT) {                /* a thread for each number of o */
         const float *weight = e + i / D * SPLIT;
         const A *value = v + at + i % D;
@@ -1990,9 +1983,9 @@ KERNEL(SPLIT, 4) cache_attention_kernel(A *out, float *part, int *done, const A 
     }
 }
 /* So many tokens at a time that their parts stay near 128 MB, but one at least. */
-template <class A, int HEADS>
-static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows, const int *positions, size_t n, size_t T,
-                            size_t H, size_t KV, size_t D) {
+template <class A, int HEADS> static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows,
+                                                          const int *positions, size_t n, size_t T, size_t H, size_t KV,
+                                                          size_t D) {
     const size_t kv = KV * D, row = (H + 2 * KV) * D, groups = KV * blocks_for(H / KV, HEADS);
     const size_t each = groups * blocks_for(T, SPLIT) * HEADS * (D + 2);
     const size_t at_once = min(n, CACHE_PARTS / each + 1), counts = n * groups;
@@ -2044,7 +2037,7 @@ typedef struct {
 KERNEL(128) speak_begin_kernel(speech *s, int *tokens, int *rows, int *positions) {
     for (int i = threadIdx.x; i < s->n; i += 128) {
         const llm_speaker who = s->who[i];
-        if (who.left <= 0 && s->step > 0) continue;
+        if (who.left <= 0 && s->step > 0) continue;             /* at step 0 nothing stands there yet */
         tokens[i] = who.last;
         rows[i] = who.row;
         positions[i] = who.position;
@@ -2161,7 +2154,7 @@ static uint64_t speak_key(const llm_model *m, const llm_cache *cache, size_t n) 
 static struct { cudaGraphExec_t graph; uint64_t key; } recorded;
 
 static void speak_step(llm_model *m, llm_cache *cache, size_t n, speech *s) {
-    speak_begin_kernel<<<1, 128, 0, STREAM>>>(s, m->ids.tokens, m->ids.start, m->ids.positions);
+    speak_begin_kernel<<<1, 128, 0, STREAM>>>(s, m->ids.tokens, m->ids.start, m->ids.positions);       /* start: rows */
     llm_cache_forward(m, cache, n, n);
     const unsigned threads = min(1024u, 32 * blocks_for(m->c.V, 32 * 32));      /* about 32 words for a thread */
     sample_kernel<<<(unsigned)n, threads, 0, STREAM>>>(s, (float *)cache->scratch, m->c.V);
@@ -2178,7 +2171,7 @@ static void speak_record(llm_model *m, llm_cache *cache, size_t n, speech *s) {
     CUDA(cudaGraphDestroy(graph));
     recorded.key = speak_key(m, cache, n);
 }
-/* A repetition penalty needs what was said before: that stays with the host. */
+/* A repetition penalty needs what was said before: that stays with the host, as does the complaint about min_p. */
 static bool cuda_speak(llm_model *m, llm_cache *cache, llm_speaker *who, size_t n, size_t steps, const llm_sampler *s,
                        const llm_request *x, int *id, llm_real *logp) {
     if (s->repeat_penalty != 1 || s->min_p > 1) return false;
@@ -2303,17 +2296,14 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .gelu_forward = cuda_gelu_forward<A>, .gelu_backward = cuda_gelu_backward<A>,
         .swiglu_forward = cuda_swiglu_forward<A>, .swiglu_backward = cuda_swiglu_backward<A>,
         .logprob_forward = cuda_logprob_forward<A>, .logprob_backward = cuda_logprob_backward<A>,
-        .logits = cuda_logits<A>, .value_forward = cuda_value_forward<A>,
-        .value_backward = cuda_value_backward<A>, .grad_norm = cuda_grad_norm,
-        .adamw = cuda_adamw, .cache_attention = cuda_cache_attention<A>,
-        .cache_copy = cuda_cache_copy<A>,
-
-        .enter = cuda_enter,
-        .logprob_fused = cuda_logprob_fused<A>,
+        .logits = cuda_logits<A>,
+        .value_forward = cuda_value_forward<A>, .value_backward = cuda_value_backward<A>,
+        .grad_norm = cuda_grad_norm, .adamw = cuda_adamw,
+        .cache_attention = cuda_cache_attention<A>, .cache_copy = cuda_cache_copy<A>,
+        .enter = cuda_enter, .logprob_fused = cuda_logprob_fused<A>,
         .linear_gelu_forward = cuda_linear_gelu_forward<A>,
         .residual_gelu_backward = cuda_residual_gelu_backward<A>,
-        .speak = cuda_speak,
-        .scratch_bytes = cuda_scratch_bytes<A>,
+        .speak = cuda_speak, .scratch_bytes = cuda_scratch_bytes<A>,
     };
 }
 /* The table for a precision, made when it is first asked for; the GPU is then opened. */

@@ -71,7 +71,7 @@ bug plain 'flash: not transposed'               's/ldmatrix_turned\(fb, b/ldmatr
 bug plain 'flash: fragments of P swapped'       's/k \+ i % 4 \/ 2\]\[i % 2 \* 2\]/k + i % 2][i % 4 \/ 2 * 2]/'
 bug plain 'flash: no wait for the copies'       's/copies_wait<1>\(\);/copies_wait<2>();/'
 bug plain 'flash: rows not padded (banks)'      's/LD = D \+ 8;/LD = D;/'
-bug plain 'flash: old sums not turned'          's/at\(o, r, i\) \*= turn;/at(o, r, i) *= 1;/'
+bug plain 'flash: old sums do not shrink'          's/at\(o, r, i\) \*= shrink;/at(o, r, i) *= 1;/'
 bug plain 'flash: wrong key head'               's/h \/ \(a.H \/ a.KV\), T/h % a.KV, T/'
 bug plain 'flash: a row past T written'         's/if \(row < T\) \*\(uint32/if (row <= T) *(uint32/'
 bug plain 'flash: delta of another head'        's/a.delta \+ at, true/a.delta + at - h, true/'
