@@ -114,8 +114,7 @@ DEVICE void load8(float (&x)[8], const bf16 *p) {
     const uint4 v = *(const uint4 *)p;
     UNROLL for (int i = 0; i < 4; i++) {
         const float2 f = __bfloat1622float2(((const __nv_bfloat162 *)&v)[i]);
-        x[2 * i] = f.x;
-        x[2 * i + 1] = f.y;
+        x[2 * i] = f.x, x[2 * i + 1] = f.y;
     }
 }
 DEVICE void load8(float (&x)[8], const float *p) {
@@ -248,24 +247,19 @@ static void cuda_release(void *device) {
     CUDA(cudaStreamSynchronize(gpu.stream));
     CUDA(cudaFree(device));
 }
-/* Room for `bytes` of at most a half, once nothing is under way from there. */
-static char *stage_room(size_t bytes) {
-    if (stage.used + bytes > STAGE) {
-        stage.half = !stage.half;
-        stage.used = 0;
-        CUDA(cudaEventSynchronize(stage.sent[stage.half]));    /* at once, if never recorded */
-    }
-    char *room = stage.up[stage.half] + stage.used;
-    stage.used += bytes;
-    return room;
-}
 static void cuda_upload(void *device, const void *host, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += STAGE) {
-        const size_t n = bytes - at < STAGE ? bytes - at : STAGE;
-        char *room = stage_room(n);
+    for (size_t at = 0, n; at < bytes; at += n) {
+        n = min(STAGE, bytes - at);
+        if (stage.used + n > STAGE) {                      /* the other half, once nothing is under way from there */
+            stage.half = !stage.half;
+            stage.used = 0;
+            CUDA(cudaEventSynchronize(stage.sent[stage.half]));         /* at once, if never recorded */
+        }
+        char *room = stage.up[stage.half] + stage.used;
         memcpy(room, (const char *)host + at, n);
         CUDA(cudaMemcpyAsync((char *)device + at, room, n, cudaMemcpyHostToDevice, gpu.stream));
         CUDA(cudaEventRecord(stage.sent[stage.half], gpu.stream));
+        stage.used += n;
     }
 }
 static void cuda_wait(void) {
@@ -1004,9 +998,9 @@ ROW cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, co
 
 /* ================================================================================================================
    Attention
-   ================================================================================================================ */
+   ================================================================================================================
 
-/* The mathematics is llm.h's (chapter 4, "attention", which also says where dS comes from):
+   The mathematics is llm.h's (chapter 4, "attention", which also says where dS comes from):
 
        forward    S = q k' / sqrt(D)    P[i,j] = exp(S[i,j] - lse[i]) for start[i] <= j <= i, else 0    out = P v
        backward   dv = P' dout    dP = dout v'    dS = P (dP - delta) / sqrt(D), delta[i] = dout[i] . out[i]
@@ -1918,8 +1912,8 @@ template <class A> KERNEL(256) cache_store_kernel(A *k, A *v, int *done, const A
     *to = qkv[token * (queries + 2 * kv) + queries + c];
 }
 /* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads (g counts those of all key heads), of new
-   token n. The grid spans T, since positions are on the device; blocks behind them return. part (n, groups, blocks, HEADS,
-   D + 2): m, l, o. done (n, groups): 0. Where a group has fewer heads, the others' queries are 0. */
+   token n. The grid spans T, since positions are on the device; blocks behind them return. part (n, groups, blocks,
+   HEADS, D + 2): m, l, o. done (n, groups): 0. Where a group has fewer heads, the others' queries are 0. */
 template <class A, int HEADS>
 KERNEL(SPLIT, 4) cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k, const A *v,
                                         const int *rows, const int *positions, size_t T, int H, int KV, int D) {
