@@ -13,7 +13,7 @@ common="-std=c11 -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-
 mkdir "$dir/alone" && cp -R llm.h train_*.c tools data "$dir/alone" || exit 1
 alone() { (cd "$dir/alone" && "$@"); }
 says_plain() { "$1" --dry-run 2>&1 | grep -q "^device: plain, .*plain loops"; }
-printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/hf.h"\n' > "$dir/book.c"
+printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/checkpoint.h"\n' > "$dir/book.c"
 for file in train_*.c; do sed '/^#define LLM_IMPLEMENTATION/d' $file > "$dir/api_$file"; done
 # A program of somebody's, with names that the implementation has too.
 cat > "$dir/user.c" << 'EOF'
@@ -37,7 +37,7 @@ for cc in gcc clang; do
         [ -z "$openmp" ] || check $cc $common -O2 -march=native $openmp $file -o "$dir/x" -lm
     done
     # Each driver against the interface alone, the implementation in a file of its own: no private name is used.
-    printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/hf.h"\n' > "$dir/llm.c"
+    printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/checkpoint.h"\n' > "$dir/llm.c"
     check $cc $common -O1 -march=native $openmp -I. -c "$dir/llm.c" -o "$dir/llm.o"
     for file in train_*.c; do
         sed '/#define LLM_IMPLEMENTATION/d' $file > "$dir/driver.c"
@@ -54,7 +54,7 @@ for cc in gcc clang; do
     for file in tools/chat.c tools/eval.c; do check alone $cc $common $openmp -fsyntax-only $file; done
     check alone $cc $common -O0 $openmp train_gpt.c -o "$dir/x" -lm
     check says_plain "$dir/x"
-    # A driver needs the interface only: the implementation (tools/hf.h has one too) may be compiled in another file.
+    # A driver needs the interface only: the implementation (tools/checkpoint.h and hf.h have one too) may be compiled in another file.
     check $cc $common -O0 $openmp -I. -c "$dir/book.c" -o "$dir/book.o"
     for file in train_*.c; do check $cc $common -O0 $openmp -I. "$dir/api_$file" "$dir/book.o" -o "$dir/x" -lm; done
     check $cc $common -I. -fsyntax-only "$dir/user.c"
