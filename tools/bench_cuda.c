@@ -561,7 +561,7 @@ int main(int argc, char **argv) {
         {"precision", LLM_TEXT, &o.precision, 0, 0, "of all contenders", "fp32|tf32|bf16", NULL},
         {"markdown", LLM_TEXT, &o.markdown, 0, 0, "append the table's rows to this file", NULL, NULL},
         {"tiny", LLM_BOOL, &o.tiny, 0, 0, "works of no size: to try this program under emulation", NULL, NULL},
-        {"list", LLM_BOOL, &o.list, 0, 0, "the works, what they compute, and what they must move; needs no GPU", NULL, NULL},
+        {"list", LLM_BOOL, &o.list, 0, 0, "the works, what they compute and must move; needs no GPU", NULL, NULL},
         {"once", LLM_TEXT, &o.once, 0, 0, "do one work once, in this process", NULL, NULL},
         {"serve", LLM_TEXT, &o.serve, 0, 0, "(internal) be a contender of this precision", NULL, NULL},
     };

@@ -591,7 +591,8 @@ static void import_file(importer *x, const char *path) {
 static void import_tokens(const settings *s) {
     llm_tokenizer t;
     if (!s->tokenizer) llm_usage("--tokenizer DIR", "ids are numbers: whose tokens are they?");
-    if (!path_ends_with(s->out, ".jsonl")) llm_usage("--out train.jsonl", "texts are written as .jsonl, not %s", s->out);
+    if (!path_ends_with(s->out, ".jsonl"))
+        llm_usage("--out train.jsonl", "texts are written as .jsonl, not %s", s->out);
     refuse_existing(s);
     hf_tokenizer_load(&t, s->tokenizer);
     importer x = {.w = begin(s->out), .t = &t};

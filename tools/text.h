@@ -110,7 +110,7 @@ static inline void text_dump_step(text_run *x) {
     if (!ok || fflush(x->dump)) llm_die("free some space", "cannot write %s: %s", x->s->dump, strerror(errno));
 }
 /* A loss in nats (by the natural logarithm) per token cannot be compared between tokenizers, since long tokens are
-   harder; bits per byte can: nats / (ln 2 * bytes). Adds the bytes of the targets that count, and minus the sum of their
+   harder; bits per byte can: nats / (ln 2 * bytes). Adds the bytes of the targets that count and minus the sum of their
    log-probabilities. Special tokens are no text and have no bytes, so their nats do not count either. */
 static inline void text_bits(const llm_batch *b, const llm_tokenizer *t, const llm_real *logp, double *nats,
                              double *bytes) {
