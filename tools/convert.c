@@ -819,6 +819,5 @@ int main(int argc, char **argv) {
     else if (s.tokens.count) import_tokens(&s);
     else if (path_ends_with(s.out, ".gguf")) to_gguf(&s);
     else to_folder(&s);
-    llm_release(s.tokens.item);
     return 0;
 }

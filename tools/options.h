@@ -28,7 +28,11 @@ static inline void llm_options_parse(const llm_option *table, int count, const c
 static inline void llm_options_print(const llm_option *table, int count, FILE *out);
 static inline bool llm_option_given(const char *name);  /* was it on the command line of the last llm_options_parse? */
 
-static struct { int count, argc; char **argv; const char *name[256]; } options_given;
+static struct {
+    int count, argc, lists;
+    char **argv;
+    const char *name[256], **list[16];  /* the lists' items live as long as the program */
+} options_given;
 
 static inline bool llm_option_given(const char *name) {
     for (int i = 0; i < options_given.count; i++)
@@ -135,9 +139,11 @@ static inline void set_text(const llm_option *o, const char *text) {
 }
 static inline void add_to_list(const llm_option *o, const char *text) {
     llm_list *l = o->value;
-    const char **item = realloc(l->item, llm_mul((size_t)l->count + 1, sizeof *item));
-    if (!item) llm_die(NULL, "out of memory");
-    l->item = item;
+    if (!l->item) {                     /* no list is longer than the command line */
+        l->item = calloc((size_t)options_given.argc, sizeof *l->item);
+        if (!l->item || options_given.lists == 16) llm_die(NULL, "out of memory");
+        options_given.list[options_given.lists++] = l->item;
+    }
     l->item[l->count++] = text;
 }
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
