@@ -460,7 +460,7 @@ typedef struct llm_ops {
     /* Memory. alloc returns zeroed memory or NULL. upload has read `host` when it returns; download waits for all that
        was asked before; fetch is a download that may be written as late as in the next wait. */
     void *(*alloc)(size_t bytes);
-    void (*release)(void *device);
+    void (*release)(void *memory);      /* of alloc, or of alloc_host */
     void (*upload)(void *device, const void *host, size_t bytes);
     void (*download)(void *host, const void *device, size_t bytes);
     void (*fetch)(void *host, const void *device, size_t bytes);
@@ -568,6 +568,7 @@ typedef struct llm_ops {
                                  llm_speaker_said; x: what is asked. id, logp [step * n + i], -1 behind the end of an
                                  answer, and who are written as late as in the next wait. Logits that are no numbers:
                                  logp NaN. Returns false for "not this one"; else decode and llm_sample
+         alloc_host              alloc in the host's memory, for moments that are offloaded; else that is refused
          scratch_bytes           what the table itself allocates for a step of B x T, for the planner; else 0 */
     void (*enter)(const struct llm_ops *ops);
     void (*logprob_fused)(llm_real *logp, llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_act *hidden,
@@ -582,6 +583,7 @@ typedef struct llm_ops {
                    const int *positions, const bool *want, size_t n, llm_real *logits);
     bool (*speak)(struct llm_model *m, struct llm_cache *cache, struct llm_speaker *who, size_t n, size_t steps,
                   const struct llm_sampler *s, const struct llm_request *x, int *id, llm_real *logp);
+    void *(*alloc_host)(size_t bytes);
     size_t (*scratch_bytes)(const struct llm_config *c, size_t B, size_t T, bool train);
 } llm_ops;
 
@@ -719,7 +721,7 @@ void llm_wait(const llm_model *m);      /* until all that was asked of the model
 typedef struct {
     double beta1, beta2, eps, weight_decay, clip;       /* clip: global gradient norm; 0: off */
     double skip_sigma; /* skip a step whose gradient norm is this many deviations above its running mean; 0: off */
-    bool moments16;                     /* moments stored as bf16 */
+    bool moments16, offload;            /* moments stored as bf16; in the host's memory, not the GPU's (alloc_host) */
     llm_adamw_state state;              /* as of the last step */
     void *m, *v;                        /* device arenas with the offsets of the parameters */
     llm_adamw_state *device;            /* the state, on the device */
@@ -942,7 +944,7 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    train also backward; causal attention included) and those executed, which recomputation makes more. */
 typedef struct {
     double parameters, flops_per_token, flops_executed;
-    double weights, work, gradients, moments, activations, logits, packing, total;     /* bytes */
+    double weights, work, gradients, moments, activations, logits, packing, total, host;  /* bytes; host: not in total */
 } llm_plan;
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16);
@@ -3825,12 +3827,11 @@ void llm_wait(const llm_model *m) { m->ops->wait(); }
 /* ================================================================================================================
    6. Learning
    ================================================================================================================
-   The gradient says which way is downhill; this chapter takes the step.
-
-   The step is AdamW (Loshchilov and Hutter 2019). Every weight has its own pace, by two moments: m and v are the mean
-   of its gradient and of the square, over about the last 1 / (1 - beta) steps. m / sqrt(v) is about +-1 where the
-   gradient is steady, about 0 where it only trembles. How far to go is said by the learning rate: raised over the first
-   steps, while m and v are still guesses, and lowered at the end, when only small steps improve a good model.
+   The gradient says which way is downhill; this chapter takes the step, AdamW's (Loshchilov and Hutter 2019). Every
+   weight has its own pace, by two moments: m and v are the mean of its gradient and of the square, over about the last
+   1 / (1 - beta) steps. m / sqrt(v) is about +-1 where the gradient is steady, about 0 where it only trembles. How far
+   to go is said by the learning rate: raised over the first steps, while m and v are still guesses, and lowered at the
+   end, when only small steps improve a good model.
 
        norm  = sqrt(sum of all g^2)                        one number for the whole model: the direction stays
        g     = g min(1, clip / norm)                       one bad batch cannot throw the weights far away (clip 0: off)
@@ -3841,8 +3842,9 @@ void llm_wait(const llm_model *m) { m->ops->wait(); }
    decay draws matrices to 0, not vectors (biases, norms). t counts the steps taken: with skip_sigma above 0 (not the
    default) one is left out, moving no w, m, v and t, if norm is more than skip_sigma deviations above its mean of about
    100 steps (llm_adamw_judge, beside the table's struct). Chapter 4 has these lines as loops and says where they come
-   from (plain_grad_norm, plain_adamw); here is what a run sees of it, one call a step and a rate for it. A checkpoint
-   has m, v and t (tools/checkpoint.h), so that a resumed run gives the same bits as one that was never interrupted. */
+   from (plain_adamw); here is what a run sees: one call a step and a rate for it. A checkpoint has m, v and t: a resumed
+   run gives the same bits as one that was never interrupted. With `offload` m and v stay in the host's memory (the idea
+   of ZeRO-Offload, Ren et al. 2021), and a GPU reads and writes them over its bus, each number once a step. */
 
 /* ---- AdamW ---- */
 
@@ -3857,26 +3859,27 @@ void llm_adamw_free(llm_adamw *o, llm_model *m) {
 }
 static size_t moment_bytes(const llm_adamw *o) { return o->moments16 ? 2 : sizeof(llm_real); }
 static void adamw_allocate(llm_adamw *o, const llm_ops *op, size_t size) {
-    size_t bytes = llm_mul(size, moment_bytes(o));
-    if (!o->m) o->m = op->alloc(bytes);
-    if (!o->v) o->v = op->alloc(bytes);
+    const size_t bytes = llm_mul(size, moment_bytes(o));
+    void *(*const alloc)(size_t) = o->offload ? op->alloc_host : op->alloc;
+    if (!alloc) llm_die("no --offload", "nothing to offload: the memory of device %s is the host's", op->name);
+    if (!o->m) o->m = alloc(bytes);
+    if (!o->v) o->v = alloc(bytes);
     if (!o->device) o->device = op->alloc(sizeof *o->device);
     if (!o->m || !o->v || !o->device)
-        llm_die("--moments16, LoRA, or a smaller model", "out of memory: AdamW's moments want 2 x %.1f MB",
-                bytes / 1e6);
+        llm_die("--moments16, LoRA, a smaller model; on a GPU --offload",
+                "out of memory: AdamW's moments want 2 x %.1f MB", bytes / 1e6);
 }
 /* The norm is not finite and no weight has moved. Which tensor was it? One is asked after the other. */
 LLM_NORETURN static void adamw_blame(llm_adamw *o, const llm_ops *op, const llm_param *param, int params) {
-    const char *remedy =
-        "a lower --lr or a longer --warmup; the last checkpoint is still good: --resume goes on from it";
-    for (int i = 0; i < params; i++) {
+    const char *whose = NULL;
+    for (int i = 0; i < params && !whose; i++) {
         llm_adamw_state alone;
         op->grad_norm(o->device, &param[i], 1);
         op->download(&alone, o->device, sizeof alone);
-        if (!isfinite(alone.sumsq))
-            llm_die(remedy, "step %d: the gradient of %s is not finite", o->state.step, param[i].name);
+        if (!isfinite(alone.sumsq)) whose = param[i].name;
     }
-    llm_die(remedy, "step %d: the norm of the gradient is not finite", o->state.step);
+    llm_die("a lower --lr or a longer --warmup; the last checkpoint is still good: --resume goes on from it",
+            "step %d: the gradient of %s is not finite", o->state.step, whose ? whose : "the whole model");
 }
 double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
     const learner x = model_learner(m);
@@ -5157,8 +5160,7 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    ================================================================================================================
    Can we afford the run? A question to ask before a computer runs for a night: every byte and every floating-point
    operation follows from the eight sizes V, T, L, C, H, KV, D and F, so memory and time are arithmetic: 700 GB for the
-   weights of GPT-3. (What two thousand GPUs cost, and how often one of them breaks, stands in tools/fleet.h; whether a
-   gradient by hand is right is asked by test/grad_check.h.)
+   weights of GPT-3. (What two thousand GPUs cost, and how often one of them breaks, stands in tools/fleet.h.)
 
    FLOPs. A product (N,I) x (I,O) costs 2 N I O: a multiplication and an addition. So a token costs 2 FLOPs per matrix
    element in the forward pass, and twice that in the backward pass, which needs the gradients of input and weight:
@@ -5169,10 +5171,6 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    masked, and times three for the backward pass. Looking up the embedding costs nothing; norms and activations are
    forgotten by custom, and so is what recomputation repeats, unless one asks for the FLOPs executed. */
 
-static double matrix_elements_of_layer(const llm_config *c) {
-    double C = c->C, F = c->F, q = (double)c->H * c->D, kv = (double)c->KV * c->D;
-    return C * (q + 2 * kv) + q * C + (c->activation == LLM_SWIGLU ? 3 : 2) * C * F;
-}
 /* Bytes of the activations of n tokens: chapter 5's own count, with nothing to hand out. */
 static size_t bytes_of_activations(const llm_config *c, const llm_ops *ops, size_t n, bool train, bool recompute) {
     llm_model m = {.c = *c, .ops = ops, .recompute = recompute};
@@ -5187,7 +5185,8 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     if (ops->enter) ops->enter(ops);
     if (B < 1 || T < 1) llm_die("--batch and --seq of at least 1", "a plan for a batch of %d x %d tokens", B, T);
     double n = (double)B * T, most = ops->head_rows, rows = ceil(n / ceil(n / most));   /* equal chunks */
-    double P = llm_parameters(c), layer = matrix_elements_of_layer(c);
+    double P = llm_parameters(c), C = c->C, F = c->F, q = (double)c->H * c->D, kv = (double)c->KV * c->D;
+    double layer = C * (q + 2 * kv) + q * C + (c->activation == LLM_SWIGLU ? 3 : 2) * C * F;    /* matrix elements */
     double block = 2 * layer + 2.0 * T * c->H * c->D, head = 2.0 * c->V * c->C;
     llm_plan p = {.parameters = P};
     p.flops_per_token = (train ? 3 : 1) * (c->L * block + head);

@@ -234,18 +234,22 @@ static struct {
     int fetches;                        /* that were asked for since the last wait */
 } stage;
 
-static void *cuda_alloc(size_t bytes) {
+/* HOST: the host's own memory, pinned, which kernels read and write at the same address, over PCIe. */
+template <bool HOST> static void *cuda_alloc(size_t bytes) {
     void *p = NULL;
-    if (cudaMalloc(&p, bytes + (bytes == 0)) != cudaSuccess) {
+    const size_t some = bytes + (bytes == 0);
+    if ((HOST ? cudaHostAlloc(&p, some, cudaHostAllocMapped) : cudaMalloc(&p, some)) != cudaSuccess) {
         cudaGetLastError();             /* cleared: the caller sees NULL */
         return NULL;
     }
     CUDA(cudaMemsetAsync(p, 0, bytes, gpu.stream));
     return p;
 }
-static void cuda_release(void *device) {
+static void cuda_release(void *p) {
+    cudaPointerAttributes a;
+    CUDA(cudaPointerGetAttributes(&a, p));
     CUDA(cudaStreamSynchronize(gpu.stream));
-    CUDA(cudaFree(device));
+    CUDA(a.type == cudaMemoryTypeHost ? cudaFreeHost(p) : cudaFree(p));
 }
 static void cuda_upload(void *device, const void *host, size_t bytes) {
     for (size_t at = 0, n; at < bytes; at += n) {
@@ -257,7 +261,7 @@ static void cuda_upload(void *device, const void *host, size_t bytes) {
         }
         char *room = stage.up[stage.half] + stage.used;
         memcpy(room, (const char *)host + at, n);
-        CUDA(cudaMemcpyAsync((char *)device + at, room, n, cudaMemcpyHostToDevice, gpu.stream));
+        CUDA(cudaMemcpyAsync((char *)device + at, room, n, cudaMemcpyDefault, gpu.stream));
         CUDA(cudaEventRecord(stage.sent[stage.half], gpu.stream));
         stage.used += n;
     }
@@ -270,7 +274,7 @@ static void cuda_wait(void) {
         memcpy(stage.fetch[i].host, stage.down + stage.fetch[i].at, stage.fetch[i].bytes);
 }
 static void cuda_download(void *host, const void *device, size_t bytes) {
-    CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, gpu.stream));
+    CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDefault, gpu.stream));
     cuda_wait();
 }
 static void cuda_fetch(void *host, const void *device, size_t bytes) {
@@ -279,7 +283,7 @@ static void cuda_fetch(void *host, const void *device, size_t bytes) {
         return;
     }
     if (stage.fetched + bytes > STAGE || stage.fetches == 256) cuda_wait();
-    CUDA(cudaMemcpyAsync(stage.down + stage.fetched, device, bytes, cudaMemcpyDeviceToHost, gpu.stream));
+    CUDA(cudaMemcpyAsync(stage.down + stage.fetched, device, bytes, cudaMemcpyDefault, gpu.stream));
     stage.fetch[stage.fetches++] = {host, stage.fetched, bytes};
     stage.fetched += bytes;
 }
@@ -2275,7 +2279,7 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .act_size = sizeof(A), .res_size = sizeof(float), .dres_size = in_bf16<A>() ? 6 : 4, .ids_size = ORDER_BYTES,
         .head_rows = head_rows_for(gpu.memory), .speakers = SPEAKERS,
 
-        .alloc = cuda_alloc, .release = cuda_release,
+        .alloc = cuda_alloc<false>, .release = cuda_release,
         .upload = cuda_upload, .download = cuda_download,
         .fetch = cuda_fetch, .wait = cuda_wait,
         .load_ids = cuda_load_ids, .store_weights = cuda_store_weights,
@@ -2297,7 +2301,7 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .enter = cuda_enter, .logprob_fused = cuda_logprob_fused<A>,
         .linear_gelu_forward = cuda_linear_gelu_forward<A>,
         .residual_gelu_backward = cuda_residual_gelu_backward<A>,
-        .speak = cuda_speak, .scratch_bytes = cuda_scratch_bytes<A>,
+        .speak = cuda_speak, .alloc_host = cuda_alloc<true>, .scratch_bytes = cuda_scratch_bytes<A>,
     };
 }
 /* The table for a precision, made when it is first asked for; the GPU is then opened. */

@@ -198,12 +198,14 @@ static void print_plan(const rl_settings *s, const llm_ops *op) {
     double tokens = steps * passes * answers * c.T;
     llm_plan learns = llm_plan_make(&c, op, micro, c.T, g->step != NULL, s->run.recompute, s->run.moments16);
     llm_plan asked = llm_plan_make(&c, op, micro, c.T, false, false, false);
-    double others = 0, critic = learns.total;
+    llm_plan critic = learns;
+    double others = 0;
     if (g->step && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets, LLM_TYPE_REAL);
+    if (s->run.offload) run_plan_offload(&learns), run_plan_offload(&critic);
     const struct { const char *what; bool there; double bytes; } model[] = {
         {"reference policy, frozen", samples && !s->lora_rank, asked.weights + asked.work},
         {"reward model, frozen", !s->reward_command && !s->verify, asked.weights + asked.work},
-        {"critic, which learns too", ppo, critic}};
+        {"critic, which learns too", ppo, critic.total}};
     printf("method %s: rows of at most %d tokens, %d in a forward pass, %d in a step\n", name, c.T, micro, rows);
     say_plan(&learns, &c, tokens, 0.6 * run_measured(op), stdout);
     for (int i = 0; i < 3; i++) {
@@ -212,6 +214,8 @@ static void print_plan(const rl_settings *s, const llm_ops *op) {
         others += model[i].bytes;
     }
     printf("  all models                   %.2f MB\n", (learns.total + others) / 1e6);
+    if (learns.host > 0)
+        printf("  all that is offloaded        %.2f MB\n", (learns.host + (ppo ? critic.host : 0)) / 1e6);
 }
 
 int main(int argc, char **argv) {

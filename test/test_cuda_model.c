@@ -201,6 +201,48 @@ static void check_training(const char *what, llm_config c, bool moments16) {
     check_steps(what, &t, moments16);
     twins_free(&t);
 }
+/* Moments in the host's memory change no bit; and there they are: the host reads them itself. */
+static void check_offload(const char *what, llm_config c, bool moments16) {
+    enum { STEPS = 5 };
+    llm_model m[2] = {build(c, cuda, 19), build(c, cuda, 19)};
+    llm_batch b = random_batch(2, LENGTH, c.V, true, 20);
+    llm_real logp[PLACES];
+    llm_adamw o[2] = {llm_adamw_defaults(), llm_adamw_defaults()};
+    for (int i = 0; i < 2; i++) {
+        llm_model_train(&m[i]);
+        o[i].moments16 = moments16;
+        o[i].offload = i;
+        for (int step = 0; step < STEPS; step++) {
+            gradients(&m[i], &b, 1, logp);
+            llm_adamw_step(&o[i], &m[i], 3e-3);
+        }
+    }
+    for (int k = 0; k < m[0].params; k++) {
+        const size_t n = m[0].param[k].size;
+        llm_real *on = to_host(&m[0], m[0].param[k].data, n), *off = to_host(&m[1], m[1].param[k].data, n);
+        CHECK(!memcmp(on, off, n * sizeof *on), "%s: other bits in %s", what, m[0].param[k].name);
+        llm_release_all(on, off);
+    }
+    const size_t bytes = m[0].size * moment_bytes(&o[0]);
+    char *on = llm_alloc(bytes, 1), *off = llm_alloc(bytes, 1), *arena[2][2] = {{o[0].m, o[1].m}, {o[0].v, o[1].v}};
+    for (int k = 0; k < 2; k++) {
+        cuda->download(on, arena[k][0], bytes);
+        cuda->fetch(off, arena[k][1], bytes);
+        cuda->wait();
+        CHECK(!memcmp(on, off, bytes), "%s: other bits in %s", what, k ? "v" : "m");
+        CHECK(!memcmp(on, arena[k][1], bytes), "%s: the host reads other bits in %s", what, k ? "v" : "m");
+        cuda->upload(arena[k][1], arena[!k][1], bytes);         /* from here to there, as a checkpoint is read */
+        cuda->wait();
+        CHECK(!memcmp(arena[0][1], arena[1][1], bytes), "%s: an upload does not arrive", what);
+        cuda->upload(arena[k][1], off, bytes);
+    }
+    for (int i = 0; i < 2; i++) {
+        llm_adamw_free(&o[i], &m[i]);
+        llm_model_free(&m[i]);
+    }
+    llm_batch_free(&b);
+    llm_release_all(on, off);
+}
 /* Adapters on everything, on a base in `weights` bits; then without them, the base as it was. */
 static void check_adapters(const char *what, llm_config c, llm_type weights) {
     twins t;
@@ -292,7 +334,7 @@ static void check_budget(void) {
 
 /* A step needs the memory that was planned for it: no more, and not much less. Run first: what the tables keep for
    themselves is planned too. */
-static void check_plan(llm_config c) {
+static void check_plan(llm_config c, bool offload) {
     if (!&coc_memory_peak) return;
     c.L = 3, c.C = 128, c.H = c.KV = 2, c.D = 64, c.F = 512, c.V = 2000, c.T = 64;
     llm_plan p = llm_plan_make(&c, cuda, 8, 64, true, false, false);
@@ -301,20 +343,26 @@ static void check_plan(llm_config c) {
     llm_batch b = random_batch(8, 64, c.V, false, 2);
     llm_real *dlogp = llm_alloc(512, sizeof *dlogp), *logp = llm_alloc(512, sizeof *logp);
     llm_adamw o = llm_adamw_defaults();
+    o.offload = offload;
+    if (offload) p.total -= p.moments;
     llm_loss_ce_weights(dlogp, &b, 512);
     dlogp[5] = 0;
     llm_forward_backward(&m, &b, dlogp, logp);
     llm_adamw_step(&o, &m, 1e-3);
     const double used = (double)coc_memory_peak;
-    CHECK(used <= p.total && used > 0.9 * p.total, "%.2f MB were planned, %.2f used", p.total / 1e6, used / 1e6);
+    CHECK(used <= p.total && used > 0.9 * p.total, "offload %d: %.2f MB were planned, %.2f used", offload, p.total / 1e6,
+          used / 1e6);
     llm_adamw_free(&o, &m);
     llm_batch_free(&b);
     llm_model_free(&m);
     llm_release(dlogp);
     llm_release(logp);
 }
+static void check_plans(void) {         /* what takes less first */
+    for (int offload = 1; offload >= 0; offload--) check_plan(gpt2(), offload);
+}
 static void check_all(void) {
-    if (cuda->precision == LLM_FP32) check_plan(gpt2());
+    if (cuda->precision == LLM_FP32) check_plans();
     check_passes("GPT-2", gpt2(), false, false);
     check_passes("Llama, documents", llama(), true, false);
     check_passes("Qwen2", qwen(), false, true);
@@ -323,6 +371,8 @@ static void check_all(void) {
     check_training("GPT-2, AdamW", gpt2(), false);
     check_training("Llama, AdamW", llama(), false);
     check_training("Qwen2, AdamW, moments of 16 bits", qwen(), true);
+    check_offload("GPT-2, offloaded", gpt2(), false);
+    check_offload("Llama, offloaded, moments of 16 bits", llama(), true);
     check_adapters("GPT-2, LoRA", gpt2(), LLM_TYPE_REAL);
     check_adapters("Llama, LoRA on bf16", llama(), LLM_TYPE_BF16);
     check_adapters("Llama, QLoRA, q8", llama(), LLM_TYPE_Q8);
@@ -352,7 +402,7 @@ int main(int count, char **argument) {
         bound = allowed[i];
         if (count > 1 && !strcmp(argument[1], "few")) check_few();
         else if (count > 1 && !strcmp(argument[1], "budget")) {
-            if (i == 0) check_plan(gpt2());
+            if (i == 0) check_plans();
             check_budget();
         }
         else check_all();

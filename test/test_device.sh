@@ -81,13 +81,16 @@ without() {
     run "$blind-auto" $unseen "$@" --device auto
     check "$blind: auto does not say why there is no GPU" grep -q '^device: cpu, .*; no GPU: .' "$blind-auto.err"
     check "$blind: auto says it in more than a line" [ "$(grep -ci 'gpu\|cuda' "$blind-auto.err")" -eq 1 ]
+    refuses "$blind on the CPU" 2 "nothing to offload: the CPU's memory is the host's" "$@" --device cpu --offload
     refuses "$blind without a GPU" 2 'no GPU to compute on: ' $unseen "$@" --device cuda
 }
 
 plan() {
     planned=$1; shift
-    run "$planned-plan" "$@" --device cuda --dry-run
+    run "$planned-plan" "$@" --device cuda --offload --dry-run
     check "$planned: no plan for the GPU" grep -q '^plan: ' "$planned-plan.out"
+    check "$planned: moments in the GPU's memory" [ "$(grep -c '^    moments\|^    offloaded' "$planned-plan.out")" -eq 1 ]
+    check "$planned: no line of what is offloaded" grep -q '^    offloaded .*not in the total' "$planned-plan.out"
 }
 
 # ---- stage 1 ----
@@ -119,6 +122,18 @@ stage_sft() {
     run sft16-cuda $sft --device cuda --recompute --moments16 --out sft16-cuda
     run sft16-cpu $sft --device cpu --moments16 --out sft16-cpu
     beside sft16-cuda sft16-cpu 4
+    # Offloaded, the same bits, also where a run goes on that was not, and back.
+    run sft16-host $sft --device cuda --recompute --moments16 --offload --out sft16-host
+    for from in cuda host; do
+        case $from in cuda) flag=--offload ;; *) flag= ;; esac
+        cp -r sft16-$from sft16-$from-on && rm sft16-$from-on/config.json
+        run sft16-$from-on $sft --device cuda --recompute --moments16 $flag --out sft16-$from-on --resume
+        check "sft16-$from-on: did not go on" grep -q '^resumed .* at step 2' sft16-$from-on.err
+    done
+    for same in host cuda-on host-on; do
+        check "sft16-$same: other bits" cmp sft16-cuda/model.safetensors sft16-$same/model.safetensors
+    done
+    check "sft16-host: other moments" cmp sft16-cuda/checkpoint-2/optimizer.safetensors sft16-host/checkpoint-2/optimizer.safetensors
     # In bf16 every product's factors have 8 bits: measures within 3 % of fp32's.
     run sft-bf16 $sft --device cuda --precision bf16 --out sft-bf16
     check "sft-bf16: the start does not say so" grep -q '^device: cuda, .*precision bf16' sft-bf16.err
@@ -150,7 +165,7 @@ stage_rlhf() {
     beside ppo-reward-cuda ppo-reward-cpu 2
     check "ppo: other answers were drawn" cmp ppo-cuda/preferences.jsonl ppo-cpu/preferences.jsonl
     goes_on cpu ppo-cuda 2 $rlhf --method ppo --reward-out ppo-reward-cuda
-    goes_on cuda ppo-cpu 2 $rlhf --method ppo --reward-out ppo-reward-cpu
+    goes_on cuda ppo-cpu 2 $rlhf --method ppo --offload --reward-out ppo-reward-cpu
     aligned dpo
     check "dpo: other answers were drawn" cmp dpo-cuda/preferences.jsonl dpo-cpu/preferences.jsonl
     aligned grpo "--lora-rank 2"

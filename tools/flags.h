@@ -12,7 +12,7 @@ typedef struct {
     int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule;
-    bool recompute, moments16, resume, overwrite, overfit, dry_run;
+    bool recompute, moments16, offload, resume, overwrite, overfit, dry_run;
 } run_settings;
 
 /* The rows of the option table that every driver begins with. */
@@ -55,7 +55,9 @@ typedef struct {
      "skip steps whose gradient norm is this many deviations off; 0: off", NULL, NULL},                               \
     {"recompute", LLM_BOOL, &(r).recompute, 0, 0,                                                                     \
      "keep only each layer's input for the backward pass (less memory)", NULL, NULL},                                 \
-    {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL}
+    {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL},               \
+    {"offload", LLM_BOOL, &(r).offload, 0, 0, "AdamW's moments in the host's memory, not in the GPU's (slower)",      \
+     NULL, NULL}
 
 /* For the stages that learn from text. */
 #define RUN_TEXT_OPTIONS(r)                                                                                           \

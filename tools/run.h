@@ -64,6 +64,8 @@ static inline const llm_ops *run_device(run_settings *r) {
     for (int i = 0; i <= LLM_TF32; i++)
         if (!strcmp(r->precision, llm_precision_name((llm_precision)i))) p = (llm_precision)i;
     const llm_ops *op = run_table(r->device, p);
+    if (r->offload && !op->alloc_host)
+        llm_usage("no --offload, or --device cuda", "nothing to offload: the CPU's memory is the host's");
     r->device = op->name;
     r->precision = llm_precision_name(op->precision);
     int threads = llm_threads((int)r->threads);
@@ -130,6 +132,13 @@ static inline void run_plan_lora(llm_plan *p, const llm_config *c, int rank, con
     p->work = 0;
 }
 
+/* --offload: what the moments take is not the GPU's. */
+static inline void run_plan_offload(llm_plan *p) {
+    p->host = p->moments;
+    p->total -= p->moments;
+    p->moments = 0;
+}
+
 /* Ctrl-C and SIGTERM: finish the step, save, say how to go on. */
 static volatile sig_atomic_t run_stopping;
 static inline void run_on_signal(int number) { run_stopping = number; }
@@ -193,6 +202,7 @@ static inline void run_learning(run_loop *x, double lr, int warmup, int steps) {
     x->adamw.clip = r->clip;
     x->adamw.skip_sigma = r->skip_sigma;
     x->adamw.moments16 = r->moments16;
+    x->adamw.offload = r->offload;
     x->step = 0;
     x->steps = steps;
     x->schedule = (llm_schedule){LLM_COSINE, lr, r->lr_final, warmup, steps, steps / 5};

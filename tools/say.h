@@ -127,7 +127,8 @@ static inline void say_plan(const llm_plan *p, const llm_config *c, double token
         {"activations", "kept for the backward pass, and scratch", p->activations},
         {"logits", "one chunk of rows x vocabulary", p->logits},
         {"packing", "blocks and sums of products and attention", p->packing},
-        {"total", "", p->total}};
+        {"total", "", p->total},
+        {"offloaded", "the moments, in the host's memory: not in the total", p->host}};
     fprintf(out, "plan: %s parameters = %d layers x %d channels, %d heads of %d (%d for keys), feed-forward %d, "
             "vocabulary %d\n", say_number(a, p->parameters), c->L, c->C, c->H, c->D, c->KV, c->F, c->V);
     fprintf(out, "  memory\n");

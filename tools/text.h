@@ -37,6 +37,7 @@ static inline void text_plan(const run_settings *r, const llm_ops *op, const llm
     const int T = r->seq ? (int)r->seq : llm_min(c->T, longest);
     llm_plan p = llm_plan_make(c, op, (int)r->batch, T, true, r->recompute, r->moments16);
     if (rank) run_plan_lora(&p, c, rank, targets, weights);
+    if (r->offload) run_plan_offload(&p);
     if (tokens <= 0) tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
     say_plan(&p, c, tokens, 0.6 * run_measured(op), stdout);   /* small models reach some 60 % of the product's peak */
 }
