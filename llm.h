@@ -944,7 +944,7 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    train also backward; causal attention included) and those executed, which recomputation makes more. */
 typedef struct {
     double parameters, flops_per_token, flops_executed;
-    double weights, work, gradients, moments, activations, logits, packing, total, host;  /* bytes; host: not in total */
+    double weights, work, gradients, moments, activations, logits, packing, total, host; /* bytes; host: not in total */
 } llm_plan;
 llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
                        bool moments16);
@@ -3842,7 +3842,7 @@ void llm_wait(const llm_model *m) { m->ops->wait(); }
    decay draws matrices to 0, not vectors (biases, norms). t counts the steps taken: with skip_sigma above 0 (not the
    default) one is left out, moving no w, m, v and t, if norm is more than skip_sigma deviations above its mean of about
    100 steps (llm_adamw_judge, beside the table's struct). Chapter 4 has these lines as loops and says where they come
-   from (plain_adamw); here is what a run sees: one call a step and a rate for it. A checkpoint has m, v and t: a resumed
+   from (plain_adamw); here is what a run sees: one call a step, a rate for it. A checkpoint has m, v and t: a resumed
    run gives the same bits as one that was never interrupted. With `offload` m and v stay in the host's memory (the idea
    of ZeRO-Offload, Ren et al. 2021), and a GPU reads and writes them over its bus, each number once a step. */
 

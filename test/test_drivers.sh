@@ -34,6 +34,9 @@ case $? in
 0) check "cuda: the plan says on which GPU" grep -q '^device: cuda, ' "$dir/stderr" ;;
 *) refuses "cuda without a GPU" 2 "no GPU to compute on" $gpt --device cuda --dry-run --out "$dir/x" ;;
 esac
+for at in "$gpt" "${TRAIN_SFT:-./train_sft} --model $dir" "${TRAIN_RLHF:-./train_rlhf} --model $dir"; do
+    refuses "nothing to offload" 2 "the CPU's memory is the host's" $at --device cpu --offload --dry-run
+done
 refuses "unwritable out"      1 "folder"                        $gpt --out /proc/nowhere
 refuses "resume of nothing"   2 "no complete checkpoint"        $gpt --resume --out "$dir/none"
 

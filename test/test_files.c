@@ -824,6 +824,8 @@ static void test_adamw_refusals(void) {
     m.param[4].grad[7] = (llm_real)INFINITY;
     CHECK_DIES(llm_adamw_step(&o, &m, 1e-3), "not finite");
     llm_adamw_free(&o, &m);
+    o.offload = true;
+    CHECK_DIES(llm_adamw_step(&o, &m, 1e-3), "nothing to offload");
     llm_model_free(&m);
 }
 static void test_adamw_skip(void) {
