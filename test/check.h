@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 
 static int checks_passed, checks_failed;
+static bool checks_stop;                /* at the first that fails */
 
 /* One check: counts, and says what failed. NaN fails because comparisons are written !(err <= tol). */
 #define CHECK(condition, ...) do { \
         if (condition) checks_passed++; \
         else { checks_failed++; printf("FAIL %s:%d: ", __FILE__, __LINE__); printf(__VA_ARGS__); printf("\n"); } \
+        if (checks_stop && checks_failed) exit(1); \
     } while (0)
 #define CHECK_SMALL(error, tolerance, ...)                                                                             \
     do {                                                                                                               \

@@ -1,10 +1,20 @@
 #!/bin/sh
-# cuda_bugs.sh [WORD]: would the tests notice? Plants each of the bugs below (or those with WORD in their line) in a copy
-# of llm_cuda.cuh and runs test_cuda on the CPU that plays GPU: it must fail. Compiles llm_cuda.cuh once a bug.
-word=$1 dir=build/bugs passed=0 failed=0
-emulator=test/cuda_on_cpu
-gpu="-std=c++20 -O1 -g -fno-strict-aliasing -w -DCUDA_ON_CPU -I$emulator -I."
-mkdir -p $dir
+# cuda_bugs.sh [-j N] [WORD]: would the tests notice? Plants each of the bugs below (or those with WORD in their line)
+# in a copy of llm_cuda.cuh of its own, and runs test_cuda on the CPU that plays GPU: it must fail. N copies at a time.
+#
+#     sh test/cuda_bugs.sh -j 2                   all
+#     sh test/cuda_bugs.sh flash                  those of flash attention; tsan: those of that build
+#     sh test/cuda_bugs.sh 'norms: numbers'       one
+#
+# It prints: bug | build in which it was caught | by what. llm_cuda.cuh is compiled once a bug, without optimisation;
+# the tests end at the first failure. First the short list (few) of the bug's cases is run, then all of these. A
+# failure proves nothing unless the same tests pass without the bug: that is run too, once.
+dir=build/bugs jobs=1 emulator=test/cuda_on_cpu
+if [ "$1" = -j ]; then jobs=$2; shift 2; fi
+word=$1
+floats="-march=native -ffp-contract=fast"
+gpu="-std=c++20 $floats -fno-strict-aliasing -w -DCUDA_ON_CPU -I$emulator -I."
+export ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=halt_on_error=1:symbolize=0
 
 flags() {       # of a build: what the kernels are compiled with
     case $1 in
@@ -15,56 +25,83 @@ flags() {       # of a build: what the kernels are compiled with
     *) echo "no build $1" >&2; exit 2 ;;
     esac
 }
-link() {        # build: llm_cuda.cuh of $dir, with what prepare has made
-    sed -E -f $emulator/cuda_on_cpu.sed $dir/llm_cuda.cuh > $dir/llm_cuda.cpp
-    $cxx $gpu $(flags "$1") -c $dir/llm_cuda.cpp -o $dir/llm_cuda.o 2> $dir/log &&
-        $cxx $(flags "$1") $dir/llm_cuda.o $dir/$1.*.o -o $dir/test_cuda -lm 2>> $dir/log
+compilers() {   # build
+    case $1 in msan) cc=clang cxx=clang++ ;; *) cc=gcc cxx=g++ ;; esac
 }
-run() {         # arguments of test_cuda
-    ASAN_OPTIONS=detect_leaks=0 timeout 600 $dir/test_cuda "$@" > $dir/log 2>&1
-}
-verdict() {     # yes or no, line
-    if [ "$1" = yes ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-    printf '%s\n' "$2"
-}
-finish() {
-    printf '%d passed, %d failed\n' $passed $failed
-    [ $failed -eq 0 ]
-    exit
+link() {        # build, folder: its llm_cuda.cuh, with what prepare has made
+    compilers "$1"
+    sed -E -f $emulator/cuda_on_cpu.sed "$2/llm_cuda.cuh" > "$2/llm_cuda.cpp"
+    $cxx $gpu -O0 $(flags "$1") -c "$2/llm_cuda.cpp" -o "$2/llm_cuda.o" 2> "$2/log" &&
+        $cxx $(flags "$1") "$2/llm_cuda.o" $dir/"$1".*.o -o "$2/test_cuda" -lm 2>> "$2/log"
 }
 # Once for each build: the emulator and the test program, which no bug touches (the machine that looks for races is not
-# looked at itself); and without a bug the tests must pass, or a failure would prove nothing.
+# looked at itself), and all of it without a bug.
 ready=
 prepare() {     # build
-    case $1 in msan) cc=clang cxx=clang++ ;; *) cc=gcc cxx=g++ ;; esac
     case $ready in *"$1"*) return ;; esac
     ready="$ready $1" machine=$(flags "$1") host=
+    mkdir -p "$dir/$1"
+    rm -f "$dir/$1"/passes*
+    compilers "$1"
     case $1 in tsan) machine=-DCOC_TSAN ;; msan) host=-fsanitize=memory ;; esac
     for f in cuda_on_cpu cublas; do
-        $cxx $gpu $machine -c $emulator/$f.cpp -o $dir/$1.$f.o || exit 2
+        $cxx $gpu -O2 $machine -c $emulator/$f.cpp -o "$dir/$1.$f.o" || exit 2
     done
-    $cc -std=c11 -O1 -g -w -DLLM_PLAIN $host -c test/test_cuda.c -o $dir/$1.test.o || exit 2
-    cp llm_cuda.cuh $dir/llm_cuda.cuh
-    if link "$1" && run few; then verdict yes "no bug: passes ($1)"
-    else
-        verdict no "no bug: FAILS ($1): $(grep -m1 -E 'FAIL|error|WARNING' $dir/log)"
-        finish
-    fi
+    $cc -std=c11 -O1 $floats -fopenmp-simd -D_GNU_SOURCE -w -DLLM_PLAIN $host -c test/test_cuda.c \
+        -o "$dir/$1.test.o" || exit 2
+    cp llm_cuda.cuh "$dir/$1/llm_cuda.cuh"
+    link "$1" "$dir/$1" || { cat "$dir/$1/log"; exit 2; }
 }
-bug() {         # build in which it must show, name, sed -E expression, arguments of test_cuda (few)
+run() {         # folder, arguments of test_cuda
+    timeout 600 "$1/test_cuda" stop $2 > "$1/log" 2>&1
+}
+passes() {      # build, arguments: without a bug?
+    mark=$dir/$1/passes$CUDA_CPU_ASYNC$(printf ' %s' $2 | tr ' ' _)
+    [ -e "$mark" ] || timeout 1200 "$dir/$1/test_cuda" stop $2 > "$mark.log" 2>&1 && : > "$mark"
+}
+caught() {      # build, folder, arguments: sets `by`
+    run "$2" "$3"
+    code=$?
+    if [ $code -eq 0 ] || [ $code -eq 124 ]; then return 1; fi         # 124: too slow a machine is no proof
+    by=$(grep -m1 -oE 'WARNING: [A-Za-z]*: [a-z ]*|ERROR: .*|cuda_on_cpu: .*|runtime error.*|FAIL.*|error: .*' "$2/log")
+    by="test_cuda $3: $(printf '%s' "${by:-exit code $code}" | cut -c1-100)"
+    passes "$1" "$3" || { by="test_cuda $3 FAILS WITHOUT A BUG ($1)"; return 1; }
+}
+plant() {       # build, name, sed -E expression, cases, folder
+    sed -E "$3" llm_cuda.cuh > "$5/llm_cuda.cuh"
+    by="NOT CAUGHT" result=failed
+    if cmp -s llm_cuda.cuh "$5/llm_cuda.cuh"; then by="THE EDIT DID NOTHING"
+    elif ! link "$1" "$5"; then by="DOES NOT COMPILE: $(grep -m1 error "$5/log")"
+    elif caught "$1" "$5" "few $4" || caught "$1" "$5" "$4"; then result=passed
+    fi
+    echo $result >> $dir/results
+    printf '%-50s | %-5s | %s\n' "$2" "$1" "$by"
+}
+# N folders to work in; whoever is done puts his back.
+mkdir -p $dir
+rm -f $dir/free
+: > $dir/results
+mkfifo $dir/free
+exec 9<> $dir/free
+for i in $(seq "$jobs"); do mkdir -p $dir/job$i; echo $dir/job$i >&9; done
+trap 'trap - TERM; kill 0' INT
+cases=          # the first word of the tests' names, for the bugs that follow and name none
+bug() {         # build in which it must show, name, sed -E expression, cases
     case "$*" in *"$word"*) ;; *) return ;; esac
     prepare "$1"
-    sed -E "$3" llm_cuda.cuh > $dir/llm_cuda.cuh
-    if cmp -s llm_cuda.cuh $dir/llm_cuda.cuh; then verdict no "$2: THE EDIT DID NOTHING"
-    elif ! link "$1"; then verdict no "$2: DOES NOT COMPILE: $(grep -m1 error $dir/log)"
-    elif run ${4:-few}; then verdict no "$2: NOT CAUGHT ($1)"
-    else
-        says='WARNING: [A-Za-z]*: [a-z ]*|ERROR: .*|cuda_on_cpu: .*|runtime error.*|FAIL.*'
-        verdict yes "$2: caught ($1: $(grep -m1 -oE "$says" $dir/log | cut -c1-90))"
-    fi
+    read -r folder <&9
+    { plant "$1" "$2" "$3" "${4:-$cases}" "$folder"; echo "$folder" >&9; } &
+}
+finish() {
+    wait
+    failed=$(grep -c failed $dir/results)
+    printf '%d passed, %d failed\n' "$(grep -c passed $dir/results)" "$failed"
+    [ "$failed" -eq 0 ]
+    exit
 }
 
 # ---- attention on tensor cores ----
+cases=attention
 bug plain 'flash: a key too many (causal)'      's/key > row \|\| key < from\[r\]\) at/key > row + 1 || key < from[r]) at/'
 bug plain 'flash: texts not kept apart backward' 's/ \&\& key >= \(\(const int \*\)stat.*/;/'
 bug plain 'flash: not transposed'               's/ldmatrix_turned\(fb, b/ldmatrix(fb, b/'
@@ -91,13 +128,17 @@ bug plain 'plain attention: infinity twice'     's/best == NEVER \? 0 : best;/be
 bug tsan  'plain attention: tile overwritten'   's/__syncthreads\(\); +\/\* whoever read.*//'
 
 # ---- rotary positions and activations ----
+cases=rope
 bug plain 'rope: backward turns forward'        's/s\[k\] \*= way;//'
 bug plain 'rope: values turn too'               's/\(int\)\(H \+ KV\), \(H/(int)(H + 2 * KV), (H/'
 bug plain 'rope: whole turns in float'          's/\(double\)\(positions\[n\] \* f\[k\]\) \* 0\.1591/(positions[n] * f[k]) * 0.1591f * 1.000001f; const double unused = 0.1591/'
+cases=gelu
 bug asan  'gelu: reads past the end'            's/load_up_to_8\(x, inp \+ i, left, true\)/load_up_to_8(x, inp + i, 8, true)/'
+cases=swiglu
 bug plain 'swiglu: gate and up swapped'         's/u\[k\] = dout \? dy\[k\] \* silu : 0;/u[k] = dout ? dy[k] * u[k] * s : 0;/'
 
 # ---- products, and weights in fewer bits ----
+cases=linear
 bug plain 'products: the factors not exchanged' \
     's/right.data, r, left.data, l/left.data, l, right.data, r/' linear
 bug plain 'products: beta where nothing is added' 's/const float beta = e.plus \? 1 : 0;/const float beta = 1;/' linear
@@ -125,6 +166,7 @@ bug asan  'few rows: one that is not there'     's/if \(lane \|\| n >= rows\) co
 bug asan  'few rows: 16 bytes at odd places'    's/wide = I % 8 == 0 .*/wide = true;/' linear
 
 # ---- the head ----
+cases=logprob
 bug plain 'head: banned words forward' \
     's/k \+ j < h.V \&\& !\(h.banned \&\& h.banned\[k \+ j\]\)/k + j < h.V/' logprob
 bug plain 'head: a banned word learns'          's/z\[j\] > banned_z \? dz \* h.cold : 0/dz * h.cold/' logprob
@@ -149,6 +191,7 @@ bug plain 'head: a kernel on no stream' \
 unset CUDA_CPU_ASYNC
 
 # ---- embedding, norms, learning ----
+cases=
 bug plain 'embedding: the last place of a run lost' 's/i < end; i\+\+\) \{/i < end - 1; i++) {/' embed
 bug plain 'embedding: a row of several runs added by each' 's/\(r > 0 \&\& o\.row\[r - 1\] == o\.row\[r\]\)/false/' embed
 bug asan  'embedding: past the end of a row'    's/store_up_to_8\(to \+ c, sum, C - c/store_up_to_8(to + c, sum, 8/' embed
@@ -167,6 +210,7 @@ bug plain 'learning: moments rounded to nearest' 's/chance >> shift \& 0xFFFF/0x
 bug plain 'learning: pieces of another table'   's/!memcmp\(now, learning\.host, n \* sizeof \*now\)/true/' adamw
 
 # ---- speaking ----
+cases=cache
 bug plain 'cache: a key too many'               's/seen = positions\[n\] \+ 1, first/seen = positions[n] + 2, first/' cache
 bug plain 'cache: blocks added as they are'     's/c = expf\(__ldcg\(x\) - m\);/c = 1;/' cache
 bug plain 'cache: counts of the call before'    's/done\[j\] = 0;/done[j] += 0;/' cache

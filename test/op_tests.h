@@ -10,6 +10,7 @@ static int passed, failed;
 static double tolerance;
 static int most_threads = 4;            /* 1, 2 .. so many give the same bits; a GPU: 1, and the same bits twice */
 static bool bits_by_place = true;       /* a text's bits do not depend on where it lies; a GPU's do, within tolerance */
+static bool stop_at_failure;
 static const char *only;                /* NULL, or the first word of the cases to be run */
 
 #include "op_cases.h"
@@ -22,6 +23,7 @@ static void check(bool ok, const char *what, const char *detail) {
     else {
         failed++;
         printf("FAILED %s %s\n", what, detail);
+        if (stop_at_failure) exit(1);
     }
 }
 
@@ -450,11 +452,13 @@ static void test_head(void) {
 }
 static void test_rest(void) {
     use(false);
-    test_memory(300001);
-    test_memory(9000001);
-    test_load_ids();
-    test_store_weights();
-    test_refusals();
+    if (wanted("memory")) {
+        test_memory(300001);
+        test_memory(9000001);
+        test_load_ids();
+        test_store_weights();
+        test_refusals();
+    }
     if (!wanted("attention")) return;
     test_invariance();
     test_packed();

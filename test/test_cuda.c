@@ -5,7 +5,8 @@
 
      build/test_cuda              everything
      build/test_cuda attention    the cases that begin with this word
-     build/test_cuda few          the short list, for sanitizers
+     build/test_cuda few          the short list, for sanitizers; few attention: what of it begins with this word
+     build/test_cuda stop ...     ends at the first failure (test/cuda_bugs.sh: one is enough)
 
    Each case is run twice and must give the same bits: under emulation the threads then come in another order. A hash of
    many results' bits is printed last: it must not change with CUDA_CPU_SEED either. */
@@ -37,6 +38,7 @@ static void test_cuda_speaking(void) {}
 
 /* More fetches than the table remembers, and more bytes than its pinned memory holds. */
 static void test_fetches(void) {
+    if (!wanted("memory")) return;
     enum { N = 700, EACH = 12345 };
     unsigned char *host = llm_alloc(N, EACH), *back = llm_alloc(N, EACH), *x = device_new((size_t)N * EACH);
     for (size_t i = 0; i < (size_t)N * EACH; i++) host[i] = (unsigned char)(i * i >> 7);
@@ -92,6 +94,7 @@ static void test_few(void) {
     test_cache(3, 40, 4, 2, 16, 3, false);
     test_cache(2, 66, 2, 2, 40, 6, true);
     use(false);
+    if (!wanted("adamw")) return;
     test_grad_norm(5000);
     test_adamw(1001, true);
 }
@@ -115,8 +118,13 @@ int main(int count, char **argument) {
         return 0;
     }
     printf("kernels run on %s\n", gpu);
-    const bool few = count > 1 && !strcmp(argument[1], "few");
-    only = count > 1 && !few ? argument[1] : NULL;
+    bool few = false;
+    only = NULL;
+    for (int i = 1; i < count; i++) {
+        if (!strcmp(argument[i], "stop")) stop_at_failure = checks_stop = true;
+        else if (!strcmp(argument[i], "few")) few = true;
+        else only = argument[i];
+    }
     uint64_t bits = 0;
     most_threads = 1;
     bits_by_place = false;
@@ -135,7 +143,7 @@ int main(int count, char **argument) {
         test_fetches();
         if (few || precision[i] == LLM_TF32) test_few();       /* all but tf32's products is fp32's */
         else test_everything();
-        if (precision[i] != LLM_TF32 && wanted("attention")) bits = test_cuda_attention(table, few, bits);
+        if (precision[i] != LLM_TF32) bits = test_cuda_attention(table, few, bits);
         printf("table \"%s\", %s: %d checks\n", table->name, llm_precision_name(precision[i]),
                passed + failed + checks_passed + checks_failed - before);
     }

@@ -1,5 +1,5 @@
 /* test_cuda_attention.h: rotary positions, activations and attention of a GPU's table against llm_plain, at shapes that
-   do not fit the kernels' tiles. Included by test_cuda.c, after llm.h and check.h. */
+   do not fit the kernels' tiles. Included by test_cuda.c, after op_tests.h. */
 #ifndef TEST_CUDA_ATTENTION_H
 #define TEST_CUDA_ATTENTION_H
 
@@ -181,28 +181,38 @@ static void att_swiglu(size_t N, size_t F) {
     att_release((void *[]){dev_x, dev_dy}, 2);
 }
 
+static void att_few(void) {
+    att_check(2, 70, 4, 2, 64, PACKED);
+    att_check(1, 33, 1, 1, 128, WHOLE);
+    att_check(1, 97, 1, 1, 80, ANY);
+    att_check(1, 66, 2, 1, 33, PACKED);
+}
 /* few: the short list, for sanitizers. Returns a hash of all results' bits. */
 static uint64_t test_cuda_attention(const llm_ops *table, bool few, uint64_t bits) {
     att_ops = table;
     att_rng = llm_rng_seed(7, 0);
     att_bits = bits;
-    if (few) {
-        att_check(2, 70, 4, 2, 64, PACKED);
-        att_check(1, 33, 1, 1, 128, WHOLE);
-        att_check(1, 97, 1, 1, 80, ANY);
-        att_check(1, 66, 2, 1, 33, PACKED);
-    } else att_shapes();
-    att_check(1, 40, 1, 1, 64, ALONE);
-    att_rope(37, 4, 2, 64, 2048);
-    att_rope(5, 2, 2, 32, 131072);
-    att_rope(9, 3, 1, 80, 512);         /* 40 pairs */
-    att_rope(6, 2, 1, 20, 100);         /* rows that cannot be read 8 at a time */
-    att_rope(3, 1, 1, 2, 9);
-    for (size_t n = 1; n <= 4097; n = 8 * n + (n & 1) * 7) att_gelu(n);
-    att_gelu(4096);
-    att_swiglu(129, 40);
-    att_swiglu(5, 7);
-    att_swiglu(1, 1);
+    if (wanted("attention")) {
+        if (few) att_few();
+        else att_shapes();
+        att_check(1, 40, 1, 1, 64, ALONE);
+    }
+    if (wanted("rope")) {
+        att_rope(37, 4, 2, 64, 2048);
+        att_rope(5, 2, 2, 32, 131072);
+        att_rope(9, 3, 1, 80, 512);     /* 40 pairs */
+        att_rope(6, 2, 1, 20, 100);     /* rows that cannot be read 8 at a time */
+        att_rope(3, 1, 1, 2, 9);
+    }
+    if (wanted("gelu")) {
+        for (size_t n = 1; n <= 4097; n = 8 * n + (n & 1) * 7) att_gelu(n);
+        att_gelu(4096);
+    }
+    if (wanted("swiglu")) {
+        att_swiglu(129, 40);
+        att_swiglu(5, 7);
+        att_swiglu(1, 1);
+    }
     if (&coc_bank_conflicts) CHECK(coc_bank_conflicts == 0, "%ld bank conflicts of ldmatrix", coc_bank_conflicts);
     return att_bits;
 }
