@@ -382,6 +382,7 @@ static void check_all(void) {
     check_budget();
 }
 static void check_few(void) {
+    check_offload("GPT-2, offloaded", gpt2(), cuda->precision == LLM_BF16);
     check_passes("GPT-2", gpt2(), true, false);
     check_passes("Qwen2", qwen(), false, true);
     check_adapters("Llama, QLoRA, q8", llama(), LLM_TYPE_Q8);
