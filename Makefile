@@ -33,7 +33,7 @@ DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
-	   eval convert step_gpt step_sft
+	   eval convert step_gpt step_sft jinja
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 # The same with the plain loops in the place of llm_simd.h: in float, and in double.
 PLAIN    = model lora fixtures
