@@ -63,8 +63,7 @@ static struct {
 
 static const size_t workspace_bytes = 32 << 20;
 
-/* What `enter` takes over from the table that is to run. tf32: products of floats round their factors to 10 bits. */
-static struct { bool tf32; size_t head_rows; } running;
+static llm_ops running;                 /* a copy of the table that is to run, by `enter` */
 
 /* A CUDA call that must succeed. */
 #define CUDA(call) cuda_must((call), #call, __LINE__)
@@ -88,7 +87,7 @@ static struct { void *memory; size_t bytes; } room[ROOMS];
 
 static void *room_for(int which, size_t bytes) {
     if (bytes > room[which].bytes) {
-        CUDA(cudaStreamSynchronize(gpu.stream));                /* nobody uses the old one any more */
+        CUDA(cudaStreamSynchronize(gpu.stream));    /* nobody uses the old one any more; refused while recording */
         CUDA(cudaFree(room[which].memory));
         room[which] = {};                                       /* who catches a death finds it empty */
         if (cudaMalloc(&room[which].memory, bytes) != cudaSuccess) {
@@ -161,15 +160,6 @@ template <class X, class J> DEVICE X block_join(X x, X none, J join) {
 }
 template <class X> DEVICE X block_sum(X x) { return block_join(x, (X)0, [](X y) { return warp_sum(y); }); }
 DEVICE float block_max(float x) { return block_join(x, -INFINITY, [](float y) { return warp_max(y); }); }
-/* How blocks that each have a part of a sum end it: the sum over rows of column c of part (rows, n), in a fixed order.
-   Eight sums at a time, so that eight reads are under way. */
-DEVICE float column_sum(const float *part, int rows, int n, int c) {
-    float sum[8] = {}, all = 0;
-    for (int r = 0; r < rows; r += 8)
-        UNROLL for (int j = 0; j < 8; j++) sum[j] += r + j < rows ? __ldcg(part + (size_t)(r + j) * n + c) : 0;
-    UNROLL for (int j = 0; j < 8; j++) all += sum[j];
-    return all;
-}
 /* Is this block the last of n that come here? Then it sees what the others wrote before. count: 0 before and after. */
 DEVICE bool last_of(int n, int *count) {
     __shared__ bool last;
@@ -183,6 +173,36 @@ DEVICE bool last_of(int n, int *count) {
     __threadfence();
     return last;
 }
+/* How a sum over rows ends that is the work of many blocks, each of which has left a row of n numbers in `part`. The
+   last to finish of NEIGHBOURS blocks adds their rows into one, the last of those blocks adds these, all in order:
+   columns 0 .. half-1 into `to`, the others into `second` (NULL: dropped). */
+enum { NEIGHBOURS = 16, SUM_BLOCKS = 1024 };                    /* SUM_BLOCKS: of a launch, at most */
+__device__ int sum_done[1 + SUM_BLOCKS / NEIGHBOURS];           /* of the groups of neighbours; of the blocks of each */
+
+/* Column c of rows that other blocks have written (__ldcg: not from an older copy); eight reads are under way. */
+DEVICE float column_sum(const float *part, int rows, int n, int c) {
+    float sum[8] = {}, all = 0;
+    for (int r = 0; r < rows; r += 8)
+        UNROLL for (int j = 0; j < 8; j++) sum[j] += r + j < rows ? __ldcg(part + (size_t)(r + j) * n + c) : 0;
+    UNROLL for (int j = 0; j < 8; j++) all += sum[j];
+    return all;
+}
+DEVICE void sum_parts(float *to, float *second, float *part, int half, int n, bool accumulate) {
+    const int group = blockIdx.x / NEIGHBOURS, first = group * NEIGHBOURS;
+    const int rows = min((int)NEIGHBOURS, (int)gridDim.x - first), groups = (gridDim.x + NEIGHBOURS - 1) / NEIGHBOURS;
+    float *sums = part + (size_t)gridDim.x * n;                 /* a row for each group */
+    if (!last_of(rows, &sum_done[1 + group])) return;
+    for (int c = threadIdx.x; c < n; c += blockDim.x)
+        sums[(size_t)group * n + c] = column_sum(part + (size_t)first * n, rows, n, c);
+    if (!last_of(groups, &sum_done[0])) return;
+    for (int c = threadIdx.x; c < n; c += blockDim.x) {
+        float *x = c < half ? to : second;
+        if (x) x[c % half] = (accumulate ? x[c % half] : 0) + column_sum(sums, groups, n, c);
+    }
+}
+static unsigned sum_blocks(size_t most) { return min((unsigned)min(most, (size_t)SUM_BLOCKS), 4u * gpu.processors); }
+static size_t sum_rows(unsigned blocks) { return blocks + blocks_for(blocks, NEIGHBOURS); }     /* of part */
+
 /* How a kernel begins, and a row of the table that has activations. */
 #define KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define ROW template <class A> static void
@@ -215,6 +235,24 @@ DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int col
             x[j] = scale * (q8 ? (int8_t)byte : (i % 32 < 16 ? byte & 15 : byte >> 4) - 8);
         }
     }
+}
+
+/* to (rows, cols) = w, a thread for 8 numbers; up to `padded` rows, those that w does not have are 0. */
+template <class A> KERNEL(256) widen_kernel(A *to, llm_weight w, size_t rows, size_t padded, int cols, bool wide) {
+    const size_t each = (cols + 7) / 8, t = (size_t)blockIdx.x * 256 + threadIdx.x, row = t / each;
+    const int i = (int)(t % each) * 8;
+    float x[8] = {};
+    if (row < rows) load_weights(x, w, row, i, cols);
+    if (row < padded) store_up_to_8(to + row * cols + i, x, cols - i, wide);
+}
+/* wide: do rows of n numbers, and all of these pointers, lie at multiples of 16 bytes? n 0: one long row. */
+static inline bool all_wide(size_t n, const void *a, const void *b = NULL, const void *c = NULL) {
+    return n % 8 == 0 && ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % 16 == 0;
+}
+template <class A> static void widen(A *to, llm_weight w, size_t rows, size_t cols, size_t padded = 0) {
+    padded = max(rows, padded);
+    const unsigned blocks = blocks_for(padded * ((cols + 7) / 8), 256);
+    if (blocks) widen_kernel<A><<<blocks, 256, 0, STREAM>>>(to, w, rows, padded, (int)cols, all_wide(cols, to));
 }
 
 /* ================================================================================================================
@@ -346,22 +384,10 @@ static void cuda_load_ids(llm_ids *ids, const llm_batch *b) {
     llm_release(order);
 }
 
-/* Master weights to bf16, a thread for each 8. */
-KERNEL(256) store_weights_kernel(bf16 *to, const float *from, size_t n, bool wide) {
-    const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
-    if (i >= n) return;
-    const int left = n - i < 8 ? (int)(n - i) : 8;
-    float x[8];
-    load_up_to_8(x, from + i, left, wide);
-    store_up_to_8(to + i, x, left, wide);
-}
-/* wide: do rows of n numbers, and all of these pointers, lie at multiples of 16 bytes? n 0: one long row. */
-static inline bool all_wide(size_t n, const void *a, const void *b = NULL, const void *c = NULL) {
-    return n % 8 == 0 && ((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % 16 == 0;
-}
 static void cuda_store_weights(void *to, const llm_real *w, size_t n) {
-    if (!n) return;
-    store_weights_kernel<<<blocks_for(n, 2048), 256, 0, STREAM>>>((bf16 *)to, w, n, all_wide(0, to, w));
+    const size_t full = n / 4096 * 4096;
+    widen((bf16 *)to, {w, LLM_TYPE_REAL, NULL, w}, n / 4096, 4096);
+    widen((bf16 *)to + full, {w + full, LLM_TYPE_REAL, NULL, w}, 1, n - full);
 }
 
 /* ================================================================================================================
@@ -443,8 +469,7 @@ static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *d
 
    dw and dbias are sums over rows. Of G teams in the grid, team i takes rows i, i + G, ... and adds each to sums of its
    own in shared memory (dw and dbias, padded to whole chunks), where a thread meets only its own numbers: no barrier.
-   A block adds its teams into a row of `part`. The last to finish of NEIGHBOURS blocks adds their rows into one, the
-   last of those blocks adds these: all in order.
+   A block adds its teams in order; the blocks' sums are sum_parts' affair.
    ================================================================================================================ */
 
 template <int WARPS> DEVICE float team_sum(float x) {
@@ -483,23 +508,6 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_forward_kernel(A *out, float *mean, f
     }
     if (t == 0) rstd[n] = r;
     if (t == 0 && mean) mean[n] = m;
-}
-enum { NEIGHBOURS = 16, NORM_BLOCKS = 1024 };                  /* that add up their rows together; of a launch, most */
-__device__ int norm_done[1 + NORM_BLOCKS / NEIGHBOURS];         /* of the groups of neighbours; of the blocks of each */
-
-/* dw and dbias (=|+=) the sums over part (blocks, 2, C); behind those rows there is room for one of each group. */
-DEVICE void norm_gather(float *dw, float *dbias, float *part, int C, bool accumulate) {
-    const int n = 2 * C, group = blockIdx.x / NEIGHBOURS, first = group * NEIGHBOURS;
-    const int rows = min((int)NEIGHBOURS, (int)gridDim.x - first), groups = (gridDim.x + NEIGHBOURS - 1) / NEIGHBOURS;
-    float *sums = part + (size_t)gridDim.x * n;
-    if (!last_of(rows, &norm_done[1 + group])) return;
-    for (int c = threadIdx.x; c < n; c += blockDim.x)
-        sums[(size_t)group * n + c] = column_sum(part + (size_t)first * n, rows, n, c);
-    if (!last_of(groups, &norm_done[0])) return;
-    for (int c = threadIdx.x; c < n; c += blockDim.x) {
-        float *to = c < C ? dw : dbias;
-        if (to) to[c % C] = (accumulate ? to[c % C] : 0) + column_sum(sums, groups, n, c);
-    }
 }
 /* copy: where the bf16 copy of dres lies, or NULL. part (blocks, 2, C): dw | dbias; NULL: frozen, sums are dropped. */
 template <class A, int WARPS, int CHUNKS>
@@ -550,7 +558,7 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy,
             for (int i = 0; i < teams; i++) sum += x[i * 2 * SUMS];
             part[((size_t)blockIdx.x * 2 + k) * C + c] = sum;
         }
-    norm_gather(dw_all, dbias_all, part, C, accumulate);
+    sum_parts(dw_all, dbias_all, part, C, 2 * C, accumulate);
 }
 /* The team for rows of C numbers, and the kernel compiled for it: WARPS warps hold 8 x 32 WARPS x CHUNKS numbers. */
 #define NORM_KERNEL(kernel, C) \
@@ -573,9 +581,8 @@ ROW cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias, const 
                             const llm_real *w, const llm_real *mean, const llm_real *rstd, size_t N, size_t C,
                             bool accumulate_dinp, bool accumulate) {
     const norm_block b = norm_block_for(C);
-    const unsigned blocks = min(blocks_for(N, b.teams), min(4u * gpu.processors, (unsigned)NORM_BLOCKS));
-    const size_t sums = blocks + blocks_for(blocks, NEIGHBOURS);
-    float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, sums * 2 * C * sizeof *part) : NULL;
+    const unsigned blocks = sum_blocks(blocks_for(N, b.teams));
+    float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, sum_rows(blocks) * 2 * C * sizeof *part) : NULL;
     A *copy = in_bf16<A>() ? dres_for_products<A>(dinp, N, C) : NULL;
     auto kernel = NORM_KERNEL(norm_backward_kernel, C);
     if (b.shared > 48 << 10)            /* then a kernel must say so first */
@@ -668,7 +675,7 @@ static product_plan *plan_for(const product_shape &s, cublasLtMatmulDesc_t call,
    cuBLASLt has no kernel for it. */
 static bool product(matrix out, matrix left, matrix right, size_t rows, size_t cols, size_t inner, ending e = {}) {
     if (!rows || !cols) return true;
-    const bool tf32 = running.tf32 && left.type == CUDA_R_32F;
+    const bool tf32 = running.precision == LLM_TF32 && left.type == CUDA_R_32F;    /* factors rounded to 10 bits */
     const void *plus = e.plus ? e.plus : out.data;      /* out is then not read: beta is 0 */
     const float beta = e.plus ? 1 : 0;
     const uintptr_t bits = (uintptr_t)left.data | (uintptr_t)right.data | (uintptr_t)plus | (uintptr_t)out.data |
@@ -707,24 +714,16 @@ static bool product(matrix out, matrix left, matrix right, size_t rows, size_t c
     return p->found;
 }
 
-/* to (rows, cols) = w, a thread for 8 numbers. */
-template <class A> KERNEL(256) widen_kernel(A *to, llm_weight w, size_t rows, int cols) {
-    const size_t each = (cols + 7) / 8, t = (size_t)blockIdx.x * 256 + threadIdx.x, row = t / each;
-    const int i = (int)(t % each) * 8;
-    if (row >= rows) return;
-    float x[8];
-    load_weights(x, w, row, i, cols);
-    store_up_to_8(to + row * cols + i, x, cols - i, cols % 8 == 0);
-}
-/* A matrix as products with A want it: where it lies, or widened (from float: narrowed) into the room. */
-template <class A> static const A *matrix_of(llm_weight w, size_t rows, size_t cols, int place) {
-    if (w.type == (in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL)) return (const A *)w.data;
-    A *to = (A *)room_for(place, rows * cols * sizeof(A));
-    widen_kernel<A><<<blocks_for(rows * ((cols + 7) / 8), 256), 256, 0, STREAM>>>(to, w, rows, (int)cols);
+/* A matrix as products with A want it: where it lies, or widened (from float: narrowed) into a room. padded: the number
+   of rows that a product is to find there. */
+template <class A> static const A *matrix_of(llm_weight w, size_t rows, size_t cols, int which, size_t padded = 0) {
+    if (w.type == (in_bf16<A>() ? LLM_TYPE_BF16 : LLM_TYPE_REAL) && padded <= rows) return (const A *)w.data;
+    A *to = (A *)room_for(which, max(rows, padded) * cols * sizeof(A));
+    widen(to, w, rows, cols, padded);
     return to;
 }
-template <class A> static const A *matrix_of(const llm_real *x, size_t rows, size_t cols, int place) {
-    return matrix_of<A>({x, LLM_TYPE_REAL, NULL, x}, rows, cols, place);
+template <class A> static const A *matrix_of(const llm_real *x, size_t rows, size_t cols, int which) {
+    return matrix_of<A>({x, LLM_TYPE_REAL, NULL, x}, rows, cols, which);
 }
 
 /* ---- few rows, as in speaking: out[n][o] = inp[n] . w[o] + bias[o] + plus[n][o] ----
@@ -767,45 +766,25 @@ static void few_rows(R *out, const R *plus, const A *inp, const int *row, llm_we
 
 /* ---- column sums: to[o] (=|+=) sum over n of scale[n] x[n][o], x (N,O); scale NULL: 1 ----
 
-   Two kernels, for a fixed order. A block has 256 columns and SUM_ROWS rows; a lane has 8 columns of every eighth row,
-   then the warps' sums are added. The blocks' sums lie in `part`, and gather_kernel adds those in the same way: a block
-   has 32 columns, a lane one of them, a warp every eighth row. */
-enum { SUM_ROWS = 256 };
-KERNEL(256) gather_kernel(float *to, const float *part, int rows, int n, bool accumulate) {
-    __shared__ float sum[8][32];
-    const int warp = threadIdx.x / 32, c = blockIdx.x * 32 + threadIdx.x % 32;
-    float s = 0;
-    _Pragma("unroll 4") for (int r = warp; r < rows && c < n; r += 8) s += part[(size_t)r * n + c];
-    sum[warp][threadIdx.x % 32] = s;
-    __syncthreads();
-    if (warp || c >= n) return;
-    s = accumulate ? to[c] : 0;
-    UNROLL for (int i = 0; i < 8; i++) s += sum[i][threadIdx.x];
-    to[c] = s;
-}
-template <class A> KERNEL(256) column_sums_kernel(float *part, const A *x, const float *scale, int N, int O,
-                                                  bool wide) {
-    __shared__ float sum[8][256];
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.x * 256, o = first + lane * 8;
-    const int end = min(N, (int)(blockIdx.y + 1) * SUM_ROWS);
-    float s[8] = {}, v[8];
-    for (int n = blockIdx.y * SUM_ROWS + warp; n < end; n += 8) {
-        load_up_to_8(v, x + (size_t)n * O + o, O - o, wide);
-        UNROLL for (int j = 0; j < 8; j++) s[j] += scale ? scale[n] * v[j] : v[j];
+   A block takes every gridDim.x-th row, a thread 8 of its columns at a time. */
+template <class A> KERNEL(128) column_sums_kernel(float *to, float *part, const A *x, const float *scale, size_t N,
+                                                  int O, bool wide, bool accumulate) {
+    for (int o = threadIdx.x * 8; o < O; o += 128 * 8) {
+        float sum[8] = {}, y[8];
+        _Pragma("unroll 4") for (size_t n = blockIdx.x; n < N; n += gridDim.x) {
+            load_up_to_8(y, x + n * O + o, O - o, wide);
+            UNROLL for (int j = 0; j < 8; j++) sum[j] += scale ? scale[n] * y[j] : y[j];
+        }
+        store_up_to_8(part + (size_t)blockIdx.x * O + o, sum, O - o, O % 8 == 0);
     }
-    UNROLL for (int j = 0; j < 8; j++) sum[warp][lane * 8 + j] = s[j];
-    __syncthreads();
-    float all = 0;
-    UNROLL for (int i = 0; i < 8; i++) all += sum[i][threadIdx.x];
-    if (first + (int)threadIdx.x < O) part[(size_t)blockIdx.y * O + first + threadIdx.x] = all;
+    sum_parts(to, NULL, part, O, O, accumulate);
 }
 template <class A> static void column_sums(float *to, const A *x, const float *scale, size_t N, size_t O,
                                            bool accumulate) {
-    const dim3 grid(blocks_for(O, 256), blocks_for(N, SUM_ROWS));
-    float *part = (float *)room_for(ROOM_PARTS, grid.y * O * sizeof *part);
+    const unsigned blocks = sum_blocks(blocks_for(N, 16));
+    float *part = (float *)room_for(ROOM_PARTS, sum_rows(blocks) * O * sizeof *part);
     const bool wide = all_wide(O, x);
-    column_sums_kernel<A><<<grid, 256, 0, STREAM>>>(part, x, scale, N, O, wide);
-    gather_kernel<<<blocks_for(O, 32), 256, 0, STREAM>>>(to, part, grid.y, O, accumulate);
+    column_sums_kernel<A><<<blocks, 128, 0, STREAM>>>(to, part, x, scale, N, (int)O, wide, accumulate);
 }
 
 /* ---- linear:  out (N,O) = inp (N,I) w' + bias   dinp = dout w   dw = dout' inp   dbias = column sums of dout ---- */
@@ -829,10 +808,15 @@ ROW cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weig
 ROW cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
                          llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
     const matrix dy = as_is((const A *)dout, O), turned_dy = turned((const A *)dout, O), x = as_is((const A *)inp, I);
-    const ending with_dbias = {.epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = dbias, .split = true};
+    float *sums = dbias && accumulate ? (float *)room_for(ROOM_HEAD, O * sizeof *sums) : dbias;     /* to be added */
+    ending e = {.plus = accumulate ? dw : NULL, .epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = sums, .split = true};
     if (dinp) product(as_is((A *)dinp, I), dy, as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
-    if (dw && dbias && !accumulate && product(as_is(dw, I), turned_dy, x, O, I, N, with_dbias)) return;
-    if (dw) product(as_is(dw, I), turned_dy, x, O, I, N, {.plus = accumulate ? dw : NULL, .split = true});
+    if (dw && dbias && product(as_is(dw, I), turned_dy, x, O, I, N, e)) {
+        if (accumulate) column_sums(dbias, sums, NULL, 1, O, true);
+        return;
+    }
+    e.epilogue = CUBLASLT_EPILOGUE_DEFAULT, e.bias = NULL;
+    if (dw) product(as_is(dw, I), turned_dy, x, O, I, N, e);
     if (dbias) column_sums(dbias, (const A *)dout, NULL, N, O, accumulate);
 }
 /* The same into the residual stream. */
@@ -1553,7 +1537,9 @@ ROW cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *o
               dlogits = dz / temperature     dhidden = dlogits w     dw (=|+=) dlogits' hidden
 
    For one chunk of rows at a time: a product makes the logits (rows, ld), a kernel puts their gradient in their place,
-   two products use it. ld is V, padded to 64. A block for each row; its threads take 8 numbers each in turn.
+   two products use it. ld is V, padded to 64, as cuBLASLt's fast kernels want matrices of multiples of 16 bytes, which
+   50257 words are not: w is copied with rows of zeros behind, and dw, where no row may follow, is made by two products.
+   A block for each row; its threads take 8 numbers each in turn.
 
    Logits are float in logprob_forward and _backward: in bf16 one of 10 is wrong by 0.02, too much for the ratio of two
    probabilities. Only the fused sweep, whose logp is a loss to look at, has them in A. */
@@ -1614,7 +1600,7 @@ KERNEL(HEAD_THREADS) head_forward_kernel(const float *logits, head_view h) {
        logits    |   turn 0    |   turn 1    |   turn 2    |        a turn: 8 numbers for each thread of the block
        dlogits   |turn 0|turn 1|turn 2|
 
-   In a turn all read before one writes; what later turns read lies behind what this one writes. */
+   In a turn all read before one writes; what later turns read lies behind what this one writes. Padding becomes 0. */
 template <class Z, class A> KERNEL(HEAD_THREADS) head_backward_kernel(Z *logits, head_view h) {
     Z *mine = logits + (size_t)blockIdx.x * h.ld;
     const int n = h.place(), target = h.targets[n];
@@ -1622,17 +1608,17 @@ template <class Z, class A> KERNEL(HEAD_THREADS) head_backward_kernel(Z *logits,
     const float lse = h.lse ? h.lse[n] : head_lse(mine, h);             /* has barriers */
     const float dlogp = h.dlogp[n], dentropy = h.dentropy ? h.dentropy[n] : 0, entropy = h.dentropy ? h.entropy[n] : 0;
     if (!h.lse && threadIdx.x == 0) h.logp[n] = at_target - lse;
-    for (int turn = 0; turn < h.V; turn += blockDim.x * 8) {
+    for (int turn = 0; turn < h.ld; turn += blockDim.x * 8) {
         const int k = turn + threadIdx.x * 8;
         float z[8];
-        if (k < h.V) head_load(z, mine, k, h);
-        UNROLL for (int j = 0; j < 8 && k < h.V; j++) {
+        if (k < h.ld) head_load(z, mine, k, h);
+        UNROLL for (int j = 0; j < 8 && k < h.ld; j++) {
             const float l = z[j] - lse, p = __expf(l);
             const float dz = dlogp * ((k + j == target) - p) - dentropy * p * (l + entropy);
             z[j] = z[j] > banned_z ? dz * h.cold : 0;     /* a banned logit is a constant */
         }
         if (sizeof(A) < sizeof(Z)) __syncthreads();
-        if (k < h.V) store8((A *)mine + k, z);
+        if (k < h.ld) store8((A *)mine + k, z);
     }
 }
 /* to[to_row[i]] = from[from_row[i]], rows of C numbers, a block each; NULL: i. */
@@ -1641,10 +1627,6 @@ template <class A> KERNEL(128) copy_rows_kernel(A *to, const int *to_row, const 
     const size_t i = blockIdx.x;
     for (size_t c = threadIdx.x; c < C; c += 128)
         to[(to_row ? to_row[i] : i) * C + c] = from[(from_row ? from_row[i] : i) * C + c];
-}
-template <class A> static void copy_rows(A *to, const int *to_row, const A *from, const int *from_row, size_t n,
-                                         size_t C) {
-    copy_rows_kernel<A><<<n, 128, 0, STREAM>>>(to, to_row, from, from_row, C);
 }
 static head_view head_begin(const int *targets, llm_head head, size_t V) {
     if (!(head.temperature > 0)) llm_die("--temperature 1", "log-probabilities at temperature %g", head.temperature);
@@ -1657,47 +1639,44 @@ static size_t head_chunk(size_t n) {
 }
 static int head_threads(const head_view &h) { return min((int)HEAD_THREADS, (h.V + 255) / 256 * 32); }
 
-ROW cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
-                         const int *targets, llm_head head, size_t N, size_t C, size_t V) {
-    head.row = NULL;                    /* logp is wanted of all */
-    head_view h = head_begin(targets, head, V);
-    h.logp = logp, h.lse = lse, h.entropy = entropy;
-    const size_t chunk = head_chunk(N);
-    const A *wide = matrix_of<A>(w, V, C, ROOM_WIDE);
-    float *logits = (float *)room_for(ROOM_HEAD, chunk * h.ld * sizeof *logits);
-    for (size_t first = 0; first < N; first += chunk) {
-        const size_t rows = min(chunk, N - first);
-        h.first = first;
-        product(as_is(logits, h.ld), as_is((const A *)hidden + first * C, C), turned(wide, C), rows, V, C);
-        head_forward_kernel<<<rows, head_threads(h), 0, STREAM>>>(logits, h);
-    }
-}
-/* logprob_backward and logprob_fused: the logits of a chunk, as Z, become their gradient in A. Rows without a gradient
-   are left out: those that have one are gathered, and of the others dhidden is 0. */
+/* What becomes of the logits of a chunk, as Z: log-probabilities (h.dlogp NULL), or their gradient in A. Rows without a
+   gradient are left out: those that have one are gathered, and of the others dhidden is 0. */
 template <class A, class Z> static void head_sweep(llm_act *dhidden, float *dw, const llm_act *hidden, llm_weight w,
                                                    head_view h, llm_head head, size_t N, size_t C, bool accumulate) {
     const size_t n = h.row ? head.rows : N, V = h.V, chunk = head_chunk(n), width = h.ld * sizeof(Z) / sizeof(A);
     if (h.row && dhidden) CUDA(cudaMemsetAsync(dhidden, 0, N * C * sizeof(A), gpu.stream));
     if (!n && dw && !accumulate) CUDA(cudaMemsetAsync(dw, 0, V * C * sizeof *dw, gpu.stream));
     if (!n) return;
-    const A *wide = matrix_of<A>(w, V, C, ROOM_WIDE);
+    const A *padded = matrix_of<A>(w, V, C, ROOM_WIDE, h.ld);
     const size_t gathered = h.row ? chunk * C : 0;
     Z *logits = (Z *)room_for(ROOM_HEAD, chunk * h.ld * sizeof(Z) + 2 * gathered * sizeof(A));
     A *dlogits = (A *)logits, *x_rows = dlogits + chunk * width, *dx_rows = x_rows + gathered;
     for (size_t first = 0; first < n; first += chunk) {
-        const size_t rows = min(chunk, n - first);
+        const size_t rows = min(chunk, n - first), even = V / 64 * 64;
         const int *row = h.row ? h.row + first : NULL;
-        if (row) copy_rows(x_rows, NULL, (const A *)hidden, row, rows, C);
+        if (row) copy_rows_kernel<A><<<rows, 128, 0, STREAM>>>(x_rows, NULL, (const A *)hidden, row, C);
         const A *x = row ? x_rows : (const A *)hidden + first * C;
         A *dx = row ? dx_rows : (A *)dhidden + first * C;
-        product(as_is(logits, h.ld), as_is(x, C), turned(wide, C), rows, V, C);
+        product(as_is(logits, h.ld), as_is(x, C), turned(padded, C), rows, h.ld, C);
         h.first = first;
-        head_backward_kernel<Z, A><<<rows, head_threads(h), 0, STREAM>>>(logits, h);
-        if (dhidden) product(as_is(dx, C), as_is(dlogits, width), as_is(wide, C), rows, C, V);
-        if (dw) product(as_is(dw, C), turned(dlogits, width), as_is(x, C), V, C, rows,
-                        {.plus = accumulate || first ? dw : NULL, .split = true});
-        if (row && dhidden) copy_rows((A *)dhidden, row, dx_rows, NULL, rows, C);
+        if (!h.dlogp) head_forward_kernel<<<rows, head_threads(h), 0, STREAM>>>((float *)logits, h);
+        else head_backward_kernel<Z, A><<<rows, head_threads(h), 0, STREAM>>>(logits, h);
+        if (dhidden) product(as_is(dx, C), as_is(dlogits, width), as_is(padded, C), rows, C, h.ld);
+        for (size_t v = 0, words; v < V && dw; v += words) {            /* the even ones, the others */
+            words = v < even ? even : V - even;
+            float *to = dw + v * C;
+            product(as_is(to, C), turned(dlogits + v, width), as_is(x, C), words, C, rows,
+                    {.plus = accumulate || first ? to : NULL, .split = true});
+        }
+        if (row && dhidden) copy_rows_kernel<A><<<rows, 128, 0, STREAM>>>((A *)dhidden, row, dx_rows, NULL, C);
     }
+}
+ROW cuda_logprob_forward(llm_real *logp, llm_real *lse, llm_real *entropy, const llm_act *hidden, llm_weight w,
+                         const int *targets, llm_head head, size_t N, size_t C, size_t V) {
+    head.row = NULL;                    /* logp is wanted of all */
+    head_view h = head_begin(targets, head, V);
+    h.logp = logp, h.lse = lse, h.entropy = entropy;
+    head_sweep<A, float>(NULL, NULL, hidden, w, h, head, N, C, false);
 }
 ROW cuda_logprob_backward(llm_act *dhidden, llm_real *dw, const llm_real *dlogp, const llm_real *dentropy,
                           const llm_real *lse, const llm_real *entropy, const llm_act *hidden, llm_weight w,
@@ -1717,7 +1696,7 @@ ROW cuda_logits(llm_real *out, const llm_act *hidden, llm_weight w, const int *r
     if (n <= FEW_ROWS) return few_rows<A, float>(out, NULL, x, row, w, NULL, n, C, V);
     if (row) {
         A *gathered = (A *)room_for(ROOM_HEAD, n * C * sizeof(A));
-        copy_rows(gathered, NULL, x, row, n, C);
+        copy_rows_kernel<A><<<n, 128, 0, STREAM>>>(gathered, NULL, x, row, C);
         x = gathered;
     }
     product(as_is(out, V), as_is(x, C), turned(matrix_of<A>(w, V, C, ROOM_WIDE), C), n, V, C);
@@ -1755,140 +1734,114 @@ ROW cuda_value_backward(llm_act *dhidden, llm_real *du, const llm_real *dvalue, 
 
    The norm of the gradient and AdamW over all tensors, two launches each, and no answer to the host:
 
-       sumsq_kernel        a block for each piece, PIECE numbers of a tensor or the rest: its sum of squares, in double
-       sumsq_add_kernel    one block adds the pieces' sums, each thread in order: state->sumsq
+       sumsq_kernel        block (i, t): the sum of squares of tensor t's share i, in double
+       sumsq_add_kernel    one block adds the shares' sums, each thread in order: state->sumsq
        adamw_judge_kernel  one thread: clip, or leave the step out? (llm_adamw_judge: the CPU's own text)
-       adamw_kernel        a block for each piece moves its weights, moments and bf16 copy, unless the judge said no
+       adamw_kernel        block (i, t) moves weights, moments and bf16 copy of a share, unless the judge said no
 
-   Which tensors learn, and their pieces, stays on the device while the table that we are given is the same.
+   Share i of a tensor: of its pieces of 2048 numbers (8 for each of 256 threads) the i-th of every gridDim.x.
    ================================================================================================================ */
 
-enum { PIECE = 4096 };
-typedef struct {
+enum { SHARES = 128 };                  /* at most */
+struct learner {
     float *w; bf16 *copy; const float *grad;
     size_t offset, size;                /* offset: of the moments */
     int decays, wide;                   /* wide: all of them lie at multiples of 16 bytes */
-} learner;
-typedef struct { unsigned tensor, number; } learner_piece;
-typedef struct { float scale, fast1, fast2, c1, c2, lr, eps, decay; int step; bool skip; } adamw_constants;
-static struct {
-    learner *host; size_t tensors, pieces;                      /* host: a copy of what the device has, in one room: */
-    adamw_constants *constants; double *sum; learner *tensor; learner_piece *piece;
-} learning;
+};
+/* fast = 1 - beta, c = 1 / (1 - beta^step) */
+struct adamw_constants { float scale, fast1, fast2, c1, c2, lr, eps, decay; int step; bool skip; };
+struct learners { adamw_constants *constants; double *sum; learner *tensor; unsigned tensors, shares; };
 
-static void learning_upload(void) {
-    size_t at = 0;
-    learning.pieces = 0;
-    for (size_t i = 0; i < learning.tensors; i++) learning.pieces += blocks_for(learning.host[i].size, PIECE);
-    learner_piece *piece = (learner_piece *)llm_alloc(learning.pieces + 1, sizeof *piece);
-    for (unsigned i = 0; i < learning.tensors; i++)
-        for (unsigned k = 0; k < blocks_for(learning.host[i].size, PIECE); k++) piece[at++] = {i, k};
-    const size_t tensor_bytes = learning.tensors * sizeof(learner), piece_bytes = learning.pieces * sizeof *piece;
-    learning.constants = (adamw_constants *)room_for(
-        ROOM_LEARNING, sizeof(adamw_constants) + learning.pieces * sizeof(double) + tensor_bytes + piece_bytes);
-    learning.sum = (double *)(learning.constants + 1);
-    learning.tensor = (learner *)(learning.sum + learning.pieces);
-    learning.piece = (learner_piece *)(learning.tensor + learning.tensors);
-    cuda_upload(learning.tensor, learning.host, tensor_bytes);
-    cuda_upload(learning.piece, piece, piece_bytes);
-    llm_release(piece);
-}
-static void learning_from(const llm_param *param, int params) {
-    learner *now = (learner *)llm_alloc((size_t)params + 1, sizeof *now);
-    size_t n = 0;
+static learners learners_of(const llm_param *param, int params) {
+    learner *list = (learner *)llm_alloc((size_t)params + 1, sizeof *list);
+    size_t n = 0, largest = 0;
     for (const llm_param *p = param; p < param + params; p++) {
         if (!p->used || !p->grad || !p->size) continue;         /* no pass has written its gradient, or it is frozen */
         bf16 *copy = p->w.type == LLM_TYPE_BF16 ? (bf16 *)p->w.data : NULL;
-        const bool wide = p->offset % 8 == 0 && ((size_t)p->data | (size_t)p->grad | (size_t)copy) % 16 == 0;
-        now[n++] = {p->data, copy, p->grad, p->offset, p->size, !p->vector, wide};
+        largest = max(largest, p->size);
+        list[n++] = {p->data, copy, p->grad, p->offset, p->size, !p->vector,
+                     p->offset % 8 == 0 && all_wide(0, p->data, p->grad, copy)};
     }
-    const bool same = learning.host && n == learning.tensors && !memcmp(now, learning.host, n * sizeof *now);
-    llm_release(same ? now : learning.host);
-    if (same) return;
-    learning.host = now, learning.tensors = n;
-    learning_upload();
+    const size_t bytes = sizeof(adamw_constants) + n * (SHARES * sizeof(double) + sizeof *list);
+    adamw_constants *constants = (adamw_constants *)room_for(ROOM_LEARNING, bytes);
+    double *sum = (double *)(constants + 1);
+    learner *tensor = (learner *)(sum + n * SHARES);
+    cuda_upload(tensor, list, n * sizeof *list);
+    llm_release(list);
+    return {constants, sum, tensor, (unsigned)n, min((unsigned)SHARES, blocks_for(largest, 2048))};
 }
-KERNEL(256) sumsq_kernel(double *sum, const learner *tensor, const learner_piece *piece) {
-    const learner t = tensor[piece[blockIdx.x].tensor];
-    const size_t first = (size_t)piece[blockIdx.x].number * PIECE;
-    const int n = (int)min((size_t)PIECE, t.size - first);
+KERNEL(256) sumsq_kernel(double *sum, const learner *tensor) {
+    const learner t = tensor[blockIdx.y];
     double s = 0;
-    for (int i = threadIdx.x * 8; i < n; i += 256 * 8) {
+    for (size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8; i < t.size; i += gridDim.x * 2048) {
         float g[8];
-        load_up_to_8(g, t.grad + first + i, n - i, t.wide);
+        load_up_to_8(g, t.grad + i, (int)min(t.size - i, (size_t)8), t.wide);
         UNROLL for (int j = 0; j < 8; j++) s += (double)g[j] * g[j];
     }
     s = block_sum(s);
-    if (threadIdx.x == 0) sum[blockIdx.x] = s;
+    if (threadIdx.x == 0) sum[blockIdx.y * gridDim.x + blockIdx.x] = s;
 }
-KERNEL(1024) sumsq_add_kernel(llm_adamw_state *state, const double *sum, size_t pieces) {
+KERNEL(1024) sumsq_add_kernel(llm_adamw_state *state, const double *sum, unsigned n) {
     double s = 0;
-    for (size_t i = threadIdx.x; i < pieces; i += 1024) s += sum[i];
+    for (unsigned i = threadIdx.x; i < n; i += 1024) s += sum[i];
     s = block_sum(s);
     if (threadIdx.x == 0) state->sumsq = s;
 }
 static void cuda_grad_norm(llm_adamw_state *state, const llm_param *param, int params) {
-    learning_from(param, params);
-    if (learning.pieces)
-        sumsq_kernel<<<(unsigned)learning.pieces, 256, 0, STREAM>>>(learning.sum, learning.tensor, learning.piece);
-    sumsq_add_kernel<<<1, 1024, 0, STREAM>>>(state, learning.sum, learning.pieces);
+    const learners l = learners_of(param, params);
+    if (l.tensors) sumsq_kernel<<<dim3(l.shares, l.tensors), 256, 0, STREAM>>>(l.sum, l.tensor);
+    sumsq_add_kernel<<<1, 1024, 0, STREAM>>>(state, l.sum, l.tensors * l.shares);
 }
-__global__ void adamw_judge_kernel(adamw_constants *a, llm_adamw_state *state, llm_adamw_rule r) {
+KERNEL(1) adamw_judge_kernel(adamw_constants *a, llm_adamw_state *state, llm_adamw_rule r) {
     llm_adamw_judge(state, &r);
     a->scale = (float)state->scale, a->step = state->step, a->skip = state->skip;
-    a->fast1 = (float)(1 - r.beta1), a->c1 = (float)(1 - pow(r.beta1, state->step));
-    a->fast2 = (float)(1 - r.beta2), a->c2 = (float)(1 - pow(r.beta2, state->step));
+    a->fast1 = (float)(1 - r.beta1), a->c1 = (float)(1 / (1 - pow(r.beta1, state->step)));
+    a->fast2 = (float)(1 - r.beta2), a->c2 = (float)(1 / (1 - pow(r.beta2, state->step)));
     a->lr = (float)r.lr, a->eps = (float)r.eps, a->decay = (float)r.weight_decay;
 }
-/* How moment `place` is stored: as it is, or as the bf16 above or below, by a chance that is a hash of place and step
-   (chapter 4's moment_put, bit for bit); `shift` picks 16 bits of it, others for m than for v. */
-template <class M> DEVICE float moment_rounded(float x, size_t place, int step, int shift) {
+/* How a moment is stored: as it is, or as the bf16 above or below, by a chance that is a hash of its number and the
+   step (chapter 4's moment_put, bit for bit); `shift` picks 16 bits of it, others for m than for v. */
+template <class M> DEVICE float moment_rounded(float x, size_t number, int step, int shift) {
     if (sizeof(M) == sizeof(float)) return x;
-    unsigned chance = ((unsigned)place ^ (unsigned)step * 0x9E3779B9u) * 0x85EBCA6Bu;
+    unsigned chance = ((unsigned)number ^ (unsigned)step * 0x9E3779B9u) * 0x85EBCA6Bu;
     chance = (chance ^ chance >> 15) * 0xC2B2AE35u;
     chance ^= chance >> 16;
     return __uint_as_float((__float_as_uint(x) + (chance >> shift & 0xFFFF)) & 0xFFFF0000u);
 }
-template <class M> KERNEL(256) adamw_kernel(M *m, M *v, const learner *tensor, const learner_piece *piece,
+template <class M> KERNEL(256) adamw_kernel(void *m, void *v, const learner *tensor,
                                             const adamw_constants *constants) {
     const adamw_constants a = *constants;
-    const learner t = tensor[piece[blockIdx.x].tensor];
-    const size_t first = (size_t)piece[blockIdx.x].number * PIECE;
-    const int n = (int)min((size_t)PIECE, t.size - first);
+    const learner t = tensor[blockIdx.y];
     const float decay = t.decays ? a.decay : 0;
+    M *moment1 = (M *)m + t.offset, *moment2 = (M *)v + t.offset;
     if (a.skip) return;
-    for (int i = threadIdx.x * 8; i < n; i += 256 * 8) {
-        const size_t at = first + i, place = t.offset + at;
+    for (size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8; i < t.size; i += gridDim.x * 2048) {
+        const int left = (int)min(t.size - i, (size_t)8);
         float w[8], g[8], mi[8], vi[8];
-        load_up_to_8(w, t.w + at, n - i, t.wide);
-        load_up_to_8(g, t.grad + at, n - i, t.wide);
-        load_up_to_8(mi, m + place, n - i, t.wide);
-        load_up_to_8(vi, v + place, n - i, t.wide);
+        load_up_to_8(w, t.w + i, left, t.wide);
+        load_up_to_8(g, t.grad + i, left, t.wide);
+        load_up_to_8(mi, moment1 + i, left, t.wide);
+        load_up_to_8(vi, moment2 + i, left, t.wide);
         UNROLL for (int j = 0; j < 8; j++) {
             g[j] *= a.scale;
             mi[j] += a.fast1 * (g[j] - mi[j]);
             vi[j] += a.fast2 * (g[j] * g[j] - vi[j]);
-            w[j] -= a.lr * (mi[j] / a.c1 / (sqrtf(vi[j] / a.c2) + a.eps) + decay * w[j]);
-            mi[j] = moment_rounded<M>(mi[j], place + j, a.step, 16);
-            vi[j] = moment_rounded<M>(vi[j], place + j, a.step, 0);
+            w[j] -= a.lr * (mi[j] * a.c1 / (sqrtf(vi[j] * a.c2) + a.eps) + decay * w[j]);
+            mi[j] = moment_rounded<M>(mi[j], t.offset + i + j, a.step, 16);
+            vi[j] = moment_rounded<M>(vi[j], t.offset + i + j, a.step, 0);
         }
-        store_up_to_8(t.w + at, w, n - i, t.wide);
-        if (t.copy) store_up_to_8(t.copy + at, w, n - i, t.wide);
-        store_up_to_8(m + place, mi, n - i, t.wide);
-        store_up_to_8(v + place, vi, n - i, t.wide);
+        store_up_to_8(t.w + i, w, left, t.wide);
+        if (t.copy) store_up_to_8(t.copy + i, w, left, t.wide);
+        store_up_to_8(moment1 + i, mi, left, t.wide);
+        store_up_to_8(moment2 + i, vi, left, t.wide);
     }
 }
 static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm_adamw_rule rule,
                        llm_adamw_state *state) {
-    learning_from(param, params);
-    const unsigned pieces = (unsigned)learning.pieces;
-    adamw_judge_kernel<<<1, 1, 0, STREAM>>>(learning.constants, state, rule);
-    if (pieces && rule.moments16)
-        adamw_kernel<bf16><<<pieces, 256, 0, STREAM>>>(
-            (bf16 *)m, (bf16 *)v, learning.tensor, learning.piece, learning.constants);
-    else if (pieces)
-        adamw_kernel<float><<<pieces, 256, 0, STREAM>>>(
-            (float *)m, (float *)v, learning.tensor, learning.piece, learning.constants);
+    const learners l = learners_of(param, params);
+    adamw_judge_kernel<<<1, 1, 0, STREAM>>>(l.constants, state, rule);
+    auto kernel = rule.moments16 ? adamw_kernel<bf16> : adamw_kernel<float>;
+    if (l.tensors) kernel<<<dim3(l.shares, l.tensors), 256, 0, STREAM>>>(m, v, l.tensor, l.constants);
 }
 
 /* ================================================================================================================
@@ -2256,23 +2209,20 @@ static size_t head_rows_for(size_t memory) {
     return rows;
 }
 /* What the table allocates besides the chunk of logits, for the planner: a bound of what room_for is asked for (but
-   WIDE, which only weights of another type than the table's need: c does not tell). */
+   that of weights of another type than the table's: c does not tell). */
 template <class A> static size_t cuda_scratch_bytes(const llm_config *c, size_t B, size_t T, bool train) {
     const size_t N = B * T, C = c->C, heads = c->H, speaking = 2 * heads * blocks_for(T, SPLIT) * (c->D + 2);
     const size_t parts = min(max(T, (size_t)SPEAKERS) * speaking, CACHE_PARTS + speaking) * sizeof(float);
-    if (!train) return workspace_bytes + parts;
+    const size_t padded = c->V % 64 ? (c->V + 63) / 64 * 64 * C * sizeof(A) : 0;
+    if (!train) return workspace_bytes + parts + padded;
     const size_t widest = max((size_t)(c->activation == LLM_SWIGLU ? 2 : 1) * c->F, (heads + 2 * c->KV) * c->D);
-    const size_t norms = 9 * (size_t)gpu.processors, embedding = split_at_most(N) + 1;  /* rows of C numbers */
-    const size_t sums = max(blocks_for(N, SUM_ROWS) * widest, max(norms, embedding) * C);
+    const size_t sums = max(sum_rows(sum_blocks(N)) * max(widest, 2 * C), (split_at_most(N) + 1) * C);
     const size_t chunk = min(N, head_rows_for(gpu.memory));
     const size_t head = chunk * (64 * sizeof(float) + 2 * C * sizeof(A));       /* padding; the rows with a gradient */
-    const size_t pieces = llm_parameters(c) / PIECE + 1000;     /* of at most 1000 tensors; 24 bytes each */
-    return workspace_bytes + (sums + N * heads) * sizeof(float) + head + 24 * pieces;
+    const size_t learning = (18 * c->L + 6) * (SHARES * sizeof(double) + sizeof(learner));      /* tensors, at most */
+    return workspace_bytes + (sums + N * heads) * sizeof(float) + head + learning + padded;
 }
-static void cuda_enter(const llm_ops *ops) {
-    running.tf32 = ops->precision == LLM_TF32;
-    running.head_rows = ops->head_rows;
-}
+static void cuda_enter(const llm_ops *ops) { running = *ops; }
 
 template <class A> static llm_ops cuda_table(llm_precision precision) {
     return {

@@ -151,11 +151,13 @@ bug plain 'products: sums of a row may be cut' \
 bug plain 'products: a bias of another type'    's/const R \*b = .*;/const R *b = (const R *)bias.data;/' linear
 bug plain 'products: float gradient read as bf16' \
     's/\(llm_act \*\)dres_for_products<A>\(dout, N, O\)/(llm_act *)dout/' residual
-bug plain 'products: dbias of the first batch only' \
-    's/(column_sums\(dbias, .*, N, O,) accumulate/\1 false/' linear
-bug tsan  'products: sums read before they are there' \
-    '/sum\[warp\]\[lane \* 8 \+ j\] = s/{n;s/__syncthreads\(\);//}' linear
-bug plain 'products: a row counted in two blocks' 's/n < end; n \+= 8/n < end + 1; n += 8/' linear
+bug plain 'products: dbias of the last batch only' \
+    's/column_sums\(dbias, sums, NULL, 1, O, true/column_sums(dbias, sums, NULL, 1, O, false/' linear
+bug plain 'products: dbias overwritten'         's/\.bias = sums, \.split/.bias = dbias, .split/' linear
+bug plain 'column sums: a row in every block'   's/n = blockIdx.x; n < N; n \+= gridDim.x/n = 0; n < N; n += gridDim.x/' value
+bug tsan  'column sums: counted before all have written' \
+    '/what this thread wrote is seen/{n;s/__syncthreads\(\);//}' value
+bug tsan  'column sums: asked before there is an answer' '/if \(last\) \*count = 0/{n;n;s/__syncthreads\(\);//}' value
 bug plain 'lora: leading dimension of the slice' 's/turned\(d, s.ld\)/turned(d, s.cols)/' lora
 bug plain 'lora: the slice not moved'           's/\(A \*\)out \+ s.col/(A *)out/' lora
 bug plain 'q4: halves exchanged' \
@@ -177,11 +179,14 @@ bug tsan  'head: the target read too late' \
     's/logp\[n\] = at_target - lse/logp[n] = head_z(mine, target, h) - lse/' logprob
 bug plain 'head: places of the first chunk'     's/h.first = first;/h.first = 0;/' logprob
 bug plain 'head: logits of the first chunk' \
-    's/\(const A \*\)hidden \+ first \* C, C\), turned/(const A *)hidden, C), turned/' logprob
-bug plain 'head: only the last chunk teaches'   's/accumulate \|\| first \? dw : NULL/accumulate ? dw : NULL/' logprob
-bug plain 'head: leading dimension of dlogits'  's/turned\(dlogits, width\)/turned(dlogits, h.ld)/' logprob
+    's/: \(const A \*\)hidden \+ first \* C;/: (const A *)hidden;/' logprob
+bug plain 'head: only the last chunk teaches'   's/accumulate \|\| first \? to : NULL/accumulate ? to : NULL/' logprob
+bug plain 'head: leading dimension of dlogits'  's/turned\(dlogits \+ v, width\)/turned(dlogits + v, h.ld)/' logprob
+bug plain 'head: the last words do not learn'   's/v < V \&\& dw; v \+=/v < even \&\& dw; v +=/' logprob
+bug plain 'head: dw of the first words twice'   's/turned\(dlogits \+ v, width\)/turned(dlogits, width)/' logprob
+bug asan  'head: rows read behind the last of w' 's/if \(row < rows\) load_weights/load_weights/' logprob
 bug plain 'head: rows put back elsewhere' \
-    's/copy_rows\(\(A \*\)dhidden, row,/copy_rows((A *)dhidden, NULL,/' logprob
+    's/\(A \*\)dhidden, row, dx_rows/(A *)dhidden, NULL, dx_rows/' logprob
 bug plain 'head: rows left out keep what lay there' 's/if \(h.row \&\& dhidden\) CUDA.*//' logprob
 bug plain 'head: the host reads the device' \
     's/h.row \? head.rows : N, V/h.row ? h.row[0] < 0 ? 1 : head.rows : N, V/' logprob
@@ -201,13 +206,16 @@ bug plain 'norms: the bf16 copy of dres forgotten' 's/if \(copy\) store_up_to_8/
 bug plain 'norms: the sums of another team'     's/sum \+= x\[i \* 2 \* SUMS\]/sum += x[i * SUMS]/' layernorm
 bug tsan  'norms: teams added before they are done' '/^    if \(!part\) return;/{n;s/__syncthreads\(\);//}' layernorm
 bug plain 'norms: a group does not wait for others' 's/last_of\(groups, /last_of(1, /' layernorm
+bug tsan  'norms: the last sum overtaken'        's/__syncthreads\(\); +\/\* the last call.s readers are done.*//' layernorm
+bug tsan  'norms: warps added before they are done' \
+    '/== 0\) part\[threadIdx.x \/ 32\] = x/{n;s/__syncthreads\(\);//}' layernorm
 bug tsan  'norms: counted before it is seen'     '/what this thread wrote is seen/s/__threadfence\(\);//' layernorm
-bug plain 'learning: moments of another tensor' 's/place = t\.offset \+ at/place = at/' adamw
+bug plain 'learning: moments of another tensor' 's/\(M \*\)v \+ t\.offset/(M *)v/' adamw
 bug plain 'learning: vectors decay'             's/t\.decays \? a\.decay : 0/a.decay/' adamw
 bug plain 'learning: past the end of a tensor' \
-    's/const int n = \(int\)min\(\(size_t\)PIECE, t\.size - first\);/const int n = PIECE;/' adamw
+    's/const int left = \(int\)min\(t\.size - i, \(size_t\)8\);/const int left = 8;/' adamw
 bug plain 'learning: moments rounded to nearest' 's/chance >> shift \& 0xFFFF/0x8000/' adamw
-bug plain 'learning: pieces of another table'   's/!memcmp\(now, learning\.host, n \* sizeof \*now\)/true/' adamw
+bug plain 'learning: a piece that nobody moves' 's/i \+= gridDim.x \* 2048/i += gridDim.x * 4096/' adamw
 
 # ---- speaking ----
 cases=cache

@@ -29,10 +29,25 @@ static void test_cuda_norms(void) {
     test_norm(67, 1032, false, false, false);
     test_norm(67, 1032, true, true, false);                     /* two groups of neighbours */
 }
+/* Scratch that no GPU has: told, and who catches that goes on with an empty room. */
+static void test_no_memory(void) {
+    if (!wanted("embed")) return;
+    float *x = device_new(64);
+    const llm_ids ids = {.own = x};
+    llm_on_death = caught;
+    last_words[0] = 0;
+    if (!setjmp(escape))
+        table->embed_backward(x, NULL, (llm_res *)(void *)x, &ids, (size_t)1 << 40, 1 << 10, 1, 1, true, true);
+    llm_on_death = NULL;
+    check(strstr(last_words, "out of memory") != NULL, "scratch", "more than there is was not refused");
+    table->release(x);
+    test_embed(520, 12, 1, 2, true, WEIGHT);                    /* needs the same room */
+}
 static void test_cuda_small(void) {
     test_cuda_embedding();
     test_cuda_norms();
-    if (wanted("adamw")) test_grad_norm(4096);
+    if (wanted("adamw")) test_adamw(270000, false);             /* a share has more than one piece */
+    test_no_memory();
 }
 
 #endif
