@@ -37,7 +37,7 @@ static void test_no_memory(void) {
     llm_on_death = caught;
     last_words[0] = 0;
     if (!setjmp(escape))
-        table->embed_backward(x, NULL, (llm_res *)(void *)x, &ids, (size_t)1 << 40, 1 << 10, 1, 1, true, true);
+        table->embed_backward(x, NULL, (llm_res *)(void *)x, &ids, 1 << 30, 1 << 20, 1, 1, true, true);
     llm_on_death = NULL;
     check(strstr(last_words, "out of memory") != NULL, "scratch", "more than there is was not refused");
     table->release(x);
