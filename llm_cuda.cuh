@@ -424,7 +424,7 @@ KERNEL(128) embed_runs_kernel(float *table, float *part, const float *dout, cuda
     for (int c = threadIdx.x * 8; c < C; c += 128 * 8) {
         float sum[8] = {}, x[8];
         if (r >= split) load_up_to_8(sum, to + c, C - c, C % 8 == 0);   /* 0 unless accumulating */
-        for (int i = from; i < end; i++) {
+        _Pragma("unroll 4") for (int i = from; i < end; i++) {
             load_up_to_8(x, dout + (size_t)o.place[i] * C + c, C - c, C % 8 == 0);
             UNROLL for (int j = 0; j < 8; j++) sum[j] += x[j];
         }
@@ -532,7 +532,7 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy,
             UNROLL for (int j = 0; j < 8; j++) {
                 h[i][j] = (h[i][j] - m) * r;
                 dw[(i * 8 + j) * T] += g[i][j] * h[i][j];
-                dbias[(i * 8 + j) * T] += g[i][j];
+                if (dbias_all) dbias[(i * 8 + j) * T] += g[i][j];
                 g[i][j] *= a[j];                                /* beyond the row: 0 */
                 mean_g += g[i][j];
                 mean_gh += g[i][j] * h[i][j];
