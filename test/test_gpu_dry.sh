@@ -69,6 +69,7 @@ has steps '^| step nano 1 8 1 .* % / .* % | loss [0-9.]*, '
 for row in embed_forward attention_backward logprob_fused adamw 'between operations'; do
     has profile "^| profile nano 1 8 1 | $row | [0-9]"
 done
+has "profile, offloaded" '^| profile nano 1 8 1 1 | adamw | [0-9]'
 has memcheck '^| compute-sanitizer memcheck |.*| ERROR SUMMARY: 0 errors, exit code 0'
 has racecheck '^| compute-sanitizer racecheck |.*0 hazards'
 has synccheck '^| compute-sanitizer synccheck |.*2 errors, exit code 9'

@@ -12,7 +12,8 @@
        step MODEL B T [LAYERS]                     forward, backward, gradient norm, AdamW
        decode MODEL ROWS PAST                      one more token for each row; the logits come to the host
        speak MODEL ROWS PROMPT NEW                 whole answers, drawn at temperature 1
-       profile MODEL B T                           a step with a clock around each operation
+       profile MODEL B T [LAYERS [OFFLOAD]]        a step with a clock around each operation; OFFLOAD 1: AdamW's moments
+                                                   in the host's memory; LAYERS 0: the model's own
 
    The contenders, this code and PyTorch (test/torch_cuda.py), are processes of their own. They take turns at each work,
    a block of runs each, and the median of the blocks counts: whatever slows the card for a while hits both. */
@@ -40,13 +41,13 @@ static const char *const works[] = {
     "attention forward 4 4096 16 16 128", "attention backward 4 4096 16 16 128",
     "product forward 65536 768 2304", "product dinp 65536 768 2304", "product dw 65536 768 2304",
     "product dw 65536 768 768", "product forward 65536 3072 768", "product forward 8192 768 50257",
-    "profile gpt2-124m 64 1024", "profile llama3.2-1b 8 2048",
+    "profile gpt2-124m 64 1024", "profile llama3.2-1b 8 2048", "profile gpt2-124m 64 1024 0 1",
 };
 /* So small that the emulated GPU does them in seconds: is every part of this program right? */
 static const char *const tiny_works[] = {
     "copy 4096", "product forward 8 16 24", "product dinp 8 16 24", "product dw 8 16 24", "step gpt-tiny 1 8 1",
     "step nano 1 8 1", "decode nano 2 8", "speak nano 2 4 3", "attention forward 1 16 2 1 32",
-    "attention backward 1 16 2 1 32", "profile nano 1 8 1",
+    "attention backward 1 16 2 1 32", "profile nano 1 8 1", "profile nano 1 8 1 1",
 };
 
 /* ---- what is asked ---- */
@@ -162,6 +163,7 @@ static void begin_step(const llm_ops *table) {
     const size_t B = now.w.n[0], T = now.w.n[1], N = B * T;
     begin_model(table, true);
     now.o = llm_adamw_defaults();
+    now.o.offload = now.w.n[3];
     now.b = llm_batch_new((int)B, (int)T);
     now.logp = llm_alloc(N, sizeof(llm_real));
     now.dlogp = llm_alloc(N, sizeof(llm_real));
@@ -453,7 +455,7 @@ static const char *fitting(size_t i, double gb) {
     work w = work_read(work_text(i));
     if (tiny || (w.kind != STEP && w.kind != PROFILE)) return work_text(i);
     for (; gb < 70 && w.n[0] > 1; gb *= 2) w.n[0] /= 2;
-    snprintf(text, sizeof text, "%s %s %zu %zu", kind_name[w.kind], w.word, w.n[0], w.n[1]);
+    snprintf(text, sizeof text, "%s %s %zu %zu%s", kind_name[w.kind], w.word, w.n[0], w.n[1], w.n[3] ? " 0 1" : "");
     return text;
 }
 /* Seconds of a work of ours, in this process. */
