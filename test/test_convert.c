@@ -398,6 +398,20 @@ static void test_ranks(void) {
         write_file(path, broken[i], strlen(broken[i]));
         CHECK(RUN("--tiktoken", path, "--split", "gpt2", "--out", out, "--overwrite") == 1, "broken ranks %zu", i);
     }
+    for (int length = 1024; length <= 1025; length++) {         /* one of 200,000 bytes took minutes */
+        f = fopen(path, "w");
+        unsigned char every[1025];
+        for (int i = 0; i < 1025; i++) every[i] = (unsigned char)i;
+        for (int i = 0; i < 256; i++) {
+            base64(f, every + i, 1);
+            fprintf(f, " %d\n", i);
+        }
+        base64(f, every, length);
+        fprintf(f, " 256\n");
+        fclose(f);
+        int refused = RUN("--tiktoken", path, "--split", "gpt2", "--out", out, "--overwrite");
+        CHECK(refused == (length > 1024), "a token of %d bytes: %d", length, refused);
+    }
     llm_tokenizer_free(&t);
     llm_tokenizer_free(&u);
     llm_release(a);

@@ -655,6 +655,8 @@ static void ranks_read(rank_table *r, const char *path) {
         size_t n = space ? decode_base64(p, (size_t)(space - p)) : SIZE_MAX;
         if (n == SIZE_MAX || !n || rank < 0 || rank > 1 << 24 || after == space + 1 || (*after && *after != '\r'))
             llm_die(remedy, "%s:%d: neither a token nor a rank", path, line);
+        if (n > 1024)                   /* every way to cut it into two would be looked up */
+            llm_die(remedy, "%s:%d: a token of %zu bytes, more than 1024", path, line, n);
         size_t before = r->map.count;
         word_add(&r->map, p, n)->value = rank;
         if (r->map.count == before) llm_die(remedy, "%s:%d: a token appears twice", path, line);
