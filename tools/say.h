@@ -52,15 +52,16 @@ static inline void say_corpus(const llm_corpus *c, double tokens, FILE *out) {
     fprintf(out, "  %.2f bytes a token; %.3g tokens to be drawn\n", (double)bytes / count, tokens);
 }
 
-/* How many of each form. */
+/* How many of each form, in the order in which they are met. (A form is a literal of forms.h; there are 13.) */
 static inline void say_records(const llm_records *r, FILE *out) {
+    struct { const char *form; int count; } seen[16] = {{NULL, 0}};
     for (int i = 0; i < r->count; i++) {
-        const char *form = r->record[i].form;
-        int n = 0, first = 0;
-        while (strcmp(r->record[first].form, form)) first++;
-        for (int j = i; j < r->count && first == i; j++) n += !strcmp(r->record[j].form, form);
-        if (n) fprintf(out, "  %8d records of the form \"%s\"\n", n, form);
+        int k = 0;
+        while (seen[k].form && strcmp(seen[k].form, r->record[i].form)) k++;
+        seen[k].form = r->record[i].form;
+        seen[k].count++;
     }
+    for (int k = 0; seen[k].form; k++) fprintf(out, "  %8d records of the form \"%s\"\n", seen[k].count, seen[k].form);
     if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
 }
 
