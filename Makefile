@@ -5,6 +5,8 @@ BUILD   ?= build
 JOBS    ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 probe    = $(shell echo 'int main(void){return 0;}' | $(CC) $(1) -x c - -o /dev/null 2>/dev/null && echo $(2))
 OPENMP  ?= $(call probe,-fopenmp,1)
+# x.jsonl.gz is read where zlib's header is found (make ZLIB= : without).
+ZLIB    ?= $(call probe,-include zlib.h -lz,1)
 
 # The flags of every build: FMA contraction on, simd pragmas on, no -ffast-math (NaN checks must keep working).
 STD      = -std=c11 -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-math -D_GNU_SOURCE
@@ -15,8 +17,8 @@ WIDE    := $(if $(findstring clang,$(shell $(CC) --version)),$(call probe,-mpref
 CFLAGS  ?= -O3 -march=$(ARCH)
 # Tests are compiled in two thirds of the time with -O2; what they prove is the same.
 TESTFLAGS ?= -O2 -march=$(ARCH)
-FLAGS    = $(STD) $(WARN) $(CFLAGS) $(WIDE) $(OMP)
-LIBS     = -lm
+FLAGS    = $(STD) $(WARN) $(CFLAGS) $(WIDE) $(OMP) $(if $(ZLIB),-DLLM_ZLIB)
+LIBS     = $(if $(ZLIB),-lz) -lm
 
 # A GPU where nvcc is found (make NVCC= : without); CUDA=emulated: its kernels run on this CPU, to be looked at and tested.
 NVCC    ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))

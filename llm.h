@@ -5589,6 +5589,7 @@ static llm_json *json_value(json_reader *r) {
     else if (*r->p == '"') { v->type = LLM_JSON_STRING; v->string = json_string(r, &v->length); }
     else if (json_word(r, "true")) { v->type = LLM_JSON_BOOL; v->number = 1; }
     else if (json_word(r, "false")) v->type = LLM_JSON_BOOL;
+    else if (json_word(r, "NaN") || json_word(r, "Infinity") || json_word(r, "-Infinity")) v->number = NAN;   /* null */
     else if (!json_word(r, "null")) json_number(r, v);
     return v;
 }
@@ -5623,7 +5624,7 @@ const llm_json *llm_json_get(const llm_json *object, const char *key) {
 }
 double llm_json_number(const llm_json *object, const char *key, double otherwise) {
     const llm_json *v = llm_json_get(object, key);
-    return v && v->type == LLM_JSON_NUMBER ? v->number : otherwise;
+    return v && (v->type == LLM_JSON_NUMBER || isnan(v->number)) ? v->number : otherwise;
 }
 const char *llm_json_text(const llm_json *object, const char *key, const char *otherwise) {
     const llm_json *v = llm_json_get(object, key);

@@ -106,13 +106,25 @@ static void test_documents(void) {
     RECORDS("doc.jsonl", "\xEF\xBB\xBF[{\"text\": \"a\"}]", "a");
     RECORDS("doc.jsonl", "{\"prompt\": \"p\", \"text\": \"\\u00e9\\ud83d\\ude00\"}\n",
             "\xC3\xA9\xF0\x9F\x98\x80");
+    /* lines <|endoftext|> are no text: they separate documents, where they stand alone on a line */
+    DOCUMENTS("One.\n\nMore.\n<|endoftext|>\nTwo.\n<|endoftext|>\n", false, "One.\n\nMore.|Two.");
+    CHECK(forms_marked == 2, "two documents by marks: %zu", forms_marked);
+    DOCUMENTS("One.\r\n<|endoftext|>\r\n\r\n\n  Two.\n <|endoftext|> ", false, "One.|  Two.");
+    DOCUMENTS("<|endoftext|>\n<|endoftext|>\nOne.", false, "One.");
+    DOCUMENTS("One.\n\nMore.\n<|endoftext|>\nTwo.", true, "One.|More.|Two.");
+    DOCUMENTS("\nsay <|endoftext|>\n<|endoftext|> or <|endoftext|>\n<|endoftext|", false,
+              "\nsay <|endoftext|>\n<|endoftext|> or <|endoftext|>\n<|endoftext|");
+    CHECK(!forms_marked, "nothing there: %zu", forms_marked);
+    RECORDS("doc.jsonl", "{\"text\": \"a\\n<|endoftext|>\\nb\"}\n{\"text\": \"c\\n\\nd\"}", "a|b|c\n\nd");
+    RECORDS("doc.jsonl", "{\"text\": \"a\"}{\"text\": \"b\"} {\n\"text\":\n\"c\"\n}", "a|b|c");
+    RECORDS("doc.ndjson", "{\"text\": \"a\", \"score\": NaN}\n{\"text\": \"b\", \"score\": -Infinity}\n", "a|b");
     llm_documents l;
     const char *records = put_file("doc.json", "{\"data\": [\n{\"text\": \"a\"},\n{\"messages\": []}]}");
     CHECK_DIES(forms_documents(&l, records, true), "doc.json:3: a record without a \"text\"");
     CHECK_DIES(forms_documents(&l, put_file("doc.jsonl", "{\"text\": \"a\"}\n5\n"), true), "doc.jsonl:2: a record");
     CHECK_DIES(forms_documents(&l, put_file("doc.jsonl", "{\"text\": 5}"), true), "a record without a \"text\"");
     CHECK_DIES(forms_documents(&l, put_file("doc.jsonl", "\n{\"text\": \"\"}"), true), "doc.jsonl:2: the text is");
-    CHECK_DIES(forms_documents(&l, put_file("doc.json.gz", ""), true), "packed files are not read");
+    CHECK_DIES(forms_documents(&l, put_file("doc.json.zst", ""), true), "packed files are not read");
     CHECK_DIES(llm_documents_read(&l, records, true), "doc.json is a file of records, not of text");
     llm_corpus c;
     CHECK_DIES(open_text(&c, records, 0, true, false, 1), "doc.json is a file of records, not of text");
@@ -124,6 +136,88 @@ static void test_documents(void) {
     mixture_open(&c, &toy, (llm_corpus_options){.paths = &records, .count = 1});
     CHECK(c.source[0].documents == 2, "and as train_gpt opens it");
     llm_corpus_free(&c);
+}
+/* What a statement writes to stderr. */
+#define SAID_BY(statement, text)                                                                                       \
+    do {                                                                                                               \
+        FILE *spoken = tmpfile();                                                                                      \
+        int heard = dup(2);                                                                                            \
+        fflush(stderr);                                                                                                \
+        dup2(fileno(spoken), 2);                                                                                       \
+        statement;                                                                                                     \
+        fflush(stderr);                                                                                                \
+        dup2(heard, 2);                                                                                                \
+        close(heard);                                                                                                  \
+        rewind(spoken);                                                                                                \
+        text[fread(text, 1, sizeof text - 1, spoken)] = '\0';                                                          \
+        fclose(spoken);                                                                                                \
+    } while (0)
+/* Documents by <|endoftext|> are announced, each once, also where a file is read twice; the tokenizer sees no mark. */
+static void test_marks(void) {
+    llm_make_dirs(at("marked"));
+    put_file("marked/a.txt", "x y\n<|endoftext|>\nz\n<|endoftext|>\n");
+    put_file("marked/b.txt", "plain\n\ntext");
+    put_file("marked/c.jsonl", "{\"text\": \"u\\n<|endoftext|>\\nv\"}");
+    const char *paths[] = {at("marked"), put_file("alone.txt", "only\n<|endoftext|>")};
+    char said[512];
+    size_t size;
+    llm_corpus c;
+    SAID_BY(mixture_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 2, .val_fraction = 0.999}), said);
+    CHECK(!strcmp(said, "5 documents by <|endoftext|>\n"), "announced: '%s'", said);
+    size_t documents = c.source[0].documents + c.source[1].documents + c.validation.documents;
+    CHECK(documents >= 6 && documents <= 8, "six documents, one or two of them cut for validation: %zu", documents);
+    llm_corpus_free(&c);
+    SAID_BY(mixture_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 1}), said);
+    CHECK(!strcmp(spell(&toy, c.source[0].tokens, c.source[0].count),
+                  "<|endoftext|>x y<|endoftext|>z<|endoftext|>plain\n\ntext<|endoftext|>u<|endoftext|>v"),
+          "each opened by the token: %s", spell(&toy, c.source[0].tokens, c.source[0].count));
+    llm_corpus_free(&c);
+    const char *b = at("marked/b.txt");
+    SAID_BY(mixture_open(&c, &toy, (llm_corpus_options){.paths = &b, .count = 1}), said);
+    CHECK(!*said, "nothing to announce: '%s'", said);
+    llm_corpus_free(&c);
+    char *text = mixture_text(paths, 2, 1 << 20, &size);
+    CHECK(!strcmp(text, "x y\n\nz\n\nplain\n\ntext\n\nu\n\nv\n\nonly"), "the tokenizer's text: '%s'", text);
+    llm_release(text);
+}
+/* Files packed with gzip are read like others; what is no gzip, or cut off, is said. */
+static void test_packed(void) {
+#ifdef LLM_ZLIB
+    static const char lines[] = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+    const char *path = at("packed.jsonl.gz"), *plain = at("packed.txt.gz");
+    gzFile f = gzopen(path, "wb");
+    CHECK(gzwrite(f, lines, sizeof lines - 1) == sizeof lines - 1 && gzclose(f) == Z_OK, "packed");
+    f = gzopen(plain, "wb");
+    for (int i = 0; i < 200000; i++) gzprintf(f, "%d %d\n\n", i, i * 7919 % 100003);
+    CHECK(gzclose(f) == Z_OK, "packed");
+    llm_documents l;
+    llm_records r;
+    forms_documents(&l, path, true);
+    CHECK(l.count == 2 && l.document[1].text[0] == 'b', "documents of records");
+    llm_documents_free(&l);
+    forms_documents(&l, plain, true);
+    CHECK(l.count == 200000 && !memcmp(l.document[199999].text, "199999 ", 7), "documents of a text: %zu", l.count);
+    llm_documents_free(&l);
+    forms_read(&r, &path, 1, NULL, false);
+    CHECK(r.count == 2 && !strcmp(r.record[1].message[0].text, "b"), "records");
+    forms_free(&r);
+    size_t size;
+    char *text = llm_read_file(plain, &size), *unpacked = mixture_text(&plain, 1, 1 << 20, &size);
+    CHECK(size > 1 << 19 && !memcmp(unpacked, "0 0\n", 4), "text for a tokenizer");
+    CHECK_DIES(forms_documents(&l, put_file_n("cut.txt.gz", text, 1 << 16), true), "cut.txt.gz is broken, or was");
+    memset(text + 5000, 0, 5000);
+    CHECK_DIES(forms_documents(&l, put_file_n("bad.txt.gz", text, 1 << 16), true), "bad.txt.gz is broken, or was");
+    CHECK_DIES(forms_documents(&l, put_file("not.txt.gz", "text"), true), "not.txt.gz is not packed with gzip");
+    CHECK_DIES(forms_documents(&l, put_file("none.txt.gz", ""), true), "none.txt.gz is not packed with gzip");
+    CHECK_DIES(forms_documents(&l, put_file("a.tar.gz", ""), true), "packed files are not read");
+    CHECK_DIES(forms_documents(&l, put_file("a.csv.gz", ""), true), "to_json");
+    llm_release(text);
+    llm_release(unpacked);
+#else
+    llm_documents l;
+    printf("SKIP: files packed with gzip: zlib was not there\n");
+    CHECK_DIES(forms_documents(&l, put_file("doc.json.gz", ""), true), "packed files are not read");
+#endif
 }
 /* A world of numbered documents: "number 17 of 40." */
 static const char *numbered(const char *name, int n, const char *word) {
@@ -459,7 +553,7 @@ static void test_refusals(void) {
     CHECK_DIES(open_text(&c, at("nowhere.txt"), 0, true, false, 1), "no file or folder");
     CHECK_DIES(open_text(&c, put_file("empty.txt", ""), 0, true, false, 1), "empty.txt holds no text");
     CHECK_DIES(open_text(&c, put_file("blank.txt", " \n\n \n"), 0, true, false, 1), "blank.txt holds no text");
-    const char *gz = put_file("a.txt.gz", "x"), *parquet = put_file("a.parquet", "x"), *good = put_file("a.txt", "x y");
+    const char *gz = put_file("a.bz2", "x"), *parquet = put_file("a.parquet", "x"), *good = put_file("a.txt", "x y");
     size_t size;
     CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &gz, .count = 1}), "packed files are not read");
     CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &good, .count = 1, .val_paths = &parquet,
@@ -517,6 +611,15 @@ static void test_json(void) {
     CHECK(!strcmp(e->string, "12345678901234567890") && e->length == 20, "digits as written: %s", e->string);
     CHECK(!llm_json_get(j, "d")->child && !llm_json_get(j, "f"), "nothing there");
     llm_json_free(j);
+    static const char python[] = "{\"a\": NaN, \"b\": [Infinity, -Infinity, -1], \"c\": null}";
+    j = llm_json_parse(python, sizeof python - 1, "j", 7);
+    const llm_json *b = llm_json_get(j, "b");
+    CHECK(llm_json_get(j, "a")->type == LLM_JSON_NULL && b->child->type == LLM_JSON_NULL && b->length == 3 &&
+          b->child->next->type == LLM_JSON_NULL && b->child->next->next->number == -1, "NaN reads as null");
+    CHECK(isnan(llm_json_number(j, "a", 5)) && llm_json_number(j, "c", 5) == 5, "but where a number is wanted, none");
+    llm_json_free(j);
+    BAD_JSON("[Nan]", "a value was expected");
+    BAD_JSON("[-Inf]", "a value was expected");
     BAD_JSON("", "j:7: the text ends too early");
     BAD_JSON("{\"a\":\n", "j:8: the text ends too early");
     BAD_JSON("[1\n,\n", "j:9: the text ends too early");
@@ -592,6 +695,7 @@ static void test_forms(void) {
          "\"text\", \"value\": \"2\"}]},"
          "{\"role\": \"assistant\", \"content\": \"A\"}]}",
          NULL, "messages u:Q2 a:A");
+    form("{\"instruction\": \"a\", \"input\": NaN, \"output\": \"b\"}", NULL, "alpaca u:a a:b");
     form("{\"text\": \"Once \\ud83d\\ude00\"}", NULL, "text raw t:Once \xF0\x9F\x98\x80");
     form("{\"prompt\": \"The sky is\", \"completion\": \" blue.\"}", NULL, "completion raw u:The sky is a: blue.");
     form("{\"prompt\": [{\"role\": \"user\", \"content\": \"Q\"}], \"completion\": [{\"role\": \"assistant\", "
@@ -749,7 +853,12 @@ static void test_normal(void) {
     abnormal("\xEF\xBB\xBF[]", "holds no records");
     abnormal("\xEF\xBB\xBF[{\"text\": \"a\"},\n{\"text\": 5}]", "normal.jsonl:2: \"text\" is not text");
     abnormal("{\"text\": \"a\"}\n\n[5]", "normal.jsonl:3: a record is not an object");
-    abnormal("{\"data\":\n[]}", "normal.jsonl:1: the text ends too early");
+    abnormal("{\"data\":\n[]}", "normal.jsonl:1: none of the keys");
+    abnormal("{\"data\":\n[}", "normal.jsonl:1: the text ends too early");
+    abnormal("{\"text\": \"a\"},\n{\"text\": \"b\"}", "normal.jsonl:1: text after the end of the value");
+    abnormal("{\"text\": \"a\"}{\"text\": \"b\"} c\n{\"text\": \"d\"}", "normal.jsonl:1: text after the end");
+    abnormal("{\n\"text\": \"a\"\n}\n{\n\"text\":\n5}", "normal.jsonl:4: \"text\" is not text");
+    abnormal("{\n\"text\": \"a\"\n}\n{\"text\":\n01\n}", "normal.jsonl:5: a value was expected here");
     abnormal(ASKED, "normal.jsonl:1: ");
 }
 /* The objects of a file, whatever it is called and however they are set apart. */
@@ -775,7 +884,18 @@ static void test_json_rows(void) {
     rows("a.jsonl", "\n{\"n\": 1}\n\n{\"n\": 2}\n\n", "2:1 4:2 ");
     rows("a.jsonl", "[\n{\"n\": 1},\n{\"n\": 2}]\n", "2:1 3:2 ");
     rows("a.jsonl", "{\"n\": 1}", "1:1 ");
+    /* one after another over several lines, and several on one */
+    rows("a.json", "{\n\"n\": 1\n}\n{\n\"n\":2,\"x\":{\"n\":[{\"n\":3},\n{\"n\":4}\n]}}\n", "1:1 4:2 ");
+    rows("a.jsonl", "{\n  \"n\": 1\n}\n\n{\n  \"n\": 2\n}\n", "1:1 5:2 ");
+    rows("a.jsonl", "{\n\"s\": \"}\\\\\",\n\"t\": \"\\\"{[\", \"n\": 1}\r\n{\"n\": 2}", "1:1 4:2 ");
+    rows("a.json", "{\"n\": 1}{\"n\": 2} \t{\"n\": 3}\n{\"n\": 4}", "1:1 1:2 1:3 2:4 ");
+    rows("a.json", "{\"n\": 1, \"s\": \"\\\\frac{a}{b} {c}\"}", "1:1 ");
+    rows("a.ndjson", "\xEF\xBB\xBF\n{\"n\": 1}\n{\"n\": 2}", "2:1 3:2 ");
+    rows("a.jsonl", "{\"x\": [\n]}\n{\"n\": 2}", "1:-1 3:2 ");
+    rows("a.json", "{\"messages\": [], \"tools\": [{\"n\": 1}], \"n\": 3}", "1:3 ");
+    rows("a.json", "{\"question\": \"?\", \"choices\": [{\"n\": 1}], \"n\": 3}", "1:3 ");
     const char *two[] = {at("a.jsonl"), at("b.jsonl")};
+    put_file("a.jsonl", "{\"n\": 1}");
     put_file("b.jsonl", "\n");
     forms_rows x = forms_rows_open(two, 2);
     CHECK(forms_rows_next(&x), "the first file has a row");
@@ -814,6 +934,53 @@ static void test_long_records(void) {
     CHECK_DIES(forms_read(&r, &path, 1, NULL, false), "differ before the last answer");
     llm_release(text);
 }
+/* A record that breaks off costs its own line, and a long file of such lines no more time than a whole one. */
+static void test_broken_rows(void) {
+    enum { MANY = 20000 };
+    static const char *const broken[] = {"{\"text\": \"a\"", "{\"text\": \"a", "{\"text\": [1, 2}", "{\"text\": ",
+                                         "{\"text\": \"a\", ", "{\"text\": [{\"a\": 1}, ", "text",
+                                         "\"text\": \"a\"}",
+                                         "{\"text\": \"a\\", "{\"text\": tru", "[{\"text\": ["};
+    llm_records r;
+    char said[4096], *text = llm_alloc(MANY * 24 + 64, 1), *p = text;
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        sprintf(text, "{\"text\": \"one\"}\n%s\n{\"text\": \"two\"}\n{\"text\": \"three\"}\n", broken[i]);
+        const char *path = put_file(i % 2 ? "broken.jsonl" : "broken.json", text);
+        SAID_BY(forms_read(&r, &path, 1, NULL, true), said);
+        CHECK(r.count == 3 && r.skipped == 1 && strstr(said, ":2: ") && !strcmp(r.record[1].message[0].text, "two"),
+              "only the broken line is left out behind '%s': %d records, %s", broken[i], r.count, said);
+        forms_free(&r);
+    }
+    for (int i = 0; i < MANY; i++) p += sprintf(p, "{\"text\": [[[[[[[[\n");
+    sprintf(p, "{\"text\": \"last\"}");
+    const char *path = put_file("broken.jsonl", text);
+    double began = llm_now();
+    forms_rows x = forms_rows_open(&path, 1);
+    int n = 0;
+    while (forms_rows_next(&x)) n++;
+    CHECK(n == MANY + 1 && x.opened == 1, "every line by itself: %d", n);
+    CHECK_SMALL(llm_now() - began, 2, "seconds for half a megabyte of broken lines");
+    forms_rows_close(&x);
+    llm_release(text);
+}
+/* Forms in any number and order are counted in one pass: 200,000 records of two forms took minutes. */
+static void test_many_forms(void) {
+    enum { MANY = 200000 };
+    llm_records r = {.record = llm_alloc(MANY, sizeof(llm_record)), .count = MANY, .skipped = 2};
+    for (int i = 0; i < MANY; i++) r.record[i].form = i < 10 ? "kto" : i % 2 ? "alpaca" : "text";
+    char table[512] = "";
+    FILE *f = tmpfile();
+    double began = llm_now();
+    say_records(&r, f);
+    CHECK_SMALL(llm_now() - began, 1, "seconds to count 200,000 records");
+    rewind(f);
+    CHECK(fread(table, 1, sizeof table - 1, f) > 0 &&
+          !strcmp(table, "        10 records of the form \"kto\"\n     99995 records of the form \"text\"\n"
+                         "     99995 records of the form \"alpaca\"\n         2 broken records left out\n"),
+          "%s", table);
+    fclose(f);
+    llm_release(r.record);
+}
 static int count_of(const char *name, const char *text) {
     llm_records r;
     const char *path = put_file(name, text);
@@ -839,7 +1006,7 @@ static void test_files(void) {
     put_file("set/deep/b.json", text);
     put_file("set/README.md", "not data");
     llm_records r, held;
-    const char *dir = at("set"), *plain = put_file("plain.txt", "text"), *packed = put_file("set.json.gz", "");
+    const char *dir = at("set"), *plain = put_file("plain.txt", "text"), *packed = put_file("set.json.xz", "");
     forms_read(&r, &dir, 1, NULL, false);
     CHECK(r.count == 4, "a folder: %d", r.count);
     forms_free(&r);
@@ -1359,6 +1526,8 @@ int main(void) {
     llm_tokenizer_train(&toy, food, strlen(food), 320, true);
     test_batches();
     test_documents();
+    test_marks();
+    test_packed();
     test_json();
     test_stream();
     test_split();
@@ -1370,6 +1539,8 @@ int main(void) {
     test_long_records();
     test_normal();
     test_json_rows();
+    test_broken_rows();
+    test_many_forms();
     test_files();
     test_chatml();
     test_records_rendered();

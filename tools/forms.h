@@ -31,6 +31,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include "path.h"
+#include "gz.h"
 
 /* ---- files ---- */
 
@@ -61,17 +62,19 @@ static inline void forms_find(llm_paths *list, const char *path) { forms_find_be
 
 /* Ends the program where a path has a format that people have and that we do not read. */
 static void forms_refuse(const char *path) {
-    static const char *const other[] = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".parquet", ".arrow", ".csv"};
+    static const char *const other[] = {".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".parquet", ".arrow", ".csv"};
+    if (path_ends_with(path, ".gz") && !GZ_IS_READ)
+        llm_die("gunzip it first, or build again with zlib's header in place", "%s: packed files are not read", path);
     for (int i = 0; i < 9; i++) {
-        if (!path_ends_with(path, other[i])) continue;
-        if (i < 6) llm_die("unpack it first (gunzip, unzip, tar xf ...)", "%s: packed files are not read", path);
+        if (!path_is(path, other[i])) continue;
+        if (i < 6) llm_die("unpack it first (unzip, unzstd, tar xf ...)", "%s: packed files are not read", path);
         llm_die(llm_format("python3 -c \"import datasets as d; d.load_dataset('%s', data_files='%s')['train']"
                            ".to_json('%s.jsonl')\"", other[i] + 1, path, path), "%s: this is not read", path);
     }
 }
 
-/* The objects of .json files (an array; one object that holds an array of objects; or one object), of .jsonl files (one
-   object a line) and of folders of them, one after the other:
+/* The objects of .json and .jsonl files and of folders of them, one after the other. A file holds them one a line, or
+   one after another over any number of lines; in an array; or in an object that holds such an array:
        forms_rows x = forms_rows_open(paths, count);
        while (forms_rows_next(&x)) use(forms_rows_json(&x));
        forms_rows_close(&x);
@@ -79,11 +82,12 @@ static void forms_refuse(const char *path) {
    returns is valid until the next row. */
 typedef struct {
     llm_paths file; size_t opened;      /* all files, and how many were opened */
+    bool any_name;                      /* a file may be called otherwise than .json or .jsonl */
     const char *where; int line;        /* the row's place, for messages: file and line */
     bool any;                           /* has the file given a row? */
-    char *text;                         /* a file of lines: the row is [begin, end), what follows ends at stop */
+    char *text;                         /* a file of rows: the row is [begin, end), what follows ends at stop */
     const char *begin, *end, *stop;
-    llm_json *tree;                     /* a file that is one value, or the present line, parsed */
+    llm_json *tree;                     /* a file that is one value, or the present row, parsed */
     const llm_json *row, *coming;       /* the row as JSON (NULL: not yet parsed), and the next one of the tree */
 } forms_rows;
 
@@ -101,67 +105,100 @@ static forms_rows forms_rows_open(const char *const *paths, int count) {
     }
     return x;
 }
-/* One value, or one a line, whatever the file is called? Inside a value no line ends between "}" and "{". */
-static bool forms_is_lines(const char *path, const char *text) {
-    if (!strncmp(text, "\xEF\xBB\xBF", 3)) text += 3;   /* a byte order mark */
+/* The quote that closes the string opened at p, on the same line; NULL: none does. */
+static const char *forms_string_end(const char *p) {
+    for (p++; *(p += strcspn(p, "\"\\\n")) != '"'; p += 2)
+        if (*p != '\\' || !p[1] || p[1] == '\n') return NULL;
+    return p;
+}
+/* Behind the object or array that begins at p, over however many lines it goes. NULL: it has no end, or is seen to be
+   broken on the way, where a '{' stands that can open no member: another record begins before this one was complete. */
+static const char *forms_value_end(const char *p, const char *stop) {
+    enum { DEEPEST = 200 };             /* as llm_json_parse has it */
+    char open[DEEPEST], before = ':';   /* what p is inside of; what stands in front of it */
+    for (int depth = 0; p && p < stop; p++) {
+        if (isspace((unsigned char)*p)) continue;
+        if (*p == '{' || *p == '[') {
+            bool member = before == ':' || (depth && open[depth - 1] == '[' && (before == '[' || before == ','));
+            if (!member || depth == DEEPEST) return NULL;
+            open[depth++] = *p;
+        } else if (*p == '}' || *p == ']') {
+            if (open[--depth] != (*p == '}' ? '{' : '[')) return NULL;
+            if (!depth) return p + 1;
+        } else if (*p == '"') {
+            p = forms_string_end(p);
+            if (!p) return NULL;
+        }
+        before = *p;
+    }
+    return NULL;
+}
+static const char *forms_skip_mark(const char *text) {
+    return strncmp(text, "\xEF\xBB\xBF", 3) ? text : text + 3;           /* a byte order mark */
+}
+/* Rows one after another, or one value, whatever the file is called? (One that is broken is taken for rows where a line
+   ends between "}" and "{", as it does inside no value.) */
+static bool forms_is_rows(const char *path, const char *text, const char *stop) {
+    text = forms_skip_mark(text);
     while (isspace((unsigned char)*text)) text++;
     if (*text == '[') return false;
-    if (path_ends_with(path, ".jsonl")) return true;
+    if (path_is(path, ".jsonl") || path_is(path, ".ndjson")) return true;
+    const char *end = *text == '{' ? forms_value_end(text, stop) : NULL;
+    if (end) return end + strspn(end, " \t\r\n") < stop;
     for (const char *p = text; (p = strchr(p, '}'));) {
         size_t space = strspn(++p, " \t\r\n");
         if (p[space] == '{' && memchr(p, '\n', space)) return true;
     }
     return false;
 }
-/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it is
-   a list that belongs to a record; else the object itself. */
+/* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it
+   has a key that says that it is a record itself; else the object. */
 static const llm_json *forms_first_row(const llm_json *root) {
-    static const char own[] = "|messages|conversations|prompt|completion|chosen|rejected|";
+    static const char *const own[] = {"messages", "conversations", "prompt", "completion", "chosen", "rejected",
+                                      "instruction", "question"};
     if (root->type == LLM_JSON_ARRAY) return root->child;
-    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
-        char name[64];
-        snprintf(name, sizeof name, "|%s|", c->key);
-        bool rows = c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT;
-        if (rows && !strstr(own, name)) return c->child;
-    }
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (llm_json_get(root, own[i])) return root;
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next)
+        if (c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT) return c->child;
     return root;
 }
 static void forms_open_file(forms_rows *x, const char *path) {
     size_t size;
     forms_refuse(path);
-    if (!path_is_json(path))
+    if (!path_is_json(path) && !x->any_name)
         llm_die("records are .json or .jsonl; plain text is for train_gpt", "%s is no file of records", path);
     x->where = path;
-    x->line = 0;
+    x->line = 1;
     x->any = false;
-    x->text = llm_read_file(path, &size);
+    x->text = gz_read_file(path, &size);
     x->stop = x->text + size;
-    x->end = x->text;
-    if (forms_is_lines(path, x->text)) return;
+    x->begin = x->end = forms_skip_mark(x->text);
+    if (forms_is_rows(path, x->text, x->stop)) return;
     x->tree = llm_json_parse(x->text, size, path, 1);
     x->coming = forms_first_row(x->tree);
-    x->end = x->stop;
+    x->begin = x->end = x->stop;
 }
-/* On to the next line that is not blank. */
-static bool forms_next_line(forms_rows *x) {
-    while (x->end < x->stop) {
-        x->begin = x->end;
-        size_t left = x->stop - x->begin;
-        const char *newline = memchr(x->begin, '\n', left);
-        x->end = newline ? newline + 1 : x->stop;
-        x->line++;
-        left = x->end - x->begin;
-        llm_trim(x->begin, &left);
-        if (left) return true;
-    }
-    return false;
+/* On to the next row: an object as far as it goes, over several lines or up to the next one on its line; what is none,
+   and a broken one: one line. */
+static bool forms_next_value(forms_rows *x) {
+    const char *p = x->begin;
+    for (; p < x->stop && (p < x->end || isspace((unsigned char)*p)); p++) x->line += *p == '\n';
+    x->begin = p;
+    if (p == x->stop) return false;
+    const char *end = *p == '{' || *p == '[' ? forms_value_end(p, x->stop) : NULL;
+    x->end = end ? end + strspn(end, " \t\r") : p;
+    bool apart = end && (x->end >= x->stop || strchr("\n{[", *x->end));
+    const char *newline = apart ? NULL : memchr(x->end, '\n', x->stop - x->end);
+    if (!apart) x->end = newline ? newline : x->stop;
+    return true;
 }
 static void forms_close_file(forms_rows *x) {
     llm_json_free(x->tree);
     llm_release(x->text);
     x->tree = NULL;
     x->text = NULL;
-    x->end = x->stop = NULL;
+    x->begin = x->end = x->stop = NULL;
 }
 static bool forms_rows_next(forms_rows *x) {
     for (;;) {
@@ -173,7 +210,7 @@ static bool forms_rows_next(forms_rows *x) {
         }
         llm_json_free(x->tree);
         x->tree = NULL;
-        if (forms_next_line(x)) return x->any = true;
+        if (forms_next_value(x)) return x->any = true;
         if (x->where && !x->any) llm_die("one JSON object a line", "%s holds no records", x->where);
         forms_close_file(x);
         if (x->opened == x->file.count) return false;
@@ -183,8 +220,8 @@ static bool forms_rows_next(forms_rows *x) {
 static const llm_json *forms_rows_json(forms_rows *x) {
     if (!x->row) {
         size_t n = x->end - x->begin;
-        const char *line = llm_trim(x->begin, &n);      /* an error at its end is an error in this line */
-        x->row = x->tree = llm_json_parse(line, n, x->where, x->line);
+        const char *value = llm_trim(x->begin, &n);     /* an error at its end is an error in its last line */
+        x->row = x->tree = llm_json_parse(value, n, x->where, x->line);
     }
     return x->row;
 }
@@ -585,16 +622,38 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
     forms_rows_close(&r.file);
 }
 
-/* For pretraining: llm_corpus_options.read, as forms_find is its .find. Plain text, and records {"text": ...}, a
-   document each. */
-static inline void forms_documents(llm_documents *l, const char *path, bool document_gap) {
-    forms_refuse(path);
-    if (!path_is_json(path)) {
-        llm_documents_read(l, path, document_gap);
-        return;
+/* Adds the documents of a text. Where lines "<|endoftext|>" stand, as in TinyStories, they separate documents (blank
+   lines behind one belong to none); with document_gap blank lines do, too. Returns how many such lines there are. */
+static size_t forms_cut(llm_documents *l, const char *text, size_t size, bool document_gap) {
+    static const char mark[] = "<|endoftext|>";
+    const char *end = text + size, *begin = text;
+    size_t marks = 0;
+    for (const char *line = text, *next; line < end; line = next) {
+        const char *newline = memchr(line, '\n', end - line);
+        next = newline ? newline + 1 : end;
+        size_t n = next - line;
+        const char *words = llm_trim(line, &n);
+        bool marked = n == strlen(mark) && !memcmp(words, mark, n), gap = document_gap || (marks && begin == line);
+        if (!marked && (n || !gap)) continue;
+        llm_documents_add(l, begin, line - begin);
+        begin = next;
+        marks += marked;
     }
+    llm_documents_add(l, begin, end - begin);
+    return marks;
+}
+static size_t forms_plain_documents(llm_documents *l, const char *path, bool document_gap) {
+    size_t size;
+    l->text = gz_read_file(path, &size);
+    if (memchr(l->text, 0, size))
+        llm_die("UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
+    const char *text = forms_skip_mark(l->text);
+    return forms_cut(l, text, l->text + size - text, document_gap);
+}
+/* Records {"text": ...}: a document each, unless they hold such lines. */
+static size_t forms_record_documents(llm_documents *l, const char *path) {
     forms_rows x = forms_rows_open(&path, 1);
-    *l = (llm_documents){0};
+    size_t marks = 0;
     for (char *to = NULL; forms_rows_next(&x);) {
         if (!to) to = l->text = llm_alloc(x.stop - x.text + 1, 1);      /* in a file of JSON no text is shorter */
         const llm_json *text = llm_json_get(forms_rows_json(&x), "text");
@@ -603,10 +662,20 @@ static inline void forms_documents(llm_documents *l, const char *path, bool docu
                     text && !text->length ? "%s:%d: the text is empty" : "%s:%d: a record without a \"text\"", path,
                     x.line);
         memcpy(to, text->string, text->length);
-        llm_documents_add(l, to, text->length);
+        marks += forms_cut(l, to, text->length, false);
         to += text->length;
     }
     forms_rows_close(&x);
+    return marks;
+}
+/* For pretraining: llm_corpus_options.read, as forms_find is its .find. Plain text or records. forms_marked: the
+   documents of the file read last, if lines "<|endoftext|>" separate them, else 0. */
+static size_t forms_marked;
+static inline void forms_documents(llm_documents *l, const char *path, bool document_gap) {
+    forms_refuse(path);
+    *l = (llm_documents){0};
+    size_t marks = path_is_json(path) ? forms_record_documents(l, path) : forms_plain_documents(l, path, document_gap);
+    forms_marked = marks ? l->count : 0;
 }
 
 /* ---- held-out records ---- */

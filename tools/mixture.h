@@ -64,6 +64,18 @@ static inline void mixture_refuse(const char *const *paths, int count) {
     for (size_t k = 0; k < all.count; k++) forms_refuse(all.path[k]);
     llm_paths_free(&all);
 }
+/* forms_find and forms_documents, which count on the way the documents that lines "<|endoftext|>" separate. A source is
+   found once, but its files may be read twice (all were held out, and are given back): the first time counts. */
+static struct { size_t files, read, documents; } mixture_marked;
+static inline void mixture_find(llm_paths *files, const char *path) {
+    forms_find(files, path);
+    mixture_marked.files = files->count;
+    mixture_marked.read = 0;
+}
+static inline void mixture_documents(llm_documents *l, const char *path, bool document_gap) {
+    forms_documents(l, path, document_gap);
+    if (mixture_marked.read++ < mixture_marked.files) mixture_marked.documents += forms_marked;
+}
 /* llm_corpus_open for paths as a user names them. */
 static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
     mixture m = mixture_read(o.paths, o.count);
@@ -77,11 +89,13 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
         o.val_paths = (const char *const *)m.validation.path;
         o.val_count = (int)m.validation.count;
     }
-    o.find = forms_find;
-    o.read = forms_documents;
+    o.find = mixture_find;
+    o.read = mixture_documents;
     mixture_refuse(o.paths, o.count);
     mixture_refuse(o.val_paths, o.val_count);
+    mixture_marked.documents = 0;
     llm_corpus_open(c, t, o);
+    if (mixture_marked.documents) fprintf(stderr, "%zu documents by <|endoftext|>\n", mixture_marked.documents);
     mixture_free(&m);
 }
 
