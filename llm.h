@@ -591,6 +591,7 @@ extern const llm_ops llm_plain;         /* the textbook: fp32 (or double), and t
 const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU; without llm_simd.h llm_plain, fp32 */
 const llm_ops *llm_cuda(llm_precision p);       /* an NVIDIA GPU's: link llm_cuda.cuh, compiled by nvcc */
 int llm_cuda_devices(char *text, size_t size);  /* GPUs that answer; text: their first, or why there is none */
+size_t llm_cuda_memory(void);                   /* bytes that are free on the first */
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 const char *llm_product_name(const llm_ops *ops);       /* what multiplies there, for messages: "AMX", "vectors" ... */
@@ -642,13 +643,16 @@ typedef struct llm_param {
 typedef struct { llm_param *w, *bias; int pieces; } llm_part;
 typedef struct { llm_part norm1, qkv, proj, norm2, up, down; } llm_layer;
 typedef struct { llm_real *mean, *rstd; } llm_stats;    /* (N): what a norm keeps for its backward pass */
-/* What one layer keeps for its backward pass (with recomputation: res only, the others are shared by all layers). */
+/* What each layer keeps for its backward pass: all that is read there; all but what is quickly made again (xn1, xn2,
+   ff); or its input alone, and backward runs the block again. What is not kept, all layers share. */
+typedef enum { LLM_KEEP_MOST, LLM_KEEP_INPUTS, LLM_KEEP_ALL } llm_keep;
 typedef struct {
     llm_res *res;                       /* (N,C) residual stream entering the layer */
     llm_res *mid;                       /* (N,C) after attention */
     llm_act *qkv;                       /* (N,(H+2KV)*D), q and k already rotated */
     llm_act *att;                       /* (N,H*D) attention's output */
     llm_act *pre;                       /* (N,F) before gelu; (N,2F) gate | up */
+    llm_act *xn1, *xn2, *ff;            /* (N,C) after norm1, norm2; (N,F) after the activation */
     llm_stats stats1, stats2;           /* of norm1, norm2 */
     llm_real *lse;                      /* (N,H) */
 } llm_acts;
@@ -664,14 +668,14 @@ typedef struct llm_model {
     llm_type weights;                   /* how matrices are stored: LLM_TYPE_REAL, or, to be read only, in fewer ... */
     void *packed; size_t packed_bytes;  /* ... bits, in an arena of their own; `data` then holds the vectors alone */
     bool frozen;                        /* no gradients at all: reference or inference */
-    bool recompute;                     /* keep only each layer's input, run the block again in backward */
+    llm_keep keep;                      /* set before a forward pass, for the backward pass that follows */
     int micro;                          /* backward passes since the last optimizer step */
     /* activations, for the N = B*T tokens of the last pass */
     llm_acts *acts;                     /* [L] */
     llm_res *resf;                      /* (N,C) residual stream after the last layer */
     llm_stats statsf;                   /* of the last norm */
     llm_act *hidden;                    /* (N,C) after the last norm */
-    llm_act *xn, *ff, *dxn, *dff, *dpre, *dqkv, *datt, *dhidden;     /* scratch of one layer */
+    llm_act *ff, *dxn, *dff, *dpre, *dqkv, *datt, *dhidden;     /* scratch of one layer */
     llm_res *dres;                      /* (N,C) gradient of the residual stream */
     llm_real *logp, *lse, *entropy, *value, *dlogp, *dentropy, *dvalue;  /* (N) */
     llm_ids ids;                        /* (N) each */
@@ -946,7 +950,7 @@ typedef struct {
     double parameters, flops_per_token, flops_executed;
     double weights, work, gradients, moments, activations, logits, packing, total, host; /* bytes; host: not in total */
 } llm_plan;
-llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
+llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, llm_keep keep,
                        bool moments16);
 /* ---- chapter 13: a model's folder ----------------------------------------------------------------------------- */
 
@@ -3371,14 +3375,14 @@ static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_
     model_linear_forward(m, pre, inp, x, N);
     activation_forward(m, ff, pre, N);
 }
-static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout, const llm_act *pre, const llm_part *x,
-                                size_t N) {
+static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout, const llm_act *ff, const llm_act *pre,
+                                const llm_part *x, size_t N) {
     if (gelu_in_product(m, x)) {
-        m->ops->residual_gelu_backward(dpre, x->w->grad, grad_of(x->bias), dout, m->ff, pre, x->w->w, N, x->w->cols,
+        m->ops->residual_gelu_backward(dpre, x->w->grad, grad_of(x->bias), dout, ff, pre, x->w->w, N, x->w->cols,
                                        x->w->rows, mark_part(x));
         return;
     }
-    model_residual_backward(m, m->dff, dout, m->ff, x, N);
+    model_residual_backward(m, m->dff, dout, ff, x, N);
     activation_backward(m, dpre, m->dff, pre, N);
 }
 
@@ -3394,40 +3398,41 @@ static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T,
     const llm_acts *a = &m->acts[l];
     const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
 
-    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
-    model_linear_forward(m, a->qkv, m->xn, &w->qkv, N);
+    model_norm_forward(m, a->xn1, a->stats1, a->res, &w->norm1, N);
+    model_linear_forward(m, a->qkv, a->xn1, &w->qkv, N);
     if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->ids.positions, N, H, KV, D);
     if (!cache) op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
     else op->cache_attention(a->att, cache->k[l], cache->v[l], a->qkv, m->ids.start, m->ids.positions, N, cache->T, H,
                              KV, D);
     model_residual_forward(m, a->mid, a->res, a->att, &w->proj, N);
 
-    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
-    model_up_forward(m, m->ff, a->pre, m->xn, &w->up, N);
-    model_residual_forward(m, out, a->mid, m->ff, &w->down, N);
+    model_norm_forward(m, a->xn2, a->stats2, a->mid, &w->norm2, N);
+    model_up_forward(m, a->ff, a->pre, a->xn2, &w->up, N);
+    model_residual_forward(m, out, a->mid, a->ff, &w->down, N);
 }
 /* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
-   the residual stream passes it on unchanged, each norm's backward adds its part. What the forward pass did not keep,
-   the outputs of norm2, the activation and norm1, is made again: cheaper than storing 2 C + F numbers per token and
-   layer. */
+   the residual stream passes it on unchanged, each norm's backward adds its part. Where the outputs of norm1, norm2 and
+   the activation, 2 C + F numbers a token, are not kept, they are made again: some percent of the time for a third of
+   the memory. */
 static void block_backward(llm_model *m, int l, size_t B, size_t T) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;
     const llm_layer *w = &m->layer[l];
     const llm_acts *a = &m->acts[l];
     const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
+    const bool kept = m->keep == LLM_KEEP_ALL;
 
-    activation_forward(m, m->ff, a->pre, N);
-    model_down_backward(m, m->dpre, m->dres, a->pre, &w->down, N);
-    model_norm_forward(m, m->xn, a->stats2, a->mid, &w->norm2, N);
-    model_linear_backward(m, m->dxn, m->dpre, m->xn, &w->up, N);
+    if (!kept) activation_forward(m, a->ff, a->pre, N);
+    model_down_backward(m, m->dpre, m->dres, a->ff, a->pre, &w->down, N);
+    if (!kept) model_norm_forward(m, a->xn2, a->stats2, a->mid, &w->norm2, N);
+    model_linear_backward(m, m->dxn, m->dpre, a->xn2, &w->up, N);
     model_norm_backward(m, m->dres, m->dxn, a->stats2, a->mid, &w->norm2, N, true);
 
     model_residual_backward(m, m->datt, m->dres, a->att, &w->proj, N);
     op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
     if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->ids.positions, N, H, KV, D);
-    model_norm_forward(m, m->xn, a->stats1, a->res, &w->norm1, N);
-    model_linear_backward(m, m->dxn, m->dqkv, m->xn, &w->qkv, N);
+    if (!kept) model_norm_forward(m, a->xn1, a->stats1, a->res, &w->norm1, N);
+    model_linear_backward(m, m->dxn, m->dqkv, a->xn1, &w->qkv, N);
     model_norm_backward(m, m->dres, m->dxn, a->stats1, a->res, &w->norm1, N, true);
 }
 
@@ -3616,8 +3621,9 @@ void llm_model_free(llm_model *m) {
    What a pass over N tokens computes lies in one allocation, cut by one function that first only counts (base NULL),
    then hands out pieces. Scratch that is never needed at the same time shares its place. Of each layer's llm_acts
 
-       learning                 all are kept: what the backward pass reads
-       with recomputation       res is kept; the others are one set, which all layers write in turn
+       LLM_KEEP_ALL             all are kept: what the backward pass reads
+       LLM_KEEP_MOST            all but xn1, xn2 and ff, which are scratch
+       LLM_KEEP_INPUTS          res is kept; the others are one set, which all layers write in turn
        frozen, or speaking      the same, and of res there are two: layer l reads one and writes the other */
 
 typedef struct { char *base; size_t used; const llm_ops *op; } pool_cutter;
@@ -3645,17 +3651,19 @@ static size_t pre_width(const llm_config *c) { return c->activation == LLM_SWIGL
 
 static void layers_cut_pool(llm_model *m, pool_cutter *k, size_t N, bool learns) {
     const llm_config *c = &m->c;
-    const bool keep = learns && !m->recompute;
+    const bool keep = learns && m->keep != LLM_KEEP_INPUTS, all = learns && m->keep == LLM_KEEP_ALL;
     for (int l = 0; l < c->L; l++) {
         llm_acts *a = &m->acts[l];
-        llm_res *res = l > 1 && !learns ? m->acts[l - 2].res : pool_res(k, N, c->C);
         if (l && !keep) *a = m->acts[0];
-        a->res = res;
+        a->res = l > 1 && !learns ? m->acts[l - 2].res : pool_res(k, N, c->C);
         if (l && !keep) continue;
         a->mid = pool_res(k, N, c->C);
         a->qkv = pool_act(k, N, (c->H + 2 * c->KV) * c->D);
         a->att = pool_act(k, N, c->H * c->D);
         a->pre = pool_act(k, N, pre_width(c));
+        a->xn1 = all ? pool_act(k, N, c->C) : m->hidden;        /* no two norms' outputs are needed together */
+        a->xn2 = all ? pool_act(k, N, c->C) : m->hidden;
+        a->ff = all ? pool_act(k, N, c->F) : m->ff;
         a->stats1 = pool_stats(k, N);
         a->stats2 = pool_stats(k, N);
         a->lse = pool_real(k, N, c->H);
@@ -3665,12 +3673,11 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N, bool learns) {
     const llm_config *c = &m->c;
     const size_t C = c->C, F = c->F, PRE = pre_width(c), HD = c->H * c->D, QKV = HD + 2 * c->KV * c->D;
     pool_cutter k = {base, 0, m->ops};
+    m->hidden = pool_act(&k, N, C);
+    m->ff = m->dqkv = pool_act(&k, N, learns ? size_max(F, QKV) : F);     /* on the way back ff is done first */
     layers_cut_pool(m, &k, N, learns);
     m->resf = pool_res(&k, N, C);
     m->statsf = pool_stats(&k, N);
-    m->hidden = pool_act(&k, N, C);
-    m->xn = m->hidden;                  /* a block's norms and the last one: never needed together */
-    m->ff = pool_act(&k, N, learns ? size_max(F, QKV) : F);
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
     int **ids[] = {&m->ids.tokens, &m->ids.targets, &m->ids.positions, &m->ids.start, &m->rows};
@@ -3683,7 +3690,6 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N, bool learns) {
     m->dxn = m->dhidden = pool_act(&k, N, C);           /* the head is done before the blocks' way back begins */
     m->dpre = pool_act(&k, N, PRE);
     m->dff = c->activation == LLM_GELU ? m->dpre : pool_act(&k, N, F);          /* gelu works in place */
-    m->dqkv = m->ff;                    /* the feed-forward part is done before attention begins */
     m->datt = HD <= PRE ? m->dpre : pool_act(&k, N, HD);
     return k.used;
 }
@@ -3744,7 +3750,7 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     const size_t N = llm_places(b);
     model_norm_backward(m, m->dres, m->dhidden, m->statsf, m->resf, &m->normf, N, false);
     for (int l = c->L - 1; l >= 0; l--) {
-        if (m->recompute && l < c->L - 1)       /* the last block's are still there: none ran since */
+        if (m->keep == LLM_KEEP_INPUTS && l < c->L - 1)         /* the last block's are still there: none ran since */
             block_forward(m, l, m->resf, b->B, b->T, NULL);     /* nobody needs resf any more */
         block_backward(m, l, b->B, b->T);
     }
@@ -5171,15 +5177,7 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    masked, and times three for the backward pass. Looking up the embedding costs nothing; norms and activations are
    forgotten by custom, and so is what recomputation repeats, unless one asks for the FLOPs executed. */
 
-/* Bytes of the activations of n tokens: chapter 5's own count, with nothing to hand out. */
-static size_t bytes_of_activations(const llm_config *c, const llm_ops *ops, size_t n, bool train, bool recompute) {
-    llm_model m = {.c = *c, .ops = ops, .recompute = recompute};
-    m.acts = llm_alloc(c->L, sizeof *m.acts);
-    const size_t bytes = model_cut_pool(&m, NULL, n, train);
-    llm_release(m.acts);
-    return bytes;
-}
-llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, bool recompute,
+llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bool train, llm_keep keep,
                        bool moments16) {
     llm_config_check(c, "the plan");
     if (ops->enter) ops->enter(ops);
@@ -5190,12 +5188,14 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
     double block = 2 * layer + 2.0 * T * c->H * c->D, head = 2.0 * c->V * c->C;
     llm_plan p = {.parameters = P};
     p.flops_per_token = (train ? 3 : 1) * (c->L * block + head);
-    p.flops_executed = p.flops_per_token + (train && recompute ? (c->L - 1) * block : 0);   /* the last one is kept */
+    p.flops_executed = p.flops_per_token + (train && keep == LLM_KEEP_INPUTS ? (c->L - 1) * block : 0);
     p.weights = P * sizeof(llm_real);
     p.work = ops->precision == LLM_BF16 ? P * 2 : 0;
     p.gradients = train ? P * sizeof(llm_real) : 0;
     p.moments = train ? 2 * P * (moments16 ? 2 : sizeof(llm_real)) : 0;
-    p.activations = bytes_of_activations(c, ops, llm_mul(B, T), train, recompute);
+    llm_model m = {.c = *c, .ops = ops, .keep = keep, .acts = llm_alloc(c->L, sizeof *m.acts)};
+    p.activations = model_cut_pool(&m, NULL, llm_mul(B, T), train);        /* chapter 5 counts, hands nothing out */
+    llm_release(m.acts);
     p.logits = rows * c->V * sizeof(llm_real);
     p.packing = ops->scratch_bytes ? ops->scratch_bytes(c, B, T, train) : 0;
     p.total = p.weights + p.work + p.gradients + p.moments + p.activations + p.logits + p.packing;
@@ -6152,7 +6152,7 @@ void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
     refuse_packed(from, "copy");
     model_allocate(m, &from->c, from->ops, LLM_TYPE_REAL);
     llm_model_copy_weights(m, from);
-    m->recompute = from->recompute;
+    m->keep = from->keep;
     if (!frozen) llm_model_train(m);
 }
 void llm_model_add_score(llm_model *m, uint64_t seed) {
@@ -6166,7 +6166,7 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     llm_model_copy_weights(m, &old);
     param_draw(m->ops, m->score, seed, llm_rng_normal);
     llm_weights_changed(m);
-    m->recompute = old.recompute;
+    m->keep = old.keep;
     if (!old.frozen) llm_model_train(m);
     llm_model_free(&old);
 }

@@ -2201,6 +2201,12 @@ static void cuda_open(void) {
     }
     CUDA(cudaMallocHost(&stage.down, STAGE));
 }
+extern "C" size_t llm_cuda_memory(void) {
+    size_t unused = 0, all = 0;
+    if (!gpu.stream) cuda_open();
+    CUDA(cudaMemGetInfo(&unused, &all));
+    return unused;
+}
 /* Rows of logits at a time: 8192 fill the largest GPU; halved until as floats of 131072 words they take at most an
    eighth of memory. */
 static size_t head_rows_for(size_t memory) {

@@ -183,9 +183,10 @@ static void run(program *p) {
 
 /* ---- the program ---- */
 
-/* --dry-run: which models are in memory at once, what each takes, and what the steps cost that are known beforehand.
-   Sampling and judging are not in it, nor are passes over data that have not been read. */
-static void print_plan(const rl_settings *s, const llm_ops *op) {
+/* Which models are in memory at once, what each takes, and what the steps cost that are known beforehand. The time of
+   sampling and judging is not in it, nor of passes over data that have not been read. Chooses --keep-all; --dry-run
+   prints all of it. */
+static void plan(rl_settings *s, const llm_ops *op) {
     llm_config c = hf_config_load(s->run.model);
     const char *name = s->all || s->sweep_kl ? "ppo" : s->method;       /* the one that takes most */
     const rl_method *g = rl_find_method(name);
@@ -196,23 +197,24 @@ static void print_plan(const rl_settings *s, const llm_ops *op) {
     double steps = !g->step ? 0 : s->run.steps ? (double)s->run.steps : g->steps;
     double passes = samples ? (double)s->inner_epochs : 1, answers = ppo ? (double)s->rollout : rows;
     double tokens = steps * passes * answers * c.T;
-    llm_plan learns = llm_plan_make(&c, op, micro, c.T, g->step != NULL, s->run.recompute, s->run.moments16);
-    llm_plan asked = llm_plan_make(&c, op, micro, c.T, false, false, false);
-    llm_plan critic = learns;
-    double others = 0;
-    if (g->step && s->lora_rank) run_plan_lora(&learns, &c, (int)s->lora_rank, s->lora_targets, LLM_TYPE_REAL);
-    if (s->run.offload) run_plan_offload(&learns), run_plan_offload(&critic);
-    const struct { const char *what; bool there; double bytes; } model[] = {
-        {"reference policy, frozen", samples && !s->lora_rank, asked.weights + asked.work},
-        {"reward model, frozen", !s->reward_command && !s->verify, asked.weights + asked.work},
+    double n = s->lora_rank ? (double)llm_lora_parameters(&c, (int)s->lora_rank, s->lora_targets) : 0, others = 0;
+    llm_plan asked = llm_plan_make(&c, op, micro, c.T, false, LLM_KEEP_MOST, false), learns = asked;
+    llm_plan critic = run_plan(&s->run, op, &c, c.T, false);
+    const double frozen = asked.weights + asked.work, more = run_plan(&s->run, op, &c, c.T, true).total - critic.total;
+    const double cache = 2.0 * c.L * (double)op->speakers * ((c.T + 63) / 64 * 64) * c.KV * c.D * (double)op->act_size;
+    struct { const char *what; bool there; double bytes; } beside[] = {
+        {"reference policy, frozen", samples && !s->lora_rank, frozen},
+        {"reward model, frozen", !s->reward_command && !s->verify, frozen},
+        {"keys and values, speaking", true, cache},
         {"critic, which learns too", ppo, critic.total}};
+    for (int i = 0; i < 4; i++) others += beside[i].there ? beside[i].bytes : 0;
+    if (g->step) learns = run_planned(&s->run, op, &c, c.T, n, LLM_TYPE_REAL, others, ppo);
+    if (!s->run.dry_run) return;
+    if (ppo && run_keep(&s->run) == LLM_KEEP_ALL) others += more, beside[3].bytes += more;
     printf("method %s: rows of at most %d tokens, %d in a forward pass, %d in a step\n", name, c.T, micro, rows);
     say_plan(&learns, &c, tokens, 0.6 * run_measured(op), stdout);
-    for (int i = 0; i < 3; i++) {
-        if (!model[i].there) continue;
-        printf("  %-28s %.2f MB\n", model[i].what, model[i].bytes / 1e6);
-        others += model[i].bytes;
-    }
+    for (int i = 0; i < 4; i++)
+        if (beside[i].there) printf("  %-28s %.2f MB\n", beside[i].what, beside[i].bytes / 1e6);
     printf("  all models                   %.2f MB\n", (learns.total + others) / 1e6);
     if (learns.host > 0)
         printf("  all that is offloaded        %.2f MB\n", (learns.host + (ppo ? critic.host : 0)) / 1e6);
@@ -234,10 +236,8 @@ int main(int argc, char **argv) {
     const llm_ops *op = run_device(&s.run);
     if (!llm_is_dir(s.run.model) && !llm_option_given("model"))
         llm_usage("./train_sft first, or --model DIR", "there is no fine-tuned model in %s", s.run.model);
-    if (s.run.dry_run) {
-        print_plan(&s, op);
-        return 0;
-    }
+    plan(&s, op);
+    if (s.run.dry_run) return 0;
     program p = {.s = &s, .d = {.s = &s, .op = op, .micro = (int)s.run.batch}};
     p.run = (rl_run){.s = &s, .d = &p.d, .judge = &p.judge};
     hf_tokenizer_load(&p.d.tok, s.run.model);

@@ -75,7 +75,7 @@ static void compare_learners(const twins *t, const char *what, bool gradients, d
 /* ---- forward and backward ---- */
 
 /* Log-probabilities, entropy and value, then the gradient of a random mixture of the three. */
-static void check_passes(const char *what, llm_config c, bool documents, bool recompute) {
+static void check_passes(const char *what, llm_config c, bool documents, llm_keep keep) {
     twins t;
     c.score = true;
     twins_new(&t, c, 3, true);
@@ -85,7 +85,7 @@ static void check_passes(const char *what, llm_config c, bool documents, bool re
     for (int i = 0; i < 3 * PLACES; i++) d[i / PLACES][i % PLACES] = (llm_real)llm_rng_normal(&r);
     for (int i = 0; i < 2; i++) {
         llm_model *m = &t.m[i];
-        m->recompute = recompute;
+        m->keep = keep;
         m->head_options.temperature = (llm_real)0.7;
         fresh(m);
         llm_forward(m, &b, out[i][0], out[i][1], out[i][2]);
@@ -117,14 +117,14 @@ static uint64_t hash_gradients(llm_model *m) {
     }
     return h;
 }
-/* Fused, in micro-batches, with recomputation, again; and with another model at work in between. */
+/* Fused, in micro-batches, again, with recomputation, keeping all; and with another model at work in between. */
 static void check_paths(const char *what, llm_config c) {
     twins t;
     twins_new(&t, c, 7, true);
     llm_batch b = random_batch(ROWS, LENGTH, c.V, true, 8), other = random_batch(1, LENGTH - 2, c.V, false, 9);
     llm_real logp[2][PLACES], dlogp[PLACES];
     for (int i = 0; i < PLACES; i += 5) b.weight[i] = 0;
-    uint64_t bits[5];
+    uint64_t bits[6];
     for (int parts = 1; parts <= ROWS; parts += ROWS - 1) {
         for (int i = 0; i < 2; i++) {
             fresh(&t.m[i]);
@@ -137,18 +137,19 @@ static void check_paths(const char *what, llm_config c) {
     }
     llm_model *m = &t.m[1], second = build(c, cuda, 10);
     llm_model_train(&second);
-    for (int again = 1; again < 3; again++) {
+    for (int keep = LLM_KEEP_MOST; keep <= LLM_KEEP_ALL; keep++) {
         fresh(m);
-        m->recompute = again == 2;
+        m->keep = (llm_keep)keep;
         gradients(m, &b, 1, logp[1]);
-        bits[again] = hash_gradients(m);
+        bits[1 + keep] = hash_gradients(m);
     }
-    m->recompute = false;
+    compare_learners(&t, what, true, bound);
+    m->keep = LLM_KEEP_MOST;
     llm_loss_ce_weights(dlogp, &b, llm_batch_targets(&b));
-    for (int between = 3; between < 5; between++) {
+    for (int between = 4; between < 6; between++) {
         fresh(m);
         llm_forward(m, &b, logp[0], NULL, NULL);
-        if (between == 4) {
+        if (between == 5) {
             fresh(&second);
             llm_forward(&second, &other, logp[1], NULL, NULL);
             llm_backward(&second, &other, dlogp, NULL, NULL);
@@ -158,7 +159,10 @@ static void check_paths(const char *what, llm_config c) {
     }
     CHECK(bits[1] == bits[0], "%s: a second time other bits", what);
     CHECK(bits[2] == bits[0], "%s: recomputation changes bits", what);
-    CHECK(bits[4] == bits[3], "%s: another model in between changes bits", what);
+    /* The card's product makes GELU of sums not yet rounded to bf16, where it is kept; made again it is of rounded ones. */
+    const bool rounded = cuda->precision == LLM_BF16 && c.activation == LLM_GELU;
+    CHECK(rounded || bits[3] == bits[0], "%s: keeping all changes bits", what);
+    CHECK(bits[5] == bits[4], "%s: another model in between changes bits", what);
     llm_batch_free(&b);
     llm_batch_free(&other);
     llm_model_free(&second);
@@ -317,14 +321,19 @@ static void check_budget(void) {
     llm_real dlogp[64], logp[64];
     llm_adamw o = llm_adamw_defaults();
     llm_loss_ce_weights(dlogp, &b, 64);
-    for (int step = 0; step < 2; step++) {      /* the second: plans and scratch are there */
+    long most = 0;
+    for (int step = 0; step < 4; step++) {      /* the second of a kind: plans and scratch are there */
         const long launches = coc_launches, waits = coc_waits;
+        m.keep = step < 2 ? LLM_KEEP_MOST : LLM_KEEP_ALL;
         llm_forward_backward(&m, &b, dlogp, logp);
         llm_adamw_step(&o, &m, 1e-3);
-        if (step == 0) continue;
-        printf("a step of GPT-2 124M: %ld launches, %ld waits\n", coc_launches - launches, coc_waits - waits);
+        if (step % 2 == 0) continue;
+        const long now = coc_launches - launches;
+        printf("a step of GPT-2 124M%s: %ld launches, %ld waits\n", step == 1 ? "" : ", all kept", now, coc_waits - waits);
+        if (step == 1) most = now;
+        else CHECK(most - now == 3 * c.L, "all kept, a step makes %ld kernels less, not 3 a layer", most - now);
         if (small.precision != LLM_BF16) continue;
-        CHECK(coc_launches - launches <= BUDGET, "a step has %ld launches, more than %d", coc_launches - launches, BUDGET);
+        CHECK(now <= BUDGET, "a step has %ld launches, more than %d", now, BUDGET);
         CHECK(coc_waits - waits == 1, "a step waits %ld times", coc_waits - waits);
     }
     llm_adamw_free(&o, &m);
@@ -337,9 +346,10 @@ static void check_budget(void) {
 static void check_plan(llm_config c, bool offload) {
     if (!&coc_memory_peak) return;
     c.L = 3, c.C = 128, c.H = c.KV = 2, c.D = 64, c.F = 512, c.V = 2000, c.T = 64;
-    llm_plan p = llm_plan_make(&c, cuda, 8, 64, true, false, false);
+    llm_plan p = llm_plan_make(&c, cuda, 8, 64, true, LLM_KEEP_ALL, false);
     llm_model m = build(c, cuda, 1);
     llm_model_train(&m);
+    m.keep = LLM_KEEP_ALL;
     llm_batch b = random_batch(8, 64, c.V, false, 2);
     llm_real *dlogp = llm_alloc(512, sizeof *dlogp), *logp = llm_alloc(512, sizeof *logp);
     llm_adamw o = llm_adamw_defaults();
@@ -363,9 +373,9 @@ static void check_plans(void) {         /* what takes less first */
 }
 static void check_all(void) {
     if (cuda->precision == LLM_FP32) check_plans();
-    check_passes("GPT-2", gpt2(), false, false);
-    check_passes("Llama, documents", llama(), true, false);
-    check_passes("Qwen2", qwen(), false, true);
+    check_passes("GPT-2", gpt2(), false, LLM_KEEP_ALL);
+    check_passes("Llama, documents", llama(), true, LLM_KEEP_MOST);
+    check_passes("Qwen2", qwen(), false, LLM_KEEP_INPUTS);
     check_paths("GPT-2", gpt2());
     check_paths("Llama", llama());
     check_training("GPT-2, AdamW", gpt2(), false);
@@ -383,8 +393,8 @@ static void check_all(void) {
 }
 static void check_few(void) {
     check_offload("GPT-2, offloaded", gpt2(), cuda->precision == LLM_BF16);
-    check_passes("GPT-2", gpt2(), true, false);
-    check_passes("Qwen2", qwen(), false, true);
+    check_passes("GPT-2", gpt2(), true, LLM_KEEP_ALL);
+    check_passes("Qwen2", qwen(), false, LLM_KEEP_INPUTS);
     check_adapters("Llama, QLoRA, q8", llama(), LLM_TYPE_Q8);
     check_generate("Llama", llama());
 }

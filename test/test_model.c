@@ -49,9 +49,9 @@ static void fresh_gradients(llm_model *m) {
     for (size_t i = 0; i < m->size; i++) m->grad[i] = NAN;     /* whoever adds before the first write is found out */
     m->micro = 0;
 }
-static void check_gradients(const char *what, llm_config c, bool entropy, bool value, bool documents, bool recompute) {
+static void check_gradients(const char *what, llm_config c, bool entropy, bool value, bool documents, llm_keep keep) {
     llm_model m = build(c, llm_cpu(LLM_FP32), 3);
-    m.recompute = recompute;
+    m.keep = keep;
     llm_model_train(&m);
     probe p = probe_new(&m, random_batch(2, 9, c.V, documents, 4), entropy, value);
     m.head_options.temperature = entropy ? (llm_real)0.7 : 1;
@@ -111,10 +111,16 @@ static void check_paths(const char *what, llm_config c) {
     CHECK_SMALL(relative_error(split, fused, m.size), bound, "%s: four micro-batches", what);
     CHECK(!memcmp(other, logp, sizeof logp) || relative_error(other, logp, 80) <= bound,
           "%s: log-probabilities when split", what);
-    m.recompute = true;
-    llm_real *again = gradients(&m, &b, 1, true, other);
-    CHECK(!memcmp(again, fused, m.size * sizeof *again), "%s: recomputation changes bits", what);
-    m.recompute = false;
+    static const char *const kept[] = {"", "recomputation", "keeping all"};
+    for (int keep = LLM_KEEP_ALL; keep >= LLM_KEEP_MOST; keep--) {      /* the largest first: others lie in its memory */
+        m.keep = (llm_keep)keep;
+        llm_real *again = gradients(&m, &b, 1, true, other);
+        CHECK(!memcmp(again, fused, m.size * sizeof *again), "%s: %s changes bits", what, kept[keep]);
+        llm_release(again);
+        again = gradients(&m, &b, 1, false, other);
+        CHECK(!memcmp(again, plain, m.size * sizeof *again), "%s: %s changes bits, not fused", what, kept[keep]);
+        llm_release(again);
+    }
     int had = llm_threads(0);
     for (int n = 1; n <= 4; n *= 2) {
         llm_threads(n);
@@ -123,8 +129,8 @@ static void check_paths(const char *what, llm_config c) {
         llm_release(g);
     }
     llm_threads(had);
-    llm_real *all[] = {plain, fused, split, again};
-    for (int i = 0; i < 4; i++) llm_release(all[i]);
+    llm_real *all[] = {plain, fused, split};
+    for (int i = 0; i < 3; i++) llm_release(all[i]);
     llm_batch_free(&b);
     llm_model_free(&m);
 }
@@ -145,13 +151,14 @@ static void check_packing(const char *what, llm_config c) {
     llm_batch_free(&half);
     llm_model_free(&m);
 }
-/* Training steps on the fake device: the same losses to the bit, no tensor touched outside an operation, and a step
-   that waits once, at its end: before, the log-probabilities have not arrived. */
+/* Training steps on the fake device, whatever is kept: the same losses to the bit, no tensor touched outside an
+   operation, and a step that waits once, at its end: before, the log-probabilities have not arrived. */
 static void check_fake_device(const char *what, llm_config c, llm_precision p) {
-    double loss[2][5];
-    for (int fake = 0; fake < 2; fake++) {
+    double loss[4][5];
+    for (int fake = 0; fake < 4; fake++) {
         llm_model m = build(c, fake ? fake_device(p) : llm_cpu(p), 13);
         llm_model_train(&m);
+        m.keep = (llm_keep)(fake % 3);
         llm_adamw o = llm_adamw_defaults();
         llm_batch b = random_batch(2, 9, c.V, true, 14);
         llm_real dlogp[18], logp[18];
@@ -174,7 +181,9 @@ static void check_fake_device(const char *what, llm_config c, llm_precision p) {
         llm_batch_free(&b);
         llm_model_free(&m);
     }
-    CHECK(!memcmp(loss[0], loss[1], sizeof loss[0]), "%s: the fake device's losses differ", what);
+    for (int fake = 1; fake < 4; fake++)
+        CHECK(!memcmp(loss[0], loss[fake], sizeof *loss), "%s: the fake device's losses differ, keep %d", what,
+              fake % 3);
     CHECK(loss[0][4] < loss[0][0], "%s: five steps do not lower the loss (%g to %g)", what, loss[0][0], loss[0][4]);
 }
 /* The decoder, token by token and as a whole prompt, against the full forward pass. */
@@ -507,9 +516,9 @@ int main(void) {
     for (int i = 0; i < 4; i++) {
         llm_config c = all[i].c;
         if (IS_DOUBLE) {
-            check_gradients(all[i].name, c, false, false, false, false);
+            check_gradients(all[i].name, c, false, false, false, LLM_KEEP_MOST);
             c.score = true;
-            check_gradients(all[i].name, c, true, true, true, i % 2);
+            check_gradients(all[i].name, c, true, true, true, i % 2 ? LLM_KEEP_ALL : LLM_KEEP_INPUTS);
         }
         check_paths(all[i].name, all[i].c);
         check_packing(all[i].name, all[i].c);

@@ -53,9 +53,9 @@ static void test_flops(void) {
         llm_config c = llm_preset(row[i].name);
         int T = (int)row[i].T;
         double want = 6 * row[i].matrix + 6 * row[i].L * T * row[i].HD, layers = want - 6.0 * c.V * c.C;
-        llm_plan train = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, true, false, false);
-        llm_plan again = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, true, true, false);
-        llm_plan speak = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, false, false, false);
+        llm_plan train = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, true, LLM_KEEP_MOST, false);
+        llm_plan again = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, true, LLM_KEEP_INPUTS, false);
+        llm_plan speak = llm_plan_make(&c, llm_cpu(LLM_FP32), 2, T, false, LLM_KEEP_MOST, false);
         near(row[i].name, train.flops_per_token, want, 1e-12);
         near("the table's", train.flops_per_token, row[i].said, .02);
         near("forward is a third", speak.flops_per_token, want / 3, 1e-12);
@@ -66,37 +66,42 @@ static void test_flops(void) {
     }
     /* GPT-2 124M at T = 1024: 123.53M matrix elements (12 x 12 C^2 + V C); a step of 4 x 1024 tokens is 3268 GFLOP */
     llm_config g = llm_preset("gpt2-124m");
-    llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, false, false);
+    llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, LLM_KEEP_MOST, false);
     near("gpt2-124m, a step of 4 x 1024", p.flops_per_token * 4096, 3268e9, .001);
 }
 
 static void test_memory(void) {
     llm_config c = llm_preset("gpt3-175b"), l = llm_preset("llama-65b"), t = llm_preset("tiny");
     const llm_ops *fp32 = llm_cpu(LLM_FP32);
-    llm_plan p = llm_plan_make(&c, fp32, 1, 2048, true, false, false);
+    llm_plan p = llm_plan_make(&c, fp32, 1, 2048, true, LLM_KEEP_MOST, false);
     near("lecture 1: 4 GB per 1B parameters", p.weights / p.parameters, 4, 1e-12);
     near("lecture 1: 175B occupy 700 GB", p.weights, 700e9, .003);
-    near("lecture 1: 65B occupy 260 GB", llm_plan_make(&l, fp32, 1, 1, false, false, false).weights, 260e9, .005);
+    near("lecture 1: 65B occupy 260 GB", llm_plan_make(&l, fp32, 1, 1, false, LLM_KEEP_MOST, false).weights, 260e9,
+         .005);
     near("fp32 AdamW: 16 bytes a parameter", (p.weights + p.gradients + p.moments) / p.parameters, 16, 1e-12);
-    p = llm_plan_make(&t, fp32, 4, 128, true, false, true);
+    p = llm_plan_make(&t, fp32, 4, 128, true, LLM_KEEP_MOST, true);
     near("moments as bf16: 12 bytes", (p.weights + p.gradients + p.moments) / p.parameters, 12, 1e-12);
-    llm_plan half = llm_plan_make(&t, llm_cpu(LLM_BF16), 4, 128, true, false, true);
+    llm_plan half = llm_plan_make(&t, llm_cpu(LLM_BF16), 4, 128, true, LLM_KEEP_MOST, true);
     near("bf16 working copy: 2 more", half.work / p.parameters, 2, 1e-12);
-    CHECK(llm_plan_make(&t, llm_cpu(LLM_BF16X3), 4, 128, true, false, true).work == 0, "bf16x3 needs no copy");
+    CHECK(llm_plan_make(&t, llm_cpu(LLM_BF16X3), 4, 128, true, LLM_KEEP_MOST, true).work == 0, "bf16x3 needs no copy");
     near("logits of 512 rows", p.logits, 512 * 768 * 4, 1e-12);
-    llm_plan wide = llm_plan_make(&t, fp32, 64, 128, true, false, true);
+    llm_plan wide = llm_plan_make(&t, fp32, 64, 128, true, LLM_KEEP_MOST, true);
     near("and of 512 rows at most", wide.logits, 512 * 768 * 4, 1e-12);
     double sum = half.weights + half.work + half.gradients + half.moments;
     sum += half.activations + half.logits + half.packing;
     near("total is the sum", half.total, sum, 1e-12);
     llm_config g = llm_preset("gpt2-124m");     /* what it takes on a machine of 4 GB, 3 GB */
-    CHECK(llm_plan_make(&g, fp32, 4, 1024, true, false, false).total <= 3.8e9, "GPT-2 124M, 4 x 1024, in 3.8 GB");
-    CHECK(llm_plan_make(&g, fp32, 4, 1024, true, true, false).total <= 2.7e9, "with recomputation in 2.7 GB");
-    CHECK(llm_plan_make(&g, llm_cpu(LLM_BF16), 4, 1024, true, true, true).total <= 2.5e9, "and bf16 in 2.5 GB");
+    const double most = llm_plan_make(&g, fp32, 4, 1024, true, LLM_KEEP_MOST, false).total;
+    CHECK(most <= 3.8e9, "GPT-2 124M, 4 x 1024, in 3.8 GB");
+    CHECK(llm_plan_make(&g, fp32, 4, 1024, true, LLM_KEEP_INPUTS, false).total <= 2.7e9, "with recomputation: 2.7 GB");
+    CHECK(llm_plan_make(&g, llm_cpu(LLM_BF16), 4, 1024, true, LLM_KEEP_INPUTS, true).total <= 2.5e9, "and bf16: 2.5 GB");
+    near("keeping all: norms' outputs and gelu's, 2 C + F numbers a token and layer",
+         llm_plan_make(&g, fp32, 4, 1024, true, LLM_KEEP_ALL, false).total - most, 4096.0 * 12 * 6 * 768 * 4, 1e-12);
     llm_ops elsewhere = *fp32;
     elsewhere.scratch_bytes = NULL;
-    CHECK(llm_plan_make(&t, &elsewhere, 4, 128, true, false, true).packing == 0 && p.packing > 0, "a table that takes nothing for itself");
-    llm_plan frozen = llm_plan_make(&t, fp32, 4, 128, false, false, false);
+    CHECK(llm_plan_make(&t, &elsewhere, 4, 128, true, LLM_KEEP_MOST, true).packing == 0 && p.packing > 0,
+          "a table that takes nothing for itself");
+    llm_plan frozen = llm_plan_make(&t, fp32, 4, 128, false, LLM_KEEP_MOST, false);
     CHECK(frozen.gradients == 0 && frozen.moments == 0, "a frozen model keeps its weights only");
     CHECK(frozen.activations < p.activations / 2, "and one layer's activations");
 }
@@ -105,22 +110,22 @@ static void test_memory(void) {
 static void test_memory_is_what_is_taken(void) {
     static const char *const name[] = {"nano", "tiny", "gpt-tiny"};
     for (int i = 0; i < 3; i++)
-        for (int recompute = 0; recompute < 2; recompute++) {
+        for (int keep = LLM_KEEP_MOST; keep <= LLM_KEEP_ALL; keep++) {
             llm_config c = llm_preset(name[i]);
             llm_model m;
             llm_model_init(&m, &c, llm_cpu(LLM_FP32), 1);
             llm_model_train(&m);
-            m.recompute = recompute;
+            m.keep = (llm_keep)keep;
             llm_batch b = llm_batch_new(4, 32);
             llm_real dlogp[128] = {0};
             llm_forward_backward(&m, &b, dlogp, NULL);
-            llm_plan p = llm_plan_make(&c, llm_cpu(LLM_FP32), 4, 32, true, recompute, false);
+            llm_plan p = llm_plan_make(&c, llm_cpu(LLM_FP32), 4, 32, true, (llm_keep)keep, false);
             near("activations", (double)m.pool_bytes, p.activations, 1e-12);
             near("weights", (double)m.size * sizeof(llm_real), p.weights, .001);
             llm_model frozen;
             llm_model_copy(&frozen, &m, true);
             llm_forward(&frozen, &b, dlogp, NULL, NULL);
-            p = llm_plan_make(&c, llm_cpu(LLM_FP32), 4, 32, false, recompute, false);
+            p = llm_plan_make(&c, llm_cpu(LLM_FP32), 4, 32, false, (llm_keep)keep, false);
             near("activations of a frozen model", (double)frozen.pool_bytes, p.activations, 1e-12);
             llm_batch_free(&b);
             llm_model_free(&m);
@@ -139,7 +144,7 @@ static void test_memory_is_what_is_taken(void) {
 /* The whole prediction against what the system says a process took: a model of some 8M parameters, two steps. Each
    variant in a process of its own, as the peak is the process's; before any threads are started. */
 #ifndef SANITIZED
-static void test_peak(llm_precision p, bool recompute, bool moments16) {
+static void test_peak(llm_precision p, llm_keep keep, bool moments16) {
     int ends[2];
     double measured = 0;
     if (pipe(ends)) llm_die(NULL, "no pipe");
@@ -158,7 +163,7 @@ static void test_peak(llm_precision p, bool recompute, bool moments16) {
         }
         llm_model_init(&m, &c, llm_cpu(p), 1);
         llm_model_train(&m);
-        m.recompute = recompute;
+        m.keep = keep;
         o.moments16 = moments16;
         for (int step = 0; step < 2; step++) {
             llm_forward_backward(&m, &b, dlogp, NULL);
@@ -172,9 +177,9 @@ static void test_peak(llm_precision p, bool recompute, bool moments16) {
     }
     if (read(ends[0], &measured, sizeof measured) != sizeof measured) measured = 0;
     waitpid(child, NULL, 0);
-    double planned = llm_plan_make(&c, llm_cpu(p), 4, 256, true, recompute, moments16).total;
+    double planned = llm_plan_make(&c, llm_cpu(p), 4, 256, true, keep, moments16).total;
     CHECK(fabs(measured - planned) <= .05 * measured,
-          "precision %d recompute %d moments16 %d: planned %.1f MB, took %.1f", p, recompute, moments16, planned / 1e6,
+          "precision %d keep %d moments16 %d: planned %.1f MB, took %.1f", p, keep, moments16, planned / 1e6,
           measured / 1e6);
     close(ends[0]);
     close(ends[1]);
@@ -267,7 +272,7 @@ static void test_print(void) {
     has("ZeRO-3            552 MB   206.9B");
     out = tmpfile();
     if (!out) { CHECK(false, "no temporary file"); return; }
-    llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, false, false);
+    llm_plan p = llm_plan_make(&g, llm_cpu(LLM_FP32), 4, 1024, true, LLM_KEEP_MOST, false);
     say_plan(&p, &g, 1e9, 400e9, out);
     read_back(out);
     has("124.4M parameters = 12 layers x 768 channels");
@@ -313,20 +318,20 @@ static void test_refusals(void) {
     CHECK_DIES(llm_fleet_make(&c, &above), "above 1");
     CHECK_DIES(llm_fleet_make(&c, &nan), "--tokens");
     CHECK_DIES(llm_fleet_make(&c, &all), "failure rate");
-    CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 0, 96, true, false, false), "--batch");
+    CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 0, 96, true, LLM_KEEP_MOST, false), "--batch");
     CHECK_DIES(llm_zero_bytes(4, 8), "ZeRO stage 4");
     c.KV = 5;
-    CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 1, 96, true, false, false), "key/value heads");
+    CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 1, 96, true, LLM_KEEP_MOST, false), "key/value heads");
 }
 
 int main(void) {
 #ifdef SANITIZED
     printf("skipped: AddressSanitizer's own memory would be counted too\n");
 #else
-    test_peak(LLM_FP32, false, false);
-    test_peak(LLM_FP32, true, false);
-    test_peak(LLM_BF16X3, false, false);
-    test_peak(LLM_BF16, true, true);
+    test_peak(LLM_FP32, LLM_KEEP_MOST, false);
+    test_peak(LLM_FP32, LLM_KEEP_INPUTS, false);
+    test_peak(LLM_BF16X3, LLM_KEEP_ALL, false);
+    test_peak(LLM_BF16, LLM_KEEP_INPUTS, true);
 #endif
     test_parameters();
     test_flops();

@@ -295,14 +295,14 @@ typedef struct {
     llm_ops ops;
 } trainee;
 
-static void trainee_begin(trainee *t, const bench_case *c, llm_precision p, bool recompute, bool moments16,
+static void trainee_begin(trainee *t, const bench_case *c, llm_precision p, llm_keep keep, bool moments16,
                           bool profile) {
     llm_config g = case_config(c);
     size_t N = (size_t)c->B * (size_t)c->T;
     llm_rng r = llm_rng_seed(1, 0);
     t->ops = profile ? timed_ops(llm_cpu(p)) : *llm_cpu(p);
     llm_model_init(&t->m, &g, &t->ops, 1);
-    t->m.recompute = recompute;
+    t->m.keep = keep;
     llm_model_train(&t->m);
     t->o = llm_adamw_defaults();
     t->o.moments16 = moments16;
@@ -326,10 +326,10 @@ static double trainee_step(trainee *t) {
 }
 /* The contender's side of the pipe. Every contender, ours or not, speaks like this: it says "ready NAME" after a first
    step, then for every line "n" it takes n steps and answers "seconds of the fastest, loss"; "0" ends it. */
-static int serve(const bench_case *c, const char *name, llm_precision p, bool recompute, bool moments16) {
+static int serve(const bench_case *c, const char *name, llm_precision p, llm_keep keep, bool moments16) {
     trainee t;
     int n;
-    trainee_begin(&t, c, p, recompute, moments16, false);
+    trainee_begin(&t, c, p, keep, moments16, false);
     trainee_step(&t);
     printf("ready ours %s\n", name);
     fflush(stdout);
@@ -345,11 +345,11 @@ static int serve(const bench_case *c, const char *name, llm_precision p, bool re
     }
     return 0;
 }
-static void profile(const bench_case *c, llm_precision p, bool recompute, bool moments16, const peaks *peak,
+static void profile(const bench_case *c, llm_precision p, llm_keep keep, bool moments16, const peaks *peak,
                     double enough) {
     trainee t;
     int steps = 0;
-    trainee_begin(&t, c, p, recompute, moments16, true);
+    trainee_begin(&t, c, p, keep, moments16, true);
     trainee_step(&t);
     memset(op_times, 0, sizeof op_times);
     double since = bench_now(), seconds;
@@ -371,8 +371,8 @@ static void profile(const bench_case *c, llm_precision p, bool recompute, bool m
 /* ---- contenders take turns ---- */
 
 typedef struct {
-    llm_list only, names, torch, precisions;
-    bool quick, profile, recompute, moments16;
+    llm_list only, names, torch, precisions, keeps;
+    bool quick, profile, moments16;
     const char *llmc, *markdown, *serve, *clock;
     double seconds;
     int64_t threads;
@@ -392,9 +392,20 @@ static bool wants(const llm_list *list, const char *name) {
         if (!strcmp(list->item[i], name)) return true;
     return list->count == 0;
 }
+static const char *const keep_name[] = {"most", "inputs", "all"};
+static bool wants_keep(const options *o, int keep) {
+    return o->keeps.count ? wants(&o->keeps, keep_name[keep]) : keep == LLM_KEEP_MOST;
+}
+static llm_keep first_keep(const options *o) {
+    for (int k = LLM_KEEP_MOST; k <= LLM_KEEP_ALL; k++)
+        if (wants_keep(o, k)) return (llm_keep)k;
+    llm_usage("--keep most, inputs or all", "--keep names none of them");
+    return LLM_KEEP_MOST;
+}
 static void say_row(FILE *f, const bench_case *c, const contender *x, int n, const peaks *peak) {
     llm_config g = case_config(c);
-    double flops = llm_plan_make(&g, llm_cpu(LLM_FP32), c->B, c->T, true, false, false).flops_per_token * c->B * c->T;
+    llm_plan plan = llm_plan_make(&g, llm_cpu(LLM_FP32), c->B, c->T, true, LLM_KEEP_MOST, false);
+    double flops = plan.flops_per_token * c->B * c->T;
     for (int i = 0; i < n; i++)
         fprintf(f, "| %s | %s (%s) | %.1f | %.0f | %.0f%% | %.2f | %.4f |\n", c->name, x[i].name, x[i].label,
                 1e3 * x[i].best, flops / x[i].best * 1e-9, 100 * flops / x[i].best / peak->flops[x[i].precision],
@@ -421,13 +432,16 @@ static void bench_case_run(const bench_case *c, const options *o, const peaks *p
     for (int p = 0; p <= VECTORS; p++) {
         if (p == VECTORS ? !llm_has_amx() : p > last_precision()) continue;
         if (!wants(&o->precisions, precision_name[p])) continue;
-        char *name = llm_format("ours %s", precision_name[p]);
-        const char *command[] = {"/proc/self/exe", "--serve", precision_name[p], "--cases", c->name,
-                                 "--threads", threads, "--clock", o->clock,
-                                 o->recompute ? "--recompute" : "--no-recompute",
-                                 o->moments16 ? "--moments16" : "--no-moments16", NULL};
-        if (contender_start(&x[n], name, (llm_precision)p, command)) n++;
-        llm_release(name);
+        for (int k = LLM_KEEP_MOST; k <= LLM_KEEP_ALL; k++) {
+            if (!wants_keep(o, k)) continue;
+            char *name = k == LLM_KEEP_MOST ? llm_format("ours %s", precision_name[p])
+                                            : llm_format("ours %s, %s kept", precision_name[p], keep_name[k]);
+            const char *command[] = {"/proc/self/exe", "--serve", precision_name[p], "--cases", c->name,
+                                     "--threads", threads, "--clock", o->clock, "--keep", keep_name[k],
+                                     o->moments16 ? "--moments16" : "--no-moments16", NULL};
+            if (contender_start(&x[n], name, (llm_precision)p, command)) n++;
+            llm_release(name);
+        }
     }
     bool gpt = strcmp(c->name, "tiny") != 0;
     for (int i = 0; gpt && i < o->torch.count; i++)
@@ -497,7 +511,8 @@ int main(int argc, char **argv) {
          NULL, NULL},
         {"quick", LLM_BOOL, &o.quick, 0, 0, "a few seconds each", NULL, NULL},
         {"profile", LLM_BOOL, &o.profile, 0, 0, "where a step's time goes, operation by operation", NULL, NULL},
-        {"recompute", LLM_BOOL, &o.recompute, 0, 0, "keep only the layers' inputs", NULL, NULL},
+        {"keep", LLM_LIST, &o.keeps, 0, 0, "what of each layer: most, inputs, all; several take turns (default: most)",
+         NULL, NULL},
         {"moments16", LLM_BOOL, &o.moments16, 0, 0, "AdamW's moments as bf16", NULL, NULL},
         {"torch", LLM_LIST, &o.torch, 0, 0, "Python programs that can import torch, to compare with", NULL, NULL},
         {"llmc", LLM_TEXT, &o.llmc, 0, 0, "a checkout of llm.c, to compare with (default: $LLM_C)", NULL, NULL},
@@ -516,7 +531,7 @@ int main(int argc, char **argv) {
     if (*o.serve) {
         for (int i = 0; i < CASES; i++)
             if (wants(&o.names, cases[i].name))
-                return serve(&cases[i], o.serve, precision_of(o.serve), o.recompute, o.moments16);
+                return serve(&cases[i], o.serve, precision_of(o.serve), first_keep(&o), o.moments16);
     }
     if (!*o.llmc) o.llmc = NULL;
     if (o.quick) o.seconds = lower(o.seconds, 4);
@@ -533,7 +548,7 @@ int main(int argc, char **argv) {
         else
             for (int p = 0; p <= last_precision(); p++)
                 if (wants(&o.precisions, precision_name[p]))
-                    profile(&cases[i], (llm_precision)p, o.recompute, o.moments16, &peak, o.quick ? 1 : 5);
+                    profile(&cases[i], (llm_precision)p, first_keep(&o), o.moments16, &peak, o.quick ? 1 : 5);
     }
     if (markdown) fclose(markdown);
     return 0;

@@ -92,7 +92,7 @@ static double work_flops(const work *w) {
         return 2 * a * b * b * c * (double)w->n[4] * (strcmp(w->word, "forward") ? 2.5 : 1);
     if (w->kind != STEP && w->kind != PROFILE) return 0;
     const llm_config g = work_config(w);
-    return a * b * llm_plan_make(&g, &llm_plain, (int)a, (int)b, true, false, false).flops_per_token;
+    return a * b * llm_plan_make(&g, &llm_plain, (int)a, (int)b, true, LLM_KEEP_MOST, false).flops_per_token;
 }
 /* As Chowdhery et al. (2022, "PaLM", appendix B) count: attention as if nothing were masked. */
 static double work_flops_unmasked(const work *w) {
@@ -272,7 +272,7 @@ static double run_block(int times) {
 /* GiB of the model that takes steps, as planned. */
 static double gib_planned(void) {
     if (now.w.kind != STEP) return 0;
-    const llm_plan p = llm_plan_make(&now.m.c, &ops, now.b.B, now.b.T, true, false, false);
+    const llm_plan p = llm_plan_make(&now.m.c, &ops, now.b.B, now.b.T, true, LLM_KEEP_MOST, false);
     return p.total / (1 << 30);
 }
 static void end(void) {

@@ -11,8 +11,9 @@ typedef struct {
     const char *model, *out, *device, *precision, *log, *tensorboard, *report, *dump;
     int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
     double lr, lr_final, weight_decay, clip, skip_sigma;
-    const char *schedule;
+    const char *schedule, *keep_all;
     bool recompute, moments16, offload, resume, overwrite, overfit, dry_run;
+    double memory;                      /* bytes that the GPU had free when the program began; 0: no GPU computes */
 } run_settings;
 
 /* The rows of the option table that every driver begins with. */
@@ -55,6 +56,8 @@ typedef struct {
      "skip steps whose gradient norm is this many deviations off; 0: off", NULL, NULL},                               \
     {"recompute", LLM_BOOL, &(r).recompute, 0, 0,                                                                     \
      "keep only each layer's input for the backward pass (less memory)", NULL, NULL},                                 \
+    {"keep-all", LLM_TEXT, &(r).keep_all, 0, 0,                                                                       \
+     "each layer's norms and activations too (faster, more memory); auto: where a GPU has room", "auto|yes|no", NULL},\
     {"moments16", LLM_BOOL, &(r).moments16, 0, 0, "AdamW's moments as bf16 (less memory)", NULL, NULL},               \
     {"offload", LLM_BOOL, &(r).offload, 0, 0, "AdamW's moments in the host's memory, not in the GPU's (slower)",      \
      NULL, NULL}
@@ -74,6 +77,7 @@ static inline run_settings run_defaults(void) {
     return (run_settings){.device = "auto",
                           .precision = "auto",
                           .schedule = "cosine",
+                          .keep_all = "auto",
                           .grad_accum = 1,
                           .keep = 2,
                           .seed = 1,

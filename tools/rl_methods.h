@@ -57,16 +57,20 @@ typedef struct rl_method {
 
 /* ---- models ---- */
 
+/* A model begins to learn, and keeps for that what the flags say. */
+static void rl_train(const rl_run *t, llm_model *m) {
+    m->keep = run_keep(&t->s->run);
+    llm_model_train(m);
+}
 /* Every policy is measured with the same tokens forbidden, when it samples and when it is judged. */
 static void rl_open_policy(rl_run *t, llm_model *m, const char *dir, bool learns) {
     if (m->ops) llm_model_free(m);
     hf_model_load(m, dir, t->d->op);
     m->head_options.banned = t->d->banned_device;
-    m->recompute = t->s->run.recompute;
     if (learns && t->s->lora_rank && !m->lora)
         llm_lora_attach(m, (int)t->s->lora_rank, 2.0 * (double)t->s->lora_rank, t->s->lora_targets, t->s->run.model,
                         (uint64_t)t->s->run.seed);
-    if (learns) llm_model_train(m);
+    if (learns) rl_train(t, m);
 }
 /* Log-probabilities of the reference policy. With adapters it is the policy itself with them switched off; a policy
    that learns in all its weights has moved away, and a frozen copy of where it began is the price of sampling anew. */
@@ -179,7 +183,7 @@ static void rl_learn(rl_run *t, const rl_method *m, llm_model *model, const char
     else if (from) {
         llm_model_free(model);
         hf_model_load(model, from, t->d->op);
-        llm_model_train(model);
+        rl_train(t, model);
     }
     if (from) run_resume(&t->loop, from);
     llm_release(from);
@@ -247,7 +251,7 @@ static void rl_reward_prepare(rl_run *t) {
     size_t room = 0;
     rl_open_policy(t, &t->judge->reward, t->s->run.model, false);
     llm_model_add_score(&t->judge->reward, rl_stream(t->s, 1, 0));
-    llm_model_train(&t->judge->reward);
+    rl_train(t, &t->judge->reward);
     t->units = 0;
     for (int g = 0; g < groups; g++) {
         if (!rl_extremes(c, g, &best, &worst)) continue;   /* all alike: nothing to learn */
@@ -692,12 +696,12 @@ static void rl_rollout_prepare(rl_run *t) {
 static void rl_ppo_prepare(rl_run *t) {
     rl_rollout_prepare(t);
     t->per_step = (int)t->s->rollout;
-    if (t->judge->reward.ops) llm_model_copy(&t->critic, &t->judge->reward, false);
+    if (t->judge->reward.ops) llm_model_copy(&t->critic, &t->judge->reward, true);
     else {
         hf_model_load(&t->critic, t->s->run.model, t->d->op);
         llm_model_add_score(&t->critic, rl_stream(t->s, 5, 0));
-        llm_model_train(&t->critic);
     }
+    rl_train(t, &t->critic);
 }
 static void rl_ppo_update(rl_run *t, const rl_rollout *r, double lr, double *x) {
     const rl_settings *s = t->s;
@@ -758,7 +762,7 @@ static void rl_ppo_restore(rl_run *t, const char *checkpoint, const llm_json *st
     char *dir = older ? llm_format("%s/critic/%s", t->loop.out, older) : llm_format("%s/critic", checkpoint);
     llm_model_free(&t->critic);
     hf_model_load(&t->critic, dir, t->d->op);
-    llm_model_train(&t->critic);
+    rl_train(t, &t->critic);
     llm_json_free(llm_checkpoint_resume(dir, &t->critic, &t->critic_adamw, &t->d->tok));
     llm_release(dir);
 }

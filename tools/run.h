@@ -41,6 +41,14 @@ static inline bool run_gpu(char *text, size_t size) {
     return false;
 #endif
 }
+/* Bytes that are free there. */
+static inline double run_gpu_memory(void) {
+#ifdef LLM_CUDA
+    return (double)llm_cuda_memory();
+#else
+    return 0;
+#endif
+}
 /* The table called "plain", "cpu" or "cuda". What this program or machine does not have is refused. Sums of two tables
    have other bits. */
 static inline const llm_ops *run_table(const char *name, llm_precision p) {
@@ -66,12 +74,19 @@ static inline const llm_ops *run_device(run_settings *r) {
     const llm_ops *op = run_table(r->device, p);
     if (r->offload && !op->alloc_host)
         llm_usage("no --offload, or --device cuda", "nothing to offload: the CPU's memory is the host's");
+    if (cuda) r->memory = run_gpu_memory();
+    if (r->recompute && !strcmp(r->keep_all, "yes")) llm_usage("one of them", "--recompute and --keep-all yes");
+    if (r->recompute) r->keep_all = "no";
     r->device = op->name;
     r->precision = llm_precision_name(op->precision);
     int threads = llm_threads((int)r->threads);
     fprintf(stderr, "device: %s, %d thread%s, precision %s (%s)%s%s\n", r->device, threads, threads == 1 ? "" : "s",
             r->precision, cuda ? gpu : llm_product_name(op), asked || any ? "" : "; no GPU: ", asked || any ? "" : gpu);
     return op;
+}
+/* What each layer keeps for the backward pass. */
+static inline llm_keep run_keep(const run_settings *r) {
+    return r->recompute ? LLM_KEEP_INPUTS : strcmp(r->keep_all, "yes") ? LLM_KEEP_MOST : LLM_KEEP_ALL;
 }
 /* A checkpoint of another table is allowed, but not silently. */
 static inline void run_note_table(const llm_json *state, const llm_ops *op) {
@@ -116,27 +131,52 @@ static inline double run_peak(const llm_ops *op) {
     return run_measured(op);
 }
 
-/* Adapters learn alone: no gradients and moments of the base, nor the FLOPs for them; the base in fewer bits. */
-static inline void run_plan_lora(llm_plan *p, const llm_config *c, int rank, const char *targets, llm_type weights) {
+/* What a model that learns needs. all: as if every layer kept all. --offload: the moments are not the GPU's. */
+static inline llm_plan run_plan(const run_settings *r, const llm_ops *op, const llm_config *c, int T, bool all) {
+    const llm_keep keep = all ? LLM_KEEP_ALL : r->recompute ? LLM_KEEP_INPUTS : LLM_KEEP_MOST;
+    llm_plan p = llm_plan_make(c, op, (int)r->batch, T, true, keep, r->moments16);
+    if (!r->offload) return p;
+    p.host = p.moments;
+    p.total -= p.moments;
+    p.moments = 0;
+    return p;
+}
+/* Adapters learn alone, n numbers: no gradients and moments of the base, nor the FLOPs for them; the base in fewer
+   bits. */
+static inline void run_plan_lora(llm_plan *p, double n, llm_type weights, bool say) {
     static const double bytes[] = {sizeof(llm_real), 2, 1 + 2 / 32.0, 0.5 + 2 / 32.0};  /* chapter 4: fewer bits */
-    double n = (double)llm_lora_parameters(c, rank, targets), share = n / p->parameters;
-    double less = (p->gradients + p->moments) * (1 - share);
-    printf("lora: %.0f parameters learn (%.2f %%), %.2f MB less\n", n, 100 * share, less / 1e6);
+    double share = n / p->parameters, less = (p->gradients + p->moments) * (1 - share);
+    if (say) printf("lora: %.0f parameters learn (%.2f %%), %.2f MB less\n", n, 100 * share, less / 1e6);
     p->total -= less;
     p->gradients *= share;
     p->moments *= share;
+    p->host *= share;
     p->flops_per_token -= 2 * p->parameters;
     if (weights == LLM_TYPE_REAL) return;
     p->total += p->parameters * bytes[weights] - p->weights - p->work;
     p->weights = p->parameters * bytes[weights];
     p->work = 0;
 }
-
-/* --offload: what the moments take is not the GPU's. */
-static inline void run_plan_offload(llm_plan *p) {
-    p->host = p->moments;
-    p->total -= p->moments;
-    p->moments = 0;
+/* The plan of a model that learns, before its activations are allocated; n: numbers of adapters that learn alone, else
+   0. Chooses --keep-all and says so: auto is yes where the GPU had room, with a tenth to spare, for this model, for
+   what stands beside it, and for what it and `others` that learn too then keep more. On a CPU it is no: it gains
+   nothing there. */
+static inline llm_plan run_planned(run_settings *r, const llm_ops *op, const llm_config *c, int T, double n,
+                                   llm_type weights, double beside, int others) {
+    FILE *out = r->dry_run ? stdout : stderr;
+    llm_plan p = run_plan(r, op, c, T, false);
+    const double more = run_plan(r, op, c, T, true).activations - p.activations, all = (1 + others) * more;
+    const bool asked = strcmp(r->keep_all, "auto") != 0, gpu = r->memory > 0;
+    if (n > 0) run_plan_lora(&p, n, weights, r->dry_run);
+    if (r->recompute) return p;
+    if (!asked) r->keep_all = p.total + beside + all <= 0.9 * r->memory ? "yes" : "no";
+    if (asked || gpu || r->dry_run) fprintf(out, "keep all: %s, it takes %.2f MB more", r->keep_all, all / 1e6);
+    if (gpu) fprintf(out, ", %.2f MB of the GPU's free %.2f", (p.total + beside + all) / 1e6, r->memory / 1e6);
+    if (asked || gpu || r->dry_run) fprintf(out, "\n");
+    if (run_keep(r) != LLM_KEEP_ALL) return p;
+    p.activations += more;
+    p.total += more;
+    return p;
 }
 
 /* Ctrl-C and SIGTERM: finish the step, save, say how to go on. */

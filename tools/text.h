@@ -32,12 +32,11 @@ static const run_measure text_measure[TEXT_MEASURES] = {
 
 /* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens:
    of the run, 0: by its steps. */
-static inline void text_plan(const run_settings *r, const llm_ops *op, const llm_config *c, int longest, int rank,
+static inline void text_plan(run_settings *r, const llm_ops *op, const llm_config *c, int longest, int rank,
                              const char *targets, llm_type weights, double tokens) {
     const int T = r->seq ? (int)r->seq : llm_min(c->T, longest);
-    llm_plan p = llm_plan_make(c, op, (int)r->batch, T, true, r->recompute, r->moments16);
-    if (rank) run_plan_lora(&p, c, rank, targets, weights);
-    if (r->offload) run_plan_offload(&p);
+    const double n = rank ? (double)llm_lora_parameters(c, rank, targets) : 0;
+    llm_plan p = run_planned(r, op, c, T, n, weights, 0, 0);
     if (tokens <= 0) tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
     say_plan(&p, c, tokens, 0.6 * run_measured(op), stdout);   /* small models reach some 60 % of the product's peak */
 }
@@ -55,7 +54,12 @@ static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     if (x->model.c.V < x->tok.vocab_size)
         llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size,
                 x->model.c.V);
-    x->model.recompute = r->recompute;
+    const llm_lora *lora = x->model.lora;
+    double learns = 0;
+    for (int i = 0; lora && i < lora->params; i++) learns += (double)lora->param[i].size;
+    llm_plan plan = run_planned(r, x->model.ops, &x->model.c, (int)r->seq, learns, x->model.weights, 0, 0);
+    x->flops = plan.flops_per_token;
+    x->model.keep = run_keep(r);
     llm_model_train(&x->model);
     say_model(&x->model, stderr);
     if (x->model.lora) say_lora(&x->model, r->moments16, stderr);
@@ -70,12 +74,8 @@ static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     }
     x->dlogp = llm_alloc(llm_places(&x->micro[0]), sizeof *x->dlogp);
     x->peak = run_peak(x->model.ops);
-    x->flops = llm_plan_make(&x->model.c, x->model.ops, (int)r->batch, (int)r->seq, true, r->recompute, r->moments16)
-                   .flops_per_token;
     const llm_config *c = &x->model.c;
     x->masked = 6.0 * c->L * (double)r->seq * c->H * c->D;
-    if (x->model.lora)
-        x->flops -= 2.0 * (double)llm_parameters(&x->model.c); /* a frozen matrix needs no gradient of its own */
 }
 static inline void text_free(text_run *x) {
     for (int i = 0; x->micro && i < x->s->grad_accum; i++) {
