@@ -591,7 +591,7 @@ extern const llm_ops llm_plain;         /* the textbook: fp32 (or double), and t
 const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU; without llm_simd.h llm_plain, fp32 */
 const llm_ops *llm_cuda(llm_precision p);       /* an NVIDIA GPU's: link llm_cuda.cuh, compiled by nvcc */
 int llm_cuda_devices(char *text, size_t size);  /* GPUs that answer; text: their first, or why there is none */
-size_t llm_cuda_memory(void);                   /* bytes that are free on the first */
+size_t llm_cuda_memory(void);                   /* bytes that were free there before llm_cuda */
 void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 const char *llm_product_name(const llm_ops *ops);       /* what multiplies there, for messages: "AMX", "vectors" ... */

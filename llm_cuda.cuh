@@ -57,7 +57,7 @@ static struct {
     void *workspace;                    /* for cuBLASLt: workspace_bytes */
     int processors, generation;         /* 8: A100, 9: H100 (the major number of its compute capability) */
     size_t shared_limit;                /* bytes of shared memory that a block may ask for */
-    size_t memory;                      /* bytes that the GPU has */
+    size_t memory, unused;              /* bytes that the GPU has; that were free when it was opened */
     char name[256];
 } gpu;
 
@@ -2190,7 +2190,7 @@ static void cuda_open(void) {
     gpu.processors = p.multiProcessorCount;
     gpu.generation = p.major;
     gpu.shared_limit = p.sharedMemPerBlockOptin;
-    gpu.memory = p.totalGlobalMem;
+    CUDA(cudaMemGetInfo(&gpu.unused, &gpu.memory));
     CUDA(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking));
     if (cublasLtCreate(&gpu.lt) != CUBLAS_STATUS_SUCCESS)
         llm_die("--device cpu", "cuBLASLt does not start on %s", gpu.name);
@@ -2201,12 +2201,7 @@ static void cuda_open(void) {
     }
     CUDA(cudaMallocHost(&stage.down, STAGE));
 }
-extern "C" size_t llm_cuda_memory(void) {
-    size_t unused = 0, all = 0;
-    if (!gpu.stream) cuda_open();
-    CUDA(cudaMemGetInfo(&unused, &all));
-    return unused;
-}
+extern "C" size_t llm_cuda_memory(void) { return gpu.unused; }
 /* Rows of logits at a time: 8192 fill the largest GPU; halved until as floats of 131072 words they take at most an
    eighth of memory. */
 static size_t head_rows_for(size_t memory) {

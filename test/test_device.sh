@@ -90,6 +90,7 @@ plan() {
     run "$planned-plan" "$@" --device cuda --offload --dry-run
     check "$planned: no plan for the GPU" grep -q '^plan: ' "$planned-plan.out"
     check "$planned: moments in the GPU's memory" [ "$(grep -c '^    moments\|^    offloaded' "$planned-plan.out")" -eq 1 ]
+    check "$planned: no word of what is kept" grep -q "^keep all: yes (.* of the GPU's free " "$planned-plan.out"
     check "$planned: no line of what is offloaded" grep -q '^    offloaded .*not in the total' "$planned-plan.out"
 }
 
@@ -100,8 +101,19 @@ gpt="$train_gpt --preset nano --vocab 300 --seq $seq --batch $batch --lr 1e-3 --
 stage_gpt() {
     both gpt "$steps" $gpt
     check "gpt: other samples" same_words gpt-cuda gpt-cpu
+    check "gpt: not all is kept, where there is room" grep -q "^keep all: yes (.* of the GPU's free " gpt-cuda.err
+    check "gpt: the settings do not say so" grep -q '^  keep-all  *yes' gpt-cuda.err
     check "gpt: a step line without both MFUs" grep -q "^step $steps/$steps .*% MFU | [0-9.]*% as PaLM counts" gpt-cuda.err
-    if grep -q '^device: cuda, .*cuda_on_cpu' gpt-cuda.err; then                # a GPU of 48 MB
+    if grep -q '^device: cuda, .*cuda_on_cpu' gpt-cuda.err; then
+        # With all kept the plan would take a little more than nine tenths of a GPU (in units of 2^20 bytes); then less.
+        need=$(sed -n "s/^keep all: .* with it \([0-9]*\)\.[0-9]* MB of the GPU's free .*/\1/p" gpt-cuda.err)
+        few="$gpt --steps 2 --data out/world/pretrain/story.txt --device cuda"
+        run gpt-full env CUDA_CPU_MEMORY=$((need + 1)) $few --out gpt-full
+        run gpt-fits env CUDA_CPU_MEMORY=$((need * 11 / 10 + 1)) $few --out gpt-fits
+        check "gpt: all is kept where there is little room" grep -q '^keep all: no (' gpt-full.err
+        check "gpt: not all is kept, where it fits" grep -q '^keep all: yes (' gpt-fits.err
+        check "gpt: keeping all gives other bits" cmp gpt-fits/model.safetensors gpt-full/model.safetensors
+        # a GPU of 48 MB
         CUDA_CPU_MEMORY=48 $train_gpt --preset nano --steps 1 --batch 64 --seq 64 --device cuda --out small > small.out 2> small.err
         check "gpt: out of memory: exit code" [ $? -eq 1 ]
         check "gpt: out of memory: for what" grep -q '^error: out of memory: .* MB ' small.err

@@ -68,6 +68,11 @@ check   "result is untouched" [ "$sum" = "$(cksum < "$dir/base/model.safetensors
 refuses "too long a sequence" 2 "beyond the model's context"    $gpt --model "$dir/base" --seq 64 --out "$dir/x"
 $gpt --steps 20 --out "$dir/base" --overwrite > /dev/null 2>&1; check "--overwrite" [ $? -eq 0 ]
 check   "same seed, same model" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
+refuses "less and more kept"  2 "recompute and --keep-all yes"  $gpt --recompute --keep-all yes --out "$dir/x"
+for keep in "--recompute" "--keep-all yes"; do
+    $gpt --steps 20 $keep --out "$dir/base" --overwrite > /dev/null 2>&1; check "$keep" [ $? -eq 0 ]
+    check "$keep: same model" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
+done
 $gpt --model "$dir/base" --steps 3 --out "$dir/more" > /dev/null 2>&1; check "--model continues a folder" [ $? -eq 0 ]
 
 # ---- what --overwrite may not lose ----

@@ -13,7 +13,6 @@ typedef struct {
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule, *keep_all;
     bool recompute, moments16, offload, resume, overwrite, overfit, dry_run;
-    double memory;                      /* bytes that the GPU had free when the program began; 0: no GPU computes */
 } run_settings;
 
 /* The rows of the option table that every driver begins with. */

@@ -41,14 +41,6 @@ static inline bool run_gpu(char *text, size_t size) {
     return false;
 #endif
 }
-/* Bytes that are free there. */
-static inline double run_gpu_memory(void) {
-#ifdef LLM_CUDA
-    return (double)llm_cuda_memory();
-#else
-    return 0;
-#endif
-}
 /* The table called "plain", "cpu" or "cuda". What this program or machine does not have is refused. Sums of two tables
    have other bits. */
 static inline const llm_ops *run_table(const char *name, llm_precision p) {
@@ -74,7 +66,6 @@ static inline const llm_ops *run_device(run_settings *r) {
     const llm_ops *op = run_table(r->device, p);
     if (r->offload && !op->alloc_host)
         llm_usage("no --offload, or --device cuda", "nothing to offload: the CPU's memory is the host's");
-    if (cuda) r->memory = run_gpu_memory();
     if (r->recompute && !strcmp(r->keep_all, "yes")) llm_usage("one of them", "--recompute and --keep-all yes");
     if (r->recompute) r->keep_all = "no";
     r->device = op->name;
@@ -97,13 +88,14 @@ static inline void run_note_table(const llm_json *state, const llm_ops *op) {
                 device, precision);
 }
 
-/* FLOP/s of the best of a few products of n x n x n. */
+/* FLOP/s of the best of a few products of n x n x n; where there is no room for them, of smaller ones. */
 static inline double run_product(const llm_ops *op, size_t n) {
     llm_act *x = op->alloc(n * n * op->act_size), *y = op->alloc(n * n * op->act_size);
     void *w = op->alloc(n * n * sizeof(llm_real));
+    const bool room = x && y && w;
     llm_weight weight = {w, op->precision == LLM_BF16 ? LLM_TYPE_BF16 : LLM_TYPE_REAL, NULL, NULL}, none = {0};
     double best = 0, spent = 0;
-    for (int i = 0; i < 6 && spent < 0.5; i++) {
+    for (int i = 0; i < 6 && spent < 0.5 && room; i++) {
         double t = llm_now();
         op->linear_forward(y, x, weight, none, n, n, n);
         op->wait();
@@ -111,10 +103,10 @@ static inline double run_product(const llm_ops *op, size_t n) {
         spent += t;
         best = fmax(best, 2.0 * n * n * n / t);
     }
-    op->release(x);
-    op->release(y);
-    op->release(w);
-    return best;
+    if (x) op->release(x);
+    if (y) op->release(y);
+    if (w) op->release(w);
+    return room || n < 64 ? best : run_product(op, n / 2);
 }
 /* What the machine's matrix product reaches, measured. A small one ends before a large GPU is awake. */
 static inline double run_measured(const llm_ops *op) {
@@ -122,6 +114,14 @@ static inline double run_measured(const llm_ops *op) {
     return small > 5e12 ? run_product(op, 8192) : small;
 }
 static inline bool run_on_gpu(const llm_ops *op) { return !strcmp(op->name, "cuda"); }
+/* Bytes that the GPU had free when the program began; on a CPU 0. */
+static inline double run_gpu_memory(const llm_ops *op) {
+#ifdef LLM_CUDA
+    if (run_on_gpu(op)) return (double)llm_cuda_memory();
+#endif
+    (void)op;
+    return 0;
+}
 /* FLOP/s at most: what the maker of a known GPU says, else what the product reaches. */
 static inline double run_peak(const llm_ops *op) {
     char gpu[400];
@@ -166,13 +166,13 @@ static inline llm_plan run_planned(run_settings *r, const llm_ops *op, const llm
     FILE *out = r->dry_run ? stdout : stderr;
     llm_plan p = run_plan(r, op, c, T, false);
     const double more = run_plan(r, op, c, T, true).activations - p.activations, all = (1 + others) * more;
-    const bool asked = strcmp(r->keep_all, "auto") != 0, gpu = r->memory > 0;
     if (n > 0) run_plan_lora(&p, n, weights, r->dry_run);
     if (r->recompute) return p;
-    if (!asked) r->keep_all = p.total + beside + all <= 0.9 * r->memory ? "yes" : "no";
-    if (asked || gpu || r->dry_run) fprintf(out, "keep all: %s, it takes %.2f MB more", r->keep_all, all / 1e6);
-    if (gpu) fprintf(out, ", %.2f MB of the GPU's free %.2f", (p.total + beside + all) / 1e6, r->memory / 1e6);
-    if (asked || gpu || r->dry_run) fprintf(out, "\n");
+    const double need = p.total + beside + all, memory = run_gpu_memory(op);
+    if (!strcmp(r->keep_all, "auto")) r->keep_all = need <= 0.9 * memory ? "yes" : "no";
+    fprintf(out, "keep all: %s (%.2f MB more, the whole plan with it %.2f MB", r->keep_all, all / 1e6, need / 1e6);
+    if (memory > 0) fprintf(out, " of the GPU's free %.2f MB", memory / 1e6);
+    fprintf(out, ")\n");
     if (run_keep(r) != LLM_KEEP_ALL) return p;
     p.activations += more;
     p.total += more;
