@@ -317,10 +317,7 @@ static void cuda_download(void *host, const void *device, size_t bytes) {
     cuda_wait();
 }
 static void cuda_fetch(void *host, const void *device, size_t bytes) {
-    if (bytes > STAGE) {
-        cuda_download(host, device, bytes);
-        return;
-    }
+    if (bytes > STAGE) return cuda_download(host, device, bytes);
     if (stage.fetched + bytes > STAGE || stage.fetches == 256) cuda_wait();
     CUDA(cudaMemcpyAsync(stage.down + stage.fetched, device, bytes, cudaMemcpyDefault, gpu.stream));
     stage.fetch[stage.fetches++] = {host, stage.fetched, bytes};
@@ -463,9 +460,9 @@ static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *d
        xhat = (x - mean) rstd      out = xhat w + bias      dx = rstd (g - mean(g) - xhat mean(g xhat)), g = w dout
 
    A row belongs to a team of threads, who hold it in registers, so that memory is read once: up to C = 768 a warp (four
-   teams to a block), above a whole block. Thread t of a team of T has, of each chunk i, eight neighbours:
+   teams to a block), above a whole block. Thread t of a team of W has, of each chunk i, eight neighbours:
 
-       c = (i T + t) 8 .. + 7       16 bytes (bf16) or twice 16; neighbours in the team are neighbours in memory
+       c = (i W + t) 8 .. + 7       16 bytes (bf16) or twice 16; neighbours in the team are neighbours in memory
 
    dw and dbias are sums over rows. Of G teams in the grid, team i takes rows i, i + G, ... and adds each to sums of its
    own in shared memory (dw and dbias, padded to whole chunks), where a thread meets only its own numbers: no barrier.
@@ -480,14 +477,14 @@ template <class A, int WARPS, int CHUNKS>
 KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_forward_kernel(A *out, float *mean, float *rstd, const float *inp,
                                                           const float *w, const float *bias, float eps, size_t N,
                                                           int C) {
-    enum { T = WARPS * 32 };
-    const size_t n = (size_t)blockIdx.x * (blockDim.x / T) + threadIdx.x / T;
-    const int t = threadIdx.x % T;
+    enum { W = WARPS * 32 };
+    const size_t n = (size_t)blockIdx.x * (blockDim.x / W) + threadIdx.x / W;
+    const int t = threadIdx.x % W;
     const bool wide = C % 8 == 0;
     if (n >= N) return;                 /* the whole team */
     float x[CHUNKS][8], sum = 0, square = 0, m = 0;
     UNROLL for (int i = 0; i < CHUNKS; i++) {
-        const int c = (i * T + t) * 8;
+        const int c = (i * W + t) * 8;
         load_up_to_8(x[i], inp + n * C + c, C - c, wide);
         UNROLL for (int j = 0; j < 8; j++) sum += x[i][j];
     }
@@ -495,11 +492,11 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_forward_kernel(A *out, float *mean, f
     UNROLL for (int i = 0; i < CHUNKS; i++)
         UNROLL for (int j = 0; j < 8; j++) {
             x[i][j] -= m;
-            square += (i * T + t) * 8 + j < C ? x[i][j] * x[i][j] : 0;
+            square += (i * W + t) * 8 + j < C ? x[i][j] * x[i][j] : 0;
         }
     const float r = 1 / sqrtf(team_sum<WARPS>(square) / C + eps);
     UNROLL for (int i = 0; i < CHUNKS; i++) {
-        const int c = (i * T + t) * 8;
+        const int c = (i * W + t) * 8;
         float a[8], b[8] = {};
         load_up_to_8(a, w + c, C - c, wide);
         if (bias) load_up_to_8(b, bias + c, C - c, wide);
@@ -515,24 +512,24 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy,
                                                            float *part, const A *dout, const float *inp, const float *w,
                                                            const float *mean, const float *rstd, size_t N, int C,
                                                            bool accumulate_dinp, bool accumulate) {
-    enum { T = WARPS * 32, SUMS = CHUNKS * 8 * T };
-    extern __shared__ float shared_sums[];      /* (teams, 2, CHUNKS, 8, T): column (i T + t) 8 + j lies at i, j, t, */
-    const int teams = blockDim.x / T, team = threadIdx.x / T, t = threadIdx.x % T;    /* so lanes lie side by side */
+    enum { W = WARPS * 32, SUMS = CHUNKS * 8 * W };
+    extern __shared__ float shared_sums[];      /* (teams, 2, CHUNKS, 8, W): column (i W + t) 8 + j lies at i, j, t, */
+    const int teams = blockDim.x / W, team = threadIdx.x / W, t = threadIdx.x % W;    /* so lanes lie side by side */
     const bool wide = C % 8 == 0;
     float *dw = shared_sums + team * 2 * SUMS + t, *dbias = dw + SUMS;
-    UNROLL for (int i = 0; i < CHUNKS * 8; i++) dw[i * T] = dbias[i * T] = 0;
+    UNROLL for (int i = 0; i < CHUNKS * 8; i++) dw[i * W] = dbias[i * W] = 0;
     for (size_t n = (size_t)blockIdx.x * teams + team; n < N; n += (size_t)gridDim.x * teams) {
         const float m = mean ? mean[n] : 0, r = rstd[n];
         float g[CHUNKS][8], h[CHUNKS][8], a[8], mean_g = 0, mean_gh = 0;        /* h: xhat */
         UNROLL for (int i = 0; i < CHUNKS; i++) {
-            const int c = (i * T + t) * 8;
+            const int c = (i * W + t) * 8;
             load_up_to_8(g[i], dout + n * C + c, C - c, wide);
             load_up_to_8(h[i], inp + n * C + c, C - c, wide);
             load_up_to_8(a, w + c, C - c, wide);
             UNROLL for (int j = 0; j < 8; j++) {
                 h[i][j] = (h[i][j] - m) * r;
-                dw[(i * 8 + j) * T] += g[i][j] * h[i][j];
-                if (dbias_all) dbias[(i * 8 + j) * T] += g[i][j];
+                dw[(i * 8 + j) * W] += g[i][j] * h[i][j];
+                if (dbias_all) dbias[(i * 8 + j) * W] += g[i][j];
                 g[i][j] *= a[j];                                /* beyond the row: 0 */
                 mean_g += g[i][j];
                 mean_gh += g[i][j] * h[i][j];
@@ -541,7 +538,7 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy,
         mean_g = mean ? team_sum<WARPS>(mean_g) / C : 0;
         mean_gh = team_sum<WARPS>(mean_gh) / C;
         UNROLL for (int i = 0; i < CHUNKS; i++) {
-            const int c = (i * T + t) * 8;
+            const int c = (i * W + t) * 8;
             float dx[8] = {};
             if (accumulate_dinp) load_up_to_8(dx, dres + n * C + c, C - c, wide);
             UNROLL for (int j = 0; j < 8; j++) dx[j] += r * (g[i][j] - mean_g - h[i][j] * mean_gh);
@@ -553,7 +550,7 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy,
     __syncthreads();
     for (int c = threadIdx.x; c < C; c += blockDim.x)
         for (int k = 0; k < 2; k++) {
-            const float *x = shared_sums + k * SUMS + (c / 8 / T * 8 + c % 8) * T + c / 8 % T;
+            const float *x = shared_sums + k * SUMS + (c / 8 / W * 8 + c % 8) * W + c / 8 % W;
             float sum = 0;
             for (int i = 0; i < teams; i++) sum += x[i * 2 * SUMS];
             part[((size_t)blockIdx.x * 2 + k) * C + c] = sum;
@@ -1597,10 +1594,10 @@ KERNEL(HEAD_THREADS) head_forward_kernel(const float *logits, head_view h) {
 /* dlogits in the place of the logits. (h.lse NULL, the fused sweep: logp is made on the way.) Where they are narrower,
    bf16 for float, the front half of the row is enough:
 
-       logits    |   turn 0    |   turn 1    |   turn 2    |        a turn: 8 numbers for each thread of the block
-       dlogits   |turn 0|turn 1|turn 2|
+       logits    |    round 0    |    round 1    |    round 2    |      a round: 8 numbers for each thread of the block
+       dlogits   |round 0|round 1|round 2|
 
-   In a turn all read before one writes; what later turns read lies behind what this one writes. Padding becomes 0. */
+   In a round all read before one writes; what later rounds read lies behind what this one writes. Padding becomes 0. */
 template <class Z, class A> KERNEL(HEAD_THREADS) head_backward_kernel(Z *logits, head_view h) {
     Z *mine = logits + (size_t)blockIdx.x * h.ld;
     const int n = h.place(), target = h.targets[n];
@@ -1608,8 +1605,8 @@ template <class Z, class A> KERNEL(HEAD_THREADS) head_backward_kernel(Z *logits,
     const float lse = h.lse ? h.lse[n] : head_lse(mine, h);             /* has barriers */
     const float dlogp = h.dlogp[n], dentropy = h.dentropy ? h.dentropy[n] : 0, entropy = h.dentropy ? h.entropy[n] : 0;
     if (!h.lse && threadIdx.x == 0) h.logp[n] = at_target - lse;
-    for (int turn = 0; turn < h.ld; turn += blockDim.x * 8) {
-        const int k = turn + threadIdx.x * 8;
+    for (int round = 0; round < h.ld; round += blockDim.x * 8) {
+        const int k = round + threadIdx.x * 8;
         float z[8];
         if (k < h.ld) head_load(z, mine, k, h);
         UNROLL for (int j = 0; j < 8 && k < h.ld; j++) {

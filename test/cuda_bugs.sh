@@ -201,7 +201,7 @@ bug plain 'embedding: the last place of a run lost' 's/i < end; i\+\+\) \{/i < e
 bug plain 'embedding: a row of several runs added by each' 's/\(r > 0 \&\& o\.row\[r - 1\] == o\.row\[r\]\)/false/' embed
 bug asan  'embedding: past the end of a row'    's/store_up_to_8\(to \+ c, sum, C - c/store_up_to_8(to + c, sum, 8/' embed
 bug plain 'norms: numbers beyond the row' \
-    's/square \+= \(i \* T \+ t\) \* 8 \+ j < C \? x\[i\]\[j\] \* x\[i\]\[j\] : 0/square += x[i][j] * x[i][j]/' layernorm
+    's/square \+= \(i \* W \+ t\) \* 8 \+ j < C \? x\[i\]\[j\] \* x\[i\]\[j\] : 0/square += x[i][j] * x[i][j]/' layernorm
 bug plain 'norms: the bf16 copy of dres forgotten' 's/if \(copy\) store_up_to_8/if (false) store_up_to_8/' layernorm
 bug plain 'norms: the sums of another team'     's/sum \+= x\[i \* 2 \* SUMS\]/sum += x[i * SUMS]/' layernorm
 bug tsan  'norms: teams added before they are done' '/^    if \(!part\) return;/{n;s/__syncthreads\(\);//}' layernorm
@@ -213,7 +213,7 @@ bug tsan  'norms: counted before it is seen'     '/what this thread wrote is see
 bug plain 'learning: moments of another tensor' 's/\(M \*\)v \+ t\.offset/(M *)v/' adamw
 bug plain 'learning: vectors decay'             's/t\.decays \? a\.decay : 0/a.decay/' adamw
 bug plain 'learning: past the end of a tensor' \
-    's/const int left = \(int\)min\(t\.size - i, \(size_t\)8\);/const int left = 8;/' adamw
+    's/\* 8; i < t\.size;/* 8; i < t.size + 16;/' adamw
 bug plain 'learning: moments rounded to nearest' 's/chance >> shift \& 0xFFFF/0x8000/' adamw
 bug plain 'learning: a piece that nobody moves' 's/i \+= gridDim.x \* 2048/i += gridDim.x * 4096/' adamw
 
