@@ -58,12 +58,22 @@ static void get_reward(program *p) {
     }
     rl_open_reward(&p->judge, &p->d, s->reward_out);
 }
+/* Do known right answers judge? known: there are some. */
+static bool gold_judges(const rl_settings *s, bool known) {
+    bool given = llm_option_given("verify"), verify = given ? s->verify : known && !s->reward && !s->reward_command;
+    return verify && !s->all && !s->sweep_kl && (given || !strcmp(s->method, "grpo"));
+}
+/* Does a reward model? Methods that learn from answers compared beforehand need none. */
+static bool model_judges(const rl_settings *s, bool gold) {
+    bool compared = !s->all && !s->sweep_kl && rl_find_method(s->method)->compared;
+    return !gold && !s->reward_command && (!compared || s->reward);
+}
 /* Who judges, and what has to be there before the first method begins: prompts, answers to compare, a reward model. */
 static void prepare(program *p) {
     rl_settings *s = p->s;
     rl_data *d = &p->d;
     rl_judge *j = &p->judge;
-    bool several = s->all || s->sweep_kl, known = false;
+    bool known = false;
     bool offline = s->all || (!s->sweep_kl && rl_find_method(s->method)->compared);
     rl_make_prompts(d);
     for (int i = 0; i < d->prompts.count; i++) known = known || rl_checkable(&d->prompts, i);
@@ -71,8 +81,7 @@ static void prepare(program *p) {
         llm_usage("one of them", "--verify and %s: two judges", s->reward ? "--reward" : "--reward-command");
     if (s->reward && s->reward_command) llm_usage("one of them", "--reward and --reward-command: two judges");
     if (!llm_option_given("verify")) s->verify = known && !s->reward && !s->reward_command;
-    bool gold = s->verify && !several && (!strcmp(s->method, "grpo") || llm_option_given("verify"));
-    bool model = !s->reward_command && !gold && (several || !offline || s->reward), train = model && !s->reward;
+    bool gold = gold_judges(s, known), model = model_judges(s, gold), train = model && !s->reward;
     j->kind = gold ? JUDGE_GOLD : s->reward_command ? JUDGE_COMMAND : JUDGE_MODEL;
     j->program = (rl_program){.command = s->reward_command, .seconds = s->reward_timeout};
     if (model && s->reward) rl_open_reward(j, d, s->reward);
@@ -202,9 +211,10 @@ static void plan(rl_settings *s, const llm_ops *op) {
     llm_plan critic = run_plan(&s->run, op, &c, c.T, false);
     const double frozen = asked.weights + asked.work, more = run_plan(&s->run, op, &c, c.T, true).total - critic.total;
     const double cache = 2.0 * c.L * (double)op->speakers * ((c.T + 63) / 64 * 64) * c.KV * c.D * (double)op->act_size;
+    const bool known = !s->run.data.count;              /* in the tiny world; other data have not been read */
     struct { const char *what; bool there; double bytes; } beside[] = {
         {"reference policy, frozen", samples && !s->lora_rank, frozen},
-        {"reward model, frozen", !s->reward_command && !s->verify, frozen},
+        {"reward model, frozen", model_judges(s, gold_judges(s, known)), frozen},
         {"keys and values, speaking", true, cache},
         {"critic, which learns too", ppo, critic.total}};
     for (int i = 0; i < 4; i++) others += beside[i].there ? beside[i].bytes : 0;

@@ -487,6 +487,10 @@ static void test_kl(void) {
     near_to("beta falls", c.beta, .15 * 1.01 * .99, 1e-15);
     llm_kl_adapt(&c, 6, 1000);
     near_to("beta stays", c.beta, .15 * 1.01 * .99, 1e-15);
+    llm_kl_adapt(&c, 0, 500);                   /* far below: -20% at most */
+    near_to("beta falls no faster", c.beta, .15 * 1.01 * .99 * .99, 1e-15);
+    llm_kl_adapt(&c, -60, 500);                 /* a mean of few answers may be negative */
+    near_to("nor when it is negative", c.beta, .15 * 1.01 * .99 * .99 * .99, 1e-15);
 }
 
 /* ---- GRPO ---- */

@@ -153,7 +153,13 @@ for method in ppo grpo dpo cdpo ipo kto rrhf rejection random best-of-n; do
     run dry --data $prefs/ranked.jsonl --method $method --dry-run; code=$?
     check "$method --dry-run" [ $code -eq 0 ]
     check "$method --dry-run has a plan" grep -q "^plan: " "$dir/dry.out"
+    case $method in dpo|cdpo|ipo|kto|rrhf) n=0 ;; *) n=1 ;; esac
+    check "$method: $n reward models in it" [ "$(grep -c 'reward model, frozen' "$dir/dry.out")" -eq $n ]
 done
+run dry --data $prefs/ranked.jsonl --method dpo --reward "$dir/ppo-reward" --dry-run
+check "dpo --reward: the reward model is counted" grep -q "reward model, frozen" "$dir/dry.out"
+run dry --data $prefs/prompts.jsonl --method grpo --verify --dry-run
+check "grpo --verify: none is" sh -c "! grep -q 'reward model, frozen' $dir/dry.out"
 for flag in --all --sweep-kl "--lora-rank 2"; do run dry --data $prefs/ranked.jsonl $flag --dry-run; check "$flag --dry-run" [ $? -eq 0 ]; done
 check "--dry-run writes nothing" [ ! -e "$dir/dry" -a ! -e "$dir/dry-reward" ]
 mkdir "$dir/mine"; echo "years of work" > "$dir/mine/thesis.tex"; cp "$dir/dpo/model.safetensors" "$dir/dpo/config.json" "$dir/mine"
