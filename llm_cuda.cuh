@@ -856,7 +856,7 @@ ROW cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_act *du, c
    Rotary positions and activations
    ================================================================================================================ */
 
-/* ---- rotary positions: (a, b) = (x[j], x[j + D/2]) turns by the angle t = position freq[j] ----
+/* ---- rotary positions: (a, b) = (x[j], x[j + D/2]) turns by the angle t = position freq[j], backward by -t ----
 
    A thread has 8 neighbouring pairs of one token and walks over its heads, for which the 8 angles are the same. t goes
    up to 100,000 and more; its whole turns are taken off in double: then sincospif (sin and cos of pi x) adds no error
@@ -887,19 +887,10 @@ template <class A> KERNEL(128) rope_kernel(A *qkv, const float *freq, const int 
         store_up_to_8(x + pairs, b, left, wide);
     }
 }
-template <class A> static void rotate(llm_act *qkv, const float *freq, const int *positions, size_t N, size_t H,
-                                      size_t KV, size_t D, float way) {
-    const unsigned grid = blocks_for(N * ((D / 2 + 7) / 8), 128);
-    rope_kernel<A><<<grid, 128, 0, STREAM>>>((A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D,
-                                                 D % 16 == 0, way);
-}
-ROW cuda_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
-                      size_t D) {
-    rotate<A>(qkv, freq, positions, N, H, KV, D, 1);
-}
-ROW cuda_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
-                       size_t D) {
-    rotate<A>(dqkv, freq, positions, N, H, KV, D, -1);
+template <class A, int WAY> static void cuda_rope(llm_act *qkv, const float *freq, const int *positions, size_t N,
+                                                  size_t H, size_t KV, size_t D) {
+    rope_kernel<A><<<blocks_for(N * ((D / 2 + 7) / 8), 128), 128, 0, STREAM>>>(
+        (A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D, D % 16 == 0, WAY);
 }
 
 /* ---- gelu and swiglu: a thread has 8 neighbouring numbers. Memory is all that takes time ---- */
@@ -1022,18 +1013,21 @@ ROW cuda_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, co
    share them, and adds up dk and dv. Both make S and dP: 7 products where 5 would do. So the bits of a token's results
    depend on nothing but its own text, and on where in the row that begins: tiles are cut at the same places for all. */
 
-/* What the kernels are given. Block (tile, head, sequence) sees of it the rows of its sequence: head h of q, H + h of
-   k, H + KV + h of v in qkv and dqkv; head h in out and dout. */
+/* What the kernels are given. Block x has tile x % tiles of sequence x / tiles, and sees of everything the rows of its
+   sequence: head h of q, H + h of k, H + KV + h of v in qkv and dqkv; head h in out and dout. */
 template <class A> struct rows_of { A *at; size_t stride; };
+struct alignas(16) of_query { float lse, delta; int start; };
 template <class A> struct attention {
     A *out;
-    float *lse;                         /* (N,H), as delta */
+    float *lse;                         /* (N,H) */
     A *dqkv;                            /* NULL: forward, which writes out and lse */
-    float *delta;
+    of_query *known;                    /* (N,H) */
     const A *dout, *qkv;
     const int *start;
-    int B, T, H, KV, D;
-    DEVICE size_t first_row() const { return (size_t)blockIdx.z * T; }
+    int B, T, H, KV, D, tiles;
+    DEVICE int tile() const { return blockIdx.x % tiles; }
+    DEVICE int late_tile() const { return tiles - 1 - tile(); }         /* those with most keys begin first */
+    DEVICE size_t first_row() const { return (size_t)(blockIdx.x / tiles) * T; }
     template <class X> DEVICE rows_of<X> head(X *of, int h, int heads) const {
         return {of + (first_row() * heads + h) * D, (size_t)heads * D};
     }
@@ -1041,143 +1035,33 @@ template <class A> struct attention {
     DEVICE rows_of<A> dpart(int h) const { return head(dqkv, h, H + 2 * KV); }
     DEVICE rows_of<const A> dy(int h) const { return head(dout, h, H); }
 };
+/* Backward begins with what it wants to know of each query: four lanes take the pieces of delta = dout . out. */
+template <class A> KERNEL(128) known_kernel(attention<A> a, size_t rows) {
+    const size_t i = ((size_t)blockIdx.x * 128 + threadIdx.x) / 4;      /* head i % H of query i / H */
+    float delta = 0, x[8], y[8];
+    for (int c = threadIdx.x % 4 * 8; i < rows && c < a.D; c += 32) {
+        load_up_to_8(x, a.dout + i * a.D + c, a.D - c, a.D % 8 == 0);
+        load_up_to_8(y, a.out + i * a.D + c, a.D - c, a.D % 8 == 0);
+        UNROLL for (int j = 0; j < 8; j++) delta += x[j] * y[j];
+    }
+    delta = warp_sum<4>(delta);
+    if (i < rows && threadIdx.x % 4 == 0) a.known[i] = {a.lse[i], delta, a.start[i / a.H]};
+}
 /* The first key that any of the queries first .. end-1 sees; the last query below T that sees any of the keys up to
-   `key`. (Whole numbers: here the order of atomics does not matter.) */
+   `key`. */
 DEVICE int first_key(const int *start, int first, int end) {
-    __shared__ int low;
-    if (threadIdx.x == 0) low = first;
-    __syncthreads();
-    for (int i = first + threadIdx.x; i < end; i += blockDim.x) atomicMin(&low, start[i]);
-    __syncthreads();
-    return low;
+    int low = first;
+    for (int i = first + threadIdx.x; i < end; i += blockDim.x) low = min(low, start[i]);
+    return block_join(low, first, [](int x) { return __reduce_min_sync(~0u, x); });
 }
 DEVICE int last_query(const int *start, int key, int first, int T) {
-    __shared__ int high;
-    if (threadIdx.x == 0) high = first;
-    __syncthreads();
-    for (int i = first + threadIdx.x; i < T; i += blockDim.x)
-        if (start[i] <= key) atomicMax(&high, i);
-    __syncthreads();
-    return high;
+    int high = first;
+    for (int i = first + threadIdx.x; i < T; i += blockDim.x) high = start[i] <= key ? i : high;
+    return block_join(high, first, [](int x) { return __reduce_max_sync(~0u, x); });
 }
 #define NEVER (-INFINITY)               /* a score that must not count */
 
-/* ---- attention in plain float: any head size, any A ----
-
-   Grid (tiles of 32 queries or keys, heads x pieces of 128 columns of the output, sequences). A block has 4 warps, and
-   warp w the rows 8w .. 8w+7 of its tile. It walks over tiles of 32 rows of the other side, a lane for each: a row of S
-   lies across the warp, and warp_max finds its largest score. Of the output lane l has columns l, l + 32, l + 64 and
-   l + 96 of the 8 rows. What is multiplied lies in shared memory, two tiles of 32 x 128, in rows of 33 float4: the one
-   too many sends neighbouring rows to different banks. */
-
-typedef float4 (*tile32)[33];
-
-/* Rows from `first` on, columns from c0 on; zeros beyond T and D. */
-template <class A> DEVICE void load32(tile32 to, rows_of<const A> x, int first, int T, int c0, int D) {
-    _Pragma("unroll 1") for (int r = threadIdx.x / 32; r < 32; r += 4)
-        for (int c = threadIdx.x % 32; c < 128 && c0 + c < (D + 31) / 32 * 32; c += 32)
-            ((float *)to[r])[c] = first + r < T && c0 + c < D ? to_float(x.at[(first + r) * x.stride + c0 + c]) : 0;
-}
-/* s += x y': x from row x0, y from row y0 on */
-template <class A> DEVICE void dot32(float (&s)[8], tile32 a, tile32 b, rows_of<const A> x, int x0, rows_of<const A> y,
-                                     int y0, int T, int D) {
-    for (int c0 = 0; c0 < D; c0 += 128) {
-        __syncthreads();                                        /* whoever read these tiles is done */
-        load32(a, x, x0, T, c0, D);
-        load32(b, y, y0, T, c0, D);
-        __syncthreads();
-        for (int k = 0; k < 32 && c0 + 4 * k < D; k++) {
-            const float4 q = b[threadIdx.x % 32][k];
-            UNROLL for (int i = 0; i < 8; i++) {
-                const float4 p = a[threadIdx.x / 32 * 8 + i][k];
-                s[i] += p.x * q.x + p.y * q.y + p.z * q.z + p.w * q.w;
-            }
-        }
-    }
-}
-/* o += p y: y from row y0 on, its columns from c0 on */
-template <class A> DEVICE void mix32(float (&o)[8][4], tile32 a, tile32 b, const float (&p)[8], rows_of<const A> y,
-                                     int y0, int T, int c0, int D) {
-    const int lane = threadIdx.x % 32;
-    tile32 mine = a + threadIdx.x / 32 * 8;
-    __syncthreads();
-    UNROLL for (int i = 0; i < 8; i++) ((float *)mine[i])[lane] = p[i];
-    load32(b, y, y0, T, c0, D);
-    __syncthreads();
-    _Pragma("unroll 4") for (int k = 0; k < 32; k++)
-        UNROLL for (int w = 0; w < 4; w++) {
-            if (c0 + 32 * w >= D) continue;
-            const float v = ((const float *)b[k])[32 * w + lane];
-            UNROLL for (int i = 0; i < 8; i++) o[i][w] += ((const float *)mine[i])[k] * v;
-        }
-}
-/* The warp's 8 rows, of which the first is `mine`. */
-template <class A> DEVICE void store32(rows_of<A> to, const float (&o)[8][4], int mine, int T, int c0, int D) {
-    UNROLL for (int i = 0; i < 32; i++) {
-        const int row = mine + i / 4, c = c0 + i % 4 * 32 + threadIdx.x % 32;
-        if (row < T && c < D) store(to.at + row * to.stride + c, o[i / 4][i % 4]);
-    }
-}
-/* One kernel, three walks. A block owns queries, and walks over keys to add up out (FORWARD) or dq (DQ); or it owns
-   keys, and walks over queries to add up dk and dv (DKV). Then everything lies on its side, S' = k q' and
-   dP' = v dout', so that P' and dS' come out as the left factors of dv = P' dout and dk = dS' q. */
-enum walk_of { FORWARD, DQ, DKV };
-template <class A, walk_of W> KERNEL(128, 3) float_attention_kernel(attention<A> a, float scale) {
-    __shared__ float4 x[32][33];
-    __shared__ float4 y[32][33];
-    constexpr bool KEYS = W == DKV;
-    const int pieces = (a.D + 127) / 128, own = blockIdx.y / pieces, c0 = blockIdx.y % pieces * 128, T = a.T;
-    const int lane = threadIdx.x % 32, first = blockIdx.x * 32, end = min(T, first + 32), G = a.H / a.KV;
-    const int mine = first + threadIdx.x / 32 * 8, *start = a.start + a.first_row();
-    const rows_of<A> out = a.head(a.out, own, a.H);
-    float sum[8][4] = {}, dv[8][4] = {}, top[8], total[8] = {}, d[8] = {};
-    UNROLL for (int i = 0; i < 8; i++) {
-        const size_t row = min(T - 1, mine + i);
-        top[i] = NEVER;
-        for (int c = lane; W == DQ && c < a.D; c += 32)         /* delta: the warp adds up a row */
-            d[i] += to_float(a.dy(own).at[row * out.stride + c]) * to_float(out.at[row * out.stride + c]);
-        d[i] = warp_sum(d[i]);
-        if (W == DQ && mine + i < T && lane == 0 && c0 == 0) a.delta[(a.first_row() + row) * a.H + own] = d[i];
-    }
-    const int begin = KEYS ? first : first_key(start, first, end) / 32 * 32;
-    const int tiles = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / 32 + 1;
-    for (int turn = 0; turn < (KEYS ? G : 1) * tiles; turn++) { /* tile turn % tiles of head turn / tiles */
-        const int walk = begin + turn % tiles * 32, h = KEYS ? own * G + turn / tiles : own;
-        const rows_of<const A> q = a.part(h), k = a.part(a.H + h / G), v = a.part(a.H + a.KV + h / G), dy = a.dy(h);
-        float s[8] = {}, dp[8] = {};
-        dot32(s, x, y, KEYS ? k : q, first, KEYS ? q : k, walk, T, a.D);
-        if (W != FORWARD) dot32(dp, x, y, KEYS ? v : dy, first, KEYS ? dy : v, walk, T, a.D);
-        UNROLL for (int i = 0; i < 8; i++) {
-            const int row = KEYS ? walk + lane : mine + i, key = KEYS ? mine + i : walk + lane, in = min(T - 1, row);
-            const size_t at = (a.first_row() + in) * a.H + h;
-            const bool seen = row < T && key <= row && key >= start[in];
-            if (W == FORWARD) {                                 /* sum and total: of this lane's keys */
-                s[i] = seen ? s[i] * scale : NEVER;
-                const float best = fmaxf(top[i], warp_max(s[i])), base = best == NEVER ? 0 : best;
-                const float shrink = expf(top[i] - base);
-                s[i] = expf(s[i] - base);
-                total[i] = total[i] * shrink + s[i];
-                top[i] = best;
-                UNROLL for (int w = 0; w < 4; w++) sum[i][w] *= shrink;
-            } else {
-                s[i] = seen ? expf(s[i] * scale - a.lse[at]) : 0;
-                dp[i] = s[i] * (dp[i] - (KEYS ? a.delta[at] : d[i])) * scale;
-            }
-        }
-        if (KEYS) mix32(dv, x, y, s, dy, walk, T, c0, a.D);
-        if (W == FORWARD) mix32(sum, x, y, s, v, walk, T, c0, a.D);
-        else mix32(sum, x, y, dp, KEYS ? q : k, walk, T, c0, a.D);
-    }
-    UNROLL for (int i = 0; i < 8 && W == FORWARD; i++) {
-        const float all = warp_sum(total[i]);
-        if (mine + i < T && lane == 0 && c0 == 0) a.lse[(a.first_row() + mine + i) * a.H + own] = top[i] + logf(all);
-        UNROLL for (int w = 0; w < 4; w++) sum[i][w] /= all;
-    }
-    store32(W == FORWARD ? out : a.dpart(KEYS ? a.H + own : own), sum, mine, T, c0, a.D);
-    if (KEYS) store32(a.dpart(a.H + a.KV + own), dv, mine, T, c0, a.D);
-}
-
-/* ---- attention on tensor cores: bf16, head sizes 32, 64, 80, 96, 128 (Dao 2023, "FlashAttention-2") ----
+/* ---- tiles on tensor cores (Dao 2023, "FlashAttention-2") ----
 
    A tensor core multiplies 16 x 16 by 16 x 8 numbers in one instruction of a whole warp, mma.sync.m16n8k16. The three
    matrices lie in the registers of its 32 lanes. Call a lane 4 g + t, g = 0..7, t = 0..3; then it holds, of each, the
@@ -1199,12 +1083,17 @@ template <class A, walk_of W> KERNEL(128, 3) float_attention_kernel(attention<A>
 
    The other factors come from shared memory. ldmatrix fills an A, or two B: it reads four matrices of 8 x 8, and lane l
    names the place of row l % 8 of matrix l / 8; "turned" deals out columns in place of rows. Rows lie D + 8 numbers
-   apart, so that 8 rows' 16 bytes fall into 8 different eighths of the banks and are read at once. Meanwhile cp.async
-   (copy_ahead) brings the next tile: two stages of shared memory take turns.
+   apart, so that 8 rows' 16 bytes fall into different eighths of the banks (shared memory has 32, of 4 bytes, and each
+   gives one word at a time) and are read at once. Meanwhile cp.async (copy_ahead) brings the next tile: two stages of
+   shared memory take turns.
 
-   Who does what. Grid: (tiles, heads, sequences). A block has 4 warps, which share the tiles that it walks over. A warp
-   owns 16 M rows of the block's tile (queries; for dk and dv keys) and their whole sums, so no two add to the same one.
-   M is 2 where registers allow: each B that ldmatrix brings is used twice. */
+   Who does what. Grid: (tiles of all sequences, heads). A block has 4 warps, which share the tiles that it walks over.
+   A warp owns 16 M rows of the block's tile (queries; for dk and dv keys) and their whole sums, so no two add to the
+   same one. M is 2 where registers allow: each B that ldmatrix brings is used twice. Above 128 a head's columns are
+   dealt to two blocks, each of which makes all of S.
+
+   Floats, which tensor cores would round, take the same way, each number in the same lane; only the two products are
+   plain loops (product_abt, product_ab). */
 
 /* Instructions without a word in C++. What each does lane by lane: their twins for the CPU, test/cuda_on_cpu/ptx.h. */
 #ifdef CUDA_ON_CPU
@@ -1224,34 +1113,38 @@ DEVICE void ldmatrix_turned(uint32_t (&r)[4], const bf16 *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
         : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
 }
-/* 4 or 16 bytes (zeros unless valid) begin to travel from global to shared memory. copies_wait<n>: all but the n newest
-   groups have arrived; other threads see them after a barrier. */
-template <int BYTES> DEVICE void copy_ahead(void *shared, const void *global, bool valid) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" :: "r"((uint32_t)__cvta_generic_to_shared(shared)),
-        "l"(global), "n"(BYTES), "r"(valid ? BYTES : 0) : "memory");
+/* 16 bytes (zeros unless valid) begin to travel from global to shared memory. copies_wait: this thread's have arrived;
+   other threads see them after a barrier. */
+DEVICE void copy_ahead(void *shared, const void *global, bool valid) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+        :: "r"((uint32_t)__cvta_generic_to_shared(shared)), "l"(global), "r"(valid ? 16 : 0) : "memory");
 }
-DEVICE void copies_end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int N> DEVICE void copies_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
+DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 DEVICE float exp2_fast(float x) {
     asm("ex2.approx.ftz.f32 %0, %0;" : "+f"(x));
     return x;
 }
 #endif
 
-enum { ATT_WARPS = 4, ATT_THREADS = 32 * ATT_WARPS };
-template <int D> constexpr int LD = D + 8;              /* from row to row of a tile in shared memory */
-
-/* Tiles by head size: a block owns ROWS, 16 M of them a warp, and walks over TILE at a time, of which backward works
-   with 8 N at once. More rows to a warp: less shared memory read for a product; but their sums, D / 8 x 4 M floats a
-   lane, and S and dP must fit in its 255 registers. BYTES of shared memory: 1 (forward) or 2 tiles of its own, two
-   stages of two tiles, and what backward knows of queries, 3 numbers each. */
-template <int D, bool KEYS = false> struct flash {
-    enum { M = KEYS && D > 64 ? 1 : 2, N = KEYS || D <= 80 ? 4 : 2, ROWS = 16 * M * ATT_WARPS, TILE = D <= 64 ? 64 : 32,
-           FORWARD_BYTES = (ROWS + 4 * TILE) * LD<D> * 2, BYTES = FORWARD_BYTES + ROWS * LD<D> * 2 +
-           3 * 4 * (KEYS ? 2 * TILE : ROWS) };
+/* Tiles by head size: rows of D numbers, of which those beyond the model's are zeros. A block owns ROWS, 16 M of them
+   a warp, and of the results COLS columns; it walks over TILE at a time, of which backward works with 8 N at once.
+   More rows to a warp: less shared memory read for a product; but their sums, COLS / 8 x 4 M floats a lane, and S and
+   dP must fit in its 255 registers. BYTES of shared memory: OWN tiles, two stages of two tiles, and what backward knows
+   of the queries. */
+enum walk_of { FORWARD, DQ, DKV };
+template <class A, int D> constexpr int LD = D + 16 / sizeof(A);        /* from row to row of a tile in shared memory */
+template <int D> constexpr int THREADS = D > 128 ? 64 : 128;
+template <class A, int D, walk_of W> struct flash {
+    enum { KEYS = W == DKV, BF16 = in_bf16<A>(), COLS = D > 128 ? 128 : D, PIECES = D / COLS,
+           M = !BF16 || D > 128 || (KEYS && D > 64) ? 1 : 2, ROWS = THREADS<D> / 2 * M,
+           TILE = BF16 ? D <= 64 ? 64 : D > 128 || (D > 96 && W == DQ) ? 16 : 32 : D <= 64 ? 32 : 8,
+           N = TILE == 8 ? 1 : TILE == 16 || (D > 80 && !KEYS) ? 2 : 4,
+           OWN = W == FORWARD ? 1 : 2, QUERIES = W == FORWARD ? 0 : KEYS ? 2 * TILE : ROWS,
+           BYTES = (OWN * ROWS + 4 * TILE) * LD<A, D> * (int)sizeof(A) + QUERIES * (int)sizeof(of_query) };
+    static_assert(BYTES + 256 <= 99 << 10);                     /* what every GPU has from sm_80 on */
 };
 /* Of a result of 16 M x 8 N numbers a lane has x[M][N][4]: c0 .. c3 of each piece of 16 x 8. Seen by rows: 2 N numbers
-   of each of 2 M rows. Row r is 8 r + g of the result, its number i in column i/2 * 8 + 2t + i%2. */
+   of each of 2 M rows. at(x, r, i) stands in row 8 r + g of the result, column i/2 * 8 + 2t + i%2. */
 template <int M, int N> DEVICE float &at(float (&x)[M][N][4], int r, int i) {
     return x[r / 2][i / 2][r % 2 * 2 + i % 2];
 }
@@ -1259,19 +1152,18 @@ DEVICE uint32_t pack(float low, float high) {
     const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
     return *(const uint32_t *)&two;
 }
-/* s (16 M, 8 N) = a b'; a, b in shared memory, rows of D numbers. Which 8 numbers a lane names for ldmatrix: of a, in
+/* s (16 M, 8 N) += a b'; a, b in shared memory, rows of D numbers. Which 8 numbers a lane names for ldmatrix: of a, in
    16 rows those for a0 and a1, then beside them those for a2 and a3; of b, in 8 rows those for b0, then those for b1,
    then the same in the next 8 rows. */
 template <int D, int M, int N> DEVICE void product_abt(float (&s)[M][N][4], const bf16 *a, const bf16 *b) {
     const int lane = threadIdx.x % 32;
-    a += lane % 16 * LD<D> + lane / 16 * 8;
-    b += (lane / 16 * 8 + lane % 8) * LD<D> + lane / 8 % 2 * 8;
-    UNROLL for (int i = 0; i < M * N * 4; i++) s[i / 4 / N][i / 4 % N][i % 4] = 0;
+    a += lane % 16 * LD<bf16, D> + lane / 16 * 8;
+    b += (lane / 16 * 8 + lane % 8) * LD<bf16, D> + lane / 8 % 2 * 8;
     UNROLL for (int k = 0; k < D; k += 16) {
         uint32_t fa[M][4], fb[4];
-        UNROLL for (int m = 0; m < M; m++) ldmatrix(fa[m], a + m * 16 * LD<D> + k);
+        UNROLL for (int m = 0; m < M; m++) ldmatrix(fa[m], a + m * 16 * LD<bf16, D> + k);
         UNROLL for (int n = 0; n < N; n += 2) {
-            ldmatrix(fb, b + n * 8 * LD<D> + k);
+            ldmatrix(fb, b + n * 8 * LD<bf16, D> + k);
             UNROLL for (int m = 0; m < M; m++) {
                 mma(s[m][n], fa[m], fb);
                 mma(s[m][n + 1], fa[m], fb + 2);
@@ -1279,20 +1171,21 @@ template <int D, int M, int N> DEVICE void product_abt(float (&s)[M][N][4], cons
         }
     }
 }
-/* sum (16 M, D) += p b; p (16 M, 8 N) as product_abt left it, rounded; b in shared memory, 8 N rows. Two neighbours in
-   a register of B lie below each other in b, not side by side as above: so it is turned. */
-template <int D, int M, int N> DEVICE void product_ab(float (&sum)[M][D / 8][4], const float (&p)[M][N][4],
-                                                      const bf16 *b) {
+/* sum (16 M, 8 C) += p b; p (16 M, 8 N) as product_abt left it, rounded; b in shared memory, 8 N rows. Two neighbours
+   in a register of B lie below each other in b, not side by side as above: so it is turned. */
+template <int D, int M, int N, int C> DEVICE void product_ab(float (&sum)[M][C][4], float (&p)[M][N][4],
+                                                             const bf16 *b) {
     const int lane = threadIdx.x % 32;
-    b += lane % 16 * LD<D> + lane / 16 * 8;
+    b += lane % 16 * LD<bf16, D> + lane / 16 * 8;
     UNROLL for (int k = 0; k < N; k += 2) {
         uint32_t fa[M][4], fb[4];
-        UNROLL for (int i = 0; i < M * 4; i++) {                /* two C to an A */
-            const float *c = &p[i / 4][k + i % 4 / 2][i % 2 * 2];
-            fa[i / 4][i % 4] = pack(c[0], c[1]);
-        }
-        UNROLL for (int n = 0; n < D / 8; n += 2) {
-            ldmatrix_turned(fb, b + k * 8 * LD<D> + n * 8);
+        UNROLL for (int m = 0; m < M; m++)
+            UNROLL for (int i = 0; i < 4; i++) {                /* two C to an A: left or right, c0c1 or c2c3 */
+                const float *c = &p[m][k + i / 2][i % 2 * 2];
+                fa[m][i] = pack(c[0], c[1]);
+            }
+        UNROLL for (int n = 0; n < C; n += 2) {
+            ldmatrix_turned(fb, b + k * 8 * LD<bf16, D> + n * 8);
             UNROLL for (int m = 0; m < M; m++) {
                 mma(sum[m][n], fa[m], fb);
                 mma(sum[m][n + 1], fa[m], fb + 2);
@@ -1300,36 +1193,69 @@ template <int D, int M, int N> DEVICE void product_ab(float (&sum)[M][D / 8][4],
         }
     }
 }
-/* Rows from `first` on begin to travel into a tile; those from T on become zeros. */
-template <int D, int ROWS> DEVICE void load_tile(bf16 *to, rows_of<const bf16> x, int first, int T) {
+/* The same in float. The four lanes of a row have its p between them; each is shown to the other three. */
+template <int D, int M, int N> DEVICE void product_abt(float (&s)[M][N][4], const float *a, const float *b) {
+    a += threadIdx.x % 32 / 4 * LD<float, D>, b += threadIdx.x % 4 * 2 * LD<float, D>;
+    _Pragma("unroll 2") for (int k = 0; k < D; k += 4)
+        UNROLL for (int i = 0; i < 2 * N; i++) {
+            const float4 y = *(const float4 *)(b + (i / 2 * 8 + i % 2) * LD<float, D> + k);
+            UNROLL for (int r = 0; r < 2 * M; r++) {
+                const float4 x = *(const float4 *)(a + r * 8 * LD<float, D> + k);
+                at(s, r, i) = at(s, r, i) + x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
+            }
+        }
+}
+template <int D, int M, int N, int C> DEVICE void product_ab(float (&sum)[M][C][4], float (&p)[M][N][4],
+                                                             const float *b) {
+    b += threadIdx.x % 4 * 2;
+    UNROLL for (int k = 0; k < 8 * N; k++, b += LD<float, D>)
+        UNROLL for (int r = 0; r < 2 * M; r++) {
+            const float x = __shfl_sync(~0u, at(p, r, k / 8 * 2 + k % 2), k % 8 / 2, 4);
+            UNROLL for (int n = 0; n < C; n++) {
+                const float2 y = *(const float2 *)(b + 8 * n);
+                at(sum, r, 2 * n) += x * y.x;
+                at(sum, r, 2 * n + 1) += x * y.y;
+            }
+        }
+}
+/* Rows from `first` on begin to travel into a tile; those from T on, and columns from `real` on, become zeros. */
+template <int D, int ROWS, class A> DEVICE void load_tile(A *to, rows_of<const A> x, int first, int T, int real) {
+    enum { EACH = 16 / sizeof(A) };
     _Pragma("unroll (D <= 96 ? 2 : 1)")         /* as registers allow */
-    for (int i = threadIdx.x; i < ROWS * (D / 8); i += ATT_THREADS) {
-        const int r = i / (D / 8), c = i % (D / 8) * 8, row = first + r;
-        copy_ahead<16>(to + r * LD<D> + c, x.at + (row < T ? row * x.stride + c : 0), row < T);
+    for (int i = threadIdx.x; i < ROWS * (D / EACH); i += THREADS<D>) {
+        const int r = i / (D / EACH), c = i % (D / EACH) * EACH, row = first + r;
+        const A *from = x.at + (row < T ? row * x.stride + c : 0);
+        if (real % EACH == 0) copy_ahead(to + r * LD<A, D> + c, from, row < T && c < real);
+        else _Pragma("unroll 1") for (int j = 0; j < EACH; j++)
+            store(to + r * LD<A, D> + c + j, row < T && c + j < real ? to_float(from[j]) : 0);
     }
 }
 /* Tiles one after another: while `use` works with one, `load` has the next travel into the other stage. */
 template <class L, class U> DEVICE void walk(int tiles, L load, U use) {
     load(0);
-    copies_end_group();
     for (int i = 0; i < tiles; i++) {
-        if (i + 1 < tiles) load(i + 1);
-        copies_end_group();
-        copies_wait<1>();
-        __syncthreads();                                        /* this tile is here, for everyone */
+        copies_wait();
+        __syncthreads();                /* tile i is here, for everyone, and everyone is done with the one before, */
+        if (i + 1 < tiles) load(i + 1);                         /* whose stage this takes */
         use(i);
-        __syncthreads();                                        /* before the next turn loads into this stage */
     }
 }
-/* The result of a warp, times factor, to rows from `mine` on; those from T on do not exist. */
-template <int D, int M> DEVICE void store_tile(rows_of<bf16> to, float (&x)[M][D / 8][4], int mine, int T,
-                                               float factor) {
+DEVICE void store_two(bf16 *to, float x, float y) { *(uint32_t *)to = pack(x, y); }
+DEVICE void store_two(float *to, float x, float y) { *(float2 *)to = make_float2(x, y); }
+/* The result of a warp, times factor, to rows from `mine`, columns from c0 on; those from T and D on do not exist. */
+template <class A, int M, int C> DEVICE void store_tile(rows_of<A> to, float (&x)[M][C][4], int mine, int T, int c0,
+                                                        int D, float factor) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int r = 0; r < 2 * M; r++)
-        UNROLL for (int i = 0; i < D / 4; i += 2) {
-            const int row = mine + 8 * r + g;
-            const uint32_t two = pack(at(x, r, i) * factor, at(x, r, i + 1) * factor);
-            if (row < T) *(uint32_t *)(to.at + row * to.stride + i / 2 * 8 + 2 * t) = two;
+        UNROLL for (int i = 0; i < 2 * C; i += 2) {
+            const int row = mine + 8 * r + g, c = c0 + i / 2 * 8 + 2 * t;
+            const float low = at(x, r, i) * factor, high = at(x, r, i + 1) * factor;
+            A *here = to.at + row * to.stride + c;
+            if (row < T && D % 2 == 0 && c < D) store_two(here, low, high);
+            else if (row < T && c < D) {
+                store(here, low);
+                if (c + 1 < D) store(here + 1, high);
+            }
         }
 }
 
@@ -1338,7 +1264,7 @@ template <int D, int M> DEVICE void store_tile(rows_of<bf16> to, float (&x)[M][D
 /* Online softmax of one tile: s, not yet divided by sqrt(D), becomes exp((s - top) / sqrt(D)); o, top (of the row) and
    sum (of the lane's own keys: joined at the end) go on to include it. The warp's rows begin with query `mine`, the
    tile with key k0; row r of the lane sees keys from from[r] to itself. */
-template <int D, int M, int N> DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][D / 8][4],
+template <int M, int N, int C> DEVICE void online_softmax(float (&s)[M][N][4], float (&o)[M][C][4],
                                                           float (&top)[2 * M], float (&sum)[2 * M],
                                                           const int (&from)[2 * M], int mine, int k0, float sharp) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
@@ -1354,174 +1280,148 @@ template <int D, int M, int N> DEVICE void online_softmax(float (&s)[M][N][4], f
         best = warp_max<4>(best);
         const float base = best == NEVER ? 0 : best * sharp, shrink = exp2_fast(top[r] * sharp - base);
         UNROLL for (int i = 0; i < 2 * N; i++) total += at(s, r, i) = exp2_fast(at(s, r, i) * sharp - base);
-        UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) *= shrink;
+        UNROLL for (int i = 0; i < 2 * C; i++) at(o, r, i) *= shrink;
         sum[r] = sum[r] * shrink + total;
         top[r] = best;
     }
 }
-template <int D> KERNEL(ATT_THREADS) attention_forward_kernel(attention<bf16> a, float sharp) {
+/* Block (tile of queries, head and piece of COLS columns). */
+template <class A, int D> KERNEL(THREADS<D>, 2) attention_forward_kernel(attention<A> a, float by) {
     extern __shared__ uint4 attention_tiles[];
-    typedef flash<D> F;
-    enum { M = F::M, TILE = F::TILE };
-    bf16 *q = (bf16 *)attention_tiles, *kv = q + F::ROWS * LD<D>;
-    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y, k_head = a.H + h / (a.H / a.KV), T = a.T;
-    const int first = (gridDim.x - 1 - blockIdx.x) * F::ROWS, end = min(T, first + F::ROWS);    /* the longest first */
+    typedef flash<A, D, FORWARD> F;
+    enum { M = F::M, ROWS = F::ROWS, TILE = F::TILE, COLS = F::COLS };
+    A *q = (A *)attention_tiles, *kv = q + ROWS * LD<A, D>;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, h = blockIdx.y / F::PIECES, T = a.T;
+    const int k_head = a.H + h / (a.H / a.KV), c0 = blockIdx.y % F::PIECES * COLS;
+    const int first = a.late_tile() * ROWS, end = min(T, first + ROWS);
     const int mine = first + threadIdx.x / 32 * 16 * M;         /* the warp's first query */
     const int *start = a.start + a.first_row();
-    float o[M][D / 8][4] = {}, top[2 * M], sum[2 * M] = {};
+    const float sharp = by * LOG2E;
+    float o[M][COLS / 8][4] = {}, top[2 * M], sum[2 * M] = {};
     int from[2 * M];
     UNROLL for (int r = 0; r < 2 * M; r++) {
         from[r] = start[min(T - 1, mine + 8 * r + g)];
         top[r] = NEVER;
     }
     const int begin = first_key(start, first, end) / TILE * TILE;
-    load_tile<D, F::ROWS>(q, a.part(h), first, T);
-    walk((end - 1 - begin) / TILE + 1, [&](int turn) {
-        bf16 *k = kv + turn % 2 * 2 * TILE * LD<D>;
-        load_tile<D, TILE>(k, a.part(k_head), begin + turn * TILE, T);
-        load_tile<D, TILE>(k + TILE * LD<D>, a.part(k_head + a.KV), begin + turn * TILE, T);
-    }, [&](int turn) {
-        const int k0 = begin + turn * TILE;
+    load_tile<D, ROWS>(q, a.part(h), first, T, a.D);
+    walk((end - 1 - begin) / TILE + 1, [&](int step) {
+        A *k = kv + step % 2 * 2 * TILE * LD<A, D>;
+        load_tile<D, TILE>(k, a.part(k_head), begin + step * TILE, T, a.D);
+        load_tile<D, TILE>(k + TILE * LD<A, D>, a.part(k_head + a.KV), begin + step * TILE, T, a.D);
+    }, [&](int step) {
+        const int k0 = begin + step * TILE;
         if (k0 >= mine + 16 * M) return;                        /* all of the warp's queries lie before it */
-        const bf16 *k = kv + turn % 2 * 2 * TILE * LD<D>;
-        float s[M][TILE / 8][4];
-        product_abt<D>(s, q + (mine - first) * LD<D>, k);
-        online_softmax<D>(s, o, top, sum, from, mine, k0, sharp);
-        product_ab<D>(o, s, k + TILE * LD<D>);
+        const A *k = kv + step % 2 * 2 * TILE * LD<A, D>;
+        float s[M][TILE / 8][4] = {};
+        product_abt<D>(s, q + (mine - first) * LD<A, D>, k);
+        online_softmax(s, o, top, sum, from, mine, k0, sharp);
+        product_ab<D>(o, s, k + TILE * LD<A, D> + c0);
     });
     UNROLL for (int r = 0; r < 2 * M; r++) {
         const int row = mine + 8 * r + g;
         const float total = warp_sum<4>(sum[r]);
-        if (row < T && t == 0) a.lse[(a.first_row() + row) * a.H + h] = (top[r] * sharp + log2f(total)) / LOG2E;
-        UNROLL for (int i = 0; i < D / 4; i++) at(o, r, i) /= total;
+        if (row < T && t == 0 && c0 == 0)
+            a.lse[(a.first_row() + row) * a.H + h] = (top[r] * sharp + log2f(total)) / LOG2E;
+        UNROLL for (int i = 0; i < COLS / 4; i++) at(o, r, i) /= total;
     }
-    store_tile<D>(a.head(a.out, h, a.H), o, mine, T, 1);
+    store_tile(a.head(a.out, h, a.H), o, mine, T, c0, a.D, 1);
 }
-/* s becomes P, dp becomes dS sqrt(D); or P' and dS' (KEYS), where rows are keys and columns queries. stat: of these
-   queries lse, and `apart` numbers further delta, and start. */
-template <bool KEYS, int APART, int M, int N> DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4],
-                                                                           const float *stat, int mine, int other,
-                                                                           int T, float sharp) {
+/* s becomes P, dp becomes dS sqrt(D); or P' and dS' (KEYS), where rows are keys and columns queries. known: of these
+   queries. */
+template <bool KEYS, int M, int N> DEVICE void softmax_backward(float (&s)[M][N][4], float (&dp)[M][N][4],
+                                                                const of_query *known, int mine, int other, int T,
+                                                                float sharp) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL for (int k = 0; k < 4 * M * N; k++) {                /* inside, what belongs to one query stays together */
         const int r = KEYS ? k % (2 * M) : k / (2 * N), i = KEYS ? k / (2 * M) : k % (2 * N);
-        const int y = 8 * r + g, x = i / 2 * 8 + 2 * t + i % 2, query = KEYS ? x : y;
+        const int y = 8 * r + g, x = i / 2 * 8 + 2 * t + i % 2;
         const int row = KEYS ? other + x : mine + y, key = KEYS ? mine + y : other + x;
-        const bool seen = row < T && key <= row && key >= ((const int *)stat)[2 * APART + query];
-        const float p = seen ? exp2_fast(at(s, r, i) * sharp - stat[query] * LOG2E) : 0;
+        const of_query q = known[KEYS ? x : y];
+        const bool seen = row < T && key <= row && key >= q.start;
+        const float p = seen ? exp2_fast(at(s, r, i) * sharp - q.lse * LOG2E) : 0;
         at(s, r, i) = p;
-        at(dp, r, i) = p * (at(dp, r, i) - stat[APART + query]);
+        at(dp, r, i) = p * (at(dp, r, i) - q.delta);
     }
 }
-/* Backward, both walks, as float_attention_kernel has them. `stat`: of each query lse, delta, start; of those
-   that the block owns, or (KEYS) of those in each stage. */
-template <int D, bool KEYS> KERNEL(ATT_THREADS) attention_backward_kernel(attention<bf16> a, float sharp) {
+/* One kernel, two walks. A block owns queries, and walks over k and v to add up dq; or it owns keys (KEYS), and walks
+   over q and dout to add up dk and dv. Then everything lies on its side, S' = k q' and dP' = v dout', so that P' and
+   dS' come out as the left factors of dv = P' dout and dk = dS' q. */
+template <class A, int D, walk_of W> KERNEL(THREADS<D>, 2)
+attention_backward_kernel(attention<A> a, float by) {
     extern __shared__ uint4 attention_tiles[];
-    typedef flash<D, KEYS> F;
-    enum { M = F::M, N = F::N, ROWS = F::ROWS, TILE = F::TILE, QUERIES = KEYS ? TILE : ROWS };
-    bf16 *own1 = (bf16 *)attention_tiles, *own2 = own1 + ROWS * LD<D>, *stages = own2 + ROWS * LD<D>;
-    float *stats = (float *)(stages + 4 * TILE * LD<D>);
-    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, own = blockIdx.y, G = a.H / a.KV, T = a.T;
-    const int first = (KEYS ? blockIdx.x : gridDim.x - 1 - blockIdx.x) * ROWS, end = min(T, first + ROWS);
-    const int mine = first + threadIdx.x / 32 * 16 * M;
+    typedef flash<A, D, W> F;
+    constexpr bool KEYS = W == DKV;
+    enum { M = F::M, N = F::N, ROWS = F::ROWS, TILE = F::TILE, COLS = F::COLS, STAGE = 2 * TILE * LD<A, D> };
+    A *own1 = (A *)attention_tiles, *own2 = own1 + ROWS * LD<A, D>, *stages = own2 + ROWS * LD<A, D>;
+    of_query *known = (of_query *)(stages + 2 * STAGE);         /* of the block's queries, or of those in each stage */
+    const int own = blockIdx.y / F::PIECES, c0 = blockIdx.y % F::PIECES * COLS, G = a.H / a.KV, T = a.T;
+    const int first = (KEYS ? a.tile() : a.late_tile()) * ROWS, end = min(T, first + ROWS);
+    const int mine = first + threadIdx.x / 32 * 16 * M, i = threadIdx.x;
     const int *start = a.start + a.first_row();
-    auto load_stats = [&](float *to, int h, int q0) {
-        for (int i = threadIdx.x; i < QUERIES; i += ATT_THREADS) {
-            const size_t row = min(T - 1, q0 + i), at = (a.first_row() + row) * a.H + h;
-            copy_ahead<4>(to + i, a.lse + at, true);
-            if (KEYS) copy_ahead<4>(to + QUERIES + i, a.delta + at, true);
-            copy_ahead<4>(to + 2 * QUERIES + i, start + row, true);
-        }
-    };
-    UNROLL for (int r = 0; r < 2 * M && !KEYS; r++) {           /* delta: four lanes take pieces of a row */
-        const int row = mine + 8 * r + g;
-        const size_t n = (a.first_row() + min(T - 1, row)) * a.H + own;
-        float d = 0, x[8], y[8];
-        UNROLL for (int c = 8 * t; c < D; c += 32) {
-            load8(x, a.dout + n * D + c);
-            load8(y, a.out + n * D + c);
-            UNROLL for (int i = 0; i < 8; i++) d += x[i] * y[i];
-        }
-        d = warp_sum<4>(d);
-        if (t == 0) stats[QUERIES + row - first] = d;
-        if (t == 0 && row < T) a.delta[n] = d;
-    }
-    load_tile<D, ROWS>(own1, a.part(KEYS ? a.H + own : own), first, T);
-    load_tile<D, ROWS>(own2, KEYS ? a.part(a.H + a.KV + own) : a.dy(own), first, T);
-    if (!KEYS) load_stats(stats, own, first);
+    const of_query *all_known = a.known + a.first_row() * a.H;
+    load_tile<D, ROWS>(own1, a.part(KEYS ? a.H + own : own), first, T, a.D);
+    load_tile<D, ROWS>(own2, KEYS ? a.part(a.H + a.KV + own) : a.dy(own), first, T, a.D);
+    if (!KEYS && i < ROWS) copy_ahead(known + i, all_known + (size_t)min(T - 1, first + i) * a.H + own, true);
     const int begin = (KEYS ? first : first_key(start, first, end)) / TILE * TILE;
-    const int tiles = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / TILE + 1;
-    float sum[M][D / 8][4] = {}, dv[M][D / 8][4] = {};
-    walk((KEYS ? G : 1) * tiles, [&](int turn) {                /* tile turn % tiles of head turn / tiles */
-        const int at = begin + turn % tiles * TILE, h = KEYS ? own * G + turn / tiles : a.H + own / G;
-        bf16 *to = stages + turn % 2 * 2 * TILE * LD<D>;
-        load_tile<D, TILE>(to, a.part(h), at, T);
-        load_tile<D, TILE>(to + TILE * LD<D>, KEYS ? a.dy(h) : a.part(h + a.KV), at, T);
-        if (KEYS) load_stats(stats + turn % 2 * 3 * TILE, h, at);
-    }, [&](int turn) {
-        const bf16 *walk1 = stages + turn % 2 * 2 * TILE * LD<D>, *walk2 = walk1 + TILE * LD<D>;
+    const int steps = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / TILE + 1;
+    float dq_or_dk[M][COLS / 8][4] = {}, dv[M][COLS / 8][4] = {};
+    walk((KEYS ? G : 1) * steps, [&](int step) {                /* tile step % steps of head step / steps */
+        const int at = begin + step % steps * TILE, h = KEYS ? own * G + step / steps : a.H + own / G;
+        A *to = stages + step % 2 * STAGE;
+        load_tile<D, TILE>(to, a.part(h), at, T, a.D);
+        load_tile<D, TILE>(to + TILE * LD<A, D>, KEYS ? a.dy(h) : a.part(h + a.KV), at, T, a.D);
+        if (KEYS && i < TILE)
+            copy_ahead(known + step % 2 * TILE + i, all_known + (size_t)min(T - 1, at + i) * a.H + h, true);
+    }, [&](int step) {
+        const A *walk1 = stages + step % 2 * STAGE, *walk2 = walk1 + TILE * LD<A, D>;
         _Pragma("unroll 1") for (int j = 0; j < TILE; j += 8 * N) {
-            const int other = begin + turn % tiles * TILE + j;
+            const int other = begin + step % steps * TILE + j;
             if (KEYS ? other + 8 * N <= mine : other >= mine + 16 * M) continue;        /* nothing is seen */
-            const float *stat = stats + (KEYS ? turn % 2 * 3 * TILE + j : mine - first);
-            float s[M][N][4], dp[M][N][4];
-            product_abt<D>(s, own1 + (mine - first) * LD<D>, walk1 + j * LD<D>);
-            product_abt<D>(dp, own2 + (mine - first) * LD<D>, walk2 + j * LD<D>);
-            softmax_backward<KEYS, QUERIES>(s, dp, stat, mine, other, T, sharp);
-            if (KEYS) product_ab<D>(dv, s, walk2 + j * LD<D>);
-            product_ab<D>(sum, dp, walk1 + j * LD<D>);
+            float s[M][N][4] = {}, dp[M][N][4] = {};
+            product_abt<D>(s, own1 + (mine - first) * LD<A, D>, walk1 + j * LD<A, D>);
+            product_abt<D>(dp, own2 + (mine - first) * LD<A, D>, walk2 + j * LD<A, D>);
+            softmax_backward<KEYS>(s, dp, known + (KEYS ? step % 2 * TILE + j : mine - first), mine, other, T,
+                                   by * LOG2E);
+            if (KEYS) product_ab<D>(dv, s, walk2 + j * LD<A, D> + c0);
+            product_ab<D>(dq_or_dk, dp, walk1 + j * LD<A, D> + c0);
         }
     });
-    store_tile<D>(a.dpart(KEYS ? a.H + own : own), sum, mine, T, sharp / LOG2E);        /* 1 / sqrt(D) */
-    if (KEYS) store_tile<D>(a.dpart(a.H + a.KV + own), dv, mine, T, 1);
+    store_tile(a.dpart(KEYS ? a.H + own : own), dq_or_dk, mine, T, c0, a.D, by);
+    if (KEYS) store_tile(a.dpart(a.H + a.KV + own), dv, mine, T, c0, a.D, 1);
 }
 
 /* ---- launches ---- */
 
-template <class A> static void float_attention(const attention<A> &a) {
-    const unsigned tiles = blocks_for(a.T, 32), pieces = blocks_for(a.D, 128);
-    const dim3 queries(tiles, a.H * pieces, a.B), keys(tiles, a.KV * pieces, a.B);
-    const float scale = 1 / sqrtf((float)a.D);
-    if (!a.dqkv) float_attention_kernel<A, FORWARD><<<queries, 128, 0, STREAM>>>(a, scale);
-    if (a.dqkv) float_attention_kernel<A, DQ><<<queries, 128, 0, STREAM>>>(a, scale);
-    if (a.dqkv) float_attention_kernel<A, DKV><<<keys, 128, 0, STREAM>>>(a, scale);
+/* Above 48 KiB of shared memory a kernel must say so first. */
+template <class A, int D, walk_of W> static void launch(void (*kernel)(attention<A>, float), attention<A> a,
+                                                         int heads) {
+    typedef flash<A, D, W> F;
+    a.tiles = blocks_for(a.T, F::ROWS);
+    CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, F::BYTES));
+    kernel<<<dim3(a.tiles * a.B, heads * F::PIECES), THREADS<D>, F::BYTES, STREAM>>>(a, 1 / sqrtf((float)a.D));
 }
-/* A kernel that asks for more shared memory than 48 KiB must say so first. */
-static void flash_launch(void (*kernel)(attention<bf16>, float), size_t bytes, int rows, int heads,
-                         const attention<bf16> &a) {
-    const dim3 grid(blocks_for(a.T, rows), heads, a.B);
-    const float sharp = LOG2E / sqrtf((float)a.D);
-    CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
-    kernel<<<grid, ATT_THREADS, bytes, STREAM>>>(a, sharp);
+template <class A, int D> static void attend(const attention<A> &a) {
+    if (!a.dqkv) return launch<A, D, FORWARD>(attention_forward_kernel<A, D>, a, a.H);
+    const size_t rows = (size_t)a.B * a.T * a.H;
+    known_kernel<A><<<blocks_for(rows, 32), 128, 0, STREAM>>>(a, rows);
+    launch<A, D, DQ>(attention_backward_kernel<A, D, DQ>, a, a.H);
+    launch<A, D, DKV>(attention_backward_kernel<A, D, DKV>, a, a.KV);
 }
-template <int D> static bool flash_attention(const attention<bf16> &a) {
-    typedef flash<D, false> Q;
-    typedef flash<D, true> K;
-    const int most = !a.dqkv ? Q::FORWARD_BYTES : max((int)Q::BYTES, (int)K::BYTES);
-    if (gpu.shared_limit < (size_t)most + 64) return false;     /* 64: first_key's own */
-    if (!a.dqkv) flash_launch(attention_forward_kernel<D>, Q::FORWARD_BYTES, Q::ROWS, a.H, a);
-    if (a.dqkv) flash_launch(attention_backward_kernel<D, false>, Q::BYTES, Q::ROWS, a.H, a);
-    if (a.dqkv) flash_launch(attention_backward_kernel<D, true>, K::BYTES, K::ROWS, a.KV, a);
-    return true;
-}
-/* On tensor cores where we have the kernel, and blocks have enough shared memory (backward with D 128: over 99 KiB). */
-template <class A> static void attend(const attention<A> &a) {
-    if constexpr (in_bf16<A>()) {
-        auto flash = a.D == 32 ? flash_attention<32> : a.D == 64 ? flash_attention<64> : a.D == 80 ? flash_attention<80>
-                     : a.D == 96 ? flash_attention<96> : a.D == 128 ? flash_attention<128> : NULL;
-        if (flash && flash(a)) return;
-    }
-    float_attention(a);
+template <class A> static void attend_any(const attention<A> &a) {
+    if (a.D > 256) llm_die("a model with more and smaller heads", "head size %d: on a GPU it is at most 256", a.D);
+    (a.D <= 32 ? attend<A, 32> : a.D <= 64 ? attend<A, 64> : a.D <= 80 ? attend<A, in_bf16<A>() ? 80 : 128>
+     : a.D <= 96 ? attend<A, in_bf16<A>() ? 96 : 128> : a.D <= 128 ? attend<A, 128> : attend<A, 256>)(a);
 }
 ROW cuda_attention_forward(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, size_t B, size_t T,
                            size_t H, size_t KV, size_t D) {
-    attend<A>({(A *)out, lse, NULL, NULL, NULL, (const A *)qkv, start, (int)B, (int)T, (int)H, (int)KV, (int)D});
+    attend_any<A>({(A *)out, lse, NULL, NULL, NULL, (const A *)qkv, start, (int)B, (int)T, (int)H, (int)KV, (int)D, 0});
 }
 ROW cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *out, const llm_real *lse,
                             const llm_act *qkv, const int *start, size_t B, size_t T, size_t H, size_t KV, size_t D) {
-    float *delta = (float *)room_for(ROOM_ATTENTION, B * T * H * sizeof *delta);
-    attend<A>({(A *)out, (float *)lse, (A *)dqkv, delta, (const A *)dout, (const A *)qkv, start, (int)B, (int)T, (int)H,
-               (int)KV, (int)D});
+    of_query *known = (of_query *)room_for(ROOM_ATTENTION, B * T * H * sizeof *known);
+    attend_any<A>({(A *)out, (float *)lse, (A *)dqkv, known, (const A *)dout, (const A *)qkv, start, (int)B, (int)T,
+                   (int)H, (int)KV, (int)D, 0});
 }
 
 /* ================================================================================================================
@@ -2218,7 +2118,7 @@ template <class A> static size_t cuda_scratch_bytes(const llm_config *c, size_t 
     const size_t chunk = min(N, head_rows_for(gpu.memory));
     const size_t head = chunk * (64 * sizeof(float) + 2 * C * sizeof(A));       /* padding; the rows with a gradient */
     const size_t learning = (18 * c->L + 6) * (SHARES * sizeof(double) + sizeof(learner));      /* tensors, at most */
-    return workspace_bytes + (sums + N * heads) * sizeof(float) + head + learning + padded;
+    return workspace_bytes + sums * sizeof(float) + N * heads * sizeof(of_query) + head + learning + padded;
 }
 static void cuda_enter(const llm_ops *ops) { running = *ops; }
 
@@ -2238,7 +2138,7 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .linear_forward = cuda_linear_forward<A>, .linear_backward = cuda_linear_backward<A>,
         .residual_forward = cuda_residual_forward<A>, .residual_backward = cuda_residual_backward<A>,
         .lora_forward = cuda_lora_forward<A>, .lora_backward = cuda_lora_backward<A>,
-        .rope_forward = cuda_rope_forward<A>, .rope_backward = cuda_rope_backward<A>,
+        .rope_forward = cuda_rope<A, 1>, .rope_backward = cuda_rope<A, -1>,
         .attention_forward = cuda_attention_forward<A>, .attention_backward = cuda_attention_backward<A>,
         .gelu_forward = cuda_gelu_forward<A>, .gelu_backward = cuda_gelu_backward<A>,
         .swiglu_forward = cuda_swiglu_forward<A>, .swiglu_backward = cuda_swiglu_backward<A>,

@@ -118,6 +118,7 @@ static void att_shapes(void) {
     for (size_t i = 0; i < sizeof D / sizeof *D; i++)
         for (int texts = WHOLE; texts <= ANY; texts++)
             att_check(2, 150 + 7 * (size_t)texts, 4, 2, D[i], (att_texts)texts);
+    att_check(1, 40, 1, 1, 256, PACKED);
     att_check(1, 260, 4, 1, 128, PACKED);
     att_check(1, 257, 3, 3, 96, WHOLE);
     att_check(1, 1023, 1, 1, 64, PACKED);
@@ -186,6 +187,7 @@ static void att_few(void) {
     att_check(1, 33, 1, 1, 128, WHOLE);
     att_check(1, 97, 1, 1, 80, ANY);
     att_check(1, 66, 2, 1, 33, PACKED);
+    att_check(1, 35, 2, 1, 136, PACKED);
 }
 /* few: the short list, for sanitizers. Returns a hash of all results' bits. */
 static uint64_t test_cuda_attention(const llm_ops *table, bool few, uint64_t bits) {
