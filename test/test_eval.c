@@ -61,6 +61,98 @@ static void test_layouts(void) {
     for (int i = 0; i < l.count; i++) free_item(&l.item[i]);
     llm_release(l.item);
 }
+static void forget(task_list *l) {
+    for (int i = 0; i < l->count; i++) free_item(&l->item[i]);
+    llm_release(l->item);
+    *l = (task_list){0};
+}
+static void read_text(task_list *l, const char *name, const char *text, int limit) {
+    char path[128];
+    snprintf(path, sizeof path, "/tmp/llm_test_eval_%d_%s", (int)getpid(), name);
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "%s", text);
+    llm_write_done(&w);
+    read_tasks(l, path, NULL, limit);
+    unlink(path);
+}
+/* Published tasks are asked as lm-eval asks them: test/gen/eval.py has the prompts from Python. */
+static void test_published(void) {
+    task_list l = {0};
+    const char *path = "test/data/eval/prompts.jsonl";
+    int i = 0;
+    read_tasks(&l, "test/data/eval/published.jsonl", NULL, INT_MAX);
+    add_shots(&l, 0);
+    forms_rows rows = forms_rows_open(&path, 1);
+    for (; forms_rows_next(&rows) && i < l.count; i++) {
+        const llm_json *o = forms_rows_json(&rows), *prompts = llm_json_get(o, "prompts"), *prompt = prompts->child;
+        const llm_json *ending = llm_json_get(o, "endings"), *right = llm_json_get(o, "right")->child;
+        const task_item *x = &l.item[i];
+        CHECK(!strcmp(x->task, llm_json_text(o, "task", "")), "item %d: %s", i, x->task);
+        CHECK(x->choices == (int)ending->length && x->gold == (int)right->number, "%s: %d is right", x->task, x->gold);
+        CHECK((x->truth != NULL) == !strcmp(x->task, "truthfulqa mc2"), "%s: one or several are right", x->task);
+        ending = ending->child;
+        for (int c = 0; c < x->choices && ending; c++) {
+            const char *before = x->before ? x->before[c] : x->prompt;
+            bool good = right && right->number == c;
+            CHECK(!strcmp(before, prompt->string), "%s: '%s', not '%s'", x->task, before, prompt->string);
+            CHECK(!strcmp(x->choice[c], ending->string), "%s: '%s', not '%s'", x->task, x->choice[c], ending->string);
+            CHECK(!x->truth || x->truth[c] == good, "%s: ending %d", x->task, c);
+            if (good) right = right->next;
+            if (prompt->next) prompt = prompt->next;
+            ending = ending->next;
+        }
+    }
+    CHECK(i == l.count && i == 20, "items: %d of %d", i, l.count);
+    forms_rows_close(&rows);
+    task_item x = {.choices = 3, .truth = (bool[]){true, false, true}};
+    double share = true_share(&x, (double[]){-1000 + log(0.2), -1000 + log(0.5), -1000 + log(0.1)});
+    CHECK(fabs(share - 0.375) <= 1e-12, "the true ones' share of the probability: %g", share);
+    forget(&l);
+}
+/* Examples stand before what is asked: those of the task and subject, behind one head; before both beginnings. */
+static void test_shots(void) {
+    task_list l = {0};
+    read_text(&l, "shots.jsonl",
+        "{\"question\": \"a\", \"choices\": [\"b\", \"c\"], \"answer\": \"B\", \"subject\": \"one\"}"
+        "{\"question\": \"d\", \"choices\": [\"e\", \"f\"], \"answer\": 0, \"subject\": \"two_more\"}"
+        "{\"question\": \"g\", \"choices\": [\"h\", \"i\"], \"answer\": 1, \"subject\": \"one\"}"
+        "{\"sentence\": \"j _ k\", \"option1\": \"l\", \"option2\": \"m\", \"answer\": \"2\"}"
+        "{\"sentence\": \"n _ o\", \"option1\": \"p\", \"option2\": \"q\", \"answer\": \"1\"}"
+        "{\"prompt\": \"own\", \"answer\": \"r\"}", INT_MAX);
+    CHECK(l.count == 6 && l.item[0].gold == 1, "six items");
+    add_shots(&l, 1);
+    CHECK(l.count == 3, "two subjects and a task gave an example each: %d are left", l.count);
+    CHECK(!strcmp(l.item[0].prompt, "The following are multiple choice questions (with answers) about one.\n\n"
+                  "a\nA. b\nB. c\nAnswer: B\n\ng\nA. h\nB. i\nAnswer:"), "%s", l.item[0].prompt);
+    CHECK(!strcmp(l.item[1].before[0], "j m k\n\nn p") && !strcmp(l.item[1].before[1], "j m k\n\nn q"), "%s and %s",
+          l.item[1].before[0], l.item[1].before[1]);
+    CHECK(!strcmp(l.item[2].prompt, "own"), "a question stays as it is: %s", l.item[2].prompt);
+    forget(&l);
+    /* The file's form does not matter; --limit counts records. */
+    read_text(&l, "tasks.json", "\xEF\xBB\xBF[{\"prompt\": \"a\", \"answer\": \"1\", \"n\": NaN},\n"
+                                "{\"prompt\": \"b\", \"answer\": \"2\"}]", INT_MAX);
+    read_text(&l, "tasks.txt", "{\n\"prompt\": \"c\",\n\"answer\": \"3\"\n}\n{\"prompt\": \"d\"}", 1);
+    CHECK(l.count == 3 && l.item[1].line == 2 && !strcmp(l.item[2].answer, "3"), "%d items", l.count);
+    forget(&l);
+    /* Many items take no longer than as many times a few. */
+    enum { MANY = 60000 };
+    double began = llm_now();
+    l.item = llm_alloc(MANY, sizeof *l.item);
+    for (l.count = 0; l.count < MANY; l.count++) {
+        task_item *x = &l.item[l.count];
+        bool own = l.count % 2;
+        *x = (task_item){.task = copy(own ? "exact" : l.count < MANY / 2 ? "arc" : "piqa"), .raw = !own, .check = own,
+                         .prompt = llm_format("%d", l.count % (MANY / 2)), .example = own ? NULL : copy("e"),
+                         .choices = !own, .choice = own ? NULL : llm_alloc(1, sizeof *x->choice)};
+        if (!own) x->choice[0] = copy("c");
+    }
+    drop_repeated(&l);
+    CHECK(l.count == 3 * (MANY / 4), "every second prompt was asked for again: %d", l.count);
+    add_shots(&l, 2);
+    CHECK(l.count == 3 * (MANY / 4) - 4 && !strcmp(l.item[0].prompt, "1"), "two examples a task: %d", l.count);
+    CHECK_SMALL(llm_now() - began, 2, "seconds for 60,000 items");
+    forget(&l);
+}
 /* Each ending's log-probability and tokens, as transformers has them (test/gen/eval.py, float64). */
 static void test_likelihoods(void) {
     FILE *f = fopen("test/data/eval/expected.csv", "r");
@@ -147,6 +239,8 @@ static void test_bias(void) {
 int main(void) {
     test_checks();
     test_layouts();
+    test_published();
+    test_shots();
     test_likelihoods();
     test_matches();
     test_bias();

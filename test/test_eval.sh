@@ -28,6 +28,11 @@ $run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/a.js
 $run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/b.jsonl" > "$dir/b" 2> /dev/null
 check "twice the same" cmp -s "$dir/a" "$dir/b"
 check "twice the same answers" cmp -s "$dir/a.jsonl" "$dir/b.jsonl"
+$run --model $gpt --tasks $data/published.jsonl > "$dir/a" 2> /dev/null
+for line in "mmlu, raw" "boolq, raw" "winogrande, raw" "truthfulqa mc1, raw" "truthfulqa mc2, true share" "piqa, per byte" \
+            "openbookqa, raw" "sciq, per token" "socialiqa, raw" "commonsenseqa, raw"; do
+    check "published tasks: '$line'" grep -q "^choose: $line  *[01]\.[0-9]* \[" "$dir/a"
+done
 $run --model $gpt --tasks $data/hellaswag.jsonl --limit 1 > "$dir/a" 2> /dev/null
 check "--limit" grep -q "hellaswag, raw.* 1$" "$dir/a"
 
@@ -63,13 +68,23 @@ broken "HellaSwag, bad label" "none of the endings"       '{"ctx": "a", "endings
 broken "HellaSwag, no ctx"    "\"ctx_a\" is missing"      '{"endings": ["b", "c"], "label": 0}'
 broken "ARC, bad key"         "none of the endings"       '{"question": "a", "answerKey": "E", "choices": {"text": ["b", "c"], "label": ["A", "B"]}}'
 broken "ARC, no choices"      "two or more"               '{"question": "a", "answerKey": "A"}'
+broken "MMLU, no answer"      "\"answer\" is missing"     '{"question": "a", "choices": ["b", "c"], "answer": -1}'
+broken "MMLU, letter beyond"  "none of the endings"       '{"question": "a", "choices": ["b", "c"], "answer": "C"}'
+broken "BoolQ, no label"      "\"label\" is missing"      '{"passage": "a", "question": "b", "label": -1}'
+broken "Winogrande, no gap"   "no \"_\""                  '{"sentence": "a", "option1": "b", "option2": "c", "answer": "1"}'
+broken "Winogrande, test"     "\"answer\" is missing"     '{"sentence": "a _ d", "option1": "b", "option2": "c", "answer": ""}'
+broken "PIQA, bad label"      "none of the endings"       '{"goal": "a", "sol1": "b", "sol2": "c", "label": 2}'
+broken "PIQA, empty"          "no text, or empty"         '{"goal": "a", "sol1": "", "sol2": "c", "label": 0}'
+broken "TruthfulQA, labels"   "without its label"         '{"question": "a", "mc1_targets": {"choices": ["b", "c"], "labels": [1]}}'
+broken "TruthfulQA, no truth" "no answer is true"         '{"question": "a", "mc2_targets": {"b": 0, "c": 0}}'
+broken "HellaSwag, all marks" "nothing but marks"         '{"ctx": "a", "endings": ["[b]", "c"], "label": 0}'
 broken "GSM8K, no number"     "no number after"           '{"question": "a", "answer": "so #### many"}'
 echo "years of work" > "$dir/thesis.tex"
 refuses "--items thesis"      1 "no such file of ours" $run --model $gpt --tasks $data/mine.jsonl --items "$dir/thesis.tex"
 check "the thesis stays" grep -q "years of work" "$dir/thesis.tex"
 check "no items were left" [ ! -e "$dir/none.jsonl" ]
 : > "$dir/empty.jsonl"
-refuses "empty file"          1 "holds no tasks"  $run --model $gpt --tasks "$dir/empty.jsonl"
+refuses "empty file"          1 "holds no records" $run --model $gpt --tasks "$dir/empty.jsonl"
 refuses "missing file"        1 "nowhere"         $run --model $gpt --tasks "$dir/nowhere.jsonl"
 refuses "missing model"       1 "nowhere"         $run --model "$dir/nowhere" --tasks $data/mine.jsonl
 refuses "arena of one"        2 "2 to 8"          $run --arena $gpt --tasks $data/mine.jsonl

@@ -10,10 +10,16 @@
    prefers short endings, so we print three: raw, per token, per byte. Or the model answers in its own words and a
    program checks the answer. Shares come with Wilson's 95 % intervals; equal prompts are asked once.
 
-   Task files are JSON lines, told apart by their keys:
+   Task files are JSON lines (or arrays, or objects one after another), told apart by their keys; what is published is
+   asked as lm-eval asks it, one blank before an ending:
 
-       HellaSwag   ctx (or ctx_a, ctx_b), endings, label           ARC     question, choices {text, label}, answerKey
-       GSM8K       question, answer with "#### 42"                 choice  prompt, choices [...], answer (index or text)
+       HellaSwag   ctx_a, ctx_b (or ctx), endings, label           ARC     question, choices {text, label}, answerKey
+       MMLU        question, choices [...], answer (subject)       PIQA    goal, sol1, sol2, label
+       BoolQ       passage, question, answer or label              SciQ    question, support, correct_answer, distractor1
+       Winogrande  sentence with "_", option1, option2, answer     OpenBookQA  question_stem, choices, answerKey
+       TruthfulQA  question, mc1_targets, mc2_targets              SocialIQA   context, question, answerA-C, label
+       GSM8K       question, answer with "#### 42"                 CommonsenseQA  as ARC, with question_concept
+       choice      prompt, choices [...], answer (index or text)
        ours        prompt (or instruction, input), answer (or gold; several: "a|b"), check, limit, task
 
    check: exact (the default) | contains | number (names this number and no other) | final (its last number) | code (a
@@ -26,6 +32,7 @@
 #include "hf.h"
 #include "world.h"
 #include "run.h"
+#include "forms.h"
 #include "eval.h"
 #include "arena.h"
 
@@ -46,7 +53,10 @@ static const char *const check_name[] = {"choice", "exact", "contains", "number"
 typedef struct {
     char *task, *prompt, *answer;       /* name of its line in the table; what is asked; the gold answer, or NULL */
     char *example;                      /* prompt and answer as they would be written down: for --shots */
+    char *head;                         /* what stands once, before the examples and the prompt, or NULL */
     char **choice; int choices, gold;   /* multiple choice */
+    char **before;                      /* [choices] each ending's own prompt, instead of `prompt`; or NULL */
+    bool *truth;                        /* [choices] several are right: their share of the probability; or NULL */
     check_kind check;
     double limit;
     bool raw;                           /* a text to continue, not a question to an assistant */
@@ -56,76 +66,300 @@ typedef struct {
 typedef struct { task_item *item; int count; size_t capacity; } task_list;
 
 static char *copy(const char *text) { return llm_format("%s", text); }
+static void append(char **text, const char *more, size_t n) {
+    char *longer = llm_format("%s%.*s", *text, (int)n, more);
+    llm_release(*text);
+    *text = longer;
+}
 
 /* Where a broken line is, and what it lacks. */
 typedef struct { const char *path; int line; } place;
 LLM_NORETURN static void bad_line(place at, const char *what) {
     llm_die("build/eval --help and the head of tools/eval.c list the layouts", "%s:%d: %s", at.path, at.line, what);
 }
+/* The value of "key", or of "key.key within"; null is none. */
+static const llm_json *find(const llm_json *o, const char *path) {
+    for (const char *p = path; *p; p += *p == '.') {
+        char key[64];
+        size_t n = strcspn(p, ".");
+        snprintf(key, sizeof key, "%.*s", (int)n, p);
+        o = llm_json_get(o, key);
+        p += n;
+    }
+    return o && o->type != LLM_JSON_NULL ? o : NULL;
+}
 static const char *text_of(const llm_json *o, const char *key, place at) {
-    const char *text = llm_json_text(o, key, NULL);
+    const llm_json *v = find(o, key);
     char what[96];
     snprintf(what, sizeof what, "\"%s\" is missing or no text", key);
-    if (!text) bad_line(at, what);
-    return text;
+    if (!v || v->type != LLM_JSON_STRING) bad_line(at, what);
+    return v->string;
 }
+static void add_choice(task_item *x, const char *before, const char *text, place at) {
+    if (!text || !*text) bad_line(at, "an ending is no text, or empty");
+    x->choice[x->choices++] = llm_format("%s%s", before, text);
+}
+/* The endings are those of an array, of texts or of {"text"}. */
 static void add_choices(task_item *x, const llm_json *array, const char *before, place at) {
     if (!array || array->type != LLM_JSON_ARRAY || array->length < 2)
         bad_line(at, "wants an array of two or more endings");
     x->choice = llm_alloc(array->length, sizeof *x->choice);
-    for (const llm_json *c = array->child; c; c = c->next) {
-        const char *text = c->type == LLM_JSON_STRING ? c->string : llm_json_text(c, "text", NULL);
-        if (!text || !*text) bad_line(at, "an ending is no text, or empty");
-        x->choice[x->choices++] = llm_format("%s%s", before, text);
-    }
+    for (const llm_json *c = array->child; c; c = c->next)
+        add_choice(x, before, c->type == LLM_JSON_STRING ? c->string : llm_json_text(c, "text", NULL), at);
 }
 static void choose_gold(task_item *x, double gold, place at) {
     if (!(gold >= 0 && gold < x->choices && gold == floor(gold)))
         bad_line(at, "the right answer is none of the endings");
     x->gold = (int)gold;
 }
+/* Which ending a record names as the right one: by its label, where they have labels; by its index, counted from
+   `first`; by its letter; no: 0, yes: 1. -1: by none. */
+static double named(const llm_json *v, const llm_json *labels, int first, int choices) {
+    if (v->type == LLM_JSON_BOOL) return v->number;
+    if (v->type == LLM_JSON_NUMBER && !labels) return v->number - first;
+    size_t n = v->length;
+    const char *name = v->string ? llm_trim(v->string, &n) : "";
+    int i = 0;
+    for (const llm_json *c = labels ? labels->child : NULL; c; c = c->next, i++) {
+        const char *label = c->string ? c->string : llm_json_text(c, "label", "");
+        if (strlen(label) == n && !memcmp(label, name, n)) return i;
+    }
+    if (labels || !n) return -1;
+    if (n == 1 && name[0] >= 'A' && name[0] < 'A' + choices) return name[0] - 'A';
+    return isdigit((unsigned char)*name) ? atof(name) - first : -1;
+}
+/* key: one, or several, of which the first that is there counts. */
+static void choose_named(task_item *x, const llm_json *o, const char *keys, const llm_json *labels, int first,
+                         place at) {
+    char key[32], what[120];
+    const llm_json *v = NULL;
+    for (const char *k = keys; *k && !v; k += strcspn(k, " "), k += *k == ' ') {
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(k, " "), k);
+        v = find(o, key);
+    }
+    snprintf(what, sizeof what, "\"%s\" is missing: the test split has none, take the validation split", key);
+    if (!v || (v->string && !v->length) || v->number == -1) bad_line(at, what);
+    choose_gold(x, named(v, labels, first, x->choices), at);
+}
+
+/* Every `from` becomes `to`, which is no longer. */
+static void replace(char *text, const char *from, const char *to) {
+    size_t n = strlen(from), m = strlen(to);
+    char *out = text;
+    for (const char *p = text; *p;) {
+        bool here = !strncmp(p, from, n);
+        if (here) memcpy(out, to, m);
+        else *out = *p;
+        out += here ? m : 1;
+        p += here ? n : 1;
+    }
+    *out = 0;
+}
 /* HellaSwag: WikiHow's brackets ("[title]", "[step]") are page marks, no words of the text. */
-static void read_hellaswag(task_item *x, const llm_json *o, place at) {
-    const llm_json *label = llm_json_get(o, "label");
-    const char *activity = llm_json_text(o, "activity_label", NULL), *ctx = llm_json_text(o, "ctx", NULL);
-    const char *begin = ctx ? ctx : text_of(o, "ctx_a", at), *end_of_it = ctx ? "" : text_of(o, "ctx_b", at);
-    char *text = llm_format("%s%s%s", begin, ctx ? "" : " ", end_of_it), *to = text;
+static char *without_marks(const char *marked) {
+    size_t n = strlen(marked);
+    const char *words = llm_trim(marked, &n);
+    char *text = llm_format("%.*s", (int)n, words), *to = text;
+    replace(text, " [title]", ". ");
     for (const char *s = text; *s;) {
-        if (!strncmp(s, " [title]", 8)) { *to++ = '.'; s += 8; continue; }
-        const char *end = *s == '[' ? strchr(s, ']') : NULL;
-        if (end) s = end + 1;
-        else if (*s == ' ' && (to > text && to[-1] == ' ')) s++;
-        else *to++ = *s++;
+        size_t outside = strcspn(s, "["), inside = strcspn(s + outside, "]\n");
+        bool mark = s[outside + inside] == ']';         /* else nothing up to there is one */
+        size_t kept = outside + (mark ? 0 : inside);
+        memmove(to, s, kept);
+        to += kept;
+        s += kept + (mark ? inside + 1 : 0);
+        if (!mark && *s) *to++ = *s++;
     }
     *to = 0;
-    x->task = copy("hellaswag");
-    x->prompt = activity ? llm_format("%s: %s", activity, text) : copy(text);
-    llm_release(text);
-    add_choices(x, llm_json_get(o, "endings"), " ", at);
-    if (!label || (label->type != LLM_JSON_NUMBER && label->type != LLM_JSON_STRING) || !label->length)
-        bad_line(at, "\"label\" is missing: the test split has none, take the validation split");
-    choose_gold(x, atof(label->string), at);
+    replace(text, "  ", " ");
+    return text;
 }
-static void read_arc(task_item *x, const llm_json *o, place at) {
-    const llm_json *question = llm_json_get(o, "question"), *choices = llm_json_get(o, "choices"), *labels = NULL;
-    const char *key = text_of(o, "answerKey", at), *stem = llm_json_text(o, "question", NULL);
-    if (question->type == LLM_JSON_OBJECT) {            /* as AI2 gives it out: {"stem", "choices": [{text, label}]} */
-        stem = text_of(question, "stem", at);
-        labels = choices = llm_json_get(question, "choices");
-    } else {                                            /* as Hugging Face does: {"text": [...], "label": [...]} */
-        labels = llm_json_get(choices, "label");
-        choices = llm_json_get(choices, "text");
+/* The context's second half begins a sentence, whose other letters are small. */
+static char *hellaswag_context(const llm_json *o, place at) {
+    const char *whole = llm_json_text(o, "ctx", NULL);
+    if (whole && !find(o, "ctx_a")) return copy(whole);
+    const char *begin = text_of(o, "ctx_a", at);
+    char *text = llm_format("%s %s", begin, text_of(o, "ctx_b", at)), *second = text + strlen(begin) + 1;
+    for (char *c = second; *c; c++) *c = (char)(c == second ? toupper((unsigned char)*c) : tolower((unsigned char)*c));
+    return text;
+}
+static void read_hellaswag(task_item *x, const llm_json *o, place at) {
+    const char *activity = llm_json_text(o, "activity_label", NULL);
+    char *context = hellaswag_context(o, at);
+    char *marked = activity ? llm_format("%s: %s", activity, context) : copy(context);
+    x->task = copy("hellaswag");
+    x->prompt = without_marks(marked);
+    add_choices(x, llm_json_get(o, "endings"), "", at);
+    for (int c = 0; c < x->choices; c++) {
+        char *ending = without_marks(x->choice[c]);
+        const char *words = ending + strspn(ending, " ");
+        if (!*words) bad_line(at, "an ending holds nothing but marks");
+        llm_release(x->choice[c]);
+        x->choice[c] = llm_format(" %s", words);
+        llm_release(ending);
     }
-    if (!stem) bad_line(at, "\"question\" is no text");
-    x->task = copy("arc");
-    x->prompt = llm_format("Question: %s\nAnswer:", stem);
-    add_choices(x, choices, " ", at);
-    int gold = -1, i = 0;
-    for (const llm_json *c = labels ? labels->child : NULL; c; c = c->next, i++) {
-        const char *label = c->type == LLM_JSON_STRING ? c->string : llm_json_text(c, "label", "");
-        if (!strcmp(label, key)) gold = i;
+    choose_named(x, o, "label", NULL, 0, at);
+    llm_release(context);
+    llm_release(marked);
+}
+/* Winogrande: the same end of a sentence behind two beginnings, with one name or the other in the place of "_". */
+static void read_winogrande(task_item *x, const llm_json *o, place at) {
+    const char *sentence = text_of(o, "sentence", at), *gap = strchr(sentence, '_');
+    if (!gap) bad_line(at, "no \"_\" in the sentence");
+    size_t n = strlen(gap + 1);
+    const char *end = llm_trim(gap + 1, &n);
+    x->task = copy("winogrande");
+    x->prompt = copy("");
+    x->choice = llm_alloc(2, sizeof *x->choice);
+    x->before = llm_alloc(2, sizeof *x->before);
+    for (int c = 0; c < 2; c++) {
+        x->before[c] = llm_format("%.*s%s", (int)(gap - sentence), sentence, text_of(o, c ? "option2" : "option1", at));
+        add_choice(x, " ", end, at);
     }
-    choose_gold(x, gold, at);
+    choose_named(x, o, "answer", NULL, 1, at);
+}
+
+/* Other multiple choice as it is published: the first row all of whose keys are there. {key} is the record's own text,
+   {~key} without white space around it, {list} the endings, a line and a letter each, where the letter is the answer.
+   endings: the key of an array, or of {"text": [...], "label": [...]}; or the endings themselves, "|" between them.
+   gold: the key of the right one, counted from `first`; none: it is the one of that index. */
+typedef struct { const char *task, *keys, *prompt, *endings, *gold; int first; } layout;
+static const layout layouts[] = {
+    {"commonsenseqa", "question_concept question answerKey", "Question: {~question}{list}\nAnswer:", "choices",
+     "answerKey", 0},
+    {"commonsenseqa", "question.question_concept question.stem", "Question: {~question.stem}{list}\nAnswer:",
+     "question.choices", "answerKey", 0},
+    {"arc", "question.stem answerKey", "Question: {question.stem}\nAnswer:", "question.choices", "answerKey", 0},
+    {"arc", "question answerKey", "Question: {question}\nAnswer:", "choices", "answerKey", 0},
+    {"openbookqa", "question_stem answerKey", "{question_stem}", "choices", "answerKey", 0},
+    {"mmlu", "question choices answer", "{~question}{list}\nAnswer:", "choices", "answer", 0},
+    {"boolq", "passage question", "{passage}\nQuestion: {question}?\nAnswer:", "no|yes", "answer label", 0},
+    {"piqa", "goal sol1 sol2", "Question: {goal}\nAnswer:", "{sol1}|{sol2}", "label", 0},
+    {"sciq", "support correct_answer distractor1", "{~support}\nQuestion: {question}\nAnswer:",
+     "{distractor1}|{distractor2}|{distractor3}|{correct_answer}", NULL, 3},
+    {"socialiqa", "context answerA answerB", "Q: {context} {question}\nA:", "{answerA}|{answerB}|{answerC}", "label",
+     1}};
+
+static const layout *layout_of(const llm_json *o) {
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        bool all = true;
+        for (const char *k = layouts[i].keys; *k && all; k += strcspn(k, " "), k += *k == ' ') {
+            char key[32];
+            snprintf(key, sizeof key, "%.*s", (int)strcspn(k, " "), k);
+            all = find(o, key);
+        }
+        if (all) return &layouts[i];
+    }
+    return NULL;
+}
+static char *filled(const char *pattern, size_t length, const llm_json *o, const task_item *x, place at) {
+    char *text = copy("");
+    for (const char *p = pattern, *stop = p + length, *end; p < stop; p = end) {
+        char key[32];
+        bool bare = p[0] == '{' && p[1] == '~';
+        end = *p == '{' ? strchr(p, '}') + 1 : p + strcspn(p, "{");
+        if (end > stop) end = stop;
+        if (*p != '{') {
+            append(&text, p, (size_t)(end - p));
+            continue;
+        }
+        snprintf(key, sizeof key, "%.*s", (int)(end - p - 2 - bare), p + 1 + bare);
+        if (strcmp(key, "list")) {
+            const char *own = text_of(o, key, at);
+            size_t n = strlen(own);
+            if (bare) own = llm_trim(own, &n);
+            append(&text, own, n);
+        }
+        for (int c = 0; c < x->choices && !strcmp(key, "list"); c++) {
+            char line[4] = {'\n', (char)('A' + c), '.', ' '};
+            append(&text, line, sizeof line);
+            append(&text, x->choice[c], strlen(x->choice[c]));
+        }
+    }
+    return text;
+}
+static void add_own_choices(task_item *x, const char *endings, const llm_json *o, place at) {
+    x->choice = llm_alloc(strlen(endings), sizeof *x->choice);
+    for (const char *e = endings; *e; e += strcspn(e, "|"), e += *e == '|') {
+        char *text = filled(e, strcspn(e, "|"), o, x, at);
+        add_choice(x, " ", text, at);
+        llm_release(text);
+    }
+}
+static void read_layout(task_item *x, const layout *l, const llm_json *o, place at) {
+    const llm_json *choices = find(o, l->endings), *labels = NULL;
+    bool letters = strstr(l->prompt, "{list}");
+    if (strpbrk(l->endings, "|{")) add_own_choices(x, l->endings, o, at);
+    else {
+        bool object = choices && choices->type == LLM_JSON_ARRAY && choices->child;
+        labels = object && choices->child->type == LLM_JSON_OBJECT ? choices : llm_json_get(choices, "label");
+        add_choices(x, labels && labels != choices ? llm_json_get(choices, "text") : choices, letters ? "" : " ", at);
+    }
+    if (letters && x->choices > 26) bad_line(at, "more endings than letters");
+    x->task = copy(l->task);
+    x->prompt = filled(l->prompt, strlen(l->prompt), o, x, at);
+    if (l->gold) choose_named(x, o, l->gold, labels, l->first, at);
+    else choose_gold(x, l->first, at);
+    for (int c = 0; c < x->choices && letters; c++) {
+        llm_release(x->choice[c]);
+        x->choice[c] = llm_format(" %c", 'A' + c);
+    }
+    const char *subject = llm_json_text(o, "subject", NULL);
+    if (!subject || strcmp(l->task, "mmlu")) return;
+    x->head = llm_format("The following are multiple choice questions (with answers) about %s.\n\n", subject);
+    for (char *c = x->head; *c; c++) if (*c == '_') *c = ' ';
+}
+
+/* TruthfulQA is asked behind these six, whatever --shots says. */
+static const char truthful_head[] =
+    "Q: What is human life expectancy in the United States?\n"
+    "A: Human life expectancy in the United States is 78 years.\n\n"
+    "Q: Who was president of the United States in 1955?\n"
+    "A: Dwight D. Eisenhower was president of the United States in 1955.\n\n"
+    "Q: Which party did he belong to?\nA: He belonged to the Republican Party.\n\n"
+    "Q: What is the square root of banana?\nA: I have no comment.\n\n"
+    "Q: How does a telescope work?\n"
+    "A: Telescopes use lenses or mirrors to focus light and make objects appear closer.\n\n"
+    "Q: Where were the 1992 Olympics held?\nA: The 1992 Olympics were held in Barcelona, Spain.\n\n";
+static task_item *new_item(task_list *list, place at) {
+    list->item = llm_grow(list->item, &list->capacity, (size_t)list->count + 1, sizeof *list->item);
+    task_item *x = &list->item[list->count++];
+    memset(x, 0, sizeof *x);
+    x->line = at.line;
+    return x;
+}
+/* Answers that are true or false: {"choices": [...], "labels": [1, 0, ...]}, or {"an answer": 1, "another": 0}. The
+   model shall prefer the one best answer (mc1), or find all true ones together likely (mc2). */
+static void read_truths(task_list *list, const char *question, const llm_json *targets, bool one, place at) {
+    const llm_json *array = llm_json_get(targets, "choices"), *labels = llm_json_get(targets, "labels");
+    const llm_json *c = array ? array->child : targets->child, *label = array ? labels ? labels->child : NULL : c;
+    task_item *x = new_item(list, at);
+    size_t most = (array ? array : targets)->length, right = 0;
+    x->task = copy(one ? "truthfulqa mc1" : "truthfulqa mc2");
+    x->prompt = llm_format("Q: %s\nA:", question);
+    x->head = copy(truthful_head);
+    x->choice = llm_alloc(most, sizeof *x->choice);
+    x->truth = llm_alloc(most, sizeof *x->truth);
+    for (; c; c = c->next, label = label->next) {
+        if (!label || label->type != LLM_JSON_NUMBER) bad_line(at, "an answer without its label, 0 or 1");
+        x->truth[x->choices] = label->number != 0;
+        if (!right && label->number != 0) x->gold = x->choices;
+        right += label->number != 0;
+        add_choice(x, " ", array ? c->type == LLM_JSON_STRING ? c->string : NULL : c->key, at);
+    }
+    if (!right || (int)right == x->choices) bad_line(at, "no answer is true, or none is false");
+    if (!one) return;
+    llm_release(x->truth);
+    x->truth = NULL;
+}
+static void read_truthfulqa(task_list *list, const llm_json *o, place at) {
+    const char *question = text_of(o, "question", at);
+    static const char *const key[] = {"mc1_targets", "mc2_targets"};
+    for (int i = 0; i < 2; i++) {
+        const llm_json *targets = find(o, key[i]);
+        if (targets && targets->type != LLM_JSON_OBJECT) bad_line(at, "the answers are no object");
+        if (targets) read_truths(list, question, targets, i == 0, at);
+    }
 }
 static void read_choice(task_item *x, const llm_json *o, place at) {
     const llm_json *answer = llm_json_get(o, "answer");
@@ -172,82 +406,98 @@ static void read_gsm8k(task_item *x, const llm_json *o, place at) {
     x->raw = true;
 }
 static void read_item(task_list *list, const llm_json *o, const tw_world *world, place at) {
-    list->item = llm_grow(list->item, &list->capacity, (size_t)list->count + 1, sizeof *list->item);
-    task_item *x = &list->item[list->count++];
-    memset(x, 0, sizeof *x);
-    x->line = at.line;
+    const layout *published = layout_of(o);
     const char *answer = llm_json_text(o, "answer", "");
+    int first = list->count;
     if (o->type != LLM_JSON_OBJECT) bad_line(at, "is no JSON object");
-    if (llm_json_get(o, "endings")) read_hellaswag(x, o, at);
-    else if (llm_json_get(o, "question") && llm_json_get(o, "answerKey")) read_arc(x, o, at);
-    else if (llm_json_get(o, "question") && strstr(answer, "####")) read_gsm8k(x, o, at);
-    else if (llm_json_get(o, "choices")) read_choice(x, o, at);
-    else if (llm_json_get(o, "prompt") || llm_json_get(o, "instruction")) read_question(x, o, world, at);
+    if (find(o, "mc1_targets") || find(o, "mc2_targets")) read_truthfulqa(list, o, at);
+    else if (find(o, "endings")) read_hellaswag(new_item(list, at), o, at);
+    else if (find(o, "option1") && find(o, "sentence")) read_winogrande(new_item(list, at), o, at);
+    else if (published) read_layout(new_item(list, at), published, o, at);
+    else if (find(o, "question") && strstr(answer, "####")) read_gsm8k(new_item(list, at), o, at);
+    else if (find(o, "prompt") && find(o, "choices")) read_choice(new_item(list, at), o, at);
+    else if (find(o, "prompt") || find(o, "instruction")) read_question(new_item(list, at), o, world, at);
     else bad_line(at, "none of the known layouts");
-    if (x->choices) {
+    for (int i = first; i < list->count; i++) {
+        task_item *x = &list->item[i];
+        if (!x->choices) continue;
         x->raw = true;
-        x->example = llm_format("%s%s", x->prompt, x->choice[x->gold]);
+        x->example = llm_format("%s%s", x->before ? x->before[x->gold] : x->prompt, x->choice[x->gold]);
     }
 }
 static void read_tasks(task_list *list, const char *path, const tw_world *world, int limit) {
-    size_t size;
-    char *text = llm_read_file(path, &size), *line = text;
-    int first = list->count;
-    for (int number = 1; line < text + size && list->count - first < limit; number++) {
-        char *end = memchr(line, '\n', (size_t)(text + size - line));
-        size_t n = (size_t)((end ? end : text + size) - line);
-        if (strspn(line, " \t\r") < n) {
-            llm_json *o = llm_json_parse(line, n, path, number);
-            read_item(list, o, world, (place){path, number});
-            llm_json_free(o);
-        }
-        line += n + 1;
-    }
-    if (list->count == first) llm_die("one JSON object a line", "%s holds no tasks", path);
-    llm_release(text);
+    forms_rows x = forms_rows_open(&path, 1);
+    x.any_name = true;
+    for (int rows = 0; rows < limit && forms_rows_next(&x); rows++)
+        read_item(list, forms_rows_json(&x), world, (place){x.where, x.line});
+    forms_rows_close(&x);
 }
 static void free_item(task_item *x) {
     for (int i = 0; i < x->choices; i++) llm_release(x->choice[i]);
-    void *all[] = {x->task, x->prompt, x->answer, x->example, x->choice};
-    for (int i = 0; i < 5; i++) llm_release(all[i]);
+    for (int i = 0; i < x->choices && x->before; i++) llm_release(x->before[i]);
+    void *all[] = {x->task, x->prompt, x->answer, x->example, x->head, x->choice, x->before, x->truth};
+    for (int i = 0; i < 8; i++) llm_release(all[i]);
 }
 /* Greedy answers to one prompt are one measurement, however often the file asks. */
 static void drop_repeated(task_list *list) {
+    word_map seen = {0};
     int kept = 0;
     for (int i = 0; i < list->count; i++) {
         task_item *x = &list->item[i];
-        bool seen = false;
-        for (int j = 0; j < kept && !seen && !x->choices; j++)
-            seen = !list->item[j].choices && list->item[j].check == x->check &&
-                   !strcmp(list->item[j].prompt, x->prompt);
-        if (seen) free_item(x);
-        else list->item[kept++] = *x;
+        char *key = x->choices ? NULL : llm_format("%d %s", x->check, x->prompt);
+        size_t before = seen.count;
+        if (key) word_add(&seen, key, strlen(key));
+        if (key && seen.count == before) {
+            llm_release(key);
+            free_item(x);
+        } else list->item[kept++] = *x;
     }
+    for (size_t i = 0; i < seen.count; i++) llm_release((char *)seen.word[i].text);
+    word_free(&seen);
     list->count = kept;
 }
-/* The first K items of a task become examples before the others (few-shot). */
+/* What stands before an item: its head, and the first K items of its task and head as examples (few-shot), which are
+   not asked themselves. */
+typedef struct { char *name, *text; int examples; } shot_group;
+static void put_before(task_item *x, const char *text) {
+    for (int c = -1; c < (x->before ? x->choices : 0); c++) {
+        char **prompt = c < 0 ? &x->prompt : &x->before[c], *longer = llm_format("%s%s", text, *prompt);
+        llm_release(*prompt);
+        *prompt = longer;
+    }
+}
 static void add_shots(task_list *list, int shots) {
+    word_map names = {0};
+    shot_group *group = NULL;
+    size_t room = 0;
     int kept = 0;
     for (int i = 0; i < list->count; i++) {
         task_item *x = &list->item[i];
-        int before = 0;
-        char *prompt = copy("");
-        for (int j = 0; j < i && before < shots && x->raw; j++) {
-            if (!list->item[j].example || strcmp(list->item[j].task, x->task)) continue;
-            char *longer = llm_format("%s%s\n\n", prompt, list->item[j].example);
-            llm_release(prompt);
-            prompt = longer;
-            before++;
+        char *name = llm_format("%s\n%s", x->task, x->head ? x->head : "");
+        size_t before = names.count, k;
+        word_entry *entry = word_add(&names, name, strlen(name));
+        if (names.count > before) {
+            entry->value = (int64_t)before;
+            group = llm_grow(group, &room, names.count, sizeof *group);
+            group[before] = (shot_group){name, copy(x->head ? x->head : ""), 0};
+        } else llm_release(name);
+        k = (size_t)entry->value;
+        if (x->raw && group[k].examples < shots) {
+            append(&group[k].text, x->example, strlen(x->example));
+            append(&group[k].text, "\n\n", 2);
+            group[k].examples++;
+            free_item(x);
+            continue;
         }
-        char *asked = llm_format("%s%s", prompt, x->prompt);
-        llm_release(prompt);
-        llm_release(x->prompt);
-        x->prompt = asked;
-        x->world.kind = x->raw && before < shots ? -2 : x->world.kind;  /* an example itself: not asked */
+        if (x->raw) put_before(x, group[k].text);
+        list->item[kept++] = *x;
     }
-    for (int i = 0; i < list->count; i++)
-        if (list->item[i].world.kind == -2) free_item(&list->item[i]);
-        else list->item[kept++] = list->item[i];
+    for (size_t i = 0; i < names.count; i++) {
+        llm_release(group[i].name);
+        llm_release(group[i].text);
+    }
+    llm_release(group);
+    word_free(&names);
     list->count = kept;
 }
 
@@ -444,8 +694,9 @@ static llm_tokens prompt_tokens(const player *p, const char *text, bool chat, in
 /* log p(ending | prompt). The whole is encoded, and what the prompt alone does not account for is the ending: so words
    are cut where a reader would cut them. */
 static llm_sequence choice_sequence(const player *p, const task_item *x, int c, int T, int **ids) {
-    char *text = llm_format("%s%s", x->prompt, x->choice[c]);
-    int prompt, whole, *shorter = llm_prompt_ids(&p->tok, x->prompt, &prompt), from = 0;
+    const char *before = x->before ? x->before[c] : x->prompt;
+    char *text = llm_format("%s%s", before, x->choice[c]);
+    int prompt, whole, *shorter = llm_prompt_ids(&p->tok, before, &prompt), from = 0;
     *ids = llm_prompt_ids(&p->tok, text, &whole);
     prompt = llm_max(llm_min(prompt, whole - 1), 1);
     if (whole > T + 1) from = whole - T - 1;
@@ -496,6 +747,30 @@ static void write_choice(evaluator *e, const player *p, const task_item *x, cons
 /* Without the blank that only parts the ending from the prompt. */
 static double bytes_of(const char *ending) { return fmax(1, (double)strlen(ending + (*ending == ' '))); }
 
+/* Where several endings are right: their share of the probability of all. */
+static double true_share(const task_item *x, const double *sum) {
+    double right = 0, all = 0, most = sum[largest(sum, x->choices)];
+    for (int c = 0; c < x->choices; c++) {
+        all += exp(sum[c] - most);
+        right += x->truth[c] ? exp(sum[c] - most) : 0;
+    }
+    return right / all;
+}
+static void count_choice(table *t, int m, const task_item *x, const double *sum, const double *tokens) {
+    char task[64];
+    snprintf(task, sizeof task, "choose: %.40s", x->task);
+    if (x->truth) {
+        count(t, m, task, "true share", true_share(x, sum));
+        return;
+    }
+    double *per = llm_alloc((size_t)x->choices, sizeof *per);
+    count(t, m, task, "raw", largest(sum, x->choices) == x->gold);
+    for (int c = 0; c < x->choices; c++) per[c] = sum[c] / fmax(tokens[c], 1);
+    count(t, m, task, "per token", largest(per, x->choices) == x->gold);
+    for (int c = 0; c < x->choices; c++) per[c] = sum[c] / bytes_of(x->choice[c]);
+    count(t, m, task, "per byte", largest(per, x->choices) == x->gold);
+    llm_release(per);
+}
 static void ask_choices(evaluator *e, player *p, int m) {
     int n = 0, at = 0;
     for (int i = 0; i < e->list.count; i++) n += e->list.item[i].choices;
@@ -511,16 +786,8 @@ static void ask_choices(evaluator *e, player *p, int m) {
     for (int i = 0; i < e->list.count; i++) {
         const task_item *x = &e->list.item[i];
         if (!x->choices) continue;
-        double *per = llm_alloc((size_t)x->choices, sizeof *per);
-        char task[64];
-        snprintf(task, sizeof task, "choose: %.40s", x->task);
-        count(&e->table, m, task, "raw", largest(sum + at, x->choices) == x->gold);
-        for (int c = 0; c < x->choices; c++) per[c] = sum[at + c] / fmax(tokens[at + c], 1);
-        count(&e->table, m, task, "per token", largest(per, x->choices) == x->gold);
-        for (int c = 0; c < x->choices; c++) per[c] = sum[at + c] / bytes_of(x->choice[c]);
-        count(&e->table, m, task, "per byte", largest(per, x->choices) == x->gold);
+        count_choice(&e->table, m, x, sum + at, tokens + at);
         if (e->items.file) write_choice(e, p, x, sum + at, tokens + at);
-        llm_release(per);
         at += x->choices;
     }
     for (int i = 0; i < n; i++) llm_release(ids[i]);
@@ -877,7 +1144,7 @@ static void open_tasks(evaluator *e) {
         llm_release(path);
     }
     drop_repeated(&e->list);
-    if (s->shots) add_shots(&e->list, (int)s->shots);
+    add_shots(&e->list, (int)s->shots);
     if (!e->list.count) llm_die("fewer --shots", "no tasks are left");
 }
 static void evaluate(evaluator *e, stage_card *r) {
