@@ -100,6 +100,15 @@ finish() {
     exit
 }
 
+# ---- memory ----
+cases=memory
+export CUDA_CPU_ASYNC=1             # the GPU is as late as it may be
+bug plain 'memory: a half filled while it is sent'  's/CUDA\(cudaEventSynchronize\(stage\.sent\[stage\.half\]\)\);//'
+bug plain 'memory: handed over before it is here'   's/CUDA\(cudaStreamSynchronize\(STREAM\)\);//'
+unset CUDA_CPU_ASYNC
+bug asan  'memory: more fetches than are remembered' 's/ \|\| stage\.fetches == 256//'
+bug plain 'memory: fetched on top of each other'    's/stage\.down \+ stage\.fetched, device/stage.down, device/'
+
 # ---- attention on tensor cores ----
 cases=attention
 bug plain 'flash: a key too many (causal)'      's/key > row \|\| key < from\[r\]\) at/key > row + 1 || key < from[r]) at/'
@@ -158,12 +167,15 @@ bug tsan  'column sums: counted before all have written' \
     '/what this thread wrote is seen/{n;s/__syncthreads\(\);//}' value
 bug tsan  'column sums: asked before there is an answer' '/if \(last\) \*count = 0/{n;n;s/__syncthreads\(\);//}' value
 bug plain 'lora: leading dimension of the slice' 's/turned\(d, s.ld\)/turned(d, s.cols)/' lora
+bug plain 'lora: both factors in one room'      's/matrix_of<A>\(b, s\.cols, r, ROOM_PARTS\)/matrix_of<A>(b, s.cols, r, ROOM_WIDE)/' lora
 bug plain 'lora: the slice not moved'           's/\(A \*\)out \+ s.col/(A *)out/' lora
 bug plain 'q4: halves exchanged' \
     's/i % 32 < 16 \? byte \& 15 : byte >> 4/i % 32 < 16 ? byte >> 4 : byte \& 15/' linear
 bug plain 'q8: the scale of another block' \
     's/block = row \* \(\(cols \+ 31\) \/ 32\)/block = row * (cols \/ 32)/' linear
 bug asan  'few rows: one that is not there'     's/if \(lane \|\| n >= rows\) continue/if (lane) continue/' linear
+bug plain 'few rows: half a warp adds' \
+    's/const float s = warp_sum\(sum\[n\]\)/if (lane > 15) continue; const float s = warp_sum(sum[n])/' linear
 bug asan  'few rows: 16 bytes at odd places'    's/wide = I % 8 == 0 .*/wide = true;/' linear
 
 # ---- the head ----
@@ -172,6 +184,12 @@ bug plain 'head: banned words forward' \
     's/k \+ j < h.V \&\& !\(h.banned \&\& h.banned\[k \+ j\]\)/k + j < h.V/' logprob
 bug plain 'head: a banned word learns'          's/z\[j\] > banned_z \? dz \* h.cold : 0/dz * h.cold/' logprob
 bug plain 'head: padding is a word'             's/z\[j\] = k \+ j < h.V \&\& !/z[j] = !/' logprob
+bug plain 'head: entropy of the first turn'     's/k < h.V \&\& h.entropy; k \+= .*\) \{/k < h.V \&\& h.entropy; k += h.V) {/' logprob
+bug plain 'head: entropy without its log'       's/plogp \+= (.*) \* \(z\[j\] - l\);/plogp += \1 * z[j];/' logprob
+bug plain 'head: rows gathered from elsewhere'  's/from\[\(from_row \? from_row\[i\] : i\)/from[i/' logprob
+bug plain 'head: columns of a row left out'     's/size_t c = threadIdx.x; c < C; c \+= 128/size_t c = threadIdx.x; c < C; c += 256/' logprob
+bug plain 'value: what was there is lost'       '/value_backward_kernel/,/^}/s/if \(accumulate\) load/if (false) load/' value
+bug asan  'value: a row that is not there'      '/KERNEL.* value_backward_kernel/,/^}/s/if \(n >= N\) return;//' value
 bug plain 'head: sums not scaled anew'          's/sum \*= __expf\(top - best\);//' logprob
 bug plain 'head: overwritten before all have read' 's/if \(sizeof\(A\) < sizeof\(Z\)\) __syncthreads\(\);//' logprob
 bug tsan  'head: the target read too late' \
@@ -198,6 +216,9 @@ unset CUDA_CPU_ASYNC
 cases=
 bug plain 'embedding: the last place of a run lost' 's/i < end; i\+\+\) \{/i < end - 1; i++) {/' embed
 bug plain 'embedding: a row of several runs added by each' 's/\(r > 0 \&\& o\.row\[r - 1\] == o\.row\[r\]\)/false/' embed
+bug asan  'embedding: a place that is not there' '/embed_kernel\(float/,/const int row/s/if \(n >= N\) return;//' embed
+bug plain 'embedding: stride of the positions'  's/positions\[n\] \* C \+ c, C - c/positions[n] * (C - 1) + c, C - c/' embed
+bug plain 'embedding: columns behind the 1024th' 's/c < C; c \+= 128 \* 8/c < min(C, 1024); c += 128 * 8/' embed
 bug asan  'embedding: past the end of a row'    's/store_up_to_8\(to \+ c, sum, C - c/store_up_to_8(to + c, sum, 8/' embed
 bug plain 'norms: numbers beyond the row' \
     's/square \+= \(i \* W \+ t\) \* 8 \+ j < C \? x\[i\]\[j\] \* x\[i\]\[j\] : 0/square += x[i][j] * x[i][j]/' layernorm

@@ -68,6 +68,7 @@ static void test_cuda_head(void) {
         test_logprob(rows[i], 19, 37, 1, i % 2 == 0, false, true, 2, i % 2, WEIGHT);
         test_value(rows[i], i % 2 ? 264 : 31, i % 2);
     }
+    test_logprob(7, 264, 19, 1, false, true, false, 2, true, WEIGHT);       /* rows of more numbers than threads */
     test_logprob(3, 8, 9001, 0.7, true, true, false, 0, false, WEIGHT);     /* three turns of the largest block */
     test_logprob(3, 8, 9001, 0.7, true, false, true, 0, false, WEIGHT);
     test_logprob(1, 16, 50257, 1, true, false, true, 0, false, WEIGHT);
