@@ -26,7 +26,7 @@
    A launch kernel<<<grid, block, shared bytes, stream>>>(...) returns at once; launches on one stream run in order.
    No sum depends on who comes first: either one thread adds in a fixed order, or a tree of a fixed shape does. So two
    runs give the same bits. (The shape follows the number of rows and the GPU: the same row beside others may be rounded
-   otherwise.) Atomics touch whole numbers only (sum, min, max), whose order does not matter.
+   otherwise.) Atomics add whole numbers only, whose order does not matter.
 
    Numbers. A: how activations are stored, float (tables fp32, tf32) or bf16 (table bf16). The residual stream is float;
    its gradient too, in the bf16 table followed by a copy in bf16 that products read (dres_size: 4 + 2 bytes a number).
@@ -81,7 +81,7 @@ static cudaStream_t launch_from(const char *function) {
 }
 /* Scratch memory, which grows when a step is larger than any before. A room is good until the next room_for of it: the
    stream runs in order, so a launch is done with it before the next one's begins. HEAD: logits, and their rows of
-   hidden. PARTS: parts of sums; small matrices widened. WIDE: a large one. ATTENTION: delta; parts in speaking. */
+   hidden. PARTS: parts of sums; small matrices widened. WIDE: a large one. ATTENTION: of_query; parts in speaking. */
 enum { ROOM_HEAD, ROOM_PARTS, ROOM_WIDE, ROOM_ATTENTION, ROOM_SPEAK, ROOM_LEARNING, ROOMS };
 static struct { void *memory; size_t bytes; } room[ROOMS];
 

@@ -198,6 +198,7 @@ static uint64_t test_cuda_attention(const llm_ops *table, bool few, uint64_t bit
         if (few) att_few();
         else att_shapes();
         att_check(1, 40, 1, 1, 64, ALONE);
+        CHECK_DIES(att_ops->attention_forward(NULL, NULL, NULL, NULL, 1, 1, 1, 1, 257), "head size 257");
     }
     if (wanted("rope")) {
         att_rope(37, 4, 2, 64, 2048);
