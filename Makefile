@@ -74,7 +74,7 @@ $(BUILD)/test_step_gpt: train_gpt.c
 $(BUILD)/test_step_sft: train_sft.c
 $(BUILD)/bench_decode: tools/bench_decode.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
-$(BUILD)/hf_probe: test/hf_probe.c $(HEADERS) | $(BUILD)
+$(BUILD)/hf_probe $(BUILD)/jinja_probe: $(BUILD)/%: test/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/test_%: test/test_%.c $(HEADERS) | $(BUILD)

@@ -241,15 +241,16 @@ static jinja_value jinja_get_item(jinja_run *r, jinja_value v, jinja_value key) 
 }
 /* Where a slice's border lies: Python counts from the end when it is negative, and cuts it off at both ends. */
 static int64_t jinja_border(jinja_run *r, jinja_value v, int64_t n, int64_t otherwise, bool back) {
-    int64_t i = jinja_whole(r, v, otherwise);
+    int64_t i = jinja_whole_or_none(r, v, otherwise);
     if (jinja_given(v) && i < 0) i += n;
     if (i < 0) i = back || !jinja_given(v) ? -1 : 0;
     return i > n - back ? n - back : i;
 }
 static jinja_value jinja_slice(jinja_run *r, jinja_value v, jinja_value from, jinja_value to, jinja_value by) {
-    int64_t step = jinja_whole(r, by, 1);
+    int64_t step = jinja_whole_or_none(r, by, 1);
     jinja_must_be_defined(r, v);
-    if (v.type != JINJA_STRING && !jinja_is_indexed(v)) return jinja_lacking(r, v, "element", "a slice");
+    if (v.type != JINJA_STRING && !jinja_is_indexed(v))
+        jinja_fail(r, "a slice of '%s' object", jinja_type_name[v.type]);
     if (!step) jinja_fail(r, "slice step cannot be zero");
     bool text = v.type == JINJA_STRING, back = step < 0;
     jinja_value all = text ? jinja_none() : v, list = jinja_new_list(r, v.type);

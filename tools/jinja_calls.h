@@ -75,9 +75,12 @@ static const jinja_row *jinja_find_row(const jinja_row *row, const char *name, s
 
 static bool jinja_given(jinja_value v) { return v.type != JINJA_MISSING && v.type != JINJA_NONE; }
 static int64_t jinja_whole(jinja_run *r, jinja_value v, int64_t otherwise) {
-    if (!jinja_given(v)) return otherwise;
+    if (v.type == JINJA_MISSING) return otherwise;
     if (!jinja_is_whole(v)) jinja_wrong_type(r, "a whole number is wanted", v);
     return v.i;
+}
+static int64_t jinja_whole_or_none(jinja_run *r, jinja_value v, int64_t otherwise) {
+    return v.type == JINJA_NONE ? otherwise : jinja_whole(r, v, otherwise);
 }
 static bool jinja_truth(jinja_value v, bool otherwise) { return v.type == JINJA_MISSING ? otherwise : jinja_true(v); }
 static jinja_string jinja_string_of(jinja_run *r, jinja_value v) {
@@ -198,7 +201,8 @@ static jinja_value jinja_replaced(jinja_run *r, jinja_string x, jinja_string old
     return jinja_done(&b);
 }
 JINJA_DEFINE(replace) {
-    return jinja_replaced(r, jinja_str(r, v).s, jinja_str(r, a[0]).s, jinja_str(r, a[1]).s, jinja_whole(r, a[2], -1));
+    int64_t count = jinja_whole_or_none(r, a[2], -1);
+    return jinja_replaced(r, jinja_str(r, v).s, jinja_str(r, a[0]).s, jinja_str(r, a[1]).s, count);
 }
 JINJA_DEFINE(replace_method) {
     return jinja_replaced(r, v.s, jinja_string_of(r, a[0]), jinja_string_of(r, a[1]), jinja_whole(r, a[2], -1));
@@ -696,7 +700,6 @@ JINJA_DEFINE(first) {
 }
 JINJA_DEFINE(last) {
     if (v.type == JINJA_ITERATOR) jinja_fail(r, "'generator' object is not reversible: write ... | list | last");
-    if (v.type == JINJA_UNDEFINED) jinja_must_be_defined(r, v);
     jinja_list *l = jinja_listed(r, v).list;
     return l->count ? l->item[l->count - 1] : jinja_undefined(r, "No last item, sequence was empty.");
 }

@@ -113,7 +113,8 @@ static const char *jinja_word_tag(const char *p, const char *word, bool trims) {
 static const char *jinja_raw(jinja_parser *p, const char *tag, const char *inside) {
     const char *from = jinja_word_tag(inside, "raw", false);
     if (!from) return NULL;
-    for (const char *end = from; (end = strstr(end, "{%")); end += 2) {
+    for (const char *end = from; (end = strchr(end, '{')); end++) {
+        if (end[1] != '%') continue;
         char sign = end[2] == '-' || end[2] == '+' ? end[2] : 0;
         const char *after = jinja_word_tag(end + 2 + (sign != 0), "endraw", true);
         if (!after) continue;
