@@ -150,11 +150,18 @@ static inline int llm_max(int a, int b) { return a > b ? a : b; }
 int llm_utf8_get(const char *text, size_t n, uint32_t *code);
 const char *llm_trim(const char *text, size_t *length);         /* without its outer white space */
 
-/* Random numbers: splitmix64, one 64-bit word of state, so a generator is saved and restored as a number. */
+/* Random numbers: splitmix64 (Steele et al. 2014): add an odd constant, then scramble. Any state is a good state; it is
+   one 64-bit word, so a generator is saved and restored as a number. */
 typedef struct { uint64_t state; } llm_rng;
 llm_rng llm_rng_seed(uint64_t seed, uint64_t stream);   /* independent streams of one seed */
-uint64_t llm_rng_u64(llm_rng *r);
-double llm_rng_uniform(llm_rng *r);                     /* [0, 1) */
+static inline LLM_BOTH uint64_t llm_rng_u64(llm_rng *r) {
+    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+/* [0, 1) */
+static inline LLM_BOTH double llm_rng_uniform(llm_rng *r) { return (llm_rng_u64(r) >> 11) * 0x1p-53; }
 int llm_rng_below(llm_rng *r, int n);                   /* 0 .. n-1, unbiased */
 double llm_rng_normal(llm_rng *r);                      /* mean 0, deviation 1 (Box-Muller, one value a call) */
 uint64_t llm_hash(const void *data, size_t bytes, uint64_t seed);       /* FNV-1a: fingerprints, not secrets */
@@ -5307,19 +5314,11 @@ double llm_now(void) {
 
 /* ---- random numbers ---- */
 
-/* splitmix64 (Steele et al. 2014): add an odd constant, then scramble. Any state is a good state. */
-uint64_t llm_rng_u64(llm_rng *r) {
-    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
 llm_rng llm_rng_seed(uint64_t seed, uint64_t stream) {
     llm_rng r = {seed}, s = {stream + 0x632BE59BD9B4E019u};
     r.state = llm_rng_u64(&r) ^ llm_rng_u64(&s);
     return r;
 }
-double llm_rng_uniform(llm_rng *r) { return (llm_rng_u64(r) >> 11) * 0x1p-53; }
 int llm_rng_below(llm_rng *r, int n) {
     uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
     do x = llm_rng_u64(r);

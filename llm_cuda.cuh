@@ -1745,8 +1745,8 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
    Speaking
 
    A row of the cache holds T tokens of KV heads of D numbers, as in chapter 4. New keys and values are put away first;
-   then each query looks back, and many past tokens are the work of many blocks ("flash decoding", Dao et al. 2023): a
-   block takes SPLIT keys of one head, and up to 8 of the query heads that share them.
+   then each query looks back, and many past tokens are the work of many warps ("flash decoding", Dao et al. 2023): a
+   block is a warp, and takes SPLIT keys of one head, and up to 4 of the query heads that share them.
 
        s_t = q . k_t / sqrt(D)    m = max s_t    e_t = exp(s_t - m)    l = sum e_t    o = sum e_t v_t       of its keys
        out = sum over blocks of exp(m - M) o, divided by the same sum of exp(m - M) l,                      M = max m
@@ -1754,72 +1754,71 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
    The last block to finish does the second line, in the order of the blocks.
    ================================================================================================================ */
 
-enum { SPLIT = 128, SPEAKERS = 128 };   /* keys of a block; who speak at a time */
-const size_t CACHE_PARTS = 32 << 20;   /* numbers */
-/* Keys and values of n new tokens into the cache, a thread for each number; and the counts of finished blocks to 0. */
-template <class A> KERNEL(256) cache_store_kernel(A *k, A *v, int *done, const A *qkv, const int *rows,
-                                                  const int *positions, size_t n, size_t T, size_t queries, size_t kv,
-                                                  size_t counts) {
+enum { SPLIT = 64, SPEAKERS = 128 };    /* keys of a block; who speak at a time */
+enum { CACHE_COUNTS = 65535, CACHE_PARTS = 32 << 20 };          /* of a launch: (token, group); numbers of part */
+__device__ int cache_done[CACHE_COUNTS];                        /* blocks that have finished, of each (token, group) */
+
+/* Keys and values of n new tokens into the cache, a thread for each number. */
+template <class A> KERNEL(256) cache_store_kernel(A *k, A *v, const A *qkv, const int *rows, const int *positions,
+                                                  size_t n, size_t T, size_t queries, size_t kv) {
     const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x, token = i / (2 * kv), c = i % (2 * kv);
-    for (size_t j = i; j < counts; j += (size_t)gridDim.x * 256) done[j] = 0;
     if (token >= n) return;
     A *to = (c < kv ? k : v) + (rows[token] * T + positions[token]) * kv + c % kv;
     *to = qkv[token * (queries + 2 * kv) + queries + c];
 }
 /* Block (b, g, n): keys SPLIT b and on, for group g of HEADS query heads (g counts those of all key heads), of new
-   token n. The grid spans T, since positions are on the device; blocks behind them return. part (n, groups, blocks,
-   HEADS, D + 2): m, l, o. done (n, groups): 0. Where a group has fewer heads, the others' queries are 0. */
+   token n. The grid spans T, since positions are on the device; blocks behind them return, nobody waits for them. part
+   (n, groups, blocks, HEADS, D + 2): m, l, o. Where a group has fewer heads, its last is done again, and dropped. */
 template <class A, int HEADS>
-KERNEL(SPLIT, 4) cache_attention_kernel(A *out, float *part, int *done, const A *qkv, const A *k, const A *v,
-                                        const int *rows, const int *positions, size_t T, int H, int KV, int D) {
-    extern __shared__ float shared_query[];                     /* (HEADS, width): q / sqrt(D), 0 behind D numbers */
-    __shared__ float e[HEADS * SPLIT];
+KERNEL(32) cache_attention_kernel(A *out, float *part, const A *qkv, const A *k, const A *v, const int *rows,
+                                  const int *positions, size_t T, int H, int KV, int D) {
+    __shared__ float e[HEADS][SPLIT];
     const int G = H / KV, groups = (G + HEADS - 1) / HEADS, head = blockIdx.y / groups;
     const int h0 = blockIdx.y % groups * HEADS, heads = min(HEADS, G - h0);             /* of the G on this key head */
-    const int each = HEADS * (D + 2), width = (D + 7) / 8 * 8, t = threadIdx.x, lane = t % 32;
+    const int lane = threadIdx.x, each = HEADS * (D + 2);
     const size_t n = blockIdx.z, place = n * gridDim.y + blockIdx.y, kv = (size_t)KV * D;
     const int seen = positions[n] + 1, first = blockIdx.x * SPLIT, keys = min((int)SPLIT, seen - first);
     const size_t query = (size_t)(head * G + h0) * D, at = (rows[n] * T + first) * kv + (size_t)head * D;
     if (keys <= 0) return;
     qkv += n * (H * D + 2 * kv) + query;
     out += n * H * D + query;
-    for (int i = t; i < HEADS * width; i += SPLIT) {
-        const int h = i / width, d = i % width;
-        shared_query[i] = h < heads && d < D ? to_float(qkv[h * D + d]) / sqrtf(D) : 0;
+    for (int i = 0; i < keys; i += 4) {                         /* scores: 8 lanes a key, 8 numbers each at a time */
+        const int key = min(i + lane / 8, keys - 1);            /* behind the last: it once more */
+        float s[HEADS] = {}, x[8], q[8];
+        for (int d = lane % 8 * 8; d < D; d += 64) {
+            load_up_to_8(x, k + at + key * kv + d, D - d, D % 8 == 0);
+            UNROLL for (int h = 0; h < HEADS; h++) {
+                load_up_to_8(q, qkv + min(h, heads - 1) * D + d, D - d, D % 8 == 0);
+                UNROLL for (int j = 0; j < 8; j++) s[h] += q[j] * x[j];
+            }
+        }
+        UNROLL for (int h = 0; h < HEADS; h++) {
+            s[h] = warp_sum<8>(s[h]) / sqrtf(D);
+            if (lane % 8 == 0 && i + lane / 8 < keys) e[h][key] = s[h];
+        }
     }
-    __syncthreads();
-    float s[HEADS] = {};
-    for (int d = 0; d < D && t < keys; d += 8) {                /* a thread for each key */
-        float x[8];
-        load_up_to_8(x, k + at + t * kv + d, D - d, D % 8 == 0);
-        UNROLL for (int h = 0; h < HEADS; h++)
-            UNROLL for (int j = 0; j < 8; j++) s[h] += x[j] * shared_query[h * width + d + j];
-    }
-    UNROLL for (int h = 0; h < HEADS; h++) e[h * SPLIT + t] = t < keys ? s[h] : -INFINITY;
-    __syncthreads();
+    __syncwarp();                       /* scores are there */
     float *mine = part + (place * gridDim.x + blockIdx.x) * each;
-    for (int h = t / 32; h < heads; h += SPLIT / 32) {            /* a warp for each head */
+    UNROLL for (int h = 0; h < HEADS; h++) {
         float m = -INFINITY, l = 0;
-        for (int i = lane; i < SPLIT; i += 32) m = fmaxf(m, e[h * SPLIT + i]);
+        for (int i = lane; i < keys; i += 32) m = fmaxf(m, e[h][i]);
         m = warp_max(m);
-        for (int i = lane; i < SPLIT; i += 32) l += e[h * SPLIT + i] = expf(e[h * SPLIT + i] - m);
+        for (int i = lane; i < keys; i += 32) l += e[h][i] = expf(e[h][i] - m);
         l = warp_sum(l);
         if (lane == 0) mine[h * (D + 2)] = m, mine[h * (D + 2) + 1] = l;
     }
-    __syncthreads();
+    __syncwarp();                       /* e and l are there */
     const bool alone = seen <= SPLIT;                           /* then what the block has is all */
-    for (int i = t; i < heads * D; i += SPLIT) {                /* a thread for each number of o */
-        const float *weight = e + i / D * SPLIT;
-        const A *value = v + at + i % D;
-        float o = 0;
-        _Pragma("unroll 8") for (int key = 0; key < keys; key++) o += weight[key] * to_float(value[key * kv]);
-        if (alone) store(out + i, o / mine[i / D * (D + 2) + 1]);
-        else mine[i / D * (D + 2) + 2 + i % D] = o;
+    for (int i = lane; i < heads * D; i += 32) {                /* a lane for each number of o */
+        float *of = mine + i / D * (D + 2), o = 0;
+        _Pragma("unroll 8") for (int key = 0; key < keys; key++)
+            o += e[i / D][key] * to_float(v[at + key * kv + i % D]);
+        if (alone) store(out + i, o / of[1]);
+        else of[2 + i % D] = o;
     }
-    if (alone) return;
     const int blocks = (seen + SPLIT - 1) / SPLIT;
-    if (!last_of(blocks, &done[place])) return;
-    for (int i = t; i < heads * D; i += SPLIT) {
+    if (alone || !last_of(blocks, &cache_done[place])) return;
+    for (int i = lane; i < heads * D; i += 32) {
         const float *of = part + place * gridDim.x * each + i / D * (D + 2);
         float m = -INFINITY, l = 0, o = 0;
         for (int b = 0; b < blocks; b++) m = fmaxf(m, __ldcg(of + (size_t)b * each));
@@ -1832,30 +1831,21 @@ KERNEL(SPLIT, 4) cache_attention_kernel(A *out, float *part, int *done, const A 
     }
 }
 /* So many tokens at a time that their parts stay near 128 MB, but one at least. */
-template <class A, int HEADS> static void cache_attention(A *out, A *k, A *v, const A *qkv, const int *rows,
-                                                          const int *positions, size_t n, size_t T, size_t H, size_t KV,
-                                                          size_t D) {
-    const size_t kv = KV * D, row = (H + 2 * KV) * D, groups = KV * blocks_for(H / KV, HEADS);
-    const size_t each = groups * blocks_for(T, SPLIT) * HEADS * (D + 2);
-    const size_t at_once = min(n, CACHE_PARTS / each + 1), counts = n * groups;
-    float *part = (float *)room_for(ROOM_ATTENTION, at_once * each * sizeof *part + counts * sizeof(int));
-    int *done = (int *)(part + at_once * each);
-    cache_store_kernel<A><<<blocks_for(n * 2 * kv, 256), 256, 0, STREAM>>>(
-        k, v, done, qkv, rows, positions, n, T, H * D, kv, counts);
-    for (size_t i = 0; i < n; i += at_once) {
-        const dim3 grid(blocks_for(T, SPLIT), (unsigned)groups, (unsigned)min(at_once, n - i));
-        const size_t shared = HEADS * ((D + 7) / 8 * 8) * sizeof(float);
-        cache_attention_kernel<A, HEADS><<<grid, SPLIT, shared, STREAM>>>(
-            out + i * H * D, part, done + i * groups, qkv + i * row, k, v, rows + i, positions + i, T, (int)H, (int)KV,
-            (int)D);
-    }
-}
 ROW cuda_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
                          const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
-    const size_t G = H / KV;
-    auto attend = G == 1 ? cache_attention<A, 1> : G == 2 ? cache_attention<A, 2> : G <= 4 ? cache_attention<A, 4>
-                                                                                           : cache_attention<A, 8>;
-    attend((A *)out, (A *)k, (A *)v, (const A *)qkv, rows, positions, n, T, H, KV, D);
+    const size_t kv = KV * D, row = H * D + 2 * kv, G = H / KV, heads = G <= 2 ? G : 4;
+    const size_t groups = KV * blocks_for(G, heads), each = groups * blocks_for(T, SPLIT) * heads * (D + 2);
+    const size_t at_once = min(n, min(CACHE_PARTS / each + 1, CACHE_COUNTS / groups));
+    auto kernel = heads == 1 ? cache_attention_kernel<A, 1>
+                             : heads == 2 ? cache_attention_kernel<A, 2> : cache_attention_kernel<A, 4>;
+    float *part = (float *)room_for(ROOM_ATTENTION, at_once * each * sizeof *part);
+    cache_store_kernel<A><<<blocks_for(n * 2 * kv, 256), 256, 0, STREAM>>>(
+        (A *)k, (A *)v, (const A *)qkv, rows, positions, n, T, H * D, kv);
+    for (size_t i = 0; i < n; i += at_once) {
+        const dim3 grid(blocks_for(T, SPLIT), (unsigned)groups, (unsigned)min(at_once, n - i));
+        kernel<<<grid, 32, 0, STREAM>>>((A *)out + i * H * D, part, (const A *)qkv + i * row, (const A *)k,
+                                        (const A *)v, rows + i, positions + i, T, (int)H, (int)KV, (int)D);
+    }
 }
 ROW cuda_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size_t length, size_t T, size_t KV, size_t D) {
     const size_t row = T * KV * D, bytes = length * KV * D * sizeof(A);
@@ -1865,188 +1855,166 @@ ROW cuda_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, size_t lengt
 
 /* ---- several tokens without the host ----
 
-   One step: who says what next, and where (speak_begin_kernel), the model, the choice (sample_kernel). Each takes what
-   it needs from `speech`, on the device, where the one before it left that. So every step is the same list of launches;
-   it is written down once, as a graph, and handed over as a whole: one call in the place of a hundred, each of which
-   would take the host as long as it takes the GPU.
+   A step is the model, and the choice (sample_kernel), which leaves on the device what the next step needs: who says
+   what, and where. So every step is the same list of launches; it is written down once, as a graph, and handed over as
+   a whole: one call in the place of a hundred, each of which would take the host as long as it takes the GPU.
 
-   The choice is chapter 7's. A block for each row: e^((z - best) / t) for every word; a limit below which the filters
-   leave nothing; and a dart thrown at the rest, laid side by side in the order of ids. What is added up are whole
-   numbers of 2^-40: for them the order of the threads does not matter. Chapter 7 differs in two things: it drops words
-   that equal the last one that top-p keeps, and may draw one less likely than 2^-40 of the best. */
+   The choice is chapter 7's, a block for each speaker. A word weighs e^((z - best) / t), in whole numbers of 2^-40: for
+   their sums the order of the threads does not matter. The rest are darts, thrown at weights that lie side by side: for
+   top-k and top-p in the order of what they weigh, the largest first; for the choice itself in the order of ids, at
+   what the filters leave. Chapter 7 differs in two things: it drops words that equal the last one that top-p keeps, and
+   may draw one less likely than 2^-40 of the best. */
 
-typedef struct {
-    llm_speaker *who; int *id; float *logp;                     /* (n), (steps,n), (steps,n) */
-    const int *stop; const uint8_t *banned;                     /* (stops), (V) or NULL */
-    int n, stops, step;                                         /* step: how many have begun */
-    int top_k; double top_p; float temperature, min_p;
-} speech;
-
-/* One block. Who is silent repeats his last step: the same key and value go to the same place. */
-KERNEL(128) speak_begin_kernel(speech *s, int *tokens, int *rows, int *positions) {
-    for (int i = threadIdx.x; i < s->n; i += 128) {
-        const llm_speaker who = s->who[i];
-        if (who.left <= 0 && s->step > 0) continue;             /* at step 0 nothing stands there yet */
-        tokens[i] = who.last;
-        rows[i] = who.row;
-        positions[i] = who.position;
+struct gpu_speech {
+    int n, stops;
+    int *id; float *logp;                                       /* (steps,n): -1 and NaN until something is said */
+    int *token, *position, *stop; uint8_t *banned;              /* of the step (n); (stops); (V) or NULL */
+    llm_sampler sampler;
+    llm_speaker who[SPEAKERS];
+    int at[SPEAKERS];                                           /* where in id and logp the next is to stand */
+};
+/* Weights w(0), w(1) ... lie side by side: in which does the dart fall? It becomes its place in there. By a warp, 32
+   weights at a time. */
+template <class W> DEVICE int fallen(u64 *dart, W weight) {
+    const int lane = threadIdx.x % 32;
+    for (int first = 0;; first += 32) {
+        u64 upto = weight(first + lane);                        /* the sum of those up to this lane's */
+        UNROLL for (int d = 1; d < 32; d *= 2) {
+            const u64 left = __shfl_up_sync(~0u, upto, d);
+            if (lane >= d) upto += left;
+        }
+        const int before = __popc(__ballot_sync(~0u, upto <= *dart));           /* so many lie before it */
+        if (before) *dart -= __shfl_sync(~0u, upto, before - 1);
+        if (before < 32) return first + before;
     }
-    __syncthreads();
-    if (threadIdx.x == 0) s->step++;
-}
-/* llm_rng_uniform of the CPU */
-DEVICE double uniform(llm_rng *r) {
-    uint64_t z = r->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return ((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
 DEVICE u64 mass_of(float p) { return (u64)(p * 0x1p40f); }
-/* Of the words with p >= x (as bits, which have the order of floats): how many, or how much they weigh. */
-template <bool MASS> DEVICE u64 at_least(const float *p, int V, unsigned x) {
-    u64 sum = 0;
-    for (int v = threadIdx.x; v < V; v += blockDim.x)
-        if (__float_as_uint(p[v]) >= x) sum += MASS ? mass_of(p[v]) : 1;
-    return block_sum(sum);
+/* Words from the likeliest down, each as wide as it is heavy (MASS), or 1: the p of the one in which the dart falls. As
+   bits, which have the order of floats >= 0; the upper two are 0, for p <= 1. They are found from above, 8 at a time:
+   of the words that have those found before, how much weigh the ones with each of the 256 next eight? */
+template <bool MASS> DEVICE unsigned limit_for(const float *p, int V, u64 dart) {
+    __shared__ unsigned low[256];       /* halves of the sums: shared memory adds 32 bits at a time */
+    __shared__ unsigned high[256];
+    unsigned found = 0;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        __syncthreads();                /* all have read the sums of before */
+        for (int i = threadIdx.x; i < 256; i += blockDim.x) low[i] = high[i] = 0;
+        __syncthreads();
+        for (int v = threadIdx.x; v < V; v += blockDim.x) {
+            const unsigned bits = __float_as_uint(p[v]) << 2, next = bits >> shift & 255;
+            const u64 w = MASS ? mass_of(p[v]) : 1;
+            if ((bits ^ found) >> shift > 255 || w == 0) continue;
+            const bool carry = atomicAdd(&low[next], (unsigned)w) + (unsigned)w < (unsigned)w;
+            if (w >> 32 || carry) atomicAdd(&high[next], (unsigned)(w >> 32) + carry);
+        }
+        __syncthreads();
+        found |= (255 - fallen(&dart, [&](int i) { return (u64)high[255 - i] << 32 | low[255 - i]; })) << shift;
+    }
+    return found >> 2;
 }
-/* The largest x for which that is `enough`, bit by bit from above: p <= 1 = 0x3F800000, so bit 29 is first. */
-template <bool MASS> DEVICE unsigned limit_for(const float *p, int V, u64 enough) {
-    unsigned x = 0;
-    for (int bit = 29; bit >= 0; bit--)
-        if (at_least<MASS>(p, V, x | 1u << bit) >= enough) x |= 1u << bit;
-    return x;
-}
-/* z (V) becomes p, with the best at 1. Returns false where these are no numbers. */
-DEVICE bool sample_weights(float *z, const speech *s, int V) {
-    float best = -INFINITY;
+KERNEL(1024, 1) sample_kernel(gpu_speech *s, float *z, int V) {
+    __shared__ u64 of_warp[32];
+    llm_speaker *who = &s->who[blockIdx.x];
+    const llm_sampler *o = &s->sampler;
+    const float t = (float)o->temperature;
+    float *p = z + (size_t)blockIdx.x * V, best = -INFINITY;
     bool wrong = false;
+    if (who->left <= 0) return;         /* silent: the same key and value go to the same place once more */
     for (int v = threadIdx.x; v < V; v += blockDim.x) {
-        wrong |= !(z[v] < INFINITY);
-        if (s->banned && s->banned[v]) z[v] = -INFINITY;
-        best = fmaxf(best, z[v]);
+        wrong |= !(p[v] < INFINITY);
+        if (s->banned && s->banned[v]) p[v] = -INFINITY;
+        best = fmaxf(best, p[v]);
     }
     best = block_max(best);
-    for (int v = threadIdx.x; v < V; v += blockDim.x)
-        z[v] = s->temperature <= 0 ? z[v] == best : expf((z[v] - best) / s->temperature);
-    return !__syncthreads_or(wrong || !(best > -INFINITY));
-}
-/* What the filters leave: p, as bits, of at least this. 0 is out. */
-DEVICE unsigned sample_limit(const float *p, const speech *s, int V) {
+    for (int v = threadIdx.x; v < V; v += blockDim.x) p[v] = t <= 0 ? p[v] == best : expf((p[v] - best) / t);
+    const int at = s->at[blockIdx.x];
+    if (__syncthreads_or(wrong || !(best > -INFINITY))) {
+        if (threadIdx.x == 0) s->id[at] = 0, who->left = 0;     /* with the NaN that stands there: the host complains */
+        return;
+    }
+    /* Each warp has a stretch of the words; `low`: what the filters leave, p of at least this (as bits; 0 is out). */
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32, each = (V + warps - 1) / warps;
     unsigned low = 1;
-    if (s->temperature <= 0) return low;
-    if (s->top_k > 0 && s->top_k < V) low = max(low, limit_for<false>(p, V, s->top_k));
-    if (s->top_p < 1) {
-        const double share = s->top_p * (double)at_least<true>(p, V, low);
-        low = max(low, limit_for<true>(p, V, max((u64)1, (u64)ceil(share))));
+    auto weight = [&](int i) {
+        const int v = warp * each + i;
+        return i < each && v < V && __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
+    };
+    auto weigh = [&] {
+        u64 mine = 0;
+        for (int i = lane; i < each; i += 32) mine += weight(i);
+        mine = warp_sum(mine);
+        __syncthreads();                /* all have read the sums of before */
+        if (lane == 0) of_warp[warp] = mine;
+        __syncthreads();
+        return warp_sum(lane < warps ? of_warp[lane] : 0);
+    };
+    if (t > 0) {
+        if (o->top_k > 0 && o->top_k < V) low = max(low, limit_for<false>(p, V, o->top_k - 1));
+        if (o->top_p < 1) low = max(low, limit_for<true>(p, V, (u64)max(0., ceil(o->top_p * (double)weigh()) - 1)));
+        low = max(low, __float_as_uint((float)o->min_p));
     }
-    return max(low, __float_as_uint(s->min_p));
+    llm_rng rng = who->rng;
+    const u64 total = weigh();
+    u64 dart = min((u64)(llm_rng_uniform(&rng) * (double)total), total - 1);
+    if (t <= 0) dart = 0;               /* the first of the best */
+    if (fallen(&dart, [&](int w) { return w < warps ? of_warp[w] : 0; }) != warp) return;
+    const int v = warp * each + fallen(&dart, weight);
+    if (lane > 0) return;
+    bool ends = false;
+    for (int i = 0; i < s->stops; i++) ends |= s->stop[i] == v;
+    s->id[at] = v;
+    s->logp[at] = t <= 0 ? 0 : (float)(log((double)p[v]) - log((double)total * 0x1p-40));
+    s->at[blockIdx.x] = at + s->n;
+    who->rng = rng;
+    llm_speaker_said(who, v, ends);
+    if (who->left > 0) s->token[blockIdx.x] = v, s->position[blockIdx.x]++;
 }
-KERNEL(1024, 1) sample_kernel(speech *s, float *z, int V) {
-    __shared__ u64 of_warp[32];
-    __shared__ u64 dart;
-    llm_speaker *who = &s->who[blockIdx.x];
-    float *p = z + (size_t)blockIdx.x * V;
-    int *id = s->id + (size_t)(s->step - 1) * s->n + blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    float *logp = s->logp + (id - s->id);
-    const bool silent = who->left <= 0, greedy = s->temperature <= 0;
-    if (silent || !sample_weights(p, s, V)) {
-        __syncthreads();                /* all have read who->left */
-        if (threadIdx.x) return;
-        *id = silent ? -1 : 0;
-        *logp = silent ? 0 : NAN;
-        who->left = 0;
-        return;
-    }
-    const unsigned low = sample_limit(p, s, V);
-    const int each = (V + blockDim.x - 1) / blockDim.x, from = min(V, (int)threadIdx.x * each);
-    const int end = min(V, from + each);
-    u64 mine = 0, upto, total = 0;      /* a thread's words weigh `mine`; all up to its last, upto */
-    for (int v = from; v < end; v++) mine += __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
-    upto = mine;
-    UNROLL for (int d = 1; d < 32; d *= 2) {
-        const u64 left = __shfl_up_sync(~0u, upto, d);
-        if (lane >= d) upto += left;
-    }
-    if (lane == 31) of_warp[warp] = upto;
-    __syncthreads();
-    for (int w = 0; w < (int)blockDim.x / 32; w++) {
-        if (w < warp) upto += of_warp[w];
-        total += of_warp[w];
-    }
-    if (threadIdx.x == 0) {
-        const double u = uniform(&who->rng);
-        dart = greedy ? 0 : min((u64)(u * (double)total), total - 1);
-    }
-    __syncthreads();
-    if (dart >= upto || dart < upto - mine) return;             /* the dart fell elsewhere */
-    u64 reached = upto - mine;
-    for (int v = from; v < end; v++) {
-        reached += __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
-        if (reached <= dart) continue;
-        bool ends = false;
-        for (int k = 0; k < s->stops; k++) ends |= s->stop[k] == v;
-        *id = v;
-        *logp = greedy ? 0 : (float)(log((double)p[v]) - log((double)total * 0x1p-40));
-        llm_speaker_said(who, v, ends);
-        return;
-    }
-}
-
-/* All that a step's launches are made from; where it has changed, the graph is of no use any more. */
-static uint64_t speak_key(const llm_model *m, const llm_cache *cache, size_t n) {
-    uint64_t key = llm_hash(m, sizeof *m, n);
-    key = llm_hash(m->param, (size_t)m->params * sizeof *m->param, key);
-    if (m->lora) key = llm_hash(m->lora, sizeof *m->lora, key);
-    if (m->lora) key = llm_hash(m->lora->adapter, (size_t)m->lora->adapters * sizeof *m->lora->adapter, key);
-    return llm_hash(room, sizeof room, llm_hash(cache, sizeof *cache, key));
-}
-static struct { cudaGraphExec_t graph; uint64_t key; } recorded;
-
-static void speak_step(llm_model *m, llm_cache *cache, size_t n, speech *s) {
-    speak_begin_kernel<<<1, 128, 0, STREAM>>>(s, m->ids.tokens, m->ids.start, m->ids.positions);       /* start: rows */
+static void speak_step(llm_model *m, llm_cache *cache, size_t n, gpu_speech *s) {
     llm_cache_forward(m, cache, n, n);
-    const unsigned threads = min(1024u, 32 * blocks_for(m->c.V, 32 * 32));      /* about 32 words for a thread */
+    const unsigned threads = min(1024u, 32 * blocks_for(m->c.V, 256));          /* 8 words for a thread, or more */
     sample_kernel<<<(unsigned)n, threads, 0, STREAM>>>(s, (float *)cache->scratch, m->c.V);
 }
-/* Launches between begin and end are written down, not run. */
-static void speak_record(llm_model *m, llm_cache *cache, size_t n, speech *s) {
+/* The graph of a step: launches between begin and end are written down, not run. Where it has the form of the last one,
+   that takes over what is new in it (pointers, sizes), for less than another costs. */
+static cudaGraphExec_t speak_graph(llm_model *m, llm_cache *cache, size_t n, gpu_speech *s) {
+    static cudaGraphExec_t last;
     cudaGraph_t graph;
-    if (recorded.graph) CUDA(cudaGraphExecDestroy(recorded.graph));
-    recorded.graph = NULL;
+    cudaGraphExecUpdateResultInfo why;
     CUDA(cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal));
     speak_step(m, cache, n, s);
     CUDA(cudaStreamEndCapture(gpu.stream, &graph));
-    CUDA(cudaGraphInstantiate(&recorded.graph, graph, 0));
+    if (!last || cudaGraphExecUpdate(last, graph, &why) != cudaSuccess) {
+        cudaGetLastError();             /* another form */
+        if (last) CUDA(cudaGraphExecDestroy(last));
+        CUDA(cudaGraphInstantiate(&last, graph, 0));
+    }
     CUDA(cudaGraphDestroy(graph));
-    recorded.key = speak_key(m, cache, n);
+    return last;
 }
 /* A repetition penalty needs what was said before: that stays with the host, as does the complaint about min_p. */
 static bool cuda_speak(llm_model *m, llm_cache *cache, llm_speaker *who, size_t n, size_t steps, const llm_sampler *s,
                        const llm_request *x, int *id, llm_real *logp) {
-    if (s->repeat_penalty != 1 || s->min_p > 1) return false;
-    const size_t who_bytes = n * sizeof *who, said = steps * n, stop_bytes = (size_t)x->stops * sizeof *x->stop;
-    speech *device = (speech *)room_for(ROOM_SPEAK, sizeof *device + who_bytes + 2 * said * sizeof(float) + stop_bytes +
-                                                        (x->banned ? m->c.V : 0));
-    speech h = {};
-    h.n = (int)n, h.stops = x->stops, h.top_k = s->top_k, h.top_p = s->top_p;
-    h.temperature = (float)s->temperature, h.min_p = (float)s->min_p;
-    h.who = (llm_speaker *)(device + 1);
-    h.id = (int *)(h.who + n);
-    h.logp = (float *)(h.id + said);
-    h.stop = (int *)(h.logp + said);
-    h.banned = x->banned ? (const uint8_t *)(h.stop + x->stops) : NULL;
-    cuda_upload(device, &h, sizeof h);
-    cuda_upload(h.who, who, who_bytes);
-    cuda_upload((int *)h.stop, x->stop, stop_bytes);
-    if (x->banned) cuda_upload((uint8_t *)h.banned, x->banned, m->c.V);
+    if (n > SPEAKERS || s->repeat_penalty != 1 || s->min_p > 1) return false;
+    const size_t said = steps * n, stops = (size_t)x->stops, V = m->c.V, ints = 2 * said + stops;
+    gpu_speech *device = (gpu_speech *)room_for(ROOM_SPEAK, sizeof *device + ints * sizeof(int) + V);
+    int *data = (int *)(device + 1), row[SPEAKERS], token[SPEAKERS], position[SPEAKERS];
     llm_cache_reserve(m, cache, n, n);
-    bool ready = recorded.graph && recorded.key == speak_key(m, cache, n);
-    for (size_t step = 0; step < steps; step++) {
-        if (ready) CUDA(cudaGraphLaunch(recorded.graph, gpu.stream));
-        else speak_step(m, cache, n, device);                   /* as it comes: rooms grow, plans are made */
-        if (!ready && step + 1 < steps) speak_record(m, cache, n, device), ready = true;
-    }
-    cuda_fetch(who, h.who, who_bytes);
+    gpu_speech h = {.n = (int)n, .stops = x->stops, .id = data, .logp = (float *)(data + said), .token = m->ids.tokens,
+                .position = m->ids.positions, .stop = data + 2 * said,
+                .banned = x->banned ? (uint8_t *)(data + ints) : NULL, .sampler = *s};
+    for (int i = 0; i < (int)n; i++)
+        h.who[i] = who[i], h.at[i] = i, row[i] = who[i].row, token[i] = who[i].last, position[i] = who[i].position;
+    cuda_upload(device, &h, sizeof h);
+    cuda_upload(h.stop, x->stop, stops * sizeof *x->stop);
+    if (x->banned) cuda_upload(h.banned, x->banned, V);
+    cuda_upload(h.token, token, n * sizeof *token);
+    cuda_upload(h.position, position, n * sizeof *position);
+    cuda_upload(m->ids.start, row, n * sizeof *row);            /* start: rows */
+    CUDA(cudaMemsetAsync(data, -1, 2 * said * sizeof *data, gpu.stream));
+    speak_step(m, cache, n, device);                            /* as it comes: rooms grow, plans are made */
+    cudaGraphExec_t graph = steps > 1 ? speak_graph(m, cache, n, device) : NULL;
+    for (size_t step = 1; step < steps; step++) CUDA(cudaGraphLaunch(graph, gpu.stream));
+    cuda_fetch(who, device->who, n * sizeof *who);
     cuda_fetch(id, h.id, said * sizeof *id);
     cuda_fetch(logp, h.logp, said * sizeof *logp);
     return true;
@@ -2081,7 +2049,7 @@ static void cuda_open(void) {
     CUDA(cudaSetDevice(device));
     memcpy(gpu.name, p.name, sizeof gpu.name);
     cudaFuncAttributes a;
-    if (cudaFuncGetAttributes(&a, speak_begin_kernel) != cudaSuccess)
+    if (cudaFuncGetAttributes(&a, sample_kernel) != cudaSuccess)
         llm_die("-gencode for it, as on llm_cuda.cuh's first page", "this program was not compiled for %s (sm_%d%d)",
                 gpu.name, p.major, p.minor);
     gpu.processors = p.multiProcessorCount;

@@ -241,12 +241,22 @@ bug plain 'learning: a piece that nobody moves' 's/i \+= gridDim.x \* 2048/i += 
 cases=cache
 bug plain 'cache: a key too many'               's/seen = positions\[n\] \+ 1, first/seen = positions[n] + 2, first/' cache
 bug plain 'cache: blocks added as they are'     's/c = expf\(__ldcg\(x\) - m\);/c = 1;/' cache
-bug plain 'cache: counts of the call before'    's/done\[j\] = 0;/done[j] += 0;/' cache
+bug plain 'cache: a block too few is waited for' 's/last_of\(blocks, \&cache_done/last_of(blocks - 1, \&cache_done/' cache
 bug plain 'cache: the wrong key head'           's/\(size_t\)head \* D;/(size_t)(head \/ 2) * D;/' cache
-bug tsan  'cache: queries read before they are there' '/shared_query\[i\] = h < heads/{n;n;s/__syncthreads\(\);//}' cache
-bug plain 'speaking: who is silent goes on'     's/silent = who->left <= 0/silent = false \&\& who->left <= 0/' speak
-bug plain 'speaking: another stream of chance'  's/0x94D049BB133111EBu/0x94D049BB133111EDu/' speak
-bug plain 'speaking: one more than top-k'       's/limit_for<false>\(p, V, s->top_k\)/limit_for<false>(p, V, s->top_k + 1)/' speak
-bug plain 'speaking: a graph of other rows'     's/recorded\.key == speak_key\(m, cache, n\)/true/' speak
+bug tsan  'cache: scores read before they are there' 's/__syncwarp\(\); +\/\* scores are there.*//' cache
+bug tsan  'cache: weights read before they are there' 's/__syncwarp\(\); +\/\* e and l are there.*//' cache
+bug asan  'cache: a key behind the last'        's/key = min\(i \+ lane \/ 8, keys - 1\)/key = i + lane \/ 8/' cache
+bug plain 'cache: a head of the next group'     's/min\(h, heads - 1\) \* D/h * D + D/' cache
+bug plain 'speaking: who is silent goes on'     's/if \(who->left <= 0\) return;/if (who->left < -99) return;/' speak
+bug plain 'speaking: chance does not go on'     's/who->rng = rng;//' speak
+bug plain 'speaking: one more than top-k'       's/limit_for<false>\(p, V, o->top_k - 1\)/limit_for<false>(p, V, o->top_k)/' speak
+bug plain 'speaking: the upper half of a sum lost' 's/\(u64\)high\[255 - i\] << 32 \| low/(u64)0 | low/' speak
+bug plain 'speaking: a carry lost'              's/\(unsigned\)\(w >> 32\) \+ carry/(unsigned)(w >> 32)/' speak
+bug tsan  'speaking: sums not yet 0'            '/low\[i\] = high\[i\] = 0;/{n;s/__syncthreads\(\);//}' speak
+bug tsan  'speaking: sums cleared while they are read' 's/__syncthreads\(\); +\/\* all have read the sums of before.*//' speak
+bug tsan  'speaking: stretches added before they are there' '/if \(lane == 0\) of_warp/{n;s/__syncthreads\(\);//}' speak
+bug asan  'speaking: words behind the last'     's/i < each \&\& v < V \&\& /i < each \&\& /' speak
+bug plain 'speaking: the graph of the call before' 's/if \(!last \|\| cudaGraphExecUpdate.*/if (!last) {/' speak
+bug plain 'speaking: NaN is spoken'             's/wrong \|= .*;//' speak
 
 finish

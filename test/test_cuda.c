@@ -32,6 +32,7 @@ static void test_cuda_head(void) {}
 #include "test_cuda_speaking.h"
 #else
 static void test_cuda_speaking(void) {}
+static void test_speaking_few(void) {}
 #endif
 
 /* ---- memory ---- */
@@ -94,6 +95,7 @@ static void test_few(void) {
     test_cache(3, 40, 4, 2, 16, 3, false);
     test_cache(2, 66, 2, 2, 40, 6, true);
     use(false);
+    test_speaking_few();
     if (!wanted("adamw")) return;
     test_grad_norm(5000);
     test_adamw(1001, true);
