@@ -947,8 +947,8 @@ ROW cuda_swiglu_forward(llm_act *out, const llm_act *gateup, size_t N, size_t F)
 
 /* ---- the feed-forward part: product and gelu in one, where the card does both well ----
 
-   cuBLASLt leaves what stands before gelu in aux (our out) and gelu of it in D; backward it multiplies D by gelu'(aux).
-   Older cards (sm_80) lose more in the product than a kernel takes. */
+   cuBLASLt leaves what stands before gelu in aux (our out) and gelu of it, before it was rounded, in D; backward it
+   multiplies D by gelu'(aux). Older cards (sm_80) lose more in the product than a kernel takes. */
 template <class A> static bool gelu_in_product(const void *aux, size_t cols) {
     return in_bf16<A>() && gpu.generation >= 9 && all_wide(cols, aux);
 }

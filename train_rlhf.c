@@ -218,7 +218,8 @@ static void plan(rl_settings *s, const llm_ops *op) {
         {"keys and values, speaking", true, cache},
         {"critic, which learns too", ppo, critic.total}};
     for (int i = 0; i < 4; i++) others += beside[i].there ? beside[i].bytes : 0;
-    if (g->step) learns = run_planned(&s->run, op, &c, c.T, n, LLM_TYPE_REAL, others, ppo);
+    const double most = n > 0 ? fmax(others, critic.total) : others;    /* a reward model learns in all its weights */
+    if (g->step) learns = run_planned(&s->run, op, &c, c.T, n, LLM_TYPE_REAL, most, ppo);
     if (!s->run.dry_run) return;
     if (ppo && run_keep(&s->run) == LLM_KEEP_ALL) others += more, beside[3].bytes += more;
     printf("method %s: rows of at most %d tokens, %d in a forward pass, %d in a step\n", name, c.T, micro, rows);

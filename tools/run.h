@@ -159,8 +159,8 @@ static inline void run_plan_lora(llm_plan *p, double n, llm_type weights, bool s
 }
 /* The plan of a model that learns, before its activations are allocated; n: numbers of adapters that learn alone, else
    0. Chooses --keep-all and says so: auto is yes where the GPU had room, with a tenth to spare, for this model, for
-   what stands beside it, and for what it and `others` that learn too then keep more. On a CPU it is no: it gains
-   nothing there. */
+   what stands beside it, and for what it and `others` that learn too then keep more. On a CPU it is no: a step is
+   about 1 % faster there, for up to a third more memory. */
 static inline llm_plan run_planned(run_settings *r, const llm_ops *op, const llm_config *c, int T, double n,
                                    llm_type weights, double beside, int others) {
     FILE *out = r->dry_run ? stdout : stderr;
