@@ -67,8 +67,9 @@ static void prepare_data(trainer *t) {
     /* A control: with the questions learned too, 59 % of the held-out facts are right (73 to 88 % in four runs
        without), 66 % of all kinds: no more (seed 1). */
     if (s->loss_on_prompt) memset(t->data.mask, 1, t->data.begin[t->data.count]);
-    t->prompts = eval_prompts_from(&t->held, &t->run.tok, t->tiny ? &t->world : NULL, (int)s->ask,
-                                   llm_max(1, t->run.model.c.T - (int)s->max_new));
+    const int limit = llm_max(1, t->run.model.c.T - (int)s->max_new);
+    t->prompts = eval_prompts_from(&t->held, &t->run.tok, t->tiny ? &t->world : NULL, (int)s->ask, limit);
+    eval_say_shortened(&t->prompts, "held-out prompts", limit);
 }
 /* InstructGPT's answer to forgetting, there for PPO (PPO-ptx): every step also reads some rows of pretraining text,
        L = L_sft + gamma L_ptx,   both means over their own targets. */

@@ -52,6 +52,15 @@ printf 'a\nx\nb\nq\n' | $arena --votes me > "$dir/a" 2> "$dir/stderr"; check "q 
 check "and rates those played" grep -q "votes by person: 2 decided" "$dir/a"
 $arena --votes me > "$dir/a" 2> /dev/null < /dev/null; check "no votes, no ratings" grep -q "no games" "$dir/a"
 
+head -n 1 $data/mine.jsonl > "$dir/one.jsonl"
+$run --arena $gpt $llama --max-new 8 --tasks "$dir/one.jsonl" > "$dir/a" 2> "$dir/stderr"; check "an arena of one prompt" [ $? -eq 0 ]
+check "says so" grep -q "^one prompt: no interval" "$dir/a"
+check "instead of giving an interval" sh -c "! grep -q '$gpt.*\\[' $dir/a && ! grep -q nan $dir/a"
+$arena --resamples 0 > "$dir/a" 2> /dev/null
+check "no resamples, no interval" sh -c "grep -q '^--resamples 0: no interval' $dir/a && ! grep -q '$gpt.*\[' $dir/a"
+printf 'q\n' | $arena --votes me > "$dir/a" 2> /dev/null; check "q at once" grep -q "no games" "$dir/a"
+check "nor a share of nothing" sh -c "! grep -q nan $dir/a"
+
 # ---- what is refused, by file and line ----
 broken "no JSON"              ""                          '{"prompt": "a", '
 broken "no object"            "is no JSON object"         '[1, 2]'

@@ -1013,15 +1013,24 @@ typedef struct { double decided, left, agree, comparable, again, changed; } vote
 static void print_voter(const voter_record *v, voter_kind kind) {
     static const char *const who[] = {"rule", "reward model", "person"};
     eval_interval left = eval_share(v->left, v->decided), agree = eval_share(v->agree, v->comparable);
-    printf("votes by %s: %.0f decided, %.3f [%.3f %.3f] of them for the left side (no bias: 0.5)\n", who[kind],
-           v->decided, left.mean, left.low, left.high);
+    printf("votes by %s: %.0f decided", who[kind], v->decided);
+    if (v->decided > 0)
+        printf(", %.3f [%.3f %.3f] of them for the left side (no bias: 0.5)", left.mean, left.low, left.high);
+    printf("\n");
     if (v->again > 0) printf("asked again with sides changed: %.0f of %.0f votes differ\n", v->changed, v->again);
     if (kind != BY_RULE && v->comparable > 0)
         printf("agrees with the rule on %.3f [%.3f %.3f] of %.0f games that both decide\n", agree.mean, agree.low,
                agree.high, v->comparable);
 }
+/* One prompt drawn again and again, or none drawn, says nothing of other prompts: no interval, and why. */
+static const char *no_interval(const llm_game *game, int games, int resamples) {
+    bool one = true;
+    for (int i = 1; i < games; i++) one = one && game[i].prompt == game[0].prompt;
+    return one ? "one prompt: no interval" : !resamples ? "--resamples 0: no interval" : NULL;
+}
 static void rate(evaluator *e, stage_card *r, const char *const *name, int players, const llm_game *game, int games) {
     double elo[MODELS], bt[MODELS], low[MODELS], high[MODELS], won[MODELS] = {0}, played[MODELS] = {0};
+    const char *none = no_interval(game, games, (int)e->s->resamples);
     llm_rng rng = llm_rng_seed((uint64_t)e->s->run.seed, 13);
     const char *const head[] = {"", "games", "won", "Elo", "Bradley-Terry"};
     char *cell[(MODELS + 1) * 5];
@@ -1035,17 +1044,20 @@ static void rate(evaluator *e, stage_card *r, const char *const *name, int playe
     }
     llm_elo(elo, game, games, 4);
     llm_bradley_terry(bt, low, high, players, 0, game, games, (int)e->s->resamples, &rng);
-    printf("%-28s %6s %6s %7s  %s\n", "", "games", "won", "Elo", "Bradley-Terry [95 % over prompts], first = 1000");
+    printf("%-28s %6s %6s %7s  %s, first = 1000\n", "", "games", "won", "Elo",
+           none ? "Bradley-Terry" : "Bradley-Terry [95 % over prompts]");
     for (int i = 0; i < players; i++) {
         char **c = cell + (i + 1) * 5;
-        printf("%-28s %6.0f %6.3f %7.1f  %6.0f [%.0f %.0f]\n", name[i], played[i], won[i] / played[i], elo[i], bt[i],
-               low[i], high[i]);
         c[0] = copy(name[i]);
         c[1] = llm_format("%.0f", played[i]);
-        c[2] = llm_format("%.3f", won[i] / played[i]);
+        c[2] = played[i] > 0 ? llm_format("%.3f", won[i] / played[i]) : copy("-");
         c[3] = llm_format("%.1f", elo[i]);
-        c[4] = llm_format("%.0f\n%.0f to %.0f", bt[i], low[i], high[i]);
+        c[4] = none ? llm_format("%.0f", bt[i]) : llm_format("%.0f\n%.0f to %.0f", bt[i], low[i], high[i]);
+        printf("%-28s %6s %6s %7s  %6.0f", c[0], c[1], c[2], c[3], bt[i]);
+        if (!none) printf(" [%.0f %.0f]", low[i], high[i]);
+        printf("\n");
     }
+    if (none) printf("%s\n", none);
     int best = largest(bt, players);
     snprintf(e->summary, sizeof e->summary, "%.80s is first, rated %.0f; %.80s: 1000", last_name(name[best]), bt[best],
              last_name(name[0]));

@@ -52,6 +52,13 @@ static inline eval_prompts eval_prompts_from(const llm_records *r, const llm_tok
     return p;
 }
 
+/* Not the whole of these prompts is asked. */
+static inline void eval_say_shortened(const eval_prompts *p, const char *what, int limit) {
+    int n = 0;
+    for (int i = 0; i < p->count; i++) n += p->prompt[i].shortened || p->prompt[i].cut;
+    if (n) fprintf(stderr, "  %8d %s shortened to %d tokens: the context is to hold the answer too\n", n, what, limit);
+}
+
 /* ---- answers ---- */
 
 /* The token that closes an answer in this template: the last one with a mask. */
@@ -151,24 +158,32 @@ static inline eval_interval eval_share(double hits, double n) {
     double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
     return (eval_interval){p, fmax(0, mid - half), fmin(1, mid + half)};
 }
-/* Mean and its normal 95 % interval. */
+/* Mean and its normal 95 % interval; of one number there is none. */
 static inline eval_interval eval_mean(const double *x, int n) {
     double sum = 0, square = 0;
     for (int i = 0; i < n; i++) sum += x[i];
     for (int i = 0; i < n; i++) square += (x[i] - sum / n) * (x[i] - sum / n);
-    double half = 1.96 * sqrt(square / llm_max(n - 1, 1) / n);
+    double half = n > 1 ? 1.96 * sqrt(square / (n - 1) / n) : NAN;
     return (eval_interval){sum / n, sum / n - half, sum / n + half};
 }
-/* How often a beats b on the same prompt by the true rule, ties half. */
+/* How often one of two wins, ties half, with a 95 % interval within 0 and 1. w, l: shares that are won and lost, each
+   with one game more than was played, so that it holds for few games too (Bonett and Price 2012):
+
+       rate = 1/2 + (w - l)/2 +- 1.96/2 sqrt((w + l - (w - l)^2) / (n + 2)) */
+static inline eval_interval eval_wins(double won, double lost, double n) {
+    if (n <= 0) return (eval_interval){NAN, NAN, NAN};
+    double w = (won + 1) / (n + 2), l = (lost + 1) / (n + 2), mid = 0.5 + (w - l) / 2;
+    double half = 1.96 / 2 * sqrt((w + l - (w - l) * (w - l)) / (n + 2));
+    return (eval_interval){0.5 + (won - lost) / (2 * n), fmax(0, mid - half), fmin(1, mid + half)};
+}
+/* How often a beats b on the same prompt by the true rule. */
 static inline eval_interval eval_win_rate(const eval_answers *a, const eval_answers *b) {
-    double *win = llm_alloc((size_t)a->count, sizeof *win);
+    double won = 0, lost = 0;
     for (int i = 0; i < a->count; i++) {
-        double d = a->reward[i] - b->reward[i];
-        win[i] = d > 1e-9 ? 1 : d < -1e-9 ? 0 : 0.5;
+        won += a->reward[i] > b->reward[i] + 1e-9;
+        lost += a->reward[i] < b->reward[i] - 1e-9;
     }
-    eval_interval r = eval_mean(win, a->count);
-    llm_release(win);
-    return r;
+    return eval_wins(won, lost, a->count);
 }
 static inline eval_interval eval_flags(const bool *flag, int n) {
     double hits = 0;
@@ -192,8 +207,10 @@ static inline double eval_mean_length(const eval_answers *a) {
     for (int i = 0; i < a->count; i++) sum += a->length[i];
     return sum / llm_max(a->count, 1);
 }
-static inline void eval_print_interval(FILE *out, eval_interval x) {
-    fprintf(out, " %5.3f [%5.3f %5.3f]", x.mean, x.low, x.high);
+static inline void eval_print_interval(FILE *out, eval_interval x) {         /* what was not measured is a dash */
+    if (isnan(x.mean)) fprintf(out, " %19s", "-");
+    else if (isnan(x.low)) fprintf(out, " %5.3f %13s", x.mean, "");
+    else fprintf(out, " %5.3f [%5.3f %5.3f]", x.mean, x.low, x.high);
 }
 
 /* The before/after table: exact match by task, all, stop rate, format rate. One column a model. */
@@ -228,8 +245,13 @@ static inline void eval_print_stops(FILE *out, const eval_answers *const *column
 
 /* ---- for the page ---- */
 
-/* A share as a cell of stage.h's tables. */
-static inline char *eval_cell(eval_interval x) { return llm_format("%.9g %.9g %.9g", x.mean, x.low, x.high); }
+/* A share as a cell of stage.h's tables, and a mean. */
+static inline char *eval_cell(eval_interval x) {
+    return isnan(x.mean) ? llm_format("-") : llm_format("%.9g %.9g %.9g", x.mean, x.low, x.high);
+}
+static inline char *eval_mean_cell(eval_interval x) {
+    return isnan(x.low) ? llm_format("%.3f", x.mean) : llm_format("%.3f\n%.3f to %.3f", x.mean, x.low, x.high);
+}
 /* The before/after table. judged: the prompts are tasks of the tiny world. */
 static inline void eval_table(stage_card *card, const eval_prompts *p, const eval_answers *const *column,
                               const char *const *name, int columns, bool judged) {
@@ -245,11 +267,10 @@ static inline void eval_table(stage_card *card, const eval_prompts *p, const eva
         cell[at++] = llm_format("%s", kind < TW_KINDS ? tw_kind_name[kind] : more[kind - TW_KINDS]);
         for (int c = 0; c < columns; c++) {
             const eval_answers *a = column[c];
-            eval_interval r = eval_mean(a->reward, a->count);
             cell[at++] = kind <= TW_KINDS      ? eval_cell(eval_correct(p, a, kind < TW_KINDS ? kind : -1))
                        : kind == TW_KINDS + 1 ? eval_cell(eval_flags(a->stopped, a->count))
                        : kind == TW_KINDS + 2 ? eval_cell(eval_flags(a->format, a->count))
-                       : kind == TW_KINDS + 3 ? llm_format("%.3f\n%.3f to %.3f", r.mean, r.low, r.high)
+                       : kind == TW_KINDS + 3 ? eval_mean_cell(eval_mean(a->reward, a->count))
                                               : llm_format("%.1f", eval_mean_length(a));
         }
         rows++;
