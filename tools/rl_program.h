@@ -3,7 +3,8 @@
    --reward-command PROG is started once by the shell. For each answer it reads one line {"prompt": ..., "answer": ...}
    and writes one line with a number, within --reward-timeout seconds. When it is late, dies or writes something else it
    is started again, and that answer gets the mean of the others in its batch: it then teaches nothing. After three
-   failures in a row training stops with a checkpoint. */
+   failures in a row training stops with a checkpoint. It ends with us, however we end: beside it stands a guard, which
+   waits for the end of a pipe that only we hold open, and then kills it. */
 #ifndef RL_PROGRAM_H
 #define RL_PROGRAM_H
 
@@ -15,9 +16,32 @@
 typedef struct {                        /* while it runs */
     const char *command;
     double seconds;                     /* it may take for an answer */
-    pid_t pid;
-    int to, from, failures, twice;      /* failures: in a row; twice: it wrote more than a line for an answer */
+    pid_t pid, guard;
+    int to, from, alive;                /* alive: the end of the guard's pipe that we hold open */
+    int failures, twice;                /* failures: in a row; twice: it wrote more than a line for an answer */
 } rl_program;
+
+/* A shell, not a fork of ours that waits: that would hold on to all our memory. In a group of its own, so that Ctrl-C
+   leaves it to its work. */
+static void rl_program_watch(rl_program *p) {
+    int pipes[2];
+    char *command = llm_format("trap '' INT TERM HUP; read -r line; kill -s KILL -- -%ld", (long)p->pid);
+    if (pipe(pipes)) llm_die("fewer open files", "no pipe to the reward program's guard: %s", strerror(errno));
+    fcntl(pipes[1], F_SETFD, FD_CLOEXEC);
+    p->guard = fork();
+    if (!p->guard) {
+        setpgid(0, 0);
+        dup2(pipes[0], 0);
+        for (int i = 1; i < 3; i++) close(i);
+        if (pipes[0] > 2) close(pipes[0]);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    if (p->guard < 0) llm_die("more memory", "cannot start the reward program's guard: %s", strerror(errno));
+    close(pipes[0]);
+    p->alive = pipes[1];
+    llm_release(command);
+}
 
 static void rl_program_start(rl_program *p, const char *command) {
     int in[2], out[2];
@@ -44,12 +68,16 @@ static void rl_program_start(rl_program *p, const char *command) {
     fcntl(p->to, F_SETFL, O_NONBLOCK);
     fcntl(p->to, F_SETFD, FD_CLOEXEC);
     fcntl(p->from, F_SETFD, FD_CLOEXEC);
+    rl_program_watch(p);
 }
 static void rl_program_stop(rl_program *p) {
     if (p->pid <= 0) return;
     close(p->to);
     close(p->from);
     kill(-p->pid, SIGKILL);
+    kill(p->guard, SIGKILL);            /* before the number of the group can be another's */
+    close(p->alive);
+    waitpid(p->guard, NULL, 0);
     waitpid(p->pid, NULL, 0);
     p->pid = 0;
 }
