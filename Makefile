@@ -35,7 +35,7 @@ DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
-	   eval convert step_gpt step_sft jinja
+	   eval convert step_gpt step_sft stage3 jinja
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 # The same with the plain loops in the place of llm_simd.h: in float, and in double.
 PLAIN    = model lora fixtures
@@ -72,6 +72,7 @@ $(BUILD)/test_eval: tools/eval.c
 $(BUILD)/test_report: tools/report.c
 $(BUILD)/test_step_gpt: train_gpt.c
 $(BUILD)/test_step_sft: train_sft.c
+$(BUILD)/test_stage3: train_rlhf.c
 $(BUILD)/bench_decode: tools/bench_decode.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/hf_probe $(BUILD)/jinja_probe: $(BUILD)/%: test/%.c $(HEADERS) | $(BUILD)

@@ -76,6 +76,7 @@ static void prepare(program *p) {
     bool known = false;
     bool offline = s->all || (!s->sweep_kl && rl_find_method(s->method)->compared);
     rl_make_prompts(d);
+    rl_say_shortened(d);
     for (int i = 0; i < d->prompts.count; i++) known = known || rl_checkable(&d->prompts, i);
     if (s->verify && llm_option_given("verify") && (s->reward || s->reward_command))
         llm_usage("one of them", "--verify and %s: two judges", s->reward ? "--reward" : "--reward-command");
@@ -178,14 +179,17 @@ static void run(program *p) {
     p->csv = fopen(path, "w");
     if (!p->csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
     fprintf(p->csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
+    rl_table_written(p->csv);
     rl_print_head(&p->run, stdout);
     rl_print_line(&first, stdout, p->csv);
     p->card = stage_of(&s->run, s->run.out, 4, "Alignment");
     rl_line last = align_all(p, &sft);
     fclose(p->csv);
     stage_file(&p->card, "methods", "methods on the same held-out prompts", p->d.tiny ? "true reward" : "judge");
-    stage_end(&p->card, "%s wins %.1f %% against the SFT model (%.1f to %.1f), KL %.2f nats", last.name,
-              100 * last.win.mean, 100 * last.win.low, 100 * last.win.high, last.kl);
+    if (isnan(last.win.mean)) stage_end(&p->card, "%s: KL %.2f nats; nobody judges its answers", last.name, last.kl);
+    else
+        stage_end(&p->card, "%s wins %.1f %% against the SFT model (%.1f to %.1f), KL %.2f nats", last.name,
+                  100 * last.win.mean, 100 * last.win.low, 100 * last.win.high, last.kl);
     rl_samples_free(&sft);
     llm_release(path);
 }

@@ -105,6 +105,17 @@ check "--all --resume trains nothing again" sh -c "! grep -q ' 10/10 ' $dir/all.
 run sweep --data $prefs/ranked.jsonl --sweep-kl --reward "$dir/ppo-reward"
 check "--sweep-kl: four prices" [ "$(grep -c '^ppo kl ' "$dir/sweep.out")" -eq 4 ]
 
+# ---- what the context makes equal ----
+awk 'BEGIN { for (i = 0; i < 200; i++) long = long " many words"; for (i = 0; i < 8; i++)
+    printf "{\"prompt\": \"q %d\", \"chosen\": \"%s good\", \"rejected\": \"%s bad\"}\n", i, i < 6 ? long : "", i < 6 ? long : "" }' > "$dir/eq.jsonl"
+run equal --data "$dir/eq.jsonl" --val-data $prefs/trl_strings.jsonl --method dpo; check "equal pairs: dpo runs" [ $? -eq 0 ]
+check "answers that were cut are counted" grep -q "^ *12 answers cut at the end" "$dir/equal.err"
+check "equal pairs are left out, and said" grep -q "^ *6 pairs or rankings left out" "$dir/equal.err"
+check "the two others are learned" grep -q "^reference log-probabilities of 4 of 10 answers" "$dir/equal.err"
+head -n 6 "$dir/eq.jsonl" > "$dir/eq6.jsonl"
+refuses "all pairs equal" 1 "all 6 pairs or rankings hold equal answers" $train_rlhf --model "$dir/sft" --threads 1 --data "$dir/eq6.jsonl" \
+    --val-data $prefs/trl_strings.jsonl --method dpo --out "$dir/equal6"
+
 # ---- prompts only, and somebody who judges ----
 run judged --data $prefs/prompts.jsonl --reward "$dir/ppo-reward" --method ppo
 check "prompts and a reward model" [ -s "$dir/judged/config.json" ]
@@ -135,6 +146,24 @@ check "grpo asks --reward-command though answers are known" [ -e "$dir/called" ]
 run moody --data $prefs/prompts.jsonl --method ppo --reward-command "i=0; while read -r l; do i=\$((i+1)); [ \$i -eq 3 ] && exit 1; echo 0.5; done"
 check "a program that dies now and then" [ -s "$dir/moody/config.json" ]
 check "and is told of" grep -q "gets the mean of its batch" "$dir/moody.err"
+
+# ---- the program ends with us, even when nobody can end it: kill -9, and a program that does not read ----
+beat="while :; do echo x >> $dir/beat; sleep 0.1; done"
+EXEC=exec
+run orphan --data $prefs/prompts.jsonl --reward-command "$beat" --reward-timeout 60 --method ppo & pid=$!
+EXEC=
+n=0
+while [ $n -lt 1000 ] && [ ! -s "$dir/beat" ]; do sleep 0.05; n=$((n + 1)); done
+kill -9 $pid
+wait $pid 2> /dev/null
+check "the reward program was at work" [ -s "$dir/beat" ]
+n=0
+while [ $n -lt 20 ]; do                                 # no beat in half a second: it is over
+    a=$(wc -l < "$dir/beat"); sleep 0.5; b=$(wc -l < "$dir/beat")
+    [ "$a" -eq "$b" ] && break
+    n=$((n + 1))
+done
+check "it ends after kill -9 of the run" [ "$a" -eq "$b" ]
 
 # ---- a save that fails, three times: the checkpoints before it are still there ----
 # A link to nowhere under the checkpoint's name lets everything of it be written but the last step, the rename.

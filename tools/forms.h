@@ -446,7 +446,8 @@ static void forms_ranked(forms_reader *r, const llm_json *list) {
     rank = rank ? rank->child : NULL;
     label = label ? label->child : NULL;
     for (const llm_json *x = list->child; x; x = x->next) {
-        if (rank && rank->type != LLM_JSON_NUMBER) forms_bad(r, "\"rank\" holds something else than numbers");
+        if (rank && (rank->type != LLM_JSON_NUMBER || !isfinite(rank->number)))
+            forms_bad(r, "\"rank\" holds something else than numbers");
         llm_message answer = forms_text(r, "assistant", x, "responses");
         llm_response *a = forms_respond(r, answer, rank ? rank->number : 0);
         if (label) a->label = forms_label(r, label);

@@ -52,13 +52,16 @@ static void rl_backward(llm_model *m, rl_pass *p) {
     llm_backward(m, &p->b, p->scored ? NULL : p->x, NULL, p->scored ? p->x : NULL);
     rl_pass_free(p);
 }
-/* Only the sums: log-probabilities of n answers under a model, or their scores. */
-static void rl_row_sums(const rl_data *d, llm_model *m, const llm_sequence *s, int n, bool scored, double *sum) {
+/* Only the sums: log-probabilities of n answers under a model, or their scores. what: these, in lines of progress. */
+static void rl_row_sums(const rl_data *d, llm_model *m, const llm_sequence *s, int n, bool scored, double *sum,
+                        const char *what) {
+    run_progress far = run_progress_begin(what);
     for (int i = 0; i < n; i += d->micro) {
         rl_pass p = rl_pass_new(llm_min(d->micro, n - i), scored);
         memcpy(p.s, s + i, (size_t)p.n * sizeof *s);
         rl_forward(d, m, &p);
         memcpy(sum + i, p.sum, (size_t)p.n * sizeof *sum);
+        run_progress_say(&far, i + p.n, n);
         rl_pass_free(&p);
     }
 }
@@ -182,6 +185,7 @@ static void rl_open_reward(rl_judge *j, const rl_data *d, const char *dir) {
 static void rl_judge_by_program(rl_program *p, rl_samples *x) {
     double sum = 0, count = 0;
     bool *failed = llm_alloc((size_t)x->n, sizeof *failed);
+    run_progress far = run_progress_begin("scores of the reward program");
     for (int i = 0; i <= x->n && p->failures < 3; i++) {
         if (rl_program_says_more(p, i == 0 ? 0 : i < x->n ? 2 : 50) && i > 0 && !failed[i - 1]) {
             failed[i - 1] = true;
@@ -189,6 +193,7 @@ static void rl_judge_by_program(rl_program *p, rl_samples *x) {
             count--;
         }
         if (i == x->n || p->failures >= 3) break;
+        run_progress_say(&far, i, x->n);
         failed[i] = !rl_program_score(p, x->prompts.text[i / x->each], x->a.text[i], &x->score[i]);
         if (failed[i]) continue;
         sum += x->score[i];
@@ -201,7 +206,7 @@ static void rl_judge_by_program(rl_program *p, rl_samples *x) {
 static void rl_judge_answers(rl_judge *j, const rl_data *d, rl_samples *x) {
     if (j->kind == JUDGE_COMMAND) rl_judge_by_program(&j->program, x);
     else if (j->kind == JUDGE_MODEL) {
-        rl_row_sums(d, &j->reward, x->s, x->n, true, x->score);
+        rl_row_sums(d, &j->reward, x->s, x->n, true, x->score, "scores");
         for (int i = 0; i < x->n; i++) x->score[i] -= j->mean;
     } else
         for (int i = 0; i < x->n; i++) {
@@ -270,6 +275,7 @@ static void rl_get_preferences(rl_data *d, rl_judge *j, llm_model *policy) {
         fprintf(stderr, "%d prompts with %d answers each, ranked: %s\n", d->records.count, (int)d->s->answers, path);
     }
     d->compared = rl_read_comparisons(d, &d->records);
+    rl_say_comparisons(d, &d->compared, stderr);
     llm_release(path);
 }
 #endif

@@ -75,11 +75,16 @@ typedef struct {
     llm_sequence s;
     int rank, label;                    /* label: 1 good, 0 bad, -1 nobody said (KTO) */
     bool polite;                        /* begins with "Sure!": a baseline of the reward model */
-    double ref;                         /* log-probability under the reference policy, computed once */
+    double ref;                         /* log-probability under the reference policy, if it will be drawn */
     double rule;                        /* the tiny world's true reward: never shown to any model */
 } rl_answer;
 /* Answers to compare: those to prompt g are answer[begin[g]] .. answer[begin[g+1]-1]. */
-typedef struct { int groups, *begin; rl_answer *answer; } rl_comparisons;
+typedef struct {
+    int groups, *begin; rl_answer *answer;
+    int shortened, cut;                 /* prompts and answers that the context was too short for */
+    int equal, cut_equal, empty;        /* left out: equal to one of another rank, the same once cut; cut to nothing */
+    int ranked, lost;                   /* groups of answers that differed in rank, and those that no longer do */
+} rl_comparisons;
 
 typedef struct {
     const rl_settings *s;
@@ -101,32 +106,6 @@ static void rl_comparisons_free(rl_comparisons *c) {
     llm_release(c->begin);
     *c = (rl_comparisons){0};
 }
-/* Records with answers to compare: pairs, rankings, or single answers with a thumb up or down. */
-static rl_comparisons rl_read_comparisons(const rl_data *d, const llm_records *r) {
-    rl_comparisons c = {.groups = r->count, .begin = llm_alloc((size_t)r->count + 1, sizeof *c.begin)};
-    for (int g = 0; g < r->count; g++) c.begin[g + 1] = c.begin[g] + r->record[g].responses;
-    c.answer = llm_alloc((size_t)c.begin[c.groups] + 1, sizeof *c.answer);
-    for (int g = 0; g < c.groups; g++)
-        for (int k = 0; k < r->record[g].responses; k++) {
-            rl_answer *a = &c.answer[c.begin[g] + k];
-            const llm_response *x = &r->record[g].response[k];
-            llm_tokens ids = {0};
-            llm_render_record(&d->tok, &r->record[g], k, d->T - 1, &ids);
-            while (ids.count > ids.prompt && !ids.mask[ids.count - 1]) ids.count--;     /* template behind the end */
-            for (int i = ids.prompt; i < ids.count; i++)
-                if (d->banned[ids.id[i]])
-                    llm_die("a chat template that the tokenizer knows", "an answer holds the forbidden token %d",
-                            ids.id[i]);
-            a->id = ids.id;
-            a->s = (llm_sequence){ids.id, ids.prompt, ids.count};
-            a->rank = (int)x->rank;
-            a->label = x->label;
-            a->polite = x->length >= 5 && !memcmp(x->text, "Sure!", 5);
-            if (d->tiny && r == &d->records) a->rule = tw_judge(&d->prompts.task[g], x->text, 1).reward;
-            llm_release(ids.mask);
-        }
-    return c;
-}
 /* Best and worst answer of a group; false when all are tied. */
 static bool rl_extremes(const rl_comparisons *c, int g, int *best, int *worst) {
     *best = *worst = c->begin[g];
@@ -135,6 +114,101 @@ static bool rl_extremes(const rl_comparisons *c, int g, int *best, int *worst) {
         if (c->answer[i].rank > c->answer[*worst].rank) *worst = i;
     }
     return c->begin[g] < c->begin[g + 1] && c->answer[*best].rank < c->answer[*worst].rank;
+}
+
+/* Answer k of a record as the model sees it: within its context, which <|reward|> is to fit into too. */
+static llm_tokens rl_render_answer(const rl_data *d, const llm_record *r, int k) {
+    llm_tokens x = {0};
+    llm_render_record(&d->tok, r, k, d->T - 1, &x);
+    while (x.count > x.prompt && !x.mask[x.count - 1]) x.count--;                       /* template behind the end */
+    for (int i = x.prompt; i < x.count; i++)
+        if (d->banned[x.id[i]])
+            llm_die("a chat template that the tokenizer knows", "an answer holds the forbidden token %d", x.id[i]);
+    return x;
+}
+/* Ranks in a file are any numbers, fractions too: ours says how many answers of the record are better. */
+static int rl_rank(const llm_record *r, int k) {
+    int better = 0;
+    for (int i = 0; i < r->responses; i++) better += r->response[i].rank < r->response[k].rank;
+    return better;
+}
+static bool rl_same_answer(const llm_sequence *a, const llm_sequence *b) {
+    return a->prompt == b->prompt && a->count == b->count &&
+           !memcmp(a->id + a->prompt, b->id + a->prompt, (size_t)(a->count - a->prompt) * sizeof *a->id) &&
+           !memcmp(a->id, b->id, (size_t)a->prompt * sizeof *a->id);
+}
+/* Of two equal answers none is better, whatever their ranks say: the better-ranked one stays. Nor is one both good and
+   bad: none stays. Returns how many of n answers do. */
+static int rl_leave_out_equal(rl_answer *a, int n) {
+    bool *out = llm_alloc((size_t)n + 1, sizeof *out);
+    int left = 0;
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) {
+            bool labels = a[i].label != a[j].label, ranks = a[i].rank != a[j].rank;
+            if (!(labels || ranks) || !rl_same_answer(&a[i].s, &a[j].s)) continue;
+            out[i] = out[i] || labels || a[i].rank > a[j].rank;
+            out[j] = out[j] || labels || a[j].rank > a[i].rank;
+        }
+    for (int i = 0; i < n; i++)
+        if (out[i]) llm_release(a[i].id);
+        else a[left++] = a[i];
+    llm_release(out);
+    return left;
+}
+/* The answers to record g, into the room behind those of the records before it. */
+static void rl_read_group(const rl_data *d, const llm_records *all, rl_comparisons *c, int g) {
+    const llm_record *r = &all->record[g];
+    rl_answer *group = &c->answer[c->begin[g]];
+    bool shortened = false, cut = false;
+    int n = 0, best, worst;
+    for (int k = 0; k < r->responses; k++) {
+        const llm_response *x = &r->response[k];
+        llm_tokens ids = rl_render_answer(d, r, k);
+        shortened |= ids.shortened;
+        cut |= ids.cut;
+        c->cut += ids.cut;
+        c->empty += ids.count == ids.prompt;
+        llm_release(ids.mask);
+        if (ids.count == ids.prompt) llm_release(ids.id);
+        else
+            group[n++] = (rl_answer){.id = ids.id, .s = {ids.id, ids.prompt, ids.count}, .rank = rl_rank(r, k),
+                                     .label = x->label, .polite = x->length >= 5 && !memcmp(x->text, "Sure!", 5)};
+        if (d->tiny && all == &d->records && ids.count > ids.prompt)
+            group[n - 1].rule = tw_judge(&d->prompts.task[g], x->text, 1).reward;
+    }
+    c->begin[g + 1] = c->begin[g] + n;
+    bool ranked = rl_extremes(c, g, &best, &worst);
+    int left = rl_leave_out_equal(group, n);
+    c->begin[g + 1] = c->begin[g] + left;
+    c->shortened += shortened;
+    if (cut || shortened) c->cut_equal += n - left;
+    else c->equal += n - left;
+    c->ranked += ranked;
+    c->lost += ranked && !rl_extremes(c, g, &best, &worst);
+}
+/* Records with answers to compare: pairs, rankings, or single answers with a thumb up or down. */
+static rl_comparisons rl_read_comparisons(const rl_data *d, const llm_records *r) {
+    rl_comparisons c = {.groups = r->count, .begin = llm_alloc((size_t)r->count + 1, sizeof *c.begin)};
+    size_t answers = 0;
+    for (int g = 0; g < r->count; g++) answers += (size_t)r->record[g].responses;
+    c.answer = llm_alloc(answers + 1, sizeof *c.answer);
+    for (int g = 0; g < c.groups; g++) rl_read_group(d, r, &c, g);
+    return c;
+}
+/* What was cut and left out; dies where nothing is left to compare. */
+static void rl_say_comparisons(const rl_data *d, const rl_comparisons *c, FILE *out) {
+    if (c->shortened) fprintf(out, "  %8d prompts shortened from the left to fit\n", c->shortened);
+    if (c->cut) fprintf(out, "  %8d answers cut at the end: the model's context is %d\n", c->cut, d->T);
+    if (c->empty) fprintf(out, "  %8d answers left out: the context of %d has no room for them\n", c->empty, d->T);
+    if (c->equal) fprintf(out, "  %8d answers left out: equal to one of another rank or label\n", c->equal);
+    if (c->cut_equal)
+        fprintf(out, "  %8d answers left out: the context of %d makes them equal to one of another rank or label\n",
+                c->cut_equal, d->T);
+    if (c->lost) fprintf(out, "  %8d pairs or rankings left out: all their answers are equal now\n", c->lost);
+    if (c->ranked && c->lost == c->ranked)
+        llm_die(c->cut_equal ? "a model of a longer context" : "answers that differ",
+                "all %d pairs or rankings hold equal answers%s", c->ranked,
+                c->cut_equal ? ", as the context cuts them" : "");
 }
 
 /* ---- the files ---- */
@@ -163,6 +237,11 @@ static void rl_make_prompts(rl_data *d) {
     eval_prompts_free(&d->test);
     d->prompts = eval_prompts_from(&d->records, &d->tok, world, INT_MAX, limit);
     d->test = eval_prompts_from(&d->held, &d->tok, world, (int)d->s->ask, limit);
+}
+static void rl_say_shortened(const rl_data *d) {
+    int limit = llm_max(1, d->T - (int)d->s->max_new);
+    eval_say_shortened(&d->prompts, "prompts", limit);
+    eval_say_shortened(&d->test, "held-out prompts", limit);
 }
 static void rl_open_data(rl_data *d) {
     const rl_settings *s = d->s;

@@ -41,8 +41,9 @@ typedef struct {
     char *said;                         /* how well the reward model learned, as it was printed; free() it */
 } rl_run;
 
-/* step: one optimizer step, which says what it measured; the others may be NULL. save: what else belongs into a
-   checkpoint's folder. */
+/* step: one optimizer step, which says what it measured; the others may be NULL. prepare says how much there is to
+   learn from, and so how many steps there will be; then refer asks the reference about what they will draw. save: what
+   else belongs into a checkpoint's folder. */
 typedef struct rl_method {
     const char *name;
     double lr, epochs, kl;              /* kl: price of distance, for methods that sample */
@@ -53,7 +54,12 @@ typedef struct rl_method {
     void (*finish)(rl_run *t);
     void (*save)(rl_run *t, const char *dir);
     void (*restore)(rl_run *t, const char *dir, const llm_json *state);
+    void (*refer)(rl_run *t);
 } rl_method;
+/* Does a method learn from answers that it draws itself, token by token? Then the tokens that were forbidden when they
+   were drawn are forbidden in its probabilities too. A loss on answers that are given reads the plain softmax, as in
+   stage 2 and in trl: DPO and its relatives, and rejection sampling, which learns its winners like demonstrations. */
+static bool rl_draws(const rl_method *m) { return !strcmp(m->name, "ppo") || !strcmp(m->name, "grpo"); }
 
 /* ---- models ---- */
 
@@ -62,7 +68,8 @@ static void rl_train(const rl_run *t, llm_model *m) {
     m->keep = run_keep(&t->s->run);
     llm_model_train(m);
 }
-/* Every policy is measured with the same tokens forbidden, when it samples and when it is judged. */
+/* Every policy is measured with the same tokens forbidden, when it samples and when it is judged. Only a loss on
+   answers that are given reads the plain softmax (rl_learn). */
 static void rl_open_policy(rl_run *t, llm_model *m, const char *dir, bool learns) {
     if (m->ops) llm_model_free(m);
     hf_model_load(m, dir, t->d->op);
@@ -116,19 +123,39 @@ static rl_pass rl_pass_groups(rl_run *t, int i, bool scored) {
     llm_release(group);
     return p;
 }
-/* Reference log-probabilities of all answers, by the policy before its first step: no second model. */
-static void rl_remember_reference(rl_run *t) {
-    int n = t->d->compared.begin[t->d->compared.groups];
-    llm_sequence *s = llm_alloc((size_t)n, sizeof *s);
-    double *sum = llm_alloc((size_t)n, sizeof *sum);
-    for (int i = 0; i < n; i++) s[i] = t->d->compared.answer[i].s;
-    double began = llm_now();
-    fprintf(stderr, "reference log-probabilities of %d answers, once for all steps ...", n);
-    rl_row_sums(t->d, &t->policy, s, n, false, sum);
-    fprintf(stderr, " %.1f s\n", llm_now() - began);
-    for (int i = 0; i < n; i++) t->d->compared.answer[i].ref = sum[i];
-    llm_release(s);
+/* Which of its units the steps will draw. */
+static bool *rl_will_draw(rl_run *t) {
+    bool *drawn = llm_alloc((size_t)t->units, sizeof *drawn);
+    double places = (double)t->loop.steps * t->per_step;
+    for (int i = 0; i < t->units; i++) drawn[i] = places >= t->units;
+    for (int i = 0; i < places && places < t->units; i++) drawn[rl_drawn(t, t->units, i)] = true;
+    return drawn;
+}
+/* Reference log-probabilities of those of n sequences that will be drawn, by the policy before its first step: no
+   second model, and nothing is computed twice. The others' are NAN: a loss that met one would stop the run. */
+static void rl_remember_reference(rl_run *t, const char *what, const llm_sequence *s, const bool *drawn, int n,
+                                  double *ref) {
+    llm_sequence *some = llm_alloc((size_t)n, sizeof *some);
+    double *sum = llm_alloc((size_t)n, sizeof *sum), began = llm_now();
+    int count = 0, at = 0;
+    for (int i = 0; i < n; i++)
+        if (drawn[i]) some[count++] = s[i];
+    rl_row_sums(t->d, &t->policy, some, count, false, sum, what);
+    for (int i = 0; i < n; i++) ref[i] = drawn[i] ? sum[at++] : NAN;
+    fprintf(stderr, "%s of %d of %d answers: %.1f s\n", what, count, n, llm_now() - began);
+    llm_release(some);
     llm_release(sum);
+}
+/* The same of the answers compared. drawn: by their number; released. */
+static void rl_remember_answers(rl_run *t, bool *drawn) {
+    const rl_comparisons *c = &t->d->compared;
+    int n = c->begin[c->groups];
+    llm_sequence *s = llm_alloc((size_t)n, sizeof *s);
+    double *ref = llm_alloc((size_t)n, sizeof *ref);
+    for (int i = 0; i < n; i++) s[i] = c->answer[i].s;
+    rl_remember_reference(t, "reference log-probabilities", s, drawn, n, ref);
+    for (int i = 0; i < n; i++) c->answer[i].ref = ref[i];
+    llm_release_all(s, ref, drawn);
 }
 
 /* ---- the training itself ---- */
@@ -176,8 +203,10 @@ static void rl_learn(rl_run *t, const rl_method *m, llm_model *model, const char
     t->kl = t->s->kl >= 0 ? t->s->kl : m->kl;
     t->rows = given ? (int)(s->batch * s->grad_accum) : m->rows;
     llm_make_dirs(out);
+    if (!rl_draws(m)) model->head_options.banned = NULL;
     if (m->prepare) m->prepare(t);      /* says how many units there are to learn from */
     rl_schedule(t, policy);
+    if (m->refer) m->refer(t);
     char *from = s->resume ? llm_checkpoint_newest(out) : NULL;
     if (from && policy) rl_open_policy(t, model, from, true);
     else if (from) {
@@ -187,8 +216,10 @@ static void rl_learn(rl_run *t, const rl_method *m, llm_model *model, const char
     }
     if (from) run_resume(&t->loop, from);
     llm_release(from);
+    if (!rl_draws(m)) model->head_options.banned = NULL;
     run_train(&t->loop);
     if (m->finish) m->finish(t);
+    model->head_options.banned = t->d->banned_device;
     llm_adamw_free(&t->loop.adamw, model);
     llm_release(t->unit);
     t->unit = NULL;
@@ -330,7 +361,7 @@ static void rl_reward_finish(rl_run *t) {
     llm_sequence *s = llm_alloc((size_t)n, sizeof *s);
     double *score = llm_alloc((size_t)n, sizeof *score);
     for (int i = 0; i < n; i++) s[i] = c->answer[i].s;
-    rl_row_sums(t->d, &t->judge->reward, s, n, true, score);
+    rl_row_sums(t->d, &t->judge->reward, s, n, true, score, "scores of the answers compared");
     t->judge->mean = llm_score_normalise(&t->judge->reward, score, n);
     char *text;
     FILE *f = open_memstream(&text, &(size_t){0});
@@ -354,7 +385,8 @@ static void rl_reward_finish(rl_run *t) {
 
        D = beta [(S_chosen - S_chosen,ref) - (S_rejected - S_rejected,ref)]        L = -log sigmoid(D)
 
-   S is the sum of an answer's log-probabilities; those of the reference are taken before the first step. */
+   S is the sum of an answer's log-probabilities in the plain softmax, over all tokens, those too that an answer may not
+   hold; S_ref is taken before the first step. */
 
 static void rl_pairs_prepare(rl_run *t) {
     const rl_comparisons *c = &t->d->compared;
@@ -365,7 +397,13 @@ static void rl_pairs_prepare(rl_run *t) {
     if (!t->units)
         llm_die("pairs (prompt, chosen, rejected) or rankings (responses, rank)", "no two answers differ in rank");
     t->per_step = llm_min(llm_max(1, t->rows / 2), t->units);
-    rl_remember_reference(t);
+}
+static void rl_pairs_refer(rl_run *t) {
+    const rl_comparisons *c = &t->d->compared;
+    bool *pair = rl_will_draw(t), *answer = llm_alloc((size_t)c->begin[c->groups], sizeof *answer);
+    for (int i = 0; i < 2 * t->units; i++) answer[t->unit[i]] = pair[i / 2];
+    llm_release(pair);
+    rl_remember_answers(t, answer);
 }
 static void rl_dpo_step(rl_run *t, double lr, double *x) {
     const char *name = t->method->name;
@@ -426,18 +464,34 @@ static void rl_kto_choose(rl_run *t, rl_kto *k) {
             t->unit[t->units++] = pair[j];
         }
 }
+static bool rl_kto_same_prompt(const rl_run *t, int i, int j) {
+    const llm_sequence *x = &t->d->compared.answer[t->unit[i]].s, *y = &t->d->compared.answer[t->unit[j]].s;
+    return x->prompt == y->prompt && !memcmp(x->id, y->id, (size_t)x->prompt * sizeof(int));
+}
+/* other[i]: the first unit behind i, round the end, with another prompt (the next, where all have the same). Found from
+   behind, twice round: where the next has my prompt, its other is mine. */
+static int *rl_kto_others(const rl_run *t) {
+    int n = t->units, *other = llm_alloc((size_t)n, sizeof *other);
+    for (int k = 2 * n - 1; k >= 0; k--) {
+        int i = k % n, next = (i + 1) % n;
+        other[i] = rl_kto_same_prompt(t, i, next) ? other[next] : next;
+    }
+    for (int i = 0; i < n; i++)
+        if (rl_kto_same_prompt(t, i, other[i])) other[i] = (i + 1) % n;
+    return other;
+}
 static void rl_kto_prepare(rl_run *t) {
     rl_kto *k = t->own = llm_alloc(1, sizeof *k);
     double good = 0;
     rl_kto_choose(t, k);
     int n = t->units;
     if (n < 2) llm_die("records with a label, or with answers that differ in rank", "KTO wants at least 2 answers");
+    int *other = rl_kto_others(t);
     k->wrong = llm_alloc((size_t)n, sizeof *k->wrong);
     k->wrong_ref = llm_alloc((size_t)n, sizeof *k->wrong_ref);
     for (int i = 0; i < n; i++) {
-        const llm_sequence *x = &t->d->compared.answer[t->unit[i]].s, *y = x;
-        for (int j = 1; j < n && y->prompt == x->prompt && !memcmp(y->id, x->id, (size_t)x->prompt * sizeof(int)); j++)
-            y = &t->d->compared.answer[t->unit[(i + j) % n]].s;
+        const llm_sequence *x = &t->d->compared.answer[t->unit[i]].s;
+        const llm_sequence *y = &t->d->compared.answer[t->unit[other[i]]].s;
         int length = llm_min(y->count - y->prompt, t->policy.c.T - 1 - x->prompt);
         int *id = llm_alloc((size_t)(x->prompt + length), sizeof *id);
         memcpy(id, x->id, (size_t)x->prompt * sizeof *id);
@@ -445,10 +499,18 @@ static void rl_kto_prepare(rl_run *t) {
         k->wrong[i] = (llm_sequence){id, x->prompt, x->prompt + length};
         good += k->good[i];
     }
+    llm_release(other);
     llm_kto_balance(&k->weight_good, &k->weight_bad, good, n - good);
-    rl_row_sums(t->d, &t->policy, k->wrong, n, false, k->wrong_ref);
     t->per_step = llm_min(t->rows, n);
-    rl_remember_reference(t);
+}
+static void rl_kto_refer(rl_run *t) {
+    rl_kto *k = t->own;
+    const rl_comparisons *c = &t->d->compared;
+    bool *unit = rl_will_draw(t), *answer = llm_alloc((size_t)c->begin[c->groups], sizeof *answer);
+    for (int i = 0; i < t->units; i++) answer[t->unit[i]] = unit[i];
+    rl_remember_answers(t, answer);
+    rl_remember_reference(t, "... behind another prompt", k->wrong, unit, t->units, k->wrong_ref);
+    llm_release(unit);
 }
 static void rl_kto_step(rl_run *t, double lr, double *x) {
     const rl_kto *k = t->own;
@@ -460,7 +522,7 @@ static void rl_kto_step(rl_run *t, double lr, double *x) {
         wrong[i] = k->wrong[unit[i]];
         ref[i] = k->wrong_ref[unit[i]];
     }
-    rl_row_sums(t->d, &t->policy, wrong, n, false, sum);      /* forward only: z0 is not differentiated */
+    rl_row_sums(t->d, &t->policy, wrong, n, false, sum, NULL);        /* forward only: z0 is not differentiated */
     llm_kto o = {t->s->beta, llm_kto_z0(sum, ref, n), k->weight_good, k->weight_bad};
     for (int i = 0; i < n;) {
         rl_pass p = rl_pass_new(llm_min(t->d->micro, n - i), false);
@@ -587,13 +649,14 @@ static void rl_rejection_step(rl_run *t, double lr, double *x) {
     llm_release(path);
     double loss = 0, targets = 0;
     const rl_comparisons *c = &r->chosen;
+    int answers = c->begin[c->groups];
     for (int i = 0; i < t->per_step; i++) {
-        const llm_sequence *s = &c->answer[rl_drawn(t, c->groups, within * t->per_step + i)].s;
+        const llm_sequence *s = &c->answer[rl_drawn(t, answers, within * t->per_step + i)].s;
         targets += s->count - s->prompt;
     }
     for (int i = 0; i < t->per_step;) {
         rl_pass p = rl_pass_new(llm_min(t->d->micro, t->per_step - i), false);
-        for (int k = 0; k < p.n; k++) p.s[k] = c->answer[rl_drawn(t, c->groups, within * t->per_step + i + k)].s;
+        for (int k = 0; k < p.n; k++) p.s[k] = c->answer[rl_drawn(t, answers, within * t->per_step + i + k)].s;
         rl_forward(t->d, &t->policy, &p);
         for (int k = 0; k < p.n; k++) {
             loss -= p.sum[k] / targets;
@@ -841,18 +904,21 @@ static const rl_method rl_reward_pairs = {
 
 enum { RL_METHODS = 10 };
 static const rl_method rl_methods[RL_METHODS] = {      /* in the order of --all */
-    /* name, learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes), learns from
-       answers compared beforehand */
-    {"best-of-n", 0, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL},          /* trains nothing */
-    {"rejection", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL},
-    {"random", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL},
-    {"dpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
-    {"cdpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
-    {"ipo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL},
-    {"kto", 1e-4, 2, 0, 32, 0, true, rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL},
-    {"rrhf", 2e-4, 1, 0, 64, 0, true, rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL},
-    {"grpo", 3e-4, 0, 0.05, 128, 20, false, rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL},
-    {"ppo", 2e-4, 0, 0.2, 32, 30, false, rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore},
+    /* learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes), learns from
+       answers compared beforehand; prepare, step, finish, save, restore, refer */
+    {"best-of-n", 0, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL},    /* trains nothing */
+    {"rejection", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL,
+     NULL},
+    {"random", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL,
+     NULL},
+    {"dpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+    {"cdpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+    {"ipo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+    {"kto", 1e-4, 2, 0, 32, 0, true, rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL, rl_kto_refer},
+    {"rrhf", 2e-4, 1, 0, 64, 0, true, rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL, NULL},
+    {"grpo", 3e-4, 0, 0.05, 128, 20, false, rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL, NULL},
+    {"ppo", 2e-4, 0, 0.2, 32, 30, false, rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore,
+     NULL},
 };
 static const rl_method *rl_find_method(const char *name) {
     for (int i = 0; i < RL_METHODS; i++)

@@ -50,9 +50,9 @@ static rl_samples rl_answer_test(rl_run *t, int N) {
 static double rl_measure_kl(rl_run *t, const rl_samples *x, int n) {
     double *now = llm_alloc((size_t)n, sizeof *now), *ref = llm_alloc((size_t)n, sizeof *ref), kl;
     llm_model sft = {0};
-    rl_row_sums(t->d, &t->policy, x->s, n, false, now);
+    rl_row_sums(t->d, &t->policy, x->s, n, false, now, "log-probabilities for the KL");
     rl_open_policy(t, &sft, t->s->run.model, false);
-    rl_row_sums(t->d, &sft, x->s, n, false, ref);
+    rl_row_sums(t->d, &sft, x->s, n, false, ref, "reference log-probabilities for the KL");
     for (int i = 0; i < n; i++) now[i] -= ref[i];
     kl = eval_mean(now, n).mean;
     llm_model_free(&sft);
@@ -99,6 +99,12 @@ static void rl_print_head(const rl_run *t, FILE *out) {
             t->d->tiny ? "true R" : "judge", "win-rate", "RM", "KL", "len", "stop", "exact", "fact", "sums", "code",
             "sec", "MB");
 }
+/* What stands in table.csv stands on the disk. */
+static void rl_table_written(FILE *csv) {
+    if (fflush(csv) || ferror(csv))
+        llm_die("free space on the disk; the methods that are done are saved, --resume goes on behind them",
+                "cannot write table.csv: %s", strerror(errno));
+}
 static void rl_print_number(FILE *out, int width, int digits, double x) {         /* what nobody measured is a dash */
     if (isnan(x)) fprintf(out, "  %*s", width, "-");
     else fprintf(out, "  %*.*f", width, digits, x);
@@ -117,6 +123,6 @@ static void rl_print_line(const rl_line *l, FILE *out, FILE *csv) {
     for (int i = 0; i < 8; i++) fprintf(csv, ",%.6g", x[i]);
     fprintf(csv, "\n");
     fflush(out);
-    fflush(csv);
+    rl_table_written(csv);
 }
 #endif

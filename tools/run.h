@@ -196,6 +196,20 @@ static inline const char *run_time(double s, char text[32]) {
     return text;
 }
 
+/* How far something is that takes long: a line every ten seconds, none for what is quick or has no name. */
+typedef struct { const char *what; double began, said; } run_progress;
+static double run_progress_seconds = 10;
+static inline run_progress run_progress_begin(const char *what) {
+    return (run_progress){what, llm_now(), llm_now()};
+}
+static inline void run_progress_say(run_progress *p, int done, int all) {
+    double now = llm_now();
+    char eta[32];
+    if (!p->what || done < 1 || done >= all || now - p->said < run_progress_seconds) return;
+    p->said = now;
+    fprintf(stderr, "%s %d/%d | eta %s\n", p->what, done, all, run_time((now - p->began) / done * (all - done), eta));
+}
+
 /* ---- the loop ---- */
 
 /* What a step measures: its column in log.csv, its tag in TensorBoard, its words in the step line; NULL: not there.
