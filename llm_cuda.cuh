@@ -1559,7 +1559,7 @@ template <class A, class Z> static void head_sweep(llm_act *dhidden, float *dw, 
         if (!h.dlogp) head_forward_kernel<<<rows, head_threads(h), 0, STREAM>>>((float *)logits, h);
         else head_backward_kernel<Z, A><<<rows, head_threads(h), 0, STREAM>>>(logits, h);
         if (dhidden) product(as_is(dx, C), as_is(dlogits, width), as_is(padded, C), rows, C, h.ld);
-        for (size_t v = 0, words; v < V && dw; v += words) {            /* the even ones, the others */
+        for (size_t v = 0, words; v < V && dw; v += words) {            /* a multiple of 64; the others */
             words = v < even ? even : V - even;
             float *to = dw + v * C;
             product(as_is(to, C), turned(dlogits + v, width), as_is(x, C), words, C, rows,

@@ -78,6 +78,7 @@ static void test_few(void) {
     test_embed(50, 67, 23, 9, true, WEIGHT);
     test_norm(71, 33, true, true, true);                         /* 18 blocks, two groups of neighbours */
     test_norm(7, 96, false, false, false);
+    test_norm(3, 800, true, true, true);                        /* a block to a row */
     for (int f = BF16; f <= Q4; f++) test_linear(5, 67, 13, f == Q8, f == Q4, (form)f);
     test_linear(33, 40, 48, true, false, WEIGHT);
     test_linear(33, 17, 49, false, true, WEIGHT);
