@@ -67,8 +67,17 @@ caught() {      # build, folder, arguments: sets `by`
     by="test_cuda $3: $(printf '%s' "${by:-exit code $code}" | cut -c1-100)"
     passes "$1" "$3" || { by="test_cuda $3 FAILS WITHOUT A BUG ($1)"; return 1; }
 }
+touched() {     # file: the kernels in which it differs
+    lines=$(diff llm_cuda.cuh "$1" | sed -n 's/^\([0-9][0-9]*\).*/\1/p' | tr '\n' ' ')
+    awk -v lines=" $lines" '
+        /^(template.*)?KERNEL\(/ { begins = 1 }
+        begins && match($0, /[a-z_]+_kernel\(/) { kernel = substr($0, RSTART, RLENGTH - 1); begins = 0 }
+        kernel && index(lines, " " NR " ") { print kernel }
+        /^}/ { kernel = "" }' llm_cuda.cuh
+}
 plant() {       # build, name, sed -E expression, cases, folder
     sed -E "$3" llm_cuda.cuh > "$5/llm_cuda.cuh"
+    touched "$5/llm_cuda.cuh" >> $dir/touched
     by="NOT CAUGHT" result=failed
     if cmp -s llm_cuda.cuh "$5/llm_cuda.cuh"; then by="THE EDIT DID NOTHING"
     elif ! link "$1" "$5"; then by="DOES NOT COMPILE: $(grep -m1 error "$5/log")"
@@ -81,6 +90,7 @@ plant() {       # build, name, sed -E expression, cases, folder
 mkdir -p $dir
 rm -f $dir/free
 : > $dir/results
+: > $dir/touched
 mkfifo $dir/free
 exec 9<> $dir/free
 for i in $(seq "$jobs"); do mkdir -p $dir/job$i; echo $dir/job$i >&9; done
@@ -92,8 +102,13 @@ bug() {         # build in which it must show, name, sed -E expression, cases
     read -r folder <&9
     { plant "$1" "$2" "$3" "${4:-$cases}" "$folder"; echo "$folder" >&9; } &
 }
-finish() {
+finish() {      # each kernel must have a bug, in its own text
     wait
+    for k in $([ "$word" ] || sed -n 's/^sm_80 \([a-z_]*\).*/\1/p' $emulator/kernels.txt | sort -u); do
+        grep -qx "$k" $dir/touched && echo passed >> $dir/results && continue
+        echo "$k: no bug is planted in it"
+        echo failed >> $dir/results
+    done
     failed=$(grep -c failed $dir/results)
     printf '%d passed, %d failed\n' "$(grep -c passed $dir/results)" "$failed"
     [ "$failed" -eq 0 ]
@@ -108,6 +123,11 @@ bug plain 'memory: handed over before it is here'   's/CUDA\(cudaStreamSynchroni
 unset CUDA_CPU_ASYNC
 bug asan  'memory: more fetches than are remembered' 's/ \|\| stage\.fetches == 256//'
 bug plain 'memory: fetched on top of each other'    's/stage\.down \+ stage\.fetched, device/stage.down, device/'
+
+bug plain 'rooms: the one that was freed' \
+    's/return room\[which\]\.memory;/static void *r[ROOMS]; return r[which] ? r[which] : r[which] = room[which].memory;/' linear
+bug msan  'loads: what is behind a row is not 0' \
+    's/x\[i\] = i < left \? to_float\(p\[i\]\) : 0;/if (i < left) x[i] = to_float(p[i]);/' layernorm
 
 # ---- attention on tensor cores ----
 cases=attention
@@ -130,6 +150,8 @@ bug plain 'flash: what is known of another head' 's/at \+ i\) \* a\.H \+ h, true
 bug plain 'flash: texts begin with the tile'    's/low = min\(low, start\[i\]\);/;/'
 bug plain 'flash: queries of the first tile only' 's/high = start\[i\] <= key \? i : high;/;/'
 bug plain 'flash: infinity minus infinity'      's/best == NEVER \? 0 : best \* sharp/best * sharp/'
+bug plain 'flash: dq and dk not divided'        's/c0, a\.D, by\);/c0, a.D, 1);/'
+bug plain 'flash: known of the other stage'     's/known \+ step % 2 \* TILE \+ i/known + i/'
 bug plain 'flash: a query past T'               's/row < T \&\& (key <= row \&\& key >= q)/\1/'
 bug tsan  'flash: barrier of a tile lost'       's/__syncthreads\(\); +\/\* tile i is here.*//'
 bug tsan  'flash: loaded before the barrier'    's/^( *)copies_wait\(\);/\1if (i + 1 < tiles) load(i + 1);\n&/'
@@ -231,6 +253,11 @@ bug tsan  'norms: warps added before they are done' \
     '/== 0\) part\[threadIdx.x \/ 32\] = x/{n;s/__syncthreads\(\);//}' layernorm
 bug tsan  'norms: counted before it is seen'     '/what this thread wrote is seen/s/__threadfence\(\);//' layernorm
 bug plain 'learning: moments of another tensor' 's/\(M \*\)v \+ t\.offset/(M *)v/' adamw
+bug plain 'learning: corrected for the step before' 's/pow\(r\.beta2, state->step\)/pow(r.beta2, state->step - 1)/' adamw
+bug plain 'learning: a step left out moves weights' 's/a->skip = state->skip/a->skip = false/' adamw
+bug plain 'learning: the first 1024 sums'       's/; i \+= 1024\) s \+= sum/ \&\& i < 1024; i += 1024) s += sum/' adamw
+bug plain 'learning: the host reads the device' \
+    's/adamw_judge_kernel<<<1, 1, 0, STREAM>>>/if (state->skip) return;\n    adamw_judge_kernel<<<1, 1, 0, STREAM>>>/' adamw
 bug plain 'learning: vectors decay'             's/t\.decays \? a\.decay : 0/a.decay/' adamw
 bug plain 'learning: past the end of a tensor' \
     's/\* 8; i < t\.size;/* 8; i < t.size + 16;/' adamw

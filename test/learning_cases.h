@@ -5,7 +5,7 @@
 
 /* A table of tensors as a model has it: matrices and vectors side by side at multiples of 16, one frozen, one that no
    pass wrote to. n: the size of the first and of the last. */
-enum { TENSORS = 7 };
+enum { TENSORS = 12 };
 typedef struct {
     llm_param param[TENSORS];
     size_t size;
@@ -15,7 +15,7 @@ typedef struct {
 } learner_test;
 
 static learner_test learner_new(size_t n, bool copies) {
-    const size_t size[TENSORS] = {n, 33, 7, 50, 20, 9, n};
+    const size_t size[TENSORS] = {n, 33, 7, 50, 20, 9, 1, 64, 15, 16, 8, n};
     learner_test l = {0};
     for (int i = 0; i < TENSORS; i++) {
         l.size = (l.size + 15) / 16 * 16;
