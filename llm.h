@@ -5616,10 +5616,10 @@ void llm_json_free(llm_json *root) {
     if (root) json_release(root->arena);
 }
 const llm_json *llm_json_get(const llm_json *object, const char *key) {
-    if (!object || object->type != LLM_JSON_OBJECT) return NULL;
-    for (const llm_json *c = object->child; c; c = c->next)
-        if (!strcmp(c->key, key)) return c;
-    return NULL;
+    const llm_json *found = NULL;       /* of a key that stands there twice the last counts, as in Python */
+    for (const llm_json *c = object && object->type == LLM_JSON_OBJECT ? object->child : NULL; c; c = c->next)
+        if (!strcmp(c->key, key)) found = c;
+    return found;
 }
 double llm_json_number(const llm_json *object, const char *key, double otherwise) {
     const llm_json *v = llm_json_get(object, key);

@@ -108,13 +108,14 @@ static void test_documents(void) {
             "\xC3\xA9\xF0\x9F\x98\x80");
     /* lines <|endoftext|> are no text: they separate documents, where they stand alone on a line */
     DOCUMENTS("One.\n\nMore.\n<|endoftext|>\nTwo.\n<|endoftext|>\n", false, "One.\n\nMore.|Two.");
-    CHECK(forms_marked == 2, "two documents by marks: %zu", forms_marked);
+    CHECK(forms_ended == 2, "two documents by marks: %zu", forms_ended);
     DOCUMENTS("One.\r\n<|endoftext|>\r\n\r\n\n  Two.\n <|endoftext|> ", false, "One.|  Two.");
     DOCUMENTS("<|endoftext|>\n<|endoftext|>\nOne.", false, "One.");
+    CHECK(!forms_ended, "no document, no end: %zu", forms_ended);
     DOCUMENTS("One.\n\nMore.\n<|endoftext|>\nTwo.", true, "One.|More.|Two.");
     DOCUMENTS("\nsay <|endoftext|>\n<|endoftext|> or <|endoftext|>\n<|endoftext|", false,
               "\nsay <|endoftext|>\n<|endoftext|> or <|endoftext|>\n<|endoftext|");
-    CHECK(!forms_marked, "nothing there: %zu", forms_marked);
+    CHECK(!forms_ended, "nothing there: %zu", forms_ended);
     RECORDS("doc.jsonl", "{\"text\": \"a\\n<|endoftext|>\\nb\"}\n{\"text\": \"c\\n\\nd\"}", "a|b|c\n\nd");
     RECORDS("doc.jsonl", "{\"text\": \"a\"}{\"text\": \"b\"} {\n\"text\":\n\"c\"\n}", "a|b|c");
     RECORDS("doc.ndjson", "{\"text\": \"a\", \"score\": NaN}\n{\"text\": \"b\", \"score\": -Infinity}\n", "a|b");
@@ -163,7 +164,7 @@ static void test_marks(void) {
     size_t size;
     llm_corpus c;
     SAID_BY(mixture_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 2, .val_fraction = 0.999}), said);
-    CHECK(!strcmp(said, "5 documents by <|endoftext|>\n"), "announced: '%s'", said);
+    CHECK(!strcmp(said, "4 documents by <|endoftext|>, 1 more without it at their end\n"), "announced: '%s'", said);
     size_t documents = c.source[0].documents + c.source[1].documents + c.validation.documents;
     CHECK(documents >= 6 && documents <= 8, "six documents, one or two of them cut for validation: %zu", documents);
     llm_corpus_free(&c);
@@ -695,6 +696,7 @@ static void test_forms(void) {
          "\"text\", \"value\": \"2\"}]},"
          "{\"role\": \"assistant\", \"content\": \"A\"}]}",
          NULL, "messages u:Q2 a:A");
+    form("{\"prompt\": \"a\", \"completion\": \"1\", \"completion\": \"2\"}", NULL, "completion raw u:a a:2");
     form("{\"instruction\": \"a\", \"input\": NaN, \"output\": \"b\"}", NULL, "alpaca u:a a:b");
     form("{\"text\": \"Once \\ud83d\\ude00\"}", NULL, "text raw t:Once \xF0\x9F\x98\x80");
     form("{\"prompt\": \"The sky is\", \"completion\": \" blue.\"}", NULL, "completion raw u:The sky is a: blue.");

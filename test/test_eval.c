@@ -102,7 +102,7 @@ static void test_published(void) {
             ending = ending->next;
         }
     }
-    CHECK(i == l.count && i == 20, "items: %d of %d", i, l.count);
+    CHECK(i == l.count && i == 22, "items: %d of %d", i, l.count);
     forms_rows_close(&rows);
     task_item x = {.choices = 3, .truth = (bool[]){true, false, true}};
     double share = true_share(&x, (double[]){-1000 + log(0.2), -1000 + log(0.5), -1000 + log(0.1)});

@@ -15,9 +15,10 @@
 
        HellaSwag   ctx_a, ctx_b (or ctx), endings, label           ARC     question, choices {text, label}, answerKey
        MMLU        question, choices [...], answer (subject)       PIQA    goal, sol1, sol2, label
-       BoolQ       passage, question, answer or label              SciQ    question, support, correct_answer, distractor1
+       BoolQ       passage, question, answer or label              SciQ    question, correct_answer, distractor1, support
        Winogrande  sentence with "_", option1, option2, answer     OpenBookQA  question_stem, choices, answerKey
-       TruthfulQA  question, mc1_targets, mc2_targets              SocialIQA   context, question, answerA-C, label
+       TruthfulQA  question, mc1_targets, mc2_targets, or          SocialIQA   context, question, answerA-C, label
+                   best_answer, correct_answers, incorrect_answers
        GSM8K       question, answer with "#### 42"                 CommonsenseQA  as ARC, with question_concept
        choice      prompt, choices [...], answer (index or text)
        ours        prompt (or instruction, input), answer (or gold; several: "a|b"), check, limit, task
@@ -328,29 +329,55 @@ static task_item *new_item(task_list *list, place at) {
     x->line = at.line;
     return x;
 }
-/* Answers that are true or false: {"choices": [...], "labels": [1, 0, ...]}, or {"an answer": 1, "another": 0}. The
-   model shall prefer the one best answer (mc1), or find all true ones together likely (mc2). */
-static void read_truths(task_list *list, const char *question, const llm_json *targets, bool one, place at) {
-    const llm_json *array = llm_json_get(targets, "choices"), *labels = llm_json_get(targets, "labels");
-    const llm_json *c = array ? array->child : targets->child, *label = array ? labels ? labels->child : NULL : c;
+/* Answers that are true or false. The model shall prefer the one best answer (mc1), or find all true ones together
+   likely (mc2). */
+static task_item *open_truths(task_list *list, const char *question, bool one, size_t most, place at) {
     task_item *x = new_item(list, at);
-    size_t most = (array ? array : targets)->length, right = 0;
     x->task = copy(one ? "truthfulqa mc1" : "truthfulqa mc2");
     x->prompt = llm_format("Q: %s\nA:", question);
     x->head = copy(truthful_head);
     x->choice = llm_alloc(most, sizeof *x->choice);
     x->truth = llm_alloc(most, sizeof *x->truth);
-    for (; c; c = c->next, label = label->next) {
-        if (!label || label->type != LLM_JSON_NUMBER) bad_line(at, "an answer without its label, 0 or 1");
-        x->truth[x->choices] = label->number != 0;
-        if (!right && label->number != 0) x->gold = x->choices;
-        right += label->number != 0;
-        add_choice(x, " ", array ? c->type == LLM_JSON_STRING ? c->string : NULL : c->key, at);
+    return x;
+}
+static void add_truth(task_item *x, const char *text, bool truth, place at) {
+    x->truth[x->choices] = truth;
+    add_choice(x, " ", text, at);
+}
+static void close_truths(task_item *x, bool one, place at) {
+    int right = 0;
+    for (int c = x->choices - 1; c >= 0; c--) {
+        if (x->truth[c]) x->gold = c;
+        right += x->truth[c];
     }
-    if (!right || (int)right == x->choices) bad_line(at, "no answer is true, or none is false");
+    if (!right || right == x->choices) bad_line(at, "no answer is true, or none is false");
     if (!one) return;
     llm_release(x->truth);
     x->truth = NULL;
+}
+/* {"choices": [...], "labels": [1, 0, ...]}, or {"an answer": 1, "another": 0}. */
+static void read_truths(task_list *list, const char *question, const llm_json *targets, bool one, place at) {
+    const llm_json *array = llm_json_get(targets, "choices"), *labels = llm_json_get(targets, "labels");
+    const llm_json *c = array ? array->child : targets->child, *label = array ? labels ? labels->child : NULL : c;
+    task_item *x = open_truths(list, question, one, (array ? array : targets)->length, at);
+    for (; c; c = c->next, label = label->next) {
+        if (!label || label->type != LLM_JSON_NUMBER) bad_line(at, "an answer without its label, 0 or 1");
+        add_truth(x, array ? c->type == LLM_JSON_STRING ? c->string : NULL : c->key, label->number != 0, at);
+    }
+    close_truths(x, one, at);
+}
+/* "best_answer" or "correct_answers" [...], and "incorrect_answers" [...]. */
+static void read_free_truths(task_list *list, const char *question, const llm_json *o, bool one, place at) {
+    const llm_json *right = find(o, one ? "best_answer" : "correct_answers"), *wrong = find(o, "incorrect_answers");
+    if (!right || !wrong) return;
+    task_item *x = open_truths(list, question, one, right->length + wrong->length + 1, at);
+    if (one) add_truth(x, right->string, true, at);
+    for (const llm_json *c = one ? NULL : right->child; c; c = c->next) add_truth(x, c->string, true, at);
+    for (const llm_json *c = wrong->child; c; c = c->next) add_truth(x, c->string, false, at);
+    close_truths(x, one, at);
+}
+static bool is_truthfulqa(const llm_json *o) {
+    return find(o, "question") && (find(o, "mc1_targets") || find(o, "mc2_targets") || find(o, "incorrect_answers"));
 }
 static void read_truthfulqa(task_list *list, const llm_json *o, place at) {
     const char *question = text_of(o, "question", at);
@@ -359,6 +386,7 @@ static void read_truthfulqa(task_list *list, const llm_json *o, place at) {
         const llm_json *targets = find(o, key[i]);
         if (targets && targets->type != LLM_JSON_OBJECT) bad_line(at, "the answers are no object");
         if (targets) read_truths(list, question, targets, i == 0, at);
+        else read_free_truths(list, question, o, i == 0, at);
     }
 }
 static void read_choice(task_item *x, const llm_json *o, place at) {
@@ -410,7 +438,7 @@ static void read_item(task_list *list, const llm_json *o, const tw_world *world,
     const char *answer = llm_json_text(o, "answer", "");
     int first = list->count;
     if (o->type != LLM_JSON_OBJECT) bad_line(at, "is no JSON object");
-    if (find(o, "mc1_targets") || find(o, "mc2_targets")) read_truthfulqa(list, o, at);
+    if (is_truthfulqa(o)) read_truthfulqa(list, o, at);
     else if (find(o, "endings")) read_hellaswag(new_item(list, at), o, at);
     else if (find(o, "option1") && find(o, "sentence")) read_winogrande(new_item(list, at), o, at);
     else if (published) read_layout(new_item(list, at), published, o, at);

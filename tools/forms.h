@@ -624,24 +624,26 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
 }
 
 /* Adds the documents of a text. Where lines "<|endoftext|>" stand, as in TinyStories, they separate documents (blank
-   lines behind one belong to none); with document_gap blank lines do, too. Returns how many such lines there are. */
+   lines behind one belong to none); with document_gap blank lines do, too. Returns how many documents are ended so. */
 static size_t forms_cut(llm_documents *l, const char *text, size_t size, bool document_gap) {
     static const char mark[] = "<|endoftext|>";
     const char *end = text + size, *begin = text;
-    size_t marks = 0;
+    size_t ended = 0;
+    bool any = false;
     for (const char *line = text, *next; line < end; line = next) {
         const char *newline = memchr(line, '\n', end - line);
         next = newline ? newline + 1 : end;
-        size_t n = next - line;
+        size_t n = next - line, before = l->count;
         const char *words = llm_trim(line, &n);
-        bool marked = n == strlen(mark) && !memcmp(words, mark, n), gap = document_gap || (marks && begin == line);
+        bool marked = n == strlen(mark) && !memcmp(words, mark, n), gap = document_gap || (any && begin == line);
         if (!marked && (n || !gap)) continue;
         llm_documents_add(l, begin, line - begin);
         begin = next;
-        marks += marked;
+        any = any || marked;
+        ended += marked ? l->count - before : 0;
     }
     llm_documents_add(l, begin, end - begin);
-    return marks;
+    return ended;
 }
 static size_t forms_plain_documents(llm_documents *l, const char *path, bool document_gap) {
     size_t size;
@@ -654,7 +656,7 @@ static size_t forms_plain_documents(llm_documents *l, const char *path, bool doc
 /* Records {"text": ...}: a document each, unless they hold such lines. */
 static size_t forms_record_documents(llm_documents *l, const char *path) {
     forms_rows x = forms_rows_open(&path, 1);
-    size_t marks = 0;
+    size_t ended = 0;
     for (char *to = NULL; forms_rows_next(&x);) {
         if (!to) to = l->text = llm_alloc(x.stop - x.text + 1, 1);      /* in a file of JSON no text is shorter */
         const llm_json *text = llm_json_get(forms_rows_json(&x), "text");
@@ -663,20 +665,19 @@ static size_t forms_record_documents(llm_documents *l, const char *path) {
                     text && !text->length ? "%s:%d: the text is empty" : "%s:%d: a record without a \"text\"", path,
                     x.line);
         memcpy(to, text->string, text->length);
-        marks += forms_cut(l, to, text->length, false);
+        ended += forms_cut(l, to, text->length, false);
         to += text->length;
     }
     forms_rows_close(&x);
-    return marks;
+    return ended;
 }
-/* For pretraining: llm_corpus_options.read, as forms_find is its .find. Plain text or records. forms_marked: the
-   documents of the file read last, if lines "<|endoftext|>" separate them, else 0. */
-static size_t forms_marked;
+/* For pretraining: llm_corpus_options.read, as forms_find is its .find. Plain text or records. forms_ended: how many
+   documents of the file read last lines "<|endoftext|>" end. */
+static size_t forms_ended;
 static inline void forms_documents(llm_documents *l, const char *path, bool document_gap) {
     forms_refuse(path);
     *l = (llm_documents){0};
-    size_t marks = path_is_json(path) ? forms_record_documents(l, path) : forms_plain_documents(l, path, document_gap);
-    forms_marked = marks ? l->count : 0;
+    forms_ended = path_is_json(path) ? forms_record_documents(l, path) : forms_plain_documents(l, path, document_gap);
 }
 
 /* ---- held-out records ---- */

@@ -64,9 +64,10 @@ static inline void mixture_refuse(const char *const *paths, int count) {
     for (size_t k = 0; k < all.count; k++) forms_refuse(all.path[k]);
     llm_paths_free(&all);
 }
-/* forms_find and forms_documents, which count on the way the documents that lines "<|endoftext|>" separate. A source is
-   found once, but its files may be read twice (all were held out, and are given back): the first time counts. */
-static struct { size_t files, read, documents; } mixture_marked;
+/* forms_find and forms_documents, which count on the way the documents that lines "<|endoftext|>" end, and the others
+   of such files. A source is found once, but its files may be read twice (all were held out, and are given back): the
+   first time counts. */
+static struct { size_t files, read, ended, others; } mixture_marked;
 static inline void mixture_find(llm_paths *files, const char *path) {
     forms_find(files, path);
     mixture_marked.files = files->count;
@@ -74,7 +75,15 @@ static inline void mixture_find(llm_paths *files, const char *path) {
 }
 static inline void mixture_documents(llm_documents *l, const char *path, bool document_gap) {
     forms_documents(l, path, document_gap);
-    if (mixture_marked.read++ < mixture_marked.files) mixture_marked.documents += forms_marked;
+    if (mixture_marked.read++ >= mixture_marked.files || !forms_ended) return;
+    mixture_marked.ended += forms_ended;
+    mixture_marked.others += l->count - forms_ended;
+}
+static inline void mixture_say_marked(FILE *out) {
+    if (!mixture_marked.ended) return;
+    fprintf(out, "%zu documents by <|endoftext|>", mixture_marked.ended);
+    if (mixture_marked.others) fprintf(out, ", %zu more without it at their end", mixture_marked.others);
+    fprintf(out, "\n");
 }
 /* llm_corpus_open for paths as a user names them. */
 static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
@@ -93,9 +102,9 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
     o.read = mixture_documents;
     mixture_refuse(o.paths, o.count);
     mixture_refuse(o.val_paths, o.val_count);
-    mixture_marked.documents = 0;
+    mixture_marked.ended = mixture_marked.others = 0;
     llm_corpus_open(c, t, o);
-    if (mixture_marked.documents) fprintf(stderr, "%zu documents by <|endoftext|>\n", mixture_marked.documents);
+    mixture_say_marked(stderr);
     mixture_free(&m);
 }
 

@@ -70,9 +70,10 @@ def items(o):
         before, after = o["sentence"].split("_", 1)
         yield ("winogrande", [before + o["option1"], before + o["option2"]], [after.strip()] * 2,
                [{"1": 0, "2": 1}[o["answer"]]])
-    elif "mc1_targets" in o:
+    elif "mc1_targets" in o or "best_answer" in o:
         for kind in ("mc1", "mc2"):
-            t = o[kind + "_targets"]
+            true = [o["best_answer"]] if kind == "mc1" and "best_answer" in o else o.get("correct_answers")
+            t = o.get(kind + "_targets") or dict([(a, 1) for a in true] + [(a, 0) for a in o["incorrect_answers"]])
             answers = list(zip(t["choices"], t["labels"])) if "choices" in t else list(t.items())
             head = "\n\n".join("Q: %s\nA: %s" % pair for pair in TRUTHFUL)
             yield ("truthfulqa " + kind, head + "\n\nQ: " + o["question"] + "\nA:", [a for a, _ in answers],
