@@ -184,7 +184,7 @@ static void run(program *p) {
     rl_print_line(&first, stdout, p->csv);
     p->card = stage_of(&s->run, s->run.out, 4, "Alignment");
     rl_line last = align_all(p, &sft);
-    fclose(p->csv);
+    if (fclose(p->csv)) llm_die("free space on the disk, then --resume", "cannot write %s: %s", path, strerror(errno));
     stage_file(&p->card, "methods", "methods on the same held-out prompts", p->d.tiny ? "true reward" : "judge");
     if (isnan(last.win.mean)) stage_end(&p->card, "%s: KL %.2f nats; nobody judges its answers", last.name, last.kl);
     else
