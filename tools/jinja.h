@@ -37,11 +37,12 @@ typedef struct {
 } jinja_variable;
 
 /* Of every byte of the text: is it out of a variable's json (else it stands in the template, or is a `text`, or the
-   name of a role, which a template may put between "<|" and "|>")? Is it inside of {% generation %}? */
-enum { JINJA_WORDS = 1, JINJA_ANSWER = 2 };
+   name of a role, which a template may put between "<|" and "|>")? Is it inside of {% generation %}? And JINJA_MESSAGE
+   times the number of the message that it is out of, from 1; 0: of none. */
+enum { JINJA_WORDS = 1, JINJA_ANSWER = 2, JINJA_MESSAGE = 4 };
 typedef struct {
     char *text;                         /* with a '\0' behind it, not counted */
-    uint8_t *mark;
+    uint16_t *mark;
     size_t length;
     bool raised;                        /* the template itself refused, by raise_exception */
     char error[600];                    /* "WHERE:LINE:COLUMN: what is wrong" */
@@ -327,11 +328,11 @@ static jinja_value jinja_calculate(jinja_run *r, const char *op, jinja_value a, 
 static jinja_value jinja_concat(jinja_run *r, jinja_string a, jinja_string b) {
     size_t n = llm_add(a.n, b.n);
     char *s = jinja_take(r, n + 1, 1);
-    uint8_t *mark = jinja_take(r, n + 1, 1);
+    uint16_t *mark = jinja_take(r, n + 1, sizeof *mark);
     memcpy(s, a.s, a.n);
     memcpy(s + a.n, b.s, b.n);
-    memcpy(mark, a.mark, a.n);
-    memcpy(mark + a.n, b.mark, b.n);
+    memcpy(mark, a.mark, a.n * sizeof *mark);
+    memcpy(mark + a.n, b.mark, b.n * sizeof *mark);
     return (jinja_value){.type = JINJA_STRING, .s = {s, mark, n}};
 }
 /* "ab" * 3, [a, b] * 3 */
@@ -734,11 +735,9 @@ static void jinja_begin(jinja_run *r, const jinja_template *t, const jinja_varia
     }
     r->most = llm_add(64 << 20, llm_mul(all, 64));
     r->most_steps = llm_add(20000000, all);
-    uint8_t *words = jinja_take(r, longest + 64, 1);
-    memset(words, JINJA_WORDS, longest + 64);
-    r->mark[0] = jinja_take(r, longest + 64, 1);
-    r->mark[1] = words;
-    r->marks = longest + 64;
+    r->marks = r->words_room = longest;
+    r->plain = jinja_same_marks(r, 0, longest);
+    r->words = jinja_same_marks(r, JINJA_WORDS, longest);
     r->scope = jinja_open(r, NULL);
     for (size_t i = 0; i < count; i++) jinja_bind(r, v[i].name, jinja_variable_value(r, &v[i]));
     r->scope = jinja_open(r, r->scope);
@@ -755,9 +754,9 @@ bool jinja_render(const jinja_template *t, const jinja_variable *v, size_t count
         jinja_exec(r, t->body);
         out->length = text.n;
         out->text = llm_alloc(llm_add(text.n, 1), 1);
-        out->mark = llm_alloc(llm_add(text.n, 1), 1);
+        out->mark = llm_alloc(llm_add(text.n, 1), sizeof *out->mark);
         if (text.n) memcpy(out->text, text.s, text.n);
-        if (text.n) memcpy(out->mark, text.mark, text.n);
+        if (text.n) memcpy(out->mark, text.mark, text.n * sizeof *out->mark);
     }
     out->raised = r->raised;
     jinja_release(r->memory);

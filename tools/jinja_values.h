@@ -20,8 +20,8 @@ static const char *const jinja_type_name[] = {
     "Undefined", "NoneType", "bool", "int", "float", "int", "str", "list", "tuple", "range", "dict_keys", "dict_values",
     "dict_items", "dict", "Namespace", "generator", "LoopContext", "function", "missing"};
 
-/* mark: JINJA_WORDS, JINJA_ANSWER of each byte. */
-typedef struct { const char *s; const uint8_t *mark; size_t n; } jinja_string;
+/* mark: where each byte came from, as in jinja_text. */
+typedef struct { const char *s; const uint16_t *mark; size_t n; } jinja_string;
 typedef struct jinja_value {
     jinja_type type;
     bool markup;                        /* a string that `safe` has touched */
@@ -50,7 +50,8 @@ typedef struct jinja_run {
     jinja_block *memory; size_t taken, most;    /* what is taken is kept until the end, in blocks */
     size_t steps, most_steps;           /* work done */
     int depth;                          /* how deep functions are nested in each other */
-    const uint8_t *mark[2]; size_t marks;       /* so many 0, and so many JINJA_WORDS: of strings of one origin */
+    const uint16_t *plain, *words; size_t marks, words_room;    /* marks of strings of one origin: the template's; of
+                                           the data that is being read */
     struct jinja_scope *scope;          /* variables */
     struct jinja_buffer *out;           /* where text goes */
     time_t now;
@@ -128,14 +129,15 @@ static jinja_value jinja_slice_of(jinja_value v, size_t from, size_t to) {
     v.s = (jinja_string){v.s.s + from, v.s.mark + from, to - from};
     return v;
 }
-/* A string all of whose bytes are the template's (words = 0) or the conversation's (1). */
+static const uint16_t *jinja_same_marks(jinja_run *r, uint16_t mark, size_t n) {
+    uint16_t *same = jinja_take(r, n + 1, sizeof *same);
+    for (size_t i = 0; i <= n; i++) same[i] = mark;
+    return same;
+}
+/* A string all of whose bytes are the template's (words = 0) or the data's (1). */
 static jinja_value jinja_text_of(jinja_run *r, const char *s, size_t n, int words) {
-    const uint8_t *mark = r->mark[words];
-    if (n > r->marks) {
-        uint8_t *own = jinja_take(r, n, 1);
-        memset(own, words ? JINJA_WORDS : 0, n);
-        mark = own;
-    }
+    const uint16_t *mark = words ? r->words : r->plain;
+    if (n > (words ? r->words_room : r->marks)) mark = jinja_same_marks(r, words ? *r->words : 0, n);
     return (jinja_value){.type = JINJA_STRING, .s = {s, mark, n}};
 }
 static char *jinja_copy(jinja_run *r, const char *s, size_t n) {
@@ -156,26 +158,26 @@ LLM_PRINTF(2, 3) static jinja_value jinja_undefined(jinja_run *r, const char *wh
 }
 
 /* A text that grows. */
-typedef struct jinja_buffer { char *s; uint8_t *mark; size_t n, room, mark_room; } jinja_buffer;
+typedef struct jinja_buffer { char *s; uint16_t *mark; size_t n, room, mark_room; } jinja_buffer;
 static void jinja_put(jinja_run *r, jinja_buffer *b, jinja_string x) {
     if (!x.n) return;
     b->s = jinja_more(r, b->s, b->n, x.n, &b->room, 1);
-    b->mark = jinja_more(r, b->mark, b->n, x.n, &b->mark_room, 1);
+    b->mark = jinja_more(r, b->mark, b->n, x.n, &b->mark_room, sizeof *b->mark);
     memcpy(b->s + b->n, x.s, x.n);
-    memcpy(b->mark + b->n, x.mark, x.n);
+    memcpy(b->mark + b->n, x.mark, x.n * sizeof *x.mark);
     b->n += x.n;
 }
-static void jinja_put_marked(jinja_run *r, jinja_buffer *b, const char *s, size_t n, uint8_t mark) {
-    uint8_t same[64];
-    memset(same, mark, sizeof same);
+static void jinja_put_marked(jinja_run *r, jinja_buffer *b, const char *s, size_t n, uint16_t mark) {
+    uint16_t same[64];
+    for (int i = 0; i < 64; i++) same[i] = mark;
     for (size_t i = 0, k; i < n; i += k) {
-        k = n - i < sizeof same ? n - i : sizeof same;
+        k = n - i < 64 ? n - i : 64;
         jinja_put(r, b, (jinja_string){s + i, same, k});
     }
 }
 static void jinja_say(jinja_run *r, jinja_buffer *b, const char *s) { jinja_put_marked(r, b, s, strlen(s), 0); }
 static jinja_value jinja_done(const jinja_buffer *b) {
-    static const uint8_t none;
+    static const uint16_t none;
     return (jinja_value){.type = JINJA_STRING, .s = {b->n ? b->s : "", b->n ? b->mark : &none, b->n}};
 }
 
@@ -341,7 +343,7 @@ static void jinja_set(jinja_run *r, jinja_dict *d, jinja_value key, jinja_value 
     else jinja_add(r, d, key, v);
 }
 static const jinja_value *jinja_member(jinja_run *r, const jinja_dict *d, const char *name) {
-    static const uint8_t none;
+    static const uint16_t none;
     return jinja_get(r, d, (jinja_value){.type = JINJA_STRING, .s = {name, &none, strlen(name)}});
 }
 /* Its keys, values or items, as a list of that type. */
@@ -652,11 +654,6 @@ static jinja_value jinja_message(jinja_run *r, const llm_json *j) {
     jinja_trust_role(r, v.dict);
     return v;
 }
-static jinja_value jinja_messages(jinja_run *r, const llm_json *j) {
-    jinja_value list = jinja_new_list(r, JINJA_LIST);
-    for (const llm_json *c = j->child; c; c = c->next) jinja_push(r, list, jinja_message(r, c));
-    return list;
-}
 /* The bytes of the longest string, and of all. */
 static size_t jinja_json_bytes(const llm_json *j, size_t *all) {
     size_t longest = j->type == LLM_JSON_STRING || j->type == LLM_JSON_NUMBER ? j->length : 0;
@@ -667,6 +664,21 @@ static size_t jinja_json_bytes(const llm_json *j, size_t *all) {
         if (n > longest) longest = n;
     }
     return longest;
+}
+/* Each message's words bear its number. */
+static jinja_value jinja_messages(jinja_run *r, const llm_json *j) {
+    jinja_value list = jinja_new_list(r, JINJA_LIST);
+    const uint16_t *words = r->words;
+    const size_t room = r->words_room;
+    size_t all = 0, number = 1;
+    for (const llm_json *c = j->child; c; c = c->next, number += number < UINT16_MAX / JINJA_MESSAGE) {
+        r->words_room = jinja_json_bytes(c, &all);
+        r->words = jinja_same_marks(r, (uint16_t)(JINJA_WORDS + JINJA_MESSAGE * number), r->words_room);
+        jinja_push(r, list, jinja_message(r, c));
+    }
+    r->words = words;
+    r->words_room = room;
+    return list;
 }
 
 #endif
