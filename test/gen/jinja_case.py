@@ -16,8 +16,6 @@ for c in chars:                 # upper() must undo lower(), and touch nothing e
         odd.add(c)
     if c in small and chr(small[c]).upper() != chr(c):
         odd.add(c)
-odd |= {0x3A3}                  # its small letter depends on what follows
-odd = {c for c in odd}
 keys, rows, i = sorted(set(small) - odd), [], 0
 while i < len(keys):
     best = (i, 1)
