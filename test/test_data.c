@@ -985,6 +985,10 @@ static void test_broken_rows(void) {
               "only the broken line is left out behind '%s': %d records, %s", broken[i], r.count, said);
         forms_free(&r);
     }
+    const char *both = put_file("both.jsonl", "{\"text\": {\n{\"text\": \"two\"}\n{\"text\": \"three\"}\n}}\n");
+    SAID_BY(forms_read(&r, &both, 1, NULL, true), said);
+    CHECK(r.count == 2 && r.skipped == 2, "what stands between a broken beginning and an end is kept: %d", r.count);
+    forms_free(&r);
     for (int i = 0; i < MANY; i++) p += sprintf(p, "{\"text\": [[[[[[[[\n");
     sprintf(p, "{\"text\": \"last\"}");
     const char *path = put_file("broken.jsonl", text);
