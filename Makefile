@@ -168,7 +168,7 @@ floats: $(TESTS:%=$(BUILD)/test_%)
 test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@[ -n "$(AMX)" ] || echo "SKIP: AMX's kernel: no AVX-512 with bf16 here"
-	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
+	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_flags.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
 		test/test_eval.sh test/test_sft.sh test/test_exercise.sh test/test_book.sh
 
 # Fine-tuning as a user runs it, three seeds: the figures of the README.
@@ -193,8 +193,8 @@ debug:
 		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
-		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert sh test/run.sh test/test_drivers.sh test/test_chat.sh \
-		test/test_rlhf.sh test/test_eval.sh
+		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert sh test/run.sh test/test_drivers.sh test/test_flags.sh \
+		test/test_chat.sh test/test_rlhf.sh test/test_eval.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it
 

@@ -1586,7 +1586,7 @@ static void our_end(llm_tokenizer *t) {
 }
 void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vocab_size, bool digits) {
     if (vocab_size < 256 + OUR_SPECIALS)
-        llm_die("--vocab-size 4096", "a vocabulary of %d ids has no room for 256 bytes and %d special tokens",
+        llm_die("--vocab 4096", "a vocabulary of %d ids has no room for 256 bytes and %d special tokens",
                 vocab_size, OUR_SPECIALS);
     our_begin(t, digits);
     struct llm_tokenizer_tables *k = t->tables;
@@ -4849,7 +4849,7 @@ double llm_best_of_kl(int n) { return log(n) - (n - 1.0) / n; }
    of grad logp is 0, as probabilities sum to 1: so k1 leaves only noise, while k2 has exactly KL's gradient and k3 that
    of KL(ref || pi). k1 belongs in the reward (PPO), k2 or k3 in the loss (GRPO). test_losses.c measures them. */
 double llm_kl(int k, double d, double *slope) {
-    if (k < 1 || k > 3) llm_die("--kl-estimator 1, 2 or 3", "there is no KL estimator k%d", k);
+    if (k < 1 || k > 3) llm_die("k1, k2 or k3", "there is no KL estimator k%d", k);
     *slope = k == 1 ? 1 : k == 2 ? d : -expm1(-d);
     return k == 1 ? d : k == 2 ? d * d / 2 : expm1(-d) + d;
 }
@@ -5046,7 +5046,7 @@ double llm_loss_grpo(llm_real *dlogp, const llm_real *logp, const llm_real *old,
                      const double *advantage, const llm_batch *b, const llm_grpo *o, llm_policy_stats *stats) {
     double loss = 0;
     if (o->beta != 0 && !ref) llm_die("the reference's logp, or beta 0", "GRPO with a KL term wants a reference");
-    if (o->beta != 0 && o->kl == 1) llm_die("--kl-estimator 2 or 3", "k1 as a loss has no gradient, only noise");
+    if (o->beta != 0 && o->kl == 1) llm_die("k2 or k3", "k1 as a loss has no gradient, only noise");
     for (int r = 0; r < b->B; r++) {
         size_t begin = at_place(b, r, 0), end = begin + b->T;
         double length = 0, slope = 0, kl_slope = 0;
@@ -5092,7 +5092,7 @@ double llm_loss_dpo(double *dsum, const double *sum, const double *ref, const do
     double sign = robust ? -1 : 1, whole = robust ? 1 - 2 * e : 1;
     reference_must_stand_still(ref, sum);
     if (!(o.beta > 0)) llm_die("--beta 0.1", "DPO with beta %g", o.beta);
-    if (!(e >= 0 && e < 0.5)) llm_die("--label-flip below 0.5", "DPO with %g of its labels wrong", e);
+    if (!(e >= 0 && e < 0.5)) llm_die("--noise below 0.5", "DPO with %g of its labels wrong", e);
     for (int i = 0; i < pairs; i++) {
         int w = 2 * i, l = w + 1;
         double nw = fmax(count[w], 1), nl = fmax(count[l], 1), slope_w, slope_l;
@@ -5369,10 +5369,10 @@ void llm_make_dirs(const char *path) {
         slash = strchr(slash + 1, '/');
         if (slash) *slash = '\0';
         if (mkdir(p, 0777) && errno != EEXIST)
-            llm_die("another --out", "cannot create folder %s: %s", p, strerror(errno));
+            llm_die("another folder", "cannot create folder %s: %s", p, strerror(errno));
         if (slash) *slash = '/';
     }
-    if (!llm_is_dir(p)) llm_die("another --out", "%s is not a folder", p);
+    if (!llm_is_dir(p)) llm_die("another folder", "%s is not a folder", p);
     llm_release(p);
 }
 /* A rename is durable only when the folder itself is flushed. */
@@ -5390,7 +5390,7 @@ LLM_NORETURN static void write_failed(llm_writer *w) {
     int why = errno;
     if (w->file) fclose(w->file);
     unlink(w->temporary);
-    llm_die("free some space or choose another --out", "cannot write %s: %s", w->path, strerror(why));
+    llm_die("free some space, or another folder", "cannot write %s: %s", w->path, strerror(why));
 }
 llm_writer llm_write_begin(const char *path) {
     llm_writer w = {NULL, copy_text(path, strlen(path)), llm_format("%s.tmp", path)};

@@ -50,17 +50,22 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     char *text = mixture_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
     if (t->tiny) text = mixture_add_records(text, &size, world_questions, 1);
     llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true);
-    fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s\n", t->run.tok.vocab_size, (double)size / 1e6,
+    fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s", t->run.tok.vocab_size, (double)size / 1e6,
             llm_now() - began);
+    if (t->run.tok.vocab_size < t->s->vocab)
+        fprintf(stderr, ", fewer than --vocab %lld: no pair of neighbours is left that occurs twice",
+                (long long)t->s->vocab);
+    fprintf(stderr, "\n");
     llm_release(text);
 }
 static llm_config choose_config(trainer *t) {
     gpt_settings *s = t->s;
     if (s->run.model) return hf_config_load(s->run.model);     /* a dry run of a folder's own */
-    llm_config c = s->depth ? llm_depth((int)s->depth, t->run.tok.vocab_size, 128) : llm_preset(s->preset);
+    llm_config c = s->depth ? llm_depth((int)s->depth, (int)s->vocab, 128) : llm_preset(s->preset);
     if (!s->depth) say_preset_note(s->preset, stderr);
     if (s->run.seq) c.T = (int)s->run.seq;
-    if (t->run.tok.vocab_size) {            /* a dry run may know the preset's vocabulary only */
+    if (llm_option_given("vocab")) c.V = (int)s->vocab;
+    if (t->run.tok.vocab_size) {            /* a dry run may know the asked or the preset's vocabulary only */
         c.V = t->run.tok.vocab_size;
         c.bos = t->run.tok.bos;
         c.eos = t->run.tok.eos;
@@ -191,12 +196,16 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "pretraining: from plain text to a model that speaks", argc, argv);
+    gpt_check(&s);
     trainer t = {.s = &s, .run = {.s = &s.run, .window = window}};
     const llm_ops *op = run_device(&s.run);
     if (s.run.dry_run) {
+        if (s.tokenizer) hf_tokenizer_load(&t.run.tok, s.tokenizer);
         llm_config c = choose_config(&t);
+        run_plan_flags(&s.run, "preset|depth|vocab|tokenizer|gpus|gpu-tflops|tokens|price|mfu");
         text_plan(&s.run, op, &c, c.T, 0, NULL, LLM_TYPE_REAL, s.fleet.tokens);
         if (s.fleet.gpus > 0) say_fleet(&c, &s.fleet, stdout);
+        llm_tokenizer_free(&t.run.tok);
         return 0;
     }
     choose_data(&t);

@@ -68,6 +68,18 @@ static bool model_judges(const rl_settings *s, bool gold) {
     bool compared = !s->all && !s->sweep_kl && rl_find_method(s->method)->compared;
     return !gold && !s->reward_command && (!compared || s->reward);
 }
+/* Flags that would do nothing, as far as the data tell. */
+static void check_judged(const rl_settings *s, const rl_data *d, bool offline, bool train) {
+    const bool compared = d->records.record[0].responses > 0;
+    llm_options_idle("reward-out|reward-lr|reward-steps|ranking", !train, "no reward model is trained");
+    llm_options_idle("answers", compared, "the data bring answers to compare");
+    llm_options_idle("answers", !offline && !train, "none are compared");
+    llm_options_idle("noise", !rl_runs(s, "cdpo") && !(d->tiny && (offline || train)),
+                     "it is of cdpo and of the tiny world's labeller");
+    llm_options_idle("schedule|lr-final|warmup|weight-decay|grad-clip|skip-sigma|recompute|keep-all|moments16|offload|"
+                     "save-every|keep|tensorboard", !train && !s->all && !s->sweep_kl && !strcmp(s->method, "best-of-n"),
+                     "nothing is trained");
+}
 /* Who judges, and what has to be there before the first method begins: prompts, answers to compare, a reward model. */
 static void prepare(program *p) {
     rl_settings *s = p->s;
@@ -89,6 +101,7 @@ static void prepare(program *p) {
     if (!d->tiny && j->kind == JUDGE_MODEL && !s->reward && !d->records.record[0].responses)
         llm_usage("--reward DIR, --reward-command PROG, --verify with a column \"answer\", or records with answers to "
                   "compare", "the data hold prompts only, and nothing says which answer is better");
+    check_judged(s, d, offline, train);
     rl_open_out(s, train);
     if (offline || train) rl_get_preferences(d, j, &p->run.policy);
     if (train) get_reward(p);
@@ -156,12 +169,14 @@ static rl_line align(program *p, const char *method, const char *name, const cha
 static rl_line align_all(program *p, const rl_samples *sft) {
     rl_settings *s = p->s;
     rl_line last = {.mean = NAN};
+    const double kl = s->kl;
     for (int i = 0; i < RL_PRICES && s->sweep_kl; i++) {
         char *name = llm_format("ppo kl %g", rl_price[i]), *out = llm_format("%s/ppo-kl-%g", s->run.out, rl_price[i]);
         s->kl = rl_price[i];
         last = align(p, "ppo", name, out, sft);
         llm_release_all(name, out);
     }
+    s->kl = kl;
     for (int i = 0; i < RL_METHODS && s->all; i++) {
         const char *name = rl_methods[i].name;
         char *out = llm_format("%s/%s", s->run.out, name);
@@ -244,13 +259,12 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "alignment: reward model, then one method", argc, argv);
-    if (s.run.log && (s.all || s.sweep_kl))
-        llm_usage("OUT/METHOD/log.csv, which is written anyway", "--log is one file, and there are several runs");
-    if (s.run.val_data.count && !s.run.data.count)
-        llm_usage("--data too", "--val-data with the tiny world's own data");
+    rl_check(&s);
     const llm_ops *op = run_device(&s.run);
     if (!llm_is_dir(s.run.model) && !llm_option_given("model"))
         llm_usage("./train_sft first, or --model DIR", "there is no fine-tuned model in %s", s.run.model);
+    if (s.run.dry_run)
+        run_plan_flags(&s.run, "method|all|sweep-kl|reward|reward-command|verify|lora-rank|lora-targets|rollout|inner-epochs");
     plan(&s, op);
     if (s.run.dry_run) return 0;
     program p = {.s = &s, .d = {.s = &s, .op = op, .micro = (int)s.run.batch}};

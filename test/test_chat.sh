@@ -17,7 +17,7 @@ spoken() { sed -n 's/.*| answer: \([0-9]*\) tokens.*/\1/p' "$1"; }
 
 # ---- what is refused ----
 $chat_program --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
-for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed beams raw; do
+for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed beams; do
     check "--help lists --$flag" grep -q -e "--$flag" "$dir/help"
 done
 refuses "missing folder"     2 "no folder $dir/none"    $chat_program --model "$dir/none" -p hi
@@ -99,31 +99,6 @@ for seed in 1 2 3 4 5 6; do
 done
 check "the answers are UTF-8" [ $good = yes ]
 
-# ---- what would be a command to the terminal is shown: a model that learned them, its training, and names ----
-i=0
-while [ $i -lt 200 ]; do printf 'word \033]0;pwned\007 \033[2J and \302\233 \342\200\256 \r\n'; i=$((i + 1)); done > "$dir/esc.txt"
-commands() { grep -q "$(printf '[\001-\010\013-\037\177]')\|$(printf '\302')[$(printf '\200-\237')]\|$(printf '\342\200')[$(printf '\252-\256')]" "$1"; }
-silent() { ! commands "$1"; }
-$train_gpt --data "$dir/esc.txt" --preset nano --vocab 290 --seq 32 --batch 4 --steps 20 --eval-every 0 --threads 1 --out "$dir/esc" > "$dir/a" 2> "$dir/b"
-check "a training's samples are shown" grep -q "$(printf '\342\220\233')" "$dir/a"
-check "and command nothing" silent "$dir/a"
-check "nor do its messages" silent "$dir/b"
-check "its page is drawn" grep -q "what it writes" "$dir/report.html"
-esc="$chat_program --model $dir/esc --threads 1 --max-tokens 60 --complete -p word"
-$esc > "$dir/a" 2> /dev/null
-check "an answer shows ESC" grep -q "$(printf '\342\220\233')" "$dir/a"
-check "and commands nothing" silent "$dir/a"
-$esc --raw > "$dir/a" 2> /dev/null; check "--raw: byte for byte" commands "$dir/a"
-$esc --raw --system "$(printf '\033[2J')" > /dev/null 2> "$dir/b"; check "--raw is for answers" silent "$dir/b"
-$chat_program --model "$(printf '%s/\033]0;x\007' "$dir")" -p hi > "$dir/a" 2> "$dir/b"
-check "a name in an error is shown" grep -q "$(printf '\342\220\233')" "$dir/b"
-check "and commands nothing" silent "$dir/b"
-$chat_program "$(printf -- '--\033[2J')" > "$dir/a" 2> "$dir/b"; check "nor does a flag's" silent "$dir/b"
-cp "$dir/esc.txt" "$(printf '%s/\033[2Jx.txt' "$dir")"
-$train_gpt --data "$(printf '%s/\033[2Jx.txt' "$dir")" --preset nano --vocab 290 --seq 32 --batch 4 --steps 1 --eval-every 0 --threads 1 --report off \
-    --out "$(printf '%s/\033[2Jo' "$dir")" > "$dir/a" 2> "$dir/b"; check "names of data and results" [ $? -eq 0 ]
-check "are shown" silent "$dir/a"; check "in messages too" silent "$dir/b"
-
 # ---- the context: 128 tokens ----
 i=0
 while [ $i -lt 12 ]; do echo "Zoë number $i paid for words"; i=$((i + 1)); done | $chat > /dev/null 2> "$dir/stderr"
@@ -143,6 +118,8 @@ grep -v chat_template "$dir/m/tokenizer_config.json" > "$dir/bare/tokenizer_conf
 $chat_program --model "$dir/bare" --max-tokens 8 -p "Zoë number" > "$dir/a" 2> "$dir/stderr"
 check "no template: the text goes on" grep -q '^Zoë number' "$dir/a"
 check "and that is said" grep -q "no chat template" "$dir/stderr"
+refuses "--system without a template" 2 "--system would do nothing: this model has no chat template" \
+    $chat_program --model "$dir/bare" --system "Be brief." -p hi
 cp -r "$dir/m" "$dir/inst"
 echo '{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}' > "$dir/inst/chat_template.jinja"
 $chat_program --model "$dir/inst" --max-tokens 8 -p "a" > /dev/null 2> "$dir/stderr"

@@ -162,27 +162,29 @@ stage_sft() {
 
 # ---- stage 3 ----
 
-rlhf="$train_rlhf --model sft --batch 4 --rollout 4 --group 2 --answers 2 --max-new 8 --ask 3 --steps 2 --save-every 1 --reward-steps 2
-    --lr 1e-3 --reward-lr 1e-3 --precision fp32 --report off"
-# aligned METHOD FLAGS...: reward model and policy by a method. What was drawn on the GPU is, token by token, what the CPU draws.
+rlhf="$train_rlhf --model sft --batch 4 --max-new 8 --ask 3 --steps 2 --save-every 1 --lr 1e-3 --precision fp32 --report off"
+ppo="$rlhf --method ppo --rollout 4 --answers 2 --reward-steps 2 --reward-lr 1e-3" dpo="$rlhf --method dpo --answers 2"
+grpo="$rlhf --method grpo --group 2 --lora-rank 2"
+# aligned METHOD PROGRAM...: reward model and policy by a method. What was drawn on the GPU is, token by token, what the CPU draws.
 aligned() {
-    method=$1 flags=$2
+    method=$1; shift
     for device in cuda cpu; do
-        run $method-$device $rlhf --method $method $flags --device $device --out $method-$device --reward-out $method-reward-$device
+        case $method in ppo) reward="--reward-out ppo-reward-$device" ;; *) reward= ;; esac
+        run $method-$device "$@" $reward --device $device --out $method-$device
     done
     beside $method-cuda $method-cpu 2
 }
 stage_rlhf() {
-    aligned ppo
+    aligned ppo $ppo
     beside ppo-reward-cuda ppo-reward-cpu 2
     check "ppo: other answers were drawn" cmp ppo-cuda/preferences.jsonl ppo-cpu/preferences.jsonl
-    goes_on cpu ppo-cuda 2 $rlhf --method ppo --reward-out ppo-reward-cuda
-    goes_on cuda ppo-cpu 2 $rlhf --method ppo --offload --reward-out ppo-reward-cpu
-    aligned dpo
+    goes_on cpu ppo-cuda 2 $ppo --reward-out ppo-reward-cuda
+    goes_on cuda ppo-cpu 2 $ppo --offload --reward-out ppo-reward-cpu
+    aligned dpo $dpo
     check "dpo: other answers were drawn" cmp dpo-cuda/preferences.jsonl dpo-cpu/preferences.jsonl
-    aligned grpo "--lora-rank 2"
-    in_turns dpo 2 "$rlhf --method dpo"
-    in_turns grpo 2 "$rlhf --method grpo --lora-rank 2"
+    aligned grpo $grpo
+    in_turns dpo 2 "$dpo"
+    in_turns grpo 2 "$grpo"
     without rlhf $train_rlhf --model sft --dry-run
     plan rlhf $train_rlhf --model sft
 }

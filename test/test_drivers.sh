@@ -7,7 +7,8 @@
 i=0
 while [ $i -lt 400 ]; do echo "The cat number $i sat on mat $((i * 7 % 13)) and saw $((i * 3 % 17)) birds."; [ $((i % 3)) -eq 0 ] && echo; i=$((i + 1)); done > "$dir/text.txt"
 train_gpt=${TRAIN_GPT:-./train_gpt}
-gpt="$train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 --seq 32 --batch 4 --eval-every 0 --threads 1"
+more="$train_gpt --data $dir/text.txt --paragraphs --seq 32 --batch 4 --eval-every 0 --threads 1"
+gpt="$more --preset nano --vocab 300"
 
 # ---- what is refused ----
 $train_gpt --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
@@ -65,7 +66,7 @@ sum=$(cksum < "$dir/base/model.safetensors")
 refuses "result in --out"     2 "holds a result"                $gpt --steps 20 --out "$dir/base"
 check   "the three choices"   grep -q -e "--resume.*--overwrite.*--out" "$dir/stderr"
 check   "result is untouched" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
-refuses "too long a sequence" 2 "beyond the model's context"    $gpt --model "$dir/base" --seq 64 --out "$dir/x"
+refuses "too long a sequence" 2 "beyond the model's context"    $more --model "$dir/base" --seq 64 --out "$dir/x"
 $gpt --steps 20 --out "$dir/base" --overwrite > /dev/null 2>&1; check "--overwrite" [ $? -eq 0 ]
 check   "same seed, same model" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
 refuses "less and more kept"  2 "recompute and --keep-all yes"  $gpt --recompute --keep-all yes --out "$dir/x"
@@ -73,7 +74,7 @@ for keep in "--recompute" "--keep-all yes"; do
     $gpt --steps 20 $keep --out "$dir/base" --overwrite > /dev/null 2>&1; check "$keep" [ $? -eq 0 ]
     check "$keep: same model" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
 done
-$gpt --model "$dir/base" --steps 3 --out "$dir/more" > /dev/null 2>&1; check "--model continues a folder" [ $? -eq 0 ]
+$more --model "$dir/base" --steps 3 --out "$dir/more" > /dev/null 2>&1; check "--model continues a folder" [ $? -eq 0 ]
 
 # ---- what --overwrite may not lose ----
 unowned() { [ "$(cat "$1" 2> /dev/null)" = "years of work" ]; }
@@ -93,11 +94,11 @@ $gpt --steps 2 --out "$dir/thesis" --overwrite > /dev/null 2>&1; check "--overwr
 check   "the thesis is there" whole "$dir/thesis"
 check   "and a new result" sh -c "! cmp -s $dir/base/model.safetensors $dir/thesis/model.safetensors"
 check   "which is whole" [ ! -e "$dir/thesis/result.replaced" -a ! -e "$dir/thesis/result.tmp" ]
-refuses "--model X --out X"   2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/base" --overwrite
+refuses "--model X --out X"   2 "which this run reads"  $more --model "$dir/base" --out "$dir/base" --overwrite
 check   "X is untouched" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
-refuses "X by another name"   2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/more/../base/" --overwrite
+refuses "X by another name"   2 "which this run reads"  $more --model "$dir/base" --out "$dir/more/../base/" --overwrite
 ln -s base "$dir/link"
-refuses "X through a link"    2 "which this run reads"  $gpt --model "$dir/base" --out "$dir/link" --overwrite
+refuses "X through a link"    2 "which this run reads"  $more --model "$dir/base" --out "$dir/link" --overwrite
 refuses "--out above the data" 2 "holds an input"       $gpt --out "$dir" --overwrite
 refuses "--out /"             2 "holds an input"        $gpt --seq 1 --out / --overwrite
 refuses "--out above --model" 2 "holds an input"        $train_gpt --data llm.h --model "$dir/base" --out "$dir" --overwrite
@@ -153,26 +154,26 @@ check "--report FILE" grep -q "Pretraining" "$dir/page.html"
 # ---- damaged folders ----
 damage() { rm -rf "$dir/bad"; cp -r "$dir/base" "$dir/bad"; }
 damage; head -c 5000 "$dir/base/model.safetensors" > "$dir/bad/model.safetensors"
-refuses "truncated weights"   1 "model.safetensors"             $gpt --model "$dir/bad" --out "$dir/x"
+refuses "truncated weights"   1 "model.safetensors"             $more --model "$dir/bad" --out "$dir/x"
 damage; printf 'garbage' | dd of="$dir/bad/model.safetensors" bs=1 seek=20 conv=notrunc 2> /dev/null
-refuses "corrupt header"      1 "model.safetensors"             $gpt --model "$dir/bad" --out "$dir/x"
+refuses "corrupt header"      1 "model.safetensors"             $more --model "$dir/bad" --out "$dir/x"
 damage; head -c 100 "$dir/base/config.json" > "$dir/bad/config.json"
-refuses "corrupt config"      1 "config.json"                   $gpt --model "$dir/bad" --out "$dir/x"
+refuses "corrupt config"      1 "config.json"                   $more --model "$dir/bad" --out "$dir/x"
 damage; sed 's/"hidden_size": *64/"hidden_size": 96/' "$dir/base/config.json" > "$dir/bad/config.json"
-refuses "wrong shapes"        1 "96"                            $gpt --model "$dir/bad" --out "$dir/x"
+refuses "wrong shapes"        1 "96"                            $more --model "$dir/bad" --out "$dir/x"
 damage; sed 's/"num_attention_heads": *2/"num_attention_heads": 3/' "$dir/base/config.json" > "$dir/bad/config.json"
-refuses "impossible heads"    1 ""                              $gpt --model "$dir/bad" --out "$dir/x"
+refuses "impossible heads"    1 ""                              $more --model "$dir/bad" --out "$dir/x"
 damage; head -c 300 "$dir/base/tokenizer.json" > "$dir/bad/tokenizer.json"
-refuses "corrupt tokenizer"   1 "tokenizer.json"                $gpt --model "$dir/bad" --out "$dir/x"
+refuses "corrupt tokenizer"   1 "tokenizer.json"                $more --model "$dir/bad" --out "$dir/x"
 $train_gpt --data llm.h --preset nano --vocab 500 --seq 32 --steps 1 --out "$dir/other" > /dev/null 2>&1
 damage; cp "$dir/other/tokenizer.json" "$dir/bad/tokenizer.json"
-refuses "foreign tokenizer"   1 "tokens"                        $gpt --model "$dir/bad" --out "$dir/x"
+refuses "foreign tokenizer"   1 "tokens"                        $more --model "$dir/bad" --out "$dir/x"
 damage; size=$(wc -c < "$dir/bad/model.safetensors")
 printf '\377\377\377\377' | dd of="$dir/bad/model.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2> /dev/null
-refuses "loss is no number"   1 "not a number\|not finite"      $gpt --model "$dir/bad" --out "$dir/x"
+refuses "loss is no number"   1 "not a number\|not finite"      $more --model "$dir/bad" --out "$dir/x"
 check   "the diverged run is no result" [ ! -e "$dir/x/config.json" ]
 damage; rm "$dir/bad/model.safetensors"
-refuses "missing weights"     1 "model.safetensors"             $gpt --model "$dir/bad" --out "$dir/x"
+refuses "missing weights"     1 "model.safetensors"             $more --model "$dir/bad" --out "$dir/x"
 
 # ---- bytes that are no UTF-8 are text too ----
 { cat "$dir/text.txt"; printf 'caf\351 \377\376 end of it, and more of it, and more\n\n'; } > "$dir/latin.txt"

@@ -12,11 +12,21 @@ while [ $i -lt 200 ]; do echo "The cat number $i sat on mat $((i * 7 % 13)) and 
 $train_gpt --data "$dir/text.txt" --preset nano --vocab 300 --batch 4 --steps 20 --eval-every 0 --threads 1 --out "$dir/base" > "$dir/stdout" 2>&1
 $train_sft --model "$dir/base" --data $prefs/prompts_sft.jsonl --batch 4 --steps 40 --lr 3e-3 --ask 0 --eval-every 0 --threads 1 --out "$dir/sft" > "$dir/stdout" 2>&1
 check "a model to begin with" [ -s "$dir/sft/config.json" ]
-# run NAME FLAGS...: into $dir/NAME, its reward model into $dir/NAME-reward
+# run NAME FLAGS...: into $dir/NAME, its reward model into $dir/NAME-reward; a method's own flags are those that it reads
 run() {
     name=$1; shift
-    $EXEC $train_rlhf --model "$dir/sft" --out "$dir/$name" --reward-out "$dir/$name-reward" --max-new 6 --threads 1 --steps 10 --reward-steps 10 \
-        --batch 8 --rollout 8 --group 2 --best-of 2 "$@" > "$dir/$name.out" 2> "$dir/$name.err" < /dev/null
+    own="--steps 10" reward="--reward-steps 10 --reward-out $dir/$name-reward"
+    case " $* " in
+    *" --all "*) own="$own --rollout 8 --group 2 --best-of 2" ;;
+    *" grpo "*) own="$own --group 2" ;;
+    *" rejection "*|*" random "*) own="$own --best-of 2" ;;
+    *" best-of-n "*) own="--best-of 2" ;;
+    *" dpo "*|*" cdpo "*|*" ipo "*|*" kto "*|*" rrhf "*) reward= ;;
+    *) own="$own --rollout 8" ;;
+    esac
+    case " $* " in *" grpo --verify "*|*"prompts.jsonl --method grpo "*|*" --reward "*|*" --reward-command "*) reward= ;; esac
+    $EXEC $train_rlhf --model "$dir/sft" --out "$dir/$name" --max-new 6 --threads 1 --batch 8 $own $reward "$@" \
+        > "$dir/$name.out" 2> "$dir/$name.err" < /dev/null
 }
 same() { cmp -s "$dir/$1/log.csv" "$dir/$2/log.csv" && cmp -s "$dir/$1/model.safetensors" "$dir/$2/model.safetensors"; }
 # alike LOG LOG: loss and gradient norm of the first two steps agree to 1e-4, as they must however a step is cut into micro-batches.
@@ -203,7 +213,7 @@ mkdir "$dir/human"; echo "years of work" > "$dir/human/preferences.jsonl"
 mkdir "$dir/sheet"; echo "years of work" > "$dir/sheet/table.csv"
 
 # ---- what is refused ----
-rlhf="$train_rlhf --model $dir/sft --threads 1 --data $prefs/ranked.jsonl --out $dir/x --reward-out $dir/xr"
+rlhf="$train_rlhf --model $dir/sft --threads 1 --data $prefs/ranked.jsonl --out $dir/x"
 refuses "unknown method"      2 "does not know 'pro'"      $rlhf --method pro
 refuses "unknown flag"        2 "unknown flag --bta"       $rlhf --bta 1
 refuses "beta of 0"           2 "out of range"             $rlhf --beta 0

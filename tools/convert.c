@@ -817,6 +817,9 @@ int main(int argc, char **argv) {
     if (!s.out) llm_usage("--out model.gguf", "where to?");
     if (s.add_tokens && (!s.model || path_ends_with(s.out, ".gguf")))
         llm_usage("--model DIR --add-tokens --out DIR2", "--add-tokens makes a folder of a folder");
+    llm_options_idle("base|type", !s.model, "it is for --model");
+    llm_options_idle("tokenizer", !s.tokens.count, "it is for --tokens");
+    llm_options_idle("split|special", !s.tiktoken, "it is for --tiktoken");
     if (s.tiktoken) import_ranks(&s);
     else if (s.tokens.count) import_tokens(&s);
     else if (path_ends_with(s.out, ".gguf")) to_gguf(&s);

@@ -15,7 +15,7 @@
 
        HellaSwag   ctx_a, ctx_b (or ctx), endings, label           ARC     question, choices {text, label}, answerKey
        MMLU        question, choices [...], answer (subject)       PIQA    goal, sol1, sol2, label
-       BoolQ       passage, question, answer or label              SciQ    question, correct_answer, distractor1 .. 3
+       BoolQ       passage, question, answer or label              SciQ    question, correct_answer, distractor1, support
        Winogrande  sentence with "_", option1, option2, answer     OpenBookQA  question_stem, choices, answerKey
        TruthfulQA  question, mc1_targets, mc2_targets, or          SocialIQA   context, question, answerA-C, label
                    best_answer, correct_answers, incorrect_answers
@@ -115,7 +115,7 @@ static void choose_gold(task_item *x, double gold, place at) {
 }
 /* Which ending a record names as the right one: by its label, where they have labels; by its index, counted from
    `first`; by its letter; no: 0, yes: 1. -1: by none. */
-static double named(const llm_json *v, const llm_json *labels, int first) {
+static double named(const llm_json *v, const llm_json *labels, int first, int choices) {
     if (v->type == LLM_JSON_BOOL) return v->number;
     if (v->type == LLM_JSON_NUMBER && !labels) return v->number - first;
     size_t n = v->length;
@@ -126,7 +126,7 @@ static double named(const llm_json *v, const llm_json *labels, int first) {
         if (strlen(label) == n && !memcmp(label, name, n)) return i;
     }
     if (labels || !n) return -1;
-    if (n == 1 && name[0] >= 'A' && name[0] <= 'Z') return name[0] - 'A';
+    if (n == 1 && name[0] >= 'A' && name[0] < 'A' + choices) return name[0] - 'A';
     return isdigit((unsigned char)*name) ? atof(name) - first : -1;
 }
 /* key: one, or several, of which the first that is there counts. */
@@ -140,7 +140,7 @@ static void choose_named(task_item *x, const llm_json *o, const char *keys, cons
     }
     snprintf(what, sizeof what, "\"%s\" is missing: the test split has none, take the validation split", key);
     if (!v || (v->string && !v->length) || v->number == -1) bad_line(at, what);
-    choose_gold(x, named(v, labels, first), at);
+    choose_gold(x, named(v, labels, first, x->choices), at);
 }
 
 /* Every `from` becomes `to`, which is no longer. */
@@ -922,6 +922,9 @@ static void ask_questions(evaluator *e, player *p, int m) {
     if (n) eval_answers_free(&a);
     llm_release(which);
 }
+static bool is_program(const task_item *x) {
+    return x->check == CODE || (x->check == WORLD && x->world.kind == TW_K_CODE);
+}
 /* pass@k of programs, from n sampled answers of which c are right: 1 - C(n-c, k) / C(n, k), the unbiased estimate. The
    mean over prompts is the share that is counted; its interval is of the prompts. */
 static void ask_samples(evaluator *e, player *p, int m) {
@@ -929,7 +932,7 @@ static void ask_samples(evaluator *e, player *p, int m) {
     const task_item **which = llm_alloc((size_t)e->list.count, sizeof *which);
     for (int i = 0; i < e->list.count; i++) {
         const task_item *x = &e->list.item[i];
-        if (x->check == CODE || (x->check == WORLD && x->world.kind == TW_K_CODE)) which[n++] = x;
+        if (is_program(x)) which[n++] = x;
     }
     if (n && each > 0) {
         char what[32];
@@ -1168,6 +1171,19 @@ static void arena(evaluator *e, stage_card *r) {
 
 /* ================================================= 6. the program ==================================================*/
 
+/* Flags that would do nothing with these tasks. */
+static void check_tasks(const evaluator *e) {
+    int texts = 0, questions = 0, programs = 0;
+    for (int i = 0; i < e->list.count; i++) {
+        const task_item *x = &e->list.item[i];
+        texts += x->raw;
+        questions += !x->choices;
+        programs += is_program(x);
+    }
+    llm_options_idle("shots", !texts, "no task is a text to continue");
+    llm_options_idle("max-new|chat", !questions, "every task is a choice, and nothing is written");
+    llm_options_idle("samples", !programs, "no task asks for a program");
+}
 /* No --tasks: what the tiny world holds out. */
 static void open_tasks(evaluator *e) {
     static const char *const world[] = {"eval/choice.jsonl", "sft_test.jsonl", "eval/facts.jsonl", "eval/sums.jsonl",
@@ -1184,6 +1200,7 @@ static void open_tasks(evaluator *e) {
         llm_release(path);
     }
     drop_repeated(&e->list);
+    check_tasks(e);
     add_shots(&e->list, (int)s->shots);
     if (!e->list.count) llm_die("fewer --shots", "no tasks are left");
 }
@@ -1250,6 +1267,10 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "evaluation: the lecture's list, and the arena", argc, argv);
+    const bool plays = s.arena.count > 0;
+    llm_options_idle("votes|games|temperature|resamples", !plays, "without --arena nobody plays");
+    llm_options_idle("model|samples|items", plays, "--arena lets its own models answer, once each, for votes");
+    llm_options_idle("report", !s.run.out, "without --out there is no page");
     evaluator e = {.s = &s, .op = run_device(&s.run)};
     const char *title = !s.arena.count ? "Evaluation" : !strcmp(s.votes, "rule") ? "Arena, judged by the rule"
                       : !strcmp(s.votes, "me") ? "Arena, judged by a person" : "Arena, judged by a reward model";

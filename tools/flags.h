@@ -85,6 +85,26 @@ static inline run_settings run_defaults(void) {
                           .clip = 1};
 }
 
+/* Flags that would do nothing, in every stage. */
+static inline void run_check_flags(const run_settings *r) {
+    llm_options_idle("overwrite", r->resume, "--resume goes on with what --out holds");
+    llm_options_idle("dump-batches", r->resume, "such a file begins with the first step");
+    llm_options_idle("lr-final", !strcmp(r->schedule, "constant"), "--schedule constant never falls");
+}
+/* --dry-run: what is read must be there, and flags that the plan does not depend on are named. acts: those that it
+   does, besides these. */
+static const char run_planned_flags[] =
+    "dry-run|model|device|precision|threads|steps|batch|grad-accum|seq|recompute|keep-all|moments16|offload";
+static inline void run_plan_flags(const run_settings *r, const char *acts) {
+    const llm_list read[] = {r->data, r->val_data};
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < read[i].count; k++)
+            if (!llm_exists(read[i].item[k])) llm_die("the right path", "there is no %s", read[i].item[k]);
+    char *all = llm_format("%s|%s", run_planned_flags, acts), *rest = llm_options_besides(all);
+    if (rest) fprintf(stderr, "note: the plan does not depend on %s\n", rest);
+    llm_release_all(all, rest);
+}
+
 /* ---- train_gpt ---- */
 
 typedef struct {
@@ -103,7 +123,22 @@ static inline gpt_settings gpt_defaults(void) {
     s.run.batch = 16;
     s.run.warmup = 30;
     s.run.eval_every = 200;
+    s.fleet.mfu = 0.4;
     return s;
+}
+static inline void gpt_check(const gpt_settings *s) {
+    const run_settings *r = &s->run;
+    const llm_fleet *f = &s->fleet;
+    run_check_flags(r);
+    llm_options_idle("preset|depth|vocab|tokenizer", r->model, "--model has its own");
+    llm_options_idle("preset", s->depth, "--depth says the size");
+    llm_options_idle("vocab", s->tokenizer, "--tokenizer has its own");
+    llm_options_idle("paragraphs", !r->data.count, "the tiny world's documents are known");
+    llm_options_idle("val-fraction", r->val_data.count, "--val-data is held out");
+    llm_options_idle("gpus|gpu-tflops|tokens|price|mfu", !r->dry_run, "it is for planning, with --dry-run");
+    llm_options_idle("gpu-tflops|price|mfu", f->gpus <= 0, "no fleet is planned without --gpus");
+    llm_options_idle("steps|grad-accum", f->tokens > 0, "--tokens says how long");
+    if (!r->model && !s->depth) llm_preset(s->preset);          /* a wrong name ends here, before anything is written */
 }
 /* clang-format off */
 #define GPT_OPTIONS(s)                                                                                                 \
@@ -121,7 +156,7 @@ static inline gpt_settings gpt_defaults(void) {
     OPTION("gpu-tflops", LLM_FLOAT, &(s).fleet.tflops, 0, 1e6, "peak of one, TFLOP/s"),                                \
     OPTION("tokens", LLM_FLOAT, &(s).fleet.tokens, 0, 1e18, "training tokens"),                                        \
     OPTION("price", LLM_FLOAT, &(s).fleet.price, 0, 1e6, "dollars per GPU hour"),                                      \
-    OPTION("mfu", LLM_FLOAT, &(s).fleet.mfu, 0, 1, "share of the peak that is reached; 0: 0.4")
+    OPTION("mfu", LLM_FLOAT, &(s).fleet.mfu, 0.001, 1, "share of the peak that is reached")
 /* clang-format on */
 
 /* ---- train_sft ---- */
@@ -154,6 +189,14 @@ static inline void sft_check(const sft_settings *s) {
     if (strcmp(s->weights, "fp32") && !s->lora_rank)
         llm_usage("--lora-rank 8", "--weights %s is for reading only: without adapters nothing could learn",
                   s->weights);
+    const run_settings *r = &s->run;
+    const bool tiny = !r->data.count, ptx = s->ptx > 0 || (tiny && !llm_option_given("ptx"));
+    run_check_flags(r);
+    llm_options_idle("epochs", r->steps, "--steps says how long");
+    llm_options_idle("ptx-data|ptx-batch", !ptx, "--ptx is 0");
+    llm_options_idle("val-fraction", tiny || r->val_data.count, "other records are held out");
+    llm_options_idle("columns|skip-bad", tiny && !r->val_data.count, "the tiny world's records are whole");
+    llm_options_idle("lora-alpha|lora-targets", !s->lora_rank, "without --lora-rank there are no adapters");
 }
 /* clang-format off */
 #define SFT_OPTIONS(s)                                                                                                 \

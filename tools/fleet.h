@@ -34,9 +34,9 @@ static inline double llm_zero_bytes(int stage, double ranks);  /* per parameter 
 static inline llm_fleet_estimate llm_fleet_make(const llm_config *c, const llm_fleet *f) {
     const double month = 30 * 86400.0;
     if (!(f->gpus > 0) || !(f->tflops > 0) || !(f->tokens > 0))
-        llm_die("--gpus, --tflops and --tokens above 0", "a fleet needs cards, their speed and tokens");
+        llm_die("--gpus, --gpu-tflops and --tokens above 0", "a fleet needs cards, their speed and tokens");
     if (!(f->mfu > 0) == !(f->days > 0))
-        llm_die("give --mfu, or --days", "a fleet wants its MFU or its days, not both");
+        llm_die("one of the two above 0", "a fleet wants its MFU or its days, not both");
     if (!(f->mfu <= 1)) llm_die("0.4 is usual", "an MFU of %g is above 1", f->mfu);
     if (!(f->failure_rate_month >= 0 && f->failure_rate_month < 1))
         llm_die("0.08 is the lecture's", "a failure rate of %g per month is not in [0, 1)", f->failure_rate_month);

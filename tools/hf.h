@@ -174,6 +174,7 @@ void hf_chat_template(llm_tokenizer *t, const char *name) {
         if (strcmp(given ? name : t->chat->name, all[i]->name)) continue;
         if (k->chat_template && (t->chat_guessed || strcmp(t->chat->name, all[i]->name)))
             llm_usage("leave --chat-template out", "the model has a chat template of its own, not %s", all[i]->name);
+        if (k->chat_template && given) fprintf(stderr, "chat template: %s, the model's own already\n", name);
         if (k->chat_template) return;
         t->chat = all[i];
         t->chat_guessed = false;

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "shown.h"
 
 /* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
    Flags are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and
@@ -28,17 +27,62 @@ typedef struct { const char **item; int count; } llm_list;      /* LLM_LIST: one
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv);
 static inline void llm_options_print(const llm_option *table, int count, FILE *out);
 static inline bool llm_option_given(const char *name);  /* was it on the command line of the last llm_options_parse? */
+/* A flag acts or is refused. names: "a|b|c", which do nothing when `idle` is true, for what reason. */
+static inline void llm_options_idle(const char *names, bool idle, const char *reason);
+/* The flags given that are not among names, as "--a, --b"; NULL: none. Release it. */
+static inline char *llm_options_besides(const char *names);
+/* All flags and their values as the command line left them, as a JSON object. Release it. */
+static inline char *llm_options_json(void);
 
+enum { OPTIONS_MOST = 256 };
 static struct {
-    int count, argc, lists;
+    int count, argc, lists, rows;
     char **argv;
-    const char *name[256], **list[16];  /* the lists' items live as long as the program */
+    const char *name[OPTIONS_MOST], **list[16];         /* the lists' items live as long as the program */
+    struct { const char *name; char *value; } row[OPTIONS_MOST];        /* the table, when the command line was read */
 } options_given;
 
 static inline bool llm_option_given(const char *name) {
     for (int i = 0; i < options_given.count; i++)
         if (!strcmp(options_given.name[i], name)) return true;
     return false;
+}
+/* Is it one of "a|b|c"? */
+static inline bool one_of(const char *names, const char *name) {
+    size_t n = strlen(name);
+    for (const char *c = names; *c; c += strcspn(c, "|"), c += *c == '|')
+        if (strcspn(c, "|") == n && !strncmp(c, name, n)) return true;
+    return false;
+}
+static inline void llm_options_idle(const char *names, bool idle, const char *reason) {
+    for (int i = 0; i < options_given.count && idle; i++)
+        if (one_of(names, options_given.name[i]))
+            llm_usage("leave it out", "--%s would do nothing: %s", options_given.name[i], reason);
+}
+static inline char *llm_options_besides(const char *names) {
+    char *text = NULL;
+    for (int i = 0; i < options_given.count; i++) {
+        if (one_of(names, options_given.name[i])) continue;
+        char *longer = llm_format("%s%s--%s", text ? text : "", text ? ", " : "", options_given.name[i]);
+        llm_release(text);
+        text = longer;
+    }
+    return text;
+}
+static inline char *llm_options_json(void) {
+    char *json, *copy;
+    size_t size;
+    llm_writer w = {.file = open_memstream(&json, &size)};
+    if (!w.file) llm_die("a machine with more memory", "no memory for the flags");
+    for (int i = 0; i < options_given.rows; i++) {
+        llm_write_text(&w, "%s\"%s\": ", i ? ", " : "{", options_given.row[i].name);
+        llm_write_json_string(&w, options_given.row[i].value, strlen(options_given.row[i].value));
+    }
+    llm_write_text(&w, options_given.rows ? "}" : "{}");
+    fclose(w.file);
+    copy = llm_format("%s", json);
+    free(json);
+    return copy;
 }
 /* Levenshtein distance, for "did you mean". */
 static inline int edit_distance(const char *a, const char *b) {
@@ -85,10 +129,19 @@ LLM_NORETURN static inline void unknown_flag(const llm_option *table, int count,
     char *remedy = best ? llm_format("--%s, or %s --help", best, program) : llm_format("%s --help", program);
     llm_usage(remedy, "unknown flag --%s", given);
 }
+/* Few digits, or as many as give the same bits again. */
+static inline void print_float(double x, FILE *out) {
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    fputs(text, out);
+}
 static inline void print_value(const llm_option *o, FILE *out) {
     switch (o->type) {
     case LLM_INT: fprintf(out, "%lld", (long long)*(int64_t *)o->value); break;
-    case LLM_FLOAT: fprintf(out, "%g", *(double *)o->value); break;
+    case LLM_FLOAT: print_float(*(double *)o->value, out); break;
     case LLM_BOOL: fputs(*(bool *)o->value ? "yes" : "no", out); break;
     case LLM_TEXT: fputs(*(const char **)o->value ? *(const char **)o->value : "(none)", out); break;
     case LLM_LIST: {
@@ -131,11 +184,7 @@ static inline void set_number(const llm_option *o, const char *text) {
     else *(double *)o->value = x;
 }
 static inline void set_text(const llm_option *o, const char *text) {
-    size_t n = strlen(text);
-    bool found = !o->choices;
-    for (const char *c = o->choices; c && *c; c += strcspn(c, "|"), c += *c == '|')
-        found = found || (strcspn(c, "|") == n && !strncmp(c, text, n));
-    if (!found) llm_usage(o->choices, "--%s does not know '%s'", o->name, text);
+    if (o->choices && !one_of(o->choices, text)) llm_usage(o->choices, "--%s does not know '%s'", o->name, text);
     *(const char **)o->value = text;
 }
 static inline void add_to_list(const llm_option *o, const char *text) {
@@ -147,8 +196,21 @@ static inline void add_to_list(const llm_option *o, const char *text) {
     }
     l->item[l->count++] = text;
 }
+static inline void remember_values(const llm_option *table, int count) {
+    options_given.rows = 0;
+    for (int i = 0; i < count && options_given.rows < OPTIONS_MOST; i++) {
+        if (table[i].type == LLM_HEADING) continue;
+        const int k = options_given.rows++;
+        size_t size;
+        free(options_given.row[k].value);
+        FILE *f = open_memstream(&options_given.row[k].value, &size);
+        if (!f) llm_die("a machine with more memory", "no memory for the flags");
+        print_value(&table[i], f);
+        fclose(f);
+        options_given.row[k].name = table[i].name;
+    }
+}
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
-    shown_begin(false);                 /* from its first line on, whatever a program prints is text */
     options_given.count = 0;
     options_given.argc = argc;
     options_given.argv = argv;
@@ -164,7 +226,7 @@ static inline void llm_options_parse(const llm_option *table, int count, const c
         bool negated = false;
         const llm_option *o = find_flag(table, count, name, n, &negated);
         if (!o) unknown_flag(table, count, name, argv[0]);
-        if (options_given.count < 256) options_given.name[options_given.count++] = o->name;
+        if (options_given.count < OPTIONS_MOST) options_given.name[options_given.count++] = o->name;
         const char *value = equal ? equal + 1 : NULL;
         if (o->type == LLM_BOOL) {
             if (value && strcmp(value, "yes") && strcmp(value, "no") && strcmp(value, "true") && strcmp(value, "false"))
@@ -183,6 +245,7 @@ static inline void llm_options_parse(const llm_option *table, int count, const c
             while (i + 1 < argc && argv[i + 1][0] != '-') add_to_list(o, argv[++i]);
         }
     }
+    remember_values(table, count);
 }
 static inline void llm_options_print(const llm_option *table, int count, FILE *out) {
     for (int i = 0; i < count; i++) {

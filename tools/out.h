@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "checkpoint.h"
-#include "path.h"
 
 static const char run_mark[] = "result.replaced";
 
@@ -25,7 +24,12 @@ static inline bool run_result_exists(const char *out) {
 }
 /* A folder is never an input and a result at once, and what is overwritten does not hold an input. */
 static inline void run_guard(const run_settings *r, const char *out, const char *input) {
-    const bool within = input && path_within(out, input), same = within && path_within(input, out);
+    char *folder = realpath(out, NULL), *file = input ? realpath(input, NULL) : NULL;
+    size_t n = folder ? strlen(folder) : 0;
+    const bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
+    const bool same = within && !file[n];
+    free(folder);
+    free(file);
     if (within && (r->overwrite || same))
         llm_usage("another --out", "%s %s, which this run reads", out, same ? "is an input" : "holds an input");
 }
@@ -97,6 +101,41 @@ static inline void run_end_out(const char *out, bool adapter) {
     llm_release(old);
     llm_release(mark);
 }
+/* --resume: `begun` are the flags of the run's beginning (llm_options_json). What a model learns depends on must be the
+   same; where things lie and how they are computed may change, and `more`. */
+static const char run_free_flags[] =
+    "out|resume|overwrite|dry-run|data|val-data|ptx-data|device|precision|threads|log|tensorboard|report|save-every|keep|"
+    "eval-every|sample-every|dump-batches|recompute|keep-all|offload|ask|reward-command|reward-timeout";
+static inline void run_same_flags(const llm_json *begun, const char *more) {
+    char *cause = NULL, *remedy = NULL;
+    for (int i = 0; i < options_given.rows; i++) {
+        const char *name = options_given.row[i].name, *now = options_given.row[i].value;
+        const char *then = llm_json_text(begun, name, now);
+        if (!strcmp(now, then)) continue;
+        if (one_of(run_free_flags, name) || (one_of(more, name) && llm_option_given(name))) {
+            if (llm_option_given(name) && !one_of("out|resume|overwrite", name))
+                fprintf(stderr, "note: --%s %s, begun with %s\n", name, now, then);
+            continue;
+        }
+        char *was = strcmp(then, "(none)") ? llm_format("--%s=%s", name, then) : llm_format("no --%s", name);
+        char *longer = llm_format("%s%s%s", remedy ? remedy : "", remedy ? " " : "", was);
+        if (!cause)
+            cause = llm_format("--%s%s %s, but the run was begun with %s", name, llm_option_given(name) ? "" : " is", now,
+                               then);
+        llm_release_all(remedy, was);
+        remedy = longer;
+    }
+    if (!cause) return;
+    char *all = llm_format("%s as then, or --overwrite instead of --resume to begin anew", remedy);
+    llm_usage(all, "%s", cause);
+}
+static inline void run_same_as(const char *checkpoint) {
+    char *path = llm_format("%s/trainer_state.json", checkpoint);
+    llm_json *state = llm_json_file(path);
+    run_same_flags(llm_json_get(state, "flags"), "steps");
+    llm_json_free(state);
+    llm_release(path);
+}
 /* Refuse an --out that would lose something. Returns the checkpoint to continue from, or NULL. */
 static inline char *run_open_out(const run_settings *r) {
     run_guard(r, r->out, r->model);
@@ -105,6 +144,7 @@ static inline char *run_open_out(const run_settings *r) {
     char *newest = r->resume && llm_is_dir(r->out) ? llm_checkpoint_newest(r->out) : NULL;
     if (r->resume && !newest) llm_usage("start without --resume", "%s holds no complete checkpoint", r->out);
     run_check_out(r, r->out);
+    if (newest) run_same_as(newest);
     llm_make_dirs(r->out);
     return newest;
 }

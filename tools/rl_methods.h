@@ -49,6 +49,7 @@ typedef struct rl_method {
     double lr, epochs, kl;              /* kl: price of distance, for methods that sample */
     int rows, steps;                    /* answers in a step; steps 0: from epochs */
     bool compared;                      /* learns from answers compared beforehand */
+    const char *flags;                  /* its own, "a|b": to other methods they would do nothing */
     void (*prepare)(rl_run *t);
     void (*step)(rl_run *t, double lr, double *measure);
     void (*finish)(rl_run *t);
@@ -168,8 +169,8 @@ static const char *rl_step(void *stage, double lr, double *x) {
 static char *rl_state(void *stage, const char *dir) {
     rl_run *t = stage;
     if (t->method->save) t->method->save(t, dir);
-    return llm_format("\"method\": \"%s\", \"seed\": %lld, \"steps\": %d, \"kl\": %.17g", t->method->name,
-                      (long long)t->s->run.seed, t->loop.steps, t->kl);
+    return llm_format("\"method\": \"%s\", \"seed\": %lld, \"kl\": %.17g", t->method->name,
+                      (long long)t->s->run.seed, t->kl);
 }
 static void rl_restore(void *stage, const char *dir, const llm_json *state) {
     rl_run *t = stage;
@@ -905,20 +906,26 @@ static const rl_method rl_reward_pairs = {
 enum { RL_METHODS = 10 };
 static const rl_method rl_methods[RL_METHODS] = {      /* in the order of --all */
     /* learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes), learns from
-       answers compared beforehand; prepare, step, finish, save, restore, refer */
-    {"best-of-n", 0, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL},    /* trains nothing */
-    {"rejection", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL,
-     NULL},
-    {"random", 2e-4, 1, 0, 16, 0, false, rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL,
-     NULL},
-    {"dpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
-    {"cdpo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
-    {"ipo", 1e-4, 2, 0, 32, 0, true, rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
-    {"kto", 1e-4, 2, 0, 32, 0, true, rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL, rl_kto_refer},
-    {"rrhf", 2e-4, 1, 0, 64, 0, true, rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL, NULL},
-    {"grpo", 3e-4, 0, 0.05, 128, 20, false, rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL, NULL},
-    {"ppo", 2e-4, 0, 0.2, 32, 30, false, rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore,
-     NULL},
+       answers compared beforehand, its own flags; prepare, step, finish, save, restore, refer */
+    {"best-of-n", 0, 0, 0, 0, 0, false, "best-of", NULL, NULL, NULL, NULL, NULL, NULL},         /* trains nothing */
+    {"rejection", 2e-4, 1, 0, 16, 0, false, "best-of|rounds",
+     rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL, NULL},
+    {"random", 2e-4, 1, 0, 16, 0, false, "best-of|rounds",
+     rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL, NULL},
+    {"dpo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
+     rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+    {"cdpo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
+     rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+    {"ipo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
+     rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+    {"kto", 1e-4, 2, 0, 32, 0, true, "beta",
+     rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL, rl_kto_refer},
+    {"rrhf", 2e-4, 1, 0, 64, 0, true, "rrhf-weight",
+     rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL, NULL},
+    {"grpo", 3e-4, 0, 0.05, 128, 20, false, "kl|inner-epochs|group",
+     rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL, NULL},
+    {"ppo", 2e-4, 0, 0.2, 32, 30, false, "kl|inner-epochs|kl-target|clip|rollout|gamma|lambda|critic-lr",
+     rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore, NULL},
 };
 static const rl_method *rl_find_method(const char *name) {
     for (int i = 0; i < RL_METHODS; i++)
@@ -932,5 +939,42 @@ static const char *rl_method_names(void) {
     for (int i = RL_METHODS; i-- > 0;)
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? "|" : "", rl_methods[i].name);
     return names;
+}
+/* Does a method run? */
+static bool rl_runs(const rl_settings *s, const char *method) {
+    return s->all || !strcmp(method, s->sweep_kl ? "ppo" : s->method);
+}
+/* A method's own flag, given to others only. */
+static void rl_check_own(const rl_settings *s, const char *flag) {
+    bool runs = false;
+    char *of = NULL;
+    for (int i = 0; i < RL_METHODS; i++) {
+        if (!one_of(rl_methods[i].flags, flag)) continue;
+        char *longer = llm_format("%s%s %s", of ? of : "it is of", of ? "," : "", rl_methods[i].name);
+        llm_release(of);
+        of = longer;
+        runs = runs || rl_runs(s, rl_methods[i].name);
+    }
+    if (of) llm_options_idle(flag, !runs, of);
+    llm_release(of);
+}
+/* Flags that would do nothing. The data tell of more: train_rlhf.c's check_judged. */
+static void rl_check(const rl_settings *s) {
+    const run_settings *r = &s->run;
+    const bool several = s->all || s->sweep_kl, tiny = !r->data.count;
+    if (r->log && several)
+        llm_usage("OUT/METHOD/log.csv, which is written anyway", "--log is one file, and there are several runs");
+    if (r->val_data.count && tiny) llm_usage("--data too", "--val-data with the tiny world's own data");
+    run_check_flags(r);
+    llm_options_idle("method", several, s->all ? "--all runs every one" : "--sweep-kl is of ppo");
+    for (int i = 0; i < options_given.count; i++) rl_check_own(s, options_given.name[i]);
+    llm_options_idle("kl", s->sweep_kl && !s->all, "--sweep-kl tries several");
+    llm_options_idle("verify", s->sweep_kl && !s->all, "--sweep-kl asks a reward model or a program");
+    llm_options_idle("lr|steps|log|lora-rank|lora-targets", !several && !strcmp(s->method, "best-of-n"),
+                     "--method best-of-n trains no policy");
+    llm_options_idle("lora-targets", !s->lora_rank, "without --lora-rank there are no adapters");
+    llm_options_idle("reward-timeout", !s->reward_command, "there is no --reward-command");
+    llm_options_idle("val-fraction", tiny || r->val_data.count, "other prompts are held out");
+    llm_options_idle("columns|skip-bad", tiny, "the tiny world's records are whole");
 }
 #endif

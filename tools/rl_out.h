@@ -35,6 +35,7 @@ static void rl_check_out(const rl_settings *s, bool reward, bool begun) {
         if (strcmp(llm_json_text(j, "method", ""), method))
             llm_usage("that method, or another --out", "%s was begun with --method %s", s->run.out,
                       llm_json_text(j, "method", "?"));
+        run_same_flags(llm_json_get(j, "flags"), "");
         llm_json_free(j);
     } else if (llm_exists(data) && !s->run.overwrite)
         llm_usage("--resume to continue it, --overwrite to replace it, or another --out", "%s holds a result already",
@@ -58,8 +59,11 @@ static void rl_open_out(const rl_settings *s, bool reward) {
             rl_begin_below(s, llm_format("%s/ppo-kl-%g", s->run.out, rl_price[i]));
         unlink(data);
         llm_writer w = llm_write_begin(path);
-        llm_write_text(&w, "{\"method\": \"%s\", \"seed\": %lld}\n", method, (long long)s->run.seed);
+        char *flags = llm_options_json();
+        llm_write_text(&w, "{\"method\": \"%s\", \"seed\": %lld,\n\"flags\": %s}\n", method, (long long)s->run.seed,
+                       flags);
         llm_write_done(&w);
+        llm_release(flags);
     }
     llm_release_all(path, data);
 }

@@ -265,16 +265,28 @@ static inline void run_learning(run_loop *x, double lr, int warmup, int steps) {
 }
 /* One folder, complete or absent, whatever the stage adds to it. */
 static inline void run_checkpoint(run_loop *x) {
-    char *fresh = llm_checkpoint_begin(x->out, x->step), *state = x->g->state ? x->g->state(x->stage, fresh) : NULL;
-    llm_checkpoint_write(fresh, x->step, x->model, &x->adamw, x->tok, state);
+    char *fresh = llm_checkpoint_begin(x->out, x->step), *flags = llm_options_json();
+    char *state = x->g->state ? x->g->state(x->stage, fresh) : NULL;
+    char *all = llm_format("\"steps\": %d,\n  \"flags\": %s%s%s", x->steps, flags, state ? ",\n  " : "",
+                           state ? state : "");
+    llm_checkpoint_write(fresh, x->step, x->model, &x->adamw, x->tok, all);
     llm_checkpoint_end(x->out, fresh, (int)x->s->keep);
-    llm_release(state);
-    llm_release(fresh);
+    llm_release_all(fresh, flags, state, all);
+}
+/* More steps than the run was begun with may follow; fewer only where that loses no result and no step. */
+static inline void run_note_steps(const run_loop *x, int begun) {
+    if (x->steps == begun) return;
+    if (x->steps < x->step || (x->steps < begun && run_result_exists(x->out)))
+        llm_usage("as many or more, or --overwrite instead of --resume to begin anew",
+                  "--steps %d, but in %s are %d already", x->steps, x->out, run_result_exists(x->out) ? begun : x->step);
+    fprintf(stderr, "note: --steps %d, begun with %d: from here on the learning rate is that of %d\n", x->steps, begun,
+            x->steps);
 }
 /* Continue from a checkpoint whose model and tokenizer are loaded already. */
 static inline void run_resume(run_loop *x, const char *checkpoint) {
     llm_json *state = llm_checkpoint_resume(checkpoint, x->model, &x->adamw, x->tok);
     x->step = (int)llm_json_number(state, "step", 0);
+    run_note_steps(x, (int)llm_json_number(state, "steps", x->steps));
     if (x->g->restore) x->g->restore(x->stage, checkpoint, state);
     fprintf(stderr, "resumed %s at step %d\n", checkpoint, x->step);
     run_note_table(state, x->model->ops);
@@ -346,8 +358,8 @@ static inline void run_train(run_loop *x) {
     tb_close(&x->board);
     if (!run_stopping && !broken) return;
     run_checkpoint(x);
-    fprintf(stderr, "%s%s at step %d, saved. To go on: the same command with --resume\n", broken ? "error: " : "",
-            broken ? broken : "interrupted", x->step);
+    fprintf(stderr, "%s%s at step %d, saved. To go on: the same command with --resume%s\n", broken ? "error: " : "",
+            broken ? broken : "interrupted", x->step, r->overwrite ? " instead of --overwrite" : "");
     exit(broken ? 1 : 128 + run_stopping);
 }
 #endif

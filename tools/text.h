@@ -30,12 +30,16 @@ static const run_measure text_measure[TEXT_MEASURES] = {
     {NULL, NULL, "%.1fk tok/s"}, {NULL, NULL, "%.0f%% peak"}, {NULL, NULL, "%.1f%% MFU"},
     {NULL, NULL, "%.1f%% as PaLM counts"}, {"val_loss", "val/loss", NULL}, {"val_bpb", "val/bpb", NULL}};
 
+static inline void text_fits(int T, int context) {
+    if (T > context) llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", T, context);
+}
 /* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens:
    of the run, 0: by its steps. */
 static inline void text_plan(run_settings *r, const llm_ops *op, const llm_config *c, int longest, int rank,
                              const char *targets, llm_type weights, double tokens) {
     const int T = r->seq ? (int)r->seq : llm_min(c->T, longest);
     const double n = rank ? (double)llm_lora_parameters(c, rank, targets) : 0;
+    text_fits(T, c->T);
     llm_plan p = run_planned(r, op, c, T, n, weights, 0, 0);
     if (tokens <= 0) tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
     say_plan(&p, c, tokens, 0.6 * run_measured(op), stdout);   /* small models reach some 60 % of the product's peak */
@@ -44,8 +48,7 @@ static inline void text_plan(run_settings *r, const llm_ops *op, const llm_confi
 static inline void text_length(text_run *x, int longest) {
     const int T = x->model.c.T;
     if (!x->s->seq) x->s->seq = llm_min(T, longest);
-    if (x->s->seq > T)
-        llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", (int)x->s->seq, T);
+    text_fits((int)x->s->seq, T);
 }
 /* Once the model is there: its gradients, the optimizer, the schedule (lr: when no flag says) and the batches. */
 static inline void text_prepare(text_run *x, const run_stage *g, double lr) {

@@ -1,0 +1,242 @@
+#!/bin/sh
+# test_flags.sh: a flag acts or is refused, flag by flag and program by program; what --resume may change and what not; the plan; and
+# that messages name flags that exist. Run from the repository's root after make. Ends with "N passed, N failed".
+. test/check.sh
+train_gpt=${TRAIN_GPT:-./train_gpt} train_sft=${TRAIN_SFT:-./train_sft} train_rlhf=${TRAIN_RLHF:-./train_rlhf}
+eval=${EVAL:-build/eval} chat=${CHAT:-build/chat} convert=${CONVERT:-build/convert}
+llama=test/data/models/llama-tiny gpt2=test/data/models/gpt2-tiny prefs=test/data/prefs tasks=test/data/eval
+
+# ---- a small model, and one that answers ----
+head -n 60 README.md > "$dir/text.txt"
+head -n 60 data/README.md > "$dir/held.txt"
+data="--data $dir/text.txt --paragraphs" few="--batch 4 --seq 64 --eval-every 0 --threads 1 --precision fp32 --report off"
+gpt="$train_gpt $data --preset nano --vocab 300 $few"
+$gpt --steps 4 --save-every 2 --warmup 1 --out "$dir/base" > "$dir/stdout" 2> "$dir/stderr"
+sft="$train_sft --model $dir/base --data $prefs/prompts_sft.jsonl $few"
+$sft --steps 4 --save-every 2 --warmup 1 --ask 2 --out "$dir/sft" > "$dir/stdout" 2> "$dir/stderr"
+check "a model to begin with" [ -s "$dir/sft/config.json" ]
+
+# ---- flags that would do nothing: program and flags | the flag that is refused | why ----
+while IFS='|' read -r command flag why; do
+    case $command in
+    gpt\ *) full="$train_gpt ${command#gpt } --out $dir/x" ;;
+    sft\ *) full="$train_sft --model $dir/base ${command#sft } --out $dir/x" ;;
+    rlhf\ *) full="$train_rlhf --model $dir/sft ${command#rlhf } --out $dir/x" ;;
+    eval\ *) full="$eval ${command#eval } --precision fp32" ;;
+    chat\ *) full="$chat -p hi ${command#chat }" ;;
+    convert\ *) full="$convert ${command#convert } --out $dir/x" ;;
+    *) continue ;;
+    esac
+    flag=$(echo $flag) why=$(echo $why)
+    refuses "${command% *} $flag" 2 "--$flag would do nothing: $why" $(eval "echo $full")
+done <<'END_OF_TABLE'
+gpt --model $dir/base --preset nano                     | preset        | --model has its own
+gpt --model $dir/base --depth 3                         | depth         | --model has its own
+gpt --model $dir/base --vocab 999                       | vocab         | --model has its own
+gpt --model $dir/base --tokenizer /nowhere              | tokenizer     | --model has its own
+gpt --model $dir/base --depth 3 --dry-run               | depth         | --model has its own
+gpt --depth 3 --preset nano                             | preset        | --depth says the size
+gpt --tokenizer $dir/base --vocab 300                   | vocab         | --tokenizer has its own
+gpt --paragraphs                                        | paragraphs    | the tiny world
+gpt --no-paragraphs                                     | paragraphs    | the tiny world
+gpt --data a --val-data b --val-fraction .1             | val-fraction  | --val-data is held out
+gpt --resume --overwrite                                | overwrite     | --resume goes on
+gpt --resume --dump-batches b                           | dump-batches  | such a file begins
+gpt --schedule constant --lr-final .5                   | lr-final      | --schedule constant
+gpt --gpus 8                                            | gpus          | it is for planning
+gpt --gpu-tflops 312                                    | gpu-tflops    | it is for planning
+gpt --tokens 1e9                                        | tokens        | it is for planning
+gpt --price 2                                           | price         | it is for planning
+gpt --mfu .3                                            | mfu           | it is for planning
+gpt --dry-run --gpu-tflops 312                          | gpu-tflops    | no fleet
+gpt --dry-run --price 2                                 | price         | no fleet
+gpt --dry-run --mfu .3                                  | mfu           | no fleet
+gpt --dry-run --tokens 1e9 --steps 5                    | steps         | --tokens says
+gpt --dry-run --tokens 1e9 --grad-accum 5               | grad-accum    | --tokens says
+sft --steps 5 --epochs 2                                | epochs        | --steps says
+sft --data a --ptx-data b                               | ptx-data      | --ptx is 0
+sft --data a --ptx-batch 4                              | ptx-batch     | --ptx is 0
+sft --ptx 0 --ptx-batch 4                               | ptx-batch     | --ptx is 0
+sft --val-fraction .1                                   | val-fraction  | other records
+sft --data a --val-data b --val-fraction .1             | val-fraction  | other records
+sft --columns prompt=q                                  | columns       | the tiny world
+sft --skip-bad                                          | skip-bad      | the tiny world
+sft --lora-alpha 8                                      | lora-alpha    | without --lora-rank
+sft --lora-targets all                                  | lora-targets  | without --lora-rank
+sft --schedule constant --lr-final .5                   | lr-final      | --schedule constant
+sft --resume --overwrite                                | overwrite     | --resume goes on
+rlhf --method ppo --beta .1                             | beta          | it is of dpo, cdpo, ipo, kto
+rlhf --method rrhf --beta .1                            | beta          | it is of dpo
+rlhf --method kto --sft-weight 1                        | sft-weight    | it is of dpo, cdpo, ipo
+rlhf --method dpo --rrhf-weight 1                       | rrhf-weight   | it is of rrhf
+rlhf --method dpo --kl .1                               | kl            | it is of grpo, ppo
+rlhf --method grpo --kl-target 1                        | kl-target     | it is of ppo
+rlhf --method grpo --clip .1                            | clip          | it is of ppo
+rlhf --method grpo --rollout 8                          | rollout       | it is of ppo
+rlhf --method grpo --gamma .9                           | gamma         | it is of ppo
+rlhf --method grpo --lambda .9                          | lambda        | it is of ppo
+rlhf --method grpo --critic-lr .1                       | critic-lr     | it is of ppo
+rlhf --method dpo --inner-epochs 3                      | inner-epochs  | it is of grpo, ppo
+rlhf --method ppo --group 4                             | group         | it is of grpo
+rlhf --method ppo --best-of 4                           | best-of       | it is of best-of-n, rejection, random
+rlhf --method best-of-n --rounds 3                      | rounds        | it is of rejection, random
+rlhf --method best-of-n --lr .1                         | lr            | .*trains no policy
+rlhf --method best-of-n --steps 3                       | steps         | .*trains no policy
+rlhf --method best-of-n --log l.csv                     | log           | .*trains no policy
+rlhf --method best-of-n --lora-rank 2                   | lora-rank     | .*trains no policy
+rlhf --lora-targets all                                 | lora-targets  | without --lora-rank
+rlhf --reward-timeout 3                                 | reward-timeout | there is no --reward-command
+rlhf --val-fraction .1                                  | val-fraction  | other prompts
+rlhf --columns prompt=q                                 | columns       | the tiny world
+rlhf --skip-bad                                         | skip-bad      | the tiny world
+rlhf --all --method dpo                                 | method        | --all runs every one
+rlhf --sweep-kl --method ppo                            | method        | --sweep-kl is of ppo
+rlhf --sweep-kl --kl .1                                 | kl            | --sweep-kl tries several
+rlhf --sweep-kl --verify                                | verify        | --sweep-kl asks
+rlhf --sweep-kl --beta .1                               | beta          | it is of
+rlhf --resume --overwrite                               | overwrite     | --resume goes on
+rlhf --schedule constant --lr-final .5                  | lr-final      | --schedule constant
+rlhf --data $prefs/ranked.jsonl --method dpo --reward-out $dir/r | reward-out   | no reward model is trained
+rlhf --data $prefs/ranked.jsonl --method dpo --reward-lr .1      | reward-lr    | no reward model is trained
+rlhf --data $prefs/ranked.jsonl --method dpo --reward-steps 3    | reward-steps | no reward model is trained
+rlhf --data $prefs/ranked.jsonl --method dpo --ranking pairs     | ranking      | no reward model is trained
+rlhf --data $prefs/ranked.jsonl --method dpo --answers 3         | answers      | the data bring
+rlhf --data $prefs/ranked.jsonl --method dpo --noise .2          | noise        | it is of cdpo
+rlhf --data $prefs/prompts.jsonl --method grpo --answers 3       | answers      | none are compared
+rlhf --data $prefs/prompts.jsonl --method best-of-n --verify --warmup 3 | warmup | nothing is trained
+eval --votes rule --model $gpt2 --tasks $tasks/mine.jsonl        | votes        | without --arena
+eval --games 3 --model $gpt2 --tasks $tasks/mine.jsonl           | games        | without --arena
+eval --temperature 1 --model $gpt2 --tasks $tasks/mine.jsonl     | temperature  | without --arena
+eval --resamples 9 --model $gpt2 --tasks $tasks/mine.jsonl       | resamples    | without --arena
+eval --arena $gpt2 $llama --model $gpt2                          | model        | --arena
+eval --arena $gpt2 $llama --samples 3                            | samples      | --arena
+eval --arena $gpt2 $llama --items $dir/i                         | items        | --arena
+eval --report off --model $gpt2 --tasks $tasks/mine.jsonl        | report       | without --out
+eval --shots 2 --model $gpt2 --tasks $tasks/mine.jsonl           | shots        | no task is a text
+eval --max-new 3 --model $gpt2 --tasks $tasks/arc.jsonl          | max-new      | every task is a choice
+eval --chat yes --model $gpt2 --tasks $tasks/arc.jsonl           | chat         | every task is a choice
+eval --samples 3 --model $gpt2 --tasks $tasks/gsm8k.jsonl        | samples      | no task asks
+chat --model $dir/sft --complete --system s                      | system       | --complete
+chat --model $dir/sft --temperature 0 --top-k 3                  | top-k        | --temperature 0
+chat --model $dir/sft --temperature 0 --top-p .5                 | top-p        | --temperature 0
+chat --model $dir/sft --temperature 0 --min-p .5                 | min-p        | --temperature 0
+chat --model $dir/sft --temperature 0 --seed 3                   | seed         | --temperature 0
+convert --model $gpt2 --split gpt2                               | split        | it is for --tiktoken
+convert --model $gpt2 --special a,b                              | special      | it is for --tiktoken
+convert --model $gpt2 --tokenizer $gpt2                          | tokenizer    | it is for --tokens
+convert --tiktoken $dir/text.txt --type f16                      | type         | it is for --model
+convert --tokens $dir/text.txt --base $gpt2                      | base         | it is for --model
+END_OF_TABLE
+check "nothing was written" [ ! -e "$dir/x" -a ! -e "$dir/i" ]
+refuses "a context beyond the model's" 2 "beyond the model's" $chat --model "$dir/sft" --context 999 -p hi
+refuses "a wrong preset" 2 "no preset" $train_gpt --data "$dir/text.txt" --preset nosuch --out "$dir/x"
+refuses "also for a plan" 2 "no preset" $train_gpt --preset nosuch --dry-run
+check "before anything is written" [ ! -e "$dir/x" ]
+
+# ---- flags that act: two steps with them end with other weights than without, or leave what they say ----
+run_of() {
+    out=$1; shift
+    "$@" --out "$dir/$out" --overwrite > "$dir/$out.out" 2> "$dir/$out.err"
+}
+acts() {
+    what=$1; shift
+    run_of with "$@"; code=$?
+    check "$what: runs" [ $code -eq 0 ]
+    check "$what acts" sh -c "! cmp -s $dir/plain/model.safetensors $dir/with/model.safetensors"
+}
+g="$gpt --steps 2 --warmup 0 --lr .01"
+run_of plain $g
+for flag in "--lr .02" "--schedule linear --lr-final 0" "--lr-final .5" "--warmup 2" "--weight-decay 5" "--grad-clip .1" "--grad-accum 2" \
+            "--steps 3" "--batch 3" "--seq 32" "--seed 2" "--vocab 290" "--moments16 --steps 3" "--no-document-mask" "--no-paragraphs" \
+            "--val-fraction .3" "--val-data $dir/held.txt" "--overfit-one-batch --steps 3"; do
+    acts "train_gpt $flag" $g $flag
+done
+run_of with $train_gpt $data $few --steps 1 --vocab 300 --depth 2; check "train_gpt --depth acts" grep -q '"num_hidden_layers": 2' "$dir/with/config.json"
+run_of with $train_gpt $data $few --steps 1 --preset nano --tokenizer "$dir/base"
+check "train_gpt --tokenizer acts" cmp -s "$dir/base/tokenizer.json" "$dir/with/tokenizer.json"
+run_of with $g --log "$dir/l.csv" --tensorboard "$dir/tb" --dump-batches "$dir/batches" --save-every 1 --keep 1 --eval-every 1 --sample-every 1 --recompute
+check "train_gpt --log, --tensorboard, --dump-batches, --save-every" [ -s "$dir/l.csv" -a -d "$dir/tb" -a -s "$dir/batches" -a -e "$dir/with/checkpoint-1" ]
+check "train_gpt --eval-every, --sample-every" sh -c "grep -q 'step 1/2 | validation' $dir/with.err && grep -q '^  > ' $dir/with.err"
+check "train_gpt --recompute: the same bits" cmp -s "$dir/plain/model.safetensors" "$dir/with/model.safetensors"
+$train_gpt $data --preset nano --vocab 20000 $few --steps 1 --out "$dir/v" > /dev/null 2> "$dir/stderr"
+check "--vocab that is not reached is said" grep -q "fewer than --vocab 20000" "$dir/stderr"
+f="$sft --steps 2 --warmup 0 --lr .01 --ask 0"
+run_of plain $f
+for flag in "--no-packing" "--loss-on-prompt" "--ptx 1 --ptx-data $dir/text.txt" "--ptx 1 --ptx-data $dir/text.txt --ptx-batch 2" \
+            "--val-fraction .4" "--lora-rank 2" "--lora-rank 2 --lora-alpha 64" "--lora-rank 2 --lora-targets q_proj" \
+            "--lora-rank 2 --weights q8"; do
+    acts "train_sft $flag" $f $flag
+done
+
+$sft --steps 1 --ask 0 --chat-template chatml --out "$dir/t" > /dev/null 2> "$dir/stderr"
+check "--chat-template of a model that has it is said" grep -q "chat template: chatml, the model's own already" "$dir/stderr"
+one="$chat --model $dir/sft --max-tokens 8 --no-speed --temperature 3"
+$one --prompt hi > "$dir/a" 2> /dev/null; check "chat --prompt" [ -s "$dir/a" ]
+$one --prompt hi --repeat-penalty 50 > "$dir/b" 2> /dev/null; check "chat --repeat-penalty acts" sh -c "! cmp -s $dir/a $dir/b"
+
+# ---- the plan ----
+$train_gpt --dry-run $data --preset nano --vocab 290 > "$dir/a" 2> "$dir/stderr"
+check "--dry-run --vocab" grep -q "vocabulary 290" "$dir/a"
+$train_gpt --dry-run --preset nano --tokenizer "$dir/base" > "$dir/a" 2> "$dir/stderr"
+check "--dry-run --tokenizer" grep -q "vocabulary 300" "$dir/a"
+$train_gpt --dry-run --depth 3 > "$dir/a" 2> "$dir/stderr"; check "--dry-run --depth" [ $? -eq 0 ]
+check "has depth's layers" grep -q "3 layers.*vocabulary 768" "$dir/a"
+$train_gpt --dry-run --preset nano --lr .1 --out "$dir/x" > "$dir/a" 2> "$dir/stderr"
+check "flags that a plan does not depend on are named" grep -q "^note: the plan does not depend on --lr, --out" "$dir/stderr"
+refuses "a plan for data that are not there" 1 "there is no $dir/nowhere" $train_gpt --dry-run --data "$dir/nowhere"
+refuses "a plan for rows beyond the context" 2 "beyond the model's context" $train_gpt --dry-run --model "$dir/base" --seq 65
+$train_gpt --dry-run --preset llama2-7b --gpus 8 --gpu-tflops 312 --tokens 1e12 > "$dir/a" 2> "$dir/stderr"; check "a fleet" [ $? -eq 0 ]
+check "at the usual MFU" grep -q "40% of the peak" "$dir/a"
+refuses "a fleet of nothing" 1 "a fleet needs" $train_gpt --dry-run --gpus 8
+check "names flags that exist" grep -q -e "--gpus, --gpu-tflops and --tokens" "$dir/stderr"
+
+# ---- --resume goes on with the run that was begun: a flag | what is said ----
+g="$gpt --steps 4 --save-every 2 --warmup 1 --out $dir/base --resume"
+for flag in "--lr .5" "--preset tiny" "--vocab 999" "--moments16" "--batch 3" "--grad-accum 3" "--schedule wsd" "--weight-decay .3" "--seq 32" \
+            "--no-document-mask" "--no-paragraphs" "--overfit-one-batch" "--seed 7" "--val-fraction .4" "--lr-final .3" "--grad-clip 3" \
+            "--skip-sigma 9" "--warmup 3"; do
+    word=${flag#--}; word=${word#no-}; word=${word%% *}
+    refuses "--resume $flag" 2 "--$word .*, but the run was begun with" $g $flag
+    check "--resume $flag: the remedy" grep -q -e "--$word=.* as then" "$dir/stderr"
+done
+refuses "--resume --model" 2 "but the run was begun with" $train_gpt $data $few --steps 4 --save-every 2 --warmup 1 --model "$dir/sft" --out "$dir/base" --resume
+refuses "--resume --depth" 2 "but the run was begun with" $train_gpt $data $few --vocab 300 --steps 4 --warmup 1 --depth 3 --out "$dir/base" --resume
+refuses "--resume without a flag of the beginning" 2 "--vocab is 768, but the run was begun with 300" \
+    $train_gpt $data --preset nano $few --steps 4 --warmup 1 --out "$dir/base" --resume
+sum=$(cksum < "$dir/base/model.safetensors")
+refuses "--resume with fewer steps" 2 "--steps 3, but in .* are 4 already" $g --steps 3
+check "keeps the result" [ "$sum" = "$(cksum < "$dir/base/model.safetensors")" ]
+refuses "sft: --resume --lr" 2 "--lr 0.5, but the run was begun with" $sft --steps 4 --warmup 1 --ask 2 --out "$dir/sft" --resume --lr .5
+refuses "sft: --resume --packing" 2 "--packing no, but the run was begun with yes" $sft --steps 4 --warmup 1 --ask 2 --out "$dir/sft" --resume --no-packing
+cp -r "$dir/base" "$dir/more"
+$gpt --steps 6 --warmup 1 --out "$dir/more" --resume --threads 2 > "$dir/stdout" 2> "$dir/stderr"; check "--resume with more steps" [ $? -eq 0 ]
+check "is said" grep -q "^note: --steps 6, begun with 4" "$dir/stderr"
+check "--threads too" grep -q "^note: --threads 2, begun with 1" "$dir/stderr"
+rl="$train_rlhf --model $dir/sft --data $prefs/ranked.jsonl --method rrhf --batch 8 --max-new 4 --steps 1 --threads 1 --report off --out $dir/rl"
+$rl > "$dir/stdout" 2> "$dir/stderr"; check "a run of stage 3" [ $? -eq 0 ]
+for flag in "--lr .5" "--rrhf-weight 3" "--steps 2" "--seed 3" "--max-new 5" "--grad-accum 2"; do
+    word=${flag#--}; word=${word%% *}
+    refuses "rlhf: --resume $flag" 2 "--$word .*, but the run was begun with" $rl --resume $flag
+done
+
+# ---- no message names a flag that no program has ----
+cat train_*.c tools/*.c tools/*.h data/*.c | sed -n 's/.*\(OPTION(\|{\)"\([a-z0-9-]*\)", *LLM_.*/--\2/p' | sort -u > "$dir/known"
+echo --stats >> "$dir/known"; sort -u -o "$dir/known" "$dir/known"         # data/tinyworld.c's
+check "flags were found" [ "$(wc -l < "$dir/known")" -ge 120 ]
+# In strings; a style sheet's variables are no flags; options.h speaks of flags as such.
+cat llm.h llm_simd.h llm_cuda.cuh train_*.c data/*.h data/*.c $(ls tools/*.h tools/*.c | grep -v 'report.c') |
+    grep -oE '"([^"\\]|\\.)*"' | grep -oE -e '--[a-z][a-z0-9-]+' | sort -u |
+    sed 's/^--no-/--/' | grep -vxE -e '--(help|flag|name)' | sort -u > "$dir/said"
+comm -23 "$dir/said" "$dir/known" > "$dir/unknown"
+check "every flag that is named exists: $(tr '\n' ' ' < "$dir/unknown")" [ ! -s "$dir/unknown" ]
+# ---- and every flag of every program is tried by some test ----
+cat test/*.sh test/*.py > "$dir/tests"
+for program in $train_gpt $train_sft $train_rlhf $eval $chat $convert; do
+    $program --help | sed -n 's/^  --\([a-z0-9-]*\).*/\1/p' | while read -r flag; do
+        grep -q -e "--$flag\\>" -e "--no-$flag\\>" "$dir/tests" || printf ' --%s' "$flag"
+    done > "$dir/untried"
+    check "$program: tried by no test:$(cat "$dir/untried")" [ ! -s "$dir/untried" ]
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
