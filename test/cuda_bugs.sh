@@ -187,6 +187,7 @@ bug plain 'products: dbias overwritten'         's/\.bias = sums, \.split/.bias 
 bug plain 'column sums: a row in every block'   's/n = blockIdx.x; n < N; n \+= gridDim.x/n = 0; n < N; n += gridDim.x/' value
 bug tsan  'column sums: counted before all have written' \
     '/what this thread wrote is seen/{n;s/__syncthreads\(\);//}' value
+bug tsan  'column sums: an older copy is read'  's/^    __threadfence\(\);$//' value
 bug tsan  'column sums: asked before there is an answer' '/if \(last\) \*count = 0/{n;n;s/__syncthreads\(\);//}' value
 bug plain 'lora: leading dimension of the slice' 's/turned\(d, s.ld\)/turned(d, s.cols)/' lora
 bug plain 'lora: both factors in one room'      's/matrix_of<A>\(b, s\.cols, r, ROOM_PARTS\)/matrix_of<A>(b, s.cols, r, ROOM_WIDE)/' lora
@@ -266,6 +267,8 @@ bug plain 'learning: a piece that nobody moves' 's/i \+= gridDim.x \* 2048/i += 
 
 # ---- speaking ----
 cases=cache
+bug plain 'cache: rows closer than they are'     's/rows\[token\] \* T \+ positions/rows[token] * (T - 1) + positions/' cache
+bug asan  'cache: a token that is not there'     's/if \(token >= n\) return;//' cache
 bug plain 'cache: a key too many'               's/seen = positions\[n\] \+ 1, first/seen = positions[n] + 2, first/' cache
 bug plain 'cache: blocks added as they are'     's/c = expf\(__ldcg\(x\) - m\);/c = 1;/' cache
 bug plain 'cache: a block too few is waited for' 's/last_of\(blocks, \&cache_done/last_of(blocks - 1, \&cache_done/' cache
@@ -280,7 +283,12 @@ bug plain 'speaking: one more than top-k'       's/limit_for<false>\(p, V, o->to
 bug plain 'speaking: the upper half of a sum lost' 's/\(u64\)high\[255 - i\] << 32 \| low/(u64)0 | low/' speak
 bug plain 'speaking: a carry lost'              's/\(unsigned\)\(w >> 32\) \+ carry/(unsigned)(w >> 32)/' speak
 bug tsan  'speaking: sums not yet 0'            '/low\[i\] = high\[i\] = 0;/{n;s/__syncthreads\(\);//}' speak
-bug tsan  'speaking: sums cleared while they are read' 's/__syncthreads\(\); +\/\* all have read the sums of before.*//' speak
+bug tsan  'speaking: sums cleared while they are read' \
+    '/limit_for\(/,/^}/s/__syncthreads\(\); +\/\* all have read the sums of before.*//' speak
+bug tsan  'speaking: stretches overwritten while they are read' \
+    '/sample_kernel\(/,/^}/s/__syncthreads\(\); +\/\* all have read the sums of before.*//' speak
+bug tsan  'speaking: sums read before they are there' '/if \(w >> 32 \|\| carry\) atomicAdd/{n;n;s/__syncthreads\(\);//}' speak
+bug tsan  'speaking: weights read before they are there' 's/__syncthreads_or\(wrong/(wrong/' speak
 bug tsan  'speaking: stretches added before they are there' '/if \(lane == 0\) of_warp/{n;s/__syncthreads\(\);//}' speak
 bug asan  'speaking: words behind the last'     's/i < each \&\& v < V \&\& /i < each \&\& /' speak
 bug plain 'speaking: the graph of the call before' 's/if \(!last \|\| cudaGraphExecUpdate.*/if (!last) {/' speak
