@@ -1939,11 +1939,10 @@ KERNEL(1024, 1) sample_kernel(gpu_speech *s, float *z, int V) {
         const int v = warp * each + i;
         return i < each && v < V && __float_as_uint(p[v]) >= low ? mass_of(p[v]) : 0;
     };
-    auto weigh = [&] {
+    auto weigh = [&] {                  /* at most twice: then limit_for's barriers lie between */
         u64 mine = 0;
         for (int i = lane; i < each; i += 32) mine += weight(i);
         mine = warp_sum(mine);
-        __syncthreads();                /* all have read the sums of before */
         if (lane == 0) of_warp[warp] = mine;
         __syncthreads();
         return warp_sum(lane < warps ? of_warp[lane] : 0);

@@ -285,8 +285,6 @@ bug plain 'speaking: a carry lost'              's/\(unsigned\)\(w >> 32\) \+ ca
 bug tsan  'speaking: sums not yet 0'            '/low\[i\] = high\[i\] = 0;/{n;s/__syncthreads\(\);//}' speak
 bug tsan  'speaking: sums cleared while they are read' \
     '/limit_for\(/,/^}/s/__syncthreads\(\); +\/\* all have read the sums of before.*//' speak
-bug tsan  'speaking: stretches overwritten while they are read' \
-    '/sample_kernel\(/,/^}/s/__syncthreads\(\); +\/\* all have read the sums of before.*//' speak
 bug tsan  'speaking: sums read before they are there' '/if \(w >> 32 \|\| carry\) atomicAdd/{n;n;s/__syncthreads\(\);//}' speak
 bug tsan  'speaking: weights read before they are there' 's/__syncthreads_or\(wrong/(wrong/' speak
 bug tsan  'speaking: stretches added before they are there' '/if \(lane == 0\) of_warp/{n;s/__syncthreads\(\);//}' speak
