@@ -17,10 +17,12 @@ import random
 import subprocess
 import sys
 import time
+import warnings
 
 os.environ.setdefault("TZ", "UTC")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 logging.disable(logging.WARNING)
+warnings.filterwarnings("ignore", category=SyntaxWarning)
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "gen"))
 try:

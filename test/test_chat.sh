@@ -17,7 +17,7 @@ spoken() { sed -n 's/.*| answer: \([0-9]*\) tokens.*/\1/p' "$1"; }
 
 # ---- what is refused ----
 $chat_program --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
-for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed beams; do
+for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed beams raw; do
     check "--help lists --$flag" grep -q -e "--$flag" "$dir/help"
 done
 refuses "missing folder"     2 "no folder $dir/none"    $chat_program --model "$dir/none" -p hi
@@ -98,6 +98,31 @@ for seed in 1 2 3 4 5 6; do
     iconv -f UTF-8 -t UTF-8 "$dir/a" > /dev/null 2>&1 || good=no
 done
 check "the answers are UTF-8" [ $good = yes ]
+
+# ---- what would be a command to the terminal is shown: a model that learned them, its training, and names ----
+i=0
+while [ $i -lt 200 ]; do printf 'word \033]0;pwned\007 \033[2J and \302\233 \342\200\256 \r\n'; i=$((i + 1)); done > "$dir/esc.txt"
+commands() { grep -q "$(printf '[\001-\010\013-\037\177]')\|$(printf '\302')[$(printf '\200-\237')]\|$(printf '\342\200')[$(printf '\252-\256')]" "$1"; }
+silent() { ! commands "$1"; }
+$train_gpt --data "$dir/esc.txt" --preset nano --vocab 290 --seq 32 --batch 4 --steps 20 --eval-every 0 --threads 1 --out "$dir/esc" > "$dir/a" 2> "$dir/b"
+check "a training's samples are shown" grep -q "$(printf '\342\220\233')" "$dir/a"
+check "and command nothing" silent "$dir/a"
+check "nor do its messages" silent "$dir/b"
+check "its page is drawn" grep -q "what it writes" "$dir/report.html"
+esc="$chat_program --model $dir/esc --threads 1 --max-tokens 60 --complete -p word"
+$esc > "$dir/a" 2> /dev/null
+check "an answer shows ESC" grep -q "$(printf '\342\220\233')" "$dir/a"
+check "and commands nothing" silent "$dir/a"
+$esc --raw > "$dir/a" 2> /dev/null; check "--raw: byte for byte" commands "$dir/a"
+$esc --raw --system "$(printf '\033[2J')" > /dev/null 2> "$dir/b"; check "--raw is for answers" silent "$dir/b"
+$chat_program --model "$(printf '%s/\033]0;x\007' "$dir")" -p hi > "$dir/a" 2> "$dir/b"
+check "a name in an error is shown" grep -q "$(printf '\342\220\233')" "$dir/b"
+check "and commands nothing" silent "$dir/b"
+$chat_program "$(printf -- '--\033[2J')" > "$dir/a" 2> "$dir/b"; check "nor does a flag's" silent "$dir/b"
+cp "$dir/esc.txt" "$(printf '%s/\033[2Jx.txt' "$dir")"
+$train_gpt --data "$(printf '%s/\033[2Jx.txt' "$dir")" --preset nano --vocab 290 --seq 32 --batch 4 --steps 1 --eval-every 0 --threads 1 --report off \
+    --out "$(printf '%s/\033[2Jo' "$dir")" > "$dir/a" 2> "$dir/b"; check "names of data and results" [ $? -eq 0 ]
+check "are shown" silent "$dir/a"; check "in messages too" silent "$dir/b"
 
 # ---- the context: 128 tokens ----
 i=0

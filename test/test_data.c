@@ -401,6 +401,38 @@ static void check_shares(llm_corpus *c, const double *expected, bool documents) 
     }
     llm_batch_free(&b);
 }
+static void leads_out(const char *dir, const char *name, bool validation) {
+    llm_corpus c;
+    size_t n;
+    char *json = llm_format(!validation ? "{\"sources\": [{\"file\": \"one.txt\", \"proportion\": 1},\n"
+                                          "{\"file\": \"%s\", \"proportion\": 1}]}" :
+                            "{\"sources\": [{\"file\": \"one.txt\", \"proportion\": 1}],\n\"validation\": \"%s\"}", name);
+    put_file("mixture.json", json);
+    llm_release(json);
+    CHECK_DIES(mixture_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1}), "mixture.json:2: \"");
+    CHECK(strstr(check_message, "leads out of the folder"), "%s", check_message);
+    CHECK_DIES(llm_release(mixture_text(&dir, 1, 1 << 20, &n)), "leads out of the folder");
+}
+/* A mixture.json names what lies in its folder, and nothing else of this machine. */
+static void test_mixture_stays(void) {
+    static const char *const away[] = {"/etc/passwd", "../../etc/passwd", "deep/../../x.txt", "..", "out.txt", "deep"};
+    char *out = llm_format("%s/out.txt", folder), *deep = llm_format("%s/deep", folder);
+    char *link = llm_format("%s/deep/link.txt", folder);
+    llm_make_dirs(deep);
+    CHECK(!symlink("/etc/passwd", out) && !symlink("/etc/passwd", link), "two links");
+    put_file("one.txt", "one\n\ntwo");
+    for (int i = 0; i < 12; i++) leads_out(folder, away[i / 2], i % 2);
+    unlink(out);
+    unlink(link);
+    put_file("deep/text.txt", "three\n\nfour");
+    put_file("mixture.json", "{\"sources\": [{\"file\": \"deep/text.txt\", \"proportion\": 1}]}");
+    const char *dir = folder;
+    size_t n;
+    char *text = mixture_text(&dir, 1, 1 << 20, &n);
+    CHECK(strstr(text, "three"), "a file further down may be named");
+    remove_tree(deep);
+    llm_release_all(out, deep, link, text);
+}
 static void test_mixture(void) {
     const char *paths[3] = {numbered("one.txt", 300, "one"),
                             numbered("two.txt", 50, "The second source is wordier, it says"),
@@ -953,6 +985,10 @@ static void test_broken_rows(void) {
               "only the broken line is left out behind '%s': %d records, %s", broken[i], r.count, said);
         forms_free(&r);
     }
+    const char *both = put_file("both.jsonl", "{\"text\": {\n{\"text\": \"two\"}\n{\"text\": \"three\"}\n}}\n");
+    SAID_BY(forms_read(&r, &both, 1, NULL, true), said);
+    CHECK(r.count == 2 && r.skipped == 2, "what stands between a broken beginning and an end is kept: %d", r.count);
+    forms_free(&r);
     for (int i = 0; i < MANY; i++) p += sprintf(p, "{\"text\": [[[[[[[[\n");
     sprintf(p, "{\"text\": \"last\"}");
     const char *path = put_file("broken.jsonl", text);
@@ -1534,6 +1570,7 @@ int main(void) {
     test_stream();
     test_split();
     test_mixture();
+    test_mixture_stays();
     test_resume();
     test_refusals();
     test_forms();

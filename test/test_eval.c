@@ -186,6 +186,15 @@ static void test_likelihoods(void) {
         CHECK(count == tokens, "%s", line);
         worst = fmax(worst, fabs(sum - want) / fabs(want));
         llm_release(ids);
+        task_item own = l.item[number - 1];     /* the same, when every ending has a prompt of its own */
+        char *prompts[8];
+        for (int c = 0; c < 8; c++) prompts[c] = c == ending ? own.prompt : (char *)"another";
+        own.before = prompts;
+        own.prompt = (char *)"one more";
+        s = choice_sequence(&p, &own, ending, p.model.c.T, &ids);
+        sum_rows(&p.model, &s, 1, p.tok.pad, &sum, &count);
+        worst = fmax(worst, fabs(sum - want) / fabs(want));
+        llm_release(ids);
         at++;
     }
     THAT(at == 34);

@@ -153,6 +153,9 @@ static void test_refusals(void) {
     refuses("{{ lipsum() }}", "lipsum is not known here");
     refuses("{{ cycler(1) }}", "cycler is not known here");
     refuses("{{ x | safe + '<' }}", "text joined with text behind | safe");
+    refuses("{{ 'Stra\xC3\x9F' | upper }}", "the upper or lower case of the letter U+00DF");
+    refuses("{{ '\xCE\xA3' | lower }}", "the letter U+03A3");
+    refuses("{{ '\xE1\xBC\x80' | lower }}", "the letter U+1F00");
     refuses("{{ '\\N{BULLET}' }}", "test:1:5: write the character itself");
     refuses("{{ 0x1F }}", "test:1:4: write this number in decimal digits");
     refuses("{{ 99999999999999999999 }}", "test:1:4: this number is too large");

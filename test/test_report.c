@@ -125,9 +125,16 @@ static void test_strangers(void) {
         {NULL, "{\"kind\": \"table\", \"file\": \"nowhere.csv\"}", false}, {NULL, "{\"kind\": \"samples\"}", false},
         {NULL, "{\"kind\": \"tokens\"}, {\"kind\": \"methods\"}", false}, {NULL, "{\"kind\": \"magic\"}, 7, null", true},
         {NULL, "{\"kind\": \"log\", \"file\": \"/etc/passwd\"}", true},
+        {NULL, "{\"kind\": \"log\", \"file\": \"../secret.csv\"}", true},
+        {NULL, "{\"kind\": \"log\", \"file\": \"link.csv\"}", true},
         {NULL, "{\"kind\": \"text\", \"text\": 7, \"title\": [1]}", true},
         {NULL, "{\"kind\": \"text\", \"text\": \"</pre><script>alert(1)</script>\"}", true}};
     int kept = 2;                       /* those of test_page */
+    char *secret = llm_format("%s/secret.csv", folder);
+    write_log(folder, "step,loss,lr,gnorm,tok_per_s,secret", "%d,%.9g,0.5,nan,100,%.9g\n");
+    char *log = llm_format("%s/log.csv", folder);
+    THAT(!rename(log, secret));
+    llm_release(log);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char *dir = llm_format("%s/strange%d", folder, (int)i);
         llm_make_dirs(dir);
@@ -136,6 +143,9 @@ static void test_strangers(void) {
         if (all[i].file) fputs(all[i].text, f);
         else fprintf(f, good, all[i].text);
         fclose(f);
+        char *link = llm_format("%s/link.csv", dir);
+        if (strstr(all[i].text, "link.csv")) THAT(!symlink(secret, link));
+        llm_release(link);
         kept += all[i].kept;
         llm_release_all(dir, path);
     }
@@ -148,6 +158,8 @@ static void test_strangers(void) {
     char *text = llm_read_file(page, NULL);
     THAT(times(text, "<section") == kept);
     THAT(well_formed(text) > 100 && times(text, "<script") == 0 && times(text, "root:") == 0);
+    THAT(times(text, "lies elsewhere is not drawn") == 3 && times(text, "<figcaption>tokens per second") == 2);
+    llm_release(secret);
     llm_release(text);
     char *own = llm_format("%s/own.html", folder);
     FILE *f = fopen(own, "w");
@@ -202,6 +214,61 @@ static void test_tokens(void) {
     llm_tokenizer_free(&t);
     llm_release_all(html, out, page);
 }
+/* --log elsewhere: the page reads what lies in its folder, so a copy does. */
+static void test_log_elsewhere(void) {
+    char *out = llm_format("%s/copied", folder), *away = llm_format("%s/away", folder), *log = llm_format("%s/log.csv", away);
+    char *deep = llm_format("%s/ppo", out), *own = llm_format("%s/ppo/log.csv", out);
+    llm_make_dirs(deep);
+    llm_make_dirs(away);
+    write_log(away, "step,loss,lr,gnorm,tok_per_s", "%d,%.9g,0.5,nan,100\n");
+    write_log(deep, "step,loss,kl", "%d,%.9g,%.9g\n");
+    stage_card c = begin(out, 1, "elsewhere");
+    stage_log(&c, "a", log, NAN);
+    stage_log(&c, "b", own, NAN);
+    THAT(strstr(c.parts, "\"file\": \"log.csv\"") && strstr(c.parts, "\"file\": \"ppo/log.csv\""));
+    stage_end(&c, "r");
+    remove_tree(away);
+    draw(out, NULL);
+    char *page = llm_format("%s/report.html", folder), *text = llm_read_file(page, NULL);
+    THAT(strstr(text, ">elsewhere<") && !strstr(strstr(text, ">elsewhere</h2>"), "lies elsewhere"));
+    THAT(strstr(strstr(text, ">elsewhere</h2>"), "tokens per second") && strstr(text, "b: KL, nats an answer"));
+    remove_tree(out);
+    llm_release_all(out, away, log, deep, own, page, text);
+}
+/* Bytes as they come, as a terminal gets them. */
+static void is_shown(const char *text, size_t n, const char *want) {
+    char *got = NULL;
+    size_t size;
+    FILE *f = open_memstream(&got, &size);
+    shown_text s = {.count = 0};
+    for (size_t i = 0; i < n; i++) shown_put(&s, text + i, 1, f);       /* byte by byte: characters come in pieces */
+    fclose(f);
+    CHECK(!strcmp(got, want), "shown as %s, not %s", got, want);
+    free(got);
+}
+static void test_shown(void) {
+    static const struct { const char *text, *want; } all[] = {
+        {"a\tb\n", "a\tb\n"}, {"\xE2\x82\xAC \xF0\x9F\x90\x88 \xD7\xA9", "\xE2\x82\xAC \xF0\x9F\x90\x88 \xD7\xA9"},
+        {"\x1B]0;x\x07", "\xE2\x90\x9B]0;x\xE2\x90\x87"}, {"\r\x7F", "\xE2\x90\x8D\xE2\x90\xA1"},
+        {"\xC2\x9Bm", "\xEF\xBF\xBDm"}, {"\xE2\x80\xAE!\xE2\x81\xA6!", "\xEF\xBF\xBD!\xEF\xBF\xBD!"},
+        {"\xC2\xA0\xE2\x80\xAF", "\xC2\xA0\xE2\x80\xAF"}, {"\xFF\x80z", "\xEF\xBF\xBD\xEF\xBF\xBDz"},
+        {"\xE2\x82(\x1B", "\xEF\xBF\xBD(\xE2\x90\x9B"}, {"\xE2\x1B[", "\xEF\xBF\xBD\xE2\x90\x9B["},
+        {"\xED\xA0\x80.", "\xEF\xBF\xBD."}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) is_shown(all[i].text, strlen(all[i].text), all[i].want);
+    is_shown("\0", 1, "\xE2\x90\x80");
+    for (uint32_t c = 0; c < 256; c++) {                        /* no byte alone is let through that is no letter */
+        char byte = (char)c, *got = NULL;
+        size_t size;
+        FILE *f = open_memstream(&got, &size);
+        shown_text s = {.count = 0};
+        shown_put(&s, &byte, 1, f);
+        shown_put(&s, "\n", 1, f);
+        fclose(f);
+        const bool plain = c == '\n' || c == '\t' || (c >= 32 && c < 127);
+        CHECK(plain == (size == 2 && got[0] == byte), "byte %u", c);
+        free(got);
+    }
+}
 static void test_column(void) {
     char *path = llm_format("%s/log.csv", folder);
     FILE *f = fopen(path, "w");
@@ -247,6 +314,8 @@ int main(void) {
     test_page();
     test_strangers();
     test_tokens();
+    test_log_elsewhere();
+    test_shown();
     test_column();
     test_events();
     remove_tree(folder);

@@ -19,7 +19,7 @@ typedef struct {
     const char *prompt, *system, *weights;
     int64_t max_tokens, context, top_k, beams;
     double temperature, top_p, min_p, repeat_penalty;
-    bool complete, speed;
+    bool complete, speed, raw;
 } settings;
 
 typedef struct { int tokens; double seconds; } tally;
@@ -52,37 +52,14 @@ static void catch_interrupts(void) {
 /* ---- whole characters ---- */
 
 /* A token may end inside a character, and half a character on a terminal is rubbish. So bytes wait until their
-   character is whole; what can never become one is shown as U+FFFD. */
-typedef struct { char text[4]; int count; } waiting_bytes;
-
-static void say_lost(void) { fputs("\xEF\xBF\xBD", stdout); }
-static int character_length(unsigned char first) {
-    return first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 :
-           first >= 0xF0 && first < 0xF5 ? 4 : 0;
-}
-static void say_byte(waiting_bytes *w, char byte) {
-    uint32_t code;
-    if (w->count && !is_continuation(byte)) {               /* the character before was never finished */
-        say_lost();
-        w->count = 0;
-    }
-    w->text[w->count++] = byte;
-    int want = character_length((unsigned char)w->text[0]);
-    if (w->count < want) return;
-    if (want && llm_utf8_get(w->text, (size_t)want, &code) == want && code != UINT32_MAX)
-        fwrite(w->text, 1, (size_t)want, stdout);
-    else say_lost();
-    w->count = 0;
-}
-static void say(waiting_bytes *w, const char *text, size_t size) {
-    for (size_t i = 0; i < size; i++) say_byte(w, text[i]);
+   character is whole; what can never become one, and what would be a command to the terminal, is shown (shown.h). */
+static void say(const chat *c, shown_text *w, const char *text, size_t size) {
+    if (c->s.raw) fwrite(text, 1, size, stdout);
+    else shown_put(w, text, size, stdout);
     fflush(stdout);
 }
-static void say_end(waiting_bytes *w) {
-    if (w->count) say_lost();
-    w->count = 0;
-    putchar('\n');
-    fflush(stdout);
+static void say_end(const chat *c, shown_text *w) {
+    say(c, w, "\n", 1);
 }
 
 /* ---- the history ---- */
@@ -151,7 +128,7 @@ static bool read_prompt(chat *c, const int *ids, int n) {
 }
 /* What has been said of an answer. first_space: keep the space that SentencePiece puts before a text; it belongs to a
    continuation, not to an answer. */
-typedef struct { char *text; size_t room, length; bool first_space; waiting_bytes waiting; } spoken_text;
+typedef struct { char *text; size_t room, length; bool first_space; shown_text waiting; } spoken_text;
 
 static void say_token(const chat *c, spoken_text *x, int id) {
     const char *piece = c->tok.token[id];
@@ -159,12 +136,12 @@ static void say_token(const chat *c, spoken_text *x, int id) {
     bool strip = !x->length && !x->first_space && c->tok.tables->prefix && bytes && piece[0] == ' ';
     x->text = llm_grow(x->text, &x->room, x->length + bytes + 1, 1);
     memcpy(x->text + x->length, piece + strip, bytes - strip);
-    say(&x->waiting, x->text + x->length, bytes - strip);
+    say(c, &x->waiting, x->text + x->length, bytes - strip);
     x->length += bytes - strip;
 }
 /* Returns the answer in fresh memory. why: it ended before its time, or NULL. */
-static char *say_nothing_more(spoken_text *x, const char *why, size_t *size) {
-    say_end(&x->waiting);
+static char *say_nothing_more(const chat *c, spoken_text *x, const char *why, size_t *size) {
+    say_end(c, &x->waiting);
     if (interrupted) why = "(stopped)";
     if (why) fprintf(stderr, "%s\n", why);
     x->text = llm_grow(x->text, &x->room, x->length + 1, 1);
@@ -192,7 +169,7 @@ static char *speak_best(chat *c, int n, bool first_space, size_t *size) {
     c->reading = (tally){n, 0};
     c->speaking = (tally){spoken, llm_now() - began};
     llm_release_all(ids, out, length, score);
-    return say_nothing_more(&x, stopped ? NULL : n + spoken >= c->context ? "(the context is full)" :
+    return say_nothing_more(c, &x, stopped ? NULL : n + spoken >= c->context ? "(the context is full)" :
                             "(cut off by --max-tokens)", size);
 }
 /* Continue c->ids[0..n) and say it as it comes. */
@@ -216,7 +193,7 @@ static char *speak(chat *c, int n, bool first_space, size_t *size) {
     }
     c->reading = prompt;
     c->speaking = (tally){spoken, llm_now() - began};
-    return say_nothing_more(&x, why, size);
+    return say_nothing_more(c, &x, why, size);
 }
 static double rate(tally t) { return t.seconds > 0 ? t.tokens / t.seconds : 0; }
 static void report(const chat *c) {
@@ -238,7 +215,7 @@ static void answer(chat *c) {
 }
 /* Go on with a text, as a base model does: no history, no template. */
 static void complete(chat *c, const char *text, size_t length) {
-    waiting_bytes waiting = {.count = 0};
+    shown_text waiting = {.count = 0};
     size_t size;
     int first = c->tok.bos >= 0 ? c->tok.bos : c->tok.eos, n = 0;
     int *ids = llm_alloc(llm_add(length, 2), sizeof *ids);
@@ -248,7 +225,7 @@ static void complete(chat *c, const char *text, size_t length) {
     if (cut) fprintf(stderr, "(longer than the context of %d tokens: the beginning is cut off)\n", c->context);
     memcpy(c->ids, ids + cut, (size_t)(n - cut) * sizeof *ids);
     llm_release(ids);
-    say(&waiting, text, length);
+    say(c, &waiting, text, length);
     llm_release(speak(c, n - cut, true, &size));
     report(c);
 }
@@ -385,6 +362,7 @@ static void parse(settings *s, int argc, char **argv) {
         {"system", LLM_TEXT, &s->system, 0, 0, "what the assistant is told first", NULL, "system-prompt"},
         OPTION("complete", LLM_BOOL, &s->complete, 0, 0, "no conversation: go on with the text"),
         {"max-tokens", LLM_INT, &s->max_tokens, 1, 1 << 20, "longest answer", NULL, "n"},
+        OPTION("raw", LLM_BOOL, &s->raw, 0, 0, "answers byte for byte: their control characters act on the terminal"),
         OPTION("context", LLM_INT, &s->context, 16, 1 << 20, "most tokens of a conversation"),
         OPTION_HEADING("choosing the next token"),
         {"temperature", LLM_FLOAT, &s->temperature, 0, 100, "0: always the likeliest", NULL, "temp"},
@@ -402,6 +380,7 @@ static void parse(settings *s, int argc, char **argv) {
         OPTION("threads", LLM_INT, &r->threads, 0, 4096, "0: all cores"),
         {"speed", LLM_BOOL, &s->speed, 0, 0, "tokens per second behind every answer", NULL, NULL}};
     llm_options_parse(table, sizeof table / sizeof *table, "talk to a trained model", argc, argv);
+    if (s->raw) shown_begin(true);
     llm_options_idle("system", s->complete, "--complete goes on with the text alone");
     llm_options_idle("top-k|top-p|min-p|seed", s->temperature == 0 && !s->beams, "--temperature 0 takes the likeliest");
     static const char *const draws[] = {"temperature", "top-k", "top-p", "min-p", "repeat-penalty", "seed"};

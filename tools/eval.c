@@ -15,7 +15,7 @@
 
        HellaSwag   ctx_a, ctx_b (or ctx), endings, label           ARC     question, choices {text, label}, answerKey
        MMLU        question, choices [...], answer (subject)       PIQA    goal, sol1, sol2, label
-       BoolQ       passage, question, answer or label              SciQ    question, correct_answer, distractor1, support
+       BoolQ       passage, question, answer or label              SciQ    question, correct_answer, distractor1 .. 3
        Winogrande  sentence with "_", option1, option2, answer     OpenBookQA  question_stem, choices, answerKey
        TruthfulQA  question, mc1_targets, mc2_targets, or          SocialIQA   context, question, answerA-C, label
                    best_answer, correct_answers, incorrect_answers
@@ -115,7 +115,7 @@ static void choose_gold(task_item *x, double gold, place at) {
 }
 /* Which ending a record names as the right one: by its label, where they have labels; by its index, counted from
    `first`; by its letter; no: 0, yes: 1. -1: by none. */
-static double named(const llm_json *v, const llm_json *labels, int first, int choices) {
+static double named(const llm_json *v, const llm_json *labels, int first) {
     if (v->type == LLM_JSON_BOOL) return v->number;
     if (v->type == LLM_JSON_NUMBER && !labels) return v->number - first;
     size_t n = v->length;
@@ -126,7 +126,7 @@ static double named(const llm_json *v, const llm_json *labels, int first, int ch
         if (strlen(label) == n && !memcmp(label, name, n)) return i;
     }
     if (labels || !n) return -1;
-    if (n == 1 && name[0] >= 'A' && name[0] < 'A' + choices) return name[0] - 'A';
+    if (n == 1 && name[0] >= 'A' && name[0] <= 'Z') return name[0] - 'A';
     return isdigit((unsigned char)*name) ? atof(name) - first : -1;
 }
 /* key: one, or several, of which the first that is there counts. */
@@ -140,7 +140,7 @@ static void choose_named(task_item *x, const llm_json *o, const char *keys, cons
     }
     snprintf(what, sizeof what, "\"%s\" is missing: the test split has none, take the validation split", key);
     if (!v || (v->string && !v->length) || v->number == -1) bad_line(at, what);
-    choose_gold(x, named(v, labels, first, x->choices), at);
+    choose_gold(x, named(v, labels, first), at);
 }
 
 /* Every `from` becomes `to`, which is no longer. */

@@ -94,14 +94,55 @@ static void jinja_no_markup(jinja_run *r, jinja_value v) {
 
 /* ---- letters ---- */
 
+/* Latin, Greek and Cyrillic, as test/gen/jinja_case.py prints them: capital letters from .. to, of which each or every
+   second, and how far behind the small ones stand. Capitals have no single letter, or not this one: of `odd`. */
+static const struct { uint16_t first, last; int16_t step, distance; } jinja_capitals[] = {
+    {'A', 'Z', 1, 32},
+    {0xC0, 0xD6, 1, 32}, {0xD8, 0xDE, 1, 32}, {0x100, 0x12E, 2, 1}, {0x132, 0x136, 2, 1}, {0x139, 0x147, 2, 1},
+    {0x14A, 0x176, 2, 1}, {0x178, 0x178, 1, -121}, {0x179, 0x17D, 2, 1}, {0x370, 0x372, 2, 1}, {0x376, 0x376, 1, 1},
+    {0x37F, 0x37F, 1, 116}, {0x386, 0x386, 1, 38}, {0x388, 0x38A, 1, 37}, {0x38C, 0x38C, 1, 64},
+    {0x38E, 0x38F, 1, 63}, {0x391, 0x3A1, 1, 32}, {0x3A3, 0x3AB, 1, 32}, {0x3CF, 0x3CF, 1, 8}, {0x3D8, 0x3EE, 2, 1},
+    {0x3F7, 0x3F7, 1, 1}, {0x3F9, 0x3F9, 1, -7}, {0x3FA, 0x3FA, 1, 1}, {0x3FD, 0x3FF, 1, -130}, {0x400, 0x40F, 1, 80},
+    {0x410, 0x42F, 1, 32}, {0x460, 0x480, 2, 1}, {0x48A, 0x4BE, 2, 1}, {0x4C0, 0x4C0, 1, 15}, {0x4C1, 0x4CD, 2, 1},
+    {0x4D0, 0x52E, 2, 1}, {0x1E00, 0x1E94, 2, 1}, {0x1EA0, 0x1EFE, 2, 1}};
+static const uint16_t jinja_odd[] = {
+    0xB5, 0xDF, 0x130, 0x131, 0x149, 0x17F, 0x390, 0x3B0, 0x3C2, 0x3D0, 0x3D1, 0x3D5, 0x3D6, 0x3F0, 0x3F1, 0x3F4,
+    0x3F5, 0x1E96, 0x1E97, 0x1E98, 0x1E99, 0x1E9A, 0x1E9B, 0x1E9E};
+/* Where other letters with two cases stand. */
+static const uint32_t jinja_other_cases[][2] = {{0x180, 0x2AF}, {0x345, 0x345}, {0x530, 0x590}, {0x10A0, 0x10FF},
+    {0x13A0, 0x13FF}, {0x1C80, 0x1CBF}, {0x1D79, 0x1D8E}, {0x1F00, 0x1FFF}, {0x2126, 0x2132}, {0x214E, 0x2188},
+    {0x24B6, 0x24E9}, {0x2C00, 0x2D2D}, {0xA640, 0xA69B}, {0xA722, 0xA7FF}, {0xAB53, 0xABBF}, {0xFB00, 0xFB17},
+    {0xFF21, 0xFF5A}, {0x10400, 0x104FF}, {0x10570, 0x105BF}, {0x10C80, 0x10CFF}, {0x118A0, 0x118DF}, {0x16E40, 0x16E7F},
+    {0x1E900, 0x1E943}};
+/* Which capital is c the small letter of (or, capital: which is c)? -1: none. */
+static int jinja_capital(uint32_t c, bool capital) {
+    for (int i = 0; i < (int)(sizeof jinja_capitals / sizeof *jinja_capitals); i++) {
+        int64_t x = (int64_t)c - (capital ? 0 : jinja_capitals[i].distance) - jinja_capitals[i].first;
+        bool within = x >= 0 && x <= jinja_capitals[i].last - jinja_capitals[i].first;
+        if (within && x % jinja_capitals[i].step == 0) return i;
+    }
+    return -1;
+}
+static bool jinja_odd_case(uint32_t c) {
+    bool odd = false;
+    for (size_t i = 0; i < sizeof jinja_odd / sizeof *jinja_odd; i++) odd |= jinja_odd[i] == c;
+    for (size_t i = 0; i < sizeof jinja_other_cases / sizeof *jinja_other_cases; i++)
+        odd |= c >= jinja_other_cases[i][0] && c <= jinja_other_cases[i][1];
+    return odd;
+}
 /* The other case of a character, itself where it has none. */
 static uint32_t jinja_case(jinja_run *r, uint32_t c, bool upper) {
-    if (c < 128) return upper ? toupper((int)c) : tolower((int)c);
-    if (c >= 0xC0 && c < 0x590 && c != 0xD7 && c != 0xF7)
-        jinja_fail(r, "upper and lower case of other letters than a to z");
+    bool stays = !upper && c < 0x180 && c != 0x130;     /* German sz and its like are small already */
+    int i = jinja_capital(c, !upper);
+    const bool sigma = c == 0x3A3 && !upper;            /* its small letter depends on what follows */
+    if (i >= 0 && !sigma) return c + (uint32_t)(upper ? -jinja_capitals[i].distance : jinja_capitals[i].distance);
+    if (c >= 128 && !stays && (sigma || jinja_odd_case(c)))
+        jinja_fail(r, "the upper or lower case of the letter U+%04X", c);
     return c;
 }
-static bool jinja_has_case(uint32_t c) { return c < 128 && isalpha((int)c); }
+static bool jinja_has_case(uint32_t c) {
+    return jinja_capital(c, true) >= 0 || jinja_capital(c, false) >= 0 || jinja_odd_case(c);
+}
 static void jinja_put_case(jinja_run *r, jinja_buffer *b, jinja_string x, bool upper) {
     for (size_t i = 0, next; i < x.n; i = next) {
         char text[4];

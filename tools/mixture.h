@@ -3,16 +3,24 @@
 
        {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"}
 
-   Included after forms.h; of llm.h it uses the interface alone. */
+   They lie in that folder: a mixture.json of somebody else's names no file of yours. Included after forms.h; of llm.h it uses the interface alone. */
 #ifndef MIXTURE_H
 #define MIXTURE_H
 
 /* What a user names as sources: their paths, their proportions (NULL: by size), and where the held-out text is. */
 typedef struct { llm_paths source, validation; double *proportion; bool by_document; } mixture;
 
-static inline void mixture_beside(llm_paths *l, const char *dir, const char *file) {
+static inline void mixture_beside(llm_paths *l, const char *dir, const char *file, const char *where, int line) {
     char *path = llm_format("%s/%s", dir, file);
-    llm_paths_add(l, file[0] == '/' ? file : path);
+    bool stays = path_stays(dir, file);
+    llm_paths all = {0};
+    if (stays) forms_find(&all, path);
+    for (size_t k = 0; k < all.count; k++) stays = stays && path_within(dir, all.path[k]);     /* links in it, too */
+    if (!stays)
+        llm_die("put the text there, or name it with --data", "%s:%d: \"%s\" leads out of the folder of %s", where, line,
+                file, path_name(where));
+    llm_paths_free(&all);
+    llm_paths_add(l, path);
     llm_release(path);
 }
 static inline void mixture_file(mixture *m, const char *dir, const char *where) {
@@ -28,14 +36,15 @@ static inline void mixture_file(mixture *m, const char *dir, const char *where) 
             llm_die("{\"file\": \"story.txt\", \"proportion\": 0.45}",
                     "%s:%d: a source wants a file and a proportion above 0", where, s->line);
         m->proportion[m->source.count] = p;
-        mixture_beside(&m->source, dir, file);
+        mixture_beside(&m->source, dir, file, where, s->line);
     }
     const char *unit = llm_json_text(json, "unit", "token");
     m->by_document = !strcmp(unit, "document");
     if (!m->by_document && strcmp(unit, "token"))
         llm_die("\"unit\": \"token\" or \"document\"", "%s: proportions of unknown unit \"%s\"", where, unit);
-    const char *validation = llm_json_text(json, "validation", NULL);
-    if (validation) mixture_beside(&m->validation, dir, validation);
+    const llm_json *validation = llm_json_get(json, "validation");
+    if (validation && validation->type == LLM_JSON_STRING)
+        mixture_beside(&m->validation, dir, validation->string, where, validation->line);
     llm_json_free(json);
 }
 static inline mixture mixture_read(const char *const *paths, int count) {

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "shown.h"
 
 /* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
    Flags are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and
@@ -211,6 +212,7 @@ static inline void remember_values(const llm_option *table, int count) {
     }
 }
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
+    shown_begin(false);                 /* from its first line on, whatever a program prints is text */
     options_given.count = 0;
     options_given.argc = argc;
     options_given.argv = argv;

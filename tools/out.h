@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "checkpoint.h"
+#include "path.h"
 
 static const char run_mark[] = "result.replaced";
 
@@ -24,12 +25,7 @@ static inline bool run_result_exists(const char *out) {
 }
 /* A folder is never an input and a result at once, and what is overwritten does not hold an input. */
 static inline void run_guard(const run_settings *r, const char *out, const char *input) {
-    char *folder = realpath(out, NULL), *file = input ? realpath(input, NULL) : NULL;
-    size_t n = folder ? strlen(folder) : 0;
-    const bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
-    const bool same = within && !file[n];
-    free(folder);
-    free(file);
+    const bool within = input && path_within(out, input), same = within && path_within(input, out);
     if (within && (r->overwrite || same))
         llm_usage("another --out", "%s %s, which this run reads", out, same ? "is an input" : "holds an input");
 }

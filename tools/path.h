@@ -1,7 +1,8 @@
-/* path.h: what the name of a file says. */
+/* path.h: what the name of a file says, and where it leads. Included after llm.h. */
 #ifndef PATH_H
 #define PATH_H
 
+#include <stdlib.h>
 #include <string.h>
 
 static inline bool path_ends_with(const char *path, const char *end) {
@@ -20,5 +21,29 @@ static inline bool path_is_json(const char *path) {
 static inline const char *path_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash && slash[1] ? slash + 1 : path;
+}
+/* Is it the folder, or something in it? Links are followed; what is not there is not. */
+static inline bool path_within(const char *dir, const char *path) {
+    char *folder = realpath(dir, NULL), *file = realpath(path, NULL);
+    size_t n = folder ? strlen(folder) : 0;
+    const bool within = folder && file && !strncmp(file, folder, n) && (file[n] == '/' || !file[n] || n == 1);
+    free(folder);
+    free(file);
+    return within;
+}
+/* A file may name others that lie with it, and a stranger's file would name any: no "/...", no "..", and no link leads
+   out of its folder. What is not there stays. */
+static inline bool path_stays(const char *dir, const char *file) {
+    if (*file == '/') return false;
+    for (const char *part = file; *part; part += strspn(part, "/")) {
+        size_t n = strcspn(part, "/");
+        if (n == 2 && !strncmp(part, "..", 2)) return false;
+        part += n;
+    }
+    char *path = llm_format("%s/%s", dir, file), *there = realpath(path, NULL);
+    const bool stays = !there || path_within(dir, path);
+    free(there);
+    llm_release(path);
+    return stays;
 }
 #endif

@@ -10,9 +10,11 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "options.h"
+#include "path.h"
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <time.h>
 
 /* ================================================= 1. drawing ======================================================*/
@@ -29,7 +31,7 @@ static void report_escape(FILE *f, const char *text, size_t n) {
     for (size_t i = 0, step; i < n; i += step) {
         uint32_t code;
         step = (size_t)llm_utf8_get(text + i, n - i, &code);
-        if (code == UINT32_MAX || (code < 32 && code != '\n' && code != '\t') || code == 127) fputs("\xEF\xBF\xBD", f);
+        if (code == UINT32_MAX || shown_commands(code)) fputs("\xEF\xBF\xBD", f);
         else if (code == '&') fputs("&amp;", f);
         else if (code == '<') fputs("&lt;", f);
         else if (code == '>') fputs("&gt;", f);
@@ -43,7 +45,11 @@ static const llm_json *report_list(const llm_json *object, const char *key) {
     const llm_json *list = llm_json_get(object, key);
     return list && list->type == LLM_JSON_ARRAY ? list->child : NULL;
 }
-static char *report_path_in(const char *out, const char *file) { return llm_format("%s/%s", out, file); }
+/* A file of OUT. Where it leads out of it, the stage is a stranger's. */
+static char *report_path_in(const char *out, const char *file) {
+    if (!path_stays(out, file)) llm_die("leave it out", "%s is not in %s", file, out);
+    return llm_format("%s/%s", out, file);
+}
 static void report_one_line(FILE *f, const char *text) {        /* raw: it is escaped when the page is written */
     for (; *text; text++) fputc(*text == '\n' ? ' ' : *text, f);
     fputc('\n', f);
@@ -528,7 +534,6 @@ static void draw_table(report_card *r, const char *out, const llm_json *part) {
     int columns, rows, shares = 0;
     const char *picture = llm_json_text(part, "picture", NULL), *name[CELLS];
     const char *file = llm_json_text(part, "file", "");
-    if (strchr(file, '/')) llm_die("leave it out", "%s is not in %s", file, out);
     char *path = report_path_in(out, file), **cell = (char **)report_read_table(path, &columns, &rows);
     double *x = llm_alloc(CELLS, 3 * sizeof *x);
     for (int i = 1; i < rows; i++) {
@@ -631,7 +636,11 @@ static void draw_rl_log(report_card *r, const char *name, const char *path) {
 static void draw_log(report_card *r, const char *out, const llm_json *part) {
     int n;
     const char *file = llm_json_text(part, "file", "");
-    char *path = strchr(file, '/') ? llm_format("%s", file) : report_path_in(out, file);
+    if (!path_stays(out, file)) {
+        report_text(r, llm_format("(a log that lies elsewhere is not drawn: %s)", file));
+        return;
+    }
+    char *path = report_path_in(out, file);
     if (!report_read_text(path, false)) return;         /* best-of-n trains nothing: no log */
     bool text = report_column(path, "tok_per_s", NULL, NULL, &n) != NULL;
     if (text) draw_text_log(r, path, llm_json_number(part, "floor", NAN));
@@ -679,13 +688,13 @@ static int report_by_stage(const void *a, const void *b) {
 }
 /* Draw a stage in a process of its own: what is broken in its files ends that, not the page. */
 static bool report_read(const char *folder, const char *name, report_part *p) {
-    char *out = llm_format("%s/%s", folder, name), *path = report_path_in(out, "stage.json");
+    char *out = llm_format("%s/%s", folder, name), *path = llm_format("%s/stage.json", out);
     bool there = llm_exists(path), drawn = false;
     FILE *f = there ? tmpfile() : NULL;
     if (there && !f) llm_die("room in /tmp", "cannot draw %s: %s", out, strerror(errno));
     pid_t child = f ? fork() : -1;
     if (child == 0) {
-        if (!freopen("/dev/null", "w", stderr)) _exit(1);
+        if (dup2(open("/dev/null", O_WRONLY), 2) < 0) _exit(1);
         alarm(60);
         draw_stage(f, out);
         _exit(fflush(f) != 0);

@@ -64,12 +64,33 @@ LLM_PRINTF(2, 3) static inline void stage_text(stage_card *c, const char *format
     va_end(a);
     stage_note(c, NULL, text);
 }
+/* The log as a file of OUT, which the page reads: --log may be elsewhere, then a copy of it is OUT/log.csv. */
+static inline char *stage_bring(const char *out, const char *log) {
+    char *there = llm_format("%s/log.csv", out), *real = realpath(log, NULL), *folder = realpath(out, NULL);
+    char *name = llm_format("log.csv");
+    if (real && folder && path_within(out, log)) {
+        llm_release(name);
+        name = llm_format("%s", real + strlen(folder) + 1);
+    } else if (real && run_is_ours(there, "step,loss", false)) {
+        size_t size;
+        char *text = llm_read_file(log, &size);
+        llm_writer w = llm_write_begin(there);
+        llm_write_bytes(&w, text, size);
+        llm_write_done(&w);
+        llm_release(text);
+    }
+    free(real);
+    free(folder);
+    llm_release(there);
+    return name;
+}
 /* A log.csv whose curves are shown, and a level that bits per byte can be compared with (NAN: none). */
 static inline void stage_log(stage_card *c, const char *name, const char *file, double level) {
-    char *n = stage_quoted(name), *f = stage_quoted(file);
+    char *in = strchr(file, '/') ? stage_bring(c->out, file) : llm_format("%s", file);
+    char *n = stage_quoted(name), *f = stage_quoted(in);
     char *floor = isnan(level) ? llm_format("null") : llm_format("%.17g", level);
     stage_add(c, llm_format("{\"kind\": \"log\", \"name\": %s, \"file\": %s, \"floor\": %s}", n, f, floor));
-    llm_release_all(n, f, floor);
+    llm_release_all(in, n, f, floor);
 }
 /* The title of a part that lies in a file of its own: samples.jsonl, tokens.jsonl, table.csv of stage 3's methods. */
 static inline void stage_file(stage_card *c, const char *kind, const char *title, const char *detail) {

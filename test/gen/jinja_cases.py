@@ -672,3 +672,11 @@ CASES += [
     '{{ missing | items | list }}',
     '{{ 5 | items | list }}',
 ]
+
+# Letters beyond ASCII.
+CASES += ["{{ %r | %s }}" % (text, how) for text in ("\u00e9t\u00e9 GR\u00d6SE na\u00efve \u00ff \u0178", "\u03b1\u0392\u03b3 \u0414\u043e\u043c \u0451 \u1ea4n",
+          "\u4f60\u597d \u05d0 \u0e01", "\u0141\u00f3d\u017a \u010ce\u0161tina") for how in ("upper", "lower", "title", "capitalize", "list | sort | join")]
+CASES += ["{{ %r.title() }}{{ %r.isupper() }}{{ %r is lower }}" % (text, text, text) for text in ("\u00e9t\u00e9 d'\u00e0", "\u00c9T\u00c9", "\u043f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440", "\u4f60\u597d")]
+CASES += ["{{ 'Stra\u00dfe' | %s }}" % how for how in ("lower", "title", "capitalize", "list | sort | join")]
+CASES += ["{{ '\u03c3' | lower }}{{ '\u03c3\u03bf' | upper }}"]
+CASES += ["{{ {'\u00d6l': 1, 'zu': 2, '\u00e4b': 3} | dictsort }}"]
