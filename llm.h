@@ -241,9 +241,9 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
 void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
 void llm_tokenizer_free(llm_tokenizer *t);
-/* Text to ids. Special tokens are never produced, whatever the text spells; every byte is kept, valid UTF-8 or not.
-   Returns the number of ids; ids must have room for size + 1 (SPM's leading space), one id a byte at worst.
-   Thread-safe. */
+/* Text to ids. Special tokens are never produced, whatever the text spells; every byte that has a token is kept, valid
+   UTF-8 or not. Returns the number of ids; ids must have room for size + 1 (SPM's leading space), one id a byte at
+   worst. Thread-safe. */
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids);
 /* Ids to text: the bytes, '\0'-terminated, in fresh memory; special tokens are skipped, or spelled out. */
 char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size);
@@ -1250,6 +1250,8 @@ struct llm_tokenizer_tables {
     char *file[TOKENIZER_FILES];        /* as loaded, so that saving gives back the same bytes; NULL: there was none */
     size_t file_size[TOKENIZER_FILES];
     char *chat_template;                /* Jinja source, or NULL */
+    size_t unspelled;                   /* bytes of texts that were dropped, since no token spells them */
+    void *added;                        /* tools/hf.h: tokens that are looked for in text before it is cut, or NULL */
 };
 
 static void tokenizer_allocate(llm_tokenizer *t, int vocab_size) {
@@ -1263,7 +1265,7 @@ void llm_tokenizer_free(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     if (k) {
         word_free(&k->words);
-        llm_release_all(k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template);
+        llm_release_all(k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template, k->added);
         for (int i = 0; i < TOKENIZER_FILES; i++) llm_release(k->file[i]);
     }
     llm_release_all(t->token, t->length, t->special, k);
@@ -1332,12 +1334,13 @@ static size_t merge_symbols(const llm_tokenizer *t, int *ids, size_t n) {
     if (!t->tables->pairs.slots) return n;
     return n <= SHORT_PIECE ? merge_short(&t->tables->pairs, ids, n) : merge_long(&t->tables->pairs, ids, n);
 }
-/* The symbols merging starts from: bytes here, characters elsewhere (tools/hf.h). SIZE_MAX: a byte has no token. */
+/* The symbols merging starts from: bytes here, characters elsewhere (tools/hf.h). A byte without a token is dropped. */
 typedef size_t symbols_of(const llm_tokenizer *t, const char *s, size_t n, int *ids);
 static size_t byte_symbols(const llm_tokenizer *t, const char *s, size_t n, int *ids) {
-    for (size_t i = 0; i < n; i++)
-        if ((ids[i] = t->tables->byte[(unsigned char)s[i]]) < 0) return SIZE_MAX;
-    return n;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) if ((ids[count] = t->tables->byte[(unsigned char)s[i]]) >= 0) count++;
+    if (count < n) __atomic_fetch_add(&t->tables->unspelled, n - count, __ATOMIC_RELAXED);      /* several threads */
+    return count;
 }
 
 /* ---- encode and decode ---- */
@@ -1348,10 +1351,7 @@ static size_t encode_piece(const llm_tokenizer *t, symbols_of *symbols, const ch
         ids[0] = (int)word->value;
         return 1;
     }
-    size_t count = symbols(t, s, n, ids);
-    if (count == SIZE_MAX) llm_die("clean the text, or use a tokenizer with all 256 bytes",
-                                   "the tokenizer has no token for a byte of \"%.*s\"", (int)size_min(n, 40), s);
-    return merge_symbols(t, ids, count);
+    return merge_symbols(t, ids, symbols(t, s, n, ids));
 }
 static size_t encode_bpe(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
     (void)where;                        /* bytes are the same everywhere */
@@ -1415,10 +1415,10 @@ static void tokenizer_index(llm_tokenizer *t, symbols_of *symbols, uint64_t salt
     for (int i = 0; i < t->vocab_size; i++) {
         size_t n = (size_t)t->length[i];
         if (k->hidden[i] || !n) continue;
-        size_t count = symbols(t, t->token[i], n, ids);
-        if (count != SIZE_MAX && merge_symbols(t, ids, count) == 1 && ids[0] == i)
-            word_add(&k->words, t->token[i], n)->value = i;
+        bool one = merge_symbols(t, ids, symbols(t, t->token[i], n, ids)) == 1 && ids[0] == i;
+        if (one) word_add(&k->words, t->token[i], n)->value = i;
     }
+    k->unspelled = 0;
     llm_release(ids);
 }
 
@@ -5810,19 +5810,18 @@ static int whole_number(const llm_json *v) {
     return v->number == floor(v->number) ? v->number : -1;
 }
 /* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
-   may; transformers writes defaults there that the vocabulary does not have. Returns false when there was nothing. */
-static bool read_stops(llm_tokenizer *t, const char *folder, const char *name, bool strict) {
+   may; transformers writes defaults into both that the vocabulary does not have. Returns whether there was one. */
+static bool read_stops(llm_tokenizer *t, const char *folder, const char *name) {
     char *where = llm_format("%s/%s", folder, name);
     llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
     const llm_json *eos = llm_json_get(config, "eos_token_id");
-    bool list = eos && eos->type == LLM_JSON_ARRAY, found = eos && eos->type != LLM_JSON_NULL;
+    bool list = eos && eos->type == LLM_JSON_ARRAY, found = false;
     for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
         int id = whole_number(c);
-        if (id >= t->vocab_size && strict)
-            llm_die("files of one model", "%s: eos_token_id %d, but the vocabulary has %d", where, id, t->vocab_size);
-        if (id >= t->vocab_size) continue;
+        if (id < 0 || id >= t->vocab_size) continue;
         if (t->eos < 0) t->eos = id;
         add_stop(t, id);
+        found = true;
     }
     llm_json_free(config);
     llm_release(where);
@@ -5877,7 +5876,7 @@ void llm_tokenizer_load(llm_tokenizer *t, const char *dir) {
         }
         llm_release(path[i]);
     }
-    read_stops(t, dir, "generation_config.json", true);
+    read_stops(t, dir, "generation_config.json");
 }
 
 /* ---- safetensors ----
@@ -6447,29 +6446,30 @@ bool llm_result_exists(const char *out) { return folder_holds(out, "config.json"
    Unicode
    ================================================================================================================ */
 
-/* Unicode 15: how many code points lie outside, inside, outside ... the class, from 0 on. Each number is in base 26,
+/* Unicode 16: how many code points lie outside, inside, outside ... the class, from 0 on. Each number is in base 26,
    its last digit a small letter, the others capitals: "CnBag" is 65, 26, 6 (test/gen/unicode_tables.py --text). */
 static const char *unicode_letter =
     "CnBagBaBvbkbebfxbBfbRqemofhbbbEzfbccebbgbbdbbbubDfbFjiGkbBmcbgBpCtBbeeBtBrBjcbDvbbpchckdcbqbbBeBdDllbyBhjcebfweb"
     "jbdbxzhlfybgrBqCgCcdbsbhkpqeicccwbhbbdedbqbncbdockbigeccwbhbcbcbcBfebbtdqjbdbwbhbcbfdbsbpcxblicccwbhbcbfdbBecbdp"
     "brbbgddbedcbbbcdcdddmwbCaibdbxbqdbBadcbccBebeibdbxbkbfdbBfcbcpcrjbdbBpcbqbfdidygfsdybjbbchCgBwbcmhCgcbbbfbybbbkb"
     "cjbcfbbveBgbClibBkBbfElBrubqgeedbdchdenmbrBmbbfbcBrbMvbechbbbecBpbecBhbechbbbecpbCfbecCpBlqqDicgdXwcrbBafCxgihsn"
-    "tosonbdpCaBjbebCpDlhfcBibbfCskBfBxBecflBseBaCcxjCbDebDpBvriCcBenckBsBaBkBpdkBkcjhBrcdBpebgbcdbfHkCmKscgcBmcgcibb"
+    "tosonbdpCaBjbebCpDlhfcBibbfCskBfBxBecflBseBaCcxjCbDebDpBvriCcBenckBsBaBkBpdkBkclfBrcdBpebgbcdbfHkCmKscgcBmcgcibb"
     "bbbbbBfcCbbhbbddbhdecgenfdbhEmbnbqnDxbebckbbdfgbbbbbbeblceffebCacDZfIvgedcmBmbbfbcCehbqxjhbhbhbhbhbhbhbhDcbSbcBq"
-    "ffceDigdbDmbefBrbDqrBgBwqTsJToCmBGUfCpBucKjdqkcuBvqBfcCsBxjcDzcCmfcbbbfyqbdbebxBdCaoByCkgdbbclBckxzBdhBvBcbqfbkk"
+    "ffceDigdbDmbefBrbDqrBgBwqTsJToCmBGUfCpBucKjdqkcuBvqBfcCsBxjcDzcCpccbbbivqbdbebxBdCaoByCkgdbbclBckxzBdhBvBcbqfbkk"
     "fbBpxdbiuxdbdBybbdccfcbbbydclhdmgcgcgjhbhbBrbogElBdQNsmxeBxMNcOccEcBmhmffbbkbnbfbbbcbcbEeBhNzsCmcCcBomEmfbFfBkBa"
-    "gBalDldgcgcgcdBjmbBabtbcbpcoBiEtOzBddBxBvBgnubigBmkBecBkeiBwGcsBkeBkeBoiCamlbpbhbcblbpbhbcCpLzjwkiygbBqbjCrgcbbB"
-    "sbcdbcxkxjBfCntbckwkBaCsCegcCmbpebdbBdBqBddBdBjibBcBbCckwktnsEgCvCdBznBznBkNkBqgcDaBdkbiwBqsBuvBbxmCbCfccbnBtBgz"
-    "BaBkBdbcbiBjdbmBwoevbbbBjsbztcClhbbbebpbkhBvBmicccwbhbcbfdbsbmfGcCbseudBeBwucbbHcBvBpeBkBwubChBrnbCtBbBlhHdBsEmC"
-    "mBficbcibcbypbbbDqicBnqbbbBcbkBohbvblButbsCvKdjbBlrbBxBeEihbcbBmvbzgbcbBgobMptpbbnbBiEubDbBJmIwHoDXkDtpBPgrgFYvW"
-    "lMUbVxhBfrDbrBesBwqeBfvftBAmCmEyCxfbConCmcbbBcJCaiBVqBqjNFrebhbcbLfpbBddcboeiPgDKuEdfndjhkIWkDhbCtbccbcccebmbbbh"
-    "bCnbecibhbBcbebfbbdhbNcczbzbBfbzbBfbzbBfbzbBfbzbiCSyBfggKbCkFqBtkhqbMjBesBsSqBcBDchbebcbpbHpChCqhbBUiebBbbcbbcbb"
-    "kbebbbbgbebbbbbbdbcbbcbbbbbbbbbbcbbcebhbebebbbkbrfdbfbrGOaCLFcBgGDugIocINqoLBlEPjUwCFyHHzfGFg";
+    "gBalDldgcgcgcdBjmbBabtbcbpcoBiEtOzBddBxBvBgnubigBmkBecBkeiBwGcsBkeBkeBoiCamlbpbhbcblbpbhbcdCamLzjwkiygbBqbjCrgcb"
+    "bBsbcdbcxkxjBfCntbckwkBaCsCegcCmbpebdbBdBqBddBdBjibBcBbCckwktnsEgCvCdBznBznBkBmBcjxJqBqgcqdChBdkbiwBqsBuvBbxmCbC"
+    "fccbnBtBgzBaBkBdbcbiBjdbmBwoevbbbBjsbztcClhbbbebpbkhBvBmicccwbhbcbfdbsbmfBekbbcbbBmbbzbbbBsCbseudBeBwucbbHcBvBpe"
+    "BkBwubChBrnbCtBbBlhHdBsEmCmBficbcibcbypbbbDqicBnqbbbBcbkBohbvblButbsCvHrBhBfjbBlrbBxBeEihbcbBmvbzgbcbBgobMptpbbn"
+    "bBiEubDbBJmIwHoDXkDtpBPgrgzFXrfWlKDdBeCPuVxhBfrDbrBesBwqeBfvftQqBtIdCmEyCxfbConCmcbbBcJCaiBVqBpkNFrebhbcbLfpbBdd"
+    "cboeiPgDKuEdfndjhkIWkDhbCtbccbcccebmbbbhbCnbecibhbBcbebfbbdhbNcczbzbBfbzbBfbzbBfbzbBfbzbiCSyBfggKbCkFqBtkhqbMjBe"
+    "sBsSqBcIuBecbTbhbebcbpbHpChCqhbBUiebBbbcbbcbbkbebbbbgbebbbbbbdbcbbcbbbbbbbbbbcbbcebhbebebbbkbrfdbfbrGOaCLFcBgGDu"
+    "gIocINqoLBlpXyDQwUwCFyHHzfGFg";
 static const char *unicode_number =
     "BwkEqcfbcdCDlkFekHqkPwkEokegEekEokEokcgEgnElkihDzkEahhtEfkDskEokCsuKikCskBBruBHxdJfkgkwkLokEylGjkgkHakDikFekgkBO"
     "gbdggkHqBzcfBByCiDawYgBeCBhbBDxbzjodNfeFikBeibpBgkBnpBRSakHgkMigFykBmkHqkwkDikPqkBFMckSzBtmCfrcNdBbBkeBdbibFefHu"
-    "kBKgizhBnjCxfwgGeccqcBuCmjCacBedCxfEaiyiBphMsgBwkLiBfGckBqeEihFeBeEykCikFokhuJrkNekEokOkkDykDymQetDpkBDeBdItkCsk"
-    "QgkDyvBPbEhBAMrkDikFekbhBEsxBLYfumuEezBQrByDNckQgkTikBLljEykBElChbdbeCyBtbpBLanEDfk";
+    "kBKgizhBnjCxfwgGeccqcBuCmjCacBedCxfEaiyiBphMsgBwkgkKsBfGckBqeEihFeBeEykCikFokhuJrkNekEokOkkDykguCymQetDpkZmkDiBd"
+    "ItkCskQgkDyvBPbEhXAfkDMckDikFekbhUgkKcxBJSzkCEwumuEezBQrByDNckQgkTikJnkBBojEykBElChbdbeCyBtbpBLanEDfk";
 static const char *unicode_space =
     "jfsbDwbBabIHjbDPnlBdcfbBvbFXwb";
 

@@ -157,13 +157,13 @@ static void test_classes(void) {
         {0x301, 0}, {0x3B1, 1}, {0x660, 2}, {0x200A, 3}, {0x200B, 0}, {0x2028, 3}, {0x2160, 2}, {0x3000, 3}, {0x3042,
                 1}, {0x4E00, 1},
         {0x9FFF, 1}, {0xAC00, 1}, {0xD7A3, 1}, {0xD7A4, 0}, {0xFEFF, 0}, {0x1F600, 0}, {0x1D7CE, 2}, {0x20000, 1},
-                {0x10FFFF, 0}};
+                {0x10FFFF, 0}, {0x10D64, 1}, {0x1C89, 1}, {0x1CCF0, 2}};    /* the last three: new in Unicode 16 */
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         CHECK(class_of[row[i].code] == row[i].class, "U+%04X is of class %d", row[i].code, class_of[row[i].code]);
     int count[4] = {0};
     for (uint32_t c = 0; c < 0x110000; c++) count[class_of[c]]++;
     CHECK(count[CLASS_SPACE] == 25, "%d characters of white space, Unicode has 25", count[CLASS_SPACE]);
-    CHECK(count[CLASS_LETTER] == 136104 && count[CLASS_NUMBER] == 1831, "%d letters, %d numbers", count[CLASS_LETTER],
+    CHECK(count[CLASS_LETTER] == 141028 && count[CLASS_NUMBER] == 1911, "%d letters, %d numbers", count[CLASS_LETTER],
             count[CLASS_NUMBER]);
     llm_release(class_of);
 }
@@ -383,7 +383,8 @@ static void load_parts(parts p) {
     llm_tokenizer t = small(p);
     int ids[8];
     CHECK(llm_encode(&t, "abba", 4, ids) == 3 && ids[0] == 2, "the small tokenizer cannot encode");
-    CHECK_DIES(llm_encode(&t, "xyz", 3, ids), "no token for a byte of \"xyz\"");
+    CHECK(llm_encode(&t, "xazbyb", 6, ids) == 2 && ids[0] == 2 && ids[1] == 1, "what no token spells is dropped");
+    CHECK(t.tables->unspelled == 3, "and counted: %zu", t.tables->unspelled);
     llm_tokenizer_free(&t);
 }
 /* Vocabularies of three letters that ask for a decision. */
@@ -433,7 +434,8 @@ static void test_configurations(void) {
     /* config.json counts where generation_config.json says nothing; what it names beyond the vocabulary is a default */
     static const struct { const char *generation, *model; int stops, eos; } asked[] = {
         {NULL, "{\"eos_token_id\":[3,1,9]}", 2, 3}, {"{}", "{\"eos_token_id\":[1,0]}", 3, 3},
-        {"{\"eos_token_id\":1}", "{\"eos_token_id\":[0,3]}", 2, 3}, {NULL, "{\"eos_token_id\":50256}", 1, 3},
+        {"{\"eos_token_id\":1}", "{\"eos_token_id\":[0,3]}", 2, 3}, {"{\"eos_token_id\":50256}", NULL, 1, 3},
+        {"{\"eos_token_id\":[50256,1]}", NULL, 2, 3}, {"{\"eos_token_id\":4}", "{\"eos_token_id\":[0,-1,1.5]}", 2, 3}, {NULL, "{\"eos_token_id\":50256}", 1, 3},
         {NULL, "{\"eos_token_id\":null}", 1, 3}};
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
         llm_tokenizer t = small((parts){.generation = asked[i].generation, .model_config = asked[i].model});
@@ -464,7 +466,10 @@ static void test_fingerprint(void) {
         {.vocab = "{\"a\":1,\"b\":0,\"ab\":2}"},
         {.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL
                 "]}"},
-        {.model = "\"ignore_merges\":true"}};
+        {.model = "\"ignore_merges\":true"},
+        {.added = "[{\"id\":3,\"content\":\"<|endoftext|>\",\"lstrip\":true}]",
+         .config = "{\"bos_token\":null,\"eos_token\":null}"},
+        {.added = "[{\"id\":3,\"content\":\"<|endoftext|>\",\"special\":true,\"lstrip\":true}]"}};
     enum { OTHERS = sizeof other / sizeof *other };
     uint64_t hash[OTHERS];
     for (int i = 0; i < OTHERS; i++) {
@@ -533,12 +538,15 @@ static void test_refusals(void) {
     CHECK_DIES(load_parts((parts){.pre = metaspace, .model = "\"type\":\"BPE\",\"byte_fallback\":true",
                                   .vocab = "{\"a\":0,\"b\":1,\"ab\":2,\"\xE2\x96\x81\":4}"}), "<0x00>");
     CHECK_DIES(load_parts((parts){
-                   .pre = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"first\"}"}),
-               "Metaspace");
+                   .pre = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"odd\"}"}),
+               "Metaspace  odd");
+    CHECK_DIES(load_parts((parts){
+                   .pre = "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"always\"}"}),
+               "Metaspace  always");
     CHECK_DIES(load_parts((parts){.config = "{\"bos_token\":\"<s>\"}"}),
             "the bos_token \"<s>\" of tokenizer_config.json is not in it");
     CHECK_DIES(load_parts((parts){.config = "{\"bos_token\":"}), "tokenizer_config.json:1");
-    CHECK_DIES(load_parts((parts){.generation = "{\"eos_token_id\":4}"}), "eos_token_id 4");
+    load_parts((parts){.generation = "{\"eos_token_id\":4}"});
     CHECK_DIES(load_parts((parts){.vocab = "{\"a\":0"}), "tokenizer.json:1");
     llm_tokenizer t;
     CHECK_DIES(hf_tokenizer_load(&t, "no/such/folder"), "there is no no/such/folder");
@@ -646,6 +654,110 @@ static void check_fixture(const char *name, int split, int bos, int eos, int pad
     llm_release(dir);
     llm_release(cases);
     llm_release(copy);
+}
+/* ---- added tokens ---- */
+
+static bool same_ids(const int *ids, size_t count, const llm_json *want) {
+    const llm_json *c = want->child;
+    bool same = count == want->length;
+    for (size_t i = 0; same && i < count; i++, c = c->next) same = ids[i] == (int)c->number;
+    return same;
+}
+/* [text, ids, ids with special tokens, where these begin]: `at` may be inside of the character that the library names. */
+static void check_added(const llm_tokenizer *t, const llm_json *row, const char *base, const char *head) {
+    const llm_json *text = row->child, *plain = text->next, *special = plain->next, *place = special->next->child;
+    int *ids = llm_alloc(text->length + 1, sizeof *ids);
+    size_t *at = llm_alloc(text->length + 1, sizeof *at), count = llm_encode(t, text->string, text->length, ids);
+    char *theirs = llm_alloc(text->length + 1, 1);
+    const uint8_t *words = memset(theirs, 1, text->length);
+    CHECK(same_ids(ids, count, plain), "%s with %s: \"%s\" as text", base, head, text->string);
+    count = hf_encode(t, text->string, text->length, LLM_TEXT_BEGINS, true, words, ids, NULL);
+    CHECK(same_ids(ids, count, plain), "%s with %s: \"%s\" as words", base, head, text->string);
+    count = hf_encode(t, text->string, text->length, LLM_TEXT_BEGINS, true, NULL, ids, at);
+    CHECK(same_ids(ids, count, special), "%s with %s: \"%s\" with special tokens", base, head, text->string);
+    for (size_t i = 0; i < count && place; i++, place = place->next)
+        CHECK(at[i] >= (size_t)place->number && at[i] < (size_t)place->number + 4, "%s with %s: \"%s\": id %zu at %zu",
+              base, head, text->string, i, at[i]);
+    llm_release_all(ids, at, theirs);
+}
+/* What the Hugging Face library makes of tokens that were added (test/gen/added.py). */
+static void test_added(void) {
+    char *path = llm_format("%s/tok/added.jsonl", data);
+    size_t size, n;
+    char *text = llm_read_file(path, &size), *line = text;
+    int texts = 0;
+    for (char *end; line < text + size; line = end + 1) {
+        end = memchr(line, '\n', (size_t)(text + size - line));
+        if (!end) end = text + size;
+        llm_json *row = llm_json_parse(line, (size_t)(end - line), path, 1);
+        const char *base = llm_json_text(row, "base", ""), *head = llm_json_text(row, "head", "");
+        char *from = llm_format("%s/tok/%s/tokenizer.json", data, base), *to = llm_format("%s/added/", scratch);
+        char *file = llm_read_file(from, &n), *copy = llm_format("%stokenizer.json", to);
+        llm_make_dirs(to);
+        llm_writer w = llm_write_begin(copy);
+        llm_write_text(&w, "{%s,", head);               /* of two members of one name the first counts */
+        llm_write_bytes(&w, file + 1, n - 1);
+        llm_write_done(&w);
+        llm_tokenizer t;
+        hf_tokenizer_load(&t, to);
+        for (const llm_json *c = llm_json_get(row, "texts")->child; c; c = c->next, texts++)
+            check_added(&t, c, base, head);
+        llm_tokenizer_free(&t);
+        llm_json_free(row);
+        llm_release_all(from, to, file, copy);
+    }
+    CHECK(texts >= 500, "%d texts", texts);
+    llm_release_all(text, path);
+}
+/* A template's text around somebody's words (marked by a '1' under them): whose tokens are found? */
+static void check_marked(const llm_tokenizer *t, const char *text, const char *marks, const char *want) {
+    size_t n = strlen(text);
+    uint8_t *words = llm_alloc(n, 1);
+    int *ids = llm_alloc(n + 1, sizeof *ids);
+    char *got = llm_format("%s", "");
+    for (size_t i = 0; i < n; i++) words[i] = marks[i] == '1';
+    size_t count = hf_encode(t, text, n, LLM_TEXT_BEGINS, true, words, ids, NULL);
+    for (size_t i = 0; i < count; i++) {
+        char *more = llm_format("%s%s%.*s", got, i ? " " : "", t->length[ids[i]], t->token[ids[i]]);
+        llm_release(got);
+        got = more;
+    }
+    CHECK(!strcmp(got, want), "\"%s\" is \"%s\"", text, got);
+    llm_release_all(words, ids, got);
+}
+static void test_added_words(void) {
+    llm_tokenizer t = small((parts){
+        .vocab = "{\"<\":0,\"e\":1,\">\":2,\"a\":4,\"b\":5}", .merges = "[]",
+        .added = "[{\"id\":3,\"content\":\"<e>\",\"special\":true},{\"id\":6,\"content\":\"a<\"},"
+                 "{\"id\":7,\"content\":\"bb\"},{\"id\":8,\"content\":\"<e>a\",\"special\":true}]",
+        .config = "{\"bos_token\":null,\"eos_token\":null}"});
+    check_marked(&t, "b<e>b<e>", "00000000", "b <e> b <e>");
+    check_marked(&t, "b<e>b<e>", "11110000", "b < e > b <e>");
+    check_marked(&t, "b<e>b", "01000", "b < e > b");            /* half somebody's: no special token */
+    check_marked(&t, "b<e>b", "00011", "b < e > b");
+    check_marked(&t, "a<e>", "0000", "a< e >");                 /* the template's own: the leftmost */
+    check_marked(&t, "a<e>", "1000", "a <e>");                  /* somebody's letter hides no special token ... */
+    check_marked(&t, "a<ee", "1000", "a< e e");                 /* ... but makes a token with what else follows */
+    check_marked(&t, "<e>a", "0001", "<e> a");                  /* and makes no other special token of it */
+    check_marked(&t, "bb", "01", "bb");
+    check_marked(&t, "<e>bb", "11111", "< e > bb");
+    int ids[16];
+    CHECK(llm_encode(&t, "<e>bb", 5, ids) == 4 && ids[3] == 7, "llm_encode finds what is not special alone");
+    llm_tokenizer_free(&t);
+    t = trained("some text", 270, false);                       /* llm.h's own */
+    check_marked(&t, "<|im_start|>h<|im_end|>", "00000000000000000000000", "<|im_start|> h <|im_end|>");
+    check_marked(&t, "h<|pad|>", "11111111", "h < | p a d | >");
+    llm_tokenizer_free(&t);
+    char *bytes = llm_alloc(8192, 1);
+    for (int i = 0; i < 256; i++) sprintf(bytes + strlen(bytes), "\"<0x%02X>\":%d,", i, 4 + i);
+    char *spm = llm_format("{%s\"\xE2\x96\x81\":0,\"a\":1,\"b\":2}", bytes);
+    parts p = {.vocab = spm, .model = "\"byte_fallback\":true", .merges = "[]",
+               .added = "[{\"id\":3,\"content\":\"b\"}]",
+               .pre = "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"always\"}"};
+    CHECK_DIES(load_parts(p), "two ids");
+    p.added = "[{\"id\":3,\"content\":\"c\"}]";
+    CHECK_DIES(load_parts(p), "the added token \"c\", of one byte");
+    llm_release_all(bytes, spm);
 }
 /* Qwen2 wants text in NFC: other text passes through unchanged, with one warning; text in NFC passes without. */
 static void test_nfc(void) {
@@ -766,6 +878,8 @@ int main(int argc, char **argv) {
     test_chat_families();
     test_chat_files();
     test_fixtures();
+    test_added();
+    test_added_words();
     test_nfc();
     test_worst_cases();
     remove_tree(scratch);

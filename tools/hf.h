@@ -38,6 +38,13 @@ void hf_safetensors_close(hf_safetensors *s);
    "auto": what suits its tokens. Its folder will say so, in Jinja. If the model has another template: an error. */
 void hf_chat_template(llm_tokenizer *t, const char *name);
 
+/* Text to ids as other programs do it, who look for added tokens in the text before it is cut. Those that are not
+   special ("<think>", a user's own) llm_encode finds too. Special ones are found where `specials` holds, and none of
+   their bytes is somebody's words: words[i] is not 0 for a byte that is (NULL: none is). at (or NULL): at[i] becomes the
+   byte where ids[i] begins. Room for size + 1 ids; thread-safe. */
+size_t hf_encode(const llm_tokenizer *t, const char *text, size_t size, llm_where where, bool specials,
+                 const uint8_t *words, int *ids, size_t *at);
+
 /* How text is cut: llm_tokenizer.split. */
 enum { HF_SPLIT_LLAMA3 = 1, HF_SPLIT_QWEN2 = 3, HF_SPLIT_SPM = 4 };
 const char *hf_expression(int split);           /* as a regular expression; NULL: it is none */
@@ -237,13 +244,19 @@ static size_t hf_encode_nfc(const llm_tokenizer *t, const char *text, size_t siz
    Merging begins with characters, not with bytes; a space is spelled U+2581 in the file and ' ' here. Characters that
    are no token become bytes, spelled <0x41>. */
 
-enum { HF_PREFIX_NONE, HF_PREFIX_ALWAYS, HF_PREFIX_FIRST };     /* a space before every stretch, or before the first */
+/* A space before every stretch; before the first; before every one: the last two where it begins with none. */
+enum { HF_PREFIX_NONE, HF_PREFIX_ALWAYS, HF_PREFIX_FIRST, HF_PREFIX_EACH };
 
 /* No cut. But if no token holds a space behind a letter, none reaches from a word into the next space, and cutting
    there changes nothing but the time. */
 static size_t hf_cut_words(const llm_text *c, size_t at) {
     while (at < c->n && c->s[at] == ' ') at++;
     while (at < c->n && c->s[at] != ' ') at++;
+    return at;
+}
+/* Metaspace's split: before every space. */
+static size_t hf_cut_spaces(const llm_text *c, size_t at) {
+    for (at++; at < c->n && c->s[at] != ' ';) at++;
     return at;
 }
 static size_t hf_cut_nowhere(const llm_text *c, size_t at) {
@@ -277,9 +290,9 @@ static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size,
     char *copy = llm_alloc(llm_add(*size, 2), 1);
     size_t n = 0;
     bool has_space = *size && (text[0] == ' ' || hf_spm_space_at(text, *size));
-    bool first = t->tables->prefix == HF_PREFIX_FIRST && where == LLM_TEXT_BEGINS;
-    bool wanted = t->tables->prefix == HF_PREFIX_ALWAYS || (first && !has_space);
-    if (*size && wanted) copy[n++] = ' ';
+    int prefix = where == LLM_TEXT_NEW_LINE ? HF_PREFIX_NONE : t->tables->prefix;
+    bool some = prefix == HF_PREFIX_EACH || (prefix == HF_PREFIX_FIRST && where == LLM_TEXT_BEGINS);
+    if (*size && (prefix == HF_PREFIX_ALWAYS || (some && !has_space))) copy[n++] = ' ';
     for (size_t i = 0, step; i < *size; i += step) {
         step = hf_spm_space_at(text + i, *size - i) ? 3 : 1;
         copy[n++] = step == 3 ? ' ' : text[i];
@@ -287,14 +300,19 @@ static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size,
     *size = n;
     return copy;
 }
-static size_t hf_encode_spm(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
-    char *copy = hf_spm_text(t, text, &size, where);
-    llm_text c = {copy, size, t->tables->class_of, t->split};
+static size_t hf_encode_spm_normal(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
+    (void)where;
+    llm_text c = {text, size, t->tables->class_of, t->split};
     size_t count = 0;
     for (size_t at = 0, end; at < size; at = end) {
         end = t->cut(&c, at);
-        count += encode_piece(t, hf_spm_symbols, copy + at, end - at, ids + count);
+        count += encode_piece(t, hf_spm_symbols, text + at, end - at, ids + count);
     }
+    return count;
+}
+static size_t hf_encode_spm(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
+    char *copy = hf_spm_text(t, text, &size, where);
+    size_t count = hf_encode_spm_normal(t, copy, size, where, ids);
     llm_release(copy);
     return count;
 }
@@ -310,19 +328,21 @@ static size_t hf_encode_spm_line(const llm_tokenizer *t, const char *text, size_
     if (apart) memcpy(ids, all + n, (count - n) * sizeof *ids);
     llm_release(line);
     llm_release(all);
-    return apart ? count - n : hf_encode_spm(t, text, size, where, ids);
+    return apart ? count - n : hf_encode_spm(t, text, size, LLM_TEXT_GOES_ON, ids);
 }
 /* The characters that are tokens: what hf_spm_symbols begins with. (<0x41> is not the letter A.) */
-static void hf_spm_characters(llm_tokenizer *t) {
+static void hf_spm_characters(llm_tokenizer *t, const bool *both) {
     struct llm_tokenizer_tables *k = t->tables;
     for (int i = 0; i < t->vocab_size; i++) {
         const char *s = t->token[i];
         size_t n = (size_t)t->length[i];
         uint32_t code;
-        if (k->hidden[i] || !n || (n == 1 && k->byte[(unsigned char)s[0]] == i)) continue;
+        if ((k->hidden[i] && !both[i]) || !n || (n == 1 && k->byte[(unsigned char)s[0]] == i)) continue;
         if ((size_t)llm_utf8_get(s, n, &code) == n) word_add(&k->words, s, n)->value = i;
     }
 }
+
+#include "added.h"
 
 /* ---- tokenizer.json ----
    It can describe any tokenizer; we know five pipelines and refuse every other by its name. */
@@ -333,6 +353,8 @@ typedef struct {
     const char *where;
     const llm_json *root, *model;
     word_map spelling;
+    hf_added_token *added; size_t addeds, room;
+    bool *both;                         /* [V] added, but merges may make it too */
     bool ignore_merges;                 /* Llama 3: a piece in the vocabulary needs no merges that lead to it */
 } hf_reader;
 static const char hf_bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
@@ -396,10 +418,12 @@ static bool hf_recognise_split(const llm_json **n, const llm_json **p, llm_token
         return (prepend || !n[1]) && hf_is_step(replace, "Replace") && hf_says(replace, "content", space) &&
                hf_says(llm_json_get(replace, "pattern"), "String", " ");
     }
-    k->prefix = hf_says(p[0], "prepend_scheme", "first") ? HF_PREFIX_FIRST : HF_PREFIX_NONE;
+    const char *scheme = llm_json_text(p[0], "prepend_scheme", "");
+    k->prefix = !strcmp(scheme, "first") ? HF_PREFIX_FIRST : !strcmp(scheme, "always") ? HF_PREFIX_EACH :
+                                                                                         HF_PREFIX_NONE;
+    if (llm_json_true(p[0], "split", true)) t->cut = hf_cut_spaces;
     return !p[1] && !n[0] && hf_is_step(p[0], "Metaspace") && hf_says(p[0], "replacement", space) &&
-           !llm_json_true(p[0], "split", true) &&
-           (k->prefix == HF_PREFIX_FIRST || hf_says(p[0], "prepend_scheme", "never"));
+           (k->prefix || !strcmp(scheme, "never"));
 }
 static void hf_read_pipeline(hf_reader *r) {
     const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3], *p[3];
@@ -412,10 +436,10 @@ static void hf_read_pipeline(hf_reader *r) {
     }
     if (n[2] || p[2] || !hf_recognise_split(n, p, r->t))
         llm_die(hf_other_model,
-                "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s, normalizer %s %s", r->where,
+                "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s%s, normalizer %s %s", r->where,
                 llm_json_text(p[0], "type", "null"), llm_json_text(p[1], "type", ""),
-                llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(n[0], "type", "null"),
-                llm_json_text(n[1], "type", ""));
+                llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(p[0], "prepend_scheme", ""),
+                llm_json_text(n[0], "type", "null"), llm_json_text(n[1], "type", ""));
     r->ignore_merges = llm_json_true(model, "ignore_merges", false);
     if (r->t->split == HF_SPLIT_LLAMA3 || r->t->split == HF_SPLIT_QWEN2) r->t->cut = hf_cut_llama3;
     bool spm = r->t->split == HF_SPLIT_SPM;
@@ -439,12 +463,25 @@ static void hf_read_token(hf_reader *r, const char *spelling, size_t n, const ll
                 value);
     w->value = value;
 }
+static int hf_how_added(const llm_json *c) {
+    static const struct { const char *key; int flag; } row[] = {
+        {"lstrip", HF_LSTRIP}, {"rstrip", HF_RSTRIP}, {"single_word", HF_SINGLE_WORD}, {"normalized", HF_NORMALIZED}};
+    int how = 0;
+    for (int i = 0; i < 4; i++) how |= llm_json_true(c, row[i].key, false) ? row[i].flag : 0;
+    return how;
+}
+static void hf_add_token(hf_reader *r, int id, const char *text, size_t n, int how) {
+    r->added = llm_grow(r->added, &r->room, r->addeds + 1, sizeof *r->added);
+    r->added[r->addeds++] = (hf_added_token){text, n, id, how, false};
+    r->t->tables->hidden[id] = true;
+}
 /* The vocabulary and the added tokens: ids 0 .. V-1, each once; spelled as in the file until hf_spell_tokens. */
 static void hf_read_vocabulary(hf_reader *r) {
     llm_tokenizer *t = r->t;
     const llm_json *vocab = llm_json_get(r->model, "vocab"), *added = llm_json_get(r->root, "added_tokens");
     if (!vocab || vocab->type != LLM_JSON_OBJECT) llm_die(hf_bad_file, "%s: model.vocab is not an object", r->where);
     for (const llm_json *c = vocab->child; c; c = c->next) hf_read_token(r, c->key, strlen(c->key), c, c->line, false);
+    const int modelled = (int)size_min(r->spelling.count, INT_MAX / 2);
     for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
         const llm_json *content = llm_json_get(c, "content");
         if (!content || content->type != LLM_JSON_STRING)
@@ -455,6 +492,7 @@ static void hf_read_vocabulary(hf_reader *r) {
         llm_die(hf_bad_file, "%s: a vocabulary of %zu tokens", r->where, r->spelling.count);
     int V = (int)r->spelling.count;
     tokenizer_allocate(t, V);
+    r->both = llm_alloc((size_t)V, sizeof *r->both);
     for (const word_entry *w = r->spelling.word; w < r->spelling.word + V; w++) {
         int id = (int)w->value;
         if (id >= V) llm_die(hf_bad_file, "%s: token \"%.40s\" has id %d, but %d tokens want ids 0 to %d without holes",
@@ -467,7 +505,11 @@ static void hf_read_vocabulary(hf_reader *r) {
     for (const llm_json *c = added ? added->child : NULL; c; c = c->next) {
         int id = whole_number(llm_json_get(c, "id"));
         t->special[id] = llm_json_true(c, "special", false);
-        t->tables->hidden[id] = true;
+        hf_add_token(r, id, t->token[id], (size_t)t->length[id], hf_how_added(c));
+    }
+    for (int i = 0; i < modelled; i++) {
+        int id = (int)r->spelling.word[i].value;
+        r->both[id] = t->tables->hidden[id] && !t->special[id];
     }
 }
 /* One token from its spelling (n bytes) to its bytes; returns how many. *hidden: no text has such a piece. */
@@ -495,9 +537,11 @@ static void hf_spell_tokens(hf_reader *r) {
     for (int i = 0; i < t->vocab_size; out += t->length[i++] + 1) {
         unsigned byte = 0;
         int end = 0;
-        t->length[i] = hf_spell_token(t->split, t->token[i], t->length[i], out, &k->hidden[i]);
+        bool hidden = k->hidden[i] && !r->both[i];
+        t->length[i] = hf_spell_token(t->split, t->token[i], t->length[i], out, &hidden);
         t->token[i] = out;
-        if (k->hidden[i]) continue;
+        k->hidden[i] = k->hidden[i] || hidden;
+        if (hidden) continue;
         if (spm && t->length[i] == 6 && sscanf(out, "<0x%2X>%n", &byte, &end) == 1 && end == 6) {       /* <0x41> */
             memset(out, 0, 6);
             out[0] = (char)byte;
@@ -557,7 +601,9 @@ static int hf_named_token(hf_reader *r, const llm_json *config, const char *key,
         llm_die("add it to added_tokens in tokenizer.json, or take it out", "%s: the %s \"%.40s\" of %s is not in it",
                 r->where, key, v->string, tokenizer_file[1]);
     if (!w) return -1;
-    r->t->special[w->value] = r->t->tables->hidden[w->value] = true;
+    r->t->special[w->value] = true;
+    r->both[w->value] = false;
+    if (!r->t->tables->hidden[w->value]) hf_add_token(r, (int)w->value, w->text, w->length, 0);
     return (int)w->value;
 }
 /* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
@@ -580,19 +626,51 @@ static void hf_read_config(hf_reader *r, const char *folder) {
     llm_json_free(config);
     llm_release(where);
 }
+/* Added tokens that are not special are found in every text. Returns what else than spelling and rank decides ids. */
+static uint64_t hf_index_added(hf_reader *r) {
+    llm_tokenizer *t = r->t;
+    struct llm_tokenizer_tables *k = t->tables;
+    bool each = k->prefix == HF_PREFIX_ALWAYS || k->prefix == HF_PREFIX_EACH, found = false;
+    bool normalizer = t->split == HF_SPLIT_SPM && llm_json_get(r->root, "normalizer") &&
+                      llm_json_get(r->root, "normalizer")->type == LLM_JSON_OBJECT;
+    uint64_t salt = r->ignore_merges + 2 * (uint64_t)k->prefix;
+    for (const hf_added_token *a = r->added; a < r->added + r->addeds; a++) {
+        if (each && a->n < 2)           /* llm_encode promises at most size + 1 ids */
+            llm_die(hf_other_model, "%s: the added token \"%s\", of one byte, where every stretch of text gets a space",
+                    r->where, a->text);
+        found = found || !t->special[a->id];
+        if (!t->special[a->id] || a->how) salt = llm_hash(&a->how, sizeof a->how, llm_hash(&a->id, sizeof a->id, salt));
+    }
+    k->added = hf_added_new(t, r->added, r->addeds, (hf_added){
+        .normal = normalizer ? hf_spm_text : NULL, .encode = t->encode,
+        .encode_normal = normalizer ? hf_encode_spm_normal : t->encode});
+    if (found) t->encode = hf_encode_added;
+    return salt;
+}
 /* What encoding needs, as llm.h does it, and what SentencePiece and Llama 3 have besides. */
 static void hf_index(hf_reader *r) {
     llm_tokenizer *t = r->t;
     struct llm_tokenizer_tables *k = t->tables;
     bool spm = t->split == HF_SPLIT_SPM;
     k->class_of = classes_new();
-    if (spm) {
-        t->cut = hf_words_apart(t) ? hf_cut_words : hf_cut_nowhere;
-        hf_spm_characters(t);
-    }
-    tokenizer_index(t, spm ? hf_spm_symbols : byte_symbols, r->ignore_merges + 2 * (uint64_t)k->prefix);
+    if (spm && t->cut != hf_cut_spaces) t->cut = hf_words_apart(t) ? hf_cut_words : hf_cut_nowhere;
+    if (spm) hf_spm_characters(t, r->both);
+    tokenizer_index(t, spm ? hf_spm_symbols : byte_symbols, hf_index_added(r));
     for (int i = 0; i < t->vocab_size && r->ignore_merges; i++) /* tokens that no merges lead to are found too */
-        if (!k->hidden[i] && t->length[i]) word_add(&k->words, t->token[i], (size_t)t->length[i])->value = i;
+        if ((!k->hidden[i] || r->both[i]) && t->length[i]) word_add(&k->words, t->token[i], (size_t)t->length[i])->value = i;
+}
+/* GPT2Config(vocab_size=401) writes the ids of GPT-2's own vocabulary: other programs never meet them, and go on. */
+static void hf_say_stops(const llm_tokenizer *t, const char *folder) {
+    char *path = llm_format("%s/generation_config.json", folder);
+    llm_json *config = llm_exists(path) ? llm_json_file(path) : NULL;
+    const llm_json *eos = llm_json_get(config, "eos_token_id");
+    bool list = eos && eos->type == LLM_JSON_ARRAY;
+    for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL)
+        if (c->type == LLM_JSON_NUMBER && (whole_number(c) < 0 || whole_number(c) >= t->vocab_size))
+            fprintf(stderr, "%s: eos_token_id %.17g is not in the vocabulary of %d: ignored\n", path, c->number,
+                    t->vocab_size);
+    llm_json_free(config);
+    llm_release(path);
 }
 void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     *t = (llm_tokenizer){.cut = cut_gpt2, .encode = encode_bpe};
@@ -617,7 +695,8 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     hf_read_merges(&r);
     hf_spell_tokens(&r);
     hf_index(&r);
-    if (!read_stops(t, folder, "generation_config.json", true)) read_stops(t, folder, "config.json", false);
+    if (!read_stops(t, folder, "generation_config.json")) read_stops(t, folder, "config.json");
+    hf_say_stops(t, folder);
     tokenizer_name_ids(t);
     add_stop(t, llm_token_id(t, "<|eot_id|>"));
     t->chat = hf_family(k->chat_template);
@@ -626,6 +705,7 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
         t->chat = t->im_start >= 0 ? &llm_chatml : &hf_alpaca;
     }
     word_free(&r.spelling);
+    llm_release_all(r.added, r.both);
     llm_json_free(root);
     llm_release(folder);
     llm_release(path);

@@ -3,17 +3,30 @@
 
     python3 unicode_tables.py > unicode_tables.h          class boundaries (binary search)
     python3 unicode_tables.py --delta > unicode_delta.h   distances between them (shorter, walked once)
-    python3 unicode_tables.py --text                      the same as letters: the strings on the last pages of llm.h and tools/hf.h
+    python3 unicode_tables.py --text                      the same as letters: the strings on the last pages of llm.h,
+                                                          tools/hf.h and tools/added.h
     python3 unicode_tables.py --check                     compare with the `tokenizers` and `regex` packages
 
-Needs a Python whose unicodedata is Unicode 14 or 15 (Python 3.11 or 3.12); nothing else, unless --check.
-Letters are the general categories L*, numbers N*; White_Space is the fixed list of 25 code points.
+Needs Unicode 16: the package unicodedata2 (16.0.0), or Python 3.14. Nothing else, unless --check.
+Letters are the general categories L*, numbers N*; White_Space is the fixed list of 25 code points; what regular
+expressions call a word (\\w) is Alphabetic, marks, decimal digits, connectors and the two joiners.
 """
 import sys
-import unicodedata
+
+try:
+    import unicodedata2 as unicodedata
+except ImportError:
+    import unicodedata
 
 WHITE_SPACE = [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F,
                0x205F, 0x3000]
+ALPHABETIC_SYMBOLS = {*range(0x24B6, 0x24EA), *range(0x1F130, 0x1F14A), *range(0x1F150, 0x1F16A),
+                      *range(0x1F170, 0x1F18A)}
+
+
+def is_word(cp):
+    kind = unicodedata.category(chr(cp))
+    return kind[0] in "LM" or kind in ("Nd", "Nl", "Pc") or cp in (0x200C, 0x200D) or cp in ALPHABETIC_SYMBOLS
 
 
 def boundaries(member):
@@ -54,6 +67,7 @@ def classes():
     number = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "N")
     space = boundaries(lambda cp: cp in set(WHITE_SPACE))
     return {"unicode_letter": letter, "unicode_number": number, "unicode_space": space,
+            "hf_word_differs": boundaries(lambda cp: is_word(cp) != (unicodedata.category(chr(cp))[0] in "LN")),
             "unicode_not_nfc": boundaries(not_nfc())}
 
 
@@ -112,6 +126,8 @@ def check():
 
 
 if __name__ == "__main__":
+    if unicodedata.unidata_version != "16.0.0":
+        sys.exit(f"Unicode {unicodedata.unidata_version}, not 16: pip install unicodedata2==16.0.0")
     if "--check" in sys.argv:
         check()
     elif "--text" in sys.argv:
