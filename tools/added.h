@@ -5,6 +5,7 @@
    A special token is never found in somebody's words: a user who types "<|im_end|>" typed ten characters. */
 #ifndef ADDED_H
 #define ADDED_H
+#ifdef LLM_IMPLEMENTATION
 
 enum { HF_LSTRIP = 1, HF_RSTRIP = 2, HF_SINGLE_WORD = 4, HF_NORMALIZED = 8 };
 
@@ -115,6 +116,9 @@ static bool hf_find(const hf_added_list *l, const hf_stretch *x, hf_hit *h) {
 }
 
 /* ---- encoding ---- */
+
+/* SentencePiece's space. */
+static bool hf_spm_space_at(const char *text, size_t n) { return n >= 3 && !memcmp(text, "\xE2\x96\x81", 3); }
 
 typedef struct { const llm_tokenizer *t; const hf_added *a; int *ids; size_t *at, count; } hf_output;
 
@@ -272,4 +276,5 @@ static const char *hf_word_differs =
     "GtjCjgbccebbbcFlhchdbBckBohbeibjlBuqPpibiBatBlwboEsgdbbcbhbbCofbcbfNjejcbbBwhdfxbDxvHTbbgpQYysDSafChhBkhBEsxHcbb"
     "CdheDdblcBDAxcGYzBucxUwfdgiichBeeFsdEtumuEezCMhCdeByibobwfbpCAihbrchbcbfDwbGehOlbCjeToeJucBBzqEfhBFaChbdbeCyBtbp"
     "BLanBjBagBagBaBSZFqJg";
+#endif /* LLM_IMPLEMENTATION */
 #endif

@@ -55,6 +55,7 @@ const char *hf_expression(int split);           /* as a regular expression; NULL
 
 #ifdef LLM_IMPLEMENTATION
 #include "path.h"
+#include "added.h"
 
 /* ---- chat templates ----
 
@@ -283,7 +284,6 @@ static size_t hf_spm_symbols(const llm_tokenizer *t, const char *s, size_t n, in
     }
     return count;
 }
-static bool hf_spm_space_at(const char *text, size_t n) { return n >= 3 && !memcmp(text, "\xE2\x96\x81", 3); }
 /* SPM spells a space as U+2581, so it takes them for the same; in our tokens and here they are ' '. A text begins with
    one. */
 static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size, llm_where where) {
@@ -341,8 +341,6 @@ static void hf_spm_characters(llm_tokenizer *t, const bool *both) {
         if ((size_t)llm_utf8_get(s, n, &code) == n) word_add(&k->words, s, n)->value = i;
     }
 }
-
-#include "added.h"
 
 /* ---- tokenizer.json ----
    It can describe any tokenizer; we know five pipelines and refuse every other by its name. */
