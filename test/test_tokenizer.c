@@ -683,7 +683,7 @@ static void check_added(const llm_tokenizer *t, const llm_json *row, const char 
 /* What the Hugging Face library makes of tokens that were added (test/gen/added.py). */
 static void test_added(void) {
     char *path = llm_format("%s/tok/added.jsonl", data);
-    size_t size, n;
+    size_t size;
     char *text = llm_read_file(path, &size), *line = text;
     int texts = 0;
     for (char *end; line < text + size; line = end + 1) {
@@ -692,11 +692,11 @@ static void test_added(void) {
         llm_json *row = llm_json_parse(line, (size_t)(end - line), path, 1);
         const char *base = llm_json_text(row, "base", ""), *head = llm_json_text(row, "head", "");
         char *from = llm_format("%s/tok/%s/tokenizer.json", data, base), *to = llm_format("%s/added/", scratch);
-        char *file = llm_read_file(from, &n), *copy = llm_format("%stokenizer.json", to);
+        char *file = llm_read_file(from, NULL), *copy = llm_format("%stokenizer.json", to);
         llm_make_dirs(to);
         llm_writer w = llm_write_begin(copy);
-        llm_write_text(&w, "{%s,", head);               /* of two members of one name the first counts */
-        llm_write_bytes(&w, file + 1, n - 1);
+        llm_write_bytes(&w, file, (size_t)(strrchr(file, '}') - file));
+        llm_write_text(&w, ",%s}", head);               /* of two members of one name the last counts */
         llm_write_done(&w);
         llm_tokenizer t;
         hf_tokenizer_load(&t, to);
