@@ -799,6 +799,7 @@ typedef struct llm_request {
     int **out, *out_length;             /* answer i: out[i] (room for max_new), without the stop id; its length */
     bool *stopped;                      /* ended by a stop id; NULL: not wanted */
     llm_real *logp;                     /* of each id as it was drawn, the stop id too: [i * max_new + t]; or NULL */
+    void (*over)(int answers, int all); /* told again and again how many are; NULL: nobody */
 } llm_request;
 void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x);
 
@@ -4343,6 +4344,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
             t.who[i] = t.who[t.alive];
             t.who[t.alive++] = speaks_on;
         }
+        if (x.over) x.over(next - (int)t.alive, x.prompts);
     }
     speech_free(&t);
 }
@@ -5272,8 +5274,7 @@ void *llm_alloc(size_t count, size_t size) {
     size_t bytes = llm_mul(count, size);
     void *p = aligned_memory(bytes);
     if (!p)
-        llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted",
-                bytes / 1e6);
+        llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB wanted", bytes / 1e6);
     return memset(p, 0, bytes);
 }
 void *llm_grow(void *p, size_t *capacity, size_t needed, size_t size) {

@@ -324,6 +324,9 @@ static void test_progress(void) {
     run_progress_seconds = 0;
     rl_row_sums(&x.d, &x.t.policy, s, 20, false, sum, "sums");
     rl_row_sums(&x.d, &x.t.policy, s, 20, false, sum, NULL);
+    x.s.max_new = 4;
+    rl_make_prompts(&x.d);
+    rl_samples y = rl_sample(&x.d, &x.t.policy, &x.d.prompts, NULL, PAIRS, 2, 1);
     run_progress_seconds = 10;
     dup2(old, 2);
     close(old);
@@ -331,8 +334,10 @@ static void test_progress(void) {
     char *said = llm_read_file(path, NULL);
     CHECK(!strncmp(said, "sums 8/20 | eta ", 16), "said: %s", said);
     CHECK(strstr(said, "\nsums 16/20 | eta "), "said: %s", said);
-    CHECK(!strstr(said, "20/20") && !strstr(said, "quick"), "said: %s", said);
+    CHECK(strstr(said, "\nanswers ") && strstr(said, "/84 | eta "), "said: %s", said);
+    CHECK(!strstr(said, "84/84") && !strstr(said, "20/20") && !strstr(said, "quick"), "said: %s", said);
     llm_release_all(said, path);
+    rl_samples_free(&y);
     free(text);
     close_stage(&x);
 }

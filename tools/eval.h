@@ -89,6 +89,9 @@ static inline void eval_answers_free(eval_answers *a) {
     for (int i = 0; i < 8; i++) llm_release(all[i]);
     *a = (eval_answers){0};
 }
+static run_progress eval_progress;
+static inline void eval_over(int answers, int all) { run_progress_say(&eval_progress, answers, all); }
+
 /* Answer every prompt `each` times (answers of one prompt are neighbours) and judge. */
 static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, const eval_prompts *p, int each,
                                        const llm_sampler *s, int max_new, const uint8_t *banned) {
@@ -105,9 +108,11 @@ static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, con
         length[i] = p->prompt[i / each].count;
         out[i] = a.id + (size_t)i * (size_t)max_new;
     }
+    eval_progress = run_progress_begin("answers");
     llm_generate_batch(m, s, (llm_request){.prompt = prompt, .length = length, .prompts = n, .max_new = max_new,
                                            .stop = t->stop, .stops = t->stops, .banned = banned, .out = out,
-                                           .out_length = a.length, .stopped = a.stopped, .logp = a.logp});
+                                           .out_length = a.length, .stopped = a.stopped, .logp = a.logp,
+                                           .over = eval_over});
     for (int i = 0; i < n; i++) {
         a.text[i] = llm_decode(t, out[i], (size_t)a.length[i], false, NULL);
         const tw_task *task = &p->task[i / each];
