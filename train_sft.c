@@ -76,7 +76,6 @@ static void prepare_data(trainer *t) {
 static void prepare_ptx(trainer *t) {
     sft_settings *s = t->s;
     if (s->ptx <= 0) return;
-    if (!s->ptx_data.count) llm_usage("--ptx-data FILE: what the model was pretrained on", "--ptx without a text");
     llm_corpus_options o = {.paths = s->ptx_data.item, .count = s->ptx_data.count, .document_gap = true,
                             .document_mask = true, .seed = (uint64_t)s->run.seed + 1000};
     mixture_open(&t->text, &t->run.tok, o);

@@ -104,6 +104,7 @@ rlhf --data $prefs/ranked.jsonl --method dpo --answers 3         | answers      
 rlhf --data $prefs/ranked.jsonl --method dpo --noise .2          | noise        | it is of cdpo
 rlhf --data $prefs/prompts.jsonl --method grpo --answers 3       | answers      | none are compared
 rlhf --data $prefs/prompts.jsonl --method best-of-n --verify --warmup 3 | warmup | nothing is trained
+rlhf --data $prefs/prompts.jsonl --method best-of-n --verify --grad-accum 3 | grad-accum | nothing is trained
 eval --votes rule --model $gpt2 --tasks $tasks/mine.jsonl        | votes        | without --arena
 eval --games 3 --model $gpt2 --tasks $tasks/mine.jsonl           | games        | without --arena
 eval --temperature 1 --model $gpt2 --tasks $tasks/mine.jsonl     | temperature  | without --arena
@@ -112,6 +113,7 @@ eval --arena $gpt2 $llama --model $gpt2                          | model        
 eval --arena $gpt2 $llama --samples 3                            | samples      | --arena
 eval --arena $gpt2 $llama --items $dir/i                         | items        | --arena
 eval --report off --model $gpt2 --tasks $tasks/mine.jsonl        | report       | without --out
+eval --seed 2 --model $gpt2 --tasks $tasks/arc.jsonl             | seed         | nothing is sampled
 eval --shots 2 --model $gpt2 --tasks $tasks/mine.jsonl           | shots        | no task is a text
 eval --max-new 3 --model $gpt2 --tasks $tasks/arc.jsonl          | max-new      | every task is a choice
 eval --chat yes --model $gpt2 --tasks $tasks/arc.jsonl           | chat         | every task is a choice
@@ -132,6 +134,10 @@ refuses "a context beyond the model's" 2 "beyond the model's" $chat --model "$di
 refuses "a wrong preset" 2 "no preset" $train_gpt --data "$dir/text.txt" --preset nosuch --out "$dir/x"
 refuses "also for a plan" 2 "no preset" $train_gpt --preset nosuch --dry-run
 check "before anything is written" [ ! -e "$dir/x" ]
+refuses "a tokenizer that is not there" 1 "there is no /nowhere" $train_gpt --data "$dir/text.txt" --tokenizer /nowhere --out "$dir/x"
+refuses "a model that is not there" 1 "there is no /nowhere" $train_gpt --data "$dir/text.txt" --model /nowhere --out "$dir/x"
+refuses "--ptx without a text" 2 "without a text" $train_sft --model "$dir/base" --data "$dir/text.txt" --ptx 1 --out "$dir/x"
+check "before anything is written, too" [ ! -e "$dir/x" ]
 
 # ---- flags that act: two steps with them end with other weights than without, or leave what they say ----
 run_of() {
@@ -219,14 +225,15 @@ for flag in "--lr .5" "--rrhf-weight 3" "--steps 2" "--seed 3" "--max-new 5" "--
     refuses "rlhf: --resume $flag" 2 "--$word .*, but the run was begun with" $rl --resume $flag
 done
 
-# ---- no message names a flag that no program has ----
+# ---- neither a message nor the README names a flag that no program has ----
 cat train_*.c tools/*.c tools/*.h data/*.c | sed -n 's/.*\(OPTION(\|{\)"\([a-z0-9-]*\)", *LLM_.*/--\2/p' | sort -u > "$dir/known"
 echo --stats >> "$dir/known"; sort -u -o "$dir/known" "$dir/known"         # data/tinyworld.c's
 check "flags were found" [ "$(wc -l < "$dir/known")" -ge 120 ]
+cat README.md data/README.md tools/*.sh | grep -oE -e '--[a-z][a-z0-9-]+' | grep -vx -e --std > "$dir/read"
 # In strings; a style sheet's variables are no flags; options.h speaks of flags as such.
 cat llm.h llm_simd.h llm_cuda.cuh train_*.c data/*.h data/*.c $(ls tools/*.h tools/*.c | grep -v 'report.c') |
     grep -oE '"([^"\\]|\\.)*"' | grep -oE -e '--[a-z][a-z0-9-]+' | sort -u |
-    sed 's/^--no-/--/' | grep -vxE -e '--(help|flag|name)' | sort -u > "$dir/said"
+    sed 's/^--no-/--/' | cat - "$dir/read" | grep -vxE -e '--(help|flag|name)' | sort -u > "$dir/said"
 comm -23 "$dir/said" "$dir/known" > "$dir/unknown"
 check "every flag that is named exists: $(tr '\n' ' ' < "$dir/unknown")" [ ! -s "$dir/unknown" ]
 # ---- and every flag of every program is tried by some test ----

@@ -1183,6 +1183,7 @@ static void check_tasks(const evaluator *e) {
     llm_options_idle("shots", !texts, "no task is a text to continue");
     llm_options_idle("max-new|chat", !questions, "every task is a choice, and nothing is written");
     llm_options_idle("samples", !programs, "no task asks for a program");
+    llm_options_idle("seed", !e->s->arena.count && !(programs && e->s->samples), "nothing is sampled");
 }
 /* No --tasks: what the tiny world holds out. */
 static void open_tasks(evaluator *e) {

@@ -138,7 +138,9 @@ static inline void gpt_check(const gpt_settings *s) {
     llm_options_idle("gpus|gpu-tflops|tokens|price|mfu", !r->dry_run, "it is for planning, with --dry-run");
     llm_options_idle("gpu-tflops|price|mfu", f->gpus <= 0, "no fleet is planned without --gpus");
     llm_options_idle("steps|grad-accum", f->tokens > 0, "--tokens says how long");
-    if (!r->model && !s->depth) llm_preset(s->preset);          /* a wrong name ends here, before anything is written */
+    if (!r->model && !s->depth) llm_preset(s->preset);          /* a wrong name ends before anything is written */
+    const char *from = r->model ? r->model : s->tokenizer;
+    if (from && !llm_exists(from)) llm_die("the right path", "there is no %s", from);
 }
 /* clang-format off */
 #define GPT_OPTIONS(s)                                                                                                 \
@@ -191,6 +193,8 @@ static inline void sft_check(const sft_settings *s) {
                   s->weights);
     const run_settings *r = &s->run;
     const bool tiny = !r->data.count, ptx = s->ptx > 0 || (tiny && !llm_option_given("ptx"));
+    if (s->ptx > 0 && !tiny && !s->ptx_data.count)
+        llm_usage("--ptx-data FILE: what the model was pretrained on", "--ptx without a text");
     run_check_flags(r);
     llm_options_idle("epochs", r->steps, "--steps says how long");
     llm_options_idle("ptx-data|ptx-batch", !ptx, "--ptx is 0");

@@ -130,9 +130,11 @@ static inline void text_bits(const llm_batch *b, const llm_tokenizer *t, const l
 /* What there is to say about a step that was taken. */
 static inline void text_step_done(text_run *x, double loss, double gnorm, double *m) {
     const run_settings *r = x->s;
-    if (!isfinite(loss))
-        llm_die("a lower --lr; the last checkpoint in --out is still good", "the loss is not a number at step %d",
-                x->loop.step);
+    if (!isfinite(loss)) {
+        char *saved = llm_checkpoint_newest(r->out);
+        llm_die(saved ? "a lower --lr; the last checkpoint in --out is still good" : "a lower --lr, or another --model",
+                "the loss is not a number at step %d", x->loop.step);
+    }
     for (int i = 0; i < r->grad_accum; i++) text_bits(&x->micro[i], &x->tok, x->logp[i], &x->nats, &x->bytes);
     m[RUN_LOSS] = loss;
     m[RUN_GNORM] = gnorm;
