@@ -81,7 +81,8 @@ static cudaStream_t launch_from(const char *function) {
 }
 /* Scratch memory, which grows when a step is larger than any before. A room is good until the next room_for of it: the
    stream runs in order, so a launch is done with it before the next one's begins. HEAD: logits, and their rows of
-   hidden. PARTS: parts of sums; small matrices widened. WIDE: a large one. ATTENTION: of_query; parts in speaking. */
+   hidden; a dbias that is to be added. PARTS: parts of sums; small matrices widened. WIDE: a large one. ATTENTION:
+   of_query; parts in speaking. SPEAK: gpu_speech. LEARNING: learners. */
 enum { ROOM_HEAD, ROOM_PARTS, ROOM_WIDE, ROOM_ATTENTION, ROOM_SPEAK, ROOM_LEARNING, ROOMS };
 static struct { void *memory; size_t bytes; } room[ROOMS];
 
@@ -148,8 +149,8 @@ template <int LANES = 32> DEVICE float warp_max(float x) {
     UNROLL for (int d = LANES / 2; d; d /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, d));
     return x;
 }
-/* Over a block whose threads are a multiple of 32; join is over a warp. Each warp joins the warps' results once more,
-   so that all threads have it. none: what a warp that is not there leaves. */
+/* Over a block whose threads are a multiple of 32: join joins a warp's; each warp then joins the results of all warps,
+   so that every thread has it. none: in the place of a warp that this block does not have. */
 template <class X, class J> DEVICE X block_join(X x, X none, J join) {
     __shared__ X part[32];
     x = join(x);
@@ -173,11 +174,16 @@ DEVICE bool last_of(int n, int *count) {
     __threadfence();
     return last;
 }
-/* How a sum over rows ends that is the work of many blocks, each of which has left a row of n numbers in `part`. The
-   last to finish of NEIGHBOURS blocks adds their rows into one, the last of those blocks adds these, all in order:
-   columns 0 .. half-1 into `to`, the others into `second` (NULL: dropped). */
+/* How a sum over many rows ends. Each block has added up some of them, and left its sum, a row of n numbers, in `part`.
+   These are added in two rounds, by whichever block finishes last, but always in the order of the blocks:
+
+       part          0 1 .. 15 | 16 .. 31 | ..       a row for each block
+       groups            0     |    1     | ..       of NEIGHBOURS; the last block of a group adds its rows into one
+       to, second              sum                   the last of those blocks adds the groups' rows
+
+   Columns 0 .. half-1 go to `to`, the others to `second`; NULL: dropped. */
 enum { NEIGHBOURS = 16, SUM_BLOCKS = 1024 };                    /* SUM_BLOCKS: of a launch, at most */
-__device__ int sum_done[1 + SUM_BLOCKS / NEIGHBOURS];           /* of the groups of neighbours; of the blocks of each */
+__device__ int sum_done[1 + SUM_BLOCKS / NEIGHBOURS];           /* counts: groups; the blocks of each */
 
 /* Column c of rows that other blocks have written (__ldcg: not from an older copy); eight reads are under way. */
 DEVICE float column_sum(const float *part, int rows, int n, int c) {
@@ -190,7 +196,7 @@ DEVICE float column_sum(const float *part, int rows, int n, int c) {
 DEVICE void sum_parts(float *to, float *second, float *part, int half, int n, bool accumulate) {
     const int group = blockIdx.x / NEIGHBOURS, first = group * NEIGHBOURS;
     const int rows = min((int)NEIGHBOURS, (int)gridDim.x - first), groups = (gridDim.x + NEIGHBOURS - 1) / NEIGHBOURS;
-    float *sums = part + (size_t)gridDim.x * n;                 /* a row for each group */
+    float *sums = part + (size_t)gridDim.x * n;                 /* behind them: a row for each group */
     if (!last_of(rows, &sum_done[1 + group])) return;
     for (int c = threadIdx.x; c < n; c += blockDim.x)
         sums[(size_t)group * n + c] = column_sum(part + (size_t)first * n, rows, n, c);
@@ -260,8 +266,9 @@ template <class A> static void widen(A *to, llm_weight w, size_t rows, size_t co
    ================================================================================================================ */
 
 /* Copies between host and GPU run beside the host's own work only from pinned memory. So what is sent is copied into a
-   pinned buffer first (then the caller may change it at once), what is fetched arrives in one and is handed over by
-   wait (above STAGE: at once). Two halves take turns: one is filled while copies out of the other are under way. */
+   pinned buffer first (then the caller may change it at once); what is fetched arrives in another, and cuda_wait hands
+   it over (more than STAGE bytes: at once). Of the first, two halves take turns: one is filled while copies out of the
+   other are under way. */
 static const size_t STAGE = 4 << 20;    /* bytes of a half */
 static struct {
     char *up[2], *down;                 /* pinned; down (STAGE) */
@@ -348,14 +355,14 @@ static cuda_order order_in(const void *own, size_t N, int which) {      /* 0: to
 static inline size_t runs_at_most(size_t N, size_t rows) { return N / RUN + (N < rows ? N : rows); }
 static inline size_t split_at_most(size_t N) { return 2 * N / RUN; }
 
-/* A counting sort of places by id. order: 3 N + 3 ints. */
+/* A counting sort of places by id. order: 3 N + 3 ints, as order_in reads them. next[v]: where v's next place goes. */
 static void order_sort(int *order, const int *id, int N) {
-    int most = 0, runs = 0, filled = 0, *place = order + 2, *run = place + N, *row = run + N + 1;
-    for (int n = 0; n < N; n++) most = id[n] > most ? id[n] : most;
-    int *times = (int *)llm_alloc(2 * ((size_t)most + 1), sizeof *times), *next = times + most + 1;
+    int largest = 0, runs = 0, filled = 0, *place = order + 2, *run = place + N, *row = run + N + 1;
+    for (int n = 0; n < N; n++) largest = id[n] > largest ? id[n] : largest;
+    int *times = (int *)llm_alloc(2 * ((size_t)largest + 1), sizeof *times), *next = times + largest + 1;
     for (int n = 0; n < N; n++) times[id[n]]++;
     for (int pass = 0; pass < 2; pass++) {                      /* rows with several runs, then those with one */
-        for (int v = 0; v <= most; v++) {
+        for (int v = 0; v <= largest; v++) {
             if (!times[v] || (times[v] > RUN) != (pass == 0)) continue;
             next[v] = filled;
             for (int i = 0; i < times[v]; i += RUN) run[runs] = filled + i, row[runs++] = v;
@@ -618,9 +625,10 @@ template <class X> static matrix as_is(const X *x, size_t ld) { return {x, cuda_
 template <class X> static matrix turned(const X *x, size_t ld) { return {x, cuda_type<X>(), ld, true}; }
 
 /* out = scale left right + plus, then the epilogue, what cuBLASLt does to out before it is written. plus: as out lies
-   (or out itself), or NULL. bias: of out's type, of as many numbers as out has columns; BGRADB leaves the column sums
-   of a turned left there. aux: as wide as out. split: the sum may be cut and its parts added ("split-K"), as long sums
-   over tokens want. (Without it too a row's bits depend on how many rows there are: each number has its own plan.) */
+   (or out itself), or NULL. bias: of out's type, a number for each column of out, added; BGRADB writes it: for
+   dw = dout' inp the column sums of dout, a number for each row of out. aux: as wide as out. split: the sum may be cut
+   and its parts added ("split-K"), as long sums over tokens want. (Without it too a row's bits depend on how many rows
+   there are: each number of rows has a plan of its own.) */
 struct ending {
     float scale = 1;
     const void *plus = NULL;
@@ -725,9 +733,9 @@ template <class A> static const A *matrix_of(const llm_real *x, size_t rows, siz
 
 /* ---- few rows, as in speaking: out[n][o] = inp[n] . w[o] + bias[o] + plus[n][o] ----
 
-   Each weight is needed once or twice, so what counts is reading w as fast as memory gives it, in its own bits. A warp
-   for each output o: its lanes walk along w[o], 8 numbers each, and add up. row: inp[row[n]] in inp[n]'s place, or
-   NULL. R: how out is stored, as activations or float. */
+   Each weight is used for a few numbers only, so what counts is reading w as fast as memory gives it, in its own bits.
+   A warp for each output o, of up to ROWS rows n: its lanes walk along w[o], 8 numbers each, and add up. row:
+   inp[row[n]] in inp[n]'s place, or NULL. R: how out is stored, as activations or float. */
 enum { FEW_ROWS = 8 };
 template <class A, class R, int ROWS>
 KERNEL(256) few_rows_kernel(R *out, const R *plus, const A *inp, const int *row, llm_weight w, const float *bias,
@@ -792,20 +800,21 @@ template <class A, class R> static void linear(R *out, const R *plus, const llm_
                                                size_t N, size_t I, size_t O) {
     const A *x = (const A *)inp;
     if (N > FEW_ROWS) {
-        const A *wide = matrix_of<A>(w, O, I, ROOM_WIDE);
+        const A *weights = matrix_of<A>(w, O, I, ROOM_WIDE);
         const R *b = !bias.data ? NULL : in_bf16<R>() ? matrix_of<R>(bias, 1, O, ROOM_PARTS) : (const R *)bias.full;
         const ending e = {.plus = plus, .epilogue = b ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT, .bias = b};
-        if (product(as_is(out, O), as_is(x, I), turned(wide, I), N, O, I, e)) return;
+        if (product(as_is(out, O), as_is(x, I), turned(weights, I), N, O, I, e)) return;
     }
     few_rows<A, R>(out, plus, x, NULL, w, bias.full, N, I, O);
 }
 ROW cuda_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t I, size_t O) {
     linear<A, A>((A *)out, NULL, inp, w, bias, N, I, O);
 }
+/* dbias comes with dw, where cuBLASLt can (BGRADB). It would overwrite: so what is to be added waits in `sums`. */
 ROW cuda_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
                          llm_weight w, size_t N, size_t I, size_t O, bool accumulate) {
     const matrix dy = as_is((const A *)dout, O), turned_dy = turned((const A *)dout, O), x = as_is((const A *)inp, I);
-    float *sums = dbias && accumulate ? (float *)room_for(ROOM_HEAD, O * sizeof *sums) : dbias;     /* to be added */
+    float *sums = dbias && accumulate ? (float *)room_for(ROOM_HEAD, O * sizeof *sums) : dbias;
     ending e = {.plus = accumulate ? dw : NULL, .epilogue = CUBLASLT_EPILOGUE_BGRADB, .bias = sums, .split = true};
     if (dinp) product(as_is((A *)dinp, I), dy, as_is(matrix_of<A>(w, O, I, ROOM_WIDE), I), N, I, O);
     if (dw && dbias && product(as_is(dw, I), turned_dy, x, O, I, N, e)) {
@@ -841,11 +850,11 @@ ROW cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_act *du, c
                        const llm_act *inp, const llm_real *a, const llm_real *b, llm_real scale, size_t N, size_t I,
                        size_t r, llm_slice s, bool from_residual, bool accumulate) {
     const A *d = (from_residual ? dres_for_products<A>((const llm_res *)dout, N, s.ld) : (const A *)dout) + s.col;
-    const matrix wide_a = as_is(matrix_of<A>(a, r, I, ROOM_WIDE), I);
-    const matrix wide_b = as_is(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r);
+    const matrix factor_a = as_is(matrix_of<A>(a, r, I, ROOM_WIDE), I);
+    const matrix factor_b = as_is(matrix_of<A>(b, s.cols, r, ROOM_PARTS), r);
     A *v = (A *)du, *dx = (A *)dinp;
-    product(as_is(v, r), as_is(d, s.ld), wide_b, N, r, s.cols, {.scale = scale});
-    if (dx) product(as_is(dx, I), as_is(v, r), wide_a, N, I, r, {.plus = dx});
+    product(as_is(v, r), as_is(d, s.ld), factor_b, N, r, s.cols, {.scale = scale});
+    if (dx) product(as_is(dx, I), as_is(v, r), factor_a, N, I, r, {.plus = dx});
     if (da) product(as_is(da, I), turned(v, r), as_is((const A *)inp, I), r, I, N,
                     {.plus = accumulate ? da : NULL, .split = true});
     if (db) product(as_is(db, r), turned(d, s.ld), as_is((const A *)u, r), s.cols, r, N,
@@ -957,8 +966,8 @@ ROW cuda_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *in
     if (N > FEW_ROWS && bias.data && gelu_in_product<A>(out, O)) {
         const ending gelu = {.epilogue = CUBLASLT_EPILOGUE_GELU_AUX_BIAS, .bias = matrix_of<A>(bias, 1, O, ROOM_PARTS),
                              .aux = out};
-        const A *wide = matrix_of<A>(w, O, I, ROOM_WIDE);
-        if (product(as_is((A *)activated, O), as_is((const A *)inp, I), turned(wide, I), N, O, I, gelu)) return;
+        const A *weights = matrix_of<A>(w, O, I, ROOM_WIDE);
+        if (product(as_is((A *)activated, O), as_is((const A *)inp, I), turned(weights, I), N, O, I, gelu)) return;
     }
     cuda_linear_forward<A>(out, inp, w, bias, N, I, O);
     cuda_gelu_forward<A>(activated, out, N * O);
@@ -1089,8 +1098,8 @@ DEVICE int last_query(const int *start, int key, int first, int T) {
 
    Who does what. Grid: (tiles of all sequences, heads). A block has 4 warps, which share the tiles that it walks over.
    A warp owns 16 M rows of the block's tile (queries; for dk and dv keys) and their whole sums, so no two add to the
-   same one. M is 2 where registers allow: each B that ldmatrix brings is used twice. Above 128 a head's columns are
-   dealt to two blocks, each of which makes all of S.
+   same one. M is 2 where registers allow: each B that ldmatrix brings is used twice. Where D is above 128 a head's
+   columns are dealt to two blocks, of 2 warps, each of which makes all of S.
 
    Floats, which tensor cores would round, take the same way, each number in the same lane; only the two products are
    plain loops (product_abt, product_ab). */
@@ -1127,10 +1136,10 @@ DEVICE float exp2_fast(float x) {
 #endif
 
 /* Tiles by head size: rows of D numbers, of which those beyond the model's are zeros. A block owns ROWS, 16 M of them
-   a warp, and of the results COLS columns; it walks over TILE at a time, of which backward works with 8 N at once.
-   More rows to a warp: less shared memory read for a product; but their sums, COLS / 8 x 4 M floats a lane, and S and
-   dP must fit in its 255 registers. BYTES of shared memory: OWN tiles, two stages of two tiles, and what backward knows
-   of the queries. */
+   a warp, and of the results COLS columns; it walks over TILE rows at a time, of which backward works with 8 N at
+   once. More rows to a warp: less shared memory read for a product; but their sums, COLS / 8 x 4 M floats a lane, and
+   S and dP must fit in its 255 registers. BYTES of shared memory: OWN tiles, two stages of two tiles, and what backward
+   knows of the queries. */
 enum walk_of { FORWARD, DQ, DKV };
 template <class A, int D> constexpr int LD = D + 16 / sizeof(A);        /* from row to row of a tile in shared memory */
 template <int D> constexpr int THREADS = D > 128 ? 64 : 128;
@@ -1285,7 +1294,7 @@ template <int M, int N, int C> DEVICE void online_softmax(float (&s)[M][N][4], f
         top[r] = best;
     }
 }
-/* Block (tile of queries, head and piece of COLS columns). */
+/* Block (tile of queries, head and piece of COLS columns). by: 1 / sqrt(D), D of the model. */
 template <class A, int D> KERNEL(THREADS<D>, 2) attention_forward_kernel(attention<A> a, float by) {
     extern __shared__ uint4 attention_tiles[];
     typedef flash<A, D, FORWARD> F;
@@ -1346,15 +1355,16 @@ template <bool KEYS, int M, int N> DEVICE void softmax_backward(float (&s)[M][N]
 }
 /* One kernel, two walks. A block owns queries, and walks over k and v to add up dq; or it owns keys (KEYS), and walks
    over q and dout to add up dk and dv. Then everything lies on its side, S' = k q' and dP' = v dout', so that P' and
-   dS' come out as the left factors of dv = P' dout and dk = dS' q. */
+   dS' come out as the left factors of dv = P' dout and dk = dS' q. S is made of own1 and walk1: q and k (KEYS: k and
+   q); dP of own2 and walk2: dout and v (KEYS: v and dout). */
 template <class A, int D, walk_of W> KERNEL(THREADS<D>, 2)
 attention_backward_kernel(attention<A> a, float by) {
     extern __shared__ uint4 attention_tiles[];
     typedef flash<A, D, W> F;
     constexpr bool KEYS = W == DKV;
-    enum { M = F::M, N = F::N, ROWS = F::ROWS, TILE = F::TILE, COLS = F::COLS, STAGE = 2 * TILE * LD<A, D> };
+    enum { M = F::M, N = F::N, ROWS = F::ROWS, TILE = F::TILE, COLS = F::COLS, PAIR = 2 * TILE * LD<A, D> };
     A *own1 = (A *)attention_tiles, *own2 = own1 + ROWS * LD<A, D>, *stages = own2 + ROWS * LD<A, D>;
-    of_query *known = (of_query *)(stages + 2 * STAGE);         /* of the block's queries, or of those in each stage */
+    of_query *known = (of_query *)(stages + 2 * PAIR);          /* of the block's queries, or of those in each stage */
     const int own = blockIdx.y / F::PIECES, c0 = blockIdx.y % F::PIECES * COLS, G = a.H / a.KV, T = a.T;
     const int first = (KEYS ? a.tile() : a.late_tile()) * ROWS, end = min(T, first + ROWS);
     const int mine = first + threadIdx.x / 32 * 16 * M, i = threadIdx.x;
@@ -1367,14 +1377,14 @@ attention_backward_kernel(attention<A> a, float by) {
     const int steps = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / TILE + 1;
     float dq_or_dk[M][COLS / 8][4] = {}, dv[M][COLS / 8][4] = {};
     walk((KEYS ? G : 1) * steps, [&](int step) {                /* tile step % steps of head step / steps */
-        const int at = begin + step % steps * TILE, h = KEYS ? own * G + step / steps : a.H + own / G;
-        A *to = stages + step % 2 * STAGE;
-        load_tile<D, TILE>(to, a.part(h), at, T, a.D);
-        load_tile<D, TILE>(to + TILE * LD<A, D>, KEYS ? a.dy(h) : a.part(h + a.KV), at, T, a.D);
+        const int row = begin + step % steps * TILE, h = KEYS ? own * G + step / steps : a.H + own / G;
+        A *to = stages + step % 2 * PAIR;
+        load_tile<D, TILE>(to, a.part(h), row, T, a.D);
+        load_tile<D, TILE>(to + TILE * LD<A, D>, KEYS ? a.dy(h) : a.part(h + a.KV), row, T, a.D);
         if (KEYS && i < TILE)
-            copy_ahead(known + step % 2 * TILE + i, all_known + (size_t)min(T - 1, at + i) * a.H + h, true);
+            copy_ahead(known + step % 2 * TILE + i, all_known + (size_t)min(T - 1, row + i) * a.H + h, true);
     }, [&](int step) {
-        const A *walk1 = stages + step % 2 * STAGE, *walk2 = walk1 + TILE * LD<A, D>;
+        const A *walk1 = stages + step % 2 * PAIR, *walk2 = walk1 + TILE * LD<A, D>;
         _Pragma("unroll 1") for (int j = 0; j < TILE; j += 8 * N) {
             const int other = begin + step % steps * TILE + j;
             if (KEYS ? other + 8 * N <= mine : other >= mine + 16 * M) continue;        /* nothing is seen */
@@ -1438,8 +1448,8 @@ ROW cuda_attention_backward(llm_act *dqkv, const llm_act *dout, const llm_act *o
    50257 words are not: w is copied with rows of zeros behind, and dw, where no row may follow, is made by two products.
    A block for each row; its threads take 8 numbers each in turn.
 
-   Logits are float in logprob_forward and _backward: in bf16 one of 10 is wrong by 0.02, too much for the ratio of two
-   probabilities. Only the fused sweep, whose logp is a loss to look at, has them in A. */
+   Logits are float in logprob_forward and _backward: in bf16 a logit of 10 is wrong by up to 0.03, too much for the
+   ratio of two probabilities. Only the fused sweep, whose logp is a loss to look at, has them in A. */
 
 enum { HEAD_THREADS = 512 };
 constexpr float banned_z = -1e30f;      /* for -infinity, as in llm.h: its exp is exactly 0, and 0 times it is 0 */
@@ -1746,7 +1756,7 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
 
    A row of the cache holds T tokens of KV heads of D numbers, as in chapter 4. New keys and values are put away first;
    then each query looks back, and many past tokens are the work of many warps ("flash decoding", Dao et al. 2023): a
-   block is a warp, and takes SPLIT keys of one head, and up to 4 of the query heads that share them.
+   block is a warp, and takes SPLIT keys of one key head, and up to 4 of the query heads that share them.
 
        s_t = q . k_t / sqrt(D)    m = max s_t    e_t = exp(s_t - m)    l = sum e_t    o = sum e_t v_t       of its keys
        out = sum over blocks of exp(m - M) o, divided by the same sum of exp(m - M) l,                      M = max m
@@ -1772,7 +1782,7 @@ template <class A> KERNEL(256) cache_store_kernel(A *k, A *v, const A *qkv, cons
 template <class A, int HEADS>
 KERNEL(32) cache_attention_kernel(A *out, float *part, const A *qkv, const A *k, const A *v, const int *rows,
                                   const int *positions, size_t T, int H, int KV, int D) {
-    __shared__ float e[HEADS][SPLIT];
+    __shared__ float e[HEADS][SPLIT];                           /* s_t, then e_t in its place */
     const int G = H / KV, groups = (G + HEADS - 1) / HEADS, head = blockIdx.y / groups;
     const int h0 = blockIdx.y % groups * HEADS, heads = min(HEADS, G - h0);             /* of the G on this key head */
     const int lane = threadIdx.x, each = HEADS * (D + 2);
@@ -1873,8 +1883,8 @@ struct gpu_speech {
     llm_speaker who[SPEAKERS];
     int at[SPEAKERS];                                           /* where in id and logp the next is to stand */
 };
-/* Weights w(0), w(1) ... lie side by side: in which does the dart fall? It becomes its place in there. By a warp, 32
-   weights at a time. */
+/* Weights w(0), w(1) ... lie side by side: returns the number of the one in which the dart falls. *dart, counted from
+   the first one's left end, is then counted from that one's. By a warp, 32 weights at a time; *dart < their sum. */
 template <class W> DEVICE int fallen(u64 *dart, W weight) {
     const int lane = threadIdx.x % 32;
     for (int first = 0;; first += 32) {
@@ -1889,9 +1899,10 @@ template <class W> DEVICE int fallen(u64 *dart, W weight) {
     }
 }
 DEVICE u64 mass_of(float p) { return (u64)(p * 0x1p40f); }
-/* Words from the likeliest down, each as wide as it is heavy (MASS), or 1: the p of the one in which the dart falls. As
-   bits, which have the order of floats >= 0; the upper two are 0, for p <= 1. They are found from above, 8 at a time:
-   of the words that have those found before, how much weigh the ones with each of the 256 next eight? */
+/* Words lie side by side from the likeliest down, each as wide as it is heavy (MASS), or 1: returns p of the one in
+   which the dart falls. As bits, whose order is that of floats >= 0; the upper two are 0, for p <= 1. They are found
+   from above, 8 in a round: the threads add up, for each value of the next 8 (`next`), what the words weigh that begin
+   with the bits found so far and go on with it; then every warp looks which value the dart meets. */
 template <bool MASS> DEVICE unsigned limit_for(const float *p, int V, u64 dart) {
     __shared__ unsigned low[256];       /* halves of the sums: shared memory adds 32 bits at a time */
     __shared__ unsigned high[256];
@@ -1912,6 +1923,8 @@ template <bool MASS> DEVICE unsigned limit_for(const float *p, int V, u64 dart) 
     }
     return found >> 2;
 }
+/* Block i chooses for speaker i. The logits z become p = e^((z - best) / t); the filters leave p >= low; the dart is
+   thrown at what the warps' stretches of words weigh, and the warp that it hits finds the word. */
 KERNEL(1024, 1) sample_kernel(gpu_speech *s, float *z, int V) {
     __shared__ u64 of_warp[32];
     llm_speaker *who = &s->who[blockIdx.x];
