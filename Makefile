@@ -10,7 +10,7 @@ ZLIB    ?= $(call probe,-include zlib.h -lz,1)
 
 # The flags of every build: FMA contraction on, simd pragmas on, no -ffast-math (NaN checks must keep working).
 STD      = -std=c11 -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-math -D_GNU_SOURCE
-WARN     = -Wall -Wextra -Wpedantic -Werror
+WARN     = -Wall -Wextra -Wpedantic -Wvla -Werror
 OMP      = $(if $(filter 1,$(OPENMP)),-fopenmp)
 # clang cuts 64-byte vectors in half unless told otherwise: a quarter of the speed.
 WIDE    := $(if $(findstring clang,$(shell $(CC) --version)),$(call probe,-mprefer-vector-width=512,-mprefer-vector-width=512))

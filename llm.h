@@ -2391,8 +2391,9 @@ static inline uint16_t real_to_bf16(llm_real x) {
     return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
 }
 /* Row `row` of a matrix with `cols` columns: the place itself, or, where it lies in fewer bits ("weights in fewer
-   bits", chapter 13), widened into `wide`, which has room for `cols` numbers. */
-static const llm_real *weight_row(llm_weight w, size_t cols, size_t row, llm_real *wide) {
+   bits", chapter 13), widened in a place of the thread's own, until its next row. */
+static const llm_real *weight_row(llm_weight w, size_t cols, size_t row) {
+    static _Thread_local llm_real wide[1 << 16];            /* llm_config_check: no matrix has more columns */
     if (w.type == LLM_TYPE_REAL) return (const llm_real *)w.data + row * cols;
     for (size_t i = 0; i < cols; i++) {
         const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
@@ -2444,8 +2445,8 @@ static void plain_embed_forward(llm_res *out, llm_weight wte, const llm_real *wp
                                 const int *positions, size_t N, size_t C) {
     LLM_OMP(parallel for)
     for (size_t n = 0; n < N; n++) {
-        llm_real wide[C], *o = (llm_real *)out + n * C;
-        const llm_real *e = weight_row(wte, C, tokens[n], wide);
+        llm_real *o = (llm_real *)out + n * C;
+        const llm_real *e = weight_row(wte, C, tokens[n]);
         for (size_t i = 0; i < C; i++) o[i] = e[i] + (wpe ? wpe[positions[n] * C + i] : 0);
     }
 }
@@ -2548,8 +2549,8 @@ static void plain_linear_forward(llm_act *out, const llm_act *inp, llm_weight w,
                                  size_t O) {
     LLM_OMP(parallel for)
     for (size_t o = 0; o < O; o++) {
-        llm_real wide[I], *y = (llm_real *)out;
-        const llm_real *row = weight_row(w, I, o, wide), b = bias.full ? bias.full[o] : 0;
+        llm_real *y = (llm_real *)out;
+        const llm_real *row = weight_row(w, I, o), b = bias.full ? bias.full[o] : 0;
         for (size_t n = 0; n < N; n++) y[n * O + o] = b + dot((const llm_real *)inp + n * I, row, I);
     }
 }
@@ -2558,9 +2559,9 @@ static void plain_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, 
     const llm_real *x = (const llm_real *)inp, *dy = (const llm_real *)dout;
     LLM_OMP(parallel for)
     for (size_t n = 0; n < (dinp ? N : 0); n++) {
-        llm_real wide[I], *dx = (llm_real *)dinp + n * I;
+        llm_real *dx = (llm_real *)dinp + n * I;
         memset(dx, 0, I * sizeof *dx);
-        for (size_t o = 0; o < O; o++) add_scaled(dx, dy[n * O + o], weight_row(w, I, o, wide), I);
+        for (size_t o = 0; o < O; o++) add_scaled(dx, dy[n * O + o], weight_row(w, I, o), I);
     }
     LLM_OMP(parallel for)
     for (size_t o = 0; o < O; o++) {
@@ -3555,7 +3556,7 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
     op->download(packed, p->w.data, bytes);
     if (blocks) op->download(scale, p->w.scale, blocks * sizeof *scale);
     const llm_weight w = {packed, p->w.type, scale, NULL};
-    for (size_t r = 0; r < p->rows; r++) weight_row(w, p->cols, r, host + r * p->cols);
+    for (size_t r = 0; r < p->rows; r++) memcpy(host + r * p->cols, weight_row(w, p->cols, r), p->cols * sizeof *host);
     llm_release_all(packed, scale);
     return host;
 }
@@ -6192,7 +6193,7 @@ static void wrong_config(const char *where, const char *what, int a, int b) {
             b);
 }
 void llm_config_check(const llm_config *c, const char *where) {
-    const struct { const char *name; int size, most; } size[] = {   /* rows of weights and heads lie on the stack */
+    const struct { const char *name; int size, most; } size[] = {   /* a row of weights, and a head, have such a room */
         {"vocabulary", c->V, 1 << 24}, {"context", c->T, 1 << 24}, {"layers", c->L, 1 << 12},
         {"channels", c->C, 1 << 16}, {"heads", c->H, 1 << 16}, {"key/value heads", c->KV, 1 << 16},
         {"head size", c->D, 1 << 12}, {"feed-forward", c->F, 1 << 16}};

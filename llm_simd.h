@@ -2172,6 +2172,7 @@ static void simd_adamw(const llm_param *param, int params, void *m, void *v, llm
 
    The order of the sums does not depend on n, nor on how the rows are divided among threads. */
 
+enum { HEAD_MOST = 1 << 12 };           /* numbers of a head: llm_config_check */
 enum { FEW_AHEAD = 1024 };              /* bytes of a row that are asked for in advance */
 enum { FEW_ROWS = 4 };                  /* of W at a time: four streams keep memory busy, one only half */
 
@@ -2457,7 +2458,7 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
     }
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
     for (size_t i = 0; i < n; i++) for (size_t h = 0; h < H; h++) {
-        llm_real scratch[D], o[D], *score = scores + (size_t)thread_index() * T;
+        llm_real scratch[HEAD_MOST], o[HEAD_MOST], *score = scores + (size_t)thread_index() * T;
         const llm_real *q = cpu_row(qkv, i * QKV + h * D, D, scratch);
         const size_t head = cache_head(rows[i], h / (H / KV), T, KV, D);
         attend_vectors(o, q, k, head, v, head, positions[i], D, T, score);
@@ -2567,7 +2568,7 @@ static void few_remember(const few_step *s, int l, int i, int kv) {
     const size_t to = cache_head(s->rows[i], kv, T, s->m->c.KV, D), heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
     const llm_real *key = s->qkv + ((size_t)i * heads + (size_t)(s->m->c.H + kv)) * D;
     const llm_real *value = key + (size_t)s->m->c.KV * D;
-    llm_real turned[D];
+    llm_real turned[HEAD_MOST];
     few_rope(s, turned, key, s->positions[i]);
     if (cpu.act == LLM_TYPE_REAL)
         for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k[l])[to + d * T + pos] = turned[d];
@@ -2578,7 +2579,7 @@ static void few_remember(const few_step *s, int l, int i, int kv) {
 static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *score) {
     const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D;
     const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D), heads = (size_t)(H + 2 * KV);
-    llm_real turned[D];
+    llm_real turned[HEAD_MOST];
     for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
         few_rope(s, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
         attend_vectors(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k[l], head, s->cache->v[l], head,
@@ -2657,7 +2658,7 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
         for (int j = 0; j < i; j++) s.apart &= rows[j] != rows[i];
     }
     if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
-    few_room room[threads];
+    few_room *room = llm_alloc((size_t)threads, sizeof *room);
     s.room = room;
     const size_t widest = few_whole(m->weights, llm_max(c->F, llm_max(c->C, c->H * c->D)));
     for (int pass = 0; pass < 2; pass++) {
@@ -2679,6 +2680,7 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
     }
     LLM_OMP(parallel num_threads(threads))
     few_walk(&s, thread_index(), thread_count(), wanted, wants, logits);
+    llm_release(room);
     return true;
 }
 
