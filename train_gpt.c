@@ -78,8 +78,10 @@ static double rate_for_width(int C) { return 3e-3 * pow(96.0 / C, 0.774); }
 
 static const run_stage pretraining;
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
-    if (from) hf_model_load(&t->run.model, from, op);
-    else {
+    if (from) {
+        hf_model_load(&t->run.model, from, op);
+        hf_fit(&t->run.tok, t->run.model.c.V);
+    } else {
         llm_config c = choose_config(t);
         llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed);
     }

@@ -271,6 +271,7 @@ int main(int argc, char **argv) {
     p.run = (rl_run){.s = &s, .d = &p.d, .judge = &p.judge};
     hf_tokenizer_load(&p.d.tok, s.run.model);
     hf_model_load(&p.run.policy, s.run.model, op);
+    hf_fit(&p.d.tok, p.run.policy.c.V);
     p.d.V = p.run.policy.c.V;
     p.d.T = p.run.policy.c.T;
     rl_open_data(&p.d);

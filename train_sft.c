@@ -103,6 +103,7 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     llm_model *m = &t->run.model;
     hf_tokenizer_load(&t->run.tok, from);
     hf_model_load_as(m, from, op, llm_type_named(s->weights));
+    hf_fit(&t->run.tok, m->c.V);
     hf_chat_template(&t->run.tok, s->chat);
     if (s->lora_rank && never_learned(m, &t->run.tok))
         llm_usage("train the whole model first", "--lora-rank leaves the embedding as it is, and in %s a frozen "

@@ -292,6 +292,42 @@ $convert --model "$dir/added" --add-tokens --out "$dir/again" > /dev/null 2> "$d
 check   "the result is a model like any other" [ $? -eq 0 ]
 check   "and gets nothing twice" sh -c "! grep -q '^tokens: .* added' $dir/stderr"
 refuses "new tokens, frozen rows" 2 "frozen embedding"      $plain --lora-rank 2 --out "$dir/x4"
+# ---- a tokenizer with a pad behind the model's last row, as many that were added: masked places need none ----
+V=$(sed -n 's/.*"vocab_size": \([0-9]*\).*/\1/p' "$dir/base/config.json")
+other='"single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}'
+cp -r "$dir/base" "$dir/pad"; rm -rf "$dir/pad"/checkpoint-*
+sed "/\"content\": \"<|reward|>\"/ s/}\],/}, {\"id\": $V, \"content\": \"[PAD]\", $other],/" "$dir/base/tokenizer.json" > "$dir/pad/tokenizer.json"
+cp -r "$dir/pad" "$dir/foreign"
+sed 's/"pad_token": "[^"]*"/"pad_token": "[PAD]"/' "$dir/base/tokenizer_config.json" > "$dir/pad/tokenizer_config.json"
+prefs=test/data/prefs/trl_strings.jsonl chat=${CHAT:-build/chat} eval=${EVAL:-build/eval} train_rlhf=${TRAIN_RLHF:-./train_rlhf}
+# with MODEL: every program with this model, what it prints or logs to $dir/with-MODEL
+with() {
+    m=$dir/$1; w=$dir/with-$1; shift; mkdir -p "$w"
+    $train_gpt --model "$m" --data "$dir/text.txt" --paragraphs --steps 2 --seq 32 --batch 4 --eval-every 0 --threads 1 --out "$w/gpt" > /dev/null 2> "$w/gpt.err" || return 1
+    losses "$w/gpt" > "$w/gpt.log"
+    $train_sft --model "$m" --data "$dir/sft.jsonl" --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1 --out "$w/sft" > /dev/null 2> "$w/sft.err" || return 2
+    losses "$w/sft" > "$w/sft.log"
+    $train_rlhf --model "$m" --data $prefs --method dpo --steps 2 --batch 4 --max-new 4 --threads 1 --out "$w/rlhf" > /dev/null 2> "$w/rlhf.err" || return 3
+    cut -d, -f1-4 "$w/rlhf/log.csv" > "$w/rlhf.log"
+    $eval --model "$m" --tasks test/data/eval/choice.jsonl test/data/eval/mine.jsonl --max-new 4 --threads 1 2> "$w/eval.err" | tail -n +3 > "$w/eval.log"
+    [ -s "$w/eval.log" ] || return 4
+    $chat --model "$m" -p "The cat" --max-tokens 8 --temperature 0 > "$w/chat.log" 2> "$w/chat.err" || return 5
+    $convert --model "$m" --out "$w/m.gguf" 2> "$w/convert.err" || return 6
+}
+with base; check "every program, its own tokenizer" [ $? -eq 0 ]
+with pad; check "every program, a pad beyond the model" [ $? -eq 0 ]
+for program in gpt sft rlhf eval chat; do
+    check "$program: says so once" [ "$(grep -c "^note: the padding \"\[PAD\]\" is token $V" "$dir/with-pad/$program.err")" -eq 1 ]
+    check "$program: computes the same" cmp -s "$dir/with-base/$program.log" "$dir/with-pad/$program.log"
+done
+check "the tokenizer stays as it was" cmp -s "$dir/pad/tokenizer.json" "$dir/with-pad/sft/tokenizer.json"
+for at in "$train_gpt --data $dir/text.txt --out $dir/beyond" "$train_sft --data $dir/sft.jsonl --out $dir/beyond" \
+          "$train_rlhf --data $prefs --method dpo --out $dir/beyond" "$eval --tasks test/data/eval/choice.jsonl" "$chat -p hi" "$convert --out $dir/beyond.gguf"; do
+    refuses "another token there" 1 "the tokenizer has $((V + 1)) tokens, the model $V" $at --model "$dir/foreign"
+done
+$convert --model "$dir/pad" --add-tokens --out "$dir/padded" > /dev/null 2> "$dir/stderr"; check "convert --add-tokens: nothing to add" [ $? -eq 0 ]
+check "but the pad gets its row" grep -q "\"vocab_size\": $((V + 1))" "$dir/padded/config.json"
+
 echo '{"instruction": "no output here"}' >> "$dir/sft.jsonl"
 refuses "broken record"       1 "sft.jsonl:61: "                $sft --out "$dir/x2"
 check   "broken record saves nothing" [ ! -e "$dir/x2/config.json" ]

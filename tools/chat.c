@@ -325,8 +325,7 @@ static void load(chat *c) {
     llm_release(adapter);
     const llm_config *m = &c->model.c;
     if (m->score) llm_die("the model that it judges", "%s is a reward model: it gives scores, not words", dir);
-    if (m->V < c->tok.vocab_size)
-        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", c->tok.vocab_size, m->V);
+    hf_fit(&c->tok, m->V);
     if (!s->complete && c->tok.chat_guessed) {
         llm_options_idle("system", true, "this model has no chat template");
         fputs("this model has no chat template: it goes on with what you type\n", stderr);

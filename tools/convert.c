@@ -65,8 +65,7 @@ static void load(const settings *s, llm_model *m, llm_tokenizer *t) {
     if (m->lora)
         fprintf(stderr, "merged %d adapters of rank %d\n", m->lora->adapters, m->lora->rank);
     llm_lora_merge(m);
-    if (m->c.V < t->vocab_size)
-        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", t->vocab_size, m->c.V);
+    if (!s->add_tokens) hf_fit(t, m->c.V);                      /* else the model grows */
     llm_release(adapter);
     llm_release(own);
 }
@@ -489,7 +488,7 @@ static void save_halves(const settings *s, const llm_model *m, int as) {
 /* --add-tokens: ChatML's for a model that has none. */
 static void grow(const settings *s, llm_model *m, llm_tokenizer *t) {
     char *fresh = llm_format("%s/result.tmp", s->out);
-    int before = add_tokens(t, fresh);
+    int before = llm_min(add_tokens(t, fresh), m->c.V);
     if (before < t->vocab_size) grow_embeddings(m, t, before);
     else fprintf(stderr, "nothing to add: the tokens are there\n");
     hf_chat_template(t, "chatml");

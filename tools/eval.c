@@ -694,6 +694,7 @@ static void open_player(player *p, const char *dir, const llm_ops *op) {
     p->name = dir;
     hf_tokenizer_load(&p->tok, dir);
     hf_model_load(&p->model, dir, op);
+    hf_fit(&p->tok, p->model.c.V);
 }
 static void close_player(player *p) {
     llm_model_free(&p->model);
@@ -809,7 +810,7 @@ static void ask_choices(evaluator *e, player *p, int m) {
     for (int i = 0; i < e->list.count; i++)
         for (int c = 0; c < e->list.item[i].choices; c++, at++)
             s[at] = choice_sequence(p, &e->list.item[i], c, p->model.c.T, &ids[at]);
-    sum_rows(&p->model, s, n, p->tok.pad, sum, tokens);
+    sum_rows(&p->model, s, n, llm_max(p->tok.pad, 0), sum, tokens);
     at = 0;
     for (int i = 0; i < e->list.count; i++) {
         const task_item *x = &e->list.item[i];

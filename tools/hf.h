@@ -15,6 +15,9 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 llm_config hf_config_load(const char *dir);
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops);
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights);
+/* A tokenizer beside a model of V rows. A pad behind the last row is none: many were added to a tokenizer and never to
+   its model, which only ever saw it masked. Another token there is an error. */
+void hf_fit(llm_tokenizer *t, int V);
 /* A folder of PEFT: adapter_config.json, adapter_model.safetensors. hf_model_load of it loads the base that it names
    and hangs them on it; hf_lora_load hangs them on a model without any. */
 void hf_lora_save(const llm_model *m, const char *dir);
@@ -1123,6 +1126,57 @@ static char *hf_adapter_base(const char *dir) {
     llm_release(path);
     return found;
 }
+void hf_fit(llm_tokenizer *t, int V) {
+    if (V >= t->vocab_size) return;
+    if (t->vocab_size != V + 1 || t->pad != V)
+        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", t->vocab_size, V);
+    fprintf(stderr, "note: the padding \"%s\" is token %d, which the model does not have: rows are filled with token 0, "
+            "which nothing reads there\n", t->token[V], V);
+    t->vocab_size = V;
+    t->pad = -1;
+}
+/* Do two tensors of a folder hold the same? */
+static bool hf_same_tensor(const hf_safetensors *s, const hf_tensor_info *a, const hf_tensor_info *b) {
+    enum { PIECE = 1 << 16 };
+    const hf_tensor_info *t[2] = {a, b};
+    size_t left = a->end - a->begin;
+    bool same = left == b->end - b->begin && !strcmp(a->dtype, b->dtype);
+    FILE *f[2];
+    char *piece[2];
+    for (int i = 0; i < 2; i++) {
+        const char *path = s->path[t[i]->file];
+        f[i] = fopen(path, "rb");
+        if (!f[i] || fseeko(f[i], (off_t)hf_place(s, t[i]), SEEK_SET))
+            llm_die("check the disk", "cannot read %s: %s", path, strerror(errno));
+        piece[i] = llm_alloc(PIECE, 1);
+    }
+    for (size_t n; same && left; left -= n) {
+        n = size_min(left, PIECE);
+        same = fread(piece[0], 1, n, f[0]) == n && fread(piece[1], 1, n, f[1]) == n && !memcmp(piece[0], piece[1], n);
+    }
+    for (int i = 0; i < 2; i++) fclose(f[i]);
+    llm_release_all(piece[0], piece[1]);
+    return same;
+}
+/* A model whose head is tied to its embedding may be saved under either name; where a folder has both and they differ,
+   config.json is wrong (a head that was trained alone, say), and both are read, as transformers does from 5.0 on. */
+static void hf_tie(const hf_safetensors *s, llm_config *c, const char *dir) {
+    const char *name = gpt2_names(c) ? "transformer.wte.weight" : "model.embed_tokens.weight";
+    const hf_tensor_info *head = hf_safetensors_find(s, "lm_head.weight"), *bare, *embedding;
+    if (!c->tied || c->score || !head) return;
+    embedding = hf_safetensors_find(s, name);
+    bare = hf_safetensors_find(s, strchr(name, '.') + 1);
+    if (!embedding) embedding = bare;
+    if (!embedding) {
+        hf_tensor_info *only = &s->tensor[head - s->tensor];
+        llm_release(only->name);
+        only->name = copy_text(name, strlen(name));             /* hf_rename sorts */
+    } else if (!hf_same_tensor(s, embedding, head)) {
+        c->tied = false;
+        fprintf(stderr, "note: %s: lm_head.weight differs from the embedding, although config.json ties them: both are "
+                "read\n", dir);
+    }
+}
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops) { hf_model_load_as(m, dir, ops, LLM_TYPE_REAL); }
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
     char *base = hf_adapter_base(dir);
@@ -1135,6 +1189,7 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
         hf_safetensors_open(&s, dir);
         /* A reward model has no head over the vocabulary, and nobody asks it for words. */
         if (c.score && !hf_safetensors_find(&s, "lm_head.weight")) c.tied = true;
+        hf_tie(&s, &c, dir);
         hf_rename(&s, &c);
         hf_check_tensors(&s, &c, dir);
         model_allocate(m, &c, ops, weights);

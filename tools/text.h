@@ -54,9 +54,6 @@ static inline void text_length(text_run *x, int longest) {
 static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     run_settings *r = x->s;
     text_length(x, x->model.c.T);
-    if (x->model.c.V < x->tok.vocab_size)
-        llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", x->tok.vocab_size,
-                x->model.c.V);
     const llm_lora *lora = x->model.lora;
     double learns = 0;
     for (int i = 0; lora && i < lora->params; i++) learns += (double)lora->param[i].size;
