@@ -327,6 +327,14 @@ static bool holds(const llm_source *s, const char *text) {
     }
     return false;
 }
+/* Count the ids of a source that are text, and what they add up to. */
+static void add_ids(const llm_source *s, size_t *count, size_t *sum) {
+    for (size_t i = 0; i < s->count; i++) {
+        if (toy.special[s->tokens[i]]) continue;
+        ++*count;
+        *sum += (size_t)s->tokens[i] * (size_t)(s->tokens[i] + 7);
+    }
+}
 static void test_split(void) {
     char *text = llm_alloc(1 << 20, 1), *p = text;
     for (int i = 0; i < 4000; i++)
@@ -370,6 +378,24 @@ static void test_split(void) {
     CHECK(c.validation.bytes + c.source[0].bytes == strlen(text) - 1, "bytes add up");
     check_validation_targets(&c, 3, 7);
     llm_corpus_free(&c);
+    for (int i = 0; i < 40; i++) {      /* one document, or three; at a half, or nearly all: nothing twice, nothing lost */
+        char few[256];
+        snprintf(few, sizeof few, i % 2 ? "only %d: some words\n\nand more of them\n\nthe end, which is longer" :
+                 "only %d: some words and more of them, and the end", i);
+        path = put_file("few.txt", few);
+        open_text(&again, path, 0, true, false, 1);
+        size_t ids[3] = {0}, sums[3] = {0};
+        add_ids(&again.source[0], &ids[0], &sums[0]);
+        llm_corpus_free(&again);
+        open_text(&c, path, i % 4 < 2 ? 0.5 : 0.9, true, false, 1);
+        add_ids(&c.source[0], &ids[1], &sums[1]);
+        if (c.validation.count) add_ids(&c.validation, &ids[2], &sums[2]);
+        CHECK(ids[0] == ids[1] + ids[2] && sums[0] == sums[1] + sums[2], "text %d: %zu ids, %zu trained on and %zu held out",
+              i, ids[0], ids[1], ids[2]);
+        CHECK(ids[2] > 0 && c.source[0].document[c.source[0].documents] == c.source[0].count, "text %d ends where it is cut", i);
+        llm_corpus_free(&c);
+    }
+    path = put_file("whole.txt", text);
     const char *val = put_file("val.txt", "Held out by hand.\n\nTwo of them.");
     llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = &path, .count = 1, .val_paths = &val, .val_count = 1,
                                                    .val_fraction = 0.5, .document_gap = true, .seed = 1});
