@@ -429,6 +429,48 @@ static void check_top_p(void) {
               row[i].min_p, n, row[i].kept);
     }
 }
+/* A share that is reached exactly is enough: of four tokens that are equally likely, a half is two (exact in binary). */
+static void check_exact_share(void) {
+    for (int kept = 1; kept < 4; kept++) {
+        llm_real z[4] = {0, 0, 0, 0};
+        llm_sampler s = llm_sampler_defaults();
+        s.temperature = 1, s.top_k = 0, s.min_p = 0, s.top_p = kept / 4.0;
+        int n = llm_sample_filter(z, 4, &s, NULL, 0, NULL);
+        CHECK(n == kept, "top-p %g of four: %d kept", s.top_p, n);
+    }
+}
+/* The last token of the context is said, and the one that it makes likely: a prompt of T - k leaves k + 1. */
+static void check_last_place(void) {
+    llm_config c = tiny_llama(true, 2, false);
+    llm_model m = build(c, llm_cpu(LLM_FP32));
+    int text[64] = {1, 2, 3}, answer[2][8], *out[] = {answer[0], answer[1]}, n[2];
+    const int *prompts[] = {text};
+    double score[2];
+    llm_sampler s = llm_sampler_defaults();
+    for (int left = 0; left < 4; left++) {
+        const int length = c.T - left;
+        const llm_request x = {.prompt = prompts, .length = &length, .prompts = 1, .max_new = 8, .out = out, .out_length = n};
+        llm_generate_batch(&m, &s, x);
+        CHECK(n[0] == left + 1, "%d places are left: %d tokens", left, n[0]);
+        int found = llm_beam_search(&m, text, length, (llm_beam_options){.beams = 2, .max_new = 8}, out, n, score);
+        CHECK(found == 2 && n[0] == left + 1 && n[1] == left + 1, "%d places are left: beams of %d and %d tokens", left,
+              n[0], n[1]);
+    }
+    llm_model_free(&m);
+}
+/* A text that is over keeps its score and its length from line to line; one that goes on is measured anew. */
+static void check_finished_beam(void) {
+    const llm_beam_options o = {.beams = 2, .max_new = 8, .alpha = 1};
+    const beam now[2] = {{.score = -0.1, .logp = -0.2, .id = 2, .length = 2, .over = true},
+                         {.score = -0.5, .logp = -1, .id = 1, .length = 2}};
+    beam next[2];
+    llm_real z[3] = {(llm_real)log(0.5), (llm_real)log(0.25), (llm_real)log(0.25)};
+    extend_beams(&o, now, next, z, 3);
+    CHECK(next[0].score == now[0].score && next[0].logp == now[0].logp && next[0].length == 2 && next[0].over &&
+          next[0].id == -1 && next[0].from == 0, "a finished text: score %g, length %d", next[0].score, next[0].length);
+    CHECK(next[1].length == 3 && next[1].id == 0 && next[1].from == 1, "the other goes on");
+    CHECK_SMALL(fabs(next[1].score - (-1 + log(0.5)) / 3), 1e-6, "its score by its length");
+}
 /* A model that computes no numbers says nothing, at no temperature: not in one row, a batch, a search. */
 static void check_no_numbers(void) {
     llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32));
@@ -518,6 +560,9 @@ int main(void) {
     if (!IS_DOUBLE) check_bits();
     check_sampling();
     check_top_p();
+    check_exact_share();
+    check_last_place();
+    check_finished_beam();
     check_no_numbers();
     check_refusals(folder);
     remove_tree(folder);
