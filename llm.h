@@ -5396,7 +5396,7 @@ LLM_NORETURN static void write_failed(llm_writer *w) {
 }
 llm_writer llm_write_begin(const char *path) {
     llm_writer w = {NULL, copy_text(path, strlen(path)), llm_format("%s.tmp", path)};
-    w.file = fopen(w.temporary, "wb");
+    w.file = unlink(w.temporary) && errno != ENOENT ? NULL : fopen(w.temporary, "wb");  /* never through a link */
     if (!w.file) llm_die("check the folder and its permissions", "cannot write %s: %s", w.temporary, strerror(errno));
     return w;
 }

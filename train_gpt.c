@@ -94,6 +94,7 @@ static void prepare_corpus(trainer *t) {
                             .document_gap = t->s->paragraphs || t->tiny, .document_mask = t->s->document_mask,
                             .seed = (uint64_t)r->seed};
     mixture_open(&t->corpus, &t->run.tok, o);
+    text_suffices(&t->corpus, &t->run.micro[0]);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     say_corpus(&t->corpus, tokens, stderr);
 }
@@ -166,7 +167,7 @@ static void write_report(trainer *t, double val, double bpb) {
     stage_text(&card, "%.2f M parameters: %d layers, %d channels, %d heads, vocabulary %d, context %d. %lld steps of "
                       "%lld tokens, seed %lld.", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->V, c->T,
                (long long)r->steps, (long long)(r->batch * r->grad_accum * r->seq), (long long)r->seed);
-    stage_log(&card, "", r->log ? r->log : "log.csv", t->tiny ? t->floor_bpb : NAN);
+    stage_log(&card, "", r->log, t->tiny ? t->floor_bpb : NAN);
     char *text = text_printed(speak, t, 4);
     stage_note(&card, "what it writes", text);
     free(text);

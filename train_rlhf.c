@@ -50,7 +50,7 @@ static void get_reward(program *p) {
         run_end_out(s->reward_out, false);
         printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, rl_peak_memory(false), s->reward_out);
         stage_card card = stage_of(&s->run, s->reward_out, 3, "Reward model");
-        stage_log(&card, "reward model", "log.csv", NAN);
+        stage_log(&card, "reward model", NULL, NAN);
         stage_note(&card, "accuracy on held-out pairs", p->run.said);
         stage_end(&card, "%.*s", (int)strcspn(p->run.said, "("), p->run.said);
         free(p->run.said);
@@ -126,9 +126,8 @@ static void show(program *p, const char *name, const char *out, const rl_samples
     const eval_answers *column[] = {&sft->a, &x->a};
     const char *model[] = {"sft", name};
     char *tokens = llm_format("%s/tokens.jsonl", out);
-    char *log = s->run.log ? llm_format("%s", s->run.log) : s->all || s->sweep_kl ? llm_format("%s/log.csv", out)
-              : llm_format("log.csv");
-    stage_log(&p->card, name, log, NAN);
+    char *log = llm_format("%s/log.csv", out);
+    stage_log(&p->card, name, s->run.log ? s->run.log : s->all || s->sweep_kl ? log : NULL, NAN);
     if (!s->all && !s->sweep_kl) {
         if (!strcmp(name, "ppo") && llm_exists(tokens))
             stage_file(&p->card, "tokens", "rows of PPO's last step", NULL);

@@ -81,6 +81,7 @@ static void prepare_ptx(trainer *t) {
     mixture_open(&t->text, &t->run.tok, o);
     t->old = llm_batch_new((int)s->ptx_batch, (int)s->run.seq);
     t->old_dlogp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_dlogp);
+    text_suffices(&t->text, &t->old);
 }
 /* A peak learning rate for the width, when none is given: 1e-3 at our 96 channels, 2e-5 at Llama's 4096; adapters take
    three times as much: few numbers have to do the work of many. */
@@ -196,7 +197,7 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
     stage_text(&card, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
                (long long)r->steps, t->run.loop.schedule.lr, (long long)r->seed,
                t->s->lora_rank ? ", adapters only" : "");
-    stage_log(&card, "", r->log ? r->log : "log.csv", NAN);
+    stage_log(&card, "", r->log, NAN);
     if (column) eval_before_after(&card, &t->prompts, column, name, t->tiny);
     else stage_end(&card, "%.4f bits per byte of held-out answers", bpb);
 }

@@ -6,6 +6,7 @@
  * The table is the LLaMA paper's Table 1 with one column more, the floor: the fewest bits per byte that any model can
  * reach on text of this source. All of it is in tinyworld.h; README.md in this folder describes the files.
  */
+#include <dirent.h>
 #include "tinyworld.h"
 #include "tinyworld_files.h"
 
@@ -81,6 +82,17 @@ static void print_headroom(const tw_world *w, uint64_t seed)
     printf("pairs of demonstrations of one prompt that are tied: %.1f%%\n", 100 * tied / pairs);
 }
 
+// A folder with files in it and no world: they are somebody's, and some of ours have common names.
+static int somebody_s(const char *dir)
+{
+    tw_world w;
+    int entries = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) entries += e->d_name[0] != '.';
+    if (d) closedir(d);
+    return entries && tw_world_open(&w, dir);
+}
+
 int main(int argc, char **argv)
 {
     const char *out = "out/tinyworld";
@@ -101,11 +113,17 @@ int main(int argc, char **argv)
             return fprintf(stderr, "error: cannot use '%s' here\n%s", argv[i], usage), 2;
         }
     }
+    if (somebody_s(out)) {
+        fprintf(stderr, "error: %s holds files and no world: they will not be replaced\n  try: another --out\n", out);
+        return 2;
+    }
     if (tw_write_all(out, seed)) return 1;
     tw_world w;
     tw_world_init(&w, seed);
     print_sources(&w, seed);
     if (stats) print_headroom(&w, seed);
     fprintf(stderr, "wrote the world of seed %llu to %s\n", seed, out);
-    return 0;
+    if (!fflush(stdout) && !ferror(stdout)) return 0;
+    fprintf(stderr, "error: cannot write the output\n  try: another place for it, or more room\n");
+    return 1;
 }

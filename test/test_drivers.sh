@@ -29,7 +29,16 @@ refuses "empty file"          1 "empty.txt"                     $train_gpt --dat
 echo "too short" > "$dir/short.txt"
 refuses "short text"          1 "short"                         $train_gpt --data "$dir/short.txt" --preset nano --vocab 300 --out "$dir/x"
 refuses "sequence of one"     1 "rows of 1 token"                           $gpt --seq 1 --out "$dir/x"
-check   "nothing was saved"   [ ! -e "$dir/x/config.json" ]
+check   "no folder was made"  [ ! -e "$dir/x" ]
+refuses "a file as --out"     1 "is not a folder"               $gpt --out "$dir/text.txt/x"
+refuses "no name for --out"   2 "without a name"                $gpt --out ""
+# Text is read twice, a pipe only once; and a device has no end.
+mkfifo "$dir/pipe.txt"
+for pipe in "$dir/pipe.txt" /dev/stdin /dev/zero; do
+    refuses "--data $pipe"    1 "is a pipe or a device"         $train_gpt --data "$pipe" --out "$dir/x"
+    refuses "--val-data $pipe" 1 "is a pipe or a device"        $gpt --val-data "$pipe" --out "$dir/x"
+done
+check   "no folder was made, again" [ ! -e "$dir/x" ]
 $gpt --device cuda --dry-run > "$dir/stdout" 2> "$dir/stderr"
 case $? in
 0) check "cuda: the plan says on which GPU" grep -q '^device: cuda, ' "$dir/stderr" ;;
@@ -114,6 +123,66 @@ refuses "--dump-batches thesis" 1 "no such file of ours" $gpt --dump-batches "$d
 check   "the thesis is still there" whole "$dir/thesis"
 mkdir "$dir/half"; cp "$dir/base/tokenizer.json" "$dir/half"
 refuses "a tokenizer in --out" 2 "holds a tokenizer.json" $gpt --out "$dir/half"
+mkdir -p "$dir/peft/adapter"; echo "{}" > "$dir/peft/adapter/adapter_config.json"
+refuses "adapters in --out"   2 "holds a adapter/adapter_config.json" $gpt --out "$dir/peft"
+for f in model.safetensors tokenizer.json generation_config.json; do
+    rm -rf "$dir/odd"; mkdir "$dir/odd"; echo "years of work" > "$dir/odd/$f"
+    refuses "somebody's $f"   2 "no model's"                $gpt --out "$dir/odd" --overwrite
+    check   "$f stays"        unowned "$dir/odd/$f"
+done
+# A temporary name may be somebody's link.
+mkdir "$dir/linked"; echo "years of work" > "$dir/linked.tex"; ln -s ../linked.tex "$dir/linked/log.csv.tmp"; ln -s ../linked.tex "$dir/linked/stage.json.tmp"
+$gpt --steps 2 --out "$dir/linked" > /dev/null 2>&1; check "links in --out" [ $? -eq 0 ]
+check   "nothing is written through them" unowned "$dir/linked.tex"
+
+# ---- files that flags name ----
+printf 'step,loss,lr\n1,5.5,0.1\nchapter one\n2,5.4,0.1\n' > "$dir/diary.csv"; cp "$dir/diary.csv" "$dir/diary"
+printf 'step,loss and other poems\n' > "$dir/poems.csv"
+cp "$dir/base/log.csv" "$dir/numbers.csv"
+for log in "$dir/diary.csv" "$dir/poems.csv" "$dir/pipe.txt" /dev/full /dev/stdout "$dir/base" "$dir/base/config.json"; do
+    refuses "--log $log"      1 "no log of ours"            $gpt --steps 2 --log "$log" --out "$dir/x"
+    refuses "--report $log"   1 "no page of ours"           $gpt --steps 2 --report "$log" --out "$dir/x"
+    refuses "--dump-batches $log" 1 "no such file of ours"  $gpt --steps 2 --dump-batches "$log" --out "$dir/x"
+done
+for flag in log report dump-batches; do
+    refuses "--$flag in no folder" 1 "is not a folder"      $gpt --steps 2 --$flag "$dir/nowhere/x" --out "$dir/x"
+done
+refuses "--tensorboard below a file" 1 "is not a folder"    $gpt --steps 2 --tensorboard "$dir/text.txt/x" --out "$dir/x"
+refuses "--log and --data"    2 "which this run reads"      $train_gpt --data "$dir/numbers.csv" --log "$dir/numbers.csv" --out "$dir/x"
+check   "no folder was made for them" [ ! -e "$dir/x" ]
+check   "the diary stays"     cmp -s "$dir/diary" "$dir/diary.csv"
+$gpt --steps 2 --log "$dir/numbers.csv" --out "$dir/numbers" > /dev/null 2>&1; check "an older log may be replaced" [ $? -eq 0 ]
+check   "the page finds it"   cmp -s "$dir/numbers.csv" "$dir/numbers/log.csv"
+case $train_gpt in /*) program=$train_gpt ;; *) program=$PWD/$train_gpt ;; esac
+(cd "$dir" && $program --data text.txt --preset nano --vocab 300 --seq 32 --steps 2 --log short.csv --out numbers2 > /dev/null 2>&1)
+check   "by a short name, too" cmp -s "$dir/short.csv" "$dir/numbers2/log.csv"
+
+# ---- what is printed is a result, too ----
+$train_gpt --help > /dev/full 2> "$dir/stderr"; check "--help on a full disk" [ $? -eq 1 ]
+check   "and it says so"      grep -q "^error: cannot write the output" "$dir/stderr"
+$gpt --steps 2 --out "$dir/mute" > /dev/full 2> "$dir/stderr"; check "samples on a full disk" [ $? -eq 1 ]
+check   "the model is saved"  [ -s "$dir/mute/config.json" ]
+$gpt --steps 2 --out "$dir/closed" >&- 2> "$dir/stderr"; check "no standard output" [ $? -eq 1 ]
+check   "what is printed ends in no file" sh -c "! grep -rlq '^saved' $dir/closed"
+
+# ---- one run at a time ----
+$gpt --steps 1000000 --out "$dir/busy" --log "$dir/busy.csv" > /dev/null 2>&1 & pid=$!
+while [ ! -e "$dir/busy.csv" ] || [ "$(wc -l < "$dir/busy.csv")" -lt 3 ]; do sleep 0.05; done
+mkdir "$dir/busy/checkpoint-9.tmp"; cp "$dir/base/config.json" "$dir/busy/checkpoint-9.tmp"
+refuses "a second run"        2 "busy is in use by another run" $gpt --steps 2 --out "$dir/busy" --overwrite
+refuses "by another name"     2 "in use by another run"     $gpt --steps 2 --out "$dir/base/../busy/" --overwrite
+refuses "that resumes"        2 "busy is in use"            $gpt --steps 2 --out "$dir/busy" --resume
+refuses "of another stage"    2 "busy is in use"            ${TRAIN_SFT:-./train_sft} --model "$dir/base" --out "$dir/busy" --overwrite
+refuses "that converts"       2 "busy is in use"            ${CONVERT:-build/convert} --model "$dir/base" --out "$dir/busy"
+refuses "that evaluates"      2 "busy is in use"            ${EVAL:-build/eval} --model "$dir/base" --tasks test/data/eval/choice.jsonl --out "$dir/busy"
+refuses "into its log"        2 "busy.csv is in use"        $gpt --steps 2 --out "$dir/x" --log "$dir/busy.csv"
+check   "the first one goes on" kill -0 $pid
+kill -9 $pid; wait $pid 2> /dev/null
+$gpt --steps 2 --out "$dir/busy" --log "$dir/busy.csv" > /dev/null 2> "$dir/stderr"; check "after kill -9 it is free" [ $? -eq 0 ]
+check   "half a checkpoint is gone" [ ! -e "$dir/busy/checkpoint-9.tmp" ]
+$gpt --steps 2 --out "$dir/race" > /dev/null 2>&1 & pid=$!
+$gpt --steps 2 --out "$dir/race" > /dev/null 2>&1; one=$?
+wait $pid; check "of two that begin together one is refused" [ $((one + $?)) -eq 2 ]
 # An interrupted --overwrite: the old result stays, and the new one is not taken for done.
 thesis "$dir/stopped"
 $gpt --steps 100000 --out "$dir/stopped" --overwrite > /dev/null 2> "$dir/stderr" & pid=$!
@@ -141,6 +210,9 @@ check   "is nobody's page of ours" unowned "$dir/paper/report.html"
 mkdir "$dir/alone"; cp "$train_gpt" "$dir/alone/gpt"
 $dir/alone/gpt --data "$dir/text.txt" --paragraphs --preset nano --vocab 300 --seq 32 --steps 2 --out "$dir/alone/ours" > /dev/null 2> "$dir/stderr"
 check   "without build/report: a run all the same" [ $? -eq 0 -a -s "$dir/alone/ours/config.json" ]
+rm -r "$dir/alone/ours"
+$dir/alone/gpt --data "$dir/text.txt" --paragraphs --preset nano --vocab 300 --seq 32 --steps 2 --out "$dir/alone/ours" --report "$dir/alone/page.html" > /dev/null 2> "$dir/stderr"
+check   "but no page where one was named is an error" [ $? -eq 1 -a -s "$dir/alone/ours/config.json" ]
 check   "which says how to draw" grep -q "no report: make build/report, then build/report --out $dir/alone/ours" "$dir/stderr"
 
 # ---- the report and TensorBoard's events ----
@@ -150,6 +222,7 @@ check "no report" [ ! -e "$dir/sub/report.html" ]
 check "events for TensorBoard" grep -q "brain.Event:2" "$dir"/tb/quiet/events.out.tfevents.*
 $gpt --steps 2 --out "$dir/sub/other" --report "$dir/page.html" > /dev/null 2>&1
 check "--report FILE" grep -q "Pretraining" "$dir/page.html"
+$gpt --steps 2 --out "$dir/sub/other" --overwrite --report "$dir/page.html" > /dev/null 2>&1; check "--report FILE, twice" [ $? -eq 0 ]
 
 # ---- damaged folders ----
 damage() { rm -rf "$dir/bad"; cp -r "$dir/base" "$dir/bad"; }
@@ -222,6 +295,14 @@ wait $pid
 check "Ctrl-C exits 130" [ $? -eq 130 ]
 check "Ctrl-C says how to go on" grep -q -e "--resume" "$dir/stderr"
 check "Ctrl-C leaves a checkpoint" test -n "$(ls -d "$dir"/int/checkpoint-*[0-9])"
+# A resume that dies while it opens the log: the steps before are still in it. And one that ends well leaves no half of a checkpoint.
+steps=$(($(tail -n 1 "$dir/int/log.csv" | cut -d , -f 1) + 2)); cp "$dir/int/log.csv" "$dir/a"
+( ulimit -f 0; trap '' XFSZ; exec $gpt --steps $steps --out "$dir/int" --resume ) > /dev/null 2>&1
+check "no room for the log" [ $? -eq 1 ]
+check "loses no line of it" cmp -s "$dir/a" "$dir/int/log.csv"
+mkdir "$dir/int/checkpoint-9.tmp"; cp "$dir/base/config.json" "$dir/int/checkpoint-9.tmp"
+$gpt --steps $steps --out "$dir/int" --resume > /dev/null 2>&1; check "then it goes on" [ $? -eq 0 ]
+check "half a checkpoint is gone" [ ! -e "$dir/int/checkpoint-9.tmp" ]
 
 # ---- the plan ----
 $train_gpt --dry-run --preset gpt3-175b > "$dir/plan" 2> "$dir/stderr"; check "--dry-run" [ $? -eq 0 ]
@@ -282,6 +363,24 @@ check   "Alpaca's template is saved" grep -q "### Response" "$dir/plain/chat_tem
 refuses "--add-tokens is elsewhere" 2 "build/convert"  $plain --add-tokens --out "$dir/x7"
 convert=${CONVERT:-build/convert}
 refuses "convert: somebody's config.json" 2 "no model's"   $convert --model "$dir/base" --out "$dir/web" --overwrite
+refuses "convert: --model X --out X" 2 "which this run reads" $convert --model "$dir/base" --out "$dir/base" --overwrite
+refuses "convert: through a link" 2 "which this run reads" $convert --model "$dir/base" --out "$dir/link" --overwrite
+refuses "convert: adapters into their base" 2 "which this run reads" $convert --model "$dir/lora/adapter" --out "$dir/base" --overwrite
+refuses "convert: --base X --out X" 2 "which this run reads" $convert --model "$dir/lora/adapter" --base "$dir/base" --out "$dir/base" --overwrite
+refuses "sft: adapters into their base" 2 "which this run reads" $train_sft --model "$dir/lora/adapter" --data "$dir/sft.jsonl" --out "$dir/base" --overwrite
+refuses "convert: a tokenizer in --out" 2 "exists already" $convert --model "$dir/base" --out "$dir/half"
+head -c 64 /dev/zero > "$dir/ids.bin"
+for f in th.gguf th.jsonl link.gguf; do
+    echo "years of work" > "$dir/th"; rm -f "$dir/$f"
+    case $f in link.gguf) ln -s th "$dir/$f" ;; *) mv "$dir/th" "$dir/$f" ;; esac
+    from="--model $dir/base"; [ $f = th.jsonl ] && from="--tokens $dir/ids.bin --tokenizer $dir/base"
+    refuses "convert: somebody's $f" 2 "will not be replaced" $convert $from --out "$dir/$f" --overwrite
+    check   "$f stays"        unowned "$dir/$f"
+done
+$convert --model "$dir/base" --out "$dir/base.gguf" > /dev/null 2>&1 && $convert --model "$dir/base" --out "$dir/base.gguf" --overwrite > /dev/null 2>&1
+check   "convert: its own may be" [ $? -eq 0 ]
+refuses "convert: ranks into ranks" 2 "which this run reads" $convert --tiktoken "$dir/ids.bin" --out "$dir/ids.bin" --overwrite
+refuses "convert: a folder that is none" 1 "is not a folder" $convert --model "$dir/base" --out "$dir/ids.bin"
 $convert --model "$dir/gpt2re" --add-tokens --out "$dir/tokens" > /dev/null 2> "$dir/stderr"; check "convert --add-tokens" [ $? -eq 0 ]
 plain="$train_sft --model $dir/tokens --data $dir/sft.jsonl --batch 4 --steps 5 --ask 2 --max-new 4 --threads 1"
 check   "they are named" grep -q "^tokens: 4 added, 1005 now" "$dir/stderr"

@@ -24,6 +24,11 @@ done
 check "every item of both models is written" [ "$(wc -l < "$dir/items.jsonl")" -eq 36 ]
 check "equal prompts are asked once" grep -q "^echo .* 1$" "$dir/table"
 check "the report has a part" grep -q "choose: arc" "$dir/report.html"
+cp -r $gpt "$dir/model"; echo "years of work" > "$dir/thesis.html"
+refuses "a model's folder as --out" 2 "holds a model" $run --model "$dir/model" --tasks $data/mine.jsonl --out "$dir/model"
+refuses "somebody's page" 1 "no page of ours" $run --model $gpt --tasks $data/mine.jsonl --out "$dir/eval" --report "$dir/thesis.html"
+refuses "no tasks, no folder" 1 "nowhere.jsonl" $run --model $gpt --tasks "$dir/nowhere.jsonl" --out "$dir/eval2"
+check "none was made" [ ! -e "$dir/eval2" ]
 $run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/a.jsonl" > "$dir/a" 2> /dev/null
 $run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/b.jsonl" > "$dir/b" 2> /dev/null
 check "twice the same" cmp -s "$dir/a" "$dir/b"

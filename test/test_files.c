@@ -944,6 +944,7 @@ static void test_resume(const llm_ops *ops, bool moments16) {
         llm_model_init(&m, &c, ops, 9);
         llm_model_train(&m);
         train_some(&m, &o, 0, 5);
+        o.state.skipped = 3;
         llm_checkpoint_save(out, 5, &m, &o, NULL, "\"data\": {\"epoch\": 3}, \"seed\": \"77\"", 2);
         train_some(&m, &o, 5, 10);      /* never interrupted */
         char *dir = llm_checkpoint_newest(out);
@@ -951,7 +952,8 @@ static void test_resume(const llm_ops *ops, bool moments16) {
         hf_model_load(&n, dir, ops);
         p.skip_sigma = 5;
         llm_json *state = llm_checkpoint_resume(dir, &n, &p, NULL);
-        CHECK(p.state.step == 5 && p.moments16 == moments16 && p.state.norm_count == 5, "optimizer state");
+        CHECK(p.state.step == 5 && p.moments16 == moments16 && p.state.norm_count == 5 &&
+              p.state.skipped == 3, "optimizer state");
         CHECK(llm_json_number(state, "step", 0) == 5 && llm_json_number(llm_json_get(state, "data"), "epoch", 0) == 3 &&
               !strcmp(llm_json_text(state, "seed", ""), "77"), "extra state");
         llm_json_free(state);
@@ -1100,6 +1102,29 @@ static void test_checkpoint_names(void) {
     CHECK(dir && path_ends_with(dir, "checkpoint-3") && llm_exists(in_scratch("names/deep/out/checkpoint-2")) &&
           !llm_exists(in_scratch("names/deep/out/checkpoint-1")), "they do not count as one of those to keep");
     llm_release(dir);
+    unlink(in_scratch("names/deep/out/checkpoint-3/trainer_state.json"));
+    dir = llm_checkpoint_newest(out);
+    CHECK(dir && path_ends_with(dir, "checkpoint-2"), "one without its trainer_state.json is none");
+    llm_release(dir);
+    unlink(in_scratch("names/deep/out/checkpoint-2/optimizer.safetensors"));
+    CHECK(!llm_checkpoint_newest(out), "nor one without its moments");
+    make_dir(in_scratch("names/deep/out/checkpoint-500"));      /* as transformers' Trainer leaves them */
+    write_text(in_scratch("names/deep/out/checkpoint-500/config.json"), "mine");
+    write_text(in_scratch("names/deep/out/checkpoint-500/trainer_state.json"), "mine");
+    write_text(in_scratch("names/deep/out/checkpoint-500/optimizer.pt"), "mine");
+    for (int step = 4; step < 7; step++) llm_checkpoint_save(out, step, &m, &o, NULL, NULL, 1);
+    dir = llm_checkpoint_newest(out);
+    CHECK(dir && path_ends_with(dir, "checkpoint-6") && !llm_exists(in_scratch("names/deep/out/checkpoint-5")),
+          "another program's do not count");
+    llm_release(dir);
+    make_dir(in_scratch("names/deep/out/checkpoint-8.tmp"));
+    write_text(in_scratch("names/deep/out/checkpoint-8.tmp/config.json"), "half");
+    llm_checkpoints_tidy(out);
+    CHECK(!llm_exists(in_scratch("names/deep/out/checkpoint-8.tmp")) &&
+          llm_exists(in_scratch("names/deep/out/checkpoint-6")), "tidied: halves go, the others stay");
+    llm_checkpoints_clear(out);
+    CHECK(!llm_exists(in_scratch("names/deep/out/checkpoint-6")) &&
+          entries(in_scratch("names/deep/out/checkpoint-500")) == 3, "cleared, but for what is not ours");
     llm_adamw_free(&o, &m);
     llm_model_free(&m);
 }

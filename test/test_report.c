@@ -302,11 +302,46 @@ static void test_events(void) {
     THAT(!memcmp(x + 42 + 12 + 9, want, sizeof want));
     THAT(x[42] == 9 + sizeof want && x[42 + 12] == 9);
     llm_release((void *)x);
-    tb_close(&t);
+    THAT(tb_close(&t));
     tensorboard off = tb_open(NULL, "x");
     tb_scalar(&off, 1, "a", 1);
-    tb_close(&off);
+    THAT(tb_close(&off));
     llm_release(dir);
+}
+/* A step whose line in log.csv, or whose events, cannot be written ends the run, with a checkpoint (run_train). */
+static void test_full_disk(void) {
+    static const run_measure measure[] = {{"loss", "train/loss", NULL}, {"lr", NULL, NULL}, {"gnorm", NULL, NULL}};
+    const run_stage g = {.name = "step", .measure = measure, .measures = 3};
+    const double m[] = {1, 2, 3};
+    for (int i = 0; i < 3; i++) {
+        run_loop x = {.g = &g, .step = 7, .steps = 1000, .log = fopen(i == 1 ? "/dev/full" : "/dev/null", "a")};
+        if (i == 2) x.board = (tensorboard){fopen("/dev/full", "a"), llm_format("events"), 0};
+        const char *broken = run_write_step(&x, m);
+        CHECK(i == 0 ? !broken : broken && strstr(broken, i == 1 ? "cannot write the log" : "cannot write events"),
+              "%d: %s", i, broken ? broken : "no error");
+        THAT(tb_close(&x.board) == (i != 2));
+        fclose(x.log);
+    }
+}
+/* What is a log of ours, and what only begins as one. */
+static void test_logs(void) {
+    static const struct { const char *text; bool ours; } log[] = {
+        {"step,loss,lr,gnorm,kl_coefficient\n", true}, {"step,loss\n1,5.5\n2,nan\n3,1.2e-05\n", true},
+        {"step,loss,lr\n1,5.5,\n2,5.", true},         /* killed while it was written */
+        {"", true}, {"step,loss", true},
+        {"step,loss\nchapter one\n", false}, {"step,loss\n1,5.5\nit was a dark night\n2,5\n", false},
+        {"step,loss and other poems\n", false}, {"step,loss\n1,5.5\n\n2,5\n", false},
+        {"step,loss\n1 of my enemies\n", false}, {"loss,step\n", false}};
+    char *path = llm_format("%s/some.csv", folder);
+    for (size_t i = 0; i < sizeof log / sizeof *log; i++) {
+        llm_writer w = llm_write_begin(path);
+        llm_write_text(&w, "%s", log[i].text);
+        llm_write_done(&w);
+        CHECK(run_is_log(path) == log[i].ours, "%s", log[i].text);
+    }
+    unlink(path);
+    THAT(run_is_log(path) && !run_is_log("/dev/null") && !run_is_log(folder));
+    llm_release(path);
 }
 
 int main(void) {
@@ -318,6 +353,8 @@ int main(void) {
     test_shown();
     test_column();
     test_events();
+    test_full_disk();
+    test_logs();
     remove_tree(folder);
     return checks_done();
 }

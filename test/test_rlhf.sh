@@ -164,6 +164,9 @@ run orphan --data $prefs/prompts.jsonl --reward-command "$beat" --reward-timeout
 EXEC=
 n=0
 while [ $n -lt 1000 ] && [ ! -s "$dir/beat" ]; do sleep 0.05; n=$((n + 1)); done
+second="$train_rlhf --model $dir/sft --threads 1 --data $prefs/ranked.jsonl --method ppo --overwrite"
+refuses "a second run into --out" 2 "orphan is in use by another run" $second --out "$dir/orphan" --reward-out "$dir/x"
+refuses "a second run's --reward-out" 2 "orphan is in use by another run" $second --out "$dir/x" --reward-out "$dir/orphan"
 kill -9 $pid
 wait $pid 2> /dev/null
 check "the reward program was at work" [ -s "$dir/beat" ]

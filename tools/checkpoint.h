@@ -28,6 +28,7 @@ void llm_checkpoint_write(const char *dir, int step, const llm_model *m, const l
                           const char *state);
 void llm_checkpoint_end(const char *out, const char *fresh, int keep);
 void llm_checkpoints_clear(const char *out);            /* removes all of them; what is not ours stays */
+void llm_checkpoints_tidy(const char *out);             /* removes what a kill left half-written or half-removed */
 char *llm_checkpoint_newest(const char *out);           /* path of the newest complete one, or NULL */
 /* Continue from a checkpoint: optimizer state (its moments16 too); returns trainer_state.json (free it). The model was
    loaded from the same folder. */
@@ -166,20 +167,22 @@ static void checkpoint_remove(const char *path) {
     if (renamed && llm_exists(gone)) rename(gone, path);        /* somebody keeps notes in there */
     llm_release(gone);
 }
-/* Keep the newest `keep` whole ones, and what is not whole; 0: remove all. */
+/* Keep the newest `keep` whole ones, and what is not whole: half of a copy, or another program's checkpoint-500, whose
+   moments are not in optimizer.safetensors. */
 static void checkpoint_prune(const char *out, int keep) {
     int count, whole = 0;
     checkpoint_id *list = checkpoint_list(out, &count, true);
     for (int i = 0; i < count; i++) {
         char *path = checkpoint_path(out, list[i]);
-        bool ends = folder_holds(path, "trainer_state.json");
-        whole += ends;
-        if (keep == 0 || (ends && whole > keep)) checkpoint_remove(path);
+        bool ours = folder_holds(path, "trainer_state.json") && folder_holds(path, "optimizer.safetensors");
+        whole += ours;
+        if (ours && whole > keep) checkpoint_remove(path);
         llm_release(path);
     }
     llm_release(list);
 }
 void llm_checkpoints_clear(const char *out) { checkpoint_prune(out, 0); }
+void llm_checkpoints_tidy(const char *out) { checkpoint_prune(out, INT_MAX); }
 
 /* The moments as a tensor table: "m.NAME" and "v.NAME" for each tensor with a gradient; none before the first step. */
 static llm_param *moment_rows(const llm_model *m, const llm_adamw *o, int *count) {

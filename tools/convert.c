@@ -15,6 +15,8 @@
 #include "options.h"
 #include "hf.h"
 #include "checkpoint.h"
+#include "flags.h"
+#include "out.h"
 #include "add_tokens.h"
 
 typedef struct {
@@ -25,14 +27,20 @@ typedef struct {
 
 static const char choices[] = "--overwrite to replace it, or another --out";
 
-static void refuse_existing(const settings *s) {
-    char *config = llm_format("%s/config.json", s->out), *text = NULL;
-    if (llm_exists(config) && !strstr(text = llm_read_file(config, NULL), "\"model_type\""))
-        llm_usage("another --out", "%s is no model's: it will not be replaced", config);
-    llm_release_all(config, text);
-    if (s->overwrite) return;
-    if (llm_is_dir(s->out) ? llm_result_exists(s->out) : llm_exists(s->out))
-        llm_usage(choices, "%s exists already", s->out);
+/* text: what a file of ours begins with; NULL: --out is a folder. Nothing that is read is replaced, nor, with
+   --overwrite, what is not ours. */
+static void refuse_existing(const settings *s, const char *text) {
+    const char *input[] = {s->model, s->base, s->tokenizer, s->tiktoken};
+    for (int i = 0; i < 4; i++) run_guard_path(s->out, input[i], s->overwrite);
+    for (int i = 0; i < s->tokens.count; i++) run_guard_path(s->out, s->tokens.item[i], s->overwrite);
+    run_check_place(s->out, "--out", !text);
+    if (!text) run_lock(s->out, "--out");
+    if (!text) run_check_result(s->out);
+    else if (!run_is_ours(s->out, text, false))
+        llm_usage("another --out", "%s is not of this kind: it will not be replaced", s->out);
+    const char *held = text || s->overwrite ? NULL : run_holds(s->out);
+    if (held) llm_usage(choices, "%s/%s exists already", s->out, held);
+    if (text && !s->overwrite && llm_exists(s->out)) llm_usage(choices, "%s exists already", s->out);
 }
 
 /* A program that ends early takes its half-written file along. */
@@ -430,8 +438,8 @@ static void to_gguf(const settings *s) {
     llm_model m;
     llm_tokenizer t;
     int as = type_of(s, "f16");
-    refuse_existing(s);
     if (llm_is_dir(s->out)) llm_usage("--out DIR/model.gguf", "%s is a folder", s->out);
+    refuse_existing(s, "GGUF");
     load(s, &m, &t);
     if (m.c.score) llm_die("the model that it judges", "%s is a reward model: GGUF knows no such head", s->model);
     check_weights(&m, as);
@@ -499,10 +507,11 @@ static void to_folder(const settings *s) {
     llm_tokenizer t;
     int as = type_of(s, "f32");
     if (as == AS_Q8) llm_usage("--out model.gguf", "q8_0 is no type of a folder's weights");
-    refuse_existing(s);
+    refuse_existing(s, NULL);
     load(s, &m, &t);
     check_weights(&m, as);
     llm_make_dirs(s->out);
+    run_lock(s->out, "--out");
     if (s->add_tokens) grow(s, &m, &t);
     llm_result_save(s->out, &m, &t);
     if (as != AS_F32) save_halves(s, &m, as);
@@ -592,7 +601,7 @@ static void import_tokens(const settings *s) {
     if (!s->tokenizer) llm_usage("--tokenizer DIR", "ids are numbers: whose tokens are they?");
     if (!path_ends_with(s->out, ".jsonl"))
         llm_usage("--out train.jsonl", "texts are written as .jsonl, not %s", s->out);
-    refuse_existing(s);
+    refuse_existing(s, "{\"text\": ");
     hf_tokenizer_load(&t, s->tokenizer);
     importer x = {.w = begin(s->out), .t = &t};
     for (int i = 0; i < s->tokens.count; i++) import_file(&x, s->tokens.item[i]);
@@ -748,14 +757,15 @@ static void write_pipeline(llm_writer *w, const family *f) {
 static void import_ranks(const settings *s) {
     rank_table r = {0};
     family f = {0};
+    refuse_existing(s, NULL);
     ranks_read(&r, s->tiktoken);
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (!strcmp(s->split, families[i].name) || (!strcmp(s->split, "auto") && r.count == families[i].ranks))
             f = families[i];
     if (!f.name) llm_usage("--split gpt2, llama3 or qwen2", "%d ranks are no family's that is known", r.count);
     char *path[2] = {llm_format("%s/%s", s->out, tokenizer_file[0]), llm_format("%s/%s", s->out, tokenizer_file[1])};
-    if (llm_exists(path[0]) && !s->overwrite) llm_usage(choices, "%s exists already", path[0]);
     llm_make_dirs(s->out);
+    run_lock(s->out, "--out");
     llm_writer w = llm_write_begin(path[1]);
     const char *bos = s->special ? NULL : f.bos, *eos = s->special ? NULL : f.eos;
     llm_write_text(&w, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"

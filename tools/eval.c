@@ -1276,11 +1276,18 @@ int main(int argc, char **argv) {
     evaluator e = {.s = &s, .op = run_device(&s.run)};
     const char *title = !s.arena.count ? "Evaluation" : !strcmp(s.votes, "rule") ? "Arena, judged by the rule"
                       : !strcmp(s.votes, "me") ? "Arena, judged by a person" : "Arena, judged by a reward model";
-    if (s.run.out) llm_make_dirs(s.run.out);
+    if (s.run.out) run_check_place(s.run.out, "--out", true);
+    if (s.run.out && run_holds(s.run.out))
+        llm_usage("another --out, for the evaluation alone", "%s holds a model", s.run.out);
+    run_check_files(&s.run);
     stage_card r = stage_begin(s.run.out, s.run.report, s.arena.count ? 6 : 5, title, argc, argv);
     open_tasks(&e);
     if (s.items && !run_is_ours(s.items, "{\"model\": ", false))
         llm_die("another --items", "%s is no such file of ours", s.items);
+    if (s.run.out) {                    /* all inputs are read, but the models */
+        llm_make_dirs(s.run.out);
+        run_lock(s.run.out, "--out");
+    }
     if (s.items) e.items = llm_write_begin(s.items);
     if (s.arena.count) arena(&e, &r);
     else evaluate(&e, &r);

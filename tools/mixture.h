@@ -7,6 +7,8 @@
 #ifndef MIXTURE_H
 #define MIXTURE_H
 
+#include <sys/stat.h>
+
 /* What a user names as sources: their paths, their proportions (NULL: by size), and where the held-out text is. */
 typedef struct { llm_paths source, validation; double *proportion; bool by_document; } mixture;
 
@@ -47,6 +49,19 @@ static inline void mixture_file(mixture *m, const char *dir, const char *where) 
         mixture_beside(&m->validation, dir, validation->string, where, validation->line);
     llm_json_free(json);
 }
+/* What is not read is refused before anything else is. */
+static inline void mixture_refuse(const char *const *paths, int count) {
+    llm_paths all = {0};
+    struct stat s;
+    for (int i = 0; i < count; i++) forms_find(&all, paths[i]);
+    for (size_t k = 0; k < all.count; k++) {
+        if (!stat(all.path[k], &s) && !S_ISREG(s.st_mode))
+            llm_die("its text in a file: cat ... > text.txt", "%s is a pipe or a device, and text is read twice",
+                    all.path[k]);
+        forms_refuse(all.path[k]);
+    }
+    llm_paths_free(&all);
+}
 static inline mixture mixture_read(const char *const *paths, int count) {
     mixture m = {0};
     if (count < 1) llm_die("--data FILE or FOLDER", "no text to train on");
@@ -59,19 +74,14 @@ static inline mixture mixture_read(const char *const *paths, int count) {
         else llm_paths_add(&m.source, paths[i]);
         llm_release(file);
     }
+    mixture_refuse((const char *const *)m.source.path, (int)m.source.count);
+    mixture_refuse((const char *const *)m.validation.path, (int)m.validation.count);
     return m;
 }
 static inline void mixture_free(mixture *m) {
     llm_paths_free(&m->source);
     llm_paths_free(&m->validation);
     llm_release(m->proportion);
-}
-/* What is not read is refused before anything else is. */
-static inline void mixture_refuse(const char *const *paths, int count) {
-    llm_paths all = {0};
-    for (int i = 0; i < count; i++) forms_find(&all, paths[i]);
-    for (size_t k = 0; k < all.count; k++) forms_refuse(all.path[k]);
-    llm_paths_free(&all);
 }
 /* forms_find and forms_documents, which count on the way the documents that lines "<|endoftext|>" end, and the others
    of such files. A source is found once, but its files may be read twice (all were held out, and are given back): the
@@ -110,7 +120,6 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
     }
     o.find = mixture_find;
     o.read = mixture_documents;
-    mixture_refuse(o.paths, o.count);
     mixture_refuse(o.val_paths, o.val_count);
     mixture_marked.ended = mixture_marked.others = 0;
     llm_corpus_open(c, t, o);

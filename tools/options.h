@@ -3,9 +3,11 @@
 #define OPTIONS_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "shown.h"
 
 /* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
@@ -211,7 +213,24 @@ static inline void remember_values(const llm_option *table, int count) {
         options_given.row[k].name = table[i].name;
     }
 }
+/* What is printed is a result: that it could not be written is an error, too. */
+static inline void options_at_exit(void) {
+    const int why = fflush(stdout) ? errno : 0;
+    if (!why && !ferror(stdout)) return;
+    fprintf(stderr, "error: cannot write the output%s%s\n  try: another place for it, or more room\n", why ? ": " : "",
+            why ? strerror(why) : "");
+    _exit(1);
+}
+/* A file that is opened while no standard output is open would become it, and what is printed would end in it. */
+static inline void options_at_start(void) {
+    static bool started;
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd) _exit(1);
+    if (!started) atexit(options_at_exit);
+    started = true;
+}
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
+    options_at_start();
     shown_begin(false);                 /* from its first line on, whatever a program prints is text */
     options_given.count = 0;
     options_given.argc = argc;

@@ -203,7 +203,7 @@ static void rl_learn(rl_run *t, const rl_method *m, llm_model *model, const char
                          .model = model};
     t->kl = t->s->kl >= 0 ? t->s->kl : m->kl;
     t->rows = given ? (int)(s->batch * s->grad_accum) : m->rows;
-    llm_make_dirs(out);
+    run_enter(s, out);
     if (!rl_draws(m)) model->head_options.banned = NULL;
     if (m->prepare) m->prepare(t);      /* says how many units there are to learn from */
     rl_schedule(t, policy);

@@ -19,6 +19,8 @@ static void rl_check_out(const rl_settings *s, bool reward, bool begun) {
     char *path = llm_format("%s/method.json", s->run.out), *data = llm_format("%s/preferences.jsonl", s->run.out);
     char *table = llm_format("%s/table.csv", s->run.out);
     if (!run_is_ours(table, "method,", false)) llm_die("another --out", "%s is no table of ours", table);
+    for (int i = 0; i < 1 + reward; i++) run_check_place(folder[i], i ? "--reward-out" : "--out", true);
+    for (int i = 0; i < 1 + reward; i++) run_lock(folder[i], i ? "--reward-out" : "--out");
     char *a = realpath(s->run.out, NULL), *b = reward ? realpath(s->reward_out, NULL) : NULL;
     if (reward && (!strcmp(s->run.out, s->reward_out) || (a && b && !strcmp(a, b))))
         llm_usage("another --reward-out", "--out and --reward-out are the same folder, %s", s->run.out);
@@ -64,6 +66,9 @@ static void rl_open_out(const rl_settings *s, bool reward) {
                        flags);
         llm_write_done(&w);
         llm_release(flags);
+    } else {
+        run_enter(&s->run, s->run.out);
+        if (reward) run_enter(&s->run, s->reward_out);
     }
     llm_release_all(path, data);
 }

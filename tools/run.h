@@ -292,20 +292,23 @@ static inline void run_resume(run_loop *x, const char *checkpoint) {
     run_note_table(state, x->model->ops);
     llm_json_free(state);
 }
-/* log.csv. On resume the rows of steps that will be taken again are dropped. */
+/* log.csv. On resume the rows of steps that will be taken again are dropped; the others are never in danger. */
 static inline void run_open_log(run_loop *x) {
     char *path = x->csv ? llm_format("%s", x->csv) : llm_format("%s/log.csv", x->out), *old = NULL;
     run_check_log(path);
+    run_lock(path, "--log");
     if (x->step > 0 && llm_exists(path)) old = llm_read_file(path, NULL);
-    x->log = fopen(path, "w");
-    if (!x->log) llm_die("another --log", "cannot write %s: %s", path, strerror(errno));
-    fprintf(x->log, "step");
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "step");
     for (int i = 0; i < x->g->measures; i++)
-        if (x->g->measure[i].column) fprintf(x->log, ",%s", x->g->measure[i].column);
-    fprintf(x->log, "\n");
+        if (x->g->measure[i].column) llm_write_text(&w, ",%s", x->g->measure[i].column);
+    llm_write_text(&w, "\n");
     for (char *line = old ? strchr(old, '\n') : NULL, *end; line && (end = strchr(line + 1, '\n')); line = end)
-        if (atoi(line + 1) <= x->step) fprintf(x->log, "%.*s\n", (int)(end - line - 1), line + 1);
-    fflush(x->log);
+        if (atoi(line + 1) <= x->step) llm_write_text(&w, "%.*s\n", (int)(end - line - 1), line + 1);
+    llm_write_done(&w);
+    x->log = fopen(path, "a");
+    if (!x->log) llm_die("another --log", "cannot write %s: %s", path, strerror(errno));
+    run_lock(path, "--log");
     llm_release(old);
     llm_release(path);
     x->board = tb_open(x->s->tensorboard, x->out);
@@ -314,7 +317,8 @@ static inline void run_open_log(run_loop *x) {
 static inline bool run_says(const run_loop *x, int step) {
     return step % llm_max(1, x->steps / 40) == 0 || step == x->steps;
 }
-static inline void run_write_step(run_loop *x, const double *m) {
+/* Returns NULL, or what is wrong: the log, or TensorBoard's events, cannot be written. */
+static inline const char *run_write_step(run_loop *x, const double *m) {
     const run_stage *g = x->g;
     bool say = run_says(x, x->step);
     char eta[32];
@@ -330,9 +334,10 @@ static inline void run_write_step(run_loop *x, const double *m) {
         fprintf(stderr, w->line, m[i]);
     }
     fprintf(x->log, "\n");
-    fflush(x->log);
     double left = (llm_now() - x->began) / (x->step - x->first) * (x->steps - x->step);
     if (say) fprintf(stderr, " | eta %s\n", run_time(left, eta));
+    if (fflush(x->log) || ferror(x->log)) return llm_format("cannot write the log: %s", strerror(errno));
+    return x->board.failed ? llm_format("cannot write %s: %s", x->board.path, strerror(x->board.failed)) : NULL;
 }
 static inline void run_train(run_loop *x) {
     const run_settings *r = x->s;
@@ -350,12 +355,13 @@ static inline void run_train(run_loop *x) {
         if (broken) break;
         x->step++;
         if (g->held_out && r->eval_every && x->step % r->eval_every == 0) g->held_out(x->stage, m);
-        run_write_step(x, m);
+        broken = run_write_step(x, m);
+        if (broken) break;
         if (g->speak && r->sample_every && x->step % r->sample_every == 0) g->speak(x->stage, stderr, 2);
         if (r->save_every && x->step % r->save_every == 0 && x->step < x->steps && !run_stopping) run_checkpoint(x);
     }
-    fclose(x->log);
-    tb_close(&x->board);
+    if (fclose(x->log) && !broken) broken = "cannot write the log";
+    if (!tb_close(&x->board) && !broken) broken = "cannot write TensorBoard's events";
     if (!run_stopping && !broken) return;
     run_checkpoint(x);
     fprintf(stderr, "%s%s at step %d, saved. To go on: the same command with --resume%s\n", broken ? "error: " : "",

@@ -71,7 +71,7 @@ static inline char *stage_bring(const char *out, const char *log) {
     if (real && folder && path_within(out, log)) {
         llm_release(name);
         name = llm_format("%s", real + strlen(folder) + 1);
-    } else if (real && run_is_ours(there, "step,loss", false)) {
+    } else if (real && run_is_log(there)) {
         size_t size;
         char *text = llm_read_file(log, &size);
         llm_writer w = llm_write_begin(there);
@@ -84,9 +84,9 @@ static inline char *stage_bring(const char *out, const char *log) {
     llm_release(there);
     return name;
 }
-/* A log.csv whose curves are shown, and a level that bits per byte can be compared with (NAN: none). */
+/* A log whose curves are shown, NULL: OUT/log.csv; and a level that bits per byte can be compared with, NAN: none. */
 static inline void stage_log(stage_card *c, const char *name, const char *file, double level) {
-    char *in = strchr(file, '/') ? stage_bring(c->out, file) : llm_format("%s", file);
+    char *in = file ? stage_bring(c->out, file) : llm_format("log.csv");
     char *n = stage_quoted(name), *f = stage_quoted(in);
     char *floor = isnan(level) ? llm_format("null") : llm_format("%.17g", level);
     stage_add(c, llm_format("{\"kind\": \"log\", \"name\": %s, \"file\": %s, \"floor\": %s}", n, f, floor));
@@ -204,19 +204,26 @@ static inline char *stage_program(const char *self) {
     }
     return NULL;
 }
+static inline void stage_not_drawn(void) { _exit(1); }
+/* No page is no reason to fail, the model is saved; unless somebody named the page: then the program ends with 1. */
 static inline void stage_draw(const stage_card *c) {
+    static bool missed;
     char *program = stage_program(c->argv[0]);
-    if (!program) {
-        fprintf(stderr, "no report: make build/report, then build/report --out %s\n", c->out);
-        return;
-    }
+    int status = 1;
+    if (!program) fprintf(stderr, "no report: make build/report, then build/report --out %s\n", c->out);
     fflush(stdout);
-    pid_t child = fork();
+    pid_t child = program ? fork() : -1;
     if (child == 0) {
         execl(program, program, "--out", c->out, c->page ? "--page" : (char *)NULL, c->page, (char *)NULL);
         _exit(127);
     }
-    if (child > 0) waitpid(child, NULL, 0);             /* no page is no reason to fail: the model is saved */
+    const bool drawn = child > 0 && waitpid(child, &status, 0) == child && status == 0;
+    if (!drawn && c->page && !missed) {
+        fprintf(stderr, "error: --report %s could not be written; all else is saved\n  try: build/report --out %s\n",
+                c->page, c->out);
+        missed = true;
+        atexit(stage_not_drawn);
+    }
     llm_release(program);
 }
 /* Write stage.json, whose result is the stage in a sentence, and draw the page. */

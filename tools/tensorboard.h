@@ -9,7 +9,7 @@
 
 #include <time.h>
 
-typedef struct { FILE *file; char *path; } tensorboard;
+typedef struct { FILE *file; char *path; int failed; } tensorboard;     /* failed: the first write error */
 
 /* CRC-32C (Castagnoli), bit by bit: a few records a second need no table. */
 static inline uint32_t tb_crc(const uint8_t *p, size_t n) {
@@ -49,7 +49,7 @@ static inline void tb_record(tensorboard *t, const uint8_t *data, size_t n) {
     tb_little(tail, tb_masked_crc(data, n), 4);
     if (fwrite(head, 1, 12, t->file) != 12 || fwrite(data, 1, n, t->file) != n || fwrite(tail, 1, 4, t->file) != 4 ||
         fflush(t->file))
-        llm_die("free some space", "cannot write %s: %s", t->path, strerror(errno));
+        t->failed = t->failed ? t->failed : errno;
 }
 /* Events that all carry the time and the step: the rest is `body`. */
 static inline void tb_event(tensorboard *t, int64_t step, int field, const void *body, size_t size) {
@@ -68,7 +68,7 @@ static inline void tb_event(tensorboard *t, int64_t step, int field, const void 
 }
 /* dir NULL: nothing is written. The run is called as the last folder of `out`: DIR/sft/events.out.tfevents... */
 static inline tensorboard tb_open(const char *dir, const char *out) {
-    tensorboard t = {NULL, NULL};
+    tensorboard t = {NULL, NULL, 0};
     if (!dir) return t;
     char host[256] = "localhost";
     gethostname(host, sizeof host - 1);
@@ -82,6 +82,7 @@ static inline tensorboard tb_open(const char *dir, const char *out) {
     t.file = fopen(t.path, "ab");
     if (!t.file) llm_die("another --tensorboard", "cannot write %s: %s", t.path, strerror(errno));
     tb_event(&t, 0, 3, "brain.Event:2", 13);
+    if (t.failed) llm_die("another --tensorboard", "cannot write %s: %s", t.path, strerror(t.failed));
     return t;
 }
 /* One number of one step; what is not finite (not measured) is left out. */
@@ -97,9 +98,11 @@ static inline void tb_scalar(tensorboard *t, int64_t step, const char *tag, doub
     n = tb_bytes(summary, 1, body, n);
     tb_event(t, step, 5, summary, n);
 }
-static inline void tb_close(tensorboard *t) {
-    if (t->file) fclose(t->file);
+/* Returns whether all was written. */
+static inline bool tb_close(tensorboard *t) {
+    const bool whole = !(t->file && fclose(t->file)) && !t->failed;
     llm_release(t->path);
-    *t = (tensorboard){NULL, NULL};
+    *t = (tensorboard){NULL, NULL, 0};
+    return whole;
 }
 #endif

@@ -31,6 +31,7 @@ static const run_measure text_measure[TEXT_MEASURES] = {
     {NULL, NULL, "%.1f%% as PaLM counts"}, {"val_loss", "val/loss", NULL}, {"val_bpb", "val/bpb", NULL}};
 
 static inline void text_fits(int T, int context) {
+    if (T < 2) llm_die("--seq of at least 2", "rows of 1 token hold nothing to predict from");
     if (T > context) llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", T, context);
 }
 /* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens:
@@ -49,6 +50,15 @@ static inline void text_length(text_run *x, int longest) {
     const int T = x->model.c.T;
     if (!x->s->seq) x->s->seq = llm_min(T, longest);
     text_fits((int)x->s->seq, T);
+}
+/* Too little text is refused where a batch is taken. Better before anything is written: so one is, and given back. */
+static inline void text_suffices(llm_corpus *c, llm_batch *b) {
+    char *state = llm_corpus_state(c);
+    llm_json *here = llm_json_parse(state, strlen(state), "state", 1);
+    llm_corpus_next(c, b);
+    llm_corpus_restore(c, here);
+    llm_json_free(here);
+    llm_release(state);
 }
 /* Once the model is there: its gradients, the optimizer, the schedule (lr: when no flag says) and the batches. */
 static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
@@ -93,7 +103,6 @@ static inline void text_open_dump(text_run *x) {
     run_settings *r = x->s;
     int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
     if (!r->dump) return;
-    if (!run_is_ours(r->dump, "BMLL", false)) llm_die("another --dump-batches", "%s is no such file of ours", r->dump);
     x->dump = fopen(r->dump, "wb");
     if (!x->dump || fwrite(header, sizeof header, 1, x->dump) != 1)
         llm_die("another --dump-batches", "cannot write %s: %s", r->dump, strerror(errno));
