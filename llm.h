@@ -225,7 +225,7 @@ typedef struct llm_tokenizer {
     size_t (*encode)(const struct llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids);
     const struct llm_template *chat;    /* how a conversation is written down (chapter 3), or NULL: nobody knows */
     bool chat_guessed;                  /* the folder does not say: chat is what is usual */
-    int bos, eos, pad;                  /* ids, or -1. eos ends a document; pad fills and is never a target */
+    int bos, eos, pad, opens;           /* ids, or -1. eos ends a document; pad fills; opens stands before a text */
     int im_start, im_end, reward;       /* ids of <|im_start|>, <|im_end|>, <|reward|>, or -1 */
     int stop[8], stops;                 /* every id that ends an answer */
     uint64_t hash;                      /* fingerprint of the vocabulary and merges: refuses a mismatched checkpoint */
@@ -1172,8 +1172,7 @@ static word_entry *word_add(word_map *m, const char *text, size_t n) {
     return &m->word[s->place - 1];
 }
 static void word_free(word_map *m) {
-    llm_release(m->word);
-    llm_release(m->slot);
+    llm_release_all(m->word, m->slot);
     *m = (word_map){0};
 }
 
@@ -1327,8 +1326,7 @@ static size_t merge_long(const pair_map *m, int *ids, size_t n) {
     }
     size_t kept = 0;
     for (int i = 0; i < count; i = p.next[i]) ids[kept++] = ids[i];
-    llm_release(memory);
-    llm_release(p.queue.item);
+    llm_release_all(memory, p.queue.item);
     return kept;
 }
 static size_t merge_symbols(const llm_tokenizer *t, int *ids, size_t n) {
@@ -1348,11 +1346,9 @@ static size_t byte_symbols(const llm_tokenizer *t, const char *s, size_t n, int 
 
 static size_t encode_piece(const llm_tokenizer *t, symbols_of *symbols, const char *s, size_t n, int *ids) {
     const word_entry *word = n <= t->tables->longest ? word_find(&t->tables->words, s, n) : NULL;
-    if (word) {
-        ids[0] = (int)word->value;
-        return 1;
-    }
-    return merge_symbols(t, ids, symbols(t, s, n, ids));
+    if (!word) return merge_symbols(t, ids, symbols(t, s, n, ids));
+    ids[0] = (int)word->value;
+    return 1;
 }
 static size_t encode_bpe(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
     (void)where;                        /* bytes are the same everywhere */
@@ -1579,7 +1575,7 @@ static void our_begin(llm_tokenizer *t, bool digits) {
 }
 static void our_end(llm_tokenizer *t) {
     our_vocabulary(t);
-    t->bos = t->eos = t->vocab_size - OUR_SPECIALS;
+    t->bos = t->eos = t->opens = t->vocab_size - OUR_SPECIALS;
     t->pad = t->eos + 1;
     t->tables->chat_template = llm_format("%s", llm_chatml.jinja);
     tokenizer_index(t, byte_symbols, 0);
@@ -2111,24 +2107,24 @@ static void cut_right(llm_tokens *out, int limit) {
     out->prompt = llm_min(out->prompt, limit);
     out->cut = true;
 }
-/* Strings without a template: opened as a document, closed by eos. */
+/* Strings without a template: opened as the tokenizer opens texts, closed by eos. */
 static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_message *answer, int limit,
                        llm_tokens *out) {
-    int open = document_opener(t);
     bool text = !strcmp(r->message[0].role, "text");
+    int open = t->opens < 0 && !text && !r->message[0].length ? document_opener(t) : t->opens, kept = open >= 0;
     out->count = 0;
-    put_id(out, open, 0);
-    if (!text) put_text(t, out, r->message[0].text, r->message[0].length, LLM_TEXT_GOES_ON, 0);
+    if (kept) put_id(out, open, 0);
+    if (!text) put_text(t, out, r->message[0].text, r->message[0].length, LLM_TEXT_BEGINS, 0);
     out->prompt = out->count;
     if (text) answer = &r->message[0];
     if (answer) {
-        put_text(t, out, answer->text, answer->length, LLM_TEXT_GOES_ON, 1);
+        put_text(t, out, answer->text, answer->length, text ? LLM_TEXT_BEGINS : LLM_TEXT_GOES_ON, 1);
         put_end(t, out, 1);
     }
     if (!limit || out->count <= limit) return;
     int left = llm_max(0, llm_min(prompt_excess(out, limit), out->prompt - 1));
-    memmove(out->id + 1, out->id + 1 + left, (out->count - 1 - left) * sizeof *out->id);
-    memmove(out->mask + 1, out->mask + 1 + left, out->count - 1 - left);
+    memmove(out->id + kept, out->id + kept + left, (out->count - kept - left) * sizeof *out->id);
+    memmove(out->mask + kept, out->mask + kept + left, out->count - kept - left);
     out->count -= left;
     out->prompt -= left;
     out->shortened = left > 0;
@@ -4352,12 +4348,13 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
 
 /* ---- one answer ---- */
 
-/* A prompt as the base model knows texts: opened by bos, which opens documents; without bos, an empty one by eos. */
+/* A prompt as the tokenizer opens texts; an empty one begins with something: bos, or the end of what was before. */
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
-    size_t n = strlen(text), first = 0;
-    int *ids = llm_alloc(llm_add(n, 3), sizeof *ids);
-    if (t->bos >= 0 || !n) ids[first++] = t->bos >= 0 ? t->bos : t->eos;
-    *length = (int)(first + llm_encode(t, text, n, ids + first));
+    size_t n = strlen(text);
+    int open = n || t->opens >= 0 ? t->opens : t->bos >= 0 ? t->bos : t->eos;
+    int *ids = llm_alloc(llm_add(n, 3), sizeof *ids), *rest = open >= 0 ? ids + 1 : ids;
+    *ids = open;
+    *length = (int)(rest - ids + llm_encode(t, text, n, rest));
     return ids;
 }
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s) {
@@ -5757,11 +5754,15 @@ static void write_our_tokenizer(const llm_tokenizer *t, llm_writer *w) {
                           "\"special\": true}");
     }
     llm_write_text(w, "],\n\"normalizer\": null,\n\"pre_tokenizer\": %s%s%s,\n"
-                      "\"post_processor\": null,\n\"decoder\": %s,\n"
+                      "\"post_processor\": {\"type\": \"TemplateProcessing\",\n\"single\": [{\"SpecialToken\": "
+                      "{\"id\": \"<|endoftext|>\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": "
+                      "0}}],\n\"pair\": [{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"Sequence\": {\"id\": "
+                      "\"B\", \"type_id\": 1}}], \"special_tokens\": {\"<|endoftext|>\": {\"id\": \"<|endoftext|>\", "
+                      "\"ids\": [%d], \"tokens\": [\"<|endoftext|>\"]}}},\n\"decoder\": %s,\n"
                       "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false,\n"
                       "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"byte_fallback\": false,\n"
                       "\"ignore_merges\": false,\n\"vocab\": {",
-                   digits ? each_digit : "", bytes, digits ? "]}" : "", bytes);
+                   digits ? each_digit : "", bytes, digits ? "]}" : "", t->opens, bytes);
     for (int i = 0; i < specials; i++) {
         llm_write_text(w, i ? ",\n" : "\n");
         write_spelling(w, t, i, -1);
@@ -5858,25 +5859,23 @@ static void read_merges(llm_tokenizer *t, const llm_json *merges, size_t room) {
     llm_release(bytes);
 }
 void llm_tokenizer_load(llm_tokenizer *t, const char *dir) {
-    char *path[TOKENIZER_FILES], *text;
-    size_t size, length;
-    for (int i = 0; i < TOKENIZER_FILES; i++) path[i] = llm_format("%s/%s", dir, tokenizer_file[i]);
-    if (!llm_exists(path[0])) llm_die("a folder of one of our stages", "there is no %s", path[0]);
-    text = llm_read_file(path[0], &length);
-    llm_json *root = llm_json_parse(text, length, path[0], 1);
+    char *path = llm_format("%s/%s", dir, tokenizer_file[0]), *text;
+    if (!llm_exists(path)) llm_die("a folder of one of our stages", "there is no %s", path);
+    size_t size;
+    text = llm_read_file(path, &size);
+    llm_json *root = llm_json_parse(text, size, path, 1);
     our_begin(t, llm_json_get(llm_json_get(root, "pre_tokenizer"), "pretokenizers") != NULL);
-    read_merges(t, llm_json_get(llm_json_get(root, "model"), "merges"), length);
+    read_merges(t, llm_json_get(llm_json_get(root, "model"), "merges"), size);
     our_end(t);
     llm_json_free(root);
-    llm_release(text);
-    for (int i = 0; i < TOKENIZER_FILES; i++) {
-        if (i >= 2 && llm_exists(path[i])) llm_die(foreign, "%s: llm.h writes no such file", path[i]);
-        if (i < 2) {
-            llm_writer w = write_in_memory(&text, &size);
-            (i ? write_our_config : write_our_tokenizer)(t, &w);
-            check_written(&w, &text, &size, path[i]);
-        }
-        llm_release(path[i]);
+    llm_release_all(text, path);
+    for (int i = 0; i < TOKENIZER_FILES; i++, llm_release(path)) {
+        path = llm_format("%s/%s", dir, tokenizer_file[i]);
+        if (i >= 2 && llm_exists(path)) llm_die(foreign, "%s: llm.h writes no such file", path);
+        if (i >= 2) continue;
+        llm_writer w = write_in_memory(&text, &size);
+        (i ? write_our_config : write_our_tokenizer)(t, &w);
+        check_written(&w, &text, &size, path);
     }
     read_stops(t, dir, "generation_config.json");
 }

@@ -347,6 +347,7 @@ static void test_save_and_load(void) {
         char *file = llm_format("%s/tokenizer.json", dir);
         hf_tokenizer_load(&v, file);
         CHECK(v.hash == t.hash, "loading the file is not loading the folder");
+        CHECK(t.opens == t.eos && u.opens == t.eos && v.opens == t.eos, "our texts are opened by %d", v.opens);
         llm_tokenizer other = trained("quite another text, quite another text", 300, digits);
         CHECK(other.hash != t.hash, "two tokenizers with one fingerprint");
         llm_tokenizer_free(&t); llm_tokenizer_free(&u); llm_tokenizer_free(&v); llm_tokenizer_free(&other);
@@ -355,7 +356,9 @@ static void test_save_and_load(void) {
 }
 
 /* A small tokenizer.json with replaceable parts. */
-typedef struct { const char *added, *normalizer, *pre, *model, *vocab, *merges, *config, *generation, *model_config; } parts;
+typedef struct {
+    const char *added, *normalizer, *pre, *model, *vocab, *merges, *post, *config, *generation, *model_config;
+} parts;
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}"
 static llm_tokenizer small(parts p) {
     char *path = llm_format("%s/parts", scratch), *file[4];
@@ -363,10 +366,11 @@ static llm_tokenizer small(parts p) {
     llm_make_dirs(path);
     const char *name[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"};
     char *json = llm_format(
-        "{\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{%s,\"vocab\":%s,\"merges\":%s}}",
+        "{\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{%s,\"vocab\":%s,\"merges\":%s},"
+        "\"post_processor\":%s}",
         p.added ? p.added : "[{\"id\":3,\"content\":\"<|endoftext|>\",\"special\":true}]",
         p.normalizer ? p.normalizer : "null", p.pre ? p.pre : BYTE_LEVEL, p.model ? p.model : "\"type\":\"BPE\"",
-        p.vocab ? p.vocab : "{\"a\":0,\"b\":1,\"ab\":2}", p.merges ? p.merges : "[\"a b\"]");
+        p.vocab ? p.vocab : "{\"a\":0,\"b\":1,\"ab\":2}", p.merges ? p.merges : "[\"a b\"]", p.post ? p.post : "null");
     const char *text[] = {json, p.config, p.generation, p.model_config};
     for (int i = 0; i < 4; i++) {
         file[i] = llm_format("%s/%s", path, name[i]);
@@ -455,6 +459,43 @@ static void test_configurations(void) {
                 i);
         llm_tokenizer_free(&t);
     }
+}
+/* What stands before a text: what the post-processor says, or add_bos_token. (Ids as transformers has them.) */
+#define OPENED(token) "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"" token "\",\"type_id\":0}}," \
+                      "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],\"special_tokens\":{}}"
+#define BARE "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[]}"
+#define BYTES "{\"type\":\"ByteLevel\",\"trim_offsets\":false}"
+static void test_openers(void) {
+    static const struct { const char *post, *config; int opens; } row[] = {
+        {NULL, NULL, -1}, {BYTES, NULL, -1}, {BARE, NULL, -1}, {OPENED("<|endoftext|>"), NULL, 3},
+        {"{\"type\":\"Sequence\",\"processors\":[" BYTES "," OPENED("<|endoftext|>") "]}", NULL, 3},
+        {"{\"type\":\"Sequence\",\"processors\":[" BYTES "," BARE "]}", NULL, -1},
+        {OPENED("b"), NULL, 1}, {OPENED("<|endoftext|>"), "{\"add_bos_token\":false}", -1},
+        {NULL, "{\"add_bos_token\":true}", 3}, {NULL, "{\"add_bos_token\":true,\"bos_token\":null}", -1},
+        {OPENED("<|endoftext|>"), "{\"add_bos_token\":null}", 3},
+        {"{\"type\":\"RobertaProcessing\",\"sep\":[\"b\",1],\"cls\":[\"<|endoftext|>\",3]}", NULL, 3}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        llm_tokenizer t = small((parts){.post = row[i].post, .config = row[i].config});
+        int n, *ids = llm_prompt_ids(&t, "ab", &n);
+        CHECK(t.opens == row[i].opens, "row %zu: a text is opened by %d", i, t.opens);
+        CHECK(t.opens < 0 ? n == 1 && ids[0] == 2 : n == 2 && ids[0] == t.opens && ids[1] == 2, "row %zu: %d ids", i, n);
+        llm_tokens x = {0};                             /* a text to learn: the same, and its end */
+        llm_message m = {"text", "ab", 2};
+        llm_record r = {.form = "text", .message = &m, .messages = 1, .raw = true};
+        t.eos = 3;
+        llm_render_record(&t, &r, LLM_WHOLE, 0, &x);
+        CHECK(x.count == n + 1 && !memcmp(x.id, ids, (size_t)n * sizeof *ids) && x.id[n] == 3, "row %zu: learned", i);
+        llm_release(ids);
+        ids = llm_prompt_ids(&t, "", &n);
+        CHECK(n == 1 && ids[0] == (t.opens >= 0 ? t.opens : 3), "row %zu: an empty prompt begins with something", i);
+        llm_tokens_free(&x);
+        llm_release(ids);
+        llm_tokenizer_free(&t);
+    }
+    CHECK_DIES(load_parts((parts){.post = OPENED("<s>")}), "post_processor wants \"<s>\", which is no token");
+    CHECK_DIES(load_parts((parts){.post = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"a\"}},"
+                                          "{\"SpecialToken\":{\"id\":\"b\"}},{\"Sequence\":{\"id\":\"A\"}}]}"}),
+               "two special tokens before a text");
 }
 /* Anything that changes ids changes the fingerprint. */
 static void test_fingerprint(void) {
@@ -872,6 +913,7 @@ int main(int argc, char **argv) {
     test_save_and_load();
     test_odd_vocabularies();
     test_configurations();
+    test_openers();
     test_fingerprint();
     test_refusals();
     test_damaged_files();

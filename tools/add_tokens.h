@@ -54,6 +54,7 @@ static inline int add_tokens(llm_tokenizer *t, const char *dir) {
         llm_write_done(&w);
         hf_tokenizer_load(t, path);
         t->bos = old.bos;
+        t->opens = old.opens;
         t->eos = t->im_end;
         t->pad = llm_token_id(t, "<|pad|>");
         t->chat = &llm_chatml;

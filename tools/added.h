@@ -1,6 +1,6 @@
-/* added.h: tokens that were added to a tokenizer, found in text before it is cut. Hugging Face's tokenizers do it in two
-   steps: tokens that are not `normalized` in the text as it is, the others in what the normalizer makes of the rest;
-   what lies between is cut and merged. Included by hf.h, which has the interface.
+/* added.h: tokens that were added to a tokenizer, found in text before it is cut. Hugging Face's tokenizers do it in
+   two steps: tokens that are not `normalized` in the text as it is, the others in what the normalizer makes of the
+   rest; what lies between is cut and merged. A part of hf.h, which has the interface.
 
    A special token is never found in somebody's words: a user who types "<|im_end|>" typed ten characters. */
 #ifndef ADDED_H
@@ -74,7 +74,8 @@ static const hf_added_token *hf_bound(const hf_added_token *low, const hf_added_
 static const hf_added_token *hf_longest(const hf_added_list *l, const hf_stretch *x, size_t at, bool trusted);
 /* May this token be the one at `at`? Only where words of somebody and the template's bytes make it together there is a
    question: such a token is not special, and hides none that the template spells. */
-static bool hf_may_stand(const hf_added_list *l, const hf_stretch *x, size_t at, const hf_added_token *a, bool trusted) {
+static bool hf_may_stand(const hf_added_list *l, const hf_stretch *x, size_t at, const hf_added_token *a,
+                         bool trusted) {
     size_t theirs = x->specials ? hf_count_words(x, at, a->n) : 0;
     if (trusted) return a->special && !theirs;
     if (!theirs || theirs == a->n) return true;

@@ -217,10 +217,7 @@ static void answer(chat *c) {
 static void complete(chat *c, const char *text, size_t length) {
     shown_text waiting = {.count = 0};
     size_t size;
-    int first = c->tok.bos >= 0 ? c->tok.bos : c->tok.eos, n = 0;
-    int *ids = llm_alloc(llm_add(length, 2), sizeof *ids);
-    if (first >= 0) ids[n++] = first;
-    n += (int)llm_encode(&c->tok, text, length, ids + n);
+    int n, *ids = llm_prompt_ids(&c->tok, text, &n);
     int limit = c->context - llm_min((int)c->s.max_tokens, c->context / 4), cut = llm_max(0, n - limit);
     if (cut) fprintf(stderr, "(longer than the context of %d tokens: the beginning is cut off)\n", c->context);
     memcpy(c->ids, ids + cut, (size_t)(n - cut) * sizeof *ids);

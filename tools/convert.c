@@ -179,7 +179,7 @@ static size_t spelled(const llm_tokenizer *t, int id, char *out) {
     return n;
 }
 /* tokenizer.json and tokenizer_config.json hold more than a tokenizer's struct. */
-typedef struct { llm_json *root, *config; int unknown; bool add_bos; } tokenizer_facts;
+typedef struct { llm_json *root, *config; int unknown; } tokenizer_facts;
 
 static tokenizer_facts facts_read(const llm_tokenizer *t) {
     const struct llm_tokenizer_tables *k = t->tables;
@@ -188,13 +188,6 @@ static tokenizer_facts facts_read(const llm_tokenizer *t) {
     const char *unknown = llm_json_text(llm_json_get(f.root, "model"), "unk_token", NULL);
     for (int i = 0; i < t->vocab_size && unknown; i++)
         if (k->hidden[i] && !strcmp(t->token[i], unknown)) f.unknown = i;
-    /* A text begins with bos where the post-processor's template does, unless the configuration says otherwise. */
-    const llm_json *post = llm_json_get(f.root, "post_processor");
-    for (int i = 0; i < 4; i++) {
-        const llm_json *step = hf_step_of(post, "processors", i), *single = llm_json_get(step, "single");
-        if (single && single->child && llm_json_get(single->child, "SpecialToken")) f.add_bos = true;
-    }
-    f.add_bos = llm_json_true(f.config, "add_bos_token", f.add_bos);
     return f;
 }
 static void facts_free(tokenizer_facts *f) {
@@ -241,12 +234,13 @@ static void put_tokenizer(gguf_writer *g, const llm_tokenizer *t, const tokenize
     for (int i = 0; i < c->V; i++) put_u32(g, (uint32_t)token_type(t, f, i));
     if (spm) put_scores(g, t, c->V);
     else put_merges(g, t, text);
-    key_id(g, "tokenizer.ggml.bos_token_id", t->bos >= 0 ? t->bos : c->bos < c->V ? c->bos : -1);
+    int bos = t->opens >= 0 ? t->opens : t->bos >= 0 ? t->bos : c->bos < c->V ? c->bos : -1;
+    key_id(g, "tokenizer.ggml.bos_token_id", bos);
     key_id(g, "tokenizer.ggml.eos_token_id", t->eos);
     if (end != t->eos) key_id(g, "tokenizer.ggml.eot_token_id", end);
     key_id(g, "tokenizer.ggml.unknown_token_id", f->unknown);
     key_id(g, "tokenizer.ggml.padding_token_id", t->pad);
-    key_bool(g, "tokenizer.ggml.add_bos_token", f->add_bos);
+    key_bool(g, "tokenizer.ggml.add_bos_token", t->opens >= 0);
     if (spm) key_bool(g, "tokenizer.ggml.add_space_prefix", t->tables->prefix != 0);
     if (t->tables->chat_template) key_text(g, "tokenizer.chat_template", t->tables->chat_template);
     llm_release(text);
@@ -734,7 +728,8 @@ static int write_specials(llm_writer *w, const rank_table *r, const char *list, 
     }
     return n;
 }
-static void write_pipeline(llm_writer *w, const family *f) {
+/* opens: the spelling of the token that stands before a text, or NULL; id: its own. */
+static void write_pipeline(llm_writer *w, const family *f, const char *opens, int id) {
     static const char bytes[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
                                 "\"use_regex\": %s}";
     bool gpt2 = f->split == LLM_SPLIT_GPT2;
@@ -748,7 +743,15 @@ static void write_pipeline(llm_writer *w, const family *f) {
         llm_write_text(w, "}, \"behavior\": \"Isolated\", \"invert\": false},\n");
     }
     llm_write_text(w, bytes, gpt2 ? "true" : "false");
-    llm_write_text(w, "%s,\n\"post_processor\": null,\n\"decoder\": ", gpt2 ? "" : "]}");
+    llm_write_text(w, "%s,\n\"post_processor\": ", gpt2 ? "" : "]}");
+    if (opens)
+        llm_write_text(w, "{\"type\": \"TemplateProcessing\",\n\"single\": [{\"SpecialToken\": {\"id\": \"%s\", "
+                          "\"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}],\n\"pair\": "
+                          "[{\"Sequence\": "
+                          "{\"id\": \"A\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}],\n"
+                          "\"special_tokens\": {\"%s\": {\"id\": \"%s\", \"ids\": [%d], \"tokens\": [\"%s\"]}}}", opens,
+                       opens, opens, id, opens);
+    llm_write_text(w, "%s,\n\"decoder\": ", opens ? "" : "null");
     llm_write_text(w, bytes, "true");
     llm_write_text(w, ",\n\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false,\n"
                       "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"byte_fallback\": false,\n"
@@ -778,7 +781,8 @@ static void import_ranks(const settings *s) {
     llm_write_text(&w, "{\n\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": [");
     bool fill = !s->special && f.split == HF_SPLIT_LLAMA3;
     int specials = write_specials(&w, &r, s->special ? s->special : f.special, fill);
-    write_pipeline(&w, &f);
+    bool opened = fill && !strcmp(f.bos, "<|begin_of_text|>");         /* Llama 3's: the first of the special ones */
+    write_pipeline(&w, &f, opened ? f.bos : NULL, r.count);
     for (int i = 0; i < r.count; i++) {
         llm_write_text(&w, i ? ",\n" : "\n");
         write_bytes_spelled(&w, r.by_rank[i]->text, r.by_rank[i]->length, "", 0);

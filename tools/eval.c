@@ -727,6 +727,10 @@ static llm_sequence choice_sequence(const player *p, const task_item *x, int c, 
     char *text = llm_format("%s%s", before, x->choice[c]);
     int prompt, whole, *shorter = llm_prompt_ids(&p->tok, before, &prompt), from = 0;
     *ids = llm_prompt_ids(&p->tok, text, &whole);
+    if (!*before && p->tok.opens < 0 && prompt) {       /* an ending with nothing before needs a token to follow */
+        memmove(*ids + 1, *ids, (size_t)whole++ * sizeof **ids);
+        **ids = *shorter;
+    }
     prompt = llm_max(llm_min(prompt, whole - 1), 1);
     if (whole > T + 1) from = whole - T - 1;
     if (from >= prompt) llm_die("a model with a longer context", "an ending is longer than the context of %d", T);

@@ -43,8 +43,8 @@ void hf_chat_template(llm_tokenizer *t, const char *name);
 
 /* Text to ids as other programs do it, who look for added tokens in the text before it is cut. Those that are not
    special ("<think>", a user's own) llm_encode finds too. Special ones are found where `specials` holds, and none of
-   their bytes is somebody's words: words[i] is not 0 for a byte that is (NULL: none is). at (or NULL): at[i] becomes the
-   byte where ids[i] begins. Room for size + 1 ids; thread-safe. */
+   their bytes is somebody's words: words[i] is not 0 for a byte that is (NULL: none is). at (or NULL): at[i] becomes
+   the byte where ids[i] begins. Room for size + 1 ids; thread-safe. */
 size_t hf_encode(const llm_tokenizer *t, const char *text, size_t size, llm_where where, bool specials,
                  const uint8_t *words, int *ids, size_t *at);
 
@@ -607,6 +607,29 @@ static int hf_named_token(hf_reader *r, const llm_json *config, const char *key,
     if (!r->t->tables->hidden[w->value]) hf_add_token(r, (int)w->value, w->text, w->length, 0);
     return (int)w->value;
 }
+/* What the post-processor puts before a text: bos, as the template says (or BERT's way, with "cls"), unless the
+   configuration has a word on it. */
+static int hf_opener(const hf_reader *r, const llm_json *config) {
+    const llm_json *post = llm_json_get(r->root, "post_processor");
+    int opens = -1;
+    for (int i = 0; i < 4; i++) {
+        const llm_json *step = hf_step_of(post, "processors", i), *first = llm_json_get(step, "single");
+        const llm_json *cls = llm_json_get(step, "cls"), *token = first ? first->child : NULL;
+        const char *name = llm_json_text(llm_json_get(token, "SpecialToken"), "id", NULL);
+        if (cls && cls->type == LLM_JSON_ARRAY && cls->child) name = cls->child->string;
+        const word_entry *w = name ? word_find(&r->spelling, name, strlen(name)) : NULL;
+        if (name && token && token->next && llm_json_get(token->next, "SpecialToken"))
+            llm_die(hf_other_model, "%s: two special tokens before a text, \"%s\" and another", r->where, name);
+        if (name && !w) llm_die(hf_bad_file, "%s: post_processor wants \"%s\", which is no token", r->where, name);
+        if (w) opens = (int)w->value;
+    }
+    const llm_json *add = llm_json_get(config, "add_bos_token");
+    if (add && add->type != LLM_JSON_NULL && r->t->bos >= 0) {
+        if (llm_json_true(config, "add_bos_token", false)) opens = r->t->bos;
+        else if (opens == r->t->bos) opens = -1;
+    }
+    return opens;
+}
 /* tokenizer_config.json: bos, eos, pad, and the chat template (newer folders: chat_template.jinja, which wins). */
 static void hf_read_config(hf_reader *r, const char *folder) {
     llm_tokenizer *t = r->t;
@@ -616,6 +639,7 @@ static void hf_read_config(hf_reader *r, const char *folder) {
     t->bos = hf_named_token(r, config, "bos_token", (const char *[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
     t->eos = hf_named_token(r, config, "eos_token", (const char *[]){"</s>", "<|end_of_text|>", "<|endoftext|>"});
     t->pad = hf_named_token(r, config, "pad_token", (const char *[]){"<pad>", "<|pad|>", "[PAD]"});
+    t->opens = hf_opener(r, config);
     const llm_json *chat = llm_json_get(config, "chat_template");
     if (chat && chat->type == LLM_JSON_ARRAY) {         /* [{"name": "default", "template": ...}, ...] */
         const llm_json *c = chat->child;
@@ -640,7 +664,8 @@ static uint64_t hf_index_added(hf_reader *r) {
             llm_die(hf_other_model, "%s: the added token \"%s\", of one byte, where every stretch of text gets a space",
                     r->where, a->text);
         found = found || !t->special[a->id];
-        if (!t->special[a->id] || a->how) salt = llm_hash(&a->how, sizeof a->how, llm_hash(&a->id, sizeof a->id, salt));
+        if (!t->special[a->id] || a->how)
+            salt = llm_hash(&a->how, sizeof a->how, llm_hash(&a->id, sizeof a->id, salt));
     }
     k->added = hf_added_new(t, r->added, r->addeds, (hf_added){
         .normal = normalizer ? hf_spm_text : NULL, .encode = t->encode,
@@ -658,7 +683,8 @@ static void hf_index(hf_reader *r) {
     if (spm) hf_spm_characters(t, r->both);
     tokenizer_index(t, spm ? hf_spm_symbols : byte_symbols, hf_index_added(r));
     for (int i = 0; i < t->vocab_size && r->ignore_merges; i++) /* tokens that no merges lead to are found too */
-        if ((!k->hidden[i] || r->both[i]) && t->length[i]) word_add(&k->words, t->token[i], (size_t)t->length[i])->value = i;
+        if ((!k->hidden[i] || r->both[i]) && t->length[i])
+            word_add(&k->words, t->token[i], (size_t)t->length[i])->value = i;
 }
 /* GPT2Config(vocab_size=401) writes the ids of GPT-2's own vocabulary: other programs never meet them, and go on. */
 static void hf_say_stops(const llm_tokenizer *t, const char *folder) {

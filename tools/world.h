@@ -36,9 +36,10 @@ static inline double world_floor(void) {
 /* How many sampled sentences does the world's own grammar accept? */
 static inline void world_grammar(llm_model *m, const llm_tokenizer *t, int sentences) {
     enum { ROWS = 64, NEW = 120 };
-    int total = 0, good = 0, *out[ROWS], length[ROWS], bos = t->bos, one[ROWS];
+    int total = 0, good = 0, *out[ROWS], length[ROWS], bos = llm_token_id(t, "<|endoftext|>"), one[ROWS];
     const int *prompt[ROWS];
     bool stopped[ROWS];
+    if (bos < 0) bos = t->bos >= 0 ? t->bos : t->eos;           /* what opens a document in training */
     for (int i = 0; i < ROWS; i++) {
         out[i] = llm_alloc(NEW, sizeof(int));
         prompt[i] = &bos;
