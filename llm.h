@@ -2545,9 +2545,8 @@ static void plain_linear_forward(llm_act *out, const llm_act *inp, llm_weight w,
                                  size_t O) {
     LLM_OMP(parallel for)
     for (size_t o = 0; o < O; o++) {
-        llm_real *y = (llm_real *)out;
         const llm_real *row = weight_row(w, I, o), b = bias.full ? bias.full[o] : 0;
-        for (size_t n = 0; n < N; n++) y[n * O + o] = b + dot((const llm_real *)inp + n * I, row, I);
+        for (size_t n = 0; n < N; n++) ((llm_real *)out)[n * O + o] = b + dot((const llm_real *)inp + n * I, row, I);
     }
 }
 static void plain_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout,
