@@ -1963,7 +1963,7 @@ KERNEL(1024, 1) sample_kernel(gpu_speech *s, float *z, int V) {
     if (t > 0) {
         if (o->top_k > 0 && o->top_k < V) low = max(low, limit_for<false>(p, V, o->top_k - 1));
         if (o->top_p < 1) low = max(low, limit_for<true>(p, V, (u64)max(0., ceil(o->top_p * (double)weigh()) - 1)));
-        low = max(low, __float_as_uint((float)o->min_p));
+        if (o->min_p > 0) low = max(low, __float_as_uint((float)o->min_p));             /* -0 has a bit */
     }
     llm_rng rng = who->rng;
     const u64 total = weigh();

@@ -86,7 +86,7 @@ static const way_to_speak ways[] = {
     {"all filters", {.temperature = 0.9, .top_k = 20, .top_p = 0.9, .min_p = 0.05}, 2, true},
     {"top-p 0.8", {.temperature = 1, .top_p = 0.8}, 1, false},
     {"greedy", {.temperature = 0, .top_p = 1}, 0, false},
-    {"temperature 1", {.temperature = 1, .top_p = 1}, 2, false},
+    {"temperature 1, min-p -0", {.temperature = 1, .top_p = 1, .min_p = -0.0}, 2, false},
     {"temperature 0.7, banned words", {.temperature = 0.7, .top_p = 1}, 0, true},
     {"top-k 5", {.temperature = 1.3, .top_k = 5, .top_p = 1}, 2, false},
     {"top-p 0", {.temperature = 1, .top_p = 0}, 0, true},
