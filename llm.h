@@ -209,8 +209,9 @@ void llm_write_json_string(llm_writer *w, const char *text, size_t length);     
 
 /* How text is cut before byte-pair merging: as GPT-2 does, or so with every digit apart. (tools/hf.h: other ways.) */
 enum { LLM_SPLIT_GPT2 = 0, LLM_SPLIT_DIGITS = 2 };
-/* Where a stretch of text stands: at the beginning, behind a token, behind a newline. (SentencePiece asks.) */
-typedef enum { LLM_TEXT_BEGINS, LLM_TEXT_GOES_ON, LLM_TEXT_NEW_LINE } llm_where;
+/* Where a stretch of text stands: at the beginning, behind a token, behind a newline (SentencePiece asks); PLAIN: at the
+   beginning of a text for pretraining, which is nobody's message (tools/hf.h may find special tokens there). */
+typedef enum { LLM_TEXT_BEGINS, LLM_TEXT_GOES_ON, LLM_TEXT_NEW_LINE, LLM_TEXT_PLAIN } llm_where;
 
 struct llm_tokenizer; struct llm_text; struct llm_template;
 
@@ -241,9 +242,8 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
 void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
 void llm_tokenizer_free(llm_tokenizer *t);
-/* Text to ids. Special tokens are never produced, whatever the text spells; every byte that has a token is kept, valid
-   UTF-8 or not. Returns the number of ids; ids must have room for size + 1 (SPM's leading space), one id a byte at
-   worst. Thread-safe. */
+/* Text to ids: how many. Special tokens are never produced, whatever the text spells; bytes without a token are dropped.
+   ids must have room for size + 1 (one id a byte at worst, and SPM's leading space). Thread-safe. */
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids);
 /* Ids to text: the bytes, '\0'-terminated, in fresh memory; special tokens are skipped, or spelled out. */
 char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size);
@@ -1747,7 +1747,7 @@ static void encode_documents(const llm_tokenizer *t, const llm_document *d, size
         size_t *at = llm_alloc(n, sizeof *at), *length = llm_alloc(n, sizeof *length);
         for (size_t i = 1; i < n; i++) at[i] = at[i - 1] + d[i - 1].size + 1;
         LLM_OMP(parallel for schedule(dynamic, 16))
-        for (size_t i = 0; i < n; i++) length[i] = llm_encode(t, d[i].text, d[i].size, ids + at[i]);
+        for (size_t i = 0; i < n; i++) length[i] = t->encode(t, d[i].text, d[i].size, LLM_TEXT_PLAIN, ids + at[i]);
         for (size_t i = 0; i < n; i++) {
             bool out = fraction > 0 && is_held_out(d[i].text, d[i].size, fraction);
             source_append(out ? held : train, open, ids + at[i], length[i], d[i].size);
@@ -2118,7 +2118,7 @@ static void render_raw(const llm_tokenizer *t, const llm_record *r, const llm_me
     out->prompt = out->count;
     if (text) answer = &r->message[0];
     if (answer) {
-        put_text(t, out, answer->text, answer->length, text ? LLM_TEXT_BEGINS : LLM_TEXT_GOES_ON, 1);
+        put_text(t, out, answer->text, answer->length, text ? LLM_TEXT_PLAIN : LLM_TEXT_GOES_ON, 1);
         put_end(t, out, 1);
     }
     if (!limit || out->count <= limit) return;

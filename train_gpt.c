@@ -93,6 +93,7 @@ static void prepare_corpus(trainer *t) {
                             .val_count = r->val_data.count, .val_fraction = t->s->val_fraction,
                             .document_gap = t->s->paragraphs || t->tiny, .document_mask = t->s->document_mask,
                             .seed = (uint64_t)r->seed};
+    if (t->s->parse_special) hf_parse_special(&t->run.tok);
     mixture_open(&t->corpus, &t->run.tok, o);
     text_suffices(&t->corpus, &t->run.micro[0]);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);

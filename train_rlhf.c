@@ -188,6 +188,7 @@ static void run(program *p) {
     rl_settings *s = p->s;
     char *path = llm_format("%s/table.csv", s->run.out);
     prepare(p);
+    hf_say_unspelled(&p->d.tok);
     rl_samples sft = rl_answer_test(&p->run, 1);
     rl_line first = rl_measured(&p->run, "sft", &sft, NULL, 1);
     p->csv = fopen(path, "w");

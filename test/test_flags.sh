@@ -38,6 +38,7 @@ gpt --model $dir/base --depth 3 --dry-run               | depth         | --mode
 gpt --depth 3 --preset nano                             | preset        | --depth says the size
 gpt --tokenizer $dir/base --vocab 300                   | vocab         | --tokenizer has its own
 gpt --paragraphs                                        | paragraphs    | the tiny world
+gpt --parse-special                                     | parse-special | the tiny world
 gpt --no-paragraphs                                     | paragraphs    | the tiny world
 gpt --data a --val-data b --val-fraction .1             | val-fraction  | --val-data is held out
 gpt --resume --overwrite                                | overwrite     | --resume goes on
@@ -61,6 +62,7 @@ sft --val-fraction .1                                   | val-fraction  | other 
 sft --data a --val-data b --val-fraction .1             | val-fraction  | other records
 sft --columns prompt=q                                  | columns       | the tiny world
 sft --skip-bad                                          | skip-bad      | the tiny world
+sft --parse-special                                     | parse-special | the tiny world
 sft --lora-alpha 8                                      | lora-alpha    | without --lora-rank
 sft --lora-targets all                                  | lora-targets  | without --lora-rank
 sft --schedule constant --lr-final .5                   | lr-final      | --schedule constant

@@ -788,6 +788,23 @@ static void test_added_words(void) {
     t = trained("some text", 270, false);                       /* llm.h's own */
     check_marked(&t, "<|im_start|>h<|im_end|>", "00000000000000000000000", "<|im_start|> h <|im_end|>");
     check_marked(&t, "h<|pad|>", "11111111", "h < | p a d | >");
+    /* --parse-special: in plain text alone, never in what is said */
+    CHECK(hf_spells_special(&t, "h<|pad|>", 8) && !hf_spells_special(&t, "h<|pad|", 7), "spelled");
+    CHECK(!hf_parses_special(&t) && t.encode(&t, "<|pad|>", 7, LLM_TEXT_PLAIN, ids) == 7, "not yet");
+    hf_parse_special(&t);
+    CHECK(hf_parses_special(&t) && t.encode(&t, "<|pad|>", 7, LLM_TEXT_PLAIN, ids) == 1 && ids[0] == t.pad, "parsed");
+    CHECK(llm_encode(&t, "<|pad|>", 7, ids) == 7, "what is typed is text");
+    llm_message said[] = {{"user", "<|pad|>", 7}, {"text", "<|pad|>", 7}};
+    llm_record record[] = {{.form = "messages", .message = &said[0], .messages = 1},
+                           {.form = "text", .message = &said[1], .messages = 1, .raw = true}};
+    llm_tokens x = {0};
+    for (int i = 0; i < 2; i++) {
+        int pads = 0;
+        llm_render_record(&t, &record[i], LLM_WHOLE, 0, &x);
+        for (int k = 0; k < x.count; k++) pads += x.id[k] == t.pad;
+        CHECK(pads == i, "%d special tokens in a record of the form %s", pads, record[i].form);
+    }
+    llm_tokens_free(&x);
     llm_tokenizer_free(&t);
     char *bytes = llm_alloc(8192, 1);
     for (int i = 0; i < 256; i++) sprintf(bytes + strlen(bytes), "\"<0x%02X>\":%d,", i, 4 + i);

@@ -17,6 +17,7 @@ typedef struct {
     hf_added_list list[2];              /* of the first step, and of the second */
     char *(*normal)(const llm_tokenizer *t, const char *text, size_t *size, llm_where where);   /* or NULL: as it is */
     hf_encoder *encode, *encode_normal; /* of a stretch as it is; of one that is normal */
+    bool parse;                         /* special tokens are found in plain text (hf_parse_special) */
 } hf_added;
 
 /* ---- finding ---- */
@@ -262,7 +263,31 @@ size_t hf_encode(const llm_tokenizer *t, const char *text, size_t size, llm_wher
     return o.count;
 }
 static size_t hf_encode_added(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
-    return hf_encode(t, text, size, where, false, NULL, ids, NULL);
+    const hf_added *a = t->tables->added;
+    return hf_encode(t, text, size, where, a->parse && where == LLM_TEXT_PLAIN, NULL, ids, NULL);
+}
+void hf_parse_special(llm_tokenizer *t) {
+    if (!t->tables->added) t->tables->added = hf_added_own(t);
+    ((hf_added *)t->tables->added)->parse = true;
+    t->encode = hf_encode_added;
+}
+bool hf_parses_special(const llm_tokenizer *t) {
+    const hf_added *a = t->tables->added;
+    return a && a->parse;
+}
+bool hf_spells_special(const llm_tokenizer *t, const char *text, size_t size) {
+    if (!t->tables->added) t->tables->added = hf_added_own(t);
+    const hf_added *a = t->tables->added;
+    hf_stretch x = {text, size, NULL, t->tables->class_of, true, false};
+    for (int step = 0; step < 2; step++)
+        for (hf_hit h = {0}; hf_find(&a->list[step], &x, &h);) if (h.token->special) return true;
+    return false;
+}
+void hf_say_unspelled(const llm_tokenizer *t) {
+    const size_t n = t->tables->unspelled;
+    t->tables->unspelled = 0;
+    if (n) fprintf(stderr, "%zu byte%s dropped: the tokenizer has no token for %s\n", n, n > 1 ? "s" : "",
+                   n > 1 ? "them" : "it");
 }
 /* Where \w of regular expressions is not "letter or number": the underscore, accents that combine ... (test/gen/
    unicode_tables.py --text). */

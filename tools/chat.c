@@ -174,6 +174,7 @@ static char *speak_best(chat *c, int n, bool first_space, size_t *size) {
 }
 /* Continue c->ids[0..n) and say it as it comes. */
 static char *speak(chat *c, int n, bool first_space, size_t *size) {
+    hf_say_unspelled(&c->tok);
     if (c->s.beams) return speak_best(c, n, first_space, size);
     spoken_text x = {.first_space = first_space};
     llm_rng rng = llm_rng_seed(c->sampler.seed, (uint64_t)c->answers++);

@@ -697,6 +697,7 @@ static void open_player(player *p, const char *dir, const llm_ops *op) {
     hf_fit(&p->tok, p->model.c.V);
 }
 static void close_player(player *p) {
+    hf_say_unspelled(&p->tok);
     llm_model_free(&p->model);
     llm_tokenizer_free(&p->tok);
 }

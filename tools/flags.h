@@ -111,7 +111,7 @@ typedef struct {
     run_settings run;
     const char *preset, *tokenizer;
     int64_t depth, vocab;
-    bool document_mask, paragraphs;
+    bool document_mask, paragraphs, parse_special;
     double val_fraction;
     llm_fleet fleet;
 } gpt_settings;
@@ -133,7 +133,7 @@ static inline void gpt_check(const gpt_settings *s) {
     llm_options_idle("preset|depth|vocab|tokenizer", r->model, "--model has its own");
     llm_options_idle("preset", s->depth, "--depth says the size");
     llm_options_idle("vocab", s->tokenizer, "--tokenizer has its own");
-    llm_options_idle("paragraphs", !r->data.count, "the tiny world's documents are known");
+    llm_options_idle("paragraphs|parse-special", !r->data.count, "the tiny world's documents are known");
     llm_options_idle("val-fraction", r->val_data.count, "--val-data is held out");
     llm_options_idle("gpus|gpu-tflops|tokens|price|mfu", !r->dry_run, "it is for planning, with --dry-run");
     llm_options_idle("gpu-tflops|price|mfu", f->gpus <= 0, "no fleet is planned without --gpus");
@@ -152,6 +152,7 @@ static inline void gpt_check(const gpt_settings *s) {
     OPTION("document-mask", LLM_BOOL, &(s).document_mask, 0, 0, "tokens see only their own document"),                 \
     OPTION("paragraphs", LLM_BOOL, &(s).paragraphs, 0, 0,                                                              \
            "blank lines separate documents (else: one document a file)"),                                              \
+    OPTION("parse-special", LLM_BOOL, &(s).parse_special, 0, 0, "special tokens that the text spells get their ids"),  \
     OPTION("val-fraction", LLM_FLOAT, &(s).val_fraction, 0.0001, 0.9, "part of the documents held out"),               \
     OPTION_HEADING("planning (with --dry-run)"),                                                                       \
     OPTION("gpus", LLM_FLOAT, &(s).fleet.gpus, 0, 1e9, "number of GPUs"),                                              \
@@ -169,7 +170,7 @@ typedef struct {
     int64_t lora_rank, max_new, ask, ptx_batch;
     double epochs, val_fraction, lora_alpha, ptx;
     llm_list ptx_data;
-    bool packing, skip_bad, loss_on_prompt, add_tokens;
+    bool packing, skip_bad, loss_on_prompt, parse_special, add_tokens;
 } sft_settings;
 static inline sft_settings sft_defaults(void) {
     sft_settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 3, .val_fraction = 0.05,
@@ -200,6 +201,7 @@ static inline void sft_check(const sft_settings *s) {
     llm_options_idle("ptx-data|ptx-batch", !ptx, "--ptx is 0");
     llm_options_idle("val-fraction", tiny || r->val_data.count, "other records are held out");
     llm_options_idle("columns|skip-bad", tiny && !r->val_data.count, "the tiny world's records are whole");
+    llm_options_idle("parse-special", tiny, "the tiny world has no records of plain text");
     llm_options_idle("lora-alpha|lora-targets", !s->lora_rank, "without --lora-rank there are no adapters");
 }
 /* clang-format off */
@@ -214,6 +216,8 @@ static inline void sft_check(const sft_settings *s) {
     OPTION("ptx-batch", LLM_INT, &(s).ptx_batch, 1, 65536, "its rows in a step"),                                      \
     OPTION("columns", LLM_TEXT, &(s).columns, 0, 0, "other names of keys: prompt=question,output=answer"),             \
     OPTION("skip-bad", LLM_BOOL, &(s).skip_bad, 0, 0, "leave broken records out instead of stopping"),                 \
+    OPTION("parse-special", LLM_BOOL, &(s).parse_special, 0, 0,                                                        \
+           "special tokens that records of the form text spell get their ids"),                                        \
     OPTION("val-fraction", LLM_FLOAT, &(s).val_fraction, 0.0001, 0.9, "part of the records held out"),                 \
     {"chat-template", LLM_TEXT, &(s).chat, 0, 0, "for a model that has none",                                          \
      "auto|chatml|llama3|llama2|zephyr|alpaca", "template"},                                                           \

@@ -48,6 +48,14 @@ void hf_chat_template(llm_tokenizer *t, const char *name);
 size_t hf_encode(const llm_tokenizer *t, const char *text, size_t size, llm_where where, bool specials,
                  const uint8_t *words, int *ids, size_t *at);
 
+/* From now on special tokens are found, too, in text for pretraining and in records of plain text (LLM_TEXT_PLAIN), and
+   nowhere else. Are they? Does a text spell one? */
+void hf_parse_special(llm_tokenizer *t);
+bool hf_parses_special(const llm_tokenizer *t);
+bool hf_spells_special(const llm_tokenizer *t, const char *text, size_t size);
+/* Bytes of texts that no token spells are dropped, as other programs do. Says how many since this was asked last. */
+void hf_say_unspelled(const llm_tokenizer *t);
+
 /* How text is cut: llm_tokenizer.split. */
 enum { HF_SPLIT_LLAMA3 = 1, HF_SPLIT_QWEN2 = 3, HF_SPLIT_SPM = 4 };
 const char *hf_expression(int split);           /* as a regular expression; NULL: it is none */
@@ -294,7 +302,8 @@ static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size,
     size_t n = 0;
     bool has_space = *size && (text[0] == ' ' || hf_spm_space_at(text, *size));
     int prefix = where == LLM_TEXT_NEW_LINE ? HF_PREFIX_NONE : t->tables->prefix;
-    bool some = prefix == HF_PREFIX_EACH || (prefix == HF_PREFIX_FIRST && where == LLM_TEXT_BEGINS);
+    bool begins = where == LLM_TEXT_BEGINS || where == LLM_TEXT_PLAIN;
+    bool some = prefix == HF_PREFIX_EACH || (prefix == HF_PREFIX_FIRST && begins);
     if (*size && (prefix == HF_PREFIX_ALWAYS || (some && !has_space))) copy[n++] = ' ';
     for (size_t i = 0, step; i < *size; i += step) {
         step = hf_spm_space_at(text + i, *size - i) ? 3 : 1;

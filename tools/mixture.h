@@ -86,7 +86,7 @@ static inline void mixture_free(mixture *m) {
 /* forms_find and forms_documents, which count on the way the documents that lines "<|endoftext|>" end, and the others
    of such files. A source is found once, but its files may be read twice (all were held out, and are given back): the
    first time counts. */
-static struct { size_t files, read, ended, others; } mixture_marked;
+static struct { size_t files, read, ended, others, special; const llm_tokenizer *tok; } mixture_marked;
 static inline void mixture_find(llm_paths *files, const char *path) {
     forms_find(files, path);
     mixture_marked.files = files->count;
@@ -94,7 +94,10 @@ static inline void mixture_find(llm_paths *files, const char *path) {
 }
 static inline void mixture_documents(llm_documents *l, const char *path, bool document_gap) {
     forms_documents(l, path, document_gap);
-    if (mixture_marked.read++ >= mixture_marked.files || !forms_ended) return;
+    if (mixture_marked.read++ >= mixture_marked.files) return;
+    for (size_t i = 0; i < l->count; i++)
+        mixture_marked.special += hf_spells_special(mixture_marked.tok, l->document[i].text, l->document[i].size);
+    if (!forms_ended) return;
     mixture_marked.ended += forms_ended;
     mixture_marked.others += l->count - forms_ended;
 }
@@ -103,6 +106,26 @@ static inline void mixture_say_marked(FILE *out) {
     fprintf(out, "%zu documents by <|endoftext|>", mixture_marked.ended);
     if (mixture_marked.others) fprintf(out, ", %zu more without it at their end", mixture_marked.others);
     fprintf(out, "\n");
+}
+/* special: how many texts spell special tokens. */
+static inline void mixture_say_special(size_t special, const llm_tokenizer *t, const char *what, FILE *out) {
+    bool parse = hf_parses_special(t);
+    if (!special && parse) fprintf(out, "--parse-special: no %s spells a special token\n", what);
+    else if (special)
+        fprintf(out, "%zu %s%s spell%s special tokens: %s\n", special, what, special > 1 ? "s" : "",
+                special > 1 ? "" : "s", parse ? "they are (--parse-special)" : "taken for text; or --parse-special");
+}
+/* Records of plain text are such texts, too. */
+static inline void mixture_check_records(const llm_records *r, const llm_tokenizer *t) {
+    size_t texts = 0, special = 0;
+    for (int i = 0; i < r->count; i++) {
+        const llm_message *m = r->record[i].message;
+        if (strcmp(m->role, "text")) continue;
+        texts++;
+        special += hf_spells_special(t, m->text, m->length);
+    }
+    if (!texts && hf_parses_special(t)) llm_usage("leave --parse-special out", "no record is plain text (\"text\")");
+    if (texts) mixture_say_special(special, t, "record of the form text", stderr);
 }
 /* llm_corpus_open for paths as a user names them. */
 static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
@@ -121,9 +144,12 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
     o.find = mixture_find;
     o.read = mixture_documents;
     mixture_refuse(o.val_paths, o.val_count);
-    mixture_marked.ended = mixture_marked.others = 0;
+    mixture_marked.ended = mixture_marked.others = mixture_marked.special = 0;
+    mixture_marked.tok = t;
     llm_corpus_open(c, t, o);
     mixture_say_marked(stderr);
+    mixture_say_special(mixture_marked.special, t, "document", stderr);
+    hf_say_unspelled(t);
     mixture_free(&m);
 }
 
