@@ -242,7 +242,7 @@ void llm_tokenizer_train(llm_tokenizer *t, const char *text, size_t size, int vo
 void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
 void llm_tokenizer_free(llm_tokenizer *t);
-/* Text to ids: how many. Special tokens are never produced, whatever the text spells; bytes without a token are dropped.
+/* Text to ids: how many. Special tokens are never made, whatever the text spells; bytes without a token are dropped.
    ids must have room for size + 1 (one id a byte at worst, and SPM's leading space). Thread-safe. */
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids);
 /* Ids to text: the bytes, '\0'-terminated, in fresh memory; special tokens are skipped, or spelled out. */
