@@ -15,16 +15,25 @@ fi
 level=-O0                               # compiles in seconds; a long run is worth the minute that -O1 takes
 [ -z "$FUZZ_SECONDS" ] || level=-O1
 flags="-std=c11 -g -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-math -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -Wno-pass-failed"
-clang $flags $level -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    test/fuzz/fuzz.c -o "$dir/fuzz" -lm || { echo "0 passed, 1 failed"; exit 1; }
+# build PROGRAM SOURCE FLAGS...
+build() {
+    clang $flags $level -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $3 $4 "$2" -o "$dir/$1" -lm || { echo "0 passed, 1 failed"; exit 1; }
+}
+mkdir "$dir/tools"
+for tool in eval report convert; do
+    sed '/^#define LLM_IMPLEMENTATION/d; /^#include "\.\.\/llm\.h"/d' tools/$tool.c > "$dir/tools/$tool.c"
+done
+build fuzz test/fuzz/fuzz.c
+build fuzz_tools test/fuzz/tools.c -I"$dir/tools" -Itools
 passed=0 failed=0
-for target in json tokenizer safetensors data adapter chat; do
+for target in json tokenizer safetensors data adapter chat options sampler tasks ranks mixture stage; do
+    case $target in options|sampler|tasks|ranks|mixture|stage) program=fuzz_tools ;; *) program=fuzz ;; esac
     found=$dir/found/$target
     if [ -n "$FUZZ_SECONDS" ]; then found=build/fuzz/$target; how="-max_total_time=$FUZZ_SECONDS"
     elif [ $target = chat ]; then how="-runs=150 -seed=1"   # seven templates and ten limits each
     else how="-runs=600 -seed=1"; fi
     mkdir -p "$found"
-    if FUZZ=$target "$dir/fuzz" $how -max_len=8192 -timeout=20 -rss_limit_mb=1500 -malloc_limit_mb=300 -artifact_prefix="$found/" \
+    if FUZZ=$target "$dir/$program" $how -max_len=8192 -timeout=20 -rss_limit_mb=1500 -malloc_limit_mb=300 -artifact_prefix="$found/" \
         "$found" test/fuzz/seeds/$target > "$dir/log" 2>&1; then
         passed=$((passed + 1))
         [ -z "$FUZZ_SECONDS" ] || echo "$target: $(grep '^Done' "$dir/log")"

@@ -1,6 +1,6 @@
 /* fuzz.c: libFuzzer targets for every reader, in one program (compiling llm.h with the sanitizers takes a minute).
 
-       FUZZ=json build/fuzz CORPUS             json, tokenizer, safetensors, data, adapter, chat
+       FUZZ=json build/fuzz CORPUS             json, tokenizer, safetensors, data, adapter, chat (others: tools.c)
 
    `make fuzz FUZZ_SECONDS=600` runs all, one after the other; `make test` runs each for a moment where clang is. */
 #include "fuzz.h"
