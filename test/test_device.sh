@@ -207,7 +207,8 @@ stage_speak() {
         says chat-$weights "$chat" --model sft --max-tokens 8 --temperature 0 --weights $weights -p 'What is 2+3?'
     done
     says chat-twice sh -c 'printf "What is 2+3?\nHi\n/regen\n" | "$@"' sh "$chat" --model sft --max-tokens 8 --temperature 1 --top-p 0.9
-    says eval "$eval" --model base sft --max-new 8 --samples 2 --limit 2
+    says eval "$eval" --model base sft --max-new 8 --limit 2
+    says eval-drawn "$eval" --model base sft --tasks "$root/test/data/eval/mine.jsonl" --max-new 8 --samples 2
     if wants rlhf; then says arena "$eval" --arena base sft --votes ppo-reward-cpu --max-new 8 --limit 2; fi
     without chat "$chat" --model sft --max-tokens 2 -p 'Hi'
 }

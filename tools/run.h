@@ -286,11 +286,12 @@ static inline void run_note_steps(const run_loop *x, int begun) {
 static inline void run_resume(run_loop *x, const char *checkpoint) {
     llm_json *state = llm_checkpoint_resume(checkpoint, x->model, &x->adamw, x->tok);
     x->step = (int)llm_json_number(state, "step", 0);
-    run_note_steps(x, (int)llm_json_number(state, "steps", x->steps));
+    const int begun = (int)llm_json_number(state, "steps", x->steps);
     if (x->g->restore) x->g->restore(x->stage, checkpoint, state);
     fprintf(stderr, "resumed %s at step %d\n", checkpoint, x->step);
     run_note_table(state, x->model->ops);
     llm_json_free(state);
+    run_note_steps(x, begun);
 }
 /* log.csv. On resume the rows of steps that will be taken again are dropped; the others are never in danger. */
 static inline void run_open_log(run_loop *x) {
