@@ -209,8 +209,8 @@ void llm_write_json_string(llm_writer *w, const char *text, size_t length);     
 
 /* How text is cut before byte-pair merging: as GPT-2 does, or so with every digit apart. (tools/hf.h: other ways.) */
 enum { LLM_SPLIT_GPT2 = 0, LLM_SPLIT_DIGITS = 2 };
-/* Where a stretch of text stands: at the beginning, behind a token, behind a newline (SentencePiece asks); PLAIN: at the
-   beginning of a text for pretraining, which is nobody's message (tools/hf.h may find special tokens there). */
+/* Where a stretch of text stands: at the beginning, behind a token, behind a newline (SentencePiece asks). PLAIN: where
+   a text for pretraining begins, which is nobody's message (tools/hf.h may find special tokens there). */
 typedef enum { LLM_TEXT_BEGINS, LLM_TEXT_GOES_ON, LLM_TEXT_NEW_LINE, LLM_TEXT_PLAIN } llm_where;
 
 struct llm_tokenizer; struct llm_text; struct llm_template;
@@ -228,7 +228,7 @@ typedef struct llm_tokenizer {
     bool chat_guessed;                  /* the folder does not say: chat is what is usual */
     int bos, eos, pad, opens;           /* ids, or -1. eos ends a document; pad fills; opens stands before a text */
     int im_start, im_end, reward;       /* ids of <|im_start|>, <|im_end|>, <|reward|>, or -1 */
-    int stop[8], stops;                 /* every id that ends an answer */
+    int stop[64], stops;                /* every id that ends an answer */
     uint64_t hash;                      /* fingerprint of the vocabulary and merges: refuses a mismatched checkpoint */
     struct llm_tokenizer_tables *tables;/* chapter 2's own: merge table, loaded files kept byte for byte */
 } llm_tokenizer;

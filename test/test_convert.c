@@ -390,6 +390,7 @@ static void test_ranks(void) {
     CHECK(RUN("--tiktoken", path, "--split", "llama3", "--out", out, "--overwrite") == 0, "as Llama 3");
     hf_tokenizer_load(&u, out);
     CHECK(u.split == HF_SPLIT_LLAMA3 && u.vocab_size == t.vocab_size - 5 + 256, "%d tokens", u.vocab_size);
+    CHECK(u.opens == u.bos && u.opens == t.vocab_size - 5, "<|begin_of_text|> opens a text: %d", u.opens);
     CHECK(llm_token_id(&u, "<|eot_id|>") == t.vocab_size - 5 + 9, "<|eot_id|> is the tenth");
     CHECK(llm_token_id(&u, "<|reserved_special_token_247|>") == u.vocab_size - 1, "the last reserved one");
     static const char *const broken[] = {"QQ== 0\nQQ== 1\n", "QQ== 0\nQg== 2\n", "Q 0\n", "QQ==\n", "QQ== x\n", "",

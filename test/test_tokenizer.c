@@ -409,6 +409,13 @@ static void test_odd_vocabularies(void) {
     const char *vocab = "{\"a\":0,\"b\":1,\"ab\":2,\"abb\":4}";
     check_ids(small((parts){.vocab = vocab}), "abb", "2 1 ");
     check_ids(small((parts){.vocab = vocab, .model = "\"type\":\"BPE\",\"ignore_merges\":true"}), "abb", "4 ");
+    /* a byte that no token spells: dropped, and its neighbours merge; or the unknown token; a token that holds it */
+    check_ids(small((parts){0}), "axbb\n", "2 1 ");
+    check_ids(small((parts){0}), "a\xC0" "bb\n", "0 1 1 ");             /* no letter: cut there */
+    const char *unknown = "\"type\":\"BPE\",\"unk_token\":\"<|endoftext|>\"";
+    check_ids(small((parts){.model = unknown}), "a\xC0" "bb", "0 3 1 1 ");
+    check_ids(small((parts){.vocab = "{\"a\":0,\"b\":1,\"ab\":2,\"a\xC3\x80\":4}"}), "a\xC0", "0 ");
+    CHECK_DIES(load_parts((parts){.model = "\"type\":\"BPE\",\"unk_token\":\"a\",\"fuse_unk\":true"}), "fuse_unk");
     /* SentencePiece, with and without a token that reaches over a space */
     char *bytes = llm_alloc(8192, 1);
     for (int i = 0; i < 256; i++) sprintf(bytes + strlen(bytes), "\"<0x%02X>\":%d,", i, 8 + i);

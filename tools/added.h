@@ -135,13 +135,14 @@ static void hf_align(const llm_tokenizer *t, const char *s, size_t n, const int 
     for (size_t i = 0; i < count; i++) {
         const char *token = t->token[ids[i]];
         at[i] = p;
-        for (int k = 0; k < t->length[ids[i]] && !t->special[ids[i]]; k++) {
+        bool unknown = t->tables->hidden[ids[i]] && p < n && t->tables->byte[(unsigned char)s[p]] == ids[i];
+        p += unknown;
+        for (int k = 0; k < t->length[ids[i]] && !unknown; k++) {
             while (p < n && s[p] != token[k] && t->tables->byte[(unsigned char)s[p]] < 0) p++;
             if (k == 0) at[i] = p;
             if (p < n && s[p] == token[k]) p++;
             else if (token[k] == ' ' && hf_spm_space_at(s + p, n - p)) p += 3;
         }
-        if (t->special[ids[i]] && p < n) p++;            /* the unknown token, for a byte */
     }
 }
 static void hf_put_text(hf_output *o, hf_encoder *encode, const char *s, size_t n, llm_where where, size_t from) {

@@ -536,6 +536,18 @@ static int hf_spell_token(int split, const char *s, int n, char *out, bool *hidd
     if (*hidden) memcpy(out, s, (size_t)n);
     return *hidden ? n : count;
 }
+/* Where the model has an unknown token, it stands for every byte that has none (else such a byte is dropped). */
+static void hf_spell_unknown(hf_reader *r) {
+    const char *unknown = llm_json_text(r->model, "unk_token", NULL);
+    const word_entry *w = unknown ? word_find(&r->spelling, unknown, strlen(unknown)) : NULL;
+    int *byte = r->t->tables->byte;
+    for (int i = 0; i < 256 && w; i++) {
+        if (byte[i] >= 0) continue;
+        if (llm_json_true(r->model, "fuse_unk", false))
+            llm_die(hf_other_model, "%s: fuse_unk, and no token for the byte 0x%02X", r->where, i);
+        byte[i] = (int)w->value;
+    }
+}
 static void hf_spell_tokens(hf_reader *r) {
     llm_tokenizer *t = r->t;
     struct llm_tokenizer_tables *k = t->tables;
@@ -560,6 +572,7 @@ static void hf_spell_tokens(hf_reader *r) {
         } else if (spm) space = space || !strcmp(out, " ");
         else if (t->length[i] == 1) k->byte[(unsigned char)out[0]] = i;
     }
+    if (!spm) hf_spell_unknown(r);
     if (spm && !space) llm_die(hf_bad_file, "%s: a SentencePiece vocabulary without the space, U+2581", r->where);
     for (int i = 0; i < 256 && spm; i++)
         if (k->byte[i] < 0) llm_die(hf_bad_file, "%s: byte_fallback wants a token <0x%02X>", r->where, i);
@@ -701,6 +714,8 @@ static void hf_say_stops(const llm_tokenizer *t, const char *folder) {
     llm_json *config = llm_exists(path) ? llm_json_file(path) : NULL;
     const llm_json *eos = llm_json_get(config, "eos_token_id");
     bool list = eos && eos->type == LLM_JSON_ARRAY;
+    if (list && eos->length > 60)
+        llm_die("leave out those that it never says", "%s: %zu ids end an answer, more than 60", path, eos->length);
     for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL)
         if (c->type == LLM_JSON_NUMBER && (whole_number(c) < 0 || whole_number(c) >= t->vocab_size))
             fprintf(stderr, "%s: eos_token_id %.17g is not in the vocabulary of %d: ignored\n", path, c->number,
