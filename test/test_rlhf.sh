@@ -158,7 +158,7 @@ check "a program that dies now and then" [ -s "$dir/moody/config.json" ]
 check "and is told of" grep -q "gets the mean of its batch" "$dir/moody.err"
 
 # ---- the program ends with us, even when nobody can end it: kill -9, and a program that does not read ----
-beat="while [ -d $dir ]; do echo x >> $dir/beat; sleep 0.1; done"
+beat="i=0; while [ \$i -lt 300 ]; do echo x >> $dir/beat; i=\$((i + 1)); sleep 0.1; done"
 EXEC=exec
 run orphan --data $prefs/prompts.jsonl --reward-command "$beat" --reward-timeout 60 --method ppo & pid=$!
 EXEC=

@@ -21,36 +21,35 @@ typedef struct {                        /* while it runs */
     int failures, twice;                /* failures: in a row; twice: it wrote more than a line for an answer */
 } rl_program;
 
-/* A shell, not a fork of ours that waits: that would hold on to all our memory. In a group of its own, so that Ctrl-C
-   leaves it to its work. */
-static void rl_program_watch(rl_program *p) {
+/* A shell, not a fork of ours that waits: that would hold on to all our memory. It is there before the program, which
+   joins its group, and kills that group, itself too. Ctrl-C is for the terminal's group, and not for this one. */
+static void rl_program_guard(rl_program *p) {
     int pipes[2];
-    char *command = llm_format("trap '' INT TERM HUP; read -r line; kill -s KILL -- -%ld", (long)p->pid);
     if (pipe(pipes)) llm_die("fewer open files", "no pipe to the reward program's guard: %s", strerror(errno));
     fcntl(pipes[1], F_SETFD, FD_CLOEXEC);
     p->guard = fork();
+    if (p->guard < 0) llm_die("more memory", "cannot start the reward program's guard: %s", strerror(errno));
     if (!p->guard) {
         setpgid(0, 0);
         dup2(pipes[0], 0);
         for (int i = 1; i < 3; i++) close(i);
         if (pipes[0] > 2) close(pipes[0]);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        execl("/bin/sh", "sh", "-c", "read -r line; kill -s KILL 0", (char *)NULL);
         _exit(127);
     }
-    if (p->guard < 0) llm_die("more memory", "cannot start the reward program's guard: %s", strerror(errno));
+    setpgid(p->guard, p->guard);
     close(pipes[0]);
     p->alive = pipes[1];
-    llm_release(command);
 }
-
 static void rl_program_start(rl_program *p, const char *command) {
     int in[2], out[2];
+    rl_program_guard(p);
     if (pipe(in) || pipe(out)) llm_die("fewer open files", "no pipe to the reward program: %s", strerror(errno));
     signal(SIGPIPE, SIG_IGN);
     p->pid = fork();
     if (p->pid < 0) llm_die("more memory", "cannot start the reward program: %s", strerror(errno));
     if (!p->pid) {
-        setpgid(0, 0);                  /* so that what the shell starts ends with it */
+        setpgid(0, p->guard);           /* so that what the shell starts ends with it */
         dup2(in[0], 0);
         dup2(out[1], 1);
         for (int i = 0; i < 2; i++) {
@@ -60,7 +59,7 @@ static void rl_program_start(rl_program *p, const char *command) {
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
     }
-    setpgid(p->pid, p->pid);
+    setpgid(p->pid, p->guard);
     close(in[0]);
     close(out[1]);
     p->to = in[1];
@@ -68,14 +67,12 @@ static void rl_program_start(rl_program *p, const char *command) {
     fcntl(p->to, F_SETFL, O_NONBLOCK);
     fcntl(p->to, F_SETFD, FD_CLOEXEC);
     fcntl(p->from, F_SETFD, FD_CLOEXEC);
-    rl_program_watch(p);
 }
 static void rl_program_stop(rl_program *p) {
     if (p->pid <= 0) return;
     close(p->to);
     close(p->from);
-    kill(-p->pid, SIGKILL);
-    kill(p->guard, SIGKILL);            /* before the number of the group can be another's */
+    kill(-p->guard, SIGKILL);           /* the group: the guard, the program and what it has started */
     close(p->alive);
     waitpid(p->guard, NULL, 0);
     waitpid(p->pid, NULL, 0);
