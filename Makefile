@@ -190,10 +190,10 @@ builds:
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CUDA= CFLAGS="$(SANITIZE)" \
 		TESTFLAGS="$(SANITIZE)" OPENMP= floats build/debug/train_gpt build/debug/train_sft \
-		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report
+		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report build/debug/tinyworld
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
-		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert sh test/run.sh test/test_drivers.sh test/test_flags.sh \
+		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert TINYWORLD=build/debug/tinyworld sh test/run.sh test/test_drivers.sh test/test_flags.sh \
 		test/test_chat.sh test/test_rlhf.sh test/test_eval.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it

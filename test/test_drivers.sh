@@ -135,6 +135,12 @@ mkdir "$dir/linked"; echo "years of work" > "$dir/linked.tex"; ln -s ../linked.t
 $gpt --steps 2 --out "$dir/linked" > /dev/null 2>&1; check "links in --out" [ $? -eq 0 ]
 check   "nothing is written through them" unowned "$dir/linked.tex"
 
+mkdir "$dir/texts"; echo "years of work" > "$dir/texts/val.txt"
+refuses "tinyworld: somebody's texts" 2 "will not be replaced" ${TINYWORLD:-build/tinyworld} --out "$dir/texts"
+check   "they stay"           unowned "$dir/texts/val.txt"
+for i in 1 2; do ${TINYWORLD:-build/tinyworld} --out "$dir/world" > /dev/null 2>&1; check "a world, and once more" [ $? -eq 0 ]; done
+${TINYWORLD:-build/tinyworld} --out "$dir/world" > /dev/full 2>&1; check "a table on a full disk" [ $? -eq 1 ]
+
 # ---- files that flags name ----
 printf 'step,loss,lr\n1,5.5,0.1\nchapter one\n2,5.4,0.1\n' > "$dir/diary.csv"; cp "$dir/diary.csv" "$dir/diary"
 printf 'step,loss and other poems\n' > "$dir/poems.csv"
