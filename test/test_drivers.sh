@@ -425,6 +425,9 @@ for program in gpt sft rlhf eval chat; do
     check "$program: says so once" [ "$(grep -c "^note: the padding \"\[PAD\]\" is token $V" "$dir/with-pad/$program.err")" -eq 1 ]
     check "$program: computes the same" cmp -s "$dir/with-base/$program.log" "$dir/with-pad/$program.log"
 done
+echo "It says [PAD] here, and [PAD] there." | cat - "$dir/text.txt" > "$dir/spelled.txt"
+$train_gpt --model "$dir/pad" --data "$dir/spelled.txt" --parse-special --steps 40 --seq 32 --batch 4 --eval-every 0 --threads 1 \
+    --out "$dir/spelled" > /dev/null 2> "$dir/stderr"; check "--parse-special does not find it" [ $? -eq 0 ]
 check "the tokenizer stays as it was" cmp -s "$dir/pad/tokenizer.json" "$dir/with-pad/sft/tokenizer.json"
 for at in "$train_gpt --data $dir/text.txt --out $dir/beyond" "$train_sft --data $dir/sft.jsonl --out $dir/beyond" \
           "$train_rlhf --data $prefs --method dpo --out $dir/beyond" "$eval --tasks test/data/eval/choice.jsonl" "$chat -p hi" "$convert --out $dir/beyond.gguf"; do

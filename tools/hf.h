@@ -1184,6 +1184,14 @@ void hf_fit(llm_tokenizer *t, int V) {
             "which nothing reads there\n", t->token[V], V);
     t->vocab_size = V;
     t->pad = -1;
+    hf_added *added = t->tables->added;                         /* nor does text spell it */
+    for (int k = 0; added && k < 2; k++) {
+        hf_added_list *l = &added->list[k];
+        size_t kept = 0;
+        for (size_t i = 0; i < l->count; i++)
+            if (l->token[i].id < V) l->token[kept++] = l->token[i];
+        l->count = kept;
+    }
 }
 /* Do two tensors of a folder hold the same? */
 static bool hf_same_tensor(const hf_safetensors *s, const hf_tensor_info *a, const hf_tensor_info *b) {
