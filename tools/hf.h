@@ -681,7 +681,8 @@ static uint64_t hf_index_added(hf_reader *r) {
     bool normalizer = t->split == HF_SPLIT_SPM && llm_json_get(r->root, "normalizer") &&
                       llm_json_get(r->root, "normalizer")->type == LLM_JSON_OBJECT;
     uint64_t salt = r->ignore_merges + 2 * (uint64_t)k->prefix;
-    for (const hf_added_token *a = r->added; a < r->added + r->addeds; a++) {
+    for (size_t i = 0; i < (size_t)r->addeds; i++) {
+        const hf_added_token *a = &r->added[i];
         if (each && a->n < 2)           /* llm_encode promises at most size + 1 ids */
             llm_die(hf_other_model, "%s: the added token \"%s\", of one byte, where every stretch of text gets a space",
                     r->where, a->text);
