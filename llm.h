@@ -225,7 +225,6 @@ typedef struct llm_tokenizer {
     size_t (*cut)(const struct llm_text *text, size_t at);      /* where the piece that begins at `at` ends */
     size_t (*encode)(const struct llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids);
     const struct llm_template *chat;    /* how a conversation is written down (chapter 3), or NULL: nobody knows */
-    bool chat_guessed;                  /* the folder does not say: chat is what is usual */
     int bos, eos, pad, opens;           /* ids, or -1. eos ends a document; pad fills; opens stands before a text */
     int im_start, im_end, reward;       /* ids of <|im_start|>, <|im_end|>, <|reward|>, or -1 */
     int stop[64], stops;                /* every id that ends an answer */
@@ -324,7 +323,10 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b);
 
 /* Supervised and preference data in one normal form, whatever the file looks like. Roles: system (first or nowhere),
    user, assistant, tool; text: plain text. */
-typedef struct { const char *role; const char *text; size_t length; } llm_message;
+typedef struct {
+    const char *role, *text; size_t length;
+    const llm_json *json;               /* the message with what else is said of it (tool_calls ...), or NULL */
+} llm_message;
 /* An answer: the smaller its rank the better, equal ranks are a tie; label (KTO): 1 good, 0 bad, -1 none. */
 typedef struct { const char *text; size_t length; double rank; int label; } llm_response;
 typedef struct {
@@ -333,7 +335,8 @@ typedef struct {
     llm_response *response; int responses;      /* answers to compare: chosen is [0], rejected [1]; or K ranked ones */
     bool raw;                           /* strings to be joined as they are, without a chat template */
     const char *answer;                 /* extra column "answer", for a reward that checks; or NULL */
-    int line;
+    const llm_json *with;               /* what else a template is told: {"tools": [...], ...}; or NULL */
+    const char *file; int line;         /* where it stands */
 } llm_record;
 typedef struct { llm_record *record; int count, skipped; size_t capacity; } llm_records;
 
@@ -344,25 +347,20 @@ typedef struct {
     bool shortened, cut;                /* by the limit: the prompt lost its beginning; the answer lost its end */
     size_t id_capacity, mask_capacity;
 } llm_tokens;
-/* How a conversation is written down, as strings: [x] is the special token x, placed by its id, [bos] and [eos] the
-   tokenizer's own; * is the name of the role; [] encodes what follows apart from what precedes.
-
-       begin open WORDS close between answer WORDS end between ... after
-
-   NULL: system and answer are as open, end is as close. */
+/* How a conversation is written down, as strings: [x] is the special token x, placed by its id; * is the name of the
+   role:    open WORDS close between open WORDS close ... after */
 typedef struct llm_template {
     const char *name, *jinja;           /* jinja: the same for transformers and llama.cpp */
-    const char *begin, *between, *after;        /* after: not where an answer is asked for */
-    const char *open, *close;           /* around what is said ... */
-    const char *system, *answer, *end;  /* ... and around the words of the system and the assistant */
-    bool trim;                          /* words lose the white space around them */
-    /* What strings cannot say: writes the conversation in llm_render's place, or NULL. */
-    void (*render)(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out);
+    const char *open, *close;           /* around what is said */
+    const char *between, *after;        /* after: not where an answer is asked for */
+    /* What strings cannot say (tools/hf_chat.h), or NULL: writes the conversation in llm_render's place. Returns NULL,
+       or why the template refuses it. with: what else it is told, or NULL. */
+    const char *(*render)(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
+                          const llm_json *with, llm_tokens *out);
 } llm_template;
-extern const llm_template llm_chatml;   /* ours; tools/hf.h has those of other families */
-/* Write the messages down in the tokenizer's chat template. Each field is encoded by itself and markers are placed by
-   id, so what a user types never becomes a special token. add_generation_prompt: end with the opening of an assistant
-   turn. */
+extern const llm_template llm_chatml;   /* ours; tools/hf.h runs those of others */
+/* Write the messages down in the tokenizer's chat template. Markers are placed by id, so what a user types never
+   becomes one. add_generation_prompt: end with the opening of an assistant turn. Dies where the template refuses. */
 void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out);
 /* A record: which = LLM_WHOLE the conversation (all its assistant turns count; with responses: the best one),
    LLM_PROMPT what precedes the last answer, or i >= 0: prompt and response[i] (only that answer counts). At most
@@ -1252,6 +1250,7 @@ struct llm_tokenizer_tables {
     char *chat_template;                /* Jinja source, or NULL */
     size_t unspelled;                   /* bytes of texts that were dropped, since no token spells them */
     void *added;                        /* tools/hf.h: tokens that are looked for in text before it is cut, or NULL */
+    void *chat; void (*forget_chat)(void *chat);        /* tools/hf_chat.h: it, once read */
 };
 
 static void tokenizer_allocate(llm_tokenizer *t, int vocab_size) {
@@ -1264,6 +1263,7 @@ static void tokenizer_allocate(llm_tokenizer *t, int vocab_size) {
 void llm_tokenizer_free(llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     if (k) {
+        if (k->chat) k->forget_chat(k->chat);
         word_free(&k->words);
         llm_release_all(k->class_of, k->merge, k->pairs.slot, k->hidden, k->bytes, k->chat_template, k->added);
         for (int i = 0; i < TOKENIZER_FILES; i++) llm_release(k->file[i]);
@@ -1962,7 +1962,7 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
 
 /* ---- conversations as ids ----
    A chat model has learned to read one layout, its template: strings in which [x] is the special token x and * the role
-   (llm_template; jinja says the same to other programs). Ours is ChatML; tools/hf.h has other families'. The underlined
+   (llm_template; jinja says the same to other programs). Ours is ChatML; tools/hf.h runs others'. The underlined
    tokens have mask 1, all others 0; in a batch that is the weight of the place before, whose target they are:
 
        [<|im_start|>]user\n Hi [<|im_end|>]\n [<|im_start|>]assistant\n Hello [<|im_end|>] \n
@@ -1973,7 +1973,7 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
    training. A user's text is encoded as text: whatever it spells, it never becomes a special token. */
 
 const llm_template llm_chatml = {
-    .name = "chatml", .begin = "", .open = "[<|im_start|>]*\n", .close = "[<|im_end|>]", .between = "\n", .after = "\n",
+    .name = "chatml", .open = "[<|im_start|>]*\n", .close = "[<|im_end|>]", .between = "\n", .after = "\n",
     .jinja = "{% for message in messages %}"
              "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
              "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"};
@@ -2003,11 +2003,9 @@ static void put_end(const llm_tokenizer *t, llm_tokens *out, int mask) {
 }
 /* What stands between the brackets of a template. */
 static void put_mark(const llm_tokenizer *t, llm_tokens *out, const char *name, int mask) {
-    int id = !strcmp(name, "bos") ? t->bos : llm_token_id(t, name);
-    if (!strcmp(name, "eos")) put_end(t, out, mask);
-    else if (id >= 0) put_id(out, id, mask);
-    else if (*name && strcmp(name, "bos"))
-        llm_die("the model's own tokenizer", "the chat template wants %s: there is no such special token", name);
+    int id = llm_token_id(t, name);
+    if (id < 0) llm_die("the model's own tokenizer", "the chat template wants %s: no special token is that", name);
+    put_id(out, id, mask);
 }
 static void put_marks(const llm_tokenizer *t, llm_tokens *out, const char *row, const char *role, int mask) {
     char *text = llm_alloc(llm_add(llm_mul(strlen(row), strlen(role) + 1), 1), 1);
@@ -2026,34 +2024,32 @@ static void put_marks(const llm_tokenizer *t, llm_tokens *out, const char *row, 
     llm_release(text);
 }
 static void put_opening(const llm_tokenizer *t, llm_tokens *out, const char *role) {
-    const llm_template *c = t->chat;
-    const char *own = !strcmp(role, "assistant") ? c->answer : !strcmp(role, "system") ? c->system : NULL;
-    char *row = llm_format("%s%s", out->count ? c->between : c->begin, own ? own : c->open);
-    put_marks(t, out, row, role, 0);
-    llm_release(row);
+    if (out->count) put_marks(t, out, t->chat->between, "", 0);
+    put_marks(t, out, t->chat->open, role, 0);
 }
 static void put_turn(const llm_tokenizer *t, llm_tokens *out, const llm_message *m) {
-    const llm_template *c = t->chat;
     bool says = !strcmp(m->role, "assistant");
-    size_t n = m->length;
-    const char *text = c->trim ? llm_trim(m->text, &n) : m->text;
     put_opening(t, out, m->role);
     if (says) out->prompt = out->count;
-    put_text(t, out, text, n, LLM_TEXT_NEW_LINE, says);
-    put_marks(t, out, says && c->end ? c->end : c->close, m->role, says);
+    put_text(t, out, m->text, m->length, LLM_TEXT_NEW_LINE, says);
+    put_marks(t, out, t->chat->close, m->role, says);
 }
-static void put_turns(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
-                      llm_tokens *out) {
+static const char *put_turns(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
+                             const llm_json *with, llm_tokens *out) {
+    out->count = out->prompt = 0;
+    if (!t->chat) return "the tokenizer has no chat template";
+    if (t->chat->render) return t->chat->render(t, m, n, add_generation_prompt, with, out);
     for (int i = 0; i < n; i++) put_turn(t, out, &m[i]);
     if (add_generation_prompt) {
         put_opening(t, out, "assistant");
         out->prompt = out->count;
     } else if (out->count) put_marks(t, out, t->chat->after, "", 0);
+    return NULL;
 }
+static const char put_other[] = "conversations that the model's chat template takes";
 void llm_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt, llm_tokens *out) {
-    if (!t->chat) llm_die("hf_chat_template of tools/hf.h", "the tokenizer has no chat template");
-    out->count = out->prompt = 0;
-    (t->chat->render ? t->chat->render : put_turns)(t, m, n, add_generation_prompt, out);
+    const char *why = put_turns(t, m, n, add_generation_prompt, NULL, out);
+    if (why) llm_die(put_other, "%s", why);
 }
 void llm_tokens_free(llm_tokens *out) {
     llm_release_all(out->id, out->mask);
@@ -2136,14 +2132,16 @@ static int best_response(const llm_record *r) {
         if (r->response[i].rank < r->response[best].rank) best = i;
     return best;
 }
-/* Render n messages (changing m), shorter and shorter, until they fit. */
+/* Render n messages (changing m), shorter and shorter, until they fit. A template may refuse what a cut has left: then
+   more goes. */
 static void render_within(const llm_tokenizer *t, llm_message *m, int n, bool add_generation_prompt, int limit,
-                          llm_tokens *out) {
+                          const llm_record *r, llm_tokens *out) {
     for (;; out->shortened = true) {
-        llm_render(t, m, n, add_generation_prompt, out);
-        if (!limit || out->count <= limit) return;
+        const char *why = put_turns(t, m, n, add_generation_prompt, r->with, out);
+        if (!why && (!limit || out->count <= limit)) return;
+        if ((!why || out->shortened) && drop_oldest_turns(m, &n, why ? 0 : out->count - limit)) continue;
+        if (why) llm_die(put_other, "%s%s%.0d: %s", r->file ? r->file : "", r->file ? ":" : "", r->line, why);
         int excess = prompt_excess(out, limit);
-        if (drop_oldest_turns(m, &n, out->count - limit)) continue;
         if (excess > 0 && cut_left(t, m, n, excess)) continue;
         cut_right(out, limit);
         return;
@@ -2153,7 +2151,7 @@ static void render_within(const llm_tokenizer *t, llm_message *m, int n, bool ad
 void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, int limit, llm_tokens *out) {
     int n = r->messages;
     bool answered = n && !strcmp(r->message[n - 1].role, "assistant");
-    llm_message answer = {"assistant", NULL, 0};
+    llm_message answer = {.role = "assistant"};
     out->shortened = out->cut = false;
     if (r->responses && which != LLM_PROMPT) {
         const llm_response *x = &r->response[which >= 0 ? which : best_response(r)];
@@ -2169,7 +2167,7 @@ void llm_render_record(const llm_tokenizer *t, const llm_record *r, int which, i
     memcpy(m, r->message, n * sizeof *m);
     if (answer.text) m[n++] = answer;
     while (which == LLM_WHOLE && n && strcmp(m[n - 1].role, "assistant")) n--;      /* a question without an answer */
-    render_within(t, m, n, which == LLM_PROMPT, limit, out);
+    render_within(t, m, n, which == LLM_PROMPT, limit, r, out);
     if (which >= 0) memset(out->mask, 0, out->prompt);
     llm_release(m);
 }

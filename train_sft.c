@@ -63,6 +63,7 @@ static void prepare_data(trainer *t) {
     say_records(&t->records, stderr);
     if (s->parse_special) hf_parse_special(&t->run.tok);
     mixture_check_records(&t->records, &t->run.tok);
+    say_template(&t->run.tok, stderr);
     llm_sft_open(&t->data, &t->run.tok, &t->records, (int)r->seq, s->packing, (uint64_t)r->seed);
     llm_sft_open(&t->validation, &t->run.tok, &t->held, (int)r->seq, s->packing, 1);
     say_sft(&t->data, stderr);

@@ -1157,7 +1157,7 @@ static void test_real(void) {
 /* ---- rendering ---- */
 
 #define SAID(role, text)                                                                                               \
-    { role, text, sizeof text - 1 }
+    { role, text, sizeof text - 1, NULL }
 
 /* ids with mask: masked stretches stand in braces. */
 static const char *show_mask(const llm_tokenizer *t, const llm_tokens *x) {
@@ -1347,7 +1347,7 @@ static void check_case(const llm_tokenizer *t, const llm_json *c, const char *na
     int n = 0, same = 1;
     for (const llm_json *k = llm_json_get(c, "messages")->child; k; k = k->next) {
         const llm_json *text = llm_json_get(k, "content");
-        m[n++] = (llm_message){llm_json_text(k, "role", ""), text->string, text->length};
+        m[n++] = (llm_message){llm_json_text(k, "role", ""), text->string, text->length, NULL};
     }
     llm_render(t, m, n, llm_json_true(c, "generation", false), &x);
     const char *text = spell(t, x.id, (size_t)x.count), *wanted = llm_json_text(c, "text", "");

@@ -57,8 +57,6 @@ static inline int add_tokens(llm_tokenizer *t, const char *dir) {
         t->opens = old.opens;
         t->eos = t->im_end;
         t->pad = llm_token_id(t, "<|pad|>");
-        t->chat = &llm_chatml;
-        t->chat_guessed = false;
         for (int i = 1; i < TOKENIZER_FILES; i++) {     /* its names and its template are others now */
             llm_release(t->tables->file[i]);
             t->tables->file[i] = NULL;

@@ -66,7 +66,7 @@ static void say_end(const chat *c, shown_text *w) {
 
 static void history_add(chat *c, const char *role, const char *text, size_t length) {
     c->message = llm_grow(c->message, &c->room, (size_t)c->messages + 1, sizeof *c->message);
-    c->message[c->messages++] = (llm_message){role, copy_text(text, length), length};
+    c->message[c->messages++] = (llm_message){role, copy_text(text, length), length, NULL};
 }
 /* Take messages from .. to-1 out. */
 static void history_drop(chat *c, int from, int to) {
@@ -324,7 +324,7 @@ static void load(chat *c) {
     const llm_config *m = &c->model.c;
     if (m->score) llm_die("the model that it judges", "%s is a reward model: it gives scores, not words", dir);
     hf_fit(&c->tok, m->V);
-    if (!s->complete && c->tok.chat_guessed) {
+    if (!s->complete && c->tok.chat == &hf_plain_text) {
         llm_options_idle("system", true, "this model has no chat template");
         fputs("this model has no chat template: it goes on with what you type\n", stderr);
         s->complete = true;

@@ -703,15 +703,15 @@ static void close_player(player *p) {
 }
 static bool asks_in_chat(const evaluator *e, const player *p) {
     if (!strcmp(e->s->chat, "no")) return false;
-    if (p->tok.chat_guessed && !strcmp(e->s->chat, "yes"))
-        llm_die("--chat auto", "%s has no chat template", p->name);
-    return !p->tok.chat_guessed;
+    bool chat = p->tok.chat != &hf_plain_text;
+    if (!chat && !strcmp(e->s->chat, "yes")) llm_die("--chat auto", "%s has no chat template", p->name);
+    return chat;
 }
 /* The prompt as ids, as a turn of the user's or as text that begins a document; at most `room`: its end counts. */
 static llm_tokens prompt_tokens(const player *p, const char *text, bool chat, int room) {
     llm_tokens x = {0};
     if (chat) {
-        llm_message m = {"user", text, strlen(text)};
+        llm_message m = {"user", text, strlen(text), NULL};
         llm_render(&p->tok, &m, 1, true, &x);
     } else x.id = llm_prompt_ids(&p->tok, text, &x.count);
     if (x.count > room) {
@@ -974,13 +974,14 @@ typedef struct { int left, right, prompt; bool again; } match;
 static double reward_score(voter *v, const char *prompt, const char *answer, bool stopped) {
     player *p = &v->reward;
     int T = p->model.c.T;
-    llm_tokens x = prompt_tokens(p, prompt, !p->tok.chat_guessed, T / 2);
+    const bool chat = p->tok.chat != &hf_plain_text;
+    llm_tokens x = prompt_tokens(p, prompt, chat, T / 2);
     size_t n = strlen(answer);
     int *id = llm_alloc((size_t)x.count + n + 4, sizeof *id), length = x.count;
     memcpy(id, x.id, (size_t)x.count * sizeof *id);
     length += (int)llm_encode(&p->tok, answer, n, id + length);
     length = llm_min(length, T - 2);
-    if (stopped) id[length++] = !p->tok.chat_guessed ? eval_closing_token(&p->tok) : llm_max(p->tok.eos, 0);
+    if (stopped) id[length++] = chat ? eval_closing_token(&p->tok) : llm_max(p->tok.eos, 0);
     if (p->tok.reward >= 0) id[length++] = p->tok.reward;
     llm_batch b = llm_batch_new(1, length);
     for (int i = 0; i < length; i++) {

@@ -61,17 +61,8 @@ static inline void eval_say_shortened(const eval_prompts *p, const char *what, i
 
 /* ---- answers ---- */
 
-/* The token that closes an answer in this template: the last one with a mask. */
-static inline int eval_closing_token(const llm_tokenizer *tok) {
-    llm_message m[] = {{"user", "a", 1}, {"assistant", "b", 1}};
-    llm_tokens x = {0};
-    llm_render(tok, m, 2, false, &x);
-    int n = x.count;
-    while (n > 1 && !x.mask[n - 1]) n--;
-    int id = x.id[n - 1];
-    llm_tokens_free(&x);
-    return id;
-}
+/* The token that closes an answer in this template. */
+static inline int eval_closing_token(const llm_tokenizer *tok) { return hf_closing_token(tok); }
 typedef struct {
     int count, max_new;
     int *id;                            /* (count,max_new) */

@@ -297,7 +297,7 @@ static const llm_json *forms_part(const forms_reader *r, const llm_json *part, c
 static llm_message forms_text(forms_reader *r, const char *role, const llm_json *v, const char *key) {
     size_t n = 0;
     if (!v) forms_bad(r, "missing key \"%s\"", key);
-    if (v->type == LLM_JSON_STRING) return (llm_message){role, v->string, v->length};
+    if (v->type == LLM_JSON_STRING) return (llm_message){role, v->string, v->length, NULL};
     if (v->type != LLM_JSON_ARRAY) forms_bad(r, "\"%s\" is not text", key);
     for (const llm_json *p = v->child; p; p = p->next) n = llm_add(n, forms_part(r, p, key)->length);
     char *text = forms_room(r, n), *to = text;
@@ -306,7 +306,7 @@ static llm_message forms_text(forms_reader *r, const char *role, const llm_json 
         memcpy(to, part->string, part->length);
         to += part->length;
     }
-    return (llm_message){role, text, n};
+    return (llm_message){role, text, n, NULL};
 }
 static void forms_add(forms_reader *r, llm_message m) {
     r->message = llm_grow(r->message, &r->message_room, (size_t)r->messages + 1, sizeof *r->message);
@@ -387,7 +387,7 @@ static void forms_add_hh(forms_reader *r, const char *key) {
         p = end;
         while (text < end && isspace((unsigned char)*text)) text++;
         while (text < end && isspace((unsigned char)end[-1])) end--;
-        forms_add(r, (llm_message){who ? "assistant" : "user", text, (size_t)(end - text)});
+        forms_add(r, (llm_message){who ? "assistant" : "user", text, (size_t)(end - text), NULL});
     }
 }
 
@@ -517,7 +517,7 @@ static const char *forms_form(forms_reader *r) {
     if (label) return forms_kto(r, answer, label);
     if (!answer) return form;
     forms_answer(r, answer, 0);
-    forms_add(r, (llm_message){"assistant", r->response[0].text, r->response[0].length});
+    forms_add(r, (llm_message){"assistant", r->response[0].text, r->response[0].length, NULL});
     r->responses = 0;
     return strcmp(form, "alpaca") ? "completion" : form;
 }
@@ -549,7 +549,7 @@ static const char *forms_copy(char **to, const char *text, size_t length) {
    literals.) */
 static void forms_keep(llm_records *all, const llm_record *x) {
     llm_record d = *x;
-    size_t size = x->answer ? strlen(x->answer) + 1 : 0;
+    size_t size = strlen(x->file) + 1 + (x->answer ? strlen(x->answer) + 1 : 0);
     size = llm_add(size, llm_mul(x->messages, sizeof *x->message));
     size = llm_add(size, llm_mul(x->responses, sizeof *x->response));
     for (int i = 0; i < x->messages; i++) size = llm_add(size, x->message[i].length + 1);
@@ -566,6 +566,7 @@ static void forms_keep(llm_records *all, const llm_record *x) {
         d.response[i].text = forms_copy(&to, x->response[i].text, x->response[i].length);
     }
     if (x->answer) d.answer = forms_copy(&to, x->answer, strlen(x->answer));
+    d.file = forms_copy(&to, x->file, strlen(x->file));
     all->record = llm_grow(all->record, &all->capacity, all->count + 1, sizeof *all->record);
     all->record[all->count++] = d;
 }
@@ -587,7 +588,7 @@ static void forms_take(llm_records *all, forms_reader *r) {
     const char *form = forms_form(r);
     const llm_json *gold = forms_column(r, "answer");
     llm_record record = {form, r->message, r->messages, r->response, r->responses, r->raw, gold ? gold->string : NULL,
-                         r->file.line};
+                         NULL, r->file.where, r->file.line};
     forms_check(r);
     forms_keep(all, &record);
 }

@@ -37,9 +37,13 @@ void hf_safetensors_read(const hf_safetensors *s, const hf_tensor_info *t, doubl
 void hf_safetensors_read_real(const hf_safetensors *s, const hf_tensor_info *t, llm_real *out);
 void hf_safetensors_close(hf_safetensors *s);
 
+/* A folder's chat template is run, whatever it says (tools/hf_chat.h). A model without one is asked in plain text: its
+   tokenizer's chat is this. */
+extern const llm_template hf_plain_text;
 /* Give a model without a chat template the one of this name ("chatml", "llama3", "llama2", "zephyr", "alpaca"), or
    "auto": what suits its tokens. Its folder will say so, in Jinja. If the model has another template: an error. */
 void hf_chat_template(llm_tokenizer *t, const char *name);
+int hf_closing_token(const llm_tokenizer *t);   /* what ends an answer */
 
 /* Text to ids as other programs do it, who look for added tokens in the text before it is cut. Those that are not
    special ("<think>", a user's own) llm_encode finds too. Special ones are found where `specials` holds, and none of
@@ -67,143 +71,7 @@ const char *hf_expression(int split);           /* as a regular expression; NULL
 #ifdef LLM_IMPLEMENTATION
 #include "path.h"
 #include "added.h"
-
-/* ---- chat templates ----
-
-       llama3    [bos] [<|start_header_id|>]user[<|end_header_id|>]\n\n Hi [<|eot_id|>] ...
-       llama2    [bos]\[INST] <<SYS>>\n system \n<</SYS>>\n\n Hi [/INST] Hello [eos]
-       zephyr    <|user|>\n Hi [eos]\n <|assistant|>\n Hello [eos]\n
-       alpaca    ### Instruction:\n Hi \n\n### Response:\n Hello [eos] */
-
-/* before, text and after as one string. */
-static void hf_put_joined(const llm_tokenizer *t, llm_tokens *out, const char *before, const char *text, size_t length,
-                          const char *after, int mask) {
-    size_t a = strlen(before), b = strlen(after);
-    char *all = llm_alloc(llm_add(llm_add(a, length), b + 1), 1);
-    memcpy(all, before, a);
-    memcpy(all + a, text, length);
-    memcpy(all + a + length, after, b);
-    put_text(t, out, all, a + length + b, LLM_TEXT_GOES_ON, mask);
-    llm_release(all);
-}
-/* Llama-2 has no system turn: it is written into the first question. */
-static void hf_render_llama2(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
-                             llm_tokens *out) {
-    const llm_message *system = NULL;
-    for (int i = 0; i < n; i++) {
-        size_t length = m[i].length;
-        const char *text = llm_trim(m[i].text, &length);
-        if (!strcmp(m[i].role, "system")) system = &m[i];
-        else if (!strcmp(m[i].role, "assistant")) {
-            out->prompt = out->count;
-            hf_put_joined(t, out, t->split == HF_SPLIT_SPM ? "" : " ", text, length, " ", 1);
-            put_end(t, out, 1);
-        } else {
-            char *before = system ? llm_format("[INST] <<SYS>>\n%s\n<</SYS>>\n\n", system->text) :
-                                    llm_format("[INST] ");
-            if (t->bos >= 0) put_id(out, t->bos, 0);
-            hf_put_joined(t, out, before, text, length, " [/INST]", 0);
-            llm_release(before);
-            system = NULL;
-        }
-    }
-    if (add_generation_prompt) out->prompt = out->count;
-}
-/* Two things that templates do unasked. SmolLM2 and Qwen2 put a system turn of their own before a conversation that has
-   none; its words stand in the template: '<|im_start|>system\nYou are ...<|im_end|>'. Returns its length, 0: none. */
-static size_t hf_own_system(const char *jinja, const char **text) {
-    for (const char *s = jinja; s && (s = strstr(s, "<|im_start|>system"));) {
-        s += strlen("<|im_start|>system");
-        s += s[0] == '\\' && s[1] == 'n' ? 2 : *s == '\n';
-        const char *end = strstr(s, "<|im_end|>");
-        if (!end || end <= s || memchr(s, '\'', (size_t)(end - s))) continue;
-        *text = s;
-        return (size_t)(end - s);
-    }
-    return 0;
-}
-static void hf_render_own_system(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
-                                 llm_tokens *out) {
-    llm_message own = {"system", NULL, 0};
-    if (!n || strcmp(m[0].role, "system")) own.length = hf_own_system(t->tables->chat_template, &own.text);
-    if (own.length) put_turn(t, out, &own);
-    put_turns(t, m, n, add_generation_prompt, out);
-}
-/* Llama-3.1 and later always write a system turn that begins with two dates (the second is the template's own, not
-   today's, so that the same data give the same ids tomorrow). */
-static const char hf_llama31_dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
-static void hf_render_llama31(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
-                              llm_tokens *out) {
-    bool given = n && !strcmp(m[0].role, "system");
-    size_t length = given ? m[0].length : 0;
-    const char *text = given ? llm_trim(m[0].text, &length) : "";
-    put_opening(t, out, "system");
-    hf_put_joined(t, out, hf_llama31_dates, text, length, "", 0);
-    put_marks(t, out, t->chat->close, "", 0);
-    put_turns(t, m + given, n - given, add_generation_prompt, out);
-}
-
-#define HF_CHATML .begin = "", .open = "[<|im_start|>]*\n", .close = "[<|im_end|>]", .between = "\n", .after = "\n"
-#define HF_LLAMA3 .name = "llama3", .begin = "[bos]", .open = "[<|start_header_id|>]*[<|end_header_id|>]\n\n", \
-                  .close = "[<|eot_id|>]", .between = "", .after = "", .trim = true
-static const llm_template hf_own_chatml = {.name = "chatml", HF_CHATML, .render = hf_render_own_system};
-static const llm_template hf_smollm = {.name = "smollm", HF_CHATML, .render = hf_render_own_system};
-static const llm_template hf_llama31 = {HF_LLAMA3, .render = hf_render_llama31};
-static const llm_template hf_llama3 = {
-    HF_LLAMA3,
-    .jinja = "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
-             "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ "
-             "'<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"};
-static const llm_template hf_llama2 = {
-    .name = "llama2", .render = hf_render_llama2,
-    .jinja = "{% set s = namespace(t='') %}{% for m in messages %}{% if m['role'] == 'system' %}{% set s.t = "
-             "'<<SYS>>\n' + m['content'] + '\n<</SYS>>\n\n' %}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] "
-             "| trim + ' ' + eos_token }}{% else %}{{ bos_token + '[INST] ' + s.t + m['content'] | trim + ' [/INST]' }}"
-             "{% set s.t = '' %}{% endif %}{% endfor %}"};
-static const llm_template hf_zephyr = {
-    .name = "zephyr", .begin = "", .open = "<|*|>\n", .close = "[eos]", .between = "\n", .after = "\n",
-    .jinja = "{% for m in messages %}{% if m['role'] == 'user' %}{{ '<|user|>\n' }}{% else %}{{ '<|' + m['role'] + "
-             "'|>\n' }}{% endif %}{{ m['content'] + eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ "
-             "'<|assistant|>\n' }}{% endif %}"};
-static const llm_template hf_alpaca = {
-    .name = "alpaca", .begin = "", .open = "### Instruction:\n", .close = "", .system = "",
-    .answer = "### Response:\n", .end = "[eos]", .between = "\n\n[]", .after = "",
-    .jinja = "{% for m in messages %}{% if not loop.first %}{{ '\n\n' }}{% endif %}{% if m['role'] == 'assistant' %}{{ "
-             "'### Response:\n' + m['content'] + eos_token }}{% elif m['role'] == 'system' %}{{ m['content'] }}"
-             "{% else %}{{ '### Instruction:\n' + m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}"
-             "{{ '\n\n### Response:\n' }}{% endif %}"};
-
-/* The family of a template, by what it says; NULL: none that we know. */
-static const llm_template *hf_family(const char *jinja) {
-    const char *own;
-    if (!jinja) return NULL;
-    if (strstr(jinja, "<|im_start|>") && strstr(jinja, "named SmolLM")) return &hf_smollm;
-    if (strstr(jinja, "<|im_start|>")) return hf_own_system(jinja, &own) ? &hf_own_chatml : &llm_chatml;
-    if (strstr(jinja, "<|start_header_id|>"))
-        return strstr(jinja, "Cutting Knowledge Date") ? &hf_llama31 : &hf_llama3;
-    if (strstr(jinja, "[INST]")) return &hf_llama2;
-    if (strstr(jinja, "<|user|>")) return &hf_zephyr;
-    return strstr(jinja, "### Instruction:") ? &hf_alpaca : NULL;
-}
-void hf_chat_template(llm_tokenizer *t, const char *name) {
-    const llm_template *const all[] = {&llm_chatml, &hf_llama3, &hf_llama2, &hf_zephyr, &hf_alpaca};
-    struct llm_tokenizer_tables *k = t->tables;
-    bool given = strcmp(name, "auto") != 0;
-    for (int i = 0; i < 5; i++) {
-        if (strcmp(given ? name : t->chat->name, all[i]->name)) continue;
-        if (k->chat_template && (t->chat_guessed || strcmp(t->chat->name, all[i]->name)))
-            llm_usage("leave --chat-template out", "the model has a chat template of its own, not %s", all[i]->name);
-        if (k->chat_template && given) fprintf(stderr, "chat template: %s, the model's own already\n", name);
-        if (k->chat_template) return;
-        t->chat = all[i];
-        t->chat_guessed = false;
-        k->file_size[3] = strlen(all[i]->jinja);
-        k->file[3] = copy_text(all[i]->jinja, k->file_size[3]);
-        k->chat_template = copy_text(all[i]->jinja, k->file_size[3]);
-        fprintf(stderr, "chat template: %s%s\n", all[i]->name, given ? "" : " (the model has none)");
-        return;
-    }
-}
+#include "hf_chat.h"
 
 /* ---- cutting, and Unicode ---- */
 
@@ -751,11 +619,7 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     hf_say_stops(t, folder);
     tokenizer_name_ids(t);
     add_stop(t, llm_token_id(t, "<|eot_id|>"));
-    t->chat = hf_family(k->chat_template);
-    if (!t->chat) {
-        t->chat_guessed = k->chat_template || t->im_start < 0 || t->im_end < 0;
-        t->chat = t->im_start >= 0 ? &llm_chatml : &hf_alpaca;
-    }
+    hf_use_template(t);
     word_free(&r.spelling);
     llm_release_all(r.added, r.both);
     llm_json_free(root);

@@ -25,6 +25,8 @@ extern "C" {
 typedef struct jinja_template jinja_template;
 /* Ends the program where the source is not understood; `where` names it in errors. The source is copied. */
 jinja_template *jinja_parse(const char *source, size_t size, const char *where);
+/* The same, but NULL where it is not understood, and why. */
+jinja_template *jinja_try(const char *source, size_t size, const char *where, char error[600]);
 void jinja_free(jinja_template *t);
 
 /* A variable that the template sees. chat: a list of messages, which are handed on as transformers does: members that
@@ -697,17 +699,16 @@ static char *jinja_normal(jinja_run *r, const char *source, size_t size) {
     if (n && copy[n - 1] == '\n') copy[--n] = '\0';
     return copy;
 }
-jinja_template *jinja_parse(const char *source, size_t size, const char *where) {
+jinja_template *jinja_try(const char *source, size_t size, const char *where, char error[600]) {
     jinja_template *t = llm_alloc(1, sizeof *t);
-    char error[JINJA_ERROR];
     t->run = (jinja_run){.error = t->error, .source = "", .at = "", .where = "",
                          .most_steps = llm_add(1000000, llm_mul(size, 100)),
                          .most = llm_add(1 << 24, llm_mul(size, 500))};
     t->size = size;
     if (setjmp(t->run.escape)) {
-        memcpy(error, t->error, sizeof error);
+        snprintf(error, 600, "%.599s", t->error);
         jinja_free(t);
-        llm_die("a template in plain Jinja2, as chat templates are", "%s", error);
+        return NULL;
     }
     t->run.where = jinja_copy(&t->run, where, strlen(where));
     if (size && memchr(source, '\0', size)) jinja_fail(&t->run, "a template holds a zero byte");
@@ -715,6 +716,12 @@ jinja_template *jinja_parse(const char *source, size_t size, const char *where) 
     jinja_parser p = {.r = &t->run};
     jinja_words(&p);
     t->body = jinja_statements(&p, NULL);
+    return t;
+}
+jinja_template *jinja_parse(const char *source, size_t size, const char *where) {
+    char error[600];
+    jinja_template *t = jinja_try(source, size, where, error);
+    if (!t) llm_die("a template in plain Jinja2, as chat templates are", "%s", error);
     return t;
 }
 void jinja_free(jinja_template *t) {

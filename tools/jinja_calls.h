@@ -2,6 +2,7 @@
    row of a table. Included by jinja.h alone. What Jinja2 knows and these tables do not is refused when it is called. */
 #ifndef JINJA_CALLS_H
 #define JINJA_CALLS_H
+#ifdef LLM_IMPLEMENTATION
 
 /* ---- calls ---- */
 
@@ -1063,4 +1064,5 @@ static const jinja_row jinja_functions[] = {
     {"namespace", "*", 0, jinja_namespace}, {"raise_exception", "message", 1, jinja_raise},
     {"strftime_now", "format", 1, jinja_strftime_now}, {NULL, NULL, 0, NULL}};
 
+#endif /* LLM_IMPLEMENTATION */
 #endif

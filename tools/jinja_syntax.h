@@ -2,6 +2,7 @@
    alone. The grammar is Jinja2's; trim_blocks and lstrip_blocks are on, as transformers sets them. */
 #ifndef JINJA_SYNTAX_H
 #define JINJA_SYNTAX_H
+#ifdef LLM_IMPLEMENTATION
 
 /* ---- the tree ---- */
 
@@ -762,4 +763,5 @@ static jinja_node *jinja_statements(jinja_parser *p, const char *const *ends) {
     }
 }
 
+#endif /* LLM_IMPLEMENTATION */
 #endif

@@ -3,6 +3,7 @@
    conversation. Included by jinja.h alone. */
 #ifndef JINJA_VALUES_H
 #define JINJA_VALUES_H
+#ifdef LLM_IMPLEMENTATION
 
 /* ---- types ---- */
 
@@ -681,4 +682,5 @@ static jinja_value jinja_messages(jinja_run *r, const llm_json *j) {
     return list;
 }
 
+#endif /* LLM_IMPLEMENTATION */
 #endif

@@ -254,6 +254,7 @@ static void rl_open_data(rl_data *d) {
         forms_read(&d->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
     else forms_split(&d->records, &d->held, s->val_fraction);
     say_records(&d->records, stderr);
+    if (!d->records.record[0].raw) say_template(&d->tok, stderr);
     if (!d->records.count) llm_die("more data, or a smaller --val-fraction", "no records are left to learn from");
     rl_forbid(d);
 }

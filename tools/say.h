@@ -65,6 +65,10 @@ static inline void say_records(const llm_records *r, FILE *out) {
     if (r->skipped) fprintf(out, "  %8d broken records left out\n", r->skipped);
 }
 
+/* How conversations are written down. */
+static inline void say_template(const llm_tokenizer *t, FILE *out) {
+    fprintf(out, "  chat template: %s\n", t->chat ? t->chat->name : "none");
+}
 /* Conversations, targets, how full the rows are, what was cut. */
 static inline void say_sft(const llm_sft *s, FILE *out) {
     size_t ids = s->begin[s->count], targets = 0;

@@ -1,11 +1,12 @@
 /* fuzz.c: libFuzzer targets for every reader, in one program (compiling llm.h with the sanitizers takes a minute).
 
-       FUZZ=json build/fuzz CORPUS             json, tokenizer, safetensors, data, adapter, chat (others: tools.c)
+       FUZZ=json build/fuzz CORPUS             json, tokenizer, safetensors, data, adapter, chat, jinja (others: tools.c)
 
    `make fuzz FUZZ_SECONDS=600` runs all, one after the other; `make test` runs each for a moment where clang is. */
 #include "fuzz.h"
 #include "../../tools/hf.h"
 #include "../../tools/forms.h"
+#include "jinja.h"
 
 /* ---- json: any bytes; what is accepted can be walked ---- */
 
@@ -160,17 +161,19 @@ static void fuzz_chat(const char *data, size_t size) {
         for (end = at; end < size && data[end] != '\n';) end++;
         int who = (unsigned char)data[at] % 4;
         char *text = copy_text(data + at, end - at);
-        m[n] = (llm_message){role[who == 3 && n ? 0 : who], text, end - at};
+        m[n] = (llm_message){role[who == 3 && n ? 0 : who], text, end - at, NULL};
         n++;
     }
     if (!n) return;
-    tok.tables->chat_template = (char *)m[0].text;      /* where templates hide a system turn of their own */
-    const llm_template *const all[] = {&llm_chatml, &hf_own_chatml, &hf_llama2, &hf_zephyr, &hf_alpaca};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {     /* (our tokens cannot write Llama 3's) */
-        tok.chat = all[i];
+    for (int i = -1; i < 5; i++) {      /* llm.h's own ChatML, then those that tools/hf_chat.h runs */
+        if (i == 1) continue;           /* (our tokens cannot write Llama 3's) */
+        llm_release_all(tok.tables->chat_template, tok.tables->file[3]);
+        tok.tables->chat_template = tok.tables->file[3] = NULL;
+        tok.chat = &llm_chatml;
+        if (i >= 0) hf_give_template(&tok, i);
         llm_render(&tok, m, n, true, &out);
         check_ids(&out, 0);
-        if (i < 2 && count_id(&out, tok.im_start) > n + 2) abort();
+        if (i < 1 && count_id(&out, tok.im_start) != n + 1) abort();
         for (int limit = 8; limit <= 64; limit *= 2) {
             llm_record r = {.form = "messages", .message = m, .messages = n};
             llm_render_record(&tok, &r, LLM_WHOLE, limit, &out);
@@ -179,9 +182,6 @@ static void fuzz_chat(const char *data, size_t size) {
             check_ids(&out, limit);
         }
     }
-    const llm_template *volatile family = hf_family(m[0].text);
-    (void)family;
-    tok.tables->chat_template = NULL;
     for (int i = 0; i < n; i++) llm_release((char *)m[i].text);
     llm_tokens_free(&out);
 }
@@ -190,7 +190,7 @@ static void fuzz_chat(const char *data, size_t size) {
 static const struct { const char *name; void (*begin)(void); void (*target)(const char *data, size_t size); } all[] = {
     {"json", NULL, fuzz_json}, {"tokenizer", NULL, fuzz_tokenizer}, {"safetensors", NULL, fuzz_safetensors},
     {"data", begin_tokenizer, fuzz_data}, {"adapter", begin_adapter, fuzz_adapter},
-    {"chat", begin_tokenizer, fuzz_chat}};
+    {"chat", begin_tokenizer, fuzz_chat}, {"jinja", NULL, fuzz_jinja}};
 static int chosen;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -200,7 +200,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
     while (chosen < n && (!name || strcmp(name, all[chosen].name))) chosen++;
-    if (chosen == n) llm_usage("FUZZ=json|tokenizer|safetensors|data|adapter|chat", "which reader?");
+    if (chosen == n) llm_usage("FUZZ=json|tokenizer|safetensors|data|adapter|chat|jinja", "which reader?");
     if (all[chosen].begin) all[chosen].begin();
     return 0;
 }
