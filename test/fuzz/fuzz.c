@@ -167,8 +167,7 @@ static void fuzz_chat(const char *data, size_t size) {
     if (!n) return;
     for (int i = -1; i < 5; i++) {      /* llm.h's own ChatML, then those that tools/hf_chat.h runs */
         if (i == 1) continue;           /* (our tokens cannot write Llama 3's) */
-        llm_release_all(tok.tables->chat_template, tok.tables->file[3]);
-        tok.tables->chat_template = tok.tables->file[3] = NULL;
+        tok.tables->chat = tok.tables->chat_template = tok.tables->file[3] = NULL;  /* a refusal's are freed */
         tok.chat = &llm_chatml;
         if (i >= 0) hf_give_template(&tok, i);
         llm_render(&tok, m, n, true, &out);
@@ -181,6 +180,10 @@ static void fuzz_chat(const char *data, size_t size) {
             llm_render_record(&tok, &r, LLM_PROMPT, limit, &out);
             check_ids(&out, limit);
         }
+        if (i >= 0) tok.tables->forget_chat(tok.tables->chat);
+        llm_release_all(tok.tables->chat_template, tok.tables->file[3]);
+        tok.tables->chat_template = tok.tables->file[3] = NULL;
+        tok.tables->chat = NULL;
     }
     for (int i = 0; i < n; i++) llm_release((char *)m[i].text);
     llm_tokens_free(&out);
