@@ -161,6 +161,11 @@ def indent(s, width=4, first=False, blank=False):
     return join([join([by, line]) if (first if not i else line or blank) else line for i, line in enumerate(lines)], "\n")
 
 
+def formatted(s, *values):
+    pieces = Marked(s, marks_of(s)).split("%s")
+    return join(pieces[:1] + [x for value, piece in zip(values, pieces[1:]) for x in (show(value), piece)])
+
+
 def marked(value, path=()):
     if isinstance(value, str):
         trusted = path[:1] == ("messages",) and path[2:] == ("role",) and all(c.isascii() and (c.isalnum() or c in "_-") for c in value)
@@ -180,7 +185,7 @@ def remembering(source):
     filters = {"tojson": tojson, "join": lambda v, d="", attribute=None: join(
                    [show(x if attribute is None else x[attribute]) for x in v], d), "indent": indent, "string": show,
                "trim": lambda v, chars=None: show(v).strip(chars), "capitalize": lambda v: show(v).capitalize(),
-               "safe": lambda v: v}
+               "safe": lambda v: v, "replace": lambda v, old, new: show(v).replace(old, new), "format": formatted}
     env.filters = {**env.filters, **filters}
     base = type(env).getattr
     env.getattr = lambda obj, name: base(env, Marked(obj, [0] * len(obj)) if type(obj) is str and obj.isascii() else obj, name)
@@ -209,7 +214,7 @@ def render(source, talk, bos, eos):
         texts, spans = hf.render_jinja_template([messages], chat_template=source, return_assistant_tokens_mask=True, **v)
     except jinja2.exceptions.TemplateError as e:
         raised = type(e) is jinja2.exceptions.TemplateError
-        return ("raised: " + e.message if raised else "error", None)
+        return ("raised: " + e.message.replace("\n", " ") if raised else "error", None)   # tools/jinja.h: one line
     except Exception:
         return ("error", None)
     text = texts[0]

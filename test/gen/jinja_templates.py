@@ -1,19 +1,28 @@
-"""Chat templates in the manner of the families that people use, each written anew from what its layout is; for jinja.py.
+"""Chat templates that render the layouts of the families that people use: each is a program of our own, made from the
+rendered layout alone (header tokens, where tools stand, blanks and newlines); for jinja.py.
 
 A row: name, bos, eos, template."""
 
-CHATML_OPEN = "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n"
+CHATML_OPEN = r"""{%- if add_generation_prompt -%}
+    <|im_start|>assistant{{ '\n' }}
+{%- endif %}
+"""
 
 TEMPLATES = [
-    ("chatml", None, "<|im_end|>", """{% for turn in messages %}{{ '<|im_start|>' + turn['role'] + '\n' + turn['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""),
+    ("chatml", None, "<|im_end|>", """{% macro head(who) %}<|im_start|>{{ who }}
+{% endmacro %}{% for m in messages %}{{ head(m['role']) + m['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ head('assistant') }}{% endif %}"""),
 
-    ("chatml-bos", "<s>", "<|im_end|>", """{{ bos_token }}{% for turn in messages %}{{'<|im_start|>' ~ turn.role ~ '
-' ~ turn.content ~ '<|im_end|>' ~ '
-'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
+    ("chatml-bos", "<s>", "<|im_end|>", """{% set pieces = namespace(all=bos_token) %}{% for m in messages %}{% set pieces.all = [pieces.all, '<|im_start|>', m.role, '
+', m.content, '<|im_end|>
+'] | join %}{% endfor %}{{ pieces.all }}{% if add_generation_prompt %}<|im_start|>assistant{{ '
 ' }}{% endif %}"""),
 
-    ("chatml-trim", None, "<|im_end|>", """{% for turn in messages %}
-{{ '<|im_start|>' + turn['role'] + '\\n' }}{% generation %}{{ turn['content'] | trim }}{% endgeneration %}{{ '<|im_end|>\\n' }}
+    ("chatml-trim", None, "<|im_end|>", r"""{% for m in messages %}
+{{ '<|im_start|>' + m['role'] + '\n' }}{% generation %}
+{% filter trim %}
+{{ m['content'] }}
+{% endfilter %}
+{% endgeneration %}<|im_end|>{{ '\n' }}
 {% endfor %}
 """ + CHATML_OPEN),
 
@@ -25,841 +34,554 @@ TEMPLATES = [
 {%- endfor -%}
 """ + CHATML_OPEN),
 
-    ("chatml-backslash", None, "<|im_end|>", """{%- if messages[0]['role'] == 'system' %}
-    {%- set opening = messages[0]['content'] %}
-    {%- set turns = messages[1:] %}
-{%- else %}
-    {%- set opening = 'Reason step by step; write the result as \\\\boxed{}.' %}
+    ("chatml-backslash", None, "<|im_end|>", r"""{%- set usual = 'Show every step. The last line is \\boxed{the result}.' %}
+{%- if messages[:1] | selectattr('role', '==', 'system') | list %}
     {%- set turns = messages %}
+{%- else %}
+    {%- set turns = [{'role': 'system', 'content': usual}] + messages %}
 {%- endif %}
-{{- '<|im_start|>system\\n' + opening + '<|im_end|>\\n' }}
-{%- for turn in turns %}
-    {{- '<|im_start|>' + turn.role + '\\n' + turn.content + '<|im_end|>\\n' }}
+{%- for m in turns %}
+    {{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}
 {%- endfor %}
 """ + CHATML_OPEN),
 
-    ("llama2", "<s>", "</s>", """{% if messages[0]['role'] == 'system' %}{% set said = messages[0]['content'] %}{% set turns = messages[1:] %}{% else %}{% set said = false %}{% set turns = messages %}{% endif %}{% for turn in turns %}{% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('user and assistant must take turns: user, assistant, user ...') }}{% endif %}{% if loop.index0 == 0 and said != false %}{% set text = '<<SYS>>\\n' + said + '\\n<</SYS>>\\n\\n' + turn['content'] %}{% else %}{% set text = turn['content'] %}{% endif %}{% if turn['role'] == 'user' %}{{ bos_token + '[INST] ' + text.strip() + ' [/INST]' }}{% elif turn['role'] == 'assistant' %}{{ ' ' + text.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"""),
+    ("llama2", "<s>", "</s>", r"""{% macro question(text) %}{{ bos_token ~ '[INST] ' ~ text.strip() ~ ' [/INST]' }}{% endmacro %}{% set sides = ['user', 'assistant'] %}{% set so_far = namespace(system='', turns=0) %}{% for m in messages %}{% set side = sides[so_far.turns % 2] %}{% if loop.index0 == 0 and m['role'] == 'system' %}{% set so_far.system = '<<SYS>>\n' + m['content'] + '\n<</SYS>>\n\n' %}{% elif m['role'] != side %}{{ raise_exception('it is the turn of the ' ~ side ~ ', not of the ' ~ m['role']) }}{% else %}{% set so_far.turns = so_far.turns + 1 %}{% if side == 'assistant' %}{{ ' ' + m['content'].strip() + ' ' + eos_token }}{% else %}{{ question(so_far.system + m['content']) }}{% set so_far.system = '' %}{% endif %}{% endif %}{% endfor %}"""),
 
-    ("llama3", "<|begin_of_text|>", "<|eot_id|>", """{% for turn in messages %}{% set text = '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\n\n' + turn['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set text = bos_token + text %}{% endif %}{{ text }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"""),
+    ("llama3", "<|begin_of_text|>", "<|eot_id|>", """{% macro head(who) %}<|start_header_id|>{{ who }}<|end_header_id|>{{ '\n\n' }}{% endmacro %}{% for m in messages %}{% if loop.index0 == 0 %}{{ bos_token }}{% endif %}{{ head(m.role) + m.content | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ head('assistant') }}{% endif %}"""),
 
-    ("llama3.1", "<|begin_of_text|>", "<|eot_id|>", """{{- bos_token }}
-{%- if not today is defined %}
-    {%- set today = "26 Jul 2024" %}
-{%- endif %}
-{%- if not tools is defined %}
-    {%- set tools = none %}
-{%- endif %}
-{%- if not in_user_turn is defined %}
-    {%- set in_user_turn = true %}
-{%- endif %}
-
-{#- The system's words are taken out, so that they can be put where they belong. -#}
-{%- if messages and messages[0]['role'] == 'system' %}
-    {%- set said = messages[0]['content'] | trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set said = "" %}
-{%- endif %}
-
-{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}
-{%- if tools is not none %}
-    {{- "Environment: ipython\\n" }}
-{%- endif %}
-{{- "Cutting Knowledge Date: December 2023\\n" }}
-{{- "Today Date: " + today + "\\n\\n" }}
-{%- if tools is not none and not in_user_turn %}
-    {{- "These functions can be called. Answer with JSON.\\n\\n" }}
-    {%- for tool in tools %}
-        {{- tool | tojson(indent=4) }}
-        {{- "\\n\\n" }}
-    {%- endfor %}
-{%- endif %}
-{{- said }}
-{{- "<|eot_id|>" }}
-
-{#- The tools stand in the first question. -#}
-{%- if in_user_turn and tools is not none %}
-    {%- if messages | length != 0 %}
-        {%- set question = messages[0]['content'] | trim %}
-        {%- set messages = messages[1:] %}
-    {%- else %}
-        {{- raise_exception("There is no first question to put the tools into.") }}
-    {%- endif %}
-    {{- '<|start_header_id|>user<|end_header_id|>\\n\\n' -}}
-    {{- "Answer with a JSON for a function call, in the form " }}
-    {{- '{"name": function, "parameters": dictionary of arguments}.\\n\\n' }}
-    {%- for tool in tools %}
-        {{- tool | tojson(indent=4) }}
-        {{- "\\n\\n" }}
-    {%- endfor %}
-    {{- question + "<|eot_id|>" }}
-{%- endif %}
-
-{%- for turn in messages %}
-    {%- if not (turn.role == 'ipython' or turn.role == 'tool' or 'tool_calls' in turn) %}
-        {{- '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\\n\\n' + turn['content'] | trim + '<|eot_id|>' }}
-    {%- elif 'tool_calls' in turn %}
-        {%- if not turn.tool_calls | length == 1 %}
-            {{- raise_exception("One call at a time!") }}
-        {%- endif %}
-        {%- set call = turn.tool_calls[0].function %}
-        {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' -}}
-        {{- '{"name": "' + call.name + '", ' }}
-        {{- '"parameters": ' }}
-        {{- call.arguments | tojson }}
-        {{- "}" }}
-        {{- "<|eot_id|>" }}
-    {%- else %}
-        {{- "<|start_header_id|>ipython<|end_header_id|>\\n\\n" }}
-        {%- if turn.content is mapping or turn.content is iterable %}
-            {{- turn.content | tojson }}
-        {%- else %}
-            {{- turn.content }}
-        {%- endif %}
-        {{- "<|eot_id|>" }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
-{%- endif %}
-"""),
-
-    ("llama3.2-date", "<|begin_of_text|>", "<|eot_id|>", """{{- bos_token }}
-{%- if not date_string is defined %}
-    {%- if strftime_now is defined %}
-        {%- set date_string = strftime_now("%d %b %Y") %}
-    {%- else %}
-        {%- set date_string = "26 Jul 2024" %}
-    {%- endif %}
-{%- endif %}
-{{- "<|start_header_id|>system<|end_header_id|>\\n\\nToday is " + date_string + ", " + strftime_now('%A %-d %B, %H:%M') + ".\\n" }}
-{%- if messages[0].role == 'system' %}{{- messages[0].content | trim }}{% set messages = messages[1:] %}{%- endif %}
-{{- "<|eot_id|>" }}
-{%- for turn in messages %}
-    {{- '<|start_header_id|>' ~ turn.role ~ '<|end_header_id|>\\n\\n' }}
-    {%- if turn.content is string %}
-        {{- turn.content | trim }}
-    {%- else %}
-        {%- for part in turn.content %}
-            {%- if part['type'] == 'image' %}
-                {{- '<|image|>' }}
-            {%- elif part['type'] == 'text' %}
-                {{- part['text'] }}
-            {%- endif %}
+    ("llama3.1", "<|begin_of_text|>", "<|eot_id|>", r"""{#- One macro for the frame of a turn, one for each kind of turn; what stands before the turns is collected first. -#}
+{%- macro frame(who) -%}
+    <|start_header_id|>{{ who }}<|end_header_id|>{{ '\n\n' + caller() + '<|eot_id|>' }}
+{%- endmacro %}
+{%- macro speech(m) %}{% call frame(m.role) %}{{ m.content | trim }}{% endcall %}{% endmacro %}
+{%- macro request(m) %}
+    {%- call frame('assistant') %}
+        {%- for f in m.tool_calls | map(attribute='function') %}
+            {%- if not loop.last %}{{ raise_exception('this layout has room for one call in a turn, here are ' ~ m.tool_calls | count) }}{% endif -%}
+            {"name": "{{ f.name }}", "parameters": {{ f.arguments | tojson }}}
         {%- endfor %}
-    {%- endif %}
-    {{- '<|eot_id|>' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
-{%- endif %}
-"""),
-
-    ("mistral-v1", "<s>", "</s>", """{{ bos_token }}{% for turn in messages %}{% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must take turns: user, assistant, user ...') }}{% endif %}{% if turn['role'] == 'user' %}{{ '[INST] ' + turn['content'] + ' [/INST]' }}{% elif turn['role'] == 'assistant' %}{{ turn['content'] + eos_token + ' ' }}{% else %}{{ raise_exception('Only user and assistant are known here!') }}{% endif %}{% endfor %}"""),
-
-    ("mistral-v3", "<s>", "</s>", """{%- if messages[0]["role"] == "system" %}
-    {%- set said = messages[0]["content"] %}
-    {%- set turns = messages[1:] %}
-{%- else %}
-    {%- set turns = messages %}
-{%- endif %}
-{%- if not tools is defined %}
-    {%- set tools = none %}
-{%- endif %}
-{%- set questions = turns | selectattr("role", "equalto", "user") | list %}
-
-{%- set ns = namespace() %}
-{%- set ns.index = 0 %}
-{%- for turn in turns %}
-    {%- if not (turn.role == "tool" or turn.role == "tool_results" or (turn.tool_calls is defined and turn.tool_calls is not none)) %}
-        {%- if (turn["role"] == "user") != (ns.index % 2 == 0) %}
-            {{- raise_exception("After the system, user and assistant must take turns") }}
-        {%- endif %}
-        {%- set ns.index = ns.index + 1 %}
-    {%- endif %}
-{%- endfor %}
+    {%- endcall %}
+{%- endmacro %}
+{%- macro outcome(m) %}
+    {%- call frame('ipython') %}
+        {%- if m.content is iterable %}{{ m.content | tojson }}{% else %}{{ m.content }}{% endif %}
+    {%- endcall %}
+{%- endmacro %}
+{%- set first = 1 if messages and messages[0]['role'] == 'system' else 0 %}
+{%- set signatures = [] if tools is none else tools | map('tojson', indent=4) | list %}
+{%- set place = 'none' if not signatures else 'question' if in_user_turn | default(true) else 'system' %}
+{%- set catalogue %}
+    {%- for s in signatures %}{{ s ~ '\n\n' }}{% endfor %}
+{%- endset %}
 
 {{- bos_token }}
-{%- for turn in turns %}
-    {%- if turn["role"] == "user" %}
-        {%- if tools is not none and (turn == questions[-1]) %}
-            {{- "[AVAILABLE_TOOLS] [" }}
-            {%- for tool in tools %}
-                {%- set tool = tool.function %}
-                {{- '{"type": "function", "function": {' }}
-                {%- for key, val in tool.items() if key != "return" %}
-                    {%- if val is string %}
-                        {{- '"' + key + '": "' + val + '"' }}
-                    {%- else %}
-                        {{- '"' + key + '": ' + val | tojson }}
-                    {%- endif %}
-                    {%- if not loop.last %}
-                        {{- ", " }}
-                    {%- endif %}
-                {%- endfor %}
-                {{- "}}" }}
-                {%- if not loop.last %}
-                    {{- ", " }}
-                {%- else %}
-                    {{- "]" }}
-                {%- endif %}
-            {%- endfor %}
-            {{- "[/AVAILABLE_TOOLS]" }}
-        {%- endif %}
-        {%- if loop.last and said is defined %}
-            {{- "[INST] " + said + "\\n\\n" + turn["content"] + "[/INST]" }}
-        {%- else %}
-            {{- "[INST] " + turn["content"] + "[/INST]" }}
-        {%- endif %}
-    {%- elif turn.tool_calls is defined and turn.tool_calls is not none %}
-        {{- "[TOOL_CALLS] [" }}
-        {%- for call in turn.tool_calls %}
-            {%- set out = call.function | tojson %}
-            {{- out[:-1] }}
-            {%- if not call.id is defined or call.id | length != 9 %}
-                {{- raise_exception("A call's id is a text of nine letters and digits!") }}
-            {%- endif %}
-            {{- ', "id": "' + call.id + '"}' }}
-            {%- if not loop.last %}
-                {{- ", " }}
-            {%- else %}
-                {{- "]" + eos_token }}
-            {%- endif %}
-        {%- endfor %}
-    {%- elif turn["role"] == "assistant" %}
-        {{- " " + turn["content"] | trim + eos_token }}
-    {%- elif turn["role"] == "tool_results" or turn["role"] == "tool" %}
-        {%- if turn.content is defined and turn.content.content is defined %}
-            {%- set content = turn.content.content %}
-        {%- else %}
-            {%- set content = turn.content %}
-        {%- endif %}
-        {{- '[TOOL_RESULTS] {"content": ' + content | string + ", " }}
-        {{- '"call_id": "' + (turn.tool_call_id or 'none') + '"}[/TOOL_RESULTS]' }}
-    {%- else %}
-        {{- raise_exception("Only user and assistant are known, and one system at the beginning!") }}
-    {%- endif %}
-{%- endfor %}
-"""),
-
-    ("mistral-tekken", "<s>", "</s>", """{%- set usual = "You are a model that answers in short sentences." %}
-{{- bos_token }}
-{%- if messages[0]['role'] == 'system' %}
-    {%- if messages[0]['content'] is string %}
-        {%- set said = messages[0]['content'] %}
-    {%- else %}
-        {%- set said = messages[0]['content'][0]['text'] %}
-    {%- endif %}
-    {%- set turns = messages[1:] %}
-{%- else %}
-    {%- set said = usual %}
-    {%- set turns = messages %}
+{%- call frame('system') %}
+    {%- if place != 'none' %}{{ 'Runs in: ipython\n' }}{% endif %}
+    {{- 'Has read up to: spring of 2023\nThe day is: ' ~ today | default('3 Jun 2024') ~ '\n\n' }}
+    {%- if place == 'system' %}{{ 'What can be called, each called by an object of JSON:\n\n' ~ catalogue }}{% endif %}
+    {%- for m in messages[:first] %}{{ m.content | trim }}{% endfor %}
+{%- endcall %}
+{%- if place == 'question' and messages | length == first %}
+    {{- raise_exception('the tools belong into a question, and nobody asks one') }}
 {%- endif %}
-{{- '[SYSTEM_PROMPT]' + said + '[/SYSTEM_PROMPT]' }}
-
-{%- for turn in turns %}
-    {%- if turn['role'] == 'user' %}
-        {%- if turn['content'] is string %}
-            {{- '[INST]' + turn['content'] + '[/INST]' }}
-        {%- else %}
-            {{- '[INST]' }}
-            {%- for block in turn['content'] %}
-                {%- if block['type'] == 'text' %}
-                    {{- block['text'] }}
-                {%- elif block['type'] in ['image', 'image_url'] %}
-                    {{- '[IMG]' }}
-                {%- else %}
-                    {{- raise_exception('Only text and images can stand in a message!') }}
-                {%- endif %}
-            {%- endfor %}
-            {{- '[/INST]' }}
-        {%- endif %}
-    {%- elif turn['role'] == 'system' %}
-        {{- '[SYSTEM_PROMPT]' + turn['content'] + '[/SYSTEM_PROMPT]' }}
-    {%- elif turn['role'] == 'assistant' %}
-        {%- if turn['content'] is string %}
-            {{- turn['content'] + eos_token }}
-        {%- else %}
-            {{- turn['content'][0]['text'] + eos_token }}
-        {%- endif %}
-    {%- else %}
-        {{- raise_exception('Only user, system and assistant are known!') }}
-    {%- endif %}
-{%- endfor %}
-"""),
-
-    ("qwen2.5", None, "<|im_end|>", """{%- if tools %}
-    {{- '<|im_start|>system\\n' }}
-    {%- if messages[0]['role'] == 'system' %}
-        {{- messages[0]['content'] }}
-    {%- else %}
-        {{- 'You are a model that helps.' }}
-    {%- endif %}
-    {{- "\\n\\n# Tools\\n\\nYou may call one or more of these functions.\\n\\nTheir signatures stand between <tools></tools>:\\n<tools>" }}
-    {%- for tool in tools %}
-        {{- "\\n" }}
-        {{- tool | tojson }}
-    {%- endfor %}
-    {{- "\\n</tools>\\n\\nFor each call write JSON between <tool_call></tool_call>:\\n<tool_call>\\n{\\"name\\": <its name>, \\"arguments\\": <its arguments>}\\n</tool_call><|im_end|>\\n" }}
-{%- else %}
-    {%- if messages[0]['role'] == 'system' %}
-        {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
-    {%- else %}
-        {{- '<|im_start|>system\\nYou are a model that helps.<|im_end|>\\n' }}
-    {%- endif %}
-{%- endif %}
-{%- for message in messages %}
-    {%- if (message.role == "user") or (message.role == "system" and not loop.first) or (message.role == "assistant" and not message.tool_calls) %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- elif message.role == "assistant" %}
-        {{- '<|im_start|>' + message.role }}
-        {%- if message.content %}
-            {{- '\\n' + message.content }}
-        {%- endif %}
-        {%- for tool_call in message.tool_calls %}
-            {%- if tool_call.function is defined %}
-                {%- set tool_call = tool_call.function %}
-            {%- endif %}
-            {{- '\\n<tool_call>\\n{"name": "' }}
-            {{- tool_call.name }}
-            {{- '", "arguments": ' }}
-            {{- tool_call.arguments | tojson }}
-            {{- '}\\n</tool_call>' }}
-        {%- endfor %}
-        {{- '<|im_end|>\\n' }}
-    {%- elif message.role == "tool" %}
-        {%- if (loop.index0 == 0) or (messages[loop.index0 - 1].role != "tool") %}
-            {{- '<|im_start|>user' }}
-        {%- endif %}
-        {{- '\\n<tool_response>\\n' }}
-        {{- message.content }}
-        {{- '\\n</tool_response>' }}
-        {%- if loop.last or (messages[loop.index0 + 1].role != "tool") %}
-            {{- '<|im_end|>\\n' }}
-        {%- endif %}
-    {%- endif %}
-{%- endfor %}
-""" + CHATML_OPEN),
-
-    ("qwen3", None, "<|im_end|>", """{%- if tools %}
-    {{- '<|im_start|>system\\n' }}
-    {%- if messages[0].role == 'system' %}
-        {{- messages[0].content + '\\n\\n' }}
-    {%- endif %}
-    {{- "# Tools\\n\\nYou may call these functions:\\n<tools>" }}
-    {%- for tool in tools %}
-        {{- "\\n" }}
-        {{- tool | tojson }}
-    {%- endfor %}
-    {{- "\\n</tools><|im_end|>\\n" }}
-{%- elif messages[0].role == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
-{%- endif %}
-{%- set ns = namespace(searching=true, last_question=messages|length - 1) %}
-{%- for message in messages[::-1] %}
-    {%- set index = (messages|length - 1) - loop.index0 %}
-    {%- if ns.searching and message.role == "user" and message.content is string and not(message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
-        {%- set ns.searching = false %}
-        {%- set ns.last_question = index %}
-    {%- endif %}
-{%- endfor %}
-{%- for message in messages %}
-    {%- if message.content is string %}
-        {%- set content = message.content %}
-    {%- else %}
-        {%- set content = '' %}
-    {%- endif %}
-    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
-        {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}
-    {%- elif message.role == "assistant" %}
-        {%- set thought = '' %}
-        {%- if message.reasoning_content is string %}
-            {%- set thought = message.reasoning_content %}
-        {%- else %}
-            {%- if '</think>' in content %}
-                {%- set thought = content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}
-                {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
-            {%- endif %}
-        {%- endif %}
-        {%- if loop.index0 > ns.last_question %}
-            {%- if loop.last or (not loop.last and thought) %}
-                {{- '<|im_start|>' + message.role + '\\n<think>\\n' + thought.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
-            {%- else %}
-                {{- '<|im_start|>' + message.role + '\\n' + content }}
-            {%- endif %}
-        {%- else %}
-            {{- '<|im_start|>' + message.role + '\\n' + content }}
-        {%- endif %}
-        {%- if message.tool_calls %}
-            {%- for call in message.tool_calls %}
-                {%- if (loop.first and content) or (not loop.first) %}
-                    {{- '\\n' }}
-                {%- endif %}
-                {%- if call.function %}
-                    {%- set call = call.function %}
-                {%- endif %}
-                {{- '<tool_call>\\n{"name": "' }}
-                {{- call.name }}
-                {{- '", "arguments": ' }}
-                {%- if call.arguments is string %}
-                    {{- call.arguments }}
-                {%- else %}
-                    {{- call.arguments | tojson }}
-                {%- endif %}
-                {{- '}\\n</tool_call>' }}
-            {%- endfor %}
-        {%- endif %}
-        {{- '<|im_end|>\\n' }}
-    {%- elif message.role == "tool" %}
-        {%- if loop.first or (loop.previtem.role != "tool") %}
-            {{- '<|im_start|>user' }}
-        {%- endif %}
-        {{- '\\n<tool_response>\\n' }}
-        {{- content }}
-        {{- '\\n</tool_response>' }}
-        {%- if loop.last or (loop.nextitem.role != "tool") %}
-            {{- '<|im_end|>\\n' }}
-        {%- endif %}
+{%- for m in messages[first:] %}
+    {%- if loop.first and place == 'question' %}
+        {%- call frame('user') %}
+            {{- 'Call what helps by one object, {"name": which, "parameters": {by name: value}}.\n\n' ~ catalogue ~ m.content | trim }}
+        {%- endcall %}
+    {%- elif m.tool_calls is defined %}{{ request(m) }}
+    {%- elif m.role in ['tool', 'ipython'] %}{{ outcome(m) }}
+    {%- else %}{{ speech(m) }}
     {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-    {%- if enable_thinking is defined and enable_thinking is false %}
-        {{- '<think>\\n\\n</think>\\n\\n' }}
-    {%- endif %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
 {%- endif %}
 """),
 
-    ("qwen3-coder", None, "<|im_end|>", """{% macro put_more(holder, known) %}
-    {%- if holder is mapping %}
-        {%- set known = known or [] %}
-        {%- for key in holder.keys() %}
-            {%- if key not in known %}
-                {%- if holder[key] is mapping or (holder[key] is sequence and holder[key] is not string) %}
-                    {{- '\\n<' ~ key ~ '>' ~ (holder[key] | tojson | safe) ~ '</' ~ key ~ '>' }}
-                {%- else %}
-                    {{- '\\n<' ~ key ~ '>' ~ (holder[key] | string) ~ '</' ~ key ~ '>' }}
-                {%- endif %}
+    ("llama3.2-date", "<|begin_of_text|>", "<|eot_id|>", r"""{%- macro shown(content) %}
+    {%- if content is string %}{{ content | trim }}
+    {%- else %}
+        {%- set signs = {'image': '<|image|>'} %}
+        {%- for piece in content if piece.type in ('image', 'text') %}{{ signs[piece.type] | default(piece.text) }}{% endfor %}
+    {%- endif %}
+{%- endmacro %}
+{%- set day = date_string if date_string is defined else strftime_now('%d %b %Y') if strftime_now is defined else '3 Jun 2024' %}
+{%- set clock = strftime_now('%A %-d %B, %H:%M') %}
+{%- set heads = namespace(system='It is ' ~ day ~ ', ' ~ clock ~ '.\n', from=0) %}
+{%- if messages[0].role == 'system' %}
+    {%- set heads.from = 1 %}
+    {%- set heads.system = heads.system ~ messages[0].content | trim %}
+{%- endif %}
+{{- bos_token ~ '<|start_header_id|>system<|end_header_id|>\n\n' ~ heads.system ~ '<|eot_id|>' }}
+{%- for m in messages[heads.from:] -%}
+    <|start_header_id|>{{ m.role }}<|end_header_id|>{{ '\n\n' + shown(m.content) }}<|eot_id|>
+{%- endfor %}
+{%- if add_generation_prompt -%}
+    <|start_header_id|>assistant<|end_header_id|>{{ '\n\n' }}
+{%- endif %}
+"""),
+
+    ("mistral-v1", "<s>", "</s>", r"""{{ bos_token }}{% set strangers = messages | rejectattr('role', 'in', ['user', 'assistant']) | map(attribute='role') | unique | list %}{% if strangers %}{{ raise_exception('no place in this layout for: ' + strangers | join(', ')) }}{% endif %}{% for m in messages %}{% if m.role != loop.cycle('user', 'assistant') %}{{ raise_exception('turn ' ~ loop.index ~ ' is spoken by the wrong side') }}{% elif loop.index0 % 2 == 0 %}[INST] {{ m['content'] + ' [/INST]' }}{% else %}{{ m['content'] + eos_token }} {% endif %}{% endfor %}"""),
+
+    ("mistral-v3", "<s>", "</s>", r"""{#- First who speaks is checked, then each kind of turn has a macro. -#}
+{%- macro signature(f) -%}
+    {"type": "function", "function": {
+    {%- for field in f | items if field[0] != 'return' -%}
+        "{{ field[0] }}": {{ '"' + field[1] + '"' if field[1] is string else field[1] | tojson }}
+        {{- '' if loop.last else ', ' }}
+    {%- endfor -%}
+    }}
+{%- endmacro %}
+{%- macro catalogue() -%}
+    [AVAILABLE_TOOLS] [
+    {%- for f in tools | map(attribute='function') %}{{ signature(f) ~ (', ' if not loop.last else '') }}{% endfor -%}
+    ][/AVAILABLE_TOOLS]
+{%- endmacro %}
+{%- macro requests(m) -%}
+    [TOOL_CALLS] [
+    {%- for c in m.tool_calls %}
+        {%- if c.id | default('') | length != 9 %}{{ raise_exception('an id of nine signs is missing at call ' ~ loop.index) }}{% endif %}
+        {{- (c.function | tojson)[:-1] ~ ', "id": "' ~ c.id ~ '"}' ~ (', ' if not loop.last else '') }}
+    {%- endfor %}]{{ eos_token }}
+{%- endmacro %}
+{%- macro outcome(m) %}
+    {%- set inner = m.content.content if m.content.content is defined else m.content -%}
+    [TOOL_RESULTS] {"content": {{ inner | string }}, "call_id": "{{ m.tool_call_id or 'none' }}"}[/TOOL_RESULTS]
+{%- endmacro %}
+
+{%- set ns = namespace(system='', turns=messages, speech=[], last=none) %}
+{%- if messages[0].role == 'system' %}
+    {%- set ns.system = messages[0].content + '\n\n' %}
+    {%- set ns.turns = messages[1:] %}
+{%- endif %}
+{%- for m in ns.turns %}
+    {%- if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}
+    {%- if m.role not in ('tool', 'tool_results') and not m.tool_calls %}{% set ns.speech = ns.speech + [m.role] %}{% endif %}
+{%- endfor %}
+{%- set n = ns.speech | length %}
+{%- if 'user' in ns.speech[1::2] or 2 * (ns.speech | select('==', 'user') | list | length) != n + n % 2 %}
+    {{- raise_exception('question and answer must follow each other; here: ' ~ ns.speech | join(' ')) }}
+{%- endif %}
+{{- bos_token }}
+{%- for m in ns.turns %}
+    {%- if m.role == 'user' %}
+        {%- if tools is defined and tools is not none and loop.index0 == ns.last %}{{ catalogue() }}{% endif -%}
+        [INST] {{ (ns.system if loop.last else '') + m['content'] }}[/INST]
+    {%- elif m.tool_calls %}{{ requests(m) }}
+    {%- elif m.role.startswith('tool') %}{{ outcome(m) }}
+    {%- elif m.role == 'assistant' %}{{ ' ' ~ m['content'] | trim ~ eos_token }}
+    {%- else %}{{ raise_exception('a turn by ' ~ m.role ~ ' stands too late, or nowhere') }}
+    {%- endif %}
+{%- endfor %}
+"""),
+
+    ("mistral-tekken", "<s>", "</s>", r"""{%- macro text(content, only_first=false) %}
+    {%- if content is string %}{{ content }}
+    {%- elif only_first %}{{ content[0].text }}
+    {%- else %}
+        {%- for piece in content %}
+            {%- if piece.type == 'text' %}{{ piece.text }}
+            {%- elif piece.type.startswith('image') %}[IMG]
+            {%- else %}{{ raise_exception('a part of the kind ' ~ piece.type ~ ' cannot be shown') }}
             {%- endif %}
         {%- endfor %}
     {%- endif %}
-{% endmacro %}
-{%- if messages[0]["role"] == "system" %}
-    {%- set said = messages[0]["content"] %}
-    {%- set turns = messages[1:] %}
-{%- else %}
-    {%- set turns = messages %}
+{%- endmacro %}
+{%- set marks = {'system': ['[SYSTEM_PROMPT]', '[/SYSTEM_PROMPT]'], 'user': ['[INST]', '[/INST]'], 'assistant': ['', eos_token]} %}
+{{- bos_token }}
+{%- if messages[0]['role'] != 'system' %}
+    {{- marks.system | join('Speak plainly, and never for long.') }}
 {%- endif %}
-{%- if not tools is defined %}
-    {%- set tools = [] %}
-{%- endif %}
-{%- if said is defined %}
-    {{- "<|im_start|>system\\n" + said }}
-{%- elif tools is iterable and tools | length > 0 %}
-    {{- "<|im_start|>system\\nYou call functions." }}
-{%- endif %}
-{%- if tools is iterable and tools | length > 0 %}
-    {{- "\\n\\n# Tools\\n\\n<tools>" }}
-    {%- for tool in tools %}
-        {%- if tool.function is defined %}
-            {%- set tool = tool.function %}
-        {%- endif %}
-        {{- "\\n<function>\\n<name>" ~ tool.name ~ "</name>" }}
-        {%- if tool.description is defined %}
-            {{- '\\n<description>' ~ (tool.description | trim) ~ '</description>' }}
-        {%- endif %}
-        {{- '\\n<parameters>' }}
-        {%- if tool.parameters is defined and tool.parameters is mapping and tool.parameters.properties is defined and tool.parameters.properties is mapping %}
-            {%- for name, fields in tool.parameters.properties | items %}
-                {{- '\\n<parameter>' }}
-                {{- '\\n<name>' ~ name ~ '</name>' }}
-                {%- if fields.type is defined %}
-                    {{- '\\n<type>' ~ (fields.type | string) ~ '</type>' }}
-                {%- endif %}
-                {{- put_more(fields, ['name', 'type']) }}
-                {{- '\\n</parameter>' }}
-            {%- endfor %}
-        {%- endif %}
-        {{- put_more(tool.parameters, ['type', 'properties']) }}
-        {{- '\\n</parameters>' }}
-        {{- '\\n</function>' }}
-    {%- endfor %}
-    {{- "\\n</tools>" }}
-{%- endif %}
-{%- if said is defined or (tools is iterable and tools | length > 0) %}
-    {{- '<|im_end|>\\n' }}
-{%- endif %}
-{%- for message in turns %}
-    {%- if message.role == "assistant" and message.tool_calls is defined and message.tool_calls is iterable and message.tool_calls | length > 0 %}
-        {{- '<|im_start|>' + message.role }}
-        {%- if message.content is defined and message.content is string and message.content | trim | length > 0 %}
-            {{- '\\n' + message.content | trim + '\\n' }}
-        {%- endif %}
-        {%- for call in message.tool_calls %}
-            {%- if call.function is defined %}
-                {%- set call = call.function %}
-            {%- endif %}
-            {{- '\\n<tool_call>\\n<function=' + call.name + '>\\n' }}
-            {%- if call.arguments is mapping %}
-                {%- for name, value in call.arguments | items %}
-                    {{- '<parameter=' + name + '>\\n' }}
-                    {%- set value = value | tojson | safe if value is mapping or (value is sequence and value is not string) else value | string %}
-                    {{- value }}
-                    {{- '\\n</parameter>\\n' }}
-                {%- endfor %}
-            {%- endif %}
-            {{- '</function>\\n</tool_call>' }}
-        {%- endfor %}
-        {{- '<|im_end|>\\n' }}
-    {%- elif message.role == "user" or message.role == "system" or message.role == "assistant" %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- elif message.role == "tool" %}
-        {%- if loop.previtem and loop.previtem.role != "tool" %}
-            {{- '<|im_start|>user\\n' }}
-        {%- endif %}
-        {{- '<tool_response>\\n' ~ message.content ~ '\\n</tool_response>\\n' }}
-        {%- if not loop.last and loop.nextitem.role != "tool" %}
-            {{- '<|im_end|>\\n' }}
-        {%- elif loop.last %}
-            {{- '<|im_end|>\\n' }}
-        {%- endif %}
+{%- for m in messages %}
+    {%- set mark = marks[m.role] %}
+    {%- if mark is not defined %}{{ raise_exception('three may speak here: ' ~ marks.keys() | join(', ')) }}{% endif %}
+    {{- mark | first + text(m['content'], only_first=m.role != 'user') + mark | last }}
+{%- endfor %}
+"""),
+
+    ("qwen2.5", None, "<|im_end|>", r"""{#- Turns are collected as [who, text]; results that follow each other share one of the user's. -#}
+{%- macro wrap(tag, text) %}{{ '\n<' ~ tag ~ '>\n' ~ text ~ '\n</' ~ tag ~ '>' }}{% endmacro %}
+{%- set book = namespace(pages=[], results='') %}
+{%- set opening = 'Be useful to whoever asks.' %}
+{%- for m in messages + [{'role': ''}] %}
+    {%- if m.role == 'tool' %}
+        {%- set book.results = book.results ~ wrap('tool_response', m.content) %}
     {%- else %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+        {%- if book.results %}
+            {%- set book.pages = book.pages + [['user', book.results]] %}
+            {%- set book.results = '' %}
+        {%- endif %}
+        {%- if m.role == 'assistant' and m.tool_calls %}
+            {%- set text %}
+                {%- if m.content %}{{ '\n' ~ m.content }}{% endif %}
+                {%- for c in m.tool_calls %}
+                    {%- set f = c.function | default(c) %}
+                    {{- wrap('tool_call', '{"name": "' ~ f.name ~ '", "arguments": ' ~ f.arguments | tojson ~ '}') }}
+                {%- endfor %}
+            {%- endset %}
+            {%- set book.pages = book.pages + [[m.role, text]] %}
+        {%- elif m.role in ('user', 'assistant', 'system') %}
+            {%- set book.pages = book.pages + [[m.role, '\n' + m.content]] %}
+        {%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if not book.pages or book.pages[0][0] != 'system' %}
+    {%- set book.pages = [['system', '\n' ~ opening]] + book.pages %}
+{%- endif %}
+{%- for page in book.pages %}
+    {{- '<|im_start|>' ~ page | join }}
+    {%- if loop.first and tools %}
+        {{- '\n\n# Functions\n\nHere is what can be called, one a line:\n<tools>\n' ~ tools | map('tojson') | join('\n') ~ '\n</tools>\n' }}
+        {{- '\nA call is an object in marks of its own:' ~ wrap('tool_call', '{"name": which, "arguments": {by name: value}}') }}
+    {%- endif %}
+    {{- '<|im_end|>\n' }}
+{%- endfor %}
+""" + CHATML_OPEN),
+
+    ("qwen3", None, "<|im_end|>", r"""{%- macro open(who) %}{{ '<|im_start|>' ~ who }}{% endmacro %}
+{%- macro close() %}{{ '<|im_end|>\n' }}{% endmacro %}
+{%- macro calls(m, after_text) %}
+    {%- for c in m.tool_calls or [] %}
+        {%- set f = c.function or c %}
+        {{- '\n' if after_text or loop.index > 1 -}}
+        <tool_call>{{ '\n' }}{"name": "{{ f.name }}", "arguments": {{ f.arguments if f.arguments is string else f.arguments | tojson }}}{{ '\n' }}</tool_call>
+    {%- endfor %}
+{%- endmacro %}
+{#- What is thought is kept only behind the last question that a person asked. -#}
+{%- set seen = namespace(question=messages | length - 1, asker=none, askers=0, thought='', spoken='') %}
+{%- for m in messages[::-1] if m.role == 'user' and m.content is string %}
+    {%- if seen.asker is none and not (m.content.startswith('<tool_response>') and m.content.endswith('</tool_response>')) %}
+        {%- set seen.asker = loop.revindex0 %}
+    {%- endif %}
+{%- endfor %}
+{%- for m in messages if seen.asker is not none %}
+    {%- if m.role == 'user' and m.content is string %}
+        {%- if seen.asker == seen.askers %}{% set seen.question = loop.index0 %}{% endif %}
+        {%- set seen.askers = seen.askers + 1 %}
+    {%- endif %}
+{%- endfor %}
+{%- set lead = [messages[0].content] if messages and messages[0].role == 'system' else [] %}
+{%- if tools %}
+    {%- set lead = lead + ['# Functions\n\nHere is what can be called:\n<tools>\n' ~ tools | map('tojson') | join('\n') ~ '\n</tools>'] %}
+{%- endif %}
+{%- if lead %}{{ open('system') ~ '\n' ~ lead | join('\n\n') ~ close() }}{% endif %}
+{%- for m in messages %}
+    {%- set text = m.content if m.content is string else '' %}
+    {%- if m.role == 'assistant' %}
+        {%- set halves = text.split('</think>') %}
+        {%- set seen.thought = '' %}
+        {%- set seen.spoken = text %}
+        {%- if m.reasoning_content is string %}
+            {%- set seen.thought = m.reasoning_content.strip('\n') %}
+        {%- elif halves[1:] %}
+            {%- set seen.thought = halves[0].rstrip('\n').split('<think>')[-1].strip('\n') %}
+            {%- set seen.spoken = halves[-1].lstrip('\n') %}
+        {%- endif %}
+        {{- open(m.role) ~ '\n' }}
+        {%- if loop.index0 > seen.question and (loop.last or seen.thought) -%}
+            <think>{{ '\n' ~ seen.thought ~ '\n' }}</think>{{ '\n\n' ~ seen.spoken.lstrip('\n') }}
+        {%- else %}{{ seen.spoken }}
+        {%- endif %}
+        {{- calls(m, seen.spoken) ~ close() }}
+    {%- elif m.role == 'tool' %}
+        {{- open('user') if loop.previtem is not defined or loop.previtem.role != m.role }}
+        {{- ['\n<tool_response>', text, '</tool_response>'] | join('\n') }}
+        {{- close() if loop.nextitem is not defined or loop.nextitem.role != m.role }}
+    {%- elif m.role == 'user' or (m.role == 'system' and loop.index0) %}{{ open(m.role) ~ '\n' ~ text ~ close() }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- open('assistant') ~ '\n' ~ ('<think>\n\n</think>\n\n' if enable_thinking is defined and enable_thinking is false else '') }}
+{%- endif %}
+"""),
+
+    ("qwen3-coder", None, "<|im_end|>", r"""{#- All in angle brackets: an element, a value in it, what a function has, what is called. -#}
+{%- macro element(tag) %}{{ '\n<' ~ tag ~ '>' ~ caller() ~ '</' ~ tag ~ '>' }}{% endmacro %}
+{%- macro plain(v) %}
+    {%- if v is not string and (v is mapping or v is sequence) %}{{ v | tojson | safe }}{% else %}{{ v | string }}{% endif %}
+{%- endmacro %}
+{%- macro fields(d, but) %}
+    {%- for pair in (d if d is mapping else {}) | items if pair | first not in but %}
+        {%- call element(pair[0]) %}{{ plain(pair[1]) }}{% endcall %}
+    {%- endfor %}
+{%- endmacro %}
+{%- macro described(f) %}
+    {%- call element('function') %}
+        {%- call element('name') %}{{ f.name }}{% endcall %}
+        {%- if f.description is defined %}{% call element('description') %}{{ f.description | trim }}{% endcall %}{% endif %}
+        {%- call element('parameters') %}
+            {%- for name, field in (f.parameters.properties | default({})).items() %}
+                {%- call element('parameter') %}
+                    {%- call element('name') %}{{ name }}{% endcall %}
+                    {%- if 'type' in field %}{% call element('type') %}{{ field.type | string }}{% endcall %}{% endif %}
+                    {{- fields(field, ('name', 'type')) ~ '\n' }}
+                {%- endcall %}
+            {%- endfor %}
+            {{- fields(f.parameters, ['type', 'properties']) ~ '\n' }}
+        {%- endcall %}
+        {{- '\n' }}
+    {%- endcall %}
+{%- endmacro %}
+{%- macro called(f) %}
+    {{- '\n<tool_call>\n<function=' ~ f.name ~ '>\n' }}
+    {%- if f.arguments is mapping %}
+        {%- for name in f.arguments.keys() %}
+            {{- '<parameter=' + name + '>\n' + plain(f.arguments[name]) + '\n</parameter>\n' }}
+        {%- endfor %}
+    {%- endif %}
+    {{- '</function>\n</tool_call>' }}
+{%- endmacro %}
+
+{%- set own = messages[0]['role'] == 'system' %}
+{%- set listed = tools if tools is iterable else [] %}
+{%- if own or listed | length %}
+    {{- '<|im_start|>system\n' ~ (messages[0].content if own else 'Work with the functions below.') }}
+    {%- for tool in listed %}
+        {%- if loop.first %}{{ '\n\n# Functions\n\n<tools>' }}{% endif %}
+        {{- described(tool.function | default(tool)) }}
+        {%- if loop.last %}{{ '\n</tools>' }}{% endif %}
+    {%- endfor %}
+    {{- '<|im_end|>\n' }}
+{%- endif %}
+{%- for m in (messages[1:] if own else messages) %}
+    {%- if m.role == 'tool' %}
+        {%- if not loop.first and loop.previtem.role != 'tool' %}{{ '<|im_start|>user\n' }}{% endif %}
+        {{- '<tool_response>\n' ~ m.content ~ '\n</tool_response>\n' }}
+        {{- '<|im_end|>\n' if loop.last or loop.nextitem.role != 'tool' }}
+    {%- else %}
+        {{- '<|im_start|>' + m.role }}
+        {%- for c in m.tool_calls or [] %}
+            {%- if loop.first and (m.content or '') | trim %}{{ '\n' + m.content | trim + '\n' }}{% endif %}
+            {{- called(c.function | default(c)) }}
+        {%- else %}{{ '\n' + m.content }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
     {%- endif %}
 {%- endfor %}
 """ + CHATML_OPEN),
 
-    ("phi3", "<s>", "<|end|>", """{{ bos_token }}{% for turn in messages %}{% if turn['role'] == 'system' and turn['content'] %}{{'<|system|>
-' + turn['content'] + '<|end|>
-'}}{% elif turn['role'] == 'user' %}{{'<|user|>
-' + turn['content'] + '<|end|>
-'}}{% elif turn['role'] == 'assistant' %}{{'<|assistant|>
-'}}{% generation %}{{ turn['content'] + '<|end|>
-'}}{% endgeneration %}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>
-' }}{% else %}{{ eos_token }}{% endif %}"""),
+    ("phi3", "<s>", "<|end|>", """{{ bos_token }}{% for m in messages if m.role in ['user', 'assistant'] or m.role == 'system' %}{% if m.role != 'system' or m.content %}{{ '<|' + m.role + '|>
+' }}{% endif %}{% if m.role == 'assistant' %}{% generation %}{{ m.content + '<|end|>
+' }}{% endgeneration %}{% elif m.role == 'user' or m.content %}{{ m.content }}<|end|>
+{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>
+{% else %}{{ eos_token }}{% endif %}"""),
 
-    ("phi4", None, "<|im_end|>", """{% for turn in messages %}{% if (turn['role'] == 'system') %}{{'<|im_start|>system<|im_sep|>' + turn['content'] + '<|im_end|>'}}{% elif (turn['role'] == 'user') %}{{'<|im_start|>user<|im_sep|>' + turn['content'] + '<|im_end|>'}}{% elif (turn['role'] == 'assistant') %}{{'<|im_start|>assistant<|im_sep|>'}}{% generation %}{{turn['content'] + '<|im_end|>'}}{% endgeneration %}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"""),
+    ("phi4", None, "<|im_end|>", """{% macro head(who) %}<|im_start|>{{ who }}<|im_sep|>{% endmacro %}{% set known = ['system', 'user', 'assistant'] %}{% for m in messages %}{% if m.role == known[-1] %}{{ head(m.role) }}{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}{% elif m.role in known %}{{ head(m.role) + m.content + '<|im_end|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ head(known | last) }}{% endif %}"""),
 
-    ("phi4-mini", None, "<|endoftext|>", """{% for turn in messages %}{% if turn['role'] == 'system' and 'tools' in turn and turn['tools'] is not none %}{{ '<|' + turn['role'] + '|>' + turn['content'] + '<|tool|>' + turn['tools'] + '<|/tool|>' + '<|end|>' }}{% else %}{{ '<|' + turn['role'] + '|>' + turn['content'] + '<|end|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"""),
+    ("phi4-mini", None, "<|endoftext|>", """{% for m in messages %}{% set what = [m.content] %}{% if m.role == 'system' and (m.tools is defined and m.tools is not none) %}{% set what = what + ['<|tool|>', m['tools'], '<|/tool|>'] %}{% endif %}<|{{ m['role'] }}|>{{ what | join }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% else %}{{ eos_token }}{% endif %}"""),
 
-    ("gemma", "<bos>", "<eos>", """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('A system role is not known here') }}{% endif %}{% for turn in messages %}{% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must take turns: user, assistant, user ...') }}{% endif %}{% if (turn['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = turn['role'] %}{% endif %}{{ '<start_of_turn>' + role + '
-' + turn['content'] | trim + '<end_of_turn>
-' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model
-'}}{% endif %}"""),
+    ("gemma", "<bos>", "<eos>", """{% set names = {'user': 'user', 'assistant': 'model'} %}{% set sides = names.keys() | list %}{{ bos_token }}{% for m in messages %}{% if m.role not in names %}{{ raise_exception('nobody is called ' ~ m.role ~ ' in this layout') }}{% elif sides[loop.index0 % 2] != m.role %}{{ raise_exception('turn ' ~ loop.index ~ ' should be by the ' ~ sides[loop.index0 % 2]) }}{% endif %}{{ '<start_of_turn>' + names[m.role] + '
+' + m.content | trim + '<end_of_turn>
+' }}{% endfor %}{% if add_generation_prompt %}<start_of_turn>{{ names.assistant }}
+{% endif %}"""),
 
-    ("gemma3", "<bos>", "<eos>", """{{ bos_token }}
-{%- if messages[0]['role'] == 'system' -%}
-    {%- if messages[0]['content'] is string -%}
-        {%- set prefix = messages[0]['content'] + '
+    ("gemma3", "<bos>", "<eos>", """{%- macro piece(p) -%}
+    {%- if p.type == 'text' -%}{{ p.text | trim }}{%- elif p.type == 'image' -%}<start_of_image>{%- endif -%}
+{%- endmacro -%}
+{%- macro turn(who) -%}<start_of_turn>{{ who }}
+{{ caller() }}<end_of_turn>
+{% endmacro -%}
+{%- set ns = namespace(before='', skip=0) -%}
+{%- if messages[0].role == 'system' -%}
+    {%- set ns.skip = 1 -%}
+    {%- set ns.before = (messages[0].content if messages[0].content is string else messages[0].content[0].text) + '
 
 ' -%}
-    {%- else -%}
-        {%- set prefix = messages[0]['content'][0]['text'] + '
-
-' -%}
-    {%- endif -%}
-    {%- set turns = messages[1:] -%}
-{%- else -%}
-    {%- set prefix = "" -%}
-    {%- set turns = messages -%}
 {%- endif -%}
-{%- for turn in turns -%}
-    {%- if (turn['role'] == 'user') != (loop.index0 % 2 == 0) -%}
-        {{ raise_exception("Roles must take turns: user, assistant, user ...") }}
+{{- bos_token -}}
+{%- for m in messages[ns.skip:] -%}
+    {%- set side = ['user', 'assistant'][loop.index0 % 2] -%}
+    {%- if 'user' in (m.role, side) and m.role != side -%}
+        {{- raise_exception('the sides do not speak by turns: see number ' ~ loop.index) -}}
     {%- endif -%}
-    {%- if (turn['role'] == 'assistant') -%}
-        {%- set role = "model" -%}
-    {%- else -%}
-        {%- set role = turn['role'] -%}
-    {%- endif -%}
-    {{ '<start_of_turn>' + role + '
-' + (prefix if loop.first else "") }}
-    {%- if turn['content'] is string -%}
-        {{ turn['content'] | trim }}
-    {%- elif turn['content'] is iterable -%}
-        {%- for part in turn['content'] -%}
-            {%- if part['type'] == 'image' -%}
-                {{ '<start_of_image>' }}
-            {%- elif part['type'] == 'text' -%}
-                {{ part['text'] | trim }}
-            {%- endif -%}
-        {%- endfor -%}
-    {%- else -%}
-        {{ raise_exception("This type of content is not known") }}
-    {%- endif -%}
-    {{ '<end_of_turn>
-' }}
+    {%- call turn(m.role if m.role != 'assistant' else 'model') -%}
+        {{- ns.before -}}
+        {%- if m.content is string -%}{{ m.content | trim }}
+        {%- elif m.content is iterable -%}{%- for p in m.content -%}{{ piece(p) }}{%- endfor -%}
+        {%- else -%}{{ raise_exception('a turn is a text, or a list of parts') }}
+        {%- endif -%}
+    {%- endcall -%}
+    {%- set ns.before = '' -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
-    {{'<start_of_turn>model
-'}}
+    <start_of_turn>model{{ '
+' }}
 {%- endif -%}
 """),
 
-    ("zephyr", "<s>", "</s>", """{% for turn in messages %}
-{% if turn['role'] == 'user' %}
-{{ '<|user|>
-' + turn['content'] + eos_token }}
-{% elif turn['role'] == 'system' %}
-{{ '<|system|>
-' + turn['content'] + eos_token }}
-{% elif turn['role'] == 'assistant' %}
-{{ '<|assistant|>
-'  + turn['content'] + eos_token }}
-{% endif %}
-{% if loop.last and add_generation_prompt %}
-{{ '<|assistant|>' }}
+    ("zephyr", "<s>", "</s>", """{% for m in messages if m['role'] in ('user', 'system', 'assistant') %}
+<|{{ m['role'] }}|>
+{{ m['content'] + eos_token }}
+{% if add_generation_prompt and loop.last %}
+<|assistant|>
 {% endif %}
 {% endfor %}"""),
 
-    ("tulu", "<|begin_of_text|>", "<|end_of_text|>", """{% for turn in messages %}{% if turn['role'] == 'system' %}{{ '<|system|>
-' + turn['content'] + '
-' }}{% elif turn['role'] == 'user' %}{{ '<|user|>
-' + turn['content'] + '
-' }}{% elif turn['role'] == 'assistant' %}{% if not loop.last %}{{ '<|assistant|>
-'  + turn['content'] + eos_token + '
-' }}{% else %}{{ '<|assistant|>
-'  + turn['content'] + eos_token }}{% endif %}{% endif %}{% if loop.last and add_generation_prompt %}{{ '<|assistant|>
-' }}{% endif %}{% endfor %}"""),
+    ("tulu", "<|begin_of_text|>", "<|end_of_text|>", """{% set ns = namespace(text='') %}{% for m in messages %}{% if m['role'] in ['system', 'user', 'assistant'] %}{% set ns.text = ns.text + '<|' + m['role'] + '|>
+' + m['content'] + (eos_token if m['role'] == 'assistant' else '') %}{% if m['role'] != 'assistant' or not loop.last %}{% set ns.text = ns.text + '
+' %}{% endif %}{% endif %}{% endfor %}{{ ns.text }}{% if messages and add_generation_prompt %}<|assistant|>
+{% endif %}"""),
 
-    ("vicuna", "<s>", "</s>", """{% if messages[0].role == 'system' %}{% set said = messages[0].content.strip() %}{% set turns = messages[1:] %}{% else %}{% set said = 'A curious person talks with a helpful machine.' %}{% set turns = messages %}{% endif %}{{ bos_token + said }}{% for turn in turns %}{% if loop.first %}{{ ' ' }}{% endif %}{% if turn.role == 'user' %}{{ 'USER: ' + turn.content.strip() + ' ' }}{% elif turn.role == 'assistant' %}{{ 'ASSISTANT: ' + turn.content.strip() + eos_token }}{% else %}{{ raise_exception('Only user and assistant follow the system') }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"""),
+    ("vicuna", "<s>", "</s>", """{% set tags = {'user': 'USER: ', 'assistant': 'ASSISTANT: '} %}{% set ends = {'user': ' ', 'assistant': eos_token} %}{% set said = messages[:1] | selectattr('role', 'eq', 'system') | map(attribute='content') | first | default('A visitor puts questions to a patient machine.') %}{{ bos_token ~ said.strip() }}{% for m in messages[(1 if messages[0].role == 'system' else 0):] %}{% if m.role not in tags %}{{ raise_exception('a ' ~ m.role ~ ' cannot speak behind the opening') }}{% elif loop.first %}{{ ' ' + tags[m.role] + m.content.strip() + ends[m.role] }}{% else %}{{ tags[m.role] + m.content.strip() + ends[m.role] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ tags.assistant | trim }}{% endif %}"""),
 
-    ("r1-distill", "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>", """{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% set ns = namespace(is_first=false, is_tool=false, is_output_first=true, said='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}{% set ns.said = message['content'] %}{%- endif %}{%- endfor %}{{bos_token}}{{ns.said}}{%- for message in messages %}{%- if message['role'] == 'user' %}{%- set ns.is_tool = false -%}{{'<\uff5cUser\uff5c>' + message['content']}}{%- endif %}{%- if message['role'] == 'assistant' and message['content'] is none %}{%- set ns.is_tool = false -%}{%- for tool in message['tool_calls']%}{%- if not ns.is_first %}{{'<\uff5cAssistant\uff5c><\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>' + tool['type'] + '<\uff5ctool\u2581sep\uff5c>' + tool['function']['name'] + '\\n' + '```json' + '\\n' + tool['function']['arguments'] + '\\n' + '```' + '<\uff5ctool\u2581call\u2581end\uff5c>'}}{%- set ns.is_first = true -%}{%- endif %}{%- endfor %}{%- endif %}{%- if message['role'] == 'assistant' and message['content'] is not none %}{%- if ns.is_tool %}{{'<\uff5ctool\u2581outputs\u2581end\uff5c>' + message['content'] + '<\uff5cend\u2581of\u2581sentence\uff5c>'}}{%- set ns.is_tool = false -%}{%- else %}{% set content = message['content'] %}{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}{{'<\uff5cAssistant\uff5c>' + content + '<\uff5cend\u2581of\u2581sentence\uff5c>'}}{%- endif %}{%- endif %}{%- if message['role'] == 'tool' %}{%- set ns.is_tool = true -%}{%- if ns.is_output_first %}{{'<\uff5ctool\u2581outputs\u2581begin\uff5c><\uff5ctool\u2581output\u2581begin\uff5c>' + message['content'] + '<\uff5ctool\u2581output\u2581end\uff5c>'}}{%- set ns.is_output_first = false %}{%- else %}{{'\\n<\uff5ctool\u2581output\u2581begin\uff5c>' + message['content'] + '<\uff5ctool\u2581output\u2581end\uff5c>'}}{%- endif %}{%- endif %}{%- endfor -%}{% if ns.is_tool %}{{'<\uff5ctool\u2581outputs\u2581end\uff5c>'}}{% endif %}{% if add_generation_prompt and not ns.is_tool %}{{'<\uff5cAssistant\uff5c><think>\\n'}}{% endif %}"""),
+    ("r1-distill", "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>", """{#- The last system is the one that counts; results stand in one frame, which what follows closes. -#}
+{%- macro mark(name) -%}<\uff5c{{ name | replace(' ', '\u2581') }}\uff5c>{%- endmacro -%}
+{%- macro request(c) -%}
+    {{- mark('tool calls begin') ~ mark('tool call begin') ~ c['type'] ~ mark('tool sep') ~ c.function.name -}}
+    {{- '\\n```json\\n' ~ (c.function.arguments if c.function.arguments is string else c.function.arguments | tojson) ~ '\\n```' ~ mark('tool call end') -}}
+{%- endmacro -%}
+{%- set state = namespace(frame=false, framed=0, asked=false) -%}
+{%- if add_generation_prompt is not defined -%}{%- set add_generation_prompt = false -%}{%- endif -%}
+{{- bos_token ~ (messages | selectattr('role', '==', 'system') | map(attribute='content') | list | last | default('')) -}}
+{%- for m in messages | rejectattr('role', '==', 'system') -%}
+    {%- if m.role == 'tool' -%}
+        {{- mark('tool outputs begin') if not state.framed else '\\n' -}}
+        {{- mark('tool output begin') ~ m.content ~ mark('tool output end') -}}
+        {%- set state.framed = state.framed + 1 -%}
+        {%- set state.frame = true -%}
+    {%- elif m.role == 'user' -%}
+        {{- mark('User') ~ m['content'] -}}
+        {%- set state.frame = false -%}
+    {%- elif m.role == 'assistant' -%}
+        {%- if m['content'] is none -%}
+            {%- for c in m['tool_calls'] if loop.first -%}
+                {{- mark('Assistant') ~ request(c) if not state.asked -}}
+            {%- endfor -%}
+            {%- set state.asked = true -%}
+        {%- elif state.frame -%}
+            {{- mark('tool outputs end') + m.content + eos_token -}}
+        {%- else -%}
+            {{- mark('Assistant') ~ m.content.split('</think>')[-1] ~ eos_token -}}
+        {%- endif -%}
+        {%- set state.frame = false -%}
+    {%- endif -%}
+{%- endfor -%}
+{%- if state.frame -%}
+    {{- mark('tool outputs end') -}}
+{%- elif add_generation_prompt -%}
+    {{- mark('Assistant') ~ '<think>\\n' -}}
+{%- endif -%}
+"""),
 
-    ("smollm2", "<|im_start|>", "<|im_end|>", """{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system
-You are a small model that helps, named Pebble<|im_end|>
-' }}{% endif %}{{'<|im_start|>' + message['role'] + '
-' + message['content'] + '<|im_end|>' + '
-'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
+    ("smollm2", "<|im_start|>", "<|im_end|>", """{% macro turn(who, what) %}{{ '<|im_start|>' + who + '
+' + what + '<|im_end|>
+' }}{% endmacro %}{% if messages and messages[0]['role'] != 'system' %}{{ turn('system', 'Your name is Pebble, a model of few weights and good will.') }}{% endif %}{% for m in messages %}{{ turn(m.role, m['content']) }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
 ' }}{% endif %}"""),
 
-    ("smollm3", None, "<|im_end|>", """{# Whether it thinks aloud is said in the system turn. #}
-{%- if enable_thinking is not defined -%}
-{%- set enable_thinking = true -%}
+    ("smollm3", None, "<|im_end|>", r"""{# The switches are words of the system; what is left of them is its own text. #}
+{%- macro turn(who, text) -%}{{ '<|im_start|>' ~ who ~ '\n' ~ text }}{%- endmacro -%}
+{%- set has = namespace(mode='/think', own='', given='', alone=false) -%}
+{%- if enable_thinking is defined and not enable_thinking -%}{%- set has.mode = '/no_think' -%}{%- endif -%}
+{%- if messages[0].role == 'system' -%}
+    {%- set has.given = messages[0].content -%}
+    {%- for word in ('/think', '/no_think') if word in has.given -%}{%- set has.mode = word -%}{%- endfor -%}
+    {%- set has.alone = '/system_override' in has.given -%}
+    {%- set has.own = (has.given | replace('/no_think', '')).replace('/think', '').rstrip() -%}
 {%- endif -%}
-{%- if enable_thinking -%}
-  {%- set reasoning_mode = "/think" -%}
+{%- set silent = '' if has.mode == '/think' else '<think>\n\n</think>\n' -%}
+{%- set sections = [] -%}
+{%- if has.alone -%}
+    {%- set sections = [has.own.replace('/system_override', '').rstrip()] -%}
 {%- else -%}
-  {%- set reasoning_mode = "/no_think" -%}
-{%- endif -%}
-
-{{- "<|im_start|>system\\n" -}}
-{%- if messages[0].role == "system" -%}
-  {%- set system_message = messages[0].content -%}
-  {%- if "/no_think" in system_message -%}
-    {%- set reasoning_mode = "/no_think" -%}
-  {%- elif "/think" in system_message -%}
-    {%- set reasoning_mode = "/think" -%}
-  {%- endif -%}
-  {%- set custom = system_message.replace("/no_think", "").replace("/think", "").rstrip() -%}
-{%- endif -%}
-
-{%- if "/system_override" in (system_message or "") -%}
-  {{- custom.replace("/system_override", "").rstrip() -}}
-  {{- "<|im_end|>\\n" -}}
-{%- else -%}
-  {{- "## Metadata\\n\\n" -}}
-  {{- "Today: " ~ strftime_now("%d %B %Y") ~ "\\n" -}}
-  {{- "Reasoning: " + reasoning_mode + "\\n\\n" -}}
-  {{- "## Instructions\\n\\n" -}}
-  {%- if custom -%}
-    {{- custom + "\\n\\n" -}}
-  {%- elif reasoning_mode == "/think" -%}
-    {{- "Think between <think> and </think>, then answer.\\n\\n" -}}
-  {%- else -%}
-    {{- "Answer at once.\\n\\n" -}}
-  {%- endif -%}
-  {%- if xml_tools or tools -%}
-    {{- "### Tools\\n\\n" -}}
-    {%- set ns = namespace(out="<tools>\\n") -%}
-    {%- for tool in (xml_tools or tools) -%}
-      {%- set ns.out = ns.out ~ (tool | string) ~ "\\n" -%}
-    {%- endfor -%}
-    {{- ns.out + "</tools>" }}
-    {{- "\\n\\n" -}}
-  {%- endif -%}
-  {{- "<|im_end|>\\n" -}}
-{%- endif -%}
-{# ───── the turns ───── #}
-{%- for message in messages -%}
-  {%- set content = message.content if message.content is string else "" -%}
-  {%- if message.role == "user" -%}
-    {{ "<|im_start|>" + message.role + "\\n"  + content + "<|im_end|>\\n" }}
-  {%- elif message.role == "assistant" -%}
-    {% generation %}
-    {%- if reasoning_mode == "/think" -%}
-      {{ "<|im_start|>assistant\\n" + content.lstrip("\\n") + "<|im_end|>\\n" }}
-    {%- else -%}
-      {{ "<|im_start|>assistant\\n" + "<think>\\n\\n</think>\\n" + content.lstrip("\\n") + "<|im_end|>\\n" }}
+    {%- set rule = 'Show your thoughts in <think></think>; below them, what you found.' if not silent else 'No thoughts aloud.' -%}
+    {%- set sections = ['## About\n\nDate: ' ~ strftime_now('%d %B %Y') ~ '\nMode: ' ~ has.mode, '## To do\n\n' ~ (has.own or rule)] -%}
+    {%- set listed = xml_tools or tools -%}
+    {%- if listed -%}
+        {%- set sections = sections + ['### What can be called\n\n<tools>\n' ~ listed | map('string') | join('\n') ~ '\n</tools>'] -%}
     {%- endif -%}
-    {% endgeneration %}
-  {%- elif message.role == "tool" -%}
-    {{ "<|im_start|>" + "user\\n"  + content + "<|im_end|>\\n" }}
-  {%- endif -%}
+    {%- set sections = sections + [''] -%}
+{%- endif -%}
+{{- turn('system', '') -}}
+{%- for section in sections -%}{{ section ~ ('<|im_end|>\n' if loop.last else '\n\n') }}{%- endfor -%}
+{# ───── the turns ───── #}
+{%- for m in messages -%}
+    {%- set text = '' if m.content is not string else m.content -%}
+    {%- if m.role == 'assistant' -%}
+        {% generation %}
+        {{ turn('assistant', silent + text.lstrip('\n')) + '<|im_end|>\n' }}
+        {% endgeneration %}
+    {%- elif m.role in ['user', 'tool'] -%}
+        {{ turn('user', text) ~ '<|im_end|>\n' }}
+    {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
-  {%- if reasoning_mode == "/think" -%}
-    {{ "<|im_start|>assistant\\n" }}
-  {%- else -%}
-    {{ "<|im_start|>assistant\\n" + "<think>\\n\\n</think>\\n"  }}
-  {%- endif -%}
+    {{ turn('assistant', silent) }}
 {%- endif -%}
 """),
 
-    ("granite", "<|end_of_text|>", "<|end_of_text|>", """{%- if tools %}
-    {{- '<|start_of_role|>available_tools<|end_of_role|>
+    ("granite", "<|end_of_text|>", "<|end_of_text|>", """{%- set names = {'assistant_tool_call': 'assistant', 'tool': 'tool_response'} %}
+{%- macro turn(who, text) %}
+    {{- '<|start_of_role|>' ~ who ~ '<|end_of_role|>' ~ text ~ '<|end_of_text|>
 ' }}
-    {%- for tool in tools %}
-    {{- tool | tojson(indent=4) }}
-    {%- if not loop.last %}
-        {{- '
+{%- endmacro %}
+{%- if tools %}
+    {%- set indented = tools | map('tojson', indent=4) | join('
 
-' }}
-    {%- endif %}
-    {%- endfor %}
-    {{- '<|end_of_text|>
-' }}
+') %}
+    {{- turn('available_tools', '
+' ~ indented) }}
 {%- endif %}
-{%- for message in messages %}
-    {%- if message['role'] == 'system' %}
-    {{- '<|start_of_role|>system<|end_of_role|>' + message['content'] + '<|end_of_text|>
-' }}
-    {%- elif message['role'] == 'user' %}
-    {{- '<|start_of_role|>user<|end_of_role|>' + message['content'] + '<|end_of_text|>
-' }}
-    {%- elif message['role'] == 'assistant' %}
-    {{- '<|start_of_role|>assistant<|end_of_role|>'  + message['content'] + '<|end_of_text|>
-' }}
-    {%- elif message['role'] == 'assistant_tool_call' %}
-    {{- '<|start_of_role|>assistant<|end_of_role|><|tool_call|>' + message['content'] + '<|end_of_text|>
-' }}
-    {%- elif message['role'] == 'tool' or message['role'] == 'tool_response' %}
-    {{- '<|start_of_role|>tool_response<|end_of_role|>' + message['content'] + '<|end_of_text|>
-' }}
-    {%- endif %}
-    {%- if loop.last and add_generation_prompt %}
-    {{- '<|start_of_role|>assistant' }}
-        {%- if controls %}
-            {{- ' ' + controls | tojson() }}
-        {%- endif %}
-    {{- '<|end_of_role|>' }}
+{%- for m in messages %}
+    {%- if m.role in names %}
+        {{- turn(names.get(m.role), ('<|tool_call|>' if m.role.startswith('assistant') else '') + m['content']) }}
+    {%- elif m.role in ['system', 'user', 'assistant', 'tool_response'] %}
+        {{- turn(m.role, m['content']) }}
     {%- endif %}
 {%- endfor %}
+{%- if add_generation_prompt and messages | length %}
+    {{- '<|start_of_role|>assistant' ~ (' ' ~ controls | tojson() if controls is mapping else '') ~ '<|end_of_role|>' }}
+{%- endif %}
 """),
 
-    ("hermes-tools", "<|begin_of_text|>", "<|im_end|>", """{%- macro type_of(spec) %}
-    {%- set known = {"string": "str", "number": "float", "integer": "int", "boolean": "bool"} %}
-    {%- if known[spec.type] is defined %}
-        {{- known[spec.type] }}
-    {%- elif spec.type == "array" %}
-        {{- "list" }}
-        {%- if spec['items'] is mapping %}
-            {{- "[" + type_of(spec['items']) + "]" }}
-        {%- endif %}
-    {%- elif spec.type == "object" %}
-        {%- if spec.additionalProperties is mapping %}
-            {{- "dict[str, " + type_of(spec.additionalProperties) + "]" }}
-        {%- else %}
-            {{- "dict" }}
-        {%- endif %}
-    {%- elif spec.type is iterable and spec.type is not string %}
-        {{- "Union[" }}
-        {%- for one in spec.type %}
-            {{- type_of({"type": one}) }}
-            {%- if not loop.last %}{{- "," }}{%- endif %}
-        {%- endfor %}
-        {{- "]" }}
+    ("hermes-tools", "<|begin_of_text|>", "<|im_end|>", r"""{#- A schema is read as a type: names by a table, what is nested by the macro itself. -#}
+{%- set basic = {'boolean': 'bool', 'integer': 'int', 'number': 'float', 'string': 'str', 'array': 'list', 'object': 'dict'} %}
+{%- macro read(schema) %}
+    {%- set kind = schema.type | default('') %}
+    {%- if kind is not string and kind is iterable -%}
+        Union[{% for k in kind %}{{ ',' if not loop.first }}{{ read({'type': k}) }}{% endfor %}]
     {%- else %}
-        {{- "Any" }}
+        {{- basic[kind] | default('Any') }}
+        {%- if kind == 'array' and schema['items'] is mapping %}{{ '[' ~ read(schema['items']) ~ ']' }}{% endif %}
+        {%- if kind == 'object' and schema.additionalProperties is mapping %}{{ '[str, ' ~ read(schema.additionalProperties) ~ ']' }}{% endif %}
     {%- endif %}
 {%- endmacro %}
-
-{{- bos_token }}
-{{- "<|im_start|>system\\nYou call functions. Their signatures: <tools> " }}
-{%- if tools is iterable and tools | length > 0 %}
-    {%- for tool in tools %}
-        {%- if tool.function is defined %}
-            {%- set tool = tool.function %}
-        {%- endif %}
-        {{- '{"type": "function", "function": ' }}
-        {{- '{"name": "' + tool.name + '", ' }}
-        {{- '"description": "' + tool.name + '(' }}
-        {%- for name, fields in tool.parameters.properties | items %}
-            {{- name + ": " + type_of(fields) }}
-            {%- if not loop.last %}
-                {{- ", " }}
-            {%- endif %}
-        {%- endfor %}
-        {{- ")" }}
-        {%- if tool.return is defined %}
-            {{- " -> " + type_of(tool.return) }}
-        {%- endif %}
-        {{- " - " + tool.description + "\\n\\n" }}
-        {%- for name, fields in tool.parameters.properties | items %}
-            {%- if loop.first %}
-                {{- "    Args:\\n" }}
-            {%- endif %}
-            {{- "        " + name + "(" + type_of(fields) + "): " + (fields.description | default('?') | trim) }}
-            {%- if not loop.last %}{{- "\\n" }}{%- endif %}
-        {%- endfor %}
-        {{- '"' }}
-        {{- ', "parameters": ' }}
-        {%- if tool.parameters.properties | length == 0 %}
-            {{- "{}" }}
-        {%- else %}
-            {{- tool.parameters | tojson }}
-        {%- endif %}
-        {{- "}" }}
-        {%- if not loop.last %}
-            {{- "\\n" }}
-        {%- endif %}
+{%- macro described(f) %}
+    {%- set ns = namespace(head=[], body=[]) %}
+    {%- for name, schema in f.parameters.properties | items %}
+        {%- set ns.head = ns.head + [name ~ ': ' ~ read(schema)] %}
+        {%- set ns.body = ns.body + ['        ' ~ name ~ '(' ~ read(schema) ~ '): ' ~ schema.description | default('not told') | trim] %}
     {%- endfor %}
-{%- endif %}
-{{- " </tools>" }}
-{{- '<|im_end|>\\n' }}
-{%- for message in messages %}
-    {%- if message.role == "user" or message.role == "system" or (message.role == "assistant" and message.tool_calls is not defined) %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- elif message.role == "assistant" %}
-        {{- '<|im_start|>' + message.role }}
-        {%- for call in message.tool_calls %}
-            {{- '\\n<tool_call>\\n' }}
-            {%- if call.function is defined %}
-                {%- set call = call.function %}
-            {%- endif %}
-            {{- '{' }}
-            {{- '"name": "' }}
-            {{- call.name }}
-            {{- '"' }}
-            {%- if call.arguments is defined %}
-                {{- ', ' }}
-                {{- '"arguments": ' }}
-                {%- if call.arguments is string %}
-                    {{- call.arguments }}
-                {%- else %}
-                    {{- call.arguments | tojson }}
-                {%- endif %}
-            {%- endif %}
-            {{- '}' }}
-            {{- '\\n</tool_call>' }}
-        {%- endfor %}
-        {{- '<|im_end|>\\n' }}
-    {%- elif message.role == "tool" %}
-        {%- if loop.previtem and loop.previtem.role != "tool" %}
-            {{- '<|im_start|>tool\\n' }}
-        {%- endif %}
-        {{- '<tool_response>\\n' }}
-        {{- message.content }}
-        {%- if not loop.last %}
-            {{- '\\n</tool_response>\\n' }}
-        {%- else %}
-            {{- '\\n</tool_response>' }}
-        {%- endif %}
-        {%- if not loop.last and loop.nextitem.role != "tool" %}
-            {{- '<|im_end|>' }}
-        {%- elif loop.last %}
-            {{- '<|im_end|>' }}
-        {%- endif %}
+    {{- f.name + '(' + ns.head | join(', ') + ')' + (' -> ' ~ read(f.return) if f.return is defined else '') }}
+    {{- ' - ' ~ f.description ~ '\n\n' }}
+    {%- if ns.body %}{{ '    Args:\n' ~ ns.body | join('\n') }}{% endif %}
+{%- endmacro %}
+{%- macro signature(f) -%}
+    {"type": "function", "function": {"name": "{{ f.name }}", "description": "{{ described(f) }}", "parameters": {{ f.parameters | tojson if f.parameters.properties else '{}' }}}
+{%- endmacro %}
+{%- macro request(f) %}
+    {{- '\n<tool_call>\n{"name": "' ~ f.name ~ '"' }}
+    {%- if 'arguments' in f %}{{ ', "arguments": ' ~ (f.arguments if f.arguments is string else f.arguments | tojson) }}{% endif %}
+    {{- '}\n</tool_call>' }}
+{%- endmacro %}
+
+{{- bos_token ~ '<|im_start|>system\nFunctions are at hand; this is how each is called: <tools> ' }}
+{%- for tool in tools or [] %}
+    {{- signature(tool.function if tool.function is defined else tool) }}
+    {%- if not loop.last %}{{ '\n' }}{% endif %}
+{%- endfor %}
+{{- ' </tools><|im_end|>\n' }}
+{%- for m in messages %}
+    {%- if m.role == 'tool' %}
+        {{- '<|im_start|>tool\n' if (loop.previtem | default(m)).role != 'tool' }}
+        {{- ['<tool_response>', m.content, '</tool_response>'] | join('\n') ~ ('' if loop.last else '\n') }}
+        {{- '<|im_end|>' if (loop.nextitem | default({'role': 'nobody'})).role != 'tool' }}
+    {%- elif m.tool_calls is defined and m.role == 'assistant' %}
+        {{- '<|im_start|>assistant' }}
+        {%- for c in m.tool_calls %}{{ request(c.function if c.function is defined else c) }}{% endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- elif m.role in ('assistant', 'system', 'user') %}
+        {{- '<|im_start|>%s\n%s<|im_end|>\n' | format(m.role, m.content) }}
     {%- endif %}
 {%- endfor %}
 """ + CHATML_OPEN),
@@ -886,7 +608,7 @@ You are a small model that helps, named Pebble<|im_end|>
 {%- endif -%}
 """),
 
-    ("command-r", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set turns = messages[1:] %}{% set said = messages[0]['content'] %}{% elif false == true %}{% set turns = messages %}{% set said = 'Never said.' %}{% else %}{% set turns = messages %}{% set said = false %}{% endif %}{% if said != false %}{{ '<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>' + said + '<|END_OF_TURN_TOKEN|>' }}{% endif %}{% for turn in turns %}{% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must take turns') }}{% endif %}{% set content = turn['content'] %}{% if turn['role'] == 'user' %}{{ '<|START_OF_TURN_TOKEN|><|USER_TOKEN|>' + content.strip() + '<|END_OF_TURN_TOKEN|>' }}{% elif turn['role'] == 'assistant' %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>'  + content.strip() + '<|END_OF_TURN_TOKEN|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}"""),
+    ("command-r", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", """{% macro turn(who, text) %}{{ '<|START_OF_TURN_TOKEN|><|' + who + '_TOKEN|>' + text + '<|END_OF_TURN_TOKEN|>' }}{% endmacro %}{% set sides = ['user', 'assistant'] %}{{ bos_token }}{% set turns = messages[1:] if messages[0].role == 'system' else messages %}{% if turns | length < messages | length %}{{ turn('SYSTEM', messages[0].content) }}{% endif %}{% for m in turns %}{% if (m.role == sides[0]) != (loop.index0 is even) %}{{ raise_exception('number ' ~ loop.index0 ~ ' is not by the ' ~ sides[loop.index0 % 2]) }}{% elif m.role in sides %}{{ turn('USER' if loop.index0 is even else 'CHATBOT', m.content.strip()) }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}"""),
 
     ("olmo2-harmony", "<|startoftext|>", "<|return|>", """{#- Channels: what is thought, what is said. -#}
 {%- macro heading(role, channel=none) -%}
