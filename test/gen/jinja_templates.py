@@ -101,9 +101,10 @@ TEMPLATES = [
 
     ("llama3.2-date", "<|begin_of_text|>", "<|eot_id|>", r"""{%- macro shown(content) %}
     {%- if content is string %}{{ content | trim }}
-    {%- else %}
+    {%- elif content is iterable %}
         {%- set signs = {'image': '<|image|>'} %}
         {%- for piece in content if piece.type in ('image', 'text') %}{{ signs[piece.type] | default(piece.text) }}{% endfor %}
+    {%- else %}{{ raise_exception('a turn without words or parts') }}
     {%- endif %}
 {%- endmacro %}
 {%- set day = date_string if date_string is defined else strftime_now('%d %b %Y') if strftime_now is defined else '3 Jun 2024' %}
@@ -371,9 +372,9 @@ TEMPLATES = [
 
     ("phi4-mini", None, "<|endoftext|>", """{% for m in messages %}{% set what = [m.content] %}{% if m.role == 'system' and (m.tools is defined and m.tools is not none) %}{% set what = what + ['<|tool|>', m['tools'], '<|/tool|>'] %}{% endif %}<|{{ m['role'] }}|>{{ what | join }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% else %}{{ eos_token }}{% endif %}"""),
 
-    ("gemma", "<bos>", "<eos>", """{% set names = {'user': 'user', 'assistant': 'model'} %}{% set sides = names.keys() | list %}{{ bos_token }}{% for m in messages %}{% if m.role not in names %}{{ raise_exception('nobody is called ' ~ m.role ~ ' in this layout') }}{% elif sides[loop.index0 % 2] != m.role %}{{ raise_exception('turn ' ~ loop.index ~ ' should be by the ' ~ sides[loop.index0 % 2]) }}{% endif %}{{ '<start_of_turn>' + names[m.role] + '
+    ("gemma", "<bos>", "<eos>", """{% set names = {'user': 'user', 'assistant': 'model'} %}{% set sides = names.keys() | list %}{{ bos_token }}{% for m in messages %}{% if m.role not in names %}{{ raise_exception('nobody is called ' ~ m.role ~ ' in this layout') }}{% elif sides[loop.index0 % 2] != m.role %}{{ raise_exception('turn ' ~ loop.index ~ ' should be by the ' ~ sides[loop.index0 % 2]) }}{% else %}{{ '<start_of_turn>' + names[m.role] + '
 ' + m.content | trim + '<end_of_turn>
-' }}{% endfor %}{% if add_generation_prompt %}<start_of_turn>{{ names.assistant }}
+' }}{% endif %}{% endfor %}{% if add_generation_prompt %}<start_of_turn>{{ names.assistant }}
 {% endif %}"""),
 
     ("gemma3", "<bos>", "<eos>", """{%- macro piece(p) -%}
@@ -418,8 +419,9 @@ TEMPLATES = [
 {% endif %}
 {% endfor %}"""),
 
-    ("tulu", "<|begin_of_text|>", "<|end_of_text|>", """{% set ns = namespace(text='') %}{% for m in messages %}{% if m['role'] in ['system', 'user', 'assistant'] %}{% set ns.text = ns.text + '<|' + m['role'] + '|>
-' + m['content'] + (eos_token if m['role'] == 'assistant' else '') %}{% if m['role'] != 'assistant' or not loop.last %}{% set ns.text = ns.text + '
+    ("tulu", "<|begin_of_text|>", "<|end_of_text|>", """{% macro block(m) %}{{ '<|' + m['role'] + '|>
+' + m['content'] }}{% endmacro %}{% set ns = namespace(text='') %}{% for m in messages %}{% if m['role'] in ['system', 'user'] %}{% set ns.text = ns.text + block(m) + '
+' %}{% elif m['role'] == 'assistant' %}{% set ns.text = ns.text + block(m) + eos_token %}{% if loop.last %}{{ ns.text }}{% set ns.text = '' %}{% else %}{% set ns.text = ns.text + '
 ' %}{% endif %}{% endif %}{% endfor %}{{ ns.text }}{% if messages and add_generation_prompt %}<|assistant|>
 {% endif %}"""),
 
@@ -608,7 +610,7 @@ TEMPLATES = [
 {%- endif -%}
 """),
 
-    ("command-r", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", """{% macro turn(who, text) %}{{ '<|START_OF_TURN_TOKEN|><|' + who + '_TOKEN|>' + text + '<|END_OF_TURN_TOKEN|>' }}{% endmacro %}{% set sides = ['user', 'assistant'] %}{{ bos_token }}{% set turns = messages[1:] if messages[0].role == 'system' else messages %}{% if turns | length < messages | length %}{{ turn('SYSTEM', messages[0].content) }}{% endif %}{% for m in turns %}{% if (m.role == sides[0]) != (loop.index0 is even) %}{{ raise_exception('number ' ~ loop.index0 ~ ' is not by the ' ~ sides[loop.index0 % 2]) }}{% elif m.role in sides %}{{ turn('USER' if loop.index0 is even else 'CHATBOT', m.content.strip()) }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}"""),
+    ("command-r", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", """{% macro turn(who, text) %}{{ '<|START_OF_TURN_TOKEN|><|' + who + '_TOKEN|>' + text + '<|END_OF_TURN_TOKEN|>' }}{% endmacro %}{% set sides = ['user', 'assistant'] %}{{ bos_token }}{% if messages[0].role == 'system' %}{{ turn('SYSTEM', messages[0].content) }}{% set turns = messages[1:] %}{% else %}{% set turns = messages %}{% endif %}{% for m in turns %}{% if (m.role == sides[0]) != (loop.index0 is even) %}{{ raise_exception('number ' ~ loop.index0 ~ ' is not by the ' ~ sides[loop.index0 % 2]) }}{% elif m.role in sides %}{{ turn('USER' if loop.index0 is even else 'CHATBOT', m.content.strip()) }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}"""),
 
     ("olmo2-harmony", "<|startoftext|>", "<|return|>", """{#- Channels: what is thought, what is said. -#}
 {%- macro heading(role, channel=none) -%}
