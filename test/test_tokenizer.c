@@ -389,6 +389,8 @@ static void load_parts(parts p) {
     CHECK(llm_encode(&t, "abba", 4, ids) == 3 && ids[0] == 2, "the small tokenizer cannot encode");
     CHECK(llm_encode(&t, "xazbyb", 6, ids) == 2 && ids[0] == 2 && ids[1] == 1, "what no token spells is dropped");
     CHECK(t.tables->unspelled == 3, "and counted: %zu", t.tables->unspelled);
+    hf_say_unspelled(&t);
+    CHECK(!t.tables->unspelled, "said once");
     llm_tokenizer_free(&t);
 }
 /* Vocabularies of three letters that ask for a decision. */
