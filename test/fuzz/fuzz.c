@@ -25,6 +25,14 @@ static void fuzz_json(const char *data, size_t size) {
 
 /* ---- tokenizer: any bytes as tokenizer.json; what is accepted cuts a text into ids that spell it again ---- */
 
+/* Tables that are made once, for all texts, are there before a refusal could take them away. */
+static void begin_tables(void) {
+    llm_tokenizer t;
+    int ids[8];
+    hf_tokenizer_load(&t, "test/data/tok/qwen2");
+    llm_encode(&t, "e\xCC\x81", 3, ids);
+    llm_tokenizer_free(&t);
+}
 static void fuzz_tokenizer(const char *data, size_t size) {
     static const char text[] = "The cat's 12 mats,\n\t caf\xC3\xA9 e\xCC\x81 \xF0\x9F\x90\x88 <|im_end|>  \xFF";
     llm_tokenizer t;
@@ -191,7 +199,7 @@ static void fuzz_chat(const char *data, size_t size) {
 /* ---- which one ---- */
 
 static const struct { const char *name; void (*begin)(void); void (*target)(const char *data, size_t size); } all[] = {
-    {"json", NULL, fuzz_json}, {"tokenizer", NULL, fuzz_tokenizer}, {"safetensors", NULL, fuzz_safetensors},
+    {"json", NULL, fuzz_json}, {"tokenizer", begin_tables, fuzz_tokenizer}, {"safetensors", NULL, fuzz_safetensors},
     {"data", begin_tokenizer, fuzz_data}, {"adapter", begin_adapter, fuzz_adapter},
     {"chat", begin_tokenizer, fuzz_chat}, {"jinja", NULL, fuzz_jinja}};
 static int chosen;
