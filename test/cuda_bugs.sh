@@ -178,7 +178,7 @@ bug plain 'products: alignment promised blindly' \
     's/bits \& -bits/256 + 0 * bits/' lora
 bug plain 'products: sums of a row may be cut' \
     's/: CUBLASLT_REDUCTION_SCHEME_NONE/: CUBLASLT_REDUCTION_SCHEME_MASK/' linear
-bug plain 'products: a bias of another type'    's/const R \*b = .*;/const R *b = (const R *)bias.data;/' linear
+bug plain 'products: a bias of another type'    's/const R \*b = .*;/const R *b = (const R *)bias.data;/' residual
 bug plain 'products: float gradient read as bf16' \
     's/\(llm_act \*\)dres_for_products<A>\(dout, N, O\)/(llm_act *)dout/' residual
 bug plain 'products: dbias of the last batch only' \
