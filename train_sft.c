@@ -60,6 +60,8 @@ static void prepare_data(trainer *t) {
     forms_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad);
     if (r->val_data.count) forms_read(&t->held, r->val_data.item, r->val_data.count, s->columns, s->skip_bad);
     else forms_split(&t->records, &t->held, s->val_fraction);
+    if (s->skip_bad) forms_fit(&t->records, &t->run.tok);
+    if (s->skip_bad && t->held.count) forms_fit(&t->held, &t->run.tok);
     say_records(&t->records, stderr);
     if (s->parse_special) hf_parse_special(&t->run.tok);
     mixture_check_records(&t->records, &t->run.tok);

@@ -1380,6 +1380,78 @@ static void test_families(void) {
     }
     llm_json_free(all);
 }
+/* What a record says besides words reaches the template, or is refused; nothing is dropped. */
+static const char calling[] =
+    "{% if style == 'loud' %}!{% endif %}{% if tools %}TOOLS {{ tools | tojson }}\n{% endif %}{% for m in messages %}<{{ m.role }}>{% if m.reasoning_content "
+    "%}({{ m.reasoning_content }}){% endif %}{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}[{{ "
+    "c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %}{% endif %}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}";
+static llm_tokenizer with_template(const char *jinja) {
+    llm_tokenizer t;
+    llm_tokenizer_save(&toy, at("calling"));
+    put_file("calling/chat_template.jinja", jinja);
+    hf_tokenizer_load(&t, at("calling"));
+    return t;
+}
+static void says(const llm_tokenizer *t, const char *json, const char *wanted) {
+    llm_records r;
+    llm_tokens x = {0};
+    llm_record d = read_one(&r, json);
+    llm_render_record(t, &d, LLM_WHOLE, 0, &x);
+    CHECK(!strcmp(show_mask(t, &x), wanted), "is  %s\n    not %s", show_mask(t, &x), wanted);
+    llm_tokens_free(&x);
+    forms_free(&r);
+}
+static void refuses_record(const llm_tokenizer *t, const char *json, const char *why) {
+    llm_records r;
+    llm_tokens x = {0};
+    llm_record d = read_one(&r, json);
+    CHECK_DIES(llm_render_record(t, &d, LLM_WHOLE, 0, &x), why);
+    CHECK(strstr(check_message, "one.jsonl:1: "), "by file and line: %s", check_message);
+    llm_tokens_free(&x);
+    forms_free(&r);
+}
+#define USER_ASKS "{\"role\": \"user\", \"content\": \"2+3?\"}, "
+#define CALLED "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"type\": \"function\", \"function\": " \
+               "{\"name\": \"add\", \"arguments\": {\"a\": 2}}}]}"
+static void test_told(void) {
+    llm_tokenizer t = with_template(calling), deaf = with_template(llm_chatml.jinja);
+    says(&t, "{\"messages\": [" USER_ASKS CALLED ", {\"role\": \"tool\", \"content\": \"5\"}, {\"role\": \"assistant\", "
+             "\"content\": \"Five.\"}], \"tools\": [{\"name\": \"add\"}]}",
+         "TOOLS [{\"name\": \"add\"}]\n<user>2+3?<|endoftext|><assistant>{[add {\"a\": 2}]<|endoftext|>}<tool>5"
+         "<|endoftext|><assistant>{Five.<|endoftext|>}");
+    says(&t, "{\"messages\": [" USER_ASKS "{\"role\": \"assistant\", \"reasoning_content\": \"hm\", \"content\": \"5\"}],"
+             " \"chat_template_kwargs\": {\"style\": \"loud\"}}",
+         "!<user>2+3?<|endoftext|><assistant>{(hm)5<|endoftext|>}");
+    says(&t, "{\"messages\": [" USER_ASKS "{\"role\": \"assistant\", \"content\": \"6\", \"weight\": 0}, " USER_ASKS
+             "{\"role\": \"assistant\", \"content\": \"5\", \"weight\": 1}]}",
+         "<user>2+3?<|endoftext|><assistant>6<|endoftext|><user>2+3?<|endoftext|><assistant>{5<|endoftext|>}");
+    says(&t, "{\"system\": \"\", \"instruction\": \"a\", \"output\": \"b\"}",
+         "<user>a<|endoftext|><assistant>{b<|endoftext|>}");
+    refuses_record(&deaf, "{\"messages\": [" USER_ASKS CALLED "]}", "no place for \"tool_calls\"");
+    refuses_record(&deaf, "{\"messages\": [" USER_ASKS "{\"role\": \"assistant\", \"reasoning_content\": \"hm\", "
+                          "\"content\": \"5\"}]}", "no place for \"reasoning_content\"");
+    refuses_record(&deaf, "{\"messages\": [" USER_ASKS "{\"role\": \"assistant\", \"content\": \"5\"}], \"tools\": "
+                          "[{\"name\": \"add\"}]}", "no place for \"tools\"");
+    llm_tokenizer_free(&t);
+    llm_tokenizer_free(&deaf);
+}
+/* raise_exception: by file and line, or left out and counted; what a cut leaves and the template refuses is cut on. */
+static void test_raised(void) {
+    llm_tokenizer t = with_template("{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+                                    "{% endif %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
+                                    "{% if add_generation_prompt %}<assistant>{% endif %}");
+    refuses_record(&t, "{\"system\": \"S\", \"instruction\": \"a\", \"output\": \"b\"}", "no system");
+    const char *path = put_file("two.jsonl", "{\"system\": \"S\", \"instruction\": \"a\", \"output\": \"b\"}\n"
+                                             "{\"instruction\": \"c\", \"output\": \"d\"}\n");
+    llm_records r;
+    forms_read(&r, &path, 1, NULL, true);
+    forms_fit(&r, &t);
+    CHECK(r.count == 1 && r.skipped == 1 && !strcmp(r.record[0].message[0].text, "c"), "%d kept, %d left out", r.count,
+          r.skipped);
+    forms_free(&r);
+    llm_tokenizer_free(&t);
+}
 
 /* ---- fine-tuning rows ---- */
 
@@ -1642,6 +1714,8 @@ int main(void) {
     test_records_rendered();
     test_truncation();
     test_families();
+    test_told();
+    test_raised();
     test_sft();
     test_sft_limits();
     test_packed_equals_separate(false);

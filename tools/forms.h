@@ -19,8 +19,9 @@
        text                                                text         plain text
 
    A prompt is a string or a list of messages, and so is an answer (a list of one). Where both are strings, they are to
-   be joined as they are (raw); everything else is written in the chat template. The normal form of llm.h's chapter 3 is
-   messages, ranked and text. */
+   be joined as they are (raw); everything else is written in the chat template. It is told what else a message says
+   (tool_calls, reasoning_content ...) and the columns tools, documents and chat_template_kwargs; a message of "weight" 0
+   is not learned. The normal form of llm.h's chapter 3 is messages, ranked and text. */
 #ifndef FORMS_H
 #define FORMS_H
 
@@ -318,17 +319,31 @@ static void forms_add_key(forms_reader *r, const char *role, const char *key) {
 /* m becomes an answer. */
 static llm_response *forms_respond(forms_reader *r, llm_message m, double rank) {
     r->response = llm_grow(r->response, &r->response_room, (size_t)r->responses + 1, sizeof *r->response);
+    for (const llm_json *c = m.json ? m.json->child : NULL; c; c = c->next)
+        if (!strcmp(c->key, "tool_calls") || !strcmp(c->key, "reasoning_content") || !strcmp(c->key, "weight"))
+            forms_bad(r, "an answer to compare has \"%s\": only its words are compared", c->key);
     r->response[r->responses] = (llm_response){m.text, m.length, rank, -1};
     return &r->response[r->responses++];
 }
+static bool forms_is_0_or_1(const llm_json *v) {
+    return (v->type == LLM_JSON_BOOL || v->type == LLM_JSON_NUMBER) && (v->number == 0 || v->number == 1);
+}
 static int forms_label(const forms_reader *r, const llm_json *v) {
-    if ((v->type != LLM_JSON_BOOL && v->type != LLM_JSON_NUMBER) || (v->number != 0 && v->number != 1))
+    if (!forms_is_0_or_1(v))
         forms_bad(r, "\"label\" is neither true nor false");
     return v->number != 0;
 }
 
 /* ---- turns ---- */
 
+static llm_json *forms_node(forms_reader *r, llm_json node) {
+    char *room = forms_room(r, sizeof node);
+    return memcpy(room, &node, sizeof node);
+}
+static bool forms_calls(const llm_json *turn) {
+    const llm_json *calls = turn ? llm_json_get(turn, "tool_calls") : NULL;
+    return calls && calls->type == LLM_JSON_ARRAY && calls->child;
+}
 static const char *forms_role(const forms_reader *r, const llm_json *turn) {
     static const char *const same[][2] = {{"user", "user"}, {"human", "user"}, {"prompter", "user"},
         {"assistant", "assistant"}, {"gpt", "assistant"}, {"model", "assistant"}, {"bot", "assistant"},
@@ -340,9 +355,31 @@ static const char *forms_role(const forms_reader *r, const llm_json *turn) {
         if (!strcmp(name, same[i][0])) return same[i][1];
     forms_bad(r, "unknown role \"%s\"", name);
 }
+/* What else than its words is said of a message goes to the chat template with it (tool_calls, reasoning_content, name
+   ...), under the names role and content; "weight": 0 means that it is not learned. */
+static const llm_json *forms_whole(forms_reader *r, const llm_json *turn) {
+    llm_json *whole = forms_node(r, *turn), **end = &whole->child;
+    bool more = false;
+    for (const llm_json *c = turn->child; c; c = c->next) {
+        bool role = !strcmp(c->key, "role") || !strcmp(c->key, "from");
+        bool words = !strcmp(c->key, "content") || !strcmp(c->key, "value");
+        llm_json *copy = *end = forms_node(r, *c);
+        if (role || words) copy->key = role ? "role" : "content";
+        more = more || (!role && !words && c->type != LLM_JSON_NULL);
+        copy->next = NULL;
+        end = &copy->next;
+    }
+    return more ? whole : NULL;
+}
 static llm_message forms_turn(forms_reader *r, const llm_json *turn) {
     const char *role = forms_role(r, turn), *key = llm_json_get(turn, "role") ? "content" : "value";
-    return forms_text(r, role, llm_json_get(turn, key), key);
+    const llm_json *words = llm_json_get(turn, key), *weight = llm_json_get(turn, "weight");
+    const bool calls = forms_calls(turn) && (!words || words->type == LLM_JSON_NULL);
+    llm_message m = calls ? (llm_message){role, "", 0, NULL} : forms_text(r, role, words, key);
+    if (weight && weight->type != LLM_JSON_NULL && !forms_is_0_or_1(weight))
+        forms_bad(r, "the \"weight\" of a message is neither 0 nor 1");
+    m.json = forms_whole(r, turn);
+    return m;
 }
 static void forms_add_turns(forms_reader *r, const llm_json *list, const char *key) {
     if (list->type != LLM_JSON_ARRAY || !list->child) forms_bad(r, "\"%s\" is not a list of messages", key);
@@ -398,7 +435,10 @@ static const char *forms_question(forms_reader *r) {
     const llm_json *chat = forms_column(r, "messages"), *shared = forms_column(r, "conversations");
     const llm_json *prompt = forms_column(r, "prompt");
     bool alpaca = forms_column(r, "instruction");
-    if (forms_column(r, "system") && (alpaca || chat || shared)) forms_add_key(r, "system", "system");
+    if (forms_column(r, "system") && (alpaca || chat || shared)) {
+        forms_add_key(r, "system", "system");
+        if (!r->message[r->messages - 1].length) r->messages--;         /* an empty column is none */
+    }
     if (alpaca) {
         forms_add_instruction(r);
         return "alpaca";
@@ -531,12 +571,53 @@ static void forms_check(const forms_reader *r) {
         const llm_message *m = &r->message[i];
         bool system = !strcmp(m->role, "system");
         asked = asked || !strcmp(m->role, "user") || !strcmp(m->role, "text");
-        if (!m->length && !system) forms_bad(r, "the %s's text is empty", m->role);
+        if (!m->length && !system && !forms_calls(m->json)) forms_bad(r, "the %s's text is empty", m->role);
         if (system && i) forms_bad(r, "a system message stands behind others");
     }
     if (!asked) forms_bad(r, "no message of the user");
     for (int i = 0; i < r->responses; i++)
         if (!r->response[i].length) forms_bad(r, "an answer is empty");
+}
+/* What a chat template is told besides the messages: tools, documents, and what chat_template_kwargs names. */
+static const llm_json *forms_with(forms_reader *r) {
+    static const char *const key[] = {"tools", "documents", "chat_template_kwargs"};
+    llm_json *with = forms_node(r, (llm_json){.type = LLM_JSON_OBJECT}), **end = &with->child;
+    for (int i = 0; i < 3; i++) {
+        const llm_json *v = llm_json_get(r->row, key[i]);
+        if (!v || v->type == LLM_JSON_NULL) continue;
+        if (v->type == LLM_JSON_STRING && !v->length) continue;
+        if (v->type != (i < 2 ? LLM_JSON_ARRAY : LLM_JSON_OBJECT))
+            forms_bad(r, i < 2 ? "\"%s\" is not a list" : "\"%s\" is not an object", key[i]);
+        if (r->raw && v->child) forms_bad(r, "\"%s\" beside strings, which no chat template joins", key[i]);
+        for (const llm_json *c = i < 2 ? v : v->child; c; c = i < 2 ? NULL : c->next) {
+            llm_json *copy = *end = forms_node(r, *c);
+            copy->next = NULL;
+            end = &copy->next;
+            with->length++;
+        }
+    }
+    return with->child ? with : NULL;
+}
+/* Deep copies of JSON, one after another: nodes at *node, their texts at *to. With node NULL: how much of either. */
+static void forms_measure(const llm_json *v, size_t *nodes, size_t *bytes) {
+    ++*nodes;
+    if (v->key) *bytes = llm_add(*bytes, strlen(v->key) + 1);
+    if (v->string) *bytes = llm_add(*bytes, v->length + 1);
+    for (const llm_json *c = v->child; c; c = c->next) forms_measure(c, nodes, bytes);
+}
+static const char *forms_copy(char **to, const char *text, size_t length);
+static llm_json *forms_copy_json(const llm_json *v, llm_json **node, char **to) {
+    llm_json *copy = (*node)++, **end = &copy->child;
+    *copy = *v;
+    copy->child = copy->next = NULL;
+    copy->arena = NULL;
+    if (v->key) copy->key = forms_copy(to, v->key, strlen(v->key));
+    if (v->string) copy->string = forms_copy(to, v->string, v->length);
+    for (const llm_json *c = v->child; c; c = c->next) {
+        *end = forms_copy_json(c, node, to);
+        end = &(*end)->next;
+    }
+    return copy;
 }
 static const char *forms_copy(char **to, const char *text, size_t length) {
     char *copy = *to;
@@ -550,15 +631,23 @@ static const char *forms_copy(char **to, const char *text, size_t length) {
 static void forms_keep(llm_records *all, const llm_record *x) {
     llm_record d = *x;
     size_t size = strlen(x->file) + 1 + (x->answer ? strlen(x->answer) + 1 : 0);
+    size_t nodes = 0;
+    if (x->with) forms_measure(x->with, &nodes, &size);
+    for (int i = 0; i < x->messages; i++)
+        if (x->message[i].json) forms_measure(x->message[i].json, &nodes, &size);
+    size = llm_add(size, llm_mul(nodes, sizeof *x->with));
     size = llm_add(size, llm_mul(x->messages, sizeof *x->message));
     size = llm_add(size, llm_mul(x->responses, sizeof *x->response));
     for (int i = 0; i < x->messages; i++) size = llm_add(size, x->message[i].length + 1);
     for (int i = 0; i < x->responses; i++) size = llm_add(size, x->response[i].length + 1);
     d.message = llm_alloc(size, 1);
     d.response = (llm_response *)(void *)(d.message + x->messages);
-    char *to = (char *)(d.response + x->responses);
+    llm_json *node = (llm_json *)(void *)(d.response + x->responses);
+    char *to = (char *)(node + nodes);
+    if (x->with) d.with = forms_copy_json(x->with, &node, &to);
     for (int i = 0; i < x->messages; i++) {
         d.message[i] = x->message[i];
+        if (x->message[i].json) d.message[i].json = forms_copy_json(x->message[i].json, &node, &to);
         d.message[i].text = forms_copy(&to, x->message[i].text, x->message[i].length);
     }
     for (int i = 0; i < x->responses; i++) {
@@ -588,7 +677,7 @@ static void forms_take(llm_records *all, forms_reader *r) {
     const char *form = forms_form(r);
     const llm_json *gold = forms_column(r, "answer");
     llm_record record = {form, r->message, r->messages, r->response, r->responses, r->raw, gold ? gold->string : NULL,
-                         NULL, r->file.where, r->file.line};
+                         forms_with(r), r->file.where, r->file.line};
     forms_check(r);
     forms_keep(all, &record);
 }
@@ -622,6 +711,32 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
     llm_release(r.message);
     llm_release(r.response);
     forms_rows_close(&r.file);
+}
+
+/* Leaves out the records that the model's chat template refuses (raise_exception ...), as --skip-bad does broken ones.
+   Without this they end the program when they are rendered, by file and line. */
+static bool forms_refused(const llm_tokenizer *t, const llm_record *r, llm_tokens *x) {
+    void (*const on_death)(const char *message) = llm_on_death;
+    volatile bool refused = true;
+    llm_on_death = forms_catch;
+    if (!setjmp(forms_escape)) {
+        llm_render_record(t, r, LLM_WHOLE, 0, x);
+        if (r->responses) llm_render_record(t, r, LLM_PROMPT, 0, x);
+        refused = false;
+    }
+    llm_on_death = on_death;
+    return refused;
+}
+static inline void forms_fit(llm_records *r, const llm_tokenizer *t) {
+    llm_tokens x = {0};
+    int kept = 0;
+    for (int i = 0; i < r->count; i++)
+        if (!forms_refused(t, &r->record[i], &x)) r->record[kept++] = r->record[i];
+        else llm_release(r->record[i].message);
+    r->skipped += r->count - kept;
+    if (!kept && r->count) llm_die("other records, or another model", "its chat template refuses all records");
+    r->count = kept;
+    llm_tokens_free(&x);
 }
 
 /* Adds the documents of a text. Where lines "<|endoftext|>" stand, as in TinyStories, they separate documents (blank

@@ -122,7 +122,7 @@ static bool hf_chat_text(const llm_tokenizer *t, const llm_message *m, int n, bo
 static const char *hf_chat_unheard(const llm_tokenizer *t, const llm_message *m, int n, const llm_json *with) {
     static const char *const key[][2] = {{"tool_calls", "tool_calls"}, {"reasoning_content", "thinking"},
                                          {"thinking", "reasoning_content"}, {"function_call", "function_call"}};
-    const char *source = t->tables->chat_template;
+    const char *source = t->tables->chat_template ? t->tables->chat_template : "";
     for (const llm_json *c = with ? with->child : NULL; c; c = c->next)
         if (!strstr(source, c->key) && !(c->type == LLM_JSON_ARRAY && !c->child)) return c->key;
     for (int i = 0; i < n; i++)
@@ -259,16 +259,15 @@ static const llm_template hf_own_template = {.name = "the model's own", .render 
 /* No template: the messages one after another, a line end between them, as a document. */
 static const char *hf_plain_render(const llm_tokenizer *t, const llm_message *m, int n, bool add_generation_prompt,
                                    const llm_json *with, llm_tokens *out) {
-    static const char lost[] = "a model without a chat template is asked in plain text: there is no place for tools";
-    if (with) return lost;
+    if (hf_chat_unheard(t, m, n, with))
+        return "a model without a chat template is asked in plain text: there is no place for tools and thoughts";
     if (t->opens >= 0) put_id(out, t->opens, 0);
     for (int i = 0; i < n; i++) {
         bool says = !strcmp(m[i].role, "assistant");
-        if (m[i].json) return lost;
         if (i) put_text(t, out, "\n", 1, LLM_TEXT_GOES_ON, 0);
         if (says) out->prompt = out->count;
-        put_text(t, out, m[i].text, m[i].length, LLM_TEXT_NEW_LINE, says);
-        if (says) put_end(t, out, 1);
+        put_text(t, out, m[i].text, m[i].length, LLM_TEXT_NEW_LINE, hf_chat_learned(&m[i]));
+        if (says) put_end(t, out, hf_chat_learned(&m[i]));
     }
     if (add_generation_prompt) {
         if (n) put_text(t, out, "\n", 1, LLM_TEXT_GOES_ON, 0);

@@ -253,6 +253,8 @@ static void rl_open_data(rl_data *d) {
     else if (s->run.val_data.count)
         forms_read(&d->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
     else forms_split(&d->records, &d->held, s->val_fraction);
+    if (s->skip_bad) forms_fit(&d->records, &d->tok);
+    if (s->skip_bad && d->held.count) forms_fit(&d->held, &d->tok);
     say_records(&d->records, stderr);
     if (!d->records.record[0].raw) say_template(&d->tok, stderr);
     if (!d->records.count) llm_die("more data, or a smaller --val-fraction", "no records are left to learn from");
@@ -260,6 +262,10 @@ static void rl_open_data(rl_data *d) {
 }
 static void rl_write_prompt(llm_writer *w, const llm_record *r) {
     int n = r->messages - (r->messages > 1 && !strcmp(r->message[r->messages - 1].role, "assistant"));
+    for (int i = 0; i < n; i++)
+        if (r->with || r->message[i].json)
+            llm_die("a file of answers (responses, rank)", "%s:%d: answers to prompts with tools are not sampled",
+                    r->file, r->line);
     llm_write_text(w, "{\"prompt\": ");
     if (r->raw) llm_write_json_string(w, r->message[0].text, r->message[0].length);
     for (int i = 0; i < n && !r->raw; i++) {
