@@ -42,6 +42,19 @@ FAMILIES = [
                "{{ message['content'] }}{% elif message['role'] == 'user' %}{{ '### Instruction:\\n' + message['content'] }}{% else %}"
                "{{ '### Response:\\n' + message['content'] + eos_token }}{% endif %}{% endfor %}"
                "{% if add_generation_prompt %}{{ '\\n\\n### Response:\\n' }}{% endif %}"),
+    # others that no table would know: Hermes (bos, trim), an apostrophe in the default, Tulu, R1's distilled ones, {% generation %}
+    ("digits", "{{ bos_token }}{% for message in messages %}" + IM.replace("['content']", "['content'] | trim") + "{% endfor %}" + IM_OPEN),
+    ("qwen2", "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nYou\\'re \"brief\".<|im_end|>\\n' }}{% endif %}"
+              "{% for message in messages %}" + IM + "{% endfor %}" + IM_OPEN),
+    ("gpt2re", "{% for message in messages %}{% if message['role'] == 'assistant' %}{{ '<|assistant|>\\n' + message['content'] + eos_token }}"
+               "{% if not loop.last %}{{ '\\n' }}{% endif %}{% else %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '\\n' }}"
+               "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"),
+    ("gpt2re", "{% for message in messages %}{% if message['role'] == 'user' %}{{ '<User>' + message['content'] }}{% elif message['role'] == "
+               "'assistant' %}{{ '<Assistant>' + message['content'].split('</think>')[-1] + eos_token }}{% else %}{{ message['content'] }}"
+               "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<Assistant>' }}{% endif %}"),
+    ("qwen2", "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}"
+              "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}"
+              "{% endif %}{{ '\\n' }}{% endfor %}" + IM_OPEN),
 ]
 U = lambda text: {"role": "user", "content": text}
 A = lambda text: {"role": "assistant", "content": text}
