@@ -178,7 +178,7 @@ static void add_in(op_case *c, const char *name, size_t n, form form, gradient k
     c->in[i] = tensor_new(name, n, form);
     c->kind[i] = kind;
     c->may_be_null[i] = may_be_null;
-    c->grad[i] = tensor_new(name, n, kind == PARAMETER ? REAL : form == RES ? DRES : form);
+    c->grad[i] = tensor_new(name, n, kind == PARAMETER || kind == NONE ? REAL : form == RES ? DRES : form);
 }
 static void add_matrix(op_case *c, const char *name, size_t rows, size_t cols, form form) {
     const bool learns = form == WEIGHT || form == REAL;
