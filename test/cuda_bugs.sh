@@ -275,7 +275,6 @@ bug plain 'cache: a block too few is waited for' 's/last_of\(blocks, \&cache_don
 bug plain 'cache: the wrong key head'           's/\(size_t\)head \* D;/(size_t)(head \/ 2) * D;/' cache
 bug tsan  'cache: scores read before they are there' 's/__syncwarp\(\); +\/\* scores are there.*//' cache
 bug tsan  'cache: weights read before they are there' 's/__syncwarp\(\); +\/\* e and l are there.*//' cache
-bug asan  'cache: a key behind the last'        's/key = min\(i \+ lane \/ 8, keys - 1\)/key = i + lane \/ 8/' cache
 bug plain 'cache: a head of the next group'     's/min\(h, heads - 1\) \* D/h * D + D/' cache
 bug plain 'speaking: who is silent goes on'     's/if \(who->left <= 0\) return;/if (who->left < -99) return;/' speak
 bug plain 'speaking: chance does not go on'     's/who->rng = rng;//' speak
