@@ -31,7 +31,7 @@ typedef struct { const char *what; llm_sampler s; int stops; bool ban; } way_to_
 
 /* Weights large enough that words differ in what they are worth. V: one warp chooses, or two. */
 static llm_model speaking_model(const llm_ops *ops, bool llama) {
-    llm_config c = {.V = llama ? 300 : 97, .T = 40, .L = 2, .C = 24, .H = 4, .KV = llama ? 2 : 4, .D = 6, .F = 24,
+    llm_config c = {.V = llama ? 301 : 97, .T = 40, .L = 2, .C = 24, .H = 4, .KV = llama ? 2 : 4, .D = 6, .F = 24,
                     .norm = LLM_LAYERNORM, .bias = true, .tied = true, .eps = 1e-5, .rope_theta = 10000, .bos = -1,
                     .eos = -1, .pad = -1};
     if (llama) c.norm = LLM_RMSNORM, c.position = LLM_ROPE, c.activation = LLM_SWIGLU, c.bias = c.tied = false;
@@ -52,8 +52,8 @@ static void say(llm_model *m, const way_to_speak *way, int prompts, int most, sa
                                                21, 22, 23, 24, 25};
     static const int *const prompt[SAY_PROMPTS] = {id, id + 7, id, id, id + 3, id, id + 9, id + 4, id + 4, id + 2};
     static const int length[SAY_PROMPTS] = {3, 1, 25, 25, 2, 3, 1, 2, 2, 4};
-    uint8_t banned[300];
-    for (int v = 0; v < 300; v++) banned[v] = v % 3 == 0;
+    uint8_t banned[301];
+    for (int v = 0; v < 301; v++) banned[v] = v % 3 == 0;
     int *out[SAY_PROMPTS];
     memset(to, 0, sizeof *to);
     for (int i = 0; i < SAY_PROMPTS; i++) out[i] = to->id[i];
