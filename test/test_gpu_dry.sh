@@ -138,14 +138,15 @@ EOF
 # A train_gpt whose losses are all 1, for test_device.sh; the other stages are left out.
 stub train_gpt <<'EOF'
 #!/bin/sh
-out=/nowhere device= steps=0 dry=
+out=/nowhere device= steps=0 dry= offload=
 while [ $# -gt 0 ]; do
     case $1 in
-    --out) out=$2 ;; --device) device=$2 ;; --steps) steps=$2 ;; --dry-run) dry=1 ;;
+    --out) out=$2 ;; --device) device=$2 ;; --steps) steps=$2 ;; --dry-run) dry=1 ;; --offload) offload=1 ;;
     --resume) echo "note: the checkpoint is from device x" >&2 ;;
     esac
     shift
 done
+if [ "$offload$device" = 1cpu ]; then printf "error: nothing to offload: the CPU's memory is the host's\n  try: --device cuda\n" >&2; exit 2; fi
 if [ "$CUDA_CPU_DEVICES" = 0 ]; then
     if [ $device = cuda ]; then printf 'error: no GPU to compute on: none\n  try: --device cpu\n' >&2; exit 2; fi
     echo "device: cpu, 1 thread, precision fp32; no GPU: none" >&2
@@ -154,6 +155,7 @@ fi
 echo "device: $device, 1 thread, precision fp32" >&2
 if [ "$dry" ]; then echo "plan: small"; exit 0; fi
 mkdir -p "$out" || exit 1
+printf "keep all: yes (1 MB more of the GPU's free 2 MB)\n  keep-all  yes\n" >&2
 echo "step $steps/$steps | 1% MFU | 1% as PaLM counts" >&2
 echo "  > Once"
 { echo step,loss; i=1; while [ $i -le $steps ]; do echo $i,1.0; i=$((i + 1)); done; } > "$out/log.csv"
@@ -182,7 +184,7 @@ PATH="$tools:$PATH" OUT="$dir/out" BUILD="$dir/fake" NVCC="$tools/nvcc" MAKE="$t
     STAGES=gpt sh test/test_gpu.sh > "$dir/log" 2>&1
 code=$?
 check "with a GPU: exit code $code: $(tail -n 5 "$dir/log")" [ $code -eq 0 ]
-check "with a GPU: counts" grep -q '^22 passed, 0 failed$' "$dir/log"
+check "with a GPU: counts" grep -q '^25 passed, 0 failed$' "$dir/log"
 has "the card" '^# llm_cuda.cuh on NVIDIA H100 80GB HBM3$'
 has "the card" '^Driver 580.1, 7 of memory, power limit 7, at the beginning 7 of memory in use'
 has "the card" '^Cuda compilation tools, release 13.0'
@@ -194,7 +196,7 @@ called 'test_cuda '
 called 'test_cuda_model '
 called "bench --torch $tools/python --markdown $dir/out/gpu.md --only copy product step decode speak attention"
 called "bench --markdown $dir/out/gpu.md --only profile"
-has "a run" '^| all stages on the GPU.*| 18 passed, 0 failed, exit code 0'
+has "a run" '^| all stages on the GPU.*| 21 passed, 0 failed, exit code 0'
 for row in 'test_cuda ' 'test_cuda_model '; do has tests "^| gpu_$row | H100 .*2 passed, 0 failed"; done
 
 # ---- PyTorch's side, where there is one ----
