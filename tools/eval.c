@@ -1241,6 +1241,12 @@ static void evaluate(evaluator *e, stage_card *r) {
                   (const char *const *)e->said, e->mark);
     for (int i = 0; i < s->models.count * e->shown; i++) llm_release(e->said[i]);
 }
+static void refuse_idle(const settings *s) {
+    const bool plays = s->arena.count > 0;
+    llm_options_idle("votes|games|temperature|resamples", !plays, "without --arena nobody plays");
+    llm_options_idle("model|samples|items", plays, "--arena lets its own models answer, once each, for votes");
+    llm_options_idle("report", !s->run.out, "without --out there is no page");
+}
 int main(int argc, char **argv) {
     run_patience(argv);
     static settings s = {.chat = "auto", .votes = "rule", .max_new = 48, .samples = 8, .games = 200, .resamples = 200,
@@ -1275,10 +1281,7 @@ int main(int argc, char **argv) {
     };
     int count = sizeof options / sizeof options[0];
     llm_options_parse(options, count, "evaluation: the lecture's list, and the arena", argc, argv);
-    const bool plays = s.arena.count > 0;
-    llm_options_idle("votes|games|temperature|resamples", !plays, "without --arena nobody plays");
-    llm_options_idle("model|samples|items", plays, "--arena lets its own models answer, once each, for votes");
-    llm_options_idle("report", !s.run.out, "without --out there is no page");
+    refuse_idle(&s);
     evaluator e = {.s = &s, .op = run_device(&s.run)};
     const char *title = !s.arena.count ? "Evaluation" : !strcmp(s.votes, "rule") ? "Arena, judged by the rule"
                       : !strcmp(s.votes, "me") ? "Arena, judged by a person" : "Arena, judged by a reward model";
