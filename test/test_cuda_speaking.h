@@ -135,21 +135,32 @@ static void test_speaking_adapters(llm_type weights) {
     }
     same_said(&x[1], &x[0], "LoRA", 1e-4);
 }
-/* A token of position 6 makes the logits NaN: long after the prompt, which the host looks at. */
-static void test_speaking_nan(const llm_ops *ops) {
+/* A token of position 6 makes the logits no numbers: long after the prompt, which the host looks at. All of them, by a
+   NaN among the positions; or that of one word alone: positions make numbers 2 and 3 of hidden -0.5 before and 3.5 there,
+   those of this word are 3e38 and -2e38, and infinity - infinity is NaN. */
+static void test_speaking_nan(const llm_ops *ops, bool one) {
     llm_model m = speaking_model(ops, false);
-    const llm_param *p = m.param;
-    while (!strstr(p->name, "wpe")) p++;
-    const llm_real nan = (llm_real)NAN;
-    ops->upload(p->data + 6 * p->cols + 2, &nan, sizeof nan);
+    llm_real *x = llm_alloc(m.size, sizeof *x);
+    ops->download(x, m.data, m.size * sizeof *x);
+    llm_real *wpe = x + m.wpe->offset + 2, *word = x + m.wte->offset + 90 * (size_t)m.c.C + 2;
+    if (one) {
+        for (int i = 0; i < 2; i++) {
+            for (int t = 0; t < m.c.T; t++) wpe[t * m.c.C + i] = t < 6 ? -1e4f : 1e4f;
+            x[m.normf.w->offset + 2 + i] = (llm_real)(2 / sqrt((m.c.C - 2) / 2.));
+            x[m.normf.bias->offset + 2 + i] = 1.5f;
+            word[i] = i ? -2e38f : 3e38f;
+        }
+    } else wpe[6 * m.c.C] = (llm_real)NAN;
+    ops->upload(m.data, x, m.size * sizeof *x);
+    llm_release(x);
     llm_weights_changed(&m);
-    said x;
+    said y;
     llm_on_death = caught;
     last_words[0] = 0;
-    if (!setjmp(escape)) say(&m, &ways[3], 1, 9, &x);
+    if (!setjmp(escape)) say(&m, &ways[3], 1, 9, &y);
     llm_on_death = NULL;
-    check(strstr(last_words, "the model's logits are no numbers") && x.length[0] == 4, ops->name,
-          "NaN was not refused, or not at once");
+    check(strstr(last_words, "the model's logits are no numbers") && y.length[0] == 4, ops->name,
+          one ? "a word of NaN was not refused, or not at once" : "NaN was not refused, or not at once");
     llm_model_free(&m);
 }
 /* Of a call's steps the first is launched twice (once to write it down), the others are a graph each; a fill comes
@@ -196,8 +207,10 @@ static void test_cuda_speaking(void) {
     test_speaking_adapters(LLM_TYPE_REAL);
     test_speaking_adapters(LLM_TYPE_Q8);
     test_speaking_adapters(LLM_TYPE_Q4);
-    test_speaking_nan(&llm_plain);
-    test_speaking_nan(table);
+    for (int one = 0; one < 2; one++) {
+        test_speaking_nan(&llm_plain, one);
+        test_speaking_nan(table, one);
+    }
     test_speaking_replays();
 }
 
