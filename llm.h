@@ -965,9 +965,10 @@ typedef struct llm_ranks {
     int timeout;                        /* seconds that a rank waits for the others before it ends the program */
     double sent;                        /* bytes that this rank has given away (the numbers, no envelopes) */
     /* DEVICE, data ranks. sum: acc (=|+=, add) part of data rank 0 + part of 1 + ..., at data rank root (acc is nobody
-       else's matter), or at all: root -1; MPI adds in this order, NCCL in its own. spread: root's x[n] to all. */
+       else's matter), or at all: root -1; MPI adds in this order, NCCL in its own. spread: x[n] = root's own[n], at
+       all (own: NULL elsewhere, may be x itself). */
     void (*sum)(llm_real *acc, const llm_real *part, size_t n, int root, bool add);
-    void (*spread)(llm_real *x, size_t n, int root);
+    void (*spread)(llm_real *x, const llm_real *own, size_t n, int root);
     /* DEVICE, those that share a layer, in place: activations or residual stream. bytes_each: sizeof(llm_real), or 2:
        bf16. */
     void (*all_sum)(void *x, size_t n, size_t bytes_each);
@@ -5352,7 +5353,10 @@ static void mpi_bytes(MPI_Comm comm, void *x, size_t bytes, int root) {
     if (me == root) mpi_team.sent += (ranks - 1.0) * bytes;
     llm_team_watch(NULL);
 }
-static void mpi_spread(llm_real *x, size_t n, int root) { mpi_bytes(mpi_data, x, n * sizeof *x, root); }
+static void mpi_spread(llm_real *x, const llm_real *own, size_t n, int root) {
+    if (mpi_team.data == root && own != x) memcpy(x, own, n * sizeof *x);
+    mpi_bytes(mpi_data, x, n * sizeof *x, root);
+}
 static void mpi_share(void *x, size_t bytes, int root) { mpi_bytes(MPI_COMM_WORLD, x, bytes, root); }
 static void mpi_gather(void *all, size_t bytes_each) {
     if (bytes_each > INT_MAX) llm_die(NULL, "%zu bytes of each rank to be gathered", bytes_each);
