@@ -5,15 +5,15 @@
    lies between is cut and merged in one go, a template's newline and the blanks of a user's words behind it together.
    Special tokens are found only where the template spells them: a user who types "<|im_end|>" typed ten characters.
 
-   What is learned: the bytes inside of {% generation %}, where a template has it. Else of each of the assistant's
-   messages the region from where the text of the messages before it, with the opening of an answer, ends, up to the
-   token that closes it:
+   What is learned: what lies inside of {% generation %}, where a template has it: a token with a byte there. Else of
+   each of the assistant's messages the region from where the text of the messages before it, with the opening of an
+   answer, ends, up to the token that closes it (a special one, or the one that closes an answer of plain words):
 
        render(u)       <|im_start|>user\n Hi <|im_end|>\n <|im_start|>assistant\n
        render(u a)     <|im_start|>user\n Hi <|im_end|>\n <|im_start|>assistant\n  Hello <|im_end|>  \n
                                                                                    ================
 
-   A token is learned that begins there. */
+   A token is learned that begins there. test/gen/chat_ids.py says the same in another language. */
 #ifndef HF_CHAT_H
 #define HF_CHAT_H
 #ifdef LLM_IMPLEMENTATION
@@ -28,6 +28,7 @@ typedef struct {
     char error[600];
     llm_json *config;                   /* tokenizer_config.json, which the variables point into */
     jinja_variable text[24]; size_t texts;      /* bos_token, eos_token ... */
+    int closing;                        /* what closes an answer of plain words; -1: not known yet */
 } hf_chat;
 
 static void hf_chat_free(void *chat) {
@@ -59,6 +60,7 @@ static void hf_chat_open(const llm_tokenizer *t) {
     hf_chat *h = llm_alloc(1, sizeof *h);
     if (k->chat) hf_chat_free(k->chat);
     k->chat = h;
+    h->closing = -1;
     k->forget_chat = hf_chat_free;
     h->tree = jinja_try(k->chat_template, strlen(k->chat_template), "the model's chat template", h->error);
     if (k->file[1]) h->config = llm_json_parse(k->file[1], k->file_size[1], tokenizer_file[1], 1);
@@ -121,7 +123,8 @@ static bool hf_chat_text(const llm_tokenizer *t, const llm_message *m, int n, bo
 /* The first thing that the data say and the template never looks at, or NULL: it would be lost without a word. */
 static const char *hf_chat_unheard(const llm_tokenizer *t, const llm_message *m, int n, const llm_json *with) {
     static const char *const key[][2] = {{"tool_calls", "tool_calls"}, {"reasoning_content", "thinking"},
-                                         {"thinking", "reasoning_content"}, {"function_call", "function_call"}};
+                                         {"thinking", "reasoning_content"}, {"reasoning", "thinking"},
+                                         {"function_call", "function_call"}};
     const char *source = t->tables->chat_template ? t->tables->chat_template : "";
     for (const llm_json *c = with ? with->child : NULL; c; c = c->next)
         if (!strstr(source, c->key) && !(c->type == LLM_JSON_ARRAY && !c->child)) return c->key;
@@ -136,17 +139,22 @@ static const char *hf_chat_unheard(const llm_tokenizer *t, const llm_message *m,
 
 /* ---- what is learned ---- */
 
-/* Bytes of the special token that the template has at this byte, or 0. at[count] are the bytes where ids begin. */
+/* Bytes of the token that closes an answer, if the template has one at this byte, or 0. at[count] are the bytes where
+   ids begin. "</tool_call>", which is not special, closes none; but a family may close answers with such a token. */
 typedef struct { const llm_tokenizer *t; const jinja_text *x; const int *id; const size_t *at; int count; } hf_laid;
 
-static size_t hf_chat_special(const hf_laid *l, size_t byte) {
+static bool hf_chat_closes(const llm_tokenizer *t, int id) {
+    const int closing = ((const hf_chat *)t->tables->chat)->closing;
+    return t->tables->hidden[id] && (t->special[id] || closing < 0 || closing == id);
+}
+static size_t hf_chat_closing(const hf_laid *l, size_t byte) {
     int low = 0, high = l->count;
     while (low < high) {
         int middle = low + (high - low) / 2;
         if (l->at[middle] < byte) low = middle + 1;
         else high = middle;
     }
-    bool found = low < l->count && l->at[low] == byte && l->t->tables->hidden[l->id[low]];
+    bool found = low < l->count && l->at[low] == byte && hf_chat_closes(l->t, l->id[low]);
     size_t n = found ? (size_t)l->t->length[l->id[low]] : 0;
     return found && n <= l->x->length - byte && !memcmp(l->x->text + byte, l->t->token[l->id[low]], n) ? n : 0;
 }
@@ -176,23 +184,24 @@ static bool hf_chat_region(const hf_laid *l, int i, const jinja_text *before, si
     *begin = before->text ? hf_chat_opening(x, before, first) : first;
     if (*begin == x->length) return false;
     last = size_max(last, *begin);
-    for (*end = last; *end < x->length && !hf_chat_special(l, *end) && !hf_chat_words(x, *end);) ++*end;
-    size_t closing = *end < x->length ? hf_chat_special(l, *end) : 0;
+    for (*end = last; *end < x->length && !hf_chat_closing(l, *end) && !hf_chat_words(x, *end);) ++*end;
+    size_t closing = *end < x->length ? hf_chat_closing(l, *end) : 0;
     *end = closing ? *end + closing : last;
     return true;
 }
-static bool hf_chat_learned(const llm_message *m) {
+static bool hf_chat_weighs(const llm_message *m) {
     const llm_json *weight = m->json ? llm_json_get(m->json, "weight") : NULL;
-    return !strcmp(m->role, "assistant") && !(weight && weight->number == 0 && weight->type != LLM_JSON_NULL);
+    return !(weight && weight->number == 0 && weight->type != LLM_JSON_NULL);
 }
-/* {% generation %}: runs of bytes; one with words of a message that is not to be learned is not. */
+static bool hf_chat_learned(const llm_message *m) { return !strcmp(m->role, "assistant") && hf_chat_weighs(m); }
+/* {% generation %}: runs of bytes, whoever speaks there; one with words of a message of weight 0 is not learned. */
 static bool hf_chat_runs(const jinja_text *x, const llm_message *m, int n, uint8_t *learn, size_t *last) {
     bool any = false;
     for (size_t i = 0, end; i < x->length; i = end) {
         bool learned = (x->mark[i] & JINJA_ANSWER) != 0;
         for (end = i; end < x->length && !(x->mark[end] & JINJA_ANSWER) == !(x->mark[i] & JINJA_ANSWER); end++) {
             int number = x->mark[end] / JINJA_MESSAGE;
-            if (number && number <= n && !hf_chat_learned(&m[number - 1])) learned = false;
+            if (number && number <= n && !hf_chat_weighs(&m[number - 1])) learned = false;
         }
         if (x->mark[i] & JINJA_ANSWER) *last = i;
         any = any || (x->mark[i] & JINJA_ANSWER);
@@ -200,16 +209,18 @@ static bool hf_chat_runs(const jinja_text *x, const llm_message *m, int n, uint8
     }
     return any;
 }
-/* learn[byte]: is it? Returns where the last answer begins. */
+/* learn[byte]: is it? Returns where the last answer begins, or the end. Where a template with {% generation %} has none in this
+   conversation, nothing is learned. */
 static size_t hf_chat_learn(const hf_laid *l, const llm_message *m, int n, const llm_json *with, uint8_t *learn) {
-    size_t last = 0, begin, end;
+    size_t last = l->x->length, begin, end;
+    const bool says = jinja_answers(((const hf_chat *)l->t->tables->chat)->tree);
     if (hf_chat_runs(l->x, m, n, learn, &last)) return last;
     for (int i = 0; i < n; i++) {
         if (strcmp(m[i].role, "assistant")) continue;
         jinja_text before = {0};
         hf_chat_text(l->t, m, i, true, with, &before);  /* where it is refused there is no text */
         if (hf_chat_region(l, i, &before, &begin, &end)) {
-            if (hf_chat_learned(&m[i])) memset(learn + begin, 1, end - begin);
+            if (hf_chat_learned(&m[i]) && !says) memset(learn + begin, 1, end - begin);
             last = begin;
         }
         jinja_text_free(&before);
@@ -230,8 +241,11 @@ static void hf_chat_ids(const llm_tokenizer *t, const jinja_text *x, const llm_m
     memset(out->mask, 0, (size_t)out->count);
     const hf_laid laid = {t, x, out->id, at, out->count};
     const size_t last = hf_chat_learn(&laid, m, n, with, learn);
+    const bool says = jinja_answers(((const hf_chat *)t->tables->chat)->tree);
+    size_t end = x->length;             /* of the token */
     for (int i = out->count; i-- > 0;) {
-        out->mask[i] = learn[size_min(at[i], x->length)];
+        if (i + 1 < out->count && at[i + 1] > at[i]) end = at[i + 1];
+        out->mask[i] = learn[at[i]] || (says && end > at[i] && memchr(learn + at[i], 1, end - at[i]));
         if (at[i] >= last && !asked) out->prompt = i;
     }
     llm_release_all(words, learn, at);
@@ -294,7 +308,9 @@ static void hf_use_template(llm_tokenizer *t) {
     t->chat = t->tables->chat_template ? &hf_own_template : &hf_plain_text;
     if (!t->tables->chat_template) return;
     hf_chat_open(t);
-    add_stop(t, hf_closing_token(t));
+    const int closing = hf_closing_token(t);
+    ((hf_chat *)t->tables->chat)->closing = closing;
+    add_stop(t, closing);
 }
 
 /* ---- templates by name, for a model that has none ---- */

@@ -28,6 +28,7 @@ jinja_template *jinja_parse(const char *source, size_t size, const char *where);
 /* The same, but NULL where it is not understood, and why. */
 jinja_template *jinja_try(const char *source, size_t size, const char *where, char error[600]);
 void jinja_free(jinja_template *t);
+bool jinja_answers(const jinja_template *t);    /* does {% generation %} stand anywhere in it? */
 
 /* A variable that the template sees. chat: a list of messages, which are handed on as transformers does: members that
    are null left out, what was thought under the names reasoning_content and thinking. */
@@ -728,6 +729,7 @@ void jinja_free(jinja_template *t) {
     if (t) jinja_release(t->run.memory);
     llm_release(t);
 }
+bool jinja_answers(const jinja_template *t) { return t->run.answers; }
 static jinja_value jinja_variable_value(jinja_run *r, const jinja_variable *v) {
     if (v->text) return jinja_text_of(r, v->text, strlen(v->text), 0);
     if (!v->json) return jinja_none();

@@ -702,6 +702,7 @@ static void jinja_parse_filter_block(jinja_parser *p, jinja_node *n) {
     n->body = jinja_function_body(p, "endfilter");
 }
 static void jinja_parse_generation(jinja_parser *p, jinja_node *n) {
+    p->r->answers = true;
     n->body = jinja_function_body(p, "endgeneration");
 }
 static void jinja_parse_print(jinja_parser *p, jinja_node *n) { n->a = jinja_expression(p); }

@@ -56,6 +56,7 @@ typedef struct jinja_run {
     struct jinja_scope *scope;          /* variables */
     struct jinja_buffer *out;           /* where text goes */
     time_t now;
+    bool answers;                       /* {% generation %} stands in the template */
 } jinja_run;
 enum { JINJA_ERROR = 600, JINJA_DEPTH = 250 };
 

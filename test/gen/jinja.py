@@ -37,7 +37,9 @@ class Clock(datetime.datetime):
 hf.datetime = Clock
 
 
-# ---- strings that know of each character whether it is the conversation's
+# ---- strings that know of each character whether it is the conversation's, and of which message (MESSAGE x its number)
+
+MESSAGE = 4
 
 class Marked(str):
     def __new__(cls, text, marks):
@@ -167,11 +169,12 @@ def formatted(s, *values):
 
 
 def marked(value, path=()):
+    mark = 1 + (MESSAGE * (path[1] + 1) if path[:1] == ("messages",) else 0)
     if isinstance(value, str):
         trusted = path[:1] == ("messages",) and path[2:] == ("role",) and all(c.isascii() and (c.isalnum() or c in "_-") for c in value)
-        return value if trusted else Marked(value, [1] * len(value))
+        return value if trusted else Marked(value, [mark] * len(value))
     if isinstance(value, dict):
-        return {Marked(k, [1] * len(k)): marked(v, path + (k,)) for k, v in value.items()}
+        return {Marked(k, [mark] * len(k)): marked(v, path + (k,)) for k, v in value.items()}
     return [marked(v, path + (i,)) for i, v in enumerate(value)] if isinstance(value, list) else value
 
 
@@ -232,7 +235,7 @@ def render(source, talk, bos, eos):
 
 
 def marks_in_bytes(text, marks):
-    return "".join(str(m) * len(c.encode()) for c, m in zip(text, marks))
+    return "".join(str(m % MESSAGE) * len(c.encode()) for c, m in zip(text, marks))
 
 
 def result(text, marks):
