@@ -42,6 +42,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef LLM_NCCL
+#include <errno.h>
+#include <fcntl.h>
+#include <nccl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#endif
 #include "llm.h"
 
 typedef __nv_bfloat16 bf16;
@@ -58,6 +68,8 @@ static struct {
     int processors, generation;         /* 8: A100, 9: H100 (the major number of its compute capability) */
     size_t shared_limit;                /* bytes of shared memory that a block may ask for */
     size_t memory, unused;              /* bytes that the GPU has; that were free when it was opened */
+    int local;                          /* of several processes on this machine: this one, and so which of the GPUs */
+    void (*watch)(cudaStream_t s);      /* many ranks: waits for s and sees when one is lost; NULL: alone */
     char name[256];
 } gpu;
 
@@ -315,6 +327,7 @@ static void cuda_upload(void *device, const void *host, size_t bytes) {
 static void cuda_wait(void) {
     const int fetches = stage.fetches;
     stage.fetches = 0, stage.fetched = 0;                       /* also for who catches a death of what follows */
+    if (gpu.watch) gpu.watch(STREAM);
     CUDA(cudaStreamSynchronize(STREAM));
     for (int i = 0; i < fetches; i++)
         memcpy(stage.fetch[i].host, stage.down + stage.fetch[i].at, stage.fetch[i].bytes);
@@ -2051,13 +2064,15 @@ extern "C" int llm_cuda_devices(char *text, size_t size) {
     }
     return count;
 }
-/* The first such GPU: its stream, its cuBLASLt, its sizes. */
+/* The first such GPU, or gpu.local's, all in turn: its stream, its cuBLASLt, its sizes. */
 static void cuda_open(void) {
     char text[400];
-    if (!llm_cuda_devices(text, sizeof text)) llm_die("--device cpu", "there is no GPU to compute on: %s", text);
+    const int count = llm_cuda_devices(text, sizeof text);
+    if (!count) llm_die("--device cpu", "there is no GPU to compute on: %s", text);
     cudaDeviceProp p;
-    int device = 0;
-    for (CUDA(cudaGetDeviceProperties(&p, 0)); p.major < 8;) CUDA(cudaGetDeviceProperties(&p, ++device));
+    int device = -1;
+    for (int before = gpu.local % count; before >= 0; before -= p.major >= 8)
+        CUDA(cudaGetDeviceProperties(&p, ++device));
     CUDA(cudaSetDevice(device));
     memcpy(gpu.name, p.name, sizeof gpu.name);
     cudaFuncAttributes a;
@@ -2141,3 +2156,300 @@ extern "C" const llm_ops *llm_cuda(llm_precision p) {
     if (!table[p].name) table[p] = p == LLM_BF16 ? cuda_table<bf16>(p) : cuda_table<float>(p);
     return &table[p];
 }
+
+/* ================================================================================================================
+   Many GPUs (-DLLM_NCCL): the rows of llm_ranks, chapter 10, by NVIDIA's library NCCL; a process for each GPU
+
+   What NCCL does is kernels, too. They run on a stream of their own, the wire, beside those that compute. An event is a
+   mark in a stream: before each row the wire waits for what was launched so far, and `wait` lets computing wait for the
+   wire. All ranks ask in the same order, on one stream: so nobody waits in a circle.
+
+       stream   backward of block 12 | 11        | 10        | ...    wait | AdamW
+       wire                          | sum of 12 | sum of 11 | sum of 10   |
+   ================================================================================================================ */
+#ifdef LLM_NCCL
+
+static const size_t WIRE_ROOM = 16 << 20;       /* bytes */
+static struct {
+    llm_ranks team;
+    llm_ranks *mpi;                     /* who brought the ranks together; NULL: sockets, below */
+    cudaStream_t stream;
+    cudaEvent_t mark;
+    ncclComm_t all, data, layer;        /* all ranks; data ranks (all, if tensors is 1); those that share a layer */
+    char *host, *device;                /* WIRE_ROOM each: host rows, and sums that are to be added, go through it */
+    int *peer, peers, voice;            /* sockets: rank 0's to each of the others, theirs to it; the true stderr */
+} wire;
+
+#define NCCL(call) nccl_must((call), #call, __LINE__)
+static void nccl_must(ncclResult_t e, const char *call, int line) {
+    if (e != ncclSuccess && e != ncclInProgress)
+        llm_die("NCCL_DEBUG=INFO, with which NCCL tells more", "NCCL: %s: %s (llm_cuda.cuh:%d: %s)",
+                ncclGetErrorString(e), ncclGetLastError(NULL), line, call);
+}
+/* The host waits for a stream, and asks meanwhile whether NCCL still reaches all. */
+static void wire_watch(cudaStream_t s) {
+    const ncclComm_t comm[] = {wire.all, wire.data, wire.layer};
+    llm_team_watch("work of the GPU that waits for theirs");
+    while (cudaStreamQuery(s) == cudaErrorNotReady) {
+        cudaGetLastError();             /* which is no error */
+        for (int i = 0; i < 3; i++) {
+            ncclResult_t e = ncclSuccess;
+            if (comm[i]) NCCL(ncclCommGetAsyncError(comm[i], &e));
+            NCCL(e);
+        }
+    }
+    CUDA(cudaStreamSynchronize(s));
+    llm_team_watch(NULL);
+}
+/* The clock that is set here runs until the host has waited for the GPU. */
+static void wire_begin(const char *what) {
+    llm_team_watch(what);
+    CUDA(cudaEventRecord(wire.mark, STREAM));
+    CUDA(cudaStreamWaitEvent(wire.stream, wire.mark, 0));
+}
+static void wire_wait(void) {
+    CUDA(cudaEventRecord(wire.mark, wire.stream));
+    CUDA(cudaStreamWaitEvent(gpu.stream, wire.mark, 0));
+}
+KERNEL(256) add_kernel(float *acc, const float *x, size_t n) {
+    const size_t i = (size_t)blockIdx.x * 256 + threadIdx.x;
+    if (i < n) acc[i] += x[i];
+}
+/* What is to be added to acc comes into the room first, piece by piece. */
+static void wire_sum(llm_real *acc, const llm_real *part, size_t n, int root, bool add) {
+    const llm_ranks *t = &wire.team;
+    const bool mine = root < 0 || root == t->data;
+    float *room = (float *)wire.device;
+    wire_begin("a sum over the data ranks");
+    for (size_t at = 0, k; at < n; at += k) {
+        k = add ? min(n - at, WIRE_ROOM / sizeof *acc) : n;
+        float *to = !mine ? NULL : add ? room : acc + at;
+        if (root < 0) NCCL(ncclAllReduce(part + at, to, k, ncclFloat, ncclSum, wire.data, wire.stream));
+        else NCCL(ncclReduce(part + at, to, k, ncclFloat, ncclSum, root, wire.data, wire.stream));
+        if (add && mine) add_kernel<<<blocks_for(k, 256), 256, 0, wire.stream>>>(acc + at, room, k);
+    }
+    const double bytes = (double)n * sizeof *acc;
+    wire.team.sent += root < 0 ? 2 * bytes * (t->datas - 1) / t->datas : mine ? 0 : bytes;
+}
+/* In a ring each passes it on but the last, the one before root. */
+static double ring_bytes(double bytes, int me, int ranks, int root) { return (me + 1) % ranks == root ? 0 : bytes; }
+
+static void wire_spread(llm_real *x, size_t n, int root) {
+    wire_begin("numbers of a data rank");
+    NCCL(ncclBroadcast(x, x, n, ncclFloat, root, wire.data, wire.stream));
+    wire.team.sent += ring_bytes((double)n * sizeof *x, wire.team.data, wire.team.datas, root);
+}
+static void wire_all_sum(void *x, size_t n, size_t bytes_each) {
+    const int ranks = wire.team.tensors;
+    if (ranks == 1) return;
+    wire_begin("a sum over the ranks of a layer");
+    NCCL(ncclAllReduce(x, x, n, bytes_each == 2 ? ncclBfloat16 : ncclFloat, ncclSum, wire.layer, wire.stream));
+    wire.team.sent += 2. * n * bytes_each * (ranks - 1) / ranks;
+}
+static void wire_gather(void *all, size_t bytes_each) {
+    const size_t ranks = wire.team.size, me = wire.team.rank;
+    for (size_t at = 0, k; at < bytes_each; at += k) {
+        k = min(bytes_each - at, WIRE_ROOM / ranks);
+        memcpy(wire.host, (char *)all + me * bytes_each + at, k);
+        CUDA(cudaMemcpyAsync(wire.device + me * k, wire.host, k, cudaMemcpyDefault, wire.stream));
+        NCCL(ncclAllGather(wire.device + me * k, wire.device, k, ncclUint8, wire.all, wire.stream));
+        CUDA(cudaMemcpyAsync(wire.host, wire.device, ranks * k, cudaMemcpyDefault, wire.stream));
+        wire_watch(wire.stream);
+        for (size_t r = 0; r < ranks; r++) memcpy((char *)all + r * bytes_each + at, wire.host + r * k, k);
+    }
+    wire.team.sent += (ranks - 1.) * bytes_each;
+}
+static void wire_share(void *x, size_t bytes, int root) {
+    for (size_t at = 0, k; at < bytes; at += k) {
+        k = min(bytes - at, WIRE_ROOM);
+        memcpy(wire.host, (char *)x + at, k);
+        CUDA(cudaMemcpyAsync(wire.device, wire.host, k, cudaMemcpyDefault, wire.stream));
+        NCCL(ncclBroadcast(wire.device, wire.device, k, ncclUint8, root, wire.all, wire.stream));
+        CUDA(cudaMemcpyAsync(wire.host, wire.device, k, cudaMemcpyDefault, wire.stream));
+        wire_watch(wire.stream);
+        memcpy((char *)x + at, wire.host, k);
+    }
+    wire.team.sent += ring_bytes(bytes, wire.team.rank, wire.team.size, root);
+}
+static void wire_unsplit(ncclResult_t (*end)(ncclComm_t)) {
+    if (wire.layer) NCCL(end(wire.layer)), NCCL(end(wire.data));
+    wire.layer = NULL, wire.data = wire.all;
+}
+static void wire_split(int tensors) {
+    llm_team_watch("llm_team_set");
+    wire_unsplit(ncclCommDestroy);
+    if (tensors > 1) {                  /* color: who are together */
+        NCCL(ncclCommSplit(wire.all, wire.team.tensor, wire.team.rank, &wire.data, NULL));
+        NCCL(ncclCommSplit(wire.all, wire.team.data, wire.team.rank, &wire.layer, NULL));
+    }
+    llm_team_watch(NULL);
+}
+
+/* ---- how the ranks come together: MPI, or what torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT
+
+   Rank 0 listens one port above MASTER_PORT (at which torchrun itself does), the others call, say who they are, and get
+   NCCL's id. The sockets stay open: who dies closes them, and SIGIO says so. Then rank 0 tells the others (a byte). */
+
+struct greeting { char sign[8]; int rank, size; ncclUniqueId id; };
+static const char *const launched = "torchrun, or its RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT: all five";
+
+static int launch_number(const char *name, int low, int high) {
+    const char *text = getenv(name);
+    char *end;
+    if (!text || !*text) llm_die(launched, "%s is not set, but others of these are", name);
+    const long x = strtol(text, &end, 10);
+    if (*end || x < low || x > high) llm_die(launched, "%s is '%s': no number from %d to %d", name, text, low, high);
+    return (int)x;
+}
+static void wire_tell(void) {
+    for (int i = 0; i < wire.peers; i++) send(wire.peer[i], "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+/* SIGIO. Of those that only hear that rank 0 has gone, rank 1 says so. */
+static void wire_lost(int) {
+    const int before = errno, me = wire.team.rank;
+    for (int i = 0; i < wire.peers; i++) {
+        char text[80], told;
+        const ssize_t n = recv(wire.peer[i], &told, 1, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+        const int length = snprintf(text, sizeof text, "error: rank %d of %d has gone\n", me ? 0 : i + 1, wire.team.size);
+        if (n <= 0 && me < 2 && write(wire.voice, text, length) < 0) _exit(1);
+        wire_tell();
+        _exit(1);
+    }
+    errno = before;
+}
+/* A socket that listens (host NULL), or one that has reached host; -1: none. */
+static int wire_socket(const char *host, const char *port, int family) {
+    addrinfo hint = {}, *list = NULL;
+    hint.ai_family = family, hint.ai_socktype = SOCK_STREAM, hint.ai_flags = host ? 0 : AI_PASSIVE;
+    const int e = getaddrinfo(host, port, &hint, &list), yes = 1, no = 0;
+    if (e && host) llm_die("another MASTER_ADDR", "MASTER_ADDR is '%s': %s", host, gai_strerror(e));
+    int s = -1;
+    for (const addrinfo *a = list; a && s < 0; a = a->ai_next) {
+        s = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+        setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+        if (family == AF_INET6) setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);   /* IPv4, too */
+        if (s < 0 || (host ? connect(s, a->ai_addr, a->ai_addrlen) :
+                      bind(s, a->ai_addr, a->ai_addrlen) || listen(s, SOMAXCONN))) close(s), s = -1;
+    }
+    if (list) freeaddrinfo(list);
+    return s;
+}
+static bool wire_hear(int s, greeting *g) {
+    const timeval soon = {10, 0};
+    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
+    return recv(s, g, sizeof *g, MSG_WAITALL) == sizeof *g && !memcmp(g->sign, "llm.h/14", 8);
+}
+static void wire_meet(greeting *me) {
+    static char what[300];              /* that this rank waits for */
+    char port[16];
+    const char *host = getenv("MASTER_ADDR");
+    if (!host || !*host) llm_die(launched, "MASTER_ADDR is not set");
+    snprintf(port, sizeof port, "%d", launch_number("MASTER_PORT", 1, 65534) + 1);
+    snprintf(what, sizeof what, "rank 0 at %s, port %s: MASTER_ADDR, MASTER_PORT + 1", host, port);
+    llm_team_watch(what);
+    wire.peer = (int *)llm_alloc(me->size, sizeof *wire.peer);
+    greeting other;
+    if (me->rank > 0) {                 /* rank 0 may not be there yet; and a port may be its own caller */
+        int s;
+        for (; (s = wire_socket(host, port, AF_UNSPEC)) < 0 || send(s, me, sizeof *me, MSG_NOSIGNAL) != sizeof *me ||
+               !wire_hear(s, &other) || other.rank != 0; usleep(100000)) if (s >= 0) close(s);
+        me->id = other.id;
+        wire.peer[0] = s;
+    } else {
+        int door = wire_socket(NULL, port, AF_INET6);
+        if (door < 0) door = wire_socket(NULL, port, AF_INET);
+        if (door < 0) llm_die("another MASTER_PORT", "port %s (MASTER_PORT + 1) does not open: %s", port, strerror(errno));
+        for (int there = 1, next = 1; there < me->size; there++) {
+            while (next < me->size && wire.peer[next - 1]) next++;
+            snprintf(what, sizeof what, "%d of %d ranks are there, rank %d is not", there, me->size, next);
+            int s = -1;
+            while (s < 0 || !wire_hear(s, &other)) {            /* strangers are sent away */
+                if (s >= 0) close(s);
+                s = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+            }
+            if (other.size != me->size || other.rank < 1 || other.rank >= me->size || wire.peer[other.rank - 1])
+                llm_die("RANK from 0 to WORLD_SIZE - 1, each once", "rank %d of %d came to a run of %d ranks%s", other.rank,
+                        other.size, me->size, other.size == me->size ? ", as another had before" : "");
+            wire.peer[other.rank - 1] = s;
+        }
+        close(door);
+        for (int i = 0; i < me->size - 1; i++) send(wire.peer[i], me, sizeof *me, MSG_NOSIGNAL);
+    }
+    wire.peers = me->rank > 0 ? 1 : me->size - 1;
+    struct sigaction lost = {};
+    lost.sa_handler = wire_lost, lost.sa_flags = SA_RESTART;
+    sigaction(SIGIO, &lost, NULL);
+    for (int i = 0; i < wire.peers; i++) {
+        const int s = wire.peer[i], yes = 1, idle = 3, each = 2, times = 3;     /* a dead machine: after 9 s */
+        setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+        setsockopt(s, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+        setsockopt(s, IPPROTO_TCP, TCP_KEEPINTVL, &each, sizeof each);
+        setsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+        fcntl(s, F_SETOWN, getpid());
+        fcntl(s, F_SETFL, O_ASYNC | O_NONBLOCK);
+    }
+    wire_lost(SIGIO);                   /* who has gone before the signals came */
+    llm_team_watch(NULL);
+}
+static void wire_stop(int code) {
+    wire_tell();
+    signal(SIGALRM, SIG_DFL);
+    alarm(5);                           /* should NCCL not end */
+    wire_unsplit(ncclCommAbort);
+    if (wire.all) ncclCommAbort(wire.all);
+    if (wire.mpi) wire.mpi->stop(code);
+    _exit(code);
+}
+/* Once nobody heeds the sockets any more, all may go. */
+static void wire_close(void) {
+    if (!wire.all) return;
+    signal(SIGIO, SIG_IGN);
+    char *word = (char *)llm_alloc(wire.team.size, 1);
+    wire_gather(word, 1);
+    llm_release(word);
+    wire_unsplit(ncclCommDestroy);
+    NCCL(ncclCommDestroy(wire.all));
+    wire.all = wire.data = NULL;
+    gpu.watch = NULL;
+    if (wire.mpi) wire.mpi->close();
+}
+/* NULL: neither was there, this process is alone. */
+extern "C" llm_ranks *llm_nccl(void) {
+    llm_ranks *t = &wire.team;
+    greeting g = {{'l', 'l', 'm', '.', 'h', '/', '1', '4'}};
+    if (getenv("RANK") || getenv("WORLD_SIZE") || getenv("LOCAL_RANK")) {
+        t->size = launch_number("WORLD_SIZE", 1, 1 << 20);
+        t->rank = launch_number("RANK", 0, t->size - 1);
+        t->local = launch_number("LOCAL_RANK", 0, t->size - 1);
+#ifdef LLM_MPI
+    } else {
+        wire.mpi = llm_mpi(NULL, NULL);
+        *t = *wire.mpi;
+#endif
+    }
+    if (!t->size) return NULL;
+    t->engine = "NCCL", t->sum = wire_sum, t->spread = wire_spread, t->all_sum = wire_all_sum, t->wait = wire_wait;
+    t->gather = wire_gather, t->share = wire_share, t->split = wire_split, t->stop = wire_stop, t->close = wire_close;
+    wire.voice = dup(STDERR_FILENO);
+    if (wire.mpi) llm_team = t;         /* it has joined already */
+    else llm_team_join(t);
+    gpu.local = t->local;
+    if (!gpu.stream) cuda_open();
+    CUDA(cudaStreamCreateWithFlags(&wire.stream, cudaStreamNonBlocking));
+    CUDA(cudaEventCreateWithFlags(&wire.mark, cudaEventDisableTiming));
+    CUDA(cudaMallocHost(&wire.host, WIRE_ROOM));
+    CUDA(cudaMalloc(&wire.device, WIRE_ROOM));
+    g.rank = t->rank, g.size = t->size;
+    if (g.rank == 0) NCCL(ncclGetUniqueId(&g.id));
+    if (wire.mpi) wire.mpi->share(&g.id, sizeof g.id, 0);
+    else wire_meet(&g);
+    llm_team_watch("ncclCommInitRank");
+    NCCL(ncclCommInitRank(&wire.all, t->size, g.id, t->rank));
+    llm_team_watch(NULL);
+    gpu.watch = wire_watch;
+    atexit(wire_close);                 /* also after --help */
+    llm_team_set(0, 1);
+    return t;
+}
+#endif
