@@ -115,6 +115,13 @@ CUDA_TESTS = $(BUILD)/test_cuda $(BUILD)/test_cuda_model
 $(CUDA_TESTS): CFLAGS = -O1 -g -march=$(ARCH)
 $(CUDA_TESTS): $(BUILD)/%: test/%.c $(HEADERS) $(EMULATED)
 	$(CC) $(FLAGS) $(SANE) $(filter -f%,$(TSAN)) -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)
+# Many ranks, each with an emulated GPU (NCCL's part plays test/cuda_on_cpu/nccl.cpp).
+$(BUILD)/emulated_llm_nccl.o: $(BUILD)/emulated_llm_cuda.cpp llm.h tools/torchrun.h $(wildcard $(EMULATOR)/*.h)
+	$(CXX) $(EMUFLAGS) -DLLM_NCCL -c $< -o $@
+EMULATED_NCCL = $(BUILD)/emulated_llm_nccl.o $(BUILD)/emulated_nccl.o $(filter-out %llm_cuda.o,$(EMULATED))
+$(BUILD)/test_nccl: CFLAGS = -O1 -g -march=$(ARCH)
+$(BUILD)/test_nccl: test/test_nccl.c $(HEADERS) $(EMULATED_NCCL)
+	$(CC) $(FLAGS) -DLLM_PLAIN -DLLM_NCCL $< $(EMULATED_NCCL) -o $@ -lstdc++ $(LIBS)
 $(BUILD)/test_cuda_fixtures: CFLAGS = -O1 -g -march=$(ARCH)
 $(BUILD)/test_cuda_fixtures: test/test_fixtures.c $(HEADERS) $(EMULATED)
 	$(CC) $(FLAGS) -DLLM_CUDA -DLLM_PLAIN $< $(EMULATED) -o $@ -lstdc++ $(LIBS)

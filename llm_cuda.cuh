@@ -43,16 +43,13 @@
 #include <stdlib.h>
 #include <string.h>
 #ifdef LLM_NCCL
-#include <errno.h>
-#include <fcntl.h>
 #include <nccl.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #endif
 #include "llm.h"
+#ifdef LLM_NCCL
+#include "tools/torchrun.h"
+#endif
 
 typedef __nv_bfloat16 bf16;
 typedef unsigned long long u64;
@@ -2172,12 +2169,11 @@ extern "C" const llm_ops *llm_cuda(llm_precision p) {
 static const size_t WIRE_ROOM = 16 << 20;       /* bytes */
 static struct {
     llm_ranks team;
-    llm_ranks *mpi;                     /* who brought the ranks together; NULL: sockets, below */
+    llm_ranks *mpi;                     /* who brought the ranks together; NULL: torchrun */
     cudaStream_t stream;
     cudaEvent_t mark;
     ncclComm_t all, data, layer;        /* all ranks; data ranks (all, if tensors is 1); those that share a layer */
     char *host, *device;                /* WIRE_ROOM each: host rows, and sums that are to be added, go through it */
-    int *peer, peers, voice;            /* sockets: rank 0's to each of the others, theirs to it; the true stderr */
 } wire;
 
 #define NCCL(call) nccl_must((call), #call, __LINE__)
@@ -2195,7 +2191,7 @@ static void wire_watch(cudaStream_t s) {
         for (int i = 0; i < 3; i++) {
             ncclResult_t e = ncclSuccess;
             if (comm[i]) NCCL(ncclCommGetAsyncError(comm[i], &e));
-            NCCL(e);
+        NCCL(e);
         }
     }
     CUDA(cudaStreamSynchronize(s));
@@ -2234,9 +2230,9 @@ static void wire_sum(llm_real *acc, const llm_real *part, size_t n, int root, bo
 /* In a ring each passes it on but the last, the one before root. */
 static double ring_bytes(double bytes, int me, int ranks, int root) { return (me + 1) % ranks == root ? 0 : bytes; }
 
-static void wire_spread(llm_real *x, size_t n, int root) {
+static void wire_spread(llm_real *x, const llm_real *own, size_t n, int root) {
     wire_begin("numbers of a data rank");
-    NCCL(ncclBroadcast(x, x, n, ncclFloat, root, wire.data, wire.stream));
+    NCCL(ncclBroadcast(own ? own : x, x, n, ncclFloat, root, wire.data, wire.stream));
     wire.team.sent += ring_bytes((double)n * sizeof *x, wire.team.data, wire.team.datas, root);
 }
 static void wire_all_sum(void *x, size_t n, size_t bytes_each) {
@@ -2285,115 +2281,8 @@ static void wire_split(int tensors) {
     llm_team_watch(NULL);
 }
 
-/* ---- how the ranks come together: MPI, or what torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT
-
-   Rank 0 listens one port above MASTER_PORT (at which torchrun itself does), the others call, say who they are, and get
-   NCCL's id. The sockets stay open: who dies closes them, and SIGIO says so. Then rank 0 tells the others (a byte). */
-
-struct greeting { char sign[8]; int rank, size; ncclUniqueId id; };
-static const char *const launched = "torchrun, or its RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT: all five";
-
-static int launch_number(const char *name, int low, int high) {
-    const char *text = getenv(name);
-    char *end;
-    if (!text || !*text) llm_die(launched, "%s is not set, but others of these are", name);
-    const long x = strtol(text, &end, 10);
-    if (*end || x < low || x > high) llm_die(launched, "%s is '%s': no number from %d to %d", name, text, low, high);
-    return (int)x;
-}
-static void wire_tell(void) {
-    for (int i = 0; i < wire.peers; i++) send(wire.peer[i], "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-/* SIGIO. Of those that only hear that rank 0 has gone, rank 1 says so. */
-static void wire_lost(int) {
-    const int before = errno, me = wire.team.rank;
-    for (int i = 0; i < wire.peers; i++) {
-        char text[80], told;
-        const ssize_t n = recv(wire.peer[i], &told, 1, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-        const int length = snprintf(text, sizeof text, "error: rank %d of %d has gone\n", me ? 0 : i + 1, wire.team.size);
-        if (n <= 0 && me < 2 && write(wire.voice, text, length) < 0) _exit(1);
-        wire_tell();
-        _exit(1);
-    }
-    errno = before;
-}
-/* A socket that listens (host NULL), or one that has reached host; -1: none. */
-static int wire_socket(const char *host, const char *port, int family) {
-    addrinfo hint = {}, *list = NULL;
-    hint.ai_family = family, hint.ai_socktype = SOCK_STREAM, hint.ai_flags = host ? 0 : AI_PASSIVE;
-    const int e = getaddrinfo(host, port, &hint, &list), yes = 1, no = 0;
-    if (e && host) llm_die("another MASTER_ADDR", "MASTER_ADDR is '%s': %s", host, gai_strerror(e));
-    int s = -1;
-    for (const addrinfo *a = list; a && s < 0; a = a->ai_next) {
-        s = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-        setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-        if (family == AF_INET6) setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);   /* IPv4, too */
-        if (s < 0 || (host ? connect(s, a->ai_addr, a->ai_addrlen) :
-                      bind(s, a->ai_addr, a->ai_addrlen) || listen(s, SOMAXCONN))) close(s), s = -1;
-    }
-    if (list) freeaddrinfo(list);
-    return s;
-}
-static bool wire_hear(int s, greeting *g) {
-    const timeval soon = {10, 0};
-    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
-    return recv(s, g, sizeof *g, MSG_WAITALL) == sizeof *g && !memcmp(g->sign, "llm.h/14", 8);
-}
-static void wire_meet(greeting *me) {
-    static char what[300];              /* that this rank waits for */
-    char port[16];
-    const char *host = getenv("MASTER_ADDR");
-    if (!host || !*host) llm_die(launched, "MASTER_ADDR is not set");
-    snprintf(port, sizeof port, "%d", launch_number("MASTER_PORT", 1, 65534) + 1);
-    snprintf(what, sizeof what, "rank 0 at %s, port %s: MASTER_ADDR, MASTER_PORT + 1", host, port);
-    llm_team_watch(what);
-    wire.peer = (int *)llm_alloc(me->size, sizeof *wire.peer);
-    greeting other;
-    if (me->rank > 0) {                 /* rank 0 may not be there yet; and a port may be its own caller */
-        int s;
-        for (; (s = wire_socket(host, port, AF_UNSPEC)) < 0 || send(s, me, sizeof *me, MSG_NOSIGNAL) != sizeof *me ||
-               !wire_hear(s, &other) || other.rank != 0; usleep(100000)) if (s >= 0) close(s);
-        me->id = other.id;
-        wire.peer[0] = s;
-    } else {
-        int door = wire_socket(NULL, port, AF_INET6);
-        if (door < 0) door = wire_socket(NULL, port, AF_INET);
-        if (door < 0) llm_die("another MASTER_PORT", "port %s (MASTER_PORT + 1) does not open: %s", port, strerror(errno));
-        for (int there = 1, next = 1; there < me->size; there++) {
-            while (next < me->size && wire.peer[next - 1]) next++;
-            snprintf(what, sizeof what, "%d of %d ranks are there, rank %d is not", there, me->size, next);
-            int s = -1;
-            while (s < 0 || !wire_hear(s, &other)) {            /* strangers are sent away */
-                if (s >= 0) close(s);
-                s = accept4(door, NULL, NULL, SOCK_CLOEXEC);
-            }
-            if (other.size != me->size || other.rank < 1 || other.rank >= me->size || wire.peer[other.rank - 1])
-                llm_die("RANK from 0 to WORLD_SIZE - 1, each once", "rank %d of %d came to a run of %d ranks%s", other.rank,
-                        other.size, me->size, other.size == me->size ? ", as another had before" : "");
-            wire.peer[other.rank - 1] = s;
-        }
-        close(door);
-        for (int i = 0; i < me->size - 1; i++) send(wire.peer[i], me, sizeof *me, MSG_NOSIGNAL);
-    }
-    wire.peers = me->rank > 0 ? 1 : me->size - 1;
-    struct sigaction lost = {};
-    lost.sa_handler = wire_lost, lost.sa_flags = SA_RESTART;
-    sigaction(SIGIO, &lost, NULL);
-    for (int i = 0; i < wire.peers; i++) {
-        const int s = wire.peer[i], yes = 1, idle = 3, each = 2, times = 3;     /* a dead machine: after 9 s */
-        setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
-        setsockopt(s, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-        setsockopt(s, IPPROTO_TCP, TCP_KEEPINTVL, &each, sizeof each);
-        setsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
-        fcntl(s, F_SETOWN, getpid());
-        fcntl(s, F_SETFL, O_ASYNC | O_NONBLOCK);
-    }
-    wire_lost(SIGIO);                   /* who has gone before the signals came */
-    llm_team_watch(NULL);
-}
 static void wire_stop(int code) {
-    wire_tell();
+    torchrun_stop();
     signal(SIGALRM, SIG_DFL);
     alarm(5);                           /* should NCCL not end */
     wire_unsplit(ncclCommAbort);
@@ -2401,12 +2290,11 @@ static void wire_stop(int code) {
     if (wire.mpi) wire.mpi->stop(code);
     _exit(code);
 }
-/* Once nobody heeds the sockets any more, all may go. */
 static void wire_close(void) {
     if (!wire.all) return;
-    signal(SIGIO, SIG_IGN);
+    torchrun_leave();
     char *word = (char *)llm_alloc(wire.team.size, 1);
-    wire_gather(word, 1);
+    wire_gather(word, 1);               /* all have left: nobody minds any more who goes first */
     llm_release(word);
     wire_unsplit(ncclCommDestroy);
     NCCL(ncclCommDestroy(wire.all));
@@ -2414,38 +2302,29 @@ static void wire_close(void) {
     gpu.watch = NULL;
     if (wire.mpi) wire.mpi->close();
 }
-/* NULL: neither was there, this process is alone. */
+/* NULL: this process is alone. */
 extern "C" llm_ranks *llm_nccl(void) {
     llm_ranks *t = &wire.team;
-    greeting g = {{'l', 'l', 'm', '.', 'h', '/', '1', '4'}};
-    if (getenv("RANK") || getenv("WORLD_SIZE") || getenv("LOCAL_RANK")) {
-        t->size = launch_number("WORLD_SIZE", 1, 1 << 20);
-        t->rank = launch_number("RANK", 0, t->size - 1);
-        t->local = launch_number("LOCAL_RANK", 0, t->size - 1);
+    ncclUniqueId id;
 #ifdef LLM_MPI
-    } else {
-        wire.mpi = llm_mpi(NULL, NULL);
-        *t = *wire.mpi;
+    if (!torchrun_started()) *t = *(wire.mpi = llm_mpi(NULL, NULL));
 #endif
-    }
-    if (!t->size) return NULL;
+    if (!wire.mpi && !torchrun_started()) return NULL;
     t->engine = "NCCL", t->sum = wire_sum, t->spread = wire_spread, t->all_sum = wire_all_sum, t->wait = wire_wait;
     t->gather = wire_gather, t->share = wire_share, t->split = wire_split, t->stop = wire_stop, t->close = wire_close;
-    wire.voice = dup(STDERR_FILENO);
     if (wire.mpi) llm_team = t;         /* it has joined already */
-    else llm_team_join(t);
+    else torchrun_join(t);
     gpu.local = t->local;
     if (!gpu.stream) cuda_open();
     CUDA(cudaStreamCreateWithFlags(&wire.stream, cudaStreamNonBlocking));
     CUDA(cudaEventCreateWithFlags(&wire.mark, cudaEventDisableTiming));
     CUDA(cudaMallocHost(&wire.host, WIRE_ROOM));
     CUDA(cudaMalloc(&wire.device, WIRE_ROOM));
-    g.rank = t->rank, g.size = t->size;
-    if (g.rank == 0) NCCL(ncclGetUniqueId(&g.id));
-    if (wire.mpi) wire.mpi->share(&g.id, sizeof g.id, 0);
-    else wire_meet(&g);
+    if (t->rank == 0) NCCL(ncclGetUniqueId(&id));
+    if (wire.mpi) wire.mpi->share(&id, sizeof id, 0);
+    else torchrun_meet(&id, sizeof id);
     llm_team_watch("ncclCommInitRank");
-    NCCL(ncclCommInitRank(&wire.all, t->size, g.id, t->rank));
+    NCCL(ncclCommInitRank(&wire.all, t->size, id, t->rank));
     llm_team_watch(NULL);
     gpu.watch = wire_watch;
     atexit(wire_close);                 /* also after --help */
