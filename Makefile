@@ -31,6 +31,21 @@ emulated_libs    = -lstdc++
 WITH_GPU = $(if $(CUDA),-DLLM_CUDA $($(CUDA)_objects) $($(CUDA)_libs))
 EMULATED = $(BUILD)/emulated_llm_cuda.o $(BUILD)/emulated_cuda_on_cpu.o $(BUILD)/emulated_cublas.o
 
+# Many processes: MPI=1 (mpicc), MULTI_GPU=1 (one a GPU: NCCL beside nvcc, MPI where there is mpicc). tools/launch.sh starts them.
+MPICC   ?= mpicc
+mpi_part = $(shell $(MPICC) --showme:$(1) 2>/dev/null || pkg-config --$(2) ompi-c 2>/dev/null)
+MPI_CFLAGS = -DLLM_MPI $(patsubst -I%,-isystem %,$(call mpi_part,compile,cflags))
+MPI_LIBS = $(call mpi_part,link,libs)
+NCCL_CFLAGS = -DLLM_NCCL
+NCCL_LIBS = -lnccl
+ifeq ($(MULTI_GPU),1)
+RANKS    = $(NCCL_CFLAGS) $(if $(MPI_LIBS),$(MPI_CFLAGS))
+RANKLIBS = $(NCCL_LIBS) $(MPI_LIBS)
+else ifeq ($(MPI),1)
+RANKS    = $(MPI_CFLAGS)
+RANKLIBS = $(MPI_LIBS)
+endif
+
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
 # Test programs of the float build, and those that run in double too.
@@ -47,18 +62,27 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found programs floats test test_cuda cuda_programs cuda_on_cpu gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug demo fuzz exercise judge clean help
+.PHONY: all found ranks_found programs floats test test_mpi mpi_programs always test_cuda cuda_programs cuda_on_cpu gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
 	@echo "compiler: $(CC) ($(shell $(CC) --version | head -n 1)), -march=$(ARCH)"
 	@echo "OpenMP:   $(if $(OMP),yes,no: one thread only (install libomp or use gcc))"
 	@echo "CUDA:     $(if $(NVCC),$(NVCC) $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p') for sm_80 and sm_90,no nvcc: for NVIDIA's GPUs install the CUDA toolkit)"
+	@echo "MPI:      $(if $(MPI_LIBS),$(MPICC): make MPI=1 trains with many processes,no mpicc: for many processes apt-get install openmpi-bin libopenmpi-dev)"
 	@echo "GPU:      $$(nvidia-smi -L 2>/dev/null | head -n 1 | grep . || echo none answers)"
 
-# Drivers draw their page with build/report at the end.
-$(DRIVERS): %: %.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)/report
-	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
+# Drivers draw their page with build/report at the end. Built with other flags than the last time, they are built again.
+$(DRIVERS): %: %.c $(HEADERS) $($(CUDA)_objects) $(BUILD)/built_with | $(BUILD)/report ranks_found
+	$(CC) $(FLAGS) $(RANKS) $< -o $@ $(WITH_GPU) $(RANKLIBS) $(LIBS)
+$(BUILD)/built_with: always | $(BUILD)
+	@echo '$(CC) $(FLAGS) $(RANKS) $(WITH_GPU)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(RANKS) $(WITH_GPU)' > $@
+always:
+ranks_found:
+	@[ "$(MPI)" != 1 ] || [ -n "$(MPI_LIBS)" ] || { echo "error: MPI=1 without mpicc" >&2; \
+		echo "  try: apt-get install openmpi-bin libopenmpi-dev" >&2; exit 1; }
+	@[ "$(MULTI_GPU)" != 1 ] || [ -n "$(NVCC)" ] || { echo "error: MULTI_GPU=1 without nvcc" >&2; \
+		echo "  try: install the CUDA toolkit; MPI=1 is for CPUs" >&2; exit 1; }
 $(BUILD)/%: %.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
 $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
@@ -91,7 +115,18 @@ $(BUILD)/plain_%: test/test_%.c $(HEADERS) | $(BUILD)
 $(BUILD)/amx_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/amx_%: test/test_%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) -include test/soft_amx.h $< -o $@ $(LIBS)
-$(BUILD):
+# The drivers and the tests of many ranks, with MPI.
+MPI_PROGRAMS = $(DRIVERS:%=$(BUILD)/mpi/%) $(patsubst test/%.c,$(BUILD)/mpi/%,$(wildcard test/test_ranks*.c))
+$(BUILD)/mpi/%: CFLAGS = $(TESTFLAGS)
+$(DRIVERS:%=$(BUILD)/mpi/%): $(BUILD)/mpi/%: %.c $(HEADERS) | $(BUILD)/mpi
+	$(CC) $(FLAGS) $(MPI_CFLAGS) $< -o $@ $(MPI_LIBS) $(LIBS)
+$(BUILD)/mpi/%: test/%.c $(HEADERS) | $(BUILD)/mpi
+	$(CC) $(FLAGS) $(MPI_CFLAGS) $< -o $@ $(MPI_LIBS) $(LIBS)
+mpi_programs: $(MPI_PROGRAMS)
+test_mpi:
+	@if [ -z "$(MPI_LIBS)" ]; then echo "SKIP: many ranks: no mpicc (apt-get install openmpi-bin libopenmpi-dev)"; \
+	else $(MAKE) --no-print-directory -j$(JOBS) mpi_programs $(BUILD)/tinyworld train_gpt && BUILD=$(BUILD) sh test/run.sh test/test_mpi.sh; fi
+$(BUILD) $(BUILD)/mpi:
 	@mkdir -p $@
 
 # llm_cuda.cuh twice: as nvcc compiles it, and as test/cuda_on_cpu makes of the same text for this CPU (g++, no toolkit).
@@ -229,6 +264,8 @@ help:
 	@echo "make              build the drivers: $(DRIVERS)"
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
 	@echo "                  one program: make build/double_ops && build/double_ops (double: against finite differences)"
+	@echo "make MPI=1        drivers that many processes share (Open MPI); MULTI_GPU=1: one process a GPU (NCCL). tools/launch.sh"
+	@echo "make test_mpi     1 to 4 ranks on this machine: the same bits, lost ranks, --elastic; without mpicc it is skipped"
 	@echo "make test_cuda    the kernels of llm_cuda.cuh, executed on this CPU (g++; no GPU, no CUDA toolkit)"
 	@echo "make test_gpu     on a machine with a GPU: tests, speed beside PyTorch's, checkers, profile; <= 8 minutes, out/gpu.md"
 	@echo "make cuda_on_cpu  drivers and tests whose kernels run on this CPU, to step through them in gdb"

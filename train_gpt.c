@@ -95,7 +95,7 @@ static void prepare_corpus(trainer *t) {
                             .seed = (uint64_t)r->seed};
     if (t->s->parse_special) hf_parse_special(&t->run.tok);
     mixture_open(&t->corpus, &t->run.tok, o);
-    text_suffices(&t->corpus, &t->run.micro[0]);
+    text_suffices(&t->corpus, &t->run.step.micro[0]);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     say_corpus(&t->corpus, tokens, stderr);
 }
@@ -104,28 +104,30 @@ static void prepare_corpus(trainer *t) {
 
 static void take_batches(trainer *t) {
     t->M = 0;
-    for (int i = 0; i < t->s->run.grad_accum; i++) {
-        llm_corpus_next(&t->corpus, &t->run.micro[i]);
-        t->M += llm_batch_targets(&t->run.micro[i]);
+    for (int i = 0; i < t->run.step.micros; i++) {
+        llm_corpus_next(&t->corpus, &t->run.step.micro[i]);
+        t->M += llm_batch_targets(&t->run.step.micro[i]);
     }
 }
 /* One optimizer step. The loader delivers all micro-batches first: the denominator M is the number of targets of the
    whole step, so that the loss, in nats, does not depend on how the step is split. The one wait of a step is AdamW's: a
-   GPU works on one micro-batch while the next is on its way; then all log-probabilities are there. */
+   GPU works on one micro-batch while the next is on its way; then all log-probabilities are there. Of many ranks each
+   computes every ranks-th micro-batch (alone: rank 0 of 1). */
 static const char *train_step(void *stage, double lr, double *measure) {
     trainer *t = stage;
     text_run *x = &t->run;
-    const int micros = (int)t->s->run.grad_accum;
+    llm_batch *micro = x->step.micro;
     double loss = 0;
     x->began = llm_now();
     if (!t->s->run.overfit || t->M == 0) take_batches(t);
     text_dump_step(x);
-    for (int i = 0; i < micros; i++) {
-        llm_loss_ce_weights(x->dlogp, &x->micro[i], t->M);
-        llm_forward_backward(&x->model, &x->micro[i], x->dlogp, x->logp[i]);
+    for (int i = x->rank; i < x->step.dealt; i += x->ranks) {
+        llm_loss_ce_weights(x->dlogp, &micro[i], t->M);
+        llm_forward_backward(&x->model, &micro[i], x->dlogp, x->logp[i]);
     }
     const double gnorm = llm_adamw_step(&x->loop.adamw, &x->model, lr);
-    for (int i = 0; i < micros; i++) loss += llm_loss_ce(x->logp[i], &x->micro[i], t->M);
+    text_logp(x);
+    for (int i = 0; i < x->step.micros; i++) loss += llm_loss_ce(x->logp[i], &micro[i], t->M);
     text_step_done(x, loss, gnorm, measure);
     return NULL;
 }
@@ -192,6 +194,7 @@ static void finish(trainer *t) {
 }
 int main(int argc, char **argv) {
     run_patience(argv);
+    ranks_open("train_gpt", &argc, &argv);
     gpt_settings s = gpt_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),

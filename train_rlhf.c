@@ -252,6 +252,7 @@ static void plan(rl_settings *s, const llm_ops *op) {
 
 int main(int argc, char **argv) {
     run_patience(argv);
+    ranks_alone("train_rlhf");
     rl_settings s = rl_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),

@@ -32,7 +32,7 @@ typedef struct {
     llm_sft data, validation;
     double M;                           /* answer tokens of the step's micro-batches; 0: none were taken yet */
     llm_corpus text;                    /* --ptx: what the base model has read, so that it is not forgotten */
-    llm_batch old;
+    text_deal old;                      /* its rows in a step */
     llm_real *old_dlogp;
     eval_prompts prompts;               /* held out */
 } trainer;
@@ -85,9 +85,9 @@ static void prepare_ptx(trainer *t) {
     llm_corpus_options o = {.paths = s->ptx_data.item, .count = s->ptx_data.count, .document_gap = true,
                             .document_mask = true, .seed = (uint64_t)s->run.seed + 1000};
     mixture_open(&t->text, &t->run.tok, o);
-    t->old = llm_batch_new((int)s->ptx_batch, (int)s->run.seq);
-    t->old_dlogp = llm_alloc((size_t)(s->ptx_batch * s->run.seq), sizeof *t->old_dlogp);
-    text_suffices(&t->text, &t->old);
+    t->old = text_deal_new((int)s->ptx_batch, 1, llm_team ? (int)s->run.grad_accum : 1, (int)s->run.seq);
+    t->old_dlogp = llm_alloc(llm_places(&t->old.micro[0]), sizeof *t->old_dlogp);
+    text_suffices(&t->text, &t->old.micro[0]);
 }
 /* A peak learning rate for the width, when none is given: 1e-3 at our 96 channels, 2e-5 at Llama's 4096; adapters take
    three times as much: few numbers have to do the work of many. */
@@ -129,28 +129,37 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
 /* ---- the loop ---- */
 
 static void ptx_backward(trainer *t) {
+    text_run *x = &t->run;
+    double M = 0;
     if (t->s->ptx <= 0) return;
-    llm_corpus_next(&t->text, &t->old);
-    llm_loss_ce_weights(t->old_dlogp, &t->old, llm_batch_targets(&t->old) / t->s->ptx);
-    llm_forward_backward(&t->run.model, &t->old, t->old_dlogp, NULL);
+    for (int i = 0; i < t->old.micros; i++) {
+        llm_corpus_next(&t->text, &t->old.micro[i]);
+        M += llm_batch_targets(&t->old.micro[i]);
+    }
+    for (int i = x->rank; i < t->old.dealt; i += x->ranks) {
+        llm_loss_ce_weights(t->old_dlogp, &t->old.micro[i], M / t->s->ptx);
+        llm_forward_backward(&x->model, &t->old.micro[i], t->old_dlogp, NULL);
+    }
 }
 /* One optimizer step. M counts the assistant's tokens in all micro-batches of the step: how it is cut, and how the
-   conversations are packed, changes nothing. As in pretraining the one wait is AdamW's. */
+   conversations are packed, changes nothing. As in pretraining the one wait is AdamW's, and many ranks share the
+   micro-batches. */
 static const char *train_step(void *stage, double lr, double *measure) {
     trainer *t = stage;
     text_run *x = &t->run;
-    const int micros = (int)t->s->run.grad_accum;
+    llm_batch *micro = x->step.micro;
     double loss = 0;
     x->began = llm_now();
-    if (!t->s->run.overfit || t->M == 0) t->M = llm_sft_next(&t->data, x->micro, micros);
+    if (!t->s->run.overfit || t->M == 0) t->M = llm_sft_next(&t->data, micro, x->step.micros);
     text_dump_step(x);
-    for (int i = 0; i < micros; i++) {
-        llm_loss_ce_weights(x->dlogp, &x->micro[i], t->M);
-        llm_forward_backward(&x->model, &x->micro[i], x->dlogp, x->logp[i]);
+    for (int i = x->rank; i < x->step.dealt; i += x->ranks) {
+        llm_loss_ce_weights(x->dlogp, &micro[i], t->M);
+        llm_forward_backward(&x->model, &micro[i], x->dlogp, x->logp[i]);
     }
     ptx_backward(t);
     const double gnorm = llm_adamw_step(&x->loop.adamw, &x->model, lr);
-    for (int i = 0; i < micros; i++) loss += llm_loss_ce(x->logp[i], &x->micro[i], t->M);
+    text_logp(x);
+    for (int i = 0; i < x->step.micros; i++) loss += llm_loss_ce(x->logp[i], &micro[i], t->M);
     text_step_done(x, loss, gnorm, measure);
     return NULL;
 }
@@ -246,7 +255,7 @@ static void finish(trainer *t) {
 static void close_all(trainer *t) {
     eval_prompts_free(&t->prompts);
     llm_corpus_free(&t->text);
-    llm_batch_free(&t->old);
+    text_deal_free(&t->old);
     llm_release(t->old_dlogp);
     llm_sft_free(&t->data);
     llm_sft_free(&t->validation);
@@ -256,6 +265,7 @@ static void close_all(trainer *t) {
 }
 int main(int argc, char **argv) {
     run_patience(argv);
+    ranks_open("train_sft", &argc, &argv);
     sft_settings s = sft_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),

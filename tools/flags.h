@@ -10,6 +10,7 @@ typedef struct {
     llm_list data, val_data;
     const char *model, *out, *device, *precision, *log, *tensorboard, *report, *dump;
     int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
+    int64_t zero, tensors, rank_timeout;
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule, *keep_all;
     bool recompute, moments16, offload, resume, overwrite, overfit, dry_run;
@@ -40,6 +41,11 @@ typedef struct {
     {"save-every", LLM_INT, &(r).save_every, 0, 1e9,                                                                  \
      "steps between checkpoints; 0: when interrupted only", NULL, NULL},                                              \
     {"keep", LLM_INT, &(r).keep, 1, 1000, "newest checkpoints to keep", NULL, NULL},                                  \
+    {"many ranks (tools/launch.sh -n 4 ...)", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},                             \
+    {"zero", LLM_INT, &(r).zero, 0, 3,                                                                                \
+     "what is split over them: 1 AdamW's moments, 2 gradients too, 3 weights too", NULL, NULL},                       \
+    {"tensor-parallel", LLM_INT, &(r).tensors, 1, 4096, "ranks that share every layer", NULL, NULL},                  \
+    {"rank-timeout", LLM_INT, &(r).rank_timeout, 1, 1e6, "seconds that one waits for the others", NULL, NULL},        \
     {"learning", LLM_HEADING, NULL, 0, 0, NULL, NULL, NULL},                                                          \
     {"steps", LLM_INT, &(r).steps, 0, 1e9, "optimizer steps", NULL, NULL},                                            \
     {"batch", LLM_INT, &(r).batch, 1, 65536, "sequences in a micro-batch (B)", NULL, "batch-size"},                   \
@@ -78,6 +84,8 @@ static inline run_settings run_defaults(void) {
                           .schedule = "cosine",
                           .keep_all = "auto",
                           .grad_accum = 1,
+                          .tensors = 1,
+                          .rank_timeout = 600,
                           .keep = 2,
                           .seed = 1,
                           .lr_final = 0.1,
@@ -89,6 +97,7 @@ static inline run_settings run_defaults(void) {
 static inline void run_check_flags(const run_settings *r) {
     llm_options_idle("overwrite", r->resume, "--resume goes on with what --out holds");
     llm_options_idle("dump-batches", r->resume, "such a file begins with the first step");
+    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !r->dry_run, "this process is alone");
     llm_options_idle("lr-final", !strcmp(r->schedule, "constant"), "--schedule constant never falls");
 }
 /* --dry-run: what is read must be there, and flags that the plan does not depend on are named. acts: those that it

@@ -3,7 +3,7 @@
    Nothing is lost that is not ours, and nothing before the run has read and checked all its inputs. --overwrite removes
    the old checkpoints then (run_begin_out); the old result stays until the new one replaces it. In between a file,
    result.replaced, says that the result is not this run's: --resume goes on instead of calling it done. One run at a
-   time writes into a folder. */
+   time writes into a folder; of a run's ranks the first. */
 #ifndef OUT_H
 #define OUT_H
 
@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "checkpoint.h"
 #include "path.h"
+#include "ranks.h"
 
 static const char run_mark[] = "result.replaced";
 
@@ -109,6 +110,7 @@ static inline void run_check_log(const char *path) {
 /* Nobody else writes there. The kernel holds the lock, and lets it go when this program ends, however it ends; programs
    that it starts do not inherit it. Returns whether the lock is new: it may have taken a while to get it. */
 static inline bool run_lock(const char *path, const char *flag) {
+    if (!llm_leads()) return false;
     static struct { dev_t device; ino_t inode; } held[64];
     static int count;
     struct stat s;
@@ -187,12 +189,14 @@ static inline void run_check_out(const run_settings *r, const char *out) {
 
 /* The folder is there, and this run's; what a kill left half-written is gone. */
 static inline void run_enter(const run_settings *r, const char *out) {
+    if (!llm_leads()) return;
     llm_make_dirs(out);
     if (run_lock(out, "--out")) run_check_out(r, out);  /* somebody's result may have come while we read our inputs */
     llm_checkpoints_tidy(out);
 }
 /* All inputs are read: from here on --out is this run's. */
 static inline void run_begin_out(const run_settings *r, const char *out) {
+    if (!llm_leads()) return;
     char *mark = run_mark_path(out), *critic = llm_format("%s/critic", out);
     run_enter(r, out);
     if (r->overwrite && !r->resume && llm_is_dir(out)) {
@@ -210,6 +214,7 @@ static inline void run_begin_out(const run_settings *r, const char *out) {
 }
 /* The new result is there. */
 static inline void run_end_out(const char *out, bool adapter) {
+    if (!llm_leads()) return;
     char *mark = run_mark_path(out), *old = llm_format("%s/adapter", out);
     if (run_is_ours(mark, run_mark_text, false)) unlink(mark);
     if (!adapter) llm_folder_clear(old);
@@ -220,7 +225,8 @@ static inline void run_end_out(const char *out, bool adapter) {
    same; where things lie and how they are computed may change, and `more`. */
 static const char run_free_flags[] =
     "out|resume|overwrite|dry-run|data|val-data|ptx-data|device|precision|threads|log|tensorboard|report|save-every|keep|"
-    "eval-every|sample-every|dump-batches|recompute|keep-all|offload|ask|reward-command|reward-timeout";
+    "eval-every|sample-every|dump-batches|recompute|keep-all|offload|ask|reward-command|reward-timeout|zero|"
+    "tensor-parallel|rank-timeout";
 static inline void run_same_flags(const llm_json *begun, const char *more) {
     char *cause = NULL, *remedy = NULL;
     for (int i = 0; i < options_given.rows; i++) {
@@ -251,8 +257,7 @@ static inline void run_same_as(const char *checkpoint) {
     llm_json_free(state);
     llm_release(path);
 }
-/* Refuse an --out that would lose something. Returns the checkpoint to continue from, or NULL. */
-static inline char *run_open_out(const run_settings *r) {
+static inline char *run_look_out(const run_settings *r) {
     run_guard(r, r->out, r->model);
     run_guard_list(r, r->out, r->data);
     run_guard_list(r, r->out, r->val_data);
@@ -264,4 +269,7 @@ static inline char *run_open_out(const run_settings *r) {
     if (newest) run_same_as(newest);
     return newest;
 }
+/* Refuse an --out that would lose something. Returns the checkpoint to continue from, or NULL. Rank 0 looks, and the
+   others wait for what it saw: later there is more to see. */
+static inline char *run_open_out(const run_settings *r) { return ranks_text(llm_leads() ? run_look_out(r) : NULL); }
 #endif

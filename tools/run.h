@@ -54,6 +54,19 @@ static inline const llm_ops *run_table(const char *name, llm_precision p) {
     if (p != LLM_FP32) llm_usage("--precision fp32", "the plain loops do not compute in %s", llm_precision_name(p));
     return &llm_plain;
 }
+/* How the ranks share the work. */
+static inline void run_ranks(const run_settings *r, bool cuda) {
+    llm_ranks *team = llm_team;
+    if (!team) return;
+    if (cuda && !strcmp(team->engine, "MPI"))
+        llm_usage("make MULTI_GPU=1, or --device cpu", "MPI's ranks compute on CPUs");
+    team->timeout = (int)r->rank_timeout;
+    llm_team_set((int)r->zero, (int)r->tensors);
+    fprintf(stderr, "ranks: %d process%s (%s)", team->size, team->size > 1 ? "es" : "", team->engine);
+    if (team->zero) fprintf(stderr, ", ZeRO %d", team->zero);
+    if (team->tensors > 1) fprintf(stderr, ", %d share every layer", team->tensors);
+    fprintf(stderr, "\n");
+}
 /* The table of operations that --device and --precision choose; from here on they name it, for logs. */
 static inline const llm_ops *run_device(run_settings *r) {
     char gpu[400];
@@ -70,7 +83,9 @@ static inline const llm_ops *run_device(run_settings *r) {
     if (r->recompute) r->keep_all = "no";
     r->device = op->name;
     r->precision = llm_precision_name(op->precision);
-    int threads = llm_threads((int)r->threads);
+    run_ranks(r, cuda);
+    const int share = getenv("OMP_NUM_THREADS") ? 0 : ranks_threads(llm_threads(0));
+    int threads = llm_threads(r->threads ? (int)r->threads : share);
     fprintf(stderr, "device: %s, %d thread%s, precision %s (%s)%s%s\n", r->device, threads, threads == 1 ? "" : "s",
             r->precision, cuda ? gpu : llm_product_name(op), asked || any ? "" : "; no GPU: ", asked || any ? "" : gpu);
     return op;
@@ -179,13 +194,15 @@ static inline llm_plan run_planned(run_settings *r, const llm_ops *op, const llm
     return p;
 }
 
-/* Ctrl-C and SIGTERM: finish the step, save, say how to go on. */
+/* Ctrl-C and SIGTERM: finish the step, save, say how to go on. SIGUSR1 is Ctrl-C's, too: mpirun forwards it and waits,
+   where after the others it kills within a second. */
 static volatile sig_atomic_t run_stopping;
-static inline void run_on_signal(int number) { run_stopping = number; }
+static inline void run_on_signal(int number) { run_stopping = number == SIGUSR1 ? SIGINT : number; }
 static inline void run_catch_signals(void) {
     struct sigaction a = {.sa_handler = run_on_signal, .sa_flags = (int)SA_RESETHAND};     /* a second Ctrl-C kills */
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGUSR1, &a, NULL);
 }
 
 static inline const char *run_time(double s, char text[32]) {
@@ -218,7 +235,7 @@ typedef struct { const char *column, *tag, *line; } run_measure;
 enum { RUN_LOSS, RUN_LR, RUN_GNORM, RUN_MEASURES = 24 };
 
 /* What a stage brings along; `stage` is its own struct. step: one optimizer step, and what it measured; returns NULL,
-   or why it was not taken. held_out: the same measures on held-out text, every --eval-every; speak: a few samples, so
+   or why it was not taken (at all ranks). held_out: the same measures on held-out text, every --eval-every; speak: a few samples, so
    that one sees the model learn, every --sample-every. state: members of trainer_state.json; more files of a checkpoint
    go to DIR. All but step may be NULL. */
 typedef struct {
@@ -242,7 +259,9 @@ typedef struct {
     llm_adamw adamw;
     llm_schedule schedule;
     int step, steps, first;             /* steps taken; in all; taken when this process began */
+    int stopping;                       /* the signal that a rank got, once all ranks know */
     double began;
+    double sent;                        /* bytes that rank 0 has given to the others, in all steps */
     FILE *log;
     tensorboard board;
 } run_loop;
@@ -275,7 +294,7 @@ static inline void run_checkpoint(run_loop *x) {
 }
 /* More steps than the run was begun with may follow; fewer only where that loses no result and no step. */
 static inline void run_note_steps(const run_loop *x, int begun) {
-    if (x->steps == begun) return;
+    if (x->steps == begun || !llm_leads()) return;
     if (x->steps < x->step || (x->steps < begun && run_result_exists(x->out)))
         llm_usage("as many or more, or --overwrite instead of --resume to begin anew",
                   "--steps %d, but in %s are %d already", x->steps, x->out, run_result_exists(x->out) ? begun : x->step);
@@ -294,7 +313,7 @@ static inline void run_resume(run_loop *x, const char *checkpoint) {
     run_note_steps(x, begun);
 }
 /* log.csv. On resume the rows of steps that will be taken again are dropped; the others are never in danger. */
-static inline void run_open_log(run_loop *x) {
+static inline void run_make_log(run_loop *x) {
     char *path = x->csv ? llm_format("%s", x->csv) : llm_format("%s/log.csv", x->out), *old = NULL;
     run_check_log(path);
     run_lock(path, "--log");
@@ -313,6 +332,11 @@ static inline void run_open_log(run_loop *x) {
     llm_release(old);
     llm_release(path);
     x->board = tb_open(x->s->tensorboard, x->out);
+}
+static inline void run_open_log(run_loop *x) {
+    if (llm_leads()) run_make_log(x);
+    else x->log = fopen("/dev/null", "w");
+    if (!x->log) llm_die(NULL, "cannot write /dev/null: %s", strerror(errno));
 }
 /* Some 40 step lines a run. */
 static inline bool run_says(const run_loop *x, int step) {
@@ -340,33 +364,45 @@ static inline const char *run_write_step(run_loop *x, const double *m) {
     if (fflush(x->log) || ferror(x->log)) return llm_format("cannot write the log: %s", strerror(errno));
     return x->board.failed ? llm_format("cannot write %s: %s", x->board.path, strerror(x->board.failed)) : NULL;
 }
+/* Ctrl-C at one rank, a full disk at rank 0: all ranks stop, behind the same step. */
+static inline const char *run_agree(run_loop *x, const char *broken) {
+    enum { BROKEN = 1000 };             /* more than any signal */
+    const int most = ranks_most(broken ? BROKEN : run_stopping);
+    x->stopping = most % BROKEN;
+    return most < BROKEN || broken ? broken : "rank 0 cannot write";
+}
 static inline void run_train(run_loop *x) {
     const run_settings *r = x->s;
     const run_stage *g = x->g;
-    const char *broken = NULL;
     run_open_log(x);
     run_catch_signals();
+    const char *broken = run_agree(x, NULL);
     x->began = llm_now();
     x->first = x->step;
-    while (x->step < x->steps && !run_stopping && !broken) {
+    while (x->step < x->steps && !x->stopping && !broken) {
         double m[RUN_MEASURES], lr = llm_schedule_lr(&x->schedule, x->step);
         for (int i = 0; i < g->measures; i++) m[i] = NAN;
         m[RUN_LR] = lr;
+        const double sent = llm_team ? llm_team->sent : 0;
         broken = g->step(x->stage, lr, m);
         if (broken) break;
+        x->sent += llm_team ? llm_team->sent - sent : 0;
         x->step++;
         if (g->held_out && r->eval_every && x->step % r->eval_every == 0) g->held_out(x->stage, m);
-        broken = run_write_step(x, m);
+        broken = run_agree(x, run_write_step(x, m));
         if (broken) break;
         if (g->speak && r->sample_every && x->step % r->sample_every == 0) g->speak(x->stage, stderr, 2);
-        if (r->save_every && x->step % r->save_every == 0 && x->step < x->steps && !run_stopping) run_checkpoint(x);
+        if (r->save_every && x->step % r->save_every == 0 && x->step < x->steps && !x->stopping) run_checkpoint(x);
     }
     if (fclose(x->log) && !broken) broken = "cannot write the log";
     if (!tb_close(&x->board) && !broken) broken = "cannot write TensorBoard's events";
-    if (!run_stopping && !broken) return;
+    broken = run_agree(x, broken);
+    if (llm_team && x->step > x->first)
+        fprintf(stderr, "ranks: rank 0 sent %.6f MB a step\n", x->sent / (x->step - x->first) / 1e6);
+    if (!x->stopping && !broken) return;
     run_checkpoint(x);
     fprintf(stderr, "%s%s at step %d, saved. To go on: the same command with --resume%s\n", broken ? "error: " : "",
             broken ? broken : "interrupted", x->step, r->overwrite ? " instead of --overwrite" : "");
-    exit(broken ? 1 : 128 + run_stopping);
+    exit(broken ? 1 : 128 + x->stopping);
 }
 #endif

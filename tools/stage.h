@@ -18,7 +18,7 @@ typedef struct {
 
 static inline stage_card stage_begin(const char *out, const char *page, int stage, const char *title, int argc,
                                      char **argv) {
-    return (stage_card){out, page, argv, argc, stage, title, llm_format("%s", "")};
+    return (stage_card){llm_leads() ? out : NULL, page, argv, argc, stage, title, llm_format("%s", "")};
 }
 /* The same of a driver: its --report, and the command line that its flags came from. */
 static inline stage_card stage_of(const run_settings *r, const char *out, int stage, const char *title) {
@@ -86,7 +86,7 @@ static inline char *stage_bring(const char *out, const char *log) {
 }
 /* A log whose curves are shown, NULL: OUT/log.csv; and a level that bits per byte can be compared with, NAN: none. */
 static inline void stage_log(stage_card *c, const char *name, const char *file, double level) {
-    char *in = file ? stage_bring(c->out, file) : llm_format("log.csv");
+    char *in = file && c->out ? stage_bring(c->out, file) : llm_format("log.csv");
     char *n = stage_quoted(name), *f = stage_quoted(in);
     char *floor = isnan(level) ? llm_format("null") : llm_format("%.17g", level);
     stage_add(c, llm_format("{\"kind\": \"log\", \"name\": %s, \"file\": %s, \"floor\": %s}", n, f, floor));
@@ -156,7 +156,7 @@ static inline void stage_samples(stage_card *c, const char *title, const char *c
 static inline void stage_tokens(const char *out, const llm_tokenizer *t, const llm_batch *b, int rows,
                                 const llm_real *advantage, const llm_real *old, const llm_real *ref,
                                 const double *score) {
-    if (!stage_may_write(out, "tokens.jsonl")) return;
+    if (!llm_leads() || !stage_may_write(out, "tokens.jsonl")) return;
     char *path = llm_format("%s/tokens.jsonl", out);
     llm_writer w = llm_write_begin(path);
     for (int i = 0; i < llm_min(rows, b->B); i++) {

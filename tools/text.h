@@ -4,13 +4,20 @@
 #ifndef TEXT_H
 #define TEXT_H
 
+/* A step's rows, cut into micro-batches, which the data ranks are dealt in turn: micro i is rank i % R's. Every rank
+   reads all of them, and so knows what it does not compute. In the last round some ranks may get none: behind the
+   `micros` there are empty ones, dealt as well, whose gradient is 0. */
+typedef struct { llm_batch *micro; int micros, dealt; } text_deal;
+
 typedef struct {
     run_settings *s;
     run_loop loop;
     llm_tokenizer tok;
     llm_model model;
-    llm_batch *micro;                   /* [grad_accum] one whole step */
-    llm_real *dlogp, **logp;            /* (B,T) of one of them; [grad_accum] (B,T), there once AdamW has waited */
+    int rank, ranks;                    /* of the data ranks: this one and their number; alone: 0 and 1 */
+    text_deal step;                     /* one whole step */
+    llm_real *dlogp, **logp;            /* (B,T) of one of its micro-batches; [dealt] (B,T), there after text_logp */
+    llm_real *logps;                    /* where those lie: first all of rank 0, then all of rank 1, ... */
     bool (*window)(void *stage, int index, llm_batch *b);       /* batches of held-out text; false past the last */
     double nats, bytes;                 /* of the targets since the last step line: bits per byte */
     double peak, flops;                 /* FLOP/s of the machine, FLOP per token of the model */
@@ -60,6 +67,49 @@ static inline void text_suffices(llm_corpus *c, llm_batch *b) {
     llm_json_free(here);
     llm_release(state);
 }
+/* `times` batches, each one micro-batch, or cut into equal ones where that makes fewer than `parts`, or than ranks. */
+static inline text_deal text_deal_new(int batch, int times, int parts, int T) {
+    const int ranks = llm_team ? llm_team->datas : 1;
+    int rows = batch;
+    while (rows > 1 && (batch % rows || batch / rows * times < llm_max(parts, ranks))) rows--;
+    text_deal d = {.micros = batch / rows * times};
+    d.dealt = (d.micros + ranks - 1) / ranks * ranks;
+    d.micro = llm_alloc((size_t)d.dealt, sizeof *d.micro);
+    for (int i = 0; i < d.dealt; i++) d.micro[i] = llm_batch_new(rows, T);
+    return d;
+}
+static inline void text_deal_free(text_deal *d) {
+    for (int i = 0; i < d->dealt; i++) llm_batch_free(&d->micro[i]);
+    llm_release(d->micro);
+}
+/* The step's micro-batches, and room for what the model says of them. */
+static inline void text_cut(text_run *x) {
+    const run_settings *r = x->s;
+    const int size = ranks_size();
+    x->rank = llm_team ? llm_team->data : 0;
+    x->ranks = llm_team ? llm_team->datas : 1;
+    if (r->batch * r->grad_accum < x->ranks)
+        llm_usage("a larger --batch or --grad-accum, or fewer ranks", "%lld sequences a step for %d ranks that share them",
+                  (long long)(r->batch * r->grad_accum), x->ranks);
+    x->step = text_deal_new((int)r->batch, (int)r->grad_accum, 1, (int)r->seq);
+    if (x->step.micro[0].B < r->batch)
+        fprintf(stderr, "ranks: micro-batches of %d sequences, %d in a step, so that every rank has one\n",
+                x->step.micro[0].B, x->step.micros);
+    const size_t n = llm_places(&x->step.micro[0]), rounds = (size_t)(x->step.dealt / x->ranks);
+    x->logp = llm_alloc((size_t)x->step.dealt, sizeof *x->logp);
+    x->logps = llm_alloc(llm_mul((size_t)size * rounds, n), sizeof *x->logps);
+    x->dlogp = llm_alloc(n, sizeof *x->dlogp);
+    for (int i = 0; i < x->step.dealt; i++) {           /* ranks that share every layer say the same: this one's word */
+        const int tensors = llm_team ? llm_team->tensors : 1, tensor = llm_team ? llm_team->tensor : 0;
+        const size_t rank = (size_t)(i % x->ranks * tensors + tensor);
+        x->logp[i] = x->logps + (rank * rounds + (size_t)(i / x->ranks)) * n;
+    }
+}
+/* What the ranks computed, each for its own, is everywhere from here on. After AdamW, which waits for the device. */
+static inline void text_logp(text_run *x) {
+    const size_t rounds = (size_t)(x->step.dealt / x->ranks);
+    if (llm_team) llm_team->gather(x->logps, rounds * llm_places(&x->step.micro[0]) * sizeof *x->logps);
+}
 /* Once the model is there: its gradients, the optimizer, the schedule (lr: when no flag says) and the batches. */
 static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     run_settings *r = x->s;
@@ -76,23 +126,14 @@ static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     x->loop = (run_loop){.s = r, .g = g, .stage = x, .out = r->out, .csv = r->log, .tok = &x->tok,
                          .model = &x->model};
     run_learning(&x->loop, r->lr > 0 ? r->lr : lr, (int)r->warmup, (int)r->steps);
-    x->micro = llm_alloc((size_t)r->grad_accum, sizeof *x->micro);
-    x->logp = llm_alloc((size_t)r->grad_accum, sizeof *x->logp);
-    for (int i = 0; i < r->grad_accum; i++) {
-        x->micro[i] = llm_batch_new((int)r->batch, (int)r->seq);
-        x->logp[i] = llm_alloc(llm_places(&x->micro[i]), sizeof **x->logp);
-    }
-    x->dlogp = llm_alloc(llm_places(&x->micro[0]), sizeof *x->dlogp);
+    text_cut(x);
     x->peak = run_peak(x->model.ops);
     const llm_config *c = &x->model.c;
     x->masked = 6.0 * c->L * (double)r->seq * c->H * c->D;
 }
 static inline void text_free(text_run *x) {
-    for (int i = 0; x->micro && i < x->s->grad_accum; i++) {
-        llm_batch_free(&x->micro[i]);
-        llm_release(x->logp[i]);
-    }
-    llm_release_all(x->micro, x->dlogp, x->logp);
+    text_deal_free(&x->step);
+    llm_release_all(x->dlogp, x->logp, x->logps);
     llm_adamw_free(&x->loop.adamw, &x->model);
     llm_model_free(&x->model);
     llm_tokenizer_free(&x->tok);
@@ -103,7 +144,7 @@ static inline void text_open_dump(text_run *x) {
     run_settings *r = x->s;
     int32_t header[] = {0x4c4c4d42, (int32_t)(r->batch * r->grad_accum), (int32_t)r->seq, (int32_t)r->steps};
     if (!r->dump) return;
-    x->dump = fopen(r->dump, "wb");
+    x->dump = fopen(llm_leads() ? r->dump : "/dev/null", "wb");
     if (!x->dump || fwrite(header, sizeof header, 1, x->dump) != 1)
         llm_die("another --dump-batches", "cannot write %s: %s", r->dump, strerror(errno));
     llm_checkpoint_save(r->out, 0, &x->model, &x->loop.adamw, &x->tok, NULL, 1000000);
@@ -112,9 +153,10 @@ static inline void text_dump_step(text_run *x) {
     if (!x->dump) return;
     bool ok = true;
     for (int targets = 0; targets < 2; targets++)
-        for (int i = 0; i < x->s->grad_accum; i++)
-            for (size_t k = 0, n = (size_t)x->micro[i].B * (size_t)x->micro[i].T; k < n; k++) {
-                int id = !targets ? x->micro[i].tokens[k] : x->micro[i].weight[k] != 0 ? x->micro[i].targets[k] : -1;
+        for (int i = 0; i < x->step.micros; i++)
+            for (size_t k = 0; k < llm_places(&x->step.micro[i]); k++) {
+                const llm_batch *b = &x->step.micro[i];
+                int id = !targets ? b->tokens[k] : b->weight[k] != 0 ? b->targets[k] : -1;
                 ok = ok && fwrite(&id, sizeof id, 1, x->dump) == 1;
             }
     if (!ok || fflush(x->dump)) llm_die("free some space", "cannot write %s: %s", x->s->dump, strerror(errno));
@@ -141,7 +183,8 @@ static inline void text_step_done(text_run *x, double loss, double gnorm, double
         llm_die(saved ? "a lower --lr; the last checkpoint in --out is still good" : "a lower --lr, or another --model",
                 "the loss is not a number at step %d", x->loop.step);
     }
-    for (int i = 0; i < r->grad_accum; i++) text_bits(&x->micro[i], &x->tok, x->logp[i], &x->nats, &x->bytes);
+    for (int i = 0; i < x->step.micros; i++)
+        text_bits(&x->step.micro[i], &x->tok, x->logp[i], &x->nats, &x->bytes);
     m[RUN_LOSS] = loss;
     m[RUN_GNORM] = gnorm;
     double rate = (double)(r->batch * r->grad_accum * r->seq) / (llm_now() - x->began);
@@ -153,27 +196,49 @@ static inline void text_step_done(text_run *x, double loss, double gnorm, double
     m[TEXT_BPB] = x->nats / x->bytes / 0.6931471805599453;
     if (run_says(&x->loop, x->loop.step + 1)) x->nats = x->bytes = 0;
 }
+/* Ranks that train on different things would never notice. */
+static inline void text_agree(text_run *x) {
+    char *data = x->loop.g->state(x->loop.stage, x->s->out);
+    char *all = llm_format("%s %s %016llx %s", x->s->device, x->s->precision, (unsigned long long)x->tok.hash, data);
+    ranks_agree("device, precision, tokenizer or data", all);
+    llm_release_all(data, all);
+}
 /* All inputs are read: from the first step, or the checkpoint's, to the last. */
 static inline void text_train(text_run *x, char *checkpoint) {
     if (checkpoint) run_resume(&x->loop, checkpoint);
     llm_release(checkpoint);
+    if (llm_team) text_agree(x);
     run_begin_out(x->s, x->s->out);
     text_open_dump(x);
     run_train(&x->loop);
 }
-/* Loss on held-out text: nats per target (returned) and bits per byte, which compare across tokenizers. */
+/* Loss on held-out text: nats per target (returned) and bits per byte, which compare across tokenizers. Its windows
+   are dealt as micro-batches are, and added in their order. */
 static inline double text_evaluate(text_run *x, double *bpb) {
-    double nats = 0, targets = 0, text = 0, bytes = 0;
-    llm_batch b = llm_batch_new((int)x->s->batch, (int)x->s->seq);
-    for (int i = 0; x->window(x->loop.stage, i, &b); i++) {
-        llm_forward(&x->model, &b, x->logp[0], NULL, NULL);
-        nats += llm_loss_ce(x->logp[0], &b, 1);
-        targets += llm_batch_targets(&b);
-        text_bits(&b, &x->tok, x->logp[0], &text, &bytes);
+    typedef struct { double nats, targets, text, bytes; } sums;
+    sums all = {0}, *of = llm_alloc((size_t)ranks_size(), sizeof *of);
+    llm_batch b = llm_batch_new(x->step.micro[0].B, (int)x->s->seq);
+    for (int i = 0; x->window(x->loop.stage, i, &b); i += x->ranks) {
+        sums *my = &of[llm_rank()];
+        const bool mine = x->window(x->loop.stage, i + x->rank, &b);    /* else: the round's first once more, for nothing */
+        *my = (sums){0};
+        llm_forward(&x->model, &b, x->dlogp, NULL, NULL);
+        if (mine) {
+            *my = (sums){llm_loss_ce(x->dlogp, &b, 1), llm_batch_targets(&b), 0, 0};
+            text_bits(&b, &x->tok, x->dlogp, &my->text, &my->bytes);
+        }
+        if (llm_team) llm_team->gather(of, sizeof *of);
+        for (int r = 0; r < ranks_size(); r += ranks_size() / x->ranks) {
+            all.nats += of[r].nats;
+            all.targets += of[r].targets;
+            all.text += of[r].text;
+            all.bytes += of[r].bytes;
+        }
     }
     llm_batch_free(&b);
-    *bpb = text / bytes / 0.6931471805599453;
-    return nats / targets;
+    llm_release(of);
+    *bpb = all.text / all.bytes / 0.6931471805599453;
+    return all.nats / all.targets;
 }
 static inline void text_held_out(void *stage, double *m) {
     text_run *x = stage;

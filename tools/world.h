@@ -5,6 +5,7 @@
 #include "../data/tinyworld.h"
 #include "../data/tinyworld_files.h"
 #include "options.h"
+#include "ranks.h"
 
 #define WORLD_FOLDER "out/world"
 static const char *const world_folder[] = {WORLD_FOLDER};       /* each as a list of one file, as --data would be */
@@ -13,13 +14,17 @@ static const char *const world_test[] = {WORLD_FOLDER "/sft_test.jsonl"};
 static const char *const world_prompts[] = {WORLD_FOLDER "/prompts.jsonl"};
 
 static inline llm_list world_list(const char *const *file) { return (llm_list){(const char **)file, 1}; }
-static inline void world_write(void) {
+static inline void world_make(void) {
     /* world.json is written last; the cards came to the world late: a folder without them is an old one. */
     if (llm_exists(WORLD_FOLDER "/world.json") && llm_exists(WORLD_FOLDER "/pretrain/cards.txt")) return;
     llm_make_dirs(WORLD_FOLDER);
     if (tw_write_all(WORLD_FOLDER, 7))
         llm_die("check the folder", "cannot write the tiny world to %s", WORLD_FOLDER);
     fprintf(stderr, "wrote the tiny world to %s\n", WORLD_FOLDER);
+}
+static inline void world_write(void) {
+    if (llm_leads()) world_make();
+    ranks_meet();
 }
 static inline void world_open(tw_world *w) {
     world_write();
