@@ -225,6 +225,7 @@ typedef struct llm_tokenizer {
     int split;                          /* how text is cut: part of the fingerprint */
     size_t (*cut)(const struct llm_text *text, size_t at);      /* where the piece that begins at `at` ends */
     size_t (*encode)(const struct llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids);
+    size_t (*room)(const char *text, size_t size);      /* ids at most: one a byte, and one; tools/hf.h: more in NFC */
     const struct llm_template *chat;    /* how a conversation is written down (chapter 3), or NULL: nobody knows */
     int bos, eos, pad, opens;           /* ids, or -1. eos ends a document; pad fills; opens stands before a text */
     int im_start, im_end, reward;       /* ids of <|im_start|>, <|im_end|>, <|reward|>, or -1 */
@@ -243,7 +244,7 @@ void llm_tokenizer_load(llm_tokenizer *t, const char *dir_or_file);
 void llm_tokenizer_save(const llm_tokenizer *t, const char *dir);      /* tokenizer.json, tokenizer_config.json */
 void llm_tokenizer_free(llm_tokenizer *t);
 /* Text to ids: how many. Special tokens are never made, whatever the text spells; bytes without a token are dropped.
-   ids must have room for size + 1 (one id a byte at worst, and SPM's leading space). Thread-safe. */
+   ids must have room for t->room(text, size). Thread-safe. */
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids);
 /* Ids to text: the bytes, '\0'-terminated, in fresh memory; special tokens are skipped, or spelled out. */
 char *llm_decode(const llm_tokenizer *t, const int *ids, size_t count, bool spell_special, size_t *size);
@@ -1414,6 +1415,7 @@ static size_t encode_bpe(const llm_tokenizer *t, const char *text, size_t size, 
     }
     return count;
 }
+static size_t room_for_bytes(const char *text, size_t size) { (void)text; return llm_add(size, 1); }
 size_t llm_encode(const llm_tokenizer *t, const char *text, size_t size, int *ids) {
     return t->encode(t, text, size, LLM_TEXT_BEGINS, ids);
 }
@@ -1623,8 +1625,8 @@ static void our_vocabulary(llm_tokenizer *t) {
 }
 /* The rest is the same for merges just learned and for those of a file. */
 static void our_begin(llm_tokenizer *t, bool digits) {
-    *t = (llm_tokenizer){.split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2, .cut = cut_gpt2, .encode = encode_bpe,
-                         .chat = &llm_chatml, .tables = llm_alloc(1, sizeof *t->tables)};
+    *t = (llm_tokenizer){.split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2, .cut = cut_gpt2, .room = room_for_bytes,
+                         .encode = encode_bpe, .chat = &llm_chatml, .tables = llm_alloc(1, sizeof *t->tables)};
     t->tables->class_of = classes_new();
 }
 static void our_end(llm_tokenizer *t) {
@@ -1794,12 +1796,11 @@ static void encode_documents(const llm_tokenizer *t, const llm_document *d, size
                              llm_source *held, double fraction) {
     const size_t most = (size_t)4 << 20;
     int open = document_opener(t);
-    for (size_t n; count; d += n, count -= n) {
-        size_t bytes = 0;
-        for (n = 0; n < count && (n == 0 || bytes + d[n].size < most); n++) bytes = llm_add(bytes, d[n].size + 1);
-        int *ids = llm_alloc(bytes, sizeof *ids);       /* one id a byte at worst: document i has room from at[i] on */
-        size_t *at = llm_alloc(n, sizeof *at), *length = llm_alloc(n, sizeof *length);
-        for (size_t i = 1; i < n; i++) at[i] = at[i - 1] + d[i - 1].size + 1;
+    for (size_t n = 0; count; d += n, count -= n, n = 0) {
+        for (size_t bytes = 0; n < count && (n == 0 || bytes + d[n].size < most); n++) bytes += d[n].size + 1;
+        size_t *at = llm_alloc(n + 1, sizeof *at), *length = llm_alloc(n, sizeof *length);
+        for (size_t i = 0; i < n; i++) at[i + 1] = llm_add(at[i], t->room(d[i].text, d[i].size));
+        int *ids = llm_alloc(at[n], sizeof *ids);       /* document i has room from at[i] on */
         LLM_OMP(parallel for schedule(dynamic, 16))
         for (size_t i = 0; i < n; i++) length[i] = t->encode(t, d[i].text, d[i].size, LLM_TEXT_PLAIN, ids + at[i]);
         for (size_t i = 0; i < n; i++) {
@@ -2044,10 +2045,11 @@ static void put_id(llm_tokens *out, int id, int mask) {
 static void put_text(const llm_tokenizer *t, llm_tokens *out, const char *text, size_t length, llm_where where,
                      int mask) {
     if (!length) return;
-    if (length > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes", length);
-    tokens_reserve(out, length + 1);
+    size_t n = t->room(text, length);
+    if (n > INT_MAX / 2 - (size_t)out->count) llm_die("shorter records", "a text of %zu bytes", length);
+    tokens_reserve(out, n);
     bool begins = !out->count && where == LLM_TEXT_GOES_ON;             /* `where` matters to SentencePiece alone */
-    size_t n = t->encode(t, text, length, begins ? LLM_TEXT_BEGINS : where, out->id + out->count);
+    n = t->encode(t, text, length, begins ? LLM_TEXT_BEGINS : where, out->id + out->count);
     memset(out->mask + out->count, mask, n);
     out->count += (int)n;
 }
@@ -2138,7 +2140,7 @@ static bool cut_left(const llm_tokenizer *t, llm_message *m, int n, int excess) 
     for (int i = 0; i < n; i++)
         if (strcmp(m[i].role, "assistant") && m[i].length > (longest ? longest->length : 0)) longest = &m[i];
     if (!longest) return false;
-    int *ids = llm_alloc(longest->length + 1, sizeof *ids);
+    int *ids = llm_alloc(t->room(longest->text, longest->length), sizeof *ids);
     size_t count = llm_encode(t, longest->text, longest->length, ids);
     size_t bytes = size_min(token_bytes(t, ids, size_min(excess, count)), longest->length);
     if (!bytes) bytes = 1;
@@ -4403,7 +4405,7 @@ void llm_generate_batch(llm_model *m, const llm_sampler *s, llm_request x) {
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length) {
     size_t n = strlen(text);
     int open = n || t->opens >= 0 ? t->opens : t->bos >= 0 ? t->bos : t->eos;
-    int *ids = llm_alloc(llm_add(n, 3), sizeof *ids), *rest = open >= 0 ? ids + 1 : ids;
+    int *ids = llm_alloc(llm_add(t->room(text, n), 2), sizeof *ids), *rest = open >= 0 ? ids + 1 : ids;
     *ids = open;
     *length = (int)(rest - ids + llm_encode(t, text, n, rest));
     return ids;

@@ -52,7 +52,7 @@ static int encode(const char *dir, const char *path) {
     hf_tokenizer_load(&t, dir);
     size_t size;
     char *text = llm_read_file(path, &size);
-    int *ids = llm_alloc(size + 1, sizeof *ids);
+    int *ids = llm_alloc(t.room(text, size), sizeof *ids);
     size_t n = llm_encode(&t, text, size, ids);
     for (size_t i = 0; i < n; i++) printf("%d\n", ids[i]);
     llm_release(ids);

@@ -13,10 +13,14 @@ typedef struct { const char *text; size_t n; int id, how; bool special; } hf_add
 /* Sorted by their bytes. begins: is there one that begins so? */
 typedef struct { hf_added_token *token; size_t count; bool begins[256]; } hf_added_list;
 typedef size_t hf_encoder(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids);
+/* Normal text in fresh memory, or NULL: it is as it stands. from (or NULL): (*from)[i], in memory of its own, is the
+   byte that byte i comes from. */
+typedef char *hf_normalizer(const llm_tokenizer *t, const char *text, size_t *size, llm_where where, size_t **from);
 typedef struct {
     hf_added_list list[2];              /* of the first step, and of the second */
-    char *(*normal)(const llm_tokenizer *t, const char *text, size_t *size, llm_where where);   /* or NULL: as it is */
+    hf_normalizer *normal;              /* or NULL: text stays as it is */
     hf_encoder *encode, *encode_normal; /* of a stretch as it is; of one that is normal */
+    bool spelled;                       /* normal text has ' ' for U+2581 */
     bool parse;                         /* special tokens are found in plain text (hf_parse_special) */
 } hf_added;
 
@@ -151,23 +155,14 @@ static void hf_put_text(hf_output *o, hf_encoder *encode, const char *s, size_t 
     for (size_t i = 0; i < count && at; i++) at[i] += from;
     o->count += count;
 }
-/* From bytes of the normal text to those of the text. SentencePiece: U+2581 became a space, and one may have been put
-   before. NFC: exact from both ends up to where the two begin to differ; what lies between stands where that begins. */
-static size_t *hf_origins(const llm_tokenizer *t, const char *s, size_t n, const char *normal, size_t m) {
-    size_t *origin = llm_alloc(llm_add(m, 1), sizeof *origin), i = 0, j = 0, length = n;
-    bool spm = t->split == HF_SPLIT_SPM;
-    for (size_t k = 0; k < n && spm; k++) length -= 2 * hf_spm_space_at(s + k, n - k);
-    if (spm) j = m - length;            /* the space before */
-    for (; i < n && j < m; j++) {
-        bool space = spm && hf_spm_space_at(s + i, n - i);
-        if (s[i] != normal[j] && !space) break;
-        origin[j] = i;
-        i += space ? 3 : 1;
+/* Somebody's are those bytes of a normal text (from: where they come from) that hold any that were. */
+static uint8_t *hf_normal_words(const uint8_t *words, size_t n, const size_t *from, size_t m) {
+    uint8_t *normal = llm_alloc(m, 1);
+    for (size_t i = m, end = n; i-- > 0;) {
+        if (i + 1 < m && from[i] == from[i + 1]) normal[i] = normal[i + 1];
+        for (; end > from[i]; end--) normal[i] = normal[i] || words[end - 1];
     }
-    for (size_t k = j; k < m; k++) origin[k] = i;
-    origin[m] = n;
-    while (m > j && n > i && normal[m - 1] == s[n - 1]) origin[--m] = --n;
-    return origin;
+    return normal;
 }
 /* The second step, on a stretch between tokens of the first; it begins at byte `from` of the text. */
 static void hf_put_stretch(hf_output *o, hf_stretch x, llm_where where, size_t from) {
@@ -178,17 +173,9 @@ static void hf_put_stretch(hf_output *o, hf_stretch x, llm_where where, size_t f
         return;
     }
     size_t before = o->count, raw = x.n, *origin = NULL;
-    const char *s = x.s;
-    char *normal = a->normal ? a->normal(o->t, x.s, &x.n, where) : NULL;
-    uint8_t *words = NULL;
-    if (normal) {
-        origin = hf_origins(o->t, s, raw, normal, x.n);
-        if (x.words) words = llm_alloc(x.n, 1);
-        for (size_t i = 0; i < x.n && words; i++) words[i] = x.words[size_min(origin[i], raw - 1)];
-        x.words = words;
-        x.s = normal;
-        x.spelled = o->t->split == HF_SPLIT_SPM;
-    }
+    char *normal = a->normal ? a->normal(o->t, x.s, &x.n, where, &origin) : NULL;
+    uint8_t *words = normal && x.words ? hf_normal_words(x.words, raw, origin, x.n) : NULL;
+    if (normal) x.s = normal, x.words = words, x.spelled = a->spelled;
     for (hf_hit h = {0};;) {
         size_t done = h.end;
         bool hit = hf_find(&a->list[1], &x, &h);
@@ -199,7 +186,7 @@ static void hf_put_stretch(hf_output *o, hf_stretch x, llm_where where, size_t f
         if (h.begin < h.end) hf_put_id(o, h.token->id, h.begin);
     }
     for (size_t i = before; i < o->count && o->at; i++)
-        o->at[i] = from + (origin ? origin[o->at[i]] : o->at[i]);
+        o->at[i] = from + (!origin ? o->at[i] : o->at[i] < x.n ? origin[o->at[i]] : raw);
     llm_release_all(normal, origin, words);
 }
 static int hf_by_bytes(const void *a, const void *b) {
@@ -221,7 +208,7 @@ static hf_added *hf_added_new(const llm_tokenizer *t, const hf_added_token *toke
         for (size_t i = 0; i < count; i++) {
             hf_added_token x = token[i];
             if (!x.n || (x.how & HF_NORMALIZED ? 1 : 0) != step) continue;
-            char *normal = step && a.normal ? a.normal(t, x.text, &x.n, LLM_TEXT_BEGINS) : NULL;
+            char *normal = step && a.normal ? a.normal(t, x.text, &x.n, LLM_TEXT_BEGINS, NULL) : NULL;
             x.text = memcpy(text, normal ? normal : x.text, x.n);
             x.special = t->special[x.id];
             text += x.n;

@@ -976,8 +976,8 @@ static double reward_score(voter *v, const char *prompt, const char *answer, boo
     int T = p->model.c.T;
     const bool chat = p->tok.chat != &hf_plain_text;
     llm_tokens x = prompt_tokens(p, prompt, chat, T / 2);
-    size_t n = strlen(answer);
-    int *id = llm_alloc((size_t)x.count + n + 4, sizeof *id), length = x.count;
+    size_t n = strlen(answer), room = p->tok.room(answer, n);
+    int *id = llm_alloc(llm_add((size_t)x.count + 3, room), sizeof *id), length = x.count;
     memcpy(id, x.id, (size_t)x.count * sizeof *id);
     length += (int)llm_encode(&p->tok, answer, n, id + length);
     length = llm_min(length, T - 2);

@@ -48,7 +48,7 @@ int hf_closing_token(const llm_tokenizer *t);   /* what ends an answer */
 /* Text to ids as other programs do it, who look for added tokens in the text before it is cut. Those that are not
    special ("<think>", a user's own) llm_encode finds too. Special ones are found where `specials` holds, and none of
    their bytes is somebody's words: words[i] is not 0 for a byte that is (NULL: none is). at (or NULL): at[i] becomes
-   the byte where ids[i] begins. Room for size + 1 ids; thread-safe. */
+   the byte where ids[i] begins. Room for t->room(text, size) ids; thread-safe. */
 size_t hf_encode(const llm_tokenizer *t, const char *text, size_t size, llm_where where, bool specials,
                  const uint8_t *words, int *ids, size_t *at);
 
@@ -70,6 +70,7 @@ const char *hf_expression(int split);           /* as a regular expression; NULL
 
 #ifdef LLM_IMPLEMENTATION
 #include "path.h"
+#include "nfc.h"
 #include "added.h"
 #include "hf_chat.h"
 
@@ -98,26 +99,20 @@ static size_t hf_cut_llama3(const llm_text *c, size_t at) {
     while (line > at && !newline_at(c, line - 1)) line--;
     return line > at ? line : cut_space(c, at);
 }
-/* Qwen2 was trained on text in Unicode's NFC, where "e" and a combining accent are one letter. Nearly all text is;
-   other text we keep as it is, so that nothing is lost, and say so once. */
-static const char *hf_not_nfc_runs;     /* the last page */
-static uint8_t *hf_not_nfc;             /* [0x110000] 1: text with this character may not be in NFC */
-static bool hf_nfc_warned;
 
-static void hf_warn_not_nfc(const char *text, size_t size) {
-    for (size_t i = 0, step; i < size; i += step) {
-        uint32_t code = (unsigned char)text[i];
-        step = code < 0xCC ? 1 : (size_t)llm_utf8_get(text + i, size - i, &code);          /* the first is U+0300 */
-        if (code < 0xCC || code == UINT32_MAX || !hf_not_nfc[code]) continue;
-        if (!__atomic_exchange_n(&hf_nfc_warned, true, __ATOMIC_RELAXED))
-            fprintf(stderr, "warning: U+%04X: a text may not be in NFC, which this tokenizer expects; it is read as it "
-                    "is (said once)\n", (unsigned)code);
-        return;
-    }
+/* ---- NFC, where tokenizer.json asks for it ---- */
+
+static size_t hf_room_nfc(const char *text, size_t size) { return llm_add(nfc_room(text, size), 1); }
+static bool hf_wants_nfc(const llm_tokenizer *t) { return t->room == hf_room_nfc; }
+static char *hf_nfc_text(const llm_tokenizer *t, const char *text, size_t *size, llm_where where, size_t **from) {
+    (void)where;
+    return hf_wants_nfc(t) ? nfc_text(text, size, from) : NULL;
 }
 static size_t hf_encode_nfc(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
-    if (!__atomic_load_n(&hf_nfc_warned, __ATOMIC_RELAXED)) hf_warn_not_nfc(text, size);
-    return encode_bpe(t, text, size, where, ids);
+    char *normal = nfc_text(text, &size, NULL);
+    size_t count = encode_bpe(t, normal ? normal : text, size, where, ids);
+    llm_release(normal);
+    return count;
 }
 
 /* ---- SentencePiece (Llama 2) ----
@@ -165,9 +160,11 @@ static size_t hf_spm_symbols(const llm_tokenizer *t, const char *s, size_t n, in
 }
 /* SPM spells a space as U+2581, so it takes them for the same; in our tokens and here they are ' '. A text begins with
    one. */
-static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size, llm_where where) {
-    char *copy = llm_alloc(llm_add(*size, 2), 1);
-    size_t n = 0;
+static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size, llm_where where, size_t **from) {
+    size_t n = 0, *before = NULL;
+    char *nfc = hf_nfc_text(t, text, size, where, from ? &before : NULL), *copy = llm_alloc(llm_add(*size, 2), 1);
+    if (nfc) text = nfc;
+    if (from) *from = llm_alloc(llm_add(*size, 2), sizeof **from);
     bool has_space = *size && (text[0] == ' ' || hf_spm_space_at(text, *size));
     int prefix = where == LLM_TEXT_NEW_LINE ? HF_PREFIX_NONE : t->tables->prefix;
     bool begins = where == LLM_TEXT_BEGINS || where == LLM_TEXT_PLAIN;
@@ -175,9 +172,11 @@ static char *hf_spm_text(const llm_tokenizer *t, const char *text, size_t *size,
     if (*size && (prefix == HF_PREFIX_ALWAYS || (some && !has_space))) copy[n++] = ' ';
     for (size_t i = 0, step; i < *size; i += step) {
         step = hf_spm_space_at(text + i, *size - i) ? 3 : 1;
+        if (from) (*from)[n] = before ? before[i] : i;
         copy[n++] = step == 3 ? ' ' : text[i];
     }
     *size = n;
+    llm_release_all(nfc, before);
     return copy;
 }
 static size_t hf_encode_spm_normal(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
@@ -191,7 +190,7 @@ static size_t hf_encode_spm_normal(const llm_tokenizer *t, const char *text, siz
     return count;
 }
 static size_t hf_encode_spm(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
-    char *copy = hf_spm_text(t, text, &size, where);
+    char *copy = hf_spm_text(t, text, &size, where, NULL);
     size_t count = hf_encode_spm_normal(t, copy, size, where, ids);
     llm_release(copy);
     return count;
@@ -199,10 +198,10 @@ static size_t hf_encode_spm(const llm_tokenizer *t, const char *text, size_t siz
 /* The space before a stretch is one too many behind a newline: encode the newline too and drop its ids. */
 static size_t hf_encode_spm_line(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
     if (where != LLM_TEXT_NEW_LINE) return hf_encode_spm(t, text, size, where, ids);
-    int newline[4], *all = llm_alloc(llm_add(size, 2), sizeof *all);
     char *line = llm_alloc(llm_add(size, 1), 1);
     line[0] = '\n';
     memcpy(line + 1, text, size);
+    int newline[4], *all = llm_alloc(t->room(line, size + 1), sizeof *all);
     size_t n = hf_encode_spm(t, "\n", 1, where, newline), count = hf_encode_spm(t, line, size + 1, where, all);
     bool apart = count >= n && !memcmp(all, newline, n * sizeof *all);
     if (apart) memcpy(ids, all + n, (count - n) * sizeof *ids);
@@ -233,6 +232,7 @@ typedef struct {
     word_map spelling;
     hf_added_token *added; size_t addeds, room;
     bool *both;                         /* [V] added, but merges may make it too */
+    bool spaces;                        /* the normalizer spells them U+2581 */
     bool ignore_merges;                 /* Llama 3: a piece in the vocabulary needs no merges that lead to it */
 } hf_reader;
 static const char hf_bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
@@ -270,7 +270,7 @@ static bool hf_known_expression(const llm_json *step, int *split) {
     }
     return false;
 }
-/* What happens before the merges: normalizer steps n[0..1], pre-tokenizer steps p[0..1]. */
+/* What happens before the merges: normalizer steps n[0..1] besides NFC, pre-tokenizer steps p[0..1]. */
 static bool hf_recognise_split(const llm_json **n, const llm_json **p, llm_tokenizer *t) {
     struct llm_tokenizer_tables *k = t->tables;
     const char *space = "\xE2\x96\x81";                 /* U+2581 */
@@ -280,13 +280,8 @@ static bool hf_recognise_split(const llm_json **n, const llm_json **p, llm_token
         bool digits = p[1] && hf_is_step(p[0], "Digits") && llm_json_true(p[0], "individual_digits", false);
         if (gpt2 && (digits || !p[1])) t->split = digits ? LLM_SPLIT_DIGITS : LLM_SPLIT_GPT2;
         else if (gpt2 || !p[1] || !hf_known_expression(p[0], &t->split)) return false;
-        if (!n[0]) return true;
-        if (!hf_not_nfc) {
-            hf_not_nfc = llm_alloc(0x110000, 1);
-            classes_mark(hf_not_nfc, hf_not_nfc_runs, 1);
-        }
-        t->encode = hf_encode_nfc;
-        return t->split == HF_SPLIT_QWEN2 && !n[1] && hf_is_step(n[0], "NFC");
+        if (hf_wants_nfc(t)) t->encode = hf_encode_nfc;
+        return !n[0];
     }
     t->split = HF_SPLIT_SPM;
     t->encode = hf_encode_spm_line;
@@ -303,15 +298,22 @@ static bool hf_recognise_split(const llm_json **n, const llm_json **p, llm_token
     return !p[1] && !n[0] && hf_is_step(p[0], "Metaspace") && hf_says(p[0], "replacement", space) &&
            (k->prefix || !strcmp(scheme, "never"));
 }
+/* The steps of the normalizer but NFC, of which it does not matter what stands before it: a space and U+2581 join
+   nothing. */
+static void hf_read_normalizer(hf_reader *r, const llm_json *n[3]) {
+    const llm_json *node = llm_json_get(r->root, "normalizer"), *step = hf_step_of(node, "normalizers", 0);
+    for (int count = 0; step && count < 3; step = hf_is_step(node, "Sequence") ? step->next : NULL) {
+        if (!hf_is_step(step, "NFC")) n[count++] = step;
+        else r->t->room = hf_room_nfc, nfc_begin();
+    }
+}
 static void hf_read_pipeline(hf_reader *r) {
-    const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3], *p[3];
+    const llm_json *model = r->model = llm_json_get(r->root, "model"), *n[3] = {NULL, NULL, NULL}, *p[3];
     const char *type = llm_json_text(model, "type", llm_json_get(model, "merges") ? "BPE" : "(none)");
     if (strcmp(type, "BPE"))
         llm_die(hf_other_model, "%s: a model of type \"%s\", only BPE is supported", r->where, type);
-    for (int i = 0; i < 3; i++) {
-        n[i] = hf_step_of(llm_json_get(r->root, "normalizer"), "normalizers", i);
-        p[i] = hf_step_of(llm_json_get(r->root, "pre_tokenizer"), "pretokenizers", i);
-    }
+    hf_read_normalizer(r, n);
+    for (int i = 0; i < 3; i++) p[i] = hf_step_of(llm_json_get(r->root, "pre_tokenizer"), "pretokenizers", i);
     if (n[2] || p[2] || !hf_recognise_split(n, p, r->t))
         llm_die(hf_other_model,
                 "%s: this way to cut text is not supported: pre_tokenizer %s %s %.200s%s, normalizer %s %s", r->where,
@@ -319,6 +321,7 @@ static void hf_read_pipeline(hf_reader *r) {
                 llm_json_text(llm_json_get(p[0], "pattern"), "Regex", ""), llm_json_text(p[0], "prepend_scheme", ""),
                 llm_json_text(n[0], "type", "null"), llm_json_text(n[1], "type", ""));
     r->ignore_merges = llm_json_true(model, "ignore_merges", false);
+    r->spaces = r->t->split == HF_SPLIT_SPM && n[0];
     if (r->t->split == HF_SPLIT_LLAMA3 || r->t->split == HF_SPLIT_QWEN2) r->t->cut = hf_cut_llama3;
     bool spm = r->t->split == HF_SPLIT_SPM;
     const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "with continuing_subword_prefix" :
@@ -546,12 +549,11 @@ static uint64_t hf_index_added(hf_reader *r) {
     llm_tokenizer *t = r->t;
     struct llm_tokenizer_tables *k = t->tables;
     bool each = k->prefix == HF_PREFIX_ALWAYS || k->prefix == HF_PREFIX_EACH, found = false;
-    bool normalizer = t->split == HF_SPLIT_SPM && llm_json_get(r->root, "normalizer") &&
-                      llm_json_get(r->root, "normalizer")->type == LLM_JSON_OBJECT;
-    uint64_t salt = r->ignore_merges + 2 * (uint64_t)k->prefix;
+    bool bytes = t->encode == hf_encode_nfc, nfc = hf_wants_nfc(t);
+    uint64_t salt = r->ignore_merges + 2 * (uint64_t)k->prefix + 16 * (uint64_t)nfc;
     for (size_t i = 0; i < (size_t)r->addeds; i++) {
         const hf_added_token *a = &r->added[i];
-        if (each && a->n < 2)           /* llm_encode promises at most size + 1 ids */
+        if (each && a->n < 2)           /* no more ids than t->room says */
             llm_die(hf_other_model, "%s: the added token \"%s\", of one byte, where every stretch of text gets a space",
                     r->where, a->text);
         found = found || !t->special[a->id];
@@ -559,8 +561,8 @@ static uint64_t hf_index_added(hf_reader *r) {
             salt = llm_hash(&a->how, sizeof a->how, llm_hash(&a->id, sizeof a->id, salt));
     }
     k->added = hf_added_new(t, r->added, r->addeds, (hf_added){
-        .normal = normalizer ? hf_spm_text : NULL, .encode = t->encode,
-        .encode_normal = normalizer ? hf_encode_spm_normal : t->encode});
+        .normal = r->spaces ? hf_spm_text : nfc ? hf_nfc_text : NULL, .encode = t->encode, .spelled = r->spaces,
+        .encode_normal = r->spaces ? hf_encode_spm_normal : bytes ? encode_bpe : t->encode});
     if (found) t->encode = hf_encode_added;
     return salt;
 }
@@ -593,7 +595,7 @@ static void hf_say_stops(const llm_tokenizer *t, const char *folder) {
     llm_release(path);
 }
 void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
-    *t = (llm_tokenizer){.cut = cut_gpt2, .encode = encode_bpe};
+    *t = (llm_tokenizer){.cut = cut_gpt2, .encode = encode_bpe, .room = room_for_bytes};
     struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
     const char *slash = strrchr(dir_or_file, '/');
     bool dir = llm_is_dir(dir_or_file);
@@ -1222,14 +1224,6 @@ void hf_lora_load(llm_model *m, const char *dir) {
     llm_json_free(root);
     llm_release(path);
 }
-
-/* ---- the last page ---- */
-
-/* (Unicode 14) Characters that NFC replaces, or that it may join with the one before: combining marks and the like. */
-static const char *hf_not_nfc_runs =
-    "BDofbhcbbbbcgbhgecbcgbhgBubjbibBBndBCobBbiDqbybecbbDfbcbBidcbIpbxcecDsbybEwbEdbscDzbybEkbebpbNrbjbebebebmbjbbcbb"
-    "ibrbjbebebebmbEmbLuvByBbDPabBPrbbbbbbbbbbbbbCjbcbkbbbhbhbhbhbccjbbbbbccLgbdcTpcCXtbCEmcCXXdKkcbbbckbbbbccdCqcEcC"
-    "pbbbknbfbbbcbcbjICxbEebUobybNgbjbcbJhbBImbCRTlhDigEHLfUw";
 
 #endif /* LLM_IMPLEMENTATION */
 #endif

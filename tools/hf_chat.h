@@ -233,9 +233,10 @@ static size_t hf_chat_learn(const hf_laid *l, const llm_message *m, int n, const
 static void hf_chat_ids(const llm_tokenizer *t, const jinja_text *x, const llm_message *m, int n, bool asked,
                         const llm_json *with, llm_tokens *out) {
     uint8_t *words = llm_alloc(x->length + 1, 1), *learn = llm_alloc(x->length + 1, 1);
-    size_t *at = llm_alloc(x->length + 2, sizeof *at);
+    const size_t room = t->room(x->text, x->length);
+    size_t *at = llm_alloc(llm_add(room, 1), sizeof *at);
     for (size_t i = 0; i < x->length; i++) words[i] = hf_chat_words(x, i);
-    tokens_reserve(out, x->length + 1);
+    tokens_reserve(out, room);
     out->count = (int)hf_encode(t, x->text, x->length, LLM_TEXT_BEGINS, true, words, out->id, at);
     out->prompt = out->count;
     memset(out->mask, 0, (size_t)out->count);
