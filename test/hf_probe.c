@@ -3,7 +3,8 @@
 
        hf_probe DIR ids.txt out.f32         ids: one row of numbers; out: T*V float32; prints the peak memory
        hf_probe --resave DIR OUT
-       hf_probe --encode DIR text.txt       prints the ids of the text, one a line */
+       hf_probe --encode DIR text.txt       prints the ids of the text, one a line
+       hf_probe --nfc                       lines of standard input in Unicode's NFC (test/gen/nfc_tables.py --try) */
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
@@ -60,7 +61,20 @@ static int encode(const char *dir, const char *path) {
     llm_tokenizer_free(&t);
     return 0;
 }
+static int normalise(void) {
+    char *line = NULL, *normal;
+    size_t room = 0, n;
+    nfc_begin();
+    for (ssize_t got; (got = getline(&line, &room, stdin)) >= 0; llm_release(normal)) {
+        n = (size_t)got;
+        normal = nfc_text(line, &n, NULL);
+        fwrite(normal ? normal : line, 1, n, stdout);
+    }
+    free(line);
+    return fflush(stdout) != 0;
+}
 int main(int argc, char **argv) {
+    if (argc == 2 && !strcmp(argv[1], "--nfc")) return normalise();
     if (argc == 4 && !strcmp(argv[1], "--resave")) return resave(argv[2], argv[3]);
     if (argc == 4 && !strcmp(argv[1], "--encode")) return encode(argv[2], argv[3]);
     if (argc == 4) return write_logits(argv[1], argv[2], argv[3]);

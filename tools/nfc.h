@@ -25,7 +25,7 @@ static struct {
     nfc_row *by_code, *by_pair; size_t rows, pairs;
     uint16_t *kind;                     /* [NFC_BYTE + 256] combining class; + NFC_DOUBT: may change or join the last */
 } nfc;
-static const char *nfc_classes, *nfc_seconds, *nfc_pairs, *nfc_apart, *nfc_singles;         /* the last page */
+static const char *nfc_classes, *nfc_seconds, *nfc_pairs, *nfc_apart, *nfc_singles;     /* the last page */
 
 /* ---- the tables ---- */
 
@@ -133,7 +133,7 @@ static void nfc_order(nfc_run *r) {
         bool ordered = true;
         for (end = i + 1; end < r->count && nfc_class(r->code[end]); end++)
             ordered = ordered && nfc_class(r->code[end - 1]) <= nfc_class(r->code[end]);
-        if (!ordered) nfc_sort(r->code + i, r->spare, end - i);         /* (a letter, of class 0, stays in front) */
+        if (!ordered) nfc_sort(r->code + i, r->spare, end - i);     /* (a letter, of class 0, stays in front) */
     }
 }
 /* The character that two make, or 0. */
@@ -215,8 +215,8 @@ static size_t nfc_room(const char *s, size_t n) {
     }
     return room;
 }
-/* The text in NFC, in fresh memory; NULL: it is as it stands. from (or NULL): (*from)[i] is where byte i came from; what
-   was rewritten came from where that began, and *from must be released, too. */
+/* The text in NFC, in fresh memory; NULL: it is as it stands. from (or NULL): (*from)[i], in memory of its own, is where
+   byte i came from; what differs came from where a stretch that was rewritten begins to differ. */
 static char *nfc_text(const char *text, size_t *size, size_t **from) {
     size_t n = *size, at = nfc_doubt(text, n, 0), count = 0, *origin = NULL;
     if (at == n) return NULL;
@@ -229,9 +229,12 @@ static char *nfc_text(const char *text, size_t *size, size_t **from) {
         for (; done < at; count++, done++) if (origin) origin[count] = done;
         if (at == n) break;
         done = nfc_certain(text, n, at);
-        size_t more = nfc_rewrite(&run, text + at, done - at, normal + count);
-        for (size_t i = 0; i < more && origin; i++) origin[count + i] = at;
-        count += more;
+        size_t end = count + nfc_rewrite(&run, text + at, done - at, normal + count);
+        for (bool same = true; count < end; count++) {
+            same = same && at < done && normal[count] == text[at];
+            if (origin) origin[count] = at < done ? at : done - 1;
+            at += same;
+        }
     }
     llm_release_all(run.code, run.spare);
     *size = count;

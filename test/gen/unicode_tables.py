@@ -3,8 +3,8 @@
 
     python3 unicode_tables.py > unicode_tables.h          class boundaries (binary search)
     python3 unicode_tables.py --delta > unicode_delta.h   distances between them (shorter, walked once)
-    python3 unicode_tables.py --text                      the same as letters: the strings on the last pages of llm.h,
-                                                          tools/hf.h and tools/added.h
+    python3 unicode_tables.py --text                      the same as letters: the strings on the last pages of llm.h
+                                                          and tools/added.h
     python3 unicode_tables.py --check                     compare with the `tokenizers` and `regex` packages
 
 Needs Unicode 16: the package unicodedata2 (16.0.0), or Python 3.14. Nothing else, unless --check.
@@ -52,23 +52,12 @@ def c_array(name, ctype, numbers):
     return f"static const {ctype} {name}[{len(numbers)}] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
-def not_nfc():
-    """Characters that NFC replaces, or that it may join with the one before (NFC_Quick_Check No and Maybe)."""
-    joins = {*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)}            # Hangul's vowels and finals
-    for cp in range(0x110000):
-        parts = unicodedata.decomposition(chr(cp)).split()
-        if len(parts) == 2 and parts[0][0] != "<" and unicodedata.normalize("NFC", chr(cp)) == chr(cp):
-            joins.add(int(parts[1], 16))
-    return lambda cp: cp in joins or (not 0xD800 <= cp < 0xE000 and unicodedata.normalize("NFC", chr(cp)) != chr(cp))
-
-
 def classes():
     letter = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "L")
     number = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "N")
     space = boundaries(lambda cp: cp in set(WHITE_SPACE))
     return {"unicode_letter": letter, "unicode_number": number, "unicode_space": space,
-            "hf_word_differs": boundaries(lambda cp: is_word(cp) != (unicodedata.category(chr(cp))[0] in "LN")),
-            "unicode_not_nfc": boundaries(not_nfc())}
+            "hf_word_differs": boundaries(lambda cp: is_word(cp) != (unicodedata.category(chr(cp))[0] in "LN"))}
 
 
 def base26(n):
