@@ -796,6 +796,16 @@ static void test_added_words(void) {
     int ids[16];
     CHECK(llm_encode(&t, "<e>bb", 5, ids) == 4 && ids[3] == 7, "llm_encode finds what is not special alone");
     llm_tokenizer_free(&t);
+    t = small((parts){                                          /* in NFC: C3 A9 is what 'e' and CC 81 make */
+        .vocab = "{\"<\":0,\"e\":1,\">\":2,\"\u00C3\":4,\"\u00A9\":5}", .merges = "[]",
+        .normalizer = "{\"type\":\"NFC\"}",
+        .added = "[{\"id\":3,\"content\":\"<e\u0301>\",\"special\":true,\"normalized\":true}]",
+        .config = "{\"bos_token\":null,\"eos_token\":null}"});
+    check_marked(&t, "<e\u0301>", "00000", "<e\u0301>");
+    check_marked(&t, "<e\u0301>", "00110", "< \xC3 \xA9 >");     /* half of a letter is somebody's */
+    check_marked(&t, "e\u0301<\u00E9>e\u0301", "1110000111", "\xC3 \xA9 <e\u0301> \xC3 \xA9");
+    check_marked(&t, "e\u0301<\u00E9>e\u0301", "1111111111", "\xC3 \xA9 < \xC3 \xA9 > \xC3 \xA9");
+    llm_tokenizer_free(&t);
     t = trained("some text", 270, false);                       /* llm.h's own */
     check_marked(&t, "<|im_start|>h<|im_end|>", "00000000000000000000000", "<|im_start|> h <|im_end|>");
     check_marked(&t, "h<|pad|>", "11111111", "h < | p a d | >");
@@ -865,7 +875,8 @@ static void test_nfc(void) {
         const llm_json *text = c->child, *want = text->next;
         size_t n = text->length, *from = NULL;
         char *normal = nfc_text(text->string, &n, &from);
-        CHECK(n == want->length && !memcmp(normal ? normal : text->string, want->string, n), "case %d: %s", cases, normal);
+        CHECK(n == want->length && !memcmp(normal ? normal : text->string, want->string, n), "case %d: %s", cases,
+              normal);
         for (size_t i = 0; i < n && from; i++)
             CHECK(from[i] < text->length && (!i || from[i] >= from[i - 1]), "case %d: byte %zu", cases, i);
         llm_release_all(normal, from);
@@ -874,7 +885,7 @@ static void test_nfc(void) {
     llm_json_free(root);
     llm_release(path);
 }
-/* Bytes that are no UTF-8 stay, and nothing joins over them; text that is in NFC costs nothing; no text is quadratic. */
+/* Bytes that are no UTF-8 stay, and nothing joins over them; text in NFC costs nothing; no text is quadratic. */
 static void test_nfc_texts(void) {
     static const struct { const char *text, *want; } row[] = {
         {"", NULL}, {"plain", NULL}, {"caf\u00E9, \u4F60\u597D, \uD55C", NULL}, {"\u05D1\u05B0\u05BC", NULL},
@@ -897,8 +908,8 @@ static void test_nfc_texts(void) {
     char *folder = llm_format("%s/tok/qwen2", data);
     llm_tokenizer t;
     hf_tokenizer_load(&t, folder);
-    static const char *const again[] = {"\u0323\u0301", "\u0301\u0323", "\U0001D160", "e\u0301\u0323", "\U00016D67",
-                                        "\u1161\u11A8\u1100", "\xCC\x81\xCC"};
+    static const char *const again[] = {"\u0323\u0301", "\u0301\u0323", "\U0001D160", "e\u0301\u0323",
+                                        "\U00016D67", "\u1161\u11A8\u1100", "\xCC\x81\xCC"};
     alarm(300);
     for (size_t i = 0; i < sizeof again / sizeof *again; i++) {
         size_t n = 0, step = strlen(again[i]);

@@ -1,6 +1,7 @@
 /* fuzz.c: libFuzzer targets for every reader, in one program (compiling llm.h with the sanitizers takes a minute).
 
-       FUZZ=json build/fuzz CORPUS             json, tokenizer, safetensors, data, adapter, chat, jinja (others: tools.c)
+       FUZZ=json build/fuzz CORPUS             json, tokenizer, nfc, safetensors, data, adapter, chat, jinja (others:
+                                               tools.c)
 
    `make fuzz FUZZ_SECONDS=600` runs all, one after the other; `make test` runs each for a moment where clang is. */
 #include "fuzz.h"
@@ -39,16 +40,32 @@ static void fuzz_tokenizer(const char *data, size_t size) {
     size_t n;
     fuzz_file("tokenizer.json", data, size);
     hf_tokenizer_load(&t, fuzz_folder());
-    int ids[sizeof text + 8];
-    size_t count = llm_encode(&t, text, sizeof text - 1, ids);
+    int ids[3 * sizeof text];
+    size_t count = llm_encode(&t, text, sizeof text - 1, ids), want = sizeof text - 1;
     char *back = llm_decode(&t, ids, count, false, &n);
-    const size_t dropped = t.tables->unspelled;         /* (an added token may swallow white space) */
-    if (t.split != HF_SPLIT_SPM && !t.tables->added &&
-        (n + dropped != sizeof text - 1 || (!dropped && memcmp(back, text, n)))) abort();
-    llm_release(back);
+    char *normal = hf_wants_nfc(&t) ? nfc_text(text, &want, NULL) : NULL;
+    const size_t dropped = t.tables->unspelled;
+    const hf_added *a = t.tables->added;                /* (an added token may swallow white space) */
+    bool added = a->list[0].count || a->list[1].count, unknown = false;
+    for (int i = 0; i < 256; i++) unknown = unknown || (t.tables->byte[i] >= 0 && t.tables->hidden[t.tables->byte[i]]);
+    if (t.split != HF_SPLIT_SPM && !added && !unknown &&
+        (n + dropped != want || (!dropped && memcmp(back, normal ? normal : text, n)))) abort();
+    llm_release_all(back, normal);
     llm_tokenizer_free(&t);
     llm_tokenizer_load(&t, fuzz_folder());      /* of these nearly all are not ours */
     llm_tokenizer_free(&t);
+}
+
+/* ---- nfc: any bytes as a text; NFC of NFC is NFC, and as long as was promised ---- */
+
+static void fuzz_nfc(const char *data, size_t size) {
+    size_t n = size, *from = NULL;
+    char *normal = nfc_text(data, &n, &from);
+    size_t again = n;
+    char *twice = normal ? nfc_text(normal, &again, NULL) : NULL;
+    if (n > nfc_room(data, size) || (twice && (again != n || memcmp(twice, normal, n)))) abort();
+    for (size_t i = 0; i < n && from; i++) if (from[i] >= size || (i && from[i] < from[i - 1])) abort();
+    llm_release_all(normal, twice, from);
 }
 
 /* ---- safetensors: any bytes as model.safetensors; every tensor of an accepted file is read ---- */
@@ -199,7 +216,8 @@ static void fuzz_chat(const char *data, size_t size) {
 /* ---- which one ---- */
 
 static const struct { const char *name; void (*begin)(void); void (*target)(const char *data, size_t size); } all[] = {
-    {"json", NULL, fuzz_json}, {"tokenizer", begin_tables, fuzz_tokenizer}, {"safetensors", NULL, fuzz_safetensors},
+    {"json", NULL, fuzz_json}, {"tokenizer", begin_tables, fuzz_tokenizer}, {"nfc", nfc_begin, fuzz_nfc},
+    {"safetensors", NULL, fuzz_safetensors},
     {"data", begin_tokenizer, fuzz_data}, {"adapter", begin_adapter, fuzz_adapter},
     {"chat", begin_tokenizer, fuzz_chat}, {"jinja", NULL, fuzz_jinja}};
 static int chosen;
@@ -211,7 +229,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
     while (chosen < n && (!name || strcmp(name, all[chosen].name))) chosen++;
-    if (chosen == n) llm_usage("FUZZ=json|tokenizer|safetensors|data|adapter|chat|jinja", "which reader?");
+    if (chosen == n) llm_usage("FUZZ=json|tokenizer|nfc|safetensors|data|adapter|chat|jinja", "which reader?");
     if (all[chosen].begin) all[chosen].begin();
     return 0;
 }

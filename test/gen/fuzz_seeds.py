@@ -56,6 +56,7 @@ def tokenizers():
     small = {"pre_tokenizer": level, "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
              "added_tokens": [{"id": 3, "content": "<x>"}]}
     put("tokenizer", "small", j(small))
+    put("nfc", "marks", "cafe\u0301 A\u0345\u0334\u030a\u00f6\u0323 \u1112\u1161\u11ab\uac00\u11a8 \u0958\U0001d160\u212b\U00016d63\U00016d68")
 
 
 def safetensors(entries, data, pad=0):
