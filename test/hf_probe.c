@@ -61,7 +61,7 @@ static int encode(const char *dir, const char *path) {
     llm_tokenizer_free(&t);
     return 0;
 }
-static int normalise(void) {
+static int print_nfc(void) {
     char *line = NULL, *normal;
     size_t room = 0, n;
     nfc_begin();
@@ -74,7 +74,7 @@ static int normalise(void) {
     return fflush(stdout) != 0;
 }
 int main(int argc, char **argv) {
-    if (argc == 2 && !strcmp(argv[1], "--nfc")) return normalise();
+    if (argc == 2 && !strcmp(argv[1], "--nfc")) return print_nfc();
     if (argc == 4 && !strcmp(argv[1], "--resave")) return resave(argv[2], argv[3]);
     if (argc == 4 && !strcmp(argv[1], "--encode")) return encode(argv[2], argv[3]);
     if (argc == 4) return write_logits(argv[1], argv[2], argv[3]);
