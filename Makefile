@@ -174,10 +174,10 @@ cuda_on_cpu:
 	@echo "step through a kernel: gdb --args $(BUILD)/cuda_on_cpu/test_cuda layernorm"
 	@echo "train with --device cuda: $(BUILD)/cuda_on_cpu/train_gpt --device cuda --dry-run"
 test_cuda:
-	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/test_cuda_fixtures $(BUILD)/emulated_bench \
+	@$(MAKE) --no-print-directory -j$(JOBS) cuda_programs $(BUILD)/test_nccl $(BUILD)/test_cuda_fixtures $(BUILD)/emulated_bench \
 		$(EMULATED_PROGRAMS) $(BUILD)/tinyworld
 	@$(foreach k,$(CUDA_SANE),$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/$(k) OPENMP= $($(k)_cuda) cuda_programs &&) true
-	@BUILD=$(BUILD) AT=$(BUILD)/emulated_ sh test/run.sh test/test_cuda.sh test/test_nvcc.sh test/test_device.sh \
+	@BUILD=$(BUILD) AT=$(BUILD)/emulated_ sh test/run.sh test/test_cuda.sh $(BUILD)/test_nccl test/test_nvcc.sh test/test_device.sh \
 		test/test_gpu_dry.sh
 
 # On a GPU: the same tests, and the bench, linked with what nvcc made of it; and the bench under emulation, to try it.

@@ -2314,18 +2314,19 @@ extern "C" llm_ranks *llm_nccl(void) {
     t->gather = wire_gather, t->share = wire_share, t->split = wire_split, t->stop = wire_stop, t->close = wire_close;
     if (wire.mpi) llm_team = t;         /* it has joined already */
     else torchrun_join(t);
+    if (t->rank == 0) NCCL(ncclGetUniqueId(&id));
+    if (wire.mpi) wire.mpi->share(&id, sizeof id, 0);
+    else torchrun_meet(&id, sizeof id);                         /* first of all: an error of one is known to all */
     gpu.local = t->local;
     if (!gpu.stream) cuda_open();
     CUDA(cudaStreamCreateWithFlags(&wire.stream, cudaStreamNonBlocking));
     CUDA(cudaEventCreateWithFlags(&wire.mark, cudaEventDisableTiming));
     CUDA(cudaMallocHost(&wire.host, WIRE_ROOM));
     CUDA(cudaMalloc(&wire.device, WIRE_ROOM));
-    if (t->rank == 0) NCCL(ncclGetUniqueId(&id));
-    if (wire.mpi) wire.mpi->share(&id, sizeof id, 0);
-    else torchrun_meet(&id, sizeof id);
     llm_team_watch("ncclCommInitRank");
     NCCL(ncclCommInitRank(&wire.all, t->size, id, t->rank));
     llm_team_watch(NULL);
+    CUDA(cudaMemGetInfo(&gpu.unused, &gpu.memory));             /* NCCL takes its share */
     gpu.watch = wire_watch;
     atexit(wire_close);                 /* also after --help */
     llm_team_set(0, 1);

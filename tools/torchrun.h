@@ -45,6 +45,7 @@ static void torchrun_join(llm_ranks *team) {
     torchrun.size = team->size = torchrun_number("WORLD_SIZE", 1, 1 << 20);
     torchrun.rank = team->rank = torchrun_number("RANK", 0, team->size - 1);
     team->local = torchrun_number("LOCAL_RANK", 0, team->rank);
+    if (getenv("LLM_RANK_TIMEOUT")) team->timeout = torchrun_number("LLM_RANK_TIMEOUT", 1, 1 << 20);
     torchrun_text("MASTER_ADDR");
     torchrun_number("MASTER_PORT", 1, 65534);
     torchrun.voice = dup(STDERR_FILENO);
