@@ -36,15 +36,16 @@ MPICC   ?= mpicc
 mpi_part = $(shell $(MPICC) --showme:$(1) 2>/dev/null || pkg-config --$(2) ompi-c 2>/dev/null)
 MPI_CFLAGS = -DLLM_MPI $(patsubst -I%,-isystem %,$(call mpi_part,compile,cflags))
 MPI_LIBS = $(call mpi_part,link,libs)
-NCCL_CFLAGS = -DLLM_NCCL
-NCCL_LIBS = -lnccl
 ifeq ($(MULTI_GPU),1)
-RANKS    = $(NCCL_CFLAGS) $(if $(MPI_LIBS),$(MPI_CFLAGS))
-RANKLIBS = $(NCCL_LIBS) $(MPI_LIBS)
+RANKS    = -DLLM_NCCL $(if $(MPI_LIBS),$(MPI_CFLAGS))
+RANKLIBS = -lnccl $(MPI_LIBS)
+RANKGPU  = $(BUILD)/llm_nccl.o
 else ifeq ($(MPI),1)
 RANKS    = $(MPI_CFLAGS)
 RANKLIBS = $(MPI_LIBS)
 endif
+
+RANKGPU ?= $($(CUDA)_objects)
 
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
@@ -73,8 +74,8 @@ found:
 	@echo "GPU:      $$(nvidia-smi -L 2>/dev/null | head -n 1 | grep . || echo none answers)"
 
 # Drivers draw their page with build/report at the end. Built with other flags than the last time, they are built again.
-$(DRIVERS): %: %.c $(HEADERS) $($(CUDA)_objects) $(BUILD)/built_with | $(BUILD)/report ranks_found
-	$(CC) $(FLAGS) $(RANKS) $< -o $@ $(WITH_GPU) $(RANKLIBS) $(LIBS)
+$(DRIVERS): %: %.c $(HEADERS) $(RANKGPU) $(BUILD)/built_with | $(BUILD)/report ranks_found
+	$(CC) $(FLAGS) $(RANKS) $< -o $@ $(subst $($(CUDA)_objects),$(RANKGPU),$(WITH_GPU)) $(RANKLIBS) $(LIBS)
 $(BUILD)/built_with: always | $(BUILD)
 	@echo '$(CC) $(FLAGS) $(RANKS) $(WITH_GPU)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(RANKS) $(WITH_GPU)' > $@
 always:
@@ -134,6 +135,8 @@ NVFLAGS  = -x cu --threads 0 -std=c++20 -O3 -Xcompiler -Wall,-Wextra,-Wno-missin
 GENCODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 $(BUILD)/llm_cuda.o: llm_cuda.cuh llm.h | $(BUILD)
 	$(NVCC) $(NVFLAGS) $(GENCODE) $(CUDA_INC:%=-isystem %) -c $< -o $@
+$(BUILD)/llm_nccl.o: llm_cuda.cuh llm.h tools/torchrun.h | $(BUILD)
+	$(NVCC) $(NVFLAGS) $(GENCODE) $(CUDA_INC:%=-isystem %) $(filter -D%,$(RANKS)) -c $< -o $@
 CXX     ?= c++
 EMULATOR = test/cuda_on_cpu
 EMUOPT  ?= -O1 -g

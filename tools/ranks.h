@@ -25,16 +25,16 @@ static inline void ranks_alone(const char *program) {
 }
 /* First of all in main (but behind run_patience: a program that has joined must not start itself again). */
 static inline void ranks_open(const char *program, int *argc, char ***argv) {
-#if defined LLM_NCCL && !defined LLM_MPI
-    llm_nccl();
-#elif defined LLM_MPI
-    llm_mpi(argc, argv);
-#else
-    ranks_alone(program);
-#endif
-    (void)program;
     (void)argc;
     (void)argv;
+#ifdef LLM_NCCL
+    char gpu[400];
+    if (llm_cuda_devices(gpu, sizeof gpu) > 0) llm_nccl();
+#endif
+#ifdef LLM_MPI
+    if (!llm_team) llm_mpi(argc, argv);
+#endif
+    if (!llm_team) ranks_alone(program);
 }
 static inline int ranks_size(void) { return llm_team ? llm_team->size : 1; }
 

@@ -60,6 +60,8 @@ static inline void run_ranks(const run_settings *r, bool cuda) {
     if (!team) return;
     if (cuda && !strcmp(team->engine, "MPI"))
         llm_usage("make MULTI_GPU=1, or --device cpu", "MPI's ranks compute on CPUs");
+    if (!cuda && strcmp(team->engine, "MPI"))
+        llm_usage("make MPI=1, or --device cuda", "%s's ranks compute on GPUs", team->engine);
     team->timeout = (int)r->rank_timeout;
     llm_team_set((int)r->zero, (int)r->tensors);
     fprintf(stderr, "ranks: %d process%s (%s)", team->size, team->size > 1 ? "es" : "", team->engine);
