@@ -17,7 +17,8 @@
    This file is a book, to be read beside the lecture, and complete: any C compiler makes a program of it that trains,
    speaks and aligns, with plain loops. llm_simd.h, where it lies beside this file, brings the same operations for
    vectors and AMX, 4 to 8 times as fast (`--device plain` chooses the loops all the same), and llm_cuda.cuh, linked
-   to a program, those for NVIDIA's GPUs; neither adds to the lecture.
+   to a program, those for NVIDIA's GPUs; neither adds to the lecture. llm_ranks.h is asked for by programs of many
+   processes (-DLLM_MPI, -DLLM_NCCL), which share a model out as chapter 10 tells.
 
    Where to begin. First this page; then chapter 9's first loss, cross entropy, and chapter 5's block_forward and
    block_backward, 20 lines each: that is the whole of training. A chapter of Part I uses what stands above it and, for
@@ -422,7 +423,10 @@ typedef struct { size_t ld, col, cols; } llm_slice;
 
 /* Learning. The rule is the run's, the state goes on from step to step; it lies on the device, so that a step needs no
    answer from there. */
-typedef struct { double lr, beta1, beta2, eps, weight_decay, clip, skip_sigma; bool moments16; } llm_adamw_rule;
+typedef struct {
+    double lr, beta1, beta2, eps, weight_decay, clip, skip_sigma;
+    bool moments16, ranks;              /* ranks: a team's step */
+} llm_adamw_rule;
 typedef struct llm_adamw_state {
     double sumsq;                       /* of all gradients: sum of squares; grad_norm writes it, adamw reads it */
     double norm, scale;                 /* its root, and what clipping multiplies the gradient with */
@@ -437,6 +441,9 @@ typedef struct llm_adamw_state {
    limit, so that the mean follows where norms have risen for good. */
 static inline LLM_BOTH void llm_adamw_judge(llm_adamw_state *s, const llm_adamw_rule *r) {
     s->norm = sqrt(s->sumsq);
+    /* A sum of squares cut at other ranks' ranges differs in the last bits of a double; rounded to a float it does not
+       (but once in 1e8 steps), and the weights are the same bits for any number of ranks. */
+    if (r->ranks) s->norm = (float)s->norm;
     s->scale = r->clip > 0 && s->norm > r->clip ? r->clip / s->norm : 1;
     s->skip = !(s->norm < HUGE_VAL);
     if (s->skip) return;
@@ -630,7 +637,7 @@ llm_config llm_preset(const char *name);
 void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes and mixtures end the program */
 size_t llm_parameters(const llm_config *c);             /* exact count, tied once */
 
-struct llm_adapter; struct llm_lora;
+struct llm_adapter; struct llm_lora; struct llm_range; struct llm_shares;
 
 /* A row of the tensor table: everything that is per parameter walks these rows. */
 typedef struct llm_param {
@@ -643,6 +650,9 @@ typedef struct llm_param {
     llm_real *data, *grad;              /* device; grad NULL: frozen or not allocated; data NULL: quantised */
     llm_weight w;                       /* what the operations read: data, a bf16 copy, or quantised */
     bool used;                          /* has its gradient been written in this step? */
+    bool summed;                        /* and with a team: is it among the sums? (chapter 10) */
+    const struct llm_range *range;      /* a team splits it: this rank has what lies in there, at `own`; else NULL */
+    void *own;
     struct llm_adapter *adapter;        /* LoRA that hangs on this matrix, or NULL */
 } llm_param;
 /* A norm or a linear: its rows of the table, bias NULL where it has none. pieces: as many rows, one behind the other,
@@ -692,6 +702,7 @@ typedef struct llm_model {
     llm_head head_options;              /* of llm_forward and llm_backward: temperature, banned are yours to set */
     struct llm_lora *lora;              /* adapters, or NULL */
     bool lora_off;                      /* switched off: the reference policy */
+    struct llm_shares *shares;          /* what a rank of a team holds of it (chapter 10), or NULL: alone */
 } llm_model;
 
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed);      /* random weights */
@@ -734,7 +745,8 @@ typedef struct {
     double skip_sigma; /* skip a step whose gradient norm is this many deviations above its running mean; 0: off */
     bool moments16, offload;            /* moments stored as bf16; in the host's memory, not the GPU's (alloc_host) */
     llm_adamw_state state;              /* as of the last step */
-    void *m, *v;                        /* device arenas with the offsets of the parameters */
+    void *m, *v;                        /* device arenas with the offsets of the parameters, but ... */
+    size_t first;                       /* ... of a team: from this number on */
     llm_adamw_state *device;            /* the state, on the device */
 } llm_adamw;
 llm_adamw llm_adamw_defaults(void);     /* beta .9, .95, eps 1e-8, decay .1, clip 1 */
@@ -849,6 +861,7 @@ typedef struct llm_lora {
     llm_adapter *adapter; int adapters;
     llm_param *param; int params;       /* the A and B of all adapters: a tensor table of their own ... */
     llm_real *data, *grad; size_t size; /* ... with its own arenas */
+    struct llm_shares *shares;          /* as the model's */
     llm_act *du;                        /* (N,r) scratch of the backward pass */
 } llm_lora;
 
@@ -1028,7 +1041,6 @@ bool llm_result_exists(const char *dir);                /* does DIR hold a whole
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1038,9 +1050,6 @@ bool llm_result_exists(const char *dir);                /* does DIR hold a whole
 #include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
-#endif
-#ifdef LLM_MPI
-#include <mpi.h>
 #endif
 
 /* LLM_OMP(parallel for), LLM_SIMD(): an OpenMP pragma where OpenMP is compiled in, nothing elsewhere. */
@@ -3524,11 +3533,49 @@ static void model_frequencies(llm_model *m) {
     m->ops->upload(m->freq, freq, half * sizeof *freq);
     llm_release(freq);
 }
+/* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 8). */
+typedef struct { llm_param *param; int params; size_t size; struct llm_shares *shares; } learner;
+
+static inline learner model_learner(const llm_model *m) {
+    if (m->lora) return (learner){m->lora->param, m->lora->params, m->lora->size, m->lora->shares};
+    return (learner){m->param, m->params, m->size, m->shares};
+}
+
+/* ---- what a rank of a team holds (skip it at the first reading) ----
+
+   A team splits the arenas. Chapter 10 tells why and how; llm_ranks.h has the code, and does nothing alone. */
+
+#if defined(LLM_MPI) || defined(LLM_NCCL)
+#include "llm_ranks.h"
+#else
+struct llm_range { size_t begin; };
+void llm_team_set(int zero, int tensors) { (void)zero, (void)tensors; }
+#define team_stderr() stderr
+#define team_place(m) false             /* weights */
+#define team_weights_changed(m) false
+#define team_upload(op, p, host, first, count, each) ((void)0)
+#define team_download(op, p, host, each) ((void)0)
+#define team_train(x, ops) NULL
+#define team_lora(x) ((void)0)
+#define team_free(s, ops) ((void)0)
+#define weights_split(m) false          /* of which a rank has a part, and brings the rest when it is needed */
+#define unit_ask(m, u) ((void)0)
+#define unit_use(m, u) ((void)0)
+#define unit_open(m, u) ((void)0)       /* gradients: a unit's are formed, and join the sums */
+#define unit_close(m, u) ((void)0)
+#define team_moments(x, first) (x)->size
+#define team_range(s) NULL
+#define team_own_rows(m, x) (x)
+#define team_norm(o, op, s) ((void)0)
+#define team_spread(m, s) ((void)0)
+#endif
+
 /* The arenas of the weights, and the place of each tensor. */
 static void place_weights(llm_model *m) {
     const llm_param *last = &m->param[m->params - 1];
     m->weights = LLM_TYPE_REAL;
     m->size = (last->offset + last->size + 15) / 16 * 16;
+    if (team_place(m)) return;
     m->data = device_alloc(m->ops, m->size, sizeof *m->data, "weights");
     if (m->ops->precision == LLM_BF16) m->work = device_alloc(m->ops, m->size, sizeof(uint16_t), "bf16 weights");
     uint16_t *work = m->work;
@@ -3540,7 +3587,18 @@ static void place_weights(llm_model *m) {
 }
 /* New numbers in the master weights reach the working copy. */
 void llm_weights_changed(llm_model *m) {
-    if (m->work) m->ops->store_weights(m->work, m->data, m->size);
+    if (!team_weights_changed(m) && m->work) m->ops->store_weights(m->work, m->data, m->size);
+}
+/* Numbers of a row, from number `first` on, from the host to the device, and the whole row to the host. Of what is
+   split the owners give their parts to all, so every rank has to ask. each: bytes of a number. */
+static void param_upload(const llm_ops *op, const llm_param *p, void *to, const void *host, size_t first, size_t count,
+                         size_t each) {
+    if (p->range) team_upload(op, p, host, first, count, each);
+    else op->upload((char *)to + first * each, host, count * each);
+}
+static void param_download(const llm_ops *op, const llm_param *p, void *host, const void *from, size_t each) {
+    if (p->range) team_download(op, p, host, each);
+    else op->download(host, from, p->size * each);
 }
 
 /* ---- weights in fewer bits ----
@@ -3582,6 +3640,7 @@ static void place_packed(llm_model *m, llm_type type) {
     char *integer = (char *)m->packed + all_scales;
     llm_real *data = m->data;
     for (llm_param *p = m->param; p < end; p++) {
+        p->range = NULL;
         p->data = param_stays(m, p) ? data : NULL;
         p->w = p->data ? (llm_weight){data, LLM_TYPE_REAL, NULL, data} : (llm_weight){integer, type, scale, NULL};
         if (p->data) data += p->size;
@@ -3595,7 +3654,7 @@ static void place_packed(llm_model *m, llm_type type) {
 static llm_real *param_read(const llm_ops *op, const llm_param *p) {
     llm_real *host = llm_alloc(p->size, sizeof *host);
     if (p->data) {
-        op->download(host, p->data, p->size * sizeof *host);
+        param_download(op, p, host, p->data, sizeof *host);
         return host;
     }
     const size_t bytes = p->rows * weight_row_bytes(p->w.type, p->cols);
@@ -3633,20 +3692,13 @@ static void param_draw(const llm_ops *op, const llm_param *p, uint64_t seed, dou
         llm_rng r = llm_rng_seed(seed, stream + i);
         for (size_t j = 0; j < p->cols; j++) host[i * p->cols + j] = p->vector ? p->init : p->init * draw(&r);
     }
-    op->upload(p->data, host, p->size * sizeof *host);
+    param_upload(op, p, p->data, host, 0, p->size, sizeof *host);
     llm_release(host);
 }
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed) {
     model_allocate(m, c, ops, LLM_TYPE_REAL);
     for (int i = 0; i < m->params; i++) param_draw(ops, &m->param[i], seed, llm_rng_normal);
     llm_weights_changed(m);
-}
-/* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 8). */
-typedef struct { llm_param *param; int params; size_t size; } learner;
-
-static learner model_learner(const llm_model *m) {
-    if (m->lora) return (learner){m->lora->param, m->lora->params, m->lora->size};
-    return (learner){m->param, m->params, m->size};
 }
 static void refuse_packed(const llm_model *m, const char *what) {
     if (m->weights != LLM_TYPE_REAL)
@@ -3661,15 +3713,20 @@ void llm_model_train(llm_model *m) {
     llm_real **grad = m->lora ? &m->lora->grad : &m->grad;
     if (*grad) return;
     if (!m->lora) refuse_packed(m, "train");
+    m->frozen = false;
+    if (x.shares) {
+        *grad = team_train(x, m->ops);
+        return;
+    }
     *grad = device_alloc(m->ops, x.size, sizeof **grad, "gradients");
     for (int i = 0; i < x.params; i++) x.param[i].grad = *grad + x.param[i].offset;
-    m->frozen = false;
 }
 void llm_model_free(llm_model *m) {
     if (!m->ops) return;
     llm_lora_free(m);
     void *device[] = {m->data, m->grad, m->work, m->packed, m->freq, m->pool};
     for (size_t i = 0; i < sizeof device / sizeof *device; i++) device_release(m->ops, device[i]);
+    team_free(m->shares, m->ops);
     llm_release_all(m->param, m->layer, m->acts);
     *m = (llm_model){.ops = NULL};
 }
@@ -3791,8 +3848,17 @@ static void model_upload(llm_model *m, const llm_batch *b) {
 static void hidden_forward(llm_model *m, size_t B, size_t T, const llm_cache *cache) {
     const llm_config *c = &m->c;
     const size_t N = B * T;
+    unit_ask(m, 0);
+    unit_ask(m, c->L + 1);
+    unit_ask(m, 1);
+    unit_use(m, 0);
+    unit_use(m, c->L + 1);
     m->ops->embed_forward(m->acts[0].res, embedding_of(m), data_of(m->wpe), m->ids.tokens, m->ids.positions, N, c->C);
-    for (int l = 0; l < c->L; l++) block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, B, T, cache);
+    for (int l = 0; l < c->L; l++) {
+        unit_use(m, l + 1);
+        unit_ask(m, l + 2);             /* on its way while this one is computed */
+        block_forward(m, l, l + 1 < c->L ? m->acts[l + 1].res : m->resf, B, T, cache);
+    }
     model_norm_forward(m, m->hidden, m->statsf, m->resf, &m->normf, N);
 }
 /* The same of a batch. Returns N. */
@@ -3807,14 +3873,20 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     const llm_config *c = &m->c;
     const size_t N = llm_places(b);
     model_norm_backward(m, m->dres, m->dhidden, m->statsf, m->resf, &m->normf, N, false);
+    unit_close(m, c->L + 1);
     for (int l = c->L - 1; l >= 0; l--) {
+        unit_use(m, l + 1);
+        unit_ask(m, l);
+        unit_open(m, l + 1);
         if (m->keep == LLM_KEEP_INPUTS && l < c->L - 1)         /* the last block's are still there: none ran since */
             block_forward(m, l, m->resf, b->B, b->T, NULL);     /* nobody needs resf any more */
         block_backward(m, l, b->B, b->T);
+        unit_close(m, l + 1);
     }
     const bool add_wte = mark_written(m->wte), add_wpe = m->wpe && mark_written(m->wpe);
     if (m->wte->grad)
         m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, &m->ids, N, c->C, c->V, c->T, add_wte, add_wpe);
+    unit_close(m, 0);
     m->micro++;
 }
 /* hidden -> logp, and the entropies where they are wanted; and back: dlogp, dentropy -> dhidden. */
@@ -3864,6 +3936,8 @@ void llm_backward(llm_model *m, const llm_batch *b, const llm_real *dlogp, const
     const size_t N = llm_places(b);
     must_train(m);
     model_enter(m);
+    unit_open(m, 0);
+    unit_open(m, m->c.L + 1);
     if (words) head_backward(m, load_gradients(m, dlogp, dentropy, N), N, dentropy != NULL);
     if (dvalue) {
         m->ops->upload(m->dvalue, dvalue, N * sizeof *dvalue);
@@ -3876,6 +3950,8 @@ void llm_forward_backward(llm_model *m, const llm_batch *b, const llm_real *dlog
     must_train(m);
     const size_t N = trunk_forward(m, b);
     const llm_head head = load_gradients(m, dlogp, NULL, N);
+    unit_open(m, 0);
+    unit_open(m, m->c.L + 1);
     if (m->ops->logprob_fused)
         m->ops->logprob_fused(m->logp, m->dhidden, m->head->grad, m->dlogp, m->hidden, m->head->w, m->ids.targets,
                               head, N, m->c.C, m->c.V, mark_written(m->head));
@@ -3922,8 +3998,12 @@ void llm_adamw_free(llm_adamw *o, llm_model *m) {
     o->m = o->v = o->device = NULL;
 }
 static size_t moment_bytes(const llm_adamw *o) { return o->moments16 ? 2 : sizeof(llm_real); }
-static void adamw_allocate(llm_adamw *o, const llm_ops *op, size_t size) {
-    const size_t bytes = llm_mul(size, moment_bytes(o));
+/* Number i of one of the two arenas. */
+static void *moment_place(const llm_adamw *o, void *arena, size_t i) {
+    return (char *)arena + moment_bytes(o) * i - moment_bytes(o) * o->first;
+}
+static void adamw_allocate(llm_adamw *o, const llm_ops *op, const learner *x) {
+    const size_t numbers = x->shares ? team_moments(x, &o->first) : x->size, bytes = llm_mul(numbers, moment_bytes(o));
     void *(*const alloc)(size_t) = o->offload ? op->alloc_host : op->alloc;
     if (!alloc) llm_die("no --offload", "nothing to offload: the memory of device %s is the host's", op->name);
     if (!o->m) o->m = alloc(bytes);
@@ -3948,20 +4028,25 @@ LLM_NORETURN static void adamw_blame(llm_adamw *o, const llm_ops *op, const llm_
 double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
     const learner x = model_learner(m);
     const llm_ops *op = m->ops;
-    const llm_adamw_rule rule = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip, o->skip_sigma, o->moments16};
+    const llm_adamw_rule rule = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip, o->skip_sigma, o->moments16,
+                                 x.shares != NULL};
     bool any = false;
     for (int i = 0; i < x.params; i++) any |= has_gradient(&x.param[i]);
     if (!any) llm_die("call llm_backward before llm_adamw_step", "step %d: no tensor has a gradient", o->state.step);
     m->micro = 0;
     model_enter(m);
-    adamw_allocate(o, op, x.size);
+    adamw_allocate(o, op, &x);
+    const learner own = x.shares ? team_own_rows(m, x) : x;
     op->upload(o->device, &o->state, sizeof o->state);
-    op->grad_norm(o->device, x.param, x.params);
-    op->adamw(x.param, x.params, o->m, o->v, rule, o->device);
+    op->grad_norm(o->device, own.param, own.params);
+    if (x.shares) team_norm(o, op, x.shares);
+    op->adamw(own.param, own.params, moment_place(o, o->m, 0), moment_place(o, o->v, 0), rule, o->device);
+    if (x.shares) team_spread(m, x.shares);
     op->fetch(&o->state, o->device, sizeof o->state);
     op->wait();                         /* the one wait of a step */
-    if (!isfinite(o->state.norm)) adamw_blame(o, op, x.param, x.params);
-    for (int i = 0; i < x.params; i++) x.param[i].used = false;
+    if (!isfinite(o->state.norm)) adamw_blame(o, op, own.param, own.params);
+    for (int i = 0; i < x.params; i++) x.param[i].used = x.param[i].summed = false;
+    if (own.param != x.param) llm_release(own.param);
     return o->state.norm;
 }
 
@@ -4073,7 +4158,7 @@ void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int
                     const bool *want, size_t n, llm_real *logits) {
     const llm_ops *op = m->ops;
     model_enter(m);
-    if (op->decode && op->decode(m, cache, tokens, rows, positions, want, n, logits)) return;
+    if (op->decode && !weights_split(m) && op->decode(m, cache, tokens, rows, positions, want, n, logits)) return;
     int *wanted = llm_alloc(n, sizeof *wanted);
     size_t wants = 0;
     for (size_t i = 0; i < n; i++)
@@ -4345,7 +4430,7 @@ static size_t speak_on(speech *t) {
     for (size_t i = 0; i < n; i++) most = llm_max(most, t->who[i].left);
     const size_t steps = llm_min(most, SPEAK_STEPS);
     model_enter(t->m);
-    if (op->speak && op->speak(t->m, &t->cache, t->who, n, steps, t->s, t->x, t->id, t->logp)) {
+    if (op->speak && !weights_split(t->m) && op->speak(t->m, &t->cache, t->who, n, steps, t->s, t->x, t->id, t->logp)) {
         op->wait();
         return steps;
     }
@@ -4648,6 +4733,7 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
         *a->B = adapter_row(on, 'B', on->rows, rank, &x->size);
         x->params += 2;
     }
+    if (llm_team) team_lora(x);
     x->data = device_alloc(m->ops, x->size, sizeof *x->data, "adapters");
     for (llm_param *p = x->param; p < x->param + x->params; p++) {
         p->data = x->data + p->offset;
@@ -4674,6 +4760,7 @@ void llm_lora_free(llm_model *m) {
     if (!x) return;
     device_release(m->ops, x->data);
     device_release(m->ops, x->grad);
+    team_free(x->shares, m->ops);
     for (int i = 0; i < m->params; i++) m->param[i].adapter = NULL;
     llm_release_all(x->adapter, x->param, x->base, x);
     m->lora = NULL;
@@ -4697,7 +4784,7 @@ void llm_lora_merge(llm_model *m) {
                 const llm_real more = x->scale * sum;
                 W[o * I + i] += more;
             }
-        m->ops->upload(on->data, W, on->size * sizeof *W);
+        param_upload(m->ops, on, on->data, W, 0, on->size, sizeof *W);
         llm_release_all(W, A, B);
     }
     llm_lora_free(m);
@@ -4866,11 +4953,11 @@ double llm_score_normalise(llm_model *model, const double *score, int n) {
     for (int i = 0; i < n; i++) mean += score[i] / n;
     for (int i = 0; i < n; i++) var += (score[i] - mean) * (score[i] - mean) / n;
     double deviation = var > 0 ? sqrt(var) : 1;         /* all alike: nothing to scale */
-    size_t C = model->c.C, bytes = C * sizeof(llm_real);
+    size_t C = model->c.C;
     llm_real *head = llm_alloc(C, sizeof *head);
-    model->ops->download(head, model->score->data, bytes);
+    param_download(model->ops, model->score, head, model->score->data, sizeof *head);
     for (size_t i = 0; i < C; i++) head[i] = head[i] / deviation;
-    model->ops->upload(model->score->data, head, bytes);
+    param_upload(model->ops, model->score, model->score->data, head, 0, C, sizeof *head);
     llm_weights_changed(model);
     llm_release(head);
     return mean / deviation;
@@ -5229,183 +5316,8 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    the memory (ZeRO). What they tell each other goes through the rows of llm_ranks. */
 
 llm_ranks *llm_team = NULL;
-static FILE *team_voice = NULL;         /* the true stderr of a rank that is not to be heard */
-static const char *team_waits_for = NULL;               /* what it waits for the others in */
-
 int llm_rank(void) { return llm_team ? llm_team->rank : 0; }
 bool llm_leads(void) { return llm_rank() == 0; }
-
-/* SIGALRM: nothing but write and _exit is allowed here. */
-static void team_too_late(int signal) {
-    char text[160];
-    int n = snprintf(text, sizeof text, "error: rank %d of %d: the others gave no answer in %d s (%s)\n",
-                     llm_team->rank, llm_team->size, llm_team->timeout, team_waits_for ? team_waits_for : "?");
-    if (write(team_voice ? fileno(team_voice) : STDERR_FILENO, text, llm_min(n, sizeof text - 1)) < 0) n = 0;
-    _exit(signal ? 1 : n);
-}
-void llm_team_watch(const char *what) {
-    team_waits_for = what;
-    alarm(what ? llm_max(1, llm_team->timeout) : 0);
-}
-void llm_team_join(llm_ranks *r) {
-    llm_team = r;
-    if (r->timeout < 1) r->timeout = 600;
-    signal(SIGALRM, team_too_late);
-    if (r->rank == 0) return;
-    const int voice = dup(STDERR_FILENO);
-    team_voice = voice < 0 ? NULL : fdopen(voice, "w");
-    if (!team_voice || !freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) r->stop(1);
-}
-void llm_team_set(int zero, int tensors) {
-    llm_ranks *r = llm_team;
-    if (!r) return;
-    if (zero < 0 || zero > 3) llm_usage("0, 1, 2 or 3", "there is no ZeRO %d", zero);
-    if (tensors != 1) llm_usage("--tensor-parallel 1", "a layer cannot be shared by %d ranks yet", tensors);
-    r->zero = zero;
-    r->tensors = tensors;
-    r->datas = r->size / tensors;
-    r->data = r->rank / tensors;
-    r->tensor = r->rank % tensors;
-    r->split(tensors);
-}
-
-#ifdef LLM_MPI
-/* ---- the engine between processes on CPUs: MPI (mpicc, mpirun), whose memory is the device's ----
-
-   MPI adds in an order of its own, another one for other numbers of ranks. We add ourselves, from rank 0 on: the parts
-   are brought together piece by piece (scratch: one piece of every rank). For a sum that all shall have, rank r adds
-   the r-th slice of a piece and gives it to all: each sends n (R-1)/R numbers twice, as the best algorithms do. */
-
-static llm_ranks mpi_team;
-static MPI_Comm mpi_data = MPI_COMM_NULL, mpi_layer = MPI_COMM_NULL;    /* rows of data ranks; who share a layer */
-static char *mpi_scratch;
-enum { MPI_PIECE = 1 << 20 };           /* bytes of a piece, a multiple of every number's */
-
-static llm_real mpi_number(const void *x, size_t i, bool bf16) {
-    return bf16 ? bf16_to_real(((const uint16_t *)x)[i]) : ((const llm_real *)x)[i];
-}
-/* out = first (NULL: nothing) + part 0 + part 1 + ..., which lie n numbers apart. */
-static void mpi_add(void *out, const void *first, const void *part, int ranks, size_t n, bool bf16) {
-    for (size_t i = 0; i < n; i++) {
-        llm_real s = first ? mpi_number(first, i, bf16) : mpi_number(part, i, bf16);
-        for (int r = first ? 0 : 1; r < ranks; r++) s += mpi_number(part, r * n + i, bf16);
-        if (bf16) ((uint16_t *)out)[i] = real_to_bf16(s);
-        else ((llm_real *)out)[i] = s;
-    }
-}
-static char *mpi_room(void) {
-    if (!mpi_scratch) mpi_scratch = llm_alloc(mpi_team.size, MPI_PIECE);
-    return mpi_scratch;
-}
-static void mpi_sum_at(MPI_Comm comm, llm_real *acc, const llm_real *part, size_t n, int root, bool add) {
-    int ranks, me;
-    char *all = mpi_room();
-    MPI_Comm_size(comm, &ranks);
-    MPI_Comm_rank(comm, &me);
-    for (size_t at = 0, k; at < n; at += k) {
-        k = size_min(n - at, MPI_PIECE / sizeof *part);
-        const int bytes = k * sizeof *part;
-        MPI_Gather(part + at, bytes, MPI_BYTE, all, bytes, MPI_BYTE, root, comm);
-        if (me == root) mpi_add(acc + at, add ? acc + at : NULL, all, ranks, k, false);
-        else mpi_team.sent += bytes;
-    }
-}
-static void mpi_sum_all(MPI_Comm comm, void *acc, const void *part, size_t n, bool add, size_t each) {
-    int ranks, me;
-    char *all = mpi_room();
-    MPI_Comm_size(comm, &ranks);
-    MPI_Comm_rank(comm, &me);
-    int *count = llm_alloc(4 * (size_t)ranks, sizeof *count), *at = count + ranks, *mine = at + ranks,
-        *there = mine + ranks;
-    for (size_t done = 0, k; done < n; done += k) {
-        k = size_min(n - done, MPI_PIECE / each * ranks);
-        for (int r = 0; r < ranks; r++) {               /* slice r is [k r / R, k (r+1) / R) */
-            at[r] = k * r / ranks * each;
-            count[r] = k * (r + 1) / ranks * each - at[r];
-        }
-        for (int r = 0; r < ranks; r++) mine[r] = count[me], there[r] = r * count[me];
-        char *to = (char *)acc + done * each, *slice = to + at[me];
-        MPI_Alltoallv((const char *)part + done * each, count, at, MPI_BYTE, all, mine, there, MPI_BYTE, comm);
-        mpi_add(slice, add ? slice : NULL, all, ranks, count[me] / each, each < sizeof(llm_real));
-        MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_BYTE, to, count, at, MPI_BYTE, comm);
-        mpi_team.sent += k * each - count[me] + (ranks - 1.0) * count[me];
-    }
-    llm_release(count);
-}
-static void mpi_sum(llm_real *acc, const llm_real *part, size_t n, int root, bool add) {
-    llm_team_watch("a sum over the data ranks");
-    if (root < 0) mpi_sum_all(mpi_data, acc, part, n, add, sizeof *part);
-    else mpi_sum_at(mpi_data, acc, part, n, root, add);
-    llm_team_watch(NULL);
-}
-static void mpi_all_sum(void *x, size_t n, size_t bytes_each) {
-    llm_team_watch("a sum over the ranks of a layer");
-    mpi_sum_all(mpi_layer, x, x, n, false, bytes_each);
-    llm_team_watch(NULL);
-}
-static void mpi_bytes(MPI_Comm comm, void *x, size_t bytes, int root) {
-    int ranks, me;
-    MPI_Comm_size(comm, &ranks);
-    MPI_Comm_rank(comm, &me);
-    llm_team_watch("numbers of another rank");
-    for (size_t at = 0, k; at < bytes; at += k) {
-        k = size_min(bytes - at, 1 << 30);
-        MPI_Bcast((char *)x + at, k, MPI_BYTE, root, comm);
-    }
-    if (me == root) mpi_team.sent += (ranks - 1.0) * bytes;
-    llm_team_watch(NULL);
-}
-static void mpi_spread(llm_real *x, const llm_real *own, size_t n, int root) {
-    if (mpi_team.data == root && own != x) memcpy(x, own, n * sizeof *x);
-    mpi_bytes(mpi_data, x, n * sizeof *x, root);
-}
-static void mpi_share(void *x, size_t bytes, int root) { mpi_bytes(MPI_COMM_WORLD, x, bytes, root); }
-static void mpi_gather(void *all, size_t bytes_each) {
-    if (bytes_each > INT_MAX) llm_die(NULL, "%zu bytes of each rank to be gathered", bytes_each);
-    llm_team_watch("a word of every rank");
-    MPI_Allgather(MPI_IN_PLACE, 0, MPI_BYTE, all, bytes_each, MPI_BYTE, MPI_COMM_WORLD);
-    mpi_team.sent += (mpi_team.size - 1.0) * bytes_each;
-    llm_team_watch(NULL);
-}
-static void mpi_wait(void) {}
-static void mpi_stop(int code) {
-    MPI_Abort(MPI_COMM_WORLD, code);
-    _exit(code);
-}
-static void mpi_close(void) {
-    int over;
-    MPI_Finalized(&over);
-    if (over) return;
-    llm_team_watch("the end of the others");
-    MPI_Finalize();
-    llm_team_watch(NULL);
-}
-static void mpi_split(int tensors) {
-    llm_team_watch("llm_team_set");
-    if (mpi_data != MPI_COMM_NULL) MPI_Comm_free(&mpi_data), MPI_Comm_free(&mpi_layer);
-    MPI_Comm_split(MPI_COMM_WORLD, mpi_team.rank % tensors, mpi_team.rank, &mpi_data);
-    MPI_Comm_split(MPI_COMM_WORLD, mpi_team.rank / tensors, mpi_team.rank, &mpi_layer);
-    llm_team_watch(NULL);
-}
-llm_ranks *llm_mpi(int *argc, char ***argv) {
-    int given;
-    MPI_Comm machine;
-    mpi_team = (llm_ranks){.engine = "MPI", .sum = mpi_sum, .spread = mpi_spread, .all_sum = mpi_all_sum,
-                           .wait = mpi_wait, .gather = mpi_gather, .share = mpi_share, .split = mpi_split,
-                           .stop = mpi_stop, .close = mpi_close};
-    MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &given);
-    MPI_Comm_rank(MPI_COMM_WORLD, &mpi_team.rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &mpi_team.size);
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, mpi_team.rank, MPI_INFO_NULL, &machine);
-    MPI_Comm_rank(machine, &mpi_team.local);
-    MPI_Comm_free(&machine);
-    atexit(mpi_close);                  /* also after --help */
-    llm_team_join(&mpi_team);
-    llm_team_set(0, 1);
-    return &mpi_team;
-}
-#endif
-
 /* ================================================================================================================
    11. The planner
    ================================================================================================================
@@ -5475,8 +5387,8 @@ LLM_NORETURN static void die(int code, const char *remedy, const char *cause, va
     if (llm_team && llm_team->size > 1 && code != 2)
         snprintf(whose, sizeof whose, "rank %d of %d: ", llm_team->rank, llm_team->size);
     fflush(stdout);
-    fprintf(team_voice ? team_voice : stderr, "error: %s%s\n", whose, message);
-    if (team_voice) fflush(team_voice);
+    fprintf(team_stderr(), "error: %s%s\n", whose, message);
+    fflush(team_stderr());
     if (llm_team) llm_team->stop(code);
     exit(code);
 }
@@ -5932,7 +5844,7 @@ static bool folder_holds(const char *dir, const char *name) {
 }
 static void remove_in(const char *dir, const char *name) {
     char *path = llm_format("%s/%s", dir, name);
-    unlink(path);
+    if (llm_leads()) unlink(path);
     llm_release(path);
 }
 static llm_writer begin_in(const char *dir, const char *name) {
@@ -6341,7 +6253,7 @@ static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_re
 static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
     const size_t cols = p->cols, blocks = weight_blocks(p->w.type, cols), bytes = weight_row_bytes(p->w.type, cols);
     if (p->data) {
-        op->upload(p->data + row * cols, host, rows * cols * sizeof *host);
+        param_upload(op, p, p->data, host, row * cols, rows * cols, sizeof *host);
         return;
     }
     char *packed = llm_alloc(rows, bytes);
@@ -6351,7 +6263,8 @@ static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_
     for (size_t r = 0; r < rows; r++)
         finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, cols) && finite;
     if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite", p->name);
-    op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);
+    if (p->range) param_upload(op, p, NULL, packed, row * cols, rows * cols, bytes / cols);     /* moments in bf16 */
+    else op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);
     if (blocks) op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
     llm_release_all(packed, scale);
 }
@@ -6364,6 +6277,7 @@ double llm_quantise(llm_model *m, llm_type weights) {
     llm_param *was = llm_alloc(m->params, sizeof *was);
     memcpy(was, m->param, m->params * sizeof *was);
     m->data = m->work = m->packed = NULL;
+    m->shares = NULL;
     m->packed_bytes = 0;
     if (weights == LLM_TYPE_REAL) place_weights(m);
     else place_packed(m, weights);
@@ -6376,6 +6290,7 @@ double llm_quantise(llm_model *m, llm_type weights) {
     device_release(m->ops, old.data);
     device_release(m->ops, old.work);
     device_release(m->ops, old.packed);
+    team_free(old.shares, m->ops);
     llm_release(was);
     return llm_weight_bytes(&old) - llm_weight_bytes(m);
 }
@@ -6388,7 +6303,7 @@ void llm_model_copy_weights(llm_model *m, const llm_model *from) {
         llm_param *q = llm_param_find(m, p->name);
         if (!q || q->size != p->size) continue;
         llm_real *host = param_read(m->ops, p);
-        m->ops->upload(q->data, host, p->size * sizeof *host);
+        param_upload(m->ops, q, q->data, host, 0, q->size, sizeof *host);
         llm_release(host);
     }
     llm_weights_changed(m);
@@ -6638,7 +6553,7 @@ static void table_load(const llm_ops *op, const llm_param *param, int params, co
 static void *stored_numbers(const llm_ops *op, const llm_param *p) {
     if (!p->data) {                     /* moments in bf16: there as here */
         uint16_t *raw = llm_alloc(p->size, sizeof *raw);
-        op->download(raw, p->w.data, p->size * sizeof *raw);
+        param_download(op, p, raw, p->w.data, sizeof *raw);
         return raw;
     }
     llm_real *host = param_read(op, p);

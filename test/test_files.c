@@ -1136,7 +1136,7 @@ static void test_kill(void) {
     llm_adamw o = llm_adamw_defaults(), p = llm_adamw_defaults();
     llm_model_init(&m, &c, llm_cpu(LLM_FP32), 9);
     llm_model_train(&m);
-    adamw_allocate(&o, m.ops, m.size);
+    adamw_allocate(&o, m.ops, &(learner){.size = m.size});
     m.data[0] = m.data[m.size - 16] = 0;
     m.c.bos = 0;
     double begin = llm_now();           /* disks differ: how long does one round take here? */

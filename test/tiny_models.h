@@ -64,7 +64,7 @@ static void shake(llm_model *m, uint64_t seed) {
         for (size_t j = 0; j < m->param[i].size; j++)
             x[j] = (llm_real)(m->param[i].vector && m->param[i].init == 1 ? 1 + 0.2 * llm_rng_normal(&r)
                                                                           : 0.3 * llm_rng_normal(&r));
-        m->ops->upload(m->param[i].data, x, m->param[i].size * sizeof *x);
+        param_upload(m->ops, &m->param[i], m->param[i].data, x, 0, m->param[i].size, sizeof *x);
         llm_release(x);
     }
     llm_weights_changed(m);

@@ -1,6 +1,9 @@
 /* checkpoint.h: what a run leaves on the disk, so that a kill at any moment loses nothing: the result of a stage, and
    checkpoints, from which it goes on to the bit: a model's folder, the optimizer's moments and where the data stand.
 
+   Of a team of ranks (chapter 10) rank 0 alone writes, moves and removes; every rank has to make the same calls, for the
+   numbers are gathered from all. A run goes on from a checkpoint with any other number of ranks and any other ZeRO.
+
    Included after llm.h. The functions stand where LLM_IMPLEMENTATION is defined; elsewhere these are declarations. */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
@@ -62,7 +65,7 @@ static bool real_folder(const char *path) {             /* we never make links: 
     return lstat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 void llm_folder_clear(const char *dir) {
-    if (!real_folder(dir)) return;
+    if (!llm_leads() || !real_folder(dir)) return;
     for (int i = 0; i < OUR_FILES; i++) {
         char *half = llm_format("%s.tmp", our_file[i]);
         remove_in(dir, our_file[i]);
@@ -74,7 +77,13 @@ void llm_folder_clear(const char *dir) {
     llm_release(critic);
     rmdir(dir);                         /* fails where something else is left */
 }
+/* What rank 0 has done so far is done for all. */
+static void after_rank_0(void) {
+    char done = 0;
+    if (llm_team) llm_team->share(&done, 1, 0);
+}
 static void rename_or_die(const char *from, const char *to) {
+    if (!llm_leads()) return;
     if (rename(from, to))
         llm_die("check the folder and its permissions", "cannot rename %s to %s: %s", from, to, strerror(errno));
     sync_folder_of(to);
@@ -91,15 +100,16 @@ void llm_result_save(const char *out, const llm_model *m, const llm_tokenizer *t
     char *fresh = llm_format("%s/result.tmp", out), *config = llm_format("%s/config.json", out);
     llm_folder_clear(fresh);
     folder_save(m, t, fresh);
-    if (unlink(config) && errno != ENOENT)
+    if (llm_leads() && unlink(config) && errno != ENOENT)
         llm_die("check the folder and its permissions", "cannot replace %s: %s", config, strerror(errno));
     sync_folder_of(config);
     for (int i = 0; i < TOKENIZER_FILES && t; i++)      /* an older special_tokens_map.json would be believed */
-        if (!folder_holds(fresh, tokenizer_file[i])) remove_in(out, tokenizer_file[i]);
+        if (llm_leads() && !folder_holds(fresh, tokenizer_file[i])) remove_in(out, tokenizer_file[i]);
     for (int i = 1; i < OUR_FILES; i++)
         if (folder_holds(fresh, our_file[i])) move_file(fresh, out, our_file[i]);
     move_file(fresh, out, "config.json");
     llm_folder_clear(fresh);
+    after_rank_0();
     llm_release_all(fresh, config);
 }
 
@@ -161,6 +171,7 @@ char *llm_checkpoint_newest(const char *out) {
     return found;
 }
 static void checkpoint_remove(const char *path) {
+    if (!llm_leads()) return;
     char *gone = llm_format("%s.tmp", path);    /* a kill in the middle must not leave half of one under its name */
     bool renamed = real_folder(path) && rename(path, gone) == 0;
     llm_folder_clear(renamed ? gone : path);
@@ -191,8 +202,10 @@ static llm_param *moment_rows(const llm_model *m, const llm_adamw *o, int *count
     *count = o->m ? 2 * x.params : 0;
     for (int i = 0; i < *count; i++) {
         const llm_param *p = &x.param[i / 2];
-        void *at = (char *)(i % 2 ? o->v : o->m) + moment_bytes(o) * p->offset;
-        t[i] = (llm_param){.rows = p->rows, .cols = p->cols, .size = p->size};
+        void *arena = i % 2 ? o->v : o->m, *at = moment_place(o, arena, p->offset);
+        t[i] = (llm_param){.rows = p->rows, .cols = p->cols, .offset = p->offset, .size = p->size};
+        t[i].range = x.shares ? team_range(x.shares) : NULL;
+        t[i].own = arena;
         snprintf(t[i].name, sizeof t[i].name, "%c.%.93s", i % 2 ? 'v' : 'm', p->name);
         if (o->moments16) t[i].w = (llm_weight){at, LLM_TYPE_BF16, NULL, NULL};
         else t[i].data = at;
@@ -210,8 +223,9 @@ static void moments_save(const llm_model *m, const llm_adamw *o, const char *dir
 static void moments_load(const llm_model *m, llm_adamw *o, const char *path) {
     int count;
     size_t n, data_bytes;
+    const learner x = model_learner(m);
     llm_release(tensor_header(path, &n, &data_bytes));
-    if (data_bytes) adamw_allocate(o, m->ops, model_learner(m).size);   /* else: written before the first step */
+    if (data_bytes) adamw_allocate(o, m->ops, &x);      /* else: written before the first step */
     llm_param *t = moment_rows(m, o, &count);
     table_load(m->ops, t, count, path, moment_dtype(o), "resume with the model and the flags that wrote it");
     llm_release(t);
@@ -255,6 +269,7 @@ void llm_checkpoint_end(const char *out, const char *fresh, int keep) {
     char *path = llm_format("%.*s", (int)(strlen(fresh) - strlen(".tmp")), fresh);
     rename_or_die(fresh, path);
     if (keep > 0) checkpoint_prune(out, keep);
+    after_rank_0();
     llm_release(path);
 }
 void llm_checkpoint_save(const char *out, int step, const llm_model *m, const llm_adamw *o, const llm_tokenizer *t,

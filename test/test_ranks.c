@@ -1,0 +1,184 @@
+/* test_ranks.c: many ranks train to the same bits as one. Started by test/test_mpi.sh with 1, 2 and 4 ranks and each
+   ZeRO; rank 0 prints a line for each case, "case: hash", and all these runs must print the same.
+
+       mpirun -np R build/test_ranks ZERO            train every model
+       mpirun -np R build/test_ranks ZERO save DIR   two steps, and a checkpoint of each model
+       mpirun -np R build/test_ranks ZERO go DIR     from there a third: the same lines as three in a row
+       mpirun -np R build/test_ranks ZERO bytes      memory and wire against chapter 10's formulas */
+#define LLM_IMPLEMENTATION
+#include "../llm.h"
+#include "../tools/checkpoint.h"
+#include "tiny_models.h"
+
+enum { B = 2, T = 8, STEPS = 3 };
+typedef struct { const char *name; llm_config c; const llm_ops *ops; bool lora, moments16; llm_keep keep; int micros; } sample;
+
+/* The i-th micro-batch of a step, the same whoever computes it. */
+static llm_batch micro(const llm_config *c, int step, int i) {
+    return random_batch(B, T, c->V, true, 1000 * (uint64_t)step + (uint64_t)i);
+}
+/* One micro-batch; work: false where there is none for this rank in the last round, and it adds nothing. */
+static void pass(llm_model *m, int step, int i, double M, bool work) {
+    llm_batch b = micro(&m->c, step, work ? i : 0);
+    llm_real *d = llm_alloc(llm_places(&b), sizeof *d), *e = llm_alloc(llm_places(&b), sizeof *e);
+    for (int n = 0; n < B * T; n++) d[n] = work ? (llm_real)(-1 / M) : 0, e[n] = work ? (llm_real)(0.01 / M) : 0;
+    if (!m->c.score) llm_forward_backward(m, &b, d, NULL);
+    else {                              /* a critic: values alone in one step, words and entropy too in the next */
+        llm_real *value = llm_alloc(llm_places(&b), sizeof *value);
+        llm_forward(m, &b, NULL, e, value);
+        for (int n = 0; n < B * T; n++) e[n] = d[n] / 8;
+        for (int n = 0; n < B * T; n++) value[n] = work ? (value[n] - 1) / (llm_real)M : 0;
+        llm_backward(m, &b, step % 2 ? d : NULL, step % 2 ? e : NULL, value);
+        llm_release(value);
+    }
+    llm_release_all(d, e);
+    llm_batch_free(&b);
+}
+static void one_step(llm_model *m, llm_adamw *o, const sample *x, int step) {
+    const int R = llm_team->datas, me = llm_team->data;
+    for (int first = 0; first < x->micros; first += R)
+        pass(m, step, first + me, x->micros * B * T, first + me < x->micros);
+    llm_adamw_step(o, m, 0.02);
+}
+static uint64_t hash_rows(const llm_ops *op, const llm_param *p, int params, uint64_t h) {
+    for (int i = 0; i < params; i++) {
+        void *x = stored_numbers(op, &p[i]);
+        h = llm_hash(x, p[i].size * (p[i].data ? sizeof(llm_real) : sizeof(uint16_t)), h);
+        llm_release(x);
+    }
+    return h;
+}
+/* All that a run leaves: weights, adapters, moments, the norm; and what the model then says. */
+static uint64_t hash_all(llm_model *m, const llm_adamw *o) {
+    int count;
+    llm_param *t = moment_rows(m, o, &count);
+    uint64_t h = hash_rows(m->ops, m->param, m->params, 1);
+    if (m->lora) h = hash_rows(m->ops, m->lora->param, m->lora->params, h);
+    h = hash_rows(m->ops, t, count, h);
+    h = llm_hash(&o->state.norm, sizeof o->state.norm, h);
+    llm_release(t);
+    llm_batch b = micro(&m->c, 99, 0);
+    llm_real *logp = llm_alloc(llm_places(&b), sizeof *logp);
+    llm_forward(m, &b, logp, NULL, NULL);
+    h = llm_hash(logp, llm_places(&b) * sizeof *logp, h);
+    int said[2][6], length[2];
+    llm_sampler s = llm_sampler_defaults();
+    llm_generate_batch(m, &s, (llm_request){.prompt = (const int *[]){b.tokens, b.tokens + T}, .length = (int[]){3, 5},
+                                            .prompts = 2, .max_new = 6, .out = (int *[]){said[0], said[1]},
+                                            .out_length = length});
+    /* Where the weights are split the row `decode`, which rounds otherwise in bf16, is not used. */
+    const uint64_t without = h;
+    for (int i = 0; i < 2; i++) h = llm_hash(said[i], (size_t)length[i] * sizeof(int), h);
+    uint64_t *all = llm_alloc(llm_team->size, sizeof *all);
+    all[llm_team->rank] = h;
+    llm_team->gather(all, sizeof *all);
+    for (int r = 0; r < llm_team->size; r++)
+        if (all[r] != h) llm_die(NULL, "rank %d has or says something else", r);
+    llm_release_all(all, logp);
+    llm_batch_free(&b);
+    return m->ops->precision == LLM_BF16 ? without : h;
+}
+/* base: where the folder of the model under the adapters goes, or NULL */
+static llm_model sample_model(const sample *x, const char *base) {
+    llm_model m = build(x->c, x->ops, 7);
+    if (x->lora && base) llm_model_save(&m, base);
+    if (x->lora) llm_lora_attach(&m, 2, 4, "all", base, 3);
+    m.keep = x->keep;
+    llm_model_train(&m);
+    return m;
+}
+static void train(const sample *x, int from, int to, const char *dir, const char *what) {
+    const bool save = !strcmp(what, "save");
+    char *folder = llm_format("%s/%s", dir ? dir : "", x->name), *base = llm_format("%s-base", folder);
+    llm_model m = sample_model(x, save ? base : NULL);
+    llm_adamw o = llm_adamw_defaults();
+    o.moments16 = x->moments16;
+    o.clip = 0.05;
+    if (from) {
+        char *newest = llm_checkpoint_newest(folder);
+        llm_model_free(&m);
+        hf_model_load(&m, newest, x->ops);
+        m.keep = x->keep;
+        llm_model_train(&m);
+        llm_json_free(llm_checkpoint_resume(newest, &m, &o, NULL));
+        llm_release(newest);
+    }
+    for (int s = from; s < to; s++) one_step(&m, &o, x, s);
+    if (save) llm_checkpoint_save(folder, to, &m, &o, NULL, NULL, 1);
+    else printf("%s: %016llx\n", x->name, (unsigned long long)hash_all(&m, &o));
+    fflush(stdout);
+    llm_adamw_free(&o, &m);
+    llm_model_free(&m);
+    llm_release_all(folder, base);
+}
+/* Models made from others: a copy, a head on top, a merged adapter, what a frozen one says. */
+static void offspring(const llm_ops *op) {
+    llm_config c = tiny_llama(false, 2, true);
+    llm_model m, copy, critic;
+    llm_model_init(&m, &c, op, 5);
+    llm_model_copy(&copy, &m, true);
+    llm_model_copy(&critic, &m, false);
+    llm_model_add_score(&critic, 9);
+    llm_score_normalise(&critic, (double[]){1, 3, 4, 9}, 4);
+    llm_lora_attach(&m, 2, 4, "all", NULL, 3);
+    llm_model_train(&m);
+    llm_adamw o = llm_adamw_defaults();
+    sample x = {.c = c, .micros = 4};
+    one_step(&m, &o, &x, 0);
+    one_step(&m, &o, &x, 1);
+    llm_adamw_free(&o, &m);
+    llm_lora_merge(&m);
+    llm_model_train(&m);                /* now the merged model itself */
+    one_step(&m, &o, &x, 2);
+    const uint64_t h[] = {hash_all(&m, &o), hash_rows(op, copy.param, copy.params, 1),
+                          hash_rows(op, critic.param, critic.params, 1)};
+    llm_batch b = micro(&c, 98, 1);
+    llm_real value[B * T], logp[B * T];
+    llm_forward(&critic, &b, logp, NULL, value);
+    printf("offspring on %s: %016llx %016llx %016llx\n", op->name, (unsigned long long)h[0], (unsigned long long)h[1],
+           (unsigned long long)llm_hash(value, sizeof value, h[2]));
+    if (sizeof(llm_real) == 4) {        /* in fewer bits: never split */
+        llm_quantise(&copy, LLM_TYPE_Q8);
+        llm_forward(&copy, &b, logp, NULL, NULL);
+        printf("quantised on %s: %016llx\n", op->name, (unsigned long long)llm_hash(logp, sizeof logp, 0));
+    }
+    llm_batch_free(&b);
+    llm_adamw_free(&o, &m);
+    llm_model_free(&m);
+    llm_model_free(&copy);
+    llm_model_free(&critic);
+}
+
+int main(int argc, char **argv) {
+    llm_mpi(&argc, &argv);
+    const int zero = argc > 1 ? atoi(argv[1]) : 0;
+    const char *what = argc > 2 ? argv[2] : "", *dir = argc > 3 ? argv[3] : NULL;
+    llm_team_set(zero, 1);
+    llm_threads(1);
+    llm_config gpt = tiny_gpt2(), apart = gpt, critic = tiny_llama(false, 4, false);
+    apart.tied = false;
+    critic.score = true;
+    const llm_ops *fast = llm_cpu(LLM_FP32);
+    sample list[24];
+    int n = 0;
+    list[n++] = (sample){"gpt2", gpt, &llm_plain, .micros = 4};
+    list[n++] = (sample){"gpt2-simd", gpt, fast, .micros = 4, .keep = LLM_KEEP_ALL};
+    list[n++] = (sample){"gpt2-untied", apart, &llm_plain, .micros = 4, .keep = LLM_KEEP_INPUTS};
+    list[n++] = (sample){"llama", tiny_llama(true, 2, false), &llm_plain, .micros = 6};
+    list[n++] = (sample){"llama-simd", tiny_llama(false, 2, true), fast, .micros = 5, .keep = LLM_KEEP_INPUTS};
+    list[n++] = (sample){"llama-moments16", tiny_llama(false, 4, false), fast, .micros = 4, .moments16 = true};
+    list[n++] = (sample){"critic", critic, &llm_plain, .micros = 4};
+    list[n++] = (sample){"critic-simd", critic, fast, .micros = 3};
+    list[n++] = (sample){"gpt2-lora", gpt, &llm_plain, .lora = true, .micros = 4};
+    list[n++] = (sample){"llama-lora", tiny_llama(false, 2, false), fast, .lora = true, .micros = 6, .moments16 = true};
+    if (sizeof(llm_real) == 4) {
+        list[n++] = (sample){"gpt2-bf16", gpt, llm_cpu(LLM_BF16), .micros = 4};
+        list[n++] = (sample){"llama-bf16", tiny_llama(false, 2, false), llm_cpu(LLM_BF16), .micros = 4};
+        list[n++] = (sample){"llama-bf16-lora", tiny_llama(true, 2, false), llm_cpu(LLM_BF16), .lora = true, .micros = 4};
+    }
+    const int from = strcmp(what, "go") ? 0 : 2, to = strcmp(what, "save") ? STEPS : 2;
+    for (int i = 0; i < n; i++)
+        train(&list[i], from, to, dir, what);
+    if (!*what) offspring(&llm_plain), offspring(fast);
+    return 0;
+}
