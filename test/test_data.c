@@ -71,6 +71,12 @@ static void test_batches(void) {
     CHECK(!memchr(seen, 0, sizeof seen), "a permutation");
     CHECK(!memcmp(one, two, sizeof one) && memcmp(one, three, sizeof one),
           "the same for the same seed and stream only");
+    int turned = 0;
+    for (uint64_t stream = 0; stream < 64; stream++) {
+        llm_shuffle(one, 2, 7, stream);
+        turned += one[0] == 1 && one[1] == 0;
+    }
+    CHECK(turned > 16 && turned < 48, "two change places half of the times: %d of 64", turned);
 }
 
 /* ---- text ---- */
@@ -127,6 +133,10 @@ static void test_documents(void) {
     CHECK_DIES(forms_documents(&l, put_file("doc.jsonl", "\n{\"text\": \"\"}"), true), "doc.jsonl:2: the text is");
     CHECK_DIES(forms_documents(&l, put_file("doc.json.zst", ""), true), "packed files are not read");
     CHECK_DIES(llm_documents_read(&l, records, true), "doc.json is a file of records, not of text");
+    llm_documents_read(&l, put_file("doc.txt", "\xEF\xBB\xBF" "a\n \t\r\nb\n\n"), true);        /* llm.h's own reader */
+    CHECK(l.count == 2 && l.document[0].size == 1 && *l.document[0].text == 'a' && l.document[1].size == 1 &&
+          *l.document[1].text == 'b', "no byte order mark, and blanks alone make a gap: %zu documents", l.count);
+    llm_documents_free(&l);
     llm_corpus c;
     CHECK_DIES(open_text(&c, records, 0, true, false, 1), "doc.json is a file of records, not of text");
     llm_corpus_options o = {.paths = &records, .count = 1, .read = forms_documents};
@@ -296,6 +306,13 @@ static void test_stream(void) {
     open_text(&c, path, 0, true, false, 2);
     read_epoch(&c, again);
     CHECK(memcmp(order[0], again, sizeof again), "another seed, another order");
+    const int all = (int)c.source[0].count;
+    llm_batch most = llm_batch_new(1, all - 1), more = llm_batch_new(1, all);
+    llm_corpus_next(&c, &most);         /* a row and its last target */
+    CHECK(llm_batch_targets(&most) == all - 1, "a row of all the text but one token");
+    CHECK_DIES(llm_corpus_next(&c, &more), "are less than one sequence");
+    llm_batch_free(&most);
+    llm_batch_free(&more);
     llm_corpus_free(&c);
 }
 static void check_validation_targets(const llm_corpus *c, int B, int T) {
@@ -315,6 +332,9 @@ static void check_validation_targets(const llm_corpus *c, int B, int T) {
     CHECK(targets == (double)c->validation.count - 1 && !wrong, "windows hold every held-out target once");
     CHECK(bytes == (double)c->validation.bytes, "and every byte: %g of %zu", bytes, c->validation.bytes);
     llm_release(logp);
+    llm_batch_free(&b);
+    b = llm_batch_new(1, (int)c->validation.count - 1);
+    CHECK(llm_corpus_validation(c, 0, &b) && !llm_corpus_validation(c, 1, &b), "one window, full to its end, is the last");
     llm_batch_free(&b);
 }
 static bool holds(const llm_source *s, const char *text) {
@@ -367,6 +387,7 @@ static void test_split(void) {
         memcpy(text, lone, strlen(lone));
         open_text(&again, put_file("lone.txt", text), 0.5, false, false, 1);
         CHECK(again.source[0].documents == 1 && again.validation.documents == 1, "lone document %d is cut", i);
+        CHECK(again.validation.bytes + again.source[0].bytes == strlen(text) - 1, "lone document %d: its bytes add up", i);
         llm_corpus_free(&again);
     }
     path = put_file("whole.txt", text);
@@ -377,7 +398,14 @@ static void test_split(void) {
     CHECK(strstr(spell(&toy, c.validation.tokens, c.validation.count), "word299"), "its end is held out");
     CHECK(c.validation.bytes + c.source[0].bytes == strlen(text) - 1, "bytes add up");
     check_validation_targets(&c, 3, 7);
+    const size_t total = c.source[0].count + c.validation.count - 1;     /* the opener is there twice */
     llm_corpus_free(&c);
+    for (int i = 1; i < 20; i++) {
+        open_text(&c, path, 0.03 * i, false, false, 1);
+        double off = (double)c.validation.count - 1 - 0.03 * i * (double)total;
+        CHECK(off > -0.5 - 1e-9 && off < 0.5 + 1e-9, "%.2f of %zu ids, to the nearest: %zu", 0.03 * i, total, c.validation.count - 1);
+        llm_corpus_free(&c);
+    }
     for (int i = 0; i < 40; i++) {      /* one document, or three; at a half, or nearly all: nothing twice, nothing lost */
         char few[256];
         snprintf(few, sizeof few, i % 2 ? "only %d: some words\n\nand more of them\n\nthe end, which is longer" :
@@ -392,6 +420,8 @@ static void test_split(void) {
         if (c.validation.count) add_ids(&c.validation, &ids[2], &sums[2]);
         CHECK(ids[0] == ids[1] + ids[2] && sums[0] == sums[1] + sums[2], "text %d: %zu ids, %zu trained on and %zu held out",
               i, ids[0], ids[1], ids[2]);
+        for (size_t d = 0; d < c.source[0].documents; d++)
+            CHECK(c.source[0].document[d + 1] > c.source[0].document[d], "text %d: document %zu is empty", i, d);
         CHECK(ids[2] > 0 && c.source[0].document[c.source[0].documents] == c.source[0].count, "text %d ends where it is cut", i);
         llm_corpus_free(&c);
     }
@@ -477,6 +507,12 @@ static void test_mixture(void) {
         wanted[i] = (double)c.source[i].count / all;
     check_shares(&c, wanted, false);
     llm_corpus_free(&c);
+    const char *twins[2] = {numbered("twin1.txt", 50, "a"), numbered("twin2.txt", 50, "b")};
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = twins, .count = 2, .document_gap = true, .seed = 3});
+    CHECK(memcmp(c.source[0].order, c.source[1].order, 50 * sizeof *c.source[0].order), "each source has its own order");
+    llm_corpus_free(&c);
+    unlink(twins[0]);
+    unlink(twins[1]);
     int source[2][50], different = 0;
     for (int k = 0; k < 2; k++) { /* which source comes next depends on the seed */
         llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 3, .proportions = given,
@@ -1251,6 +1287,17 @@ static void test_records_rendered(void) {
     llm_render_record(&toy, &d, LLM_PROMPT, 0, &x);
     CHECK(x.count == whole && x.prompt == whole, "the prompt is what precedes the answer");
     forms_free(&r);
+    d = read_one(&r, "{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"responses\": [\"d\", \"e\", \"f\"], "
+                     "\"rank\": [1, 0, 0]}");
+    llm_render_record(&toy, &d, LLM_WHOLE, 0, &x);
+    CHECK(strstr(show_mask(&toy, &x), "{e<|im_end|>}"), "of the best the first: %s", show_mask(&toy, &x));
+    forms_free(&r);
+    d = read_one(&r, "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": "
+                     "\"b\"}, {\"role\": \"user\", \"content\": \"c\"}]}");
+    llm_render_record(&toy, &d, LLM_WHOLE, 0, &x);
+    CHECK(strstr(show_mask(&toy, &x), "{b<|im_end|>}") && !strstr(show_mask(&toy, &x), "user\nc"),
+          "a question without an answer is not rendered: %s", show_mask(&toy, &x));
+    forms_free(&r);
     llm_tokens_free(&x);
 }
 static void test_truncation(void) {
@@ -1320,6 +1367,12 @@ static void test_truncation(void) {
     seen = show_mask(&toy, &x);
     CHECK(x.shortened && x.count == 10 && !strncmp(seen, "<|endoftext|>", 13) && strstr(seen, "{ h i<|endoftext|>}"),
           "%s", seen);
+    llm_tokens whole = {0};
+    llm_render_record(&toy, &d, LLM_WHOLE, 0, &whole);
+    llm_render_record(&toy, &d, LLM_WHOLE, 3, &x);      /* hardly room: the opener, and how the answer begins */
+    CHECK(x.cut && x.count == 3 && x.prompt == 1 && x.id[1] == whole.id[whole.prompt] && x.id[2] == whole.id[whole.prompt + 1],
+          "%s", show_mask(&toy, &x));
+    llm_tokens_free(&whole);
     forms_free(&r);
     llm_tokens_free(&x);
 }
@@ -1512,7 +1565,16 @@ static void check_epoch(llm_sft *s, bool pack) {
         for (int t = 0; t < 96; t++)
             places += one.tokens[t] != toy.pad;
     }
+    CHECK(llm_sft_window(s, rows - 1, &one) && !llm_sft_window(s, rows, &one), "a window for each row, and no more");
     llm_batch_free(&one);
+    int room[100], late = 0;            /* whoever opened a row found no room in those before it */
+    for (int r = 0; r < rows; r++) {
+        room[r] = s->T;
+        for (int i = s->first[r]; i >= 0; i = s->next[i]) room[r] -= (int)(s->begin[i + 1] - s->begin[i]) - 1;
+        const int opened = (int)(s->begin[s->first[r] + 1] - s->begin[s->first[r]]) - 1;
+        for (int k = llm_max(0, r - LLM_OPEN_ROWS); k < r && pack; k++) late += room[k] >= opened;
+    }
+    CHECK(!late, "first fit: %d times there was room in an open row", late);
     for (int i = 0; i < 100; i++)
         uneven += seen[i] != 1;
     CHECK(!uneven, "an epoch holds every conversation once (%d not)", uneven);
@@ -1558,6 +1620,14 @@ static void test_sft(void) {
     read_talk(100);
     for (int pack = 0; pack < 2; pack++) {
         llm_sft s;
+        int rows[100], same;
+        llm_sft_open(&s, &toy, &talk, 96, pack, 12);
+        same = s.rows;
+        memcpy(rows, s.first, (size_t)s.rows * sizeof *rows);
+        llm_sft_free(&s);
+        llm_sft_open(&s, &toy, &talk, 96, pack, 11);
+        CHECK(memcmp(rows, s.first, (size_t)llm_min(same, s.rows) * sizeof *rows), "another seed, another order");
+        llm_sft_free(&s);
         llm_sft_open(&s, &toy, &talk, 96, pack, 11);
         check_epoch(&s, pack);
         llm_batch b[3] = {llm_batch_new(2, 96), llm_batch_new(2, 96), llm_batch_new(2, 96)};
@@ -1596,6 +1666,27 @@ static void test_sft_limits(void) {
     llm_batch_free(&b);
     llm_sft_free(&s);
     CHECK_DIES(llm_sft_open(&s, &toy, &r, 1, true, 1), "rows of 1 token");
+    llm_sft other;
+    llm_sft_open(&s, &toy, &r, 24, true, 1);
+    llm_sft_open(&other, &toy, &r, 24, false, 1);
+    CHECK(s.hash != other.hash, "packed and not packed are two layouts: a checkpoint of one is none of the other");
+    llm_sft_free(&s);
+    llm_sft_free(&other);
+    forms_free(&r);
+    read_one(&r, "{\"prompt\": \"Q\", \"completion\": \"an answer that is too long for a row of ten\"}");
+    llm_sft_open(&s, &toy, &r, 10, true, 1);
+    CHECK(s.cut == 1 && !s.skipped, "an answer that is cut is counted");
+    llm_sft_free(&s);
+    forms_free(&r);
+    read_one(&r, "{\"prompt\": \"Q\", \"completion\": \"one\"}\n{\"prompt\": \"Q\", \"completion\": \"two\"}");
+    llm_sft_open(&s, &toy, &r, 64, true, 1);
+    const int both = (int)s.begin[2] - 2;               /* places that the two take */
+    llm_sft_free(&s);
+    for (int T = both - 1; T <= both; T++) {
+        llm_sft_open(&s, &toy, &r, T, true, 1);
+        CHECK(s.rows == (T < both ? 2 : 1), "two conversations of %d places in all, rows of %d: %d rows", both, T, s.rows);
+        llm_sft_free(&s);
+    }
     forms_free(&r);
     read_one(&r, "{\"prompt\": \"Q\", \"completion\": \"bad\", \"label\": false}\n"
                  "{\"prompt\": \"Q\", \"completion\": \"good\", \"label\": true}");
