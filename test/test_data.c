@@ -538,6 +538,13 @@ static void test_mixture(void) {
     mixture_open(&c, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .val_fraction = 0.5,
                                                    .document_gap = true, .seed = 3});
     CHECK(c.sources == 3 && c.validation.documents == 2, "mixture.json names sources and validation");
+    const char *own = put_file("own-val.txt", "One.\n\nTwo.\n\nThree.");
+    llm_corpus given_val;
+    mixture_open(&given_val, &toy, (llm_corpus_options){.paths = &dir, .count = 1, .val_paths = &own, .val_count = 1,
+                                                        .document_gap = true, .seed = 3});
+    CHECK(given_val.validation.documents == 3, "--val-data replaces a mixture's: %zu documents", given_val.validation.documents);
+    llm_corpus_free(&given_val);
+    unlink(own);
     check_shares(&c, (double[]){0.5, 0.3, 0.2}, true);
     FILE *f = tmpfile();
     char table[2048] = "";
@@ -556,6 +563,14 @@ static void test_mixture(void) {
     text = mixture_text(&dir, 1, 3000, &n);
     CHECK(n <= 3000 && n > 2000 && strstr(text, "3 8"), "at most limit bytes, from all of it: %zu", n);
     llm_release(text);
+    const char *asked = put_file("asked.jsonl", "{\"prompt\": \"Why?\", \"completion\": \"So.\"}\n");
+    text = mixture_text(&paths[0], 1, 1 << 20, &n);
+    size_t before = n;
+    text = mixture_add_records(text, &n, &asked, 1);
+    CHECK(n == before + 9 && !memcmp(text + before, "Why?\nSo.\n", 9), "and the words of conversations, a line each: '%.*s'",
+          (int)(n - before), text + before);
+    llm_release(text);
+    unlink(asked);
     const char *accents = put_file("accents.txt", "\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4");
     for (size_t limit = 4; limit < 12; limit++) {
         text = mixture_text(&accents, 1, limit, &n);
@@ -733,6 +748,21 @@ static void test_json(void) {
           b->child->next->type == LLM_JSON_NULL && b->child->next->next->number == -1, "NaN reads as null");
     CHECK(isnan(llm_json_number(j, "a", 5)) && llm_json_number(j, "c", 5) == 5, "but where a number is wanted, none");
     llm_json_free(j);
+    static const char lone[] = "[\"\\ud83d\\u0041\", \"\\udc00\\ud83dz\"]";     /* no low surrogate follows: what does is kept */
+    j = llm_json_parse(lone, sizeof lone - 1, "j", 7);
+    CHECK(!strcmp(j->child->string, "\xEF\xBF\xBD" "A") && !strcmp(j->child->next->string, "\xEF\xBF\xBD\xEF\xBF\xBDz"),
+          "lone surrogates: %s, %s", j->child->string, j->child->next->string);
+    llm_json_free(j);
+    char every[40], *spelled;           /* what is written is read again, control characters too */
+    size_t spelled_size;
+    for (int i = 0; i < 34; i++) every[i] = (char)(i < 33 ? i : '\\');
+    llm_writer w = write_in_memory(&spelled, &spelled_size);
+    llm_write_json_string(&w, every, 34);
+    fclose(w.file);
+    j = llm_json_parse(spelled, spelled_size, "j", 7);
+    CHECK(j->length == 34 && !memcmp(j->string, every, 34), "written and read: %s", spelled);
+    llm_json_free(j);
+    free(spelled);
     BAD_JSON("[Nan]", "a value was expected");
     BAD_JSON("[-Inf]", "a value was expected");
     BAD_JSON("", "j:7: the text ends too early");

@@ -376,6 +376,12 @@ static void test_rollout(void) {
     llm_whiten(z, &b, true);
     CHECK(z[2] == 0 && z[4] == 0, "equal advantages become 0");
     /* a row without a response neither counts nor divides by zero */
+    llm_real both[2][14] = {{nan, nan, -1, -2, (llm_real)-.5, nan, nan}, {nan, nan, (llm_real)-1.5, -2, -1, nan, nan}};
+    llm_real half[14] = {0, 0, 1, 1, 1}, two_rewards[14];
+    for (int i = 7; i < 14; i++) both[0][i] = both[1][i] = nan;
+    near_to("KL is a mean of the rows that answer",
+            llm_ppo_rewards(two_rewards, both[0], both[1], (double[]){2, 5}, &(llm_batch){.B = 2, .T = 7, .weight = half}, .1), 1,
+            ROUNDING);
     llm_real none[7] = {0};
     b.weight = none;
     CHECK(llm_ppo_rewards(reward, old, ref, &score, &b, .1) == 0 && reward[4] == 0, "an empty row has no reward");
@@ -412,6 +418,17 @@ static void test_ppo(void) {
     t.stats = (llm_policy_stats){0};
     loss_ppo(&t);
     CHECK(t.stats.largest == 0 && t.stats.clipped == 0 && t.stats.kl == 0, "nothing is clipped at first");
+    /* An advantage of 0 asks for nothing, so nothing is clipped; a log ratio is large on either side of 0. */
+    llm_real quiet = 0, moved = -1, stood = 0, g = 5, one_weight = 1;
+    llm_policy_stats still = {0};
+    llm_loss_ppo(&g, &moved, &stood, &quiet, &(llm_batch){.B = 1, .T = 1, .weight = &one_weight}, 1, .2, &still);
+    CHECK(g == 0 && still.clipped == 0 && still.largest == 1, "advantage 0: clipped %g, largest %g", still.clipped, still.largest);
+    still.largest = 9e-6;
+    llm_ratio_check(&still);
+    still.largest = 1.1e-5;
+    CHECK_DIES(llm_ratio_check(&still), "moved by 1.1e-05 before the first update");
+    still.largest = NAN;
+    CHECK_DIES(llm_ratio_check(&still), "before the first update");
     for (int i = 0; i < N; i++) {
         double w = (double)weights[i];
         if (w != 0) near_to("-A w/M", (double)t.g[i], -(double)t.target[i] * w / t.M, ROUNDING);
@@ -507,6 +524,14 @@ static void test_grpo(void) {
     for (int i = 0; i < 4; i++) near_to("R - mean of the others", A[i], R[i] - (12 - R[i]) / 3, 1e-14);
     double tenth[3] = {.1, .1, .1};
     CHECK(llm_group_advantages(A, tenth, 3, 3, LLM_GROUP_NORM) == 1 && A[0] == 0, "equal is exactly 0");
+    int not_zero = 0;                   /* whatever the mean is rounded to */
+    for (int i = 1; i < 200; i++)
+        for (int group = 3; group < 9; group++) {
+            for (int k = 0; k < group; k++) R[k] = .01 * i;
+            llm_group_advantages(A, R, group, group, LLM_GROUP_NORM);
+            for (int k = 0; k < group; k++) not_zero += A[k] != 0;
+        }
+    CHECK(!not_zero, "equal rewards of any size: %d advantages are not 0", not_zero);
     CHECK_DIES(llm_group_advantages(A, R, 8, 1, LLM_GROUP_RLOO), "groups of 1");
     CHECK_DIES(llm_group_advantages(A, R, 8, 3, LLM_GROUP_NORM), "groups of 3");
 
