@@ -209,8 +209,10 @@ int main(int argc, char **argv) {
     if (s.run.dry_run) {
         if (s.tokenizer) hf_tokenizer_load(&t.run.tok, s.tokenizer);
         llm_config c = choose_config(&t);
-        run_plan_flags(&s.run, "preset|depth|vocab|tokenizer|gpus|gpu-tflops|tokens|price|mfu");
-        text_plan(&s.run, op, &c, c.T, 0, NULL, LLM_TYPE_REAL, s.fleet.tokens);
+        run_plan_flags(&s.run, "preset|depth|vocab|tokenizer|gpus|gpu-tflops|tokens|price|mfu|wire|layer-wire");
+        const team_wire wire = {s.fleet.tflops * s.fleet.mfu * 1e12, s.wire * 1e9, s.layer_wire * 1e9};
+        s.run.planned = (int64_t)s.fleet.gpus;
+        text_plan(&s.run, op, &c, c.T, 0, NULL, LLM_TYPE_REAL, s.fleet.tokens, s.fleet.gpus > 0 ? &wire : NULL);
         if (s.fleet.gpus > 0) say_fleet(&c, &s.fleet, stdout);
         llm_tokenizer_free(&t.run.tok);
         return 0;

@@ -281,7 +281,7 @@ int main(int argc, char **argv) {
     if (s.run.dry_run) {
         llm_config c = hf_config_load(s.run.model);
         run_plan_flags(&s.run, "lora-rank|lora-targets|weights");
-        text_plan(&s.run, op, &c, LONGEST, (int)s.lora_rank, s.lora_targets, llm_type_named(s.weights), 0);
+        text_plan(&s.run, op, &c, LONGEST, (int)s.lora_rank, s.lora_targets, llm_type_named(s.weights), 0, NULL);
         return 0;
     }
     choose_data(&t);

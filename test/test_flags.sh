@@ -52,6 +52,11 @@ gpt --mfu .3                                            | mfu           | it is 
 gpt --dry-run --gpu-tflops 312                          | gpu-tflops    | no fleet
 gpt --dry-run --price 2                                 | price         | no fleet
 gpt --dry-run --mfu .3                                  | mfu           | no fleet
+gpt --dry-run --wire 25                                 | wire          | no fleet
+gpt --dry-run --gpus 8 --gpu-tflops 312 --layer-wire 9  | layer-wire    | without --tensor-parallel
+gpt --wire 25                                           | wire          | it is for planning
+gpt --zero 1                                            | zero          | this process is alone
+gpt --dry-run --zero 1                                  | zero          | this process is alone
 gpt --dry-run --tokens 1e9 --steps 5                    | steps         | --tokens says
 gpt --dry-run --tokens 1e9 --grad-accum 5               | grad-accum    | --tokens says
 sft --steps 5 --epochs 2                                | epochs        | --steps says

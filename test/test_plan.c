@@ -244,6 +244,79 @@ static void test_zero(void) {
     for (int stage = 0; stage < 4; stage++) near("ZeRO on one rank", llm_zero_bytes(stage, 1), 16, 1e-12);
 }
 
+/* Chapter 10 played through by hand: data rank 0 of a team walks the units and counts the numbers it sends. */
+static double walk(const llm_config *c, team_shape t) {
+    const int R = t.ranks / t.tensors, L = c->L;
+    const team_units u = team_cut(c, R);
+    double begin[100], sent = 0;
+    int held[4] = {-1, -1, -1, -1};
+    for (int k = 0; k <= L + 2; k++) begin[k] = !k ? 0 : k == L + 2 ? u.all : u.first + (k - 1) * u.block;
+    for (int round = 0; round < (int)t.rounds; round++)
+        for (int i = 0; i < 2 * (L + 2); i++) {
+            const bool back = i >= L + 2;
+            const int k = back ? 2 * (L + 2) - 1 - i : i, slot = !k ? 0 : k == L + 1 ? 1 : 2 + k % 2;
+            double own = 0, all = begin[k + 1] - begin[k];
+            for (double x = begin[k]; x < begin[k + 1]; x++) own += x < u.each;
+            if (t.zero == 3 && held[slot] != k) sent += (R - 1) * own;
+            held[slot] = k;
+            if (back) sent += t.zero ? all - own : 2 * all * (R - 1) / R;
+        }
+    return sent + (t.zero == 1 || t.zero == 2 ? (R - 1) * u.each : 0);
+}
+static void test_team(void) {
+    const llm_config tied = llm_preset("tiny"), gpt = llm_preset("gpt-tiny");
+    llm_config untied = tied, flat = tied;
+    untied.tied = false;
+    flat.L = 1;
+    const llm_config *each[] = {&tied, &gpt, &untied, &flat};
+    for (int i = 0; i < 4; i++)
+        for (int zero = 0; zero < 4; zero++)
+            for (int R = 1; R <= 4; R++)
+                for (int rounds = 1; rounds < 4; rounds += 2) {
+                    const team_shape t = {R, 1, zero, rounds};
+                    near("numbers sent a step", team_sent(each[i], t), walk(each[i], t), 1e-12);
+                }
+    const llm_plan alone = llm_plan_make(&tied, &llm_plain, 1, 8, true, LLM_KEEP_MOST, false);
+    const team_units u = team_cut(&tied, 4);
+    const double P = llm_parameters(&tied), slots = 768 * 96 + 96 + 2 * u.block;
+    near("a block", u.block, 2 * 96 + 4 * 96 * 96 + 3 * 96 * 256, 1e-12);
+    near("its slots", team_slots(&u), slots, 1e-12);
+    const double weights[] = {P, P, P, u.each + slots}, gradients[] = {P, P, u.each, u.each};
+    for (int zero = 0; zero < 4; zero++) {
+        llm_plan p = alone;
+        team_share(&p, &tied, (team_shape){4, 1, zero, 1}, 0);
+        near("weights of a rank", p.weights, 4 * weights[zero], 1e-12);
+        near("gradients of a rank", p.gradients, 4 * (gradients[zero] + slots), 1e-12);
+        near("moments of a rank", p.moments, 8 * (zero ? u.each : P), 1e-12);
+        near("all of it", p.total - p.activations - p.logits - p.packing, p.weights + p.gradients + p.moments, 1e-12);
+    }
+    /* adapters alone learn, and lie in a slot of their own while they leave */
+    llm_plan lora = alone;
+    lora.gradients = 4000, lora.moments = 8000;
+    team_share(&lora, &tied, (team_shape){4, 1, 2, 1}, 1000);
+    near("gradients of adapters", lora.gradients, 4 * 250 + 4000, 1e-12);
+    CHECK_DIES(team_config(&tied, 2), "--tensor-parallel 2 does not divide 3 heads");
+}
+/* Lecture 2: 2,000 A100s train Llama-2 70B, and "1000 times is really good". Eight cards share a layer, 250 such groups
+   four rows each of 4,096 tokens; a card alone reaches half its 312 TFLOP/s. With ZeRO 1 a rank's 8.9e9 numbers go over
+   the wire as gradients in each of four rounds and once as weights: 177 GB, 7.1 s at 25 GB/s. The work, 4.1 M tokens x
+   569 GFLOP / 2000 / 156 TFLOP/s, takes 7.5 s, the layers' own sums 1.5 s. */
+static void test_thousand_times(void) {
+    const llm_config c = llm_preset("llama2-70b"), one = team_config(&c, 8);
+    const team_shape t = {2000, 8, 1, 4};
+    const double P = llm_parameters(&one), flop = 1000 * 4096 * llm_plan_make(&c, &llm_plain, 1, 4096, true,
+                                                                              LLM_KEEP_INPUTS, false).flops_executed;
+    near("numbers of a rank", P, (llm_parameters(&c) - 2 * 32000.0 * 8192 - 161 * 8192) / 8 + 2 * 32000.0 * 8192 +
+         161 * 8192, 1e-12);
+    const double sent = 4 * team_sent(&one, t), layers = team_sent_in_layers(&one, t, &llm_plain, 4096, 79);
+    near("bytes over the wire", sent, 4 * P * (4 * 249 / 250.0 + 249 / 250.0), 1e-6);
+    near("bytes within the layers", layers, 4 * 4096.0 * 8192 * 4 * (2 * 159 + 2 * 80) * 2 * 7 / 8, 1e-12);
+    const double sending = sent / 25e9 + layers / 300e9, alone = flop / 156e12;
+    near("work of a step", alone / 2000, 7.47, .01);
+    near("2000 cards, sending afterwards", team_speedup(alone, 2000, sending, false), 929, .02);
+    near("2000 cards, sending meanwhile", team_speedup(alone, 2000, sending, true), 1730, .02);
+}
+
 /* What is printed: the figures a student looks for. */
 static char printed[8192];
 static void read_back(FILE *f) {
@@ -338,6 +411,8 @@ int main(void) {
     test_memory();
     test_fleet();
     test_zero();
+    test_team();
+    test_thousand_times();
     test_print();
     test_refusals();
     test_memory_is_what_is_taken();

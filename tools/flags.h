@@ -11,6 +11,7 @@ typedef struct {
     const char *model, *out, *device, *precision, *log, *tensorboard, *report, *dump;
     int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
     int64_t zero, tensors, rank_timeout;
+    int64_t planned, rows;              /* ranks of a --dry-run; rows of a micro-batch that ranks share out, 0: batch */
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule, *keep_all;
     bool recompute, moments16, offload, resume, overwrite, overfit, dry_run;
@@ -97,13 +98,14 @@ static inline run_settings run_defaults(void) {
 static inline void run_check_flags(const run_settings *r) {
     llm_options_idle("overwrite", r->resume, "--resume goes on with what --out holds");
     llm_options_idle("dump-batches", r->resume, "such a file begins with the first step");
-    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !r->dry_run, "this process is alone");
+    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !llm_option_given("gpus"), "this process is alone");
     llm_options_idle("lr-final", !strcmp(r->schedule, "constant"), "--schedule constant never falls");
 }
 /* --dry-run: what is read must be there, and flags that the plan does not depend on are named. acts: those that it
    does, besides these. */
 static const char run_planned_flags[] =
-    "dry-run|model|device|precision|threads|steps|batch|grad-accum|seq|recompute|keep-all|moments16|offload";
+    "dry-run|model|device|precision|threads|steps|batch|grad-accum|seq|recompute|keep-all|moments16|offload|"
+    "zero|tensor-parallel";
 static inline void run_plan_flags(const run_settings *r, const char *acts) {
     const llm_list read[] = {r->data, r->val_data};
     for (int i = 0; i < 2; i++)
@@ -123,6 +125,7 @@ typedef struct {
     bool document_mask, paragraphs, parse_special;
     double val_fraction;
     llm_fleet fleet;
+    double wire, layer_wire;            /* GB/s */
 } gpt_settings;
 static inline gpt_settings gpt_defaults(void) {
     gpt_settings s = {.preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true};
@@ -133,6 +136,8 @@ static inline gpt_settings gpt_defaults(void) {
     s.run.warmup = 30;
     s.run.eval_every = 200;
     s.fleet.mfu = 0.4;
+    s.wire = 25;                        /* a network card of 200 Gbit/s for each */
+    s.layer_wire = 300;                 /* NVLink of an A100, one way */
     return s;
 }
 static inline void gpt_check(const gpt_settings *s) {
@@ -144,9 +149,13 @@ static inline void gpt_check(const gpt_settings *s) {
     llm_options_idle("vocab", s->tokenizer, "--tokenizer has its own");
     llm_options_idle("paragraphs|parse-special", !r->data.count, "the tiny world's documents are known");
     llm_options_idle("val-fraction", r->val_data.count, "--val-data is held out");
-    llm_options_idle("gpus|gpu-tflops|tokens|price|mfu", !r->dry_run, "it is for planning, with --dry-run");
-    llm_options_idle("gpu-tflops|price|mfu", f->gpus <= 0, "no fleet is planned without --gpus");
-    llm_options_idle("steps|grad-accum", f->tokens > 0, "--tokens says how long");
+    llm_options_idle("gpus|gpu-tflops|tokens|price|mfu|wire|layer-wire", !r->dry_run, "it is for planning, with --dry-run");
+    llm_options_idle("gpu-tflops|price|mfu|wire|layer-wire", f->gpus <= 0, "no fleet is planned without --gpus");
+    llm_options_idle("layer-wire", r->tensors < 2, "without --tensor-parallel no layer is shared");
+    llm_options_idle("steps", f->tokens > 0, "--tokens says how long");
+    llm_options_idle("grad-accum", f->tokens > 0 && f->gpus <= 0, "--tokens says how long");
+    if (f->gpus > 0 && (f->gpus != floor(f->gpus) || f->gpus > INT_MAX || (int64_t)f->gpus % r->tensors))
+        llm_usage("a whole number of them", "--gpus %g with --tensor-parallel %lld", f->gpus, (long long)r->tensors);
     if (!r->model && !s->depth) llm_preset(s->preset);          /* a wrong name ends before anything is written */
     const char *from = r->model ? r->model : s->tokenizer;
     if (from && !llm_exists(from)) llm_die("the right path", "there is no %s", from);
@@ -168,7 +177,9 @@ static inline void gpt_check(const gpt_settings *s) {
     OPTION("gpu-tflops", LLM_FLOAT, &(s).fleet.tflops, 0, 1e6, "peak of one, TFLOP/s"),                                \
     OPTION("tokens", LLM_FLOAT, &(s).fleet.tokens, 0, 1e18, "training tokens"),                                        \
     OPTION("price", LLM_FLOAT, &(s).fleet.price, 0, 1e6, "dollars per GPU hour"),                                      \
-    OPTION("mfu", LLM_FLOAT, &(s).fleet.mfu, 0.001, 1, "share of the peak that is reached")
+    OPTION("mfu", LLM_FLOAT, &(s).fleet.mfu, 0.001, 1, "share of the peak that is reached"),                           \
+    OPTION("wire", LLM_FLOAT, &(s).wire, 0.001, 1e6, "GB/s that a GPU sends to others"),                               \
+    OPTION("layer-wire", LLM_FLOAT, &(s).layer_wire, 0.001, 1e6, "the same to those that share its layers")
 /* clang-format on */
 
 /* ---- train_sft ---- */

@@ -14,6 +14,7 @@
 #include "flags.h"
 #include "gpu.h"
 #include "out.h"
+#include "team_plan.h"
 #include "tensorboard.h"
 
 
@@ -148,10 +149,28 @@ static inline double run_peak(const llm_ops *op) {
     return run_measured(op);
 }
 
+/* The data ranks of this run, or of the one that is planned; 0: neither. */
+static inline int run_data_ranks(const run_settings *r) {
+    return llm_team ? llm_team->datas : r->planned ? (int)(r->planned / r->tensors) : 0;
+}
+/* Rows of a micro-batch: --batch, or, where `times` of them are fewer than `parts`, the largest part of it that makes
+   enough. */
+static inline int run_rows(int batch, int times, int parts) {
+    int rows = batch;
+    while (rows > 1 && (batch % rows || batch / rows * times < parts)) rows--;
+    return rows;
+}
+/* The team of a run whose micro-batches have r->rows rows. */
+static inline team_shape run_team(const run_settings *r) {
+    const int datas = run_data_ranks(r), rows = (int)(r->rows ? r->rows : r->batch);
+    return (team_shape){datas * (int)r->tensors, (int)r->tensors, (int)r->zero,
+                        ceil((double)(r->batch / rows * r->grad_accum) / datas)};
+}
+
 /* What a model that learns needs. all: as if every layer kept all. --offload: the moments are not the GPU's. */
 static inline llm_plan run_plan(const run_settings *r, const llm_ops *op, const llm_config *c, int T, bool all) {
     const llm_keep keep = all ? LLM_KEEP_ALL : r->recompute ? LLM_KEEP_INPUTS : LLM_KEEP_MOST;
-    llm_plan p = llm_plan_make(c, op, (int)r->batch, T, true, keep, r->moments16);
+    llm_plan p = llm_plan_make(c, op, (int)(r->rows ? r->rows : r->batch), T, true, keep, r->moments16);
     if (!r->offload) return p;
     p.host = p.moments;
     p.total -= p.moments;
@@ -184,6 +203,7 @@ static inline llm_plan run_planned(run_settings *r, const llm_ops *op, const llm
     llm_plan p = run_plan(r, op, c, T, false);
     const double more = run_plan(r, op, c, T, true).activations - p.activations, all = (1 + others) * more;
     if (n > 0) run_plan_lora(&p, n, weights, r->dry_run);
+    if (run_data_ranks(r)) team_share(&p, c, run_team(r), n);
     if (r->recompute) return p;
     const double need = p.total + beside + all, memory = run_gpu_memory(op);
     if (!strcmp(r->keep_all, "auto")) r->keep_all = need <= 0.9 * memory ? "yes" : "no";

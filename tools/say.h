@@ -4,6 +4,7 @@
 #define SAY_H
 
 #include "fleet.h"
+#include "team_plan.h"
 #include "options.h"
 #include "path.h"
 
@@ -150,6 +151,30 @@ static inline void say_plan(const llm_plan *p, const llm_config *c, double token
         fprintf(out, "  time           %s at the measured %s FLOP/s (%s tokens/s)\n",
                 say_time(a, p->flops_executed * tokens / flops_per_second), say_number(b, flops_per_second),
                 say_number(d, flops_per_second / p->flops_executed));
+}
+
+/* What the ranks of a team send in a step, c: the model as one of them has it; with a wire how much faster than one they
+   are, which works `flop` in a step. */
+static inline void say_team(const llm_config *c, const llm_ops *op, team_shape t, double rows, double flop, double again,
+                            const team_wire *wire, FILE *out) {
+    const double sent = team_sent(c, t) * (double)sizeof(llm_real);
+    const double inside = team_sent_in_layers(c, t, op, rows, again);
+    char a[32];
+    fprintf(out, "ranks: %d, ZeRO %d, in a step each computes %.0f micro-batch%s", t.ranks, t.zero, t.rounds,
+            t.rounds > 1 ? "es" : "");
+    if (t.tensors > 1) fprintf(out, "; %d share every layer", t.tensors);
+    fprintf(out, "\n");
+    fprintf(out, "  sent a step    %s by each", say_bytes(a, sent));
+    if (wire) fprintf(out, ", %s at %.4g GB/s", say_time(a, sent / wire->wire), wire->wire / 1e9);
+    if (inside > 0) fprintf(out, "; within the layers %s", say_bytes(a, inside));
+    if (inside > 0 && wire)
+        fprintf(out, ", %s at %.4g GB/s", say_time(a, inside / wire->layer_wire), wire->layer_wire / 1e9);
+    fprintf(out, "\n");
+    if (!wire) return;
+    const double alone = flop / wire->speed, sending = sent / wire->wire + inside / wire->layer_wire;
+    fprintf(out, "  work a step    %s of each, %s on one\n", say_time(a, alone / t.ranks), say_time((char[32]){0}, alone));
+    fprintf(out, "  speed          of one times %.4g where sending waits for the work, %.4g where it goes on meanwhile\n",
+            team_speedup(alone, t.ranks, sending, false), team_speedup(alone, t.ranks, sending, true));
 }
 
 /* All of the estimate, and ZeRO's table. */

@@ -42,15 +42,27 @@ static inline void text_fits(int T, int context) {
     if (T > context) llm_usage("a smaller --seq", "--seq %d is beyond the model's context of %d", T, context);
 }
 /* --dry-run: what it would take, in rows as text_length has them. rank: of adapters that learn alone, 0: none; tokens:
-   of the run, 0: by its steps. */
+   of the run, 0: by its steps; wire: of the GPUs that are planned, or NULL. */
 static inline void text_plan(run_settings *r, const llm_ops *op, const llm_config *c, int longest, int rank,
-                             const char *targets, llm_type weights, double tokens) {
-    const int T = r->seq ? (int)r->seq : llm_min(c->T, longest);
+                             const char *targets, llm_type weights, double tokens, const team_wire *wire) {
+    const int T = r->seq ? (int)r->seq : llm_min(c->T, longest), datas = run_data_ranks(r);
+    const llm_config one = team_config(c, (int)r->tensors);
     const double n = rank ? (double)llm_lora_parameters(c, rank, targets) : 0;
+    const double step = (double)r->batch * (double)r->grad_accum * T;
     text_fits(T, c->T);
-    llm_plan p = run_planned(r, op, c, T, n, weights, 0, 0);
-    if (tokens <= 0) tokens = (double)r->steps * (double)r->batch * (double)r->grad_accum * T;
-    say_plan(&p, c, tokens, 0.6 * run_measured(op), stdout);   /* small models reach some 60 % of the product's peak */
+    if (datas) r->rows = run_rows((int)r->batch, (int)r->grad_accum, datas);
+    llm_plan p = run_planned(r, op, &one, T, n, weights, 0, 0);
+    if (r->tensors > 1) {               /* the memory is one rank's, the work that of all who share the layers */
+        const llm_plan whole = run_plan(r, op, c, T, false);
+        p.parameters = whole.parameters;
+        p.flops_per_token = whole.flops_per_token;
+        p.flops_executed = whole.flops_executed;
+    }
+    if (tokens <= 0) tokens = (double)r->steps * step;
+    /* small models reach some 60 % of the product's peak */
+    say_plan(&p, c, tokens, datas ? 0 : 0.6 * run_measured(op), stdout);
+    if (datas) say_team(&one, op, run_team(r), (double)r->rows * T, step * p.flops_executed,
+                        r->recompute ? one.L - 1 : 0, wire, stdout);
 }
 /* The length of a row, when no flag says: the model's context, at most `longest`. */
 static inline void text_length(text_run *x, int longest) {
@@ -69,9 +81,7 @@ static inline void text_suffices(llm_corpus *c, llm_batch *b) {
 }
 /* `times` batches, each one micro-batch, or cut into equal ones where that makes fewer than `parts`, or than ranks. */
 static inline text_deal text_deal_new(int batch, int times, int parts, int T) {
-    const int ranks = llm_team ? llm_team->datas : 1;
-    int rows = batch;
-    while (rows > 1 && (batch % rows || batch / rows * times < llm_max(parts, ranks))) rows--;
+    const int ranks = llm_team ? llm_team->datas : 1, rows = run_rows(batch, times, llm_max(parts, ranks));
     text_deal d = {.micros = batch / rows * times};
     d.dealt = (d.micros + ranks - 1) / ranks * ranks;
     d.micro = llm_alloc((size_t)d.dealt, sizeof *d.micro);
@@ -117,6 +127,7 @@ static inline void text_prepare(text_run *x, const run_stage *g, double lr) {
     const llm_lora *lora = x->model.lora;
     double learns = 0;
     for (int i = 0; lora && i < lora->params; i++) learns += (double)lora->param[i].size;
+    if (llm_team) r->rows = run_rows((int)r->batch, (int)r->grad_accum, llm_team->datas);
     llm_plan plan = run_planned(r, x->model.ops, &x->model.c, (int)r->seq, learns, x->model.weights, 0, 0);
     x->flops = plan.flops_per_token;
     x->model.keep = run_keep(r);
