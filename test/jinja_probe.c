@@ -19,7 +19,7 @@ static void say(const char *key, const char *text, size_t n) {
     printf("}\n");
     fflush(stdout);
 }
-static void answer(const llm_json *line) {
+static void render(const llm_json *line) {
     jinja_variable v[64];
     jinja_text out = {0};
     size_t n = 0;
@@ -28,16 +28,17 @@ static void answer(const llm_json *line) {
         v[n++] = (jinja_variable){.name = c->key, .json = c, .chat = !strcmp(c->key, "messages")};
     for (const llm_json *c = llm_json_get(line, "texts")->child; c && n < 64; c = c->next)
         v[n++] = (jinja_variable){.name = c->key, .text = c->string};
-    llm_on_death = on_death;
-    if (setjmp(escape)) {
-        say("error", why, strlen(why));
-        return;
-    }
     jinja_template *t = jinja_parse(source->string, source->length, "template");
     if (jinja_render(t, v, n, 1772874303, &out)) say("text", out.text, out.length);
     else say("error", out.error, strlen(out.error));
     jinja_text_free(&out);
     jinja_free(t);
+}
+/* The function that setjmp returns in twice holds no variables: what would they be worth the second time? */
+static void answer(const llm_json *line) {
+    llm_on_death = on_death;
+    if (setjmp(escape)) say("error", why, strlen(why));
+    else render(line);
 }
 int main(void) {
     char *line = NULL;
