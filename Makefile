@@ -63,7 +63,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h llm_ranks.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found ranks_found programs floats test test_mpi mpi_programs always test_cuda cuda_programs cuda_on_cpu gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug demo fuzz exercise judge clean help
+.PHONY: all found ranks_found programs floats test test_mpi mpi_programs always test_cuda cuda_programs cuda_on_cpu gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug interop demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -243,6 +243,14 @@ debug:
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it
 
+# Optional, with Python's packages: do others read what we write, ask what we ask, take the steps we take? Each says what it skips.
+PYTHON  ?= python3
+INTEROP  = interop.py jinja_compare.py "sft_compare.py gpt2 llama-3 qwen2 llama-2 tinyllama" gguf_check.py lm_eval_compare.py \
+	   trl_compare.py smollm2_check.py
+interop: $(DRIVERS) $(BUILD)/hf_probe $(BUILD)/jinja_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval
+	@failed=; for check in $(INTEROP); do echo "== $$check"; $(PYTHON) test/$$check || failed="$$failed $${check%% *}"; done; \
+		[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
+
 # The whole lecture on the tiny world, into out/demo: one table and a page to look at. LLM_AMX=0 make demo: as without AMX.
 demo: found
 	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/eval $(BUILD)/report
@@ -276,6 +284,7 @@ help:
 	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
+	@echo "make interop      beside transformers, peft, trl, lm-eval, llama.cpp, and a real model, those of them that PYTHON has"
 	@echo "make demo         pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
 	@echo "make exercise     lists exercises; OP=rmsnorm_backward: leaves exercises/rmsnorm_backward.c to be written"

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Do other programs read our GGUF files, and do they compute the same probabilities?
 
-    python3 test/gguf_check.py [--convert build/convert] [--llama DIR] [--folder DIR ...] [--big]
+    make && python3 test/gguf_check.py [--convert build/convert] [--llama DIR] [--folder DIR ...] [--big]
 
 Small random models of each family, saved by transformers with the tokenizers of test/data/tok, go through build/convert
 as f32, f16, bf16 and q8_0. Then
 1. the gguf package reads every file;
 2. transformers' own GGUF reader (f32, f16, q8_0) loads it: next-token probabilities against the original folder's;
-3. --llama DIR: llama.cpp, built in DIR/build (or --llama-build), computes the same, and cuts the texts of cases.jsonl
-   into the same ids.
+3. llama.cpp, that of the wheel cyllama or (--llama) one built in DIR/build, or --llama-build, computes the same, and
+   cuts the texts of cases.jsonl into the same ids;
+4. of a tiny model of ours, trained here, it says the same greedily (in float32).
 --folder: folders of ours too (out/base). --big: SmolLM2-135M's shape. The largest difference of a probability is
 printed. f32 must agree to 2e-5. (ggml takes GELU from a table of 16-bit numbers: for GPT-2 the reference does too, to
 5e-4, because arguments on the edge of a step fall to either side; both differences are printed.) For fewer bits the
@@ -21,32 +22,23 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-HERE = os.path.dirname(os.path.abspath(__file__))
-try:
-    import numpy as np
-    import torch
-    import transformers
-    from transformers import (AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM,
-                              Qwen2Config, Qwen2ForCausalLM)
-    import gguf
-    transformers.utils.logging.disable_progress_bar()
-except ImportError as e:
-    print(f"SKIP: {e.name} is not installed")
-    sys.exit(0)
+import peers
+peers.need("gguf_check.py", "numpy", "torch", "transformers", "gguf")
+
+import gguf
+import numpy as np
+import torch
+from peers import HERE
+from transformers import (AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig,
+                          LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM)
 
 TOLERANCE = {"f32": 2e-5, "f16": 1e-2, "bf16": 1, "q8_0": 1}
-passed = failed = 0
 
 
 def report(good, text):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    print(("ok   " if good else "FAIL ") + text, flush=True)
+    peers.report(good, *text.split(": ", 1))
 
 
 def make(folder, tok, kind, seed, **more):
@@ -78,6 +70,22 @@ def make(folder, tok, kind, seed, **more):
 def probabilities(model, ids):
     with torch.no_grad():
         return torch.softmax(model(torch.tensor([ids])).logits[0].double(), -1).numpy()
+
+
+class Wheel:
+    """llama.cpp in this process; the model that was asked last stays open."""
+    path = model = None
+
+    def open(self, path):
+        if path != self.path:
+            self.path, self.model = path, peers.LlamaCpp(path)
+        return self.model
+
+    def probabilities(self, path, ids, V):
+        return self.open(path).probabilities(ids)
+
+    def encode(self, path, text):
+        return self.open(path).encode(text)
 
 
 class Llama:
@@ -188,6 +196,20 @@ def check_ids(name, path, folder, llama):
           f"{[repr(b[0][:30]) for b in bad[:6]]}")
 
 
+def check_speech(folder, path, convert):
+    """A model of ours in a chat: greedy answers of llama.cpp from our GGUF, and of transformers from our folder."""
+    subprocess.run([convert, "--model", folder, "--out", path, "--type", "f32"], check=True, stderr=subprocess.DEVNULL)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer, llama, same = AutoTokenizer.from_pretrained(folder), peers.LlamaCpp(path), 0
+    questions = [f"{who} likes {what}. What is it?" for who in peers.WHO for what in peers.WHAT[:2]]
+    for q in questions:
+        talk = [{"role": "user", "content": q}]
+        ids = tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
+        new = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=32)[0, len(ids):].tolist()
+        same += llama.greedy(ids, 32, tokenizer.eos_token_id) == new
+    report(same == len(questions), f"ours: {same} of {len(questions)} of llama.cpp's greedy answers are transformers'")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--convert", default="build/convert")
@@ -197,9 +219,11 @@ def main():
     parser.add_argument("--big", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
-        llama = Llama(args.llama, args.llama_build or args.llama + "/build", tmp) if args.llama else None
-        if not llama:
-            print("SKIP: llama.cpp (--llama DIR)")
+        llama = None
+        if args.llama:
+            llama = Llama(args.llama, args.llama_build or args.llama + "/build", tmp)
+        elif not peers.missing("cyllama", "gguf_check.py: llama.cpp"):
+            llama = Wheel()
         stretched = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                          original_max_position_embeddings=16)
         for name, tok, kind, more in (
@@ -210,6 +234,8 @@ def main():
                 ("metaspace", "spm-metaspace", "llama", dict(num_key_value_heads=1)),
                 ("qwen2", "qwen2", "qwen2", dict(tie_word_embeddings=True))):
             check(name, make(os.path.join(tmp, name), tok, kind, 7, **more), args, llama, tmp)
+        if isinstance(llama, Wheel):
+            check_speech(peers.tiny_model(tmp), os.path.join(tmp, "ours.gguf"), args.convert)
         for i, folder in enumerate(args.folder):
             check(f"folder{i}", folder, args, llama, tmp)
         if args.big:
@@ -217,8 +243,7 @@ def main():
                        num_key_value_heads=3, tie_word_embeddings=True, rope_parameters=dict(rope_type="default",
                                                                                             rope_theta=100000.0))
             check("smollm2-shape", make(os.path.join(tmp, "big"), "digits", "llama", 7, **big), args, llama, tmp)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    peers.finish()
 
 
-sys.exit(main())
+main()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Do transformers and our code read each other's folders?
 
-    python3 test/interop.py [--probe test/hf_probe] [--saved DIR ...] [--big] [--tmp DIR]
+    python3 test/interop.py [--probe build/hf_probe] [--saved DIR ...] [--big] [--tmp DIR]
 
 1. Folders saved by transformers (the fixtures, and fresh ones of every kind: sharded, bf16, fp16, Qwen2, old config
    spelling) are loaded by our code: same logits. Our code saves them again: transformers loads that without a missing
    or unexpected key and computes the same logits.
-2. --saved DIR: a folder written by train_gpt loads in transformers, gives our logits, and its tokenizer gives our ids.
+2. A folder written by train_gpt (a tiny one, made here, or --saved DIR) loads in transformers, gives our logits, and its tokenizer gives our ids.
 3. --big: the same as 1 at the true shapes of GPT-2 124M, SmolLM2-135M and Qwen2-0.5B, random weights in a temporary
    folder (3 GB at most, removed at the end), with our peak memory and time.
 
@@ -28,6 +28,8 @@ import sys
 import tempfile
 import time
 
+import peers
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -35,8 +37,8 @@ try:
     import torch
     import transformers
     transformers.utils.logging.disable_progress_bar()
-except ImportError:
-    print("SKIP: transformers is not installed")
+except ImportError as e:
+    print(f"SKIP: interop.py: {e.name} is not installed (pip install torch transformers)")
     sys.exit(0)
 
 TOLERANCE = 1e-4                        # max|a-b| / max|b| of the logits, float32 on both sides
@@ -275,13 +277,13 @@ def check_big(probe):
 
 def main():
     p = argparse.ArgumentParser(description="Do transformers and our code read each other's folders?")
-    p.add_argument("--probe", default=os.path.join(HERE, "hf_probe"))
+    p.add_argument("--probe", default=os.path.join(HERE, "..", "build", "hf_probe"))
     p.add_argument("--saved", action="append", default=[], metavar="DIR", help="a folder written by train_gpt")
     p.add_argument("--big", action="store_true", help="also the true shapes, up to 0.5 billion parameters")
     p.add_argument("--tmp", help="where the temporary folder goes")
     o = p.parse_args()
     if not os.access(o.probe, os.X_OK):
-        sys.exit(f"error: there is no program {o.probe}\n  try: make test/hf_probe")
+        sys.exit(f"error: there is no program {o.probe}\n  try: make build/hf_probe")
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory(prefix="interop", dir=o.tmp) as tmp:
         probe = Probe(os.path.abspath(o.probe), tmp)
@@ -291,7 +293,7 @@ def main():
             folder = for_this_version(os.path.join(models, name), tmp)
             check_folder(probe, name, folder, ("unexpected_keys",) if name == "gpt2-bare" else ())
         check_fresh(probe)
-        for folder in o.saved:
+        for folder in o.saved or [peers.tiny_model(tmp)]:
             check_saved(probe, folder)
         if o.big:
             check_big(probe)

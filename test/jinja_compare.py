@@ -28,7 +28,7 @@ sys.path.insert(0, os.path.join(HERE, "gen"))
 try:
     import jinja as gen     # test/gen/jinja.py: transformers with a clock that stands still
 except ImportError as e:
-    print(f"SKIP: {e.name} is not installed")
+    print(f"SKIP: jinja_compare.py: {e.name} is not installed (pip install transformers jinja2)")
     sys.exit(0)
 from jinja_talks import TALKS
 

@@ -27,7 +27,7 @@ try:
     from transformers import GPT2Config, LlamaConfig, Qwen2Config
     transformers.utils.logging.disable_progress_bar()
 except ImportError as e:
-    print(f"SKIP: {e.name} is not installed")
+    print(f"SKIP: sft_compare.py: {e.name} is not installed (pip install torch transformers peft)")
     sys.exit(0)
 
 HERE = os.path.dirname(os.path.abspath(__file__))

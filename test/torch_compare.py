@@ -22,8 +22,8 @@ try:
     import torch
     import transformers
     transformers.utils.logging.disable_progress_bar()
-except ImportError:
-    print("SKIP: transformers is not installed")
+except ImportError as e:
+    print(f"SKIP: torch_compare.py: {e.name} is not installed (pip install torch transformers)")
     sys.exit(0)
 
 MAGIC = 0x4C4C4D42
