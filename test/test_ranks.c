@@ -11,7 +11,9 @@
 #include "tiny_models.h"
 
 enum { B = 2, T = 8, STEPS = 3 };
-typedef struct { const char *name; llm_config c; const llm_ops *ops; bool lora, moments16; llm_keep keep; int micros; } sample;
+typedef struct {
+    const char *name; llm_config c; const llm_ops *ops; bool lora, moments16; llm_keep keep; int micros;
+} sample;
 
 /* The i-th micro-batch of a step, the same whoever computes it. */
 static llm_batch micro(const llm_config *c, int step, int i) {
@@ -148,6 +150,56 @@ static void offspring(const llm_ops *op) {
     llm_model_free(&copy);
     llm_model_free(&critic);
 }
+/* ---- memory and the wire, counted, beside chapter 10's formulas ---- */
+
+static double taken;
+static void *counted_alloc(size_t bytes) {
+    taken += (double)bytes;
+    return llm_plain.alloc(bytes);
+}
+static void must_be(const char *what, double is, double formula) {
+    if (!(is == formula)) llm_die(NULL, "ZeRO %d: %s: %.0f bytes, formula %.0f", llm_team->zero, what, is, formula);
+    printf("%s: %.0f bytes\n", what, is);
+}
+static double all_sent(void) {
+    double *sent = llm_alloc(llm_team->size, sizeof *sent), sum = 0, before = llm_team->sent;
+    sent[llm_team->rank] = before;
+    llm_team->gather(sent, sizeof *sent);
+    for (int r = 0; r < llm_team->size; r++) sum += sent[r];
+    llm_release(sent);
+    llm_team->sent = before;            /* the question is not part of the run */
+    return sum;
+}
+static void bytes(int micros) {
+    /* every row fills whole lines, and the arena whole shares: no padding in the formulas' way */
+    llm_config c = {.V = 128, .T = 64, .L = 5, .C = 64, .H = 4, .KV = 2, .D = 16, .F = 128, .norm = LLM_RMSNORM,
+                    .position = LLM_ROPE, .activation = LLM_SWIGLU, .eps = 1e-5, .rope_theta = 100, .bos = -1,
+                    .eos = -1, .pad = -1};
+    llm_ops counting = llm_plain;
+    counting.alloc = counted_alloc;
+    const int Z = llm_team->zero, R = llm_team->datas, rounds = (micros + R - 1) / R;
+    const double P = (double)llm_parameters(&c), b = sizeof(llm_real), own = P / R;
+    const double block = 64 * (2 + 64 + 2 * 32 + 64 + 3 * 128), ends = 128 * 64 * 2 + 64, slots = ends + 2 * block;
+    llm_model m;
+    sample x = {.c = c, .ops = &counting, .micros = micros};
+    taken = 0;
+    llm_model_init(&m, &c, &counting, 1);
+    must_be("weights", taken, b * (Z == 3 ? own + slots : P) + 8 * b);          /* and rope's 8 frequencies */
+    taken = 0;
+    llm_model_train(&m);
+    must_be("gradients", taken, b * ((Z >= 2 ? own : P) + slots));
+    taken = 0;
+    llm_adamw o = llm_adamw_defaults();
+    one_step(&m, &o, &x, 0);
+    must_be("moments", taken - (double)m.pool_bytes - sizeof(llm_adamw_state), 2 * b * (Z ? own : P));
+    llm_team->sent = 0;
+    one_step(&m, &o, &x, 1);
+    const double sums = rounds * P * (Z == 0 ? 2 : 1), back = Z == 1 || Z == 2 ? P : 0;
+    const double brought = Z == 3 ? ends + (2 + 2 * rounds * (c.L - 2)) * block : 0;
+    must_be("sent in a step", all_sent(), (R - 1) * (b * (sums + back + brought) + (Z ? 8 * R : 0)));
+    llm_adamw_free(&o, &m);
+    llm_model_free(&m);
+}
 
 int main(int argc, char **argv) {
     llm_mpi(&argc, &argv);
@@ -159,6 +211,11 @@ int main(int argc, char **argv) {
     apart.tied = false;
     critic.score = true;
     const llm_ops *fast = llm_cpu(LLM_FP32);
+    if (!strcmp(what, "bytes")) {
+        bytes(4);
+        bytes(6);
+        return 0;
+    }
     sample list[24];
     int n = 0;
     list[n++] = (sample){"gpt2", gpt, &llm_plain, .micros = 4};
@@ -174,7 +231,8 @@ int main(int argc, char **argv) {
     if (sizeof(llm_real) == 4) {
         list[n++] = (sample){"gpt2-bf16", gpt, llm_cpu(LLM_BF16), .micros = 4};
         list[n++] = (sample){"llama-bf16", tiny_llama(false, 2, false), llm_cpu(LLM_BF16), .micros = 4};
-        list[n++] = (sample){"llama-bf16-lora", tiny_llama(true, 2, false), llm_cpu(LLM_BF16), .lora = true, .micros = 4};
+        list[n++] = (sample){"llama-bf16-lora", tiny_llama(true, 2, false), llm_cpu(LLM_BF16), .lora = true,
+                             .micros = 4};
     }
     const int from = strcmp(what, "go") ? 0 : 2, to = strcmp(what, "save") ? STEPS : 2;
     for (int i = 0; i < n; i++)

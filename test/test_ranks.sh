@@ -1,0 +1,39 @@
+#!/bin/sh
+# test_ranks.sh: 1, 2 and 4 ranks, with every ZeRO, train test_ranks.c's models to the same bits, in float and double; a
+# checkpoint goes on under other ranks and another ZeRO; memory and bytes on the wire are those of chapter 10's formulas.
+# The programs are built before: make mpi_programs (BUILD: where).
+. test/check.sh
+build=${BUILD:-build}/mpi
+run="mpirun -q --allow-run-as-root --oversubscribe -np"
+
+same() { # what, program, ranks, arguments: it must print the lines of $dir/want
+    what=$1 program=$2 ranks=$3
+    shift 3
+    $run "$ranks" "$build/$program" "$@" > "$dir/got" 2> "$dir/errors"
+    if diff "$dir/want" "$dir/got" > "$dir/diff"; then ok
+    else bad "$what, $ranks ranks: not what 1 rank has"; head -n 4 "$dir/diff" "$dir/errors"; fi
+}
+works() { # what, command
+    what=$1; shift
+    if "$@" > "$dir/log" 2>&1; then ok; else bad "$what"; grep error "$dir/log"; fi
+}
+for program in test_ranks test_ranks_double; do
+    "$build/$program" 0 > "$dir/want"                   # alone, without mpirun
+    check "$program alone" [ "$(grep -c : "$dir/want")" -ge 12 ]
+    for case in "1 3" "2 0" "4 0" "2 1" "4 1" "2 2" "4 2" "3 3" "4 3"; do
+        same "$program, ZeRO ${case#* }" "$program" "${case% *}" "${case#* }"
+    done
+    grep -v "^offspring\|^quantised" "$dir/want" > "$dir/runs"
+    mv "$dir/runs" "$dir/want"
+    for case in "1 0 2 3" "4 3 1 0" "2 1 3 2" "3 2 2 1"; do
+        set -- $case
+        rm -rf "$dir/out"
+        works "a checkpoint of $1 ranks, ZeRO $2" $run "$1" "$build/$program" "$2" save "$dir/out"
+        same "$program: after $1 ranks with ZeRO $2 ZeRO $4" "$program" "$3" "$4" go "$dir/out"
+    done
+done
+for case in "1 0" "2 0" "4 0" "4 1" "4 2" "1 3" "2 3" "4 3"; do
+    works "bytes of ${case% *} ranks, ZeRO ${case#* }" $run "${case% *}" "$build/test_ranks" "${case#* }" bytes
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
