@@ -21,16 +21,16 @@ HEADER_OPEN = "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|e
 
 FAMILIES = [
     ("gpt2pairs", "{% for message in messages %}" + IM + "{% endfor %}" + IM_OPEN),
-    ("qwen2", "{% for message in messages %}" + OWN.replace("SYSTEM", "You are a helpful assistant.") + IM + "{% endfor %}" + IM_OPEN),
+    ("qwen2", "{% for message in messages %}" + OWN.replace("SYSTEM", "You give good answers.") + IM + "{% endfor %}" + IM_OPEN),
     ("qwen2", "{% if messages[0]['role'] == 'system' %}{{ '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}"
               "{% else %}{{ '<|im_start|>system\\nYou answer briefly.<|im_end|>\\n' }}{% endif %}{% for message in messages %}"
               "{% if not (loop.first and message['role'] == 'system') %}" + IM + "{% endif %}{% endfor %}" + IM_OPEN),
-    ("digits", "{% for message in messages %}" + OWN.replace("SYSTEM", "You are a helpful AI assistant named SmolLM, trained by "
-               "Hugging Face") + IM + "{% endfor %}" + IM_OPEN),
+    ("digits", "{% for message in messages %}" + OWN.replace("SYSTEM", "Your name is Pebble, a model of few weights and good "
+               "will") + IM + "{% endfor %}" + IM_OPEN),
     ("llama3re", "{{ bos_token }}{% for message in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
     ("llama3re", "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set said = messages[0]['content'] | trim %}"
                  "{% set messages = messages[1:] %}{% else %}{% set said = '' %}{% endif %}"
-                 "{{ '<|start_header_id|>system<|end_header_id|>\\n\\nCutting Knowledge Date: December 2023\\nToday Date: 26 Jul 2024\\n\\n'"
+                 "{{ '<|start_header_id|>system<|end_header_id|>\\n\\nHas read up to: spring of 2023\\nThe day is: 3 Jun 2024\\n\\n'"
                  " + said + '<|eot_id|>' }}{% for message in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
     ("spm", "{% for message in messages %}{% if message['role'] == 'user' %}"
             "{{ bos_token + '[INST] ' }}{% if loop.index0 == 1 and messages[0]['role'] == 'system' %}"

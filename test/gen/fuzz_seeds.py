@@ -113,7 +113,7 @@ def adapters():
 def chats():
     put("chat", "plain", "dYou are kind.\nhello there\nianswer\nhmore <|im_end|> and [INST]\n")
     put("chat", "own", "{% <|im_start|>system\\nYou are a thing<|im_end|> %}\nh q\n")
-    put("chat", "dates", "<|start_header_id|> Cutting Knowledge Date\nh q\ni a\n")
+    put("chat", "dates", "<|start_header_id|> Has read up to\nh q\ni a\n")
     put("chat", "long", "h" + "word " * 60 + "\ni" + "long answer " * 20 + "\nh" + "é🐈" * 30 + "\n")
 
 
