@@ -1497,12 +1497,40 @@ static void refuses_record(const llm_tokenizer *t, const char *json, const char 
 #define USER_ASKS "{\"role\": \"user\", \"content\": \"2+3?\"}, "
 #define CALLED "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"type\": \"function\", \"function\": " \
                "{\"name\": \"add\", \"arguments\": {\"a\": 2}}}]}"
+#define ADDS(arguments) "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"type\": \"function\", " \
+                        "\"function\": {\"name\": \"add\", \"arguments\": " arguments "}}]}"
+static void reads_not(const char *json, const char *why) {
+    llm_records r;
+    CHECK_DIES(read_one(&r, json), why);
+    CHECK(strstr(check_message, "one.jsonl:1: "), "by file and line: %s", check_message);
+}
 static void test_told(void) {
     llm_tokenizer t = with_template(calling), deaf = with_template(llm_chatml.jinja);
     says(&t, "{\"messages\": [" USER_ASKS CALLED ", {\"role\": \"tool\", \"content\": \"5\"}, {\"role\": \"assistant\", "
              "\"content\": \"Five.\"}], \"tools\": [{\"name\": \"add\"}]}",
          "TOOLS [{\"name\": \"add\"}]\n<user>2+3?<|endoftext|><assistant>{[add {\"a\": 2}]<|endoftext|>}<tool>5"
          "<|endoftext|><assistant>{Five.<|endoftext|>}");
+    /* lists and objects that stand as text: columns that are not nested, OpenAI's arguments */
+    says(&t, "{\"messages\": [" USER_ASKS ADDS("\"{\\\"a\\\":2}\"") "], \"tools\": \"[{\\\"name\\\":\\n\\\"add\\\"}]\"}",
+         "TOOLS [{\"name\": \"add\"}]\n<user>2+3?<|endoftext|><assistant>{[add {\"a\": 2}]<|endoftext|>}");
+    says(&t, "{\"messages\": \"[{\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"a\\\"}, {\\\"role\\\": \\\"assistant\\\", "
+             "\\\"content\\\": null, \\\"tool_calls\\\": [{\\\"function\\\": {\\\"name\\\": \\\"f\\\", \\\"arguments\\\": {}}}]}]\"}",
+         "<user>a<|endoftext|><assistant>{[f {}]<|endoftext|>}");
+    says(&t, "{\"messages\": [" USER_ASKS "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": \"[{\\\"function\\\": "
+             "{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": \\\"{}\\\"}}]\"}], \"tools\": [], \"chat_template_kwargs\": "
+             "\"{\\\"style\\\": \\\"loud\\\"}\"}",
+         "!<user>2+3?<|endoftext|><assistant>{[f {}]<|endoftext|>}");
+    says(&t, "{\"messages\": [" USER_ASKS ADDS("\"\"") "], \"tools\": \"\", \"chat_template_kwargs\": \"null\"}",
+         "<user>2+3?<|endoftext|><assistant>{[add \"\"]<|endoftext|>}");
+    says(&t, "{\"messages\": [" USER_ASKS ADDS("{\"arguments\": \"[1\", \"function\": {\"arguments\": \"\"}}") "]}",
+         "<user>2+3?<|endoftext|><assistant>{[add {\"arguments\": \"[1\", \"function\": {\"arguments\": \"\"}}]<|endoftext|>}");
+    reads_not("{\"messages\": [" USER_ASKS ADDS("\"{\\\"a\\\": \"") "]}", "the JSON in the text \"arguments\":1: the text ends");
+    reads_not("{\"messages\": [" USER_ASKS ADDS("\"[2]\"") "]}", "the \"arguments\" of a call are not an object");
+    reads_not("{\"messages\": [" USER_ASKS ADDS("{}") "], \"tools\": \"add, multiply\"}", "the JSON in the text \"tools\":1: ");
+    reads_not("{\"messages\": [" USER_ASKS ADDS("{}") "], \"tools\": \"{\\\"name\\\": \\\"add\\\"}\"}", "\"tools\" is not a list");
+    reads_not("{\"messages\": \"hello\"}", "the JSON in the text \"messages\":1: ");
+    refuses_record(&t, "{\"messages\": [" USER_ASKS "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [[1], 2]}]}",
+                   "'list object' has no attribute 'function'");
     says(&t, "{\"messages\": [" USER_ASKS "{\"role\": \"assistant\", \"reasoning_content\": \"hm\", \"content\": \"5\"}],"
              " \"chat_template_kwargs\": {\"style\": \"loud\"}}",
          "!<user>2+3?<|endoftext|><assistant>{(hm)5<|endoftext|>}");

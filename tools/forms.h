@@ -21,7 +21,7 @@
    A prompt is a string or a list of messages, and so is an answer (a list of one). Where both are strings, they are to
    be joined as they are (raw); everything else is written in the chat template. It is told what else a message says
    (tool_calls, reasoning_content ...) and the columns tools, documents and chat_template_kwargs; a message of "weight" 0
-   is not learned. The normal form of llm.h's chapter 3 is messages, ranked and text. */
+   is not learned. Lists and objects may stand as text, "[{...}]", and so may the arguments of a call. The normal form of llm.h's chapter 3 is messages, ranked and text. */
 #ifndef FORMS_H
 #define FORMS_H
 
@@ -242,6 +242,7 @@ typedef struct {
     llm_message *message; size_t message_room; int messages;
     llm_response *response; size_t response_room; int responses;
     char **joined; size_t joined_room, joins;   /* texts that stand in pieces in the file */
+    llm_json **tree; size_t tree_room, trees;   /* JSON that stands as text in the file */
 } forms_reader;
 
 LLM_NORETURN LLM_PRINTF(2, 3) static void forms_bad(const forms_reader *r, const char *what, ...) {
@@ -257,6 +258,13 @@ LLM_NORETURN LLM_PRINTF(2, 3) static void forms_bad(const forms_reader *r, const
 static char *forms_room(forms_reader *r, size_t n) {
     r->joined = llm_grow(r->joined, &r->joined_room, r->joins + 1, sizeof *r->joined);
     return r->joined[r->joins++] = llm_alloc(llm_add(n, 1), 1);
+}
+
+static void forms_forget(forms_reader *r) {
+    while (r->joins) llm_release(r->joined[--r->joins]);
+    while (r->trees) llm_json_free(r->tree[--r->trees]);
+    r->messages = r->responses = 0;
+    r->raw = false;
 }
 
 /* ---- keys and values ---- */
@@ -286,6 +294,19 @@ static void forms_check_columns(const char *columns) {
     }
 }
 static bool forms_is_string(const llm_json *v) { return v && v->type == LLM_JSON_STRING; }
+static bool forms_says_nothing(const llm_json *v) {     /* null, "", [] and {} */
+    return !v || v->type == LLM_JSON_NULL || (v->type != LLM_JSON_BOOL && v->type != LLM_JSON_NUMBER && !v->length);
+}
+/* A list or an object may stand as text in the file: "[{\"name\": ...}]", for tables whose columns are not nested. */
+static const llm_json *forms_parsed(forms_reader *r, const llm_json *v) {
+    if (!forms_is_string(v) || !v->length) return v;
+    char *where = forms_room(r, strlen(r->file.where) + strlen(v->key) + 48);
+    sprintf(where, "%s:%d: the JSON in the text \"%s\"", r->file.where, r->file.line, v->key);
+    r->tree = llm_grow(r->tree, &r->tree_room, r->trees + 1, sizeof *r->tree);
+    llm_json *tree = llm_json_parse(v->string, v->length, where, 1);
+    tree->key = v->key;
+    return r->tree[r->trees++] = tree;
+}
 
 /* The text of one of OpenAI's parts {"type": "text", "text": ...}. */
 static const llm_json *forms_part(const forms_reader *r, const llm_json *part, const char *key) {
@@ -319,9 +340,11 @@ static void forms_add_key(forms_reader *r, const char *role, const char *key) {
 /* m becomes an answer. */
 static llm_response *forms_respond(forms_reader *r, llm_message m, double rank) {
     r->response = llm_grow(r->response, &r->response_room, (size_t)r->responses + 1, sizeof *r->response);
-    for (const llm_json *c = m.json ? m.json->child : NULL; c; c = c->next)
-        if (!strcmp(c->key, "tool_calls") || !strcmp(c->key, "reasoning_content") || !strcmp(c->key, "weight"))
-            forms_bad(r, "an answer to compare has \"%s\": only its words are compared", c->key);
+    static const char *const more[] = {"tool_calls", "function_call", "reasoning_content", "thinking", "reasoning",
+                                       "weight"};
+    for (size_t i = 0; i < sizeof more / sizeof *more && m.json; i++)
+        if (!forms_says_nothing(llm_json_get(m.json, more[i])))
+            forms_bad(r, "an answer to compare has \"%s\": only its words are compared", more[i]);
     r->response[r->responses] = (llm_response){m.text, m.length, rank, -1};
     return &r->response[r->responses++];
 }
@@ -344,6 +367,22 @@ static bool forms_calls(const llm_json *turn) {
     const llm_json *calls = turn ? llm_json_get(turn, "tool_calls") : NULL;
     return calls && calls->type == LLM_JSON_ARRAY && calls->child;
 }
+/* Calls as chat templates want them: OpenAI writes the arguments of each as text, "{\"city\": \"Oslo\"}". A template would
+   quote that once more; programs that answer requests parse it, too. depth: of v in tool_calls. */
+static llm_json *forms_called(forms_reader *r, const llm_json *v, int depth) {
+    llm_json *copy = forms_node(r, *v), **end = &copy->child;
+    for (const llm_json *c = v->child; c; c = c->next) {
+        const bool arguments = depth && c->key && !strcmp(c->key, "arguments");
+        const bool inside = !depth || (depth == 1 && c->key && !strcmp(c->key, "function"));
+        const llm_json *said = arguments ? forms_parsed(r, c) : c;
+        if (arguments && said != c && said->type != LLM_JSON_OBJECT)
+            forms_bad(r, "the \"arguments\" of a call are not an object");
+        *end = inside ? forms_called(r, said, depth + 1) : forms_node(r, *said);
+        (*end)->next = NULL;
+        end = &(*end)->next;
+    }
+    return copy;
+}
 static const char *forms_role(const forms_reader *r, const llm_json *turn) {
     static const char *const same[][2] = {{"user", "user"}, {"human", "user"}, {"prompter", "user"},
         {"assistant", "assistant"}, {"gpt", "assistant"}, {"model", "assistant"}, {"bot", "assistant"},
@@ -363,7 +402,9 @@ static const llm_json *forms_whole(forms_reader *r, const llm_json *turn) {
     for (const llm_json *c = turn->child; c; c = c->next) {
         bool role = !strcmp(c->key, "role") || !strcmp(c->key, "from");
         bool words = !strcmp(c->key, "content") || !strcmp(c->key, "value");
-        llm_json *copy = *end = forms_node(r, *c);
+        bool calls = !strcmp(c->key, "tool_calls"), old = !strcmp(c->key, "function_call");
+        const llm_json *said = calls || old ? forms_parsed(r, c) : c;
+        llm_json *copy = *end = calls || old ? forms_called(r, said, old) : forms_node(r, *c);
         if (role || words) copy->key = role ? "role" : "content";
         more = more || (!role && !words && c->type != LLM_JSON_NULL);
         copy->next = NULL;
@@ -374,14 +415,16 @@ static const llm_json *forms_whole(forms_reader *r, const llm_json *turn) {
 static llm_message forms_turn(forms_reader *r, const llm_json *turn) {
     const char *role = forms_role(r, turn), *key = llm_json_get(turn, "role") ? "content" : "value";
     const llm_json *words = llm_json_get(turn, key), *weight = llm_json_get(turn, "weight");
-    const bool calls = forms_calls(turn) && (!words || words->type == LLM_JSON_NULL);
+    const llm_json *whole = forms_whole(r, turn);
+    const bool calls = forms_calls(whole) && (!words || words->type == LLM_JSON_NULL);
     llm_message m = calls ? (llm_message){role, "", 0, NULL} : forms_text(r, role, words, key);
     if (weight && weight->type != LLM_JSON_NULL && !forms_is_0_or_1(weight))
         forms_bad(r, "the \"weight\" of a message is neither 0 nor 1");
-    m.json = forms_whole(r, turn);
+    m.json = whole;
     return m;
 }
 static void forms_add_turns(forms_reader *r, const llm_json *list, const char *key) {
+    list = forms_parsed(r, list);
     if (list->type != LLM_JSON_ARRAY || !list->child) forms_bad(r, "\"%s\" is not a list of messages", key);
     for (const llm_json *turn = list->child; turn; turn = turn->next) forms_add(r, forms_turn(r, turn));
 }
@@ -583,12 +626,11 @@ static const llm_json *forms_with(forms_reader *r) {
     static const char *const key[] = {"tools", "documents", "chat_template_kwargs"};
     llm_json *with = forms_node(r, (llm_json){.type = LLM_JSON_OBJECT}), **end = &with->child;
     for (int i = 0; i < 3; i++) {
-        const llm_json *v = llm_json_get(r->row, key[i]);
-        if (!v || v->type == LLM_JSON_NULL) continue;
-        if (v->type == LLM_JSON_STRING && !v->length) continue;
+        const llm_json *v = forms_parsed(r, llm_json_get(r->row, key[i]));
+        if (forms_says_nothing(v)) continue;            /* no tools are none, as for trl */
         if (v->type != (i < 2 ? LLM_JSON_ARRAY : LLM_JSON_OBJECT))
             forms_bad(r, i < 2 ? "\"%s\" is not a list" : "\"%s\" is not an object", key[i]);
-        if (r->raw && v->child) forms_bad(r, "\"%s\" beside strings, which no chat template joins", key[i]);
+        if (r->raw) forms_bad(r, "\"%s\" beside strings, which no chat template joins", key[i]);
         for (const llm_json *c = i < 2 ? v : v->child; c; c = i < 2 ? NULL : c->next) {
             llm_json *copy = *end = forms_node(r, *c);
             copy->next = NULL;
@@ -669,9 +711,7 @@ static inline void forms_free(llm_records *r) {
 /* ---- records and documents of files ---- */
 
 static void forms_take(llm_records *all, forms_reader *r) {
-    while (r->joins) llm_release(r->joined[--r->joins]);
-    r->messages = r->responses = 0;
-    r->raw = false;
+    forms_forget(r);
     r->row = forms_rows_json(&r->file);
     if (r->row->type != LLM_JSON_OBJECT) forms_bad(r, "a record is not an object {...}");
     const char *form = forms_form(r);
@@ -706,10 +746,8 @@ static inline void forms_read(llm_records *all, const char *const *paths, int co
         if (skip_bad) forms_try(all, &r);
         else forms_take(all, &r);
     if (!all->count) llm_die("correct the records", "%s holds no records: all are broken", paths[0]);
-    while (r.joins) llm_release(r.joined[--r.joins]);
-    llm_release(r.joined);
-    llm_release(r.message);
-    llm_release(r.response);
+    forms_forget(&r);
+    llm_release_all(r.joined, r.tree, r.message, r.response);
     forms_rows_close(&r.file);
 }
 
