@@ -330,8 +330,8 @@ typedef struct {
     const char *role, *text; size_t length;
     const llm_json *json;               /* the message with what else is said of it (tool_calls ...), or NULL */
 } llm_message;
-/* An answer: the smaller its rank the better, equal ranks are a tie; label (KTO): 1 good, 0 bad, -1 none. */
-typedef struct { const char *text; size_t length; double rank; int label; } llm_response;
+/* An answer: the smaller its rank the better (equal: a tie), by this margin; label (KTO): 1 good, 0 bad, -1 none. */
+typedef struct { const char *text; size_t length; double rank, margin; int label; } llm_response;
 typedef struct {
     const char *form;                   /* what it was in the file: "messages", "ranked", "text"; or a foreign form */
     llm_message *message; int messages; /* the conversation; where there are responses: the prompt alone */

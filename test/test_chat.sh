@@ -135,6 +135,14 @@ check "loses its beginning, and that is said" grep -q "beginning is cut off" "$d
 $chat -p "$long" --complete > /dev/null 2> "$dir/stderr"; check "an endless text" [ $? -eq 0 ]
 check "loses its beginning too" grep -q "beginning is cut off" "$dir/stderr"
 
+# the token that fills the context is read, and one more is said: as many as llm_generate gives
+for beams in 0 1; do
+    case $beams in 0) how="--temperature 0" ;; *) how="--beams 1" ;; esac
+    $chat_program --model "$dir/m" --threads 1 --complete $how --context 16 --max-tokens 4000 -p "Z" > /dev/null 2> "$dir/stderr"
+    check "a full context says so ($how)" grep -q "(the context is full)" "$dir/stderr"
+    check "16 places, 17 tokens ($how)" [ $(($(tokens "$dir/stderr") + $(spoken "$dir/stderr"))) -eq 17 ]
+done
+
 # ---- base models, and templates of others ----
 $chat -p "Zoë number" --complete > "$dir/a" 2> "$dir/stderr"; check "--complete" grep -q '^Zoë number' "$dir/a"
 cp -r "$dir/m" "$dir/bare"

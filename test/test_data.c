@@ -30,6 +30,11 @@ static const char *put_file_n(const char *name, const char *text, size_t n) {
     return path;
 }
 static const char *put_file(const char *name, const char *text) { return put_file_n(name, text, strlen(text)); }
+static llm_record read_one(llm_records *r, const char *json) {
+    const char *path = put_file("one.jsonl", json);
+    forms_read(r, &path, 1, NULL, false);
+    return r->record[0];
+}
 
 static void open_text(llm_corpus *c, const char *path, double val, bool gap, bool mask, uint64_t seed) {
     llm_corpus_open(c, &toy, (llm_corpus_options){.paths = &path, .count = 1, .val_fraction = val, .find = forms_find,
@@ -934,6 +939,20 @@ static void test_broken(void) {
     CHECK_DIES(forms_read(&none, &said, 1, "question=q", false), "'question=q' renames none of our keys");
     CHECK_DIES(forms_read(&none, &said, 1, "output=a, input=b", false), "' input=b' renames none of our keys");
     CHECK_DIES(forms_read(&none, &said, 1, "output", false), "'output' renames none of our keys");
+    const char *two = put_file("two.json", "{\"version\": 1, \"train\": [{\"prompt\": \"a\", \"completion\": \"b\"}],\n"
+                                           "\"test\": [{\"prompt\": \"c\", \"completion\": \"d\"}], \"more\": [1]}");
+    CHECK_DIES(forms_read(&none, &two, 1, NULL, false), "two.json:2: two lists of records, \"train\" and \"test\"");
+    llm_record pair = read_one(&none, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"by\": 1.5}");
+    CHECK(pair.response[0].margin == 0 && pair.response[1].margin == 0, "no margin");
+    forms_free(&none);
+    pair = read_one(&none, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"margin\": 1.5}");
+    CHECK(pair.response[0].margin == 1.5 && pair.response[1].margin == 0, "a margin");
+    forms_free(&none);
+    CHECK_DIES(read_one(&none, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"margin\": \"1\"}"),
+               "one.jsonl:1: \"margin\" is not a number");
+    CHECK_DIES(read_one(&none, "{\"prompt\": \"a\", \"chosen\": [{\"role\": \"assistant\", \"content\": \"b\", \"thinking\": \"hm\"}], "
+                               "\"rejected\": [{\"role\": \"assistant\", \"content\": \"c\"}]}"),
+               "an answer to compare has \"thinking\"");
 
     llm_records r;
     snprintf(text, sizeof text, "%s{\"instruction\": \"Hi\"}\n%s{\"instruction\": \"Hi\", \"out\n", good, good);
@@ -1283,11 +1302,6 @@ static void test_chatml(void) {
         "unchanged");
     llm_tokens_free(&x);
     llm_tokens_free(&y);
-}
-static llm_record read_one(llm_records *r, const char *json) {
-    const char *path = put_file("one.jsonl", json);
-    forms_read(r, &path, 1, NULL, false);
-    return r->record[0];
 }
 static void test_records_rendered(void) {
     llm_records r;

@@ -99,6 +99,16 @@ for ranking in pairs plackett-luce; do
     check "reward model by $ranking" [ $code -eq 0 -a -s "$dir/$ranking-reward/config.json" ]
     check "best-of-n prints its line" grep -q "^best-of-n " "$dir/$ranking.out"
 done
+# trl's margin: -log sigmoid(r_chosen - r_rejected - margin), where a head that knows nothing gives about log 2 without one
+sed 's/"chosen"/"margin": 3, "chosen"/' $prefs/trl_strings.jsonl > "$dir/margin.jsonl"
+first_loss() { awk -F, 'NR == 2 { print ($2 > 2.3 && $2 < 4) }' "$1"; }
+run margin --data "$dir/margin.jsonl" --ranking pairs --method best-of-n
+check "a margin is asked for" [ "$(first_loss "$dir/margin-reward/log.csv")" = 1 ]
+check "and only then" [ "$(first_loss "$dir/pairs-reward/log.csv")" = 0 ]
+run margin-kwise --data "$dir/margin.jsonl" --ranking kwise --method best-of-n
+check "another ranking refuses it" grep -q 'the records have a "margin": --ranking kwise knows none' "$dir/margin-kwise.err"
+run margin-dpo --data "$dir/margin.jsonl" --method dpo
+check "who does not ask for it says so" grep -q " pairs have a margin: a reward model learns it (--ranking pairs), nothing else" "$dir/margin-dpo.err"
 run lora --data $prefs/ranked.jsonl --method ppo --lora-rank 2 --reward "$dir/ppo-reward"; code=$?
 check "ppo with adapters" [ $code -eq 0 -a -s "$dir/lora/adapter/adapter_config.json" ]
 check "adapters need no second model" sh -c "! grep -q 'frozen copy' $dir/lora.err && grep -q 'frozen copy' $dir/ppo.err"

@@ -124,7 +124,8 @@ static void check_full(const llm_tokenizer *t, const llm_tokens *x, const llm_js
         CHECK(false, "%s: token %d is %d '%s', learned %d; not %d, %c", name, i, i < x->count ? x->id[i] : -1,
               i < x->count ? t->token[x->id[i]] : "", i < x->count && x->mask[i], id ? (int)id->number : -1, mask[i]);
 }
-static void compare(const llm_tokenizer *t, llm_json *talk, const char *wanted, const llm_json *full, const char *name) {
+static void compare(const llm_tokenizer *t, const llm_json *talk, const char *wanted, const llm_json *full,
+                    const char *name) {
     llm_tokens x = {0};
     const llm_json with = told(talk);
     int n;
@@ -137,7 +138,8 @@ static void compare(const llm_tokenizer *t, llm_json *talk, const char *wanted, 
         CHECK(why && (!raised || strstr(why, wanted + 8)), "%s: wanted %s\n  is %s", name, wanted, why ? why : text);
         refused++;
     } else {
-        CHECK(is && !strcmp(is, wanted), "%s: wanted %s, is %s\n%s", name, wanted, is ? is : "refused", is ? text : why);
+        CHECK(is && !strcmp(is, wanted), "%s: wanted %s, is %s\n%s", name, wanted, is ? is : "refused",
+              is ? text : why);
         if (is && full) check_full(t, &x, full, name);
         equal++;
     }

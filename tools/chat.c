@@ -152,7 +152,7 @@ static char *say_nothing_more(const chat *c, spoken_text *x, const char *why, si
 static bool is_interrupted(void) { return interrupted != 0; }
 /* The likeliest continuation of c->ids[0..n) that beam search finds; it is known when the search is over. */
 static char *speak_best(chat *c, int n, bool first_space, size_t *size) {
-    const llm_beam_options o = {.beams = (int)c->s.beams, .max_new = llm_min((int)c->s.max_tokens, c->context - n),
+    const llm_beam_options o = {.beams = (int)c->s.beams, .max_new = llm_min((int)c->s.max_tokens, c->context - n + 1),
                                 .stop = c->tok.stop, .stops = c->tok.stops, .banned = c->banned, .alpha = 1,
                                 .enough = is_interrupted};
     const size_t beams = o.beams, room = llm_max(o.max_new, 1);
@@ -169,7 +169,7 @@ static char *speak_best(chat *c, int n, bool first_space, size_t *size) {
     c->reading = (tally){n, 0};
     c->speaking = (tally){spoken, llm_now() - began};
     llm_release_all(ids, out, length, score);
-    return say_nothing_more(c, &x, stopped ? NULL : n + spoken >= c->context ? "(the context is full)" :
+    return say_nothing_more(c, &x, stopped ? NULL : n + spoken > c->context ? "(the context is full)" :
                             "(cut off by --max-tokens)", size);
 }
 /* Continue c->ids[0..n) and say it as it comes. */
@@ -188,7 +188,7 @@ static char *speak(chat *c, int n, bool first_space, size_t *size) {
         if (llm_is_stop(id, c->tok.stop, c->tok.stops)) break;
         c->ids[n + spoken++] = id;
         say_token(c, &x, id);
-        if (n + spoken >= c->context) why = "(the context is full)";
+        if (n + spoken > c->context) why = "(the context is full)";     /* the last one is said, and needs no place */
         else if (spoken >= c->s.max_tokens) why = "(cut off by --max-tokens)";
         going = !why && read_prompt(c, c->ids, n + spoken);
     }

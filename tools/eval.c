@@ -688,7 +688,7 @@ typedef struct {
     llm_writer items;                   /* --items; file NULL: not wanted */
 } evaluator;
 
-typedef struct { const char *name; llm_tokenizer tok; llm_model model; } player;
+typedef struct { const char *name; llm_tokenizer tok; llm_model model; bool told; } player;
 
 static void open_player(player *p, const char *dir, const llm_ops *op) {
     p->name = dir;
@@ -701,10 +701,12 @@ static void close_player(player *p) {
     llm_model_free(&p->model);
     llm_tokenizer_free(&p->tok);
 }
-static bool asks_in_chat(const evaluator *e, const player *p) {
+static bool asks_in_chat(const evaluator *e, player *p) {
     if (!strcmp(e->s->chat, "no")) return false;
     bool chat = p->tok.chat != &hf_plain_text;
     if (!chat && !strcmp(e->s->chat, "yes")) llm_die("--chat auto", "%s has no chat template", p->name);
+    if (!chat && !p->told) fprintf(stderr, "%s has no chat template: it is asked in plain text\n", p->name);
+    p->told = true;
     return chat;
 }
 /* The prompt as ids, as a turn of the user's or as text that begins a document; at most `room`: its end counts. */

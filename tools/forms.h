@@ -13,6 +13,7 @@
        prompt chosen rejected                              preference   user; two responses
        chosen rejected: whole conversations                implicit     what they share; two responses
        chosen rejected: "\n\nHuman: ... \n\nAssistant: ..."  hh           the same
+       (a pair may have a margin, trl's: a number, by how much a reward model is to prefer the chosen one)
        prompt or messages, responses[] rank[] or label[]   ranked       user or messages; K responses
        completion, output or messages with a label         kto          one response and its label
        prompt (answer)                                     prompt       what is to be answered
@@ -20,8 +21,9 @@
 
    A prompt is a string or a list of messages, and so is an answer (a list of one). Where both are strings, they are to
    be joined as they are (raw); everything else is written in the chat template. It is told what else a message says
-   (tool_calls, reasoning_content ...) and the columns tools, documents and chat_template_kwargs; a message of "weight" 0
-   is not learned. Lists and objects may stand as text, "[{...}]", and so may the arguments of a call. The normal form of llm.h's chapter 3 is messages, ranked and text. */
+   (tool_calls, reasoning_content ...) and the columns tools, documents and chat_template_kwargs; lists and objects may
+   stand as text, "[{...}]", and so may the arguments of a call. A message of "weight" 0 is not learned. The normal form
+   of llm.h's chapter 3 is messages, ranked and text. */
 #ifndef FORMS_H
 #define FORMS_H
 
@@ -153,16 +155,22 @@ static bool forms_is_rows(const char *path, const char *text, const char *stop) 
     return false;
 }
 /* The rows of a value: the members of an array; of an object that holds an array of objects, that array's, unless it
-   has a key that says that it is a record itself; else the object. */
-static const llm_json *forms_first_row(const llm_json *root) {
+   has a key that says that it is a record itself; else the object. Two such arrays ({"train": [...], "test": [...]})
+   are refused: which one is meant? */
+static const llm_json *forms_first_row(const llm_json *root, const char *path) {
     static const char *const own[] = {"messages", "conversations", "prompt", "completion", "chosen", "rejected",
                                       "instruction", "question"};
     if (root->type == LLM_JSON_ARRAY) return root->child;
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (llm_json_get(root, own[i])) return root;
-    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next)
-        if (c->type == LLM_JSON_ARRAY && c->child && c->child->type == LLM_JSON_OBJECT) return c->child;
-    return root;
+    const llm_json *rows = NULL;
+    for (const llm_json *c = root->type == LLM_JSON_OBJECT ? root->child : NULL; c; c = c->next) {
+        if (c->type != LLM_JSON_ARRAY || !c->child || c->child->type != LLM_JSON_OBJECT) continue;
+        if (rows) llm_die("a file for each", "%s:%d: two lists of records, \"%s\" and \"%s\"", path, c->line, rows->key,
+                          c->key);
+        rows = c;
+    }
+    return rows ? rows->child : root;
 }
 static void forms_open_file(forms_rows *x, const char *path) {
     size_t size;
@@ -177,7 +185,7 @@ static void forms_open_file(forms_rows *x, const char *path) {
     x->begin = x->end = forms_skip_mark(x->text);
     if (forms_is_rows(path, x->text, x->stop)) return;
     x->tree = llm_json_parse(x->text, size, path, 1);
-    x->coming = forms_first_row(x->tree);
+    x->coming = forms_first_row(x->tree, path);
     x->begin = x->end = x->stop;
 }
 /* On to the next row: an object as far as it goes, over several lines or up to the next one on its line; what is none,
@@ -283,7 +291,7 @@ static const llm_json *forms_column(const forms_reader *r, const char *key) {
 /* A renaming of a key that no form has would be without effect. */
 static void forms_check_columns(const char *columns) {
     static const char known[] = "|instruction|input|system|history|output|conversations|messages|prompt|completion|"
-                                "chosen|rejected|responses|rank|label|answer|text|";
+                                "chosen|rejected|margin|responses|rank|label|answer|text|";
     for (const char *c = columns; c && *c; c += strcspn(c, ","), c += *c == ',') {
         size_t n = strcspn(c, "=,");
         char *key = llm_format("|%.*s|", (int)n, c);
@@ -345,7 +353,7 @@ static llm_response *forms_respond(forms_reader *r, llm_message m, double rank) 
     for (size_t i = 0; i < sizeof more / sizeof *more && m.json; i++)
         if (!forms_says_nothing(llm_json_get(m.json, more[i])))
             forms_bad(r, "an answer to compare has \"%s\": only its words are compared", more[i]);
-    r->response[r->responses] = (llm_response){m.text, m.length, rank, -1};
+    r->response[r->responses] = (llm_response){.text = m.text, .length = m.length, .rank = rank, .label = -1};
     return &r->response[r->responses++];
 }
 static bool forms_is_0_or_1(const llm_json *v) {
@@ -367,8 +375,8 @@ static bool forms_calls(const llm_json *turn) {
     const llm_json *calls = turn ? llm_json_get(turn, "tool_calls") : NULL;
     return calls && calls->type == LLM_JSON_ARRAY && calls->child;
 }
-/* Calls as chat templates want them: OpenAI writes the arguments of each as text, "{\"city\": \"Oslo\"}". A template would
-   quote that once more; programs that answer requests parse it, too. depth: of v in tool_calls. */
+/* Calls as chat templates want them. OpenAI writes the arguments of each as text, "{\"city\": \"Oslo\"}": a template
+   would quote that once more; programs that answer requests parse it, too. depth: of v in tool_calls. */
 static llm_json *forms_called(forms_reader *r, const llm_json *v, int depth) {
     llm_json *copy = forms_node(r, *v), **end = &copy->child;
     for (const llm_json *c = v->child; c; c = c->next) {
@@ -548,6 +556,13 @@ LLM_NORETURN static void forms_unknown(const forms_reader *r) {
     forms_bad(r, "none of the keys prompt, instruction, messages, conversations, text; its keys are: %s",
               *keys ? keys : "none");
 }
+/* trl's column of a pair. */
+static void forms_margin(forms_reader *r) {
+    const llm_json *margin = forms_column(r, "margin");
+    if (!margin) return;
+    if (margin->type != LLM_JSON_NUMBER || !isfinite(margin->number)) forms_bad(r, "\"margin\" is not a number");
+    r->response[0].margin = margin->number;
+}
 /* chosen and rejected with a question before them, or each with its own. */
 static const char *forms_pair(forms_reader *r, const llm_json *chosen) {
     const llm_json *first = chosen->type == LLM_JSON_ARRAY ? chosen->child : NULL;
@@ -582,7 +597,11 @@ static const char *forms_form(forms_reader *r) {
     const llm_json *completion = forms_column(r, "completion"), *label = forms_column(r, "label");
     if (!chosen != !rejected) forms_bad(r, "missing key \"%s\"", chosen ? "rejected" : "chosen");
     r->raw = forms_is_string(forms_column(r, "prompt")) && forms_is_string(chosen ? chosen : completion);
-    if (chosen) return forms_pair(r, chosen);
+    if (chosen) {
+        const char *pair = forms_pair(r, chosen);
+        forms_margin(r);
+        return pair;
+    }
     const char *form = forms_question(r);
     if (!form) {
         if (!forms_column(r, "text")) forms_unknown(r);

@@ -78,7 +78,8 @@ static llm_json *hf_chat_message(const llm_message *m, llm_json *node) {
         if (!strcmp(c->key, "weight")) continue;        /* whether it is learned; not for the template */
         *node = *c;
         if (role) *node = (llm_json){.type = LLM_JSON_STRING, .string = m->role, .length = strlen(m->role)};
-        if (text && (m->length || c->type != LLM_JSON_NULL || !m->json)) *node = (llm_json){.type = LLM_JSON_STRING, .string = m->text, .length = m->length};
+        if (text && (m->length || c->type != LLM_JSON_NULL || !m->json))
+            *node = (llm_json){.type = LLM_JSON_STRING, .string = m->text, .length = m->length};
         node->key = c->key;
         node->next = NULL;
         *end = node;
@@ -209,8 +210,8 @@ static bool hf_chat_runs(const jinja_text *x, const llm_message *m, int n, uint8
     }
     return any;
 }
-/* learn[byte]: is it? Returns where the last answer begins, or the end. Where a template with {% generation %} has none in this
-   conversation, nothing is learned. */
+/* learn[byte]: is it? Returns where the last answer begins, or the end. Where a template with {% generation %} has none
+   in this conversation, nothing is learned. */
 static size_t hf_chat_learn(const hf_laid *l, const llm_message *m, int n, const llm_json *with, uint8_t *learn) {
     size_t last = l->x->length, begin, end;
     const bool says = jinja_answers(((const hf_chat *)l->t->tables->chat)->tree);

@@ -74,6 +74,7 @@ typedef struct {
     int *id;
     llm_sequence s;
     int rank, label;                    /* label: 1 good, 0 bad, -1 nobody said (KTO) */
+    double margin;                      /* of a pair's better one: a reward model is to prefer it by so much */
     bool polite;                        /* begins with "Sure!": a baseline of the reward model */
     double ref;                         /* log-probability under the reference policy, if it will be drawn */
     double rule;                        /* the tiny world's true reward: never shown to any model */
@@ -84,6 +85,7 @@ typedef struct {
     int shortened, cut;                 /* prompts and answers that the context was too short for */
     int equal, cut_equal, empty;        /* left out: equal to one of another rank, the same once cut; cut to nothing */
     int ranked, lost;                   /* groups of answers that differed in rank, and those that no longer do */
+    int margins;                        /* pairs that have one */
 } rl_comparisons;
 
 typedef struct {
@@ -163,6 +165,7 @@ static void rl_read_group(const rl_data *d, const llm_records *all, rl_compariso
     int n = 0, best, worst;
     for (int k = 0; k < r->responses; k++) {
         const llm_response *x = &r->response[k];
+        c->margins += x->margin != 0;
         llm_tokens ids = rl_render_answer(d, r, k);
         shortened |= ids.shortened;
         cut |= ids.cut;
@@ -172,7 +175,8 @@ static void rl_read_group(const rl_data *d, const llm_records *all, rl_compariso
         if (ids.count == ids.prompt) llm_release(ids.id);
         else
             group[n++] = (rl_answer){.id = ids.id, .s = {ids.id, ids.prompt, ids.count}, .rank = rl_rank(r, k),
-                                     .label = x->label, .polite = x->length >= 5 && !memcmp(x->text, "Sure!", 5)};
+                                     .label = x->label, .margin = x->margin,
+                                     .polite = x->length >= 5 && !memcmp(x->text, "Sure!", 5)};
         if (d->tiny && all == &d->records && ids.count > ids.prompt)
             group[n - 1].rule = tw_judge(&d->prompts.task[g], x->text, 1).reward;
     }
@@ -205,6 +209,9 @@ static void rl_say_comparisons(const rl_data *d, const rl_comparisons *c, FILE *
         fprintf(out, "  %8d answers left out: the context of %d makes them equal to one of another rank or label\n",
                 c->cut_equal, d->T);
     if (c->lost) fprintf(out, "  %8d pairs or rankings left out: all their answers are equal now\n", c->lost);
+    if (c->margins)
+        fprintf(out, "  %8d pairs have a margin: a reward model learns it (--ranking pairs), nothing else asks for it\n",
+                c->margins);
     if (c->ranked && c->lost == c->ranked)
         llm_die(c->cut_equal ? "a model of a longer context" : "answers that differ",
                 "all %d pairs or rankings hold equal answers%s", c->ranked,

@@ -257,18 +257,21 @@ static void rl_kwise_step(rl_run *t, double lr, double *x) {
 /* Every pair by itself (units: pairs), as for data that come in pairs. */
 static void rl_pair_step(rl_run *t, double lr, double *x) {
     llm_pair_stats stats = {0};
-    double loss = 0;
+    double loss = 0, *margin = llm_alloc((size_t)t->per_step, sizeof *margin);
     for (int i = 0; i < t->per_step;) {
         rl_pass p = rl_pass_new(2 * llm_min(llm_max(t->d->micro / 2, 1), t->per_step - i), true);
         for (int k = 0; k < p.n; k++) {
             int pair = rl_drawn(t, t->units, t->loop.step * t->per_step + i + k / 2);
-            p.s[k] = t->d->compared.answer[t->unit[2 * pair + k % 2]].s;
+            const rl_answer *a = &t->d->compared.answer[t->unit[2 * pair + k % 2]];
+            p.s[k] = a->s;
+            if (k % 2 == 0) margin[k / 2] = a->margin;
         }
         rl_forward(t->d, &t->judge->reward, &p);
-        loss += llm_loss_pair(p.dsum, p.sum, NULL, p.n / 2, 0, t->per_step, &stats);
+        loss += llm_loss_pair(p.dsum, p.sum, margin, p.n / 2, 0, t->per_step, &stats);
         i += p.n / 2;
         rl_backward(&t->judge->reward, &p);
     }
+    llm_release(margin);
     x[RUN_LOSS] = loss;
     x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->judge->reward, lr);
     x[RL_ACCURACY] = stats.right / stats.pairs;
@@ -281,6 +284,9 @@ static void rl_reward_prepare(rl_run *t) {
     bool pairs = !strcmp(t->s->ranking, "pairs");
     int groups = rl_reward_groups(t), best, worst, answers = 0, used = 0;
     size_t room = 0;
+    if (c->margins && !pairs)
+        llm_usage("--ranking pairs, or records without it", "the records have a \"margin\": --ranking %s knows none",
+                  t->s->ranking);
     rl_open_policy(t, &t->judge->reward, t->s->run.model, false);
     llm_model_add_score(&t->judge->reward, rl_stream(t->s, 1, 0));
     rl_train(t, &t->judge->reward);
