@@ -29,7 +29,9 @@ refuses "a model's folder as --out" 2 "holds a model" $run --model "$dir/model" 
 refuses "somebody's page" 1 "no page of ours" $run --model $gpt --tasks $data/mine.jsonl --out "$dir/eval" --report "$dir/thesis.html"
 refuses "no tasks, no folder" 1 "nowhere.jsonl" $run --model $gpt --tasks "$dir/nowhere.jsonl" --out "$dir/eval2"
 check "none was made" [ ! -e "$dir/eval2" ]
-$run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/a.jsonl" > "$dir/a" 2> /dev/null
+$run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/a.jsonl" > "$dir/a" 2> "$dir/said"
+check "a model without a chat template: asked in plain text, said once" \
+    [ "$(grep -c 'gpt2-tiny has no chat template: it is asked in plain text' "$dir/said")" -eq 1 ]
 $run --model $gpt $llama --max-new 8 --tasks $data/mine.jsonl --items "$dir/b.jsonl" > "$dir/b" 2> /dev/null
 check "twice the same" cmp -s "$dir/a" "$dir/b"
 check "twice the same answers" cmp -s "$dir/a.jsonl" "$dir/b.jsonl"

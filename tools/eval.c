@@ -692,6 +692,7 @@ typedef struct { const char *name; llm_tokenizer tok; llm_model model; bool told
 
 static void open_player(player *p, const char *dir, const llm_ops *op) {
     p->name = dir;
+    p->told = false;
     hf_tokenizer_load(&p->tok, dir);
     hf_model_load(&p->model, dir, op);
     hf_fit(&p->tok, p->model.c.V);
@@ -705,7 +706,8 @@ static bool asks_in_chat(const evaluator *e, player *p) {
     if (!strcmp(e->s->chat, "no")) return false;
     bool chat = p->tok.chat != &hf_plain_text;
     if (!chat && !strcmp(e->s->chat, "yes")) llm_die("--chat auto", "%s has no chat template", p->name);
-    if (!chat && !p->told) fprintf(stderr, "%s has no chat template: it is asked in plain text\n", p->name);
+    const char *name = e->s->arena.count && !strcmp(e->s->votes, "me") ? "one of them" : p->name;
+    if (!chat && !p->told) fprintf(stderr, "%s has no chat template: it is asked in plain text\n", name);
     p->told = true;
     return chat;
 }
