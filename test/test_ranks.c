@@ -4,6 +4,7 @@
        mpirun -np R build/test_ranks ZERO            train every model
        mpirun -np R build/test_ranks ZERO save DIR   two steps, and a checkpoint of each model
        mpirun -np R build/test_ranks ZERO go DIR     from there a third: the same lines as three in a row
+       mpirun -np R build/test_ranks ZERO late       as the first, over an engine that does all as late as it may
        mpirun -np R build/test_ranks ZERO bytes      memory and wire against chapter 10's formulas */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
@@ -150,6 +151,30 @@ static void offspring(const llm_ops *op) {
     llm_model_free(&copy);
     llm_model_free(&critic);
 }
+/* ---- an engine that is late: sums and weights move in the wait, no earlier ----
+
+   MPI has done a row when it returns; NCCL may still read a slot that is written anew. Here it always does. */
+
+typedef struct { llm_real *to; const llm_real *from; size_t n; int root; bool sum, add; } errand;
+static llm_ranks prompt;                /* MPI's own rows */
+static errand errands[64];
+static int asked;
+
+static void late_sum(llm_real *acc, const llm_real *part, size_t n, int root, bool add) {
+    errands[asked++] = (errand){acc, part, n, root, true, add};
+}
+static void late_spread(llm_real *x, const llm_real *own, size_t n, int root) {
+    errands[asked++] = (errand){x, own, n, root, false, false};
+}
+static void late_wait(void) {
+    for (int i = 0; i < asked; i++) {
+        const errand *e = &errands[i];
+        if (e->sum) prompt.sum(e->to, e->from, e->n, e->root, e->add);
+        else prompt.spread(e->to, e->from, e->n, e->root);
+    }
+    asked = 0;
+}
+
 /* ---- memory and the wire, counted, beside chapter 10's formulas ---- */
 
 static double taken;
@@ -211,6 +236,11 @@ int main(int argc, char **argv) {
     apart.tied = false;
     critic.score = true;
     const llm_ops *fast = llm_cpu(LLM_FP32);
+    if (!strcmp(what, "late")) {
+        prompt = *llm_team;
+        llm_team->sum = late_sum, llm_team->spread = late_spread, llm_team->wait = late_wait;
+        what = "";
+    }
     if (!strcmp(what, "bytes")) {
         bytes(4);
         bytes(6);

@@ -20,8 +20,9 @@ works() { # what, command
 for program in test_ranks test_ranks_double; do
     "$build/$program" 0 > "$dir/want"                   # alone, without mpirun
     check "$program alone" [ "$(grep -c : "$dir/want")" -ge 12 ]
-    for case in "1 3" "2 0" "4 0" "2 1" "4 1" "2 2" "4 2" "3 3" "4 3"; do
-        same "$program, ZeRO ${case#* }" "$program" "${case% *}" "${case#* }"
+    for case in "1 3" "2 0" "4 0" "2 1" "4 1" "2 2" "4 2" "3 3" "4 3" "3 0 late" "2 1 late" "3 2 late" "2 3 late"; do
+        set -- $case
+        same "$program, ZeRO $2 $3" "$program" "$1" "$2" $3
     done
     grep -v "^offspring\|^quantised" "$dir/want" > "$dir/runs"
     mv "$dir/runs" "$dir/want"
