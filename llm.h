@@ -4022,6 +4022,7 @@ LLM_NORETURN static void adamw_blame(llm_adamw *o, const llm_ops *op, const llm_
         op->download(&alone, o->device, sizeof alone);
         if (!isfinite(alone.sumsq)) whose = param[i].name;
     }
+    if (llm_team && !whose) sleep(2);   /* the rank whose range it lies in says so */
     llm_die("a lower --lr or a longer --warmup; the last checkpoint is still good: --resume goes on from it",
             "step %d: the gradient of %s is not finite", o->state.step, whose ? whose : "the whole model");
 }
@@ -5311,9 +5312,62 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
 /* ================================================================================================================
    10. Many ranks
    ================================================================================================================
-   One process too few? Then several train one model together, each on its processor or GPU. Every one is a rank and
-   runs the same program line by line; shared out is the work of a step, micro-batch i to rank i % R, and by and by
-   the memory (ZeRO). What they tell each other goes through the rows of llm_ranks. */
+   Llama-2 70B does not fit one card: AdamW in mixed precision keeps 18 bytes a parameter (master weight 4, bf16 copy 2,
+   gradient 4, two moments 8), 1.2 TB, and an A100 has 80 GB. And if it did: one card would compute for two centuries.
+   So many ranks train one model, a process each, on its GPU or processor. All run the same program line by line, with
+   the same seeds and data; three things are shared out.
+
+   The work (data parallel). Rank r computes the micro-batches i with i % R = r of a step. The loss divides by M, the
+   targets of the whole step, so the gradient of the step is the sum of theirs, and after it all take the same step:
+
+       rank 0   micro 0   micro 2           g0 ---.               .--> sum, at all ranks
+       rank 1   micro 1   micro 3           g1 ----+---> sum -----+--> sum, at all ranks
+                round 0   round 1                                      acc = ((g0 + g1) + g2) + g3
+
+   Floating-point sums depend on their order. Here a micro-batch's gradient is formed from nothing and then added to
+   those before it, in the order of the micro-batches: 1 rank x 4, 2 x 2 and 4 x 1 give the same bits (NCCL's sums have
+   an order of their own). A rank that has no micro-batch in the last round computes one whose dlogp is 0: x + 0 = x.
+
+   The memory (ZeRO: Rajbhandari et al. 2020). Why should every rank hold what another one holds, too? The arena is cut
+   into R equal ranges, whose owners alone step them. ZeRO 1 splits the moments, 2 the sums of gradients too, 3 the
+   weights too. With 2 ranks (W weights, S sums, M moments; capitals: the whole, small letters: its half):
+
+                 ZeRO 0             1                  2                  3
+       rank 0    W S M              W S m0             W s0 m0            w0 s0 m0
+       rank 1    W S M              W S m1             W s1 m1            w1 s1 m1
+
+   A forward and a backward pass go through the arena unit by unit: embeddings, block 1, ..., block L, last norm and
+   head. Only the unit that is computed must be whole, so it lies in a slot. ZeRO 3, block l, rank 0:
+
+       call              before                               after
+       unit_ask(l)       w0: this rank's half of the arena    slot: block l on its way from its owners
+       unit_use(l)       slot: on its way                     slot: block l whole, at all ranks
+       unit_open(l)      gradient slot: free                  gradient slot: block l's, of this micro-batch alone
+       unit_close(l)     gradient slot: written               s0: plus all ranks' part of it that lies in our half
+       llm_adamw_step    w0, s0, m0                           w0, m0 moved; what the slots hold of weights is old
+
+   The embeddings and the last unit have slots of their own, for they are needed at both ends of a pass; odd and even
+   blocks have one each, so that one is sent while the next is computed. ZeRO 0 to 2 need these slots for the gradients
+   alone. For P numbers in all, U in the slots (embeddings, head and two blocks), R ranks and r rounds a step, a rank
+
+                 holds, in numbers                               sends in a step, in numbers
+       ZeRO 0    weights P    sums P + U     moments 2 P         2 r P (R-1)/R          the sum, to all
+            1    weights P    sums P + U     moments 2 P/R       (r + 1) P (R-1)/R      the sum, to owners; weights
+            2    weights P    sums P/R + U   moments 2 P/R       (r + 1) P (R-1)/R
+            3    P/R + U      sums P/R + U   moments 2 P/R       nearly 3 r P (R-1)/R   weights twice a round
+
+   to which come bf16 copies of the weights, or of their slots. In one round ZeRO 1 and 2 cost no word more than ZeRO 0,
+   and 3 half as many again. Llama-2 70B on 64 cards: each holds 1250, 707, 436 or, with ZeRO 3, 40 GB.
+
+   A layer itself can be shared, too (tensor parallel: Shoeybi et al. 2019), which is not done yet.
+
+   Who learns adapters (LoRA) splits their sums and moments, in one unit, and with ZeRO 3 the frozen weights below; what
+   lies in fewer bits is whole at every rank. A tensor is asked for, or written, by all ranks together (param_read,
+   param_upload), so a checkpoint has no trace of its ranks, and goes on with any number of them and any ZeRO. Where
+   weights are split, speaking brings them once for every token: slow, but right.
+
+   The engine below is not ours: NCCL between GPUs (llm_cuda.cuh), MPI between processes on CPUs. What each rank holds,
+   and the rows of llm_ranks over MPI, are in llm_ranks.h. */
 
 llm_ranks *llm_team = NULL;
 int llm_rank(void) { return llm_team ? llm_team->rank : 0; }

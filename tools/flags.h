@@ -6,6 +6,8 @@
 #include "options.h"
 #include "fleet.h"
 
+#include <limits.h>
+
 typedef struct {
     llm_list data, val_data;
     const char *model, *out, *device, *precision, *log, *tensorboard, *report, *dump;
