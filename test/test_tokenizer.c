@@ -922,6 +922,32 @@ static void test_nfc_texts(void) {
     llm_tokenizer_free(&t);
     llm_release(folder);
 }
+/* Texts that are longer in NFC, and make more ids than they have bytes: everybody who encodes has room. */
+static void test_nfc_room(void) {
+    char *folder = llm_format("%s/tok/qwen2", data);
+    llm_tokenizer t;
+    hf_tokenizer_load(&t, folder);
+    enum { DOCUMENTS = 40 };
+    const char *notes = "\U0001D160\U0001D161\U0001D162\U0001D163\U0001D164\U0001D160\U0001D161\U0001D162";
+    llm_document d[DOCUMENTS];
+    for (int i = 0; i < DOCUMENTS; i++) d[i] = (llm_document){notes, strlen(notes) - 4 * (size_t)(i % 8)};
+    llm_source s = {0};
+    encode_documents(&t, d, DOCUMENTS, &s, NULL, 0);
+    size_t wrong = 0, most = 0;
+    for (int i = 0; i < DOCUMENTS; i++) {
+        size_t count, n = s.document[i + 1] - s.document[i] - 1;
+        int *ids = encoded(&t, notes, d[i].size, &count);
+        wrong += n != count || memcmp(ids, s.tokens + s.document[i] + 1, n * sizeof *ids);
+        most = size_max(most, count);
+        llm_release(ids);
+    }
+    int length, *ids = llm_prompt_ids(&t, notes, &length);
+    CHECK(most > strlen(notes) + 1 && most == (size_t)length, "%zu ids, %d of a prompt", most, length);
+    CHECK(wrong == 0, "%zu of %d documents have other ids than alone", wrong, DOCUMENTS);
+    llm_release_all(ids, s.tokens, s.document);
+    llm_tokenizer_free(&t);
+    llm_release(folder);
+}
 static void test_fixtures(void) {
     check_fixture("gpt2re", LLM_SPLIT_GPT2, 1000, 1000, -1);
     check_fixture("gpt2pairs", LLM_SPLIT_GPT2, 0, 3, 1);
@@ -983,6 +1009,7 @@ int main(int argc, char **argv) {
     test_added_words();
     test_nfc();
     test_nfc_texts();
+    test_nfc_room();
     test_worst_cases();
     remove_tree(scratch);
     return checks_done();
