@@ -89,9 +89,8 @@ static void nfc_begin(void) {
     for (int i = 1; i < NFC_TS; i++) nfc.kind[NFC_T + i] = NFC_DOUBT;
     for (size_t i = 0; i < nfc.pairs; i++) nfc.kind[nfc.by_pair[i].second] |= NFC_DOUBT;
     for (size_t i = 0; i < nfc.rows; i++) {
-        const nfc_row *row = &nfc.by_code[i], *begins = row;
-        for (const nfc_row *next = row; next; next = nfc_parts(next->first)) begins = next;
-        if (row->apart || nfc.kind[begins->first] >= NFC_DOUBT) nfc.kind[row->code] |= NFC_DOUBT;
+        const nfc_row *row = &nfc.by_code[i];           /* (one that joins has a smaller code: it is known) */
+        if (row->apart || nfc.kind[row->first] >= NFC_DOUBT) nfc.kind[row->code] |= NFC_DOUBT;
     }
 }
 
