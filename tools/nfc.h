@@ -89,7 +89,7 @@ static void nfc_begin(void) {
     for (int i = 1; i < NFC_TS; i++) nfc.kind[NFC_T + i] = NFC_DOUBT;
     for (size_t i = 0; i < nfc.pairs; i++) nfc.kind[nfc.by_pair[i].second] |= NFC_DOUBT;
     for (size_t i = 0; i < nfc.rows; i++) {
-        const nfc_row *row = &nfc.by_code[i];           /* (one that joins has a smaller code: it is known) */
+        const nfc_row *row = &nfc.by_code[i];           /* (a first that joins is a second, or comes before) */
         if (row->apart || nfc.kind[row->first] >= NFC_DOUBT) nfc.kind[row->code] |= NFC_DOUBT;
     }
 }
@@ -174,12 +174,10 @@ static uint32_t nfc_get(const char *s, size_t n, size_t *step) {
 static size_t nfc_doubt(const char *s, size_t n, size_t at) {
     size_t begin = at;
     int last = 0;
-    for (size_t step; at < n; at += step) {
-        for (uint64_t eight; n - at > 8; at += 8) {     /* ASCII */
-            memcpy(&eight, s + at, 8);
-            if (eight & 0x8080808080808080u) break;
-            begin = at + 7, last = 0;
-        }
+    for (size_t step, from; at < n; at += step) {
+        for (from = at; at < n && (unsigned char)s[at] < 0xCC;) at++;   /* below U+0300, the first mark */
+        if (at > from) last = 0, begin = at - 1 - (at - 1 > from && is_continuation(s[at - 1]));
+        if (at == n) break;
         int kind = nfc.kind[nfc_get(s + at, n - at, &step)];
         if (kind >= NFC_DOUBT || (kind && kind < last)) return begin;
         if (!kind) begin = at;
@@ -214,8 +212,8 @@ static size_t nfc_room(const char *s, size_t n) {
     }
     return room;
 }
-/* The text in NFC, in fresh memory; NULL: it is as it stands. from (or NULL): (*from)[i], in memory of its own, is where
-   byte i came from; what differs came from where a stretch that was rewritten begins to differ. */
+/* The text in NFC, in fresh memory; NULL: it is as it stands. from (or NULL): (*from)[i], in memory of its own, is
+   where byte i came from; what differs came from where a stretch that was rewritten begins to differ. */
 static char *nfc_text(const char *text, size_t *size, size_t **from) {
     size_t n = *size, at = nfc_doubt(text, n, 0), count = 0, *origin = NULL;
     if (at == n) return NULL;
