@@ -25,7 +25,6 @@ import re
 import shutil
 import sys
 import tempfile
-import unicodedata
 
 from transformers import PreTrainedTokenizerFast
 
@@ -107,6 +106,7 @@ MORE = [
     {"messages": [U(" \n"), A("\n \n")]},
     {"messages": [{"role": "user", "content": [PART("in "), PART("\nparts ")]}, {"role": "assistant", "content": [PART(" all")]}]},
     {"messages": [U("I'LL we'Ve 123456 1,000\u00b2"), A("\u00c5ngstr\u00f6m \U0001f468\u200d\U0001f469\u200d\U0001f467 \u0928\u092e\u0938\u094d\u0924\u0947 \u0645\u0631\u062d\u0628\u0627")]},
+    {"messages": [S("\u0301 alone"), U("\u0301a\u0328\u0301\u0323 \u1112\u1161\u11ab \u212b<think>\u0301"), A("\u0308\u1e9b\u0323 e\u0301")]},
     {"messages": [U("a"), A("b")] * 6 + [U("last?"), A("yes")]},
 ]
 
@@ -123,8 +123,7 @@ def as_read(talk):
     return None if None in messages else {"messages": messages, **asked, **{k: v for k, v in talk.items() if k not in ("messages", *asked)}}
 
 
-NFC = json.loads(unicodedata.normalize("NFC", json.dumps(TALKS + MORE, ensure_ascii=False)))
-CONVERSATIONS = [t for t in map(as_read, NFC) if t is not None]
+CONVERSATIONS = [t for t in map(as_read, TALKS + MORE) if t is not None]
 
 
 # ---- tokenizers
