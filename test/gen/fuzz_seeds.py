@@ -86,7 +86,11 @@ def data():
         {"prompt": "p", "chosen": "c", "rejected": "r"}, {"chosen": [user, bot], "rejected": [user, {**bot, "content": "6"}]},
         {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
         {"prompt": "p", "responses": ["a", "b", "c"], "rank": [1, 2, 2], "label": [1, 0, 0]},
-        {"prompt": "p", "completion": "c", "label": True}, {"prompt": "p", "answer": "5"}, {"text": "A text of some words."}]
+        {"prompt": "p", "completion": "c", "label": True}, {"prompt": "p", "answer": "5"}, {"text": "A text of some words."},
+        {"messages": [user, {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": '{"a": [1]}'}}]}],
+         "tools": '[{"name": "f"}]', "chat_template_kwargs": "{}"},
+        {"messages": '[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0, "tool_calls": "[]"}]'},
+        {"prompt": "p", "chosen": "c", "rejected": "r", "margin": 1.5}]
     for i, row in enumerate(rows):
         put("data", f"json{i}", b"\0" + j([row, row]).encode())
     put("data", "holding", b"\1" + j({"version": 1, "data": rows}).encode())
