@@ -805,6 +805,7 @@ void llm_cache_copy(llm_model *m, llm_cache *cache, size_t to, size_t from, size
 typedef struct llm_request {
     const int *const *prompt;           /* prompt[i]: length[i] ids */
     const int *length; int prompts;
+    int first;                          /* prompt i draws from stream first + i */
     int max_new;                        /* most ids of an answer; the model's context may end it before */
     const int *stop; int stops;         /* the ids that end an answer; none: max_new does */
     const uint8_t *banned;              /* (V) host: 1 is never said; NULL: nothing forbidden */
@@ -4415,7 +4416,8 @@ static bool begin_answer(speech *t, int prompt) {
     x->out_length[prompt] = 0;
     if (x->stopped) x->stopped[prompt] = false;
     *who = (llm_speaker){.prompt = prompt, .row = row, .position = length - 1,
-                         .left = llm_min(x->max_new, t->m->c.T - length + 1), .rng = llm_rng_seed(t->s->seed, prompt)};
+                         .left = llm_min(x->max_new, t->m->c.T - length + 1),
+                         .rng = llm_rng_seed(t->s->seed, x->first + prompt)};
     if (who->left <= 0) return false;
     memcpy(t->logits, t->newest_logits, V * sizeof *t->logits);
     const int id = draw_id(t, who, t->logits, &logp);

@@ -191,7 +191,7 @@ static void run(program *p) {
     hf_say_unspelled(&p->d.tok);
     rl_samples sft = rl_answer_test(&p->run, 1);
     rl_line first = rl_measured(&p->run, "sft", &sft, NULL, 1);
-    p->csv = fopen(path, "w");
+    p->csv = fopen(llm_leads() ? path : "/dev/null", "w");
     if (!p->csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
     fprintf(p->csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
     rl_table_written(p->csv);
@@ -252,7 +252,7 @@ static void plan(rl_settings *s, const llm_ops *op) {
 
 int main(int argc, char **argv) {
     run_patience(argv);
-    ranks_alone("train_rlhf");
+    ranks_open("train_rlhf", &argc, &argv);
     rl_settings s = rl_defaults();
     llm_option options[] = {
         RUN_OPTIONS(s.run),

@@ -83,6 +83,24 @@ static inline void eval_answers_free(eval_answers *a) {
 static run_progress eval_progress;
 static inline void eval_over(int answers, int all) { run_progress_say(&eval_progress, answers, all); }
 
+/* Of n answers those that data rank r makes. Ranks that share layers or weights have to say every token together: then
+   all make all. */
+typedef struct { int from, to; } eval_part;
+static inline bool eval_dealt(void) { return llm_team && llm_team->tensors == 1 && llm_team->zero < 3; }
+static inline eval_part eval_part_of(int n, int r) {
+    const int64_t R = eval_dealt() ? llm_team->datas : 1;
+    return R == 1 ? (eval_part){0, n} : (eval_part){(int)(n * (int64_t)r / R), (int)(n * (r + (int64_t)1) / R)};
+}
+static inline void eval_tell(eval_answers *a) {
+    for (int r = 0; eval_dealt() && r < llm_team->datas; r++) {
+        const eval_part p = eval_part_of(a->count, r);
+        const size_t n = (size_t)(p.to - p.from), from = (size_t)p.from, width = (size_t)a->max_new;
+        llm_team->share(a->id + from * width, n * width * sizeof *a->id, r);
+        llm_team->share(a->logp + from * width, n * width * sizeof *a->logp, r);
+        llm_team->share(a->length + from, n * sizeof *a->length, r);
+        llm_team->share(a->stopped + from, n * sizeof *a->stopped, r);
+    }
+}
 /* Answer every prompt `each` times (answers of one prompt are neighbours) and judge. */
 static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, const eval_prompts *p, int each,
                                        const llm_sampler *s, int max_new, const uint8_t *banned) {
@@ -100,10 +118,13 @@ static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, con
         out[i] = a.id + (size_t)i * (size_t)max_new;
     }
     eval_progress = run_progress_begin("answers");
-    llm_generate_batch(m, s, (llm_request){.prompt = prompt, .length = length, .prompts = n, .max_new = max_new,
-                                           .stop = t->stop, .stops = t->stops, .banned = banned, .out = out,
-                                           .out_length = a.length, .stopped = a.stopped, .logp = a.logp,
-                                           .over = eval_over});
+    const eval_part my = eval_part_of(n, llm_team ? llm_team->data : 0);
+    llm_generate_batch(m, s, (llm_request){.prompt = prompt + my.from, .length = length + my.from, .first = my.from,
+                                           .prompts = my.to - my.from, .max_new = max_new, .stop = t->stop,
+                                           .stops = t->stops, .banned = banned, .out = out + my.from,
+                                           .out_length = a.length + my.from, .stopped = a.stopped + my.from,
+                                           .logp = a.logp + (size_t)my.from * (size_t)max_new, .over = eval_over});
+    eval_tell(&a);
     for (int i = 0; i < n; i++) {
         a.text[i] = llm_decode(t, out[i], (size_t)a.length[i], false, NULL);
         const tw_task *task = &p->task[i / each];

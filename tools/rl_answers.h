@@ -5,6 +5,31 @@
 
 #include "rl_program.h"
 
+/* ---- many ranks ----
+
+   All ranks of a team have the same prompts, draw the same units and know all answers and scores. Dealt are the forward
+   and backward passes: pass i is data rank i % R's, whose sums are then everybody's. In the last round a rank may have
+   none: it repeats another's, with a gradient of 0, so that all make the same calls. */
+
+static int rl_ranks(void) { return llm_team ? llm_team->datas : 1; }
+static int rl_self(void) { return llm_team ? llm_team->data : 0; }
+static bool rl_mine(int pass) { return pass % rl_ranks() == rl_self(); }
+/* bytes that the data rank of a pass knows, to all */
+static void rl_tell(void *x, size_t bytes, int pass) {
+    if (llm_team) llm_team->share(x, bytes, pass % rl_ranks() * llm_team->tensors);
+}
+/* What each data rank has measured of its passes, added up in the order of the ranks. */
+static void rl_add_up(double *x, int n) {
+    if (!llm_team) return;
+    double *all = llm_alloc(llm_mul((size_t)llm_team->size, (size_t)n), sizeof *all);
+    memcpy(all + llm_team->rank * n, x, (size_t)n * sizeof *x);
+    llm_team->gather(all, (size_t)n * sizeof *x);
+    for (int i = 0; i < n; i++) x[i] = 0;
+    for (int r = 0; r < llm_team->size; r += llm_team->tensors)
+        for (int i = 0; i < n; i++) x[i] += all[r * n + i];
+    llm_release(all);
+}
+
 /* ---- rows ---- */
 
 /* scored: for a reward model, which reads a score at the <|reward|> token behind each row. */
@@ -52,11 +77,21 @@ static void rl_backward(llm_model *m, rl_pass *p) {
     llm_backward(m, &p->b, p->scored ? NULL : p->x, NULL, p->scored ? p->x : NULL);
     rl_pass_free(p);
 }
+/* Behind the passes of a step. any: a row for those who had none in the last round. */
+static void rl_last_round(const rl_data *d, llm_model *m, int passes, const llm_sequence *any, bool scored) {
+    if (passes % rl_ranks() == 0 || rl_self() < passes % rl_ranks()) return;
+    rl_pass p = rl_pass_new(1, scored);
+    p.s[0] = *any;
+    rl_forward(d, m, &p);
+    rl_backward(m, &p);                 /* dsum is 0 */
+}
 /* Only the sums: log-probabilities of n answers under a model, or their scores. what: these, in lines of progress. */
 static void rl_row_sums(const rl_data *d, llm_model *m, const llm_sequence *s, int n, bool scored, double *sum,
                         const char *what) {
     run_progress far = run_progress_begin(what);
-    for (int i = 0; i < n; i += d->micro) {
+    for (int first = 0; first < n; first += d->micro * rl_ranks()) {
+        int i = first + d->micro * rl_self();
+        if (i >= n) i = first;          /* the round's first once more */
         rl_pass p = rl_pass_new(llm_min(d->micro, n - i), scored);
         memcpy(p.s, s + i, (size_t)p.n * sizeof *s);
         rl_forward(d, m, &p);
@@ -64,6 +99,8 @@ static void rl_row_sums(const rl_data *d, llm_model *m, const llm_sequence *s, i
         run_progress_say(&far, i + p.n, n);
         rl_pass_free(&p);
     }
+    for (int i = 0, pass = 0; i < n; i += d->micro, pass++)
+        rl_tell(sum + i, (size_t)llm_min(d->micro, n - i) * sizeof *sum, pass);
 }
 
 /* ---- answers of a policy ---- */
@@ -204,8 +241,11 @@ static void rl_judge_by_program(rl_program *p, rl_samples *x) {
     llm_release(failed);
 }
 static void rl_judge_answers(rl_judge *j, const rl_data *d, rl_samples *x) {
-    if (j->kind == JUDGE_COMMAND) rl_judge_by_program(&j->program, x);
-    else if (j->kind == JUDGE_MODEL) {
+    if (j->kind == JUDGE_COMMAND) {     /* one program, rank 0's */
+        if (llm_leads()) rl_judge_by_program(&j->program, x);
+        rl_tell(x->score, (size_t)x->n * sizeof *x->score, 0);
+        rl_tell(&j->program.failures, sizeof j->program.failures, 0);
+    } else if (j->kind == JUDGE_MODEL) {
         rl_row_sums(d, &j->reward, x->s, x->n, true, x->score, "scores");
         for (int i = 0; i < x->n; i++) x->score[i] -= j->mean;
     } else
@@ -268,7 +308,8 @@ static void rl_get_preferences(rl_data *d, rl_judge *j, llm_model *policy) {
     const char *file[] = {path};
     bool compared = d->records.record[0].responses > 0;
     if (!compared) {
-        if (!llm_exists(path)) rl_write_preferences(d, j, policy, path);
+        if (!ranks_most(llm_exists(path))) rl_write_preferences(d, j, policy, path);
+        ranks_meet();
         d->source = d->records;
         rl_read_records(d, file, 1);
         rl_make_prompts(d);

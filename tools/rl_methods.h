@@ -124,6 +124,19 @@ static rl_pass rl_pass_groups(rl_run *t, int i, bool scored) {
     llm_release(group);
     return p;
 }
+/* Is a pass another rank's? Then it is released. */
+static bool rl_others(rl_pass *p, int pass) {
+    if (rl_mine(pass)) return false;
+    rl_pass_free(p);
+    return true;
+}
+/* The loss of all ranks' passes, and what else they counted (NULL: nothing). */
+static double rl_all_of(double loss, llm_pair_stats *s) {
+    double x[] = {loss, s ? s->pairs : 0, s ? s->right : 0, s ? s->margin : 0, s ? s->chosen : 0, s ? s->rejected : 0};
+    rl_add_up(x, 6);
+    if (s) *s = (llm_pair_stats){x[1], x[2], x[3], x[4], x[5]};
+    return x[0];
+}
 /* Which of its units the steps will draw. */
 static bool *rl_will_draw(rl_run *t) {
     bool *drawn = llm_alloc((size_t)t->units, sizeof *drawn);
@@ -203,6 +216,7 @@ static void rl_learn(rl_run *t, const rl_method *m, llm_model *model, const char
                          .model = model};
     t->kl = t->s->kl >= 0 ? t->s->kl : m->kl;
     t->rows = given ? (int)(s->batch * s->grad_accum) : m->rows;
+    if (llm_team) t->d->micro = llm_max(1, llm_min((int)s->batch, t->rows / rl_ranks()));   /* a pass for every rank */
     run_enter(s, out);
     if (!rl_draws(m)) model->head_options.banned = NULL;
     if (m->prepare) m->prepare(t);      /* says how many units there are to learn from */
@@ -236,18 +250,21 @@ static void rl_kwise_step(rl_run *t, double lr, double *x) {
     bool race = !strcmp(t->s->ranking, "plackett-luce");
     llm_pair_stats stats = {0};
     double loss = 0;
+    int pass = 0;
     for (int i = 0; i < t->per_step;) {
         rl_pass p = rl_pass_groups(t, i, true);
+        i += p.groups;
+        if (rl_others(&p, pass++)) continue;
         rl_forward(t->d, &t->judge->reward, &p);
         for (int g = 0; g < p.groups; g++) {
             int at = p.begin[g], K = p.begin[g + 1] - at;
             loss += race ? llm_loss_plackett_luce(p.dsum + at, p.sum + at, p.rank + at, K, t->per_step)
                          : llm_loss_kwise(p.dsum + at, p.sum + at, p.rank + at, K, t->per_step, &stats);
         }
-        i += p.groups;
         rl_backward(&t->judge->reward, &p);
     }
-    x[RUN_LOSS] = loss;
+    rl_last_round(t->d, &t->judge->reward, pass, &t->d->compared.answer[0].s, true);
+    x[RUN_LOSS] = rl_all_of(loss, &stats);
     x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->judge->reward, lr);
     if (stats.pairs > 0) {
         x[RL_ACCURACY] = stats.right / stats.pairs;
@@ -258,6 +275,7 @@ static void rl_kwise_step(rl_run *t, double lr, double *x) {
 static void rl_pair_step(rl_run *t, double lr, double *x) {
     llm_pair_stats stats = {0};
     double loss = 0, *margin = llm_alloc((size_t)t->per_step, sizeof *margin);
+    int pass = 0;
     for (int i = 0; i < t->per_step;) {
         rl_pass p = rl_pass_new(2 * llm_min(llm_max(t->d->micro / 2, 1), t->per_step - i), true);
         for (int k = 0; k < p.n; k++) {
@@ -266,13 +284,15 @@ static void rl_pair_step(rl_run *t, double lr, double *x) {
             p.s[k] = a->s;
             if (k % 2 == 0) margin[k / 2] = a->margin;
         }
+        i += p.n / 2;
+        if (rl_others(&p, pass++)) continue;
         rl_forward(t->d, &t->judge->reward, &p);
         loss += llm_loss_pair(p.dsum, p.sum, margin, p.n / 2, 0, t->per_step, &stats);
-        i += p.n / 2;
         rl_backward(&t->judge->reward, &p);
     }
+    rl_last_round(t->d, &t->judge->reward, pass, &t->d->compared.answer[0].s, true);
     llm_release(margin);
-    x[RUN_LOSS] = loss;
+    x[RUN_LOSS] = rl_all_of(loss, &stats);
     x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->judge->reward, lr);
     x[RL_ACCURACY] = stats.right / stats.pairs;
     x[RL_MARGIN] = stats.margin / stats.pairs;
@@ -418,6 +438,7 @@ static void rl_dpo_step(rl_run *t, double lr, double *x) {
                  .beta = t->s->beta, .flip = t->s->noise, .sft = t->s->sft};
     llm_pair_stats stats = {0};
     double loss = 0, pairs = t->per_step;
+    int pass = 0;
     for (int i = 0; i < t->per_step;) {
         rl_pass p = rl_pass_new(2 * llm_min(llm_max(t->d->micro / 2, 1), t->per_step - i), false);
         for (int k = 0; k < p.n; k++) {
@@ -426,12 +447,14 @@ static void rl_dpo_step(rl_run *t, double lr, double *x) {
             p.s[k] = a->s;
             p.ref[k] = a->ref;
         }
+        i += p.n / 2;
+        if (rl_others(&p, pass++)) continue;
         rl_forward(t->d, &t->policy, &p);
         loss += llm_loss_dpo(p.dsum, p.sum, p.ref, p.count, p.n / 2, o, pairs, &stats);
-        i += p.n / 2;
         rl_backward(&t->policy, &p);
     }
-    x[RUN_LOSS] = loss;
+    rl_last_round(t->d, &t->policy, pass, &t->d->compared.answer[0].s, false);
+    x[RUN_LOSS] = rl_all_of(loss, &stats);
     x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->policy, lr);
     x[RL_ACCURACY] = stats.right / pairs;
     x[RL_MARGIN] = stats.margin / pairs;
@@ -531,8 +554,10 @@ static void rl_kto_step(rl_run *t, double lr, double *x) {
     }
     rl_row_sums(t->d, &t->policy, wrong, n, false, sum, NULL);        /* forward only: z0 is not differentiated */
     llm_kto o = {t->s->beta, llm_kto_z0(sum, ref, n), k->weight_good, k->weight_bad};
-    for (int i = 0; i < n;) {
+    int pass = 0;
+    for (int i = 0; i < n; i += t->d->micro) {
         rl_pass p = rl_pass_new(llm_min(t->d->micro, n - i), false);
+        if (rl_others(&p, pass++)) continue;
         bool *good = llm_alloc((size_t)p.n, sizeof *good);
         for (int j = 0; j < p.n; j++) {
             const rl_answer *a = &t->d->compared.answer[t->unit[unit[i + j]]];
@@ -542,11 +567,11 @@ static void rl_kto_step(rl_run *t, double lr, double *x) {
         }
         rl_forward(t->d, &t->policy, &p);
         loss += llm_loss_kto(p.dsum, p.sum, p.ref, good, p.n, o, n);
-        i += p.n;
         rl_backward(&t->policy, &p);
         llm_release(good);
     }
-    x[RUN_LOSS] = loss;
+    rl_last_round(t->d, &t->policy, pass, &t->d->compared.answer[0].s, false);
+    x[RUN_LOSS] = rl_all_of(loss, NULL);
     x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->policy, lr);
     x[RL_KL] = o.z0;
     void *all[] = {unit, wrong, sum, ref};
@@ -583,8 +608,11 @@ static void rl_rrhf_prepare(rl_run *t) {
 }
 static void rl_rrhf_step(rl_run *t, double lr, double *x) {
     double loss = 0;
+    int pass = 0;
     for (int i = 0; i < t->per_step;) {
         rl_pass p = rl_pass_groups(t, i, false);
+        i += p.groups;
+        if (rl_others(&p, pass++)) continue;
         double *reward = llm_alloc((size_t)p.n, sizeof *reward);
         for (int k = 0; k < p.n; k++) reward[k] = -p.rank[k];
         rl_forward(t->d, &t->policy, &p);
@@ -592,11 +620,11 @@ static void rl_rrhf_step(rl_run *t, double lr, double *x) {
             int at = p.begin[g], K = p.begin[g + 1] - at;
             loss += llm_loss_rrhf(p.dsum + at, p.sum + at, p.count + at, reward + at, K, t->s->rrhf, t->per_step);
         }
-        i += p.groups;
         rl_backward(&t->policy, &p);
         llm_release(reward);
     }
-    x[RUN_LOSS] = loss;
+    rl_last_round(t->d, &t->policy, pass, &t->d->compared.answer[0].s, false);
+    x[RUN_LOSS] = rl_all_of(loss, NULL);
     x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->policy, lr);
 }
 
@@ -642,7 +670,9 @@ static void rl_rejection_step(rl_run *t, double lr, double *x) {
     int round = llm_min(t->loop.step / each, rounds - 1), within = t->loop.step - round * each;
     char *path = llm_format("%s/round-%d.jsonl", t->loop.out, round);
     const char *file[] = {path};
-    if (within == 0 && !rl_rejection_sample(t, path, round)) {     /* nobody judged: the step is not taken */
+    const bool sampled = within > 0 || rl_rejection_sample(t, path, round);
+    ranks_meet();
+    if (!sampled) {     /* nobody judged: the step is not taken */
         llm_release(path);
         return;
     }
@@ -662,18 +692,20 @@ static void rl_rejection_step(rl_run *t, double lr, double *x) {
         const llm_sequence *s = &c->answer[rl_drawn(t, answers, within * t->per_step + i)].s;
         targets += s->count - s->prompt;
     }
-    for (int i = 0; i < t->per_step;) {
+    int pass = 0;
+    for (int i = 0; i < t->per_step; i += t->d->micro) {
         rl_pass p = rl_pass_new(llm_min(t->d->micro, t->per_step - i), false);
         for (int k = 0; k < p.n; k++) p.s[k] = c->answer[rl_drawn(t, answers, within * t->per_step + i + k)].s;
+        if (rl_others(&p, pass++)) continue;
         rl_forward(t->d, &t->policy, &p);
         for (int k = 0; k < p.n; k++) {
             loss -= p.sum[k] / targets;
             p.dsum[k] = -1 / targets;
         }
-        i += p.n;
         rl_backward(&t->policy, &p);
     }
-    x[RUN_LOSS] = loss;
+    rl_last_round(t->d, &t->policy, pass, &c->answer[0].s, false);
+    x[RUN_LOSS] = rl_all_of(loss, NULL);
     x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->policy, lr);
 }
 static void rl_rejection_finish(rl_run *t) {
@@ -694,6 +726,17 @@ typedef struct {
 static llm_batch rl_some_rows(const llm_batch *b, int from, int n) {
     int o = from * b->T;
     return (llm_batch){n, b->T, b->tokens + o, b->targets + o, b->positions + o, b->start + o, b->weight + o};
+}
+/* Of the round that begins with row `first` of n: where this rank's rows begin. Who has none repeats the first ones. */
+static int rl_own_rows(const rl_run *t, int first, int n) {
+    const int i = first + t->d->micro * rl_self();
+    return i < n ? i : first;
+}
+/* Is the gradient of these rows this rank's to give? Else it is 0. */
+static bool rl_counts(int i, int first, llm_real *dlogp, const llm_batch *b) {
+    const bool mine = rl_self() == 0 || i > first;
+    if (!mine) memset(dlogp, 0, llm_places(b) * sizeof *dlogp);
+    return mine;
 }
 /* The same question to the sampler: did it draw from the policy that learns? A filter, another temperature or a stale
    cache would show. (In bf16 the rounding hides it.) */
@@ -723,13 +766,18 @@ static bool rl_roll_out(rl_run *t, int each, rl_rollout *r, double *m) {
     r->b = rl_lay(t->d, r->x.s, n, false);
     llm_real **array[] = {&r->old, &r->ref, &r->value, &r->reward, &r->advantage, &r->ret};
     for (int i = 0; i < 6; i++) *array[i] = llm_alloc(llm_places(&r->b), sizeof(llm_real));
-    for (int i = 0; i < n; i += t->d->micro) {
+    for (int first = 0; first < n; first += t->d->micro * rl_ranks()) {
+        const int i = rl_own_rows(t, first, n);
         llm_batch some = rl_some_rows(&r->b, i, llm_min(t->d->micro, n - i));
         size_t o = (size_t)i * (size_t)r->b.T;
         llm_forward(&t->policy, &some, r->old + o, NULL, NULL);
         rl_reference_logp(t, &some, r->ref + o);
         if (t->critic.ops) llm_forward(&t->critic, &some, NULL, NULL, r->value + o);
     }
+    for (int i = 0, pass = 0; i < n; i += t->d->micro, pass++)
+        for (int k = 0; k < 3; k++)
+            rl_tell(*array[k] + (size_t)i * (size_t)r->b.T,
+                    (size_t)llm_min(t->d->micro, n - i) * (size_t)r->b.T * sizeof(llm_real), pass);
     rl_check_sampler(t, r);
     m[RL_REWARD] = eval_mean(r->x.score, n).mean;
     if (t->d->tiny) m[RL_TRUTH] = eval_mean(r->x.a.reward, n).mean;
@@ -777,31 +825,36 @@ static void rl_ppo_prepare(rl_run *t) {
 static void rl_ppo_update(rl_run *t, const rl_rollout *r, double lr, double *x) {
     const rl_settings *s = t->s;
     int B = r->b.B, T = r->b.T, rows = llm_min(t->rows, B);
-    llm_policy_stats stats = {0};
+    double sum[4] = {0};                /* losses of policy and critic; tokens, and those that were clipped */
     llm_real *logp = llm_alloc((size_t)(rows * T), sizeof *logp), *dlogp = llm_alloc((size_t)(rows * T), sizeof *dlogp);
     for (int epoch = 0; epoch < s->inner_epochs; epoch++)
         for (int first = 0; first + rows <= B; first += rows) {
             llm_batch all = rl_some_rows(&r->b, first, rows);
             double M = llm_batch_targets(&all);
-            x[RUN_LOSS] = x[RL_VALUE] = 0;
-            for (int i = first; i < first + rows; i += t->d->micro) {
+            sum[0] = sum[1] = 0;            /* of the last minibatch */
+            for (int at = first; at < first + rows; at += t->d->micro * rl_ranks()) {
+                const int i = rl_own_rows(t, at, first + rows);
                 llm_batch b = rl_some_rows(&r->b, i, llm_min(t->d->micro, first + rows - i));
                 size_t o = (size_t)i * (size_t)T;
                 llm_policy_stats now = {0};
                 llm_forward(&t->policy, &b, logp, NULL, NULL);
-                x[RUN_LOSS] += llm_loss_ppo(dlogp, logp, r->old + o, r->advantage + o, &b, M, s->clip, &now);
-                if (epoch == 0 && i == 0) llm_ratio_check(&now);
-                stats.tokens += now.tokens;
-                stats.clipped += now.clipped;
+                double loss = llm_loss_ppo(dlogp, logp, r->old + o, r->advantage + o, &b, M, s->clip, &now);
+                if (epoch == 0 && at == 0) llm_ratio_check(&now);
+                const bool mine = rl_counts(i, at, dlogp, &b);
+                if (mine) sum[0] += loss, sum[2] += now.tokens, sum[3] += now.clipped;
                 llm_backward(&t->policy, &b, dlogp, NULL, NULL);
                 llm_forward(&t->critic, &b, NULL, NULL, logp);
-                x[RL_VALUE] += llm_loss_value(dlogp, logp, r->value + o, r->ret + o, &b, M, 1, s->clip);
+                loss = llm_loss_value(dlogp, logp, r->value + o, r->ret + o, &b, M, 1, s->clip);
+                if (rl_counts(i, at, dlogp, &b)) sum[1] += loss;
                 llm_backward(&t->critic, &b, NULL, NULL, dlogp);
             }
             x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->policy, lr);
             llm_adamw_step(&t->critic_adamw, &t->critic, s->critic_lr * lr / t->loop.schedule.lr);
         }
-    x[RL_CLIPPED] = stats.clipped / fmax(stats.tokens, 1);
+    rl_add_up(sum, 4);
+    x[RUN_LOSS] = sum[0];
+    x[RL_VALUE] = sum[1];
+    x[RL_CLIPPED] = sum[3] / fmax(sum[2], 1);
     llm_release(logp);
     llm_release(dlogp);
 }
@@ -861,7 +914,7 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
         double *advantage = llm_alloc((size_t)n, sizeof *advantage);
         int flat = llm_group_advantages(advantage, r.x.score, n, group, LLM_GROUP_NORM);
         llm_grpo o = llm_grpo_defaults();
-        llm_policy_stats stats = {0};
+        double sum[3] = {0};            /* loss; tokens, and those that were clipped */
         o.beta = t->kl;
         o.rows = n;
         o.tokens = llm_batch_targets(&r.b);
@@ -869,18 +922,23 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
         llm_real *logp = llm_alloc((size_t)t->d->micro * (size_t)T, sizeof *logp);
         llm_real *dlogp = llm_alloc((size_t)t->d->micro * (size_t)T, sizeof *dlogp);
         for (int epoch = 0; epoch < t->s->inner_epochs; epoch++) {
-            x[RUN_LOSS] = 0;                /* hovers around 0, the advantages of a group cancel: watch the reward */
-            for (int i = 0; i < n; i += t->d->micro) {
+            sum[0] = 0;                     /* hovers around 0, the advantages of a group cancel: watch the reward */
+            for (int first = 0; first < n; first += t->d->micro * rl_ranks()) {
+                const int i = rl_own_rows(t, first, n);
                 llm_batch b = rl_some_rows(&r.b, i, llm_min(t->d->micro, n - i));
                 size_t at = (size_t)i * (size_t)T;
+                llm_policy_stats now = {0};
                 llm_forward(&t->policy, &b, logp, NULL, NULL);
-                x[RUN_LOSS] += llm_loss_grpo(dlogp, logp, r.old + at, r.ref + at, advantage + i, &b, &o, &stats);
-                if (epoch == 0 && i == 0) llm_ratio_check(&stats);
+                const double loss = llm_loss_grpo(dlogp, logp, r.old + at, r.ref + at, advantage + i, &b, &o, &now);
+                if (epoch == 0 && first == 0) llm_ratio_check(&now);
+                if (rl_counts(i, first, dlogp, &b)) sum[0] += loss, sum[1] += now.tokens, sum[2] += now.clipped;
                 llm_backward(&t->policy, &b, dlogp, NULL, NULL);
             }
             x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->policy, lr);
         }
-        x[RL_CLIPPED] = stats.clipped / fmax(stats.tokens, 1);
+        rl_add_up(sum, 3);
+        x[RUN_LOSS] = sum[0];
+        x[RL_CLIPPED] = sum[2] / fmax(sum[1], 1);
         x[RL_SILENT] = (double)flat / t->per_step;
         x[RL_KL] = llm_ppo_rewards(r.reward, r.old, r.ref, r.x.score, &r.b, 0);
         llm_release(logp);

@@ -59,7 +59,7 @@ static void rl_open_out(const rl_settings *s, bool reward) {
             rl_begin_below(s, llm_format("%s/%s", s->run.out, rl_methods[i].name));
         for (int i = 0; i < RL_PRICES && s->sweep_kl; i++)
             rl_begin_below(s, llm_format("%s/ppo-kl-%g", s->run.out, rl_price[i]));
-        unlink(data);
+        if (llm_leads()) unlink(data);
         llm_writer w = llm_write_begin(path);
         char *flags = llm_options_json();
         llm_write_text(&w, "{\"method\": \"%s\", \"seed\": %lld,\n\"flags\": %s}\n", method, (long long)s->run.seed,
