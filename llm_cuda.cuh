@@ -1667,13 +1667,14 @@ struct learner {
 };
 /* fast = 1 - beta, c = 1 / (1 - beta^step) */
 struct adamw_constants { float scale, fast1, fast2, c1, c2, lr, eps, decay; int step; bool skip; };
-struct learners { adamw_constants *constants; double *sum; learner *tensor; unsigned tensors, shares; };
+struct learners { adamw_constants *constants; double *sum; learner *tensor; unsigned tensors, shares; size_t first; };
 
 static learners learners_of(const llm_param *param, int params) {
     learner *list = (learner *)llm_alloc((size_t)params + 1, sizeof *list);
-    size_t n = 0, largest = 0;
+    size_t n = 0, largest = 0, first = 0;
     for (const llm_param *p = param; p < param + params; p++) {
         if (!p->used || !p->grad || !p->size) continue;         /* no pass has written its gradient, or it is frozen */
+        if (n == 0) first = p->offset;
         bf16 *copy = p->w.type == LLM_TYPE_BF16 ? (bf16 *)p->w.data : NULL;
         largest = max(largest, p->size);
         list[n++] = {p->data, copy, p->grad, p->offset, p->size, !p->vector,
@@ -1685,7 +1686,7 @@ static learners learners_of(const llm_param *param, int params) {
     learner *tensor = (learner *)(sum + n * SHARES);
     cuda_upload(tensor, list, n * sizeof *list);
     llm_release(list);
-    return {constants, sum, tensor, (unsigned)n, min((unsigned)SHARES, blocks_for(largest, 2048))};
+    return {constants, sum, tensor, (unsigned)n, min((unsigned)SHARES, blocks_for(largest, 2048)), first};
 }
 KERNEL(256) sumsq_kernel(double *sum, const learner *tensor) {
     const learner t = tensor[blockIdx.y];
@@ -1725,12 +1726,13 @@ template <class M> DEVICE float moment_rounded(float x, size_t number, int step,
     chance ^= chance >> 16;
     return __uint_as_float((__float_as_uint(x) + (chance >> shift & 0xFFFF)) & 0xFFFF0000u);
 }
-template <class M> KERNEL(256) adamw_kernel(void *m, void *v, const learner *tensor,
-                                            const adamw_constants *constants) {
+/* m, v: from moment `first` on. */
+template <class M> KERNEL(256) adamw_kernel(M *m, M *v, const learner *tensor, const adamw_constants *constants,
+                                            size_t first) {
     const adamw_constants a = *constants;
     const learner t = tensor[blockIdx.y];
     const float decay = t.decays ? a.decay : 0;
-    M *moment1 = (M *)m + t.offset, *moment2 = (M *)v + t.offset;
+    M *moment1 = m + (t.offset - first), *moment2 = v + (t.offset - first);
     if (a.skip) return;
     for (size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8; i < t.size; i += gridDim.x * 2048) {
         const int left = (int)min(t.size - i, (size_t)8);
@@ -1757,8 +1759,12 @@ static void cuda_adamw(const llm_param *param, int params, void *m, void *v, llm
                        llm_adamw_state *state) {
     const learners l = learners_of(param, params);
     adamw_judge_kernel<<<1, 1, 0, STREAM>>>(l.constants, state, rule);
-    auto kernel = rule.moments16 ? adamw_kernel<bf16> : adamw_kernel<float>;
-    if (l.tensors) kernel<<<dim3(l.shares, l.tensors), 256, 0, STREAM>>>(m, v, l.tensor, l.constants);
+    const dim3 grid(l.shares, l.tensors);
+    if (!l.tensors) return;
+    bf16 *m16 = (bf16 *)m + l.first, *v16 = (bf16 *)v + l.first;
+    float *m32 = (float *)m + l.first, *v32 = (float *)v + l.first;
+    if (rule.moments16) adamw_kernel<bf16><<<grid, 256, 0, STREAM>>>(m16, v16, l.tensor, l.constants, l.first);
+    else adamw_kernel<float><<<grid, 256, 0, STREAM>>>(m32, v32, l.tensor, l.constants, l.first);
 }
 
 /* ================================================================================================================

@@ -7,6 +7,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "check.h"
+#include "tiny_models.h"
 #include <glob.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -18,7 +19,7 @@ static const llm_ops *op;               /* the GPU's table */
 /* ---- what a rank does: the rows of llm_ranks ---- */
 
 static llm_ranks *join(void) {          /* the test hears all ranks, not rank 0 alone */
-    const int out = dup(STDOUT_FILENO);
+    const int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
     llm_ranks *r = llm_nccl();
     if (!r) {
         printf("alone\n");
@@ -26,6 +27,7 @@ static llm_ranks *join(void) {          /* the test hears all ranks, not rank 0 
     }
     fflush(stdout);
     dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
     op = llm_cuda(LLM_FP32);
     return r;
 }
@@ -173,6 +175,63 @@ static void case_meet(void) {
     r->close();
 }
 
+/* ---- whole training steps: the micro-batches of a step dealt to the ranks, ZeRO 0 to 3 ---- */
+
+enum { B = 2, T = 8, STEPS = 2, MICROS = 4 };
+
+static void one_step(llm_model *m, llm_adamw *o, int step) {
+    llm_real d[B * T];
+    for (int n = 0; n < B * T; n++) d[n] = (llm_real)-1 / (MICROS * B * T);
+    for (int i = llm_team->data; i < MICROS; i += llm_team->datas) {
+        llm_batch b = random_batch(B, T, m->c.V, true, (uint64_t)(100 * step + i));
+        llm_forward_backward(m, &b, d, NULL);
+        llm_batch_free(&b);
+    }
+    llm_adamw_step(o, m, 0.02);
+}
+/* The weights after STEPS steps: one rank alone leaves them in a file that begins with REFERENCE, others compare. */
+static void check_training(const char *what, llm_config c, bool lora, double bound) {
+    const bool alone = llm_team->size == 1;
+    char *path = llm_format("%s.%s", getenv("REFERENCE"), what);
+    FILE *reference = fopen(path, alone ? "wb" : "rb");
+    CHECK(reference, "%s: %s", path, strerror(errno));
+    llm_model m = build(c, op, 7);
+    if (lora) llm_lora_attach(&m, 2, 4, "all", NULL, 3);
+    llm_model_train(&m);
+    llm_adamw o = llm_adamw_defaults();
+    o.eps = 1e-4;                       /* GPT-2's key bias has no gradient but rounding, which must not become a step */
+    for (int s = 0; s < STEPS; s++) one_step(&m, &o, s);
+    const llm_param *p = lora ? m.lora->param : m.param;
+    for (int i = 0; i < (lora ? m.lora->params : m.params); i++) {
+        const size_t n = p[i].size;
+        llm_real *got = param_read(op, &p[i]), *want = llm_alloc(n, sizeof *want);
+        if (alone) CHECK(fwrite(got, sizeof *got, n, reference) == n, "%s", path);
+        else {
+            CHECK(fread(want, sizeof *want, n, reference) == n, "%s is short", path);
+            CHECK_SMALL(relative_error(got, want, n), bound, "rank %d, ZeRO %d: %s: %s", llm_rank(), llm_team->zero, what,
+                        p[i].name);
+        }
+        llm_release_all(got, want);
+    }
+    fclose(reference);
+    llm_release(path);
+    llm_adamw_free(&o, &m);
+    llm_model_free(&m);
+}
+static void case_train(void) {
+    llm_ranks *r = join();
+    if (getenv("NO_WAIT")) r->wait = no_wait;
+    const int zero = atoi(getenv("ZERO"));
+    const bool alone = r->size == 1;
+    llm_team_set(zero, 1);
+    check_training("gpt2", tiny_gpt2(), false, 1e-5);
+    if (alone || zero % 2) check_training("llama", tiny_llama(false, 2, true), false, 1e-5);
+    if (alone || zero >= 2) check_training("adapters", tiny_gpt2(), true, 1e-5);
+    op = llm_cuda(LLM_BF16);            /* where the last bit of a sum may be a weight's last bit of 8 */
+    if (alone || zero == 3) check_training("bf16", tiny_gpt2(), false, 1e-2);
+    r->close();
+}
+
 /* ---- what goes wrong ---- */
 
 static void case_dies(void) {           /* one has an error */
@@ -211,7 +270,7 @@ static void case_order(void) {          /* the ranks ask in different orders */
     op->wait();
 }
 static const struct { const char *name; void (*run)(void); } cases[] = {
-    {"rows", case_rows}, {"meet", case_meet}, {"dies", case_dies}, {"killed", case_killed},
+    {"rows", case_rows}, {"meet", case_meet}, {"train", case_train}, {"dies", case_dies}, {"killed", case_killed},
     {"leads_killed", case_leads_killed}, {"hangs", case_hangs}, {"order", case_order}};
 
 /* ---- the ranks are started, and heard ---- */
@@ -295,7 +354,8 @@ static void run(const char *name, int ranks, const char *environment) {
     memset(&told, 0, sizeof told);
     for (int i = 0; i < ranks; i++) pid[i] = start(name, i, ranks, port, environment, fileno(heard));
     end(pid, ranks, heard);
-    if (show) printf("%s\n", told.said);
+    if (show) printf("%s\nexit codes:", told.said);
+    for (int i = 0; show && i < ranks; i++) printf(" %d%s", told.code[i], i + 1 < ranks ? "" : "\n");
 }
 /* A case in which all is well. */
 static void passes(const char *name, int ranks, const char *environment) {
@@ -334,7 +394,28 @@ static void check_stranger(void) {
     pid[1] = start("meet", 1, 2, port, "", fileno(heard));
     end(pid, 2, heard);
     close(s);
-    CHECK(told.code[0] == 0 && told.code[1] == 0 && told.passed && !told.failed, "a stranger disturbs:\n%s", told.said);
+    CHECK(told.code[0] == 0 && told.code[1] == 0 && told.passed && !told.failed, "a stranger disturbs:\n%s",
+          told.said);
+}
+static void check_all_training(void) {
+    static const char *const files[] = {"gpt2", "llama", "adapters", "bf16"};
+    char folder[] = "/tmp/test_nccl.XXXXXX", text[200];
+    if (!mkdtemp(folder)) exit(1);
+    snprintf(text, sizeof text, "REFERENCE=%s/of ZERO=0", folder);
+    passes("train", 1, text);
+    for (int zero = 0; zero <= 3; zero++) {
+        snprintf(text, sizeof text, "REFERENCE=%s/of ZERO=%d CUDA_CPU_ASYNC=1", folder, zero);
+        passes("train", 2, text);
+        if (zero == 3) passes("train", 4, text);
+    }
+    snprintf(text, sizeof text, "REFERENCE=%s/of ZERO=1 CUDA_CPU_ASYNC=1 NO_WAIT=1", folder);
+    run("train", 2, text);
+    CHECK(told.failed > 0, "nobody saw that training does not wait");
+    for (int i = 0; i < 4; i++) {
+        snprintf(text, sizeof text, "%s/of.%s", folder, files[i]);
+        unlink(text);
+    }
+    rmdir(folder);
 }
 static void check_meeting(void) {
     passes("meet", 2, "MASTER_ADDR=localhost");
@@ -366,12 +447,13 @@ int main(int argc, char **argv) {
     }
     if (argc == 3) {
         show = true;
-        run(argv[1], atoi(argv[2]), "");
+        run(argv[1], atoi(argv[2]), getenv("SET") ? getenv("SET") : "");
         return 0;
     }
     passes("rows", 2, "");
     for (int ranks = 1; ranks <= MOST; ranks *= 2) passes("rows", ranks, "CUDA_CPU_ASYNC=1");
     check_meeting();
+    check_all_training();
     run("rows", 2, "CUDA_CPU_ASYNC=1 NO_WAIT=1");
     CHECK(told.failed > 0, "nobody saw that wait was missing");
     fails("dies", 4, "", "rank 3 of 4: the disk is full", 10);
