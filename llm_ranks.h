@@ -184,7 +184,7 @@ static size_t team_moments(const learner *x, size_t *first) {
     *first = x->shares->zero ? x->shares->own.begin : 0;
     return x->shares->zero ? own_numbers(x->shares) : x->size;
 }
-static const llm_range *team_range(const llm_shares *s) { return s->zero ? &s->own : NULL; }
+static inline const llm_range *team_range(const llm_shares *s) { return s->zero ? &s->own : NULL; }
 /* The table's rows as far as this rank moves them, cut to its range, or with ZeRO 0 all. */
 static learner team_own_rows(const llm_model *m, learner x) {
     const llm_shares *s = x.shares;
