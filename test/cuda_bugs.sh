@@ -253,7 +253,7 @@ bug tsan  'norms: the last sum overtaken'        's/__syncthreads\(\); +\/\* the
 bug tsan  'norms: warps added before they are done' \
     '/== 0\) part\[threadIdx.x \/ 32\] = x/{n;s/__syncthreads\(\);//}' layernorm
 bug tsan  'norms: counted before it is seen'     '/what this thread wrote is seen/s/__threadfence\(\);//' layernorm
-bug plain 'learning: moments of another tensor' 's/\(M \*\)v \+ t\.offset/(M *)v/' adamw
+bug plain 'learning: moments of another tensor' 's/\*moment2 = v \+ \(t\.offset - first\)/*moment2 = v/' adamw
 bug plain 'learning: corrected for the step before' 's/pow\(r\.beta2, state->step\)/pow(r.beta2, state->step - 1)/' adamw
 bug plain 'learning: a step left out moves weights' 's/a->skip = state->skip/a->skip = false/' adamw
 bug plain 'learning: the first 1024 sums'       's/; i \+= 1024\) s \+= sum/ \&\& i < 1024; i += 1024) s += sum/' adamw
