@@ -2021,6 +2021,13 @@ static void simd_value_backward(llm_act *dhidden, llm_real *du, const llm_real *
    AdamW is the one operation that memory alone limits: 28 bytes a parameter in one pass, none of them touched twice.
    Clipping is a factor on the gradient where it is read anyway, and the bf16 copy of the weights is written along. */
 
+/* With a team all of it in double: then the norm, a float, does not depend on where the ranks' ranges are cut. */
+static double squares_in_double(const llm_real *x, size_t n) {
+    double sum = 0;
+    LLM_SIMD(reduction(+ : sum))
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return sum;
+}
 /* In vectors over pieces of SIMD_PIECE numbers, whose sums are added in double, in order. */
 static double sum_of_squares(const llm_real *x, size_t n) {
     const size_t pieces = (n + SIMD_PIECE - 1) / SIMD_PIECE;
@@ -2030,13 +2037,13 @@ static double sum_of_squares(const llm_real *x, size_t n) {
         const size_t end = size_min(n, (piece + 1) * SIMD_PIECE);
         vreal s[4] = {{0}};                             /* four sums: one would wait for its own last addition */
         size_t i = piece * SIMD_PIECE;
-        for (; i + 4 * VL <= end; i += 4 * VL)
+        for (; i + 4 * VL <= end && !llm_team; i += 4 * VL)
             for (size_t j = 0; j < 4; j++) {
                 fetch(x + i + j * VL);
                 s[j] += vload(x + i + j * VL) * vload(x + i + j * VL);
             }
-        for (; i < end; i += VL) s[0] += vload_n(x + i, end - i) * vload_n(x + i, end - i);
-        sum[piece] = (double)vsum(s[0] + s[1] + (s[2] + s[3]));
+        for (; i < end && !llm_team; i += VL) s[0] += vload_n(x + i, end - i) * vload_n(x + i, end - i);
+        sum[piece] = llm_team ? squares_in_double(x + i, end - i) : (double)vsum(s[0] + s[1] + (s[2] + s[3]));
     }
     for (size_t piece = 0; piece < pieces; piece++) total += sum[piece];
     llm_release(sum);

@@ -95,14 +95,15 @@ static double rate_for_width(int C, bool lora) { return 1e-3 * pow(96.0 / C, 1.0
 
 static const run_stage fine_tuning;
 /* New tokens begin alike (build/convert --add-tokens): whoever learns adapters alone would never tell them apart. */
-static bool never_learned(const llm_model *m, const llm_tokenizer *tok) {
-    if (tok->im_start < 0 || tok->im_end < 0 || !m->wte->data) return false;
-    size_t C = (size_t)m->c.C;
-    llm_real *x = llm_alloc(m->wte->size, sizeof *x);
-    m->ops->download(x, m->wte->data, m->wte->size * sizeof *x);
-    bool alike = !memcmp(x + (size_t)tok->im_start * C, x + (size_t)tok->im_end * C, C * sizeof *x);
-    llm_release(x);
-    return alike;
+static bool never_learned(llm_model *m, const llm_tokenizer *tok) {
+    llm_real logp[2];
+    if (tok->im_start < 0 || tok->im_end < 0) return false;
+    llm_batch b = llm_batch_new(2, 1);
+    b.tokens[0] = tok->im_start;
+    b.tokens[1] = tok->im_end;
+    llm_forward(m, &b, logp, NULL, NULL);
+    llm_batch_free(&b);
+    return logp[0] == logp[1];          /* what follows on either is the same, to the bit */
 }
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     sft_settings *s = t->s;

@@ -20,11 +20,13 @@ common="--threads 1 --report off --seq 32 --eval-every 3"
 gpt="$bin/train_gpt --data $dir/text.txt --paragraphs --preset nano --vocab 300 $common"
 # What must be alike: the model, what was measured (but for the speed), what was said.
 measured() { cut -d, -f1-4,6- "$1/log.csv"; }
+said() { sed "s:$dir/$1:OUT:" "$dir/$1.said" | tr -s ' '; }
+alone() { ! pgrep -f "mpi/train_.*$1" > /dev/null; }       # no rank of that run is left
 # same NAME RUN: as the run "one".
 same() {
     check "$1: the same model" cmp -s "$dir/$reference/model.safetensors" "$dir/$2/model.safetensors"
     measured "$dir/$2" > "$dir/measured"; measured "$dir/$reference" | cmp -s - "$dir/measured"; check "$1: the same log.csv" [ $? -eq 0 ]
-    grep -v '^saved' "$dir/$2.said" > "$dir/said"; grep -v '^saved' "$dir/$reference.said" | cmp -s - "$dir/said"; check "$1: says the same" [ $? -eq 0 ]
+    said $2 > "$dir/said"; said $reference | cmp -s - "$dir/said"; check "$1: says the same" [ $? -eq 0 ]
 }
 # run N NAME COMMAND...: a run of N ranks into $dir/NAME
 run() {
@@ -108,20 +110,21 @@ ends() {
     check "$name: ends with an error" [ $code -eq 1 ]
     check "$name: within $limit s ($took ms)" [ $took -lt ${limit}000 ]
     check "$name: says it, once" [ "$(grep -c "^error: .*$text" "$dir/stderr")" -eq 1 ]
-    check "$name: nobody is left" sh -c "! pgrep -f 'out $dir/error' > /dev/null"
+    check "$name: nobody is left" alone "out $dir/error"
     check "$name: no result" [ ! -e "$dir/error/config.json" ]
     rm -rf "$dir/error"
 }
 cp "$dir/text.txt" "$dir/there.txt"
 long="$gpt --batch 1 --grad-accum 4 --steps 100000 --eval-every 0 --out $dir/error"
 elsewhere=$(echo "$long" | sed "s:$dir/text.txt:$dir/nowhere.txt:")
+long="$bin/train_gpt --data $dir/text.txt --model $dir/one $common --batch 1 --grad-accum 4 --steps 100000 --eval-every 0 --out $dir/error"
 other=$(echo "$long" | sed "s:$dir/text.txt:$dir/other.txt:")
 sed 's/mat 3/mat 4/' "$dir/text.txt" > "$dir/other.txt"
 ends "a file that one rank misses" "rank 2 of 4: there is no file or folder .*nowhere.txt" 15 \
     ranks 4 sh -c "if [ \$OMPI_COMM_WORLD_RANK = 2 ]; then exec $elsewhere; else exec $long; fi"
 ends "other text at one rank" "rank 3 of 4: its .*data are not those of rank 0" 15 \
-    ranks 4 sh -c "if [ \$OMPI_COMM_WORLD_RANK = 3 ]; then exec $other --model $dir/one; else exec $long --model $dir/one; fi" -- 
-ends "no number" "rank 0 of 4: .*not" 30 ranks 4 $long --lr 10 --grad-clip 0 --warmup 0
+    ranks 4 sh -c "if [ \$OMPI_COMM_WORLD_RANK = 3 ]; then exec $other; else exec $long; fi"
+ends "no number" "rank 0 of 4: .*not" 30 ranks 4 $long --lr 10 --weight-decay 10 --grad-clip 0 --warmup 0 --schedule constant
 ends "a full disk" "cannot write" 30 ranks 4 --mca btl tcp,self sh -c "
     if [ \$OMPI_COMM_WORLD_RANK = 0 ]; then ulimit -f 300; trap '' XFSZ; fi; exec $long --save-every 2"
 
@@ -140,7 +143,7 @@ began=$(now); kill -STOP $(members $pid | sed -n 2p); wait $pid; code=$?
 check "a hung rank: ends" [ $code -eq 1 ]
 check "a hung rank: within 10 s ($(since $began) ms)" [ $(since $began) -lt 10000 ]
 check "a hung rank: who waited says so" grep -q '^error: rank [0-9] of 4: the others gave no answer in 2 s' "$dir/stderr"
-check "a hung rank: nobody is left" sh -c "! pgrep -f 'out $dir/error' > /dev/null"
+check "a hung rank: nobody is left" alone "out $dir/error"
 
 # ---- Ctrl-C at launch.sh: all finish the same step and save ----
 started env --default-signal=INT tools/launch.sh -n 4 $long
@@ -164,7 +167,7 @@ while [ $i -lt $kills ]; do
     [ -z "$victim" ] || kill -9 $victim 2> /dev/null
     wait $pid; code=$?
     [ $(since $began) -lt 10000 ] || [ $code -eq 0 ] || slow=$((slow + 1))
-    ! pgrep -f "out $dir/kill" > /dev/null || left=$((left + 1))
+    alone "out $dir/kill" || left=$((left + 1))
     if [ $code -eq 0 ]; then            # it was over before the kill: the result is there
         cmp -s "$dir/never/model.safetensors" "$dir/kill/model.safetensors" || broken=$((broken + 1))
         flag=; rm -rf "$dir/kill"
