@@ -48,6 +48,12 @@ for at in "$gpt" "${TRAIN_SFT:-./train_sft} --model $dir" "${TRAIN_RLHF:-./train
     refuses "nothing to offload" 2 "the CPU's memory is the host's" $at --device cpu --offload --dry-run
 done
 refuses "unwritable out"      1 "folder"                        $gpt --out /proc/nowhere
+for flag in "--zero 1" "--tensor-parallel 2" "--rank-timeout 9"; do
+    refuses "$flag alone"     2 "would do nothing: this process is alone" $gpt $flag --out "$dir/x"
+done
+for many in OMPI_COMM_WORLD_SIZE PMI_SIZE WORLD_SIZE; do      # of a build without MPI every rank would write into --out
+    refuses "one of many"     2 "one of 4 ranks, but train_gpt was built for one process" env $many=4 $gpt --out "$dir/x"
+done
 refuses "resume of nothing"   2 "no complete checkpoint"        $gpt --resume --out "$dir/none"
 
 # ---- a result, and what protects it ----
