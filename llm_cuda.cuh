@@ -1040,7 +1040,7 @@ template <class A> struct attention {
     A *out;
     float *lse;                         /* (N,H) */
     A *dqkv;                            /* NULL: forward, which writes out and lse */
-    of_query *known;                    /* (N,H) */
+    of_query *known;                    /* (N,H); backward's first walk writes it, its second reads it */
     const A *dout, *qkv;
     const int *start;
     int B, T, H, KV, D, tiles;
@@ -1054,17 +1054,16 @@ template <class A> struct attention {
     DEVICE rows_of<A> dpart(int h) const { return head(dqkv, h, H + 2 * KV); }
     DEVICE rows_of<const A> dy(int h) const { return head(dout, h, H); }
 };
-/* Backward begins with what it wants to know of each query: four lanes take the pieces of delta = dout . out. */
-template <class A> KERNEL(128) known_kernel(attention<A> a, size_t rows) {
-    const size_t i = ((size_t)blockIdx.x * 128 + threadIdx.x) / 4;      /* head i % H of query i / H */
+/* What backward wants to know of query `row`: four lanes take the pieces of delta = dout . out, and all four get it. */
+template <class A> DEVICE of_query known_of(const attention<A> &a, int row, int h) {
+    const size_t n = a.first_row() + row, i = n * a.H + h;
     float delta = 0, x[8], y[8];
-    for (int c = threadIdx.x % 4 * 8; i < rows && c < a.D; c += 32) {
+    for (int c = threadIdx.x % 4 * 8; c < a.D; c += 32) {
         load_up_to_8(x, a.dout + i * a.D + c, a.D - c, a.D % 8 == 0);
         load_up_to_8(y, a.out + i * a.D + c, a.D - c, a.D % 8 == 0);
         UNROLL for (int j = 0; j < 8; j++) delta += x[j] * y[j];
     }
-    delta = warp_sum<4>(delta);
-    if (i < rows && threadIdx.x % 4 == 0) a.known[i] = {a.lse[i], delta, a.start[i / a.H]};
+    return {a.lse[i], warp_sum<4>(delta), a.start[n]};
 }
 /* The first key that any of the queries first .. end-1 sees; the last query below T that sees any of the keys up to
    `key`. */
@@ -1379,10 +1378,14 @@ attention_backward_kernel(attention<A> a, float by) {
     const int first = (KEYS ? a.tile() : a.late_tile()) * ROWS, end = min(T, first + ROWS);
     const int mine = first + threadIdx.x / 32 * 16 * M, i = threadIdx.x;
     const int *start = a.start + a.first_row();
-    const of_query *all_known = a.known + a.first_row() * a.H;
+    of_query *all_known = a.known + a.first_row() * a.H;
     load_tile<D, ROWS>(own1, a.part(KEYS ? a.H + own : own), first, T, a.D);
     load_tile<D, ROWS>(own2, KEYS ? a.part(a.H + a.KV + own) : a.dy(own), first, T, a.D);
-    if (!KEYS && i < ROWS) copy_ahead(known + i, all_known + (size_t)min(T - 1, first + i) * a.H + own, true);
+    if (!KEYS) for (int r = i / 4; r < ROWS; r += THREADS<D> / 4) {
+        const of_query q = known_of(a, min(T - 1, first + r), own);
+        if (i % 4 == 0) known[r] = q;
+        if (i % 4 == 0 && first + r < T && c0 == 0) all_known[(size_t)(first + r) * a.H + own] = q;
+    }
     const int begin = (KEYS ? first : first_key(start, first, end)) / TILE * TILE;
     const int steps = ((KEYS ? last_query(start, end - 1, first, T) : end - 1) - begin) / TILE + 1;
     float dq_or_dk[M][COLS / 8][4] = {}, dv[M][COLS / 8][4] = {};
@@ -1423,8 +1426,6 @@ template <class A, int D, walk_of W> static void launch(void (*kernel)(attention
 }
 template <class A, int D> static void attend(const attention<A> &a) {
     if (!a.dqkv) return launch<A, D, FORWARD>(attention_forward_kernel<A, D>, a, a.H);
-    const size_t rows = (size_t)a.B * a.T * a.H;
-    known_kernel<A><<<blocks_for(rows, 32), 128, 0, STREAM>>>(a, rows);
     launch<A, D, DQ>(attention_backward_kernel<A, D, DQ>, a, a.H);
     launch<A, D, DKV>(attention_backward_kernel<A, D, DKV>, a, a.KV);
 }

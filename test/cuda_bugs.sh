@@ -146,6 +146,8 @@ bug plain 'flash: columns of the next head'     's/row < T \&\& c < real\)/row <
 bug plain 'flash: columns of the next head, one by one' 's/row < T \&\& c \+ j < real \?/row < T ?/'
 bug plain 'flash: the first half of the columns twice' 's/(const int own.*)% F::PIECES/\1\/ 1024/'
 bug plain 'flash: half of delta'                's/c < a\.D; c \+= 32/c < a.D \/ 2; c += 32/'
+bug plain 'flash: what is known is not passed on' 's/all_known\[\(size_t\)\(first \+ r\) \* a\.H \+ own\] = q;/;/'
+bug plain 'flash: known of queries past T'      's/ \&\& first \+ r < T \&\& c0 == 0/ \&\& c0 == 0/'
 bug plain 'flash: what is known of another head' 's/row \+ i\) \* a\.H \+ h, true/row + i) * a.H, true/'
 bug plain 'flash: texts begin with the tile'    's/low = min\(low, start\[i\]\);/;/'
 bug plain 'flash: queries of the first tile only' 's/high = start\[i\] <= key \? i : high;/;/'
