@@ -13,47 +13,47 @@ import sys
 from transformers import AutoTokenizer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-IM = ("{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}")
+IM = ("{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}")
 IM_OPEN = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-OWN = ("{% if loop.first and message['role'] != 'system' %}{{ '<|im_start|>system\\nSYSTEM<|im_end|>\\n' }}{% endif %}")
-HEADER = "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}"
+OWN = ("{% if loop.first and m.role != 'system' %}{{ '<|im_start|>system\\nSYSTEM<|im_end|>\\n' }}{% endif %}")
+HEADER = "{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n' + m.content | trim + '<|eot_id|>' }}"
 HEADER_OPEN = "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
 
 FAMILIES = [
-    ("gpt2pairs", "{% for message in messages %}" + IM + "{% endfor %}" + IM_OPEN),
-    ("qwen2", "{% for message in messages %}" + OWN.replace("SYSTEM", "You give good answers.") + IM + "{% endfor %}" + IM_OPEN),
+    ("gpt2pairs", "{% for m in messages %}" + IM + "{% endfor %}" + IM_OPEN),
+    ("qwen2", "{% for m in messages %}" + OWN.replace("SYSTEM", "You give good answers.") + IM + "{% endfor %}" + IM_OPEN),
     ("qwen2", "{% if messages[0]['role'] == 'system' %}{{ '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}"
-              "{% else %}{{ '<|im_start|>system\\nYou answer briefly.<|im_end|>\\n' }}{% endif %}{% for message in messages %}"
-              "{% if not (loop.first and message['role'] == 'system') %}" + IM + "{% endif %}{% endfor %}" + IM_OPEN),
-    ("digits", "{% for message in messages %}" + OWN.replace("SYSTEM", "Your name is Pebble, a model of few weights and good "
+              "{% else %}{{ '<|im_start|>system\\nYou answer briefly.<|im_end|>\\n' }}{% endif %}{% for m in messages %}"
+              "{% if not (loop.first and m.role == 'system') %}" + IM + "{% endif %}{% endfor %}" + IM_OPEN),
+    ("digits", "{% for m in messages %}" + OWN.replace("SYSTEM", "Your name is Pebble, a model of few weights and good "
                "will") + IM + "{% endfor %}" + IM_OPEN),
-    ("llama3re", "{{ bos_token }}{% for message in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
+    ("llama3re", "{{ bos_token }}{% for m in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
     ("llama3re", "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set said = messages[0]['content'] | trim %}"
                  "{% set messages = messages[1:] %}{% else %}{% set said = '' %}{% endif %}"
                  "{{ '<|start_header_id|>system<|end_header_id|>\\n\\nHas read up to: spring of 2023\\nThe day is: 3 Jun 2024\\n\\n'"
-                 " + said + '<|eot_id|>' }}{% for message in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
-    ("spm", "{% for message in messages %}{% if message['role'] == 'user' %}"
+                 " + said + '<|eot_id|>' }}{% for m in messages %}" + HEADER + "{% endfor %}" + HEADER_OPEN),
+    ("spm", "{% for m in messages %}{% if m.role == 'user' %}"
             "{{ bos_token + '[INST] ' }}{% if loop.index0 == 1 and messages[0]['role'] == 'system' %}"
-            "{{ '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' }}{% endif %}{{ message['content'] | trim + ' [/INST]' }}"
-            "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim + ' ' + eos_token }}{% endif %}{% endfor %}"),
-    ("spm", "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + eos_token + '\\n' }}{% endfor %}"
+            "{{ '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' }}{% endif %}{{ m.content | trim + ' [/INST]' }}"
+            "{% elif m.role == 'assistant' %}{{ ' ' + m.content | trim + ' ' + eos_token }}{% endif %}{% endfor %}"),
+    ("spm", "{% for m in messages %}{{ '<|' + m.role + '|>\\n' + m.content + eos_token + '\\n' }}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}{# '<|user|>' #}"),
-    ("gpt2re", "{% for message in messages %}{% if not loop.first %}{{ '\\n\\n' }}{% endif %}{% if message['role'] == 'system' %}"
-               "{{ message['content'] }}{% elif message['role'] == 'user' %}{{ '### Instruction:\\n' + message['content'] }}{% else %}"
-               "{{ '### Response:\\n' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+    ("gpt2re", "{% for m in messages %}{% if not loop.first %}{{ '\\n\\n' }}{% endif %}{% if m.role == 'system' %}"
+               "{{ m.content }}{% elif m.role == 'user' %}{{ '### Instruction:\\n' + m.content }}{% else %}"
+               "{{ '### Response:\\n' + m.content + eos_token }}{% endif %}{% endfor %}"
                "{% if add_generation_prompt %}{{ '\\n\\n### Response:\\n' }}{% endif %}"),
     # others that no table would know: Hermes (bos, trim), an apostrophe in the default, Tulu, R1's distilled ones, {% generation %}
-    ("digits", "{{ bos_token }}{% for message in messages %}" + IM.replace("['content']", "['content'] | trim") + "{% endfor %}" + IM_OPEN),
+    ("digits", "{{ bos_token }}{% for m in messages %}" + IM.replace("['content']", "['content'] | trim") + "{% endfor %}" + IM_OPEN),
     ("qwen2", "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nYou\\'re \"brief\".<|im_end|>\\n' }}{% endif %}"
-              "{% for message in messages %}" + IM + "{% endfor %}" + IM_OPEN),
-    ("gpt2re", "{% for message in messages %}{% if message['role'] == 'assistant' %}{{ '<|assistant|>\\n' + message['content'] + eos_token }}"
-               "{% if not loop.last %}{{ '\\n' }}{% endif %}{% else %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '\\n' }}"
+              "{% for m in messages %}" + IM + "{% endfor %}" + IM_OPEN),
+    ("gpt2re", "{% for m in messages %}{% if m.role == 'assistant' %}{{ '<|assistant|>\\n' + m.content + eos_token }}"
+               "{% if not loop.last %}{{ '\\n' }}{% endif %}{% else %}{{ '<|' + m.role + '|>\\n' + m.content + '\\n' }}"
                "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"),
-    ("gpt2re", "{% for message in messages %}{% if message['role'] == 'user' %}{{ '<User>' + message['content'] }}{% elif message['role'] == "
-               "'assistant' %}{{ '<Assistant>' + message['content'].split('</think>')[-1] + eos_token }}{% else %}{{ message['content'] }}"
+    ("gpt2re", "{% for m in messages %}{% if m.role == 'user' %}{{ '<User>' + m.content }}{% elif m.role == "
+               "'assistant' %}{{ '<Assistant>' + m.content.split('</think>')[-1] + eos_token }}{% else %}{{ m.content }}"
                "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<Assistant>' }}{% endif %}"),
-    ("qwen2", "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}"
-              "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}"
+    ("qwen2", "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}"
+              "{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}{% else %}{{ m.content + '<|im_end|>' }}"
               "{% endif %}{{ '\\n' }}{% endfor %}" + IM_OPEN),
 ]
 U = lambda text: {"role": "user", "content": text}

@@ -36,8 +36,8 @@ LLAMA3 = (r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| 
           r"""|\s*[\r\n]+|\s+(?!\S)|\s+""")
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 OURS = ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reward|>"]
-CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>'"
-          " + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+CHATML = ("{% macro open(who) %}{{ '<|im_start|>' ~ who ~ '\\n' }}{% endmacro %}{% for m in messages %}{{ open(m.role) ~ m.content }}"
+          "{{ '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ open('assistant') }}{% endif %}")
 
 
 def byte_level(use_regex):
