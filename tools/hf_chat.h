@@ -7,7 +7,7 @@
 
    What is learned: what lies inside of {% generation %}, where a template has it: a token with a byte there. Else of
    each of the assistant's messages the region from where the text of the messages before it, with the opening of an
-   answer, ends, up to the token that closes it (a special one, or the one that closes an answer of plain words):
+   answer, ends, up to the token that closes it (the one that closes an answer of plain words; or another special one):
 
        render(u)       <|im_start|>user\n Hi <|im_end|>\n <|im_start|>assistant\n
        render(u a)     <|im_start|>user\n Hi <|im_end|>\n <|im_start|>assistant\n  Hello <|im_end|>  \n
@@ -140,29 +140,31 @@ static const char *hf_chat_unheard(const llm_tokenizer *t, const llm_message *m,
 
 /* ---- what is learned ---- */
 
-/* Bytes of the token that closes an answer, if the template has one at this byte, or 0. at[count] are the bytes where
-   ids begin. "</tool_call>", which is not special, closes none; but a family may close answers with such a token. */
+/* A text and its ids: at[count] are the bytes where they begin. */
 typedef struct { const llm_tokenizer *t; const jinja_text *x; const int *id; const size_t *at; int count; } hf_laid;
 
-static bool hf_chat_closes(const llm_tokenizer *t, int id) {
-    const int closing = ((const hf_chat *)t->tables->chat)->closing;
-    return t->tables->hidden[id] && (t->special[id] || closing < 0 || closing == id);
+static bool hf_chat_begins(const jinja_text *x, size_t byte, const char *s, size_t n) {
+    return n <= x->length - byte && !memcmp(x->text + byte, s, n);
 }
-static size_t hf_chat_closing(const hf_laid *l, size_t byte) {
+/* Bytes of the token that closes an answer, if the template has one at this byte, or 0. "</tool_call>", which is not
+   special, closes none; but a family may close answers with such a token. usual: it is the one that closes an answer of
+   plain words. */
+static size_t hf_chat_closing(const hf_laid *l, size_t byte, bool *usual) {
     int low = 0, high = l->count;
     while (low < high) {
         int middle = low + (high - low) / 2;
         if (l->at[middle] < byte) low = middle + 1;
         else high = middle;
     }
-    bool found = low < l->count && l->at[low] == byte && hf_chat_closes(l->t, l->id[low]);
-    size_t n = found ? (size_t)l->t->length[l->id[low]] : 0;
-    return found && n <= l->x->length - byte && !memcmp(l->x->text + byte, l->t->token[l->id[low]], n) ? n : 0;
+    if (low == l->count || l->at[low] != byte) return 0;
+    const int id = l->id[low], closing = ((const hf_chat *)l->t->tables->chat)->closing;
+    const size_t n = (size_t)l->t->length[id];
+    const bool closes = l->t->tables->hidden[id] && (l->t->special[id] || closing < 0 || closing == id);
+    if (!closes || !hf_chat_begins(l->x, byte, l->t->token[id], n)) return 0;
+    *usual = closing < 0 || closing == id;
+    return n;
 }
 static bool hf_chat_words(const jinja_text *x, size_t byte) { return (x->mark[byte] & JINJA_WORDS) != 0; }
-static bool hf_chat_begins(const jinja_text *x, size_t byte, const char *s, size_t n) {
-    return n <= x->length - byte && !memcmp(x->text + byte, s, n);
-}
 /* Where the answer begins whose own bytes are [first, ...): behind what the messages before it and the opening of an
    answer make. A template may write what is past in another way (Qwen3's thoughts): then behind the same opening. */
 static size_t hf_chat_opening(const jinja_text *x, const jinja_text *before, size_t first) {
@@ -184,10 +186,13 @@ static bool hf_chat_region(const hf_laid *l, int i, const jinja_text *before, si
         }
     *begin = before->text ? hf_chat_opening(x, before, first) : first;
     if (*begin == x->length) return false;
-    last = size_max(last, *begin);
-    for (*end = last; *end < x->length && !hf_chat_closing(l, *end) && !hf_chat_words(x, *end);) ++*end;
-    size_t closing = *end < x->length ? hf_chat_closing(l, *end) : 0;
-    *end = closing ? *end + closing : last;
+    *end = last = size_max(last, *begin);
+    for (size_t k = last; k < x->length && !hf_chat_words(x, k); k++) {
+        bool usual = false;             /* behind a call there may be more: "</tool_call><|im_end|>", both special */
+        const size_t n = hf_chat_closing(l, k, &usual);
+        if (n && (*end == last || usual)) *end = k + n;
+        if (usual) break;
+    }
     return true;
 }
 static bool hf_chat_weighs(const llm_message *m) {

@@ -66,7 +66,7 @@ TOKENIZERS = {
     "mistral-tekken": ("llama3re", special("<s>", "</s>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[IMG]") + MISTRAL[:2]),
     "qwen2.5": ("qwen2", CALLS),
     "qwen3": ("qwen2", QWEN3),
-    "qwen3-coder": ("qwen2", QWEN3),
+    "qwen3-coder": ("qwen2", special("<tool_call>", "</tool_call>") + QWEN3[2:]),
     "phi3": ("spm", special("<|assistant|>", "<|end|>", "<|user|>", "<|system|>", rstrip=True)),
     "phi4": ("llama3re", special("<|im_start|>", "<|im_end|>", "<|im_sep|>", lstrip=True, rstrip=True)),
     "phi4-mini": ("llama3re", special("<|endoftext|>", "<|tool|>", "<|/tool|>", "<|end|>") +
@@ -89,7 +89,7 @@ TOKENIZERS = {
     "olmo2-harmony": ("llama3re", special("<|startoftext|>", "<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>",
                                           "<|call|>")),
 }
-CLOSES = {"gemma3": "<end_of_turn>"}    # a token that closes an answer although it is not special
+CLOSES = {"gemma3": "<end_of_turn>", "qwen3-coder": "<|im_end|>"}   # what closes an answer although it is not special, or not first
 
 MORE = [
     {"messages": [U("17 + 25?"), {**A("43"), "weight": 0}, U("Sure?"), {**A("42, sorry."), "weight": 1}]},
@@ -203,7 +203,8 @@ def learned(m):
 
 def regions(f, talk, text, marks, own, stretch, ids):
     """[(begin, end, message)] of the assistant's messages."""
-    closes = [s for s, i in zip(stretch, f.plain.convert_ids_to_tokens(ids)) if i in f.closing and (s in own or i == CLOSES.get(f.name))]
+    usual = CLOSES.get(f.name)
+    closes = sorted((s, i == usual) for s, i in zip(stretch, f.plain.convert_ids_to_tokens(ids)) if i in f.closing and (s in own or i == usual))
     out = []
     for i, m in enumerate(talk["messages"]):
         mine = [k for k, x in enumerate(marks) if x // gen.MESSAGE == i + 1]
@@ -223,7 +224,8 @@ def regions(f, talk, text, marks, own, stretch, ids):
             continue
         last = max(mine[-1] + 1 if mine else 0, begin)
         word = next((k for k in range(last, len(text)) if marks[k] & 1), len(text))
-        end = next((e for b, e in sorted(closes) if last <= b < word), last)
+        here = [(e, u) for (b, e), u in closes if last <= b < word]
+        end = next((e for e, u in here if u), here[0][0] if here else last)
         out.append((begin, end, i))
     return out
 
