@@ -1,10 +1,11 @@
 #!/bin/sh
 # test_cuda.sh: the kernels of llm_cuda.cuh, executed on this CPU, thread by thread (test/cuda_on_cpu): everything once, a short list in
 # other orders of threads and streams, and under the sanitizers that were built: AddressSanitizer sees a place out of bounds,
-# ThreadSanitizer a missing barrier, MemorySanitizer a number that nobody wrote. Two programs run at a time.
+# ThreadSanitizer a missing barrier, MemorySanitizer a number that nobody wrote. test_cuda.sh LIST...: only these (make test_cuda runs
+# several at a time): rows, orders, models, asan, msan, tsan.
 . test/check.sh
-build=${BUILD:-build}
-export ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=halt_on_error=1
+build=${BUILD:-build} log=$dir/log
+export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=halt_on_error=1
 # runs NAME PROGRAM ARGUMENTS...: one line of what it said; its checks are ours. The hash of the results' bits stays in $bits.
 runs() {
     name=$1; shift
@@ -30,31 +31,23 @@ orders() {
         check "$order: other bits than before" [ "$bits" = "$first" ]
     done
 }
-sanitizers() {
-    for kind in asan msan tsan; do
-        if [ ! -x "$build/$kind/test_cuda" ]; then echo "SKIP: $kind: $build/$kind/test_cuda was not built"; continue; fi
-        runs "short list, $kind" "$build/$kind/test_cuda" few
-        [ $kind = tsan ] || runs "short list of models, $kind" "$build/$kind/test_cuda_model" few
-    done
+# sanitizer asan|msan|tsan
+sanitizer() {
+    kind=$1
+    if [ ! -x "$build/$kind/test_cuda" ]; then echo "SKIP: $kind: $build/$kind/test_cuda was not built"; return; fi
+    runs "short list, $kind" "$build/$kind/test_cuda" few
+    [ $kind = tsan ] || runs "short list of models, $kind" "$build/$kind/test_cuda_model" few
 }
-(
-    log=$dir/log1
+rows() {
     runs "rows" "$build/test_cuda"
     runs "PyTorch's numbers" "$build/test_cuda_fixtures"
-    orders
-    echo "$passed $failed" > "$dir/count1"
-) > "$dir/said1" 2>&1 &
-(
-    log=$dir/log2
+}
+models() {
     runs "models" "$build/test_cuda_model"
     runs "models, streams as late as they may" env CUDA_CPU_ASYNC=1 "$build/test_cuda_model" few
-    sanitizers
-    echo "$passed $failed" > "$dir/count2"
-) > "$dir/said2" 2>&1
-wait
-cat "$dir/said1" "$dir/said2"
-for list in 1 2; do
-    if read -r p f < "$dir/count$list"; then passed=$((passed + p)) failed=$((failed + f)); else bad "list $list did not end"; fi
+}
+for list in ${*:-rows orders models asan msan tsan}; do
+    case $list in *san) sanitizer "$list" ;; *) $list ;; esac
 done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
