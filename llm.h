@@ -5432,14 +5432,14 @@ llm_plan llm_plan_make(const llm_config *c, const llm_ops *ops, int B, int T, bo
 void (*llm_on_death)(const char *message) = NULL;
 
 /* Where all ranks of a team die of the same (a wrong command line, a file that is not there), rank 0 says it for all:
-   it has a second before the others speak. */
+   it has three seconds before the others speak. */
 LLM_NORETURN static void die(int code, const char *remedy, const char *cause, va_list arguments) {
     char message[2048], whose[64] = "";
     int n = vsnprintf(message, sizeof message, cause, arguments);
     n = llm_min(llm_max(n, 0), sizeof message - 1);
     if (remedy) snprintf(message + n, sizeof message - n, "\n  try: %s", remedy);
     if (llm_on_death) llm_on_death(message);
-    if (!llm_leads()) sleep(1);
+    for (unsigned left = llm_leads() ? 0 : 3; left;) left = sleep(left);
     if (llm_team && llm_team->size > 1 && code != 2)
         snprintf(whose, sizeof whose, "rank %d of %d: ", llm_team->rank, llm_team->size);
     fflush(stdout);

@@ -212,5 +212,19 @@ for wrong in "-n" "-n many" "-n 4" "-n 4 --hosts= $bin/train_gpt" "-n 4 ./nowher
     refuses "launch.sh $wrong" 2 "" tools/launch.sh $wrong
 done
 
+# ---- memory at GPT-2 124M: what two processes take is what the plan says, within 10 %; what does not fit one fits two ----
+memory=$bin/test_ranks_memory
+for zero in 0 1 2; do
+    [ $zero -eq 0 ] || [ -n "$MPI_MEMORY" ] || continue
+    ranks 2 $memory $zero > "$dir/stdout" 2> "$dir/stderr"; code=$?
+    check "memory: ZeRO $zero: $(cat "$dir/stdout")" [ $code -eq 0 ]
+done
+few() { ( ulimit -v 2000000; ranks "$@" ) > "$dir/stdout" 2> "$dir/stderr"; }
+few 2 $memory 3; code=$?
+check "memory: ZeRO 3 under 2 GB a process: $(cat "$dir/stdout")" [ $code -eq 0 ]
+few 1 $memory 0; code=$?
+check "memory: one process does not fit there" [ $code -eq 1 ]
+check "memory: it says so" grep -q '^error: out of memory' "$dir/stderr"
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
