@@ -199,7 +199,7 @@ static void check_training(const char *what, llm_config c, bool lora, double bou
     if (lora) llm_lora_attach(&m, 2, 4, "all", NULL, 3);
     llm_model_train(&m);
     llm_adamw o = llm_adamw_defaults();
-    o.eps = 1e-4;                       /* GPT-2's key bias has no gradient but rounding, which must not become a step */
+    o.eps = 1e-4;                       /* a gradient that is but rounding (GPT-2's key bias) must not become a step */
     for (int s = 0; s < STEPS; s++) one_step(&m, &o, s);
     const llm_param *p = lora ? m.lora->param : m.param;
     for (int i = 0; i < (lora ? m.lora->params : m.params); i++) {
@@ -208,8 +208,8 @@ static void check_training(const char *what, llm_config c, bool lora, double bou
         if (alone) CHECK(fwrite(got, sizeof *got, n, reference) == n, "%s", path);
         else {
             CHECK(fread(want, sizeof *want, n, reference) == n, "%s is short", path);
-            CHECK_SMALL(relative_error(got, want, n), bound, "rank %d, ZeRO %d: %s: %s", llm_rank(), llm_team->zero, what,
-                        p[i].name);
+            CHECK_SMALL(relative_error(got, want, n), bound, "rank %d, ZeRO %d: %s: %s", llm_rank(), llm_team->zero,
+                        what, p[i].name);
         }
         llm_release_all(got, want);
     }
