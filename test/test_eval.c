@@ -21,6 +21,8 @@ static void test_checks(void) {
     THAT(!pass(NUMBER, "8", 0, "8.5") && pass(NUMBER, "8.5", 0, "8.5."));
     THAT(pass(FINAL, "1500", 0, "1200 + 300\n#### 1,500 is it") && !pass(FINAL, "300", 0, "300 and then 1200"));
     THAT(pass(FINAL, "72", 0, "so $72.") && !pass(FINAL, "72", 0, "none"));
+    THAT(pass(FINAL, "3", 0, "7-3") && !pass(FINAL, "-3", 0, "7-3") && pass(FINAL, "-3", 0, "7 -3"));
+    THAT(!pass(FINAL, "12", 0, "12 #### none"));                      /* who marks an answer is taken at his word */
     THAT(pass(FINAL, "1500", 0, "#### 1500\nanother 2") == false);   /* the last number, as long as it goes on */
     THAT(pass(CODE, "7", 0, "3 4 add print") && pass(CODE, "3 4 add print", 0, " 7 print\n"));
     THAT(!pass(CODE, "7", 0, "7") && !pass(CODE, "7", 0, "3 4 mul print") && !pass(CODE, "7", 0, "add print"));
@@ -128,6 +130,18 @@ static void test_shots(void) {
           l.item[1].before[0], l.item[1].before[1]);
     CHECK(!strcmp(l.item[2].prompt, "own"), "a question stays as it is: %s", l.item[2].prompt);
     forget(&l);
+    read_text(&l, "checks.jsonl", "{\"prompt\": \"a\", \"answer\": \"1\"}{\"prompt\": \"a\", \"answer\": \"1\"}"
+                                  "{\"prompt\": \"a\", \"answer\": \"1\", \"check\": \"contains\"}", INT_MAX);
+    drop_repeated(&l);
+    CHECK(l.count == 2, "a prompt that is checked in two ways is asked for both: %d", l.count);
+    forget(&l);
+    read_text(&l, "social.jsonl", "{\"context\": \"a\", \"question\": \"b\", \"answerA\": \"c\", \"answerB\": \"d\", "
+                                  "\"answerC\": \"e\", \"label\": 1}", INT_MAX);
+    CHECK(l.count == 1 && l.item[0].gold == 0, "a number counts from 1 where they do: %d", l.item[0].gold);
+    forget(&l);
+    CHECK_DIES(read_text(&l, "gold.jsonl", "{\"prompt\": \"a\", \"choices\": [\"b\", \"c\"], \"answer\": 2}", 1),
+               "the right answer is none of the endings");
+    l = (task_list){0};
     /* The file's form does not matter; --limit counts records. */
     read_text(&l, "tasks.json", "\xEF\xBB\xBF[{\"prompt\": \"a\", \"answer\": \"1\", \"n\": NaN},\n"
                                 "{\"prompt\": \"b\", \"answer\": \"2\"}]", INT_MAX);
@@ -212,6 +226,103 @@ static void test_likelihoods(void) {
     llm_release(l.item);
     if (f) fclose(f);
 }
+/* ---- a model that says what it is told to ---- */
+
+/* Whatever it reads, behind place p it says id[p]: positions are all that it sees. */
+static void make_parrot(player *p, const int *id, int n) {
+    llm_config c = llm_preset("gpt-tiny");
+    c.V = p->tok.vocab_size;
+    c.T = 64, c.L = c.H = c.KV = 1, c.C = c.D = c.V, c.F = 4;
+    llm_model_init(&p->model, &c, llm_cpu(LLM_FP32), 1);
+    for (int i = 0; i < p->model.params; i++)
+        if (!p->model.param[i].vector) memset(p->model.param[i].data, 0, p->model.param[i].size * sizeof(llm_real));
+    for (int v = 0; v < c.V; v++) p->model.wte->data[(size_t)v * (size_t)c.C + (size_t)v] = 1;
+    for (int t = 0; t < c.T; t++) p->model.wpe->data[(size_t)t * (size_t)c.C + (size_t)(t < n ? id[t] : 0)] = 1000;
+}
+/* Behind a prompt of `prompt` ids it says `text`, where a '<' stands for another end than that of a turn, a '>' for it. */
+static void make_says(player *p, int prompt, const char *text) {
+    int id[64] = {0};
+    for (int i = 0; text[i]; i++)
+        id[prompt - 1 + i] = text[i] == '<' ? p->tok.eos : text[i] == '>' ? p->tok.im_end : (unsigned char)text[i];
+    make_parrot(p, id, 64);
+}
+static void test_answers(void) {
+    player p = {.name = "parrot"};
+    llm_tokenizer_train(&p.tok, "abc", 3, 300, true);
+    int opening = p.tok.opens;
+    llm_tokens prompt = {.id = &opening, .count = 1, .prompt = 1};
+    tw_task task = {.kind = TW_K_FACT, .gold = "7"};
+    eval_prompts one = {.count = 1, .prompt = &prompt, .task = &task};
+    llm_sampler greedy = llm_sampler_defaults();
+    greedy.temperature = 0;
+    static const struct { const char *says; int most; bool turns, stopped, correct; const char *text; } said[] = {
+        {"7>", 4, false, true, true, "7"}, {"77", 1, false, false, false, "7"},         /* right, but without an end */
+        {"7<8>", 4, true, true, true, "7"}, {"8>", 4, true, true, false, "8"}};         /* cut behind an end of another kind */
+    for (int i = 0; i < 4; i++) {
+        make_says(&p, 1, said[i].says);
+        eval_answers a = said[i].turns ? eval_answer_turns(&p.model, &p.tok, &one, true, 1, &greedy, said[i].most)
+                                       : eval_answer(&p.model, &p.tok, &one, 1, &greedy, said[i].most, NULL);
+        CHECK(!strcmp(a.text[0], said[i].text) && a.stopped[0] == said[i].stopped && a.correct[0] == said[i].correct,
+              "'%s': '%s', stopped %d, right %d", said[i].says, a.text[0], a.stopped[0], a.correct[0]);
+        eval_answers_free(&a);
+        llm_model_free(&p.model);
+    }
+    /* A text to continue ends at a blank line; a program that is never right passes at no k. */
+    settings s = {.chat = "auto", .max_new = 8, .samples = 8};
+    static evaluator e;
+    e.s = &s;
+    char question[] = "q", gold[] = "12";
+    task_item text = {.prompt = question, .answer = gold, .raw = true, .check = FINAL}, program = {.prompt = question, .answer = gold, .check = CODE};
+    const task_item *which = &text;
+    make_says(&p, 2, "4\n\n5>");
+    eval_answers a = ask(&e, &p, &which, 1, 1, 0, 0);
+    CHECK(!strcmp(a.text[0], "4"), "up to the blank line: '%s'", a.text[0]);
+    eval_answers_free(&a);
+    e.list = (task_list){&program, 1, 1};
+    ask_samples(&e, &p, 0);
+    CHECK(e.table.rows == 2 && e.table.row[0].hits[0] == 0 && e.table.row[1].hits[0] == 0 && e.table.row[1].n[0] == 1,
+          "never right: pass@8 %g", e.table.row[1].hits[0]);
+    llm_tokens cut = prompt_tokens(&p, "abcd", false, 2), whole = prompt_tokens(&p, "abcd", false, 64);
+    CHECK(cut.count == 2 && !memcmp(cut.id, whole.id + whole.count - 2, 2 * sizeof *cut.id), "of a prompt its end counts");
+    llm_tokens_free(&cut);
+    llm_tokens_free(&whole);
+    llm_model_free(&p.model);
+    /* A judge whose score is the place where it is read: an answer's end is a token more. */
+    int places[64];
+    for (int i = 0; i < 64; i++) places[i] = i;
+    make_parrot(&p, places, 64);
+    llm_model_add_score(&p.model, 1);
+    for (int i = 0; i < p.model.c.C; i++) p.model.score->data[i] = (llm_real)i;
+    voter v = {.kind = BY_REWARD, .reward = p};
+    CHECK(reward_score(&v, "q", "yes", true) > reward_score(&v, "q", "yes", false) + 1, "an answer without an end has none");
+    llm_model_free(&p.model);
+    llm_tokenizer_free(&p.tok);
+}
+/* What is counted, and how sure it is. */
+static void test_statistics(void) {
+    tw_task task[2] = {{.kind = TW_K_FACT}, {.kind = TW_K_MATH}};
+    bool correct[4] = {true, true, false, false};
+    eval_prompts p = {.count = 2, .task = task};
+    eval_answers a = {.count = 4, .correct = correct};
+    THAT(eval_correct(&p, &a, TW_K_FACT).mean == 1 && eval_correct(&p, &a, TW_K_MATH).mean == 0);       /* two answers each */
+    eval_interval x = eval_share(5, 10);                /* Wilson 1927, as R's prop.test(5, 10, correct = FALSE) */
+    CHECK(fabs(x.low - 0.23659) < 1e-5 && fabs(x.high - 0.76341) < 1e-5, "[%.5f %.5f]", x.low, x.high);
+    x = eval_mean((double[]){1, 3}, 2);
+    CHECK(x.mean == 2 && fabs(x.high - 3.96) < 1e-12, "1 and 3: up to %g", x.high);
+    static table t;
+    char *ending[] = {(char *)" a", (char *)" bb"};
+    task_item item = {.task = (char *)"t", .choice = ending, .choices = 2, .gold = 1};
+    count_choice(&t, 0, &item, (double[]){-2, -3.6}, (double[]){1, 4});         /* a blank before an ending is none of its bytes */
+    THAT(t.rows == 3 && t.row[0].hits[0] == 0 && t.row[1].hits[0] == 1 && t.row[2].hits[0] == 1);
+    llm_tokenizer tok;
+    llm_tokenizer_train(&tok, "abc", 3, 300, true);
+    llm_message m[] = {{"user", "first", 5, NULL}, {"assistant", "so", 2, NULL}, {"user", "last", 4, NULL}};
+    llm_record record = {.message = m, .messages = 3};
+    eval_prompts asked = eval_prompts_from(&(llm_records){.record = &record, .count = 1}, &tok, NULL, 1, 0);
+    CHECK(!strcmp(asked.text[0], "last"), "the last question is judged: '%s'", asked.text[0]);
+    eval_prompts_free(&asked);
+    llm_tokenizer_free(&tok);
+}
 static void test_matches(void) {
     enum { PLAYERS = 3, PROMPTS = 50 };
     int n, met[PLAYERS][PLAYERS] = {{0}}, left[PLAYERS] = {0}, in_order = 0, wrong = 0;
@@ -252,6 +363,8 @@ int main(void) {
     test_published();
     test_shots();
     test_likelihoods();
+    test_answers();
+    test_statistics();
     test_matches();
     test_bias();
     return checks_done();
