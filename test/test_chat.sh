@@ -45,6 +45,9 @@ $chat -p "Zoë" --no-speed > /dev/null 2> "$dir/stderr"; check "--no-speed" [ -z
 $chat -p "Zoë" --temperature 3 --max-tokens 7 > /dev/null 2> "$dir/stderr"
 check "--max-tokens" [ "$(spoken "$dir/stderr")" -le 7 ]
 
+$chat -p "Zoë" --temperature 0 > "$dir/a" 2> /dev/null; $chat -p "Zoë" --temperature 0 --repeat-penalty 100 > "$dir/b" 2> /dev/null
+check "--repeat-penalty: less of what was said" [ "$(cat "$dir/a")" != "$(cat "$dir/b")" ]
+
 # ---- beam search: one beam is greedy; more find a text that is likelier, or the same ----
 $chat -p "Zoë" --temperature 0 > "$dir/a" 2> /dev/null; $chat -p "Zoë" --beams 1 > "$dir/b" 2> "$dir/stderr"
 check "--beams 1 exits 0" [ $? -eq 0 ]
@@ -82,6 +85,12 @@ check "/regen reads one token: the prompt is in the cache" [ "$(tokens "$dir/std
 check "/regen finds another answer" [ "$(sort -u "$dir/b" | wc -l)" -gt 1 ]
 printf 'Zoë\n/clear\nZoë\n' | $chat > /dev/null 2> "$dir/stderr"
 check "/clear begins anew" [ "$(tokens "$dir/stderr" | tail -n 1)" -eq 1 ]
+$chat -p "Zoë" --temperature 1.5 > "$dir/a" 2> /dev/null; cat "$dir/a" "$dir/a" > "$dir/b"
+printf 'Zoë\n/clear\nZoë\n' | $chat --temperature 1.5 > "$dir/a" 2> /dev/null
+check "every answer draws anew" [ "$(cat "$dir/a")" != "$(cat "$dir/b")" ]
+$chat -p "Zoë" --temperature 0 > "$dir/b" 2> /dev/null; $chat -p "and more words" --temperature 0 >> "$dir/b" 2> /dev/null
+printf 'Zoë\n/clear\nand more words\n' | $chat --temperature 0 > "$dir/a" 2> /dev/null
+check "another question is another, whatever lies in the cache" cmp -s "$dir/a" "$dir/b"
 printf '/regen\n/help\n/nonsense\n' | $chat > "$dir/a" 2> "$dir/stderr"
 check "commands answer nothing" [ ! -s "$dir/a" ]
 check "/regen without an answer" grep -q "no answer yet" "$dir/stderr"
@@ -89,6 +98,9 @@ check "/help" grep -q "/clear" "$dir/stderr"
 check "unknown command" grep -q "no command /nonsense" "$dir/stderr"
 printf 'one\\\ntwo\n' | $chat > /dev/null 2> "$dir/stderr"
 check "a backslash joins two lines" [ "$(tokens "$dir/stderr" | wc -l)" -eq 1 ]
+printf 'Zoë\\\npaid\n' | $chat --temperature 0 > "$dir/a" 2> /dev/null
+$chat --temperature 0 -p "$(printf 'Zoë\npaid')" > "$dir/b" 2> /dev/null; check "by a newline" cmp -s "$dir/a" "$dir/b"
+$chat --temperature 0 -p "Zoë paid" > "$dir/b" 2> /dev/null; check "not by a blank" [ "$(cat "$dir/a")" != "$(cat "$dir/b")" ]
 printf 'caf\351 \377\000 \303\n' | $chat > "$dir/a" 2> /dev/null; check "any bytes may be typed" [ $? -eq 0 ]
 
 # ---- whole characters: every seed's output is UTF-8, though tokens end inside letters ----
@@ -142,6 +154,19 @@ for beams in 0 1; do
     check "a full context says so ($how)" grep -q "(the context is full)" "$dir/stderr"
     check "16 places, 17 tokens ($how)" [ $(($(tokens "$dir/stderr") + $(spoken "$dir/stderr"))) -eq 17 ]
 done
+
+for last in Zoë and; do $chat -p "$long $last" --complete --temperature 0 2> /dev/null | sed "s/^7* $last//; s/^0*7 $last//" > "$dir/$last"; done
+check "and goes on from its end" [ "$(cat "$dir/Zoë")" != "$(cat "$dir/and")" ]
+# A template that insists on its system prompt: it stays when questions are forgotten, and when all of them are.
+cp -r "$dir/m" "$dir/strict"
+echo "{% if messages[0].role != 'system' %}{{ raise_exception('no system') }}{% endif %}{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}" \
+    > "$dir/strict/chat_template.jinja"
+strict="$chat_program --model $dir/strict --threads 1 --max-tokens 24 --system Be"
+i=0
+while [ $i -lt 8 ]; do echo "Zoë number $i paid for words"; i=$((i + 1)); done | $strict > /dev/null 2> "$dir/stderr"
+check "a long conversation keeps its system prompt" [ $? -eq 0 ]
+check "while it forgets" grep -q "context of 128 tokens is full" "$dir/stderr"
+printf 'Zoë\n/clear\nZoë\n' | $strict > /dev/null 2> "$dir/stderr"; check "/clear keeps it too" [ $? -eq 0 ]
 
 # ---- base models, and templates of others ----
 $chat -p "Zoë number" --complete > "$dir/a" 2> "$dir/stderr"; check "--complete" grep -q '^Zoë number' "$dir/a"
