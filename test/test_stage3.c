@@ -232,6 +232,7 @@ static void test_equal_answers(void) {
         CHECK(n == left[g], "record %d: %d answers", g, n);
     }
     CHECK(c->cut == 2 && c->shortened == 1, "%d cut, %d shortened", c->cut, c->shortened);
+    CHECK(c->answer[c->begin[1]].s.count == CONTEXT - 1, "what is cut leaves room for the score: %d", c->answer[c->begin[1]].s.count);
     CHECK(c->cut_equal == 1 && c->equal == 4, "left out %d by the context, %d", c->cut_equal, c->equal);
     CHECK(c->ranked == 5 && c->lost == 2, "%d of %d pairs or rankings lost", c->lost, c->ranked);
     CHECK(c->answer[c->begin[3]].rank == 1 && c->answer[c->begin[3] + 1].rank == 0, "the ranks of those that stay");
@@ -271,6 +272,292 @@ static void test_ranks(void) {
         CHECK_DIES(open_stage(&x, "dpo", line), "records.jsonl:1: ");
         llm_release(line);
     }
+}
+
+/* ---- sampling and judging ---- */
+
+static void test_draws(void) {
+    rl_settings s = rl_defaults(), other = s;
+    other.run.seed++;
+    CHECK(rl_stream(&s, 1, 2) != rl_stream(&s, 1, 3) && rl_stream(&s, 1, 2) != rl_stream(&s, 2, 2) &&
+          rl_stream(&s, 1, 2) != rl_stream(&other, 1, 2), "step, purpose and seed each draw anew");
+    rl_run t = {.s = &s};
+    int first[20], seen[20] = {0}, same = 0;
+    for (int i = 0; i < 20; i++) seen[first[i] = rl_drawn(&t, 20, i)]++;
+    for (int i = 0; i < 20; i++) same += rl_drawn(&t, 20, 20 + i) == first[i];
+    for (int i = 0; i < 20; i++) CHECK(seen[i] == 1, "unit %d is drawn once an epoch", i);
+    CHECK(same < 10, "the next epoch has another order: %d of 20 stayed", same);
+    llm_release(t.order);
+    CHECK(rl_last_number("3 - 15 is -12.") == -12 && isnan(rl_last_number("none")), "the last number");
+    CHECK(rl_right_answer(" YES\n", "yes") && !rl_right_answer("yes, sir", "yes") && rl_right_answer("so 4", "4"), "right answers");
+    t.d = &(rl_data){.compared = {.groups = 20}};
+    CHECK(rl_reward_groups(&t) == 17, "the last 15 %% are held out: %d of 20 learned", rl_reward_groups(&t));
+}
+static char *prompts(void) {
+    char *text = NULL;
+    size_t size;
+    llm_writer w = {.file = open_memstream(&text, &size)};
+    for (int i = 0; i < 8; i++) llm_write_text(&w, "{\"prompt\": \"cat %d\", \"answer\": \"%d\"}\n", i, i);
+    fclose(w.file);
+    return text;
+}
+static void test_judges(void) {
+    stage3 x;
+    char *text = prompts();
+    open_stage(&x, "ppo", text);
+    x.s.max_new = 6;
+    rl_make_prompts(&x.d);
+    rl_samples y = rl_sample(&x.d, &x.t.policy, &x.d.prompts, NULL, 8, 4, 1);
+    int wrong = 0;
+    for (int i = 0; i < y.n; i++) {
+        const llm_sequence *s = &y.s[i];
+        wrong += s->count != s->prompt + y.a.length[i] + y.a.stopped[i];
+        wrong += y.a.stopped[i] && s->id[s->count - 1] != x.d.closing;
+    }
+    CHECK(!wrong, "a closing token where one was said, and nowhere else: %d wrong", wrong);
+    const char *say[] = {"one", "bad", "four", "4"};
+    for (int i = 0; i < 4; i++) {
+        llm_release(y.a.text[i]);
+        y.a.text[i] = llm_format("%s", say[i]);
+        y.a.stopped[i] = i != 2;
+    }
+    int n = y.n;
+    y.n = 4;                            /* the answers to the first prompt */
+    llm_release(y.prompts.gold[0]);
+    x.d.prompts.gold[0] = y.prompts.gold[0] = llm_format("4");
+    x.judge.kind = JUDGE_GOLD;
+    rl_judge_answers(&x.judge, &x.d, &y);
+    CHECK(y.score[0] == 0 && y.score[2] == -1 && y.score[3] == 1, "no end costs 1: %g %g %g", y.score[0], y.score[2], y.score[3]);
+    x.judge.kind = JUDGE_COMMAND;
+    x.judge.program = (rl_program){.seconds = 20, .command =
+        "while read -r l; do case $l in *'\"bad'*) echo none ;; *'\"one'*) echo 1 ;; *) echo 4 ;; esac; done"};
+    rl_judge_answers(&x.judge, &x.d, &y);
+    rl_program_stop(&x.judge.program);
+    CHECK(y.score[0] == 1 && y.score[1] == 3 && y.score[2] == 3 && y.score[3] == 4, "who was not judged gets the mean of 1, 4, 4: %g",
+          y.score[1]);
+    x.judge.kind = JUDGE_MODEL;
+    hf_model_load(&x.judge.reward, folder, x.d.op);
+    llm_model_add_score(&x.judge.reward, 3);
+    double plain[4];
+    for (int k = 0; k < 2; k++) {
+        x.judge.mean = 5 * k;
+        rl_judge_answers(&x.judge, &x.d, &y);
+        for (int i = 0; i < 4 && !k; i++) plain[i] = y.score[i];
+    }
+    for (int i = 0; i < 4; i++) CHECK(fabs(y.score[i] - plain[i] + 5) < 1e-9, "scores are measured from their mean");
+    llm_model_free(&x.judge.reward);
+    y.n = n;
+    /* the policy has not moved: no nats between it and itself */
+    double kl = rl_measure_kl(&x.t, &y, 8);
+    CHECK_SMALL(fabs(kl), 1e-6, "KL of the model from itself");
+    CHECK_DIES(rl_rejection_sample(&(rl_run){.s = &x.s, .d = &x.d, .judge = &x.judge, .policy = x.t.policy,
+               .method = rl_find_method("random")}, in_folder("round"), 0), "none of the chosen answers has an end");
+    rl_samples_free(&y);
+    close_stage(&x);
+    free(text);
+}
+
+/* ---- one step of a method ---- */
+
+static void begin_method(stage3 *x, const char *method, int rows) {
+    rl_run *t = &x->t;
+    t->method = rl_find_method(method);
+    t->rows = rows;
+    t->loop = (run_loop){.s = &x->s.run, .out = x->s.run.out, .model = &t->policy};
+    t->kl = x->s.kl >= 0 ? x->s.kl : t->method->kl;
+    llm_make_dirs(x->s.run.out);
+    if (!rl_draws(t->method)) t->policy.head_options.banned = NULL;
+    t->method->prepare(t);
+    rl_schedule(t, true);
+    t->loop.steps = 100;
+    if (t->method->refer) t->method->refer(t);
+}
+static void end_method(stage3 *x) {
+    if (x->t.method->finish) x->t.method->finish(&x->t);
+    llm_adamw_free(&x->t.loop.adamw, &x->t.policy);
+    llm_release(x->t.unit);
+    x->t.unit = NULL;
+    close_stage(x);
+}
+/* The gradient's norm of a first step of PPO or GRPO; m: all that it measured. */
+static double step_norm(const char *method, const rl_settings *s, double lr, double *m) {
+    stage3 x;
+    char *text = prompts();
+    open_stage(&x, method, text);
+    const run_settings run = x.s.run;
+    x.s = *s;
+    x.s.run = run;
+    x.judge.kind = JUDGE_GOLD;
+    rl_make_prompts(&x.d);
+    begin_method(&x, method, 8);
+    double kl = x.t.kl;
+    llm_real *head = NULL;
+    size_t C = (size_t)x.t.policy.c.C;
+    if (x.t.critic.ops) head = memcpy(llm_alloc(C, sizeof *head), x.t.critic.score->data, C * sizeof *head);
+    x.t.method->step(&x.t, lr, m);
+    if (head) {                         /* AdamW's first step moves a weight by its rate */
+        double most = 0;
+        for (size_t i = 0; i < C; i++) most = fmax(most, fabs((double)x.t.critic.score->data[i] - (double)head[i]));
+        double rate = x.s.critic_lr * lr / x.t.loop.schedule.lr;
+        CHECK(s->inner_epochs > 1 || (most <= 1.01 * rate && most >= 0.9 * rate), "the critic's rate %g, moved by %g", rate, most);
+        if (s->kl_target > 0) {
+            llm_kl_control want = {kl, s->kl_target, 10000};
+            llm_kl_adapt(&want, m[RL_KL], 8);
+            CHECK(x.t.kl == want.beta && want.beta != kl, "the price of KL %.9g, not %.9g", x.t.kl, want.beta);
+        }
+    }
+    llm_release(head);
+    double norm = m[RUN_GNORM];
+    end_method(&x);
+    free(text);
+    return norm;
+}
+static void test_rollouts(void) {
+    rl_settings s = rl_defaults(), other;
+    double m[RL_MEASURES], norm, lr = rl_find_method("ppo")->lr;
+    s.max_new = 6;
+    s.rollout = 8;
+    s.inner_epochs = 1;
+    s.kl = 1;                           /* rewards of every token, so that lambda has something to weigh */
+    norm = step_norm("ppo", &s, lr / 2, m);
+    CHECK_SMALL(fabs(m[RUN_LOSS]), 1e-5, "whitened advantages: the first loss is 0");
+    other = s, other.lambda = 0;
+    CHECK(fabs(step_norm("ppo", &other, lr / 2, m) / norm - 1) > 1e-3, "--lambda acts");
+    other = s, other.gamma = 0.5;
+    CHECK(fabs(step_norm("ppo", &other, lr / 2, m) / norm - 1) > 1e-3, "--gamma acts");
+    other = s, other.kl_target = 3;
+    step_norm("ppo", &other, lr / 2, m);
+    other = s, other.inner_epochs = 4;
+    step_norm("ppo", &other, 0.05, m);
+    CHECK(m[RL_CLIPPED] > 0 && m[RL_CLIPPED] <= 1, "a policy that has moved far is clipped: %g", m[RL_CLIPPED]);
+    s.group = 8;
+    s.max_new = 30;                     /* some come to an end */
+    s.inner_epochs = 2;
+    s.kl = 0;
+    norm = step_norm("grpo", &s, 1e-3, m);
+    CHECK(m[RL_SILENT] == 0 && norm > 0.1, "scores that differ: a gradient of %g", norm);
+    s.kl = 10;
+    double paid = step_norm("grpo", &s, 1e-3, m);
+    CHECK(fabs(paid / norm - 1) > 1e-3, "--kl acts once the policy has moved: %g, without %g", paid, norm);
+    s.group = 2;
+    s.max_new = 1;                      /* nobody gets to an end, and nobody is right */
+    s.inner_epochs = 1;
+    norm = step_norm("grpo", &s, 1e-3, m);
+    CHECK(m[RL_SILENT] == 1 && norm < 1e-6, "equal scores: %g of the groups are silent, a gradient of %g", m[RL_SILENT], norm);
+    stage3 x;
+    char *text = prompts();
+    open_stage(&x, "grpo", text);
+    x.s.group = 4;
+    x.judge.kind = JUDGE_GOLD;
+    rl_make_prompts(&x.d);
+    begin_method(&x, "grpo", 12);
+    CHECK(x.t.per_step == 3, "12 answers are 3 groups of 4: %d", x.t.per_step);
+    end_method(&x);
+    free(text);
+}
+static void test_compared(void) {
+    double m[RL_MEASURES], norm[2];
+    char *text = pairs();
+    for (int k = 0; k < 2; k++) {       /* a share e of wrong labels: the gradient of undecided pairs is (1 - 2e) as long */
+        stage3 x;
+        open_stage(&x, "cdpo", text);
+        x.s.noise = 0.3 * k;
+        begin_method(&x, "cdpo", 16);
+        x.t.method->step(&x.t, 1e-3, m);
+        norm[k] = m[RUN_GNORM];
+        x.t.loop.step++;
+        x.t.method->step(&x.t, 1e-3, m);
+        CHECK(m[RL_MARGIN] != 0 && fabs(m[RL_MARGIN] - m[RL_CHOSEN] + m[RL_REJECTED]) < 1e-9, "means of the pairs: %g = %g - %g",
+              m[RL_MARGIN], m[RL_CHOSEN], m[RL_REJECTED]);
+        end_method(&x);
+    }
+    CHECK(fabs(norm[1] / norm[0] - 0.4) < 1e-3, "--noise 0.3: a gradient of %g, without %g", norm[1], norm[0]);
+    free(text);
+    static const char ranked[] =
+        "{\"prompt\": \"q 0\", \"responses\": [\"same\", \"alike\"], \"rank\": [1, 1]}\n"
+        "{\"prompt\": \"q 1\", \"responses\": [\"good\", \"so so\", \"bad\"], \"rank\": [0, 1, 2]}\n"
+        "{\"prompt\": \"q 2\", \"responses\": [\"bad words\", \"worse\", \"best\"], \"rank\": [1, 2, 0]}\n"
+        "{\"prompt\": \"q 3\", \"responses\": [\"x\", \"y\"], \"rank\": [1, 0]}\n";
+    stage3 x;
+    open_stage(&x, "rrhf", ranked);
+    x.s.rrhf = 0;
+    begin_method(&x, "rrhf", 8);
+    CHECK(x.t.units == 3, "three rankings say something: %d", x.t.units);
+    double want = 0;
+    for (int g = 1; g < 4; g++) {       /* each worse answer that is likelier, by how much */
+        rl_answer *a = x.d.compared.answer + x.d.compared.begin[g];
+        int K = x.d.compared.begin[g + 1] - x.d.compared.begin[g];
+        double p[3];
+        for (int i = 0; i < K; i++) {
+            rl_row_sums(&x.d, &x.t.policy, &a[i].s, 1, false, &p[i], NULL);
+            p[i] /= a[i].s.count - a[i].s.prompt;
+        }
+        for (int i = 0; i < K; i++)
+            for (int j = 0; j < K; j++)
+                if (a[i].rank > a[j].rank) want += fmax(0, p[i] - p[j]) / x.t.per_step;
+    }
+    CHECK(x.t.per_step == 3, "all of them in a step: %d", x.t.per_step);
+    x.t.method->step(&x.t, 1e-3, m);
+    CHECK_SMALL(fabs(m[RUN_LOSS] - want), 1e-5, "rrhf %g, not %g", m[RUN_LOSS], want);
+    end_method(&x);
+    open_stage(&x, "ppo", ranked);
+    x.t.rows = 8;
+    rl_reward_prepare(&x.t);            /* of four the last is held out, the first says nothing */
+    CHECK(x.t.units == 2 && x.t.unit[0] == 1 && x.t.unit[1] == 2, "rankings to learn from: %d", x.t.units);
+    llm_model_free(&x.judge.reward);
+    llm_release(x.t.unit);
+    close_stage(&x);
+}
+static void test_adapters(void) {
+    stage3 x;
+    char *text = prompts();
+    open_stage(&x, "ppo", text);
+    x.s.lora_rank = 2;
+    rl_open_policy(&x.t, &x.t.policy, folder, true);
+    CHECK(x.t.policy.lora && x.t.policy.lora->rank == 2 && x.t.policy.lora->alpha == 4, "alpha is twice the rank");
+    llm_batch b = llm_batch_new(1, 4);
+    llm_real logp[4];
+    rl_reference_logp(&x.t, &b, logp);
+    CHECK(!x.t.policy.lora_off, "the adapters are on again");
+    llm_batch_free(&b);
+    close_stage(&x);
+    free(text);
+}
+/* Rejection sampling learns winners as stage 2 learns demonstrations: nats per token of theirs. */
+static void test_winners(void) {
+    stage3 x;
+    char *text = prompts();
+    open_stage(&x, "rejection", text);
+    x.s.rounds = 1;
+    rl_make_prompts(&x.d);
+    begin_method(&x, "rejection", 4);
+    char *path = llm_format("%s/round-0.jsonl", x.s.run.out);
+    llm_writer w = llm_write_begin(path);
+    for (int i = 0; i < 4; i++) {
+        rl_write_prompt(&w, &x.d.records.record[i]);
+        llm_write_text(&w, ", \"completion\": \"saw %d birds\", \"label\": true}\n", i);
+    }
+    llm_write_done(&w);
+    const char *file[] = {path};
+    llm_records r;
+    forms_read(&r, file, 1, NULL, false);
+    rl_comparisons c = rl_read_comparisons(&x.d, &r);
+    double sum = 0, tokens = 0, m[RL_MEASURES];
+    for (int i = 0; i < 4; i++) {
+        double one;
+        rl_row_sums(&x.d, &x.t.policy, &c.answer[i].s, 1, false, &one, NULL);
+        sum -= one;
+        tokens += c.answer[i].s.count - c.answer[i].s.prompt;
+        CHECK(c.answer[i].s.id[c.answer[i].s.count - 1] == x.d.closing, "an answer ends with its closing token");
+    }
+    x.t.loop.step = 4;                  /* not the first of a round: the winners are there; a whole epoch of them */
+    x.t.method->step(&x.t, 1e-3, m);
+    CHECK_SMALL(fabs(m[RUN_LOSS] - sum / tokens), 1e-5, "loss %g, not %g", m[RUN_LOSS], sum / tokens);
+    rl_comparisons_free(&c);
+    forms_free(&r);
+    llm_release(path);
+    end_method(&x);
+    free(text);
 }
 
 /* ---- intervals, table.csv, progress ---- */
@@ -344,12 +631,19 @@ static void test_progress(void) {
 
 int main(void) {
     if (!mkdtemp(folder)) llm_die("a /tmp to write to", "no temporary folder");
+    llm_threads(1);                     /* tiny models: more threads would only wait for each other */
     make_model();
     test_plain_softmax();
     test_kto_reference();
     test_kto_others();
     test_equal_answers();
     test_ranks();
+    test_draws();
+    test_judges();
+    test_rollouts();
+    test_compared();
+    test_adapters();
+    test_winners();
     test_wins();
     test_table_errors();
     test_progress();
