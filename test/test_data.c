@@ -441,6 +441,12 @@ static void test_split(void) {
 
 /* ---- mixtures ---- */
 
+static bool same_batch(const llm_batch *a, const llm_batch *b) {
+    size_t n = (size_t)a->B * (size_t)a->T;
+    return !memcmp(a->tokens, b->tokens, n * sizeof(int)) && !memcmp(a->targets, b->targets, n * sizeof(int)) &&
+           !memcmp(a->positions, b->positions, n * sizeof(int)) && !memcmp(a->start, b->start, n * sizeof(int)) &&
+           !memcmp(a->weight, b->weight, n * sizeof(llm_real));
+}
 static void check_shares(llm_corpus *c, const double *expected, bool documents) {
     llm_batch b = llm_batch_new(8, 64);
     for (int i = 0; i < 600; i++)
@@ -510,6 +516,20 @@ static void test_mixture(void) {
     double all = (double)(c.source[0].count + c.source[1].count + c.source[2].count);
     for (int i = 0; i < 3; i++)
         wanted[i] = (double)c.source[i].count / all;
+    llm_corpus fresh;
+    llm_corpus_open(&fresh, &toy, (llm_corpus_options){.paths = paths, .count = 3, .document_gap = true,
+                                                       .document_mask = true, .seed = 3});
+    llm_batch taken = llm_batch_new(2, 64), first = llm_batch_new(2, 64);
+    llm_corpus_free(&c);
+    llm_corpus_open(&c, &toy, (llm_corpus_options){.paths = paths, .count = 3, .document_gap = true,
+                                                   .document_mask = true, .seed = 3});
+    text_suffices(&c, &taken);          /* there is text enough: the batch that was taken is given back */
+    llm_corpus_next(&c, &taken);
+    llm_corpus_next(&fresh, &first);
+    CHECK(same_batch(&taken, &first) && c.source[0].drawn == fresh.source[0].drawn, "the first batch is the first");
+    llm_corpus_free(&fresh);
+    llm_batch_free(&taken);
+    llm_batch_free(&first);
     check_shares(&c, wanted, false);
     llm_corpus_free(&c);
     const char *twins[2] = {numbered("twin1.txt", 50, "a"), numbered("twin2.txt", 50, "b")};
@@ -603,12 +623,6 @@ static void test_mixture(void) {
                                                               .proportions = (double[]){1, -1, 1},
                                                               .document_gap = true, .seed = 1}),
                "has the proportion -1");
-}
-static bool same_batch(const llm_batch *a, const llm_batch *b) {
-    size_t n = (size_t)a->B * (size_t)a->T;
-    return !memcmp(a->tokens, b->tokens, n * sizeof(int)) && !memcmp(a->targets, b->targets, n * sizeof(int)) &&
-           !memcmp(a->positions, b->positions, n * sizeof(int)) && !memcmp(a->start, b->start, n * sizeof(int)) &&
-           !memcmp(a->weight, b->weight, n * sizeof(llm_real));
 }
 static void test_resume(void) {
     const char *paths[2] = {at("one.txt"), at("three.md")}, *other[2] = {at("one.txt"), at("two.txt")};

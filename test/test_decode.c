@@ -458,6 +458,59 @@ static void check_last_place(void) {
     }
     llm_model_free(&m);
 }
+/* Many answers at once: who stands beside whom changes nothing, and what a caller is told is so. */
+static int over_calls, over_wrong, over_last;
+static void over_count(int over, int all) {
+    over_wrong += over < over_last || over > all || (!over_calls && over != 0);
+    over_last = over;
+    over_calls++;
+}
+static void check_batch(void) {
+    enum { N = 5, NEW = 6 };
+    llm_model m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32));
+    /* the second and the third are the same, the first and the fourth as long as they; the last is the second again */
+    const int text[N][3] = {{1, 2, 3}, {4, 5, 6}, {4, 5, 6}, {7, 8, 9}, {4, 5, 6}};
+    int answer[N][NEW], alone[NEW], *out[N], *one = alone, n[N], lengths[N], said;
+    const int *prompts[N];
+    bool stopped[N];
+    for (int i = 0; i < N; i++) prompts[i] = text[i], out[i] = answer[i], lengths[i] = 3, stopped[i] = true;
+    llm_sampler s = llm_sampler_defaults();
+    s.temperature = 0;
+    llm_request x = {.prompt = prompts, .length = lengths, .prompts = N, .max_new = NEW, .out = out, .out_length = n,
+                     .stopped = stopped, .over = over_count};
+    llm_generate_batch(&m, &s, x);
+    CHECK(over_calls > 0 && !over_wrong && over_last == N, "answers that are over: %d calls, %d wrong, the last %d", over_calls,
+          over_wrong, over_last);
+    for (int i = 0; i < N; i++) {
+        llm_generate_batch(&m, &s, (llm_request){.prompt = &prompts[i], .length = &lengths[i], .prompts = 1, .max_new = NEW,
+                                                 .out = &one, .out_length = &said});
+        CHECK(!stopped[i] && n[i] == NEW && said == NEW && !memcmp(alone, answer[i], sizeof alone), "answer %d as it is alone", i);
+    }
+    s.temperature = 1;
+    llm_generate_batch(&m, &s, x);
+    CHECK(memcmp(answer[1], answer[2], sizeof alone) && memcmp(answer[1], answer[4], sizeof alone), "each prompt draws for itself");
+    s.temperature = 0;
+    s.repeat_penalty = 1e6;
+    llm_generate_batch(&m, &s, x);
+    for (int i = 0, again = 0; i < N; i++, again = 0) {
+        for (int a = 0; a < NEW; a++)
+            for (int b = 0; b < a; b++) again += answer[i][a] == answer[i][b];
+        CHECK(!again, "an endless penalty: %d tokens of answer %d are said twice", again, i);
+    }
+    uint8_t banned[64] = {0};
+    double score[2];
+    int found = llm_beam_search(&m, text[0], 3, (llm_beam_options){.beams = 2, .max_new = NEW}, out, n, score), wrong = 0;
+    for (int i = 0; i < n[0]; i++) banned[answer[0][i]] = 1;
+    found = llm_beam_search(&m, text[0], 3, (llm_beam_options){.beams = 2, .max_new = NEW, .banned = banned}, out, n, score);
+    for (int b = 0; b < found; b++)
+        for (int i = 0; i < n[b]; i++) wrong += banned[answer[b][i]];
+    CHECK(found == 2 && n[0] == NEW && !wrong, "what is banned is in no beam: %d tokens are", wrong);
+    llm_real tie[4] = {1, 3, 3, 2};
+    llm_rng r = llm_rng_seed(1, 1);
+    s.repeat_penalty = 1;
+    CHECK(llm_sample(tie, 4, &s, &r, NULL, 0, NULL) == 1, "of the likeliest the first");
+    llm_model_free(&m);
+}
 /* A text that is over keeps its score and its length from line to line; one that goes on is measured anew. */
 static void check_finished_beam(void) {
     const llm_beam_options o = {.beams = 2, .max_new = 8, .alpha = 1};
@@ -562,6 +615,7 @@ int main(void) {
     check_top_p();
     check_exact_share();
     check_last_place();
+    check_batch();
     check_finished_beam();
     check_no_numbers();
     check_refusals(folder);
