@@ -500,6 +500,20 @@ static void check_batch(void) {
     uint8_t banned[64] = {0};
     double score[2];
     int found = llm_beam_search(&m, text[0], 3, (llm_beam_options){.beams = 2, .max_new = NEW}, out, n, score), wrong = 0;
+    llm_batch whole = llm_batch_new(1, 3 + NEW);
+    llm_real logp[3 + NEW];
+    for (int b = 0; b < found; b++) {   /* a text's score is the sum of its log-probabilities, as llm_forward has them */
+        double sum = 0;
+        for (int t = 0; t < 3 + NEW; t++) {
+            whole.tokens[t] = t < 3 ? text[0][t] : answer[b][t - 3];
+            if (t) whole.targets[t - 1] = whole.tokens[t];
+            whole.positions[t] = t;
+        }
+        llm_forward(&m, &whole, logp, NULL, NULL);
+        for (int t = 2; t < 2 + NEW; t++) sum += (double)logp[t];
+        CHECK_SMALL(fabs(sum - score[b]), IS_DOUBLE ? 1e-10 : 1e-4, "beam %d: score %g, its tokens' sum %g", b, score[b], sum);
+    }
+    llm_batch_free(&whole);
     for (int i = 0; i < n[0]; i++) banned[answer[0][i]] = 1;
     found = llm_beam_search(&m, text[0], 3, (llm_beam_options){.beams = 2, .max_new = NEW, .banned = banned}, out, n, score);
     for (int b = 0; b < found; b++)
@@ -523,6 +537,13 @@ static void check_finished_beam(void) {
           next[0].id == -1 && next[0].from == 0, "a finished text: score %g, length %d", next[0].score, next[0].length);
     CHECK(next[1].length == 3 && next[1].id == 0 && next[1].from == 1, "the other goes on");
     CHECK_SMALL(fabs(next[1].score - (-1 + log(0.5)) / 3), 1e-6, "its score by its length");
+    const llm_beam_options three = {.beams = 3, .max_new = 8};
+    const beam start[3] = {{.length = 0}, {.score = -INFINITY, .over = true}, {.score = -INFINITY, .over = true}};
+    beam ordered[3];
+    llm_real tied[3] = {(llm_real)log(0.3), (llm_real)log(0.4), (llm_real)log(0.3)};
+    extend_beams(&three, start, ordered, tied, 3);
+    CHECK(ordered[0].id == 1 && ordered[1].id == 0 && ordered[2].id == 2, "of equal texts the first stays in front: %d %d %d",
+          ordered[0].id, ordered[1].id, ordered[2].id);
 }
 /* A model that computes no numbers says nothing, at no temperature: not in one row, a batch, a search. */
 static void check_no_numbers(void) {
