@@ -567,6 +567,91 @@ static void test_model_round_trip(const llm_ops *ops) {
         llm_model_free(&again);
     }
 }
+/* ---- how a model begins, and its copies ---- */
+
+static double deviation(const llm_param *p) {
+    double sum = 0;
+    for (size_t i = 0; i < p->size; i++) sum += (double)p->data[i] * (double)p->data[i];
+    return sqrt(sum / (double)p->size);
+}
+static void test_made(void) {
+    llm_config c = tiny_config(0);
+    c.V = 200, c.T = 80, c.L = 8, c.C = 64, c.H = c.KV = 4, c.D = 16, c.F = 256;
+    llm_model m, n;
+    llm_model_init(&m, &c, llm_cpu(LLM_FP32), 5);
+    const double std = sqrt(0.4 / 64);
+    const struct { const char *name; double want; } drawn[] = {
+        {"transformer.wte.weight", std}, {"transformer.wpe.weight", std / 2}, {"transformer.h.3.attn.c_attn.weight", std},
+        {"transformer.h.3.attn.c_proj.weight", std / 4}, {"transformer.h.7.mlp.c_proj.weight", std / 4}};     /* sqrt(2 L) = 4 */
+    for (int i = 0; i < 5; i++) {
+        const llm_param *p = llm_param_find(&m, drawn[i].name);
+        CHECK(fabs(deviation(p) / drawn[i].want - 1) < 0.05, "%s begins with deviation %g, not %g", p->name, deviation(p), drawn[i].want);
+        CHECK(memcmp(p->data, p->data + p->cols, p->cols * sizeof *p->data), "%s: rows are alike", p->name);
+    }
+    m.keep = LLM_KEEP_INPUTS;
+    llm_model_copy(&n, &m, true);
+    CHECK(n.keep == LLM_KEEP_INPUTS && n.frozen && same_weights(&m, &n), "a copy");
+    llm_model_free(&n);
+    llm_model_train(&m);
+    llm_model_add_score(&m, 7);
+    const llm_real *u = m.score->data;
+    CHECK(m.keep == LLM_KEEP_INPUTS && !m.frozen && m.score->grad, "a head is added: the model goes on learning");
+    CHECK(u[0] != u[1] && fabs(deviation(m.score) / sqrt(1. / 65) - 1) < 0.3, "the head is drawn at random: %g", deviation(m.score));
+    llm_model_copy(&n, &m, true);
+    llm_quantise(&n, LLM_TYPE_Q8);
+    CHECK(n.score->data && n.score->data[1] == u[1], "the head stays as it is in fewer bits");
+    llm_model_free(&n);
+    c.F = 128;                          /* a tensor of another size is not copied */
+    llm_model_init(&n, &c, llm_cpu(LLM_FP32), 9);
+    const llm_param *up = llm_param_find(&n, "transformer.h.0.mlp.c_fc.weight");
+    llm_real before = up->data[17];
+    llm_model_copy_weights(&n, &m);
+    CHECK(up->data[17] == before && n.wte->data[17] == m.wte->data[17], "only what has the same size");
+    llm_model_free(&n);
+    llm_model_free(&m);
+    if (ONLY_FP32) return;              /* bf16: what computes is the file's, too */
+    c = tiny_config(1);
+    llm_model_init(&m, &c, llm_cpu(LLM_FP32), 5);
+    llm_model_save(&m, in_scratch("work"));
+    llm_model_load(&n, in_scratch("work"), llm_cpu(LLM_BF16));
+    CHECK(((uint16_t *)n.work)[3] == real_to_bf16(m.data[3]) && m.data[3] != 0, "the working copy of a model that was loaded");
+    llm_model_free(&m);
+    llm_model_free(&n);
+}
+/* What other programs read in a folder of ours. */
+static void test_written(void) {
+    llm_config c = tiny_config(0);
+    llm_tokenizer t;
+    llm_model m;
+    llm_tokenizer_train(&t, "abc", 3, 300, true);
+    llm_model_init(&m, &c, llm_cpu(LLM_FP32), 5);
+    const char *out = in_scratch("written");
+    make_dir(out);
+    write_text(in_scratch("written/special_tokens_map.json"), "{'bos_token': '<s>'}");
+    write_text(in_scratch("precious"), "years of work");
+    CHECK(!symlink("../precious", in_scratch("written/note.tmp")), "a link");
+    write_text(in_scratch("written/note"), "mine");
+    char *text = llm_read_file(in_scratch("precious"), NULL);
+    CHECK(!strcmp(text, "years of work") && llm_exists(in_scratch("written/note")), "nothing is written through a link: %s", text);
+    llm_release(text);
+    llm_result_save(out, &m, &t);
+    CHECK(!llm_exists(in_scratch("written/special_tokens_map.json")), "another tokenizer's file is gone");
+    text = llm_read_file(in_scratch("written/config.json"), NULL);
+    CHECK(strstr(text, "\"n_inner\": null"), "four times the channels are the default: %s", text);
+    llm_release(text);
+    char *stops = llm_format("\"eos_token_id\": [%d, %d]", t.eos, t.im_end);
+    text = llm_read_file(in_scratch("written/generation_config.json"), NULL);
+    CHECK(t.stops == 2 && strstr(text, stops), "every id that ends an answer, %s: %s", stops, text);
+    llm_release_all(text, stops);
+    llm_model_free(&m);
+    llm_tokenizer_free(&t);
+    c = tiny_config(3);
+    c.pad = -1;
+    config_save(&c);
+    text = llm_read_file(in_scratch("config.json"), NULL);
+    CHECK(strstr(text, "\"pad_token_id\": 2"), "a score is read before the pads: %s", text);
+    llm_release(text);
+}
 /* Rewrite a folder's tensors through `change`, which may rename, drop (name NULL), retype or reshape each. */
 static void rewrite(const char *from, const char *to, void (*change)(file_tensor *t, int i),
                     const file_tensor *extra) {
@@ -1415,6 +1500,8 @@ int main(void) {
     test_schedule();
     test_model_round_trip(fake_device(LLM_FP32));
     test_model_round_trip(llm_cpu(LLM_FP32));
+    test_made();
+    test_written();
     test_model_folders();
     test_tied(in_scratch("model-0"), "transformer.wte.weight");
     test_tied("test/data/models/llama-tiny", "model.embed_tokens.weight");

@@ -221,6 +221,30 @@ static void check_decode(const char *what, llm_config c) {
 
 /* ---- files ---- */
 
+/* Where adapters begin, where they hang, and that they go without a trace. */
+static void check_made(void) {
+    llm_config c = tiny_llama(false, 2, false);
+    llm_model m = build(c, llm_cpu(LLM_FP32)), other = build(c, llm_cpu(LLM_FP32));
+    CHECK_DIES(llm_lora_attach(&m, 3, 6, "proj", NULL, 1), "the model does not have all of these modules");
+    llm_lora_attach(&m, 3, 6, "all", NULL, 1);
+    llm_lora_attach(&other, 3, 6, "all", NULL, 2);
+    size_t numbers = 0;
+    for (int i = 0; i < m.lora->params; i++) numbers += m.lora->param[i].size;
+    CHECK(numbers == llm_lora_parameters(&c, 3, "all"), "%zu numbers learn, the planner says %zu", numbers,
+          llm_lora_parameters(&c, 3, "all"));
+    for (int i = 0; i < m.lora->adapters; i++) {
+        const llm_param *A = m.lora->adapter[i].A;
+        double most = 0, bound = 1 / sqrt((double)A->cols);
+        for (size_t k = 0; k < A->size; k++) most = fmax(most, fabs((double)A->data[k]));
+        CHECK(most <= bound && most > 0.8 * bound, "%s begins within %g, not %g", A->name, most, bound);
+        CHECK(memcmp(A->data, other.lora->adapter[i].A->data, A->size * sizeof *A->data), "another seed, other numbers");
+    }
+    m.lora_off = true;
+    llm_lora_free(&m);
+    CHECK(!m.lora && !m.lora_off && m.frozen, "no adapters, none switched off");
+    llm_model_free(&m);
+    llm_model_free(&other);
+}
 static char folder[] = "/tmp/test_lora.XXXXXX";
 static char *in_folder(const char *name) { return llm_format("%s/%s", folder, name); }
 
@@ -438,5 +462,6 @@ int main(void) {
     }
     remove_tree(folder);
     checks_skip_precisions();
+    check_made();
     return checks_done();
 }
