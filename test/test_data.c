@@ -911,6 +911,10 @@ static void broken(const char *json, const char *expected) {
     CHECK_DIES(forms_read(&r, &path, 1, NULL, false), expected);
 }
 static void test_broken(void) {
+    form("{\"chosen\": \"\\n\\nHuman: a  \\n\\nAssistant: b \\n\", \"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: c\"}", NULL,
+         "hh u:a [0]b [1]c");
+    broken("{\"prompt\": \"p\", \"chosen\": {\"role\": \"user\", \"content\": \"a\"}, \"rejected\": {\"role\": \"assistant\", "
+           "\"content\": \"b\"}}", "\"chosen\" is not an assistant's message");
     const char *good = "{\"instruction\": \"Hi\", \"output\": \"Yo\"}\n";
     char text[512];
     snprintf(text, sizeof text, "%s\n{\"instruction\": \"Hi\"}\n%s", good, good);

@@ -58,6 +58,11 @@ refuses "resume of nothing"   2 "no complete checkpoint"        $gpt --resume --
 
 # ---- a result, and what protects it ----
 $gpt --steps 20 --out "$dir/base" > "$dir/stdout" 2> "$dir/stderr"; check "a run" [ $? -eq 0 ]
+$more --preset nano --vocab 300 --steps 81 --eval-every 40 --out "$dir/lines" > "$dir/stdout" 2> "$dir/stderr"
+check "the last step has its line" grep -q "^step 81/81 | " "$dir/stderr"
+check "held-out text is asked at steps 40 and 80" [ "$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "val_loss") c = i } NR > 1 && $c != "" { printf "%s ", $1 }' "$dir/lines/log.csv")" = "40 80 " ]
+check "its samples are not one sample" [ "$(sed -n '/^samples/,/^validation/p' "$dir/stdout" | sort -u | wc -l)" -gt 4 ]
+check "what fills rows is named" grep -q '"pad_token_id": [0-9]' "$dir/lines/config.json"
 LLM_AMX=0 $gpt --steps 1 --precision fp32 --out "$dir/vectors" > /dev/null 2> "$dir/stderr"
 check "LLM_AMX=0: without AMX" grep -q "precision fp32 (vectors)" "$dir/stderr"
 for f in config.json model.safetensors tokenizer.json tokenizer_config.json generation_config.json log.csv; do

@@ -609,6 +609,33 @@ static void test_made(void) {
     CHECK(up->data[17] == before && n.wte->data[17] == m.wte->data[17], "only what has the same size");
     llm_model_free(&n);
     llm_model_free(&m);
+    /* Words and values push together; what has no place in a model or a row is refused. */
+    c = tiny_config(1);
+    c.score = true;
+    llm_model_init(&m, &c, llm_cpu(LLM_FP32), 5);
+    llm_model_train(&m);
+    llm_batch b = llm_batch_new(1, 6);
+    llm_real dlogp[6] = {1, 0, -1, 2}, dvalue[6] = {0, 3, 0, 0, -1}, dentropy[6] = {0, 0, 0, 0, 1}, entropy[6], sum[3][16];
+    for (int i = 0; i < 6; i++) b.tokens[i] = i + 3, b.targets[i] = i + 4, b.positions[i] = i;
+    for (int k = 0; k < 3; k++) {
+        for (int i = 0; i < m.params; i++) m.param[i].used = false;
+        llm_forward(&m, &b, NULL, entropy, NULL);
+        llm_backward(&m, &b, k == 1 ? NULL : dlogp, NULL, k == 0 ? NULL : dvalue);
+        memcpy(sum[k], m.normf.w->grad, sizeof sum[k]);
+    }
+    double apart = 0;
+    for (int i = 0; i < 16; i++) apart = fmax(apart, fabs((double)sum[2][i] - (double)sum[0][i] - (double)sum[1][i]));
+    CHECK_SMALL(apart, 1e-4, "the gradients of words and values add up");
+    for (int i = 0; i < m.params; i++) m.param[i].used = false;
+    llm_forward(&m, &b, NULL, entropy, NULL);
+    llm_backward(&m, &b, NULL, dentropy, NULL);
+    CHECK(deviation(&(llm_param){.data = m.head->grad, .size = m.head->size}) > 0, "an entropy alone has a gradient");
+    b.positions[5] = c.T;
+    CHECK_DIES(llm_forward(&m, &b, NULL, entropy, NULL), "position 12 at place 5 is outside 0..11");
+    b.positions[5] = 5, b.start[2] = 3;
+    CHECK_DIES(llm_forward(&m, &b, NULL, entropy, NULL), "attention start 3 at place 2");
+    llm_batch_free(&b);
+    llm_model_free(&m);
     if (ONLY_FP32) return;              /* bf16: what computes is the file's, too */
     c = tiny_config(1);
     llm_model_init(&m, &c, llm_cpu(LLM_FP32), 5);
@@ -630,7 +657,9 @@ static void test_written(void) {
     write_text(in_scratch("written/special_tokens_map.json"), "{'bos_token': '<s>'}");
     write_text(in_scratch("precious"), "years of work");
     CHECK(!symlink("../precious", in_scratch("written/note.tmp")), "a link");
-    write_text(in_scratch("written/note"), "mine");
+    llm_writer note = llm_write_begin(in_scratch("written/note"));
+    llm_write_text(&note, "mine");
+    llm_write_done(&note);
     char *text = llm_read_file(in_scratch("precious"), NULL);
     CHECK(!strcmp(text, "years of work") && llm_exists(in_scratch("written/note")), "nothing is written through a link: %s", text);
     llm_release(text);

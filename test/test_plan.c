@@ -87,6 +87,12 @@ static void test_memory(void) {
     near("logits of 512 rows", p.logits, 512 * 768 * 4, 1e-12);
     llm_plan wide = llm_plan_make(&t, fp32, 64, 128, true, LLM_KEEP_MOST, true);
     near("and of 512 rows at most", wide.logits, 512 * 768 * 4, 1e-12);
+    near("513 rows are two chunks of 257", llm_plan_make(&t, fp32, 19, 27, true, LLM_KEEP_MOST, false).logits, 257 * 768 * 4, 1e-12);
+    llm_config broad = t;               /* heads that do not fill the channels: attention's FLOPs are those of the heads */
+    broad.D = 2 * t.D;
+    const double q = (double)broad.H * broad.D, kv = (double)broad.KV * broad.D, C = broad.C;
+    near("heads wider than C", llm_plan_make(&broad, fp32, 1, 128, true, LLM_KEEP_MOST, false).flops_per_token,
+         6 * (broad.L * (C * (q + 2 * kv) + q * C + 3 * C * broad.F) + (double)broad.V * C) + 6. * broad.L * 128 * q, 1e-12);
     double sum = half.weights + half.work + half.gradients + half.moments;
     sum += half.activations + half.logits + half.packing;
     near("total is the sum", half.total, sum, 1e-12);

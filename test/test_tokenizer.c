@@ -34,6 +34,9 @@ static bool survives(const llm_tokenizer *t, const char *text, size_t size) {
 /* ---- training ---- */
 
 static void test_worked_example(void) {
+    llm_tokenizer room = trained("ab abc abcd abcde ab abc abcd abcde", 264, false);     /* more merges than there is room for */
+    CHECK(room.vocab_size == 264 && room.merges == 3, "at most 264 ids: %d", room.vocab_size);
+    llm_tokenizer_free(&room);
     llm_tokenizer t = trained("aaabdaaabac", 300, false);
     static const struct { int a, b; const char *bytes; } merge[] = {{'a', 'a', "aa"}, {'a', 'b', "ab"}, {256, 257,
             "aaab"}};
@@ -113,6 +116,7 @@ static void test_training_twin(void) {
 static void test_cuts(void) {
     static const struct { int split; const char *pieces; } row[] = {
         {LLM_SPLIT_GPT2, "Hello| world|!"}, {LLM_SPLIT_GPT2, "I|'m| sure| we|'ll| see|,| don|'t| you|'re|'ve|'d|'s"},
+        {LLM_SPLIT_GPT2, "you|'re"}, {LLM_SPLIT_GPT2, "I|'ve"}, {LLM_SPLIT_GPT2, "he|'ll"}, {LLM_SPLIT_GPT2, "he|'|l"},
         {LLM_SPLIT_GPT2, "I|'|M"}, {LLM_SPLIT_GPT2, "'s|ure"}, {LLM_SPLIT_GPT2, " '|s"}, {LLM_SPLIT_GPT2, "''|s"},
         {LLM_SPLIT_GPT2, "a|  | b"}, {LLM_SPLIT_GPT2, "a|   "}, {LLM_SPLIT_GPT2, "a| |\n|b"}, {LLM_SPLIT_GPT2,
                 "a|\n|\n|b"},
