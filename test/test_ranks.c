@@ -157,10 +157,11 @@ static void offspring(const llm_ops *op) {
 
 typedef struct { llm_real *to; const llm_real *from; size_t n; int root; bool sum, add; } errand;
 static llm_ranks prompt;                /* MPI's own rows */
-static errand errands[64];
+static errand errands[1024];
 static int asked;
 
 static void late_sum(llm_real *acc, const llm_real *part, size_t n, int root, bool add) {
+    if (asked == 1024) llm_die(NULL, "nobody waits");
     errands[asked++] = (errand){acc, part, n, root, true, add};
 }
 static void late_spread(llm_real *x, const llm_real *own, size_t n, int root) {
@@ -233,7 +234,10 @@ int main(int argc, char **argv) {
     llm_team_set(zero, 1);
     llm_threads(1);
     llm_config gpt = tiny_gpt2(), apart = gpt, critic = tiny_llama(false, 4, false);
+    llm_config deep = gpt, deep_llama = tiny_llama(false, 2, true);
+    deep.L = 5, deep_llama.L = 4;       /* slots are used again from the third block on */
     apart.tied = false;
+    apart.L = critic.L = 3;
     critic.score = true;
     const llm_ops *fast = llm_cpu(LLM_FP32);
     if (!strcmp(what, "late")) {
@@ -249,18 +253,18 @@ int main(int argc, char **argv) {
     sample list[24];
     int n = 0;
     list[n++] = (sample){"gpt2", gpt, &llm_plain, .micros = 4};
-    list[n++] = (sample){"gpt2-simd", gpt, fast, .micros = 4, .keep = LLM_KEEP_ALL};
+    list[n++] = (sample){"gpt2-simd", deep, fast, .micros = 4, .keep = LLM_KEEP_ALL};
     list[n++] = (sample){"gpt2-untied", apart, &llm_plain, .micros = 4, .keep = LLM_KEEP_INPUTS};
     list[n++] = (sample){"llama", tiny_llama(true, 2, false), &llm_plain, .micros = 6};
-    list[n++] = (sample){"llama-simd", tiny_llama(false, 2, true), fast, .micros = 5, .keep = LLM_KEEP_INPUTS};
-    list[n++] = (sample){"llama-moments16", tiny_llama(false, 4, false), fast, .micros = 4, .moments16 = true};
+    list[n++] = (sample){"llama-simd", deep_llama, fast, .micros = 5, .keep = LLM_KEEP_INPUTS};
+    list[n++] = (sample){"llama-moments16", deep_llama, fast, .micros = 4, .moments16 = true};
     list[n++] = (sample){"critic", critic, &llm_plain, .micros = 4};
     list[n++] = (sample){"critic-simd", critic, fast, .micros = 3};
     list[n++] = (sample){"gpt2-lora", gpt, &llm_plain, .lora = true, .micros = 4};
-    list[n++] = (sample){"llama-lora", tiny_llama(false, 2, false), fast, .lora = true, .micros = 6, .moments16 = true};
+    list[n++] = (sample){"llama-lora", deep_llama, fast, .lora = true, .micros = 6, .moments16 = true};
     if (sizeof(llm_real) == 4) {
         list[n++] = (sample){"gpt2-bf16", gpt, llm_cpu(LLM_BF16), .micros = 4};
-        list[n++] = (sample){"llama-bf16", tiny_llama(false, 2, false), llm_cpu(LLM_BF16), .micros = 4};
+        list[n++] = (sample){"llama-bf16", deep_llama, llm_cpu(LLM_BF16), .micros = 4};
         list[n++] = (sample){"llama-bf16-lora", tiny_llama(true, 2, false), llm_cpu(LLM_BF16), .lora = true,
                              .micros = 4};
     }
