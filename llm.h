@@ -636,9 +636,13 @@ typedef struct llm_config {
 llm_config llm_preset(const char *name);
 void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes and mixtures end the program */
 size_t llm_parameters(const llm_config *c);             /* exact count, tied once */
+struct llm_model;
+llm_config llm_config_whole(const struct llm_model *m); /* m's, with all heads and columns */
 
 struct llm_adapter; struct llm_lora; struct llm_range; struct llm_shares;
 
+/* How ranks that share a layer cut a tensor: not at all, or rows or columns of each of its groups (c_attn: q, k, v). */
+typedef enum { LLM_UNCUT, LLM_CUT_ROWS, LLM_CUT_COLS } llm_cut;
 /* A row of the tensor table: everything that is per parameter walks these rows. */
 typedef struct llm_param {
     char name[96];                      /* as Hugging Face spells it */
@@ -650,6 +654,7 @@ typedef struct llm_param {
     llm_real *data, *grad;              /* device; grad NULL: frozen or not allocated; data NULL: quantised */
     llm_weight w;                       /* what the operations read: data, a bf16 copy, or quantised */
     bool used;                          /* has its gradient been written in this step? */
+    llm_cut cut; int groups, parts;     /* where ranks share a layer: this row is one of `parts` parts of the tensor */
     bool summed;                        /* and with a team: is it among the sums? (chapter 10) */
     const struct llm_range *range;      /* a team splits it: this rank has what lies in there, at `own`; else NULL */
     void *own;
@@ -675,6 +680,7 @@ typedef struct {
 } llm_acts;
 typedef struct llm_model {
     llm_config c;
+    int parts;                          /* ranks that share its layers: c has 1/parts of the heads and of F */
     const llm_ops *ops;
     llm_param *param; int params;       /* the tensor table */
     llm_layer *layer;                   /* [L] */
@@ -3245,7 +3251,7 @@ static llm_param *table_add(table_writer *t, const char *name, const char *what,
     llm_param *p = &t->row[t->count++];
     if (!continues) t->size = (t->size + 15) / 16 * 16;
     *p = (llm_param){.rows = rows, .cols = cols, .vector = rows == 1, .init = init, .offset = t->size,
-                     .size = llm_mul(rows, cols)};
+                     .size = llm_mul(rows, cols), .groups = 1, .parts = 1};
     if (t->layer < 0) snprintf(p->name, sizeof p->name, "%s.%s", name, what);
     else snprintf(p->name, sizeof p->name, "%s.%d.%s.%s", t->family->block, t->layer, name, what);
     t->size = llm_add(t->size, p->size);
@@ -3274,6 +3280,25 @@ static llm_part table_linear(table_writer *t, const char *const name[3], const s
     }
     return x;
 }
+/* Chapter 10: ranks that share a layer have some of its heads and feed-forward columns. */
+static void table_cut(const llm_part *x, llm_cut cut, int groups) {
+    for (int i = 0; i < x->pieces; i++) {
+        x->w[i].cut = cut;
+        x->w[i].groups = groups;
+        if (x->bias && cut == LLM_CUT_ROWS) x->bias[i].cut = LLM_CUT_COLS, x->bias[i].groups = groups;
+    }
+}
+llm_config llm_config_whole(const llm_model *m) {
+    llm_config c = m->c;
+    c.H *= m->parts;
+    c.KV *= m->parts;
+    c.F *= m->parts;
+    return c;
+}
+static size_t full_rows(const llm_param *p) { return p->rows * (p->cut == LLM_CUT_ROWS ? p->parts : 1); }
+static size_t full_cols(const llm_param *p) { return p->cols * (p->cut == LLM_CUT_COLS ? p->parts : 1); }
+static size_t full_size(const llm_param *p) { return full_rows(p) * full_cols(p); }
+
 /* Weights start with the variance 2/(5C) (Nguyen and Salazar 2019; GPT-2's deviation 0.02 where C is 1000), and those
    that write into the residual stream divided by sqrt(2L): the variances of 2L branches add up there (GPT-2, whose
    learned positions start with half the deviation). */
@@ -3289,12 +3314,16 @@ static llm_layer table_block(table_writer *t) {
     w.norm2 = table_norm(t, name->norm2);
     w.up = table_linear(t, name->up, (size_t[3]){gate, F}, C, std, c->bias);
     w.down = table_linear(t, name->down, (size_t[3]){C}, F, out, c->bias);
+    table_cut(&w.qkv, LLM_CUT_ROWS, gpt2_names(c) ? 3 : 1);
+    table_cut(&w.proj, LLM_CUT_COLS, 1);
+    table_cut(&w.up, LLM_CUT_ROWS, 1);
+    table_cut(&w.down, LLM_CUT_COLS, 1);
     return w;
 }
 /* The table and m's pointers into it, without memory for the numbers. */
 static llm_model table_only(const llm_config *c) {
     const double std = sqrt(0.4 / c->C);
-    llm_model m = {.c = *c};
+    llm_model m = {.c = *c, .parts = 1};
     m.layer = llm_alloc(c->L, sizeof *m.layer);
     m.param = llm_alloc(llm_add(llm_mul(c->L, BLOCK_ROWS), OTHER_ROWS), sizeof *m.param);
     table_writer t = {m.param, 0, 0, c, gpt2_names(c) ? &gpt2_family : &llama_family, -1};
@@ -3324,6 +3353,58 @@ llm_param *llm_param_find(llm_model *m, const char *name) {
         if (!strcmp(m->param[i].name, name)) return &m->param[i];
     return NULL;
 }
+
+static void *device_alloc(const llm_ops *op, size_t count, size_t size, const char *what) {
+    void *p = op->alloc(llm_mul(count, size));
+    if (!p) llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB for %s on %s",
+                    count * size / 1e6, what, op->name);
+    return p;
+}
+static void device_release(const llm_ops *op, void *p) {
+    if (p) op->release(p);
+}
+
+/* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 8). */
+typedef struct { llm_param *param; int params; size_t size; struct llm_shares *shares; } learner;
+
+static inline learner model_learner(const llm_model *m) {
+    if (m->lora) return (learner){m->lora->param, m->lora->params, m->lora->size, m->lora->shares};
+    return (learner){m->param, m->params, m->size, m->shares};
+}
+
+/* ---- what a rank of a team holds (skip it at the first reading) ----
+
+   A team splits the arenas. Chapter 10 tells why and how; llm_ranks.h has the code, and does nothing alone. */
+
+#if defined(LLM_MPI) || defined(LLM_NCCL)
+#include "llm_ranks.h"
+#else
+struct llm_range { size_t begin; };
+void llm_team_set(int zero, int tensors) { (void)zero, (void)tensors; }
+#define team_stderr() stderr
+#define team_layer(c, parts) (c)
+#define team_place(m) false             /* weights */
+#define team_weights_changed(m) false
+#define team_upload(op, p, to, host, first, count, each) ((void)0)
+#define team_download(op, p, host, from, each) ((void)0)
+#define team_train(x, ops) NULL
+#define team_lora(m) ((void)0)
+#define team_free(s, ops) ((void)0)
+#define weights_split(m) false          /* of which a rank has a part, and brings the rest when it is needed */
+#define team_reserve(m, N) ((void)0)    /* ranks that share a layer */
+#define team_residual(m, res) (res)
+#define team_bias(m, bias) (bias)
+#define team_add(m, x, N, each) ((void)0)
+#define unit_ask(m, u) ((void)0)
+#define unit_use(m, u) ((void)0)
+#define unit_open(m, u) ((void)0)       /* gradients: a unit's are formed, and join the sums */
+#define unit_close(m, u) ((void)0)
+#define team_moments(x, first) (x)->size
+#define team_range(s) NULL
+#define team_own_rows(m, x) (x)
+#define team_norm(o, op, s) ((void)0)
+#define team_spread(m, s) ((void)0)
+#endif
 
 /* ---- the parts of a block ----
 
@@ -3416,11 +3497,14 @@ static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *do
                                   const llm_part *x, size_t N) {
     m->ops->linear_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, part_outputs(x),
                             mark_part(x));
+    team_add(m, dinp, N, m->ops->act_size);
     adapters_backward(m, dinp, dout, inp, x, N, false);
 }
 static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
                                    const llm_part *x, size_t N) {
-    m->ops->residual_forward(out, res, inp, x->w->w, weight_of(x->bias), N, x->w->cols, x->w->rows);
+    res = team_residual(m, res);        /* of ranks that share a layer one adds residual stream and bias */
+    m->ops->residual_forward(out, res, inp, x->w->w, weight_of(team_bias(m, x->bias)), N, x->w->cols, x->w->rows);
+    team_add(m, out, N, m->ops->res_size);
     adapters_forward(m, out, inp, x, N, true);
 }
 static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp,
@@ -3506,15 +3590,6 @@ static void block_backward(llm_model *m, int l, size_t B, size_t T) {
 
 /* ---- memory ---- */
 
-static void *device_alloc(const llm_ops *op, size_t count, size_t size, const char *what) {
-    void *p = op->alloc(llm_mul(count, size));
-    if (!p) llm_die("a smaller --batch, --seq or model, or --recompute", "out of memory: %.1f MB for %s on %s",
-                    count * size / 1e6, what, op->name);
-    return p;
-}
-static void device_release(const llm_ops *op, void *p) {
-    if (p) op->release(p);
-}
 /* Frequencies of rope: freq[j] = theta^(-2j/D). Llama-3 stretches the slow ones to reach a longer context: waves longer
    than original/low are slowed by `factor`, those shorter than original/high are kept, in between it blends. */
 static void model_frequencies(llm_model *m) {
@@ -3534,43 +3609,6 @@ static void model_frequencies(llm_model *m) {
     m->ops->upload(m->freq, freq, half * sizeof *freq);
     llm_release(freq);
 }
-/* What learns: the tensor table, or, where adapters hang on it, these alone (chapter 8). */
-typedef struct { llm_param *param; int params; size_t size; struct llm_shares *shares; } learner;
-
-static inline learner model_learner(const llm_model *m) {
-    if (m->lora) return (learner){m->lora->param, m->lora->params, m->lora->size, m->lora->shares};
-    return (learner){m->param, m->params, m->size, m->shares};
-}
-
-/* ---- what a rank of a team holds (skip it at the first reading) ----
-
-   A team splits the arenas. Chapter 10 tells why and how; llm_ranks.h has the code, and does nothing alone. */
-
-#if defined(LLM_MPI) || defined(LLM_NCCL)
-#include "llm_ranks.h"
-#else
-struct llm_range { size_t begin; };
-void llm_team_set(int zero, int tensors) { (void)zero, (void)tensors; }
-#define team_stderr() stderr
-#define team_place(m) false             /* weights */
-#define team_weights_changed(m) false
-#define team_upload(op, p, host, first, count, each) ((void)0)
-#define team_download(op, p, host, each) ((void)0)
-#define team_train(x, ops) NULL
-#define team_lora(x) ((void)0)
-#define team_free(s, ops) ((void)0)
-#define weights_split(m) false          /* of which a rank has a part, and brings the rest when it is needed */
-#define unit_ask(m, u) ((void)0)
-#define unit_use(m, u) ((void)0)
-#define unit_open(m, u) ((void)0)       /* gradients: a unit's are formed, and join the sums */
-#define unit_close(m, u) ((void)0)
-#define team_moments(x, first) (x)->size
-#define team_range(s) NULL
-#define team_own_rows(m, x) (x)
-#define team_norm(o, op, s) ((void)0)
-#define team_spread(m, s) ((void)0)
-#endif
-
 /* The arenas of the weights, and the place of each tensor. */
 static void place_weights(llm_model *m) {
     const llm_param *last = &m->param[m->params - 1];
@@ -3594,11 +3632,11 @@ void llm_weights_changed(llm_model *m) {
    split the owners give their parts to all, so every rank has to ask. each: bytes of a number. */
 static void param_upload(const llm_ops *op, const llm_param *p, void *to, const void *host, size_t first, size_t count,
                          size_t each) {
-    if (p->range) team_upload(op, p, host, first, count, each);
+    if (p->range || p->parts > 1) team_upload(op, p, to, host, first, count, each);
     else op->upload((char *)to + first * each, host, count * each);
 }
 static void param_download(const llm_ops *op, const llm_param *p, void *host, const void *from, size_t each) {
-    if (p->range) team_download(op, p, host, each);
+    if (p->range || p->parts > 1) team_download(op, p, host, from, each);
     else op->download(host, from, p->size * each);
 }
 
@@ -3626,6 +3664,8 @@ static void place_packed(llm_model *m, llm_type type) {
     size_t scales = 0, bytes = 0;
     m->weights = type;
     m->size = 0;
+    if (llm_team && llm_team->tensors > 1)
+        llm_usage("--tensor-parallel 1", "ranks share no layers in fewer bits");
     for (llm_param *p = m->param; p < end; p++) {
         if (param_stays(m, p)) m->size += p->size;
         else {
@@ -3653,7 +3693,7 @@ static void place_packed(llm_model *m, llm_type type) {
 }
 /* A whole tensor from the device, into fresh memory, whatever type it has there. */
 static llm_real *param_read(const llm_ops *op, const llm_param *p) {
-    llm_real *host = llm_alloc(p->size, sizeof *host);
+    llm_real *host = llm_alloc(full_size(p), sizeof *host);
     if (p->data) {
         param_download(op, p, host, p->data, sizeof *host);
         return host;
@@ -3675,7 +3715,10 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
 static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
     llm_ops_check(ops);
-    *m = table_only(c);
+    int parts = 1;
+    const llm_config layer = team_layer(*c, &parts);
+    *m = table_only(&layer);
+    m->parts = parts;
     m->ops = ops;
     m->acts = llm_alloc(c->L, sizeof *m->acts);
     m->frozen = true;
@@ -3687,13 +3730,14 @@ static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops
 /* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone. */
 static void param_draw(const llm_ops *op, const llm_param *p, uint64_t seed, double draw(llm_rng *r)) {
     const uint64_t stream = llm_hash(p->name, strlen(p->name), 0);
-    llm_real *host = llm_alloc(p->size, sizeof *host);
+    const size_t rows = full_rows(p), cols = full_cols(p);
+    llm_real *host = llm_alloc(rows * cols, sizeof *host);
     LLM_OMP(parallel for schedule(static))
-    for (size_t i = 0; i < p->rows; i++) {
+    for (size_t i = 0; i < rows; i++) {
         llm_rng r = llm_rng_seed(seed, stream + i);
-        for (size_t j = 0; j < p->cols; j++) host[i * p->cols + j] = p->vector ? p->init : p->init * draw(&r);
+        for (size_t j = 0; j < cols; j++) host[i * cols + j] = p->vector ? p->init : p->init * draw(&r);
     }
-    param_upload(op, p, p->data, host, 0, p->size, sizeof *host);
+    param_upload(op, p, p->data, host, 0, rows * cols, sizeof *host);
     llm_release(host);
 }
 void llm_model_init(llm_model *m, const llm_config *c, const llm_ops *ops, uint64_t seed) {
@@ -3811,6 +3855,7 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N, bool learns) {
 }
 static void model_reserve(llm_model *m, size_t N, bool learns) {
     const size_t bytes = model_cut_pool(m, NULL, N, learns);
+    team_reserve(m, N);
     if (bytes > m->pool_bytes) {
         device_release(m->ops, m->pool);
         m->pool = device_alloc(m->ops, bytes, 1, "activations");
@@ -4041,7 +4086,7 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
     const learner own = x.shares ? team_own_rows(m, x) : x;
     op->upload(o->device, &o->state, sizeof o->state);
     op->grad_norm(o->device, own.param, own.params);
-    if (x.shares) team_norm(o, op, x.shares);
+    if (x.shares) team_norm(o, op, own);
     op->adamw(own.param, own.params, moment_place(o, o->m, 0), moment_place(o, o->v, 0), rule, o->device);
     if (x.shares) team_spread(m, x.shares);
     op->fetch(&o->state, o->device, sizeof o->state);
@@ -4736,7 +4781,7 @@ static void lora_allocate(llm_model *m, int rank, double alpha, double scale, co
         *a->B = adapter_row(on, 'B', on->rows, rank, &x->size);
         x->params += 2;
     }
-    if (llm_team) team_lora(x);
+    if (llm_team) team_lora(m);
     x->data = device_alloc(m->ops, x->size, sizeof *x->data, "adapters");
     for (llm_param *p = x->param; p < x->param + x->params; p++) {
         p->data = x->data + p->offset;
@@ -5361,7 +5406,14 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    to which come bf16 copies of the weights, or of their slots. In one round ZeRO 1 and 2 cost no word more than ZeRO 0,
    and 3 half as many again. Llama-2 70B on 64 cards: each holds 1250, 707, 436 or, with ZeRO 3, 40 GB.
 
-   A layer itself can be shared, too (tensor parallel: Shoeybi et al. 2019), which is not done yet.
+   The layers (tensor parallel: Shoeybi et al. 2019). K ranks share every layer, each with 1/K of its heads and of the
+   feed-forward's columns: q|k|v and `up` are cut by rows, proj and `down` by columns, so between them nothing is sent.
+
+       x --norm--> xn --Wqkv[my rows]--> my heads --attention--> --Wproj[my columns]--> a part of each number of x: sum
+
+   A block has two such sums forward (the first rank has put residual stream and bias in), and two backward, where the
+   gradient of xn is a sum over all heads: 8 L N C (K-1)/K numbers a pass, for GPUs that sit side by side. Norms,
+   embedding and head are computed by all alike. Rank = data * K + tensor: K such ranks are one data rank above.
 
    Who learns adapters (LoRA) splits their sums and moments, in one unit, and with ZeRO 3 the frozen weights below; what
    lies in fewer bits is whole at every rank. A tensor is asked for, or written, by all ranks together (param_read,
@@ -6307,7 +6359,8 @@ static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_re
 }
 /* `rows` rows of a tensor, from row `row` on, to the device, in whatever type it has there. */
 static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_t rows, const llm_real *host) {
-    const size_t cols = p->cols, blocks = weight_blocks(p->w.type, cols), bytes = weight_row_bytes(p->w.type, cols);
+    const size_t cols = full_cols(p), blocks = weight_blocks(p->w.type, cols);
+    const size_t bytes = weight_row_bytes(p->w.type, cols);
     if (p->data) {
         param_upload(op, p, p->data, host, row * cols, rows * cols, sizeof *host);
         return;
@@ -6319,7 +6372,8 @@ static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_
     for (size_t r = 0; r < rows; r++)
         finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, cols) && finite;
     if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite", p->name);
-    if (p->range) param_upload(op, p, NULL, packed, row * cols, rows * cols, bytes / cols);     /* moments in bf16 */
+    if (p->range || p->parts > 1)       /* moments in bf16 */
+        param_upload(op, p, (char *)p->w.data, packed, row * cols, rows * cols, bytes / cols);
     else op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);
     if (blocks) op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
     llm_release_all(packed, scale);
@@ -6339,7 +6393,7 @@ double llm_quantise(llm_model *m, llm_type weights) {
     else place_packed(m, weights);
     for (int i = 0; i < m->params; i++) {
         llm_real *host = param_read(m->ops, &was[i]);
-        param_write(m->ops, &m->param[i], 0, m->param[i].rows, host);
+        param_write(m->ops, &m->param[i], 0, full_rows(&m->param[i]), host);
         llm_release(host);
     }
     llm_weights_changed(m);
@@ -6357,9 +6411,9 @@ void llm_model_copy_weights(llm_model *m, const llm_model *from) {
     for (int i = 0; i < from->params; i++) {
         const llm_param *p = &from->param[i];
         llm_param *q = llm_param_find(m, p->name);
-        if (!q || q->size != p->size) continue;
+        if (!q || full_size(q) != full_size(p)) continue;
         llm_real *host = param_read(m->ops, p);
-        param_upload(m->ops, q, q->data, host, 0, q->size, sizeof *host);
+        param_upload(m->ops, q, q->data, host, 0, full_size(q), sizeof *host);
         llm_release(host);
     }
     llm_weights_changed(m);
@@ -6367,7 +6421,8 @@ void llm_model_copy_weights(llm_model *m, const llm_model *from) {
 void llm_model_copy(llm_model *m, const llm_model *from, bool frozen) {
     refuse_adapters(from, "cannot copy");
     refuse_packed(from, "copy");
-    model_allocate(m, &from->c, from->ops, LLM_TYPE_REAL);
+    const llm_config c = llm_config_whole(from);
+    model_allocate(m, &c, from->ops, LLM_TYPE_REAL);
     llm_model_copy_weights(m, from);
     m->keep = from->keep;
     if (!frozen) llm_model_train(m);
@@ -6377,7 +6432,7 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
     refuse_adapters(m, "cannot add a head to");
     refuse_packed(m, "add a head to");
     llm_model old = *m;
-    llm_config c = old.c;
+    llm_config c = llm_config_whole(&old);
     c.score = true;
     model_allocate(m, &c, old.ops, LLM_TYPE_REAL);
     llm_model_copy_weights(m, &old);
@@ -6570,9 +6625,10 @@ static void generation_save(const llm_config *c, const llm_tokenizer *t, const c
 static file_tensor *stored_rows(const llm_param *p, int params, const char *dtype) {
     file_tensor *t = llm_alloc(params, sizeof *t);
     for (int i = 0; i < params; i++, p++) {
-        t[i] = (file_tensor){.name = p->name, .dtype = dtype, .dims = 2, .shape = {p->rows, p->cols}, .data = p};
-        if (p->transposed) t[i].shape[0] = p->cols, t[i].shape[1] = p->rows;
-        if (p->vector) t[i].dims = 1, t[i].shape[0] = p->size;
+        const size_t rows = full_rows(p), cols = full_cols(p);
+        t[i] = (file_tensor){.name = p->name, .dtype = dtype, .dims = 2, .shape = {rows, cols}, .data = p};
+        if (p->transposed) t[i].shape[0] = cols, t[i].shape[1] = rows;
+        if (p->vector) t[i].dims = 1, t[i].shape[0] = rows * cols;
     }
     return t;
 }
@@ -6585,13 +6641,13 @@ static void transposed_copy(llm_real *out, const llm_real *inp, int height, int 
 }
 /* Straight to the device in rows of 8 MB; only what must be transposed is held as a whole, and twice. */
 static void param_load(const llm_param *p, const char *path, size_t at, const char *dtype, const llm_ops *op) {
-    size_t cols = p->cols, piece = cols * (p->transposed ? p->rows : (1 << 21) / cols + 1);
-    piece = size_min(piece, p->size);
+    const size_t rows = full_rows(p), cols = full_cols(p), size = rows * cols;
+    const size_t piece = size_min(cols * (p->transposed ? rows : (1 << 21) / cols + 1), size);
     llm_real *host = llm_alloc(piece, sizeof *host), *turned = p->transposed ? llm_alloc(piece, sizeof *host) : host;
-    for (size_t done = 0, n; done < p->size; done += n) {
-        n = size_min(piece, p->size - done);
+    for (size_t done = 0, n; done < size; done += n) {
+        n = size_min(piece, size - done);
         numbers_read(path, at + done * (tensor_bits(dtype) / 8), dtype, n, host);
-        if (p->transposed) transposed_copy(turned, host, p->cols, p->rows);
+        if (p->transposed) transposed_copy(turned, host, cols, rows);
         param_write(op, p, done / cols, n / cols, turned);
     }
     if (turned != host) llm_release(turned);
@@ -6608,14 +6664,14 @@ static void table_load(const llm_ops *op, const llm_param *param, int params, co
 /* The numbers of a row as the file holds them, in fresh memory. */
 static void *stored_numbers(const llm_ops *op, const llm_param *p) {
     if (!p->data) {                     /* moments in bf16: there as here */
-        uint16_t *raw = llm_alloc(p->size, sizeof *raw);
+        uint16_t *raw = llm_alloc(full_size(p), sizeof *raw);
         param_download(op, p, raw, p->w.data, sizeof *raw);
         return raw;
     }
     llm_real *host = param_read(op, p);
     if (!p->transposed) return host;
-    llm_real *turned = llm_alloc(p->size, sizeof *turned);
-    transposed_copy(turned, host, p->rows, p->cols);
+    llm_real *turned = llm_alloc(full_size(p), sizeof *turned);
+    transposed_copy(turned, host, full_rows(p), full_cols(p));
     llm_release(host);
     return turned;
 }
@@ -6655,7 +6711,8 @@ static void folder_save(const llm_model *m, const llm_tokenizer *t, const char *
     generation_save(&m->c, t, dir);
     table_save(m->ops, m->param, m->params, dir, "model.safetensors", real_dtype());
     llm_writer w = begin_in(dir, "config.json");        /* last: a folder with a config.json holds a whole model */
-    config_write(&w, &m->c, sizeof(llm_real) == 8 ? "float64" : "float32");
+    const llm_config c = llm_config_whole(m);
+    config_write(&w, &c, sizeof(llm_real) == 8 ? "float64" : "float32");
     llm_write_done(&w);
 }
 void llm_model_save(const llm_model *m, const char *dir) { folder_save(m, NULL, dir); }

@@ -21,7 +21,8 @@
 typedef struct llm_range { size_t begin, end, each; } llm_range;        /* numbers of an arena; each: of every rank */
 typedef struct { size_t begin, end, at; int first, last, slot; } llm_unit;      /* numbers, place in `slots`; rows */
 typedef struct llm_shares {
-    int zero, units;
+    int zero, units, tensors;
+    llm_res *zeros; size_t zeros_N;     /* a residual stream of nothing, for ranks that share a layer */
     llm_range own;                      /* this rank's part of the arena */
     llm_unit *unit;
     size_t slots;                       /* numbers of the four slots: unit 0, the last unit, even, odd blocks */
@@ -36,7 +37,7 @@ static llm_shares *shares_new(const llm_param *param, const int *first, int unit
     *size = each * llm_team->datas;
     llm_shares *s = llm_alloc(1, sizeof *s);
     size_t room[4] = {0}, at[4] = {0};
-    *s = (llm_shares){.zero = zero, .units = units, .held = {-1, -1, -1, -1}};
+    *s = (llm_shares){.zero = zero, .units = units, .tensors = llm_team->tensors, .held = {-1, -1, -1, -1}};
     s->own = (llm_range){llm_team->data * each, (llm_team->data + 1) * each, each};
     s->unit = llm_alloc(units, sizeof *s->unit);
     for (int u = 0; u < units; u++) {
@@ -53,6 +54,7 @@ static void team_free(llm_shares *s, const llm_ops *op) {
     if (!s) return;
     device_release(op, s->grad);
     device_release(op, s->data);
+    device_release(op, s->zeros);
     llm_release_all(s->unit, s);
 }
 static size_t own_numbers(const llm_shares *s) { return s->own.end - s->own.begin; }
@@ -68,7 +70,9 @@ static bool cut_to_rank(size_t each, int r, size_t *from, size_t *to) {
     *to = size_min(*to, (r + 1) * each);
     return *from < *to;
 }
-static bool weights_split(const llm_model *m) { return m->shares && m->shares->data; }
+static bool in_slots(const llm_model *m) { return m->shares && m->shares->data; }
+/* Only what walks unit by unit, layer by layer may run. */
+static bool weights_split(const llm_model *m) { return in_slots(m) || (m->shares && m->shares->tensors > 1); }
 
 /* ---- the weights ---- */
 
@@ -95,23 +99,26 @@ static bool team_place(llm_model *m) {
         if (work) p->w = (llm_weight){work + at, LLM_TYPE_BF16, NULL, p->data};
         p->range = split ? &s->own : NULL;
         p->own = m->data;
+        p->parts = p->cut == LLM_UNCUT ? 1 : llm_team->tensors;
     }
     return true;
 }
 /* Those in the slots are old. */
 static bool team_weights_changed(llm_model *m) {
-    if (!weights_split(m)) return false;
+    if (!in_slots(m)) return false;
     for (int i = 0; i < 4; i++) m->shares->held[i] = -1;
     return true;
 }
-static void team_lora(llm_lora *x) {    /* adapters are few: every rank has all their weights */
+static void team_lora(llm_model *m) {   /* adapters are few: every rank has all their weights */
+    llm_lora *x = m->lora;
+    if (llm_team->tensors > 1) llm_usage("--tensor-parallel 1", "ranks that share a layer cannot learn adapters");
     x->shares = shares_new(x->param, (int[]){0, x->params}, 1, &x->size, llm_min(llm_team->zero, 2));
 }
 
 /* Ask for the weights of a unit, and wait for them. Between the two calls another unit is computed. */
 static void unit_ask(llm_model *m, int u) {
     llm_shares *s = m->shares;
-    if (!weights_split(m) || s->held[s->unit[u].slot] == u) return;
+    if (!in_slots(m) || s->held[s->unit[u].slot] == u) return;
     const llm_unit *k = &s->unit[u];
     for (int r = 0; r < llm_team->datas; r++) {
         size_t from = k->begin, to = k->end;
@@ -124,12 +131,46 @@ static void unit_ask(llm_model *m, int u) {
 }
 static void unit_use(llm_model *m, int u) {
     llm_shares *s = m->shares;
-    if (!weights_split(m)) return;
+    if (!in_slots(m)) return;
     const llm_unit *k = &s->unit[u];
     if (s->coming) llm_team->wait();
     if (s->fresh[k->slot] && m->work)
         m->ops->store_weights((uint16_t *)m->work + k->at, s->data + k->at, k->end - k->begin);
     s->fresh[k->slot] = s->coming = false;
+}
+
+/* ---- ranks that share a layer (tensor parallel, Shoeybi et al. 2019) ---- */
+
+/* What one of them computes: some of the heads and feed-forward columns. */
+static llm_config team_layer(llm_config c, int *parts) {
+    const int n = *parts = llm_team ? llm_team->tensors : 1;
+    if (c.H % n || c.KV % n || c.F % n)
+        llm_usage("a number that divides all three",
+                  "--tensor-parallel %d: %d heads, %d key/value heads, %d feed-forward columns", n, c.H, c.KV, c.F);
+    c.H /= n;
+    c.KV /= n;
+    c.F /= n;
+    return c;
+}
+static bool shares_layer(const llm_model *m) { return m->shares && m->shares->tensors > 1; }
+static void team_reserve(llm_model *m, size_t N) {
+    llm_shares *s = m->shares;
+    if (!shares_layer(m) || N <= s->zeros_N) return;
+    device_release(m->ops, s->zeros);
+    s->zeros = device_alloc(m->ops, N * m->c.C, m->ops->res_size, "zeros");
+    s->zeros_N = N;
+}
+/* The first adds residual stream and bias, the others nothing; then all have the sum. */
+static const llm_res *team_residual(const llm_model *m, const llm_res *res) {
+    return shares_layer(m) && llm_team->tensor ? m->shares->zeros : res;
+}
+static const llm_param *team_bias(const llm_model *m, const llm_param *bias) {
+    return shares_layer(m) && llm_team->tensor ? NULL : bias;
+}
+static void team_add(const llm_model *m, void *x, size_t N, size_t each) {
+    if (!shares_layer(m)) return;
+    llm_team->all_sum(x, N * m->c.C, each);
+    llm_team->wait();
 }
 
 /* ---- the gradients ---- */
@@ -208,15 +249,28 @@ static learner team_own_rows(const llm_model *m, learner x) {
     x.params = count;
     return x;
 }
-/* Each rank knows the squares of its range. */
-static void team_norm(llm_adamw *o, const llm_ops *op, const llm_shares *s) {
-    if (!s->zero) return;
-    double *sum = llm_alloc(llm_team->size, sizeof *sum);
+/* Each rank knows the squares of its rows, of what is cut in layers (0) and of what is not (1). Of ZeRO 0's data ranks
+   one counts, and once counts what ranks that share a layer have alike. */
+static double squares(llm_adamw *o, const llm_ops *op, learner own, bool uncut) {
+    int n = 0;
+    llm_param *row = llm_alloc(own.params, sizeof *row);
+    for (int i = 0; i < own.params; i++)
+        if ((own.param[i].cut == LLM_UNCUT || own.param[i].parts == 1) == uncut) row[n++] = own.param[i];
+    op->grad_norm(o->device, row, n);
     op->download(&o->state, o->device, sizeof o->state);
-    sum[llm_team->rank] = o->state.sumsq;
-    llm_team->gather(sum, sizeof *sum);
-    o->state.sumsq = 0;
-    for (int r = 0; r < llm_team->size; r++) o->state.sumsq += sum[r];
+    llm_release(row);
+    return n ? o->state.sumsq : 0;
+}
+static void team_norm(llm_adamw *o, const llm_ops *op, learner own) {
+    if (!own.shares->zero && llm_team->tensors == 1) return;
+    const int R = llm_team->size;
+    double *sum = llm_alloc(2 * (size_t)R, sizeof *sum), *mine = sum + 2 * llm_team->rank, total = 0;
+    if (llm_team->tensors > 1) mine[0] = squares(o, op, own, false), mine[1] = squares(o, op, own, true);
+    else op->download(&o->state, o->device, sizeof o->state), mine[1] = o->state.sumsq;
+    llm_team->gather(sum, 2 * sizeof *sum);
+    for (int r = 0; r < (own.shares->zero ? R : llm_team->tensors); r++)
+        total += sum[2 * r] + (r % llm_team->tensors ? 0 : sum[2 * r + 1]);
+    o->state.sumsq = total;
     op->upload(o->device, &o->state, sizeof o->state);
     llm_release(sum);
 }
@@ -231,23 +285,63 @@ static void team_spread(llm_model *m, const llm_shares *s) {
 
 /* ---- the doors: numbers of a row that is split, from the host and to it ---- */
 
-static void team_upload(const llm_ops *op, const llm_param *p, const void *host, size_t first, size_t count,
-                        size_t each) {
+/* Numbers `first` ... of this rank's row: those that lie in its range. */
+static void range_upload(const llm_ops *op, const llm_param *p, void *to, const void *host, size_t first, size_t count,
+                         size_t each) {
+    if (!p->range) {
+        op->upload((char *)to + first * each, host, count * each);
+        return;
+    }
     const size_t begin = p->offset + first, from = size_max(begin, p->range->begin);
     const size_t end = size_min(begin + count, p->range->end);
     if (from < end)
         op->upload((char *)p->own + (from - p->range->begin) * each, (const char *)host + (from - begin) * each,
                    (end - from) * each);
 }
-static void team_download(const llm_ops *op, const llm_param *p, void *host, size_t each) {
-    for (int r = 0; r < llm_team->datas; r++) {
+/* The row of part `tensor` of a layer's tensor, as its data ranks have it. */
+static void range_download(const llm_ops *op, const llm_param *p, void *host, const void *from, size_t each,
+                           int tensor) {
+    for (int r = 0; r < (p->range ? llm_team->datas : 1); r++) {
         size_t begin = p->offset, end = begin + p->size;
-        if (!cut_to_rank(p->range->each, r, &begin, &end)) continue;
+        if (p->range && !cut_to_rank(p->range->each, r, &begin, &end)) continue;
         char *part = (char *)host + (begin - p->offset) * each;
-        if (r == llm_team->data)
-            op->download(part, (char *)p->own + (begin - p->range->begin) * each, (end - begin) * each);
-        llm_team->share(part, (end - begin) * each, r);
+        const char *at = p->range ? (char *)p->own + (begin - p->range->begin) * each : from;
+        if (r == llm_team->data && tensor == llm_team->tensor) op->download(part, at, (end - begin) * each);
+        llm_team->share(part, (end - begin) * each, r * llm_team->tensors + tensor);
     }
+}
+/* Walk the stretches of part `tensor` of a whole tensor: the next begins at number *full of it and *own of the part. */
+static size_t stretch(const llm_param *p, int tensor, size_t i, size_t *full, size_t *own) {
+    const bool rows = p->cut == LLM_CUT_ROWS;           /* rows: of every group so many; else of every row's groups */
+    const size_t n = (rows ? p->size : p->cols) / p->groups, all = full_size(p) / p->groups;
+    if (i * n >= p->size) return 0;
+    *own = i * n;
+    *full = rows ? i * all + tensor * n : i * n * p->parts + tensor * n;
+    return n;
+}
+static void team_upload(const llm_ops *op, const llm_param *p, void *to, const void *host, size_t first, size_t count,
+                        size_t each) {
+    size_t full, own, n;
+    if (p->parts <= 1) range_upload(op, p, to, host, first, count, each);
+    for (size_t i = 0; p->parts > 1 && (n = stretch(p, llm_team->tensor, i, &full, &own)); i++) {
+        const size_t from = size_max(full, first), end = size_min(full + n, first + count);
+        if (from < end)
+            range_upload(op, p, to, (const char *)host + (from - first) * each, own + (from - full), end - from, each);
+    }
+}
+static void team_download(const llm_ops *op, const llm_param *p, void *host, const void *from, size_t each) {
+    size_t full, own, n;
+    if (p->parts <= 1) {
+        range_download(op, p, host, from, each, 0);
+        return;
+    }
+    char *part = llm_alloc(p->size, each);
+    for (int t = 0; t < llm_team->tensors; t++) {
+        range_download(op, p, part, from, each, t);
+        for (size_t i = 0; (n = stretch(p, t, i, &full, &own)); i++)
+            memcpy((char *)host + full * each, part + own * each, n * each);
+    }
+    llm_release(part);
 }
 
 /* ---- the team ---- */
@@ -282,7 +376,8 @@ void llm_team_set(int zero, int tensors) {
     llm_ranks *r = llm_team;
     if (!r) return;
     if (zero < 0 || zero > 3) llm_usage("0, 1, 2 or 3", "there is no ZeRO %d", zero);
-    if (tensors != 1) llm_usage("--tensor-parallel 1", "a layer cannot be shared by %d ranks yet", tensors);
+    if (tensors < 1 || r->size % tensors)
+        llm_usage("a number that divides the ranks", "--tensor-parallel %d with %d ranks", tensors, r->size);
     r->zero = zero;
     r->tensors = tensors;
     r->datas = r->size / tensors;

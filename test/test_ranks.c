@@ -4,6 +4,8 @@
        mpirun -np R build/test_ranks ZERO            train every model
        mpirun -np R build/test_ranks ZERO save DIR   two steps, and a checkpoint of each model
        mpirun -np R build/test_ranks ZERO go DIR     from there a third: the same lines as three in a row
+       mpirun -np R build/test_ranks ZERO save DIR N, look DIR N     where N ranks share each layer; what is in there
+       mpirun -np R build/test_ranks ZERO share N    N ranks share each layer: the same but for rounding, so numbers
        mpirun -np R build/test_ranks ZERO late       as the first, over an engine that does all as late as it may
        mpirun -np R build/test_ranks ZERO bytes      memory and wire against chapter 10's formulas */
 #define LLM_IMPLEMENTATION
@@ -46,20 +48,23 @@ static void one_step(llm_model *m, llm_adamw *o, const sample *x, int step) {
 static uint64_t hash_rows(const llm_ops *op, const llm_param *p, int params, uint64_t h) {
     for (int i = 0; i < params; i++) {
         void *x = stored_numbers(op, &p[i]);
-        h = llm_hash(x, p[i].size * (p[i].data ? sizeof(llm_real) : sizeof(uint16_t)), h);
+        h = llm_hash(x, full_size(&p[i]) * (p[i].data ? sizeof(llm_real) : sizeof(uint16_t)), h);
         llm_release(x);
     }
     return h;
 }
 /* All that a run leaves: weights, adapters, moments, the norm; and what the model then says. */
-static uint64_t hash_all(llm_model *m, const llm_adamw *o) {
+static uint64_t hash_tensors(const llm_model *m, const llm_adamw *o) {
     int count;
     llm_param *t = moment_rows(m, o, &count);
     uint64_t h = hash_rows(m->ops, m->param, m->params, 1);
     if (m->lora) h = hash_rows(m->ops, m->lora->param, m->lora->params, h);
     h = hash_rows(m->ops, t, count, h);
-    h = llm_hash(&o->state.norm, sizeof o->state.norm, h);
     llm_release(t);
+    return h;
+}
+static uint64_t hash_all(llm_model *m, const llm_adamw *o) {
+    uint64_t h = llm_hash(&o->state.norm, sizeof o->state.norm, hash_tensors(m, o));
     llm_batch b = micro(&m->c, 99, 0);
     llm_real *logp = llm_alloc(llm_places(&b), sizeof *logp);
     llm_forward(m, &b, logp, NULL, NULL);
@@ -90,6 +95,18 @@ static llm_model sample_model(const sample *x, const char *base) {
     llm_model_train(&m);
     return m;
 }
+/* The norm of the last step, and what the model then thinks of a text. */
+static void print_numbers(llm_model *m, const llm_adamw *o, const char *name) {
+    llm_batch b = micro(&m->c, 99, 0);
+    llm_real *logp = llm_alloc(llm_places(&b), sizeof *logp);
+    hash_all(m, o);                     /* all ranks alike */
+    llm_forward(m, &b, logp, NULL, NULL);
+    printf("%s %.17g", name, o->state.norm);
+    for (int n = 0; n < B * T; n++) printf(" %.17g", (double)logp[n]);
+    printf("\n");
+    llm_release(logp);
+    llm_batch_free(&b);
+}
 static void train(const sample *x, int from, int to, const char *dir, const char *what) {
     const bool save = !strcmp(what, "save");
     char *folder = llm_format("%s/%s", dir ? dir : "", x->name), *base = llm_format("%s-base", folder);
@@ -97,6 +114,7 @@ static void train(const sample *x, int from, int to, const char *dir, const char
     llm_adamw o = llm_adamw_defaults();
     o.moments16 = x->moments16;
     o.clip = 0.05;
+    if (!strcmp(what, "share")) o.eps = 1e-3;           /* tiny gradients decide no sign */
     if (from) {
         char *newest = llm_checkpoint_newest(folder);
         llm_model_free(&m);
@@ -108,6 +126,8 @@ static void train(const sample *x, int from, int to, const char *dir, const char
     }
     for (int s = from; s < to; s++) one_step(&m, &o, x, s);
     if (save) llm_checkpoint_save(folder, to, &m, &o, NULL, NULL, 1);
+    else if (!strcmp(what, "look")) printf("%s: %016llx\n", x->name, (unsigned long long)hash_tensors(&m, &o));
+    else if (!strcmp(what, "share")) print_numbers(&m, &o, x->name);
     else printf("%s: %016llx\n", x->name, (unsigned long long)hash_all(&m, &o));
     fflush(stdout);
     llm_adamw_free(&o, &m);
@@ -222,7 +242,7 @@ static void bytes(int micros) {
     one_step(&m, &o, &x, 1);
     const double sums = rounds * P * (Z == 0 ? 2 : 1), back = Z == 1 || Z == 2 ? P : 0;
     const double brought = Z == 3 ? ends + (2 + 2 * rounds * (c.L - 2)) * block : 0;
-    must_be("sent in a step", all_sent(), (R - 1) * (b * (sums + back + brought) + (Z ? 8 * R : 0)));
+    must_be("sent in a step", all_sent(), (R - 1) * (b * (sums + back + brought) + (Z ? 16 * R : 0)));
     llm_adamw_free(&o, &m);
     llm_model_free(&m);
 }
@@ -231,7 +251,8 @@ int main(int argc, char **argv) {
     llm_mpi(&argc, &argv);
     const int zero = argc > 1 ? atoi(argv[1]) : 0;
     const char *what = argc > 2 ? argv[2] : "", *dir = argc > 3 ? argv[3] : NULL;
-    llm_team_set(zero, 1);
+    const bool share = !strcmp(what, "share") || argc > 4;
+    llm_team_set(zero, share ? atoi(argv[argc - 1]) : 1);
     llm_threads(1);
     llm_config gpt = tiny_gpt2(), apart = gpt, critic = tiny_llama(false, 4, false);
     llm_config deep = gpt, deep_llama = tiny_llama(false, 2, true);
@@ -268,9 +289,11 @@ int main(int argc, char **argv) {
         list[n++] = (sample){"llama-bf16-lora", tiny_llama(true, 2, false), llm_cpu(LLM_BF16), .lora = true,
                              .micros = 4};
     }
-    const int from = strcmp(what, "go") ? 0 : 2, to = strcmp(what, "save") ? STEPS : 2;
+    const bool look = !strcmp(what, "look");
+    const int from = !strcmp(what, "go") || look ? 2 : 0, to = !strcmp(what, "save") || look ? 2 : STEPS;
     for (int i = 0; i < n; i++)
-        train(&list[i], from, to, dir, what);
+        if (!share || !(list[i].lora || list[i].ops->precision == LLM_BF16 || (list[i].moments16 && argc == 4)))
+            train(&list[i], from, to, dir, what);
     if (!*what) offspring(&llm_plain), offspring(fast);
     return 0;
 }

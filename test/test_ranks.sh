@@ -24,6 +24,26 @@ for program in test_ranks test_ranks_double; do
         set -- $case
         same "$program, ZeRO $2 $3" "$program" "$1" "$2" $3
     done
+    # Ranks that share layers add in another order: within 1e-5, in double 1e-12; at every rank the same bits.
+    "$build/$program" 0 share 1 > "$dir/alone"
+    for case in "2 0" "4 3" "2 1"; do
+        set -- $case
+        $run "$1" "$build/$program" "$2" share 2 > "$dir/got" 2> "$dir/errors"
+        case $program in *double) most=1e-12 ;; *) most=1e-5 ;; esac
+        if paste -d" " "$dir/alone" "$dir/got" | awk -v most=$most '{
+                n = NF / 2
+                for (i = 2; i <= n; i++) { d = $i - $(i + n); if (d < 0) d = -d; if (!(d <= most)) bad++ }
+            } END { exit bad || NR < 7 || n != 18 }'; then ok
+        else bad "$program: 2 of $1 ranks share each layer, ZeRO $2"; cat "$dir/errors"; fi
+    done
+    works "a checkpoint of layers that are shared" $run 4 "$build/$program" 2 save "$dir/shared" 2
+    "$build/$program" 0 look "$dir/shared" 1 > "$dir/look"
+    check "$program: what a checkpoint of shared layers holds" [ "$(grep -c : "$dir/look")" -ge 7 ]
+    mv "$dir/want" "$dir/all"
+    mv "$dir/look" "$dir/want"
+    same "$program: a checkpoint of shared layers" "$program" 2 0 look "$dir/shared" 2
+    same "$program: a checkpoint of shared layers" "$program" 4 3 look "$dir/shared" 2
+    mv "$dir/all" "$dir/want"
     grep -v "^offspring\|^quantised" "$dir/want" > "$dir/runs"
     mv "$dir/runs" "$dir/want"
     for case in "1 0 2 3" "4 3 1 0" "2 1 3 2" "3 2 2 1"; do

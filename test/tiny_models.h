@@ -60,11 +60,11 @@ static llm_batch random_batch(int B, int T, int V, bool documents, uint64_t seed
 static void shake(llm_model *m, uint64_t seed) {
     for (int i = 0; i < m->params; i++) {
         llm_rng r = llm_rng_seed(seed, (uint64_t)i);
-        llm_real *x = llm_alloc(m->param[i].size, sizeof *x);
-        for (size_t j = 0; j < m->param[i].size; j++)
-            x[j] = (llm_real)(m->param[i].vector && m->param[i].init == 1 ? 1 + 0.2 * llm_rng_normal(&r)
-                                                                          : 0.3 * llm_rng_normal(&r));
-        param_upload(m->ops, &m->param[i], m->param[i].data, x, 0, m->param[i].size, sizeof *x);
+        const llm_param *p = &m->param[i];
+        llm_real *x = llm_alloc(full_size(p), sizeof *x);
+        for (size_t j = 0; j < full_size(p); j++)
+            x[j] = (llm_real)(p->vector && p->init == 1 ? 1 + 0.2 * llm_rng_normal(&r) : 0.3 * llm_rng_normal(&r));
+        param_upload(m->ops, p, p->data, x, 0, full_size(p), sizeof *x);
         llm_release(x);
     }
     llm_weights_changed(m);

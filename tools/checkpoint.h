@@ -203,7 +203,8 @@ static llm_param *moment_rows(const llm_model *m, const llm_adamw *o, int *count
     for (int i = 0; i < *count; i++) {
         const llm_param *p = &x.param[i / 2];
         void *arena = i % 2 ? o->v : o->m, *at = moment_place(o, arena, p->offset);
-        t[i] = (llm_param){.rows = p->rows, .cols = p->cols, .offset = p->offset, .size = p->size};
+        t[i] = (llm_param){.rows = p->rows, .cols = p->cols, .offset = p->offset, .size = p->size, .cut = p->cut,
+                           .groups = p->groups, .parts = p->parts};
         t[i].range = x.shares ? team_range(x.shares) : NULL;
         t[i].own = arena;
         snprintf(t[i].name, sizeof t[i].name, "%c.%.93s", i % 2 ? 'v' : 'm', p->name);

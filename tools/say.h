@@ -96,7 +96,7 @@ static inline void say_preset_note(const char *name, FILE *out) {
         if (!strcmp(all[i].name, name)) fprintf(out, "note: %s: %s\n", name, all[i].note);
 }
 static inline void say_model(const llm_model *m, FILE *out) {
-    const llm_config *c = &m->c;
+    const llm_config whole = llm_config_whole(m), *c = &whole;
     const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
     fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
             c->position == LLM_LEARNED ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
@@ -110,7 +110,8 @@ static inline void say_model(const llm_model *m, FILE *out) {
 /* What learns, and the memory that gradients and moments take, and would take without adapters. */
 static inline void say_lora(const llm_model *m, bool moments16, FILE *out) {
     const llm_lora *x = m->lora;
-    const double all = llm_parameters(&m->c), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
+    const llm_config whole = llm_config_whole(m);
+    const double all = llm_parameters(&whole), real = sizeof(llm_real), each = real + 2 * (moments16 ? 2 : real);
     double numbers = 0;
     for (int i = 0; i < x->params; i++) numbers += x->param[i].size;
     char *names = llm_lora_modules(m, true, ", ");
