@@ -29,11 +29,15 @@ static inline void ranks_open(const char *program, int *argc, char ***argv) {
     (void)argv;
 #ifdef LLM_NCCL
     char gpu[400];
-    if (llm_cuda_devices(gpu, sizeof gpu) > 0) llm_nccl();
+    const bool many = ranks_started() > 1;              /* else: one process, on any device */
+    if (many && llm_cuda_devices(gpu, sizeof gpu) > 0) llm_nccl();
+#else
+    const bool many = true;             /* MPI's team may be of one: it adds up as many do, to the same bits */
 #endif
 #ifdef LLM_MPI
-    if (!llm_team) llm_mpi(argc, argv);
+    if (many && !llm_team) llm_mpi(argc, argv);
 #endif
+    (void)many;
     if (!llm_team) ranks_alone(program);
 }
 static inline int ranks_size(void) { return llm_team ? llm_team->size : 1; }
