@@ -8,7 +8,7 @@
 #include "fake_device.h"
 
 enum { STEPS = 3, MICROS = 4 };
-static int waits;
+static int waits, micros = MICROS;       /* micro-batches of a step, of 2 * MICROS rows in all */
 static const llm_ops *counted;          /* the table behind the one that counts */
 
 static void count_wait(void) {
@@ -44,8 +44,8 @@ static run_settings step_settings(const char **data) {
     run_settings r = run_defaults();
     r.data = (llm_list){data, 1};
     r.steps = STEPS;
-    r.batch = 2;
-    r.grad_accum = MICROS;
+    r.batch = 2 * MICROS / micros;
+    r.grad_accum = micros;
     return r;
 }
 /* Steps of a trainer that is ready; what they measured goes to x (STEPS,3): loss, norm, bits per byte. */

@@ -24,10 +24,14 @@ static void steps_of(const char *folder, bool fake, double *x) {
     llm_release(text);
 }
 int main(void) {
-    double x[2][3 * STEPS];
+    double x[2][3 * STEPS], whole[3 * STEPS];
     char *folder = make_folder();
     for (int fake = 0; fake < 2; fake++) steps_of(folder, fake, x[fake]);
     compare_steps("train_gpt", x[0], x[1]);
+    micros = 1;                         /* the same rows in one piece: the same step */
+    steps_of(folder, 0, whole);
+    for (int i = 0; i < 3; i++)
+        CHECK(fabs(whole[i] / x[0][i] - 1) < 1e-4, "train_gpt: in one piece %g, in %d %g", whole[i], MICROS, x[0][i]);
     remove_tree(folder);
     llm_release(folder);
     return checks_done();
