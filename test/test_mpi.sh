@@ -212,6 +212,28 @@ for wrong in "-n" "-n many" "-n 4" "-n 4 --hosts= $bin/train_gpt" "-n 4 ./nowher
     refuses "launch.sh $wrong" 2 "" tools/launch.sh $wrong
 done
 
+# ---- a machine that is gone, and slurm: mpirun and srun are played ----
+mkdir "$dir/fake"
+for starter in mpirun srun; do
+    printf '#!/bin/sh\necho "$*" >> %s/calls\n[ $(wc -l < %s/calls) -gt 1 ] || { cat %s/message >&2; exit 137; }\n' "$dir" "$dir" "$dir" > "$dir/fake/$starter"
+    chmod +x "$dir/fake/$starter"
+done
+# played MESSAGE LAUNCH...: the first try ends with it, the second is well
+played() {
+    rm -f "$dir/calls"; echo "$1" > "$dir/message"; shift
+    PATH="$dir/fake:$PATH" OMPI_MCA_plm_rsh_agent=false tools/launch.sh "$@" $bin/train_gpt --seed 5 --out "$dir/x" 2> "$dir/stderr"
+    code=$?; second=$(sed -n 2p "$dir/calls")
+    check "$1: a second try, which is well" [ $code -eq 0 -a "$(wc -l < "$dir/calls")" -eq 2 ]
+}
+played "ORTE has lost communication with a remote daemon." --hosts $(hostname):3,elsewhere:2 --elastic 2
+check "the other machine goes on: $second" sh -c "echo '$second' | grep -q -e '-np 3 .*--host $(hostname):3 .*--seed 5 --out $dir/x --overwrite'"
+check "what was lost is said" grep -q '^launch: try 1 of 2: lost the connection to a machine;machine elsewhere' "$dir/stderr"
+SLURM_JOB_ID=7; export SLURM_JOB_ID
+played "srun: error: node3: task 2: Killed" -n 4 --elastic 1
+check "slurm: with 3: $second" sh -c "echo '$second' | grep -q '^-n 3 --kill-on-bad-exit=1 .*--overwrite'"
+unset SLURM_JOB_ID
+check "a layer's ranks stay together" sh -c "PATH=$dir/fake:\$PATH; rm $dir/calls; echo 'srun: error: node3: task 2: Killed' > $dir/message; SLURM_JOB_ID=7 tools/launch.sh -n 8 --elastic 1 $bin/train_gpt --tensor-parallel 2 --out $dir/x 2> $dir/stderr; grep -q '^-n 6 ' $dir/calls"
+
 # ---- memory at GPT-2 124M: what two processes take is what the plan says, within 10 %; what does not fit one fits two ----
 memory=$bin/test_ranks_memory
 for zero in 0 1 2; do

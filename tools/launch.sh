@@ -92,11 +92,15 @@ start() {
 # What was lost, a line each.
 losses() {
     sed -n -e 's/^.*noticed that process rank \([0-9]*\) with PID [0-9]* on node \([^ ]*\) exited on \(signal [0-9]* ([^)]*)\).*/rank \1 on \2: \3/p' \
-           -e 's/^ *Remote daemon: .* on node \([^ ]*\).*/machine \1/p' \
+           -e 's/^ORTE \(has lost communication\|was unable to reliably start\).*/the connection to a machine/p' \
            -e 's/^srun: error: Node failure on \([^ ]*\).*/machine \1/p' \
            -e 's/^srun: error: \([^:]*\): task \([0-9]*\): \(Killed.*\|.*dumped.*\|.*fault.*\)/rank \2 on \1: \3/p' \
            "$temporary/log" | sort -u
     grep -q '^error: rank .* gave no answer' "$temporary/log" && echo "a rank that gave no answer"
+    for host in $(echo "$hosts" | tr ',' ' '); do               # who is still there?
+        host=${host%:*}
+        [ "$host" = "$(hostname)" ] || timeout 15 ${OMPI_MCA_plm_rsh_agent:-ssh} "$host" true < /dev/null > /dev/null 2>&1 || echo "machine $host"
+    done
 }
 # The newest complete checkpoint that this run wrote.
 newest() {
@@ -123,6 +127,7 @@ while [ $code -ne 0 ] && [ $code -ne 2 ] && [ $signals -eq 0 ] && [ $try -lt "$e
     if [ -z "$lost" ] && grep -q '^error: ' "$temporary/log"; then say "the run ended by an error of its own: not tried again"; break; fi
     if [ -z "$lost" ] && [ $code -lt 128 ]; then say "exit code $code, but nothing says that a rank was lost: not tried again"; break; fi
     before=$n count=$(echo "$lost" | grep -c '^rank\|^a rank')
+    case $lost in *machine\ *) count=0 ;; esac           # its ranks went with it
     for host in $(echo "$lost" | sed -n 's/^machine //p'); do
         room=$(slots "$hosts")
         hosts=$(echo "$hosts" | tr ',' '\n' | grep -v -e "^$host\$" -e "^$host:" | tr '\n' ',' | sed 's/,$//')
