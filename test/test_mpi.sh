@@ -84,6 +84,20 @@ resumed() {
 }
 for how in "one 4 3" "gpt43 1 0" "gpt41 3 2" "gpt20 2 1"; do resumed $how; done
 
+# ---- ranks that share every layer add in another order: the losses are within 1e-5 ----
+near() {
+    measured "$dir/$reference" > "$dir/a"; measured "$dir/$2" > "$dir/b"
+    paste -d, "$dir/a" "$dir/b" | awk -F, 'NR > 1 { d = $2 - $(NF / 2 + 2); if (d < 0) d = -d; if (!(d <= 1e-5)) bad = 1 } END { exit bad || NR != 9 }'
+    check "$1: losses within 1e-5" [ $? -eq 0 ]
+}
+run 2 tensor2 $step --tensor-parallel 2 --save-every 4; near "2 ranks share" tensor2
+run 4 tensor43 $step --tensor-parallel 2 --zero 3 --save-every 4; near "2 x 2 ranks, ZeRO 3" tensor43
+for how in "tensor43 3 1" "tensor2 1 0" "one 2 0 --tensor-parallel 2"; do
+    set -- $how; from=$1 n=$2 zero=$3; shift 3
+    mkdir "$dir/split-$from-$n"; cp -r "$dir/$from/checkpoint-4" "$dir/split-$from-$n"; head -n 5 "$dir/$from/log.csv" > "$dir/split-$from-$n/log.csv"
+    run $n split-$from-$n $step --resume --zero $zero "$@"; near "resumed: $from by $n ranks $*" split-$from-$n
+done
+
 # ---- fine-tuning, with pretraining text read along; adapters ----
 sft="$bin/train_sft --model $dir/one --data $dir/sft.jsonl --ptx 0.5 --ptx-data $dir/text.txt --ptx-batch 4 $common --batch 1 --grad-accum 4 --steps 6 --ask 3 --max-new 4"
 run 1 sft $sft; reference=sft
