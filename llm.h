@@ -973,10 +973,11 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
 /* ---- chapter 10: many ranks ------------------------------------------------------------------------------------ */
 
 /* The processes that train one model together. Each is a rank and runs the same program line by line, with the same
-   data; chapter 10 tells what they share out. The rows are done by an engine: MPI between processes on CPUs, NCCL
-   between GPUs. Every rank has to make the same calls in the same order. A rank is data * tensors + tensor: `datas`
-   ranks with the same `tensor` form a row of data ranks, those with the same `data` share a layer. Rows on device
-   memory may return before they are done: wait comes first. Host rows have done it when they return. */
+   data; chapter 10 tells what they share out. An engine does the functions below: MPI between processes on CPUs, NCCL
+   between GPUs. Every rank has to call the same ones in the same order. A rank is data * tensors + tensor: those with
+   the same `data` share their layers, and the `datas` ranks with the same `tensor` hold the same. Functions on device
+   memory may return before they are done: wait comes before a result is used or an input overwritten. Those on host
+   memory have done it when they return. */
 typedef struct llm_ranks {
     const char *engine;                 /* "MPI", "NCCL" */
     int rank, size, local;              /* of all processes; which of those on this machine (which GPU) */
@@ -993,7 +994,7 @@ typedef struct llm_ranks {
     /* DEVICE, those that share a layer, in place: activations or residual stream. bytes_each: sizeof(llm_real), or 2:
        bf16. */
     void (*all_sum)(void *x, size_t n, size_t bytes_each);
-    void (*wait)(void);                 /* what follows on this device sees what the rows above did */
+    void (*wait)(void);                 /* what follows on this device sees what those above did */
     /* HOST, all ranks. gather: rank r's part lies at all + r * bytes_each; afterwards every part is everywhere. share:
        rank root's bytes to all. */
     void (*gather)(void *all, size_t bytes_each);
@@ -5373,7 +5374,7 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
 
    Floating-point sums depend on their order. Here a micro-batch's gradient is formed from nothing and then added to
    those before it, in the order of the micro-batches: 1 rank x 4, 2 x 2 and 4 x 1 give the same bits (NCCL's sums have
-   an order of their own). A rank that has no micro-batch in the last round computes one whose dlogp is 0: x + 0 = x.
+   an order of their own, and so has a program without a team, which adds within the operations). A rank that has no micro-batch in the last round computes one whose dlogp is 0: x + 0 = x.
 
    The memory (ZeRO: Rajbhandari et al. 2020). Why should every rank hold what another one holds, too? The arena is cut
    into R equal ranges, whose owners alone step them. ZeRO 1 splits the moments, 2 the sums of gradients too, 3 the

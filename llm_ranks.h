@@ -31,7 +31,8 @@ typedef struct llm_shares {
     int held[4]; bool fresh[4], coming; /* the unit whose weights a slot holds, -1: none; new ones; on their way */
 } llm_shares;
 
-/* first[u]: the row of the table with which unit u begins. The arena grows until every rank has as many numbers. */
+/* first[u]: the row of the table with which unit u begins. The arena grows until every rank has as many numbers, whole
+   cache lines of 16. */
 static llm_shares *shares_new(const llm_param *param, const int *first, int units, size_t *size, int zero) {
     const size_t line = 16 * (size_t)llm_team->datas, each = (*size + line - 1) / line * 16;
     *size = each * llm_team->datas;
@@ -160,7 +161,7 @@ static void team_reserve(llm_model *m, size_t N) {
     s->zeros = device_alloc(m->ops, N * m->c.C, m->ops->res_size, "zeros");
     s->zeros_N = N;
 }
-/* The first adds residual stream and bias, the others nothing; then all have the sum. */
+/* A layer's first rank adds residual stream and bias to its products, the others zeros; all_sum gives the total to all. */
 static const llm_res *team_residual(const llm_model *m, const llm_res *res) {
     return shares_layer(m) && llm_team->tensor ? m->shares->zeros : res;
 }
@@ -305,8 +306,10 @@ static void range_download(const llm_ops *op, const llm_param *p, void *host, co
         size_t begin = p->offset, end = begin + p->size;
         if (p->range && !cut_to_rank(p->range->each, r, &begin, &end)) continue;
         char *part = (char *)host + (begin - p->offset) * each;
-        const char *at = p->range ? (char *)p->own + (begin - p->range->begin) * each : from;
-        if (r == llm_team->data && tensor == llm_team->tensor) op->download(part, at, (end - begin) * each);
+        if (r == llm_team->data && tensor == llm_team->tensor) {
+            const char *at = p->range ? (char *)p->own + (begin - p->range->begin) * each : from;
+            op->download(part, at, (end - begin) * each);
+        }
         llm_team->share(part, (end - begin) * each, r * llm_team->tensors + tensor);
     }
 }
@@ -435,7 +438,7 @@ static void mpi_sum_all(MPI_Comm comm, void *acc, const void *part, size_t n, bo
     int *count = llm_alloc(4 * (size_t)ranks, sizeof *count), *at = count + ranks, *mine = at + ranks,
         *there = mine + ranks;
     for (size_t done = 0, k; done < n; done += k) {
-        k = size_min(n - done, MPI_PIECE / each * ranks);
+        k = size_min(n - done, size_min(MPI_PIECE / each * ranks, INT_MAX / each));
         for (int r = 0; r < ranks; r++) {               /* slice r is [k r / R, k (r+1) / R) */
             at[r] = k * r / ranks * each;
             count[r] = k * (r + 1) / ranks * each - at[r];
