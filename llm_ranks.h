@@ -161,7 +161,8 @@ static void team_reserve(llm_model *m, size_t N) {
     s->zeros = device_alloc(m->ops, N * m->c.C, m->ops->res_size, "zeros");
     s->zeros_N = N;
 }
-/* A layer's first rank adds residual stream and bias to its products, the others zeros; all_sum gives the total to all. */
+/* A layer's first rank adds residual stream and bias to its products, the others zeros; all_sum gives the total to
+   all. */
 static const llm_res *team_residual(const llm_model *m, const llm_res *res) {
     return shares_layer(m) && llm_team->tensor ? m->shares->zeros : res;
 }
