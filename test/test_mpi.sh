@@ -175,7 +175,7 @@ run 1 never $killed; reference=never
 seed=$$ i=0 lost=0 left=0 slow=0 broken=0 flag=
 while [ $i -lt $kills ]; do
     $direct -np 4 $killed --zero $((i % 4)) $flag --out "$dir/kill" > "$dir/kill.said" 2> "$dir/kill.err" < /dev/null & pid=$!
-    seed=$(((seed * 1103515245 + 12345) % 2147483648)); sleep $(awk -v s=$seed 'BEGIN { print 0.2 + 2.5 * s / 2147483648 }')
+    seed=$(((seed * 1103515245 + 12345) % 2147483648)); sleep $(awk -v s=$seed 'BEGIN { print 0.2 + 2 * s / 2147483648 }')
     victim=$(members $pid | sed -n $((i % 4 + 1))p)
     began=$(now)
     [ -z "$victim" ] || kill -9 $victim 2> /dev/null
