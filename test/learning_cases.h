@@ -165,6 +165,35 @@ static void test_adamw(size_t n, bool moments16) {
     }
     llm_threads(before);
 }
+/* bf16 moments are rounded by chance: m = v = 0.1 is 0.8 of the way to the next bf16. Where m goes up v need not, and
+   another step throws again: of 2 x 0.8 x 0.2 of the places the two differ. */
+static void test_chances(void) {
+    learner_test l = learner_new(1000, false);
+    llm_adamw_rule rule = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.9, .eps = 1e-8, .moments16 = true};
+    uint16_t *half[4];                  /* m and v of step 1, and of step 2 that begins with nothing once more */
+    for (int k = 0; k < 4; k++) half[k] = llm_alloc(l.size, sizeof **half);
+    for (size_t i = 0; i < l.size; i++) l.g[i] = 1;
+    for (int step = 0; step < 2; step++) {
+        void *moments[] = {l.device_m, l.device_v};
+        for (int k = 0; k < 2; k++) table->upload(moments[k], half[3], l.size * sizeof **half);
+        learner_step(&l, rule);
+        for (int k = 0; k < 2; k++) table->download(half[2 * step + k], moments[k], l.size * sizeof **half);
+    }
+    double n = 0, up = 0, apart = 0, anew = 0;
+    for (int t = 0; t < TENSORS; t++)
+        for (size_t i = l.param[t].offset; i < l.param[t].offset + l.param[t].size && learns(&l.param[t]); i++) {
+            n++;
+            up += half[0][i] == 0x3DCD;
+            apart += half[0][i] != half[1][i];
+            anew += half[0][i] != half[2][i];
+        }
+    char detail[100];
+    snprintf(detail, sizeof detail, "of %g: %g up, %g unlike v, %g unlike the step before", n, up, apart, anew);
+    check(fabs(up / n - 0.8) < 0.04, "bf16 moments by chance", detail);
+    check(fabs(apart / n - 0.32) < 0.05 && fabs(anew / n - 0.32) < 0.05, "bf16 moments, one chance", detail);
+    for (int k = 0; k < 4; k++) llm_release(half[k]);
+    learner_free(&l);
+}
 /* What must not move a weight: a gradient that is no number, and one far beyond all before it. */
 static void test_skips(void) {
     learner_test l = learner_new(100, false);

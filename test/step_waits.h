@@ -55,10 +55,30 @@ static void take_steps(const char *what, void *trainer, text_run *run, double *x
         waits = 0;
         CHECK(!train_step(trainer, 1e-2, m), "%s: step %d was not taken", what, step);
         CHECK(waits == 1, "%s: step %d of %d micro-batches waited %d times", what, step, MICROS, waits);
+        double nats = 0, bytes = 0;     /* each of so few steps has a line: bits per byte are this step's alone */
+        for (int i = 0; i < run->step.micros; i++)
+            text_bits(&run->step.micro[i], &run->tok, run->logp[i], &nats, &bytes);
+        CHECK_SMALL(fabs(m[TEXT_BPB] - nats / bytes / log(2)), 1e-9, "%s: step %d: bits per byte %g", what, step, m[TEXT_BPB]);
         run->loop.step++;
         const int measured[] = {RUN_LOSS, RUN_GNORM, TEXT_BPB};
         for (int i = 0; i < 3; i++) x[3 * step + i] = m[measured[i]];
     }
+}
+/* Validation: nats per target, of all windows. */
+static void check_validation(const char *what, void *trainer, text_run *run) {
+    double nats = 0, targets = 0, bpb, val = text_evaluate(run, &bpb);
+    llm_batch b = llm_batch_new(run->step.micro[0].B, (int)run->s->seq);
+    for (int i = 0; run->window(trainer, i, &b); i++) {
+        llm_forward(&run->model, &b, run->dlogp, NULL, NULL);
+        run->model.ops->wait();
+        for (size_t k = 0; k < llm_places(&b); k++) {
+            if (b.weight[k] == 0) continue;
+            nats -= (double)run->dlogp[k];
+            targets++;
+        }
+    }
+    CHECK(targets > 0 && fabs(val / (nats / targets) - 1) < 1e-6, "%s: validation %g, not %g", what, val, nats / targets);
+    llm_batch_free(&b);
 }
 static void compare_steps(const char *what, const double *cpu, const double *fake) {
     for (int i = 0; i < 3 * STEPS; i++)

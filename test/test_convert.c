@@ -336,6 +336,10 @@ static void test_tokens(void) {
         write_file(path, bytes, at + (size_t)n * width - 1);
         CHECK(RUN("--tokens", path, "--tokenizer", tok, "--out", out, "--overwrite") == 1, "cut short");
     }
+    memcpy(bytes, (int32_t[]){20240801, 7, n - 1}, 12);     /* the third form, one token more than it says */
+    memcpy(bytes + sizeof header, wide, (size_t)n * 4);
+    write_file(path, bytes, sizeof header + (size_t)n * 4);
+    CHECK(RUN("--tokens", path, "--tokenizer", tok, "--out", out, "--overwrite") == 1, "more than the header says");
     CHECK(RUN("--tokens", path, "--out", out, "--overwrite") == 1, "no tokenizer");
     CHECK(RUN("--tokens", path, "--tokenizer", tok, "--out", dir) == 1, "no .jsonl");
     unlink(out);
@@ -352,6 +356,67 @@ static void test_tokens(void) {
     llm_release(bytes);
     llm_release(path);
     llm_release(out);
+}
+
+/* A document ends where its end is said, though no token opens the next. */
+static void test_documents(void) {
+    static const char tok[] = "test/data/tok/llama3re";
+    char *path = llm_format("%s/ends.bin", dir), *out = llm_format("%s/ends.jsonl", dir);
+    llm_tokenizer t;
+    uint16_t id[64];
+    int ids[32], n = 0;
+    hf_tokenizer_load(&t, tok);
+    CHECK(document_opener(&t) != t.eos, "what opens a text is not what ends it");
+    for (int i = 0; i < 3; i++) {
+        int count = (int)llm_encode(&t, "a text", 6, ids);
+        for (int k = 0; k < count; k++) id[n++] = (uint16_t)ids[k];
+        id[n++] = (uint16_t)t.eos;
+    }
+    write_file(path, id, (size_t)n * 2);
+    CHECK(RUN("--tokens", path, "--tokenizer", tok, "--out", out) == 0, "no openers");
+    char *text = llm_read_file(out, NULL);
+    CHECK(!strcmp(text, "{\"text\": \"a text\"}\n{\"text\": \"a text\"}\n{\"text\": \"a text\"}\n"), "three: %s", text);
+    llm_tokenizer_free(&t);
+    llm_release_all(path, out, text);
+}
+
+/* ---- tokens that are added: their rows are the mean of the others ---- */
+
+static void test_add_tokens(void) {
+    char *from = llm_format("%s/gpt2", dir), *to = llm_format("%s/grown", dir);
+    llm_model a, b;
+    llm_tokenizer t;
+    CHECK(RUN("--model", from, "--add-tokens", "--out", to) == 0, "--add-tokens");
+    hf_model_load(&a, from, llm_cpu(LLM_FP32));
+    hf_model_load(&b, to, llm_cpu(LLM_FP32));
+    hf_tokenizer_load(&t, to);
+    CHECK(a.c.V == 1001 && b.c.V == 1005 && t.vocab_size == 1005, "%d rows, %d tokens", b.c.V, t.vocab_size);
+    CHECK(!memcmp(a.wte->data, b.wte->data, a.wte->size * sizeof *a.wte->data), "the rows that were there stay");
+    double worst = 0;
+    for (int c = 0; c < a.c.C && b.c.V == 1005; c++) {
+        double mean = 0;
+        for (int v = 0; v < a.c.V; v++) mean += (double)a.wte->data[v * a.c.C + c] / a.c.V;
+        for (int v = a.c.V; v < b.c.V; v++) worst = fmax(worst, fabs((double)b.wte->data[v * a.c.C + c] - mean));
+    }
+    CHECK(worst < 1e-7, "new rows are %g from the mean", worst);
+    llm_model_free(&a);
+    llm_model_free(&b);
+    llm_tokenizer_free(&t);
+    llm_release_all(from, to);
+}
+
+/* ---- adapters are read with the base that they name: neither is replaced ---- */
+
+static void test_base_stays(void) {
+    char *nest = llm_format("%s/nest", dir), *base = llm_format("%s/base", nest), *lora = llm_format("%s/onbase", dir);
+    char *config = llm_format("%s/adapter_config.json", lora), *text = llm_format("{\"base_model_name_or_path\": \"%s\"}", base);
+    llm_make_dirs(base);
+    llm_make_dirs(lora);
+    write_file(config, text, strlen(text));
+    CHECK(RUN("--model", lora, "--out", base) == 1 && strstr(check_message, "is an input"), "%s", check_message);
+    CHECK(RUN("--model", lora, "--out", nest, "--overwrite") == 1 && strstr(check_message, "holds an input"), "%s",
+          check_message);
+    llm_release_all(nest, base, lora, config, text);
 }
 
 /* ---- ranks ---- */
@@ -422,6 +487,24 @@ static void test_ranks(void) {
     llm_release(out);
 }
 
+/* The halves of a token stand by their ranks, whatever their lengths: abcd is abc d before it is ab cd. */
+static void test_rank_order(void) {
+    static const char *const more[] = {"bc", "abc", "ab", "cd", "abcd"};
+    char *path = llm_format("%s/order.tiktoken", dir), *out = llm_format("%s/ordered", dir);
+    FILE *f = fopen(path, "w");
+    for (int i = 0; i < 261; i++) {
+        const char *s = i < 256 ? (char[]){(char)i} : more[i - 256];
+        base64(f, (const unsigned char *)s, i < 256 ? 1 : (int)strlen(s));
+        fprintf(f, " %d\n", i);
+    }
+    fclose(f);
+    CHECK(RUN("--tiktoken", path, "--split", "gpt2", "--out", out) == 0, "ranks");
+    char *file = llm_format("%s/tokenizer.json", out), *text = llm_read_file(file, NULL), *merges = strstr(text, "\"merges\"");
+    const char *first = strstr(merges, "\"abc d\""), *second = strstr(merges, "\"ab cd\"");
+    CHECK(first && second && first < second, "%s", merges);
+    llm_release_all(path, out, file, text);
+}
+
 int main(void) {
     if (!mkdtemp(dir)) return 1;
     if (!freopen("/dev/null", "w", stderr)) return 1;          /* the tool's chatter */
@@ -430,7 +513,11 @@ int main(void) {
     test_refusals();
     test_merge();
     test_tokens();
+    test_documents();
+    test_add_tokens();
+    test_base_stays();
     test_ranks();
+    test_rank_order();
     remove_tree(dir);
     return checks_done();
 }

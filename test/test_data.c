@@ -960,13 +960,13 @@ static void test_broken(void) {
     const char *two = put_file("two.json", "{\"version\": 1, \"train\": [{\"prompt\": \"a\", \"completion\": \"b\"}],\n"
                                            "\"test\": [{\"prompt\": \"c\", \"completion\": \"d\"}], \"more\": [1]}");
     CHECK_DIES(forms_read(&none, &two, 1, NULL, false), "two.json:2: two lists of records, \"train\" and \"test\"");
-    llm_record pair = read_one(&none, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"by\": 1.5}");
+    llm_record pair = read_one(&none, "{\"instruction\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"by\": 1.5}");
     CHECK(pair.response[0].margin == 0 && pair.response[1].margin == 0, "no margin");
     forms_free(&none);
-    pair = read_one(&none, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"margin\": 1.5}");
+    pair = read_one(&none, "{\"instruction\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"margin\": 1.5}");
     CHECK(pair.response[0].margin == 1.5 && pair.response[1].margin == 0, "a margin");
     forms_free(&none);
-    CHECK_DIES(read_one(&none, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"margin\": \"1\"}"),
+    CHECK_DIES(read_one(&none, "{\"instruction\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"margin\": \"1\"}"),
                "one.jsonl:1: \"margin\" is not a number");
     CHECK_DIES(read_one(&none, "{\"prompt\": \"a\", \"chosen\": [{\"role\": \"assistant\", \"content\": \"b\", \"thinking\": \"hm\"}], "
                                "\"rejected\": [{\"role\": \"assistant\", \"content\": \"c\"}]}"),
@@ -1594,6 +1594,34 @@ static void test_raised(void) {
           r.skipped);
     forms_free(&r);
     llm_tokenizer_free(&t);
+    t = with_template("{% if add_generation_prompt and messages[0].content == 'a' %}{{ raise_exception('not asked') }}{% endif %}"
+                      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
+                      "{% if add_generation_prompt %}<assistant>{% endif %}");
+    path = put_file("asked.jsonl", "{\"instruction\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n"
+                                   "{\"instruction\": \"d\", \"chosen\": \"e\", \"rejected\": \"f\"}\n");
+    forms_read(&r, &path, 1, NULL, true);
+    forms_fit(&r, &t);
+    CHECK(r.count == 1 && r.skipped == 1 && !strcmp(r.record[0].message[0].text, "d"),
+          "a prompt that is refused alone: %d kept, %d left out", r.count, r.skipped);
+    forms_free(&r);
+    llm_tokenizer_free(&t);
+}
+
+/* ---- what is said of data ---- */
+
+static void test_said(void) {
+    char text[512] = "";
+    FILE *f = fmemopen(text, sizeof text, "w");
+    say_source(&(llm_source){.name = "x.txt", .proportion = 0.5, .documents = 7, .count = 200, .bytes = 1e6}, 1000, f);
+    fclose(f);
+    CHECK(strstr(text, " 50.0 %     2.50           7          200 "), "half of 1000 tokens, of 200: 2.5 epochs: %s", text);
+    size_t begin[] = {0, 6, 10};
+    uint8_t mask[10] = {0, 0, 0, 1, 1, 1, 0, 0, 1, 1};
+    f = fmemopen(text, sizeof text, "w");
+    say_sft(&(llm_sft){.begin = begin, .mask = mask, .count = 2, .rows = 2, .T = 8}, f);
+    fclose(f);
+    CHECK(strstr(text, "2 conversations, 10 tokens, 50.0 % of them targets\n  2 rows of 8, 50.0 % full\n"),
+          "the last token of each is a target only, 8 of 16 places are full: %s", text);
 }
 
 /* ---- fine-tuning rows ---- */
@@ -1897,6 +1925,7 @@ int main(void) {
     test_families();
     test_told();
     test_raised();
+    test_said();
     test_sft();
     test_sft_limits();
     test_packed_equals_separate(false);

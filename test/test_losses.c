@@ -823,6 +823,8 @@ static void test_arena(void) {
         }
     llm_bradley_terry(rating, NULL, NULL, 3, 0, game, n, 0, NULL);
     for (int i = 0; i < 3; i++) near_to("known ratings", rating[i], known[i], .02);
+    llm_bradley_terry(rating, NULL, NULL, 3, 1, game, n, 0, NULL);
+    for (int i = 0; i < 3; i++) near_to("another anchor", rating[i], known[i] - 120, .02);
     for (int i = 0; i < G; i++) game[i] = (llm_game){0, 1, 1, i};
     llm_bradley_terry(rating, NULL, NULL, 3, 0, game, G, 0, NULL);
     CHECK(isfinite(rating[1]) && rating[1] < 0, "never won: %g", rating[1]);

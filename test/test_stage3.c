@@ -352,7 +352,33 @@ static void test_judges(void) {
     CHECK_SMALL(fabs(kl), 1e-6, "KL of the model from itself");
     CHECK_DIES(rl_rejection_sample(&(rl_run){.s = &x.s, .d = &x.d, .judge = &x.judge, .policy = x.t.policy,
                .method = rl_find_method("random")}, in_folder("round"), 0), "none of the chosen answers has an end");
+    for (int i = 0; i < y.n; i++) y.a.length[i] = i < 8 ? 3 : 100;
+    x.d.test = x.d.prompts;             /* best-of-n: the chosen ones stand first, one to a prompt */
+    CHECK(rl_measured(&x.t, "best-of-n", &y, NULL, 4).length == 3, "of 4 answers to each of 8 prompts the first 8 count");
+    x.d.test = (eval_prompts){0};
+    y.a.count = y.n;
     rl_samples_free(&y);
+    close_stage(&x);
+    free(text);
+}
+/* Every round of rejection sampling draws answers of its own. */
+static void test_rounds(void) {
+    stage3 x;
+    char *text = prompts(), *path = in_folder("round"), *got[3];
+    open_stage(&x, "rejection", text);
+    x.s.max_new = 30;
+    x.s.best_of = 32;                   /* of so many some come to an end, and those are liked best */
+    x.judge.kind = JUDGE_GOLD;
+    rl_make_prompts(&x.d);
+    x.t.method = rl_find_method("rejection");
+    for (int i = 0; i < 3; i++) {
+        CHECK(rl_rejection_sample(&x.t, path, i / 2), "a round");
+        got[i] = llm_read_file(path, NULL);
+    }
+    CHECK(!strcmp(got[0], got[1]), "a round once more is the same");
+    CHECK(strcmp(got[1], got[2]), "another round, other answers");
+    for (int i = 0; i < 3; i++) llm_release(got[i]);
+    llm_release(path);
     close_stage(&x);
     free(text);
 }
@@ -640,6 +666,7 @@ int main(void) {
     test_ranks();
     test_draws();
     test_judges();
+    test_rounds();
     test_rollouts();
     test_compared();
     test_adapters();
