@@ -692,7 +692,6 @@ typedef struct llm_model {
     void *packed; size_t packed_bytes;  /* ... bits, in an arena of their own; `data` then holds the vectors alone */
     bool frozen;                        /* no gradients at all: reference or inference */
     llm_keep keep;                      /* set before a forward pass, for the backward pass that follows */
-    int micro;                          /* backward passes since the last optimizer step */
     /* activations, for the N = B*T tokens of the last pass */
     llm_acts *acts;                     /* [L] */
     llm_res *resf;                      /* (N,C) residual stream after the last layer */
@@ -3934,7 +3933,6 @@ static void trunk_backward(llm_model *m, const llm_batch *b) {
     if (m->wte->grad)
         m->ops->embed_backward(m->wte->grad, grad_of(m->wpe), m->dres, &m->ids, N, c->C, c->V, c->T, add_wte, add_wpe);
     unit_close(m, 0);
-    m->micro++;
 }
 /* hidden -> logp, and the entropies where they are wanted; and back: dlogp, dentropy -> dhidden. */
 static void head_forward(llm_model *m, llm_head head, size_t N, bool entropy) {
@@ -4081,7 +4079,6 @@ double llm_adamw_step(llm_adamw *o, llm_model *m, double lr) {
     bool any = false;
     for (int i = 0; i < x.params; i++) any |= has_gradient(&x.param[i]);
     if (!any) llm_die("call llm_backward before llm_adamw_step", "step %d: no tensor has a gradient", o->state.step);
-    m->micro = 0;
     model_enter(m);
     adamw_allocate(o, op, &x);
     const learner own = x.shares ? team_own_rows(m, x) : x;

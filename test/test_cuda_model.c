@@ -55,7 +55,6 @@ static void fresh(llm_model *m) {
         m->ops->upload(p[i].grad, nan, p[i].size * sizeof *nan);
         llm_release(nan);
     }
-    m->micro = 0;
 }
 static void compare_learners(const twins *t, const char *what, bool gradients, double allowed) {
     int n;

@@ -47,7 +47,6 @@ static void probe_free(probe *p) {
 static void fresh_gradients(llm_model *m) {
     for (int i = 0; i < m->params; i++) m->param[i].used = false;
     for (size_t i = 0; i < m->size; i++) m->grad[i] = NAN;     /* whoever adds before the first write is found out */
-    m->micro = 0;
 }
 static void check_gradients(const char *what, llm_config c, bool entropy, bool value, bool documents, llm_keep keep) {
     llm_model m = build(c, llm_cpu(LLM_FP32), 3);

@@ -41,7 +41,6 @@ static outcome take_step(llm_model *m, llm_sft *s, int rows, int B) {
     llm_real *dlogp = llm_alloc((size_t)(B * T), sizeof *dlogp), *logp = llm_alloc((size_t)(B * T), sizeof *logp);
     for (int i = 0; i < micros; i++) b[i] = llm_batch_new(B, T);
     for (int i = 0; i < params; i++) p[i].used = false;
-    m->micro = 0;
     for (int i = 0; i < micros; i++) {
         if (!llm_sft_window(s, i, &b[i])) llm_die("fewer rows", "there are only %d", s->rows);
         x.M += llm_batch_targets(&b[i]);
