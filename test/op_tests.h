@@ -190,8 +190,9 @@ static void test_banned_target(void) {
     for (int fused = 0; fused < (table->logprob_fused ? 2 : 1); fused++) {
         tensor own = tensor_new("logp", 1, REAL);
         poison_results(&c, false);
-        if (fused) ops->logprob_fused(own.device, grad(&c, 0), grad(&c, 1), dout(&c, 0), in(&c, 0), weight(&c, 1), ids(&c, 0),
-                                      head_of(&c), 1, C, V, false);
+        if (fused)
+            ops->logprob_fused(own.device, grad(&c, 0), grad(&c, 1), dout(&c, 0), in(&c, 0), weight(&c, 1), ids(&c, 0),
+                               head_of(&c), 1, C, V, false);
         else c.backward(&c, false);
         llm_real *dw = receive(&c.grad[1]), *at = receive(&own);
         bool zero = true, finite = true;
@@ -199,7 +200,8 @@ static void test_banned_target(void) {
         for (int i = 0; i < C * V; i++) finite = finite && isfinite((double)dw[i]);
         check(zero, fused ? "banned target, fused" : "banned target", "a gradient reached the banned row");
         check(finite, "banned target", "a gradient is not finite");
-        check(!fused || (isfinite((double)*at) && *at < -1e20), "banned target, fused", "logp is not hugely negative and finite");
+        check(!fused || (isfinite((double)*at) && *at < -1e20), "banned target, fused",
+              "logp is not hugely negative and finite");
         llm_release(dw);
         llm_release(at);
         tensor_free(&own);
@@ -270,7 +272,8 @@ static void test_store_weights(void) {
     for (int i = 0; i < N; i++) wrong += half[i] != real_to_bf16(w[i]) && i != 10 && i != 11;
     check(wrong == 0, "store_weights", "not the nearest bf16");
     for (int i = 10; i < 12; i++)
-        check((half[i] & 0x7FFF) > 0x7F80 && (real_to_bf16(w[i]) & 0x7FFF) > 0x7F80, "store_weights", "a NaN became a number");
+        check((half[i] & 0x7FFF) > 0x7F80 && (real_to_bf16(w[i]) & 0x7FFF) > 0x7F80, "store_weights",
+              "a NaN became a number");
     check(half[8] == 0x3F80 && half[9] == 0x3F82, "store_weights", "a tie was not rounded to even");
     table->release(from);
     table->release(to);

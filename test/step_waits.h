@@ -58,7 +58,8 @@ static void take_steps(const char *what, void *trainer, text_run *run, double *x
         double nats = 0, bytes = 0;     /* each of so few steps has a line: bits per byte are this step's alone */
         for (int i = 0; i < run->step.micros; i++)
             text_bits(&run->step.micro[i], &run->tok, run->logp[i], &nats, &bytes);
-        CHECK_SMALL(fabs(m[TEXT_BPB] - nats / bytes / log(2)), 1e-9, "%s: step %d: bits per byte %g", what, step, m[TEXT_BPB]);
+        CHECK_SMALL(fabs(m[TEXT_BPB] - nats / bytes / log(2)), 1e-9, "%s: step %d: bits per byte %g", what, step,
+                    m[TEXT_BPB]);
         run->loop.step++;
         const int measured[] = {RUN_LOSS, RUN_GNORM, TEXT_BPB};
         for (int i = 0; i < 3; i++) x[3 * step + i] = m[measured[i]];
@@ -77,7 +78,8 @@ static void check_validation(const char *what, void *trainer, text_run *run) {
             targets++;
         }
     }
-    CHECK(targets > 0 && fabs(val / (nats / targets) - 1) < 1e-6, "%s: validation %g, not %g", what, val, nats / targets);
+    CHECK(targets > 0 && fabs(val / (nats / targets) - 1) < 1e-6, "%s: validation %g, not %g", what, val,
+          nats / targets);
     llm_batch_free(&b);
 }
 static void compare_steps(const char *what, const double *cpu, const double *fake) {

@@ -103,6 +103,20 @@ $chat --temperature 0 -p "$(printf 'Zoë\npaid')" > "$dir/b" 2> /dev/null; check
 $chat --temperature 0 -p "Zoë paid" > "$dir/b" 2> /dev/null; check "not by a blank" [ "$(cat "$dir/a")" != "$(cat "$dir/b")" ]
 printf 'caf\351 \377\000 \303\n' | $chat > "$dir/a" 2> /dev/null; check "any bytes may be typed" [ $? -eq 0 ]
 
+# ---- ids beyond the vocabulary are never said: a model that would say one, had its tokenizer not lost it ----
+i=0
+while [ $i -lt 300 ]; do echo "word <|reward|><|reward|><|reward|> and so on"; i=$((i + 1)); done > "$dir/r.txt"
+$train_gpt --data "$dir/r.txt" --parse-special --preset nano --vocab 280 --seq 32 --batch 4 --steps 100 --eval-every 0 --threads 1 \
+    --out "$dir/r" > /dev/null 2> "$dir/stderr"; check "a model that says <|reward|>" [ $? -eq 0 ]
+cp -r "$dir/r" "$dir/less"
+sed '/"content": "<|reward|>"/d; /"content": "<|im_end|>"/ s/},$/}],/' "$dir/r/tokenizer.json" > "$dir/less/tokenizer.json"
+for m in r less; do
+    $chat_program --model "$dir/$m" --threads 1 --max-tokens 12 --complete -p "word " --temperature 0 > "$dir/$m.said" 2> "$dir/stderr"
+    check "$m: exits 0" [ $? -eq 0 ]
+done
+check "the token is gone" sh -c "! cmp -s $dir/r/tokenizer.json $dir/less/tokenizer.json"
+check "it is not said, special or unknown" [ -s "$dir/r.said" -a "$(cat "$dir/r.said")" = "$(cat "$dir/less.said")" ]
+
 # ---- whole characters: every seed's output is UTF-8, though tokens end inside letters ----
 good=yes
 for seed in 1 2 3 4 5 6; do

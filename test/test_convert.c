@@ -409,7 +409,8 @@ static void test_add_tokens(void) {
 
 static void test_base_stays(void) {
     char *nest = llm_format("%s/nest", dir), *base = llm_format("%s/base", nest), *lora = llm_format("%s/onbase", dir);
-    char *config = llm_format("%s/adapter_config.json", lora), *text = llm_format("{\"base_model_name_or_path\": \"%s\"}", base);
+    char *config = llm_format("%s/adapter_config.json", lora);
+    char *text = llm_format("{\"base_model_name_or_path\": \"%s\"}", base);
     llm_make_dirs(base);
     llm_make_dirs(lora);
     write_file(config, text, strlen(text));
@@ -499,7 +500,8 @@ static void test_rank_order(void) {
     }
     fclose(f);
     CHECK(RUN("--tiktoken", path, "--split", "gpt2", "--out", out) == 0, "ranks");
-    char *file = llm_format("%s/tokenizer.json", out), *text = llm_read_file(file, NULL), *merges = strstr(text, "\"merges\"");
+    char *file = llm_format("%s/tokenizer.json", out), *text = llm_read_file(file, NULL);
+    const char *merges = strstr(text, "\"merges\"");
     const char *first = strstr(merges, "\"abc d\""), *second = strstr(merges, "\"ab cd\"");
     CHECK(first && second && first < second, "%s", merges);
     llm_release_all(path, out, file, text);

@@ -1594,7 +1594,8 @@ static void test_raised(void) {
           r.skipped);
     forms_free(&r);
     llm_tokenizer_free(&t);
-    t = with_template("{% if add_generation_prompt and messages[0].content == 'a' %}{{ raise_exception('not asked') }}{% endif %}"
+    t = with_template("{% if add_generation_prompt and messages[0].content == 'a' %}"
+                      "{{ raise_exception('not asked') }}{% endif %}"
                       "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
                       "{% if add_generation_prompt %}<assistant>{% endif %}");
     path = put_file("asked.jsonl", "{\"instruction\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n"
@@ -1614,7 +1615,8 @@ static void test_said(void) {
     FILE *f = fmemopen(text, sizeof text, "w");
     say_source(&(llm_source){.name = "x.txt", .proportion = 0.5, .documents = 7, .count = 200, .bytes = 1e6}, 1000, f);
     fclose(f);
-    CHECK(strstr(text, " 50.0 %     2.50           7          200 "), "half of 1000 tokens, of 200: 2.5 epochs: %s", text);
+    CHECK(strstr(text, " 50.0 %     2.50           7          200 "), "half of 1000 tokens, of 200: 2.5 epochs: %s",
+          text);
     size_t begin[] = {0, 6, 10};
     uint8_t mask[10] = {0, 0, 0, 1, 1, 1, 0, 0, 1, 1};
     f = fmemopen(text, sizeof text, "w");

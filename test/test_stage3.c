@@ -354,7 +354,8 @@ static void test_judges(void) {
                .method = rl_find_method("random")}, in_folder("round"), 0), "none of the chosen answers has an end");
     for (int i = 0; i < y.n; i++) y.a.length[i] = i < 8 ? 3 : 100;
     x.d.test = x.d.prompts;             /* best-of-n: the chosen ones stand first, one to a prompt */
-    CHECK(rl_measured(&x.t, "best-of-n", &y, NULL, 4).length == 3, "of 4 answers to each of 8 prompts the first 8 count");
+    CHECK(rl_measured(&x.t, "best-of-n", &y, NULL, 4).length == 3,
+          "of 4 answers to each of 8 prompts the first 8 count");
     x.d.test = (eval_prompts){0};
     y.a.count = y.n;
     rl_samples_free(&y);

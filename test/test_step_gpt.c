@@ -37,7 +37,8 @@ static void test_settings(void) {
     run_learning(&x, 2, 10, 100);
     CHECK(x.adamw.weight_decay == 0.25 && x.adamw.clip == 3 && x.adamw.skip_sigma == 7 && x.adamw.moments16,
           "decay %g, clip %g, sigma %g", x.adamw.weight_decay, x.adamw.clip, x.adamw.skip_sigma);
-    CHECK(llm_schedule_lr(&x.schedule, 79) == 2, "wsd: stable until the last fifth: %g", llm_schedule_lr(&x.schedule, 79));
+    CHECK(llm_schedule_lr(&x.schedule, 79) == 2, "wsd: stable until the last fifth: %g",
+          llm_schedule_lr(&x.schedule, 79));
     CHECK(fabs(llm_schedule_lr(&x.schedule, 90) - 1) < 0.11, "half of it is half the way down: %g",
           llm_schedule_lr(&x.schedule, 90));
 }

@@ -95,8 +95,8 @@ static void test_ptx(char *folder) {
         close_all(&t);
     }
     const double C = 2 * (f[2] - f[0]) - 4 * (f[1] - f[0]), B = f[2] - f[0] - C, want = f[0] + 2 * B + 4 * C;
-    CHECK(fabs(f[2] - f[0]) > 0.1 * f[0] && fabs(f[3] / want - 1) < 1e-3, "--ptx 0, 0.5, 1, 2: %g %g %g %g, not %g", f[0],
-          f[1], f[2], f[3], want);
+    CHECK(fabs(f[2] - f[0]) > 0.1 * f[0] && fabs(f[3] / want - 1) < 1e-3, "--ptx 0, 0.5, 1, 2: %g %g %g %g, not %g",
+          f[0], f[1], f[2], f[3], want);
 }
 static void test_flags(char *folder) {
     trainer t = {0};
@@ -109,7 +109,8 @@ static void test_flags(char *folder) {
     CHECK(!never_learned(&t.run.model, &t.run.tok), "tokens that were drawn differ");
     llm_model *m = &t.run.model;
     const size_t C = (size_t)m->c.C;
-    memcpy(m->wte->data + (size_t)t.run.tok.im_end * C, m->wte->data + (size_t)t.run.tok.im_start * C, C * sizeof(llm_real));
+    memcpy(m->wte->data + (size_t)t.run.tok.im_end * C,
+           m->wte->data + (size_t)t.run.tok.im_start * C, C * sizeof(llm_real));
     llm_weights_changed(m);
     CHECK(never_learned(m, &t.run.tok), "equal rows have never learned");
     close_all(&t);
