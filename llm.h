@@ -5371,7 +5371,8 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
 
    Floating-point sums depend on their order. Here a micro-batch's gradient is formed from nothing and then added to
    those before it, in the order of the micro-batches: 1 rank x 4, 2 x 2 and 4 x 1 give the same bits (NCCL's sums have
-   an order of their own, and so has a program without a team, which adds within the operations). A rank that has no micro-batch in the last round computes one whose dlogp is 0: x + 0 = x.
+   an order of their own, and so has a program without a team, which adds within the operations). A rank that has no
+   micro-batch in the last round computes one whose dlogp is 0: x + 0 = x.
 
    The memory (ZeRO: Rajbhandari et al. 2020). Why should every rank hold what another one holds, too? The arena is cut
    into R equal ranges, whose owners alone step them. ZeRO 1 splits the moments, 2 the sums of gradients too, 3 the
