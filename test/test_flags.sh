@@ -234,9 +234,12 @@ done
 
 # ---- neither a message nor the README names a flag that no program has ----
 cat train_*.c tools/*.c tools/*.h data/*.c | sed -n 's/.*\(OPTION(\|{\)"\([a-z0-9-]*\)", *LLM_.*/--\2/p' | sort -u > "$dir/known"
-echo --stats >> "$dir/known"; sort -u -o "$dir/known" "$dir/known"         # data/tinyworld.c's
+echo --stats >> "$dir/known"            # data/tinyworld.c's; then those of launch.sh, mpirun, srun, sbatch and torchrun
+for flag in elastic hosts allow-run-as-root bind-to host oversubscribe kill-on-bad-exit nodes ntasks-per-node gpus-per-node signal \
+    no-python nproc-per-node; do echo "--$flag"; done >> "$dir/known"
+sort -u -o "$dir/known" "$dir/known"
 check "flags were found" [ "$(wc -l < "$dir/known")" -ge 120 ]
-cat README.md data/README.md tools/*.sh | grep -oE -e '--[a-z][a-z0-9-]+' | grep -vx -e --std > "$dir/read"
+cat README.md data/README.md tools/*.sh | grep -oE -e '--[a-z][a-z0-9_-]+' | tr _ - | grep -vx -e --std > "$dir/read"
 # In strings; a style sheet's variables are no flags; options.h speaks of flags as such.
 cat llm.h llm_simd.h llm_cuda.cuh train_*.c data/*.h data/*.c $(ls tools/*.h tools/*.c | grep -v 'report.c') |
     grep -oE '"([^"\\]|\\.)*"' | grep -oE -e '--[a-z][a-z0-9-]+' | sort -u |
