@@ -181,7 +181,7 @@ cuda_on_cpu:
 	@echo "train with --device cuda: $(BUILD)/cuda_on_cpu/train_gpt --device cuda --dry-run"
 # Without optimisation what is sanitized compiles in a third to a tenth of the time; nothing is optimised away before it is looked at.
 $(CUDA_SANE:%=cuda_%): cuda_%:
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/$* OPENMP= EMUOPT="-O0 -g1" $($*_cuda) cuda_programs
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/$* OPENMP= EMUOPT="$(if $(filter msan,$*),-O1,-O0) -g1" $($*_cuda) cuda_programs
 .PHONY: cuda_tested $(CUDA_SANE:%=cuda_%)
 cuda_tested: $(CUDA_SANE:%=cuda_%) cuda_programs $(EMULATED_PROGRAMS) $(BUILD)/test_nccl $(BUILD)/test_cuda_fixtures \
 		$(BUILD)/emulated_bench $(BUILD)/tinyworld

@@ -5490,6 +5490,7 @@ LLM_NORETURN static void die(int code, const char *remedy, const char *cause, va
     n = llm_min(llm_max(n, 0), sizeof message - 1);
     if (remedy) snprintf(message + n, sizeof message - n, "\n  try: %s", remedy);
     if (llm_on_death) llm_on_death(message);
+    if (!llm_leads()) alarm(0);         /* nobody is waited for any more */
     for (unsigned left = llm_leads() ? 0 : 3; left;) left = sleep(left);
     if (llm_team && llm_team->size > 1 && code != 2)
         snprintf(whose, sizeof whose, "rank %d of %d: ", llm_team->rank, llm_team->size);

@@ -431,7 +431,7 @@ static void check_meeting(void) {
     fails("meet", 2, "WORLD_SIZE=", "WORLD_SIZE is not set", 10);
     fails("meet", 2, "RANK=2", "RANK is '2', no number from 0 to 1", 10);
     fails("meet", 2, "MASTER_PORT=x", "MASTER_PORT is 'x'", 10);
-    fails("meet", 2, "MASTER_ADDR=nowhere.invalid LLM_RANK_TIMEOUT=2", "MASTER_ADDR is 'nowhere.invalid'", 10);
+    fails("meet", 2, "MASTER_ADDR=nowhere.invalid LLM_RANK_TIMEOUT=6", "MASTER_ADDR is 'nowhere.invalid'", 10);
     fails("meet", 2, "1:RANK=0 1:LOCAL_RANK=0 LLM_RANK_TIMEOUT=2", "does not open: Address already in use", 10);
     fails("meet", 3, "2:RANK=1 2:LOCAL_RANK=1 LLM_RANK_TIMEOUT=2", "two processes are rank 1", 10);
     fails("meet", 3, "2:WORLD_SIZE=4 2:RANK=3 LLM_RANK_TIMEOUT=2", "meets rank 3 of 4", 10);
