@@ -205,7 +205,8 @@ started $elastic $killed --steps 600 --zero 2 --out "$dir/error"
 for n in 4 3; do            # a rank of 4, then one of 3
     i=0; boss=
     while [ -z "$boss" ] && [ $i -lt 200 ]; do boss=$(pgrep -f "mpirun -np $n .*out $dir/error" | head -n 1); sleep 0.1; i=$((i + 1)); done
-    sleep 3
+    touch "$dir/mark"; i=0              # it has come to a checkpoint of its own, and is far from its end
+    while [ -z "$(find "$dir/error" -maxdepth 1 -name 'checkpoint-*[0-9]' -newer "$dir/mark")" ] && [ $i -lt 400 ]; do sleep 0.05; i=$((i + 1)); done
     kill -9 $(members $boss | sed -n 2p)
 done
 wait $pid; code=$?
