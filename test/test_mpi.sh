@@ -170,7 +170,7 @@ rm -rf "$dir/error"
 
 # ---- kill -9 of each of 4 ranks at random moments: all end, nothing is lost; the run goes on and ends as if never killed ----
 kills=${MPI_KILLS:-40}
-killed="$gpt --batch 1 --grad-accum 4 --steps 60 --eval-every 0 --save-every 3"
+killed="$gpt --batch 1 --grad-accum 4 --steps 120 --eval-every 0 --save-every 3"
 run 1 never $killed; reference=never
 seed=$$ i=0 lost=0 left=0 slow=0 broken=0 flag=
 while [ $i -lt $kills ]; do
