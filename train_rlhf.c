@@ -76,8 +76,9 @@ static void check_judged(const rl_settings *s, const rl_data *d, bool offline, b
     llm_options_idle("answers", !offline && !train, "none are compared");
     llm_options_idle("noise", !rl_runs(s, "cdpo") && !(d->tiny && (offline || train)),
                      "it is of cdpo and of the tiny world's labeller");
-    llm_options_idle("grad-accum|schedule|lr-final|warmup|weight-decay|grad-clip|skip-sigma|recompute|keep-all|moments16|offload|"
-                     "save-every|keep|tensorboard", !train && !s->all && !s->sweep_kl && !strcmp(s->method, "best-of-n"),
+    llm_options_idle("grad-accum|schedule|lr-final|warmup|weight-decay|grad-clip|skip-sigma|recompute|keep-all|"
+                     "moments16|offload|save-every|keep|tensorboard",
+                     !train && !s->all && !s->sweep_kl && !strcmp(s->method, "best-of-n"),
                      "nothing is trained");
 }
 /* Who judges, and what has to be there before the first method begins: prompts, answers to compare, a reward model. */
@@ -265,7 +266,8 @@ int main(int argc, char **argv) {
     if (!llm_is_dir(s.run.model) && !llm_option_given("model"))
         llm_usage("./train_sft first, or --model DIR", "there is no fine-tuned model in %s", s.run.model);
     if (s.run.dry_run)
-        run_plan_flags(&s.run, "method|all|sweep-kl|data|reward|reward-command|verify|lora-rank|lora-targets|rollout|inner-epochs");
+        run_plan_flags(&s.run, "method|all|sweep-kl|data|reward|reward-command|verify|lora-rank|lora-targets|rollout|"
+                               "inner-epochs");
     plan(&s, op);
     if (s.run.dry_run) return 0;
     program p = {.s = &s, .d = {.s = &s, .op = op, .micro = (int)s.run.batch}};

@@ -100,7 +100,8 @@ static inline run_settings run_defaults(void) {
 static inline void run_check_flags(const run_settings *r) {
     llm_options_idle("overwrite", r->resume, "--resume goes on with what --out holds");
     llm_options_idle("dump-batches", r->resume, "such a file begins with the first step");
-    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !llm_option_given("gpus"), "this process is alone");
+    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !llm_option_given("gpus"),
+                     "this process is alone");
     llm_options_idle("lr-final", !strcmp(r->schedule, "constant"), "--schedule constant never falls");
 }
 /* --dry-run: what is read must be there, and flags that the plan does not depend on are named. acts: those that it
@@ -151,7 +152,8 @@ static inline void gpt_check(const gpt_settings *s) {
     llm_options_idle("vocab", s->tokenizer, "--tokenizer has its own");
     llm_options_idle("paragraphs|parse-special", !r->data.count, "the tiny world's documents are known");
     llm_options_idle("val-fraction", r->val_data.count, "--val-data is held out");
-    llm_options_idle("gpus|gpu-tflops|tokens|price|mfu|wire|layer-wire", !r->dry_run, "it is for planning, with --dry-run");
+    llm_options_idle("gpus|gpu-tflops|tokens|price|mfu|wire|layer-wire", !r->dry_run,
+                     "it is for planning, with --dry-run");
     llm_options_idle("gpu-tflops|price|mfu|wire|layer-wire", f->gpus <= 0, "no fleet is planned without --gpus");
     llm_options_idle("layer-wire", r->tensors < 2, "without --tensor-parallel no layer is shared");
     llm_options_idle("steps", f->tokens > 0, "--tokens says how long");

@@ -3,7 +3,8 @@
 
        {"unit": "token", "sources": [{"file": "story.txt", "proportion": 0.45}, ...], "validation": "val.txt"}
 
-   They lie in that folder: a mixture.json of somebody else's names no file of yours. Included after forms.h; of llm.h it uses the interface alone. */
+   They lie in that folder: a mixture.json of somebody else's names no file of yours. Included after forms.h; of llm.h it
+   uses the interface alone. */
 #ifndef MIXTURE_H
 #define MIXTURE_H
 

@@ -257,9 +257,9 @@ typedef struct { const char *column, *tag, *line; } run_measure;
 enum { RUN_LOSS, RUN_LR, RUN_GNORM, RUN_MEASURES = 24 };
 
 /* What a stage brings along; `stage` is its own struct. step: one optimizer step, and what it measured; returns NULL,
-   or why it was not taken (at all ranks). held_out: the same measures on held-out text, every --eval-every; speak: a few samples, so
-   that one sees the model learn, every --sample-every. state: members of trainer_state.json; more files of a checkpoint
-   go to DIR. All but step may be NULL. */
+   or why it was not taken (at all ranks). held_out: the same measures on held-out text, every --eval-every; speak: a
+   few samples, so that one sees the model learn, every --sample-every. state: members of trainer_state.json; more files
+   of a checkpoint go to DIR. All but step may be NULL. */
 typedef struct {
     const char *name;
     const char *(*step)(void *stage, double lr, double *x);

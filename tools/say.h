@@ -154,13 +154,13 @@ static inline void say_plan(const llm_plan *p, const llm_config *c, double token
                 say_number(d, flops_per_second / p->flops_executed));
 }
 
-/* What the ranks of a team send in a step, c: the model as one of them has it; with a wire how much faster than one they
-   are, which works `flop` in a step. */
-static inline void say_team(const llm_config *c, const llm_ops *op, team_shape t, double rows, double flop, double again,
-                            const team_wire *wire, FILE *out) {
+/* What the ranks of a team send in a step, c: the model as one of them has it; with a wire how much faster than one
+   they are, which works `flop` in a step. */
+static inline void say_team(const llm_config *c, const llm_ops *op, team_shape t, double rows, double flop,
+                            double again, const team_wire *wire, FILE *out) {
     const double sent = team_sent(c, t) * (double)sizeof(llm_real);
     const double inside = team_sent_in_layers(c, t, op, rows, again);
-    char a[32];
+    char a[32], b[32];
     fprintf(out, "ranks: %d, ZeRO %d, in a step each computes %.0f micro-batch%s", t.ranks, t.zero, t.rounds,
             t.rounds > 1 ? "es" : "");
     if (t.tensors > 1) fprintf(out, "; %d share every layer", t.tensors);
@@ -173,8 +173,9 @@ static inline void say_team(const llm_config *c, const llm_ops *op, team_shape t
     fprintf(out, "\n");
     if (!wire) return;
     const double alone = flop / wire->speed, sending = sent / wire->wire + inside / wire->layer_wire;
-    fprintf(out, "  work a step    %s of each, %s on one\n", say_time(a, alone / t.ranks), say_time((char[32]){0}, alone));
-    fprintf(out, "  speed          of one times %.4g where sending waits for the work, %.4g where it goes on meanwhile\n",
+    fprintf(out, "  work a step    %s of each, %s on one\n", say_time(a, alone / t.ranks), say_time(b, alone));
+    fprintf(out, "  speed          of one times %.4g where sending waits for the work, %.4g where it goes on "
+            "meanwhile\n",
             team_speedup(alone, t.ranks, sending, false), team_speedup(alone, t.ranks, sending, true));
 }
 

@@ -99,7 +99,8 @@ static inline void text_cut(text_run *x) {
     x->rank = llm_team ? llm_team->data : 0;
     x->ranks = llm_team ? llm_team->datas : 1;
     if (r->batch * r->grad_accum < x->ranks)
-        llm_usage("a larger --batch or --grad-accum, or fewer ranks", "%lld sequences a step for %d ranks that share them",
+        llm_usage("a larger --batch or --grad-accum, or fewer ranks",
+                  "%lld sequences a step for %d ranks that share them",
                   (long long)(r->batch * r->grad_accum), x->ranks);
     x->step = text_deal_new((int)r->batch, (int)r->grad_accum, 1, (int)r->seq);
     if (x->step.micro[0].B < r->batch)
@@ -231,7 +232,7 @@ static inline double text_evaluate(text_run *x, double *bpb) {
     llm_batch b = llm_batch_new(x->step.micro[0].B, (int)x->s->seq);
     for (int i = 0; x->window(x->loop.stage, i, &b); i += x->ranks) {
         sums *my = &of[llm_rank()];
-        const bool mine = x->window(x->loop.stage, i + x->rank, &b);    /* else: the round's first once more, for nothing */
+        const bool mine = x->window(x->loop.stage, i + x->rank, &b);    /* else: the first once more, for nothing */
         *my = (sums){0};
         llm_forward(&x->model, &b, x->dlogp, NULL, NULL);
         if (mine) {
