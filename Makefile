@@ -61,7 +61,7 @@ AMX     := $(shell $(CC) -march=$(ARCH) -include test/soft_amx.h -fsyntax-only -
 	   echo gemm ops model fixtures)
 PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BUILD)/amx_%) \
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
-HEADERS  = llm.h llm_simd.h llm_ranks.h $(wildcard data/*.h tools/*.h test/*.h)
+HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
 .PHONY: all found ranks_found programs floats test test_mpi mpi_programs always test_cuda cuda_programs cuda_on_cpu gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug interop demo fuzz exercise judge clean help
 all: found $(DRIVERS) $(TOOLS)

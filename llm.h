@@ -17,7 +17,7 @@
    This file is a book, to be read beside the lecture, and complete: any C compiler makes a program of it that trains,
    speaks and aligns, with plain loops. llm_simd.h, where it lies beside this file, brings the same operations for
    vectors and AMX, 4 to 8 times as fast (`--device plain` chooses the loops all the same), and llm_cuda.cuh, linked
-   to a program, those for NVIDIA's GPUs; neither adds to the lecture. llm_ranks.h is asked for by programs of many
+   to a program, those for NVIDIA's GPUs; neither adds to the lecture. tools/llm_ranks.h is asked for by those of many
    processes (-DLLM_MPI, -DLLM_NCCL), which share a model out as chapter 10 tells.
 
    Where to begin. First this page; then chapter 9's first loss, cross entropy, and chapter 5's block_forward and
@@ -3374,10 +3374,10 @@ static inline learner model_learner(const llm_model *m) {
 
 /* ---- what a rank of a team holds (skip it at the first reading) ----
 
-   A team splits the arenas. Chapter 10 tells why and how; llm_ranks.h has the code, and does nothing alone. */
+   A team splits the arenas. Chapter 10 tells why and how; tools/llm_ranks.h has the code, and does nothing alone. */
 
 #if defined(LLM_MPI) || defined(LLM_NCCL)
-#include "llm_ranks.h"
+#include "tools/llm_ranks.h"
 #else
 struct llm_range { size_t begin; };
 void llm_team_set(int zero, int tensors) { (void)zero, (void)tensors; }
@@ -5420,7 +5420,7 @@ double llm_loss_rrhf(double *dsum, const double *sum, const double *count, const
    weights are split, speaking brings them once for every token: slow, but right.
 
    The engine below is not ours: NCCL between GPUs (llm_cuda.cuh), MPI between processes on CPUs. What each rank holds,
-   and the rows of llm_ranks over MPI, are in llm_ranks.h. */
+   and the rows of llm_ranks over MPI, are in tools/llm_ranks.h. */
 
 llm_ranks *llm_team = NULL;
 int llm_rank(void) { return llm_team ? llm_team->rank : 0; }

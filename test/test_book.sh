@@ -9,7 +9,7 @@
 # and lines.
 #   behind an operation   its body plain_<row> (or cpu_<row>) and every function of llm.h that it reaches, by call or
 #                         mention. Memory, errors, min and max do not count, nor variables named like a function.
-#   longest               llm_simd.h and llm_ranks.h are measured too, where they are there
+#   longest               llm_simd.h and tools/llm_ranks.h are measured too, where they are there
 #   Part I                from the first line with "PART I" below #ifdef LLM_IMPLEMENTATION to the one with "PART II"
 #   places, an operation  lines of llm.h that name a row with a backward pass, calls left out
 #   places, a method      its loss, its step, and each string that is its name or a list with it
@@ -144,7 +144,7 @@ FNR == 1 {
     code[file, FNR] = text
     size[file] = FNR
     if (FNR in strings) string[file, FNR] = strings[FNR]
-    if (file ~ /^llm(_simd|_ranks)?[.]h$/) {
+    if (file ~ /^(llm|llm_simd|tools\/llm_ranks)[.]h$/) {
         if (length($0) > widest) widest = length($0)
         if (length($0) > 120) print "! columns " file ":" FNR ", " length($0)
     }
@@ -361,7 +361,7 @@ END {
     # who may include whom
     for (i = 1; i <= edges; i++) {
         s = ""
-        if (edge_from[i] == "llm.h" && edge_to[i] == "llm_ranks.h")
+        if (edge_from[i] == "llm.h" && edge_to[i] == "tools/llm_ranks.h")
             s = edge_condition[i] ~ /LLM_MPI/ ? "" : "only where many ranks are asked for"
         else if (edge_from[i] == "llm.h" && edge_to[i] != "llm_simd.h") s = "llm.h stands alone"
         else if (edge_from[i] == "llm.h" && edge_condition[i] !~ /__has_include/) s = "only behind __has_include"
@@ -407,7 +407,7 @@ END {
     }
     print "method", most ? most : "-"
     print "! method " worst
-}' llm.h $(ls llm_simd.h llm_ranks.h 2> /dev/null) train_*.c tools/*.h data/*.h
+}' llm.h $(ls llm_simd.h 2> /dev/null) train_*.c tools/*.h data/*.h
 }
 
 if [ "${1:-}" = functions ]; then measure 1; exit; fi
