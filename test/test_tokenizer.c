@@ -133,17 +133,20 @@ static void test_cuts(void) {
         {HF_SPLIT_LLAMA3, "a| |123|4"}, {HF_SPLIT_LLAMA3, "a|\n\n  \n|  | b"}, {HF_SPLIT_LLAMA3, "(x|)"},
         {HF_SPLIT_LLAMA3, "!!|a"}, {HF_SPLIT_LLAMA3, ".hello|_world"}, {HF_SPLIT_LLAMA3, "a|\tb|\n|c"},
         {HF_SPLIT_LLAMA3, "a| ...\r\n|b"}, {HF_SPLIT_LLAMA3, "  \t|\tx"}, {HF_SPLIT_LLAMA3, "\xFFx|1|\xFF"},
+        {HF_SPLIT_TEKKEN, "get|HTTPResponse|(x|),//\n|I|'m| |1|2| ab|CD"}, {HF_SPLIT_TEKKEN, "\xC2\xAA|AB|,\xCC\x81x"},
+        {HF_SPLIT_TEKKEN, " a\xE4\xBD\xA0|ABc|  \n| AB\xE4\xBD\xA0|AB"},
         {HF_SPLIT_QWEN2, "a| |1|2|3|\xFFx"}, {HF_SPLIT_QWEN2, "1|2|'D|x| \n\n"}, {HF_SPLIT_SPM,
                 "  one| two|  three"}};
-    uint8_t *class_of = classes_new();
+    uint8_t *class_of = classes_new(), *tekken = classes_new();
+    tekken_classes(tekken);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         char text[128], got[256];
         size_t n = 0, out = 0;
         for (const char *s = row[i].pieces; *s; s++) if (*s != '|') text[n++] = *s;
-        llm_text c = {text, n, class_of, row[i].split};
+        llm_text c = {text, n, row[i].split == HF_SPLIT_TEKKEN ? tekken : class_of, row[i].split};
         for (size_t at = 0, end; at < n; at = end) {
             end = (c.split == HF_SPLIT_SPM ? hf_cut_words : c.split == HF_SPLIT_LLAMA3 || c.split == HF_SPLIT_QWEN2 ?
-                   hf_cut_llama3 : cut_gpt2)(&c, at);
+                   hf_cut_llama3 : c.split == HF_SPLIT_TEKKEN ? tekken_cut : cut_gpt2)(&c, at);
             if (at) got[out++] = '|';
             memcpy(got + out, text + at, end - at);
             out += end - at;
@@ -151,7 +154,7 @@ static void test_cuts(void) {
         got[out] = '\0';
         CHECK(!strcmp(got, row[i].pieces), "split %d: want %s, got %s", row[i].split, row[i].pieces, got);
     }
-    llm_release(class_of);
+    llm_release_all(class_of, tekken);
 }
 static void test_classes(void) {
     uint8_t *class_of = classes_new();
@@ -957,6 +960,8 @@ static void test_fixtures(void) {
     check_fixture("gpt2pairs", LLM_SPLIT_GPT2, 0, 3, 1);
     check_fixture("digits", LLM_SPLIT_DIGITS, 1, 2, 2);
     check_fixture("llama3re", HF_SPLIT_LLAMA3, 1009, 1013, -1);
+    check_fixture("dolma2", HF_SPLIT_LLAMA3, 600, 600, 601);
+    check_fixture("tekken", HF_SPLIT_TEKKEN, 1, 2, -1);
     check_fixture("qwen2", HF_SPLIT_QWEN2, -1, 1002, 1000);
     check_fixture("spm", HF_SPLIT_SPM, 1, 2, -1);
     check_fixture("spm-metaspace", HF_SPLIT_SPM, 1, 2, -1);

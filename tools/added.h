@@ -44,6 +44,7 @@ static size_t hf_before(const hf_stretch *x, size_t at) {
 static int hf_class(const hf_stretch *x, size_t at, size_t *next) {
     llm_text c = {x->s, x->n, x->class_of, 0};
     int kind = class_at(&c, at, next);
+    if (kind > CLASS_SPACE) kind &= CLASS_SPACE;        /* tools/tekken.h says more about letters */
     return x->spelled && kind == CLASS_SPACE && x->s[at] == ' ' ? CLASS_OTHER : kind;
 }
 /* \w: letters, numbers and the underscore, but for the code points of a table. */

@@ -61,7 +61,7 @@ bool hf_spells_special(const llm_tokenizer *t, const char *text, size_t size);
 void hf_say_unspelled(const llm_tokenizer *t);
 
 /* How text is cut: llm_tokenizer.split. */
-enum { HF_SPLIT_LLAMA3 = 1, HF_SPLIT_QWEN2 = 3, HF_SPLIT_SPM = 4 };
+enum { HF_SPLIT_LLAMA3 = 1, HF_SPLIT_QWEN2 = 3, HF_SPLIT_SPM = 4, HF_SPLIT_TEKKEN = 5 };
 const char *hf_expression(int split);           /* as a regular expression; NULL: it is none */
 
 #ifdef __cplusplus
@@ -73,6 +73,7 @@ const char *hf_expression(int split);           /* as a regular expression; NULL
 #include "nfc.h"
 #include "added.h"
 #include "hf_chat.h"
+#include "tekken.h"
 
 /* ---- cutting, and Unicode ---- */
 
@@ -254,16 +255,21 @@ static const struct { int split; const char *regex; } hf_expressions[] = {
     {HF_SPLIT_LLAMA3, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
                       " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
     {HF_SPLIT_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
-                     " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
+                     " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+    {HF_SPLIT_TEKKEN, "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"
+                      "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|"
+                      "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}};
 enum { HF_EXPRESSIONS = sizeof hf_expressions / sizeof *hf_expressions };
 const char *hf_expression(int split) {
     for (int i = 0; i < HF_EXPRESSIONS; i++)
         if (hf_expressions[i].split == split) return hf_expressions[i].regex;
     return NULL;
 }
+/* The pieces are what the expression finds, which is all of the text: nothing lies between them that "Removed" could
+   take away (OLMo-2's dolma2). */
 static bool hf_known_expression(const llm_json *step, int *split) {
-    bool isolated = hf_is_step(step, "Split") && hf_says(step, "behavior", "Isolated") &&
-                    !llm_json_true(step, "invert", false);
+    bool invert = llm_json_true(step, "invert", false);
+    bool isolated = hf_is_step(step, "Split") && hf_says(step, "behavior", invert ? "Removed" : "Isolated");
     for (int i = 0; i < HF_EXPRESSIONS; i++) {
         *split = hf_expressions[i].split;
         if (hf_says(llm_json_get(step, "pattern"), "Regex", hf_expressions[i].regex)) return isolated;
@@ -323,6 +329,7 @@ static void hf_read_pipeline(hf_reader *r) {
     r->ignore_merges = llm_json_true(model, "ignore_merges", false);
     r->spaces = r->t->split == HF_SPLIT_SPM && n[0];
     if (r->t->split == HF_SPLIT_LLAMA3 || r->t->split == HF_SPLIT_QWEN2) r->t->cut = hf_cut_llama3;
+    if (r->t->split == HF_SPLIT_TEKKEN) r->t->cut = tekken_cut;
     bool spm = r->t->split == HF_SPLIT_SPM;
     const char *odd = *llm_json_text(model, "continuing_subword_prefix", "") ? "with continuing_subword_prefix" :
                       *llm_json_text(model, "end_of_word_suffix", "") ? "with end_of_word_suffix" :
@@ -572,6 +579,7 @@ static void hf_index(hf_reader *r) {
     struct llm_tokenizer_tables *k = t->tables;
     bool spm = t->split == HF_SPLIT_SPM;
     k->class_of = classes_new();
+    if (t->split == HF_SPLIT_TEKKEN) tekken_classes(k->class_of);
     if (spm && t->cut != hf_cut_spaces) t->cut = hf_words_apart(t) ? hf_cut_words : hf_cut_nowhere;
     if (spm) hf_spm_characters(t, r->both);
     tokenizer_index(t, spm ? hf_spm_symbols : byte_symbols, hf_index_added(r));

@@ -7,6 +7,8 @@
     gpt2pairs/  the same family, merges stored as ["a","b"] pairs, five special tokens first
     digits/     SmolLM's form: every digit alone, then GPT-2's regular expression
     llama3re/   Llama 3's regular expression and ignore_merges, with tokens that no merge reaches
+    dolma2/     OLMo-2's form of Llama 3's expression: what lies between its matches is removed
+    tekken/     Mistral's newer expression: small and capital letters
     qwen2/      Qwen2's regular expression, NFC before it
     spm/        Llama 2's form: Prepend normalizer, byte fallback
     spm-metaspace/  the newer spelling; differs where the text begins with a space
@@ -35,6 +37,9 @@ GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S
 LLAMA3 = (r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"""
           r"""|\s*[\r\n]+|\s+(?!\S)|\s+""")
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+TEKKEN = (r"""[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"""
+          r"""|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"""
+          r"""|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+""")
 OURS = ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>", "<|reward|>"]
 CHATML = ("{% macro open(who) %}{{ '<|im_start|>' ~ who ~ '\\n' }}{% endmacro %}{% for m in messages %}{{ open(m.role) ~ m.content }}"
           "{{ '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ open('assistant') }}{% endif %}")
@@ -44,8 +49,8 @@ def byte_level(use_regex):
     return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
 
 
-def split(pattern):
-    pieces = pre_tokenizers.Split(Regex(pattern), behavior="isolated", invert=False)
+def split(pattern, removed=False):
+    pieces = pre_tokenizers.Split(Regex(pattern), behavior="removed" if removed else "isolated", invert=removed)
     return pre_tokenizers.Sequence([pieces, byte_level(False)])
 
 
@@ -204,6 +209,25 @@ def write_llama3(root):
     assert changed > 5
 
 
+def write_dolma2(root):
+    path = fresh(root, "dolma2")
+    t = train(split(LLAMA3, removed=True), 600)
+    add_specials(t, ["<|endoftext|>", "<|pad|>"])
+    t = store(t, path, "strings", pretty=False)
+    config(path, bos_token="<|endoftext|>", eos_token="<|endoftext|>", pad_token="<|pad|>", unk_token="<|endoftext|>")
+    write_cases(t, path, second=tiktoken_of(t, LLAMA3))
+
+
+def write_tekken(root):
+    path = fresh(root, "tekken")
+    t = train(split(TEKKEN), 700, ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"], ignore_merges=True)
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1",
+                                                     special_tokens=[("<s>", 1)])
+    t = store(t, path, "pairs", pretty=False)
+    config(path, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    write_cases(t, path, second=tiktoken_of(t, TEKKEN))
+
+
 def write_qwen2(root):
     path = fresh(root, "qwen2")
     t = train(split(QWEN2), 1000, normalizer=normalizers.NFC())
@@ -257,5 +281,7 @@ if __name__ == "__main__":
     write_gpt2(where)
     write_digits(where)
     write_llama3(where)
+    write_dolma2(where)
+    write_tekken(where)
     write_qwen2(where)
     write_spm(where)

@@ -3,8 +3,8 @@
 
     python3 unicode_tables.py > unicode_tables.h          class boundaries (binary search)
     python3 unicode_tables.py --delta > unicode_delta.h   distances between them (shorter, walked once)
-    python3 unicode_tables.py --text                      the same as letters: the strings on the last pages of llm.h
-                                                          and tools/added.h
+    python3 unicode_tables.py --text                      the same as letters: the strings on the last pages of llm.h,
+                                                          tools/added.h and tools/tekken.h
     python3 unicode_tables.py --check                     compare with the `tokenizers` and `regex` packages
 
 Needs Unicode 16: the package unicodedata2 (16.0.0), or Python 3.14. Nothing else, unless --check.
@@ -52,12 +52,17 @@ def c_array(name, ctype, numbers):
     return f"static const {ctype} {name}[{len(numbers)}] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
+def kinds(*wanted):
+    return boundaries(lambda cp: unicodedata.category(chr(cp)) in wanted)
+
+
 def classes():
     letter = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "L")
     number = boundaries(lambda cp: unicodedata.category(chr(cp))[0] == "N")
     space = boundaries(lambda cp: cp in set(WHITE_SPACE))
     return {"unicode_letter": letter, "unicode_number": number, "unicode_space": space,
-            "hf_word_differs": boundaries(lambda cp: is_word(cp) != (unicodedata.category(chr(cp))[0] in "LN"))}
+            "hf_word_differs": boundaries(lambda cp: is_word(cp) != (unicodedata.category(chr(cp))[0] in "LN")),
+            "tekken_upper": kinds("Lu", "Lt"), "tekken_lower": kinds("Ll"), "tekken_mark": kinds("Mn", "Mc", "Me")}
 
 
 def base26(n):
