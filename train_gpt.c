@@ -4,6 +4,7 @@
    out/base
        ./train_gpt --data book.txt             your own text: files and folders
        ./train_gpt --preset gpt3-xl --dry-run  what it would take: parameters, memory, FLOPs, time
+       ./train_gpt --presets                   the lectures' tables, and what they cost
 
    The loop is the whole lecture on one line: logp = log p(next token), loss = -mean(logp), dlogp = -1/M, step downhill.
  */
@@ -75,6 +76,16 @@ static llm_config choose_config(trainer *t) {
 }
 /* A peak learning rate for the width, when none is given: 3e-3 at our 96 channels, GPT-3's 6e-4 at its 768. */
 static double rate_for_width(int C) { return 3e-3 * pow(96.0 / C, 0.774); }
+/* A preset of the lectures' tables learns with its row's. */
+static double usual_rate(const gpt_settings *s, int C) {
+    return gpt_table(s) ? gpt_table(s)->rate : rate_for_width(C);
+}
+/* Its batch is not taken over: half a million tokens a step are for many GPUs. */
+static void say_table(const gpt_settings *s, int T, FILE *out) {
+    const run_settings *r = &s->run;
+    const double tokens = (double)r->batch * (double)r->grad_accum * T;
+    if (gpt_table(s)) lecture_say_learning(gpt_table(s), tokens, (double)r->batch, T, out);
+}
 
 static const run_stage pretraining;
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
@@ -85,7 +96,8 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
         llm_config c = choose_config(t);
         llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed);
     }
-    text_prepare(&t->run, &pretraining, rate_for_width(t->run.model.c.C));
+    text_prepare(&t->run, &pretraining, usual_rate(t->s, t->run.model.c.C));
+    say_table(t->s, (int)t->s->run.seq, stderr);
 }
 static void prepare_corpus(trainer *t) {
     run_settings *r = &t->s->run;
@@ -192,6 +204,41 @@ static void finish(trainer *t) {
     printf("saved %s\n", t->s->run.out);
     write_report(t, val, bpb);
 }
+/* --presets: the lectures' tables, and our other models. */
+static void say_presets(void) {
+    char text[32];
+    lecture_say(stdout);
+    printf("\nother presets\n  %-14s %10s %8s %7s %7s %7s %10s %7s %8s\n", "--preset", "parameters", "layers",
+           "channels", "heads", "of keys", "vocabulary", "context", "rate");
+    for (int i = 0; i < LLM_PRESETS; i++) {
+        const llm_config *c = &presets[i].c;
+        if (lecture_find(presets[i].name)) continue;
+        printf("  %-14s %10s %8d %7d %7d %7d %10d %8d %8.1e\n", presets[i].name, say_number(text, llm_parameters(c)),
+               c->L, c->C, c->H, c->KV, c->V, c->T, rate_for_width(c->C));
+    }
+}
+/* --dry-run. */
+static void plan(trainer *t, const llm_ops *op) {
+    gpt_settings *s = t->s;
+    llm_fleet *f = &s->fleet;
+    if (s->tokenizer) hf_tokenizer_load(&t->run.tok, s->tokenizer);
+    const llm_config c = choose_config(t);
+    run_plan_flags(&s->run, "preset|depth|vocab|tokenizer|gpus|gpu-tflops|tokens|price|mfu|days|failure-rate|"
+                            "checkpoint-time|wire|layer-wire");
+    const bool fleet = f->gpus > 0 || f->days > 0;
+    const llm_fleet_estimate e = fleet ? llm_fleet_make(&c, f) : (llm_fleet_estimate){0};
+    if (fleet && !(f->gpus > 0)) {      /* the deadline says how many; ranks that share a layer are whole groups */
+        f->gpus = ceil(e.gpus / (double)s->run.tensors) * (double)s->run.tensors;
+        printf("deadline: %g days are kept by %.0f GPUs\n", f->days, f->gpus);
+        f->days = 0;
+    }
+    const team_wire wire = {f->tflops * e.mfu * 1e12, s->wire * 1e9, s->layer_wire * 1e9};
+    s->run.planned = (int64_t)f->gpus;
+    text_plan(&s->run, op, &c, c.T, 0, NULL, LLM_TYPE_REAL, f->tokens, fleet ? &wire : NULL);
+    say_table(s, s->run.seq ? (int)s->run.seq : c.T, stdout);
+    if (fleet) say_fleet(&c, f, stdout);
+    llm_tokenizer_free(&t->run.tok);
+}
 int main(int argc, char **argv) {
     run_patience(argv);
     ranks_open("train_gpt", &argc, &argv);
@@ -205,16 +252,13 @@ int main(int argc, char **argv) {
     llm_options_parse(options, count, "pretraining: from plain text to a model that speaks", argc, argv);
     gpt_check(&s);
     trainer t = {.s = &s, .run = {.s = &s.run, .window = window}};
+    if (s.presets) {
+        say_presets();
+        return 0;
+    }
     const llm_ops *op = run_device(&s.run);
     if (s.run.dry_run) {
-        if (s.tokenizer) hf_tokenizer_load(&t.run.tok, s.tokenizer);
-        llm_config c = choose_config(&t);
-        run_plan_flags(&s.run, "preset|depth|vocab|tokenizer|gpus|gpu-tflops|tokens|price|mfu|wire|layer-wire");
-        const team_wire wire = {s.fleet.tflops * s.fleet.mfu * 1e12, s.wire * 1e9, s.layer_wire * 1e9};
-        s.run.planned = (int64_t)s.fleet.gpus;
-        text_plan(&s.run, op, &c, c.T, 0, NULL, LLM_TYPE_REAL, s.fleet.tokens, s.fleet.gpus > 0 ? &wire : NULL);
-        if (s.fleet.gpus > 0) say_fleet(&c, &s.fleet, stdout);
-        llm_tokenizer_free(&t.run.tok);
+        plan(&t, op);
         return 0;
     }
     choose_data(&t);

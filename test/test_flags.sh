@@ -53,6 +53,13 @@ gpt --dry-run --gpu-tflops 312                          | gpu-tflops    | no fle
 gpt --dry-run --price 2                                 | price         | no fleet
 gpt --dry-run --mfu .3                                  | mfu           | no fleet
 gpt --dry-run --wire 25                                 | wire          | no fleet
+gpt --days 3                                            | days          | it is for planning
+gpt --failure-rate .1                                   | failure-rate  | it is for planning
+gpt --checkpoint-time 9                                 | checkpoint-time | it is for planning
+gpt --dry-run --failure-rate .1                         | failure-rate  | no fleet
+gpt --dry-run --checkpoint-time 9                       | checkpoint-time | no fleet
+gpt --dry-run --gpus 8 --days 3 --mfu .4                | mfu           | it follows
+gpt --dry-run --gpus 8 --failure-rate 0 --checkpoint-time 9 | checkpoint-time | with --failure-rate 0
 gpt --dry-run --gpus 8 --gpu-tflops 312 --layer-wire 9  | layer-wire    | without --tensor-parallel
 gpt --wire 25                                           | wire          | it is for planning
 gpt --zero 1                                            | zero          | this process is alone
@@ -203,6 +210,60 @@ check "at the usual MFU" grep -q "40% of the peak" "$dir/a"
 refuses "a fleet of nothing" 1 "a fleet needs" $train_gpt --dry-run --gpus 8
 check "names flags that exist" grep -q -e "--gpus, --gpu-tflops and --tokens" "$dir/stderr"
 
+# ---- the lectures' tables and figures, as they stand there ----
+refuses "--presets with other flags" 2 "--steps would do nothing" $train_gpt --presets --steps 3
+$train_gpt --presets > "$dir/a" 2> "$dir/stderr"; check "--presets" [ $? -eq 0 ]
+# name, parameters, layers, d_model, heads, d_head, batch, rate, tokens; for Llama 2 the GPU hours, too
+while read -r row; do check "--presets has $row" sh -c "sed 's/  */ /g; s/ |.* \([0-9]* [0-9]*%\)$/ \1/; s/ |.*//' '$dir/a' | grep -q '^ $row'"
+done <<'END_OF_TABLE'
+gpt3-small 125M 12 768 12 64 0.5M 6.0e-04 300B
+gpt3-medium 350M 24 1024 16 64 0.5M 3.0e-04 300B
+gpt3-large 760M 24 1536 16 96 0.5M 2.5e-04 300B
+gpt3-xl 1.3B 24 2048 24 128 1M 2.0e-04 300B
+gpt3-2.7b 2.7B 32 2560 32 80 1M 1.6e-04 300B
+gpt3-6.7b 6.7B 32 4096 32 128 2M 1.2e-04 300B
+gpt3-13b 13.0B 40 5140 40 128 2M 1.0e-04 300B
+gpt3-175b 175.0B 96 12288 96 128 3.2M 6.0e-05 300B
+llama-7b 6.7B 32 4096 32 128 4M 3.0e-04 1T
+llama-13b 13.0B 40 5120 40 128 4M 3.0e-04 1T
+llama-33b 32.5B 60 6656 52 128 4M 1.5e-04 1.4T
+llama-65b 65.2B 80 8192 64 128 4M 1.5e-04 1.4T 1032192
+llama2-7b 7B 32 4096 32 128 4M 3.0e-04 2T 184320
+llama2-13b 13B 40 5120 40 128 4M 3.0e-04 2T 368640
+llama2-34b 34B 48 8192 64 128 4M 1.5e-04 2T 1038336
+llama2-70b 70B 80 8192 64 128 4M 1.5e-04 2T 1720320
+CommonCrawl 67.0 % 1.10 3.3 TB
+C4 15.0 % 1.06 783 GB
+Github 4.5 % 0.64 328 GB
+Wikipedia 4.5 % 2.45 83 GB
+Books 4.5 % 2.23 85 GB
+ArXiv 2.5 % 1.06 92 GB
+StackExchange 2.0 % 1.03 78 GB
+LLaMA 65B 2048 A100s for 21 days are 1032192 GPU hours; .5M are .4.84 for each
+Llama 2 70B 196.4 years on one A100, 35.8 days on 2000; all four sizes 3311616 GPU hours
+END_OF_TABLE
+check "both oddities are named" [ "$(grep -c '^note: gpt3-\(xl\|13b\): ' "$dir/a")" -eq 2 ]
+check "other presets too" grep -q "^  nano .*e-03$" "$dir/a"
+# a plan's flags | what it prints
+while IFS='|' read -r flags said; do
+    $train_gpt --dry-run $flags > "$dir/a" 2> "$dir/stderr"
+    check "$flags: $said" grep -q -e "$(echo $said)" "$dir/a"
+done <<'END_OF_TABLE'
+--preset llama-65b --gpus 2048 --days 21 --price 4.84           | [$]5.0M at [$]4.84
+--preset llama-65b --gpus 2048 --days 21                        | 47% of the peak
+--preset gpt3-175b --gpus 1                                     | 698 GB in fp32
+--preset llama-65b --gpus 1                                     | 261 GB in fp32
+--preset llama2-70b --gpus 2000 --days 35.84                    | 196.4 years on one GPU
+--preset llama2-70b --gpus 2000                                 | is 8% a month and 64% of the cards within a year
+--preset llama2-70b --gpus 2000 --failure-rate .003             | 9% a month and 67% of the cards
+--preset llama2-70b --gpus 2000 --failure-rate .0015            | at least one a day) 95.0%
+--preset llama2-70b --gpus 1077                                 | at least one a day) 95.0%
+--preset llama2-70b --gpus 2000 --checkpoint-time 240           | every 45m 2[0-9]s
+--preset llama2-70b --gpus 2000 --tokens 1e12                   | on 1.0T tokens
+--preset llama2-70b --days 90 --tensor-parallel 8               | deadline: 90 days are kept by 912 GPUs
+--preset gpt3-175b --gpus 3000 --gpu-tflops 125 --mfu .3        | 32.3 days here
+--preset gpt3-small                                             | learning rate 0.0006, 0.5M tokens a step: --lr 0.0006 --batch 16 --grad-accum 15
+END_OF_TABLE
 # ---- --resume goes on with the run that was begun: a flag | what is said ----
 g="$gpt --steps 4 --save-every 2 --warmup 1 --out $dir/base --resume"
 for flag in "--lr .5" "--preset tiny" "--vocab 999" "--moments16" "--batch 3" "--grad-accum 3" "--schedule wsd" "--weight-decay .3" "--seq 32" \

@@ -4,6 +4,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/say.h"
+#include "../tools/lecture.h"
 #include "check.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -219,28 +220,62 @@ static void test_fleet(void) {
 
     /* Lecture 1: LLaMA 65B, 2048 A100, 21 days, 1.4T tokens, $5M: 1,032,192 GPU hours, so $4.84 each */
     llm_config c = llm_preset("llama-65b");
-    llm_fleet f = {.gpus = 2048, .tflops = 312, .tokens = 1.4e12, .price = 4.844, .days = 21, .failure_rate_month = .08,
-                   .checkpoint_seconds = 60};
+    llm_fleet f = {.gpus = 2048, .tflops = 312, .tokens = 1.4e12, .price = 4.844, .days = 21, .checkpoint_seconds = 60,
+                   .failure_rate = 1 - pow(.92, 1 / 30.0)};
     llm_fleet_estimate e = llm_fleet_make(&c, &f);
     near("MFU of LLaMA 65B", e.mfu, .473, .002);
     near("its GPU hours", e.gpu_hours, 1032192, 1e-12);
     near("lecture 1: $5M", e.dollars, 5e6, .001);
 
-    /* Lecture 2: 8% of the cards break in a month. 1 - .92^12 = .632; 2000 (-ln .92) / 30 = 5.559 a day;
+    /* Lecture 2: 8% of the cards break in a month. 1 - .92^(365/30) = .6374; 2000 (-ln .92) / 30 = 5.559 a day;
        1 - e^-5.559 = .99615 */
     f.gpus = 2000;
     e = llm_fleet_make(&c, &f);
-    near("lecture 2: about 2/3 of the A100s break within a year", e.broken_in_a_year, .6323, .001);
+    near("lecture 2: about 2/3 of the A100s break within a year", e.broken_in_a_year, .6374, .001);
+    near("8% in a month", e.broken_in_a_month, .08, 1e-9);
     near("failures a day", e.failures_a_day, 5.559, .001);
     near("P(at least one a day); the slide says 95%", e.any_failure_a_day, .99615, 1e-4);
     near("mean time between failures", e.mean_time_between, 86400 / 5.559, .001);
     near("Young: sqrt(2 60 15543)", e.checkpoint_every, 1365.7, .001);
     near("time lost at the optimum: sqrt(2 S / M)", e.time_lost, sqrt(2 * 60 / e.mean_time_between), 1e-12);
-    f.failure_rate_month = .0439414;    /* 1 - e^(-30 ln 20 / 2000): the rate at which the slide's 95% would hold */
+    f.failure_rate = .0014968;          /* 1 - e^(-ln 20 / 2000): the rate at which the slide's 95% holds */
     near("95% a day", llm_fleet_make(&c, &f).any_failure_a_day, .95, 1e-5);
-    f.failure_rate_month = 0;
+    f.failure_rate = 0;
     e = llm_fleet_make(&c, &f);
     CHECK(e.failures_a_day == 0 && e.any_failure_a_day == 0 && e.time_lost == 0, "cards that never break lose no time");
+
+    /* A deadline: at this MFU 2,000 cards that never break keep the 21 days. Of those that do more are needed, and one
+       card less is too late. */
+    llm_fleet by = {.tflops = 312, .tokens = 1.4e12, .mfu = e.mfu, .days = e.days};
+    near("a deadline of cards that never break", llm_fleet_make(&c, &by).gpus, 2000, 1e-12);
+    by.failure_rate = 1 - pow(.92, 1 / 30.0), by.checkpoint_seconds = 60, by.days = 21;
+    e = llm_fleet_make(&c, &by);
+    const double before = e.gpus - 1;
+    CHECK(e.days / (1 - e.time_lost) <= 21, "%g cards take %g days", e.gpus, e.days / (1 - e.time_lost));
+    by.gpus = before, by.days = 0;
+    e = llm_fleet_make(&c, &by);
+    CHECK(e.days / (1 - e.time_lost) > 21, "and so do %g: %g days", before, e.days / (1 - e.time_lost));
+}
+
+/* Every row of the lectures' tables is our preset of that name, but for the two that do not multiply out. */
+static void test_lecture(void) {
+    int rows = 0, other = 0;
+    for (int t = 0; t < LECTURE_TABLES; t++)
+        for (int i = 0; i < lecture_tables[t].rows; i++, rows++) {
+            const lecture_row *r = &lecture_tables[t].row[i];
+            const llm_config c = llm_preset(r->preset);
+            const bool same = c.L == r->layers && c.C == r->channels && c.H == r->heads && c.D == r->head;
+            other += !same;
+            CHECK(same || !strcmp(r->preset, "gpt3-xl") || !strcmp(r->preset, "gpt3-13b"), "%s: another size", r->preset);
+            CHECK(r->rate > 0 && r->batch > 0 && r->tokens > 0 && lecture_find(r->preset) == r, "%s", r->preset);
+            /* the table's own rounding: "760M", "13.0B" */
+            near(r->preset, llm_parameters(&c), atof(r->size) * (strchr(r->size, 'M') ? 1e6 : 1e9), .041);
+        }
+    CHECK(rows == 16 && other == 2, "%d rows, %d other", rows, other);
+    CHECK(!lecture_find("tiny") && !lecture_find("gpt3"), "no such row");
+    double all = 0;
+    for (size_t i = 0; i < sizeof lecture_data / sizeof *lecture_data; i++) all += lecture_data[i].percent;
+    near("LLaMA's data: all of it", all, 100, 1e-12);
 }
 
 /* ZeRO: 4 + 12/N, 2 + 14/N, 16/N. The paper's figure 1 has 7.5B parameters on 64 GPUs: 120, 31.4, 16.6 and 1.9 GB. */
@@ -333,7 +368,7 @@ static void read_back(FILE *f) {
 static void has(const char *text) { CHECK(strstr(printed, text) != NULL, "\"%s\" is missing in:\n%s", text, printed); }
 static void test_print(void) {
     llm_config c = llm_preset("llama2-70b"), g = llm_preset("gpt2-124m");
-    llm_fleet f = {2000, 312, 2e12, 4.84, 0, 1720320 / 24.0 / 2000, .08, 60};
+    llm_fleet f = {2000, 312, 2e12, 4.84, 0, 1720320 / 24.0 / 2000, .00278, 60};
     FILE *out = tmpfile();
     if (!out) { CHECK(false, "no temporary file"); return; }
     say_fleet(&c, &f, out);
@@ -342,8 +377,8 @@ static void test_print(void) {
     has("43% of the peak");
     has("1720320: 35.8 days here, 196.4 years on one GPU");
     has("$8.3M");
-    has("8% a month is 63% of the cards within a year; here 5.6 a day, P(at least one a day) 99.6%");
-    has("every 22m 45s");
+    has("0.278% a day is 8% a month and 64% of the cards within a year; here 5.6 a day, P(at least one a day) 99.6%");
+    has("every 22m 44s");
     has("276 GB in fp32");
     has("data parallel     1.1 TB   138.0B");
     has("ZeRO-1            276 GB   138.0B");
@@ -390,13 +425,17 @@ static void test_refusals(void) {
     both.mfu = .4, both.days = 3;
     above.mfu = 40;
     nan.mfu = .4, nan.tokens = NAN;
-    all.mfu = .4, all.failure_rate_month = 1;
+    all.mfu = .4, all.failure_rate = 1;
     CHECK_DIES(llm_fleet_make(&c, &none), "--gpus");
     CHECK_DIES(llm_fleet_make(&c, &ask), "MFU or its days");
     CHECK_DIES(llm_fleet_make(&c, &both), "not both");
     CHECK_DIES(llm_fleet_make(&c, &above), "above 1");
     CHECK_DIES(llm_fleet_make(&c, &nan), "--tokens");
     CHECK_DIES(llm_fleet_make(&c, &all), "failure rate");
+    llm_fleet late = {.gpus = 2, .tflops = 312, .tokens = 1e12, .days = 3};
+    llm_fleet never = {.tflops = 312, .tokens = 1e12, .mfu = .4, .days = .01, .failure_rate = .1, .checkpoint_seconds = 60};
+    CHECK_DIES(llm_fleet_make(&c, &late), "at their peak, and --days is 3");
+    CHECK_DIES(llm_fleet_make(&c, &never), "so often does one of them break");
     CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 0, 96, true, LLM_KEEP_MOST, false), "--batch");
     CHECK_DIES(llm_zero_bytes(4, 8), "ZeRO stage 4");
     c.KV = 5;
@@ -416,6 +455,7 @@ int main(void) {
     test_flops();
     test_memory();
     test_fleet();
+    test_lecture();
     test_zero();
     test_team();
     test_thousand_times();

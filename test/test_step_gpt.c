@@ -29,6 +29,11 @@ static void test_settings(void) {
     CHECK(fabs(rate_for_width(96) / 3e-3 - 1) < 1e-12 && fabs(rate_for_width(768) / 6e-4 - 1) < 1e-3,
           "3e-3 at 96 channels, GPT-3's 6e-4 at 768: %g, %g", rate_for_width(96), rate_for_width(768));
     CHECK(gpt_defaults().run.weight_decay == 0.1, "GPT-3's weight decay by default");
+    gpt_settings own = gpt_defaults(), table = own, folder = own;
+    table.preset = folder.preset = "llama-7b";
+    folder.run.model = "out/base";      /* has another size, and whatever rate suits it */
+    CHECK(usual_rate(&own, 96) == rate_for_width(96) && usual_rate(&folder, 96) == rate_for_width(96), "by the width");
+    CHECK(usual_rate(&table, 4096) == 3e-4, "LLaMA's table, by the lecture: %g", usual_rate(&table, 4096));
     run_settings r = gpt_defaults().run;
     run_loop x = {.s = &r};
     r.schedule = "wsd";

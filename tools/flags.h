@@ -5,6 +5,7 @@
 
 #include "options.h"
 #include "fleet.h"
+#include "lecture.h"
 
 #include <limits.h>
 
@@ -100,7 +101,7 @@ static inline run_settings run_defaults(void) {
 static inline void run_check_flags(const run_settings *r) {
     llm_options_idle("overwrite", r->resume, "--resume goes on with what --out holds");
     llm_options_idle("dump-batches", r->resume, "such a file begins with the first step");
-    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !llm_option_given("gpus"),
+    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !llm_option_given("gpus") && !llm_option_given("days"),
                      "this process is alone");
     llm_options_idle("lr-final", !strcmp(r->schedule, "constant"), "--schedule constant never falls");
 }
@@ -125,7 +126,7 @@ typedef struct {
     run_settings run;
     const char *preset, *tokenizer;
     int64_t depth, vocab;
-    bool document_mask, paragraphs, parse_special;
+    bool document_mask, paragraphs, parse_special, presets;
     double val_fraction;
     llm_fleet fleet;
     double wire, layer_wire;            /* GB/s */
@@ -138,28 +139,48 @@ static inline gpt_settings gpt_defaults(void) {
     s.run.batch = 16;
     s.run.warmup = 30;
     s.run.eval_every = 200;
-    s.fleet.mfu = 0.4;
+    s.fleet.tflops = lecture_tflops;
+    s.fleet.mfu = lecture_mfu;
+    s.fleet.failure_rate = lecture_failures;
+    s.fleet.checkpoint_seconds = 60;
     s.wire = 25;                        /* a network card of 200 Gbit/s for each */
     s.layer_wire = 300;                 /* NVLink of an A100, one way */
     return s;
 }
-static inline void gpt_check(const gpt_settings *s) {
+/* The row of the lectures' tables that the preset is of, or NULL: another model. */
+static inline const lecture_row *gpt_table(const gpt_settings *s) {
+    return s->run.model || s->depth ? NULL : lecture_find(s->preset);
+}
+/* The flags of a plan: without --dry-run idle; most without a fleet. A preset of a table reads as many tokens as it. */
+static inline void gpt_check_plan(gpt_settings *s) {
     const run_settings *r = &s->run;
-    const llm_fleet *f = &s->fleet;
+    llm_fleet *f = &s->fleet;
+    const bool fleet = f->gpus > 0 || f->days > 0;
+    llm_options_idle("gpus|gpu-tflops|tokens|price|mfu|days|failure-rate|checkpoint-time|wire|layer-wire", !r->dry_run,
+                     "it is for planning, with --dry-run");
+    llm_options_idle("gpu-tflops|price|mfu|failure-rate|checkpoint-time|wire|layer-wire", !fleet,
+                     "no fleet is planned without --gpus or --days");
+    llm_options_idle("mfu", f->gpus > 0 && f->days > 0, "it follows from --gpus and --days");
+    llm_options_idle("checkpoint-time", f->failure_rate <= 0, "with --failure-rate 0 nothing breaks");
+    llm_options_idle("layer-wire", r->tensors < 2, "without --tensor-parallel no layer is shared");
+    llm_options_idle("steps", f->tokens > 0, "--tokens says how long");
+    llm_options_idle("grad-accum", f->tokens > 0 && !fleet, "--tokens says how long");
+    if (f->gpus > 0 && (f->gpus != floor(f->gpus) || f->gpus > INT_MAX || (int64_t)f->gpus % r->tensors))
+        llm_usage("a whole number of them", "--gpus %g with --tensor-parallel %lld", f->gpus, (long long)r->tensors);
+    if (f->gpus > 0 && f->days > 0) f->mfu = 0;
+    if (fleet && !(f->tokens > 0) && !llm_option_given("steps") && gpt_table(s)) f->tokens = gpt_table(s)->tokens;
+}
+static inline void gpt_check(gpt_settings *s) {
+    const run_settings *r = &s->run;
+    char *besides = s->presets ? llm_options_besides("presets") : NULL;
+    if (besides) llm_usage("--presets alone", "--presets prints tables and ends: %s would do nothing", besides);
     run_check_flags(r);
     llm_options_idle("preset|depth|vocab|tokenizer", r->model, "--model has its own");
     llm_options_idle("preset", s->depth, "--depth says the size");
     llm_options_idle("vocab", s->tokenizer, "--tokenizer has its own");
     llm_options_idle("paragraphs|parse-special", !r->data.count, "the tiny world's documents are known");
     llm_options_idle("val-fraction", r->val_data.count, "--val-data is held out");
-    llm_options_idle("gpus|gpu-tflops|tokens|price|mfu|wire|layer-wire", !r->dry_run,
-                     "it is for planning, with --dry-run");
-    llm_options_idle("gpu-tflops|price|mfu|wire|layer-wire", f->gpus <= 0, "no fleet is planned without --gpus");
-    llm_options_idle("layer-wire", r->tensors < 2, "without --tensor-parallel no layer is shared");
-    llm_options_idle("steps", f->tokens > 0, "--tokens says how long");
-    llm_options_idle("grad-accum", f->tokens > 0 && f->gpus <= 0, "--tokens says how long");
-    if (f->gpus > 0 && (f->gpus != floor(f->gpus) || f->gpus > INT_MAX || (int64_t)f->gpus % r->tensors))
-        llm_usage("a whole number of them", "--gpus %g with --tensor-parallel %lld", f->gpus, (long long)r->tensors);
+    gpt_check_plan(s);
     if (!r->model && !s->depth) llm_preset(s->preset);          /* a wrong name ends before anything is written */
     const char *from = r->model ? r->model : s->tokenizer;
     if (from && !llm_exists(from)) llm_die("the right path", "there is no %s", from);
@@ -168,6 +189,7 @@ static inline void gpt_check(const gpt_settings *s) {
 #define GPT_OPTIONS(s)                                                                                                 \
     OPTION_HEADING("pretraining"),                                                                                     \
     OPTION("preset", LLM_TEXT, &(s).preset, 0, 0, "model by name; a wrong name lists them"),                           \
+    OPTION("presets", LLM_BOOL, &(s).presets, 0, 0, "print the lectures' tables, cost and presets, and stop"),         \
     OPTION("depth", LLM_INT, &(s).depth, 0, 1000, "layers; width, heads and learning rate follow. 0: --preset"),       \
     {"vocab", LLM_INT, &(s).vocab, 262, 1 << 20, "size of a new tokenizer", NULL, "vocab-size"},                       \
     OPTION("tokenizer", LLM_TEXT, &(s).tokenizer, 0, 0, "use this tokenizer.json instead of training one"),            \
@@ -177,11 +199,14 @@ static inline void gpt_check(const gpt_settings *s) {
     OPTION("parse-special", LLM_BOOL, &(s).parse_special, 0, 0, "special tokens that the text spells get their ids"),  \
     OPTION("val-fraction", LLM_FLOAT, &(s).val_fraction, 0.0001, 0.9, "part of the documents held out"),               \
     OPTION_HEADING("planning (with --dry-run)"),                                                                       \
-    OPTION("gpus", LLM_FLOAT, &(s).fleet.gpus, 0, 1e9, "number of GPUs"),                                              \
+    OPTION("gpus", LLM_FLOAT, &(s).fleet.gpus, 0, 1e9, "number of GPUs; 0: as many as --days takes"),                  \
     OPTION("gpu-tflops", LLM_FLOAT, &(s).fleet.tflops, 0, 1e6, "peak of one, TFLOP/s"),                                \
-    OPTION("tokens", LLM_FLOAT, &(s).fleet.tokens, 0, 1e18, "training tokens"),                                        \
+    OPTION("tokens", LLM_FLOAT, &(s).fleet.tokens, 0, 1e18, "training tokens; 0: the preset's table, or --steps"),     \
+    OPTION("days", LLM_FLOAT, &(s).fleet.days, 0, 1e6, "deadline: how many GPUs, or with --gpus which MFU"),           \
     OPTION("price", LLM_FLOAT, &(s).fleet.price, 0, 1e6, "dollars per GPU hour"),                                      \
     OPTION("mfu", LLM_FLOAT, &(s).fleet.mfu, 0.001, 1, "share of the peak that is reached"),                           \
+    OPTION("failure-rate", LLM_FLOAT, &(s).fleet.failure_rate, 0, 0.999, "share of the GPUs that breaks in a day"),    \
+    OPTION("checkpoint-time", LLM_FLOAT, &(s).fleet.checkpoint_seconds, 0, 1e6, "seconds that a save takes"),          \
     OPTION("wire", LLM_FLOAT, &(s).wire, 0.001, 1e6, "GB/s that a GPU sends to others"),                               \
     OPTION("layer-wire", LLM_FLOAT, &(s).layer_wire, 0.001, 1e6, "the same to those that share its layers")
 /* clang-format on */

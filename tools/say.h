@@ -186,24 +186,30 @@ static inline void say_fleet(const llm_config *c, const llm_fleet *f, FILE *out)
     double P = llm_parameters(c);
     char a[32], b[32], d[32];
     fprintf(out, "fleet: %s parameters on %s tokens with %.0f GPUs of %.0f TFLOP/s\n", say_number(a, P),
-            say_number(b, f->tokens), f->gpus, f->tflops);
+            say_number(b, f->tokens), e.gpus, f->tflops);
     fprintf(out, "  compute        6 P D = %.3g FLOP, %.0f%% of the peak used (MFU)\n", e.flops, 100 * e.mfu);
     fprintf(out, "  GPU hours      %.0f: %.1f days here, %s on one GPU\n", e.gpu_hours, e.days,
             say_time(a, e.gpu_hours * 3600));
     if (f->price > 0) fprintf(out, "  cost           $%s at $%.2f per GPU hour\n", say_number(a, e.dollars), f->price);
-    if (f->failure_rate_month > 0)
-        fprintf(out, "  failures       %.3g%% a month is %.0f%% of the cards within a year; here %.1f a day, "
-                "P(at least one a day) %.1f%%\n  mean time      between failures %s\n", 100 * f->failure_rate_month,
-                100 * e.broken_in_a_year, e.failures_a_day, 100 * e.any_failure_a_day,
-                say_time(a, e.mean_time_between));
-    if (e.time_lost > 0)
-        fprintf(out, "  checkpoint     every %s (Young/Daly, a save takes %s): %.1f%% of the time is lost\n",
+    if (f->failure_rate > 0)
+        fprintf(out, "  failures       %.3g%% a day is %.0f%% a month and %.0f%% of the cards within a year; here %.1f a "
+                "day, P(at least one a day) %.1f%%\n                 (95%% with %.0f cards); mean time between failures "
+                "%s\n", 100 * f->failure_rate, 100 * e.broken_in_a_month, 100 * e.broken_in_a_year, e.failures_a_day,
+                100 * e.any_failure_a_day, ceil(log(.05) / log1p(-f->failure_rate)), say_time(a, e.mean_time_between));
+    if (e.time_lost >= 1)
+        fprintf(out, "  checkpoint     a save takes %s: so often do cards break that the run never ends\n",
+                say_time(a, f->checkpoint_seconds));
+    else if (e.time_lost > 0) {
+        fprintf(out, "  checkpoint     every %s (Young/Daly, a save takes %s): %.1f%% of the time is lost",
                 say_time(a, e.checkpoint_every), say_time(b, f->checkpoint_seconds), 100 * e.time_lost);
+        if (f->mfu > 0) fprintf(out, ", %.1f days with it", e.days / (1 - e.time_lost));
+        fprintf(out, "\n");
+    }
     fprintf(out, "  weights        %s in fp32, %s in bf16\n", say_bytes(a, 4 * P), say_bytes(b, 2 * P));
     fprintf(out, "  bytes per GPU  16 a parameter cut over %.0f ranks, without activations; numbers exchanged a step\n",
-            f->gpus);
+            e.gpus);
     for (int stage = 0; stage < 4; stage++)
-        fprintf(out, "    %-14s %9s   %s\n", name[stage], say_bytes(a, P * llm_zero_bytes(stage, f->gpus)),
+        fprintf(out, "    %-14s %9s   %s\n", name[stage], say_bytes(a, P * llm_zero_bytes(stage, e.gpus)),
                 say_number(d, (stage == 3 ? 3 : 2) * P));
 }
 
