@@ -617,16 +617,24 @@ llm_precision llm_precision_best(void); /* fastest whose losses equal fp32's: bf
 typedef enum { LLM_LAYERNORM, LLM_RMSNORM } llm_norm;
 typedef enum { LLM_LEARNED, LLM_ROPE } llm_position;
 typedef enum { LLM_GELU, LLM_SWIGLU } llm_activation;
+typedef enum { LLM_GPT2, LLM_LLAMA, LLM_QWEN2, LLM_MISTRAL, LLM_QWEN3, LLM_SMOLLM3, LLM_OLMO2, LLM_PHI3 } llm_family;
+typedef enum { LLM_QK_PLAIN, LLM_QK_HEADS, LLM_QK_ALL } llm_qk_norm;
+typedef enum { LLM_ROPE_PLAIN, LLM_ROPE_LLAMA3, LLM_ROPE_LINEAR, LLM_ROPE_DYNAMIC, LLM_ROPE_YARN } llm_rope_scaling;
 typedef struct llm_config {
     int V, T, L, C, H, KV, D, F;        /* T: longest context */
+    llm_family family;                  /* whose names its tensors have, and config.json */
     llm_norm norm; llm_position position; llm_activation activation;
     bool bias;                          /* on every linear and norm, as in GPT-2 */
-    bool qkv_bias;                      /* on q, k, v only, as in Qwen2 */
+    bool qkv_bias, proj_bias, mlp_bias; /* on q, k, v alone, as in Qwen2; on attention's output; on gate, up, down */
+    llm_qk_norm qk_norm;                /* a norm on q and k: of each head (Qwen3), of all together (OLMo-2) */
+    bool post_norm;                     /* the norms stand behind attention and feed-forward, not before (OLMo-2) */
+    int no_rope_every;                  /* layers l with (l + 1) % it == 0 have no rope (SmolLM3); 0: all have */
     bool tied;                          /* the head is the embedding */
     bool score;                         /* a scalar head on the last hidden state: reward model, critic */
     double eps;                         /* of the norms */
     double rope_theta;
-    double rope_factor, rope_low, rope_high; int rope_original;   /* llama3 scaling; factor 0: none */
+    llm_rope_scaling rope_scaling;      /* how it reaches beyond rope_original tokens, and with which numbers */
+    double rope_factor, rope_low, rope_high, rope_length; int rope_original;
     int bos, eos, pad;                  /* ids as config.json tells them, or -1 */
 } llm_config;
 
@@ -3153,12 +3161,13 @@ typedef struct { const char *name; llm_config c; } preset;
 
 #define GPT(v, t, l, c, h)                                                                                             \
     .V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM,              \
-    .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5, .bos = 50256,            \
-    .eos = 50256, .pad = -1
-#define LLAMA(v, t, l, c, h, kv, f, theta, is_tied, e)                                                                 \
+    .family = LLM_GPT2, .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5,      \
+    .bos = 50256, .eos = 50256, .pad = -1
+#define LLAMA(...) LIKE_LLAMA(LLM_LLAMA, __VA_ARGS__)
+#define LIKE_LLAMA(of, v, t, l, c, h, kv, f, theta, is_tied, e)                                                        \
     .V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = (c) / (h), .F = f, .norm = LLM_RMSNORM,                     \
-    .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e, .rope_theta = theta, .bos = 1,          \
-    .eos = 2, .pad = -1
+    .family = of, .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e,                           \
+    .rope_theta = theta, .bos = 1, .eos = 2, .pad = -1
 
 /* V, T, L, C, H; Llama: KV, F, theta, tied, eps. A new model has V, bos and eos from its tokenizer (train_gpt.c). */
 static const preset presets[] = {
@@ -3194,12 +3203,13 @@ static const preset presets[] = {
     {"llama2-70b", {LLAMA(32000, 4096, 80, 8192, 64, 8, 28672, 10000, false, 1e-5)}},
     {"smollm2-135m", {LLAMA(49152, 8192, 30, 576, 9, 3, 1536, 100000, true, 1e-5)}},
     {"tinyllama-1.1b", {LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5)}},
-    {"llama3.2-1b", {LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5), .rope_factor = 32,
-     .rope_low = 1, .rope_high = 4, .rope_original = 8192}},
-    {"qwen2-0.5b", {LLAMA(151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), .qkv_bias = true}},
+    {"llama3.2-1b", {LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5),
+     .rope_scaling = LLM_ROPE_LLAMA3, .rope_factor = 32, .rope_low = 1, .rope_high = 4, .rope_original = 8192}},
+    {"qwen2-0.5b", {LIKE_LLAMA(LLM_QWEN2, 151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), .qkv_bias = true}},
 };
 #undef GPT
 #undef LLAMA
+#undef LIKE_LLAMA
 enum { LLM_PRESETS = sizeof presets / sizeof presets[0] };
 
 llm_config llm_preset(const char *name) {
@@ -3233,7 +3243,7 @@ static const family_names llama_family = {
     .norm2 = "post_attention_layernorm", .up = {"mlp.gate_proj", "mlp.up_proj"}, .down = {"mlp.down_proj"},
     .normf = "model.norm"};
 
-static bool gpt2_names(const llm_config *c) { return c->position == LLM_LEARNED; }
+static bool gpt2_names(const llm_config *c) { return c->family == LLM_GPT2; }
 
 /* The table as it is written; size: numbers so far, in the one array of them all. layer -1: outside the blocks. */
 typedef struct {
@@ -3598,7 +3608,7 @@ static void model_frequencies(llm_model *m) {
     llm_real *freq = llm_alloc(half, sizeof *freq);
     for (size_t j = 0; j < half; j++) {
         double f = pow(c->rope_theta, -2.0 * j / c->D), wave = 6.283185307179586 / f;
-        if (c->rope_factor > 0) {
+        if (c->rope_scaling == LLM_ROPE_LLAMA3) {
             double s = (c->rope_original / wave - c->rope_low) / (c->rope_high - c->rope_low);
             s = s < 0 ? 0 : s > 1 ? 1 : s;
             f = f * ((1 - s) / c->rope_factor + s);
@@ -6448,16 +6458,20 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
 /* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
    that they do not know would be left out without a word. */
 static void config_family(const llm_config *c, const char *where) {
-    const bool gpt2 = c->position == LLM_LEARNED && c->norm == LLM_LAYERNORM && c->activation == LLM_GELU && c->bias &&
-                      !c->qkv_bias && c->rope_factor == 0;
-    const bool llama = c->position == LLM_ROPE && c->norm == LLM_RMSNORM && c->activation == LLM_SWIGLU && !c->bias;
-    if (!gpt2 && !llama)
+    const bool gpt2 = c->family == LLM_GPT2 && c->position == LLM_LEARNED && c->norm == LLM_LAYERNORM &&
+                      c->activation == LLM_GELU && c->bias && !c->qkv_bias && c->rope_scaling == LLM_ROPE_PLAIN;
+    const bool llama = (c->family == LLM_LLAMA || c->family == LLM_QWEN2) && c->position == LLM_ROPE &&
+                       c->norm == LLM_RMSNORM && c->activation == LLM_SWIGLU && !c->bias &&
+                       c->qkv_bias == (c->family == LLM_QWEN2) && c->rope_scaling <= LLM_ROPE_LLAMA3;
+    const bool more = c->proj_bias || c->mlp_bias || c->qk_norm || c->post_norm || c->no_rope_every;   /* to come */
+    if ((!gpt2 && !llama) || more)
         llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias; Qwen2: Llama with "
                 "qkv_bias", "%s: no family of models has this mixture of parts", where);
     if (gpt2 && (c->KV != c->H || c->H * c->D != c->C))
         llm_die("as many key/value heads as heads, which fill the channels; or a Llama",
                 "%s: GPT-2 with %d heads of %d, %d key/value heads, %d channels", where, c->H, c->D, c->KV, c->C);
-    if (c->rope_factor != 0 && !(c->rope_factor >= 1 && c->rope_high > c->rope_low && c->rope_original >= 1))
+    if (c->rope_scaling == LLM_ROPE_LLAMA3 &&
+        !(c->rope_factor >= 1 && c->rope_high > c->rope_low && c->rope_original >= 1))
         llm_die("the factors of a Llama-3 model", "%s: impossible factors of rope", where);
 }
 static void wrong_config(const char *where, const char *what, int a, int b) {
@@ -6531,7 +6545,7 @@ static void write_gpt2(llm_writer *w, const llm_config *c) {
 }
 static void write_llama(llm_writer *w, const llm_config *c) {
     write_rows(w, c, llama_row, LLAMA_ROWS);
-    if (c->rope_factor > 0) {
+    if (c->rope_scaling == LLM_ROPE_LLAMA3) {
         llm_write_text(w, "  \"rope_scaling\": {\n  \"rope_type\": \"llama3\",\n");
         write_rows(w, c, rope_row, ROPE_ROWS);
         llm_write_text(w, "  \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
@@ -6543,9 +6557,9 @@ static void write_llama(llm_writer *w, const llm_config *c) {
 static void config_write(llm_writer *w, const llm_config *c, const char *dtype) {
     bool gpt2 = gpt2_names(c);
     llm_write_text(w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
-                   gpt2 ? "GPT2" : c->qkv_bias ? "Qwen2" : "Llama",
+                   gpt2 ? "GPT2" : c->family == LLM_QWEN2 ? "Qwen2" : "Llama",
                    c->score ? "ForSequenceClassification" : gpt2 ? "LMHeadModel" : "ForCausalLM",
-                   gpt2 ? "gpt2" : c->qkv_bias ? "qwen2" : "llama");
+                   gpt2 ? "gpt2" : c->family == LLM_QWEN2 ? "qwen2" : "llama");
     if (gpt2) write_gpt2(w, c);
     else write_llama(w, c);
     llm_write_text(w, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");
@@ -6580,6 +6594,7 @@ static llm_config config_read(const llm_json *from) {
         c.eps = llm_json_number(from, "layer_norm_epsilon", 0);
     } else read_rows(&c, from, llama_row, LLAMA_ROWS);
     if (rope && rope->type == LLM_JSON_OBJECT) {
+        c.rope_scaling = LLM_ROPE_LLAMA3;
         read_rows(&c, rope, rope_row, ROPE_ROWS);
         c.rope_original = whole_number(llm_json_get(rope, "original_max_position_embeddings"));
     }

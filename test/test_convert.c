@@ -141,16 +141,17 @@ static void test_gguf(void) {
     char *fixture = llm_read_file("test/data/gguf.txt", &size);
     llm_config gpt2 = {.V = 1001, .T = 16, .L = 2, .C = 32, .H = 2, .KV = 2, .D = 16, .F = 64, .bias = true,
                        .tied = true, .eps = 1e-5, .rope_theta = 10000, .bos = -1, .eos = -1, .pad = -1};
-    llm_config base = {.L = 1, .C = 32, .norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU,
+    llm_config base = {.family = LLM_LLAMA, .L = 1, .C = 32, .norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU,
                        .eps = 1e-5, .rope_theta = 10000, .bos = -1, .eos = -1, .pad = -1};
     llm_config llama = base, llama3 = base, qwen2 = base, llama2 = base;
     llama.V = 1000, llama.T = 32, llama.L = 2, llama.H = 4, llama.KV = 2, llama.D = 8, llama.F = 48;
     llama.rope_theta = 100000;
     llama3.V = 1014, llama3.T = 64, llama3.H = 4, llama3.KV = 1, llama3.D = 8, llama3.F = 64, llama3.tied = true;
-    llama3.rope_theta = 20, llama3.rope_factor = 4, llama3.rope_low = 1, llama3.rope_high = 2;
+    llama3.rope_theta = 20, llama3.rope_scaling = LLM_ROPE_LLAMA3;
+    llama3.rope_factor = 4, llama3.rope_low = 1, llama3.rope_high = 2;
     llama3.rope_original = 16;
     qwen2.V = 1011, qwen2.T = 32, qwen2.H = qwen2.KV = 2, qwen2.D = 16, qwen2.F = 64;
-    qwen2.tied = qwen2.qkv_bias = true;
+    qwen2.family = LLM_QWEN2, qwen2.tied = qwen2.qkv_bias = true;
     llama2.V = 800, llama2.T = 32, llama2.H = llama2.KV = 4, llama2.D = 16, llama2.F = 64;
     struct { const char *name, *tokenizer, *types[5]; llm_config c; } all[] = {
         {"gpt2", "gpt2re", {"f32", "f16", "bf16", "q8_0"}, gpt2},

@@ -34,6 +34,7 @@ static llm_model speaking_model(const llm_ops *ops, bool llama) {
     llm_config c = {.V = llama ? 301 : 97, .T = 40, .L = 2, .C = 24, .H = 4, .KV = llama ? 2 : 4, .D = 6, .F = 24,
                     .norm = LLM_LAYERNORM, .bias = true, .tied = true, .eps = 1e-5, .rope_theta = 10000, .bos = -1,
                     .eos = -1, .pad = -1};
+    if (llama) c.family = LLM_LLAMA;
     if (llama) c.norm = LLM_RMSNORM, c.position = LLM_ROPE, c.activation = LLM_SWIGLU, c.bias = c.tied = false;
     llm_model m = {0};
     llm_model_init(&m, &c, ops, 11);

@@ -20,8 +20,8 @@ static llm_config tiny_gpt2(void) {
 }
 static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
     return (llm_config){.V = 29, .T = 40, .L = 2, .C = 40, .H = 4, .KV = KV, .D = 10, .F = 36, .norm = LLM_RMSNORM,
-                        .position = LLM_ROPE, .activation = LLM_SWIGLU, .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5,
-                        .rope_theta = 100, .bos = -1, .eos = -1, .pad = -1};
+                        .family = qkv_bias ? LLM_QWEN2 : LLM_LLAMA, .position = LLM_ROPE, .activation = LLM_SWIGLU,
+                        .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5, .rope_theta = 100, .bos = -1, .eos = -1, .pad = -1};
 }
 static void shake(const llm_ops *op, const llm_param *p, int params, double size, uint64_t seed) {
     for (int i = 0; i < params; i++) {

@@ -362,7 +362,7 @@ static void test_config_defaults(void) {
           "Llama sizes");
     CHECK(c.norm == LLM_RMSNORM && c.position == LLM_ROPE && c.activation == LLM_SWIGLU && !c.bias && !c.qkv_bias,
           "Llama parts");
-    CHECK(!c.tied && c.eps == 1e-6 && c.rope_theta == 10000 && c.rope_factor == 0, "Llama defaults");
+    CHECK(!c.tied && c.eps == 1e-6 && c.rope_theta == 10000 && c.rope_scaling == LLM_ROPE_PLAIN, "Llama defaults");
     c = config_of(LLAMA_JSON ",'num_key_value_heads':2,'head_dim':16,'rope_theta':500000.0,'eos_token_id':[7,8,9],"
                   "'bos_token_id':[],'tie_word_embeddings':true,'rope_scaling':null,'hidden_act':'silu'");
     CHECK(c.KV == 2 && c.D == 16 && c.rope_theta == 500000 && c.eos == 7 && c.bos == -1 && c.tied, "Llama given");
@@ -447,14 +447,18 @@ static void test_config_refusals(void) {
 static llm_config tiny_config(int family) {
     llm_config c = {.V = 37, .T = 12, .L = 2, .C = 16, .H = 4, .KV = 2, .D = 6, .F = 20, .norm = LLM_RMSNORM,
                     .position = LLM_ROPE,
-                    .activation = LLM_SWIGLU, .eps = 1e-6, .rope_theta = 12345.678, .bos = 0, .eos = 2, .pad = 1};
+                    .activation = LLM_SWIGLU, .eps = 1e-6, .rope_theta = 12345.678, .bos = 0, .eos = 2, .pad = 1,
+                    .family = LLM_LLAMA};
     if (family == 0) {                  /* GPT-2 */
         c.KV = 4; c.D = 4; c.F = 64; c.norm = LLM_LAYERNORM; c.position = LLM_LEARNED; c.activation = LLM_GELU;
-        c.bias = c.tied = true; c.eps = 1e-5; c.rope_theta = 10000; c.pad = -1;
+        c.bias = c.tied = true; c.eps = 1e-5; c.rope_theta = 10000; c.pad = -1; c.family = LLM_GPT2;
     }
-    if (family == 2) { c.qkv_bias = c.tied = true; c.KV = 4; }                          /* Qwen2 */
+    if (family == 2) { c.family = LLM_QWEN2; c.qkv_bias = c.tied = true; c.KV = 4; }                          /* Qwen2 */
     if (family == 3) { c.score = c.tied = true; }                                       /* a reward model */
-    if (family == 4) { c.rope_factor = 32; c.rope_low = 1; c.rope_high = 4; c.rope_original = 8; c.score = true; }
+    if (family == 4) {
+        c.rope_scaling = LLM_ROPE_LLAMA3; c.rope_factor = 32; c.rope_low = 1; c.rope_high = 4; c.rope_original = 8;
+        c.score = true;
+    }
     return c;
 }
 static void config_save(const llm_config *c) {
@@ -473,6 +477,7 @@ static void test_config_round_trip(void) {
               d.norm == c.norm && d.position == c.position && d.activation == c.activation && d.bias == c.bias &&
               d.qkv_bias == c.qkv_bias && d.tied == c.tied && d.score == c.score && d.eps == c.eps &&
               (c.position == LLM_LEARNED || d.rope_theta == c.rope_theta) &&
+              d.family == c.family && d.rope_scaling == c.rope_scaling &&
               d.rope_factor == c.rope_factor && d.rope_low == c.rope_low && d.rope_high == c.rope_high &&
               d.rope_original == c.rope_original && d.bos == c.bos && d.eos == c.eos && d.pad == c.pad, "family %d",
               family);

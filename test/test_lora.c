@@ -21,8 +21,8 @@ static llm_config tiny_gpt2(void) {
 }
 static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
     return (llm_config){.V = 29, .T = 12, .L = 2, .C = 24, .H = 4, .KV = KV, .D = 6, .F = 20, .norm = LLM_RMSNORM,
-                        .position = LLM_ROPE, .activation = LLM_SWIGLU, .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5,
-                        .rope_theta = 100, .bos = -1, .eos = -1, .pad = -1};
+                        .family = qkv_bias ? LLM_QWEN2 : LLM_LLAMA, .position = LLM_ROPE, .activation = LLM_SWIGLU,
+                        .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5, .rope_theta = 100, .bos = -1, .eos = -1, .pad = -1};
 }
 static llm_batch random_batch(int V, uint64_t seed) {
     llm_batch b = llm_batch_new(B, T);

@@ -21,7 +21,7 @@ static void learn_words(void) {
 }
 static llm_model new_policy(uint64_t seed) {
     llm_config c = {.V = toy.vocab_size, .T = 64, .L = 2, .C = 32, .H = 4, .KV = 2, .D = 8, .F = 64,
-                    .norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = false, .eps = 1e-5,
+                    .family = LLM_LLAMA, .norm = LLM_RMSNORM, .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = false, .eps = 1e-5,
                     .rope_theta = 1e4, .bos = toy.bos, .eos = toy.eos, .pad = toy.pad};
     llm_model m;
     llm_model_init(&m, &c, llm_cpu(LLM_FP32), seed);

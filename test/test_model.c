@@ -489,13 +489,13 @@ static void check_refusals(void) {
     llm_config bad[13];
     for (int i = 0; i < 13; i++) bad[i] = i < 7 ? tiny_gpt2() : tiny_llama(true, 2, false);
     bad[0].bias = false, bad[1].qkv_bias = true, bad[2].activation = LLM_SWIGLU, bad[3].norm = LLM_RMSNORM;
-    bad[4].position = LLM_ROPE, bad[4].rope_theta = 1e4, bad[5].rope_factor = 8, bad[6].position = (llm_position)7;
+    bad[4].position = LLM_ROPE, bad[4].rope_theta = 1e4, bad[5].rope_scaling = LLM_ROPE_LLAMA3, bad[6].position = (llm_position)7;
     bad[7].bias = true, bad[8].activation = LLM_GELU, bad[9].norm = LLM_LAYERNORM, bad[10].position = LLM_LEARNED;
     bad[11].norm = (llm_norm)7, bad[12].activation = (llm_activation)7;
     for (volatile int i = 0; i < 13; i++) CHECK_DIES(llm_config_check(&bad[i], "here"), "no family of models has this mixture");
     c = tiny_gpt2(), c.KV = 2;
     CHECK_DIES(llm_config_check(&c, "here"), "2 key/value heads");
-    c = tiny_llama(true, 2, false), c.rope_factor = 8;
+    c = tiny_llama(true, 2, false), c.rope_factor = 8, c.rope_scaling = LLM_ROPE_LLAMA3;
     CHECK_DIES(llm_config_check(&c, "here"), "impossible factors of rope");
     c = tiny_llama(true, 2, false), c.D = 4098;
     CHECK_DIES(llm_config_check(&c, "here"), "head size (4098, 4096)");

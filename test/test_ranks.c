@@ -220,7 +220,7 @@ static void bytes(int micros) {
     /* every row fills whole lines, and the arena whole shares: no padding in the formulas' way */
     llm_config c = {.V = 128, .T = 64, .L = 5, .C = 64, .H = 4, .KV = 2, .D = 16, .F = 128, .norm = LLM_RMSNORM,
                     .position = LLM_ROPE, .activation = LLM_SWIGLU, .eps = 1e-5, .rope_theta = 100, .bos = -1,
-                    .eos = -1, .pad = -1};
+                    .family = LLM_LLAMA, .eos = -1, .pad = -1};
     llm_ops counting = llm_plain;
     counting.alloc = counted_alloc;
     const int Z = llm_team->zero, R = llm_team->datas, rounds = (micros + R - 1) / R;

@@ -184,7 +184,7 @@ int main(void) {
     unlink(path);
     llm_config llama = {.T = T, .L = 2, .C = 24, .H = 4, .KV = 2, .D = 6, .F = 20, .norm = LLM_RMSNORM,
                         .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = true, .eps = 1e-5, .rope_theta = 100,
-                        .bos = -1, .eos = -1, .pad = -1};
+                        .family = LLM_LLAMA, .bos = -1, .eos = -1, .pad = -1};
     llm_config gpt2 = {.T = T, .L = 2, .C = 16, .H = 4, .KV = 4, .D = 4, .F = 24, .norm = LLM_LAYERNORM,
                        .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5,
                        .bos = -1, .eos = -1, .pad = -1};

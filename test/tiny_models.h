@@ -31,6 +31,7 @@ static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
                         .KV = KV,
                         .D = 6,
                         .F = 20,
+                        .family = qkv_bias ? LLM_QWEN2 : LLM_LLAMA,
                         .norm = LLM_RMSNORM,
                         .position = LLM_ROPE,
                         .activation = LLM_SWIGLU,

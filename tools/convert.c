@@ -237,7 +237,7 @@ static void put_tokenizer(gguf_writer *g, const llm_tokenizer *t, const tokenize
 /* ---- GGUF: the model ---- */
 
 static void put_keys(gguf_writer *g, const llm_config *c, const char *name, int as) {
-    bool gpt2 = c->position == LLM_LEARNED;
+    bool gpt2 = c->family == LLM_GPT2;
     key_text(g, "general.architecture", g->family);
     key_text(g, "general.name", name);
     key_int(g, "general.file_type", gguf_types[as].file_type);
@@ -271,7 +271,7 @@ static void place_tensor(gguf_tensor *x, int as, size_t *offset) {
     *offset = llm_add(*offset, x->bytes + GGUF_ALIGN - 1) / GGUF_ALIGN * GGUF_ALIGN;
 }
 static int list_tensors(const llm_model *m, gguf_tensor *list, int as) {
-    bool llama = m->c.position == LLM_ROPE && !m->c.qkv_bias;
+    bool llama = m->c.family == LLM_LLAMA;
     size_t offset = 0;
     int n = 0;
     for (int i = 0; i < m->params; i++) {
@@ -283,7 +283,7 @@ static int list_tensors(const llm_model *m, gguf_tensor *list, int as) {
         if (llama && strstr(p->name, "k_proj")) x->heads = m->c.KV;
         place_tensor(x, as, &offset);
     }
-    if (m->c.rope_factor > 0) {
+    if (m->c.rope_scaling == LLM_ROPE_LLAMA3) {
         gguf_tensor *x = &list[n++];
         *x = (gguf_tensor){.name = "rope_freqs.weight", .dims = 1, .cols = (size_t)m->c.D / 2, .rows = 1};
         place_tensor(x, as, &offset);
@@ -396,7 +396,7 @@ static void to_gguf(const settings *s) {
     tokenizer_facts f = facts_read(&t);
     gguf_tensor *list = llm_alloc((size_t)m.params + 1, sizeof *list);
     int n = list_tensors(&m, list, as), halves = 0;
-    const char *family = m.c.position == LLM_LEARNED ? "gpt2" : m.c.qkv_bias ? "qwen2" : "llama";
+    const char *family = m.c.family == LLM_GPT2 ? "gpt2" : m.c.family == LLM_QWEN2 ? "qwen2" : "llama";
     gguf_writer g = {.family = family, .counting = true};
     put_header(&g, &m, &t, &f, list, n, path_name(dir), as);
     g.counting = false;

@@ -938,11 +938,11 @@ static void hf_config_rope(llm_config *c, hf_config_file f) {
     const char *type = hf_config_text(r, "rope_type", hf_config_text(r, "type", "default"));
     if (!strcmp(type, "default")) return;
     if (strcmp(type, "llama3")) hf_config_refuse(f, key, type);
+    c->rope_scaling = LLM_ROPE_LLAMA3;
     c->rope_factor = hf_config_number(r, "factor", NAN);
     c->rope_low = hf_config_number(r, "low_freq_factor", NAN);
     c->rope_high = hf_config_number(r, "high_freq_factor", NAN);
     c->rope_original = hf_config_int(r, "original_max_position_embeddings", NAN);
-    if (c->rope_factor == 0) hf_config_refuse(f, key, "factor 0");
 }
 static void hf_config_llama(llm_config *c, hf_config_file f) {
     for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_row[i].at) = hf_config_int(f, llama_row[i].key, NAN);

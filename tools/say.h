@@ -99,7 +99,7 @@ static inline void say_model(const llm_model *m, FILE *out) {
     const llm_config whole = llm_config_whole(m), *c = &whole;
     const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
     fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
-            c->position == LLM_LEARNED ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
+            c->family == LLM_GPT2 ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
     if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
     fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
     if (m->weights != LLM_TYPE_REAL)
