@@ -642,6 +642,7 @@ typedef struct llm_config {
    smollm2-135m, tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, nano, tiny, small, med, big. Ends the program with the list of
    names if unknown. */
 llm_config llm_preset(const char *name);
+const char *llm_preset_name(int index);                 /* of all, one after the other; behind the last NULL */
 void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes and mixtures end the program */
 size_t llm_parameters(const llm_config *c);             /* exact count, tied once */
 struct llm_model;
@@ -3212,6 +3213,7 @@ static const preset presets[] = {
 #undef LIKE_LLAMA
 enum { LLM_PRESETS = sizeof presets / sizeof presets[0] };
 
+const char *llm_preset_name(int i) { return i < LLM_PRESETS ? presets[i].name : NULL; }
 llm_config llm_preset(const char *name) {
     char list[1024] = "one of";
     for (int i = 0, n = 6; i < LLM_PRESETS; i++) {

@@ -208,13 +208,13 @@ static void finish(trainer *t) {
 static void say_presets(void) {
     char text[32];
     lecture_say(stdout);
-    printf("\nother presets\n  %-14s %10s %8s %7s %7s %7s %10s %7s %8s\n", "--preset", "parameters", "layers",
+    printf("\nother presets\n  %-14s %10s %8s %8s %7s %7s %10s %7s %8s\n", "--preset", "parameters", "layers",
            "channels", "heads", "of keys", "vocabulary", "context", "rate");
-    for (int i = 0; i < LLM_PRESETS; i++) {
-        const llm_config *c = &presets[i].c;
-        if (lecture_find(presets[i].name)) continue;
-        printf("  %-14s %10s %8d %7d %7d %7d %10d %8d %8.1e\n", presets[i].name, say_number(text, llm_parameters(c)),
-               c->L, c->C, c->H, c->KV, c->V, c->T, rate_for_width(c->C));
+    for (int i = 0; llm_preset_name(i); i++) {
+        const llm_config c = llm_preset(llm_preset_name(i));
+        if (lecture_find(llm_preset_name(i))) continue;
+        printf("  %-14s %10s %8d %8d %7d %7d %10d %7d %8.1e\n", llm_preset_name(i), say_number(text, llm_parameters(&c)),
+               c.L, c.C, c.H, c.KV, c.V, c.T, rate_for_width(c.C));
     }
 }
 /* --dry-run. */

@@ -266,7 +266,7 @@ static void test_lecture(void) {
             const llm_config c = llm_preset(r->preset);
             const bool same = c.L == r->layers && c.C == r->channels && c.H == r->heads && c.D == r->head;
             other += !same;
-            CHECK(same || !strcmp(r->preset, "gpt3-xl") || !strcmp(r->preset, "gpt3-13b"), "%s: another size", r->preset);
+            CHECK(same || !strcmp(r->preset, "gpt3-xl") || !strcmp(r->preset, "gpt3-13b"), "%s: sizes", r->preset);
             CHECK(r->rate > 0 && r->batch > 0 && r->tokens > 0 && lecture_find(r->preset) == r, "%s", r->preset);
             /* the table's own rounding: "760M", "13.0B" */
             near(r->preset, llm_parameters(&c), atof(r->size) * (strchr(r->size, 'M') ? 1e6 : 1e9), .041);
@@ -433,7 +433,8 @@ static void test_refusals(void) {
     CHECK_DIES(llm_fleet_make(&c, &nan), "--tokens");
     CHECK_DIES(llm_fleet_make(&c, &all), "failure rate");
     llm_fleet late = {.gpus = 2, .tflops = 312, .tokens = 1e12, .days = 3};
-    llm_fleet never = {.tflops = 312, .tokens = 1e12, .mfu = .4, .days = .01, .failure_rate = .1, .checkpoint_seconds = 60};
+    llm_fleet never = {.tflops = 312, .tokens = 1e12, .mfu = .4, .days = .01, .failure_rate = .1,
+                       .checkpoint_seconds = 60};
     CHECK_DIES(llm_fleet_make(&c, &late), "at their peak, and --days is 3");
     CHECK_DIES(llm_fleet_make(&c, &never), "so often does one of them break");
     CHECK_DIES(llm_plan_make(&c, llm_cpu(LLM_FP32), 0, 96, true, LLM_KEEP_MOST, false), "--batch");

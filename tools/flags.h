@@ -101,8 +101,8 @@ static inline run_settings run_defaults(void) {
 static inline void run_check_flags(const run_settings *r) {
     llm_options_idle("overwrite", r->resume, "--resume goes on with what --out holds");
     llm_options_idle("dump-batches", r->resume, "such a file begins with the first step");
-    llm_options_idle("zero|tensor-parallel|rank-timeout", !llm_team && !llm_option_given("gpus") && !llm_option_given("days"),
-                     "this process is alone");
+    llm_options_idle("zero|tensor-parallel|rank-timeout",
+                     !llm_team && !llm_option_given("gpus") && !llm_option_given("days"), "this process is alone");
     llm_options_idle("lr-final", !strcmp(r->schedule, "constant"), "--schedule constant never falls");
 }
 /* --dry-run: what is read must be there, and flags that the plan does not depend on are named. acts: those that it

@@ -69,10 +69,10 @@ static inline void lecture_say_row(const lecture_row *r, FILE *out) {
     const llm_config c = llm_preset(r->preset);
     const llm_fleet_estimate e = lecture_cost(r, &c);
     char batch[32], tokens[32], own[32], bytes[32];
-    fprintf(out, "  %-11s %8s %8d %7d %7d %6d %6s %7.1e %6s | %10s %7s %9.0f%s %2.0f%%\n", r->preset, r->size, r->layers,
-            r->channels, r->heads, r->head, lecture_number(batch, r->batch), r->rate, lecture_number(tokens, r->tokens),
-            say_number(own, llm_parameters(&c)), say_bytes(bytes, 4.0 * llm_parameters(&c)), e.gpu_hours,
-            r->gpu_hours > 0 ? " " : "*", 100 * e.mfu);
+    fprintf(out, "  %-11s %8s %8d %7d %7d %6d %6s %7.1e %6s | %10s %7s %9.0f%s %2.0f%%\n", r->preset, r->size,
+            r->layers, r->channels, r->heads, r->head, lecture_number(batch, r->batch), r->rate,
+            lecture_number(tokens, r->tokens), say_number(own, llm_parameters(&c)),
+            say_bytes(bytes, 4.0 * llm_parameters(&c)), e.gpu_hours, r->gpu_hours > 0 ? " " : "*", 100 * e.mfu);
 }
 static inline void lecture_say_data(FILE *out) {
     char drawn[32], held[32], size[32];
@@ -115,8 +115,8 @@ static inline void lecture_say(FILE *out) {
         for (int i = 0; i < x->rows; i++) lecture_say_row(&x->row[i], out);
         for (int i = 0; i < x->rows; i++) say_preset_note(x->row[i].preset, out);
     }
-    fprintf(out, "Left of the bar the tables, right of it these presets. GPU hours of an A100 (%.0f TFLOP/s); *: not told,"
-            " at %.0f%% of its peak.\n", lecture_tflops, 100 * lecture_mfu);
+    fprintf(out, "Left of the bar the tables, right of it these presets. GPU hours of an A100 (%.0f TFLOP/s); *: not "
+            "told, at %.0f%% of its peak.\n", lecture_tflops, 100 * lecture_mfu);
     lecture_say_data(out);
     lecture_say_cost(out);
 }
@@ -124,8 +124,8 @@ static inline void lecture_say(FILE *out) {
    flags have it, of rows of T tokens. */
 static inline void lecture_say_learning(const lecture_row *r, double here, double batch, double T, FILE *out) {
     char table[32], own[32];
-    fprintf(out, "  its table's    learning rate %.2g, %s tokens a step: --lr %.2g --batch %.0f --grad-accum %.0f (these "
-            "flags: %s)\n", r->rate, lecture_number(table, r->batch), r->rate, batch,
+    fprintf(out, "  its table's    learning rate %.2g, %s tokens a step: --lr %.2g --batch %.0f --grad-accum %.0f "
+            "(these flags: %s)\n", r->rate, lecture_number(table, r->batch), r->rate, batch,
             fmax(1, round(r->batch / (batch * T))), say_number(own, here));
 }
 #endif
