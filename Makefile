@@ -7,6 +7,8 @@ probe    = $(shell echo 'int main(void){return 0;}' | $(CC) $(1) -x c - -o /dev/
 OPENMP  ?= $(call probe,-fopenmp,1)
 # x.jsonl.gz is read where zlib's header is found (make ZLIB= : without).
 ZLIB    ?= $(call probe,-include zlib.h -lz,1)
+# build/serve answers by HTTP where libmicrohttpd's header is found.
+MHD     ?= $(call probe,-include microhttpd.h -lmicrohttpd,1)
 
 # The flags of every build: FMA contraction on, simd pragmas on, no -ffast-math (NaN checks must keep working).
 STD      = -std=c11 -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-math -D_GNU_SOURCE
@@ -48,7 +50,8 @@ endif
 RANKGPU ?= $($(CUDA)_objects)
 
 DRIVERS  = train_gpt train_sft train_rlhf
-TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report
+TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report \
+	   $(if $(MHD),$(BUILD)/serve)
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
 	   eval convert step_gpt step_sft stage3 jinja
@@ -71,6 +74,7 @@ found:
 	@echo "OpenMP:   $(if $(OMP),yes,no: one thread only (install libomp or use gcc))"
 	@echo "CUDA:     $(if $(NVCC),$(NVCC) $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p') for sm_80 and sm_90,no nvcc: for NVIDIA's GPUs install the CUDA toolkit)"
 	@echo "MPI:      $(if $(MPI_LIBS),$(MPICC): make MPI=1 trains with many processes,no mpicc: for many processes apt-get install openmpi-bin libopenmpi-dev)"
+	@echo "HTTP:     $(if $(MHD),libmicrohttpd: build/serve,no libmicrohttpd: for build/serve apt-get install libmicrohttpd-dev)"
 	@echo "GPU:      $$(nvidia-smi -L 2>/dev/null | head -n 1 | grep . || echo none answers)"
 
 # Drivers draw their page with build/report at the end. Built with other flags than the last time, they are built again.
@@ -91,6 +95,10 @@ $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 $(BUILD)/test_convert: tools/convert.c
 $(BUILD)/chat $(BUILD)/eval: $(BUILD)/%: tools/%.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
+$(BUILD)/serve: tools/serve.c $(wildcard tools/serve.html) $(HEADERS) $($(CUDA)_objects) | $(BUILD)
+	@[ -n "$(MHD)" ] || { echo "error: build/serve without libmicrohttpd" >&2; \
+		echo "  try: apt-get install libmicrohttpd-dev" >&2; exit 1; }
+	$(CC) $(FLAGS) -pthread $< -o $@ -lmicrohttpd $(WITH_GPU) $(LIBS)
 $(BUILD)/convert $(BUILD)/report: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
@@ -287,6 +295,7 @@ help:
 	@echo "make test_gpu     on a machine with a GPU: tests, speed beside PyTorch's, checkers, profile; <= 8 minutes, out/gpu.md"
 	@echo "make cuda_on_cpu  drivers and tests whose kernels run on this CPU, to step through them in gdb"
 	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
+	@echo "build/serve       models behind a page (http://127.0.0.1:8080/) and OpenAI's endpoints; wants libmicrohttpd"
 	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
