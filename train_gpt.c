@@ -50,7 +50,7 @@ static void prepare_tokenizer(trainer *t, const char *from) {
     double began = llm_now();
     char *text = mixture_text(r->data.item, r->data.count, (size_t)64 << 20, &size);
     if (t->tiny) text = mixture_add_records(text, &size, world_questions, 1);
-    llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true);
+    PROGRESS(llm_tokenizer_train(&t->run.tok, text, size, (int)t->s->vocab, true), "training the tokenizer");
     fprintf(stderr, "tokenizer: %d tokens from %.2f MB of text in %.1f s", t->run.tok.vocab_size, (double)size / 1e6,
             llm_now() - began);
     if (t->run.tok.vocab_size < t->s->vocab)
@@ -90,11 +90,11 @@ static void say_table(const gpt_settings *s, int T, FILE *out) {
 static const run_stage pretraining;
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     if (from) {
-        hf_model_load(&t->run.model, from, op);
+        PROGRESS(hf_model_load(&t->run.model, from, op), "loading %s", from);
         hf_fit(&t->run.tok, t->run.model.c.V);
     } else {
         llm_config c = choose_config(t);
-        llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed);
+        PROGRESS(llm_model_init(&t->run.model, &c, op, (uint64_t)t->s->run.seed), "drawing the weights");
     }
     text_prepare(&t->run, &pretraining, usual_rate(t->s, t->run.model.c.C));
     say_table(t->s, (int)t->s->run.seq, stderr);
@@ -110,6 +110,8 @@ static void prepare_corpus(trainer *t) {
     text_suffices(&t->corpus, &t->run.step.micro[0]);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     say_corpus(&t->corpus, tokens, stderr);
+    const size_t held = t->corpus.validation.count, T = (size_t)r->seq;
+    text_hold(&t->run, held > 1 ? (held - 2) / T + 1 : 0, t->tiny);
 }
 
 /* ---- the loop ---- */
@@ -194,12 +196,12 @@ static void finish(trainer *t) {
     double bpb, val = text_evaluate(&t->run, &bpb);
     printf("samples\n");
     speak(t, stdout, 4);
-    printf("validation: %.4f nats per token, %.4f bits per byte\n", val, bpb);
+    printf("validation: %.4f nats per token, %.4f bits per byte, on %.0f tokens\n", val, bpb, t->run.evaluated);
     if (t->tiny) {
         printf("floor %.4f, val %.4f, excess %.4f bits per byte\n", t->floor_bpb, bpb, bpb - t->floor_bpb);
         world_grammar(&t->run.model, &t->run.tok, 200);
     }
-    llm_result_save(t->s->run.out, &t->run.model, &t->run.tok);
+    PROGRESS(llm_result_save(t->s->run.out, &t->run.model, &t->run.tok), "saving %s", t->s->run.out);
     run_end_out(t->s->run.out, false);
     printf("saved %s\n", t->s->run.out);
     write_report(t, val, bpb);

@@ -46,7 +46,7 @@ static void get_reward(program *p) {
         rl_peak_memory(true);
         double began = llm_now();
         rl_learn(&p->run, ranking, &p->judge.reward, s->reward_out);
-        llm_result_save(s->reward_out, &p->judge.reward, &p->d.tok);
+        PROGRESS(llm_result_save(s->reward_out, &p->judge.reward, &p->d.tok), "saving %s", s->reward_out);
         run_end_out(s->reward_out, false);
         printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, rl_peak_memory(false), s->reward_out);
         stage_card card = stage_of(&s->run, s->reward_out, 3, "Reward model");
@@ -149,7 +149,7 @@ static rl_line align(program *p, const char *method, const char *name, const cha
     else if (m->step) {
         train(p, m, out);
         began = llm_now() - began;
-        llm_result_save(out, &t->policy, &p->d.tok);
+        PROGRESS(llm_result_save(out, &t->policy, &p->d.tok), "saving %s", out);
         run_end_out(out, p->s->lora_rank > 0);
     } else rl_open_policy(t, &t->policy, p->s->run.model, false);
     double memory = rl_peak_memory(false);
@@ -273,7 +273,7 @@ int main(int argc, char **argv) {
     program p = {.s = &s, .d = {.s = &s, .op = op, .micro = (int)s.run.batch}};
     p.run = (rl_run){.s = &s, .d = &p.d, .judge = &p.judge};
     hf_tokenizer_load(&p.d.tok, s.run.model);
-    hf_model_load(&p.run.policy, s.run.model, op);
+    PROGRESS(hf_model_load(&p.run.policy, s.run.model, op), "loading %s", s.run.model);
     hf_fit(&p.d.tok, p.run.policy.c.V);
     p.d.V = p.run.policy.c.V;
     p.d.T = p.run.policy.c.T;

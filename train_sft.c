@@ -57,7 +57,8 @@ static void choose_data(trainer *t) {
 static void prepare_data(trainer *t) {
     sft_settings *s = t->s;
     run_settings *r = &s->run;
-    forms_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad);
+    PROGRESS(forms_read(&t->records, r->data.item, r->data.count, s->columns, s->skip_bad), "reading %s",
+             r->data.item[0]);
     if (r->val_data.count) forms_read(&t->held, r->val_data.item, r->val_data.count, s->columns, s->skip_bad);
     else forms_split(&t->records, &t->held, s->val_fraction);
     if (s->skip_bad) forms_fit(&t->records, &t->run.tok);
@@ -66,7 +67,8 @@ static void prepare_data(trainer *t) {
     if (s->parse_special) hf_parse_special(&t->run.tok);
     mixture_check_records(&t->records, &t->run.tok);
     say_template(&t->run.tok, stderr);
-    llm_sft_open(&t->data, &t->run.tok, &t->records, (int)r->seq, s->packing, (uint64_t)r->seed);
+    PROGRESS(llm_sft_open(&t->data, &t->run.tok, &t->records, (int)r->seq, s->packing, (uint64_t)r->seed),
+             "packing %d conversations", t->records.count);
     llm_sft_open(&t->validation, &t->run.tok, &t->held, (int)r->seq, s->packing, 1);
     say_sft(&t->data, stderr);
     hf_say_unspelled(&t->run.tok);
@@ -109,7 +111,7 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     run_settings *r = &s->run;
     llm_model *m = &t->run.model;
     hf_tokenizer_load(&t->run.tok, from);
-    hf_model_load_as(m, from, op, llm_type_named(s->weights));
+    PROGRESS(hf_model_load_as(m, from, op, llm_type_named(s->weights)), "loading %s", from);
     hf_fit(&t->run.tok, m->c.V);
     hf_chat_template(&t->run.tok, s->chat);
     if (s->lora_rank && never_learned(m, &t->run.tok))
@@ -124,6 +126,7 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     if (!r->steps) r->steps = (int64_t)fmax(1, ceil(rows / step));
     prepare_ptx(t);
     text_prepare(&t->run, &fine_tuning, rate_for_width(m->c.C, m->lora != NULL));
+    text_hold(&t->run, (size_t)t->validation.rows, t->tiny);
 }
 
 /* ---- the loop ---- */
@@ -220,7 +223,7 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
    after --resume too. */
 static void compare(trainer *t, double bpb) {
     llm_model base;
-    hf_model_load(&base, t->s->run.model, t->run.model.ops);
+    PROGRESS(hf_model_load(&base, t->s->run.model, t->run.model.ops), "loading %s", t->s->run.model);
     eval_answers before = answer(t, &base, &t->prompts), after = answer(t, &t->run.model, &t->prompts);
     llm_model_free(&base);
     const eval_answers *column[] = {&before, &after};
@@ -236,7 +239,8 @@ static void compare(trainer *t, double bpb) {
 static void finish(trainer *t) {
     const char *out = t->s->run.out;
     double bpb, val = text_evaluate(&t->run, &bpb);
-    printf("validation: %.4f nats per answer token, %.4f bits per byte\n", val, bpb);
+    printf("validation: %.4f nats per answer token, %.4f bits per byte, on %.0f tokens\n", val, bpb,
+           t->run.evaluated);
     if (t->run.model.lora) {
         char *adapter = llm_format("%s/adapter", out);
         hf_lora_save(&t->run.model, adapter);
@@ -245,7 +249,7 @@ static void finish(trainer *t) {
         llm_release(adapter);
         llm_lora_merge(&t->run.model);
     }
-    llm_result_save(out, &t->run.model, &t->run.tok);
+    PROGRESS(llm_result_save(out, &t->run.model, &t->run.tok), "saving %s", out);
     run_end_out(out, t->s->lora_rank > 0);
     printf("saved %s\nanswers\n", out);
     speak(t, stdout, 8);

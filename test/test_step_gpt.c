@@ -24,6 +24,63 @@ static void steps_of(const char *folder, bool fake, double *x) {
     text_free(&t.run);
     llm_release(text);
 }
+/* An evaluation reads as many tokens as it is told to, in whole rows, evenly spread over the held-out text, however they
+   are batched; and the next step learns from what it would have learned from without it. */
+static void test_eval_tokens(const char *folder) {
+    char *text = llm_format("%s/text.txt", folder), *before, *after;
+    const char *data[] = {text};
+    gpt_settings s = gpt_defaults();
+    s.run = step_settings(data);
+    s.run.seq = 16;
+    s.run.eval_tokens = 4 * 16 + 1;
+    s.preset = "nano";
+    s.vocab = 300;
+    s.paragraphs = true;
+    s.val_fraction = 0.5;
+    trainer t = {.s = &s, .run = {.s = &s.run, .window = window}};
+    text_run *x = &t.run;
+    prepare_tokenizer(&t, NULL);
+    prepare_model(&t, llm_cpu(LLM_FP32), NULL);
+    prepare_corpus(&t);
+    CHECK(x->read == 5 && x->held > 2 * x->read, "65 tokens are 5 rows of %zu: %zu", x->held, x->read);
+    CHECK(x->held == (t.corpus.validation.count - 2) / 16 + 1, "rows of %zu held-out tokens: %zu",
+          t.corpus.validation.count, x->held);
+    double bpb, nats = 0, targets = 0;
+    before = llm_corpus_state(&t.corpus);
+    const double val = text_evaluate(x, &bpb), told = x->evaluated;
+    after = llm_corpus_state(&t.corpus);
+    CHECK(!strcmp(before, after), "the corpus stands elsewhere: %s, %s", before, after);
+    llm_batch b = llm_batch_new(1, 16);
+    for (size_t i = 0; i < x->read; i++) {
+        llm_corpus_validation(&t.corpus, i * x->held / 5, &b);
+        llm_forward(&x->model, &b, x->dlogp, NULL, NULL);
+        for (int k = 0; k < 16; k++) nats -= b.weight[k] != 0 ? (double)x->dlogp[k] : 0;
+        targets += llm_batch_targets(&b);
+    }
+    CHECK(told == targets && targets >= 65, "on %g targets, not %g", told, targets);
+    CHECK_SMALL(fabs(val - nats / targets), 1e-6, "validation %g, of those rows %g", val, nats / targets);
+    s.run.eval_tokens = 0;
+    text_hold(x, x->held, false);
+    text_evaluate(x, &bpb);
+    CHECK(x->read == x->held && x->evaluated == (double)t.corpus.validation.count - 1, "0: all: %g", x->evaluated);
+    s.run.eval_tokens = -1, s.run.steps = 1000, s.run.eval_every = 100, s.run.batch = 64, s.run.grad_accum = 2;
+    text_hold(x, 100000, false);
+    CHECK(x->read == 1920, "15 %% of 100 steps of 128 rows: %zu", x->read);
+    s.run.eval_every = 1;
+    text_hold(x, 100000, false);
+    CHECK(x->read == 512, "at least 8192 tokens: %zu", x->read);
+    text_hold(x, 100000, true);
+    CHECK(x->read == 100000, "all of the tiny world: %zu", x->read);
+    x->peak = 1;                        /* measured while the machine was busy */
+    CHECK_SMALL(text_share(x, 2), 100, "no step does more than the machine can");
+    CHECK(x->peak > 1e6, "it is measured again: %g", x->peak);
+    const double peak = x->peak;
+    CHECK(text_share(x, 2 * peak) <= 100 && x->peak >= 2 * peak, "and what was done can be done");
+    llm_batch_free(&b);
+    llm_corpus_free(&t.corpus);
+    text_free(x);
+    llm_release_all(text, before, after);
+}
 /* The optimizer and the schedule are what the flags say. */
 static void test_settings(void) {
     CHECK(fabs(rate_for_width(96) / 3e-3 - 1) < 1e-12 && fabs(rate_for_width(768) / 6e-4 - 1) < 1e-3,
@@ -51,6 +108,7 @@ int main(void) {
     double x[2][3 * STEPS], whole[3 * STEPS];
     char *folder = make_folder();
     test_settings();
+    test_eval_tokens(folder);
     for (int fake = 0; fake < 2; fake++) steps_of(folder, fake, x[fake]);
     compare_steps("train_gpt", x[0], x[1]);
     micros = 1;                         /* the same rows in one piece: the same step */

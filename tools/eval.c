@@ -694,7 +694,7 @@ static void open_player(player *p, const char *dir, const llm_ops *op) {
     p->name = dir;
     p->told = false;
     hf_tokenizer_load(&p->tok, dir);
-    hf_model_load(&p->model, dir, op);
+    PROGRESS(hf_model_load(&p->model, dir, op), "loading %s", dir);
     hf_fit(&p->tok, p->model.c.V);
 }
 static void close_player(player *p) {
@@ -751,6 +751,7 @@ static void sum_rows(llm_model *m, const llm_sequence *s, int n, int pad, double
     int longest = 1, rows;             /* the last id of a row is a target only */
     for (int i = 0; i < n; i++) longest = llm_max(longest, s[i].count - 1);
     rows = llm_max(1, llm_min(32, 4096 / longest));
+    progress_begin("choices", 0, n, NULL);
     for (int i = 0; i < n; i += rows) {
         llm_batch b = llm_batch_new(llm_min(rows, n - i), longest);
         llm_real *logp = llm_alloc((size_t)b.B * (size_t)b.T, sizeof *logp);
@@ -760,7 +761,9 @@ static void sum_rows(llm_model *m, const llm_sequence *s, int n, int pad, double
         for (int r = 0; r < b.B; r++) require_number(sum[i + r]);
         llm_release(logp);
         llm_batch_free(&b);
+        progress_at(i + rows);
     }
+    progress_end();
 }
 static int largest(const double *x, int n) {
     int best = 0;
@@ -1117,7 +1120,9 @@ static void play(evaluator *e, stage_card *r, voter *v, const task_item *const *
     voter rule = {.kind = BY_RULE};
     int all = 0;
     while (all < matches && !list[all].again) all++;
+    progress_begin(v->kind == BY_REWARD ? "games" : NULL, 0, matches, NULL);
     for (int i = 0; i < matches && !v->quit; i++) {
+        progress_at(i);
         const match *g = &list[i];
         const task_item *x = which[g->prompt];
         double o = vote(v, x, &answer[g->left], &answer[g->right], g->prompt);
@@ -1135,7 +1140,8 @@ static void play(evaluator *e, stage_card *r, voter *v, const task_item *const *
         record.agree += o != 0.5 && o == truth;
         game[games++] = (llm_game){g->left, g->right, o, g->prompt};
     }
-    if (games) rate(e, r, name, players, game, games);
+    progress_end();
+    if (games) PROGRESS(rate(e, r, name, players, game, games), "ratings");
     else printf("no games, no ratings\n");
     print_voter(&record, v->kind);
     if (v->kind == BY_REWARD && record.comparable > 0)

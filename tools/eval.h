@@ -80,8 +80,12 @@ static inline void eval_answers_free(eval_answers *a) {
     for (int i = 0; i < 8; i++) llm_release(all[i]);
     *a = (eval_answers){0};
 }
-static run_progress eval_progress;
-static inline void eval_over(int answers, int all) { run_progress_say(&eval_progress, answers, all); }
+static const eval_answers *eval_now;    /* being made */
+static inline void eval_over(int answers, int all) {
+    double tokens = 0;
+    for (int i = 0; i < eval_now->count; i++) tokens += eval_now->length[i];
+    progress_tokens((double)answers * eval_now->count / all, tokens);
+}
 
 /* Of n answers those that data rank r makes. Ranks that share layers or weights have to say every token together: then
    all make all. */
@@ -117,13 +121,15 @@ static inline eval_answers eval_answer(llm_model *m, const llm_tokenizer *t, con
         length[i] = p->prompt[i / each].count;
         out[i] = a.id + (size_t)i * (size_t)max_new;
     }
-    eval_progress = run_progress_begin("answers");
+    progress_begin("answers", 0, n, NULL);
+    eval_now = &a;
     const eval_part my = eval_part_of(n, llm_team ? llm_team->data : 0);
     llm_generate_batch(m, s, (llm_request){.prompt = prompt + my.from, .length = length + my.from, .first = my.from,
                                            .prompts = my.to - my.from, .max_new = max_new, .stop = t->stop,
                                            .stops = t->stops, .banned = banned, .out = out + my.from,
                                            .out_length = a.length + my.from, .stopped = a.stopped + my.from,
                                            .logp = a.logp + (size_t)my.from * (size_t)max_new, .over = eval_over});
+    progress_end();
     eval_tell(&a);
     for (int i = 0; i < n; i++) {
         a.text[i] = llm_decode(t, out[i], (size_t)a.length[i], false, NULL);

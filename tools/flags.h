@@ -13,7 +13,7 @@ typedef struct {
     llm_list data, val_data;
     const char *model, *out, *device, *precision, *log, *tensorboard, *report, *dump;
     int64_t steps, batch, seq, grad_accum, warmup, seed, threads, eval_every, sample_every, save_every, keep;
-    int64_t zero, tensors, rank_timeout;
+    int64_t eval_tokens, zero, tensors, rank_timeout;
     int64_t planned, rows;              /* ranks of a --dry-run; rows of a micro-batch that ranks share out, 0: batch */
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule, *keep_all;
@@ -75,6 +75,8 @@ typedef struct {
 #define RUN_TEXT_OPTIONS(r)                                                                                           \
     {"seq", LLM_INT, &(r).seq, 0, 1 << 20, "tokens in a sequence (T); 0: the model's context", NULL, "seq-len"},      \
     {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL},    \
+    {"eval-tokens", LLM_INT, &(r).eval_tokens, -1, 1e15,                                                              \
+     "held-out tokens that one reads; 0: all; -1: some 5 % of the time, all of the tiny world", NULL, NULL},          \
     {"sample-every", LLM_INT, &(r).sample_every, 0, 1e9, "steps between samples; 0: at the end only", NULL, NULL},    \
     {"overfit-one-batch", LLM_BOOL, &(r).overfit, 0, 0,                                                               \
      "train on the first batch only: the loss must fall to 0", NULL, NULL},                                           \
@@ -87,6 +89,7 @@ static inline run_settings run_defaults(void) {
                           .precision = "auto",
                           .schedule = "cosine",
                           .keep_all = "auto",
+                          .eval_tokens = -1,
                           .grad_accum = 1,
                           .tensors = 1,
                           .rank_timeout = 600,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "shown.h"
+#include "progress.h"
 
 /* The option table: one list drives parsing, --help with the real defaults, the printed settings and the saved ones.
    Flags are --kebab-case (underscores accepted), as "--name value" or "--name=value"; a BOOL also as "--name" and
@@ -232,6 +232,7 @@ static inline void options_at_start(void) {
 static inline void llm_options_parse(const llm_option *table, int count, const char *purpose, int argc, char **argv) {
     options_at_start();
     shown_begin(false);                 /* from its first line on, whatever a program prints is text */
+    progress_start();
     options_given.count = 0;
     options_given.argc = argc;
     options_given.argv = argv;

@@ -225,8 +225,8 @@ static inline void run_end_out(const char *out, bool adapter) {
    same; where things lie and how they are computed may change, and `more`. */
 static const char run_free_flags[] =
     "out|resume|overwrite|dry-run|data|val-data|ptx-data|device|precision|threads|log|tensorboard|report|save-every|keep|"
-    "eval-every|sample-every|dump-batches|recompute|keep-all|offload|ask|reward-command|reward-timeout|zero|"
-    "tensor-parallel|rank-timeout";
+    "eval-every|eval-tokens|sample-every|dump-batches|recompute|keep-all|offload|ask|reward-command|reward-timeout|"
+    "zero|tensor-parallel|rank-timeout";
 static inline void run_same_flags(const llm_json *begun, const char *more) {
     char *cause = NULL, *remedy = NULL;
     for (int i = 0; i < options_given.rows; i++) {

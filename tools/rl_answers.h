@@ -88,7 +88,7 @@ static void rl_last_round(const rl_data *d, llm_model *m, int passes, const llm_
 /* Only the sums: log-probabilities of n answers under a model, or their scores. what: these, in lines of progress. */
 static void rl_row_sums(const rl_data *d, llm_model *m, const llm_sequence *s, int n, bool scored, double *sum,
                         const char *what) {
-    run_progress far = run_progress_begin(what);
+    progress_begin(what, 0, n, NULL);
     for (int first = 0; first < n; first += d->micro * rl_ranks()) {
         int i = first + d->micro * rl_self();
         if (i >= n) i = first;          /* the round's first once more */
@@ -96,9 +96,10 @@ static void rl_row_sums(const rl_data *d, llm_model *m, const llm_sequence *s, i
         memcpy(p.s, s + i, (size_t)p.n * sizeof *s);
         rl_forward(d, m, &p);
         memcpy(sum + i, p.sum, (size_t)p.n * sizeof *sum);
-        run_progress_say(&far, i + p.n, n);
+        progress_at(i + p.n);
         rl_pass_free(&p);
     }
+    progress_end();
     for (int i = 0, pass = 0; i < n; i += d->micro, pass++)
         rl_tell(sum + i, (size_t)llm_min(d->micro, n - i) * sizeof *sum, pass);
 }
@@ -204,7 +205,7 @@ typedef struct {
 /* What a finished folder needs for its scores to be ours. */
 static void rl_open_reward(rl_judge *j, const rl_data *d, const char *dir) {
     char *path = llm_format("%s/reward.json", dir);
-    hf_model_load(&j->reward, dir, d->op);
+    PROGRESS(hf_model_load(&j->reward, dir, d->op), "loading %s", dir);
     if (!j->reward.score)
         llm_die("a folder that train_rlhf wrote, or another ForSequenceClassification", "%s is no reward model", dir);
     if (j->reward.c.V != d->V)
@@ -222,7 +223,7 @@ static void rl_open_reward(rl_judge *j, const rl_data *d, const char *dir) {
 static void rl_judge_by_program(rl_program *p, rl_samples *x) {
     double sum = 0, count = 0;
     bool *failed = llm_alloc((size_t)x->n, sizeof *failed);
-    run_progress far = run_progress_begin("scores of the reward program");
+    progress_begin("scores of the reward program", 0, x->n, NULL);
     for (int i = 0; i <= x->n && p->failures < 3; i++) {
         if (rl_program_says_more(p, i == 0 ? 0 : i < x->n ? 2 : 50) && i > 0 && !failed[i - 1]) {
             failed[i - 1] = true;
@@ -230,12 +231,13 @@ static void rl_judge_by_program(rl_program *p, rl_samples *x) {
             count--;
         }
         if (i == x->n || p->failures >= 3) break;
-        run_progress_say(&far, i, x->n);
+        progress_at(i);
         failed[i] = !rl_program_score(p, x->prompts.text[i / x->each], x->a.text[i], &x->score[i]);
         if (failed[i]) continue;
         sum += x->score[i];
         count++;
     }
+    progress_end();
     for (int i = 0; i < x->n; i++)
         if (failed[i]) x->score[i] = count > 0 ? sum / count : 0;
     llm_release(failed);

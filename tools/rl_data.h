@@ -221,7 +221,7 @@ static void rl_say_comparisons(const rl_data *d, const rl_comparisons *c, FILE *
 /* ---- the files ---- */
 
 static void rl_read_records(rl_data *d, const char *const *path, int count) {
-    forms_read(&d->records, path, count, d->s->columns, d->s->skip_bad);
+    PROGRESS(forms_read(&d->records, path, count, d->s->columns, d->s->skip_bad), "reading %s", path[0]);
 }
 /* Everything that special tokens are for is forbidden in answers, but for the one that ends them. */
 static void rl_forbid(rl_data *d) {

@@ -73,7 +73,7 @@ static void rl_train(const rl_run *t, llm_model *m) {
    answers that are given reads the plain softmax (rl_learn). */
 static void rl_open_policy(rl_run *t, llm_model *m, const char *dir, bool learns) {
     if (m->ops) llm_model_free(m);
-    hf_model_load(m, dir, t->d->op);
+    PROGRESS(hf_model_load(m, dir, t->d->op), "loading %s", dir);
     m->head_options.banned = t->d->banned_device;
     if (learns && t->s->lora_rank && !m->lora)
         llm_lora_attach(m, (int)t->s->lora_rank, 2.0 * (double)t->s->lora_rank, t->s->lora_targets, t->s->run.model,

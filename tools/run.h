@@ -227,28 +227,6 @@ static inline void run_catch_signals(void) {
     sigaction(SIGUSR1, &a, NULL);
 }
 
-static inline const char *run_time(double s, char text[32]) {
-    if (!(s >= 0 && s < 1e9)) snprintf(text, 32, "?");
-    else if (s < 60) snprintf(text, 32, "%.0fs", s);
-    else if (s < 3600) snprintf(text, 32, "%dm%02ds", (int)s / 60, (int)s % 60);
-    else snprintf(text, 32, "%dh%02dm", (int)(s / 3600), (int)s / 60 % 60);
-    return text;
-}
-
-/* How far something is that takes long: a line every ten seconds, none for what is quick or has no name. */
-typedef struct { const char *what; double began, said; } run_progress;
-static double run_progress_seconds = 10;
-static inline run_progress run_progress_begin(const char *what) {
-    return (run_progress){what, llm_now(), llm_now()};
-}
-static inline void run_progress_say(run_progress *p, int done, int all) {
-    double now = llm_now();
-    char eta[32];
-    if (!p->what || done < 1 || done >= all || now - p->said < run_progress_seconds) return;
-    p->said = now;
-    fprintf(stderr, "%s %d/%d | eta %s\n", p->what, done, all, run_time((now - p->began) / done * (all - done), eta));
-}
-
 /* ---- the loop ---- */
 
 /* What a step measures: its column in log.csv, its tag in TensorBoard, its words in the step line; NULL: not there.
@@ -310,8 +288,10 @@ static inline void run_checkpoint(run_loop *x) {
     char *state = x->g->state ? x->g->state(x->stage, fresh) : NULL;
     char *all = llm_format("\"steps\": %d,\n  \"flags\": %s%s%s", x->steps, flags, state ? ",\n  " : "",
                            state ? state : "");
+    progress_begin("saving a checkpoint", 0, 0, NULL);
     llm_checkpoint_write(fresh, x->step, x->model, &x->adamw, x->tok, all);
     llm_checkpoint_end(x->out, fresh, (int)x->s->keep);
+    progress_end();
     llm_release_all(fresh, flags, state, all);
 }
 /* More steps than the run was begun with may follow; fewer only where that loses no result and no step. */
@@ -382,7 +362,7 @@ static inline const char *run_write_step(run_loop *x, const double *m) {
     }
     fprintf(x->log, "\n");
     double left = (llm_now() - x->began) / (x->step - x->first) * (x->steps - x->step);
-    if (say) fprintf(stderr, " | eta %s\n", run_time(left, eta));
+    if (say) fprintf(stderr, " | eta %s\n", progress_time(left, eta));
     if (fflush(x->log) || ferror(x->log)) return llm_format("cannot write the log: %s", strerror(errno));
     return x->board.failed ? llm_format("cannot write %s: %s", x->board.path, strerror(x->board.failed)) : NULL;
 }
@@ -401,6 +381,8 @@ static inline void run_train(run_loop *x) {
     const char *broken = run_agree(x, NULL);
     x->began = llm_now();
     x->first = x->step;
+    progress_begin(g->name, x->step, x->steps, NULL);
+    progress_quiet();                   /* step lines tell it */
     while (x->step < x->steps && !x->stopping && !broken) {
         double m[RUN_MEASURES], lr = llm_schedule_lr(&x->schedule, x->step);
         for (int i = 0; i < g->measures; i++) m[i] = NAN;
@@ -410,12 +392,14 @@ static inline void run_train(run_loop *x) {
         if (broken) break;
         x->sent += llm_team ? llm_team->sent - sent : 0;
         x->step++;
+        progress_at(x->step);
         if (g->held_out && r->eval_every && x->step % r->eval_every == 0) g->held_out(x->stage, m);
         broken = run_agree(x, run_write_step(x, m));
         if (broken) break;
         if (g->speak && r->sample_every && x->step % r->sample_every == 0) g->speak(x->stage, stderr, 2);
         if (r->save_every && x->step % r->save_every == 0 && x->step < x->steps && !x->stopping) run_checkpoint(x);
     }
+    progress_end();
     if (fclose(x->log) && !broken) broken = "cannot write the log";
     if (!tb_close(&x->board) && !broken) broken = "cannot write TensorBoard's events";
     broken = run_agree(x, broken);

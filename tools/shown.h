@@ -8,7 +8,9 @@
 #define SHOWN_H
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The bytes of a character that is not whole yet: a token may end within one. */
@@ -66,22 +68,49 @@ static inline bool shown_send(int fd, const char *text, size_t n) {
     }
     return true;
 }
+/* A terminal's last line may say how far the program is (progress.h). Whoever writes to the terminal takes it away
+   first, and it stands only where a line begins. */
+static struct {
+    pthread_mutex_t lock;
+    bool hooked, terminal[3];           /* do both streams come by here? which of them is a terminal? */
+    bool within;                        /* the last line that was written is not ended */
+    int width;                          /* of what stands there; 0: nothing does */
+    double when;                        /* something was last written */
+} shown_status = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static inline void shown_wipe(void) {
+    static const char blank[] = "\r%*s\r";
+    char line[512];
+    if (!shown_status.width) return;
+    const int n = snprintf(line, sizeof line, blank, shown_status.width, "");
+    shown_send(2, line, (size_t)llm_min(n, (int)sizeof line - 1));
+    shown_status.width = 0;
+}
 /* What a stream does with its bytes: all are taken, or (0) none. */
 static inline ssize_t shown_write(void *stream, const char *text, size_t size) {
     shown_text *s = stream;
     char out[1024];
     size_t n = 0;
-    for (size_t i = 0; i < size; i++) {
+    bool sent = true;
+    pthread_mutex_lock(&shown_status.lock);
+    if (s->fd == 2 || shown_status.terminal[s->fd]) {
+        shown_wipe();
+        shown_status.within = size ? text[size - 1] != '\n' : shown_status.within;
+        shown_status.when = llm_now();
+    }
+    for (size_t i = 0; i < size && sent; i++) {
         n += shown_byte(s, text[i], out + n);
         if (n <= sizeof out - 7 && i + 1 < size) continue;
-        if (!shown_send(s->fd, out, n)) return 0;
+        sent = shown_send(s->fd, out, n);
         n = 0;
     }
-    return (ssize_t)size;
+    pthread_mutex_unlock(&shown_status.lock);
+    return sent ? (ssize_t)size : 0;
 }
 /* From here on stdout and stderr show; raw: stdout does not. Where the C library lets nobody put a stream of his own
    in their place, only what goes through shown_put is shown. */
 static inline void shown_begin(bool raw) {
+    for (int fd = 1; fd < 3; fd++) shown_status.terminal[fd] = isatty(fd);
 #ifdef __GLIBC__
     static shown_text stream[2] = {{.fd = 1}, {.fd = 2}};
     static FILE *own[2], *shown[2];
@@ -94,6 +123,7 @@ static inline void shown_begin(bool raw) {
     fflush(stdout);
     stdout = raw ? own[0] : shown[0];
     stderr = shown[1];
+    shown_status.hooked = !raw || !shown_status.terminal[1];
 #else
     (void)raw;
 #endif
