@@ -35,8 +35,7 @@
 enum {
     CLIENTS = 64,                       /* connections at a time */
     HEADERS = 32 << 10,                 /* bytes of a request's head, and of what is read at once */
-    DRAINED = 16 << 20,                 /* bytes of a body that is too large, read and dropped so that the answer is */
-    PATIENCE = 30                       /* seconds in which a request arrives, or an answer is taken */
+    DRAINED = 16 << 20                  /* bytes of a body that is too large, read and dropped so that the answer is */
 };
 
 /* The page lies in the program. */
@@ -60,7 +59,7 @@ typedef struct {
     run_settings run;
     llm_list models;
     const char *weights, *host, *votes;
-    int64_t port, rows, context, max_tokens;
+    int64_t port, rows, context, max_tokens, patience;
 } settings;
 
 /* What a connection is doing, for the one who looks at the clock. */
@@ -260,8 +259,8 @@ static enum MHD_Result ask_model(exchange *x, bool chat) {
     if (x->why.status) return reply_refusal(x);
     job->on = find_model(job->ask.model);
     if (!job->on) {
-        serve_refuse(&x->why, 404, "model", "model_not_found", "there is no model \"%.100s\": /v1/models has their names",
-                     job->ask.model);
+        serve_refuse(&x->why, 404, "model", "model_not_found",
+                     "there is no model \"%.100s\": /v1/models has their names", job->ask.model);
         return reply_refusal(x);
     }
     if (job->ask.max_new < 0 && server.s.max_tokens) job->ask.max_new = (int)server.s.max_tokens;
@@ -337,7 +336,8 @@ static enum MHD_Result tell_info(exchange *x) {
         llm_write_text(&t.w, ", \"context\": %d, \"parameters\": %zu, \"template\": %s, \"system\": null}", m->context,
                        llm_parameters(&m->model.c), m->tok.chat == &hf_plain_text ? "false" : "true");
     }
-    llm_write_text(&t.w, "], \"max_tokens\": %lld, \"votes\": ", (long long)server.s.max_tokens);
+    llm_write_text(&t.w, "], \"max_tokens\": %lld, \"waiting\": %d, \"votes\": ", (long long)server.s.max_tokens,
+                   engine_waiting(&server.engine));
     write_string(&t.w, server.s.votes);
     llm_write_text(&t.w, "}\n");
     return reply_text(x->connection, MHD_HTTP_OK, &t);
@@ -379,7 +379,7 @@ static void look_at_head(exchange *x, const char *url, const char *method, int *
     if (from_elsewhere(x->connection))
         serve_refuse(&x->why, 403, NULL, NULL, "a request from the page of another site: this server answers its own");
     else if (*which == ENDPOINTS)
-        serve_refuse(&x->why, 404, NULL, NULL, "there is no %.80s: /v1/chat/completions, /v1/completions, /v1/models", url);
+        serve_refuse(&x->why, 404, NULL, NULL, "there is no %.80s: try /v1/models or /v1/chat/completions", url);
     else if (endpoint[*which].post ? !post : !get)
         serve_refuse(&x->why, 405, NULL, NULL, "%s wants %s, not %.16s", url, endpoint[*which].post ? "POST" : "GET",
                      method);
@@ -447,7 +447,8 @@ static void on_completed(void *with, struct MHD_Connection *c, void **state, enu
     exchange_let_go(x);
     *state = NULL;
 }
-static void on_connection(void *with, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode how) {
+static void on_connection(void *with, struct MHD_Connection *c, void **context,
+                          enum MHD_ConnectionNotificationCode how) {
     (void)with;
     server_lock();
     if (how == MHD_CONNECTION_NOTIFY_STARTED) {
@@ -462,7 +463,7 @@ static void on_connection(void *with, struct MHD_Connection *c, void **context, 
     server_unlock();
 }
 static void on_log(void *with, const char *format, va_list a) {
-    (void)with, (void)format, (void)a;  /* clients that break off, heads that are too long: no news for whoever serves */
+    (void)with, (void)format, (void)a;  /* clients that break off, heads that are too long: no news */
 }
 
 /* ---- the clock ---- */
@@ -474,7 +475,7 @@ static void watch_clients(void) {
     for (client *k = server.client; k < server.client + CLIENTS; k++) {
         struct pollfd p = {.fd = k->fd, .events = POLLRDHUP};
         if (k->state == CLIENT_FREE) continue;
-        if (k->state != CLIENT_WAITS && now - k->since > PATIENCE) shutdown(k->fd, SHUT_RDWR);
+        if (k->state != CLIENT_WAITS && now - k->since > (double)server.s.patience) shutdown(k->fd, SHUT_RDWR);
         if (k->state != CLIENT_WAITS || poll(&p, 1, 0) <= 0) continue;
         if (k->asks) atomic_store(&k->asks->job.gone, true);
     }
@@ -539,8 +540,9 @@ static void listen_at(const settings *s) {
     const unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                            (a->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0);
     server.daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_SOCK_ADDR, a->ai_addr,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)PATIENCE,
+        flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_SOCK_ADDR,
+        a->ai_addr, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->patience,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_END);
     const int why = errno;
@@ -559,10 +561,11 @@ static void parse(settings *s, int argc, char **argv) {
     llm_option table[] = {
         {"model", LLM_LIST, &s->models, 0, 0, "folders of models or adapters; none: out/sft", NULL, "m"},
         OPTION("port", LLM_INT, &s->port, 0, 65535, "where to listen; 0: any that is free"),
-        OPTION("host", LLM_TEXT, &s->host, 0, 0, "whom to answer: this machine; 0.0.0.0: everybody, without a password"),
-        OPTION("max-tokens", LLM_INT, &s->max_tokens, 0, 1 << 20, "of an answer whose client does not say; 0: the context"),
+        OPTION("host", LLM_TEXT, &s->host, 0, 0, "whom to answer: this machine; 0.0.0.0: everybody, no password"),
+        OPTION("max-tokens", LLM_INT, &s->max_tokens, 0, 1 << 20, "of an answer, unless the client says; 0: any"),
         OPTION("context", LLM_INT, &s->context, 16, 1 << 20, "most tokens of a conversation"),
         {"batch", LLM_INT, &s->rows, 1, 64, "answers at once, of each model", NULL, NULL},
+        OPTION("patience", LLM_INT, &s->patience, 1, 3600, "seconds for a request to arrive, an answer to be taken"),
         OPTION("votes", LLM_TEXT, &s->votes, 0, 0, "file to which the arena's votes are added"),
         OPTION_HEADING("the machine"),
         {"device", LLM_TEXT, &r->device, 0, 0, "where to compute", "auto|cpu|plain|cuda", NULL},
@@ -589,7 +592,8 @@ int main(int argc, char **argv) {
     settings *s = &server.s;
     sigset_t signals;
     *s = (settings){.run = run_defaults(), .weights = "fp32", .host = "127.0.0.1", .votes = "out/votes.jsonl",
-                    .port = 8080, .rows = 8, .context = 2048, .max_tokens = 512};
+                    .port = 8080, .rows = 8, .context = 2048, .max_tokens = 512,
+                    .patience = 30};
     parse(s, argc, argv);
     run_patience(argv);
     load_models(s);

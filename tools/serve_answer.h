@@ -160,8 +160,10 @@ static void write_news(llm_writer *w, const engine_job *job, engine_answer *a, c
     llm_write_json_string(w, x.text, x.size);
     free(x.text);
     llm_write_text(w, job->ask.chat ? "}, \"logprobs\": " : ", \"logprobs\": ");
+    const int from = begins ? 0 : llm_max(a->told, a->prompt);
     if (!job->ask.logprobs) llm_write_text(w, "null");
-    else (job->ask.chat ? write_chat_logprobs : write_logprobs)(w, job, a, begins ? 0 : llm_max(a->told, a->prompt), to);
+    else if (job->ask.chat) write_chat_logprobs(w, job, a, from, to);
+    else write_logprobs(w, job, a, from, to);
     a->told = to;
     a->told_bytes = a->safe;
 }
@@ -211,7 +213,8 @@ static void write_roles(llm_writer *w, const engine_job *job, const serve_name *
     for (int i = 0; i < job->answers && job->ask.chat; i++) {
         llm_write_text(w, "data: ");
         write_head(w, job, name, stream_object(job));
-        llm_write_text(w, "{\"index\": %d, \"delta\": {\"role\": \"assistant\", \"content\": \"\"}, \"logprobs\": null", i);
+        llm_write_text(w, "{\"index\": %d, \"delta\": {\"role\": \"assistant\", \"content\": \"\"}, "
+                          "\"logprobs\": null", i);
         write_finish(w, NULL);
         write_chunk_end(w, job);
     }

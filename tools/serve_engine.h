@@ -1,8 +1,8 @@
 /* serve_engine.h: many answers at once, from one thread. Nothing here knows of HTTP. Included after hf.h and
    serve_request.h.
 
-   One thread owns all models and takes turns. In a turn every answer that is under way gets one more token: all of them
-   together are one step through the model, which reads each weight once (llm.h, chapter 7). Then one piece of one prompt
+   One thread owns all models and takes turns. In a turn every answer under way gets one more token: all of them
+   together are one step through the model, which reads each weight once (llm.h, chapter 7). Then a piece of one prompt
    is read, so that a long prompt holds nobody up. An answer's row of the cache is free for the next as soon as it is
    over, is called off, or its client has gone.
 
@@ -89,6 +89,7 @@ typedef struct {
 static void engine_start(engine *e);
 /* false: too many wait, or the engine ends. true: job->done will be called. */
 static bool engine_submit(engine *e, engine_job *job);
+static int engine_waiting(engine *e);   /* answers that wait or are under way */
 static void engine_end(engine *e);      /* refuses what is under way, and returns when that is done */
 static void engine_job_free(engine_job *job);
 
@@ -202,7 +203,8 @@ static void engine_draw(engine_model *m, engine_row *r, llm_real *z) {
         memcpy(m->look, z, V * sizeof *z);
         log_softmax(m->look, V);
     }
-    const int id = llm_sample(z, V, &ask->sampler, &a->rng, a->id + a->prompt, (size_t)(a->count - a->prompt), m->banned);
+    const size_t said = (size_t)(a->count - a->prompt);
+    const int id = llm_sample(z, V, &ask->sampler, &a->rng, a->id + a->prompt, said, m->banned);
     if (ask->logprobs) engine_look(a, a->count, id, ask->top, m->look, V);
     engine_hear(m, ask, a, id);
     if (a->finish) engine_over(r);
@@ -271,10 +273,11 @@ static int engine_alike(const engine_row *r, const engine_answer *a) {
 static void engine_give(engine_model *m, engine_row *r, engine_job *job) {
     engine_answer *a = &job->answer[job->next++];
     engine_row *from = r;
-    for (engine_row *other = m->row; other < m->row + m->rows; other++)
-        if (engine_alike(other, a) > engine_alike(from, a)) from = other;
+    for (engine_row *one = m->row; one < m->row + m->rows; one++)
+        if (engine_alike(one, a) > engine_alike(from, a)) from = one;
     const int same = job->ask.echo && job->ask.logprobs ? 0 : engine_alike(from, a);
-    if (same && from != r) llm_cache_copy(&m->model, &m->cache, (size_t)(r - m->row), (size_t)(from - m->row), (size_t)same);
+    const size_t to = (size_t)(r - m->row), other = (size_t)(from - m->row);
+    if (same && from != r) llm_cache_copy(&m->model, &m->cache, to, other, (size_t)same);
     memcpy(r->id, a->id, (size_t)same * sizeof *a->id);
     r->whole = a->read = same;
     r->job = job;
@@ -469,10 +472,16 @@ static bool engine_submit(engine *e, engine_job *job) {
     pthread_mutex_unlock(&e->lock);
     return room;
 }
+static int engine_waiting(engine *e) {
+    pthread_mutex_lock(&e->lock);
+    const int n = e->waiting;
+    pthread_mutex_unlock(&e->lock);
+    return n;
+}
 static void engine_start(engine *e) {
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, NULL);
-    if (pthread_create(&e->thread, NULL, engine_thread, e)) llm_die("a machine with more room", "no thread to compute in");
+    if (pthread_create(&e->thread, NULL, engine_thread, e)) llm_die("ulimit -u", "no thread to compute in");
 }
 static void engine_end(engine *e) {
     pthread_mutex_lock(&e->lock);

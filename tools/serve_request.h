@@ -1,8 +1,8 @@
 /* serve_request.h: what a client of build/serve asks for, read from the JSON of its request. Included after llm.h and
    options.h.
 
-   Whatever arrives is somebody's invention until it has passed here: serve_read copies what it understands, bounded, and
-   refuses the rest with the field's name. A field that would change the answer is done or refused, never dropped. */
+   Whatever arrives is somebody's invention until it has passed here: serve_read copies what it understands, bounded,
+   and refuses the rest by the field's name. A field that would change the answer is done or refused, never dropped. */
 #ifndef SERVE_REQUEST_H
 #define SERVE_REQUEST_H
 
@@ -138,24 +138,27 @@ static inline bool serve_stops(serve_request *q, const llm_json *root, serve_ref
         if (!serve_stop(q, v, why)) return false;
     return true;
 }
-/* A message's words: a text, or a list of parts {"type": "text", "text": ...} one after another. */
-static inline bool serve_words(const llm_json *content, char **text, size_t *length, serve_refusal *why) {
-    size_t room = 0;
-    *text = copy_text("", *length = 0);
-    room = 1;
-    const llm_json *part = content && content->type == LLM_JSON_ARRAY ? content->child : content;
-    for (; part; part = content->type == LLM_JSON_ARRAY ? part->next : NULL) {
-        const llm_json *words = part->type == LLM_JSON_OBJECT && content->type == LLM_JSON_ARRAY &&
-                                !strcmp(llm_json_text(part, "type", "text"), "text") ? llm_json_get(part, "text") : part;
+/* A message's words: a text, or a list of parts {"type": "text", "text": ...} one after another. They are added to
+   text, which has room for all. */
+static inline bool serve_words(const llm_json *content, char *text, size_t *length, serve_refusal *why) {
+    const bool list = content && content->type == LLM_JSON_ARRAY;
+    for (const llm_json *part = list ? content->child : content; part; part = list ? part->next : NULL) {
+        const llm_json *words = list && !strcmp(llm_json_text(part, "type", ""), "text") ? llm_json_get(part, "text") :
+                                list ? NULL : part;
         if (!words || words->type != LLM_JSON_STRING)
             return serve_refuse(why, 400, "messages", NULL, "a message's \"content\" must be a text, or a list of "
                                 "parts {\"type\": \"text\", \"text\": ...}: images, sounds and files are not read");
-        *text = llm_grow(*text, &room, *length + words->length + 1, 1);
-        memcpy(*text + *length, words->string, words->length);
-        (*text)[*length += words->length] = '\0';
+        memcpy(text + *length, words->string, words->length);
+        *length += words->length;
     }
-    if (content) return true;
-    return serve_refuse(why, 400, "messages", NULL, "a message has no \"content\"");
+    return content || serve_refuse(why, 400, "messages", NULL, "a message has no \"content\"");
+}
+static inline size_t serve_words_room(const llm_json *content) {
+    size_t room = 1 + (content && content->type == LLM_JSON_STRING ? content->length : 0);
+    const llm_json *part = content && content->type == LLM_JSON_ARRAY ? content->child : NULL;
+    for (; part; part = part->next)
+        for (const llm_json *c = part->child; c; c = c->next) room += c->length;
+    return room;
 }
 static inline bool serve_message(serve_request *q, const llm_json *v, serve_refusal *why) {
     const char *role = llm_json_text(v, "role", NULL);
@@ -164,12 +167,13 @@ static inline bool serve_message(serve_request *q, const llm_json *v, serve_refu
         return serve_refuse(why, 400, "messages", NULL, "message %d: \"role\" must be system, user or assistant",
                             q->messages + 1);
     if (calls && calls->length)
-        return serve_refuse(why, 400, "messages", NULL, "message %d: this server calls no tools: leave \"tool_calls\" out",
-                            q->messages + 1);
+        return serve_refuse(why, 400, "messages", NULL, "message %d: this server calls no tools: leave "
+                            "\"tool_calls\" out", q->messages + 1);
     if (!strcmp(role, "developer")) role = "system";    /* the newer name of the same */
-    char *text;
-    size_t length;
-    const bool well = serve_words(llm_json_get(v, "content"), &text, &length, why);
+    const llm_json *content = llm_json_get(v, "content");
+    char *text = llm_alloc(serve_words_room(content), 1);
+    size_t length = 0;
+    const bool well = serve_words(content, text, &length, why);
     q->message[q->messages++] = (llm_message){copy_text(role, strlen(role)), text, length, NULL};
     return well;
 }
@@ -197,8 +201,8 @@ static inline bool serve_one_prompt(serve_request *q, const llm_json *v, serve_r
     serve_prompt *p = &q->prompt[q->prompts++];
     if (v->type == LLM_JSON_ARRAY) return serve_prompt_ids(p, v, why);
     if (v->type != LLM_JSON_STRING || strlen(v->string) != v->length)
-        return serve_refuse(why, 400, "prompt", NULL, "\"prompt\" must be a text without the character 0, token ids, or "
-                            "a list of such");
+        return serve_refuse(why, 400, "prompt", NULL, "\"prompt\" must be a text without the character 0, token ids, "
+                            "or a list of such");
     p->text = copy_text(v->string, p->length = v->length);
     return true;
 }
@@ -232,7 +236,8 @@ static inline bool serve_logprobs(serve_request *q, const llm_json *root, serve_
     return true;
 }
 static inline bool serve_how(serve_request *q, const llm_json *root, serve_refusal *why) {
-    const char *length = q->chat && llm_json_get(root, "max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
+    const bool newer = q->chat && llm_json_get(root, "max_completion_tokens");
+    const char *length = newer ? "max_completion_tokens" : "max_tokens";
     const llm_json *options = llm_json_get(root, "stream_options"), *model = llm_json_get(root, "model");
     double n, most;
     q->echo = false;
