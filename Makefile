@@ -51,7 +51,7 @@ RANKGPU ?= $($(CUDA)_objects)
 
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report \
-	   $(if $(MHD),$(BUILD)/serve)
+	   $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
 	   eval convert step_gpt step_sft stage3 jinja progress
@@ -108,7 +108,7 @@ $(BUILD)/test_step_sft: train_sft.c
 $(BUILD)/test_stage3: train_rlhf.c
 $(BUILD)/bench_decode: tools/bench_decode.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
-$(BUILD)/hf_probe $(BUILD)/jinja_probe: $(BUILD)/%: test/%.c $(HEADERS) | $(BUILD)
+$(BUILD)/hf_probe $(BUILD)/jinja_probe $(BUILD)/serve_client: $(BUILD)/%: test/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_%: CFLAGS = $(TESTFLAGS)
 $(BUILD)/test_%: test/test_%.c $(HEADERS) | $(BUILD)
@@ -228,7 +228,7 @@ test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@[ -n "$(AMX)" ] || echo "SKIP: AMX's kernel: no AVX-512 with bf16 here"
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_flags.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
-		test/test_eval.sh test/test_sft.sh test/test_exercise.sh test/test_book.sh
+		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_book.sh
 
 # Fine-tuning as a user runs it, three seeds: the figures of the README.
 test-sft: train_gpt train_sft
@@ -249,11 +249,14 @@ builds:
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CUDA= CFLAGS="$(SANITIZE)" \
 		TESTFLAGS="$(SANITIZE)" OPENMP= floats build/debug/train_gpt build/debug/train_sft \
-		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report build/debug/tinyworld
+		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report build/debug/tinyworld \
+		$(if $(MHD),build/debug/serve build/debug/serve_client)
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
 		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert TINYWORLD=build/debug/tinyworld sh test/run.sh test/test_drivers.sh test/test_flags.sh \
 		test/test_chat.sh test/test_rlhf.sh test/test_eval.sh
+	@TRAIN_GPT=build/debug/train_gpt CHAT=build/debug/chat SERVE=build/debug/serve SERVE_CLIENT=build/debug/serve_client \
+		sh test/run.sh test/test_serve.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wno-format-truncation # GCC 12 believes that UBSan's own check of a NULL format goes on to use it
 

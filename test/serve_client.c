@@ -2,7 +2,7 @@
    others. test_serve.sh starts the server and this.
 
        build/serve_client PORT DIR CHAT WHAT       DIR: the model's folder; CHAT: build/chat;
-                                                   WHAT: answers, refusals, clients, gone, open
+                                                   WHAT: answers, refusals, clients, gone, votes, open
 
    Ends with "N passed, N failed". */
 
@@ -13,7 +13,6 @@
 #include "check.h"
 
 #include <arpa/inet.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 static int port;
@@ -28,7 +27,8 @@ static int dial(void) {
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const struct timeval patience = {.tv_sec = 30};
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof at)) llm_die("a server", "cannot reach port %d", port);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof at))
+        llm_die("a server that runs", "cannot reach port %d", port);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     return fd;
 }
@@ -258,7 +258,8 @@ static void check_scores(own *o) {
     for (int p = 0; p < PROMPTS; p++)
         for (int i = 0; i < n[p]; i++) {
             ids[p][i] = llm_rng_below(&rng, o->t.vocab_size);
-            char *longer = llm_format("%s%s%d%s", list, i ? ", " : p ? ", [" : "[", ids[p][i], i == n[p] - 1 ? "]" : "");
+            const char *before = i ? ", " : p ? ", [" : "[", *behind = i == n[p] - 1 ? "]" : "";
+            char *longer = llm_format("%s%s%d%s", list, before, ids[p][i], behind);
             llm_release(list);
             list = longer;
         }
@@ -279,8 +280,8 @@ static void check_scores(own *o) {
         for (int i = 1; i < n[p]; i++) worst = worse(worst, fabs(nth(logps, i)->number - want[i - 1]));
         CHECK_SMALL(worst, 1e-4, "prompt %d: scores are not llm_forward's", p);
         for (int i = 1; i <= n[p]; i++) {       /* each token is among those told beside it */
-            const llm_json *own_ = llm_json_get(nth(tops, i), nth(names, i)->string);
-            CHECK(own_ && own_->number == nth(logps, i)->number && nth(tops, i)->length <= 3, "prompt %d, place %d", p, i);
+            const llm_json *top = nth(tops, i), *there = llm_json_get(top, nth(names, i)->string);
+            CHECK(there && there->number == nth(logps, i)->number && top->length <= 3, "prompt %d, place %d", p, i);
         }
     }
     llm_json_free(root);
@@ -303,8 +304,8 @@ static void check_said(own *o) {
         CHECK(llm_json_get(t, "top_logprobs")->length == 3, "three alternatives");
         CHECK(llm_json_number(best, "logprob", 1) == llm_json_number(t, "logprob", 2), "greedy says the likeliest");
     }
-    CHECK(content->length && content->length <= 20 && x.tokens == (int)content->length, "tokens: %zu whole, %d in pieces",
-          content->length, x.tokens);
+    CHECK(content->length && content->length <= 20 && x.tokens == (int)content->length,
+          "tokens: %zu whole, %d in pieces", content->length, x.tokens);
     CHECK_SMALL(fabs(sum - x.logp), 1e-9, "log-probabilities in pieces");
     if (!strstr(text_of(choice), "\xEF\xBF\xBD"))
         CHECK(bytes == strlen(text_of(choice)), "the tokens' bytes are the text");
@@ -324,7 +325,8 @@ static void check_answers(void) {
     char finish[16], *text = told(completion_path, "{\"prompt\": \"Zo\", \"echo\": true, \"max_tokens\": 3}", finish);
     CHECK(!strncmp(text, "Zo", 2) && !strcmp(finish, "length"), "echo: \"%s\"", text);
     llm_release(text);
-    streamed x = stream(completion_path, "{\"prompt\": [\"a\", \"Zo\"], \"echo\": true, \"max_tokens\": 3, \"stream\": true}", 1);
+    streamed x = stream(completion_path, "{\"prompt\": [\"a\", \"Zo\"], \"echo\": true, \"max_tokens\": 3, "
+                        "\"stream\": true}", 1);
     CHECK(!strncmp(x.text, "Zo", 2) && !strcmp(x.finish, "length"), "echo in pieces: \"%s\"", x.text);
     llm_release(x.text);
     llm_tokenizer_free(&o.t);
@@ -348,10 +350,12 @@ static void check_fields(void) {
     static const struct { const char *more, *says; } bad[] = {
         {"\"temperature\": -1", "temperature"}, {"\"temperature\": \"warm\"", "temperature"}, {"\"top_p\": 2", "top_p"},
         {"\"temperature\": NaN", "temperature"}, {"\"n\": 0", "\\\"n\\\""}, {"\"n\": 65", "\\\"n\\\""},
-        {"\"n\": 1.5", "whole"}, {"\"max_tokens\": 0", "at least 1"}, {"\"max_completion_tokens\": -4", "max_completion"},
+        {"\"n\": 1.5", "whole"}, {"\"max_tokens\": 0", "at least 1"},
+        {"\"max_completion_tokens\": -4", "max_completion"},
         {"\"stop\": 5", "stop"}, {"\"stop\": [\"\"]", "stop"}, {"\"seed\": 1e300", "seed"}, {"\"stream\": 1", "stream"},
         {"\"top_logprobs\": 3", "needs"}, {"\"logprobs\": true, \"top_logprobs\": 21", "top_logprobs"},
-        {"\"tools\": [{\"type\": \"function\"}]", "tools"}, {"\"response_format\": {\"type\": \"json_object\"}", "response"},
+        {"\"tools\": [{\"type\": \"function\"}]", "tools"},
+        {"\"response_format\": {\"type\": \"json_object\"}", "response"},
         {"\"logit_bias\": {\"5\": 100}", "logit_bias"}, {"\"frequency_penalty\": 0.5", "frequency_penalty"},
         {"\"max_token\": 5", "max_token"}, {"\"echo\": true", "echo"}, {"\"model\": \"m2\"", "no model"},
         {"\"model\": 5", "model"}};
@@ -360,8 +364,9 @@ static void check_fields(void) {
         refused(chat_path, q, strstr(bad[i].says, "no model") ? 404 : 400, bad[i].says);
         llm_release(q);
     }
-    static const char *const fine[] = {"\"user\": \"me\", \"tools\": [], \"logit_bias\": {}, \"presence_penalty\": 0, \"n\": null",
-                                       "\"response_format\": {\"type\": \"text\"}, \"store\": true, \"stop\": null"};
+    static const char *const fine[] = {
+        "\"user\": \"me\", \"tools\": [], \"logit_bias\": {}, \"presence_penalty\": 0, \"n\": null",
+        "\"response_format\": {\"type\": \"text\"}, \"store\": true, \"stop\": null"};
     for (int i = 0; i < 2; i++) {
         char *q = question("a", fine[i]), *text = told(chat_path, q, NULL);
         llm_release_all(q, text);
@@ -369,7 +374,8 @@ static void check_fields(void) {
 }
 static void check_requests(void) {
     static const struct { const char *path, *json, *says; } bad[] = {
-        {chat_path, "", "the request:1"}, {chat_path, "{\"messages\": [}", "the request:1"}, {chat_path, "[]", "object"},
+        {chat_path, "", "the request:1"}, {chat_path, "{\"messages\": [}", "the request:1"},
+        {chat_path, "[]", "object"},
         {chat_path, "{}", "messages"}, {chat_path, "{\"messages\": []}", "messages"},
         {chat_path, "{\"messages\": [{\"role\": \"robot\", \"content\": \"a\"}]}", "role"},
         {chat_path, "{\"messages\": [{\"role\": \"user\"}]}", "content"},
@@ -396,8 +402,9 @@ static void check_requests(void) {
     q = llm_format("%s  {}", long_);
     refused(chat_path, q, 413, "at most 1.0 MB");
     llm_release_all(q, deep, long_);
-    char *parts = told(chat_path, "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"Z\"}, {\"type\":"
-                       " \"text\", \"text\": \"oë\"}]}], \"temperature\": 0, \"max_tokens\": 24}", NULL);
+    char *parts = told(chat_path, "{\"messages\": [{\"role\": \"user\", \"content\": ["
+                       "{\"type\": \"text\", \"text\": \"Z\"}, {\"type\": \"text\", \"text\": \"oë\"}]}], "
+                       "\"temperature\": 0, \"max_tokens\": 24}", NULL);
     q = question("Zoë", "\"temperature\": 0, \"max_tokens\": 24");
     char *whole = told(chat_path, q, NULL);
     CHECK(!strcmp(parts, whole), "a message in parts: \"%s\", not \"%s\"", parts, whole);
@@ -407,7 +414,8 @@ static void check_requests(void) {
 static void check_heads(void) {
     static const struct { const char *path, *more; int status; const char *says; } wanted[] = {
         {"/", HOST, 200, "<!doctype html>"}, {"/v1/models", HOST, 200, "\"id\": \"m\""}, {"/none", HOST, 404, "/none"},
-        {"/v1/completions", HOST, 405, "POST"}, {"/api/info", HOST, 200, "\"context\": 128"}, {"/api/elo", HOST, 200, "["},
+        {"/v1/completions", HOST, 405, "POST"}, {"/api/info", HOST, 200, "\"context\": 128"},
+        {"/api/elo", HOST, 200, "["},
         {"/", "Host: evil.example\r\n", 403, "another site"}, {"/", "Host: [::1]:80\r\n", 200, "<!doctype html>"},
         {"/", HOST "Origin: http://evil.example\r\n", 403, "another site"},
         {"/", HOST "Origin: http://localhost\r\n", 200, "<!doctype html>"}};
@@ -504,19 +512,21 @@ static bool soon_idle(void) {
         if (!waiting()) return true;
     return false;
 }
-/* Seconds until nobody waits, after a client of 64 long answers has gone (or has read them). */
-static double leave(const char *more, bool stays) {
+/* Seconds until nobody waits, after two clients of 64 long answers have gone (or have read them). */
+static double leave(const char *more, bool stay) {
     char *q = question("Zoë", more);
-    const int fd = dial();
+    int fd[2];
     const double began = llm_now();
-    post(fd, chat_path, q, strlen(q));
-    while (!waiting()) usleep(1000);
-    if (stays) {
-        const answer a = take(fd);
-        CHECK(a.status == 200, "64 answers take longer than the server's patience: %d", a.status);
-        llm_release(a.head);
+    for (int i = 0; i < 2; i++) post(fd[i] = dial(), chat_path, q, strlen(q));
+    while (waiting() < 128) usleep(1000);
+    for (int i = 0; i < 2; i++) {
+        if (stay) {                     /* they take longer than the server's patience with slow clients */
+            const answer a = take(fd[i]);
+            CHECK(a.status == 200, "128 answers: %d", a.status);
+            llm_release(a.head);
+        }
+        close(fd[i]);
     }
-    close(fd);
     CHECK(soon_idle(), "a client has gone, and its answers are still computed");
     llm_release(q);
     return llm_now() - began;
@@ -525,8 +535,7 @@ static void check_gone(void) {
     static const char whole[] = "\"n\": 64, \"temperature\": 3, \"logprobs\": true, \"top_logprobs\": 20";
     char *pieces = llm_format("%s, \"stream\": true", whole);
     const double all = leave(whole, true), gone = leave(whole, false), stream_ = leave(pieces, false);
-    printf("64 answers: %.2f s; called off after %.2f s, in a stream %.2f s\n", all, gone, stream_);
-    CHECK(all > 1, "64 answers took %.2f s: too few to see anything", all);
+    printf("128 answers: %.2f s; called off after %.2f s, in streams %.2f s\n", all, gone, stream_);
     CHECK(gone < 0.7 * all && stream_ < 0.7 * all, "called off after %.2f and %.2f of %.2f s", gone, stream_, all);
     int fd[5];                          /* more than may wait */
     char *q = question("Zoë", whole);
@@ -553,28 +562,30 @@ static void check_slow(void) {
     close(fd);
     close(silent);
 }
+/* More than 64 who say nothing: who comes behind them waits until they are cut off, and is answered. */
 static void check_crowd(void) {
     enum { CROWD = 80 };
-    int fd[CROWD], open_ = 0;
+    int fd[CROWD];
     for (int i = 0; i < CROWD; i++) fd[i] = dial();
-    usleep(200000);
-    for (int i = 0; i < CROWD; i++) {
-        struct pollfd p = {fd[i], POLLIN, 0};
-        open_ += poll(&p, 1, 0) == 0;   /* else it was closed */
-    }
-    CHECK(open_ > 0 && open_ <= 64, "%d of %d connections are open", open_, CROWD);
+    const double began = llm_now();
+    CHECK(waiting() == 0 && llm_now() - began > 0.5, "behind 80 connections: answered after %.2f s", llm_now() - began);
     for (int i = 0; i < CROWD; i++) close(fd[i]);
-    usleep(300000);
-    CHECK(waiting() == 0, "after the crowd");
 }
 /* Votes: Elo by hand. */
 static void check_votes(void) {
-    answer a = ask("/api/vote", "{\"a\": \"m\", \"b\": \"other\", \"winner\": \"a\", \"prompt\": \"Zoë\", \"answers\": [\"x\", \"y\"]}");
-    CHECK(a.status == 200 && strstr(a.body, "{\"model\": \"m\", \"elo\": 1016.0, \"games\": 1}"), "%d %s", a.status, a.body);
+    answer a = ask("/api/vote", "{\"a\": \"m\", \"b\": \"other\", \"winner\": \"a\", \"prompt\": \"Zoë\", "
+                   "\"answers\": [\"x\", \"y\"]}");
+    CHECK(a.status == 200 && strstr(a.body, "\"m\", \"elo\": 1016.0, \"games\": 1}"), "%d %s", a.status, a.body);
     llm_release(a.head);
     a = ask("/api/vote", "{\"a\": \"m\", \"b\": \"other\", \"winner\": \"b\"}");
     /* 1016 - 32 / (1 + 10^(-32/400)) */
-    CHECK(a.status == 200 && strstr(a.body, "{\"model\": \"m\", \"elo\": 998.5, \"games\": 2}"), "%d %s", a.status, a.body);
+    CHECK(a.status == 200 && strstr(a.body, "\"m\", \"elo\": 998.5, \"games\": 2}"), "%d %s", a.status, a.body);
+    llm_release(a.head);
+}
+/* What was voted before the server ended counts on. */
+static void check_kept(void) {
+    const answer a = get("/api/elo", HOST);
+    CHECK(a.status == 200 && strstr(a.body, "\"m\", \"elo\": 998.5, \"games\": 2}"), "%d %s", a.status, a.body);
     llm_release(a.head);
 }
 /* Leaves a stream and a long answer open until the server ends. */
@@ -607,6 +618,7 @@ int main(int argc, char **argv) {
         check_crowd();
         check_gone();
     }
+    if (!strcmp(what, "votes")) check_kept();
     if (!strcmp(what, "open")) stay();
     return checks_done();
 }

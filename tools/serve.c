@@ -482,7 +482,7 @@ static void watch_clients(void) {
     server_unlock();
 }
 static void wait_for_end(const sigset_t *signals) {
-    const struct timespec moment = {.tv_nsec = 250000000};
+    const struct timespec moment = {.tv_nsec = 100000000};
     while (sigtimedwait(signals, NULL, &moment) < 0) watch_clients();
 }
 
