@@ -9,6 +9,10 @@ OPENMP  ?= $(call probe,-fopenmp,1)
 ZLIB    ?= $(call probe,-include zlib.h -lz,1)
 # build/serve answers by HTTP where libmicrohttpd's header is found.
 MHD     ?= $(call probe,-include microhttpd.h -lmicrohttpd,1)
+# A line of build/chat can be edited where readline's or libedit's header is found (make READLINE= : without).
+READLINE ?= $(or $(call probe,-include stdio.h -include readline/readline.h -lreadline,readline),$(call probe,-include stdio.h -include editline/readline.h -ledit,edit))
+readline_flags = -DLLM_READLINE -lreadline
+edit_flags     = -DLLM_EDITLINE -ledit
 
 # The flags of every build: FMA contraction on, simd pragmas on, no -ffast-math (NaN checks must keep working).
 STD      = -std=c11 -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-math -D_GNU_SOURCE
@@ -72,6 +76,7 @@ all: found $(DRIVERS) $(TOOLS)
 found:
 	@echo "compiler: $(CC) ($(shell $(CC) --version | head -n 1)), -march=$(ARCH)"
 	@echo "OpenMP:   $(if $(OMP),yes,no: one thread only (install libomp or use gcc))"
+	@echo "editing:  $(if $(READLINE),build/chat with lib$(READLINE),build/chat without line editing: install libreadline-dev or libedit-dev)"
 	@echo "CUDA:     $(if $(NVCC),$(NVCC) $(shell $(NVCC) --version | sed -n 's/.*release \([0-9.]*\).*/\1/p') for sm_80 and sm_90,no nvcc: for NVIDIA's GPUs install the CUDA toolkit)"
 	@echo "MPI:      $(if $(MPI_LIBS),$(MPICC): make MPI=1 trains with many processes,no mpicc: for many processes apt-get install openmpi-bin libopenmpi-dev)"
 	@echo "HTTP:     $(if $(MHD),libmicrohttpd: build/serve,no libmicrohttpd: for build/serve apt-get install libmicrohttpd-dev)"
@@ -94,7 +99,7 @@ $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_convert: tools/convert.c
 $(BUILD)/chat $(BUILD)/eval: $(BUILD)/%: tools/%.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
-	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
+	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(if $(filter chat,$*),$($(READLINE)_flags)) $(LIBS)
 $(BUILD)/serve: tools/serve.c $(wildcard tools/serve.html) $(HEADERS) $($(CUDA)_objects) | $(BUILD)
 	@[ -n "$(MHD)" ] || { echo "error: build/serve without libmicrohttpd" >&2; \
 		echo "  try: apt-get install libmicrohttpd-dev" >&2; exit 1; }

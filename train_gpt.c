@@ -181,6 +181,7 @@ static void write_report(trainer *t, double val, double bpb) {
     run_settings *r = &t->s->run;
     const llm_config *c = &t->run.model.c;
     stage_card card = stage_of(r, r->out, 1, "Pretraining");
+    card.told = told_by(r->model, NULL);
     stage_text(&card, "%.2f M parameters: %d layers, %d channels, %d heads, vocabulary %d, context %d. %lld steps of "
                       "%lld tokens, seed %lld.", (double)llm_parameters(c) / 1e6, c->L, c->C, c->H, c->V, c->T,
                (long long)r->steps, (long long)(r->batch * r->grad_accum * r->seq), (long long)r->seed);
@@ -215,8 +216,8 @@ static void say_presets(void) {
     for (int i = 0; llm_preset_name(i); i++) {
         const llm_config c = llm_preset(llm_preset_name(i));
         if (lecture_find(llm_preset_name(i))) continue;
-        printf("  %-14s %10s %8d %8d %7d %7d %10d %7d %8.1e\n", llm_preset_name(i), say_number(text, llm_parameters(&c)),
-               c.L, c.C, c.H, c.KV, c.V, c.T, rate_for_width(c.C));
+        printf("  %-14s %10s %8d %8d %7d %7d %10d %7d %8.1e\n", llm_preset_name(i), 
+               say_number(text, llm_parameters(&c)), c.L, c.C, c.H, c.KV, c.V, c.T, rate_for_width(c.C));
     }
 }
 /* --dry-run. */

@@ -199,6 +199,7 @@ static void run(program *p) {
     rl_print_head(&p->run, stdout);
     rl_print_line(&first, stdout, p->csv);
     p->card = stage_of(&s->run, s->run.out, 4, "Alignment");
+    p->card.told = told_by(s->run.model, &p->d.records);
     rl_line last = align_all(p, &sft);
     if (fclose(p->csv)) llm_die("free space on the disk, then --resume", "cannot write %s: %s", path, strerror(errno));
     stage_file(&p->card, "methods", "methods on the same held-out prompts", p->d.tiny ? "true reward" : "judge");

@@ -212,6 +212,7 @@ static const run_stage fine_tuning = {"step", train_step, text_held_out, speak, 
 static void write_report(trainer *t, const eval_answers *const *column, const char *const *name, double bpb) {
     run_settings *r = &t->s->run;
     stage_card card = stage_of(r, r->out, 2, "Supervised fine-tuning");
+    card.told = told_by(r->model, &t->records);
     stage_text(&card, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
                (long long)r->steps, t->run.loop.schedule.lr, (long long)r->seed,
                t->s->lora_rank ? ", adapters only" : "");

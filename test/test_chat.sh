@@ -4,7 +4,7 @@
 . test/check.sh
 OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}; export OMP_WAIT_POLICY
 chat_program=${CHAT:-build/chat}
-train_gpt=${TRAIN_GPT:-./train_gpt}
+train_gpt=${TRAIN_GPT:-./train_gpt} train_sft=${TRAIN_SFT:-./train_sft}
 
 # A model that has seen little and therefore rambles; the text has letters of two, three and four bytes.
 i=0
@@ -17,7 +17,7 @@ spoken() { sed -n 's/.*| answer: \([0-9]*\) tokens.*/\1/p' "$1"; }
 
 # ---- what is refused ----
 $chat_program --help > "$dir/help"; check "--help exits 0" [ $? -eq 0 ]
-for flag in model prompt system complete max-tokens context temperature top-k top-p min-p seed beams raw; do
+for flag in model prompt system complete history max-tokens context temperature top-k top-p min-p seed beams raw; do
     check "--help lists --$flag" grep -q -e "--$flag" "$dir/help"
 done
 refuses "missing folder"     2 "no folder $dir/none"    $chat_program --model "$dir/none" -p hi
@@ -102,6 +102,95 @@ printf 'Zoë\\\npaid\n' | $chat --temperature 0 > "$dir/a" 2> /dev/null
 $chat --temperature 0 -p "$(printf 'Zoë\npaid')" > "$dir/b" 2> /dev/null; check "by a newline" cmp -s "$dir/a" "$dir/b"
 $chat --temperature 0 -p "Zoë paid" > "$dir/b" 2> /dev/null; check "not by a blank" [ "$(cat "$dir/a")" != "$(cat "$dir/b")" ]
 printf 'caf\351 \377\000 \303\n' | $chat > "$dir/a" 2> /dev/null; check "any bytes may be typed" [ $? -eq 0 ]
+
+# ---- /save: a record that train_sft reads ----
+printf 'Zoë\nand "more"\n/save %s\n/save %s\n' "$dir/talk.jsonl" "$dir/talk.txt" | $chat > "$dir/a" 2> "$dir/stderr"
+check "/save" grep -q "^saved 2 answers to $dir/talk.jsonl" "$dir/stderr"
+check "what was typed" grep -q '^{"messages": \[{"role": "user", "content": "Zoë"}, {"role": "assistant", "content": ".*, {"role": "user", "content": "and \\"more\\""}, ' "$dir/talk.jsonl"
+check "other files are not for records" [ ! -e "$dir/talk.txt" ]
+check "and that is said" grep -q "^/save FILE.jsonl: " "$dir/stderr"
+printf '{"prompt": "1+1?", "completion": "2"}' > "$dir/own.jsonl"
+i=0; while [ $i -lt 12 ]; do echo "Zoë number $i paid for words"; i=$((i + 1)); done > "$dir/typed"
+echo "/save $dir/own.jsonl" | cat "$dir/typed" - | $chat --system Be > /dev/null 2> "$dir/stderr"
+check "/save adds a line" [ "$(wc -l < "$dir/own.jsonl")" -eq 2 ]
+check "of all that was said, what the context forgot too" grep -q "^saved 12 answers" "$dir/stderr"
+check "behind the system prompt" grep -q '^{"messages": \[{"role": "system", "content": "Be"}, {"role": "user", "content": "Zoë number 0' "$dir/own.jsonl"
+printf '/save %s\nZoë\n/clear\n/save %s\n/save %s\nZoë\n/save %s\n' "$dir/none.jsonl" "$dir/none.jsonl" "$dir" "$dir/nowhere/x.jsonl" | $chat > /dev/null 2> "$dir/stderr"
+check "/save of nothing" [ "$(grep -c "^there is no conversation to save" "$dir/stderr")" -eq 2 -a ! -e "$dir/none.jsonl" ]
+check "/save where it cannot" grep -q "^cannot save to $dir/nowhere/x.jsonl: No such file" "$dir/stderr"
+for known in $(sed -n 's/.*strcmp(line, "\(\/[a-z]*\)".*/\1/p' tools/chat.c) /save; do
+    echo /help | $chat 2>&1 | grep -q -e "^  .*$known\>"; check "/help names $known" [ $? -eq 0 ]
+done
+$train_sft --model "$dir/m" --data "$dir/talk.jsonl" --val-data "$dir/talk.jsonl" --steps 1 --batch 1 --warmup 0 --ask 0 --threads 1 --report off \
+    --out "$dir/untold" > /dev/null 2> "$dir/stderr"
+check "train_sft learns from it" grep -q "1 records of the form \"messages\"" "$dir/stderr"
+
+# ---- --system, for a model that was never trained with one ----
+note="never trained with a system prompt"
+for m in m untold; do
+    $chat_program --model "$dir/$m" --threads 1 --max-tokens 4 --system Be -p hi > /dev/null 2> "$dir/stderr"
+    check "$m: is said" grep -q "^note: $dir/$m was $note" "$dir/stderr"
+done
+check "not without --system" sh -c "! $chat_program --model $dir/m --threads 1 --max-tokens 4 -p hi 2>&1 | grep -q '$note'"
+$train_sft --model "$dir/m" --data "$dir/own.jsonl" --val-data "$dir/own.jsonl" --steps 1 --batch 1 --warmup 0 --ask 0 --threads 1 --report off \
+    --out "$dir/told" > /dev/null 2> "$dir/stderr"
+$train_sft --model "$dir/told" --data "$dir/talk.jsonl" --val-data "$dir/talk.jsonl" --steps 1 --batch 1 --warmup 0 --ask 0 --threads 1 --report off \
+    --out "$dir/told2" > /dev/null 2> "$dir/stderr"
+for m in told told2; do
+    $chat_program --model "$dir/$m" --threads 1 --max-tokens 4 --system Be -p hi > /dev/null 2> "$dir/stderr"
+    check "$m: answers" [ $? -eq 0 ]
+    check "$m: nothing to say" sh -c "! grep -q '$note' $dir/stderr"
+done
+
+# ---- without --model: the newest that answers ----
+case $chat_program in /*) there=$chat_program ;; *) there=$PWD/$chat_program ;; esac
+mkdir -p "$dir/w/out/demo" "$dir/w/out/rlhf"
+newest() { (cd "$dir/w" && $there --threads 1 --max-tokens 4 -p hi 2>&1 > /dev/null | sed -n 's/^model: //p'); }
+in_w() { (cd "$dir/w" && $there -p hi); }
+refuses "no model at all" 2 "no model in out/ answers" in_w
+for m in demo/base demo/sft demo/ppo sft rlhf/dpo; do cp -r "$dir/m" "$dir/w/out/$m"; done
+cp -r "$dir/score" "$dir/w/out/demo/reward"
+day=0
+for m in demo/sft sft rlhf/dpo demo/ppo demo/reward demo/base; do day=$((day + 1)); touch -d "2020-01-0$day" "$dir/w/out/$m/config.json"; done
+check "neither base nor reward model: $(newest)" [ "$(newest)" = "out/demo/ppo, the newest in out/" ]
+rm "$dir/w/out/demo/ppo/config.json"; check "a result without an end is none: $(newest)" [ "$(newest)" = "out/rlhf/dpo, the newest in out/" ]
+touch "$dir/w/out/sft/config.json"; check "the newest: $(newest)" [ "$(newest)" = "out/sft, the newest in out/" ]
+rm -r "$dir/w/out/demo" "$dir/w/out/rlhf"; check "the only one: $(newest)" [ "$(newest)" = "out/sft" ]
+
+# ---- on a terminal: editing, history, colours ----
+refuses "--history without a terminal" 2 "--history would do nothing" $chat --history "$dir/h"
+refuses "--history with -p" 2 "--history would do nothing: --prompt" $chat --history "$dir/h" -p hi
+typed() { # flags; what is typed comes from stdin
+    (sleep 1; while IFS= read -r keys; do printf "$keys"; sleep 0.5; done) |
+        TERM=xterm LC_ALL=C.UTF-8 script -qec "$chat $*" /dev/null > "$dir/screen" 2>&1
+}
+escapes() { grep -q "$(printf '\033')\[$1m" "$dir/screen"; }
+if ! script --version 2> /dev/null | grep -q util-linux; then echo "SKIP: chat on a terminal: no script (util-linux)"
+else
+    typed < /dev/null; check "the prompt has a colour" escapes '1;32'
+    NO_COLOR=1 typed < /dev/null; check "NO_COLOR: none" sh -c "! grep -q '\[1;32m' $dir/screen"
+    check "but a prompt" grep -q '> ' "$dir/screen"
+    $chat -p "Zoë" > "$dir/screen" 2>&1; check "nor through a pipe" sh -c "! grep -q '$(printf '\033')' $dir/screen"
+    if $chat --history "$dir/h" < /dev/null 2>&1 | grep -q "no line editor"; then echo "SKIP: line editing: built without readline and libedit"
+    else
+        echo "from before" > "$dir/h"
+        typed --history "$dir/h" --temperature 0 <<END_OF_KEYS
+\\033[A and on\\r
+Zo\\303\\253X\\177 numbr\\033[De\\r
+dropped
+\\003
+\\033[A\\033[A\\r
+/save $dir/keys.jsonl\\r
+\\004
+END_OF_KEYS
+        check "a line is edited" grep -q '{"role": "user", "content": "Zoë number"}' "$dir/keys.jsonl"
+        check "and remembered, from the time before too" [ "$(grep -o '"content": "from before and on"' "$dir/keys.jsonl" | wc -l)" -eq 2 ]
+        check "Ctrl-C drops what is typed" sh -c "! grep -q dropped $dir/keys.jsonl"
+        check "and does not end it" grep -q "(/exit or Ctrl-D ends)" "$dir/screen"
+        check "the history has it all" [ "$(cat "$dir/h")" = "$(printf 'from before\nfrom before and on\nZoë number\nfrom before and on\n/save %s' "$dir/keys.jsonl")" ]
+        typed --history "$dir" < /dev/null; check "a history that cannot be written is refused" grep -q "^error: cannot write $dir" "$dir/screen"
+    fi
+fi
 
 # ---- ids beyond the vocabulary are never said: a model that would say one, had its tokenizer not lost it ----
 i=0

@@ -1,22 +1,25 @@
 /* chat.c: talk to a trained model, ours or a downloaded one.
 
-       build/chat                          the tiny world's assistant, out/sft
+       build/chat                          the newest model that answers, of out/rlhf, out/sft and out/demo
        build/chat --model DIR              any folder that hf_model_load reads, in its own chat template
        build/chat -p "What is 2+3?"        one answer on stdout, then the end
        build/chat -m out/base --complete   no conversation: the model goes on with what you type
 
    A conversation is a list of messages. For every answer the whole list is written down in the model's template and the
    model continues it; what it has read before lies in the cache, so only the new part is computed. Answers go to
-   stdout, everything else to stderr. */
+   stdout, everything else to stderr. On a terminal lines are edited and remembered (line.h). */
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "hf.h"
 #include "run.h"
+#include "line.h"
+#include "newest.h"
+#include "told.h"
 
 typedef struct {
     run_settings run;                   /* model, device, precision, threads, seed */
-    const char *prompt, *system, *weights;
+    const char *prompt, *system, *weights, *history;
     int64_t max_tokens, context, top_k, beams;
     double temperature, top_p, min_p, repeat_penalty;
     bool complete, speed, raw;
@@ -34,9 +37,10 @@ typedef struct {
     int *ids, context;                  /* room for one conversation as ids */
     uint8_t *banned;                    /* [V] what is never said: special tokens that end nothing, ids without text */
     llm_real *logits;                   /* [V] */
-    llm_message *message;               /* the history; the texts are ours */
-    size_t room;
-    int messages, answers;              /* answers so far: each draws from its own stream of random numbers */
+    llm_message *message, *view;        /* the history, whose texts are ours; what the model is shown of it */
+    size_t room, view_room;
+    int messages, forgotten;            /* messages behind the system's that the context has no room for any more */
+    int answers;                        /* so far: each draws from its own stream of random numbers */
     tally reading, speaking;            /* of the last answer */
 } chat;
 
@@ -77,23 +81,33 @@ static void history_drop(chat *c, int from, int to) {
 }
 static int history_first(const chat *c) { return c->messages && !strcmp(c->message[0].role, "system"); }
 
+/* What is left of it for the model. */
+static int history_view(chat *c) {
+    const int first = history_first(c);
+    int n = 0;
+    c->view = llm_grow(c->view, &c->view_room, (size_t)c->messages + 1, sizeof *c->view);
+    for (int i = 0; i < c->messages; i++)
+        if (i < first || i >= first + c->forgotten) c->view[n++] = c->message[i];
+    return n;
+}
 /* The conversation as ids, at most `limit`: the oldest questions go first, each with its answer. The last question
    stays; if even that is too long it loses its beginning. */
 static int history_ids(chat *c, int limit) {
     llm_tokens out = {0};
-    int dropped = 0, first = history_first(c), next;
-    llm_render(&c->tok, c->message, c->messages, true, &out);
+    int dropped = 0, first = history_first(c), next, shown = history_view(c);
+    llm_render(&c->tok, c->view, shown, true, &out);
     for (; out.count > limit; dropped++) {
-        for (next = first + 1; next < c->messages && strcmp(c->message[next].role, "user");) next++;
-        if (next >= c->messages) break;
-        history_drop(c, first, next);
-        llm_render(&c->tok, c->message, c->messages, true, &out);
+        for (next = first + 1; next < shown && strcmp(c->view[next].role, "user");) next++;
+        if (next >= shown) break;
+        c->forgotten += next - first;
+        shown = history_view(c);
+        llm_render(&c->tok, c->view, shown, true, &out);
     }
     if (dropped)
         fprintf(stderr, "(the context of %d tokens is full: the oldest %s forgotten)\n", c->context,
                 dropped == 1 ? "question and its answer are" : "questions and their answers are");
     if (out.count > limit) {
-        llm_record r = {.form = "messages", .message = c->message, .messages = c->messages};
+        llm_record r = {.form = "messages", .message = c->view, .messages = shown};
         llm_render_record(&c->tok, &r, LLM_PROMPT, limit, &out);
         fprintf(stderr, "(longer than the context of %d tokens: the beginning is cut off)\n", c->context);
     }
@@ -199,11 +213,13 @@ static char *speak(chat *c, int n, bool first_space, size_t *size) {
 static double rate(tally t) { return t.seconds > 0 ? t.tokens / t.seconds : 0; }
 static void report(const chat *c) {
     if (!c->s.speed) return;
+    colour_set(stderr, "2");
     if (c->s.beams)
         fprintf(stderr, "[ prompt: %d tokens | answer: %d tokens, the best of %d beams, %.1f tok/s ]\n",
                 c->reading.tokens, c->speaking.tokens, (int)c->s.beams, rate(c->speaking));
     else fprintf(stderr, "[ prompt: %d tokens, %.1f tok/s | answer: %d tokens, %.1f tok/s ]\n", c->reading.tokens,
             rate(c->reading), c->speaking.tokens, rate(c->speaking));
+    colour_set(stderr, NULL);
 }
 /* Answer the last message of the history. */
 static void answer(chat *c) {
@@ -233,17 +249,75 @@ static void complete(chat *c, const char *text, size_t length) {
 static const char help_text[] =
     "  /clear        forget the conversation\n"
     "  /regen        answer the last question again\n"
-    "  /exit         the end (so is Ctrl-D)\n"
+    "  /save FILE    add the conversation to FILE.jsonl, as a record that train_sft --data reads\n"
+    "  /exit, /quit  the end (so is Ctrl-D)\n"
     "  /help         this text\n"
     "  Ctrl-C stops an answer. A line that ends with \\ goes on in the next.\n";
 
-static void clear(chat *c) { history_drop(c, history_first(c), c->messages); }
+static void clear(chat *c) {
+    history_drop(c, history_first(c), c->messages);
+    c->forgotten = 0;
+}
+/* All that was asked and answered as one line of JSON, in memory of the C library, and how many answers; a question
+   whose answer is empty teaches nothing. */
+static char *conversation(const chat *c, size_t *size, int *answers) {
+    const char *more = "";
+    char *json = NULL;
+    llm_writer w = {.file = open_memstream(&json, size)};
+    if (!w.file) llm_die("a machine with more memory", "no memory for the conversation");
+    *answers = 0;
+    llm_write_text(&w, "{\"messages\": [");
+    for (int i = 0, first = history_first(c); i < c->messages; i++) {
+        const llm_message *m = &c->message[i];
+        const bool asks = i >= first && !strcmp(m->role, "user"), said = i >= first && !asks;
+        const llm_message *answer = asks && i + 1 < c->messages ? m + 1 : said ? m : NULL;
+        if (i >= first && (!answer || !answer->length)) continue;
+        llm_write_text(&w, "%s{\"role\": \"%s\", \"content\": ", more, m->role);
+        more = ", ";
+        llm_write_json_string(&w, m->text, m->length);
+        llm_write_text(&w, "}");
+        *answers += said;
+    }
+    llm_write_text(&w, "]}\n");
+    fclose(w.file);
+    return json;
+}
+/* One more line at the end of a file: all of it, or none. Returns NULL, or why not. */
+static const char *append(const char *path, const char *text, size_t size) {
+    struct stat s;
+    char last = '\n';
+    const int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK, 0666);
+    const char *wrong = fd < 0 || fstat(fd, &s) ? strerror(errno) : S_ISREG(s.st_mode) ? NULL : "it is no plain file";
+    if (!wrong && s.st_size && pread(fd, &last, 1, s.st_size - 1) != 1) wrong = strerror(errno);
+    if (!wrong && last != '\n' && write(fd, "\n", 1) != 1) wrong = strerror(errno);
+    if (!wrong && write(fd, text, size) != (ssize_t)size) {
+        wrong = errno ? strerror(errno) : "no room";
+        if (ftruncate(fd, s.st_size)) wrong = "no room, and a part of the line stands there now";
+    }
+    if (fd >= 0 && close(fd) && !wrong) wrong = strerror(errno);
+    return wrong;
+}
+static void save(const chat *c, const char *path) {
+    size_t size;
+    int answers;
+    if (!path_ends_with(path, ".jsonl") || strlen(path) == 6) {
+        fputs("/save FILE.jsonl: a line of it is a conversation\n", stderr);
+        return;
+    }
+    char *json = conversation(c, &size, &answers);
+    const char *wrong = answers ? append(path, json, size) : NULL;
+    if (!answers) fputs("there is no conversation to save\n", stderr);
+    else if (wrong) fprintf(stderr, "cannot save to %s: %s; the conversation is still here\n", path, wrong);
+    else fprintf(stderr, "saved %d answer%s to %s, for ./train_sft --data\n", answers, answers > 1 ? "s" : "", path);
+    free(json);
+}
 
 /* Do the command; false: it was the last. `last`: what /regen repeats where there is no history. */
 static bool command(chat *c, const char *line, const char *last, size_t last_size) {
     if (!strcmp(line, "/exit") || !strcmp(line, "/quit")) return false;
     if (!strcmp(line, "/clear")) clear(c);
     else if (!strcmp(line, "/help")) fputs(help_text, stderr);
+    else if (!strncmp(line, "/save", 5) && (!line[5] || line[5] == ' ')) save(c, line + 5 + strspn(line + 5, " "));
     else if (strcmp(line, "/regen")) fprintf(stderr, "there is no command %s; /help lists them\n", line);
     else if (c->s.complete && last) complete(c, last, last_size);
     else if (!c->s.complete && c->messages && !strcmp(c->message[c->messages - 1].role, "assistant")) {
@@ -259,8 +333,8 @@ static bool read_input(char **text, size_t *room, size_t *size) {
     bool asks = isatty(STDIN_FILENO);
     *size = 0;
     for (bool more = true; more;) {
-        if (asks) fputs(*size ? ". " : "\n> ", stderr);
-        ssize_t n = getline(&line, &line_room, stdin);
+        if (asks && !*size) fputs("\n", stderr);
+        ssize_t n = line_read(*size ? ". " : "> ", &line, &line_room);
         if (n < 0 && interrupted) {     /* Ctrl-C while we wait: drop what was typed */
             interrupted = 0;
             clearerr(stdin);
@@ -269,7 +343,6 @@ static bool read_input(char **text, size_t *room, size_t *size) {
             continue;
         }
         if (n < 0) return false;
-        while (n && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
         more = n && line[n - 1] == '\\';
         if (more) line[n - 1] = '\n';
         *text = llm_grow(*text, room, *size + (size_t)n + 1, 1);
@@ -282,6 +355,7 @@ static bool read_input(char **text, size_t *room, size_t *size) {
 static void converse(chat *c) {
     char *text = NULL, *last = NULL;
     size_t room = 0, size, last_size = 0;
+    line_begin(&interrupted, c->s.history);
     if (isatty(STDIN_FILENO)) fputs("/help lists the commands\n", stderr);
     while (read_input(&text, &room, &size)) {
         interrupted = 0;
@@ -341,11 +415,13 @@ static void load(chat *c) {
         c->banned[i] = i >= c->tok.vocab_size || (c->tok.special[i] && !llm_is_stop(i, c->tok.stop, c->tok.stops));
     c->sampler = (llm_sampler){s->temperature, (int)s->top_k, s->top_p, s->min_p, s->repeat_penalty,
                                (uint64_t)s->run.seed};
+    if (s->system && !s->complete && told_before(dir) == 0)
+        fprintf(stderr, "note: %s was never trained with a system prompt: it may not heed --system\n", dir);
     if (s->system && !s->complete) history_add(c, "system", s->system, strlen(s->system));
 }
 static void unload(chat *c) {
     history_drop(c, 0, c->messages);
-    void *owned[] = {c->message, c->cached, c->ids, c->logits, c->banned};
+    void *owned[] = {c->message, c->view, c->cached, c->ids, c->logits, c->banned};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) llm_release(owned[i]);
     llm_cache_free(&c->cache, &c->model);
     llm_tokenizer_free(&c->tok);
@@ -354,12 +430,14 @@ static void unload(chat *c) {
 static void parse(settings *s, int argc, char **argv) {
     run_settings *r = &s->run;
     llm_option table[] = {
-        {"model", LLM_TEXT, &r->model, 0, 0, "folder of the model, or of an adapter", NULL, "m"},
+        {"model", LLM_TEXT, &r->model, 0, 0,
+         "folder of the model, or of an adapter; none: the newest in out/ that answers", NULL, "m"},
         {"prompt", LLM_TEXT, &s->prompt, 0, 0, "answer this once and end", NULL, "p"},
         {"system", LLM_TEXT, &s->system, 0, 0, "what the assistant is told first", NULL, "system-prompt"},
         OPTION("complete", LLM_BOOL, &s->complete, 0, 0, "no conversation: go on with the text"),
         {"max-tokens", LLM_INT, &s->max_tokens, 1, 1 << 20, "longest answer", NULL, "n"},
         OPTION("raw", LLM_BOOL, &s->raw, 0, 0, "answers byte for byte: their control characters act on the terminal"),
+        OPTION("history", LLM_TEXT, &s->history, 0, 0, "keep what is typed in this file, for the next time"),
         OPTION("context", LLM_INT, &s->context, 16, 1 << 20, "most tokens of a conversation"),
         OPTION_HEADING("choosing the next token"),
         {"temperature", LLM_FLOAT, &s->temperature, 0, 100, "0: always the likeliest", NULL, "temp"},
@@ -378,6 +456,7 @@ static void parse(settings *s, int argc, char **argv) {
         {"speed", LLM_BOOL, &s->speed, 0, 0, "tokens per second behind every answer", NULL, NULL}};
     llm_options_parse(table, sizeof table / sizeof *table, "talk to a trained model", argc, argv);
     if (s->raw) shown_begin(true);
+    llm_options_idle("history", s->prompt, "--prompt is all that is asked");
     llm_options_idle("system", s->complete, "--complete goes on with the text alone");
     llm_options_idle("top-k|top-p|min-p|seed", s->temperature == 0 && !s->beams, "--temperature 0 takes the likeliest");
     static const char *const draws[] = {"temperature", "top-k", "top-p", "min-p", "repeat-penalty", "seed"};
@@ -385,17 +464,27 @@ static void parse(settings *s, int argc, char **argv) {
         if (llm_option_given(draws[i]))
             llm_usage("one of the two", "--%s says how to draw, and --beams searches: it draws nothing", draws[i]);
 }
+/* Which model? */
+static void choose_model(settings *s) {
+    int count;
+    if (!s->run.model) {
+        s->run.model = newest_model(&count);
+        if (!s->run.model)
+            llm_usage("./train_gpt and ./train_sft make out/sft; or --model DIR", "no model in out/ answers");
+        fprintf(stderr, "model: %s%s\n", s->run.model, count > 1 ? ", the newest in out/" : "");
+    }
+    if (!llm_exists(s->run.model))
+        llm_usage("./train_gpt and ./train_sft make out/sft; or --model DIR", "there is no folder %s", s->run.model);
+}
 int main(int argc, char **argv) {
     llm_sampler d = llm_sampler_defaults();
     static chat c;
     c.s = (settings){.run = run_defaults(), .max_tokens = 512, .context = 4096, .temperature = d.temperature,
                      .top_p = d.top_p, .min_p = d.min_p, .repeat_penalty = d.repeat_penalty, .speed = true,
                      .weights = "fp32"};
-    c.s.run.model = "out/sft";
     parse(&c.s, argc, argv);
     run_patience(argv);
-    if (!llm_exists(c.s.run.model))
-        llm_usage("./train_gpt and ./train_sft make out/sft; or --model DIR", "there is no folder %s", c.s.run.model);
+    choose_model(&c.s);
     load(&c);
     catch_interrupts();
     if (!c.s.prompt) converse(&c);

@@ -192,10 +192,11 @@ static inline void say_fleet(const llm_config *c, const llm_fleet *f, FILE *out)
             say_time(a, e.gpu_hours * 3600));
     if (f->price > 0) fprintf(out, "  cost           $%s at $%.2f per GPU hour\n", say_number(a, e.dollars), f->price);
     if (f->failure_rate > 0)
-        fprintf(out, "  failures       %.3g%% a day is %.0f%% a month and %.0f%% of the cards within a year; here %.1f a "
-                "day, P(at least one a day) %.1f%%\n                 (95%% with %.0f cards); mean time between "
-                "failures %s\n", 100 * f->failure_rate, 100 * e.broken_in_a_month, 100 * e.broken_in_a_year, e.failures_a_day,
-                100 * e.any_failure_a_day, ceil(log(.05) / log1p(-f->failure_rate)), say_time(a, e.mean_time_between));
+        fprintf(out, "  failures       %.3g%% a day is %.0f%% a month and %.0f%% of the cards within a year; here "
+                "%.1f a day, P(at least one a day) %.1f%%\n                 (95%% with %.0f cards); mean time between "
+                "failures %s\n", 100 * f->failure_rate, 100 * e.broken_in_a_month, 100 * e.broken_in_a_year,
+                e.failures_a_day, 100 * e.any_failure_a_day, ceil(log(.05) / log1p(-f->failure_rate)),
+                say_time(a, e.mean_time_between));
     if (e.time_lost >= 1)
         fprintf(out, "  checkpoint     a save takes %s: so often do cards break that the run never ends\n",
                 say_time(a, f->checkpoint_seconds));

@@ -7,18 +7,20 @@
 
 #include <stdarg.h>
 #include <sys/wait.h>
+#include "told.h"
 
 typedef struct {
     const char *out, *page;             /* out NULL: nothing is kept; page NULL: report.html beside OUT; "off": none */
     char **argv;
     int argc, stage;                    /* the page is in the order of the stages */
+    int told;                           /* conversations with a system prompt (told.h), or -1 */
     const char *title;
     char *parts;                        /* of stage.json, as they come */
 } stage_card;
 
 static inline stage_card stage_begin(const char *out, const char *page, int stage, const char *title, int argc,
                                      char **argv) {
-    return (stage_card){llm_leads() ? out : NULL, page, argv, argc, stage, title, llm_format("%s", "")};
+    return (stage_card){llm_leads() ? out : NULL, page, argv, argc, stage, -1, title, llm_format("%s", "")};
 }
 /* The same of a driver: its --report, and the command line that its flags came from. */
 static inline stage_card stage_of(const run_settings *r, const char *out, int stage, const char *title) {
@@ -237,6 +239,7 @@ LLM_PRINTF(2, 3) static inline void stage_end(stage_card *c, const char *result,
         llm_writer w = llm_write_begin(path);
         llm_write_text(&w, "{\"stage\": %d, \"time\": %lld, \"title\": ", c->stage, (long long)time(NULL));
         llm_write_json_string(&w, c->title, strlen(c->title));
+        if (c->told >= 0) llm_write_text(&w, ", \"system\": %d", c->told);
         llm_write_text(&w, ",\n\"command\": [");
         for (int i = 0; i < c->argc; i++) {
             llm_write_text(&w, i ? ", " : "");
