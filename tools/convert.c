@@ -19,6 +19,7 @@
 #include "out.h"
 #include "add_tokens.h"
 #include "gguf_format.h"
+#include "tokenizer_json.h"
 
 typedef struct {
     const char *model, *base, *out, *type, *tiktoken, *tokenizer, *split, *special;
@@ -662,54 +663,19 @@ static int write_ranked_merges(llm_writer *w, const rank_table *r) {
     }
     return merges;
 }
-static void write_added(llm_writer *w, int id, const char *text, size_t n, bool first) {
-    llm_write_text(w, "%s\n{\"id\": %d, \"content\": ", first ? "" : ",", id);
-    llm_write_json_string(w, text, n);
-    llm_write_text(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
-                      "\"special\": true}");
-}
 /* The special tokens: those of the list, for Llama 3 filled up to 256. Returns how many. */
 static int write_specials(llm_writer *w, const rank_table *r, const char *list, bool fill) {
     int n = 0;
     for (const char *c = list; *c; c += strcspn(c, ","), c += *c == ',') {
         size_t length = strcspn(c, ",");
-        if (length) write_added(w, r->count + n, c, length, n == 0), n++;
+        if (length) write_added(w, r->count + n, c, length, true, n == 0), n++;
     }
     for (int i = 3; fill && n < 256; i++, n++) {
         char name[64];
         int length = snprintf(name, sizeof name, "<|reserved_special_token_%d|>", i);
-        write_added(w, r->count + n, name, (size_t)length, false);
+        write_added(w, r->count + n, name, (size_t)length, true, false);
     }
     return n;
-}
-/* opens: the spelling of the token that stands before a text, or NULL; id: its own. */
-static void write_pipeline(llm_writer *w, const family *f, const char *opens, int id) {
-    static const char bytes[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
-                                "\"use_regex\": %s}";
-    bool gpt2 = f->split == LLM_SPLIT_GPT2;
-    llm_write_text(w, "],\n\"normalizer\": %s,\n\"pre_tokenizer\": ",
-                   f->split == HF_SPLIT_QWEN2 ? "{\"type\": \"NFC\"}" : "null");
-    if (!gpt2) {
-        const char *expression = hf_expression(f->split);
-        llm_write_text(w, "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
-                          "\"pattern\": {\"Regex\": ");
-        llm_write_json_string(w, expression, strlen(expression));
-        llm_write_text(w, "}, \"behavior\": \"Isolated\", \"invert\": false},\n");
-    }
-    llm_write_text(w, bytes, gpt2 ? "true" : "false");
-    llm_write_text(w, "%s,\n\"post_processor\": ", gpt2 ? "" : "]}");
-    if (opens)
-        llm_write_text(w, "{\"type\": \"TemplateProcessing\",\n\"single\": [{\"SpecialToken\": {\"id\": \"%s\", "
-                          "\"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}],\n\"pair\": "
-                          "[{\"Sequence\": "
-                          "{\"id\": \"A\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}],\n"
-                          "\"special_tokens\": {\"%s\": {\"id\": \"%s\", \"ids\": [%d], \"tokens\": [\"%s\"]}}}", opens,
-                       opens, opens, id, opens);
-    llm_write_text(w, "%s,\n\"decoder\": ", opens ? "" : "null");
-    llm_write_text(w, bytes, "true");
-    llm_write_text(w, ",\n\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false,\n"
-                      "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"byte_fallback\": false,\n"
-                      "\"ignore_merges\": true,\n\"vocab\": {");
 }
 static void import_ranks(const settings *s) {
     rank_table r = {0};
@@ -736,7 +702,8 @@ static void import_ranks(const settings *s) {
     bool fill = !s->special && f.split == HF_SPLIT_LLAMA3;
     int specials = write_specials(&w, &r, s->special ? s->special : f.special, fill);
     bool opened = fill && !strcmp(f.bos, "<|begin_of_text|>");         /* Llama 3's: the first of the special ones */
-    write_pipeline(&w, &f, opened ? f.bos : NULL, r.count);
+    write_pipeline(&w, &(tokenizer_way){.split = f.split, .nfc = f.split == HF_SPLIT_QWEN2, .ignore_merges = true,
+                                        .opens = opened ? f.bos : NULL, .opens_id = r.count});
     for (int i = 0; i < r.count; i++) {
         llm_write_text(&w, i ? ",\n" : "\n");
         write_bytes_spelled(&w, r.by_rank[i]->text, r.by_rank[i]->length, "", 0);
