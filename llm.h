@@ -6093,9 +6093,7 @@ static int whole_number(const llm_json *v) {
 }
 /* generation_config.json knows every id that ends an answer: a number or a list. Where it says nothing, config.json
    may; transformers writes defaults into both that the vocabulary does not have. Returns whether there was one. */
-static bool read_stops(llm_tokenizer *t, const char *folder, const char *name) {
-    char *where = llm_format("%s/%s", folder, name);
-    llm_json *config = llm_exists(where) ? llm_json_file(where) : NULL;
+static bool read_stops(llm_tokenizer *t, const llm_json *config) {
     const llm_json *eos = llm_json_get(config, "eos_token_id");
     bool list = eos && eos->type == LLM_JSON_ARRAY, found = false;
     for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL) {
@@ -6105,8 +6103,6 @@ static bool read_stops(llm_tokenizer *t, const char *folder, const char *name) {
         add_stop(t, id);
         found = true;
     }
-    llm_json_free(config);
-    llm_release(where);
     return found;
 }
 /* The merges, spelled "a b": with them, ids 0 .. 255 and our special tokens, the vocabulary is known. */
@@ -6156,7 +6152,11 @@ void llm_tokenizer_load(llm_tokenizer *t, const char *dir) {
         (i ? write_our_config : write_our_tokenizer)(t, &w);
         check_written(&w, &text, &size, path);
     }
-    read_stops(t, dir, "generation_config.json");
+    path = llm_format("%s/generation_config.json", dir);
+    root = llm_exists(path) ? llm_json_file(path) : NULL;
+    read_stops(t, root);
+    llm_json_free(root);
+    llm_release(path);
 }
 
 /* ---- safetensors ----

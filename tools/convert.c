@@ -209,13 +209,12 @@ static void put_merges(gguf_writer *g, const llm_tokenizer *t, char *text) {
     }
 }
 static void put_tokenizer(gguf_writer *g, const llm_tokenizer *t, const tokenizer_facts *f, const llm_config *c) {
-    static const char *const pre[] = {"gpt-2", "llama-bpe", "smollm", "qwen2", "default", "tekken"};    /* by split */
-    bool ignores = llm_json_true(llm_json_get(f->root, "model"), "ignore_merges", false);       /* Llama 3 itself */
+    const bool whole = llm_json_true(llm_json_get(f->root, "model"), "ignore_merges", false);
     bool spm = t->split == HF_SPLIT_SPM;
     int end = t->im_end >= 0 ? t->im_end : llm_token_id(t, "<|eot_id|>");
     char *text = llm_alloc(8 * t->tables->longest + 64, 1);
     key_text(g, "tokenizer.ggml.model", spm ? "llama" : "gpt2");
-    key_text(g, "tokenizer.ggml.pre", t->split == HF_SPLIT_LLAMA3 && !ignores ? "smaug-bpe" : pre[t->split]);
+    key_text(g, "tokenizer.ggml.pre", gguf_cuts[gguf_cut_of(t->split, whole)].name);
     key_list(g, "tokenizer.ggml.tokens", GGUF_STRING, (size_t)c->V);
     for (int i = 0; i < c->V; i++)      /* a vocabulary may be smaller than the embedding */
         put_bytes(g, text, i < t->vocab_size ? spelled(t, i, text) : (size_t)sprintf(text, "[PAD%d]", i));

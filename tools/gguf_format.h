@@ -1,5 +1,5 @@
 /* gguf_format.h: what llama.cpp's file format GGUF is, once, for who writes it (convert.c) and who reads it (gguf.h).
-   Included after llm.h. */
+   Included after llm.h and hf.h's declarations. */
 #ifndef GGUF_FORMAT_H
 #define GGUF_FORMAT_H
 
@@ -15,9 +15,38 @@
 
 enum { GGUF_U32 = 4, GGUF_I32 = 5, GGUF_F32 = 6, GGUF_BOOL = 7, GGUF_STRING = 8, GGUF_LIST = 9 };
 enum { GGUF_ALIGN = 32 };
+/* A block of numbers in a row, and its bytes. A q8_0 block is d (f16) and 32 bytes q: d q. A q4_0 block is d and 16
+   bytes, number i in the low 4 bits of byte i and number i + 16 in the high ones: d (q - 8). q4_1: d, m, both f16, and
+   16 bytes: d q + m. */
 static const struct { const char *name; int type, file_type; size_t block, bytes; } gguf_types[] = {
-    {"f32", 0, 0, 1, 4}, {"f16", 1, 1, 1, 2}, {"bf16", 30, 32, 1, 2}, {"q8_0", 8, 7, 32, 34}};
-enum { AS_F32, AS_F16, AS_BF16, AS_Q8 };
+    {"f32", 0, 0, 1, 4}, {"f16", 1, 1, 1, 2}, {"bf16", 30, 32, 1, 2}, {"q8_0", 8, 7, 32, 34}, {"q4_0", 2, 2, 32, 18},
+    {"q4_1", 3, 3, 32, 20}};
+enum { AS_F32, AS_F16, AS_BF16, AS_Q8, AS_Q4_0, AS_Q4_1, GGUF_TYPES };
+
+/* Whose tensors and keys it has: "general.architecture", also config.json's model_type. turned: rows of q and k change
+   places (interleave). */
+static const struct { const char *name; bool turned; } gguf_families[] = {
+    {"gpt2", false}, {"llama", true}, {"qwen2", false}, {"qwen3", false}};
+enum { GGUF_FAMILIES = sizeof gguf_families / sizeof *gguf_families };
+
+/* How text is cut, "tokenizer.ggml.pre". whole: a piece in the vocabulary needs no merges that lead to it
+   (ignore_merges); opens: if nothing is said, bos stands before a text. */
+static const struct { const char *name; int split; bool whole, opens; } gguf_cuts[] = {
+    {"gpt-2", LLM_SPLIT_GPT2, false, false},       {"phi-2", LLM_SPLIT_GPT2, false, false},
+    {"llama-bpe", HF_SPLIT_LLAMA3, true, true},    {"llama3", HF_SPLIT_LLAMA3, true, true},
+    {"llama-v3", HF_SPLIT_LLAMA3, true, true},     {"smaug-bpe", HF_SPLIT_LLAMA3, false, false},
+    {"dbrx", HF_SPLIT_LLAMA3, false, false},       {"smollm", LLM_SPLIT_DIGITS, false, false},
+    {"qwen2", HF_SPLIT_QWEN2, false, false},       {"deepseek-r1-qwen", HF_SPLIT_QWEN2, false, false},
+    {"tekken", HF_SPLIT_TEKKEN, true, true},       {"default", HF_SPLIT_SPM, false, true}};
+enum { GGUF_CUTS = sizeof gguf_cuts / sizeof *gguf_cuts };
+/* The name that is written: the first of the split, of those that say `whole` where there is one. */
+static inline int gguf_cut_of(int split, bool whole) {
+    int best = -1;
+    for (int i = 0; i < GGUF_CUTS; i++)
+        if (gguf_cuts[i].split == split)
+            if (best < 0 || (gguf_cuts[best].whole != whole && gguf_cuts[i].whole == whole)) best = i;
+    return best;
+}
 
 /* "model.layers.3.self_attn.q_proj.weight" -> "blk.3.attn_q.weight" */
 static inline void gguf_name(const char *name, char out[64]) {

@@ -1,5 +1,6 @@
 /* hf.h: folders that other programs wrote: Hugging Face's, with the tokenizers, chat templates, configurations, shards
-   and adapters of the families GPT-2, Llama, SmolLM and Qwen2. llm.h itself reads what it wrote.
+   and adapters of the families GPT-2, Llama, SmolLM and Qwen2. llm.h itself reads what it wrote. A file of llama.cpp's,
+   model.gguf, is such a folder in one file (gguf.h): it may stand wherever a model's folder may.
 
    Included after llm.h. The functions stand where LLM_IMPLEMENTATION is defined; elsewhere these are declarations. Each
    does what its namesake in llm.h does, for any folder, ours among them (adapters are read and written here alone);
@@ -30,6 +31,7 @@ typedef struct {
     hf_tensor_info *tensor; int count;  /* by name */
     char **path; int paths;             /* the files; data_start: where the numbers of each begin */
     size_t *data_start;
+    const struct gguf_file *gguf;       /* not NULL: the tensors of a GGUF file */
 } hf_safetensors;
 void hf_safetensors_open(hf_safetensors *s, const char *dir_or_file);
 const hf_tensor_info *hf_safetensors_find(const hf_safetensors *s, const char *name);
@@ -74,6 +76,29 @@ const char *hf_expression(int split);           /* as a regular expression; NULL
 #include "added.h"
 #include "hf_chat.h"
 #include "tekken.h"
+static void hf_tensors_sort(hf_safetensors *s);
+#include "gguf.h"
+
+/* ---- where a model's files lie: in a folder, or in a GGUF file ---- */
+
+typedef struct { const char *path; gguf_file *gguf; } hf_folder;
+
+static hf_folder hf_folder_open(const char *path) { return (hf_folder){path, gguf_is(path) ? gguf_open(path) : NULL}; }
+static void hf_folder_close(hf_folder *f) { gguf_close(f->gguf); }
+/* NULL: there is no such file. */
+static char *hf_folder_text(const hf_folder *f, const char *name, size_t *size) {
+    if (f->gguf) return gguf_file_text(f->gguf, name, size);
+    char *path = llm_format("%s/%s", f->path, name), *text = llm_exists(path) ? llm_read_file(path, size) : NULL;
+    llm_release(path);
+    return text;
+}
+static llm_json *hf_folder_json(const hf_folder *f, const char *name) {
+    size_t size;
+    char *text = hf_folder_text(f, name, &size), *path = llm_format("%s/%s", f->path, name);
+    llm_json *root = text ? llm_json_parse(text, size, path, 1) : NULL;
+    llm_release_all(text, path);
+    return root;
+}
 
 /* ---- cutting, and Unicode ---- */
 
@@ -587,36 +612,37 @@ static void hf_index(hf_reader *r) {
         if ((!k->hidden[i] || r->both[i]) && t->length[i])
             word_add(&k->words, t->token[i], (size_t)t->length[i])->value = i;
 }
-/* GPT2Config(vocab_size=401) writes the ids of GPT-2's own vocabulary: other programs never meet them, and go on. */
-static void hf_say_stops(const llm_tokenizer *t, const char *folder) {
-    char *path = llm_format("%s/generation_config.json", folder);
-    llm_json *config = llm_exists(path) ? llm_json_file(path) : NULL;
+/* The ids that end an answer. GPT2Config(vocab_size=401) writes those of GPT-2's own vocabulary: other programs never
+   meet them, and go on. */
+static bool hf_read_stops(llm_tokenizer *t, const hf_folder *f, const char *name) {
+    llm_json *config = hf_folder_json(f, name);
     const llm_json *eos = llm_json_get(config, "eos_token_id");
-    bool list = eos && eos->type == LLM_JSON_ARRAY;
-    if (list && eos->length > 60)
-        llm_die("leave out those that it never says", "%s: %zu ids end an answer, more than 60", path, eos->length);
-    for (const llm_json *c = list ? eos->child : eos; c; c = list ? c->next : NULL)
+    bool list = eos && eos->type == LLM_JSON_ARRAY, first = !strcmp(name, "generation_config.json");
+    if (first && list && eos->length > 60)
+        llm_die("leave out those that it never says", "%s/%s: %zu ids end an answer, more than 60", f->path, name,
+                eos->length);
+    for (const llm_json *c = list ? eos->child : eos; c && first; c = list ? c->next : NULL)
         if (c->type == LLM_JSON_NUMBER && (whole_number(c) < 0 || whole_number(c) >= t->vocab_size))
-            fprintf(stderr, "%s: eos_token_id %.17g is not in the vocabulary of %d: ignored\n", path, c->number,
-                    t->vocab_size);
+            fprintf(stderr, "%s/%s: eos_token_id %.17g is not in the vocabulary of %d: ignored\n", f->path, name,
+                    c->number, t->vocab_size);
+    bool found = read_stops(t, config);
     llm_json_free(config);
-    llm_release(path);
+    return found;
 }
 void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     *t = (llm_tokenizer){.cut = cut_gpt2, .encode = encode_bpe, .room = room_for_bytes};
     struct llm_tokenizer_tables *k = t->tables = llm_alloc(1, sizeof *k);
     const char *slash = strrchr(dir_or_file, '/');
-    bool dir = llm_is_dir(dir_or_file);
-    char *folder = dir ? llm_format("%s", dir_or_file) :
+    bool whole = llm_is_dir(dir_or_file) || gguf_is(dir_or_file);       /* else a tokenizer.json */
+    char *folder = whole ? llm_format("%s", dir_or_file) :
                    slash ? copy_text(dir_or_file, (size_t)(slash - dir_or_file) + 1) : llm_format(".");
-    char *path = dir ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
-    if (!llm_exists(path)) llm_die("a Hugging Face folder; an old one: save it once with transformers' save_pretrained",
-                                   "there is no %s", path);
-    for (int i = 0; i < TOKENIZER_FILES; i++) {
-        char *name = i ? llm_format("%s/%s", folder, tokenizer_file[i]) : llm_format("%s", path);
-        if (llm_exists(name)) k->file[i] = llm_read_file(name, &k->file_size[i]);
-        llm_release(name);
-    }
+    char *path = whole ? llm_format("%s/%s", folder, tokenizer_file[0]) : llm_format("%s", dir_or_file);
+    hf_folder f = hf_folder_open(folder);
+    for (int i = 0; i < TOKENIZER_FILES; i++)
+        if (i || whole) k->file[i] = hf_folder_text(&f, tokenizer_file[i], &k->file_size[i]);
+        else if (llm_exists(path)) k->file[i] = llm_read_file(path, &k->file_size[i]);
+    if (!k->file[0]) llm_die("a Hugging Face folder; an old one: save it once with transformers' save_pretrained",
+                             "there is no %s", path);
     llm_json *root = llm_json_parse(k->file[0], k->file_size[0], path, 1);
     hf_reader r = {.t = t, .where = path, .root = root};
     hf_read_pipeline(&r);
@@ -625,11 +651,11 @@ void hf_tokenizer_load(llm_tokenizer *t, const char *dir_or_file) {
     hf_read_merges(&r);
     hf_spell_tokens(&r);
     hf_index(&r);
-    if (!read_stops(t, folder, "generation_config.json")) read_stops(t, folder, "config.json");
-    hf_say_stops(t, folder);
+    if (!hf_read_stops(t, &f, "generation_config.json")) hf_read_stops(t, &f, "config.json");
     tokenizer_name_ids(t);
     add_stop(t, llm_token_id(t, "<|eot_id|>"));
     hf_use_template(t);
+    hf_folder_close(&f);
     word_free(&r.spelling);
     llm_release_all(r.added, r.both);
     llm_json_free(root);
@@ -964,11 +990,11 @@ static bool hf_config_score(hf_config_file f) {
         hf_config_refuse(f, "id2label", "a classifier with other than 1 label");
     return true;
 }
-llm_config hf_config_load(const char *dir) {
-    char *path = llm_format("%s/config.json", dir);
-    if (!llm_exists(path))
-        llm_die("the folder of a Hugging Face model, or of one of our stages", "%s does not exist", path);
-    llm_json *root = llm_json_file(path);
+static llm_config hf_folder_config(const hf_folder *folder) {
+    char *path = llm_format("%s/config.json", folder->path);
+    llm_json *root = hf_folder_json(folder, "config.json");
+    if (!root) llm_die("the folder of a Hugging Face model, or of one of our stages, or a .gguf file",
+                       "%s does not exist", path);
     hf_config_file f = {root, path};
     const char *type = hf_config_text(f, "model_type", "(missing)");
     if (strcmp(type, "gpt2") && strcmp(type, "llama") && strcmp(type, "qwen2")) hf_config_refuse(f, "model_type", type);
@@ -983,6 +1009,12 @@ llm_config hf_config_load(const char *dir) {
     llm_config_check(&c, path);
     llm_json_free(root);
     llm_release(path);
+    return c;
+}
+llm_config hf_config_load(const char *dir) {
+    hf_folder f = hf_folder_open(dir);
+    llm_config c = hf_folder_config(&f);
+    hf_folder_close(&f);
     return c;
 }
 /* Constants that old releases saved beside the weights (causal mask, rope frequencies); the head of a tied model. */
@@ -1013,12 +1045,13 @@ static void hf_check_shape(const hf_safetensors *s, const hf_tensor_info *t, con
         llm_die(hf_other_folder, "%s: tensor \"%s\" has the shape %s, but config.json makes it %s", s->path[t->file],
                 t->name, shape_text(t->dims, t->shape), shape_text(want->dims, want->shape));
     llm_release(want);
-    if (!widen(NULL, NULL, t->dtype, 0))
+    if (!s->gguf && !widen(NULL, NULL, t->dtype, 0))
         llm_die("convert it to BF16 or F32", "%s: tensor \"%s\" is stored as %s, which is not read", s->path[t->file],
                 t->name, t->dtype);
 }
 static void hf_load_tensor(const hf_safetensors *s, const hf_tensor_info *t, const llm_param *p, const llm_ops *op) {
-    param_load(p, s->path[t->file], hf_place(s, t), t->dtype, op);
+    if (s->gguf) gguf_load(s->gguf, t, p, op);
+    else param_load(p, s->path[t->file], hf_place(s, t), t->dtype, op);
 }
 /* Are the tensors those that config.json promises, no more and no other shape? Asked before memory is taken for them:
    its sizes are somebody's claim. */
@@ -1043,9 +1076,10 @@ static char *hf_adapter_base(const char *dir) {
     char *path = llm_format("%s/adapter_config.json", dir);
     llm_json *root = llm_json_file(path);
     const char *base = llm_json_text(root, "base_model_name_or_path", NULL);
-    if (!base || !llm_result_exists(base))          /* adapters on adapters could go round in a circle */
+    if (!base || !(llm_result_exists(base) || gguf_is(base)))   /* adapters on adapters could go round in a circle */
         llm_die("load the base model, or let that key name its folder",
-                "%s: \"base_model_name_or_path\": %s is no folder here that holds a model", path, base ? base : "null");
+                "%s: \"base_model_name_or_path\": %s is no folder here that holds a model, nor a .gguf file", path,
+                base ? base : "null");
     char *found = copy_text(base, strlen(base));
     llm_json_free(root);
     llm_release(path);
@@ -1110,6 +1144,18 @@ static void hf_tie(const hf_safetensors *s, llm_config *c, const char *dir) {
                 "read\n", dir);
     }
 }
+/* The tensors under the names that our table has for them. */
+static void hf_tensors_of(const hf_folder *f, llm_config *c, hf_safetensors *s) {
+    if (f->gguf) {
+        gguf_tensors(f->gguf, c, s);
+        return;
+    }
+    hf_safetensors_open(s, f->path);
+    /* A reward model has no head over the vocabulary, and nobody asks it for words. */
+    if (c->score && !hf_safetensors_find(s, "lm_head.weight")) c->tied = true;
+    hf_tie(s, c, f->path);
+    hf_rename(s, c);
+}
 void hf_model_load(llm_model *m, const char *dir, const llm_ops *ops) { hf_model_load_as(m, dir, ops, LLM_TYPE_REAL); }
 void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_type weights) {
     char *base = hf_adapter_base(dir);
@@ -1117,19 +1163,17 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
         hf_model_load_as(m, base, ops, weights);
         hf_lora_load(m, dir);
     } else {
-        llm_config c = hf_config_load(dir);
+        hf_folder f = hf_folder_open(dir);
+        llm_config c = hf_folder_config(&f);
         hf_safetensors s;
-        hf_safetensors_open(&s, dir);
-        /* A reward model has no head over the vocabulary, and nobody asks it for words. */
-        if (c.score && !hf_safetensors_find(&s, "lm_head.weight")) c.tied = true;
-        hf_tie(&s, &c, dir);
-        hf_rename(&s, &c);
+        hf_tensors_of(&f, &c, &s);
         hf_check_tensors(&s, &c, dir);
         model_allocate(m, &c, ops, weights);
         for (int i = 0; i < m->params; i++)
             hf_load_tensor(&s, hf_safetensors_find(&s, m->param[i].name), &m->param[i], ops);
         llm_weights_changed(m);
         hf_safetensors_close(&s);
+        hf_folder_close(&f);
     }
     llm_release(base);
 }
