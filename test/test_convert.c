@@ -16,6 +16,22 @@ static int convert(const char *const *arguments) {
     return convert_main(argc, argv);
 }
 #define CONVERT(...) convert((const char *const[]){__VA_ARGS__, NULL})
+/* 0: it went through; 1: it was refused, check_message says why. */
+static int run_tool(const char *const *arguments) {
+    volatile int code = 1;
+    llm_on_death = check_on_death;
+    if (!setjmp(check_jump)) code = convert(arguments);
+    llm_on_death = NULL;
+    return code;
+}
+#define RUN(...) run_tool((const char *const[]){__VA_ARGS__, NULL})
+
+static void write_file(const char *path, const void *data, size_t bytes) {
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(data, 1, bytes, f) == bytes, "writing %s", path);
+    if (f) fclose(f);
+}
+#include "gguf_cases.h"
 
 /* ---- GGUF ---- */
 
@@ -165,6 +181,8 @@ static void test_gguf(void) {
             int code = CONVERT("--model", folder, "--out", path, "--type", all[i].types[k], "--overwrite");
             CHECK(code == 0, "exit code %d", code);
             compare(fixture, all[i].name, all[i].types[k], listing(path));
+            gguf_reads_back(folder, path, all[i].types[k], all[i].tokenizer);
+            if (k == 0) gguf_comes_round(path);
         }
         llm_release(path);
         llm_release(folder);
@@ -192,21 +210,6 @@ static void test_halves(void) {
 
 /* ---- refusals, and files complete or absent ---- */
 
-/* 0: it went through; 1: it was refused, check_message says why. */
-static int run_tool(const char *const *arguments) {
-    volatile int code = 1;
-    llm_on_death = check_on_death;
-    if (!setjmp(check_jump)) code = convert(arguments);
-    llm_on_death = NULL;
-    return code;
-}
-#define RUN(...) run_tool((const char *const[]){__VA_ARGS__, NULL})
-
-static void write_file(const char *path, const void *data, size_t bytes) {
-    FILE *f = fopen(path, "wb");
-    CHECK(f && fwrite(data, 1, bytes, f) == bytes, "writing %s", path);
-    if (f) fclose(f);
-}
 static void test_refusals(void) {
     char *folder = llm_format("%s/gpt2", dir), *path = llm_format("%s/x.gguf", dir), *x = llm_format("%s/x", dir);
     CHECK(RUN("--model", folder) == 1, "no --out");
@@ -512,6 +515,10 @@ int main(void) {
     if (!mkdtemp(dir)) return 1;
     if (!freopen("/dev/null", "w", stderr)) return 1;          /* the tool's chatter */
     test_gguf();
+    test_blocks();
+    char *damaged = llm_format("%s/gpt2.gguf", dir);
+    test_damage(damaged);
+    llm_release(damaged);
     test_halves();
     test_refusals();
     test_merge();

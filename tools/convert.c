@@ -393,6 +393,7 @@ static void to_gguf(const settings *s) {
     check_weights(&m, as);
     char *dir = copy_text(s->model, strlen(s->model));
     for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/';) dir[--n] = '\0';
+    if (path_ends_with(dir, ".gguf")) dir[strlen(dir) - strlen(".gguf")] = '\0';
     tokenizer_facts f = facts_read(&t);
     gguf_tensor *list = llm_alloc((size_t)m.params + 1, sizeof *list);
     int n = list_tensors(&m, list, as), halves = 0;

@@ -208,7 +208,7 @@ static int gguf_by_place(const void *a, const void *b) {
     const gguf_entry *x = *(const gguf_entry *const *)a, *y = *(const gguf_entry *const *)b;
     return (x->begin > y->begin) - (x->begin < y->begin);
 }
-/* Every tensor lies in the file, and none in another. (Of a type that is not read nobody asks for the end.) */
+/* Every tensor lies in the file and begins where the one before it ends. (Of a type that is not read nobody knows.) */
 static void gguf_check_places(gguf_file *g) {
     const double align = gguf_get_number(g, "general.alignment", GGUF_ALIGN);
     if (!(align >= 1 && align <= 1 << 20) || align != floor(align) || ((size_t)align & ((size_t)align - 1)))
@@ -231,10 +231,14 @@ static void gguf_check_places(gguf_file *g) {
         t->end = t->begin + numbers / block * bytes;
     }
     if (g->tensors) qsort(order, g->tensors, sizeof *order, gguf_by_place);
-    for (size_t i = 1; i < g->tensors; i++)
-        if (order[i]->begin < order[i - 1]->end)
-            llm_die(gguf_refetch, "%s: tensors \"%.*s\" and \"%.*s\" overlap", g->path, (int)order[i - 1]->length,
-                    g->header + order[i - 1]->name, (int)order[i]->length, g->header + order[i]->name);
+    for (size_t i = 0; i < g->tensors; i++) {
+        const gguf_entry *t = order[i], *before = i ? order[i - 1] : NULL;
+        size_t place = before ? (before->end + step - 1) / step * step : 0;
+        bool known = !before || gguf_type_of(before) < GGUF_TYPES;
+        if (known ? t->begin != place : t->begin < place)
+            llm_die(gguf_refetch, "%s: tensor \"%.*s\" begins at %zu, but the one before ends at %zu", g->path,
+                    (int)t->length, g->header + t->name, t->begin, place);
+    }
     llm_release(order);
 }
 static void gguf_check_family(gguf_file *g) {
