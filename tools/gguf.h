@@ -10,6 +10,7 @@
 #ifndef GGUF_H
 #define GGUF_H
 
+#ifdef LLM_IMPLEMENTATION               /* a part of hf.h, as that is of llm.h */
 #include "gguf_format.h"
 #include "tokenizer_json.h"
 
@@ -806,4 +807,5 @@ static void gguf_load(const gguf_file *g, const hf_tensor_info *t, const llm_par
     if (turned != host) llm_release(turned);
     llm_release_all(raw, host);
 }
+#endif
 #endif
