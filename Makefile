@@ -54,7 +54,7 @@ endif
 RANKGPU ?= $($(CUDA)_objects)
 
 DRIVERS  = train_gpt train_sft train_rlhf
-TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report \
+TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report $(BUILD)/tokenize \
 	   $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
@@ -70,7 +70,9 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 	   $(PLAIN:%=$(BUILD)/plain_%) $(PLAIN2:%=$(BUILD)/plain_double_%)
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
-.PHONY: all found ranks_found programs floats test test_mpi mpi_programs always test_cuda cuda_programs cuda_on_cpu gpu_programs test_gpu test_gpu_dry nvcc test-sft bench builds debug interop demo fuzz exercise judge clean help
+# What make help names; then parts of it.
+.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo fuzz exercise judge clean help
+.PHONY: always ranks_found programs floats mpi_programs cuda_programs gpu_programs test_gpu_dry nvcc
 all: found $(DRIVERS) $(TOOLS)
 
 found:
@@ -104,7 +106,7 @@ $(BUILD)/serve: tools/serve.c $(wildcard tools/serve.html) $(HEADERS) $($(CUDA)_
 	@[ -n "$(MHD)" ] || { echo "error: build/serve without libmicrohttpd" >&2; \
 		echo "  try: apt-get install libmicrohttpd-dev" >&2; exit 1; }
 	$(CC) $(FLAGS) -pthread $< -o $@ -lmicrohttpd $(WITH_GPU) $(LIBS)
-$(BUILD)/convert $(BUILD)/report: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
+$(BUILD)/convert $(BUILD)/report $(BUILD)/tokenize: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
 $(BUILD)/test_report: tools/report.c
@@ -233,7 +235,7 @@ test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@[ -n "$(AMX)" ] || echo "SKIP: AMX's kernel: no AVX-512 with bf16 here"
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_flags.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
-		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_book.sh
+		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_tools.sh test/test_book.sh
 
 # Fine-tuning as a user runs it, three seeds: the figures of the README.
 test-sft: train_gpt train_sft
@@ -254,12 +256,12 @@ builds:
 debug:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/debug CUDA= CFLAGS="$(SANITIZE)" \
 		TESTFLAGS="$(SANITIZE)" OPENMP= floats build/debug/train_gpt build/debug/train_sft \
-		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report build/debug/tinyworld \
+		build/debug/train_rlhf build/debug/chat build/debug/eval build/debug/convert build/debug/report build/debug/tokenize build/debug/tinyworld \
 		$(if $(MHD),build/debug/serve build/debug/serve_client)
 	@ASAN_OPTIONS=detect_leaks=0 sh test/run.sh $(TESTS:%=build/debug/test_%)
 	@TRAIN_GPT=build/debug/train_gpt TRAIN_SFT=build/debug/train_sft TRAIN_RLHF=build/debug/train_rlhf \
-		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert TINYWORLD=build/debug/tinyworld sh test/run.sh test/test_drivers.sh test/test_flags.sh \
-		test/test_chat.sh test/test_rlhf.sh test/test_eval.sh
+		CHAT=build/debug/chat EVAL=build/debug/eval CONVERT=build/debug/convert TINYWORLD=build/debug/tinyworld TOKENIZE=build/debug/tokenize sh test/run.sh test/test_drivers.sh test/test_flags.sh \
+		test/test_chat.sh test/test_rlhf.sh test/test_eval.sh test/test_tools.sh
 	@TRAIN_GPT=build/debug/train_gpt CHAT=build/debug/chat SERVE=build/debug/serve SERVE_CLIENT=build/debug/serve_client \
 		sh test/run.sh test/test_serve.sh
 SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -294,22 +296,32 @@ clean:
 	rm -rf build train_gpt train_sft train_rlhf
 
 help:
-	@echo "make              build the drivers: $(DRIVERS)"
+	@echo "make              build the drivers, $(DRIVERS), and the tools; each tells its flags by --help:"
+	@echo "  build/chat      talk to a model"
+	@echo "  build/serve     models behind a page (http://127.0.0.1:8080/) and OpenAI's endpoints; wants libmicrohttpd"
+	@echo "  build/eval      tasks, perplexity and the arena: a table of several models"
+	@echo "  build/report    draws the page of all stages, out/report.html"
+	@echo "  build/tokenize  a text's pieces, ids and counts, and whether they make the same text again"
+	@echo "  build/convert   a model as GGUF, or in half the bytes; adapters merged; token files and ranks of others"
+	@echo "  build/tinyworld writes the tiny world"
+	@echo "make found        what this machine has of what the programs can use, and what to install for the rest"
 	@echo "make test         prove the CPU side; ends with 'N passed, N failed'"
 	@echo "                  one program: make build/double_ops && build/double_ops (double: against finite differences)"
 	@echo "make MPI=1        drivers that many processes share (Open MPI); MULTI_GPU=1: one process a GPU (NCCL). tools/launch.sh"
+	@echo "                  starts them, on one machine or many; tools/scaling.sh: how much faster two ranks are than one"
 	@echo "make test_mpi     1 to 4 ranks on this machine: the same bits, lost ranks, --elastic; without mpicc it is skipped"
 	@echo "make test_cuda    the kernels of llm_cuda.cuh, executed on this CPU (g++; no GPU, no CUDA toolkit)"
 	@echo "make test_gpu     on a machine with a GPU: tests, speed beside PyTorch's, checkers, profile; <= 8 minutes, out/gpu.md"
 	@echo "make cuda_on_cpu  drivers and tests whose kernels run on this CPU, to step through them in gdb"
 	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
-	@echo "build/serve       models behind a page (http://127.0.0.1:8080/) and OpenAI's endpoints; wants libmicrohttpd"
-	@echo "make bench        this machine's peaks, each operation, whole training steps, as shares of the peak"
+	@echo "make bench        build/bench: this machine's peaks, each operation, whole training steps, as shares of the peak"
+	@echo "                  make build/bench_decode: how fast a model speaks; make build/gpu_bench: on a GPU (test_gpu runs it)"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
 	@echo "make interop      beside transformers, peft, trl, lm-eval, llama.cpp, and a real model, those of them that PYTHON has"
-	@echo "make demo         pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
+	@echo "make demo         tools/demo.sh: pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
 	@echo "make exercise     lists exercises; OP=rmsnorm_backward: leaves exercises/rmsnorm_backward.c to be written"
+	@echo "                  (tools/exercise.sh)"
 	@echo "make judge        OP=rmsnorm_backward: is it right? Where, by how much, and why not; then trains with it"
 	@echo "make clean        remove what was built (out/ stays)"
