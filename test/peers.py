@@ -7,8 +7,12 @@ import importlib
 import json
 import os
 import random
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import warnings
 
 warnings.simplefilter("ignore", FutureWarning)
@@ -60,6 +64,48 @@ def ours(program, *arguments, cpu=True):
     if p.returncode:
         sys.exit(f"error: {' '.join(command)} ended with {p.returncode}\n{(p.stdout + p.stderr)[-2000:]}")
     return p.stdout, p.stderr
+
+
+class Served:
+    """build/serve with these models while the block runs: its .url; .end() is its exit code after Ctrl-C."""
+
+    def __init__(self, *models, log, flags=()):
+        program = os.path.join(ROOT, "build/serve")
+        if not os.access(program, os.X_OK):
+            sys.exit("error: there is no program build/serve\n  try: make build/serve (needs libmicrohttpd-dev)")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        chosen = [x for m in models for x in ("--model", str(m))]
+        self.url, self.log = f"http://127.0.0.1:{port}", log
+        self.process = subprocess.Popen([program, *chosen, "--port", str(port), "--precision", "fp32", "--device", "cpu",
+                                         *map(str, flags)], stdin=subprocess.DEVNULL, stdout=open(log, "w"),
+                                        stderr=subprocess.STDOUT)
+        for _ in range(600):
+            if self.process.poll() is not None:
+                break
+            try:
+                return urllib.request.urlopen(self.url + "/v1/models").close()
+            except OSError:
+                time.sleep(0.1)
+        self.end()
+        with open(log) as f:
+            sys.exit(f"error: build/serve does not answer at {self.url}\n{f.read()[-2000:]}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
 
 
 WHO, WHAT = ["Mia", "Ted", "Lily", "Tom"], ["milk", "a book", "seven eggs", "the old boat"]
