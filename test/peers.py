@@ -66,21 +66,26 @@ def ours(program, *arguments, cpu=True):
     return p.stdout, p.stderr
 
 
+def need_serve(what):
+    """End, well, where build/serve cannot be built."""
+    if not os.access(os.path.join(ROOT, "build/serve"), os.X_OK):
+        print(f"SKIP: {what}: there is no build/serve (apt-get install libmicrohttpd-dev; make build/serve)")
+        sys.exit(0)
+
+
 class Served:
     """build/serve with these models while the block runs: its .url; .end() is its exit code after Ctrl-C."""
 
     def __init__(self, *models, log, flags=()):
         program = os.path.join(ROOT, "build/serve")
-        if not os.access(program, os.X_OK):
-            sys.exit("error: there is no program build/serve\n  try: make build/serve (needs libmicrohttpd-dev)")
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         chosen = [x for m in models for x in ("--model", str(m))]
         self.url, self.log = f"http://127.0.0.1:{port}", log
-        self.process = subprocess.Popen([program, *chosen, "--port", str(port), "--precision", "fp32", "--device", "cpu",
-                                         *map(str, flags)], stdin=subprocess.DEVNULL, stdout=open(log, "w"),
-                                        stderr=subprocess.STDOUT)
+        command = [program, *chosen, "--port", str(port), "--precision", "fp32", "--device", "cpu", *map(str, flags)]
+        with open(log, "w") as f:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT)
         for _ in range(600):
             if self.process.poll() is not None:
                 break

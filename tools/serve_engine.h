@@ -338,8 +338,20 @@ static int *engine_chat_ids(engine_job *job, const engine_model *m, int *count) 
     llm_tokens_free(&out);
     return ids;
 }
+/* A text as transformers' tokenizer reads it, for clients who write templates down themselves: special tokens that it
+   spells are such, and what opens a text stands there once. */
+static int *engine_text_ids(const llm_tokenizer *t, const serve_prompt *p, int *count) {
+    if (!p->length) return llm_prompt_ids(t, p->text, count);
+    int *ids = llm_alloc(llm_add(t->room(p->text, p->length), 1), sizeof *ids);
+    const size_t n = hf_encode(t, p->text, p->length, LLM_TEXT_BEGINS, true, NULL, ids + 1, NULL);
+    const bool opens = t->opens >= 0 && !(n && ids[1] == t->opens);
+    if (opens) ids[0] = t->opens;
+    else memmove(ids, ids + 1, n * sizeof *ids);
+    *count = (int)n + opens;
+    return ids;
+}
 static int *engine_prompt_ids(engine_job *job, const engine_model *m, const serve_prompt *p, int *count) {
-    if (p->text) return llm_prompt_ids(&m->tok, p->text, count);
+    if (p->text) return engine_text_ids(&m->tok, p, count);
     int *ids = llm_alloc((size_t)p->ids + 1, sizeof *ids);
     memcpy(ids, p->id, (size_t)p->ids * sizeof *ids);
     *count = p->ids;
