@@ -634,13 +634,13 @@ typedef struct llm_config {
     double eps;                         /* of the norms */
     double rope_theta;
     llm_rope_scaling rope_scaling;      /* how it reaches beyond rope_original tokens, and with which numbers */
-    double rope_factor, rope_low, rope_high, rope_length; int rope_original;
+    double rope_factor, rope_low, rope_high, rope_length; int rope_original; bool rope_exact;
     int bos, eos, pad;                  /* ids as config.json tells them, or -1 */
 } llm_config;
 
 /* A model by name: gpt2-124m .. gpt2-1.5b, gpt3-small .. gpt3-175b, llama-7b .. llama-65b, llama2-7b .. llama2-70b,
-   smollm2-135m, tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, nano, tiny, small, med, big. Ends the program with the list of
-   names if unknown. */
+   smollm2-135m, tinyllama-1.1b, llama3.2-1b, qwen2-0.5b, mistral-7b, qwen3-0.6b, smollm3-3b, olmo2-1b, phi3-mini, nano,
+   tiny, small, med, big. Ends the program with the list of names if unknown. */
 llm_config llm_preset(const char *name);
 const char *llm_preset_name(int index);                 /* of all, one after the other; behind the last NULL */
 void llm_config_check(const llm_config *c, const char *where);  /* impossible sizes and mixtures end the program */
@@ -711,7 +711,7 @@ typedef struct llm_model {
     llm_real *logp, *lse, *entropy, *value, *dlogp, *dentropy, *dvalue;  /* (N) */
     llm_ids ids;                        /* (N) each */
     int *rows;                          /* (N) which matter: llm_head.row; of llm_cache_step those wanted */
-    llm_real *freq;                     /* (D/2) rope frequencies */
+    llm_real *freq; int freq_length;    /* (D/2) rope frequencies; dynamic rope: for texts of this length */
     void *pool; size_t pool_bytes;      /* the one allocation behind the activations */
     llm_head head_options;              /* of llm_forward and llm_backward: temperature, banned are yours to set */
     struct llm_lora *lora;              /* adapters, or NULL */
@@ -3164,9 +3164,9 @@ typedef struct { const char *name; llm_config c; } preset;
     .V = v, .T = t, .L = l, .C = c, .H = h, .KV = h, .D = (c) / (h), .F = 4 * (c), .norm = LLM_LAYERNORM,              \
     .family = LLM_GPT2, .position = LLM_LEARNED, .activation = LLM_GELU, .bias = true, .tied = true, .eps = 1e-5,      \
     .bos = 50256, .eos = 50256, .pad = -1
-#define LLAMA(...) LIKE_LLAMA(LLM_LLAMA, __VA_ARGS__)
-#define LIKE_LLAMA(of, v, t, l, c, h, kv, f, theta, is_tied, e)                                                        \
-    .V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = (c) / (h), .F = f, .norm = LLM_RMSNORM,                     \
+#define LLAMA(v, t, l, c, h, ...) LIKE_LLAMA(LLM_LLAMA, v, t, l, c, h, (c) / (h), __VA_ARGS__)
+#define LIKE_LLAMA(of, v, t, l, c, h, d, kv, f, theta, is_tied, e)                                                     \
+    .V = v, .T = t, .L = l, .C = c, .H = h, .KV = kv, .D = d, .F = f, .norm = LLM_RMSNORM,                             \
     .family = of, .position = LLM_ROPE, .activation = LLM_SWIGLU, .tied = is_tied, .eps = e,                           \
     .rope_theta = theta, .bos = 1, .eos = 2, .pad = -1
 
@@ -3206,7 +3206,16 @@ static const preset presets[] = {
     {"tinyllama-1.1b", {LLAMA(32000, 2048, 22, 2048, 32, 4, 5632, 10000, false, 1e-5)}},
     {"llama3.2-1b", {LLAMA(128256, 131072, 16, 2048, 32, 8, 8192, 500000, true, 1e-5),
      .rope_scaling = LLM_ROPE_LLAMA3, .rope_factor = 32, .rope_low = 1, .rope_high = 4, .rope_original = 8192}},
-    {"qwen2-0.5b", {LIKE_LLAMA(LLM_QWEN2, 151936, 32768, 24, 896, 14, 2, 4864, 1000000, true, 1e-6), .qkv_bias = true}},
+    /* families beside Llama's; a head's size stands behind the number of heads */
+    {"qwen2-0.5b", {LIKE_LLAMA(LLM_QWEN2, 151936, 32768, 24, 896, 14, 64, 2, 4864, 1e6, true, 1e-6), .qkv_bias = true}},
+    {"mistral-7b", {LIKE_LLAMA(LLM_MISTRAL, 32768, 32768, 32, 4096, 32, 128, 8, 14336, 1e6, false, 1e-5)}},
+    {"qwen3-0.6b", {LIKE_LLAMA(LLM_QWEN3, 151936, 40960, 28, 1024, 16, 128, 8, 3072, 1e6, true, 1e-6),
+     .qk_norm = LLM_QK_HEADS}},
+    {"smollm3-3b", {LIKE_LLAMA(LLM_SMOLLM3, 128256, 65536, 36, 2048, 16, 128, 4, 11008, 5e6, true, 1e-6),
+     .no_rope_every = 4}},
+    {"olmo2-1b", {LIKE_LLAMA(LLM_OLMO2, 100352, 4096, 16, 2048, 16, 128, 16, 8192, 5e5, false, 1e-6),
+     .qk_norm = LLM_QK_ALL, .post_norm = true}},
+    {"phi3-mini", {LIKE_LLAMA(LLM_PHI3, 32064, 4096, 32, 3072, 32, 96, 32, 8192, 1e4, false, 1e-5)}},
 };
 #undef GPT
 #undef LLAMA
@@ -3229,28 +3238,50 @@ llm_config llm_preset(const char *name) {
    decay, LoRA, the gradient test. A row is one Hugging Face tensor. The Llamas' q, k, v (gate, up) are consecutive rows
    without padding between them: the matrix (O,C) of all three is simply the pointer to the first. */
 
-/* How a family calls its tensors; a block's stand behind its number, "model.layers.0.". One name in place of three: one
-   tensor. A new part of a block begins here and in table_block. */
+/* How a family calls itself ("model_type" in config.json), its classes and its tensors; a block's stand behind its
+   number, "model.layers.0.". One name in place of three: one tensor. A new part of a block begins here and in
+   table_block. Then what else its config.json says: which biases it may have, and of a window that we never have. */
 typedef struct {
-    const char *wte, *wpe, *block, *norm1, *qkv[3], *proj[3], *norm2, *up[3], *down[3], *normf;
-} family_names;
+    const char *type, *classes, *wte, *wpe, *block, *norm1, *qkv[3], *q_norm, *k_norm, *proj[3], *norm2, *up[3],
+        *down[3], *normf;
+    bool attention_bias, mlp_bias; const char *window;
+} family_row;
 
-static const family_names gpt2_family = {
-    .wte = "transformer.wte", .wpe = "transformer.wpe", .block = "transformer.h", .norm1 = "ln_1",
-    .qkv = {"attn.c_attn"}, .proj = {"attn.c_proj"}, .norm2 = "ln_2", .up = {"mlp.c_fc"}, .down = {"mlp.c_proj"},
-    .normf = "transformer.ln_f"};
-static const family_names llama_family = {
-    .wte = "model.embed_tokens", .block = "model.layers", .norm1 = "input_layernorm",
-    .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, .proj = {"self_attn.o_proj"},
-    .norm2 = "post_attention_layernorm", .up = {"mlp.gate_proj", "mlp.up_proj"}, .down = {"mlp.down_proj"},
-    .normf = "model.norm"};
+#define LLAMA_NAMES                                                                                                    \
+    .wte = "model.embed_tokens", .block = "model.layers", .q_norm = "self_attn.q_norm", .k_norm = "self_attn.k_norm",  \
+    .proj = {"self_attn.o_proj"}, .down = {"mlp.down_proj"}, .normf = "model.norm"
+#define LLAMA_NORMS .norm1 = "input_layernorm", .norm2 = "post_attention_layernorm"
+#define LLAMA_PARTS                                                                                                    \
+    .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, .up = {"mlp.gate_proj", "mlp.up_proj"}
+#define NO_WINDOW .window = "  \"sliding_window\": null,\n"
+
+static const family_row families[] = {
+    [LLM_GPT2] = {"gpt2", "GPT2", .wte = "transformer.wte", .wpe = "transformer.wpe", .block = "transformer.h",
+                  .norm1 = "ln_1", .qkv = {"attn.c_attn"}, .proj = {"attn.c_proj"}, .norm2 = "ln_2",
+                  .up = {"mlp.c_fc"}, .down = {"mlp.c_proj"}, .normf = "transformer.ln_f"},
+    [LLM_LLAMA] = {"llama", "Llama", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, .attention_bias = true, .mlp_bias = true},
+    [LLM_QWEN2] = {"qwen2", "Qwen2", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS,
+                   .window = "  \"use_sliding_window\": false,\n"},
+    [LLM_MISTRAL] = {"mistral", "Mistral", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, NO_WINDOW},
+    [LLM_QWEN3] = {"qwen3", "Qwen3", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, .attention_bias = true},
+    [LLM_SMOLLM3] = {"smollm3", "SmolLM3", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, .attention_bias = true,
+                     .mlp_bias = true},
+    [LLM_OLMO2] = {"olmo2", "Olmo2", LLAMA_NAMES, LLAMA_PARTS, .norm1 = "post_attention_layernorm",
+                   .norm2 = "post_feedforward_layernorm", .attention_bias = true},
+    [LLM_PHI3] = {"phi3", "Phi3", LLAMA_NAMES, LLAMA_NORMS, .qkv = {"self_attn.qkv_proj"}, .up = {"mlp.gate_up_proj"},
+                  NO_WINDOW}};
+#undef LLAMA_NAMES
+#undef LLAMA_NORMS
+#undef LLAMA_PARTS
+#undef NO_WINDOW
+enum { LLM_FAMILIES = sizeof families / sizeof families[0] };
 
 static bool gpt2_names(const llm_config *c) { return c->family == LLM_GPT2; }
 
 /* The table as it is written; size: numbers so far, in the one array of them all. layer -1: outside the blocks. */
 typedef struct {
     llm_param *row; int count; size_t size;
-    const llm_config *c; const family_names *family; int layer;
+    const llm_config *c; const family_row *family; int layer;
 } table_writer;
 
 /* At most, weights and biases: two norms 4, q|k|v 6, gate|up 4, proj and down 4; and those outside the blocks. */
@@ -3316,7 +3347,7 @@ static size_t full_size(const llm_param *p) { return full_rows(p) * full_cols(p)
    learned positions start with half the deviation). */
 static llm_layer table_block(table_writer *t) {
     const llm_config *c = t->c;
-    const family_names *name = t->family;
+    const family_row *name = t->family;
     const double std = sqrt(0.4 / c->C), out = std / sqrt(2.0 * c->L);
     const size_t C = c->C, HD = c->H * c->D, KVD = c->KV * c->D, F = c->F, gate = c->activation == LLM_SWIGLU ? F : 0;
     llm_layer w;
@@ -3326,9 +3357,9 @@ static llm_layer table_block(table_writer *t) {
     w.norm2 = table_norm(t, name->norm2);
     w.up = table_linear(t, name->up, (size_t[3]){gate, F}, C, std, c->bias);
     w.down = table_linear(t, name->down, (size_t[3]){C}, F, out, c->bias);
-    table_cut(&w.qkv, LLM_CUT_ROWS, gpt2_names(c) ? 3 : 1);
+    table_cut(&w.qkv, LLM_CUT_ROWS, name->qkv[1] ? 1 : 3);
     table_cut(&w.proj, LLM_CUT_COLS, 1);
-    table_cut(&w.up, LLM_CUT_ROWS, 1);
+    table_cut(&w.up, LLM_CUT_ROWS, gate && !name->up[1] ? 2 : 1);
     table_cut(&w.down, LLM_CUT_COLS, 1);
     return w;
 }
@@ -3338,7 +3369,7 @@ static llm_model table_only(const llm_config *c) {
     llm_model m = {.c = *c, .parts = 1};
     m.layer = llm_alloc(c->L, sizeof *m.layer);
     m.param = llm_alloc(llm_add(llm_mul(c->L, BLOCK_ROWS), OTHER_ROWS), sizeof *m.param);
-    table_writer t = {m.param, 0, 0, c, gpt2_names(c) ? &gpt2_family : &llama_family, -1};
+    table_writer t = {m.param, 0, 0, c, &families[c->family], -1};
     m.wte = table_add(&t, t.family->wte, "weight", c->V, c->C, std, false);
     if (c->position == LLM_LEARNED) m.wpe = table_add(&t, t.family->wpe, "weight", c->T, c->C, std / 2, false);
     for (t.layer = 0; t.layer < c->L; t.layer++) m.layer[t.layer] = table_block(&t);
@@ -3602,24 +3633,41 @@ static void block_backward(llm_model *m, int l, size_t B, size_t T) {
 
 /* ---- memory ---- */
 
-/* Frequencies of rope: freq[j] = theta^(-2j/D). Llama-3 stretches the slow ones to reach a longer context: waves longer
-   than original/low are slowed by `factor`, those shorter than original/high are kept, in between it blends. */
-static void model_frequencies(llm_model *m) {
+/* Frequencies of rope: freq[j] = theta^(-2j/D). To reach beyond the `original` tokens of training, rope_scaling keeps a
+   share of each and slows the rest by `factor`: of Llama-3's all that turn more than `high` times in these tokens, none
+   that turn less than `low` times; in yarn (Peng et al. 2023) the share falls evenly with j between the two. Linear:
+   none (Chen et al. 2023). Dynamic keeps all, and theta grows with the longest text of the pass. */
+static double rope_share(const llm_config *c, double j, double f) {
+    const double turn = 6.283185307179586, per = c->D / (2 * log(c->rope_theta)), N = c->rope_original;
+    double high = per * log(N / (c->rope_high * turn)), low = per * log(N / (c->rope_low * turn)), share = 1;
+    if (!c->rope_exact) high = floor(high), low = ceil(low);            /* these j turn so often: yarn's */
+    high = fmax(high, 0), low = fmin(low, c->D - 1);
+    if (c->rope_scaling == LLM_ROPE_LINEAR) share = 0;
+    if (c->rope_scaling == LLM_ROPE_LLAMA3) share = (N / (turn / f) - c->rope_low) / (c->rope_high - c->rope_low);
+    if (c->rope_scaling == LLM_ROPE_YARN) share = 1 - (j - high) / (low == high ? 0.001 : low - high);
+    return share < 0 ? 0 : share > 1 ? 1 : share;
+}
+static void model_frequencies(llm_model *m, int length) {
     const llm_config *c = &m->c;
     const size_t half = c->D / 2;
+    const double more = c->rope_scaling == LLM_ROPE_DYNAMIC ? fmax((double)length / c->rope_original - 1, 0) : 0;
+    const double theta = c->rope_theta * pow(1 + c->rope_factor * more, c->D / (c->D - 2.0));
     llm_real *freq = llm_alloc(half, sizeof *freq);
     for (size_t j = 0; j < half; j++) {
-        double f = pow(c->rope_theta, -2.0 * j / c->D), wave = 6.283185307179586 / f;
-        if (c->rope_scaling == LLM_ROPE_LLAMA3) {
-            double s = (c->rope_original / wave - c->rope_low) / (c->rope_high - c->rope_low);
-            s = s < 0 ? 0 : s > 1 ? 1 : s;
-            f = f * ((1 - s) / c->rope_factor + s);
-        }
-        freq[j] = f;
+        const double f = pow(theta, -2.0 * j / c->D), share = rope_share(c, j, f);
+        freq[j] = share < 1 ? f * ((1 - share) / c->rope_factor + share) : f;
     }
-    m->freq = device_alloc(m->ops, half, sizeof *freq, "rope");
+    if (!m->freq) m->freq = device_alloc(m->ops, half, sizeof *freq, "rope");
     m->ops->upload(m->freq, freq, half * sizeof *freq);
+    m->freq_length = length;
     llm_release(freq);
+}
+/* Dynamic rope: those of the longest text of this pass. */
+static void model_stretch(llm_model *m, const int *positions, size_t N) {
+    int length = m->c.rope_original;
+    if (m->c.rope_scaling != LLM_ROPE_DYNAMIC) return;
+    for (size_t i = 0; i < N; i++) length = llm_max(length, positions[i] + 1);
+    if (length != m->freq_length) model_frequencies(m, length);
 }
 /* The arenas of the weights, and the place of each tensor. */
 static void place_weights(llm_model *m) {
@@ -3737,7 +3785,7 @@ static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops
     m->head_options.temperature = 1;
     if (weights == LLM_TYPE_REAL) place_weights(m);
     else place_packed(m, weights);
-    if (c->position == LLM_ROPE) model_frequencies(m);
+    if (c->position == LLM_ROPE) model_frequencies(m, c->rope_original);
 }
 /* Draw a tensor: every row from its own stream, so that the result depends on seed, name and row alone. */
 static void param_draw(const llm_ops *op, const llm_param *p, uint64_t seed, double draw(llm_rng *r)) {
@@ -3897,6 +3945,7 @@ static void model_upload(llm_model *m, const llm_batch *b) {
         if (b->start[i] < 0 || b->start[i] > i % b->T)
             llm_die(NULL, "attention start %d at place %d", b->start[i], i);
     model_reserve(m, N, !m->frozen);
+    model_stretch(m, b->positions, N);
     m->ops->load_ids(&m->ids, b);
 }
 
@@ -4215,6 +4264,7 @@ void llm_cache_step(llm_model *m, llm_cache *cache, const int *tokens, const int
                     const bool *want, size_t n, llm_real *logits) {
     const llm_ops *op = m->ops;
     model_enter(m);
+    model_stretch(m, positions, n);
     if (op->decode && !weights_split(m) && op->decode(m, cache, tokens, rows, positions, want, n, logits)) return;
     int *wanted = llm_alloc(n, sizeof *wanted);
     size_t wants = 0;
@@ -4742,7 +4792,8 @@ char *llm_lora_modules(const llm_model *m, bool adapted, const char *separator) 
 /* Which rows of the table have an adapter? [params], to be released. Each target must mean something. */
 static bool *targeted_rows(const llm_model *m, const char *targets) {
     char *names = llm_lora_modules(m, false, ",");
-    if (!targets) targets = gpt2_names(&m->c) ? "c_attn" : "q_proj,v_proj";
+    const char *const *qkv = families[m->c.family].qkv;
+    if (!targets) targets = qkv[1] ? "q_proj,v_proj" : strchr(qkv[0], '.') + 1;
     if (!strcmp(targets, "all") || !strcmp(targets, "all-linear")) targets = names;
     bool *wanted = llm_alloc(m->params, sizeof *wanted), hit = false;
     const char *t = targets;
@@ -6457,24 +6508,38 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
 
 /* ---- what a model can be, and what it is, in words ---- */
 
+/* The parts of a family, "gpt2", "llama" ..., as its first preset has them; the file says every size. */
+static llm_config config_parts(const char *type) {
+    int i = 0;
+    while (i + 1 < LLM_PRESETS && strcmp(families[presets[i].c.family].type, type)) i++;
+    return presets[i].c;
+}
 /* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
    that they do not know would be left out without a word. */
 static void config_family(const llm_config *c, const char *where) {
-    const bool gpt2 = c->family == LLM_GPT2 && c->position == LLM_LEARNED && c->norm == LLM_LAYERNORM &&
-                      c->activation == LLM_GELU && c->bias && !c->qkv_bias && c->rope_scaling == LLM_ROPE_PLAIN;
-    const bool llama = (c->family == LLM_LLAMA || c->family == LLM_QWEN2) && c->position == LLM_ROPE &&
-                       c->norm == LLM_RMSNORM && c->activation == LLM_SWIGLU && !c->bias &&
-                       c->qkv_bias == (c->family == LLM_QWEN2) && c->rope_scaling <= LLM_ROPE_LLAMA3;
-    const bool more = c->proj_bias || c->mlp_bias || c->qk_norm || c->post_norm || c->no_rope_every;   /* to come */
-    if ((!gpt2 && !llama) || more)
-        llm_die("GPT-2: learned, layernorm, gelu, bias; Llama: rope, rmsnorm, swiglu, no bias; Qwen2: Llama with "
-                "qkv_bias", "%s: no family of models has this mixture of parts", where);
-    if (gpt2 && (c->KV != c->H || c->H * c->D != c->C))
+    const family_row *f = &families[(int)c->family < LLM_FAMILIES ? c->family : 0];
+    const llm_config p = config_parts(f->type);
+    const bool parts = c->family == p.family && c->norm == p.norm && c->position == p.position && c->bias == p.bias &&
+                       c->activation == p.activation && c->qk_norm == p.qk_norm && c->post_norm == p.post_norm;
+    const bool biases = c->qkv_bias == (f->attention_bias ? c->proj_bias : p.qkv_bias) &&
+                        c->proj_bias <= f->attention_bias && c->mlp_bias <= f->mlp_bias;
+    const bool scales = c->position == LLM_ROPE && c->family != LLM_PHI3 && c->rope_scaling <= LLM_ROPE_YARN;
+    if (!parts || !biases || (c->rope_scaling && !scales) || (c->no_rope_every && !p.no_rope_every))
+        llm_die("the parts that the presets of this family have",
+                "%s: no family of models has this mixture of parts: %s has not", where, f->type);
+    if (p.bias && (c->KV != c->H || c->H * c->D != c->C))
         llm_die("as many key/value heads as heads, which fill the channels; or a Llama",
                 "%s: GPT-2 with %d heads of %d, %d key/value heads, %d channels", where, c->H, c->D, c->KV, c->C);
-    if (c->rope_scaling == LLM_ROPE_LLAMA3 &&
-        !(c->rope_factor >= 1 && c->rope_high > c->rope_low && c->rope_original >= 1))
-        llm_die("the factors of a Llama-3 model", "%s: impossible factors of rope", where);
+}
+/* Dynamic rope reaches so far. */
+static int dynamic_context(const llm_config *c) { return fmin(fmax(c->rope_factor * c->rope_original, 0), INT_MAX); }
+static void config_rope(const llm_config *c, const char *where) {
+    const bool yarn = c->rope_scaling == LLM_ROPE_YARN, shares = yarn || c->rope_scaling == LLM_ROPE_LLAMA3;
+    const bool dynamic = c->rope_scaling == LLM_ROPE_DYNAMIC;
+    if (c->rope_scaling && !(c->rope_factor >= 1 && (!shares || c->rope_high > c->rope_low) &&
+                             ((!shares && !dynamic) || c->rope_original >= 1) && (!dynamic || c->T == dynamic_context(c)) &&
+                             (!yarn || (c->rope_low > 0 && c->rope_length > 0))))
+        llm_die("the numbers that the model was trained with", "%s: impossible factors of rope", where);
 }
 static void wrong_config(const char *where, const char *what, int a, int b) {
     llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
@@ -6494,29 +6559,36 @@ void llm_config_check(const llm_config *c, const char *where) {
     if (!(c->eps > 0) || (c->position == LLM_ROPE && !(c->rope_theta > 0)))
         llm_die("a positive number", "%s: norm epsilon and rope theta must be above 0", where);
     config_family(c, where);
+    config_rope(c, where);
 }
 
 /* ---- config.json ----
-   Two families cover our models. GPT-2: layernorm, learned positions, gelu, biases everywhere. Llama: rmsnorm, rope,
-   swiglu, no biases; Qwen2 is Llama with biases on q, k and v. */
+   GPT-2 has keys of its own; all other families have Llama's, and a few more (chapter 5's rows say which). */
 
 /* The sizes and numbers, as each family spells them. */
 typedef struct { const char *key; size_t at; bool number; } config_row;
 #define SIZE(key, member) {key, offsetof(llm_config, member), false}
 #define NUMBER(key, member) {key, offsetof(llm_config, member), true}
-enum { GPT2_ROWS = 5, LLAMA_ROWS = 10, ROPE_ROWS = 3 };
+enum { GPT2_ROWS = 5, LLAMA_ROWS = 10 };
 static const config_row gpt2_row[GPT2_ROWS] = {
     SIZE("vocab_size", V), SIZE("n_positions", T), SIZE("n_embd", C), SIZE("n_layer", L), SIZE("n_head", H)};
 static const config_row llama_row[LLAMA_ROWS] = {
     SIZE("vocab_size", V), SIZE("max_position_embeddings", T), SIZE("hidden_size", C), SIZE("num_hidden_layers", L),
     SIZE("num_attention_heads", H), SIZE("intermediate_size", F), SIZE("num_key_value_heads", KV), SIZE("head_dim", D),
     NUMBER("rms_norm_eps", eps), NUMBER("rope_theta", rope_theta)};
-static const config_row rope_row[ROPE_ROWS] = {         /* Llama 3's factors */
-    NUMBER("factor", rope_factor), NUMBER("low_freq_factor", rope_low), NUMBER("high_freq_factor", rope_high)};
+static const config_row rope_row[] = {
+    NUMBER("factor", rope_factor), NUMBER("low_freq_factor", rope_low), NUMBER("high_freq_factor", rope_high),
+    NUMBER("beta_slow", rope_low), NUMBER("beta_fast", rope_high), NUMBER("attention_factor", rope_length)};
+/* The ways to stretch rope, and which rows each has besides the factor. */
+static const struct { const char *type; int first, count; } rope_kinds[] = {
+    {"default", 1, 0}, {"llama3", 1, 2}, {"linear", 1, 0}, {"dynamic", 1, 0}, {"yarn", 3, 3}};
 #undef SIZE
 #undef NUMBER
 
 static void write_int(llm_writer *w, const char *key, int x) { llm_write_text(w, "  \"%s\": %d,\n", key, x); }
+static void write_bool(llm_writer *w, const char *key, bool x) {
+    llm_write_text(w, "  \"%s\": %s,\n", key, x ? "true" : "false");
+}
 static void write_id(llm_writer *w, const char *key, int id) {
     if (id < 0) llm_write_text(w, "  \"%s\": null,\n", key);
     else write_int(w, key, id);
@@ -6546,25 +6618,35 @@ static void write_gpt2(llm_writer *w, const llm_config *c) {
     llm_write_text(w, "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n");  /* no dropout */
 }
 static void write_llama(llm_writer *w, const llm_config *c) {
-    write_rows(w, c, llama_row, LLAMA_ROWS);
-    if (c->rope_scaling == LLM_ROPE_LLAMA3) {
-        llm_write_text(w, "  \"rope_scaling\": {\n  \"rope_type\": \"llama3\",\n");
-        write_rows(w, c, rope_row, ROPE_ROWS);
-        llm_write_text(w, "  \"original_max_position_embeddings\": %d\n  },\n", c->rope_original);
-    } else llm_write_text(w, "  \"rope_scaling\": null,\n");
+    const family_row *f = &families[c->family];
+    const int first = rope_kinds[c->rope_scaling].first, count = rope_kinds[c->rope_scaling].count;
+    llm_config said = *c;
+    if (c->rope_scaling == LLM_ROPE_DYNAMIC) said.T = c->rope_original;
+    write_rows(w, &said, llama_row, LLAMA_ROWS);
+    llm_write_text(w, c->rope_scaling ? "  \"rope_scaling\": {\n" : "  \"rope_scaling\": null,\n");
+    if (c->rope_scaling) {
+        write_rows(w, c, rope_row, 1);
+        write_rows(w, c, rope_row + first, count);
+        if (count) write_int(w, "original_max_position_embeddings", c->rope_original);
+        if (c->rope_exact) write_bool(w, "truncate", false);
+        llm_write_text(w, "  \"rope_type\": \"%s\"\n  },\n", rope_kinds[c->rope_scaling].type);
+    }
     llm_write_text(w, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
-    llm_write_text(w, c->qkv_bias ? "  \"use_sliding_window\": false,\n" :
-                   "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n");
+    if (f->attention_bias) write_bool(w, "attention_bias", c->proj_bias);
+    if (f->mlp_bias) write_bool(w, "mlp_bias", c->mlp_bias);
+    if (c->family == LLM_SMOLLM3)       /* beyond the last layer: all have rope */
+        write_int(w, "no_rope_layer_interval", c->no_rope_every ? llm_min(c->no_rope_every, c->L + 1) : c->L + 1);
+    if (f->window) llm_write_text(w, "%s", f->window);
 }
 static void config_write(llm_writer *w, const llm_config *c, const char *dtype) {
     bool gpt2 = gpt2_names(c);
     llm_write_text(w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
-                   gpt2 ? "GPT2" : c->family == LLM_QWEN2 ? "Qwen2" : "Llama",
+                   families[c->family].classes,
                    c->score ? "ForSequenceClassification" : gpt2 ? "LMHeadModel" : "ForCausalLM",
-                   gpt2 ? "gpt2" : c->family == LLM_QWEN2 ? "qwen2" : "llama");
+                   families[c->family].type);
     if (gpt2) write_gpt2(w, c);
     else write_llama(w, c);
-    llm_write_text(w, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");
+    write_bool(w, "tie_word_embeddings", c->tied);
     write_id(w, "bos_token_id", c->bos);
     write_id(w, "eos_token_id", c->eos);
     if (c->score) llm_write_text(w, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
@@ -6579,9 +6661,15 @@ static void read_rows(llm_config *c, const llm_json *from, const config_row *row
         else *(int *)to = whole_number(llm_json_get(from, row[i].key));
     }
 }
-/* The parts of a family, "gpt2", "llama" or "qwen2", as one of its presets has them; the file says every size. */
-static llm_config config_parts(const char *type) {
-    return llm_preset(!strcmp(type, "gpt2") ? "gpt2-124m" : !strcmp(type, "qwen2") ? "qwen2-0.5b" : "llama2-7b");
+static void read_rope(llm_config *c, const llm_json *from) {
+    int kind = LLM_ROPE_YARN;
+    while (kind && strcmp(rope_kinds[kind].type, llm_json_text(from, "rope_type", ""))) kind--;
+    c->rope_scaling = kind;
+    read_rows(c, from, rope_row, 1);
+    read_rows(c, from, rope_row + rope_kinds[kind].first, rope_kinds[kind].count);
+    if (rope_kinds[kind].count) c->rope_original = whole_number(llm_json_get(from, "original_max_position_embeddings"));
+    c->rope_exact = !llm_json_true(from, "truncate", true);
+    if (kind == LLM_ROPE_DYNAMIC) c->rope_original = c->T, c->T = dynamic_context(c);
 }
 /* What is missing or wrong becomes -1 or 0, and will not come out the same. */
 static llm_config config_read(const llm_json *from) {
@@ -6595,11 +6683,11 @@ static llm_config config_read(const llm_json *from) {
         c.D = c.H > 0 && c.C % c.H == 0 ? c.C / c.H : 0;
         c.eps = llm_json_number(from, "layer_norm_epsilon", 0);
     } else read_rows(&c, from, llama_row, LLAMA_ROWS);
-    if (rope && rope->type == LLM_JSON_OBJECT) {
-        c.rope_scaling = LLM_ROPE_LLAMA3;
-        read_rows(&c, rope, rope_row, ROPE_ROWS);
-        c.rope_original = whole_number(llm_json_get(rope, "original_max_position_embeddings"));
-    }
+    if (rope && rope->type == LLM_JSON_OBJECT) read_rope(&c, rope);
+    if (families[c.family].attention_bias) c.qkv_bias = c.proj_bias = llm_json_true(from, "attention_bias", false);
+    c.mlp_bias = llm_json_true(from, "mlp_bias", false);
+    if (c.no_rope_every) c.no_rope_every = whole_number(llm_json_get(from, "no_rope_layer_interval"));
+    if (c.no_rope_every > c.L) c.no_rope_every = 0;
     c.tied = llm_json_true(from, "tie_word_embeddings", false);
     c.score = llm_json_get(from, "id2label") != NULL;
     c.bos = whole_number(llm_json_get(from, "bos_token_id"));
