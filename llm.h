@@ -634,7 +634,7 @@ typedef struct llm_config {
     double eps;                         /* of the norms */
     double rope_theta;
     llm_rope_scaling rope_scaling;      /* how it reaches beyond rope_original tokens, and with which numbers */
-    double rope_factor, rope_low, rope_high, rope_length; int rope_original; bool rope_exact;
+    double rope_factor, rope_low, rope_high, rope_length; int rope_original; bool rope_truncate;
     int bos, eos, pad;                  /* ids as config.json tells them, or -1 */
 } llm_config;
 
@@ -3255,7 +3255,7 @@ typedef struct {
     .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, .up = {"mlp.gate_proj", "mlp.up_proj"}
 #define NO_WINDOW .window = "  \"sliding_window\": null,\n"
 
-static const family_row families[] = {
+static const family_row model_families[] = {
     [LLM_GPT2] = {"gpt2", "GPT2", .wte = "transformer.wte", .wpe = "transformer.wpe", .block = "transformer.h",
                   .norm1 = "ln_1", .qkv = {"attn.c_attn"}, .proj = {"attn.c_proj"}, .norm2 = "ln_2",
                   .up = {"mlp.c_fc"}, .down = {"mlp.c_proj"}, .normf = "transformer.ln_f"},
@@ -3274,7 +3274,7 @@ static const family_row families[] = {
 #undef LLAMA_NORMS
 #undef LLAMA_PARTS
 #undef NO_WINDOW
-enum { LLM_FAMILIES = sizeof families / sizeof families[0] };
+enum { LLM_FAMILIES = sizeof model_families / sizeof model_families[0] };
 
 static bool gpt2_names(const llm_config *c) { return c->family == LLM_GPT2; }
 
@@ -3369,7 +3369,7 @@ static llm_model table_only(const llm_config *c) {
     llm_model m = {.c = *c, .parts = 1};
     m.layer = llm_alloc(c->L, sizeof *m.layer);
     m.param = llm_alloc(llm_add(llm_mul(c->L, BLOCK_ROWS), OTHER_ROWS), sizeof *m.param);
-    table_writer t = {m.param, 0, 0, c, &families[c->family], -1};
+    table_writer t = {m.param, 0, 0, c, &model_families[c->family], -1};
     m.wte = table_add(&t, t.family->wte, "weight", c->V, c->C, std, false);
     if (c->position == LLM_LEARNED) m.wpe = table_add(&t, t.family->wpe, "weight", c->T, c->C, std / 2, false);
     for (t.layer = 0; t.layer < c->L; t.layer++) m.layer[t.layer] = table_block(&t);
@@ -3640,7 +3640,7 @@ static void block_backward(llm_model *m, int l, size_t B, size_t T) {
 static double rope_share(const llm_config *c, double j, double f) {
     const double turn = 6.283185307179586, per = c->D / (2 * log(c->rope_theta)), N = c->rope_original;
     double high = per * log(N / (c->rope_high * turn)), low = per * log(N / (c->rope_low * turn)), share = 1;
-    if (!c->rope_exact) high = floor(high), low = ceil(low);            /* these j turn so often: yarn's */
+    if (c->rope_truncate) high = floor(high), low = ceil(low);          /* yarn: these j turn so often */
     high = fmax(high, 0), low = fmin(low, c->D - 1);
     if (c->rope_scaling == LLM_ROPE_LINEAR) share = 0;
     if (c->rope_scaling == LLM_ROPE_LLAMA3) share = (N / (turn / f) - c->rope_low) / (c->rope_high - c->rope_low);
@@ -3775,6 +3775,8 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
 static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
     llm_ops_check(ops);
+    if (c->proj_bias || c->mlp_bias || c->qk_norm || c->post_norm || c->no_rope_every || c->rope_scaling == LLM_ROPE_YARN)
+        llm_die("another model", "parts of a %s model are not computed yet", model_families[c->family].type);
     int parts = 1;
     const llm_config layer = team_layer(*c, &parts);
     *m = table_only(&layer);
@@ -4792,7 +4794,7 @@ char *llm_lora_modules(const llm_model *m, bool adapted, const char *separator) 
 /* Which rows of the table have an adapter? [params], to be released. Each target must mean something. */
 static bool *targeted_rows(const llm_model *m, const char *targets) {
     char *names = llm_lora_modules(m, false, ",");
-    const char *const *qkv = families[m->c.family].qkv;
+    const char *const *qkv = model_families[m->c.family].qkv;
     if (!targets) targets = qkv[1] ? "q_proj,v_proj" : strchr(qkv[0], '.') + 1;
     if (!strcmp(targets, "all") || !strcmp(targets, "all-linear")) targets = names;
     bool *wanted = llm_alloc(m->params, sizeof *wanted), hit = false;
@@ -6511,13 +6513,13 @@ void llm_model_add_score(llm_model *m, uint64_t seed) {
 /* The parts of a family, "gpt2", "llama" ..., as its first preset has them; the file says every size. */
 static llm_config config_parts(const char *type) {
     int i = 0;
-    while (i + 1 < LLM_PRESETS && strcmp(families[presets[i].c.family].type, type)) i++;
+    while (i + 1 < LLM_PRESETS && strcmp(model_families[presets[i].c.family].type, type)) i++;
     return presets[i].c;
 }
 /* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
    that they do not know would be left out without a word. */
 static void config_family(const llm_config *c, const char *where) {
-    const family_row *f = &families[(int)c->family < LLM_FAMILIES ? c->family : 0];
+    const family_row *f = &model_families[(int)c->family < LLM_FAMILIES ? c->family : 0];
     const llm_config p = config_parts(f->type);
     const bool parts = c->family == p.family && c->norm == p.norm && c->position == p.position && c->bias == p.bias &&
                        c->activation == p.activation && c->qk_norm == p.qk_norm && c->post_norm == p.post_norm;
@@ -6534,12 +6536,12 @@ static void config_family(const llm_config *c, const char *where) {
 /* Dynamic rope reaches so far. */
 static int dynamic_context(const llm_config *c) { return fmin(fmax(c->rope_factor * c->rope_original, 0), INT_MAX); }
 static void config_rope(const llm_config *c, const char *where) {
-    const bool yarn = c->rope_scaling == LLM_ROPE_YARN, shares = yarn || c->rope_scaling == LLM_ROPE_LLAMA3;
-    const bool dynamic = c->rope_scaling == LLM_ROPE_DYNAMIC;
-    if (c->rope_scaling && !(c->rope_factor >= 1 && (!shares || c->rope_high > c->rope_low) &&
-                             ((!shares && !dynamic) || c->rope_original >= 1) && (!dynamic || c->T == dynamic_context(c)) &&
-                             (!yarn || (c->rope_low > 0 && c->rope_length > 0))))
-        llm_die("the numbers that the model was trained with", "%s: impossible factors of rope", where);
+    const llm_rope_scaling kind = c->rope_scaling;
+    bool good = !kind || (c->rope_factor >= 1 && (kind == LLM_ROPE_LINEAR || c->rope_original >= 1));
+    if (kind == LLM_ROPE_DYNAMIC) good = good && c->T == dynamic_context(c);
+    if (kind == LLM_ROPE_LLAMA3 || kind == LLM_ROPE_YARN) good = good && c->rope_high > c->rope_low;
+    if (kind == LLM_ROPE_YARN) good = good && c->rope_low > 0 && c->rope_length > 0;
+    if (!good) llm_die("the numbers that the model was trained with", "%s: impossible factors of rope", where);
 }
 static void wrong_config(const char *where, const char *what, int a, int b) {
     llm_die("sizes that fit together; --help shows the presets", "%s: impossible model: %s (%d, %d)", where, what, a,
@@ -6563,36 +6565,12 @@ void llm_config_check(const llm_config *c, const char *where) {
 }
 
 /* ---- config.json ----
-   GPT-2 has keys of its own; all other families have Llama's, and a few more (chapter 5's rows say which). */
+   GPT-2 has keys of its own; all other families have Llama's, and some a few more (chapter 5's rows say which). What
+   stands in the file is said once, for both ways: config_pass writes it, or reads it. */
 
-/* The sizes and numbers, as each family spells them. */
-typedef struct { const char *key; size_t at; bool number; } config_row;
-#define SIZE(key, member) {key, offsetof(llm_config, member), false}
-#define NUMBER(key, member) {key, offsetof(llm_config, member), true}
-enum { GPT2_ROWS = 5, LLAMA_ROWS = 10 };
-static const config_row gpt2_row[GPT2_ROWS] = {
-    SIZE("vocab_size", V), SIZE("n_positions", T), SIZE("n_embd", C), SIZE("n_layer", L), SIZE("n_head", H)};
-static const config_row llama_row[LLAMA_ROWS] = {
-    SIZE("vocab_size", V), SIZE("max_position_embeddings", T), SIZE("hidden_size", C), SIZE("num_hidden_layers", L),
-    SIZE("num_attention_heads", H), SIZE("intermediate_size", F), SIZE("num_key_value_heads", KV), SIZE("head_dim", D),
-    NUMBER("rms_norm_eps", eps), NUMBER("rope_theta", rope_theta)};
-static const config_row rope_row[] = {
-    NUMBER("factor", rope_factor), NUMBER("low_freq_factor", rope_low), NUMBER("high_freq_factor", rope_high),
-    NUMBER("beta_slow", rope_low), NUMBER("beta_fast", rope_high), NUMBER("attention_factor", rope_length)};
-/* The ways to stretch rope, and which rows each has besides the factor. */
-static const struct { const char *type; int first, count; } rope_kinds[] = {
-    {"default", 1, 0}, {"llama3", 1, 2}, {"linear", 1, 0}, {"dynamic", 1, 0}, {"yarn", 3, 3}};
-#undef SIZE
-#undef NUMBER
+typedef struct { llm_writer *w; const llm_json *from; } config_file;    /* one of the two; the other is NULL */
 
 static void write_int(llm_writer *w, const char *key, int x) { llm_write_text(w, "  \"%s\": %d,\n", key, x); }
-static void write_bool(llm_writer *w, const char *key, bool x) {
-    llm_write_text(w, "  \"%s\": %s,\n", key, x ? "true" : "false");
-}
-static void write_id(llm_writer *w, const char *key, int id) {
-    if (id < 0) llm_write_text(w, "  \"%s\": null,\n", key);
-    else write_int(w, key, id);
-}
 /* The shortest spelling that reads back as the same bits: 1e-05, not 1.0000000000000001e-05. And 10000.0: a float. */
 static void write_number(llm_writer *w, const char *key, double x) {
     char text[40];
@@ -6602,104 +6580,115 @@ static void write_number(llm_writer *w, const char *key, double x) {
     }
     llm_write_text(w, "  \"%s\": %s%s,\n", key, text, strpbrk(text, ".e") ? "" : ".0");
 }
-static void write_rows(llm_writer *w, const llm_config *c, const config_row *row, int count) {
+static void config_text(config_file f, const char *text) {
+    if (f.w && text) llm_write_text(f.w, "%s", text);
+}
+/* What is missing or wrong becomes -1 or 0, and will not come out the same. Below 0: null. */
+static void config_int(config_file f, const char *key, int *x) {
+    if (!f.w) *x = whole_number(llm_json_get(f.from, key));
+    else if (*x >= 0) write_int(f.w, key, *x);
+    else llm_write_text(f.w, "  \"%s\": null,\n", key);
+}
+static void config_bool(config_file f, const char *key, bool *x) {
+    if (!f.w) *x = llm_json_true(f.from, key, false);
+    else llm_write_text(f.w, "  \"%s\": %s,\n", key, *x ? "true" : "false");
+}
+/* The sizes and numbers, as each family spells them. */
+typedef struct { const char *key; size_t at; bool number; } config_row;
+#define SIZE(key, member) {key, offsetof(llm_config, member), false}
+#define NUMBER(key, member) {key, offsetof(llm_config, member), true}
+enum { GPT2_ROWS = 7, LLAMA_ROWS = 10 };
+static const config_row gpt2_row[GPT2_ROWS] = {         /* (llama.cpp's converter asks for n_ctx) */
+    SIZE("vocab_size", V), SIZE("n_positions", T), SIZE("n_embd", C), SIZE("n_layer", L), SIZE("n_head", H),
+    SIZE("n_ctx", T), NUMBER("layer_norm_epsilon", eps)};
+static const config_row llama_row[LLAMA_ROWS] = {
+    SIZE("vocab_size", V), SIZE("max_position_embeddings", T), SIZE("hidden_size", C), SIZE("num_hidden_layers", L),
+    SIZE("num_attention_heads", H), SIZE("intermediate_size", F), SIZE("num_key_value_heads", KV), SIZE("head_dim", D),
+    NUMBER("rms_norm_eps", eps), NUMBER("rope_theta", rope_theta)};
+static const config_row rope_row[] = {
+    NUMBER("factor", rope_factor), SIZE("original_max_position_embeddings", rope_original),
+    NUMBER("low_freq_factor", rope_low), NUMBER("high_freq_factor", rope_high), NUMBER("beta_slow", rope_low),
+    NUMBER("beta_fast", rope_high), NUMBER("attention_factor", rope_length)};
+/* The ways to stretch rope, and which rows each has besides factor and original_max_position_embeddings. */
+static const struct { const char *type; int first, count; } rope_kinds[] = {
+    {"default", 0, 0}, {"llama3", 2, 2}, {"linear", 0, 0}, {"dynamic", 0, 0}, {"yarn", 4, 3}};
+#undef SIZE
+#undef NUMBER
+
+static void config_rows(config_file f, llm_config *c, const config_row *row, int count) {
     for (int i = 0; i < count; i++) {
-        const void *from = (const char *)c + row[i].at;
-        if (row[i].number) write_number(w, row[i].key, *(const double *)from);
-        else write_int(w, row[i].key, *(const int *)from);
+        void *at = (char *)c + row[i].at;
+        if (!row[i].number) config_int(f, row[i].key, at);
+        else if (f.w) write_number(f.w, row[i].key, *(double *)at);
+        else *(double *)at = llm_json_number(f.from, row[i].key, 0);
     }
 }
-static void write_gpt2(llm_writer *w, const llm_config *c) {
-    write_rows(w, c, gpt2_row, GPT2_ROWS);
-    write_int(w, "n_ctx", c->T);        /* llama.cpp's converter asks for it */
-    write_id(w, "n_inner", c->F == 4.0 * c->C ? -1 : c->F);
-    write_number(w, "layer_norm_epsilon", c->eps);
-    llm_write_text(w, "  \"activation_function\": \"gelu_new\",\n  \"scale_attn_weights\": true,\n");
-    llm_write_text(w, "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n");  /* no dropout */
+static void gpt2_pass(config_file f, llm_config *c) {
+    int inner = c->F == 4.0 * c->C ? -1 : c->F;
+    config_rows(f, c, gpt2_row, GPT2_ROWS);
+    config_int(f, "n_inner", &inner);
+    c->F = inner < 0 && c->C <= INT_MAX / 4 ? 4 * c->C : inner;
+    c->KV = c->H;
+    c->D = c->H > 0 && c->C % c->H == 0 ? c->C / c->H : 0;
+    config_text(f, "  \"activation_function\": \"gelu_new\",\n  \"scale_attn_weights\": true,\n");
+    config_text(f, "  \"resid_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n  \"attn_pdrop\": 0.0,\n"); /* no dropout */
 }
-static void write_llama(llm_writer *w, const llm_config *c) {
-    const family_row *f = &families[c->family];
-    const int first = rope_kinds[c->rope_scaling].first, count = rope_kinds[c->rope_scaling].count;
-    llm_config said = *c;
-    if (c->rope_scaling == LLM_ROPE_DYNAMIC) said.T = c->rope_original;
-    write_rows(w, &said, llama_row, LLAMA_ROWS);
-    llm_write_text(w, c->rope_scaling ? "  \"rope_scaling\": {\n" : "  \"rope_scaling\": null,\n");
-    if (c->rope_scaling) {
-        write_rows(w, c, rope_row, 1);
-        write_rows(w, c, rope_row + first, count);
-        if (count) write_int(w, "original_max_position_embeddings", c->rope_original);
-        if (c->rope_exact) write_bool(w, "truncate", false);
-        llm_write_text(w, "  \"rope_type\": \"%s\"\n  },\n", rope_kinds[c->rope_scaling].type);
+static void rope_pass(config_file f, llm_config *c) {
+    const config_file rope = {f.w, llm_json_get(f.from, "rope_scaling")};
+    int kind = LLM_ROPE_YARN;
+    while (!f.w && kind && strcmp(rope_kinds[kind].type, llm_json_text(rope.from, "rope_type", ""))) kind--;
+    if (!f.w) c->rope_scaling = kind;
+    kind = c->rope_scaling;
+    config_text(f, kind ? "  \"rope_scaling\": {\n" : "  \"rope_scaling\": null,\n");
+    if (!kind) return;
+    config_rows(rope, c, rope_row, rope_kinds[kind].count ? 2 : 1);
+    config_rows(rope, c, rope_row + rope_kinds[kind].first, rope_kinds[kind].count);
+    if (kind == LLM_ROPE_YARN) config_bool(rope, "truncate", &c->rope_truncate);
+    if (f.w) llm_write_text(f.w, "  \"rope_type\": \"%s\"\n  },\n", rope_kinds[kind].type);
+}
+static void llama_pass(config_file f, llm_config *c) {
+    const family_row *family = &model_families[c->family];
+    const int context = c->T;
+    if (f.w && c->rope_scaling == LLM_ROPE_DYNAMIC) c->T = c->rope_original;
+    config_rows(f, c, llama_row, LLAMA_ROWS);
+    rope_pass(f, c);
+    if (c->rope_scaling == LLM_ROPE_DYNAMIC) c->rope_original = c->T, c->T = f.w ? context : dynamic_context(c);
+    config_text(f, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
+    if (family->attention_bias) config_bool(f, "attention_bias", &c->proj_bias), c->qkv_bias = c->proj_bias;
+    if (family->mlp_bias) config_bool(f, "mlp_bias", &c->mlp_bias);
+    if (c->family == LLM_SMOLLM3) {     /* beyond the last layer: all have rope */
+        if (!c->no_rope_every) c->no_rope_every = c->L + 1;
+        config_int(f, "no_rope_layer_interval", &c->no_rope_every);
+        if (c->no_rope_every > c->L) c->no_rope_every = 0;
     }
-    llm_write_text(w, "  \"hidden_act\": \"silu\",\n  \"attention_dropout\": 0.0,\n");
-    if (f->attention_bias) write_bool(w, "attention_bias", c->proj_bias);
-    if (f->mlp_bias) write_bool(w, "mlp_bias", c->mlp_bias);
-    if (c->family == LLM_SMOLLM3)       /* beyond the last layer: all have rope */
-        write_int(w, "no_rope_layer_interval", c->no_rope_every ? llm_min(c->no_rope_every, c->L + 1) : c->L + 1);
-    if (f->window) llm_write_text(w, "%s", f->window);
+    config_text(f, family->window);
+}
+static void config_pass(config_file f, llm_config *c, const char *dtype) {
+    const bool gpt2 = gpt2_names(c);
+    if (f.w) llm_write_text(f.w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
+                            model_families[c->family].classes, c->score ? "ForSequenceClassification" :
+                            gpt2 ? "LMHeadModel" : "ForCausalLM", model_families[c->family].type);
+    (gpt2 ? gpt2_pass : llama_pass)(f, c);
+    config_bool(f, "tie_word_embeddings", &c->tied);
+    config_int(f, "bos_token_id", &c->bos);
+    config_int(f, "eos_token_id", &c->eos);
+    if (!f.w) c->score = llm_json_get(f.from, "id2label") != NULL;
+    if (c->score) config_text(f, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
+    if (c->score && c->pad < 0) c->pad = c->eos;                /* the score is read before the pads */
+    config_int(f, "pad_token_id", &c->pad);
+    if (f.w) llm_write_text(f.w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
+                                 "  \"transformers_version\": \"4.46.0\"\n}\n", dtype);
 }
 static void config_write(llm_writer *w, const llm_config *c, const char *dtype) {
-    bool gpt2 = gpt2_names(c);
-    llm_write_text(w, "{\n  \"architectures\": [\"%s%s\"],\n  \"model_type\": \"%s\",\n",
-                   families[c->family].classes,
-                   c->score ? "ForSequenceClassification" : gpt2 ? "LMHeadModel" : "ForCausalLM",
-                   families[c->family].type);
-    if (gpt2) write_gpt2(w, c);
-    else write_llama(w, c);
-    write_bool(w, "tie_word_embeddings", c->tied);
-    write_id(w, "bos_token_id", c->bos);
-    write_id(w, "eos_token_id", c->eos);
-    if (c->score) llm_write_text(w, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n");
-    write_id(w, "pad_token_id", c->score && c->pad < 0 ? c->eos : c->pad);      /* the score is read before the pads */
-    llm_write_text(w, "  \"initializer_range\": 0.02,\n  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n"
-                   "  \"transformers_version\": \"4.46.0\"\n}\n", dtype);
-}
-static void read_rows(llm_config *c, const llm_json *from, const config_row *row, int count) {
-    for (int i = 0; i < count; i++) {
-        void *to = (char *)c + row[i].at;
-        if (row[i].number) *(double *)to = llm_json_number(from, row[i].key, 0);
-        else *(int *)to = whole_number(llm_json_get(from, row[i].key));
-    }
-}
-static void read_rope(llm_config *c, const llm_json *from) {
-    int kind = LLM_ROPE_YARN;
-    while (kind && strcmp(rope_kinds[kind].type, llm_json_text(from, "rope_type", ""))) kind--;
-    c->rope_scaling = kind;
-    read_rows(c, from, rope_row, 1);
-    read_rows(c, from, rope_row + rope_kinds[kind].first, rope_kinds[kind].count);
-    if (rope_kinds[kind].count) c->rope_original = whole_number(llm_json_get(from, "original_max_position_embeddings"));
-    c->rope_exact = !llm_json_true(from, "truncate", true);
-    if (kind == LLM_ROPE_DYNAMIC) c->rope_original = c->T, c->T = dynamic_context(c);
-}
-/* What is missing or wrong becomes -1 or 0, and will not come out the same. */
-static llm_config config_read(const llm_json *from) {
-    llm_config c = config_parts(llm_json_text(from, "model_type", ""));
-    const llm_json *rope = llm_json_get(from, "rope_scaling");
-    if (gpt2_names(&c)) {
-        read_rows(&c, from, gpt2_row, GPT2_ROWS);
-        c.F = whole_number(llm_json_get(from, "n_inner"));
-        if (c.F < 0 && c.C <= INT_MAX / 4) c.F = 4 * c.C;
-        c.KV = c.H;
-        c.D = c.H > 0 && c.C % c.H == 0 ? c.C / c.H : 0;
-        c.eps = llm_json_number(from, "layer_norm_epsilon", 0);
-    } else read_rows(&c, from, llama_row, LLAMA_ROWS);
-    if (rope && rope->type == LLM_JSON_OBJECT) read_rope(&c, rope);
-    if (families[c.family].attention_bias) c.qkv_bias = c.proj_bias = llm_json_true(from, "attention_bias", false);
-    c.mlp_bias = llm_json_true(from, "mlp_bias", false);
-    if (c.no_rope_every) c.no_rope_every = whole_number(llm_json_get(from, "no_rope_layer_interval"));
-    if (c.no_rope_every > c.L) c.no_rope_every = 0;
-    c.tied = llm_json_true(from, "tie_word_embeddings", false);
-    c.score = llm_json_get(from, "id2label") != NULL;
-    c.bos = whole_number(llm_json_get(from, "bos_token_id"));
-    c.eos = whole_number(llm_json_get(from, "eos_token_id"));
-    c.pad = whole_number(llm_json_get(from, "pad_token_id"));
-    return c;
+    llm_config said = *c;
+    config_pass((config_file){w, NULL}, &said, dtype);
 }
 llm_config llm_config_load(const char *dir) {
     char *path = llm_format("%s/config.json", dir), *text;
     if (!llm_exists(path)) llm_die(foreign, "%s does not exist", path);
     llm_json *root = llm_json_file(path);
-    llm_config c = config_read(root);
+    llm_config c = config_parts(llm_json_text(root, "model_type", ""));
+    config_pass((config_file){NULL, root}, &c, NULL);
     size_t size;
     llm_writer w = write_in_memory(&text, &size);
     bool wide = !strcmp(llm_json_text(root, "torch_dtype", ""), "float64");     /* a build in double wrote it */

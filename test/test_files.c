@@ -337,6 +337,7 @@ static void test_shards(void) {
                   "'n_embd':32,'n_layer':2,'n_head':4"
 #define LLAMA_SIZES "'vocab_size':320,'max_position_embeddings':32,'hidden_size':32,'intermediate_size':88," \
                     "'num_hidden_layers':2,'num_attention_heads':4"
+#define LIKE(type) "'model_type':'" type "'," LLAMA_SIZES
 #define LLAMA_JSON "'model_type':'llama','architectures':['LlamaForCausalLM']," LLAMA_SIZES
 
 static llm_config config_of(const char *members) {
@@ -369,6 +370,57 @@ static void test_config_defaults(void) {
     c = config_of("'model_type':'qwen2','num_key_value_heads':2,'use_sliding_window':false,'sliding_window':131072,"
                   "'attention_bias':true," LLAMA_SIZES);
     CHECK(c.qkv_bias && !c.bias && c.position == LLM_ROPE && c.KV == 2, "Qwen2");
+    c = config_of(LIKE("llama") ",'attention_bias':true,'mlp_bias':true");
+    CHECK(c.qkv_bias && c.proj_bias && c.mlp_bias && !c.bias, "Llama with biases");
+}
+/* What a file leaves unsaid, each family means in its own way; so transformers' config classes say. */
+static void test_config_families(void) {
+    llm_config c = config_of(LIKE("mistral") ",'num_key_value_heads':2");
+    CHECK(c.family == LLM_MISTRAL && c.KV == 2 && c.D == 8 && c.T == 32 && !c.tied && c.eps == 1e-6, "Mistral");
+    CHECK(config_of(LIKE("mistral") ",'num_key_value_heads':null,'head_dim':null").KV == 4, "null: as many as heads");
+    CHECK(config_of(LIKE("mistral") ",'num_key_value_heads':2,'sliding_window':31").T == 31, "a window cuts");
+    CHECK(config_of(LIKE("mistral") ",'num_key_value_heads':2,'sliding_window':null").T == 32, "no window");
+    c = config_of("'model_type':'mistral','vocab_size':320,'max_position_embeddings':9999,'hidden_size':32,"
+                  "'intermediate_size':88,'num_hidden_layers':2,'num_attention_heads':8");
+    CHECK(c.T == 4096 && c.KV == 8, "Mistral's window and key/value heads, unsaid");
+    CHECK(config_of(LIKE("phi3") ",'sliding_window':15").T == 15, "Phi-3's window");
+    c = config_of(LIKE("qwen3") ",'num_key_value_heads':2");
+    CHECK(c.family == LLM_QWEN3 && c.D == 128 && c.qk_norm == LLM_QK_HEADS && !c.post_norm && !c.tied, "Qwen3");
+    c = config_of(LIKE("qwen3") ",'num_key_value_heads':2,'head_dim':6,'attention_bias':true,'use_sliding_window':true,"
+                  "'sliding_window':9,'max_window_layers':1");
+    CHECK(c.D == 6 && c.qkv_bias && c.proj_bias && c.T == 9, "Qwen3 with biases and a window in its last layer");
+    CHECK(config_of(LIKE("qwen3") ",'num_key_value_heads':2,'use_sliding_window':true,'sliding_window':9").T == 32,
+          "no layer as far up as Qwen3's window");
+    CHECK(config_of(LIKE("qwen3") ",'num_key_value_heads':2,'use_sliding_window':true,'sliding_window':9,"
+                    "'layer_types':['full_attention','sliding_attention']").T == 9, "a layer that slides");
+    c = config_of(LIKE("smollm3"));
+    CHECK(c.family == LLM_SMOLLM3 && c.KV == 4 && c.rope_theta == 2e6 && c.tied && !c.no_rope_every,
+          "SmolLM3: the fourth layer of two");
+    CHECK(config_of(LIKE("smollm3") ",'no_rope_layer_interval':2").no_rope_every == 2, "every second");
+    CHECK(config_of(LIKE("smollm3") ",'no_rope_layers':[1,0,1]").no_rope_every == 2, "every second, as a list");
+    CHECK(config_of(LIKE("smollm3") ",'no_rope_layers':[0,0]").no_rope_every == 1, "every layer");
+    CHECK(config_of(LIKE("smollm3") ",'no_rope_layers':[1,1],'no_rope_layer_interval':1").no_rope_every == 0, "none");
+    c = config_of(LIKE("olmo2"));
+    CHECK(c.family == LLM_OLMO2 && c.KV == 4 && c.eps == 1e-5 && c.qk_norm == LLM_QK_ALL && c.post_norm, "OLMo-2");
+    c = config_of(LIKE("phi3") ",'rope_scaling':null,'original_max_position_embeddings':4096");
+    CHECK(c.family == LLM_PHI3 && c.eps == 1e-5 && !c.qk_norm && c.rope_scaling == LLM_ROPE_PLAIN, "Phi-3");
+}
+/* Linear, dynamic, yarn, in both spellings, and what yarn leaves unsaid. */
+static void test_config_stretched(void) {
+    llm_config c = config_of(LLAMA_JSON ",'rope_scaling':{'type':'linear','factor':4}");
+    CHECK(c.rope_scaling == LLM_ROPE_LINEAR && c.rope_factor == 4 && c.T == 32, "linear");
+    c = config_of(LLAMA_JSON ",'rope_parameters':{'rope_type':'dynamic','factor':2.5,'rope_theta':9.0}");
+    CHECK(c.rope_scaling == LLM_ROPE_DYNAMIC && c.rope_original == 32 && c.T == 80 && c.rope_theta == 9, "dynamic");
+    c = config_of(LLAMA_JSON ",'rope_scaling':{'rope_type':'yarn','factor':4,'original_max_position_embeddings':8}");
+    CHECK(c.rope_scaling == LLM_ROPE_YARN && c.rope_low == 1 && c.rope_high == 32 && c.rope_original == 8 &&
+          c.rope_truncate && fabs(c.rope_length - (0.1 * log(4) + 1)) < 1e-15, "yarn");
+    c = config_of(LLAMA_JSON ",'rope_parameters':{'type':'yarn','beta_fast':20,'beta_slow':2,'truncate':false,"
+                  "'mscale':2,'mscale_all_dim':1,'original_max_position_embeddings':8,'rope_theta':9,'factor':null}");
+    CHECK(c.rope_low == 2 && c.rope_high == 20 && !c.rope_truncate && c.rope_factor == 4 &&
+          fabs(c.rope_length - (0.2 * log(4) + 1) / (0.1 * log(4) + 1)) < 1e-15, "yarn, all said");
+    c = config_of(LLAMA_JSON ",'original_max_position_embeddings':16,'rope_scaling':{'type':'yarn','factor':2,"
+                  "'attention_factor':1.25,'original_max_position_embeddings':8}");
+    CHECK(c.rope_length == 1.25 && c.rope_original == 16, "the file's own original length counts");
 }
 static void test_config_rope(void) {
     static const char *const spelled[] = {
@@ -390,16 +442,32 @@ static void test_config_rope(void) {
 }
 static void test_config_refusals(void) {
     static const struct { const char *members, *says; } bad[] = {
-        {"'model_type':'mistral'", "'model_type': mistral is not implemented"},
         {"'vocab_size':7", "'model_type': (missing) is not implemented"},
         {"'model_type':2", "'model_type' must be a text"},
-        {LLAMA_JSON ",'attention_bias':true", "'attention_bias': true is not implemented"},
-        {LLAMA_JSON ",'mlp_bias':true", "'mlp_bias': true is not implemented"},
+        {LIKE("mistral") ",'attention_bias':true", "'attention_bias': true is not implemented"},
+        {LIKE("qwen3") ",'mlp_bias':true", "'mlp_bias': true is not implemented"},
+        {LIKE("gemma2"), "'model_type': gemma2 is not implemented"},
+        {LIKE("gpt_neox"), "'model_type': gpt_neox is not implemented"},
+        {LIKE("mixtral"), "'model_type': mixtral is not implemented"},
+        {LIKE("qwen3_moe"), "'model_type': qwen3_moe is not implemented"},
+        {LIKE("phi3") ",'rope_scaling':{'type':'longrope','short_factor':[1],'long_factor':[2]}",
+         "'rope_scaling': short_factor is not implemented"},
+        {LIKE("phi3") ",'rope_scaling':{'type':'su'}", "'rope_scaling': su is not implemented"},
+        {LIKE("phi3") ",'rope_scaling':{'type':'yarn','factor':2}", "'rope_scaling': yarn is not implemented"},
+        {LIKE("phi3") ",'rope_parameters':{'rope_type':'default','partial_rotary_factor':0.75}",
+         "'partial_rotary_factor'"},
+        {LIKE("smollm3") ",'no_rope_layers':[0,1]", "'no_rope_layers': a list"},
+        {LIKE("smollm3") ",'no_rope_layers':[1]", "'no_rope_layers': a list"},
+        {LIKE("smollm3") ",'no_rope_layer_interval':0", "'no_rope_layer_interval': 0"},
+        {LIKE("qwen2") ",'num_key_value_heads':4,'use_sliding_window':true,'layer_types':['chunked_attention']",
+         "'layer_types': chunked_attention is not implemented"},
         {LLAMA_JSON ",'hidden_act':'gelu'", "'hidden_act': gelu is not implemented"},
         {LLAMA_JSON ",'quantization_config':{'bits':4}", "'quantization_config'"},
-        {LLAMA_JSON ",'rope_scaling':{'type':'linear','factor':2.0}", "'rope_scaling': linear is not implemented"},
-        {LLAMA_JSON ",'rope_scaling':{'rope_type':'yarn','factor':2.0}", "'rope_scaling': yarn is not implemented"},
-        {LLAMA_JSON ",'rope_scaling':{'rope_type':'dynamic'}", "'rope_scaling': dynamic is not implemented"},
+        {LLAMA_JSON ",'rope_scaling':{'type':'linear','factor':0.5}", "impossible factors"},
+        {LLAMA_JSON ",'rope_scaling':{'rope_type':'yarn','factor':2.0,'beta_slow':40}", "impossible factors"},
+        {LLAMA_JSON ",'rope_scaling':{'rope_type':'dynamic'}", "missing key 'factor'"},
+        {LLAMA_JSON ",'rope_scaling':{'rope_type':'linear','factor':2,'mrope_section':[1]}",
+         "'rope_scaling': mrope_section is not implemented"},
         {LLAMA_JSON ",'rope_parameters':{'rope_type':'longrope'}", "'rope_parameters': longrope is not implemented"},
         {LLAMA_JSON ",'rope_scaling':{'rope_type':'llama3','factor':2.0}", "missing key 'low_freq_factor'"},
         {LLAMA_JSON ",'rope_scaling':{'rope_type':'llama3','factor':2,'low_freq_factor':4,'high_freq_factor':4,"
@@ -427,7 +495,6 @@ static void test_config_refusals(void) {
         {"'model_type':'gpt2','vocab_size':320,'n_positions':32,'n_layer':2,'n_head':0,'n_embd':32", "heads"},
         {"'model_type':'gpt2','vocab_size':99999999999,'n_positions':32,'n_layer':2,'n_head':4,'n_embd':32",
          "is no size"},
-        {"'model_type':'qwen2','use_sliding_window':true", "'use_sliding_window': true is not implemented"},
         {LLAMA_JSON ",'architectures':['LlamaForTokenClassification']", "ForTokenClassification is not implemented"},
         {LLAMA_JSON ",'architectures':['LlamaForSequenceClassification']", "a classifier with other than 1 label"},
         {LLAMA_JSON ",'architectures':['LlamaForSequenceClassification'],'id2label':{'0':'A','1':'B'}",
@@ -444,6 +511,7 @@ static void test_config_refusals(void) {
     unlink(in_scratch("config.json"));
     CHECK_DIES(hf_config_load(scratch), "config.json does not exist");
 }
+enum { TINY_CONFIGS = 14 };
 static llm_config tiny_config(int family) {
     llm_config c = {.V = 37, .T = 12, .L = 2, .C = 16, .H = 4, .KV = 2, .D = 6, .F = 20, .norm = LLM_RMSNORM,
                     .position = LLM_ROPE,
@@ -459,6 +527,18 @@ static llm_config tiny_config(int family) {
         c.rope_scaling = LLM_ROPE_LLAMA3; c.rope_factor = 32; c.rope_low = 1; c.rope_high = 4; c.rope_original = 8;
         c.score = true;
     }
+    if (family == 5) { c.rope_scaling = LLM_ROPE_LINEAR; c.rope_factor = 4; }
+    if (family == 6) { c.rope_scaling = LLM_ROPE_DYNAMIC; c.rope_factor = 2.5; c.rope_original = 5; c.T = 12; }
+    if (family == 7) { c.family = LLM_MISTRAL; }
+    if (family == 8) { c.family = LLM_PHI3; }
+    if (family == 9) {
+        c.rope_scaling = LLM_ROPE_YARN; c.rope_factor = 4; c.rope_original = 3; c.rope_low = 1.5; c.rope_high = 32;
+        c.rope_length = 1.1; c.rope_truncate = true;
+    }
+    if (family == 10) { c.family = LLM_QWEN3; c.qk_norm = LLM_QK_HEADS; c.qkv_bias = c.proj_bias = true; }
+    if (family == 11) { c.family = LLM_SMOLLM3; c.no_rope_every = 2; c.mlp_bias = c.tied = true; }
+    if (family == 12) { c.family = LLM_OLMO2; c.qk_norm = LLM_QK_ALL; c.post_norm = true; }
+    if (family == 13) { c.family = LLM_SMOLLM3; c.qkv_bias = c.proj_bias = true; }       /* none without rope */
     return c;
 }
 static void config_save(const llm_config *c) {
@@ -467,7 +547,7 @@ static void config_save(const llm_config *c) {
     llm_write_done(&w);
 }
 static void test_config_round_trip(void) {
-    for (int family = 0; family < 5; family++) {
+    for (int family = 0; family < TINY_CONFIGS; family++) {
         llm_config c = tiny_config(family);
         config_save(&c);
         for (int other = 0; other < 2; other++) {       /* tools/hf.h reads ours too */
@@ -478,7 +558,9 @@ static void test_config_round_trip(void) {
               d.qkv_bias == c.qkv_bias && d.tied == c.tied && d.score == c.score && d.eps == c.eps &&
               (c.position == LLM_LEARNED || d.rope_theta == c.rope_theta) &&
               d.family == c.family && d.rope_scaling == c.rope_scaling &&
-              d.rope_factor == c.rope_factor && d.rope_low == c.rope_low && d.rope_high == c.rope_high &&
+              d.proj_bias == c.proj_bias && d.mlp_bias == c.mlp_bias && d.qk_norm == c.qk_norm &&
+              d.post_norm == c.post_norm && d.no_rope_every == c.no_rope_every && d.rope_length == c.rope_length &&
+              d.rope_truncate == c.rope_truncate && d.rope_factor == c.rope_factor && d.rope_low == c.rope_low && d.rope_high == c.rope_high &&
               d.rope_original == c.rope_original && d.bos == c.bos && d.eos == c.eos && d.pad == c.pad, "family %d",
               family);
         }
@@ -1527,6 +1609,8 @@ int main(void) {
     test_written_bytes();
     test_shards();
     test_config_defaults();
+    test_config_families();
+    test_config_stretched();
     test_config_rope();
     test_config_refusals();
     test_config_round_trip();

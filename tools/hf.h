@@ -1,6 +1,7 @@
 /* hf.h: folders that other programs wrote: Hugging Face's, with the tokenizers, chat templates, configurations, shards
-   and adapters of the families GPT-2, Llama, SmolLM and Qwen2. llm.h itself reads what it wrote. A file of llama.cpp's,
-   model.gguf, is such a folder in one file (gguf.h): it may stand wherever a model's folder may.
+   and adapters of the families GPT-2, Llama, Mistral, Qwen2, Qwen3, SmolLM3, OLMo-2 and Phi-3. llm.h itself reads what
+   it wrote. A file of llama.cpp's, model.gguf, is such a folder in one file (gguf.h): it may stand wherever a model's
+   folder may.
 
    Included after llm.h. The functions stand where LLM_IMPLEMENTATION is defined; elsewhere these are declarations. Each
    does what its namesake in llm.h does, for any folder, ours among them (adapters are read and written here alone);
@@ -262,7 +263,7 @@ typedef struct {
     bool ignore_merges;                 /* Llama 3: a piece in the vocabulary needs no merges that lead to it */
 } hf_reader;
 static const char hf_bad_file[] = "download the file again, or save it once more with transformers' save_pretrained";
-static const char hf_other_model[] = "a model of the GPT-2, Llama, SmolLM or Qwen2 family";
+static const char hf_other_model[] = "a model of the GPT-2, Llama, Mistral, Qwen, SmolLM, OLMo-2 or Phi-3 family";
 
 static bool hf_says(const llm_json *node, const char *key, const char *text) {
     return !strcmp(llm_json_text(node, key, ""), text);
@@ -911,23 +912,22 @@ static const char *hf_config_text(hf_config_file f, const char *key, const char 
     const llm_json *v = hf_config_get(f, key, LLM_JSON_STRING);
     return v ? v->string : otherwise;
 }
-static const char hf_other_architecture[] = "a GPT-2, Llama or Qwen2 model";
+static const char hf_other_architecture[] = "a GPT-2, Llama, Mistral, Qwen2, Qwen3, SmolLM3, OLMo-2 or Phi-3 model";
 
 LLM_NORETURN static void hf_config_refuse(hf_config_file f, const char *key, const char *value) {
     llm_die(hf_other_architecture, "%s: \"%s\": %s is not implemented", f.path, key, value);
 }
 /* Keys that change the arithmetic, and the values that we compute with (the first is the default). */
-static void hf_config_expect(hf_config_file f, bool qwen) {
+static void hf_config_expect(hf_config_file f) {
     static const struct { const char *key, *one, *other; } texts[] = {
         {"activation_function", "gelu_new", "gelu_pytorch_tanh"}, {"hidden_act", "silu", "swish"}};
     static const struct { const char *key; bool value; } flags[] = {
-        {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false},
-        {"use_sliding_window", false}, {"mlp_bias", false}, {"attention_bias", false}};
+        {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"add_cross_attention", false}};
     for (int i = 0; i < 2; i++) {
         const char *text = hf_config_text(f, texts[i].key, texts[i].one);
         if (strcmp(text, texts[i].one) && strcmp(text, texts[i].other)) hf_config_refuse(f, texts[i].key, text);
     }
-    for (int i = 0; i < (qwen ? 5 : 6); i++)        /* Qwen2 has its attention bias, said or not */
+    for (int i = 0; i < 3; i++)
         if (hf_config_bool(f, flags[i].key, flags[i].value) != flags[i].value)
             hf_config_refuse(f, flags[i].key, flags[i].value ? "false" : "true");
     if (hf_config_get(f, "quantization_config", LLM_JSON_OBJECT))
@@ -947,36 +947,117 @@ static int hf_config_id(hf_config_file f, const char *key) {
     return id;
 }
 static void hf_config_gpt2(llm_config *c, hf_config_file f) {
-    for (int i = 0; i < GPT2_ROWS; i++) *(int *)((char *)c + gpt2_row[i].at) = hf_config_int(f, gpt2_row[i].key, NAN);
+    for (int i = 0; i < 5; i++) *(int *)((char *)c + gpt2_row[i].at) = hf_config_int(f, gpt2_row[i].key, NAN);
     c->KV = c->H;
     c->D = c->H && c->C % c->H == 0 ? c->C / c->H : 0;
     c->F = hf_config_int(f, "n_inner", 4.0 * c->C);
     c->eps = hf_config_number(f, "layer_norm_epsilon", 1e-5);
     c->tied = hf_config_bool(f, "tie_word_embeddings", true);
 }
+/* What a file that does not say it means, by family: key/value heads and the size of a head (0: as many as heads, C/H;
+   so is null), the norms' epsilon, rope's theta, a head tied to the embedding. */
+static const struct { int KV, D; double eps, theta; bool tied; } hf_defaults[LLM_FAMILIES] = {
+    [LLM_LLAMA] = {0, 0, 1e-6, 1e4, false}, [LLM_QWEN2] = {32, 0, 1e-6, 1e4, false},
+    [LLM_MISTRAL] = {8, 0, 1e-6, 1e4, false}, [LLM_QWEN3] = {32, 128, 1e-6, 1e4, false},
+    [LLM_SMOLLM3] = {4, 0, 1e-6, 2e6, true}, [LLM_OLMO2] = {0, 0, 1e-5, 1e4, false},
+    [LLM_PHI3] = {0, 0, 1e-5, 1e4, false}};
+/* Not there, and not null either. */
+static bool hf_config_silent(hf_config_file f, const char *key) { return !llm_json_get(f.json, key); }
+
+/* The factor that yarn lengthens q and k by, as its authors chose it or as the file says. */
+static double hf_config_length(hf_config_file r, double factor) {
+    const double one = hf_config_number(r, "mscale", 0), all = hf_config_number(r, "mscale_all_dim", 0);
+    const double grown = factor > 1 ? 0.1 * log(factor) : 0;
+    return hf_config_number(r, "attention_factor", one && all ? (one * grown + 1) / (all * grown + 1) : grown + 1);
+}
 /* Old files: "rope_theta" and "rope_scaling": null or {"type" or "rope_type": ..}. New: all in "rope_parameters". */
 static void hf_config_rope(llm_config *c, hf_config_file f) {
+    static const char known[] = "|rope_theta|rope_type|type|factor|low_freq_factor|high_freq_factor|beta_fast|"
+                                "beta_slow|attention_factor|mscale|mscale_all_dim|truncate|partial_rotary_factor|"
+                                "original_max_position_embeddings|finetuned|";
     const char *key = llm_json_get(f.json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
     hf_config_file r = {hf_config_get(f, key, LLM_JSON_OBJECT), f.path};
-    c->rope_theta = hf_config_number(r, "rope_theta", hf_config_number(f, "rope_theta", 10000));
+    for (const llm_json *e = r.json ? r.json->child : NULL; e; e = e->next) {
+        char *name = llm_format("|%s|", e->key);
+        if (!strstr(known, name) && e->type != LLM_JSON_NULL) hf_config_refuse(f, key, e->key);
+        llm_release(name);
+    }
+    c->rope_theta = hf_config_number(r, "rope_theta", hf_config_number(f, "rope_theta", hf_defaults[c->family].theta));
     if (hf_config_number(r, "partial_rotary_factor", hf_config_number(f, "partial_rotary_factor", 1)) != 1)
         hf_config_refuse(f, "partial_rotary_factor", "a value other than 1");
     const char *type = hf_config_text(r, "rope_type", hf_config_text(r, "type", "default"));
-    if (!strcmp(type, "default")) return;
-    if (strcmp(type, "llama3")) hf_config_refuse(f, key, type);
-    c->rope_scaling = LLM_ROPE_LLAMA3;
-    c->rope_factor = hf_config_number(r, "factor", NAN);
-    c->rope_low = hf_config_number(r, "low_freq_factor", NAN);
-    c->rope_high = hf_config_number(r, "high_freq_factor", NAN);
-    c->rope_original = hf_config_int(r, "original_max_position_embeddings", NAN);
+    int kind = LLM_ROPE_YARN;
+    while (kind >= 0 && strcmp(rope_kinds[kind].type, type)) kind--;
+    if (kind < 0 || (kind && c->family == LLM_PHI3)) hf_config_refuse(f, key, type);
+    c->rope_scaling = kind;
+    if (!kind) return;
+    const int own = hf_config_int(r, "original_max_position_embeddings", c->T);
+    c->rope_original = hf_config_int(f, "original_max_position_embeddings", own);
+    c->rope_factor = hf_config_number(r, "factor", kind == LLM_ROPE_YARN ? (double)c->T / c->rope_original : NAN);
+    if (kind == LLM_ROPE_LLAMA3) {
+        c->rope_low = hf_config_number(r, "low_freq_factor", NAN);
+        c->rope_high = hf_config_number(r, "high_freq_factor", NAN);
+    } else if (kind == LLM_ROPE_YARN) {
+        const double low = hf_config_number(r, "beta_slow", 0), high = hf_config_number(r, "beta_fast", 0);
+        c->rope_low = low != 0 ? low : 1;
+        c->rope_high = high != 0 ? high : 32;
+        c->rope_length = hf_config_length(r, c->rope_factor);
+        c->rope_truncate = hf_config_bool(r, "truncate", true);
+    } else {
+        c->rope_original = kind == LLM_ROPE_DYNAMIC ? c->T : 0;
+        if (kind == LLM_ROPE_DYNAMIC) c->T = dynamic_context(c);
+    }
+}
+/* SmolLM3's layers without rope: one in so many, or a list that says the same (0: it has none). */
+static void hf_config_no_rope(llm_config *c, hf_config_file f) {
+    const llm_json *list = hf_config_get(f, "no_rope_layers", LLM_JSON_ARRAY), *e = list ? list->child : NULL;
+    int every = list ? 0 : hf_config_int(f, "no_rope_layer_interval", 4), l = 0;
+    if (!list && !every) hf_config_refuse(f, "no_rope_layer_interval", "0");
+    for (; e && l < c->L; e = e->next, l++) {
+        if (!every && e->number == 0) every = l + 1;
+        if ((e->number != 0) != (!every || (l + 1) % every != 0)) break;
+    }
+    if (list && l < c->L) hf_config_refuse(f, "no_rope_layers", "a list that is not every n-th layer of all");
+    c->no_rope_every = every <= c->L ? every : 0;
+}
+/* Layers that look at the last `window` tokens alone. In a text no longer than that they are as all others: the context
+   ends there. */
+static void hf_config_window(llm_config *c, hf_config_file f) {
+    const bool always = c->family == LLM_MISTRAL || c->family == LLM_PHI3;
+    const llm_json *types = always ? NULL : hf_config_get(f, "layer_types", LLM_JSON_ARRAY);
+    bool slides = always || (!types && (c->family == LLM_SMOLLM3 ? c->no_rope_every > 0 :
+                                        hf_config_int(f, "max_window_layers", 28) < c->L));
+    for (const llm_json *e = types ? types->child : NULL; e; e = e->next) {
+        const char *type = e->type == LLM_JSON_STRING ? e->string : "(no text)";
+        if (!strcmp(type, "sliding_attention")) slides = true;
+        else if (strcmp(type, "full_attention")) hf_config_refuse(f, "layer_types", type);
+    }
+    const bool fixed = hf_config_silent(f, "sliding_window") && c->family != LLM_PHI3 && c->family != LLM_SMOLLM3;
+    const int window = hf_config_int(f, "sliding_window", fixed ? 4096 : INT_MAX);
+    if (!slides || (!always && !hf_config_bool(f, "use_sliding_window", false)) || window >= c->T) return;
+    if (!window) hf_config_refuse(f, "sliding_window", "0");
+    fprintf(stderr, "note: %s: context %d -> %d: sliding_window\n", f.path, c->T, window);
+    c->T = window;
+}
+static bool hf_config_bias(hf_config_file f, const char *key, bool may, bool ignored) {
+    const bool said = hf_config_bool(f, key, false);
+    if (said && !may && !ignored) hf_config_refuse(f, key, "true");
+    return said && may;
 }
 static void hf_config_llama(llm_config *c, hf_config_file f) {
+    const family_row *family = &model_families[c->family];
     for (int i = 0; i < 6; i++) *(int *)((char *)c + llama_row[i].at) = hf_config_int(f, llama_row[i].key, NAN);
-    c->KV = hf_config_int(f, "num_key_value_heads", c->H);
-    c->D = hf_config_int(f, "head_dim", c->H ? c->C / c->H : 0);
-    c->eps = hf_config_number(f, "rms_norm_eps", 1e-6);
-    c->tied = hf_config_bool(f, "tie_word_embeddings", false);
+    const int KV = hf_defaults[c->family].KV, D = hf_defaults[c->family].D;
+    c->KV = hf_config_int(f, "num_key_value_heads", KV && hf_config_silent(f, "num_key_value_heads") ? KV : c->H);
+    c->D = hf_config_int(f, "head_dim", D && hf_config_silent(f, "head_dim") ? D : c->H ? c->C / c->H : 0);
+    c->eps = hf_config_number(f, "rms_norm_eps", hf_defaults[c->family].eps);
+    c->tied = hf_config_bool(f, "tie_word_embeddings", hf_defaults[c->family].tied);
+    const bool bias = hf_config_bias(f, "attention_bias", family->attention_bias, c->family == LLM_QWEN2);
+    if (family->attention_bias) c->qkv_bias = c->proj_bias = bias;
+    c->mlp_bias = hf_config_bias(f, "mlp_bias", family->mlp_bias, false);
     hf_config_rope(c, f);
+    if (c->family == LLM_SMOLLM3) hf_config_no_rope(c, f);
+    if (c->family != LLM_LLAMA && c->family != LLM_OLMO2) hf_config_window(c, f);
 }
 /* A reward model is a "...ForSequenceClassification" with one label; how many there are is told by their names. */
 static bool hf_config_score(hf_config_file f) {
@@ -997,9 +1078,9 @@ static llm_config hf_folder_config(const hf_folder *folder) {
                        "%s does not exist", path);
     hf_config_file f = {root, path};
     const char *type = hf_config_text(f, "model_type", "(missing)");
-    if (strcmp(type, "gpt2") && strcmp(type, "llama") && strcmp(type, "qwen2")) hf_config_refuse(f, "model_type", type);
-    hf_config_expect(f, !strcmp(type, "qwen2"));
     llm_config c = config_parts(type);
+    if (strcmp(model_families[c.family].type, type)) hf_config_refuse(f, "model_type", type);
+    hf_config_expect(f);
     if (gpt2_names(&c)) hf_config_gpt2(&c, f);
     else hf_config_llama(&c, f);
     c.score = hf_config_score(f);
