@@ -149,7 +149,6 @@ static inline int llm_max(int a, int b) { return a > b ? a : b; }
 
 /* The bytes (1 to 4) of the character of UTF-8 at text, n > 0 bytes left; 1 with *code = UINT32_MAX: none. */
 int llm_utf8_get(const char *text, size_t n, uint32_t *code);
-const char *llm_trim(const char *text, size_t *length);         /* without its outer white space */
 
 /* Random numbers: splitmix64 (Steele et al. 2014): add an odd constant, then scramble. Any state is a good state; it is
    one 64-bit word, so a generator is saved and restored as a number. */
@@ -919,9 +918,6 @@ double llm_loss_pair(double *dr, const double *r, const double *margin, int pair
                      llm_pair_stats *stats);
 double llm_loss_kwise(double *dr, const double *r, const int *rank, int K, double total, llm_pair_stats *stats);
 double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int K, double total);
-/* Only differences of scores were learned, and their scale is chance. Divide the head by the deviation of `score` [n],
-   so that a KL coefficient means the same in every run; returns the mean that is to be subtracted from then on. */
-double llm_score_normalise(llm_model *model, const double *score, int n);
 int llm_best_of(const double *score, int n);            /* rejection sampling keeps this one; the first of equals */
 double llm_best_of_kl(int n);                           /* how far best-of-n is from the policy, at most, in nats */
 
@@ -936,9 +932,6 @@ void llm_whiten(llm_real *x, const llm_batch *b, bool shift);  /* deviation 1; s
 typedef struct { double tokens, clipped, kl, largest; } llm_policy_stats;  /* sums; kl: old to new; max |logp - old| */
 double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, const llm_real *advantage,
                     const llm_batch *b, double M, double clip, llm_policy_stats *stats);
-/* Before the first update the ratio is 1: ends the program if not, for then the policy that sampled is not the one that
-   learns (another temperature, a shift by one, dropout, a stale cache). */
-void llm_ratio_check(const llm_policy_stats *first);
 double llm_loss_value(llm_real *dvalue, const llm_real *value, const llm_real *old, const llm_real *ret,
                       const llm_batch *b, double M, double coefficient, double clip);  /* clip 0: off */
 double llm_loss_entropy(llm_real *dentropy, const llm_real *entropy, const llm_batch *b, double M, double coefficient);
@@ -3247,34 +3240,29 @@ typedef struct {
     bool attention_bias, mlp_bias; const char *window;
 } family_row;
 
-#define LLAMA_NAMES                                                                                                    \
+#define LLM_NAMES                                                                                                    \
     .wte = "model.embed_tokens", .block = "model.layers", .q_norm = "self_attn.q_norm", .k_norm = "self_attn.k_norm",  \
     .proj = {"self_attn.o_proj"}, .down = {"mlp.down_proj"}, .normf = "model.norm"
-#define LLAMA_NORMS .norm1 = "input_layernorm", .norm2 = "post_attention_layernorm"
-#define LLAMA_PARTS                                                                                                    \
+#define LLM_NORMS .norm1 = "input_layernorm", .norm2 = "post_attention_layernorm"
+#define LLM_MATRICES                                                                                                    \
     .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, .up = {"mlp.gate_proj", "mlp.up_proj"}
-#define NO_WINDOW .window = "  \"sliding_window\": null,\n"
+#define LLM_NO_WINDOW .window = "  \"sliding_window\": null,\n"
 
 static const family_row model_families[] = {
     [LLM_GPT2] = {"gpt2", "GPT2", .wte = "transformer.wte", .wpe = "transformer.wpe", .block = "transformer.h",
                   .norm1 = "ln_1", .qkv = {"attn.c_attn"}, .proj = {"attn.c_proj"}, .norm2 = "ln_2",
                   .up = {"mlp.c_fc"}, .down = {"mlp.c_proj"}, .normf = "transformer.ln_f"},
-    [LLM_LLAMA] = {"llama", "Llama", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, .attention_bias = true, .mlp_bias = true},
-    [LLM_QWEN2] = {"qwen2", "Qwen2", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS,
+    [LLM_LLAMA] = {"llama", "Llama", LLM_NAMES, LLM_NORMS, LLM_MATRICES, .attention_bias = true, .mlp_bias = true},
+    [LLM_QWEN2] = {"qwen2", "Qwen2", LLM_NAMES, LLM_NORMS, LLM_MATRICES,
                    .window = "  \"use_sliding_window\": false,\n"},
-    [LLM_MISTRAL] = {"mistral", "Mistral", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, NO_WINDOW},
-    [LLM_QWEN3] = {"qwen3", "Qwen3", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, .attention_bias = true},
-    [LLM_SMOLLM3] = {"smollm3", "SmolLM3", LLAMA_NAMES, LLAMA_NORMS, LLAMA_PARTS, .attention_bias = true,
+    [LLM_MISTRAL] = {"mistral", "Mistral", LLM_NAMES, LLM_NORMS, LLM_MATRICES, LLM_NO_WINDOW},
+    [LLM_QWEN3] = {"qwen3", "Qwen3", LLM_NAMES, LLM_NORMS, LLM_MATRICES, .attention_bias = true},
+    [LLM_SMOLLM3] = {"smollm3", "SmolLM3", LLM_NAMES, LLM_NORMS, LLM_MATRICES, .attention_bias = true,
                      .mlp_bias = true},
-    [LLM_OLMO2] = {"olmo2", "Olmo2", LLAMA_NAMES, LLAMA_PARTS, .norm1 = "post_attention_layernorm",
+    [LLM_OLMO2] = {"olmo2", "Olmo2", LLM_NAMES, LLM_MATRICES, .norm1 = "post_attention_layernorm",
                    .norm2 = "post_feedforward_layernorm", .attention_bias = true},
-    [LLM_PHI3] = {"phi3", "Phi3", LLAMA_NAMES, LLAMA_NORMS, .qkv = {"self_attn.qkv_proj"}, .up = {"mlp.gate_up_proj"},
-                  NO_WINDOW}};
-#undef LLAMA_NAMES
-#undef LLAMA_NORMS
-#undef LLAMA_PARTS
-#undef NO_WINDOW
-enum { LLM_FAMILIES = sizeof model_families / sizeof model_families[0] };
+    [LLM_PHI3] = {"phi3", "Phi3", LLM_NAMES, LLM_NORMS, .qkv = {"self_attn.qkv_proj"}, .up = {"mlp.gate_up_proj"},
+                  LLM_NO_WINDOW}};
 
 static bool gpt2_names(const llm_config *c) { return c->family == LLM_GPT2; }
 
@@ -5057,23 +5045,6 @@ double llm_loss_plackett_luce(double *dr, const double *r, const int *rank, int 
     return loss * scale;
 }
 
-/* A score becomes (r - mean) / deviation, both over the answers that were compared. The head is divided, saved so, and
-   has no bias: the caller keeps what is returned, mean / deviation, and subtracts it. */
-double llm_score_normalise(llm_model *model, const double *score, int n) {
-    double mean = 0, var = 0;
-    for (int i = 0; i < n; i++) mean += score[i] / n;
-    for (int i = 0; i < n; i++) var += (score[i] - mean) * (score[i] - mean) / n;
-    double deviation = var > 0 ? sqrt(var) : 1;         /* all alike: nothing to scale */
-    size_t C = model->c.C;
-    llm_real *head = llm_alloc(C, sizeof *head);
-    param_download(model->ops, model->score, head, model->score->data, sizeof *head);
-    for (size_t i = 0; i < C; i++) head[i] = head[i] / deviation;
-    param_upload(model->ops, model->score, model->score->data, head, 0, C, sizeof *head);
-    llm_weights_changed(model);
-    llm_release(head);
-    return mean / deviation;
-}
-
 /* ---- rejection sampling (lecture 2: "Model outputs k samples. SFT the best response!"; Llama-2) ----
 
    Sample n answers, keep the one with the highest score, and train on it with the masked cross entropy above. No new
@@ -5209,13 +5180,6 @@ double llm_loss_ppo(llm_real *dlogp, const llm_real *logp, const llm_real *old, 
         dlogp[i] = m * scale * slope;
     }
     return loss * scale;
-}
-
-/* Whatever differs between sampling and learning (mask, temperature, model) shows here, before the first update. */
-void llm_ratio_check(const llm_policy_stats *first) {
-    if (!(first->largest <= 1e-5))
-        llm_die("the same model, temperature, mask and code for both",
-                "log-probabilities moved by %g before the first update", first->largest);
 }
 
 /* The critic learns the return; it too may move only clip away from its old value (off with clip 0):
@@ -5989,11 +5953,6 @@ void llm_paths_free(llm_paths *l) {
     llm_release(l->path);
     *l = (llm_paths){NULL, 0, 0};
 }
-const char *llm_trim(const char *text, size_t *length) {
-    while (*length && isspace((unsigned char)*text)) text++, --*length;
-    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
-    return text;
-}
 
 /* ================================================================================================================
    13. A model's folder
@@ -6519,7 +6478,7 @@ static llm_config config_parts(const char *type) {
 /* The parts go together as one of these families has them: the tensor table and the files know no others, and a part
    that they do not know would be left out without a word. */
 static void config_family(const llm_config *c, const char *where) {
-    const family_row *f = &model_families[(int)c->family < LLM_FAMILIES ? c->family : 0];
+    const family_row *f = &model_families[c->family <= LLM_PHI3 ? c->family : LLM_GPT2];
     const llm_config p = config_parts(f->type);
     const bool parts = c->family == p.family && c->norm == p.norm && c->position == p.position && c->bias == p.bias &&
                        c->activation == p.activation && c->qk_norm == p.qk_norm && c->post_norm == p.post_norm;

@@ -168,7 +168,7 @@ table=$(sed -n '/^typedef struct llm_ops {/,/^} llm_ops;/p' llm.h | sed -n 's/.*
 losses=$(sed -n '/---- chapter 9: losses/,/---- chapter 1[01]:/p' llm.h |
     sed -n 's/^[a-z][a-z_ ]* \**\(llm_[a-z_0-9]*\)(.*/\1/p')
 no_exercise=" alloc alloc_host release upload download fetch wait load_ids store_weights enter logprob_fused \
-linear_gelu_forward residual_gelu_backward decode speak scratch_bytes llm_score_normalise llm_ratio_check llm_grpo_defaults "
+linear_gelu_forward residual_gelu_backward decode speak scratch_bytes llm_grpo_defaults "
 names=" $(sh tools/exercise.sh names | tr '\n' ' ') "
 for f in $table $losses; do
     case "$names$no_exercise" in *" $f "*) ok ;; *) bad "$f of llm.h is no exercise (tools/exercise.sh, hours)" ;; esac

@@ -4,6 +4,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/arena.h"
+#include "../tools/scores.h"
 #include "check.h"
 #include "grad_check.h"
 
@@ -424,11 +425,11 @@ static void test_ppo(void) {
     llm_loss_ppo(&g, &moved, &stood, &quiet, &(llm_batch){.B = 1, .T = 1, .weight = &one_weight}, 1, .2, &still);
     CHECK(g == 0 && still.clipped == 0 && still.largest == 1, "advantage 0: clipped %g, largest %g", still.clipped, still.largest);
     still.largest = 9e-6;
-    llm_ratio_check(&still);
+    ratio_check(&still);
     still.largest = 1.1e-5;
-    CHECK_DIES(llm_ratio_check(&still), "moved by 1.1e-05 before the first update");
+    CHECK_DIES(ratio_check(&still), "moved by 1.1e-05 before the first update");
     still.largest = NAN;
-    CHECK_DIES(llm_ratio_check(&still), "before the first update");
+    CHECK_DIES(ratio_check(&still), "before the first update");
     for (int i = 0; i < N; i++) {
         double w = (double)weights[i];
         if (w != 0) near_to("-A w/M", (double)t.g[i], -(double)t.target[i] * w / t.M, ROUNDING);

@@ -5,6 +5,7 @@
 #include "../llm.h"
 #include "../tools/hf.h"
 #include "../tools/checkpoint.h"
+#include "../tools/scores.h"
 #include "logits.h"
 #include "check.h"
 
@@ -219,7 +220,7 @@ static void ask_ratio(llm_model *m, const llm_sequence *s, const llm_real *old) 
     llm_forward(m, &b, logp, NULL, NULL);
     llm_loss_ppo(g, logp, old, A, &b, 1, .2, &first);
     llm_batch_free(&b);
-    llm_ratio_check(&first);
+    ratio_check(&first);
 }
 static void test_ratio_check(void) {
     llm_model m = new_policy(2);
@@ -483,7 +484,7 @@ static void test_not_normalised(void) {
     double before[ROWS], after[ROWS], mean = 0, square = 0;
     llm_model_add_score(&m, 1);
     row_scores(&m, s, ROWS, LONGEST + 1, toy.pad, before);
-    double shift = llm_score_normalise(&m, before, ROWS);
+    double shift = score_normalise(&m, before, ROWS);
     row_scores(&m, s, ROWS, LONGEST + 1, toy.pad, after);
     for (int i = 0; i < ROWS; i++) mean += (after[i] -= shift) / ROWS, square += after[i] * after[i] / ROWS;
     CHECK_SMALL(fabs(mean), IS_DOUBLE ? 1e-13 : 1e-5, "mean 0");

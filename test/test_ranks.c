@@ -11,6 +11,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/checkpoint.h"
+#include "../tools/scores.h"
 #include "tiny_models.h"
 
 enum { B = 2, T = 8, STEPS = 3 };
@@ -142,7 +143,7 @@ static void offspring(const llm_ops *op) {
     llm_model_copy(&copy, &m, true);
     llm_model_copy(&critic, &m, false);
     llm_model_add_score(&critic, 9);
-    llm_score_normalise(&critic, (double[]){1, 3, 4, 9}, 4);
+    score_normalise(&critic, (double[]){1, 3, 4, 9}, 4);
     llm_lora_attach(&m, 2, 4, "all", NULL, 3);
     llm_model_train(&m);
     llm_adamw o = llm_adamw_defaults();

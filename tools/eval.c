@@ -119,7 +119,7 @@ static double named(const llm_json *v, const llm_json *labels, int first) {
     if (v->type == LLM_JSON_BOOL) return v->number;
     if (v->type == LLM_JSON_NUMBER && !labels) return v->number - first;
     size_t n = v->length;
-    const char *name = v->string ? llm_trim(v->string, &n) : "";
+    const char *name = v->string ? path_trim(v->string, &n) : "";
     int i = 0;
     for (const llm_json *c = labels ? labels->child : NULL; c; c = c->next, i++) {
         const char *label = c->string ? c->string : llm_json_text(c, "label", "");
@@ -159,7 +159,7 @@ static void replace(char *text, const char *from, const char *to) {
 /* HellaSwag: WikiHow's brackets ("[title]", "[step]") are page marks, no words of the text. */
 static char *without_marks(const char *marked) {
     size_t n = strlen(marked);
-    const char *words = llm_trim(marked, &n);
+    const char *words = path_trim(marked, &n);
     char *text = llm_format("%.*s", (int)n, words), *to = text;
     replace(text, " [title]", ". ");
     for (const char *s = text; *s;) {
@@ -208,7 +208,7 @@ static void read_winogrande(task_item *x, const llm_json *o, place at) {
     const char *sentence = text_of(o, "sentence", at), *gap = strchr(sentence, '_');
     if (!gap) bad_line(at, "no \"_\" in the sentence");
     size_t n = strlen(gap + 1);
-    const char *end = llm_trim(gap + 1, &n);
+    const char *end = path_trim(gap + 1, &n);
     x->task = copy("winogrande");
     x->prompt = copy("");
     x->choice = llm_alloc(2, sizeof *x->choice);
@@ -268,7 +268,7 @@ static char *filled(const char *pattern, size_t length, const llm_json *o, const
         if (strcmp(key, "list")) {
             const char *own = text_of(o, key, at);
             size_t n = strlen(own);
-            if (bare) own = llm_trim(own, &n);
+            if (bare) own = path_trim(own, &n);
             append(&text, own, n);
         }
         for (int c = 0; c < x->choices && !strcmp(key, "list"); c++) {

@@ -229,7 +229,7 @@ static bool forms_rows_next(forms_rows *x) {
 static const llm_json *forms_rows_json(forms_rows *x) {
     if (!x->row) {
         size_t n = x->end - x->begin;
-        const char *value = llm_trim(x->begin, &n);     /* an error at its end is an error in its last line */
+        const char *value = path_trim(x->begin, &n);     /* an error at its end is an error in its last line */
         x->row = x->tree = llm_json_parse(value, n, x->where, x->line);
     }
     return x->row;
@@ -807,7 +807,7 @@ static size_t forms_cut(llm_documents *l, const char *text, size_t size, bool do
         const char *newline = memchr(line, '\n', end - line);
         next = newline ? newline + 1 : end;
         size_t n = next - line, before = l->count;
-        const char *words = llm_trim(line, &n);
+        const char *words = path_trim(line, &n);
         bool marked = n == strlen(mark) && !memcmp(words, mark, n), gap = document_gap || (any && begin == line);
         if (!marked && (n || !gap)) continue;
         llm_documents_add(l, begin, line - begin);

@@ -956,7 +956,7 @@ static void hf_config_gpt2(llm_config *c, hf_config_file f) {
 }
 /* What a file that does not say it means, by family: key/value heads and the size of a head (0: as many as heads, C/H;
    so is null), the norms' epsilon, rope's theta, a head tied to the embedding. */
-static const struct { int KV, D; double eps, theta; bool tied; } hf_defaults[LLM_FAMILIES] = {
+static const struct { int KV, D; double eps, theta; bool tied; } hf_defaults[LLM_PHI3 + 1] = {
     [LLM_LLAMA] = {0, 0, 1e-6, 1e4, false}, [LLM_QWEN2] = {32, 0, 1e-6, 1e4, false},
     [LLM_MISTRAL] = {8, 0, 1e-6, 1e4, false}, [LLM_QWEN3] = {32, 128, 1e-6, 1e4, false},
     [LLM_SMOLLM3] = {4, 0, 1e-6, 2e6, true}, [LLM_OLMO2] = {0, 0, 1e-5, 1e4, false},

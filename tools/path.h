@@ -1,7 +1,8 @@
-/* path.h: what the name of a file says, and where it leads. Included after llm.h. */
+/* path.h: what the name of a file says, and where it leads; a text trimmed. Included after llm.h. */
 #ifndef PATH_H
 #define PATH_H
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,12 @@ static inline bool path_is(const char *path, const char *end) {
 }
 static inline bool path_is_json(const char *path) {
     return path_is(path, ".json") || path_is(path, ".jsonl") || path_is(path, ".ndjson");
+}
+/* A text without its outer white space. */
+static inline const char *path_trim(const char *text, size_t *length) {
+    while (*length && isspace((unsigned char)*text)) text++, --*length;
+    while (*length && isspace((unsigned char)text[*length - 1])) --*length;
+    return text;
 }
 /* What stands behind the last slash. */
 static inline const char *path_name(const char *path) {

@@ -4,6 +4,7 @@
 #define RL_ANSWERS_H
 
 #include "rl_program.h"
+#include "scores.h"
 
 /* ---- many ranks ----
 
@@ -185,8 +186,8 @@ static bool rl_right_answer(const char *text, const char *gold) {
     double want = rl_last_number(gold);
     if (!isnan(want)) return rl_last_number(text) == want;
     size_t n = strlen(text), m = strlen(gold);
-    text = llm_trim(text, &n);
-    gold = llm_trim(gold, &m);
+    text = path_trim(text, &n);
+    gold = path_trim(gold, &m);
     return n == m && !strncasecmp(text, gold, n);
 }
 /* A machine can tell: a program is executed, a sum or a fact has its gold answer, JSON is parsed. */

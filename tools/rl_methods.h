@@ -389,7 +389,7 @@ static void rl_reward_finish(rl_run *t) {
     double *score = llm_alloc((size_t)n, sizeof *score);
     for (int i = 0; i < n; i++) s[i] = c->answer[i].s;
     rl_row_sums(t->d, &t->judge->reward, s, n, true, score, "scores of the answers compared");
-    t->judge->mean = llm_score_normalise(&t->judge->reward, score, n);
+    t->judge->mean = score_normalise(&t->judge->reward, score, n);
     char *text;
     FILE *f = open_memstream(&text, &(size_t){0});
     if (!f) llm_die("more memory", "no memory for the table");
@@ -839,7 +839,7 @@ static void rl_ppo_update(rl_run *t, const rl_rollout *r, double lr, double *x) 
                 llm_policy_stats now = {0};
                 llm_forward(&t->policy, &b, logp, NULL, NULL);
                 double loss = llm_loss_ppo(dlogp, logp, r->old + o, r->advantage + o, &b, M, s->clip, &now);
-                if (epoch == 0 && at == 0) llm_ratio_check(&now);
+                if (epoch == 0 && at == 0) ratio_check(&now);
                 const bool mine = rl_counts(i, at, dlogp, &b);
                 if (mine) sum[0] += loss, sum[2] += now.tokens, sum[3] += now.clipped;
                 llm_backward(&t->policy, &b, dlogp, NULL, NULL);
@@ -930,7 +930,7 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
                 llm_policy_stats now = {0};
                 llm_forward(&t->policy, &b, logp, NULL, NULL);
                 const double loss = llm_loss_grpo(dlogp, logp, r.old + at, r.ref + at, advantage + i, &b, &o, &now);
-                if (epoch == 0 && first == 0) llm_ratio_check(&now);
+                if (epoch == 0 && first == 0) ratio_check(&now);
                 if (rl_counts(i, first, dlogp, &b)) sum[0] += loss, sum[1] += now.tokens, sum[2] += now.clipped;
                 llm_backward(&t->policy, &b, dlogp, NULL, NULL);
             }
