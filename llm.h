@@ -33,7 +33,7 @@
         4  the operations: equation, shapes, forward, backward                 transformer
         5  the model: presets, the tensor table, forward and backward          Llama-2, GPT-3
         6  learning: AdamW, clipping, the learning rate                        pretraining
-        7  speaking: the KV cache, sampling, beam search                       inference
+        7  speaking: the KV cache, sampling (tools/beam.h: beam search)        inference
         8  LoRA                                                                SFT
         9  the losses of every stage                                           SFT, RM, PPO, DPO, KTO, RRHF
        10  many ranks: data parallel, ZeRO                                     infrastructure
@@ -849,18 +849,6 @@ bool llm_is_stop(int id, const int *stop, int stops);
 int *llm_prompt_ids(const llm_tokenizer *t, const char *text, int *length);
 /* Continue one text; the answer in fresh memory. */
 char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int max_new, llm_sampler s);
-typedef struct llm_beam_options {
-    int beams;                          /* texts that are kept alive, 1 to 64 */
-    int max_new;                        /* as in llm_request, as are: */
-    const int *stop; int stops;
-    const uint8_t *banned;
-    double alpha;                       /* score = sum of log-probabilities / length^alpha; 0: the sum */
-    bool (*enough)(void);               /* asked before each step: true ends it (a clock, Ctrl-C); NULL: never */
-} llm_beam_options;
-/* The likeliest continuations of one prompt that beam search finds, best first: out[i] (room for max_new, a stop id is
-   the last), its length, its score. Returns how many, at most `beams`. */
-int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_options o, int **out, int *out_length,
-                    double *score);
 
 /* ---- chapter 8: LoRA ------------------------------------------------------------------------------------------ */
 
@@ -3240,11 +3228,11 @@ typedef struct {
     bool attention_bias, mlp_bias; const char *window;
 } family_row;
 
-#define LLM_NAMES                                                                                                    \
+#define LLM_NAMES                                                                                                      \
     .wte = "model.embed_tokens", .block = "model.layers", .q_norm = "self_attn.q_norm", .k_norm = "self_attn.k_norm",  \
     .proj = {"self_attn.o_proj"}, .down = {"mlp.down_proj"}, .normf = "model.norm"
 #define LLM_NORMS .norm1 = "input_layernorm", .norm2 = "post_attention_layernorm"
-#define LLM_MATRICES                                                                                                    \
+#define LLM_MATRICES                                                                                                   \
     .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, .up = {"mlp.gate_proj", "mlp.up_proj"}
 #define LLM_NO_WINDOW .window = "  \"sliding_window\": null,\n"
 
@@ -3763,7 +3751,8 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
 static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
     llm_ops_check(ops);
-    if (c->proj_bias || c->mlp_bias || c->qk_norm || c->post_norm || c->no_rope_every || c->rope_scaling == LLM_ROPE_YARN)
+    if (c->proj_bias || c->mlp_bias || c->qk_norm || c->post_norm || c->no_rope_every ||
+        c->rope_scaling == LLM_ROPE_YARN)
         llm_die("another model", "parts of a %s model are not computed yet", model_families[c->family].type);
     int parts = 1;
     const llm_config layer = team_layer(*c, &parts);
@@ -4195,7 +4184,7 @@ double llm_schedule_lr(const llm_schedule *s, int step) {
    The second question is a matter of taste. Always the likeliest (greedy) repeats itself; drawing from all of them says
    something odd now and then, for the many thousand unlikely ones are together likely enough. Between the two lie a
    penalty for repetition, temperature, top-k, top-p and min-p, each an equation and a loop. And one may look further
-   than one token: beam search keeps several texts alive and takes the best at the end. */
+   than one token: beam search keeps several texts alive and takes the best at the end (tools/beam.h). */
 
 /* ---- the cache ---- */
 
@@ -4603,108 +4592,6 @@ char *llm_generate(llm_model *m, const llm_tokenizer *t, const char *prompt, int
     char *text = llm_decode(t, answer, said, false, NULL);
     llm_release_all(answer, ids);
     return text;
-}
-
-/* ---- beam search ----
-
-   Greedy speech takes the likeliest token, and may miss the likeliest text: a good beginning may have no good end. Beam
-   search keeps the b best beginnings. Each is continued by every token; of these b V texts, and of those that are over,
-   the b best go on:
-
-       score = (log p(y_1) + log p(y_2 | y_1) + ... + log p(y_n | y_1 .. y_(n-1))) / n^alpha
-
-   Every factor is below 1, so with alpha = 0 short texts win; alpha near 1 compares the means of their tokens. */
-
-/* The last token of a text, and where the text goes on towards its beginning: a table of these, a line of b for each
-   length, holds all of them. */
-typedef struct {
-    double score, logp;                 /* of the text; -infinity: there is none */
-    int from, id, length;               /* text `from` of the line before, plus id; -1: that text, already over */
-    bool over;
-} beam;
-
-static void log_softmax(llm_real *z, size_t V) {
-    require_logits(z, V);
-    const llm_real top = z[likeliest(z, V)];
-    double sum = 0;
-    for (size_t v = 0; v < V; v++) sum += exp(z[v] - top);
-    const llm_real lse = top + (llm_real)log(sum);
-    for (size_t v = 0; v < V; v++) z[v] -= lse;
-}
-/* x takes its place among the best, if it has one there. */
-static void offer(beam *best, int beams, beam x) {
-    int i = beams - 1;
-    if (!(x.score > best[i].score)) return;
-    for (; i > 0 && best[i - 1].score < x.score; i--) best[i] = best[i - 1];
-    best[i] = x;
-}
-/* The next line: the best of all texts that are one token longer, and of those that are over. logits: a row for each
-   of `now` that is not. */
-static void extend_beams(const llm_beam_options *o, const beam *now, beam *next, llm_real *logits, size_t V) {
-    for (int b = 0; b < o->beams; b++) next[b] = (beam){.score = -INFINITY, .id = -1, .over = true};
-    for (int b = 0; b < o->beams; b++) {
-        if (now[b].over) {
-            offer(next, o->beams, (beam){now[b].score, now[b].logp, b, -1, now[b].length, true});
-            continue;
-        }
-        const int length = now[b].length + 1;
-        const double norm = pow(length, o->alpha);
-        ban_ids(logits, V, o->banned);
-        log_softmax(logits, V);
-        for (size_t v = 0; v < V; v++) {
-            const double logp = now[b].logp + logits[v];
-            offer(next, o->beams, (beam){logp / norm, logp, b, v, length, false});
-        }
-        logits += V;
-    }
-    for (int b = 0; b < o->beams; b++)
-        next[b].over |= llm_is_stop(next[b].id, o->stop, o->stops) || next[b].length >= o->max_new;
-}
-/* The next tokens of texts that are not over. Lines 1, 3, 5 ... have the second half of the cache's rows, the others
-   the first: each heir copies its text from the other half, where nobody has overwritten it. */
-static void follow_beams(llm_model *m, llm_cache *cache, cache_tokens *step, int line, const beam *now, int beams,
-                         int length) {
-    const int half = line % 2 * beams, before = beams - half;
-    for (int b = 0; b < beams; b++) {
-        if (now[b].over) continue;
-        const int position = length + now[b].length - 1;
-        llm_cache_copy(m, cache, half + b, before + now[b].from, position);
-        cache_tokens_add(step, now[b].id, half + b, position, true);
-    }
-}
-int llm_beam_search(llm_model *m, const int *prompt, int length, llm_beam_options o, int **out, int *out_length,
-                    double *score) {
-    check_prompt(m, prompt, length);
-    if (o.beams < 1 || o.beams > 64) llm_die("1 to 64 beams", "%d beams", o.beams);
-    o.max_new = llm_max(0, llm_min(o.max_new, m->c.T - length + 1));
-    const size_t V = m->c.V;
-    int line = 0, found = 0;
-    llm_cache cache = llm_cache_new(m, 2 * o.beams, llm_min(m->c.T, length + o.max_new));
-    cache_tokens step = cache_tokens_new(o.beams);
-    llm_real *logits = llm_alloc(llm_mul(o.beams, V), sizeof *logits);
-    beam *all = llm_alloc(llm_mul(o.max_new + 1, o.beams), sizeof *all), *now = all;
-    for (int b = 1; b < o.beams; b++) now[b] = (beam){.score = -INFINITY, .over = true};
-    start_row(m, &cache, 0, prompt, length, logits);        /* line 0: one text, with no words yet */
-    for (bool going = o.max_new > 0; going && !(o.enough && o.enough()); line++) {
-        extend_beams(&o, now, now + o.beams, logits, V);
-        now += o.beams;
-        follow_beams(m, &cache, &step, line + 1, now, o.beams, length);
-        going = step.count > 0;
-        if (going) cache_tokens_run(&step, m, &cache, logits);
-    }
-    for (; found < o.beams && now[found].score > -INFINITY; found++) {
-        int n = out_length[found] = now[found].length;
-        score[found] = now[found].score;
-        for (int l = line, b = found; l > 0; l--) {         /* read from its end to its beginning */
-            const beam *x = &all[l * o.beams + b];
-            if (x->id >= 0) out[found][--n] = x->id;
-            b = x->from;
-        }
-    }
-    cache_tokens_free(&step);
-    llm_cache_free(&cache, m);
-    llm_release_all(logits, all);
-    return found;
 }
 
 /* ================================================================================================================

@@ -3,6 +3,7 @@
 #ifndef JUDGE_TRAIN_H
 #define JUDGE_TRAIN_H
 
+#include "../tools/beam.h"
 #include "loss_cases.h"
 
 /* What is judged: the book with one function replaced. */

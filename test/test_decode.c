@@ -3,6 +3,7 @@
    transformers (test/gen/sampling.py). */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/beam.h"
 #include "../tools/hf.h"
 #include "../tools/options.h"
 #include "logits.h"

@@ -2,6 +2,7 @@
    fusing, micro-batches, packing, threads, the fake device and the decoder give what the plain path gives. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
+#include "../tools/beam.h"
 #include "logits.h"
 #include "check.h"
 #include "grad_check.h"

@@ -12,6 +12,7 @@
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "hf.h"
+#include "beam.h"
 #include "run.h"
 #include "line.h"
 #include "newest.h"

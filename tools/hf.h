@@ -1170,8 +1170,8 @@ void hf_fit(llm_tokenizer *t, int V) {
     if (V >= t->vocab_size) return;
     if (t->vocab_size != V + 1 || t->pad != V)
         llm_die("the folder's own tokenizer", "the tokenizer has %d tokens, the model %d", t->vocab_size, V);
-    fprintf(stderr, "note: the padding \"%s\" is token %d, which the model does not have: rows are filled with token 0, "
-            "which nothing reads there\n", t->token[V], V);
+    fprintf(stderr, "note: the padding \"%s\" is token %d, which the model does not have: rows are filled with token "
+            "0, which nothing reads there\n", t->token[V], V);
     t->vocab_size = V;
     t->pad = -1;
     hf_added *added = t->tables->added;                         /* nor does text spell it */
