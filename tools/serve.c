@@ -21,6 +21,7 @@
 #include "hf.h"
 #include "run.h"
 #include "arena.h"
+#include "beam.h"
 #include "serve_request.h"
 #include "serve_engine.h"
 #include "serve_answer.h"

@@ -1,4 +1,4 @@
-/* serve_engine.h: many answers at once, from one thread. Nothing here knows of HTTP. Included after hf.h and
+/* serve_engine.h: many answers at once, from one thread. Nothing here knows of HTTP. Included after hf.h, beam.h (log_softmax) and
    serve_request.h.
 
    One thread owns all models and takes turns. In a turn every answer under way gets one more token: all of them
