@@ -1,5 +1,5 @@
-/* serve_engine.h: many answers at once, from one thread. Nothing here knows of HTTP. Included after hf.h, beam.h (log_softmax) and
-   serve_request.h.
+/* serve_engine.h: many answers at once, from one thread. Nothing here knows of HTTP. Included after hf.h,
+   beam.h (log_softmax) and serve_request.h.
 
    One thread owns all models and takes turns. In a turn every answer under way gets one more token: all of them
    together are one step through the model, which reads each weight once (llm.h, chapter 7). Then a piece of one prompt
