@@ -229,6 +229,9 @@ static void plan(trainer *t, const llm_ops *op) {
     run_plan_flags(&s->run, "preset|depth|vocab|tokenizer|gpus|gpu-tflops|tokens|price|mfu|days|failure-rate|"
                             "checkpoint-time|wire|layer-wire");
     const bool fleet = f->gpus > 0 || f->days > 0;
+    const double T = s->run.seq ? (double)s->run.seq : c.T;
+    if (fleet && !(f->tokens > 0) && llm_option_given("steps"))
+        f->tokens = (double)s->run.steps * (double)(s->run.batch * s->run.grad_accum) * T;
     const llm_fleet_estimate e = fleet ? llm_fleet_make(&c, f) : (llm_fleet_estimate){0};
     if (fleet && !(f->gpus > 0)) {      /* the deadline says how many; ranks that share a layer are whole groups */
         f->gpus = ceil(e.gpus / (double)s->run.tensors) * (double)s->run.tensors;
@@ -238,7 +241,7 @@ static void plan(trainer *t, const llm_ops *op) {
     const team_wire wire = {f->tflops * e.mfu * 1e12, s->wire * 1e9, s->layer_wire * 1e9};
     s->run.planned = (int64_t)f->gpus;
     text_plan(&s->run, op, &c, c.T, 0, NULL, LLM_TYPE_REAL, f->tokens, fleet ? &wire : NULL);
-    say_table(s, s->run.seq ? (int)s->run.seq : c.T, stdout);
+    say_table(s, (int)T, stdout);
     if (fleet) say_fleet(&c, f, stdout);
     llm_tokenizer_free(&t->run.tok);
 }

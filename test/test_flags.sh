@@ -262,6 +262,7 @@ done <<'END_OF_TABLE'
 --preset llama2-70b --gpus 2000 --tokens 1e12                   | on 1.0T tokens
 --preset llama2-70b --days 90 --tensor-parallel 8               | deadline: 90 days are kept by 912 GPUs
 --preset gpt3-175b --gpus 3000 --gpu-tflops 125 --mfu .3        | 32.3 days here
+--preset gpt3-small --gpus 8 --steps 100 --grad-accum 4         | on 13.1M tokens
 --preset gpt3-small                                             | learning rate 0.0006, 0.5M tokens a step: --lr 0.0006 --batch 16 --grad-accum 15
 END_OF_TABLE
 # ---- --resume goes on with the run that was begun: a flag | what is said ----
@@ -295,9 +296,9 @@ done
 
 # ---- neither a message nor the README names a flag that no program has ----
 cat train_*.c tools/*.c tools/*.h data/*.c | sed -n 's/.*\(OPTION(\|{\)"\([a-z0-9-]*\)", *LLM_.*/--\2/p' | sort -u > "$dir/known"
-echo --stats >> "$dir/known"            # data/tinyworld.c's; then those of launch.sh, mpirun, srun, sbatch and torchrun
+echo --stats >> "$dir/known"            # data/tinyworld.c's; then those of launch.sh, mpirun, srun, sbatch, torchrun and llama.cpp's programs
 for flag in elastic hosts allow-run-as-root bind-to host oversubscribe kill-on-bad-exit nodes ntasks-per-node gpus-per-node signal \
-    no-python nproc-per-node; do echo "--$flag"; done >> "$dir/known"
+    no-python nproc-per-node allow-requantize pure merge; do echo "--$flag"; done >> "$dir/known"
 sort -u -o "$dir/known" "$dir/known"
 check "flags were found" [ "$(wc -l < "$dir/known")" -ge 120 ]
 cat README.md data/README.md tools/*.sh | grep -oE -e '--[a-z][a-z0-9_-]+' | tr _ - | grep -vx -e --std > "$dir/read"
@@ -309,7 +310,7 @@ comm -23 "$dir/said" "$dir/known" > "$dir/unknown"
 check "every flag that is named exists: $(tr '\n' ' ' < "$dir/unknown")" [ ! -s "$dir/unknown" ]
 # ---- and every flag of every program is tried by some test ----
 cat test/*.sh test/*.py > "$dir/tests"
-for program in $train_gpt $train_sft $train_rlhf $eval $chat $convert; do
+for program in $train_gpt $train_sft $train_rlhf $eval $chat $convert ${TOKENIZE:-build/tokenize}; do
     $program --help | sed -n 's/^  --\([a-z0-9-]*\).*/\1/p' | while read -r flag; do
         grep -q -e "--$flag\\>" -e "--no-$flag\\>" "$dir/tests" || printf ' --%s' "$flag"
     done > "$dir/untried"

@@ -317,7 +317,10 @@ static void save(const chat *c, const char *path) {
 static bool command(chat *c, const char *line, const char *last, size_t last_size) {
     if (!strcmp(line, "/exit") || !strcmp(line, "/quit")) return false;
     if (!strcmp(line, "/clear")) clear(c);
-    else if (!strcmp(line, "/help")) fputs(help_text, stderr);
+    else if (!strcmp(line, "/help")) {
+        fputs(help_text, stderr);
+        if (line_state.edits) fputs("  Arrow up brings back what was typed before, Ctrl-R searches it.\n", stderr);
+    }
     else if (!strncmp(line, "/save", 5) && (!line[5] || line[5] == ' ')) save(c, line + 5 + strspn(line + 5, " "));
     else if (strcmp(line, "/regen")) fprintf(stderr, "there is no command %s; /help lists them\n", line);
     else if (c->s.complete && last) complete(c, last, last_size);

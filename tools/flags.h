@@ -191,7 +191,7 @@ static inline void gpt_check(gpt_settings *s) {
 /* clang-format off */
 #define GPT_OPTIONS(s)                                                                                                 \
     OPTION_HEADING("pretraining"),                                                                                     \
-    OPTION("preset", LLM_TEXT, &(s).preset, 0, 0, "model by name; a wrong name lists them"),                           \
+    OPTION("preset", LLM_TEXT, &(s).preset, 0, 0, "model by name; --presets lists them"),                              \
     OPTION("presets", LLM_BOOL, &(s).presets, 0, 0, "print the lectures' tables, cost and presets, and stop"),         \
     OPTION("depth", LLM_INT, &(s).depth, 0, 1000, "layers; width, heads and learning rate follow. 0: --preset"),       \
     {"vocab", LLM_INT, &(s).vocab, 262, 1 << 20, "size of a new tokenizer", NULL, "vocab-size"},                       \
