@@ -5,15 +5,15 @@
 
 /* Text that grows in memory. */
 typedef struct { llm_writer w; char *text; size_t size; } serve_text;
-static void text_open(serve_text *x) {
+static inline void text_open(serve_text *x) {
     *x = (serve_text){.text = NULL};
     x->w.file = open_memstream(&x->text, &x->size);
     if (!x->w.file) llm_die("a machine with more memory", "no memory for an answer");
 }
 /* x->text is whole: free it. */
-static void text_close(serve_text *x) { fclose(x->w.file); }
+static inline void text_close(serve_text *x) { fclose(x->w.file); }
 
-static void write_string(llm_writer *w, const char *text) { llm_write_json_string(w, text, strlen(text)); }
+static inline void write_string(llm_writer *w, const char *text) { llm_write_json_string(w, text, strlen(text)); }
 
 /* The name of an answer. */
 typedef struct { char id[40]; long long created; } serve_name;
@@ -21,11 +21,11 @@ typedef struct { char id[40]; long long created; } serve_name;
 /* ---- log-probabilities ---- */
 
 /* JSON has no infinity: what is impossible has OpenAI's -9999. */
-static void write_logp(llm_writer *w, llm_real logp) {
+static inline void write_logp(llm_writer *w, llm_real logp) {
     llm_write_text(w, "%.7g", isfinite(logp) ? (double)logp : -9999.0);
 }
 /* The bytes of an id; a special one: its spelling. Nothing where an id has no token. */
-static const char *token_text(const engine_job *job, int id, bool first, size_t *n) {
+static inline const char *token_text(const engine_job *job, int id, bool first, size_t *n) {
     const llm_tokenizer *t = &job->on->tok;
     *n = 0;
     if (id >= t->vocab_size) return "";
@@ -34,7 +34,7 @@ static const char *token_text(const engine_job *job, int id, bool first, size_t 
     return t->token[id];
 }
 /* A token as a key of top_logprobs: keys must differ, so part of a character is spelled "bytes:\xe2\x82". */
-static void write_token_key(llm_writer *w, const engine_job *job, int id, bool first) {
+static inline void write_token_key(llm_writer *w, const engine_job *job, int id, bool first) {
     size_t n;
     const char *bytes = token_text(job, id, first, &n);
     if (serve_utf8(bytes, n)) {
@@ -45,7 +45,7 @@ static void write_token_key(llm_writer *w, const engine_job *job, int id, bool f
     for (size_t i = 0; i < n; i++) llm_write_text(w, "\\\\x%02x", (unsigned char)bytes[i]);
     llm_write_text(w, "\"");
 }
-static void write_chat_token(llm_writer *w, const engine_job *job, int id, llm_real logp, bool first) {
+static inline void write_chat_token(llm_writer *w, const engine_job *job, int id, llm_real logp, bool first) {
     size_t n;
     const char *bytes = token_text(job, id, first, &n);
     llm_write_text(w, "{\"token\": ");
@@ -56,7 +56,7 @@ static void write_chat_token(llm_writer *w, const engine_job *job, int id, llm_r
     for (size_t i = 0; i < n; i++) llm_write_text(w, "%s%d", i ? ", " : "", (unsigned char)bytes[i]);
     llm_write_text(w, "]");
 }
-static void write_chat_logprobs(llm_writer *w, const engine_job *job, const engine_answer *a, int from, int to) {
+static inline void write_chat_logprobs(llm_writer *w, const engine_job *job, const engine_answer *a, int from, int to) {
     const int top = job->ask.top;
     llm_write_text(w, "{\"content\": [");
     for (int i = from; i < to; i++) {
@@ -74,7 +74,7 @@ static void write_chat_logprobs(llm_writer *w, const engine_job *job, const engi
     llm_write_text(w, "], \"refusal\": null}");
 }
 /* The likeliest, and the token itself where it is not among them. */
-static void write_top(llm_writer *w, const engine_job *job, const engine_answer *a, int place, bool first) {
+static inline void write_top(llm_writer *w, const engine_job *job, const engine_answer *a, int place, bool first) {
     const int top = job->ask.top;
     const engine_likely *likely = a->likely + (size_t)place * (size_t)top;
     bool there = false;
@@ -90,17 +90,17 @@ static void write_top(llm_writer *w, const engine_job *job, const engine_answer 
     }
     llm_write_text(w, "}");
 }
-static size_t characters(const char *text, size_t n) {
+static inline size_t text_characters(const char *text, size_t n) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) count += ((unsigned char)text[i] & 0xC0) != 0x80;
     return count;
 }
 /* Where the text of place i begins, in characters of the text that is told. */
-static size_t text_offset(const engine_answer *a, int i, size_t prompt) {
+static inline size_t text_offset(const engine_answer *a, int i, size_t prompt) {
     if (i <= a->prompt) return prompt;
-    return prompt + characters(a->text, size_min(a->end[i - a->prompt - 1], a->length));
+    return prompt + text_characters(a->text, size_min(a->end[i - a->prompt - 1], a->length));
 }
-static void write_logprobs(llm_writer *w, const engine_job *job, const engine_answer *a, int from, int to) {
+static inline void write_logprobs(llm_writer *w, const engine_job *job, const engine_answer *a, int from, int to) {
     static const char *const name[] = {"\"tokens\": [", "], \"token_logprobs\": [", "], \"top_logprobs\": [",
                                        "], \"text_offset\": ["};
     llm_write_text(w, "{");
@@ -119,7 +119,7 @@ static void write_logprobs(llm_writer *w, const engine_job *job, const engine_an
                 else if (part == 1) write_logp(w, a->logp[i]);
                 else write_top(w, job, a, i, begins);
             }
-            if (i < a->prompt) prompt += characters(piece, n);
+            if (i < a->prompt) prompt += text_characters(piece, n);
             first = first && !n;
         }
     }
@@ -129,7 +129,7 @@ static void write_logprobs(llm_writer *w, const engine_job *job, const engine_an
 /* ---- a choice: whole, or what is new of it ---- */
 
 /* The prompt's text, where it is told again. */
-static void echo_text(const engine_job *job, const engine_answer *a, llm_writer *w) {
+static inline void echo_text(const engine_job *job, const engine_answer *a, llm_writer *w) {
     const serve_prompt *p = &job->ask.prompt[(a - job->answer) / job->ask.n];
     bool first = true;
     if (p->text) llm_write_bytes(w, p->text, p->length);
@@ -141,14 +141,14 @@ static void echo_text(const engine_job *job, const engine_answer *a, llm_writer 
     }
 }
 /* The first place that is not told yet, and the one behind the last that may be: its text is safe. */
-static int answer_told(const engine_job *job, const engine_answer *a) {
+static inline int answer_told(const engine_job *job, const engine_answer *a) {
     int to = llm_max(a->told, a->prompt);
     const int last = a->count - (a->closed && job->ask.chat);   /* a conversation's end is no word of it */
     while (to < last && a->end[to - a->prompt] <= a->safe) to++;
     return to;
 }
 /* The text and the log-probabilities that are not told yet; they are then. */
-static void write_news(llm_writer *w, const engine_job *job, engine_answer *a, const char *key) {
+static inline void write_news(llm_writer *w, const engine_job *job, engine_answer *a, const char *key) {
     const int to = answer_told(job, a);
     const bool begins = job->ask.echo && !a->told;
     serve_text x;
@@ -167,17 +167,17 @@ static void write_news(llm_writer *w, const engine_job *job, engine_answer *a, c
     a->told = to;
     a->told_bytes = a->safe;
 }
-static void write_finish(llm_writer *w, const char *finish) {
+static inline void write_finish(llm_writer *w, const char *finish) {
     llm_write_text(w, finish ? ", \"finish_reason\": \"%s\"}" : ", \"finish_reason\": null}", finish);
 }
-static void write_head(llm_writer *w, const engine_job *job, const serve_name *name, const char *object) {
+static inline void write_head(llm_writer *w, const engine_job *job, const serve_name *name, const char *object) {
     llm_write_text(w, "{\"id\": \"%s\", \"object\": \"%s\", \"created\": %lld, \"model\": ", name->id, object,
                    name->created);
     write_string(w, job->on->id);
     llm_write_text(w, ", \"choices\": [");
 }
 /* A prompt is read once, however many answers it has. */
-static void write_usage(llm_writer *w, const engine_job *job) {
+static inline void write_usage(llm_writer *w, const engine_job *job) {
     long long prompt = 0, said = 0;
     for (int i = 0; i < job->answers; i++) {
         const engine_answer *a = &job->answer[i];
@@ -187,7 +187,7 @@ static void write_usage(llm_writer *w, const engine_job *job) {
     llm_write_text(w, "\"usage\": {\"prompt_tokens\": %lld, \"completion_tokens\": %lld, \"total_tokens\": %lld}",
                    prompt, said, prompt + said);
 }
-static void write_whole(llm_writer *w, engine_job *job, const serve_name *name) {
+static inline void write_whole(llm_writer *w, engine_job *job, const serve_name *name) {
     const bool chat = job->ask.chat;
     write_head(w, job, name, chat ? "chat.completion" : "text_completion");
     for (int i = 0; i < job->answers; i++) {
@@ -203,13 +203,13 @@ static void write_whole(llm_writer *w, engine_job *job, const serve_name *name) 
 
 /* ---- a stream: lines "data: {...}" with an empty one behind ---- */
 
-static const char *stream_object(const engine_job *job) {
+static inline const char *stream_object(const engine_job *job) {
     return job->ask.chat ? "chat.completion.chunk" : "text_completion";
 }
-static void write_chunk_end(llm_writer *w, const engine_job *job) {
+static inline void write_chunk_end(llm_writer *w, const engine_job *job) {
     llm_write_text(w, job->ask.usage ? "], \"usage\": null}\n\n" : "]}\n\n");
 }
-static void write_roles(llm_writer *w, const engine_job *job, const serve_name *name) {
+static inline void write_roles(llm_writer *w, const engine_job *job, const serve_name *name) {
     for (int i = 0; i < job->answers && job->ask.chat; i++) {
         llm_write_text(w, "data: ");
         write_head(w, job, name, stream_object(job));
@@ -220,7 +220,7 @@ static void write_roles(llm_writer *w, const engine_job *job, const serve_name *
     }
 }
 /* What there is to tell of an answer; nothing, where its text still waits for more. */
-static void write_chunk(llm_writer *w, const engine_job *job, engine_answer *a, const serve_name *name) {
+static inline void write_chunk(llm_writer *w, const engine_job *job, engine_answer *a, const serve_name *name) {
     const bool chat = job->ask.chat, echo = job->ask.echo && !a->told;
     const bool news = a->safe > a->told_bytes || answer_told(job, a) > llm_max(a->told, a->prompt) || echo;
     for (int last = 0; last < 2; last++) {
@@ -237,7 +237,7 @@ static void write_chunk(llm_writer *w, const engine_job *job, engine_answer *a, 
         write_chunk_end(w, job);
     }
 }
-static void write_stream_end(llm_writer *w, const engine_job *job, const serve_name *name) {
+static inline void write_stream_end(llm_writer *w, const engine_job *job, const serve_name *name) {
     if (job->ask.usage) {
         llm_write_text(w, "data: ");
         write_head(w, job, name, stream_object(job));
@@ -250,7 +250,7 @@ static void write_stream_end(llm_writer *w, const engine_job *job, const serve_n
 
 /* ---- errors ---- */
 
-static void write_refusal(llm_writer *w, const serve_refusal *why) {
+static inline void write_refusal(llm_writer *w, const serve_refusal *why) {
     llm_write_text(w, "{\"error\": {\"message\": ");
     write_string(w, why->message);
     llm_write_text(w, ", \"type\": \"%s\", \"param\": ", why->status < 500 ? "invalid_request_error" : "server_error");

@@ -86,25 +86,25 @@ typedef struct {
     engine_job *active;                 /* the thread's own, oldest first */
 } engine;
 
-static void engine_start(engine *e);
+static inline void engine_start(engine *e);
 /* false: too many wait, or the engine ends. true: job->done will be called. */
-static bool engine_submit(engine *e, engine_job *job);
-static int engine_waiting(engine *e);   /* answers that wait or are under way */
-static void engine_end(engine *e);      /* refuses what is under way, and returns when that is done */
-static void engine_job_free(engine_job *job);
+static inline bool engine_submit(engine *e, engine_job *job);
+static inline int engine_waiting(engine *e);   /* answers that wait or are under way */
+static inline void engine_end(engine *e);      /* refuses what is under way, and returns when that is done */
+static inline void engine_job_free(engine_job *job);
 
 /* ---- a request never ends the program ---- */
 
 /* llm_die jumps back to whoever tries; elsewhere it ends the program, as ever. */
 static _Thread_local jmp_buf *serve_escape;
 static _Thread_local char serve_cause[600];
-static void serve_on_death(const char *message) {
+static inline void serve_on_death(const char *message) {
     if (!serve_escape) return;
     snprintf(serve_cause, sizeof serve_cause, "%s", message);
     longjmp(*serve_escape, 1);
 }
 /* false: it died, and serve_cause says of what. */
-static bool serve_try(void (*act)(void *with), void *with) {
+static inline bool serve_try(void (*act)(void *with), void *with) {
     jmp_buf here;
     serve_escape = &here;
     const bool well = !setjmp(here);
@@ -117,7 +117,7 @@ static bool serve_try(void (*act)(void *with), void *with) {
 
 /* The bytes that an id adds to a text, as build/chat says them: SentencePiece's space before a text belongs to a
    continuation, not to an answer. */
-static const char *engine_piece(const llm_tokenizer *t, int id, bool first, size_t *bytes) {
+static inline const char *engine_piece(const llm_tokenizer *t, int id, bool first, size_t *bytes) {
     const char *piece = t->token[id];
     *bytes = t->special[id] ? 0 : (size_t)t->length[id];
     const bool strip = first && t->tables->prefix && *bytes && *piece == ' ';
@@ -125,7 +125,7 @@ static const char *engine_piece(const llm_tokenizer *t, int id, bool first, size
     return piece + strip;
 }
 /* Cut the text where the first stop text in it begins; `fresh` bytes of it are new. */
-static bool engine_cut(engine_answer *a, const serve_request *ask, size_t fresh) {
+static inline bool engine_cut(engine_answer *a, const serve_request *ask, size_t fresh) {
     const char *first = NULL;
     for (int i = 0; i < ask->stops; i++) {
         const size_t n = strlen(ask->stop[i]), back = size_min(a->length, fresh + n - 1);
@@ -136,7 +136,7 @@ static bool engine_cut(engine_answer *a, const serve_request *ask, size_t fresh)
     return first != NULL;
 }
 /* How much of the text stays whatever comes. */
-static size_t engine_safe(const engine_answer *a, const serve_request *ask) {
+static inline size_t engine_safe(const engine_answer *a, const serve_request *ask) {
     size_t safe = a->length;
     for (int i = 0; i < ask->stops; i++)
         for (size_t n = size_min(strlen(ask->stop[i]) - 1, a->length); n; n--)
@@ -151,7 +151,7 @@ static size_t engine_safe(const engine_answer *a, const serve_request *ask) {
     }
     return safe;
 }
-static void engine_hear(const engine_model *m, const serve_request *ask, engine_answer *a, int id) {
+static inline void engine_hear(const engine_model *m, const serve_request *ask, engine_answer *a, int id) {
     size_t bytes = 0;
     a->closed = llm_is_stop(id, m->tok.stop, m->tok.stops);
     const char *piece = engine_piece(&m->tok, id, ask->chat && !a->length, &bytes);
@@ -170,7 +170,7 @@ static void engine_hear(const engine_model *m, const serve_request *ask, engine_
 /* ---- log-probabilities ---- */
 
 /* z (V): log-probabilities. Those of the id at this place, and of the likeliest, best first. */
-static void engine_look(engine_answer *a, int place, int id, int top, const llm_real *z, size_t V) {
+static inline void engine_look(engine_answer *a, int place, int id, int top, const llm_real *z, size_t V) {
     engine_likely *best = a->likely + (size_t)place * (size_t)top;
     int n = 0;
     a->logp[place] = z[id];
@@ -184,18 +184,18 @@ static void engine_look(engine_answer *a, int place, int id, int top, const llm_
 
 /* ---- a turn ---- */
 
-static void engine_free_row(engine_row *r) {
+static inline void engine_free_row(engine_row *r) {
     r->job = NULL;
     r->answer = NULL;
 }
-static void engine_over(engine_row *r) {
+static inline void engine_over(engine_row *r) {
     engine_job *job = r->job;
     job->over++;
     job->said(job, r->answer);
     engine_free_row(r);
 }
 /* The row says what follows from its logits z (V), which become probabilities. */
-static void engine_draw(engine_model *m, engine_row *r, llm_real *z) {
+static inline void engine_draw(engine_model *m, engine_row *r, llm_real *z) {
     const size_t V = (size_t)m->model.c.V;
     engine_answer *a = r->answer;
     const serve_request *ask = &r->job->ask;
@@ -210,9 +210,9 @@ static void engine_draw(engine_model *m, engine_row *r, llm_real *z) {
     if (a->finish) engine_over(r);
     else r->job->said(r->job, a);
 }
-static bool engine_reads(const engine_row *r) { return r->answer && r->answer->read < r->answer->prompt; }
+static inline bool engine_reads(const engine_row *r) { return r->answer && r->answer->read < r->answer->prompt; }
 /* All whose prompt is read say one more. */
-static void engine_speak(engine_model *m) {
+static inline void engine_speak(engine_model *m) {
     engine_row *speaks[ENGINE_WAITING];
     int n = 0;
     for (engine_row *r = m->row; r < m->row + m->rows; r++) {
@@ -227,7 +227,7 @@ static void engine_speak(engine_model *m) {
     for (int i = 0; i < n; i++) engine_draw(m, speaks[i], m->logits + (size_t)i * (size_t)m->model.c.V);
 }
 /* The next piece of the prompt of a row. Where the prompt itself is scored each of its places has logits. */
-static void engine_read(engine_model *m, engine_row *r) {
+static inline void engine_read(engine_model *m, engine_row *r) {
     engine_answer *a = r->answer;
     const size_t V = (size_t)m->model.c.V;
     const serve_request *ask = &r->job->ask;
@@ -252,7 +252,7 @@ static void engine_read(engine_model *m, engine_row *r) {
         engine_over(r);
     }
 }
-static void engine_turn(void *with) {
+static inline void engine_turn(void *with) {
     engine_model *m = with;
     engine_row *next = NULL;
     engine_speak(m);
@@ -265,12 +265,12 @@ static void engine_turn(void *with) {
 
 /* Ids of whole pieces with which the prompt and what lies in a row begin alike; never the whole prompt: its last id
    tells what follows. */
-static int engine_alike(const engine_row *r, const engine_answer *a) {
+static inline int engine_alike(const engine_row *r, const engine_answer *a) {
     int same = 0;
     while (same < r->whole && same < a->prompt - 1 && r->id[same] == a->id[same]) same++;
     return same / ENGINE_PIECE * ENGINE_PIECE;
 }
-static void engine_give(engine_model *m, engine_row *r, engine_job *job) {
+static inline void engine_give(engine_model *m, engine_row *r, engine_job *job) {
     engine_answer *a = &job->answer[job->next++];
     engine_row *from = r;
     for (engine_row *one = m->row; one < m->row + m->rows; one++)
@@ -285,7 +285,7 @@ static void engine_give(engine_model *m, engine_row *r, engine_job *job) {
     r->since = m->given++;
 }
 /* The next answer to begin: of the request that has the fewest rows, the oldest of these. */
-static engine_job *engine_next(const engine *e, const engine_model *m) {
+static inline engine_job *engine_next(const engine *e, const engine_model *m) {
     engine_job *best = NULL;
     int fewest = INT_MAX;
     for (engine_job *job = e->active; job; job = job->later) {
@@ -297,7 +297,7 @@ static engine_job *engine_next(const engine *e, const engine_model *m) {
     return best;
 }
 /* A free row: the one that was given out longest ago. */
-static engine_row *engine_free(engine_model *m) {
+static inline engine_row *engine_free(engine_model *m) {
     engine_row *best = NULL;
     for (engine_row *r = m->row; r < m->row + m->rows; r++)
         if (!r->answer && (!best || r->since < best->since)) best = r;
@@ -306,12 +306,12 @@ static engine_row *engine_free(engine_model *m) {
 
 /* ---- a request's prompts as ids ---- */
 
-static bool engine_too_long(engine_job *job, const engine_model *m, const char *param, int ids) {
+static inline bool engine_too_long(engine_job *job, const engine_model *m, const char *param, int ids) {
     return serve_refuse(&job->why, 400, param, "context_length_exceeded",
                         "the prompt has %d tokens: the context of %s is %d; shorten it", ids, m->id, m->context);
 }
 /* A token has some bytes: what could never fit is not written down first. */
-static bool engine_could_fit(engine_job *job, const engine_model *m) {
+static inline bool engine_could_fit(engine_job *job, const engine_model *m) {
     size_t bytes = 0;
     for (int i = 0; i < job->ask.messages; i++) bytes += job->ask.message[i].length;
     if (bytes <= (size_t)m->context * 32) return true;
@@ -319,7 +319,7 @@ static bool engine_could_fit(engine_job *job, const engine_model *m) {
                         "the messages have %zu bytes: a context of %d tokens does not hold them; shorten them", bytes,
                         m->context);
 }
-static int *engine_chat_ids(engine_job *job, const engine_model *m, int *count) {
+static inline int *engine_chat_ids(engine_job *job, const engine_model *m, int *count) {
     const llm_tokenizer *t = &m->tok;
     const serve_request *q = &job->ask;
     llm_tokens out = {0};
@@ -340,7 +340,7 @@ static int *engine_chat_ids(engine_job *job, const engine_model *m, int *count) 
 }
 /* A text as transformers' tokenizer reads it, for clients who write templates down themselves: special tokens that it
    spells are such, and what opens a text stands there once. */
-static int *engine_text_ids(const llm_tokenizer *t, const serve_prompt *p, int *count) {
+static inline int *engine_text_ids(const llm_tokenizer *t, const serve_prompt *p, int *count) {
     if (!p->length) return llm_prompt_ids(t, p->text, count);
     int *ids = llm_alloc(llm_add(t->room(p->text, p->length), 1), sizeof *ids);
     const size_t n = hf_encode(t, p->text, p->length, LLM_TEXT_BEGINS, true, NULL, ids + 1, NULL);
@@ -350,7 +350,7 @@ static int *engine_text_ids(const llm_tokenizer *t, const serve_prompt *p, int *
     *count = (int)n + opens;
     return ids;
 }
-static int *engine_prompt_ids(engine_job *job, const engine_model *m, const serve_prompt *p, int *count) {
+static inline int *engine_prompt_ids(engine_job *job, const engine_model *m, const serve_prompt *p, int *count) {
     if (p->text) return engine_text_ids(&m->tok, p, count);
     int *ids = llm_alloc((size_t)p->ids + 1, sizeof *ids);
     memcpy(ids, p->id, (size_t)p->ids * sizeof *ids);
@@ -362,7 +362,7 @@ static int *engine_prompt_ids(engine_job *job, const engine_model *m, const serv
     return ids;
 }
 /* Room for prompt i and its answers. numbers: what the request asks for so far. */
-static void engine_lay(engine_job *job, const engine_model *m, int i, size_t *numbers) {
+static inline void engine_lay(engine_job *job, const engine_model *m, int i, size_t *numbers) {
     const serve_request *q = &job->ask;
     int count = 0;
     int *ids = q->chat ? engine_chat_ids(job, m, &count) : engine_prompt_ids(job, m, &q->prompt[i], &count);
@@ -386,7 +386,7 @@ static void engine_lay(engine_job *job, const engine_model *m, int i, size_t *nu
     }
     llm_release(ids);
 }
-static void engine_begin(void *with) {
+static inline void engine_begin(void *with) {
     engine_job *job = with;
     const int prompts = job->ask.chat ? 1 : job->ask.prompts;
     size_t numbers = 0;
@@ -396,7 +396,7 @@ static void engine_begin(void *with) {
     hf_say_unspelled(&job->on->tok);
     if (!job->why.status) job->begins(job);
 }
-static void engine_job_free(engine_job *job) {
+static inline void engine_job_free(engine_job *job) {
     for (int i = 0; i < job->answers; i++) {
         engine_answer *a = &job->answer[i];
         llm_release_all(a->id, a->logp, a->likely, a->text, a->end);
@@ -407,12 +407,12 @@ static void engine_job_free(engine_job *job) {
 
 /* ---- the thread ---- */
 
-static int engine_count(const engine_job *job) { return (job->ask.chat ? 1 : job->ask.prompts) * job->ask.n; }
-static void engine_fail(engine_job *job, int status, const char *message) {
+static inline int engine_count(const engine_job *job) { return (job->ask.chat ? 1 : job->ask.prompts) * job->ask.n; }
+static inline void engine_fail(engine_job *job, int status, const char *message) {
     if (!job->why.status) serve_refuse(&job->why, status, NULL, NULL, "%s", message);
 }
 /* Let go of the requests that are over, refused, or nobody's any more. */
-static void engine_sweep(engine *e) {
+static inline void engine_sweep(engine *e) {
     for (engine_job **at = &e->active; *at;) {
         engine_job *job = *at;
         if (!job->why.status && !atomic_load(&job->gone) && job->over < job->answers) {
@@ -430,7 +430,7 @@ static void engine_sweep(engine *e) {
     }
 }
 /* Take what has come in, the oldest first; false: the engine ends. Waits where there is nothing to do. */
-static bool engine_take(engine *e) {
+static inline bool engine_take(engine *e) {
     engine_job *fresh = NULL, **end = &e->active;
     pthread_mutex_lock(&e->lock);
     while (!e->ending && !e->inbox && !e->active) pthread_cond_wait(&e->work, &e->lock);
@@ -447,7 +447,7 @@ static bool engine_take(engine *e) {
         if (!ending && !serve_try(engine_begin, job)) engine_fail(job, 500, serve_cause);
     return !ending;
 }
-static void engine_run_model(engine *e, engine_model *m) {
+static inline void engine_run_model(engine *e, engine_model *m) {
     for (engine_row *r; (r = engine_free(m));) {
         engine_job *job = engine_next(e, m);
         if (!job) break;
@@ -460,7 +460,7 @@ static void engine_run_model(engine *e, engine_model *m) {
         if (r->job) engine_fail(r->job, 500, serve_cause);
     }
 }
-static void *engine_thread(void *with) {
+static inline void *engine_thread(void *with) {
     engine *e = with;
     llm_threads(e->threads);
     while (engine_take(e)) {
@@ -472,7 +472,7 @@ static void *engine_thread(void *with) {
     engine_sweep(e);
     return NULL;
 }
-static bool engine_submit(engine *e, engine_job *job) {
+static inline bool engine_submit(engine *e, engine_job *job) {
     pthread_mutex_lock(&e->lock);
     const bool room = !e->ending && e->waiting + engine_count(job) <= ENGINE_WAITING;
     if (room) {
@@ -484,18 +484,18 @@ static bool engine_submit(engine *e, engine_job *job) {
     pthread_mutex_unlock(&e->lock);
     return room;
 }
-static int engine_waiting(engine *e) {
+static inline int engine_waiting(engine *e) {
     pthread_mutex_lock(&e->lock);
     const int n = e->waiting;
     pthread_mutex_unlock(&e->lock);
     return n;
 }
-static void engine_start(engine *e) {
+static inline void engine_start(engine *e) {
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->work, NULL);
     if (pthread_create(&e->thread, NULL, engine_thread, e)) llm_die("ulimit -u", "no thread to compute in");
 }
-static void engine_end(engine *e) {
+static inline void engine_end(engine *e) {
     pthread_mutex_lock(&e->lock);
     e->ending = true;
     pthread_cond_signal(&e->work);
@@ -505,7 +505,8 @@ static void engine_end(engine *e) {
 
 /* ---- models ---- */
 
-static void engine_open(engine_model *m, const char *dir, const llm_ops *op, llm_type weights, int rows, int context) {
+static inline void engine_open(engine_model *m, const char *dir, const llm_ops *op, llm_type weights, int rows,
+                               int context) {
     char *own = llm_format("%s/tokenizer.json", dir), *adapter = llm_format("%s/adapter_config.json", dir);
     const bool adapted = llm_exists(adapter);           /* adapters are merged before anything is rounded */
     m->dir = dir;
@@ -530,7 +531,7 @@ static void engine_open(engine_model *m, const char *dir, const llm_ops *op, llm
     for (int i = 0; i < c->V; i++)
         m->banned[i] = i >= m->tok.vocab_size || (m->tok.special[i] && !llm_is_stop(i, m->tok.stop, m->tok.stops));
 }
-static void engine_close(engine_model *m) {
+static inline void engine_close(engine_model *m) {
     for (int i = 0; i < m->rows; i++) llm_release(m->row[i].id);
     cache_tokens_free(&m->step);
     llm_cache_free(&m->cache, &m->model);

@@ -17,7 +17,7 @@ typedef struct {
 /* Elo moves by at most 32 a game, as chess has it for beginners: a page sees tens of votes, not thousands. */
 static const double votes_step = 32;
 
-static int votes_player(serve_votes *v, const char *name) {
+static inline int votes_player(serve_votes *v, const char *name) {
     for (int i = 0; i < v->players; i++)
         if (!strcmp(v->name[i], name)) return i;
     if (v->players == VOTES_MODELS) return -1;
@@ -26,7 +26,7 @@ static int votes_player(serve_votes *v, const char *name) {
     return v->players++;
 }
 /* Count one; false: it is none. */
-static bool votes_count(serve_votes *v, const llm_json *vote) {
+static inline bool votes_count(serve_votes *v, const llm_json *vote) {
     const char *a = llm_json_text(vote, "a", NULL), *b = llm_json_text(vote, "b", NULL);
     const char *winner = llm_json_text(vote, "winner", "");
     if (!a || !b || !strcmp(a, b) || !one_of("a|b|tie", winner)) return false;
@@ -39,12 +39,12 @@ static bool votes_count(serve_votes *v, const llm_json *vote) {
     return true;
 }
 typedef struct { const char *line; size_t size; const char *path; int number; llm_json *json; } votes_line;
-static void votes_parse(void *with) {
+static inline void votes_parse(void *with) {
     votes_line *x = with;
     x->json = llm_json_parse(x->line, x->size, x->path, x->number);
 }
 /* The votes of days before. A line that is none (a disk was full, a power cut) is left out, and named. */
-static void votes_open(serve_votes *v, const char *path) {
+static inline void votes_open(serve_votes *v, const char *path) {
     v->path = path;
     if (!llm_exists(path)) return;
     size_t size, n;
@@ -60,11 +60,11 @@ static void votes_open(serve_votes *v, const char *path) {
     }
     llm_release(text);
 }
-static void votes_close(serve_votes *v) {
+static inline void votes_close(serve_votes *v) {
     for (int i = 0; i < v->players; i++) llm_release(v->name[i]);
 }
 /* The vote as a line at the end of the file: all of it, or nothing. */
-static bool votes_append(const serve_votes *v, const char *line, size_t size, serve_refusal *why) {
+static inline bool votes_append(const serve_votes *v, const char *line, size_t size, serve_refusal *why) {
     struct stat before;
     const int fd = open(v->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     char last = '\n';
@@ -79,7 +79,7 @@ static bool votes_append(const serve_votes *v, const char *line, size_t size, se
     if (fd >= 0) close(fd);
     return well;
 }
-static void votes_write(llm_writer *w, const llm_json *vote) {
+static inline void votes_write(llm_writer *w, const llm_json *vote) {
     static const char *const text[] = {"a", "b", "winner", "prompt"};
     llm_write_text(w, "{\"time\": %lld", (long long)time(NULL));
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
@@ -98,7 +98,7 @@ static void votes_write(llm_writer *w, const llm_json *vote) {
     }
     llm_write_text(w, "%s}\n", between[1] == ' ' && between[2] ? "" : "]");
 }
-static void votes_table(llm_writer *w, const serve_votes *v) {
+static inline void votes_table(llm_writer *w, const serve_votes *v) {
     llm_write_text(w, "[");
     for (int rank = 0, done[VOTES_MODELS] = {0}; rank < v->players; rank++) {
         int best = -1;

@@ -1,7 +1,7 @@
 /* tools.c: libFuzzer targets for what the programs read besides fuzz.c's files: the command line, a sampler's numbers,
-   eval's tasks, tiktoken's ranks, a mixture.json, a stage.json.
+   eval's tasks, tiktoken's ranks, a mixture.json, a stage.json, a request to build/serve.
 
-       FUZZ=options build/fuzz_tools CORPUS    options, sampler, tasks, ranks, mixture, stage
+       FUZZ=options build/fuzz_tools CORPUS    options, sampler, tasks, ranks, mixture, stage, serve
 
    llm.h can be in a program once: test_fuzz.sh takes it out of the three tools. */
 #include "fuzz.h"
@@ -17,7 +17,6 @@
 #define parse convert_parse
 #define begin convert_begin
 #define finish convert_finish
-#define family convert_family
 #define choices convert_choices
 #include "convert.c"
 #undef main
@@ -26,10 +25,12 @@
 #undef parse
 #undef begin
 #undef finish
-#undef family
 #undef choices
 
 #include "../../tools/mixture.h"
+#include "../../tools/serve_request.h"
+#include "../../tools/serve_engine.h"
+#include "../../tools/serve_answer.h"
 
 /* ---- options: words, cut at zero bytes; what is accepted keeps the table's promises ---- */
 
@@ -175,11 +176,119 @@ static void fuzz_stage(const char *data, size_t size) {
     llm_die(NULL, "the end");
 }
 
+/* ---- serve: a letter (c: chat) and any bytes as a request. What is accepted is within its bounds; and a model of
+   bytes that says the request itself is told alike whole and in pieces, without its stop texts ---- */
+
+static engine_model byte_model;
+static struct llm_tokenizer_tables byte_tables;
+static void begin_serve(void) {
+    static char text[257];
+    static const char *token[257];
+    static int length[257];
+    static bool special[257];
+    for (int i = 0; i < 257; i++) {
+        text[i] = (char)i;
+        token[i] = text + i;
+        length[i] = 1;
+    }
+    special[256] = true;
+    byte_model.id = "bytes";
+    byte_model.tok = (llm_tokenizer){.vocab_size = 257, .token = token, .length = length, .special = special,
+                                     .stop = {256}, .stops = 1, .tables = &byte_tables};
+}
+static void serve_bounds(const serve_request *q) {
+    const llm_sampler *s = &q->sampler;
+    const int answers = q->n * (q->chat ? 1 : q->prompts);
+    if (answers < 1 || answers > SERVE_ANSWERS || q->stops > SERVE_STOPS || q->top < 0 || q->top > SERVE_TOP) abort();
+    if (!(s->temperature >= 0 && s->temperature <= 100) || !(s->top_p > 0 && s->top_p <= 1) || s->top_k < 0) abort();
+    if (!(s->min_p >= 0 && s->min_p <= 1) || !(s->repeat_penalty >= 0.01 && s->repeat_penalty <= 100)) abort();
+    if (q->chat ? q->messages < 1 || q->messages > SERVE_MESSAGES : q->prompts < 1) abort();
+    for (int i = 0; i < q->stops; i++) if (!*q->stop[i] || strlen(q->stop[i]) > SERVE_STOP_BYTES) abort();
+    for (int i = 0; i < q->prompts; i++) if (!q->prompt[i].text == !q->prompt[i].id) abort();
+    for (int i = 0; i < q->messages; i++) if (strlen(q->message[i].text) > q->message[i].length) abort();
+    if (q->max_new < -1 || (q->max_new == 0 && !q->echo)) abort();
+}
+/* The texts of a stream's events, or of the one answer, one after another. */
+static char *serve_told(const serve_text *x, bool streams, size_t *size) {
+    char *all = copy_text("", *size = 0), *end = x->text;
+    for (char *line = x->text; line < x->text + x->size; line = end + 2) {
+        end = streams ? strstr(line, "\n\n") : x->text + x->size;
+        if (!end || (streams && strncmp(line, "data: ", 6))) abort();
+        if (streams && !strncmp(line, "data: [DONE]", 12)) continue;
+        llm_json *root = llm_json_parse(line + 6 * streams, (size_t)(end - line) - 6 * streams, "told", 1);
+        const llm_json *choices = llm_json_get(root, "choices"), *c = choices ? choices->child : NULL;
+        const llm_json *chat = llm_json_get(c, streams ? "delta" : "message");
+        const llm_json *text = chat ? llm_json_get(chat, "content") : llm_json_get(c, "text");
+        if (!choices || (c && !chat && !text)) abort();
+        const size_t n = text ? text->length : 0;
+        char *longer = llm_alloc(*size + n + 1, 1);
+        memcpy(longer, all, *size);
+        if (n) memcpy(longer + *size, text->string, n);
+        *size += n;
+        llm_release(all);
+        all = longer;
+        llm_json_free(root);
+    }
+    return all;
+}
+static void serve_say(engine_job *job, const char *data, size_t size) {
+    const size_t room = size + 3, top = (size_t)job->ask.top;
+    const serve_name name = {"fuzz", 1};
+    engine_answer a = {.id = llm_alloc(room, sizeof *a.id), .prompt = 1, .count = 1, .left = (int)size + 1,
+                       .end = llm_alloc(room, sizeof *a.end), .logp = llm_alloc(room, sizeof *a.logp),
+                       .likely = llm_alloc(llm_mul(room, top), sizeof *a.likely)};
+    serve_text pieces, whole;
+    size_t n, m;
+    a.id[0] = 'p';
+    job->answer = &a;
+    job->answers = 1;
+    job->ask.n = 1;
+    text_open(&pieces);
+    write_roles(&pieces.w, job, &name);
+    for (size_t i = 0; i <= size && !a.finish; i++) {
+        engine_hear(&byte_model, &job->ask, &a, i < size ? (unsigned char)data[i] : 256);
+        write_chunk(&pieces.w, job, &a, &name);
+    }
+    write_stream_end(&pieces.w, job, &name);
+    text_close(&pieces);
+    a.told = 0;
+    a.told_bytes = 0;
+    text_open(&whole);
+    write_whole(&whole.w, job, &name);
+    text_close(&whole);
+    char *one = serve_told(&pieces, true, &n), *two = serve_told(&whole, false, &m);
+    if (n != m || memcmp(one, two, n)) abort();
+    for (int i = 0; i < job->ask.stops && !job->ask.echo; i++) {
+        const char *stop = job->ask.stop[i];
+        if (memmem(one, n, stop, strlen(stop)) && !strstr(stop, "\xEF\xBF\xBD")) abort();
+    }
+    free(pieces.text);
+    free(whole.text);
+    llm_release_all(one, two, a.id, a.end, a.logp, a.likely, a.text);
+    job->answers = 0;
+    job->answer = NULL;
+}
+static void fuzz_serve(const char *data, size_t size) {
+    if (!size) return;
+    static engine_job job;
+    memset(&job, 0, sizeof job);
+    job.on = &byte_model;
+    if (!serve_read(&job.ask, *data == 'c', data + 1, size - 1, &job.why)) {
+        if (job.why.status < 400 || !*job.why.message || job.ask.messages || job.ask.prompts) abort();
+        return;
+    }
+    serve_bounds(&job.ask);
+    llm_on_death = NULL;                /* from here on nothing may be refused */
+    serve_say(&job, data, size);
+    engine_job_free(&job);
+}
+
 /* ---- which one ---- */
 
 static const struct { const char *name; void (*begin)(void); void (*target)(const char *data, size_t size); } targets[] = {
     {"options", NULL, fuzz_options}, {"sampler", NULL, fuzz_sampler}, {"tasks", NULL, fuzz_tasks},
-    {"ranks", begin_ranks, fuzz_ranks}, {"mixture", begin_mixture, fuzz_mixture}, {"stage", NULL, fuzz_stage}};
+    {"ranks", begin_ranks, fuzz_ranks}, {"mixture", begin_mixture, fuzz_mixture}, {"stage", NULL, fuzz_stage},
+    {"serve", begin_serve, fuzz_serve}};
 static int target_chosen;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -189,7 +298,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
     while (target_chosen < n && (!name || strcmp(name, targets[target_chosen].name))) target_chosen++;
-    if (target_chosen == n) llm_usage("FUZZ=options|sampler|tasks|ranks|mixture|stage", "which reader?");
+    if (target_chosen == n) llm_usage("FUZZ=options|sampler|tasks|ranks|mixture|stage|serve", "which reader?");
     if (targets[target_chosen].begin) targets[target_chosen].begin();
     return 0;
 }
