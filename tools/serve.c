@@ -22,6 +22,7 @@
 #include "run.h"
 #include "arena.h"
 #include "beam.h"
+#include "told.h"
 #include "serve_request.h"
 #include "serve_engine.h"
 #include "serve_answer.h"
@@ -334,8 +335,9 @@ static enum MHD_Result tell_info(exchange *x) {
         const engine_model *m = &server.engine.model[i];
         llm_write_text(&t.w, "%s{\"id\": ", i ? ", " : "");
         write_string(&t.w, m->id);
-        llm_write_text(&t.w, ", \"context\": %d, \"parameters\": %zu, \"template\": %s, \"system\": null}", m->context,
-                       llm_parameters(&m->model.c), m->tok.chat == &hf_plain_text ? "false" : "true");
+        llm_write_text(&t.w, ", \"context\": %d, \"parameters\": %zu, \"template\": %s, \"system\": null, "
+                       "\"system_prompts\": %d}", m->context, llm_parameters(&m->model.c),
+                       m->tok.chat == &hf_plain_text ? "false" : "true", m->told);
     }
     llm_write_text(&t.w, "], \"max_tokens\": %lld, \"waiting\": %d, \"votes\": ", (long long)server.s.max_tokens,
                    engine_waiting(&server.engine));
@@ -520,6 +522,7 @@ static void load_models(settings *s) {
             llm_usage("./train_gpt and ./train_sft make out/sft; or --model DIR", "there is no folder %s",
                       s->models.item[i]);
         engine_open(m, s->models.item[i], op, llm_type_named(s->weights), (int)s->rows, (int)s->context);
+        m->told = told_before(m->dir);
         bytes += 2.0 * m->model.c.L * (double)s->rows * (double)m->cache.T * m->model.c.KV * m->model.c.D *
                  (double)op->act_size;
     }

@@ -70,6 +70,7 @@ struct engine_model {
     cache_tokens step;
     engine_row *row; int rows;
     int context;
+    int told;                           /* system prompts that it was trained with; -1: nobody knows */
     uint64_t given;                     /* rows given out so far */
     uint8_t *banned;                    /* [V] never said: special tokens that end nothing, ids without text */
     llm_real *logits, *look;            /* of a step; [V] one of them as log-probabilities */
