@@ -27,6 +27,7 @@ import tempfile
 import peers
 peers.need("gguf_check.py", "numpy", "torch", "transformers", "gguf")
 
+import families
 import gguf
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from peers import HERE
 from transformers import (AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig,
                           LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM)
 
+READS = {"gpt2", "llama", "qwen2"}    # what transformers reads itself
 TOLERANCE = {"f32": 2e-5, "f16": 1e-2, "bf16": 1, "q8_0": 1}
 
 
@@ -50,7 +52,10 @@ def make(folder, tok, kind, seed, **more):
     t = json.load(open(os.path.join(source, "tokenizer.json"), encoding="utf-8"))
     V = len(set(t["model"]["vocab"].values()) | {a["id"] for a in t["added_tokens"]})
     torch.manual_seed(seed)
-    if kind == "gpt2":
+    if kind in families.FAMILIES:
+        size = dict(vocab_size=V, hidden_size=64, intermediate_size=96, num_attention_heads=4, num_key_value_heads=2)
+        model = AutoModelForCausalLM.from_config(families.config(kind, **{**size, **more}))
+    elif kind == "gpt2":
         size = dict(n_positions=128, n_embd=64, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
         model = GPT2LMHeadModel(GPT2Config(vocab_size=V, **{**size, **more}))
     else:
@@ -146,20 +151,51 @@ def near(model, other, kind):
     return True
 
 
-def check(name, folder, args, llama, tmp):
+def check_families(args, llama, tmp, wanted):
+    """Mistral, Qwen3, SmolLM3, OLMo-2 and Phi-3, and frequencies that are stretched, as llama.cpp computes them; and what
+    it does not compute: refused by name."""
+    size = dict(num_hidden_layers=5, max_position_embeddings=128)
+    tok = dict(mistral="tekken", qwen3="qwen2", smollm3="llama3re", olmo2="dolma2", phi3="spm")
+    for seed, family in enumerate(tok):
+        more = [("", dict(tie_word_embeddings=family in ("qwen3", "smollm3")))]
+        if family == "mistral":
+            more += [(" " + name, rope) for name, rope in families.STRETCHED.items() if name != "yarn, not truncated"]
+        if family in ("olmo2", "phi3"):
+            more += [(" tied", dict(tie_word_embeddings=True)), (" grouped", dict(num_key_value_heads=1))]
+        for option, own in more:
+            if not wanted or family in wanted:
+                folder = os.path.join(tmp, "family")
+                check(family + option, make(folder, tok[family], family, seed, **{**size, **own}), args, llama, tmp,
+                      ("f32", "q8_0"))
+                shutil.rmtree(folder)
+    biased = dict(attention_bias=True)
+    for family, own, says in (("smollm3", dict(no_rope_layer_interval=2), "every fourth layer"),
+                              ("smollm3", biased, "no biases"), ("qwen3", biased, "no biases"),
+                              ("olmo2", biased, "no biases"),
+                              ("mistral", families.STRETCHED["yarn, not truncated"], "is truncated")):
+        if not wanted or family in wanted:
+            folder, path = os.path.join(tmp, "family"), os.path.join(tmp, "refused.gguf")
+            make(folder, tok[family], family, 1, **{**size, **own})
+            p = subprocess.run([args.convert, "--model", folder, "--out", path], capture_output=True, text=True)
+            report(p.returncode == 1 and says in p.stderr and not os.path.exists(path),
+                   f"{family}, {says}: refused: {p.stderr.splitlines()[-2] if p.returncode else 'no'}")
+            shutil.rmtree(folder)
+
+
+def check(name, folder, args, llama, tmp, kinds=("f32", "f16", "bf16", "q8_0")):
     model = AutoModelForCausalLM.from_pretrained(folder).float().eval()
     V = model.config.vocab_size
     rng = np.random.default_rng(5)
-    ids = [int(x) for x in rng.integers(0, V, 48)]
+    ids = [int(x) for x in rng.integers(0, V, min(48, model.config.max_position_embeddings))]
     want = probabilities(model, ids)
-    for kind in ("f32", "f16", "bf16", "q8_0"):
+    for kind in kinds:
         path = os.path.join(tmp, f"{name}-{kind}.gguf")
         subprocess.run([args.convert, "--model", folder, "--out", path, "--type", kind], check=True,
                        stderr=subprocess.DEVNULL)
         reader = gguf.GGUFReader(path)
         report(len(reader.tensors) >= len(list(model.named_parameters())), f"{name} {kind}: gguf reads "
                f"{len(reader.tensors)} tensors, {len(reader.fields)} keys")
-        if kind != "bf16":              # which transformers' reader does not know
+        if kind != "bf16" and model.config.model_type in READS:         # which transformers' reader does not know
             # Its reader knows neither GPT-2's sizes nor a head size of its own nor stretched frequencies: say them.
             known = name in ("llama", "metaspace", "qwen2", "smollm2-shape") or name.startswith("folder")
             other = AutoModelForCausalLM.from_pretrained(tmp, gguf_file=os.path.basename(path), dtype=torch.float32,
@@ -216,6 +252,7 @@ def main():
     parser.add_argument("--llama")
     parser.add_argument("--llama-build")
     parser.add_argument("--folder", nargs="*", default=[])
+    parser.add_argument("--families", nargs="*", help="these alone (none: all), and nothing else")
     parser.add_argument("--big", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
@@ -224,6 +261,9 @@ def main():
             llama = Llama(args.llama, args.llama_build or args.llama + "/build", tmp)
         elif not peers.missing("cyllama", "gguf_check.py: llama.cpp"):
             llama = Wheel()
+        check_families(args, llama, tmp, args.families)
+        if args.families is not None:
+            peers.finish()
         stretched = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                          original_max_position_embeddings=16)
         for name, tok, kind, more in (

@@ -7,7 +7,8 @@
    spelling) are loaded by our code: same logits. Our code saves them again: transformers loads that without a missing
    or unexpected key and computes the same logits.
 2. A folder written by train_gpt (a tiny one, made here, or --saved DIR) loads in transformers, gives our logits, and its tokenizer gives our ids.
-3. --big: the same as 1 at the true shapes of GPT-2 124M, SmolLM2-135M and Qwen2-0.5B, random weights in a temporary
+3. Mistral, Qwen3, SmolLM3, OLMo-2 and Phi-3 with every option that we compute (families.py), the same as 1, to 1e-5.
+4. --big: the same as 1 at the true shapes of GPT-2 124M, SmolLM2-135M and Qwen2-0.5B, random weights in a temporary
    folder (3 GB at most, removed at the end), with our peak memory and time.
 
 Our side is a small program, the probe:
@@ -36,6 +37,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 try:
     import torch
     import transformers
+    import families
     transformers.utils.logging.disable_progress_bar()
 except ImportError as e:
     print(f"SKIP: interop.py: {e.name} is not installed (pip install torch transformers)")
@@ -112,12 +114,20 @@ def difference(a, b):
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
+def context(config):
+    """Tokens that the model may be asked for: dynamic rope goes beyond, a window does not."""
+    scale = (getattr(config, "rope_parameters", None) or {}).get
+    most = config.max_position_embeddings * (scale("factor", 1) if scale("rope_type") == "dynamic" else 1)
+    slides = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
+    return int(min(most, slides or most))
+
+
 def some_ids(config, n):
     g = torch.Generator().manual_seed(3)
-    return torch.randint(0, config.vocab_size, (min(n, config.max_position_embeddings),), generator=g).tolist()
+    return torch.randint(0, config.vocab_size, (min(n, context(config)),), generator=g).tolist()
 
 
-def check_folder(probe, name, folder, tolerated=(), n=48):
+def check_folder(probe, name, folder, tolerated=(), n=48, tolerance=TOLERANCE):
     """Theirs to ours, then ours back to theirs."""
     again = os.path.join(probe.tmp, "again")
     shutil.rmtree(again, ignore_errors=True)
@@ -129,12 +139,12 @@ def check_folder(probe, name, folder, tolerated=(), n=48):
         del model
         ours = probe.logits(folder, ids)
         error, peak, seconds = difference(ours, theirs), probe.peak, probe.seconds
-        report(not wrong and error <= TOLERANCE, name, f"logits {error:.1e}{f', keys {wrong}' if wrong else ''}, "
+        report(not wrong and error <= tolerance, name, f"logits {error:.1e}{f', keys {wrong}' if wrong else ''}, "
                f"{len(ids)} tokens in {seconds:.2f} s{peak} (files {folder_bytes(folder) / 1e9:.3f} GB)")
         probe.run("--resave", folder, again)
         model, wrong = load(again)
         error = difference(torch_logits(model, ids), theirs)
-        report(not wrong and error <= TOLERANCE, name + " saved by us",
+        report(not wrong and error <= tolerance, name + " saved by us",
                f"logits {error:.1e}, keys {wrong or 'complete'}{probe.peak}")
     except (RuntimeError, OSError, ValueError, KeyError) as problem:
         report(False, name, str(problem))
@@ -254,6 +264,20 @@ def check_fresh(probe):
         shutil.rmtree(folder)
 
 
+def check_families(probe, wanted):
+    """Mistral, Qwen3, SmolLM3, OLMo-2, Phi-3 with all their options, in both spellings of config.json."""
+    for seed, (name, config) in enumerate(families.variants()):
+        if wanted and not any(name.startswith(w) for w in wanted):
+            continue
+        folder = os.path.join(probe.tmp, "fresh")
+        kind = transformers.AutoModelForCausalLM.from_config
+        randomised(kind, config, seed).save_pretrained(folder)
+        if seed % 2:
+            old_spelling(folder)
+        check_folder(probe, name, folder, tolerance=1e-5)
+        shutil.rmtree(folder)
+
+
 def check_big(probe):
     t = transformers
     smol = llama(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
@@ -279,6 +303,7 @@ def main():
     p = argparse.ArgumentParser(description="Do transformers and our code read each other's folders?")
     p.add_argument("--probe", default=os.path.join(HERE, "..", "build", "hf_probe"))
     p.add_argument("--saved", action="append", default=[], metavar="DIR", help="a folder written by train_gpt")
+    p.add_argument("--families", nargs="*", metavar="NAME", help="these alone (none: all), and nothing else")
     p.add_argument("--big", action="store_true", help="also the true shapes, up to 0.5 billion parameters")
     p.add_argument("--tmp", help="where the temporary folder goes")
     o = p.parse_args()
@@ -287,12 +312,17 @@ def main():
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory(prefix="interop", dir=o.tmp) as tmp:
         probe = Probe(os.path.abspath(o.probe), tmp)
+        if o.families is not None:
+            check_families(probe, o.families)
+            print(f"{passed} passed, {failed} failed")
+            sys.exit(failed > 0)
         models = os.path.join(HERE, "data/models")
         for name in sorted(os.listdir(models)):
             # gpt2-bare holds causal masks as tensors: transformers calls some unexpected, as in the real GPT-2.
             folder = for_this_version(os.path.join(models, name), tmp)
             check_folder(probe, name, folder, ("unexpected_keys",) if name == "gpt2-bare" else ())
         check_fresh(probe)
+        check_families(probe, [])
         for folder in o.saved or [peers.tiny_model(tmp)]:
             check_saved(probe, folder)
         if o.big:

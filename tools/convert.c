@@ -236,6 +236,39 @@ static void put_tokenizer(gguf_writer *g, const llm_tokenizer *t, const tokenize
 
 /* ---- GGUF: the model ---- */
 
+static const char *gguf_architecture(const llm_config *c) {
+    return c->family == LLM_MISTRAL ? "llama" : model_families[c->family].type;
+}
+/* Frequencies that are stretched. (Llama-3's are a tensor, rope_freqs.weight.) llama.cpp lengthens q and k by yarn's
+   own factor: attn_factor says what is beyond it. */
+static void put_rope(gguf_writer *g, const llm_config *c) {
+    const bool yarn = c->rope_scaling == LLM_ROPE_YARN;
+    const double own = 0.1 * log(c->rope_factor) + 1;
+    if (!yarn && c->rope_scaling != LLM_ROPE_LINEAR) return;
+    key_text(g, ".rope.scaling.type", yarn ? "yarn" : "linear");
+    key_float(g, ".rope.scaling.factor", c->rope_factor);
+    if (!yarn) return;
+    key_int(g, ".rope.scaling.original_context_length", c->rope_original);
+    key_float(g, ".rope.scaling.yarn_beta_fast", c->rope_high);
+    key_float(g, ".rope.scaling.yarn_beta_slow", c->rope_low);
+    if (fabs(c->rope_length / own - 1) > 1e-6) key_float(g, ".rope.scaling.attn_factor", c->rope_length / own);
+}
+/* What llama.cpp's graph of this architecture does not compute is refused by name; of dynamic rope it computes what
+   lies within the original context. */
+static void refuse_parts(llm_config *c, const char *path) {
+    const char *type = model_families[c->family].type;
+    const int step = c->no_rope_every && c->no_rope_every <= c->L ? c->no_rope_every : 0;
+    if (c->family == LLM_SMOLLM3 && step != (c->L >= 4 ? 4 : 0))
+        llm_die("a folder (--out DIR)", "%s: llama.cpp's %s has no rope in every fourth layer, this model "
+                "in every %d (0: in none)", path, type, step);
+    if ((c->qkv_bias && c->proj_bias && c->family != LLM_LLAMA) || (c->mlp_bias && c->family != LLM_LLAMA))
+        llm_die("a folder (--out DIR)", "%s: llama.cpp's %s has no biases", path, type);
+    if (c->rope_scaling == LLM_ROPE_YARN && !c->rope_truncate)
+        llm_die("a folder (--out DIR)", "%s: llama.cpp's yarn is truncated, this model's is not", path);
+    if (c->rope_scaling != LLM_ROPE_DYNAMIC) return;
+    fprintf(stderr, "note: context %d -> %d: llama.cpp has no dynamic rope\n", c->T, c->rope_original);
+    c->T = c->rope_original;
+}
 static void put_keys(gguf_writer *g, const llm_config *c, const char *name, int as) {
     bool gpt2 = c->family == LLM_GPT2;
     key_text(g, "general.architecture", g->family);
@@ -255,6 +288,7 @@ static void put_keys(gguf_writer *g, const llm_config *c, const char *name, int 
     key_float(g, ".attention.layer_norm_rms_epsilon", c->eps);
     key_float(g, ".rope.freq_base", c->rope_theta);
     key_int(g, ".rope.dimension_count", c->D);
+    put_rope(g, c);
     if (c->D * c->H != c->C) {
         key_int(g, ".attention.key_length", c->D);
         key_int(g, ".attention.value_length", c->D);
@@ -271,16 +305,18 @@ static void place_tensor(gguf_tensor *x, int as, size_t *offset) {
     *offset = llm_add(*offset, x->bytes + GGUF_ALIGN - 1) / GGUF_ALIGN * GGUF_ALIGN;
 }
 static int list_tensors(const llm_model *m, gguf_tensor *list, int as) {
-    bool llama = m->c.family == LLM_LLAMA;
+    bool turned = false;
     size_t offset = 0;
     int n = 0;
+    for (int i = 0; i < GGUF_FAMILIES; i++)
+        if (!strcmp(gguf_families[i].name, gguf_architecture(&m->c))) turned = gguf_families[i].turned;
     for (int i = 0; i < m->params; i++) {
         const llm_param *p = &m->param[i];
         gguf_tensor *x = &list[n++];
         *x = (gguf_tensor){.dims = p->vector ? 1 : 2, .cols = (size_t)p->cols, .rows = (size_t)p->rows, .param = p};
-        gguf_name(p->name, x->name);
-        if (llama && strstr(p->name, "q_proj")) x->heads = m->c.H;
-        if (llama && strstr(p->name, "k_proj")) x->heads = m->c.KV;
+        gguf_name(&m->c, p->name, x->name);
+        if (turned && strstr(p->name, "q_proj")) x->heads = m->c.H;
+        if (turned && strstr(p->name, "k_proj")) x->heads = m->c.KV;
         place_tensor(x, as, &offset);
     }
     if (m->c.rope_scaling == LLM_ROPE_LLAMA3) {
@@ -340,7 +376,10 @@ static void put_tensor(gguf_writer *g, const gguf_tensor *x, const llm_model *m)
     float *divisors = llm_alloc(D, sizeof *divisors);
     char *out = llm_alloc(row, 1);
     if (!x->param) rope_divisors(&m->c, divisors);
-    for (size_t r = 0; r < x->rows; r++) {
+    for (size_t k = 0; x->heads && x->dims == 1 && k < x->cols; k++)    /* a bias: its numbers change places */
+        narrow_row(out + k * sizeof(float), x->param->data + interleave(k, D), 1, AS_F32);
+    if (x->heads && x->dims == 1) put(g, out, row);
+    for (size_t r = 0; r < x->rows && !(x->heads && x->dims == 1); r++) {
         size_t from = x->heads ? interleave(r, D) : r;
         narrow_row(out, x->param ? x->param->data + from * x->cols : divisors, x->cols, x->as);
         put(g, out, row);
@@ -390,6 +429,7 @@ static void to_gguf(const settings *s) {
     refuse_existing(s, "GGUF");
     load(s, &m, &t);
     if (m.c.score) llm_die("the model that it judges", "%s is a reward model: GGUF knows no such head", s->model);
+    refuse_parts(&m.c, s->model);
     check_weights(&m, as);
     char *dir = copy_text(s->model, strlen(s->model));
     for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/';) dir[--n] = '\0';
@@ -397,8 +437,7 @@ static void to_gguf(const settings *s) {
     tokenizer_facts f = facts_read(&t);
     gguf_tensor *list = llm_alloc((size_t)m.params + 1, sizeof *list);
     int n = list_tensors(&m, list, as), halves = 0;
-    const char *family = m.c.family == LLM_GPT2 ? "gpt2" : m.c.family == LLM_QWEN2 ? "qwen2" : "llama";
-    gguf_writer g = {.family = family, .counting = true};
+    gguf_writer g = {.family = gguf_architecture(&m.c), .counting = true};
     put_header(&g, &m, &t, &f, list, n, path_name(dir), as);
     g.counting = false;
     g.w = begin(s->out);

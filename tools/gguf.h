@@ -738,7 +738,7 @@ static void gguf_tensors(gguf_file *g, const llm_config *c, hf_safetensors *s) {
     }
     for (int i = 0; i < m.params; i++) {
         char name[64];
-        gguf_name(m.param[i].name, name);
+        gguf_name(c, m.param[i].name, name);
         const word_entry *w = word_find(&g->names, name, strlen(name));
         if (!w) continue;
         hf_tensor_info *x = &s->tensor[w->value];

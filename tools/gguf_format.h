@@ -23,10 +23,11 @@ static const struct { const char *name; int type, file_type; size_t block, bytes
     {"q4_1", 3, 3, 32, 20}};
 enum { AS_F32, AS_F16, AS_BF16, AS_Q8, AS_Q4_0, AS_Q4_1, GGUF_TYPES };
 
-/* Whose tensors and keys it has: "general.architecture", also config.json's model_type. turned: rows of q and k change
-   places (interleave). */
+/* Whose tensors and keys it has: "general.architecture", also config.json's model_type (Mistral's is "llama" there).
+   turned: rows of q and k change places (interleave). */
 static const struct { const char *name; bool turned; } gguf_families[] = {
-    {"gpt2", false}, {"llama", true}, {"qwen2", false}, {"qwen3", false}};
+    {"gpt2", false}, {"llama", true}, {"qwen2", false}, {"qwen3", false}, {"smollm3", true}, {"olmo2", false},
+    {"phi3", false}};
 enum { GGUF_FAMILIES = sizeof gguf_families / sizeof *gguf_families };
 
 /* How text is cut, "tokenizer.ggml.pre". whole: a piece in the vocabulary needs no merges that lead to it
@@ -48,8 +49,9 @@ static inline int gguf_cut_of(int split, bool whole) {
     return best;
 }
 
-/* "model.layers.3.self_attn.q_proj.weight" -> "blk.3.attn_q.weight" */
-static inline void gguf_name(const char *name, char out[64]) {
+/* "model.layers.3.self_attn.q_proj.weight" -> "blk.3.attn_q.weight". Where norms stand behind what they belong to, the
+   same word means another. */
+static inline void gguf_name(const llm_config *c, const char *name, char out[64]) {
     static const char *const module[][2] = {
         {"transformer.wte", "token_embd"}, {"transformer.wpe", "position_embd"}, {"transformer.ln_f", "output_norm"},
         {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"},
@@ -57,6 +59,8 @@ static inline void gguf_name(const char *name, char out[64]) {
         {"ln_2", "ffn_norm"}, {"mlp.c_fc", "ffn_up"}, {"mlp.c_proj", "ffn_down"},
         {"input_layernorm", "attn_norm"}, {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"},
         {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
+        {"self_attn.q_norm", "attn_q_norm"}, {"self_attn.k_norm", "attn_k_norm"}, {"self_attn.qkv_proj", "attn_qkv"},
+        {"mlp.gate_up_proj", "ffn_up"}, {"post_feedforward_layernorm", "post_ffw_norm"},
         {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"}, {"mlp.down_proj", "ffn_down"}};
     int layer = -1, skip = 0;
     if (sscanf(name, "transformer.h.%d.%n", &layer, &skip) != 1) sscanf(name, "model.layers.%d.%n", &layer, &skip);
@@ -64,11 +68,12 @@ static inline void gguf_name(const char *name, char out[64]) {
     size_t n = last ? (size_t)(last - rest) : 0;
     for (size_t i = 0; i < sizeof module / sizeof *module; i++) {
         if (strlen(module[i][0]) != n || strncmp(module[i][0], rest, n)) continue;
-        if (layer >= 0) snprintf(out, 64, "blk.%d.%s%s", layer, module[i][1], last);
+        const char *word = c->post_norm && !strcmp(module[i][1], "ffn_norm") ? "post_attention_norm" : module[i][1];
+        if (layer >= 0) snprintf(out, 64, "blk.%d.%s%s", layer, word, last);
         else snprintf(out, 64, "%s%s", module[i][1], last);
         return;
     }
-    llm_die("a language model of the GPT-2, Llama or Qwen2 family", "GGUF has no name for the tensor %s", name);
+    llm_die("a language model of a family that is known", "GGUF has no name for the tensor %s", name);
 }
 /* Llama-3's stretched frequencies are told as divisors of theta^(-2j/D). */
 static inline void rope_divisors(const llm_config *c, float *out) {
