@@ -24,6 +24,7 @@ try:
     import torch
     import transformers
     import peft  # noqa: F401  (torch_compare.py needs it)
+    import families
     from transformers import GPT2Config, LlamaConfig, Qwen2Config
     transformers.utils.logging.disable_progress_bar()
 except ImportError as e:
@@ -32,6 +33,12 @@ except ImportError as e:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SMALL = dict(hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4, initializer_range=0.1)
+
+
+def newer(family, **more):
+    return lambda V: families.config(family, **{**SMALL, "vocab_size": V, "num_key_value_heads": 2, **more})
+
+
 # family: tokenizer, configuration (the vocabulary is the tokenizer's unless said)
 FAMILIES = {
     "gpt2": ("gpt2re", lambda V: GPT2Config(vocab_size=V, n_positions=128, n_embd=64, n_layer=2, n_head=4,
@@ -48,6 +55,14 @@ FAMILIES = {
     "tinyllama": ("spm-metaspace", lambda V: LlamaConfig(vocab_size=V, num_key_value_heads=1, rms_norm_eps=1e-5,
                                                          max_position_embeddings=512, tie_word_embeddings=False,
                                                          **SMALL)),
+    "mistral": ("tekken", newer("mistral")),
+    "mistral-dynamic": ("tekken", newer("mistral", rope_parameters=dict(rope_type="dynamic", rope_theta=1e4, factor=4.0),
+                                        max_position_embeddings=40)),          # rows of 64 tokens are beyond
+    "mistral-yarn": ("tekken", newer("mistral", **families.STRETCHED["yarn"])),
+    "qwen3": ("qwen2", newer("qwen3", tie_word_embeddings=True, attention_bias=True)),
+    "smollm3": ("llama3re", newer("smollm3", tie_word_embeddings=True, num_hidden_layers=4)),
+    "olmo2": ("dolma2", newer("olmo2")),
+    "phi3": ("spm", newer("phi3")),
     "smollm2-135m": ("digits", lambda V: LlamaConfig(
         vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
         num_key_value_heads=3, max_position_embeddings=8192, rope_theta=100000.0, rms_norm_eps=1e-5,

@@ -1,6 +1,7 @@
 /* test_fixtures.c: our models against PyTorch's numbers (test/gen computed them, in float64): logits,
    log-probabilities, loss, every gradient, and ten steps of AdamW. Folders were saved by transformers: GPT-2, Llama
-   with grouped heads tied and untied, one of them bf16 in two shards with llama3 rope scaling. With -DLLM_CUDA: on the
+   with grouped heads tied and untied, one of them bf16 in two shards with llama3 rope scaling; and a model of each newer
+   family. With -DLLM_CUDA: on the
    GPU's tables (make test_cuda). */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
@@ -141,6 +142,10 @@ int main(void) {
 #endif
         check_model(names[i], LLM_BF16, 0.1, true);
     }
+    /* each with another part or way to stretch rope (test/gen/family_models.py) */
+    const char *newer[] = {"mistral", "phi3"};
+    for (size_t i = 0; i < sizeof newer / sizeof *newer; i++)
+        check_model(newer[i], LLM_FP32, sizeof(llm_real) == 8 ? 2e-6 : 1e-4, true);
     check_model("gpt2-bare", LLM_FP32, 1e-4, false);
 #ifndef LLM_CUDA
     checks_skip_precisions();
