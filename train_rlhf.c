@@ -50,9 +50,17 @@ static void get_reward(program *p) {
         run_end_out(s->reward_out, false);
         printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, rl_peak_memory(false), s->reward_out);
         stage_card card = stage_of(&s->run, s->reward_out, 3, "Reward model");
+        if (p->d.tiny)
+            stage_text(&card, "What counts as better is the true rule: 2 points for a right answer; half a point for a "
+                       "question's answer that begins with \"Sure!\", or for JSON where it is asked for; less 0.1 for each "
+                       "word above six, 0.5 for more than the one word that was asked for, 2 for doing harm, 1 for not "
+                       "stopping. The labeller ranks by it; the reward model sees his rankings and never the rule.");
         stage_log(&card, "reward model", NULL, NAN);
         stage_note(&card, "accuracy on held-out pairs", p->run.said);
-        stage_end(&card, "%.*s", (int)strcspn(p->run.said, "("), p->run.said);
+        double right = NAN;
+        const char *number = strstr(p->run.said, "reward model ");
+        if (number) right = atof(number + strlen("reward model "));
+        stage_end(&card, "puts %.1f %% of held-out pairs in the labeller's order; a coin: 50 %%", 100 * right);
         free(p->run.said);
         llm_model_free(&p->judge.reward);       /* with its gradients; what follows only asks it */
     }
@@ -121,7 +129,8 @@ static void train(program *p, const rl_method *m, const char *out) {
         llm_release(adapter);
     }
 }
-/* What the page shows of a method: its curves; of one alone also its answers beside those of the model before. */
+/* What the page shows of a method: its curves; of one alone also the token picture, if it leaves one, and its answers
+   beside those of the model before. */
 static void show(program *p, const char *name, const char *out, const rl_samples *sft, const rl_samples *x) {
     const rl_settings *s = p->s;
     const eval_answers *column[] = {&sft->a, &x->a};
@@ -131,8 +140,10 @@ static void show(program *p, const char *name, const char *out, const rl_samples
     stage_log(&p->card, name, s->run.log ? s->run.log : s->all || s->sweep_kl ? log : NULL, NAN);
     if (!s->all && !s->sweep_kl) {
         if (!strcmp(name, "ppo") && llm_exists(tokens))
-            stage_file(&p->card, "tokens", "rows of PPO's last step", NULL);
-        eval_table(&p->card, &p->d.test, column, model, 2, p->d.tiny);
+            stage_file(&p->card, "tokens", "rows of PPO's last step", "ppo");
+        if (rl_find_method(name)->finish == rl_pairs_finish && llm_exists(tokens))
+            stage_file(&p->card, "tokens", "two pairs after the last step", "pairs");
+        eval_table(&p->card, &p->d.test, column, model, 2, p->d.tiny, "sampled");
         eval_samples(&p->card, &p->d.test, column, model, 2, 8);
     }
     llm_release_all(log, tokens);
@@ -198,17 +209,19 @@ static void run(program *p) {
     rl_table_written(p->csv);
     rl_print_head(&p->run, stdout);
     rl_print_line(&first, stdout, p->csv);
-    p->card = stage_of(&s->run, s->run.out, 4, "Alignment");
+    char *title = llm_format("Alignment: %s", s->all ? "every method" : s->sweep_kl ? "PPO, by price of KL" : s->method);
+    p->card = stage_of(&s->run, s->run.out, 4, title);
     p->card.told = told_by(s->run.model, &p->d.records);
     rl_line last = align_all(p, &sft);
     if (fclose(p->csv)) llm_die("free space on the disk, then --resume", "cannot write %s: %s", path, strerror(errno));
     stage_file(&p->card, "methods", "methods on the same held-out prompts", p->d.tiny ? "true reward" : "judge");
     if (isnan(last.win.mean)) stage_end(&p->card, "%s: KL %.2f nats; nobody judges its answers", last.name, last.kl);
     else
-        stage_end(&p->card, "%s wins %.1f %% against the SFT model (%.1f to %.1f), KL %.2f nats", last.name,
-                  100 * last.win.mean, 100 * last.win.low, 100 * last.win.high, last.kl);
+        stage_end(&p->card, "%s wins %.1f %% against the SFT model by %s (%.1f to %.1f), KL %.2f nats; %d prompts, "
+                  "sampled answers", last.name, 100 * last.win.mean, p->d.tiny ? "the true rule" : "the judge",
+                  100 * last.win.low, 100 * last.win.high, last.kl, p->d.test.count);
     rl_samples_free(&sft);
-    llm_release(path);
+    llm_release_all(path, title);
 }
 
 /* ---- the program ---- */

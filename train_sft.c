@@ -162,6 +162,8 @@ static const char *train_step(void *stage, double lr, double *measure) {
     ptx_backward(t);
     const double gnorm = llm_adamw_step(&x->loop.adamw, &x->model, lr);
     text_logp(x);
+    if (x->loop.step == x->loop.steps - 1)
+        stage_tokens(x->s->out, &x->tok, micro, 2, (stage_numbers){.logp = x->logp[0], .most = 128});
     for (int i = 0; i < x->step.micros; i++) loss += llm_loss_ce(x->logp[i], &micro[i], t->M);
     text_step_done(x, loss, gnorm, measure);
     return NULL;
@@ -216,7 +218,15 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
     stage_text(&card, "%d conversations, %lld steps, learning rate %.1e, seed %lld%s.", t->data.count,
                (long long)r->steps, t->run.loop.schedule.lr, (long long)r->seed,
                t->s->lora_rank ? ", adapters only" : "");
+    if (t->tiny)
+        stage_text(&card, "Kinds of held-out prompts, in all tables: fact and math, facts and sums that no instruction asked "
+                   "for; odd, the odd one out; logic, who is the tallest; code, a program that is run; safe, harm to be "
+                   "refused, and what is harmless not; json and short, facts as JSON and in one word; format: that form "
+                   "was kept; stops: the answer has an end.");
     stage_log(&card, "", r->log, NAN);
+    char *tokens = llm_format("%s/tokens.jsonl", r->out);
+    if (llm_exists(tokens)) stage_file(&card, "tokens", "rows of the last step, and what their loss counts", "mask");
+    llm_release(tokens);
     if (column) eval_before_after(&card, &t->prompts, column, name, t->tiny);
     else stage_end(&card, "%.4f bits per byte of held-out answers", bpb);
 }

@@ -65,7 +65,7 @@ static stage_card begin(const char *out, int stage, const char *title) {
 static void write_stage(const char *out, int stage) {
     const char *cell[] = {"", evil, "sft", "fact", "0.5 0.4 0.6", NULL, evil, "", "1", "sums", "0.5 0.4 0.6", "1 1 1"};
     const char *model[] = {evil, "sft"}, *prompt[] = {evil, "2 < 3?"}, *answer[] = {"a", evil, "", "d"};
-    const int mark[] = {1, 0, -1, 1};
+    const stage_verdict mark[] = {{1, 2.5}, {0, NAN}, {-1, NAN}, {1, 2}};
     stage_card c = begin(out, stage, stage == 1 ? "First" : "Second <b>");
     write_log(out, "step,loss,lr,gnorm,tok_per_s,val_loss,val_bpb", "%d,%.9g,0.5,nan,100,%.9g,1.5\n");
     stage_text(&c, "%s", evil);
@@ -85,7 +85,7 @@ static void test_page(void) {
     char *text = llm_read_file(page, NULL);
     THAT(well_formed(text) > 50);
     THAT(times(text, "<section") == 1);
-    THAT(times(text, "<figcaption>learning rate") == 1 && !strstr(text, "<figcaption>gradient norm"));
+    THAT(times(text, ": learning rate</figcaption>") == 1 && !strstr(text, "gradient norm"));
     THAT(times(text, "entropy of the text") == 0);
     llm_release(text);
     write_stage(one, 1);                /* the page is written again, in the order of the stages */
@@ -95,8 +95,11 @@ static void test_page(void) {
     THAT(strlen(text) == size);
     THAT(well_formed(text) > 100);
     THAT(times(text, "<section") == 2);
-    THAT(strstr(text, ">First<") && strstr(text, "Second &lt;b&gt;"));
-    THAT(strstr(text, ">First<") < strstr(text, "Second"));
+    THAT(strstr(text, "1. First<") && strstr(text, "2. Second &lt;b&gt;"));
+    THAT(strstr(text, "1. First<") < strstr(text, "2. Second"));
+    THAT(times(text, "<figure>") > 8 && times(text, "<figure>") == times(text, "<p class=\"look\">") && !strstr(text, "look\"></p>"));
+    THAT(times(text, "data-h=\"&lt;script") == 6 && times(text, "id=\"top\"") == 1 && times(text, "href=\"#top\"") == 1);
+    THAT(times(text, "</i> a<") == 2 && times(text, "&#10003; 2.5</i>") == 2 && times(text, "&#10007;</i>") == 4);
     THAT(times(text, "entropy of the text") == 1 && times(text, "<figcaption>shares") == 2);
     THAT(times(text, "<small>0.400 to 0.600</small>") == 4);
     THAT(times(text, "<script") == 0 && times(text, "&lt;script&gt;") > 10);
@@ -158,7 +161,7 @@ static void test_strangers(void) {
     char *text = llm_read_file(page, NULL);
     THAT(times(text, "<section") == kept);
     THAT(well_formed(text) > 100 && times(text, "<script") == 0 && times(text, "root:") == 0);
-    THAT(times(text, "lies elsewhere is not drawn") == 3 && times(text, "<figcaption>tokens per second") == 2);
+    THAT(times(text, "lies elsewhere is not drawn") == 3 && times(text, ": tokens per second</figcaption>") == 2);
     llm_release(secret);
     llm_release(text);
     char *own = llm_format("%s/own.html", folder);
@@ -199,7 +202,7 @@ static void test_tokens(void) {
     llm_real advantage[7] = {9, 1, -2, 0.5, 0.25, 9, 9}, logp[7] = {0};
     double score = 1.5;
     stage_card c = begin(out, 3, "tokens");
-    stage_tokens(out, &t, &b, 1, advantage, logp, logp, &score);
+    stage_tokens(out, &t, &b, 1, (stage_numbers){.value = advantage, .logp = logp, .ref = logp, .score = &score});
     stage_file(&c, "tokens", "a batch", NULL);
     stage_end(&c, "done");
     draw(out, NULL);
@@ -213,6 +216,126 @@ static void test_tokens(void) {
     llm_batch_free(&b);
     llm_tokenizer_free(&t);
     llm_release_all(html, out, page);
+}
+/* The pictures of stage 2's mask and of ranked pairs: -log p under what counts, a name before and a sum behind a row. */
+static void test_pictures(void) {
+    char *out = llm_format("%s/mask", folder), *two = llm_format("%s/pairs", folder), *page = llm_format("%s/report.html", folder);
+    llm_make_dirs(out);
+    llm_make_dirs(two);
+    llm_tokenizer t;
+    llm_tokenizer_train(&t, "a b a b", 7, 270, true);
+    int id[] = {t.im_start, 'a', t.im_end, t.im_start, 'b', t.im_end};
+    for (int i = 1; i < 5; i += 3) {
+        char byte = (char)id[i];
+        llm_encode(&t, &byte, 1, &id[i]);
+    }
+    llm_sequence s[] = {{id, 1, 3}, {id + 3, 1, 3}};
+    llm_batch b = llm_batch_new(2, 3);
+    llm_batch_rows(&b, s, 2, t.pad);
+    const llm_real logp[] = {-0.25, -1.5, 7, -0.5, -2, 7}, part[] = {0.125, 0.25, 7, -1, -0.5, 7};
+    const char *const name[] = {"chosen", evil};
+    const double sum[] = {0.375, -1.5};
+    stage_card c = begin(out, 2, "mask");
+    stage_tokens(out, &t, &b, 2, (stage_numbers){.logp = logp, .most = 1});
+    stage_file(&c, "tokens", "a mask", "mask");
+    stage_end(&c, "done");
+    c = begin(two, 4, "pairs");
+    stage_tokens(two, &t, &b, 2, (stage_numbers){.value = part, .logp = logp, .ref = logp, .name = name, .read = "sum",
+                                                 .score = sum});
+    stage_file(&c, "tokens", "two pairs", "pairs");
+    stage_end(&c, "done");
+    draw(out, NULL);
+    char *html = llm_read_file(page, NULL), *mask = strstr(html, "a mask</h3>"), *pairs = strstr(html, "two pairs</h3>");
+    THAT(well_formed(html) > 0 && mask && pairs && mask < pairs);
+    THAT(strstr(mask, "only here the loss counts") && strstr(mask, ">a<i>0.25</i>") && strstr(mask, ">b<i>0.50</i>"));
+    THAT(!strstr(html, "<i>1.50</i>") && !strstr(html, "7.00"));        /* .most, and places without weight */
+    THAT(strstr(pairs, "<b>chosen</b>") && strstr(pairs, "<b>&lt;script") && strstr(pairs, "sum<i>+0.38</i>"));
+    THAT(strstr(pairs, "title=\"log p -2.000, reference -2.000\">&lt;|im_end|&gt;<i>-0.50</i>"));
+    THAT(strstr(pairs, "sum<i>-1.50</i>") && times(html, "var(--mask),0.80") == 1);
+    llm_batch_free(&b);
+    llm_tokenizer_free(&t);
+    remove_tree(out);
+    remove_tree(two);
+    llm_release_all(out, two, page, html);
+}
+/* What the page says of all models together: each number of the stages once, under the words that tell it apart. */
+static void write_stages(const char *where, bool sweep) {
+    static const char *const before[] = {"", "x/base", "x/sft", "fact", "0 0 0.1", "0.5 0.4 0.6", "all", "0 0 0.01",
+                                         "0.671 0.638 0.703"};
+    static const char *const after[] = {"", "sft", "ppo", "fact", "0.74 0.65 0.82", "0.7 0.6 0.78", "json", "0.19 0.1 0.3",
+        "0.37 0.3 0.5", "all", "0.551 0.517 0.585", "0.6 0.566 0.633", "true reward", "1.027\n0.9 to 1.1", "1.450\n1.4 to 1.5"};
+    static const char *const list[] = {"", "x/base", "x/sft", "x/ppo", "choose: fact, raw", "1 0.98 1", "1 0.98 1", "1 0.98 1",
+        "choose: fact, per byte", "1 0.98 1", "1 0.98 1", "1 0.98 1", "all", "0 0 0.1", "0.639 0.6 0.68", "0.64 0.6 0.681"};
+    static const char *const elo[] = {"", "games", "won", "Elo", "Bradley-Terry", "x/sft", "6", "0.3", "990",
+                                      "1000\n1000 to 1000", "x/ppo", "6", "0.7", "1010", "1129\n1100 to 1163"};
+    static const struct { const char *folder; int stage; const char *title; const char *const *cell; int columns, rows; } all[] = {
+        {"sft", 2, "Fine-tuning", before, 3, 3}, {"reward", 3, "Reward model", NULL, 0, 0},
+        {"ppo", 4, "Alignment", after, 3, 5}, {"sweep", 4, "Alignment", NULL, 0, 0}, {"eval", 5, "Evaluation", list, 4, 4},
+        {"arena", 6, "Arena", elo, 5, 3}};
+    for (int i = 0; i < 6; i++) {
+        char *out = llm_format("%s/%s", where, all[i].folder), *csv = llm_format("%s/table.csv", out);
+        if (!sweep && !strcmp(all[i].folder, "sweep")) continue;
+        llm_make_dirs(out);
+        stage_card c = begin(out, all[i].stage, all[i].title);
+        if (all[i].cell)
+            stage_table(&c, all[i].stage == 4 ? "answers.csv" : "table.csv", "the table", NULL, all[i].cell, all[i].columns,
+                        all[i].rows);
+        if (all[i].stage == 4) {
+            FILE *f = fopen(csv, "w");
+            fputs("method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact\n"
+                  "sft,1,0.5,0.498,0.502,0.125,0,7,1,0.55,0.7\n", f);
+            fputs(strcmp(all[i].folder, "sweep") ? "ppo,1.45,0.675,0.653,0.696,0.64,1.04,6.6,1,0.6,0.7\n"
+                  : "ppo kl 0,0.5,0.25,0.2,0.3,1.375,16,9,1,0.3,0.2\nppo kl 0.2,1.5,0.7,0.6,0.8,0.625,1,7,1,0.6,0.7\n", f);
+            fclose(f);
+            stage_file(&c, "methods", "methods", "true reward");
+        }
+        stage_end(&c, "%s is done", all[i].folder);
+        llm_release_all(out, csv);
+    }
+}
+static void test_together(void) {
+    char *where = llm_format("%s/all", folder), *page = llm_format("%s/all/report.html", folder);
+    char *sft = llm_format("%s/sft", where), *sweep = llm_format("%s/sweep", where);
+    write_stages(where, false);
+    draw(sft, NULL);
+    char *text = llm_read_file(page, NULL), *better = strstr(text, "id=\"better\""), *first = strstr(text, "id=\"s0\"");
+    THAT(well_formed(text) > 100 && better && first && better < first);
+    THAT(strstr(better, "Which model is better, and why?") < first && strstr(better, "Fine-tuning copies its demonstrations"));
+    THAT(strstr(better, "<li>ppo: 1.03 \xE2\x86\x92 1.45 points by the true rule. Gained most: json 0.19 \xE2\x86\x92 0.37, "
+                        "all 0.55 \xE2\x86\x92 0.60. Lost: fact 0.74 \xE2\x86\x92 0.70.</li>"));
+    THAT(strstr(better, "<title>0.675 [0.653 0.696]</title>") < first);
+    /* the three numbers of one model, each with its words; base was not sampled */
+    THAT(strstr(better, "<th>sft</th><td data-h=\"greedy\">67.1 %<small>63.8 to 70.3</small></td>"
+                        "<td data-h=\"sampled\">55.1 %<small>51.7 to 58.5</small></td>"
+                        "<td data-h=\"the list, greedy\">63.9 %<small>60.0 to 68.0</small></td>"));
+    THAT(strstr(better, "<th>base</th><td data-h=\"greedy\">0.0 %<small>0.0 to 1.0</small></td><td data-h=\"sampled\">-</td>"));
+    THAT(strstr(better, "<b>sampled</b>: each token drawn") && strstr(better, "<b>greedy</b>: at each place"));
+    THAT(times(text, "<figcaption>the table</figcaption>") == 3 && times(text, "per byte</text>") == 0);
+    THAT(strstr(text, "<title>1129 [1100 1163]</title>") && strstr(text, "the first model has 1000 by definition"));
+    THAT(times(text, "<figure>") == times(text, "<p class=\"look\">") && times(text, "<details><summary>the table") == 4);
+    THAT(times(text, "id=\"goodhart\"") == 1 && !strstr(text, "<figcaption>Goodhart"));
+    char *command = llm_format("./train_rlhf --sweep-kl --steps 100 --model %s/sft --reward %s/reward --out %s/sweep</code>",
+                               where, where, where);
+    THAT(strstr(text, command) > strstr(text, "id=\"s2\"") && strstr(text, command) < strstr(text, "id=\"s3\""));
+    llm_release(text);
+    write_stages(where, true);
+    draw(sft, NULL);
+    text = llm_read_file(page, NULL);
+    THAT(well_formed(text) > 100 && !strstr(text, "id=\"goodhart\"") && times(text, "<figcaption>Goodhart") == 1);
+    char *law = strstr(text, "<figcaption>Goodhart");       /* gains over the SFT model, in the order of KL: 0, 1, 16 */
+    THAT(law && strstr(law, "reward model&#39;s score 0 \xE2\x86\x92 1.25") && strstr(law, "true rule 0 \xE2\x86\x92 -0.5"));
+    THAT(law && strstr(law, "<title>0, 0</title>") < strstr(law, "<title>1, 0.5</title>"));
+    THAT(law && strstr(law, "<title>1, 0.5</title>") < strstr(law, "<title>16, 1.25</title>"));
+    THAT(strstr(text, "Alignment (ppo)</h2>") && strstr(text, "Alignment (sweep)</h2>"));     /* one title, two stages */
+    llm_release(text);
+    char *risky = llm_format("%s/$(x)", where);
+    THAT(!rename(sft, risky));                              /* a name that a shell would read is not to be typed */
+    remove_tree(sweep);
+    draw(risky, NULL);
+    text = llm_read_file(page, NULL);
+    THAT(strstr(text, "/DIR --reward") && well_formed(text) > 0);
+    remove_tree(where);
+    llm_release_all(where, page, sft, sweep, text, command, risky);
 }
 /* --log elsewhere: the page reads what lies in its folder, so a copy does. */
 static void test_log_elsewhere(void) {
@@ -230,8 +353,8 @@ static void test_log_elsewhere(void) {
     remove_tree(away);
     draw(out, NULL);
     char *page = llm_format("%s/report.html", folder), *text = llm_read_file(page, NULL);
-    THAT(strstr(text, ">elsewhere<") && !strstr(strstr(text, ">elsewhere</h2>"), "lies elsewhere"));
-    THAT(strstr(strstr(text, ">elsewhere</h2>"), "tokens per second") && strstr(text, "b: KL, nats an answer"));
+    THAT(strstr(text, ">elsewhere<") && !strstr(strstr(text, ". elsewhere</h2>"), "lies elsewhere"));
+    THAT(strstr(strstr(text, ". elsewhere</h2>"), "tokens per second") && strstr(text, "b: KL, nats an answer"));
     remove_tree(out);
     llm_release_all(out, away, log, deep, own, page, text);
 }
@@ -275,14 +398,14 @@ static void test_column(void) {
     fputs("method,step,loss,val\nppo,1,0.5,\nppo,2,0.25,3\ndpo,1,7,\n", f);
     fclose(f);
     int n;
-    double *x = report_column(path, "loss", NULL, NULL, &n);
+    double *x = report_column(path, "loss", &n);
     THAT(n == 3 && x[0] == 0.5 && x[2] == 7);
     llm_release(x);
-    x = report_column(path, "val", "method", "ppo", &n);
-    THAT(n == 2 && isnan(x[0]) && x[1] == 3);
+    x = report_column(path, "val", &n);
+    THAT(n == 3 && isnan(x[0]) && x[1] == 3 && isnan(x[2]));
     llm_release(x);
-    THAT(!report_column(path, "nothing", NULL, NULL, &n) && n == 0);
-    THAT(!report_column("/nowhere.csv", "loss", NULL, NULL, &n) && n == 0);
+    THAT(!report_column(path, "nothing", &n) && n == 0);
+    THAT(!report_column("/nowhere.csv", "loss", &n) && n == 0);
     llm_release(path);
 }
 static void test_events(void) {
@@ -349,6 +472,8 @@ int main(void) {
     test_page();
     test_strangers();
     test_tokens();
+    test_pictures();
+    test_together();
     test_log_elsewhere();
     test_shown();
     test_column();

@@ -655,8 +655,10 @@ static void print_table(const table *t, const char *const *name, int models) {
         printf("  %.0f\n", t->row[i].n[0]);
     }
 }
-static void keep_table(stage_card *r, const table *t, const char *const *name, int models) {
-    int columns = models + 1, n = (t->rows + 1) * columns;
+/* right: of `questions` in the models' own words, 0: none were asked. */
+static void keep_table(stage_card *r, const table *t, const char *const *name, int models, const int *right,
+                       int questions) {
+    int columns = models + 1, rows = t->rows + 1 + (questions > 0), n = rows * columns;
     char **cell = llm_alloc((size_t)n, sizeof *cell);
     for (int m = 0; m < models; m++) cell[m + 1] = copy(name[m]);
     cell[0] = copy("share");
@@ -665,7 +667,11 @@ static void keep_table(stage_card *r, const table *t, const char *const *name, i
         for (int m = 0; m < models; m++)
             cell[(i + 1) * columns + m + 1] = eval_cell(eval_share(t->row[i].hits[m], t->row[i].n[m]));
     }
-    stage_table(r, "table.csv", "the lecture's list", NULL, (const char *const *)cell, columns, t->rows + 1);
+    if (questions) cell[n - columns] = copy("all");
+    for (int m = 0; m < models && questions; m++)
+        cell[n - columns + m + 1] = eval_cell(eval_share(right[m], questions));
+    stage_table(r, "table.csv", "the lecture's list", "the lecture's list: share that is right, greedy",
+                (const char *const *)cell, columns, rows);
     for (int i = 0; i < n; i++) llm_release(cell[i]);
     llm_release(cell);
 }
@@ -684,7 +690,7 @@ typedef struct {
     int shown;                          /* samples for the report: the first question of each task */
     const char *asked[SAMPLES];
     char *said[SAMPLES * MODELS];       /* (models, shown) */
-    int mark[SAMPLES * MODELS];
+    stage_verdict mark[SAMPLES * MODELS];
     llm_writer items;                   /* --items; file NULL: not wanted */
 } evaluator;
 
@@ -927,7 +933,7 @@ static void ask_questions(evaluator *e, player *p, int m) {
         for (int k = 0; k < e->shown; k++) {
             if (at[k] != i) continue;
             e->said[m * e->shown + k] = llm_format("%s%s", a.text[i], a.stopped[i] ? "" : " ...");
-            e->mark[m * e->shown + k] = right;
+            e->mark[m * e->shown + k] = (stage_verdict){right, NAN};
         }
     }
     e->questions = n;
@@ -1241,12 +1247,15 @@ static void evaluate(evaluator *e, stage_card *r) {
         close_player(&p);
         fprintf(stderr, "%s: %d tasks in %.1f s\n", s->models.item[m], e->list.count, llm_now() - began);
     }
-    for (int m = 0, n = 0; m < s->models.count && e->questions && n < 300; m++)
-        n += snprintf(e->summary + n, sizeof e->summary - (size_t)n, "%s%.60s %.1f %%", m ? ", " : "right answers: ",
+    for (int m = 0, n = 0; m < s->models.count && e->questions && n < 300; m++) {
+        n += snprintf(e->summary + n, sizeof e->summary - (size_t)n, "%s%.60s %.1f %%", m ? ", " : "right: ",
                       last_name(s->models.item[m]), 100.0 * e->right[m] / e->questions);
+        if (m == s->models.count - 1 && n < 300)
+            snprintf(e->summary + n, sizeof e->summary - (size_t)n, "; %d questions, greedy answers", e->questions);
+    }
     printf("shares with Wilson's 95 %% intervals\n");
     print_table(&e->table, s->models.item, s->models.count);
-    keep_table(r, &e->table, s->models.item, s->models.count);
+    keep_table(r, &e->table, s->models.item, s->models.count, e->right, e->questions);
     stage_samples(r, "the same questions to all", s->models.item, s->models.count, e->asked, e->shown,
                   (const char *const *)e->said, e->mark);
     for (int i = 0; i < s->models.count * e->shown; i++) llm_release(e->said[i]);

@@ -275,9 +275,9 @@ static inline char *eval_cell(eval_interval x) {
 static inline char *eval_mean_cell(eval_interval x) {
     return isnan(x.low) ? llm_format("%.3f", x.mean) : llm_format("%.3f\n%.3f to %.3f", x.mean, x.low, x.high);
 }
-/* The before/after table. judged: the prompts are tasks of the tiny world. */
+/* The before/after table. judged: the prompts are tasks of the tiny world; how: "greedy" or "sampled" answers. */
 static inline void eval_table(stage_card *card, const eval_prompts *p, const eval_answers *const *column,
-                              const char *const *name, int columns, bool judged) {
+                              const char *const *name, int columns, bool judged, const char *how) {
     enum { ROWS = TW_KINDS + 6, MOST = 9 };
     char *cell[ROWS * MOST];
     int rows = 1, at = columns + 1;
@@ -298,16 +298,19 @@ static inline void eval_table(stage_card *card, const eval_prompts *p, const eva
         }
         rows++;
     }
-    stage_table(card, "answers.csv", "before and after, on the same held-out prompts",
-                "held-out prompts: share that is right", (const char *const *)cell, columns + 1, rows);
+    char *title = llm_format("%d held-out prompts, %s answers: before and after", p->count, how);
+    char *picture = llm_format("share that is right, %s, before and after", how);
+    stage_table(card, "answers.csv", title, picture, (const char *const *)cell, columns + 1, rows);
     for (int i = 0; i < at; i++) llm_release(cell[i]);
+    llm_release_all(title, picture);
 }
 /* The first prompts, one of each kind of task where that is known, with everyone's answer. */
 static inline void eval_samples(stage_card *card, const eval_prompts *p, const eval_answers *const *column,
                                 const char *const *name, int columns, int count) {
     enum { MOST = 64 };
     const char *prompt[MOST], *answer[MOST * 8];
-    int mark[MOST * 8], at[MOST], n = 0;
+    stage_verdict verdict[MOST * 8];
+    int at[MOST], n = 0;
     count = llm_min(count, MOST);
     columns = llm_min(columns, 8);
     for (int i = 0; i < p->count && n < count; i++) {
@@ -319,24 +322,28 @@ static inline void eval_samples(stage_card *card, const eval_prompts *p, const e
         prompt[i] = p->text[at[i]];
         for (int c = 0; c < columns; c++) {
             answer[c * n + i] = column[c]->text[at[i]];
-            mark[c * n + i] = p->task[at[i]].kind < 0 ? -1 : column[c]->correct[at[i]];
+            const bool known = p->task[at[i]].kind >= 0;
+            verdict[c * n + i] = known ? (stage_verdict){column[c]->correct[at[i]], column[c]->reward[at[i]]}
+                                       : (stage_verdict){-1, NAN};
         }
     }
-    stage_samples(card, "answers side by side", name, columns, prompt, n, answer, mark);
+    stage_samples(card, "answers side by side", name, columns, prompt, n, answer, verdict);
 }
-/* A card's end: what two models, before and after, answered to the same prompts, and what became better. */
+/* A card's end: what two models, before and after, answered greedily to the same prompts, and what became better. */
 static inline void eval_before_after(stage_card *card, const eval_prompts *p, const eval_answers *const *column,
                                      const char *const *name, bool judged) {
     double stop[2], right[2];
-    eval_table(card, p, column, name, 2, judged);
+    eval_table(card, p, column, name, 2, judged, "greedy");
     eval_samples(card, p, column, name, 2, 8);
     for (int i = 0; i < 2; i++) {
         stop[i] = 100 * eval_flags(column[i]->stopped, column[i]->count).mean;
         right[i] = 100 * eval_correct(p, column[i], -1).mean;
     }
     if (judged)
-        stage_end(card, "exactly right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%", right[1], right[0],
-                  stop[1], stop[0]);
-    else stage_end(card, "answers that stop: %.1f %%, before %.1f %%", stop[1], stop[0]);
+        stage_end(card, "right: %.1f %%, before %.1f %%; stops: %.1f %%, before %.1f %%; %d prompts, greedy answers",
+                  right[1], right[0], stop[1], stop[0], p->count);
+    else
+        stage_end(card, "answers that stop: %.1f %%, before %.1f %%; %d prompts, greedy answers", stop[1], stop[0],
+                  p->count);
 }
 #endif

@@ -20,7 +20,8 @@
 /* ================================================= 1. drawing ======================================================*/
 
 typedef struct {
-    FILE *body;
+    FILE *body, *found;                 /* found: lines for the page's own part, report_found */
+    int stage;
     bool grid;                          /* inside a row of drawings */
 } report_card;
 
@@ -81,8 +82,8 @@ static void report_lines(report_card *r, const char *title, const char *text) {
 /* ---- curves ---- */
 
 /* A line of a drawing. Points that are not finite are left out. A dashed line is a level to compare with, dots are
-   single measurements. */
-typedef enum { REPORT_LINE, REPORT_DASHED, REPORT_DOTS } report_style;
+   single measurements, joined: with a line through them. */
+typedef enum { REPORT_LINE, REPORT_DASHED, REPORT_DOTS, REPORT_JOINED } report_style;
 typedef struct { const char *name; const double *x, *y; int n; report_style style; } report_line;
 
 enum { REPORT_W = 360, REPORT_H = 216, REPORT_LEFT = 46, REPORT_RIGHT = 350, REPORT_TOP = 10, REPORT_BOTTOM = 182 };
@@ -181,106 +182,133 @@ static void report_dots(FILE *f, const report_line *l, const report_axis *x, con
                     color % 8, report_at(x, l->x[i], REPORT_LEFT, REPORT_RIGHT),
                     report_at(y, l->y[i], REPORT_BOTTOM, REPORT_TOP), l->x[i], l->y[i]);
 }
-static void report_legend(report_card *r, const char *const *name, int n) {
-    fputs("<p class=\"key\">", r->body);
-    for (int i = 0; i < n; i++) {
-        fprintf(r->body, "<span class=\"k%d\">&#9632;</span> ", i % 8);
-        report_put(r, name[i]);
-        fputs(i < n - 1 ? " &ensp;" : "</p>\n", r->body);
-    }
-}
-/* A drawing of several lines over one x; log_y: the y axis is logarithmic where all values are positive. Without a
-   single point there is nothing to draw. */
-static void report_chart(report_card *r, const char *title, const char *x_label, const report_line *line,
-                                int lines, bool log_y) {
-    const char *name[16];
+/* A drawing begins: title, legend, room. name NULL: one line without a name. */
+static void report_figure(report_card *r, const char *title, const char *const *name, int n, int height) {
     FILE *f = r->body;
-    report_axis x = report_range(line, lines, false, false), y = report_range(line, lines, true, log_y);
-    if (!isfinite(x.low)) return;
     report_grid(r, true);
     fputs("<figure><figcaption>", f);
     report_put(r, title);
     fputs("</figcaption>\n", f);
-    for (int i = 0; i < llm_min(lines, 16); i++) name[i] = line[i].name;
-    if (lines > 1) report_legend(r, name, llm_min(lines, 16));
-    fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", REPORT_W, REPORT_H);
+    for (int i = 0; i < n; i++) {
+        fprintf(f, "%s<span class=\"k%d\">&#9632;</span> ", i ? " &ensp;" : "<p class=\"key\">", i % 8);
+        report_put(r, name[i]);
+        if (i == n - 1) fputs("</p>\n", f);
+    }
+    fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", REPORT_W, height);
     report_put(r, title);
     fputs("\">\n", f);
+}
+/* It ends, with a sentence that says what to look for. */
+static void report_figure_end(report_card *r, const char *look) {
+    fputs("</svg>\n<p class=\"look\">", r->body);
+    report_put(r, look);
+    fputs("</p></figure>\n", r->body);
+}
+/* Each point is the mean of so many neighbours: a noisy curve then shows where it goes. */
+static int report_window(const report_line *l) {
+    return l->style != REPORT_LINE || l->n < 24 ? 1 : llm_max(l->n / 60, llm_min(l->n / 12, 6));
+}
+
+/* Where a line begins and ends, for the legend. */
+static char *report_ends(const report_line *l) {
+    const int window = report_window(l);
+    double end[2] = {NAN, NAN};
+    for (int i = 0; i < l->n; i += window) {
+        double sum = 0, n = 0;
+        for (int j = i; j < llm_min(i + window, l->n); j++)
+            if (isfinite(l->x[j]) && isfinite(l->y[j])) sum += l->y[j], n++;
+        if (n > 0) end[1] = sum / n;
+        if (isnan(end[0])) end[0] = end[1];
+    }
+    for (int i = 0; i < 2; i++) if (fabs(end[i]) >= 1000) end[i] = rint(end[i]);
+    return end[0] == end[1] ? llm_format("%s %.*g", l->name, fabs(end[1]) < 1000 ? 3 : 9, end[1])
+                            : llm_format("%s %.*g \xE2\x86\x92 %.*g", l->name, fabs(end[0]) < 1000 ? 3 : 9, end[0],
+                                         fabs(end[1]) < 1000 ? 3 : 9, end[1]);
+}
+/* A drawing of several lines over one x; log_y: the y axis is logarithmic where all values are positive. Without a
+   single point there is nothing to draw. */
+static void report_chart(report_card *r, const char *title, const char *x_label, const report_line *line, int lines,
+                         bool log_y, const char *look) {
+    enum { MOST = 16 };
+    char *name[MOST] = {NULL};
+    FILE *f = r->body;
+    lines = llm_min(lines, MOST);
+    report_axis x = report_range(line, lines, false, false), y = report_range(line, lines, true, log_y);
+    if (!isfinite(x.low)) return;
+    for (int i = 0; i < lines; i++) name[i] = report_ends(&line[i]);
+    report_figure(r, title, (const char *const *)name, lines, REPORT_H);
     report_axes(f, &x, &y, x_label);
     for (int i = 0; i < lines; i++) {
         const report_line *l = &line[i];
-        int window = l->n > 90 ? l->n / 60 : 1, thin = l->n > 600 ? l->n / 300 : 1;
-        if (l->style == REPORT_DOTS) report_dots(f, l, &x, &y, i);
-        else if (l->style == REPORT_DASHED) report_path(f, l, &x, &y, 1, "l dash", i);
-        else {
-            if (window > 1) report_path(f, l, &x, &y, thin, "raw", i);
-            report_path(f, l, &x, &y, window, "l", i);
-        }
+        int window = report_window(l), thin = l->n > 600 ? l->n / 300 : 1;
+        if (window > 1) report_path(f, l, &x, &y, thin, "raw", i);
+        if (l->style != REPORT_DOTS) report_path(f, l, &x, &y, window, l->style == REPORT_DASHED ? "l dash" : "l", i);
+        if (l->style >= REPORT_DOTS) report_dots(f, l, &x, &y, i);
+        llm_release(name[i]);
     }
-    fputs("</svg></figure>\n", f);
+    report_figure_end(r, look);
 }
-/* A column of a CSV with a header, for curves that must survive --resume: the log has all steps. key: take the lines
-   whose column `key` is `value` only (NULL: all). Empty cells are NaN. The caller releases it; NULL: no such column. */
-static double *report_column(const char *path, const char *column, const char *key, const char *value, int *n) {
+/* A column of a CSV with a header: the log has all steps, those before --resume too. Empty cells are NaN. The caller
+   releases it; NULL: no such column. */
+static double *report_column(const char *path, const char *column, int *n) {
     *n = 0;
     if (!llm_exists(path)) return NULL;
     char *text = llm_read_file(path, NULL);
-    int wanted = -1, filter = -1, at = 0;
+    int wanted = -1;
     size_t capacity = 0;
     double *x = NULL;
     for (char *line = text, *end; *line; line = end) {
         end = line + strcspn(line, "\n");
         if (*end) *end++ = 0;
-        bool keep = line != text && !key;
         double v = NAN;
-        at = 0;
+        int at = 0;
         for (char *cell = line, *stop; cell; cell = stop, at++) {
             stop = strchr(cell, ',');
             if (stop) *stop++ = 0;
             if (line == text && !strcmp(cell, column)) wanted = at;
-            if (line == text && key && !strcmp(cell, key)) filter = at;
-            if (line != text && at == filter && key && !strcmp(cell, value)) keep = true;
             if (line != text && at == wanted && *cell) v = atof(cell);
         }
-        if (!keep || wanted < 0) continue;
+        if (line == text || wanted < 0) continue;
         x = llm_grow(x, &capacity, (size_t)*n + 1, sizeof *x);
         x[(*n)++] = v;
     }
     llm_release(text);
     return x;
 }
-/* Columns of a CSV over its column "step": "loss|val_loss". */
-static void report_log(report_card *r, const char *title, const char *path, const char *columns, const char *key,
-                              const char *value, bool log_y) {
+/* Columns of a CSV over its column "step": "loss|val_loss". False: it has none of them. */
+static bool report_log(report_card *r, const char *title, const char *path, const char *columns, bool log_y,
+                       const char *look) {
     report_line line[8];
     char names[8][32];
     double *x, *y[8];
     int n, steps, lines = 0;
-    x = report_column(path, "step", key, value, &steps);
+    x = report_column(path, "step", &steps);
     for (const char *c = columns; *c && lines < 8; c += strcspn(c, "|"), c += *c == '|') {
         snprintf(names[lines], sizeof names[0], "%.*s", (int)strcspn(c, "|"), c);
-        y[lines] = report_column(path, names[lines], key, value, &n);
+        y[lines] = report_column(path, names[lines], &n);
         int points = 0;
         for (int i = 0; i < n; i++) points += isfinite(y[lines][i]);
         if (!x || n != steps || points == 0) { llm_release(y[lines]); continue; }
         line[lines] = (report_line){names[lines], x, y[lines], n, points < n / 4 ? REPORT_DOTS : REPORT_LINE};
         lines++;
     }
-    if (lines) report_chart(r, title, "step", line, lines, log_y);
+    if (lines) report_chart(r, title, "step", line, lines, log_y, look);
     for (int i = 0; i < lines; i++) llm_release(y[i]);
     llm_release(x);
+    return lines > 0;
 }
 
 /* ---- tables ---- */
 
-/* cell: rows x columns, the first column names the row. In a cell, what follows a line end is smaller print. */
+/* cell: rows x columns, the first column names the row. In a cell, what follows a line end is smaller print. folded:
+   the numbers of a drawing above it. On a narrow page each row becomes a list (data-h: what a cell is of). */
 static void report_table(report_card *r, const char *title, const char *const *head, int columns,
-                                const char *const *cell, int rows) {
+                         const char *const *cell, int rows, bool folded) {
     FILE *f = r->body;
     report_grid(r, false);
-    fputs("<h3>", f);
+    fputs(folded ? "<details><summary>" : "<h3>", f);
     report_put(r, title);
-    fputs("</h3>\n<div class=\"wide\"><table><tr>", f);
+    fputs(folded ? "</summary>\n<table><tr>" : "</h3>\n<table><tr>", f);
     for (int c = 0; c < columns; c++) {
         fputs("<th>", f);
         report_put(r, head[c]);
@@ -288,84 +316,105 @@ static void report_table(report_card *r, const char *title, const char *const *h
     }
     fputs("</tr>\n", f);
     for (int i = 0; i < rows * columns; i++) {
-        const char *text = cell[i] ? cell[i] : "", *tag = i % columns ? "td" : "th";
+        const char *text = cell[i] ? cell[i] : "";
         size_t n = strcspn(text, "\n");
-        fprintf(f, "%s<%s>", i % columns ? "" : "<tr>", tag);
+        fputs(i % columns ? "<td data-h=\"" : "<tr><th", f);
+        if (i % columns) report_put(r, head[i % columns]);
+        fputs(i % columns ? "\">" : ">", f);
         report_escape(f, text, n);
         if (text[n]) {
             fputs("<small>", f);
             report_put(r, text + n + 1);
             fputs("</small>", f);
         }
-        fprintf(f, "</%s>%s", tag, i % columns == columns - 1 ? "</tr>\n" : "");
+        fputs(i % columns ? "</td>" : "</th>", f);
+        if (i % columns == columns - 1) fputs("</tr>\n", f);
     }
-    fputs("</table></div>\n", f);
+    fputs(folded ? "</table></details>\n" : "</table>\n", f);
 }
-/* Measured shares as a picture: for each row and model a dot with its interval. x: (rows, models, 3): mean, low,
-   high. */
-static void report_intervals(report_card *r, const char *title, const char *const *row, int rows,
-                                    const char *const *model, int models, const double *x, double low, double high) {
+/* Measurements as a picture: for each row and model a dot with its interval. x: (rows, models, 3): mean, low, high;
+   what is not finite is left out. */
+typedef struct {
+    const char *const *row, *const *model;
+    int rows, models;
+    const double *x;
+    double low, high, level;            /* level: to compare with, a dashed line */
+} report_dot;
+
+static void report_intervals(report_card *r, const char *title, report_dot d, const char *look) {
     FILE *f = r->body;
-    int each = 9 * models + 9, height = rows * each + 26, left = 84;
-    report_axis a = {low, high, false};
+    int step = d.models > 2 ? 7 : 9, each = step * d.models + 9, height = d.rows * each + 26, left = 60;
+    report_axis a = {d.low, d.high, false};
     double tick[16];
-    report_grid(r, true);
-    fputs("<figure><figcaption>", f);
-    report_put(r, title);
-    fputs("</figcaption>\n", f);
-    report_legend(r, model, models);
-    fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", REPORT_W, height);
-    report_put(r, title);
-    fputs("\">\n", f);
+    for (int i = 0; i < d.rows; i++) left = llm_max(left, llm_min(200, 12 + 6 * (int)strlen(d.row[i])));
+    report_figure(r, title, d.model, d.models > 1 ? d.models : 0, height);
     for (int i = 0, n = report_ticks(&a, tick); i < n; i++) {
         double at = report_at(&a, tick[i], left, REPORT_RIGHT);
-        fprintf(f, "<path class=\"g\" d=\"M%.1f 4V%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.4g</text>\n",
-                at, height - 18, at, height - 4, tick[i]);
+        fprintf(f, "<path class=\"g\" d=\"M%.1f 4V%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">%.4g</text>\n",
+                at, height - 18, at, height - 4, at > REPORT_RIGHT - 12 ? "end" : "middle", tick[i]);
     }
-    for (int i = 0; i < rows; i++) {
+    if (d.level > 0) {
+        const double at = report_at(&a, d.level, left, REPORT_RIGHT);
+        fprintf(f, "<path class=\"ax dash\" d=\"M%.1f 4V%d\"/>", at, height - 18);
+    }
+    for (int i = 0; i < d.rows; i++) {
         fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", left - 6, i * each + each / 2 + 4);
-        report_put(r, row[i]);
+        report_put(r, d.row[i]);
         fputs("</text>", f);
-        for (int m = 0; m < models; m++) {
-            const double *v = x + (i * models + m) * 3;
+        for (int m = 0; m < d.models; m++) {
+            const double *v = d.x + (i * d.models + m) * 3;
             if (!isfinite(v[0])) continue;
             double at[3];
-            int y = i * each + 9 * m + 9;
-            for (int k = 0; k < 3; k++) at[k] = report_at(&a, fmin(fmax(v[k], low), high), left, REPORT_RIGHT);
+            int y = i * each + step * m + 9;
+            for (int k = 0; k < 3; k++) at[k] = report_at(&a, fmin(fmax(v[k], d.low), d.high), left, REPORT_RIGHT);
             fprintf(f, "<path class=\"ci c%d\" d=\"M%.1f %dH%.1f\"/><circle class=\"d c%d\" cx=\"%.1f\" cy=\"%d\" "
-                    "r=\"3\"><title>%.3f [%.3f %.3f]</title></circle>\n", m % 8, at[1], y, at[2], m % 8, at[0], y, v[0],
-                    v[1], v[2]);
+                    "r=\"3\"><title>%.4g [%.4g %.4g]</title></circle>\n", m % 8, at[1], y, at[2], m % 8, at[0], y,
+                    v[0], v[1], v[2]);
         }
     }
-    fputs("</svg></figure>\n", f);
+    report_figure_end(r, look);
 }
 
 /* ---- samples ---- */
 
-/* The same prompts, answered by several models. answer: (models, prompts); mark: the same, 1 right, 0 wrong, -1 not
-   judged, or NULL. */
+enum { REPORT_SHOWN = 8 };              /* the others unfold */
+
+/* The same prompts, answered by several models. answer: (models, prompts); right: the same, 1, 0, or -1: not judged;
+   points by the true rule, NAN: none. */
+typedef struct { const char *text; int right; double points; } report_answer;
+
 static void report_samples(report_card *r, const char *title, const char *const *model, int models,
-                                  const char *const *prompt, int prompts, const char *const *answer, const int *mark) {
+                           const char *const *prompt, int prompts, const report_answer *answer) {
     FILE *f = r->body;
+    bool known = false, counted = false;
+    for (int i = 0; i < models * prompts; i++) {
+        known = known || answer[i].right >= 0;
+        counted = counted || !isnan(answer[i].points);
+    }
     report_grid(r, false);
     fputs("<h3>", f);
     report_put(r, title);
     fputs("</h3>\n", f);
+    if (known) fprintf(f, "<p class=\"key\"><i class=\"yes\">&#10003;</i> right <i class=\"no\">&#10007;</i> wrong%s</p>\n",
+                       counted ? "; the number: points by the true rule, by which the better answer wins" : "");
     for (int i = 0; i < prompts; i++) {
+        if (i == REPORT_SHOWN) fprintf(f, "<details><summary>%d more</summary>\n", prompts - i);
         fputs("<div class=\"qa\"><p class=\"q\">", f);
         report_put(r, prompt[i]);
         fputs("</p><div class=\"as\">", f);
         for (int m = 0; m < models; m++) {
-            int at = m * prompts + i, verdict = mark ? mark[at] : -1;
+            const report_answer *a = &answer[m * prompts + i];
             fprintf(f, "<div><b class=\"k%d\">", m % 8);
             report_put(r, model[m]);
-            fprintf(f, "</b>%s ", verdict < 0 ? "" : verdict ? " <i class=\"yes\">&#10003;</i>"
-                                                           : " <i class=\"no\">&#10007;</i>");
-            report_put(r, answer[at]);
+            fputs(a->right < 0 ? "</b> " : a->right ? "</b> <i class=\"yes\">&#10003;" : "</b> <i class=\"no\">&#10007;", f);
+            if (!isnan(a->points)) fprintf(f, " %.3g", a->points);
+            fputs(a->right < 0 ? "" : "</i> ", f);
+            report_put(r, a->text);
             fputs("</div>", f);
         }
         fputs("</div></div>\n", f);
     }
+    if (prompts > REPORT_SHOWN) fputs("</details>\n", f);
 }
 
 /* ---- the lecture's token picture ---- */
@@ -382,48 +431,74 @@ static void report_token_text(report_card *r, const char *text) {
             s += n - 1;
         }
 }
-static void report_token(report_card *r, const llm_json *token, double most) {
+/* What the numbers under the tokens are, and their colours. "mask" has none but the log-probability. */
+static const struct { const char *kind, *answer, *says, *end; } report_picture[] = {
+    {"mask", "answer", "the labels: only here the loss counts; the number is -log p of the token when the step was "
+     "taken, dark where the model is surprised", NULL},
+    {"pairs", "answer", "chosen or rejected, as it was ranked: under each token beta (log p - log p of the SFT model), "
+     "its part of the implicit reward: green: likelier than before, red: less likely", "their sum, the implicit reward: "
+     "DPO's loss wants that of the chosen above that of the rejected"},
+    {"ppo", "answer", "sampled by the policy: its own tokens become the labels, weighted by the advantage under them "
+     "(green: more of this, red: less)", "where the reward model reads its score"}};
+
+/* The number under a token; NaN: nothing is trained there. */
+static double report_value(const llm_json *token) {
+    double a = llm_json_number(token, "value", llm_json_number(token, "advantage", NAN));
+    return isnan(a) ? -llm_json_number(token, "logp", NAN) : a;
+}
+static void report_token(report_card *r, const llm_json *token, double most, bool mask) {
     FILE *f = r->body;
-    double a = llm_json_number(token, "advantage", NAN), old = llm_json_number(token, "logp", NAN);
+    double a = report_value(token), p = llm_json_number(token, "logp", NAN), ref = llm_json_number(token, "reference", p);
     if (isnan(a)) fputs("<span class=\"t p\">", f);
     else {
-        fprintf(f, "<span class=\"t\" style=\"background:rgba(var(--%s),%.2f)\" title=\"log p %.3f, reference %.3f\">",
-                a < 0 ? "bad" : "good", 0.06 + 0.74 * fabs(a) / most, old, llm_json_number(token, "reference", NAN));
+        fprintf(f, "<span class=\"t\" style=\"background:rgba(var(--%s),%.2f)\" title=\"log p %.3f", mask ? "mask" :
+                a < 0 ? "bad" : "good", 0.06 + 0.74 * fabs(a) / most, p);
+        if (!mask) fprintf(f, ", reference %.3f", ref);
+        fputs("\">", f);
     }
     report_token_text(r, llm_json_text(token, "text", ""));
-    if (!isnan(a)) fprintf(f, "<i>%+.2f</i>", a);
+    if (!isnan(a)) fprintf(f, "<i>%s%.2f</i>", mask || a < 0 ? "" : "+", a);
     fputs("</span>", f);
 }
-/* Rows of a real batch of PPO: prompt, answer with the advantage under each token, and the score at the end. */
-static void report_tokens(report_card *r, const char *title, const llm_json *const *row, int rows) {
+/* Rows of a real batch: prompt, answer with a number under each token, and what stands at the end of the row. */
+static void report_tokens(report_card *r, const char *title, const char *kind, const llm_json *const *row, int rows) {
     FILE *f = r->body;
     double most = 1e-9;
+    int k = 0;
+    while (k < 2 && strcmp(report_picture[k].kind, kind)) k++;
     for (int i = 0; i < rows; i++)
-        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next)
-            most = fmax(most, fabs(llm_json_number(t, "advantage", 0)));
+        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next) most = fmax(most, fabs(report_value(t)));
     report_grid(r, false);
     fputs("<h3>", f);
     report_put(r, title);
-    fputs("</h3>\n<p class=\"key\"><span class=\"t p\">prompt</span> read, not trained &ensp;<span class=\"t\" "
-          "style=\"background:rgba(var(--good),.5)\">answer</span> sampled by the policy: its own tokens become the "
-          "labels, weighted by the advantage under them (green: more of this, red: less) &ensp;<span class=\"t rw\">"
-          "reward</span> where the reward model reads its score</p>\n", f);
+    fprintf(f, "</h3>\n<p class=\"key\"><span class=\"t p\">prompt</span> read, not trained &ensp;<span class=\"t\" "
+            "style=\"background:rgba(var(--%s),.5)\">%s</span> %s", k ? "good" : "mask", report_picture[k].answer,
+            report_picture[k].says);
+    if (report_picture[k].end) fprintf(f, " &ensp;<span class=\"t rw\">%s</span> %s", k == 1 ? "sum" : "reward",
+                                       report_picture[k].end);
+    fputs("</p>\n", f);
     for (int i = 0; i < rows; i++) {
+        const double score = llm_json_number(row[i], "score", NAN);
+        const char *name = llm_json_text(row[i], "name", "");
         fputs("<p class=\"row\">", f);
-        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next) report_token(r, t, most);
-        fputs("<span class=\"t rw\">", f);
-        report_token_text(r, llm_json_text(row[i], "read", "reward"));
-        fprintf(f, "<i>%+.2f</i></span></p>\n", llm_json_number(row[i], "score", NAN));
+        if (*name) fputs("<b>", f), report_put(r, name), fputs("</b> ", f);
+        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next) report_token(r, t, most, k == 0);
+        if (isfinite(score)) {
+            fputs("<span class=\"t rw\">", f);
+            report_token_text(r, llm_json_text(row[i], "read", "reward"));
+            fprintf(f, "<i>%+.2f</i></span>", score);
+        }
+        fputs("</p>\n", f);
     }
 }
 
 /* ---- the page ---- */
 
 static const char report_style_sheet[] =
-    ":root{--fg:#1b1f24;--bg:#fff;--soft:#f3f4f6;--line:#d5d9df;--dim:#5c6570;--good:34,139,60;--bad:214,51,51;"
+    ":root{--fg:#1b1f24;--bg:#fff;--soft:#f3f4f6;--line:#d5d9df;--dim:#5c6570;--good:34,139,60;--bad:214,51,51;--mask:37,99,235;"
     "--s0:#2563eb;--s1:#d9480f;--s2:#2b8a3e;--s3:#9c36b5;--s4:#0b7285;--s5:#c2255c;--s6:#846800;--s7:#495057}"
     "@media(prefers-color-scheme:dark){:root{--fg:#e6e8eb;--bg:#15181c;--soft:#1f242a;--line:#3a424c;--dim:#9aa4b0;"
-    "--good:64,192,98;--bad:250,92,92;--s0:#74a9ff;--s1:#ff9f5a;--s2:#69db7c;--s3:#da9ef0;--s4:#4dd0e1;--s5:#ff8fb5;"
+    "--good:64,192,98;--bad:250,92,92;--mask:116,169,255;--s0:#74a9ff;--s1:#ff9f5a;--s2:#69db7c;--s3:#da9ef0;--s4:#4dd0e1;--s5:#ff8fb5;"
     "--s6:#e6c34a;--s7:#adb5bd}}"
     "*{box-sizing:border-box}body{margin:0 auto;padding:1rem;max-width:1120px;background:var(--bg);color:var(--fg);"
     "font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;overflow-wrap:anywhere}"
@@ -437,11 +512,15 @@ static const char report_style_sheet[] =
     "svg{display:block;width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}"
     ".g{stroke:var(--line);stroke-width:.6}.ax{stroke:var(--dim);fill:none}.l{fill:none;stroke-width:1.8;"
     "stroke-linejoin:round}.raw{fill:none;stroke-width:.7;opacity:.35}.dash{stroke-dasharray:5 4}.ci{stroke-width:2}"
-    ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}"
+    ".look{font-size:.85rem;margin:.2em 0 0;color:var(--fg)}.result{font-weight:600}summary{cursor:pointer;color:var(--s0);"
+    "font-size:.9rem;padding:.3em 0}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}"
     "td,th{padding:.3em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;"
     "white-space:nowrap}th:first-child{text-align:left;position:sticky;left:0;background:var(--bg)}"
     "small{display:block;color:var(--dim);font-size:.78rem}"
     "@media(min-width:700px){small{display:inline;margin-left:.6em}}"
+    "@media(max-width:699px){tr,td{display:block;text-align:left}tr:first-child{display:none}td{border:0;padding:.1em 0 "
+    ".1em 1em}tr{border-bottom:1px solid var(--line);padding:.4em 0}th:first-child{border:0;padding:0}td small{"
+    "display:inline;margin-left:.6em}td::before{content:attr(data-h) ': ';color:var(--dim)}}"
     ".qa{border:1px solid var(--line);border-radius:6px;margin:.6em 0;overflow:hidden}.q{background:var(--soft);"
     "margin:0;padding:.4em .7em;white-space:pre-wrap}.as{display:grid;grid-template-columns:repeat(auto-fit,"
     "minmax(min(230px,100%),1fr))}.as div{padding:.4em .7em}.as b{font-size:.8rem}i{font-style:normal}"
@@ -450,13 +529,9 @@ static const char report_style_sheet[] =
     ".t{display:inline-block;padding:3px 4px;margin:1px;border-radius:4px;font:12px/1.25 ui-monospace,Menlo,monospace;"
     "text-align:center;vertical-align:top;white-space:pre}.t i{display:block;font-size:10px;opacity:.8}"
     ".p{background:var(--soft);color:var(--dim)}.rw{border:1.5px solid var(--s3);font-weight:600}"
-    ".c0{stroke:var(--s0)}.k0{color:var(--s0)}.d.c0{fill:var(--s0)}.c1{stroke:var(--s1)}.k1{color:var(--s1)}"
-    ".d.c1{fill:var(--s1)}.c2{stroke:var(--s2)}.k2{color:var(--s2)}.d.c2{fill:var(--s2)}.c3{stroke:var(--s3)}"
-    ".k3{color:var(--s3)}.d.c3{fill:var(--s3)}.c4{stroke:var(--s4)}.k4{color:var(--s4)}.d.c4{fill:var(--s4)}"
-    ".c5{stroke:var(--s5)}.k5{color:var(--s5)}.d.c5{fill:var(--s5)}.c6{stroke:var(--s6)}.k6{color:var(--s6)}"
-    ".d.c6{fill:var(--s6)}.c7{stroke:var(--s7)}.k7{color:var(--s7)}.d.c7{fill:var(--s7)}"
-    ".sum td,.sum th{white-space:normal;text-align:left;overflow-wrap:normal}"
-    ".sum small{display:block;margin:0}.d{stroke:none!important}"
+    ".sum li{margin:.5em 0}.sum small{display:inline}.d{stroke:none!important}section{scroll-margin-top:1em}"
+    ".up{position:fixed;right:.8rem;bottom:.8rem;padding:.3em .7em;background:var(--soft);border:1px solid var(--line);"
+    "border-radius:1em;font-size:.85rem;text-decoration:none}@media print{.up{display:none}}"
     "footer{margin-top:3em;color:var(--dim);font-size:.85rem}";
 
 /* ================================================= 2. a stage, from its files ======================================*/
@@ -501,7 +576,7 @@ static char *report_next_cell(char **at, bool *last) {
     *out = 0;
     return cell;
 }
-enum { CELLS = 4096, COLUMNS = 16 };
+enum { CELLS = 4096, COLUMNS = 16, MOST_METHODS = 32 };
 static char *const *report_read_table(const char *path, int *columns, int *rows) {
     static char *cell[CELLS];
     char *at = report_read_text(path, true), *c;
@@ -529,157 +604,339 @@ static bool report_share(char **cell, double *x) {
     *cell = llm_format("%.3f\n%.3f to %.3f", x[0], x[1], x[2]);
     return true;
 }
-/* A table of shares, one column a model, and the same as a picture. */
-static void draw_table(report_card *r, const char *out, const llm_json *part) {
-    int columns, rows, shares = 0;
-    const char *picture = llm_json_text(part, "picture", NULL), *name[CELLS];
-    const char *file = llm_json_text(part, "file", "");
-    char *path = report_path_in(out, file), **cell = (char **)report_read_table(path, &columns, &rows);
-    double *x = llm_alloc(CELLS, 3 * sizeof *x);
-    for (int i = 1; i < rows; i++) {
-        bool all = true;
-        for (int c = 1; c < columns; c++)
-            all = report_share(&cell[i * columns + c], x + 3 * (shares * (columns - 1) + c - 1)) && all;
-        if (all) name[shares++] = cell[i * columns];
+/* The last part of a path, which names a model; the whole, where another of n ends in the same. */
+static const char *report_short(const char *const *path, int n, int i) {
+    const char *slash = strrchr(path[i], '/'), *name = slash && slash[1] ? slash + 1 : path[i];
+    for (int j = 0; j < n; j++) {
+        const char *other = strrchr(path[j], '/');
+        if (j != i && !strcmp(name, other && other[1] ? other + 1 : path[j])) return path[i];
     }
-    if (picture)
-        report_intervals(r, picture, name, shares, (const char *const *)cell + 1, columns - 1, x, 0, 1);
-    report_table(r, llm_json_text(part, "title", ""), (const char *const *)cell, columns,
-                 (const char *const *)cell + columns, rows - 1);
+    return name;
 }
-/* Stage 3's methods: table.csv as train_rlhf writes it, a method a line. */
-static void draw_methods(report_card *r, const char *out, const llm_json *part) {
-    static const char *const column[] = {"true_reward", "reward", "kl", "length", "stops", "exact", "fact"};
-    enum { SHOWN = 9, MOST = 32 };
-    int columns, rows, at[SHOWN] = {0}, win[3] = {0};
-    const char *name[MOST], *model[] = {"against the SFT model"};
-    const char *head[SHOWN] = {"", "win-rate", llm_json_text(part, "detail", "judge"), "reward model", "KL", "tokens",
-                               "stops", "exact", "facts"}, *text[SHOWN * MOST];
-    char *path = report_path_in(out, "table.csv"), *const *cell = report_read_table(path, &columns, &rows);
-    double x[MOST * 3];
-    for (int c = 0; c < columns; c++) {
-        for (int k = 0; k < 7; k++) if (!strcmp(cell[c], column[k])) at[k] = c;
-        if (!strcmp(cell[c], "win")) win[0] = c;
-        if (!strcmp(cell[c], "win_low")) win[1] = c;
-        if (!strcmp(cell[c], "win_high")) win[2] = c;
+/* A line for the page's own part: what a stage found of a model, in FOUND_CHANGE in words. */
+enum { FOUND_GREEDY, FOUND_SAMPLED, FOUND_LIST, FOUND_WIN, FOUND_SWEEP, FOUND_CHANGE };
+static void report_found(report_card *r, int what, const double *x, const char *model) {
+    fprintf(r->found, "%d %.9g %.9g %.9g ", what, x[0], x[1], x[2]);
+    report_one_line(r->found, model);
+}
+/* Two models in a table of shares: in which rows did the second gain most (sign 1), or lose (-1)? At most three, and 2
+   points at least; "" where there are none. */
+static char *report_most(const char *const *row, int rows, const double *x, int sign) {
+    char *text = llm_format("%s", ""), *more;
+    bool used[CELLS] = {false};
+    for (int k = 0; k < 3; k++) {
+        int most = -1;
+        double best = 0.02;
+        for (int i = 0; i < rows; i++)
+            if (!used[i] && sign * (x[6 * i + 3] - x[6 * i]) > best) best = sign * (x[6 * i + 3] - x[6 * i]), most = i;
+        if (most < 0) break;
+        used[most] = true;
+        more = llm_format("%s%s%s %.2f \xE2\x86\x92 %.2f", text, *text ? ", " : sign > 0 ? "Gained most: " : " Lost: ", row[most],
+                          x[6 * most], x[6 * most + 3]);
+        llm_release(text);
+        text = more;
     }
-    rows = llm_min(rows - 1, MOST);
+    more = llm_format("%s%s", text, *text ? "." : "");
+    llm_release(text);
+    return more;
+}
+/* The rows of a table in which all are shares, one column a model, as a picture. False: there are none. */
+static bool draw_shares(report_card *r, const char *title, char **cell, int columns, int rows) {
+    const int models = columns - 1, what = r->stage == 2 ? FOUND_GREEDY : r->stage == 4 ? FOUND_SAMPLED : FOUND_LIST;
+    const char *name[CELLS], *model[COLUMNS];
+    double *x = llm_alloc(CELLS, 3 * sizeof *x);
+    int n = 0;
+    for (int m = 0; m < models; m++) model[m] = report_short((const char *const *)cell + 1, models, m);
+    for (int i = 1; i < rows; i++) {
+        char **row = cell + i * columns;
+        double *share = x + 3 * n * models;
+        bool all = models > 0;
+        for (int m = 0; m < models; m++) all = report_share(&row[m + 1], share + 3 * m) && all;
+        if (all && !strstr(row[0], ", per token") && !strstr(row[0], ", per byte")) name[n++] = row[0];
+        for (int m = 0; m < models && all && !strcmp(row[0], "all"); m++) report_found(r, what, share + 3 * m, model[m]);
+    }
+    char *more = llm_format("%s", ""), *less = llm_format("%s", ""), *points = llm_format("%s", "");
+    for (int i = 1; i < rows && models == 2; i++)
+        if (!strcmp(cell[i * columns], "true reward"))
+            points = llm_format("%.2f \xE2\x86\x92 %.2f points by the true rule. ", atof(cell[i * columns + 1]),
+                                atof(cell[i * columns + 2]));
+    if (models == 2) more = report_most(name, n, x, 1), less = report_most(name, n, x, -1);
+    char *look = llm_format("Dots: shares; bars: 95 %% intervals; where two bars do not overlap, the difference is hardly "
+                            "chance. %s%s", more, less);
+    char *change = llm_format("%s: %s%s%s", models > 1 ? model[1] : "", points, more, less);
+    if (what == FOUND_SAMPLED && models == 2) report_found(r, FOUND_CHANGE, (double[3]){0}, change);
+    for (int i = 0; i < n; i += 12)
+        report_intervals(r, i ? llm_format("%s (%d)", title, i / 12 + 1) : title, (report_dot){name + i, model,
+                         llm_min(12, n - i), models, x + 3 * i * models, 0, 1, 0}, i ? "More rows." : look);
+    llm_release_all(x, more, less, points, look, change);
+    return n > 0;
+}
+/* The arena's last column, "mean" and, smaller, "low to high". */
+static bool draw_ratings(report_card *r, char *const *cell, int columns, int rows) {
+    const char *name[CELLS];
+    double *x = llm_alloc(CELLS, 3 * sizeof *x), low = INFINITY, high = -INFINITY;
+    int n = 0;
+    for (int i = 1; i < rows; i++, n++) {
+        double *v = x + 3 * n;
+        name[n] = cell[i * columns];
+        if (sscanf(cell[(i + 1) * columns - 1], "%lf\n%lf to %lf", v, v + 1, v + 2) != 3) break;
+        low = fmin(low, v[1]);
+        high = fmax(high, v[2]);
+    }
+    for (int i = 0; i < n; i++) name[i] = report_short(name, n, i);
+    const bool drawn = n && n == rows - 1;
+    if (drawn)
+        report_intervals(r, "ratings, and their 95 % intervals", (report_dot){name, NULL, n, 1, x, low - 20, high + 20, 1000},
+                         "Further right is better; the first model has 1000 by definition (dashed). 100 points more mean that "
+                         "64 of 100 games are won, 200 points 76.");
+    llm_release(x);
+    return drawn;
+}
+static void draw_table(report_card *r, const char *out, const llm_json *part) {
+    int columns, rows;
+    const char *title = llm_json_text(part, "title", ""), *picture = llm_json_text(part, "picture", title);
+    char *path = report_path_in(out, llm_json_text(part, "file", ""));
+    char **cell = (char **)report_read_table(path, &columns, &rows);
+    const bool rated = !strcmp(cell[columns - 1], "Bradley-Terry");
+    const bool drawn = rated ? draw_ratings(r, cell, columns, rows) : draw_shares(r, picture, cell, columns, rows);
+    report_table(r, title, (const char *const *)cell, columns, (const char *const *)cell + columns, rows - 1, drawn);
+}
+/* Goodhart's picture: what the judge says and what the true rule says, over the distance from the SFT model, each
+   measured from the first row, the SFT model itself. */
+static void draw_goodhart(report_card *r, const double *kl, const double *judge, const double *truth, int n) {
+    double x[MOST_METHODS], y[2][MOST_METHODS];
+    int order[MOST_METHODS];
+    for (int i = 0; i < n; i++) {
+        int at = i;
+        for (; at > 0 && kl[order[at - 1]] > kl[i]; at--) order[at] = order[at - 1];
+        order[at] = i;
+    }
+    for (int i = 0; i < n; i++) {
+        x[i] = kl[order[i]];
+        y[0][i] = judge[order[i]] - judge[0];
+        y[1][i] = truth[order[i]] - truth[0];
+    }
+    const report_line line[] = {{"reward model's score", x, y[0], n, REPORT_JOINED},
+                                {"true rule", x, y[1], n, REPORT_JOINED}};
+    report_chart(r, "Goodhart's law: gain over the SFT model", "KL, nats an answer", line, 2, false,
+                 "The cheaper distance is (from left to right), the further the policy goes. Where the reward model's "
+                 "score still climbs and the true rule turns down, the policy pleases its judge and nobody else: the "
+                 "price of KL is there to stop it before.");
+    report_found(r, FOUND_SWEEP, (double[3]){0}, "");
+}
+static const char report_wins[] = "win-rate against the SFT model, sampled answers", report_wins_look[] =
+    "How often the answer beats the SFT model's to the same prompt, ties half; the dashed line is a draw. Where the whole "
+    "bar lies right of it the model is better, and not by chance.";
+/* Stage 3's methods: table.csv as train_rlhf writes it, a method a line; the first is the SFT model. */
+static void draw_methods(report_card *r, const char *out, const llm_json *part) {
+    static const char *const column[] = {"win", "win_low", "win_high", "true_reward", "reward", "kl", "length", "stops",
+                                         "exact", "fact"};
+    enum { WIN, TRUTH = 3, JUDGE, KL, MEASURES = 10, SHOWN = 9 };
+    int columns, rows, at[MEASURES] = {0};
+    const char *name[MOST_METHODS], *head[SHOWN] = {"", "win-rate", llm_json_text(part, "detail", "judge"),
+        "reward model", "KL", "tokens", "stops", "exact", "facts"}, *text[SHOWN * MOST_METHODS];
+    char *path = report_path_in(out, "table.csv"), *const *cell = report_read_table(path, &columns, &rows);
+    double x[MEASURES][MOST_METHODS], win[MOST_METHODS * 3];
+    bool sweep = false;
+    for (int c = 0; c < columns; c++)
+        for (int k = 0; k < MEASURES; k++) if (!strcmp(cell[c], column[k])) at[k] = c;
+    rows = llm_min(rows - 1, MOST_METHODS);
     for (int i = 0; i < rows; i++) {
         char *const *line = cell + (i + 1) * columns;
-        for (int k = 0; k < 3; k++) x[3 * i + k] = atof(line[win[k]]);
+        for (int k = 0; k < MEASURES; k++) x[k][i] = atof(line[at[k]]);
+        for (int k = 0; k < 3; k++) win[3 * i + k] = x[WIN + k][i];
+        sweep = sweep || !strncmp(line[0], "ppo kl ", 7);
+        if (i) report_found(r, FOUND_WIN, win + 3 * i, line[0]);
         text[i * SHOWN] = name[i] = line[0];
-        text[i * SHOWN + 1] = llm_format("%.3f\n%.3f to %.3f", x[3 * i], x[3 * i + 1], x[3 * i + 2]);
-        for (int k = 0; k < 7; k++) {
-            double v = atof(line[at[k]]);
-            text[i * SHOWN + k + 2] = isnan(v) ? "-" : llm_format("%.2f", v);
-        }
+        text[i * SHOWN + 1] = llm_format("%.3f\n%.3f to %.3f", win[3 * i], win[3 * i + 1], win[3 * i + 2]);
+        for (int k = TRUTH; k < MEASURES; k++)
+            text[i * SHOWN + k - 1] = isnan(x[k][i]) ? "-" : llm_format("%.2f", x[k][i]);
     }
-    report_intervals(r, "win-rate on held-out prompts", name, rows, model, 1, x, 0, 1);
-    report_table(r, llm_json_text(part, "title", ""), head, SHOWN, text, rows);
+    if (sweep) draw_goodhart(r, x[KL], x[JUDGE], x[TRUTH], rows);
+    if (rows > 2) report_intervals(r, report_wins, (report_dot){name + 1, NULL, rows - 1, 1, win + 3, 0, 1, 0.5}, report_wins_look);
+    report_table(r, llm_json_text(part, "title", ""), head, SHOWN, text, rows, true);
 }
 static void draw_samples(report_card *r, const char *out, const llm_json *part) {
     enum { MOST = 64, MODELS = 8 };
     const llm_json *row[MOST];
-    const char *prompt[MOST], *answer[MOST * MODELS], *model[MODELS];
-    int mark[MOST * MODELS], n = report_read_lines(report_path_in(out, "samples.jsonl"), row, MOST), models = 0;
+    const char *prompt[MOST], *model[MODELS], *path[MODELS];
+    report_answer answer[MOST * MODELS];
+    int n = report_read_lines(report_path_in(out, "samples.jsonl"), row, MOST), models = 0;
     for (const llm_json *a = n ? report_list(row[0], "answers") : NULL; a && models < MODELS; a = a->next)
-        model[models++] = llm_json_text(a, "model", "?");
+        path[models++] = llm_json_text(a, "model", "?");
+    for (int m = 0; m < models; m++) model[m] = report_short(path, models, m);
     for (int i = 0; i < n; i++) {
         const llm_json *a = report_list(row[i], "answers");
         prompt[i] = llm_json_text(row[i], "prompt", "");
         for (int m = 0; m < models; m++, a = a ? a->next : NULL) {
             const llm_json *right = llm_json_get(a, "right");
-            answer[m * n + i] = llm_json_text(a, "text", "");
-            mark[m * n + i] = right && right->type == LLM_JSON_BOOL ? (int)right->number : -1;
+            answer[m * n + i] = (report_answer){llm_json_text(a, "text", ""), right && right->type == LLM_JSON_BOOL ?
+                                                (int)right->number : -1, llm_json_number(a, "points", NAN)};
         }
     }
-    report_samples(r, llm_json_text(part, "title", ""), model, models, prompt, n, answer, mark);
+    report_samples(r, llm_json_text(part, "title", ""), model, models, prompt, n, answer);
 }
 static void draw_tokens(report_card *r, const char *out, const llm_json *part) {
     const llm_json *row[16];
     int n = report_read_lines(report_path_in(out, "tokens.jsonl"), row, 16);
-    report_tokens(r, llm_json_text(part, "title", ""), row, n);
+    report_tokens(r, llm_json_text(part, "title", ""), llm_json_text(part, "detail", "ppo"), row, n);
 }
-/* Pretraining and fine-tuning: the curves of log.csv, and bits per byte beside the entropy of the text. */
-static void draw_text_log(report_card *r, const char *path, double level) {
+/* Every curve of a log: its title, its columns ("a|b"), and what to look for. Drawn where the log has one of them, and
+   values in the column `with`; of several with one title the first. From REPORT_HEALTH on they unfold. */
+enum { REPORT_HEALTH = 11 };
+static const struct { const char *with, *title, *columns; bool log_y; const char *look; } report_curve[] = {
+    {"tok_per_s", "loss", "loss|val_loss", true, "Nats per token: falls steeply, then slowly. The dots, text that is "
+     "never trained on, should follow the line: where they rise while it falls, the model learns by heart."},
+    {"clipped", "loss", "loss", false, "Says little: advantages are counted from their mean, so it hovers about 0 even "
+     "while the policy learns. Look at the reward."},
+    {"chosen", "loss", "loss", false, "Falls as the policy comes to prefer the chosen answer more than the SFT model does "
+     "(DPO begins at log 2 = 0.69, a coin's)."},
+    {"accuracy", "loss", "loss", false, "Begins near log 2 = 0.69, a coin's, and falls as better answers get higher "
+     "scores."},
+    {"loss", "loss", "loss", false, "Should fall."},
+    {"reward", "reward of its own answers", "reward|true_reward", false, "reward: what the judge says, all that the policy "
+     "learns from. true_reward: the rule that it never sees. Both should rise; where only the first does, the policy "
+     "pleases its judge alone."},
+    {"kl", "KL, nats an answer", "kl", false, "How far the policy has moved from the SFT model. It should grow and level "
+     "off: then further steps cost more than they earn."},
+    {"accuracy", "pair accuracy", "accuracy", false, "Share of pairs in the labeller's order: 0.5 is a coin's. He errs "
+     "too, so 1 is out of reach."},
+    {"chosen", "implicit reward", "chosen|rejected", false, "How much likelier the policy has each answer than the "
+     "SFT model has it. What counts is the gap: often both fall, the rejected one faster."},
+    {"margin", "margin", "margin", false, "How far the better answer lies above the other: grows as the model gets sure."},
+    {"reward", "tokens an answer", "length", false, "A steady climb is the classic way to please a judge: many words for "
+     "nothing."},
+    {"value_loss", "value loss", "value_loss", false, "The critic's error in foretelling the reward. It falls, never to 0: "
+     "the answer is not written yet."},
+    {"clipped", "share of clipped tokens", "clipped", false, "Tokens that moved as far as one update may move them. A few "
+     "per cent are healthy; many: the steps are too large."},
+    {"silent_groups", "groups without a signal", "silent_groups", false, "Groups whose answers all got one score teach "
+     "nothing; the share grows as prompts get easy."},
+    {"lr", "learning rate", "lr", false, "Rises for a moment, then falls: large steps first, small ones to end on."},
+    {"gnorm", "gradient norm", "gnorm", true, "Settles after the first steps. A peak is an odd batch; a climb that goes "
+     "on is a run that falls apart."},
+    {"tok_per_s", "tokens per second", "tok_per_s", false, "Level, unless something else ran on this machine."}};
+
+/* Bits per byte beside the entropy of the text. */
+static void draw_bits(report_card *r, const char *name, const char *path, double level) {
     int n;
-    report_log(r, "loss, nats per token", path, "loss|val_loss", NULL, NULL, true);
-    report_log(r, "learning rate", path, "lr", NULL, NULL, false);
-    report_log(r, "gradient norm", path, "gnorm", NULL, NULL, true);
-    report_log(r, "tokens per second", path, "tok_per_s", NULL, NULL, false);
-    double *step = report_column(path, "step", NULL, NULL, &n), *y = report_column(path, "val_bpb", NULL, NULL, &n);
+    double *step = report_column(path, "step", &n), *y = report_column(path, "val_bpb", &n);
     if (n <= 0) return;
     const double ends[] = {step[0], step[n - 1]}, levels[] = {level, level};
     report_line line[] = {{"validation", step, y, n, REPORT_DOTS},
                           {"entropy of the text", ends, levels, 2, REPORT_DASHED}};
-    report_chart(r, "bits per byte", "step", line, isnan(level) ? 1 : 2, false);
+    report_chart(r, llm_format("%sbits per byte", name), "step", line, isnan(level) ? 1 : 2, false, isnan(level) ?
+                 "The loss in a unit that does not depend on the tokenizer: two models can be compared by it." :
+                 "The loss in a unit that does not depend on the tokenizer. The dashed line is the text's own "
+                 "uncertainty: no model gets below it, a good one comes close.");
 }
-/* Stage 3: its curves, and Goodhart's picture: what the judge says and what the true rule says, over the distance from
-   the SFT model. */
-static void draw_rl_log(report_card *r, const char *name, const char *path) {
-    static const char *const chart[][2] = {{"loss", "loss"}, {"reward", "reward|true_reward"},
-        {"KL, nats an answer", "kl"}, {"pair accuracy", "accuracy"}, {"implicit reward", "chosen|rejected|margin"},
-        {"value loss", "value_loss"}, {"share of clipped tokens", "clipped"},
-        {"groups without a signal", "silent_groups"}, {"tokens an answer", "length"}};
-    for (size_t i = 0; i < sizeof chart / sizeof *chart; i++)
-        report_log(r, llm_format("%s: %s", name, chart[i][0]), path, chart[i][1], NULL, NULL, false);
-    int n, m, k;
-    double *kl = report_column(path, "kl", NULL, NULL, &n), *reward = report_column(path, "reward", NULL, NULL, &m);
-    double *truth = report_column(path, "true_reward", NULL, NULL, &k);
-    report_line points[] = {{"judge", kl, reward, n, REPORT_DOTS}, {"true rule", kl, truth, n, REPORT_DOTS}};
-    bool known = false;
-    for (int i = 0; truth && i < k; i++) known = known || isfinite(truth[i]);
-    if (kl && reward && n && n == m)
-        report_chart(r, llm_format("%s: reward against distance", name), "KL, nats an answer", points, known ? 2 : 1,
-                     false);
+/* The curves of a log, rows from .. to - 1 of report_curve: those that say what happened, or whether it was healthy. */
+static void draw_curves(report_card *r, const char *path, const char *name, size_t from, size_t to) {
+    const char *before = "";
+    for (size_t i = from; i < to; i++) {
+        int n, points = 0;
+        double *x = report_column(path, report_curve[i].with, &n);
+        for (int k = 0; k < n; k++) points += isfinite(x[k]) != 0;
+        llm_release(x);
+        if (!points || !strcmp(before, report_curve[i].title)) continue;
+        if (report_log(r, llm_format("%s%s", name, report_curve[i].title), path, report_curve[i].columns,
+                       report_curve[i].log_y, report_curve[i].look)) before = report_curve[i].title;
+    }
+}
+/* A part's log and name; NULL: there is none to draw (best-of-n trains nothing). */
+static char *report_part_log(report_card *r, const char *out, const llm_json *part, const char **name) {
+    const char *file = llm_json_text(part, "file", ""), *given = llm_json_text(part, "name", "");
+    if (!path_stays(out, file)) return NULL;
+    *name = *given ? given : r->stage == 1 ? "pretraining" : r->stage == 2 ? "fine-tuning" : "";
+    *name = **name ? llm_format("%s: ", *name) : "";
+    char *path = report_path_in(out, file);
+    return report_read_text(path, false) ? path : NULL;
 }
 static void draw_log(report_card *r, const char *out, const llm_json *part) {
-    int n;
-    const char *file = llm_json_text(part, "file", "");
-    if (!path_stays(out, file)) {
-        report_text(r, llm_format("(a log that lies elsewhere is not drawn: %s)", file));
-        return;
-    }
-    char *path = report_path_in(out, file);
-    if (!report_read_text(path, false)) return;         /* best-of-n trains nothing: no log */
-    bool text = report_column(path, "tok_per_s", NULL, NULL, &n) != NULL;
-    if (text) draw_text_log(r, path, llm_json_number(part, "floor", NAN));
-    else draw_rl_log(r, llm_json_text(part, "name", ""), path);
+    const char *name, *file = llm_json_text(part, "file", "");
+    char *path = report_part_log(r, out, part, &name);
+    if (!path_stays(out, file)) report_text(r, llm_format("(a log that lies elsewhere is not drawn: %s)", file));
+    if (!path) return;
+    draw_curves(r, path, name, 0, REPORT_HEALTH);
+    draw_bits(r, name, path, llm_json_number(part, "floor", NAN));
+}
+static void draw_health(report_card *r, const char *out, const llm_json *part) {
+    const char *name;
+    char *path = report_part_log(r, out, part, &name);
+    if (!path) return;
+    report_grid(r, false);
+    fprintf(r->body, "<details><summary>");
+    report_put(r, name);
+    fputs("is the run healthy? more curves</summary>\n", r->body);
+    draw_curves(r, path, name, REPORT_HEALTH, sizeof report_curve / sizeof *report_curve);
+    report_grid(r, false);
+    fputs("</details>\n", r->body);
 }
 static void draw_text(report_card *r, const char *out, const llm_json *part) {
-    const char *title = llm_json_text(part, "title", NULL), *text = llm_json_text(part, "text", "");
     (void)out;
-    if (title) report_lines(r, title, text);
-    else report_text(r, text);
+    if (!llm_json_text(part, "title", NULL)) report_text(r, llm_json_text(part, "text", ""));
 }
-/* A stage as three lines (stage and time; title; result) and HTML. */
+static void draw_lines(report_card *r, const char *out, const llm_json *part) {
+    const char *title = llm_json_text(part, "title", NULL);
+    (void)out;
+    if (title) report_lines(r, title, llm_json_text(part, "text", ""));
+}
+/* What happens in a stage, or in stage 4 with a method, for a reader who meets it for the first time. */
+static const struct { const char *what, *text; } report_about[] = {
+    {"1", "The model reads text and learns one thing: which token comes next. It can then continue texts, and knows what "
+     "they told; it does not answer questions, for nobody ever showed it what an answer is."},
+    {"2", "The same loss on conversations, counted only where the assistant speaks, its closing token included: so the "
+     "model learns to answer, to keep to a format, and to stop. It imitates its demonstrations, good and bad ones alike."},
+    {"3", "The fine-tuned model answered each prompt several times, and a labeller ranked the answers. The reward model, "
+     "the same network with one number at its end, learns from these rankings alone to give better answers higher scores."},
+    {"4", "From a model that imitates to one that knows better from worse: several ways to learn from ranked answers, or "
+     "from a reward model, compared on the same prompts."},
+    {"ppo", "The policy, at first the SFT model, answers by itself; the reward model scores the answer; the tokens of "
+     "answers that score above expectation become likelier, the others less likely. Each nat away from the SFT model costs "
+     "(KL), so that it does not learn to please the reward model alone."},
+    {"dpo", "No sampling, no reward model: of each ranked pair the chosen answer becomes likelier than the SFT model has "
+     "it, the rejected one less likely. The SFT model holds it back, as KL does in PPO."},
+    {"5", "All models answer the same questions, greedily: each time the likeliest token. Rows that begin with \"choose\" "
+     "ask for no answer: of four continuations the likeliest counts, so that a base model can take part."},
+    {"6", "Two models answer the same prompt, sampled; the voter is not told whose answer is whose and takes the better "
+     "one. From all votes come ratings like those of chess."}};
+
+/* A stage as three lines (stage and time; title; result), HTML, and behind a form feed what it found. */
 static void draw_stage(FILE *f, const char *out) {
     static const struct { const char *kind; void (*draw)(report_card *, const char *, const llm_json *); } all[] = {
-        {"text", draw_text}, {"log", draw_log}, {"table", draw_table}, {"methods", draw_methods},
-        {"samples", draw_samples}, {"tokens", draw_tokens}};
-    char *path = report_path_in(out, "stage.json"), *text = report_read_text(path, true);
+        {"text", draw_text}, {"log", draw_log}, {"table", draw_table}, {"methods", draw_methods}, {"tokens", draw_tokens},
+        {"text", draw_lines}, {"samples", draw_samples}, {"log", draw_health}};
+    char *path = report_path_in(out, "stage.json"), *text = report_read_text(path, true), *found;
     const llm_json *j = llm_json_parse(text, strlen(text), path, 1);
     double stage = llm_json_number(j, "stage", NAN), when = llm_json_number(j, "time", NAN);
     if (!(stage >= 0 && stage < 1000 && when >= 0 && when < 1e11)) llm_die("leave it out", "%s is not ours", path);
-    report_card r = {.body = f};
+    report_card r = {.body = f, .stage = (int)stage, .found = open_memstream(&found, &(size_t){0})};
+    if (!r.found) llm_die("more memory", "no memory for the page");
     fprintf(f, "%.0f %.0f\n", stage, when);
     report_one_line(f, llm_json_text(j, "title", "?"));
     report_one_line(f, llm_json_text(j, "result", "?"));
-    fputs("<p class=\"cmd\"><code>", f);
+    const char *method = NULL, *what = llm_format("%d", r.stage);
+    for (const llm_json *p = report_list(j, "parts"); p && r.stage == 4; p = p->next)
+        if (!strcmp(llm_json_text(p, "kind", ""), "log")) method = method ? what : llm_json_text(p, "name", "");
+    for (size_t i = 0; i < sizeof report_about / sizeof *report_about; i++)
+        if (!strcmp(report_about[i].what, method ? method : what)) report_text(&r, report_about[i].text);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)       /* drawings of one kind stand together */
+        for (const llm_json *p = report_list(j, "parts"); p; p = p->next)
+            if (!strcmp(llm_json_text(p, "kind", ""), all[i].kind)) all[i].draw(&r, out, p);
+    report_grid(&r, false);
+    fputs("<details class=\"cmd\"><summary>the command</summary><code>", f);
     for (const llm_json *c = report_list(j, "command"); c; c = c->next) {
         report_put(&r, c->type == LLM_JSON_STRING ? c->string : "?");
         if (c->next) fputc(' ', f);
     }
-    fputs("</code></p>\n", f);
-    for (const llm_json *p = report_list(j, "parts"); p; p = p->next)
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-            if (!strcmp(llm_json_text(p, "kind", ""), all[i].kind)) all[i].draw(&r, out, p);
-    report_grid(&r, false);
+    fputs("</code></details>\n", f);
+    fclose(r.found);
+    fprintf(f, "\f%s", found);
 }
 
 /* ================================================= 3. the page =====================================================*/
 
-typedef struct { long stage, time; char *title, *result, *folder, *text; const char *html; } report_part;
+typedef struct { long stage, time; char *title, *result, *folder, *text, *found; const char *html; } report_part;
 
 static int report_by_stage(const void *a, const void *b) {
     const report_part *x = a, *y = b;
@@ -718,6 +975,9 @@ static bool report_read(const char *folder, const char *name, report_part *p) {
         p->title = line[1];
         p->result = line[2];
         p->html = line[3];
+        p->found = drawn ? strchr(p->html, '\f') : NULL;
+        drawn = p->found != NULL;
+        if (drawn) *p->found++ = 0;
     }
     if (f) fclose(f);
     llm_release_all(out, path);
@@ -729,34 +989,174 @@ static void report_page_begin(FILE *f) {
             "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
             "<meta name=\"color-scheme\" content=\"light dark\">\n%s\n"
-            "<style>%s</style></head>\n<body>\n<h1>From text to an aligned model</h1>\n", report_title,
-            report_style_sheet);
+            "<style>%s", report_title, report_style_sheet);
+    for (int i = 0; i < 8; i++)
+        fprintf(f, ".c%d{stroke:var(--s%d)}.k%d{color:var(--s%d)}.d.c%d{fill:var(--s%d)}", i, i, i, i, i, i);
+    fputs("</style></head>\n<body id=\"top\">\n<h1>From text to an aligned model</h1>\n", f);
 }
-static void report_page(FILE *f, const report_part *p, int parts) {
-    report_page_begin(f);
-    fputs("<div class=\"wide\"><table class=\"sum\">\n", f);
-    for (int i = 0; i < parts; i++) {
-        fprintf(f, "<tr><th><a href=\"#s%d\">", i);
-        report_escape(f, p[i].title, strlen(p[i].title));
-        fputs("</a><small>", f);
-        report_escape(f, p[i].folder, strlen(p[i].folder));
-        fputs("</small></th><td>", f);
-        report_escape(f, p[i].result, strlen(p[i].result));
-        fputs("</td></tr>\n", f);
+/* What the stages found (report_found). The same model, asked in the same way twice, has the same number: one line. */
+typedef struct { int what; double x[3]; const char *model; } report_fact;
+typedef struct { report_fact fact[256]; int n; } report_facts;
+
+static report_facts report_read_facts(const report_part *p, int parts) {
+    report_facts f = {.n = 0};
+    for (int i = 0; i < parts; i++)
+        for (char *line = p[i].found, *end; *line && f.n < 256; line = end) {
+            report_fact *x = &f.fact[f.n];
+            int at = 0, same = 0;
+            end = line + strcspn(line, "\n");
+            if (*end) *end++ = 0;
+            if (sscanf(line, "%d %lf %lf %lf%n", &x->what, x->x, x->x + 1, x->x + 2, &at) != 4 || line[at] != ' ') continue;
+            x->model = line + at + 1;
+            while (f.fact[same].what != x->what || strcmp(f.fact[same].model, x->model)) same++;
+            f.n += same == f.n;
+        }
+    return f;
+}
+/* One kind of facts as a picture of a row each. */
+static int report_rows(const report_facts *f, int what, const char **row, double *x, int most) {
+    int n = 0;
+    for (int i = 0; i < f->n && n < most; i++)
+        if (f->fact[i].what == what) memcpy(x + 3 * n, f->fact[i].x, sizeof f->fact[i].x), row[n++] = f->fact[i].model;
+    return n;
+}
+/* One model has several scores: which is which, and why they differ. */
+enum { REPORT_ASKED = 3, REPORT_MODELS = 8 };
+static void report_page_scores(report_card *r, const report_facts *f) {
+    static const char *const asked[REPORT_ASKED] = {"greedy", "sampled", "the list"};
+    static const char *const head[] = {"", "greedy", "sampled", "the list, greedy"};
+    const char *row[REPORT_ASKED], *model[REPORT_MODELS], *name[REPORT_MODELS];
+    char *cell[REPORT_MODELS * (REPORT_ASKED + 1)] = {NULL};
+    double x[REPORT_ASKED * REPORT_MODELS * 3], v[REPORT_MODELS * 3];
+    int n = 0, models = 0;
+    for (int i = 0; i < f->n; i++) {
+        int m = 0;
+        while (m < models && strcmp(model[m], f->fact[i].model)) m++;
+        if (f->fact[i].what <= FOUND_LIST && m == models && m < REPORT_MODELS) model[models++] = f->fact[i].model;
     }
-    fputs("</table></div>\n", f);
+    for (int i = 0; i < REPORT_ASKED; i++) {
+        const int known = report_rows(f, i, name, v, REPORT_MODELS);
+        for (int m = 0; m < models; m++) {
+            double *to = x + (n * models + m) * 3;
+            to[0] = NAN;
+            cell[m * (REPORT_ASKED + 1)] = llm_format("%s", model[m]);
+            for (int k = 0; k < known; k++)
+                if (!strcmp(name[k], model[m])) memcpy(to, v + 3 * k, 3 * sizeof *v);
+            cell[m * (REPORT_ASKED + 1) + i + 1] = isnan(to[0]) ? llm_format("-") :
+                llm_format("%.1f %%\n%.1f to %.1f", 100 * to[0], 100 * to[1], 100 * to[2]);
+        }
+        if (known) row[n++] = asked[i];
+    }
+    if (n < 2) return;
+    report_intervals(r, "share of right answers", (report_dot){row, model, n, models, x, 0, 1, 0},
+                     "Compare models within a row, never across rows: the rows are asked in different ways.");
+    report_table(r, "How often each model is right, and why one model has several numbers", head, REPORT_ASKED + 1,
+                 (const char *const *)cell, models, false);
+    fputs("<ul class=\"key\"><li><b>greedy</b>: at each place the likeliest token, the model&#39;s best guess, on held-out "
+          "prompts.</li>\n<li><b>sampled</b>: each token drawn by its probability (temperature 1), on the same prompts. The "
+          "model then also says what it thinks less likely, so it is right less often. Alignment learns from sampled "
+          "answers and is measured on them.</li>\n<li><b>the list, greedy</b>: the questions of the evaluation, each "
+          "asked once, some of a kind that no training has asked.</li></ul>\n", r->body);
+}
+/* A folder of the page as a word of a command to be typed: nothing that a shell would read otherwise. */
+static const char *report_typed(const char *folder) {
+    return folder[strspn(folder, "/._-ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")] ? "DIR" : folder;
+}
+/* The stages of the page: a title that another stage has too gets its folder's name. */
+static void report_page_title(report_card *r, const report_part *p, int parts, int i) {
+    int same = 0;
+    for (int k = 0; k < parts; k++) same += !strcmp(p[k].title, p[i].title);
+    report_put(r, p[i].title);
+    if (same > 1) fputs(" (", r->body), report_put(r, p[i].folder), fputs(")", r->body);
+}
+static const report_part *report_of_stage(const report_part *p, int parts, int stage) {
+    for (int i = 0; i < parts; i++) if (p[i].stage == stage) return &p[i];
+    return NULL;
+}
+/* The top: what there is, each stage in a sentence. */
+static void report_page_top(report_card *r, const report_part *p, int parts) {
+    fputs("<p>A language model is made in stages, each of which begins with the model of the one before. This page shows "
+          "what every stage did, from what it wrote down itself.</p>\n<ol class=\"sum\">\n", r->body);
+    for (int i = 0; i < parts; i++) {
+        fprintf(r->body, "<li><a href=\"#s%d\">", i);
+        report_page_title(r, p, parts, i);
+        fputs("</a> <small>", r->body);
+        report_put(r, p[i].folder);
+        fputs("</small><div>", r->body);
+        report_put(r, p[i].result);
+        fputs("</div></li>\n", r->body);
+    }
+    fputs("</ol>\n", r->body);
+}
+/* Why the aligned model is better, where there are both. */
+static void report_page_why(report_card *r, const report_part *p, int parts, const report_facts *f) {
+    const report_part *aligned = report_of_stage(p, parts, 4);
+    if (!aligned || !report_of_stage(p, parts, 2)) return;
+    report_text(r, "Fine-tuning copies its demonstrations, the careless ones too, and its loss counts every token alike: "
+                   "nothing in it says that one answer is better than another. It is easier to judge an answer than to "
+                   "write it: so answers of the fine-tuned model are ranked, the reward model learns the taste behind the "
+                   "ranking, and PPO makes likelier what scores above expectation (DPO learns from the ranked pairs "
+                   "directly). The model had the good answers in it, among others; now it gives them more often. It need "
+                   "not know more: what the judge cannot tell apart, alignment cannot teach, and may lose.");
+    fputs("<p>What changed against the SFT model, in sampled answers to the same held-out prompts (shares that are "
+          "right):</p>\n<ul>", r->body);
+    for (int i = 0; i < f->n; i++)
+        if (f->fact[i].what == FOUND_CHANGE) fputs("<li>", r->body), report_put(r, f->fact[i].model), fputs("</li>\n", r->body);
+    fprintf(r->body, "<li>See the answers side by side and the tokens that were made likelier: <a href=\"#s%d\">",
+            (int)(aligned - p));
+    report_page_title(r, p, parts, (int)(aligned - p));
+    fputs("</a></li></ul>\n", r->body);
+}
+/* All models beside each other: win-rates, right answers, and why. */
+static void report_page_better(report_card *r, const report_part *p, int parts, const report_facts *f) {
+    const char *row[16];
+    double x[16 * 3];
+    const int n = report_rows(f, FOUND_WIN, row, x, 16);
+    fputs("<section id=\"better\"><h2>Which model is better, and why?</h2>\n", r->body);
+    report_page_why(r, p, parts, f);
+    if (n) report_intervals(r, report_wins, (report_dot){row, NULL, n, 1, x, 0, 1, 0.5}, report_wins_look);
+    report_page_scores(r, f);
+    report_grid(r, false);
+    fputs("</section>\n", r->body);
+}
+/* The one experiment that warns: how to make it, where nobody has. */
+static void report_page_goodhart(report_card *r, const report_part *p, int parts, const char *folder) {
+    const report_part *sft = report_of_stage(p, parts, 2), *judge = report_of_stage(p, parts, 3);
+    if (!report_of_stage(p, parts, 4) || !sft || !judge) return;
+    fputs("<section id=\"goodhart\"><h2>Goodhart&#39;s law: what if distance costs nothing?</h2>\n", r->body);
+    report_text(r, "A policy that is paid for the reward model's score alone learns to please it, and by the true rule "
+                   "gets worse: a measure that becomes a target stops to be a measure. No run on this page tried several "
+                   "prices of KL. This one does, and its chart comes here:");
+    fputs("<p class=\"cmd\"><code>", r->body);
+    report_put(r, llm_format("./train_rlhf --sweep-kl --steps 100 --model %s/%s --reward %s/%s --out %s/sweep", folder,
+                             report_typed(sft->folder), folder, report_typed(judge->folder), folder));
+    fputs("</code></p>\n</section>\n", r->body);
+}
+static void report_page(FILE *f, const report_part *p, int parts, const char *folder) {
+    report_card r = {.body = f};
+    const report_facts facts = report_read_facts(p, parts);
+    bool sweep = false;
+    for (int i = 0; i < facts.n; i++) sweep = sweep || facts.fact[i].what == FOUND_SWEEP;
+    report_page_begin(f);
+    report_page_top(&r, p, parts);
+    if (facts.n) report_page_better(&r, p, parts, &facts);
     for (int i = 0; i < parts; i++) {
         char when[32];
         time_t at = (time_t)p[i].time;
         struct tm *day = localtime(&at);
         if (!day || !strftime(when, sizeof when, "%Y-%m-%d %H:%M", day)) strcpy(when, "?");
-        fprintf(f, "<section id=\"s%d\"><h2>", i);
-        report_escape(f, p[i].title, strlen(p[i].title));
+        fprintf(f, "<section id=\"s%d\"><h2>%d. ", i, i + 1);
+        report_page_title(&r, p, parts, i);
         fputs("</h2>\n<p class=\"key\">", f);
-        report_escape(f, p[i].folder, strlen(p[i].folder));
-        fprintf(f, ", %s</p>\n%s</section>\n", when, p[i].html);
+        report_put(&r, p[i].folder);
+        fprintf(f, ", %s</p>\n<p class=\"result\">", when);
+        report_put(&r, p[i].result);
+        fprintf(f, "</p>\n%s</section>\n", p[i].html);
+        const bool last = p[i].stage == 4 && (i + 1 == parts || p[i + 1].stage > 4);
+        if (last && !sweep) report_page_goodhart(&r, p, parts, folder);
     }
-    fputs("<footer>Shaded intervals are 95 %. This page is one file and loads nothing.</footer>\n</body></html>\n", f);
+    fputs("<a class=\"up\" href=\"#top\">&uarr; top</a>\n<footer>Intervals are 95 %. This page is one file and loads "
+          "nothing.</footer>\n</body></html>\n", f);
 }
 /* Write the page of all stages that lie in the folders beside OUT. */
 static bool report_write_page(const char *out, const char *page) {
@@ -778,7 +1178,7 @@ static bool report_write_page(const char *out, const char *page) {
     if (d) closedir(d);
     qsort(part, (size_t)parts, sizeof *part, report_by_stage);
     llm_writer w = llm_write_begin(page);
-    report_page(w.file, part, parts);
+    report_page(w.file, part, parts, report_typed(folder));
     llm_write_done(&w);
     for (int i = 0; i < parts; i++) llm_release_all(part[i].text, part[i].folder);
     llm_release(folder);

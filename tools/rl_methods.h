@@ -462,6 +462,33 @@ static void rl_dpo_step(rl_run *t, double lr, double *x) {
     x[RL_REJECTED] = stats.rejected / pairs;
 }
 
+/* For the page: two pairs as the policy has them now. D is a sum over tokens; under each stands its part of it,
+   beta (log pi - log ref): where the policy has learned to prefer, and what. */
+static void rl_pairs_finish(rl_run *t) {
+    static const char *const name[] = {"chosen", "rejected", "chosen", "rejected"};
+    const int rows = llm_min(4, 2 * t->units);
+    llm_model sft = {0};
+    llm_sequence s[4];
+    double sum[4] = {0};
+    for (int i = 0; i < rows; i++) s[i] = t->d->compared.answer[t->unit[i]].s;
+    llm_batch b = rl_lay(t->d, s, rows, false);
+    llm_real *now = llm_alloc(llm_places(&b), sizeof *now), *ref = llm_alloc(llm_places(&b), sizeof *ref);
+    llm_real *part = llm_alloc(llm_places(&b), sizeof *part);
+    llm_forward(&t->policy, &b, now, NULL, NULL);
+    rl_open_policy(t, &sft, t->s->run.model, false);
+    sft.head_options.banned = NULL;
+    llm_forward(&sft, &b, ref, NULL, NULL);
+    for (size_t i = 0; i < llm_places(&b); i++) {
+        part[i] = (llm_real)(t->s->beta * (now[i] - ref[i]));
+        if (b.weight[i] != 0) sum[i / (size_t)b.T] += part[i];
+    }
+    stage_tokens(t->loop.out, &t->d->tok, &b, rows, (stage_numbers){.value = part, .logp = now, .ref = ref, .name = name,
+                                                                    .read = "sum", .score = sum});
+    llm_model_free(&sft);
+    llm_batch_free(&b);
+    llm_release_all(now, ref, part);
+}
+
 /* ---- KTO: single answers, good or bad (units: answers) ----
 
        good: L = w (1 - sigmoid(beta (S - S_ref - z0)))        bad: L = w (1 - sigmoid(beta (z0 - S + S_ref)))
@@ -866,7 +893,8 @@ static void rl_ppo_step(rl_run *t, double lr, double *x) {
         llm_gae(r.advantage, r.ret, r.reward, r.value, &r.b, s->gamma, s->lambda);
         llm_whiten(r.advantage, &r.b, true);    /* over the whole rollout, before it is cut into minibatches */
         if (t->loop.step == t->loop.steps - 1)
-            stage_tokens(t->loop.out, &t->d->tok, &r.b, 4, r.advantage, r.old, r.ref, r.x.score);
+            stage_tokens(t->loop.out, &t->d->tok, &r.b, 4, (stage_numbers){.value = r.advantage, .logp = r.old,
+                                                                           .ref = r.ref, .score = r.x.score});
         rl_ppo_update(t, &r, lr, x);
         x[RL_KL_PRICE] = t->kl;
         llm_kl_control steer = {t->kl, s->kl_target, 10000};
@@ -979,11 +1007,11 @@ static const rl_method rl_methods[RL_METHODS] = {      /* in the order of --all 
     {"random", 2e-4, 1, 0, 16, 0, false, "best-of|rounds",
      rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL, NULL},
     {"dpo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
-     rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+     rl_pairs_prepare, rl_dpo_step, rl_pairs_finish, NULL, NULL, rl_pairs_refer},
     {"cdpo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
-     rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+     rl_pairs_prepare, rl_dpo_step, rl_pairs_finish, NULL, NULL, rl_pairs_refer},
     {"ipo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
-     rl_pairs_prepare, rl_dpo_step, NULL, NULL, NULL, rl_pairs_refer},
+     rl_pairs_prepare, rl_dpo_step, rl_pairs_finish, NULL, NULL, rl_pairs_refer},
     {"kto", 1e-4, 2, 0, 32, 0, true, "beta",
      rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL, rl_kto_refer},
     {"rrhf", 2e-4, 1, 0, 64, 0, true, "rrhf-weight",

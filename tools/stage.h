@@ -126,9 +126,13 @@ static inline void stage_table(stage_card *c, const char *file, const char *titl
 
 /* ---- samples: the same prompts, answered by several models ---- */
 
-/* answer: (models, prompts); mark: the same, 1 right, 0 wrong, -1 not judged, or NULL. */
+/* right: 1, 0, or -1: nobody knows; points by the true rule, NAN: there are none. */
+typedef struct { int right; double points; } stage_verdict;
+
+/* answer: (models, prompts); verdict: the same, or NULL. */
 static inline void stage_samples(stage_card *c, const char *title, const char *const *model, int models,
-                                 const char *const *prompt, int prompts, const char *const *answer, const int *mark) {
+                                 const char *const *prompt, int prompts, const char *const *answer,
+                                 const stage_verdict *verdict) {
     if (!c->out || !stage_may_write(c->out, "samples.jsonl")) return;
     char *path = llm_format("%s/samples.jsonl", c->out);
     llm_writer w = llm_write_begin(path);
@@ -137,12 +141,14 @@ static inline void stage_samples(stage_card *c, const char *title, const char *c
         llm_write_json_string(&w, prompt[i], strlen(prompt[i]));
         llm_write_text(&w, ", \"answers\": [");
         for (int m = 0; m < models; m++) {
-            int verdict = mark ? mark[m * prompts + i] : -1;
+            const stage_verdict v = verdict ? verdict[m * prompts + i] : (stage_verdict){-1, NAN};
             llm_write_text(&w, m ? ", {\"model\": " : "{\"model\": ");
             llm_write_json_string(&w, model[m], strlen(model[m]));
             llm_write_text(&w, ", \"text\": ");
             llm_write_json_string(&w, answer[m * prompts + i], strlen(answer[m * prompts + i]));
-            llm_write_text(&w, ", \"right\": %s}", verdict < 0 ? "null" : verdict ? "true" : "false");
+            llm_write_text(&w, ", \"right\": %s", v.right < 0 ? "null" : v.right ? "true" : "false");
+            if (!isnan(v.points)) llm_write_text(&w, ", \"points\": %.9g", v.points);
+            llm_write_text(&w, "}");
         }
         llm_write_text(&w, "]}\n");
     }
@@ -153,39 +159,58 @@ static inline void stage_samples(stage_card *c, const char *title, const char *c
 
 /* ---- the token picture ---- */
 
-/* Rows of a real batch of PPO or GRPO. b: targets and weight as the loss saw them; (B,T) arrays: advantage (what the
-   gradient is multiplied by), old and reference log-probabilities; score [B]: the judge's at the end of the row. */
+/* What the picture shows of a batch, as its loss saw it. (B,T) arrays: what stands under each token that counts (NULL:
+   its log-probability), the log-probabilities of the policy and of the reference (NULL: none). [B]: a name before each
+   row and a number at its end (NULL: none), read: what that is (NULL: the token where a reward model reads it). most:
+   tokens of a row, 0: all. */
+typedef struct {
+    const llm_real *value, *logp, *ref;
+    const char *const *name, *read;
+    const double *score;
+    int most;
+} stage_numbers;
+
+static inline void stage_token(llm_writer *w, const llm_tokenizer *t, int id, const stage_numbers *x, size_t at) {
+    char *text = llm_decode(t, &id, 1, true, NULL);
+    llm_write_text(w, "{\"text\": ");
+    llm_write_json_string(w, text, strlen(text));
+    if (at != SIZE_MAX && x->value) llm_write_text(w, ", \"value\": %.9g", (double)x->value[at]);
+    if (at != SIZE_MAX) llm_write_text(w, ", \"logp\": %.9g", (double)x->logp[at]);
+    if (at != SIZE_MAX && x->ref) llm_write_text(w, ", \"reference\": %.9g", (double)x->ref[at]);
+    llm_write_text(w, "}");
+    llm_release(text);
+}
+/* Rows of a real batch: every token, and those numbers under the ones whose loss counts. */
 static inline void stage_tokens(const char *out, const llm_tokenizer *t, const llm_batch *b, int rows,
-                                const llm_real *advantage, const llm_real *old, const llm_real *ref,
-                                const double *score) {
-    if (!llm_leads() || !stage_may_write(out, "tokens.jsonl")) return;
+                                stage_numbers x) {
     char *path = llm_format("%s/tokens.jsonl", out);
-    llm_writer w = llm_write_begin(path);
-    for (int i = 0; i < llm_min(rows, b->B); i++) {
+    const bool may = run_is_ours(path, "{\"tokens\": [", false);
+    if (llm_leads() && !may) fprintf(stderr, "note: %s is not ours and stays; the report does without it\n", path);
+    llm_writer w = llm_leads() && may ? llm_write_begin(path) : (llm_writer){0};
+    for (int i = 0; i < llm_min(rows, b->B) && w.file; i++) {
         const int *target = b->targets + i * b->T, *token = b->tokens + i * b->T;
         int last = b->T - 1;
         while (last > 0 && b->weight[i * b->T + last] == 0) last--;
+        if (x.most) last = llm_min(last, x.most - 1);
         llm_write_text(&w, "{\"tokens\": [");
-        for (int j = -1; j <= last; j++) {
-            int at = i * b->T + j, id = j < 0 ? token[0] : target[j];
-            bool answer = j >= 0 && b->weight[at] != 0;
-            if (!answer && j >= 0) id = j + 1 < b->T ? token[j + 1] : target[j];
-            char *text = llm_decode(t, &id, 1, true, NULL);
-            llm_write_text(&w, j < 0 ? "{\"text\": " : ", {\"text\": ");
-            llm_write_json_string(&w, text, strlen(text));
-            if (answer)
-                llm_write_text(&w, ", \"advantage\": %.9g, \"logp\": %.9g, \"reference\": %.9g", (double)advantage[at],
-                               (double)old[at], (double)ref[at]);
-            llm_write_text(&w, "}");
-            llm_release(text);
+        stage_token(&w, t, token[0], &x, SIZE_MAX);
+        for (int j = 0; j <= last; j++) {
+            const bool counts = b->weight[i * b->T + j] != 0;
+            llm_write_text(&w, ", ");
+            stage_token(&w, t, counts || j + 1 == b->T ? target[j] : token[j + 1], &x,
+                        counts ? (size_t)i * (size_t)b->T + (size_t)j : SIZE_MAX);
         }
-        char *sign = t->reward >= 0 ? llm_decode(t, &t->reward, 1, true, NULL) : llm_format("reward");
-        llm_write_text(&w, "], \"read\": ");
+        char *sign = x.read || t->reward < 0 ? llm_format("%s", x.read ? x.read : "reward")
+                                             : llm_decode(t, &t->reward, 1, true, NULL);
+        llm_write_text(&w, "], \"name\": ");
+        llm_write_json_string(&w, x.name ? x.name[i] : "", x.name ? strlen(x.name[i]) : 0);
+        llm_write_text(&w, ", \"read\": ");
         llm_write_json_string(&w, sign, strlen(sign));
-        llm_write_text(&w, ", \"score\": %.9g}\n", score[i]);
+        if (x.score) llm_write_text(&w, ", \"score\": %.9g", x.score[i]);
+        llm_write_text(&w, "}\n");
         llm_release(sign);
     }
-    llm_write_done(&w);
+    if (w.file) llm_write_done(&w);
     llm_release(path);
 }
 
