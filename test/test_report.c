@@ -37,6 +37,11 @@ static int well_formed(const char *s) {
     }
     return depth ? -1 : count;
 }
+/* Does it stand between two places? */
+static bool between(const char *from, const char *to, const char *what) {
+    const char *at = from ? strstr(from, what) : NULL;
+    return at && to && at < to;
+}
 static int times(const char *text, const char *what) {
     int n = 0;
     for (; (text = strstr(text, what)); text++) n++;
@@ -97,8 +102,9 @@ static void test_page(void) {
     THAT(times(text, "<section") == 2);
     THAT(strstr(text, "1. First<") && strstr(text, "2. Second &lt;b&gt;"));
     THAT(strstr(text, "1. First<") < strstr(text, "2. Second"));
-    THAT(times(text, "<figure>") > 8 && times(text, "<figure>") == times(text, "<p class=\"look\">") && !strstr(text, "look\"></p>"));
-    THAT(times(text, "data-h=\"&lt;script") == 6 && times(text, "id=\"top\"") == 1 && times(text, "href=\"#top\"") == 1);
+    THAT(times(text, "<figure>") > 8 && times(text, "<figure>") == times(text, "<p class=\"look\">"));
+    THAT(!strstr(text, "look\"></p>") && times(text, "data-h=\"&lt;script") == 6);
+    THAT(times(text, "id=\"top\"") == 1 && times(text, "href=\"#top\"") == 1);
     THAT(times(text, "</i> a<") == 2 && times(text, "&#10003; 2.5</i>") == 2 && times(text, "&#10007;</i>") == 4);
     THAT(times(text, "entropy of the text") == 1 && times(text, "<figcaption>shares") == 2);
     THAT(times(text, "<small>0.400 to 0.600</small>") == 4);
@@ -217,9 +223,10 @@ static void test_tokens(void) {
     llm_tokenizer_free(&t);
     llm_release_all(html, out, page);
 }
-/* The pictures of stage 2's mask and of ranked pairs: -log p under what counts, a name before and a sum behind a row. */
+/* The pictures of stage 2's mask and of ranked pairs: -log p under what counts; a name before, a sum behind a row. */
 static void test_pictures(void) {
-    char *out = llm_format("%s/mask", folder), *two = llm_format("%s/pairs", folder), *page = llm_format("%s/report.html", folder);
+    char *out = llm_format("%s/mask", folder), *two = llm_format("%s/pairs", folder);
+    char *page = llm_format("%s/report.html", folder);
     llm_make_dirs(out);
     llm_make_dirs(two);
     llm_tokenizer t;
@@ -230,13 +237,18 @@ static void test_pictures(void) {
         llm_encode(&t, &byte, 1, &id[i]);
     }
     llm_sequence s[] = {{id, 1, 3}, {id + 3, 1, 3}};
-    llm_batch b = llm_batch_new(2, 3);
+    llm_batch b = llm_batch_new(2, 3), packed = llm_batch_new(1, 4);
     llm_batch_rows(&b, s, 2, t.pad);
+    llm_batch_rows(&packed, s, 1, t.pad);               /* two conversations in a row, as stage 2 packs them */
+    for (int i = 0; i < 2; i++) {
+        packed.tokens[i + 2] = b.tokens[3 + i], packed.targets[i + 2] = b.targets[3 + i];
+        packed.weight[i + 2] = b.weight[3 + i], packed.positions[i + 2] = i;
+    }
     const llm_real logp[] = {-0.25, -1.5, 7, -0.5, -2, 7}, part[] = {0.125, 0.25, 7, -1, -0.5, 7};
     const char *const name[] = {"chosen", evil};
     const double sum[] = {0.375, -1.5};
     stage_card c = begin(out, 2, "mask");
-    stage_tokens(out, &t, &b, 2, (stage_numbers){.logp = logp, .most = 1});
+    stage_tokens(out, &t, &packed, 1, (stage_numbers){.logp = logp, .most = 3});
     stage_file(&c, "tokens", "a mask", "mask");
     stage_end(&c, "done");
     c = begin(two, 4, "pairs");
@@ -245,14 +257,18 @@ static void test_pictures(void) {
     stage_file(&c, "tokens", "two pairs", "pairs");
     stage_end(&c, "done");
     draw(out, NULL);
-    char *html = llm_read_file(page, NULL), *mask = strstr(html, "a mask</h3>"), *pairs = strstr(html, "two pairs</h3>");
+    char *html = llm_read_file(page, NULL), *mask = strstr(html, "a mask</h3>");
+    char *pairs = strstr(html, "two pairs</h3>");
     THAT(well_formed(html) > 0 && mask && pairs && mask < pairs);
-    THAT(strstr(mask, "only here the loss counts") && strstr(mask, ">a<i>0.25</i>") && strstr(mask, ">b<i>0.50</i>"));
-    THAT(!strstr(html, "<i>1.50</i>") && !strstr(html, "7.00"));        /* .most, and places without weight */
+    THAT(strstr(mask, "only here the loss counts") && strstr(mask, ">a<i>0.25</i>") && strstr(mask, "<i>1.50</i>"));
+    THAT(between(strstr(mask, "<i>1.50</i>"), pairs, "<span class=\"t p\">&lt;|im_start|&gt;</span>"));
+    THAT(strstr(mask, ">b<i>-7.00</i>") && !between(mask, strstr(mask, "<details"), "<i>0.50</i>"));    /* .most: 3 */
+    THAT(!strstr(pairs, "7.00"));                       /* places without weight */
     THAT(strstr(pairs, "<b>chosen</b>") && strstr(pairs, "<b>&lt;script") && strstr(pairs, "sum<i>+0.38</i>"));
     THAT(strstr(pairs, "title=\"log p -2.000, reference -2.000\">&lt;|im_end|&gt;<i>-0.50</i>"));
     THAT(strstr(pairs, "sum<i>-1.50</i>") && times(html, "var(--mask),0.80") == 1);
     llm_batch_free(&b);
+    llm_batch_free(&packed);
     llm_tokenizer_free(&t);
     remove_tree(out);
     remove_tree(two);
@@ -262,30 +278,33 @@ static void test_pictures(void) {
 static void write_stages(const char *where, bool sweep) {
     static const char *const before[] = {"", "x/base", "x/sft", "fact", "0 0 0.1", "0.5 0.4 0.6", "all", "0 0 0.01",
                                          "0.671 0.638 0.703"};
-    static const char *const after[] = {"", "sft", "ppo", "fact", "0.74 0.65 0.82", "0.7 0.6 0.78", "json", "0.19 0.1 0.3",
-        "0.37 0.3 0.5", "all", "0.551 0.517 0.585", "0.6 0.566 0.633", "true reward", "1.027\n0.9 to 1.1", "1.450\n1.4 to 1.5"};
-    static const char *const list[] = {"", "x/base", "x/sft", "x/ppo", "choose: fact, raw", "1 0.98 1", "1 0.98 1", "1 0.98 1",
-        "choose: fact, per byte", "1 0.98 1", "1 0.98 1", "1 0.98 1", "all", "0 0 0.1", "0.639 0.6 0.68", "0.64 0.6 0.681"};
+    static const char *const after[] = {"", "sft", "ppo", "fact", "0.74 0.65 0.82", "0.7 0.6 0.78", "json",
+        "0.19 0.1 0.3", "0.37 0.3 0.5", "all", "0.551 0.517 0.585", "0.6 0.566 0.633", "true reward",
+        "1.027\n0.9 to 1.1", "1.450\n1.4 to 1.5"};
+    static const char *const list[] = {"", "x/base", "x/sft", "x/ppo", "choose: fact, raw", "1 0.98 1", "1 0.98 1",
+        "1 0.98 1", "choose: fact, per byte", "1 0.98 1", "1 0.98 1", "1 0.98 1", "all", "0 0 0.1",
+        "0.639 0.6 0.68", "0.64 0.6 0.681"};
     static const char *const elo[] = {"", "games", "won", "Elo", "Bradley-Terry", "x/sft", "6", "0.3", "990",
                                       "1000\n1000 to 1000", "x/ppo", "6", "0.7", "1010", "1129\n1100 to 1163"};
-    static const struct { const char *folder; int stage; const char *title; const char *const *cell; int columns, rows; } all[] = {
-        {"sft", 2, "Fine-tuning", before, 3, 3}, {"reward", 3, "Reward model", NULL, 0, 0},
-        {"ppo", 4, "Alignment", after, 3, 5}, {"sweep", 4, "Alignment", NULL, 0, 0}, {"eval", 5, "Evaluation", list, 4, 4},
-        {"arena", 6, "Arena", elo, 5, 3}};
+    static const struct { const char *folder, *title; int stage, columns, rows; const char *const *cell; } all[] = {
+        {"sft", "Fine-tuning", 2, 3, 3, before}, {"reward", "Reward model", 3, 0, 0, NULL},
+        {"ppo", "Alignment", 4, 3, 5, after}, {"sweep", "Alignment", 4, 0, 0, NULL},
+        {"eval", "Evaluation", 5, 4, 4, list}, {"arena", "Arena", 6, 5, 3, elo}};
     for (int i = 0; i < 6; i++) {
         char *out = llm_format("%s/%s", where, all[i].folder), *csv = llm_format("%s/table.csv", out);
         if (!sweep && !strcmp(all[i].folder, "sweep")) continue;
         llm_make_dirs(out);
         stage_card c = begin(out, all[i].stage, all[i].title);
         if (all[i].cell)
-            stage_table(&c, all[i].stage == 4 ? "answers.csv" : "table.csv", "the table", NULL, all[i].cell, all[i].columns,
-                        all[i].rows);
+            stage_table(&c, all[i].stage == 4 ? "answers.csv" : "table.csv", "the table", NULL, all[i].cell,
+                        all[i].columns, all[i].rows);
         if (all[i].stage == 4) {
             FILE *f = fopen(csv, "w");
             fputs("method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact\n"
                   "sft,1,0.5,0.498,0.502,0.125,0,7,1,0.55,0.7\n", f);
             fputs(strcmp(all[i].folder, "sweep") ? "ppo,1.45,0.675,0.653,0.696,0.64,1.04,6.6,1,0.6,0.7\n"
-                  : "ppo kl 0,0.5,0.25,0.2,0.3,1.375,16,9,1,0.3,0.2\nppo kl 0.2,1.5,0.7,0.6,0.8,0.625,1,7,1,0.6,0.7\n", f);
+                  : "ppo kl 0,0.5,0.25,0.2,0.3,1.375,16,9,1,0.3,0.2\n"
+                    "ppo kl 0.2,1.5,0.7,0.6,0.8,0.625,1,7,1,0.6,0.7\n", f);
             fclose(f);
             stage_file(&c, "methods", "methods", "true reward");
         }
@@ -300,33 +319,38 @@ static void test_together(void) {
     draw(sft, NULL);
     char *text = llm_read_file(page, NULL), *better = strstr(text, "id=\"better\""), *first = strstr(text, "id=\"s0\"");
     THAT(well_formed(text) > 100 && better && first && better < first);
-    THAT(strstr(better, "Which model is better, and why?") < first && strstr(better, "Fine-tuning copies its demonstrations"));
-    THAT(strstr(better, "<li>ppo: 1.03 \xE2\x86\x92 1.45 points by the true rule. Gained most: json 0.19 \xE2\x86\x92 0.37, "
-                        "all 0.55 \xE2\x86\x92 0.60. Lost: fact 0.74 \xE2\x86\x92 0.70.</li>"));
-    THAT(strstr(better, "<title>0.675 [0.653 0.696]</title>") < first);
+    THAT(between(better, first, "Which model is better, and why?"));
+    THAT(between(better, first, "Fine-tuning copies its demonstrations"));
+    THAT(between(better, first, "<li>ppo: 1.03 \xE2\x86\x92 1.45 points by the true rule. Gained most: "
+                                "json 0.19 \xE2\x86\x92 0.37, all 0.55 \xE2\x86\x92 0.60. Lost: fact 0.74 \xE2\x86\x92 0.70.</li>"));
+    THAT(between(better, first, "<title>0.675 [0.653 0.696]</title>"));
     /* the three numbers of one model, each with its words; base was not sampled */
-    THAT(strstr(better, "<th>sft</th><td data-h=\"greedy\">67.1 %<small>63.8 to 70.3</small></td>"
+    THAT(between(better, first, "<th>sft</th><td data-h=\"greedy\">67.1 %<small>63.8 to 70.3</small></td>"
                         "<td data-h=\"sampled\">55.1 %<small>51.7 to 58.5</small></td>"
                         "<td data-h=\"the list, greedy\">63.9 %<small>60.0 to 68.0</small></td>"));
-    THAT(strstr(better, "<th>base</th><td data-h=\"greedy\">0.0 %<small>0.0 to 1.0</small></td><td data-h=\"sampled\">-</td>"));
-    THAT(strstr(better, "<b>sampled</b>: each token drawn") && strstr(better, "<b>greedy</b>: at each place"));
+    THAT(between(better, first, "<th>base</th><td data-h=\"greedy\">0.0 %<small>0.0 to 1.0</small></td>"
+                                "<td data-h=\"sampled\">-</td>"));
+    THAT(between(better, first, "<b>sampled</b>: each token drawn"));
+    THAT(between(better, first, "<b>greedy</b>: at each place"));
     THAT(times(text, "<figcaption>the table</figcaption>") == 3 && times(text, "per byte</text>") == 0);
     THAT(strstr(text, "<title>1129 [1100 1163]</title>") && strstr(text, "the first model has 1000 by definition"));
-    THAT(times(text, "<figure>") == times(text, "<p class=\"look\">") && times(text, "<details><summary>the table") == 4);
+    THAT(times(text, "<figure>") == times(text, "<p class=\"look\">"));
+    THAT(times(text, "<details><summary>the table") == 4);
     THAT(times(text, "id=\"goodhart\"") == 1 && !strstr(text, "<figcaption>Goodhart"));
-    char *command = llm_format("./train_rlhf --sweep-kl --steps 100 --model %s/sft --reward %s/reward --out %s/sweep</code>",
-                               where, where, where);
-    THAT(strstr(text, command) > strstr(text, "id=\"s2\"") && strstr(text, command) < strstr(text, "id=\"s3\""));
+    char *command = llm_format("./train_rlhf --sweep-kl --steps 100 --model %s/sft --reward %s/reward "
+                               "--out %s/sweep</code>", where, where, where);
+    THAT(between(strstr(text, "id=\"s2\""), strstr(text, "id=\"s3\""), command));
     llm_release(text);
     write_stages(where, true);
     draw(sft, NULL);
     text = llm_read_file(page, NULL);
     THAT(well_formed(text) > 100 && !strstr(text, "id=\"goodhart\"") && times(text, "<figcaption>Goodhart") == 1);
     char *law = strstr(text, "<figcaption>Goodhart");       /* gains over the SFT model, in the order of KL: 0, 1, 16 */
-    THAT(law && strstr(law, "reward model&#39;s score 0 \xE2\x86\x92 1.25") && strstr(law, "true rule 0 \xE2\x86\x92 -0.5"));
-    THAT(law && strstr(law, "<title>0, 0</title>") < strstr(law, "<title>1, 0.5</title>"));
-    THAT(law && strstr(law, "<title>1, 0.5</title>") < strstr(law, "<title>16, 1.25</title>"));
-    THAT(strstr(text, "Alignment (ppo)</h2>") && strstr(text, "Alignment (sweep)</h2>"));     /* one title, two stages */
+    THAT(law && strstr(law, "reward model&#39;s score 0 \xE2\x86\x92 1.25"));
+    THAT(law && strstr(law, "true rule 0 \xE2\x86\x92 -0.5"));
+    THAT(between(law, strstr(law, "<title>1, 0.5</title>"), "<title>0, 0</title>"));
+    THAT(between(law, strstr(law, "<title>16, 1.25</title>"), "<title>1, 0.5</title>"));
+    THAT(strstr(text, "Alignment (ppo)</h2>") && strstr(text, "Alignment (sweep)</h2>"));  /* one title, two stages */
     llm_release(text);
     char *risky = llm_format("%s/$(x)", where);
     THAT(!rename(sft, risky));                              /* a name that a shell would read is not to be typed */

@@ -93,6 +93,26 @@ check "the reward model is a ForSequenceClassification" grep -q "ForSequenceClas
 check "it says against what it is normalised" grep -q "mean 0, deviation 1 over" "$dir/ppo-reward/reward.json"
 check "the report has the lecture's token picture" grep -q "rows of PPO's last step\|rows of PPO&#39;s last step" "$dir/report.html"
 check "the report has the reward model" grep -q "Reward model" "$dir/report.html"
+check "and titles that tell methods apart" grep -q "Alignment: ppo</h2>" "$dir/report.html"
+# Under each token of DPO's pairs stands beta (log p - log p of the SFT model), and behind each row the sum of them.
+pairs() {
+    sed 's/{"text"/\n&/g' "$1" | awk '{ v = l = f = ""; for (i = 1; i < NF; i++) { if ($i == "\"value\":") v = $(i + 1) + 0
+            if ($i == "\"logp\":") l = $(i + 1) + 0; if ($i == "\"reference\":") f = $(i + 1) + 0; if ($i == "\"score\":") end = $(i + 1) + 0 }
+        if (v != "") { n++; sum += v; off(v - 0.1 * (l - f)); moved = moved || v != 0 } } /"score"/ { rows++; off(sum - end); sum = 0 }
+        function off(d) { if (d < 0) d = -d; if (!(d < 1e-5)) bad = 1 } END { exit bad || rows != 4 || n < 8 || !moved }'
+}
+check "the report has two pairs" grep -q "two pairs after the last step" "$dir/report.html"
+for method in dpo cdpo ipo; do check "$method: implicit rewards, token by token" pairs "$dir/$method/tokens.jsonl"; done
+check "a method that has no picture draws none" [ ! -e "$dir/kto/tokens.jsonl" ]
+# Stage 2's mask: two rows are the whole batch here, so the numbers under the tokens are the loss of the last step.
+$train_sft --model "$dir/base" --data $prefs/prompts_sft.jsonl --batch 2 --steps 3 --ask 0 --eval-every 0 --threads 1 --out "$dir/masked" > "$dir/stdout" 2>&1
+mask() {
+    loss=$(awk -F, 'END { print $2 }' "$1/log.csv")
+    sed 's/{"text"/\n&/g' "$1/tokens.jsonl" | awk -v loss="$loss" '{ for (i = 1; i < NF; i++) if ($i == "\"logp\":") { n++; sum -= $(i + 1) } }
+        END { d = sum / n - loss; if (d < 0) d = -d; exit !(d < 1e-4) }'
+}
+check "the mask's numbers are the step's loss" mask "$dir/masked"
+check "the report shows it" grep -q "only here the loss counts" "$dir/report.html"
 check "the price of KL was steered" awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "kl_coefficient") c = i } NR == 2 { a = $c } END { exit !(a != $c) }' "$dir/ppo/log.csv"
 for ranking in pairs plackett-luce; do
     run $ranking --data $prefs/ranked.jsonl --ranking $ranking --method best-of-n; code=$?

@@ -56,6 +56,12 @@ static void report_one_line(FILE *f, const char *text) {        /* raw: it is es
     fputc('\n', f);
 }
 static void report_put(report_card *r, const char *text) { report_escape(r->body, text, strlen(text)); }
+/* <h3>text</h3> and the like; tag: "h3", with attributes where it has some. */
+static void report_tag(report_card *r, const char *tag, const char *text) {
+    fprintf(r->body, "<%s>", tag);
+    report_put(r, text);
+    fprintf(r->body, "</%.*s>", (int)strcspn(tag, " "), tag);
+}
 
 /* Drawings stand side by side in a grid until something else comes. */
 static void report_grid(report_card *r, bool on) {
@@ -65,18 +71,13 @@ static void report_grid(report_card *r, bool on) {
 /* A paragraph. */
 static void report_text(report_card *r, const char *text) {
     report_grid(r, false);
-    fputs("<p>", r->body);
-    report_put(r, text);
-    fputs("</p>\n", r->body);
+    report_tag(r, "p", text);
 }
 /* Text as it was printed: continuations of a base model. */
 static void report_lines(report_card *r, const char *title, const char *text) {
     report_grid(r, false);
-    fputs("<h3>", r->body);
-    report_put(r, title);
-    fputs("</h3>\n<pre>", r->body);
-    report_put(r, text);
-    fputs("</pre>\n", r->body);
+    report_tag(r, "h3", title);
+    report_tag(r, "pre", text);
 }
 
 /* ---- curves ---- */
@@ -186,9 +187,8 @@ static void report_dots(FILE *f, const report_line *l, const report_axis *x, con
 static void report_figure(report_card *r, const char *title, const char *const *name, int n, int height) {
     FILE *f = r->body;
     report_grid(r, true);
-    fputs("<figure><figcaption>", f);
-    report_put(r, title);
-    fputs("</figcaption>\n", f);
+    fputs("<figure>", f);
+    report_tag(r, "figcaption", title);
     for (int i = 0; i < n; i++) {
         fprintf(f, "%s<span class=\"k%d\">&#9632;</span> ", i ? " &ensp;" : "<p class=\"key\">", i % 8);
         report_put(r, name[i]);
@@ -200,9 +200,9 @@ static void report_figure(report_card *r, const char *title, const char *const *
 }
 /* It ends, with a sentence that says what to look for. */
 static void report_figure_end(report_card *r, const char *look) {
-    fputs("</svg>\n<p class=\"look\">", r->body);
-    report_put(r, look);
-    fputs("</p></figure>\n", r->body);
+    fputs("</svg>\n", r->body);
+    report_tag(r, "p class=\"look\"", look);
+    fputs("</figure>\n", r->body);
 }
 /* Each point is the mean of so many neighbours: a noisy curve then shows where it goes. */
 static int report_window(const report_line *l) {
@@ -306,14 +306,10 @@ static void report_table(report_card *r, const char *title, const char *const *h
                          const char *const *cell, int rows, bool folded) {
     FILE *f = r->body;
     report_grid(r, false);
-    fputs(folded ? "<details><summary>" : "<h3>", f);
-    report_put(r, title);
-    fputs(folded ? "</summary>\n<table><tr>" : "</h3>\n<table><tr>", f);
-    for (int c = 0; c < columns; c++) {
-        fputs("<th>", f);
-        report_put(r, head[c]);
-        fputs("</th>", f);
-    }
+    if (folded) fputs("<details>", f);
+    report_tag(r, folded ? "summary" : "h3", title);
+    fputs("<table><tr>", f);
+    for (int c = 0; c < columns; c++) report_tag(r, "th", head[c]);
     fputs("</tr>\n", f);
     for (int i = 0; i < rows * columns; i++) {
         const char *text = cell[i] ? cell[i] : "";
@@ -322,11 +318,7 @@ static void report_table(report_card *r, const char *title, const char *const *h
         if (i % columns) report_put(r, head[i % columns]);
         fputs(i % columns ? "\">" : ">", f);
         report_escape(f, text, n);
-        if (text[n]) {
-            fputs("<small>", f);
-            report_put(r, text + n + 1);
-            fputs("</small>", f);
-        }
+        if (text[n]) report_tag(r, "small", text + n + 1);
         fputs(i % columns ? "</td>" : "</th>", f);
         if (i % columns == columns - 1) fputs("</tr>\n", f);
     }
@@ -392,11 +384,10 @@ static void report_samples(report_card *r, const char *title, const char *const 
         counted = counted || !isnan(answer[i].points);
     }
     report_grid(r, false);
-    fputs("<h3>", f);
-    report_put(r, title);
-    fputs("</h3>\n", f);
-    if (known) fprintf(f, "<p class=\"key\"><i class=\"yes\">&#10003;</i> right <i class=\"no\">&#10007;</i> wrong%s</p>\n",
-                       counted ? "; the number: points by the true rule, by which the better answer wins" : "");
+    report_tag(r, "h3", title);
+    if (known)
+        fprintf(f, "<p class=\"key\"><i class=\"yes\">&#10003;</i> right <i class=\"no\">&#10007;</i> wrong%s</p>\n",
+                counted ? "; the number: points by the true rule, by which the better answer wins" : "");
     for (int i = 0; i < prompts; i++) {
         if (i == REPORT_SHOWN) fprintf(f, "<details><summary>%d more</summary>\n", prompts - i);
         fputs("<div class=\"qa\"><p class=\"q\">", f);
@@ -406,7 +397,8 @@ static void report_samples(report_card *r, const char *title, const char *const 
             const report_answer *a = &answer[m * prompts + i];
             fprintf(f, "<div><b class=\"k%d\">", m % 8);
             report_put(r, model[m]);
-            fputs(a->right < 0 ? "</b> " : a->right ? "</b> <i class=\"yes\">&#10003;" : "</b> <i class=\"no\">&#10007;", f);
+            fputs("</b> ", f);
+            if (a->right >= 0) fputs(a->right ? "<i class=\"yes\">&#10003;" : "<i class=\"no\">&#10007;", f);
             if (!isnan(a->points)) fprintf(f, " %.3g", a->points);
             fputs(a->right < 0 ? "" : "</i> ", f);
             report_put(r, a->text);
@@ -436,8 +428,9 @@ static const struct { const char *kind, *answer, *says, *end; } report_picture[]
     {"mask", "answer", "the labels: only here the loss counts; the number is -log p of the token when the step was "
      "taken, dark where the model is surprised", NULL},
     {"pairs", "answer", "chosen or rejected, as it was ranked: under each token beta (log p - log p of the SFT model), "
-     "its part of the implicit reward: green: likelier than before, red: less likely", "their sum, the implicit reward: "
-     "DPO's loss wants that of the chosen above that of the rejected"},
+     "its part of the implicit reward: green: likelier than before, red: less "
+     "likely", "their sum, the implicit "
+     "reward: DPO's loss wants that of the chosen above that of the rejected"},
     {"ppo", "answer", "sampled by the policy: its own tokens become the labels, weighted by the advantage under them "
      "(green: more of this, red: less)", "where the reward model reads its score"}};
 
@@ -448,12 +441,12 @@ static double report_value(const llm_json *token) {
 }
 static void report_token(report_card *r, const llm_json *token, double most, bool mask) {
     FILE *f = r->body;
-    double a = report_value(token), p = llm_json_number(token, "logp", NAN), ref = llm_json_number(token, "reference", p);
+    double a = report_value(token), p = llm_json_number(token, "logp", NAN);
     if (isnan(a)) fputs("<span class=\"t p\">", f);
     else {
         fprintf(f, "<span class=\"t\" style=\"background:rgba(var(--%s),%.2f)\" title=\"log p %.3f", mask ? "mask" :
                 a < 0 ? "bad" : "good", 0.06 + 0.74 * fabs(a) / most, p);
-        if (!mask) fprintf(f, ", reference %.3f", ref);
+        if (!mask) fprintf(f, ", reference %.3f", llm_json_number(token, "reference", p));
         fputs("\">", f);
     }
     report_token_text(r, llm_json_text(token, "text", ""));
@@ -467,7 +460,8 @@ static void report_tokens(report_card *r, const char *title, const char *kind, c
     int k = 0;
     while (k < 2 && strcmp(report_picture[k].kind, kind)) k++;
     for (int i = 0; i < rows; i++)
-        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next) most = fmax(most, fabs(report_value(t)));
+        for (const llm_json *t = report_list(row[i], "tokens"); t; t = t->next)
+            most = fmax(most, fabs(report_value(t)));
     report_grid(r, false);
     fputs("<h3>", f);
     report_put(r, title);
@@ -495,10 +489,12 @@ static void report_tokens(report_card *r, const char *title, const char *kind, c
 /* ---- the page ---- */
 
 static const char report_style_sheet[] =
-    ":root{--fg:#1b1f24;--bg:#fff;--soft:#f3f4f6;--line:#d5d9df;--dim:#5c6570;--good:34,139,60;--bad:214,51,51;--mask:37,99,235;"
+    ":root{--fg:#1b1f24;--bg:#fff;--soft:#f3f4f6;--line:#d5d9df;--dim:#5c6570;--good:34,139,60;--bad:214,51,51;"
+    "--mask:37,99,235;"
     "--s0:#2563eb;--s1:#d9480f;--s2:#2b8a3e;--s3:#9c36b5;--s4:#0b7285;--s5:#c2255c;--s6:#846800;--s7:#495057}"
     "@media(prefers-color-scheme:dark){:root{--fg:#e6e8eb;--bg:#15181c;--soft:#1f242a;--line:#3a424c;--dim:#9aa4b0;"
-    "--good:64,192,98;--bad:250,92,92;--mask:116,169,255;--s0:#74a9ff;--s1:#ff9f5a;--s2:#69db7c;--s3:#da9ef0;--s4:#4dd0e1;--s5:#ff8fb5;"
+    "--good:64,192,98;--bad:250,92,92;--mask:116,169,255;--s0:#74a9ff;--s1:#ff9f5a;--s2:#69db7c;"
+    "--s3:#da9ef0;--s4:#4dd0e1;--s5:#ff8fb5;"
     "--s6:#e6c34a;--s7:#adb5bd}}"
     "*{box-sizing:border-box}body{margin:0 auto;padding:1rem;max-width:1120px;background:var(--bg);color:var(--fg);"
     "font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;overflow-wrap:anywhere}"
@@ -512,14 +508,16 @@ static const char report_style_sheet[] =
     "svg{display:block;width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}"
     ".g{stroke:var(--line);stroke-width:.6}.ax{stroke:var(--dim);fill:none}.l{fill:none;stroke-width:1.8;"
     "stroke-linejoin:round}.raw{fill:none;stroke-width:.7;opacity:.35}.dash{stroke-dasharray:5 4}.ci{stroke-width:2}"
-    ".look{font-size:.85rem;margin:.2em 0 0;color:var(--fg)}.result{font-weight:600}summary{cursor:pointer;color:var(--s0);"
+    ".look{font-size:.85rem;margin:.2em 0 0;color:var(--fg)}.result{font-weight:600}"
+    "summary{cursor:pointer;color:var(--s0);"
     "font-size:.9rem;padding:.3em 0}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}"
     "td,th{padding:.3em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;"
     "white-space:nowrap}th:first-child{text-align:left;position:sticky;left:0;background:var(--bg)}"
     "small{display:block;color:var(--dim);font-size:.78rem}"
     "@media(min-width:700px){small{display:inline;margin-left:.6em}}"
-    "@media(max-width:699px){tr,td{display:block;text-align:left}tr:first-child{display:none}td{border:0;padding:.1em 0 "
-    ".1em 1em}tr{border-bottom:1px solid var(--line);padding:.4em 0}th:first-child{border:0;padding:0}td small{"
+    "@media(max-width:699px){tr,td{display:block;text-align:left}tr:first-child{display:none}"
+    "td{border:0;padding:.1em 0 .1em 1em}tr{border-bottom:1px solid var(--line);padding:.4em 0}"
+    "th:first-child{border:0;padding:0}td small{"
     "display:inline;margin-left:.6em}td::before{content:attr(data-h) ': ';color:var(--dim)}}"
     ".qa{border:1px solid var(--line);border-radius:6px;margin:.6em 0;overflow:hidden}.q{background:var(--soft);"
     "margin:0;padding:.4em .7em;white-space:pre-wrap}.as{display:grid;grid-template-columns:repeat(auto-fit,"
@@ -631,8 +629,8 @@ static char *report_most(const char *const *row, int rows, const double *x, int 
             if (!used[i] && sign * (x[6 * i + 3] - x[6 * i]) > best) best = sign * (x[6 * i + 3] - x[6 * i]), most = i;
         if (most < 0) break;
         used[most] = true;
-        more = llm_format("%s%s%s %.2f \xE2\x86\x92 %.2f", text, *text ? ", " : sign > 0 ? "Gained most: " : " Lost: ", row[most],
-                          x[6 * most], x[6 * most + 3]);
+        const char *between = *text ? ", " : sign > 0 ? "Gained most: " : " Lost: ";
+        more = llm_format("%s%s%s %.2f \xE2\x86\x92 %.2f", text, between, row[most], x[6 * most], x[6 * most + 3]);
         llm_release(text);
         text = more;
     }
@@ -653,7 +651,8 @@ static bool draw_shares(report_card *r, const char *title, char **cell, int colu
         bool all = models > 0;
         for (int m = 0; m < models; m++) all = report_share(&row[m + 1], share + 3 * m) && all;
         if (all && !strstr(row[0], ", per token") && !strstr(row[0], ", per byte")) name[n++] = row[0];
-        for (int m = 0; m < models && all && !strcmp(row[0], "all"); m++) report_found(r, what, share + 3 * m, model[m]);
+        for (int m = 0; m < models && all && !strcmp(row[0], "all"); m++)
+            report_found(r, what, share + 3 * m, model[m]);
     }
     char *more = llm_format("%s", ""), *less = llm_format("%s", ""), *points = llm_format("%s", "");
     for (int i = 1; i < rows && models == 2; i++)
@@ -661,8 +660,8 @@ static bool draw_shares(report_card *r, const char *title, char **cell, int colu
             points = llm_format("%.2f \xE2\x86\x92 %.2f points by the true rule. ", atof(cell[i * columns + 1]),
                                 atof(cell[i * columns + 2]));
     if (models == 2) more = report_most(name, n, x, 1), less = report_most(name, n, x, -1);
-    char *look = llm_format("Dots: shares; bars: 95 %% intervals; where two bars do not overlap, the difference is hardly "
-                            "chance. %s%s", more, less);
+    char *look = llm_format("Dots: shares; bars: 95 %% intervals; where two bars do not overlap, the difference is "
+                            "hardly chance. %s%s", more, less);
     char *change = llm_format("%s: %s%s%s", models > 1 ? model[1] : "", points, more, less);
     if (what == FOUND_SAMPLED && models == 2) report_found(r, FOUND_CHANGE, (double[3]){0}, change);
     for (int i = 0; i < n; i += 12)
@@ -686,9 +685,10 @@ static bool draw_ratings(report_card *r, char *const *cell, int columns, int row
     for (int i = 0; i < n; i++) name[i] = report_short(name, n, i);
     const bool drawn = n && n == rows - 1;
     if (drawn)
-        report_intervals(r, "ratings, and their 95 % intervals", (report_dot){name, NULL, n, 1, x, low - 20, high + 20, 1000},
-                         "Further right is better; the first model has 1000 by definition (dashed). 100 points more mean that "
-                         "64 of 100 games are won, 200 points 76.");
+        report_intervals(r, "ratings, and their 95 % intervals",
+                         (report_dot){name, NULL, n, 1, x, low - 20, high + 20, 1000},
+                         "Further right is better; the first model has 1000 by definition (dashed). 100 points more "
+                         "mean that 64 of 100 games are won, 200 points 76.");
     llm_release(x);
     return drawn;
 }
@@ -725,8 +725,8 @@ static void draw_goodhart(report_card *r, const double *kl, const double *judge,
     report_found(r, FOUND_SWEEP, (double[3]){0}, "");
 }
 static const char report_wins[] = "win-rate against the SFT model, sampled answers", report_wins_look[] =
-    "How often the answer beats the SFT model's to the same prompt, ties half; the dashed line is a draw. Where the whole "
-    "bar lies right of it the model is better, and not by chance.";
+    "How often the answer beats the SFT model's to the same prompt, ties half; the dashed line is a draw. Where the "
+    "whole bar lies right of it the model is better, and not by chance.";
 /* Stage 3's methods: table.csv as train_rlhf writes it, a method a line; the first is the SFT model. */
 static void draw_methods(report_card *r, const char *out, const llm_json *part) {
     static const char *const column[] = {"win", "win_low", "win_high", "true_reward", "reward", "kl", "length", "stops",
@@ -753,7 +753,9 @@ static void draw_methods(report_card *r, const char *out, const llm_json *part) 
             text[i * SHOWN + k - 1] = isnan(x[k][i]) ? "-" : llm_format("%.2f", x[k][i]);
     }
     if (sweep) draw_goodhart(r, x[KL], x[JUDGE], x[TRUTH], rows);
-    if (rows > 2) report_intervals(r, report_wins, (report_dot){name + 1, NULL, rows - 1, 1, win + 3, 0, 1, 0.5}, report_wins_look);
+    if (rows > 2)
+        report_intervals(r, report_wins, (report_dot){name + 1, NULL, rows - 1, 1, win + 3, 0, 1, 0.5},
+                         report_wins_look);
     report_table(r, llm_json_text(part, "title", ""), head, SHOWN, text, rows, true);
 }
 static void draw_samples(report_card *r, const char *out, const llm_json *part) {
@@ -789,32 +791,33 @@ static const struct { const char *with, *title, *columns; bool log_y; const char
      "never trained on, should follow the line: where they rise while it falls, the model learns by heart."},
     {"clipped", "loss", "loss", false, "Says little: advantages are counted from their mean, so it hovers about 0 even "
      "while the policy learns. Look at the reward."},
-    {"chosen", "loss", "loss", false, "Falls as the policy comes to prefer the chosen answer more than the SFT model does "
-     "(DPO begins at log 2 = 0.69, a coin's)."},
+    {"chosen", "loss", "loss", false, "Falls as the policy comes to prefer the chosen answer more than the SFT model "
+     "does (DPO begins at log 2 = 0.69, a coin's)."},
     {"accuracy", "loss", "loss", false, "Begins near log 2 = 0.69, a coin's, and falls as better answers get higher "
      "scores."},
     {"loss", "loss", "loss", false, "Should fall."},
-    {"reward", "reward of its own answers", "reward|true_reward", false, "reward: what the judge says, all that the policy "
-     "learns from. true_reward: the rule that it never sees. Both should rise; where only the first does, the policy "
-     "pleases its judge alone."},
-    {"kl", "KL, nats an answer", "kl", false, "How far the policy has moved from the SFT model. It should grow and level "
-     "off: then further steps cost more than they earn."},
+    {"reward", "reward of its own answers", "reward|true_reward", false, "reward: what the judge says, all that the "
+     "policy learns from. true_reward: the rule that it never sees. Both should rise; where only the first does, the "
+     "policy pleases its judge alone."},
+    {"kl", "KL, nats an answer", "kl", false, "How far the policy has moved from the SFT model. It should grow and "
+     "level off: then further steps cost more than they earn."},
     {"accuracy", "pair accuracy", "accuracy", false, "Share of pairs in the labeller's order: 0.5 is a coin's. He errs "
      "too, so 1 is out of reach."},
     {"chosen", "implicit reward", "chosen|rejected", false, "How much likelier the policy has each answer than the "
      "SFT model has it. What counts is the gap: often both fall, the rejected one faster."},
-    {"margin", "margin", "margin", false, "How far the better answer lies above the other: grows as the model gets sure."},
-    {"reward", "tokens an answer", "length", false, "A steady climb is the classic way to please a judge: many words for "
-     "nothing."},
-    {"value_loss", "value loss", "value_loss", false, "The critic's error in foretelling the reward. It falls, never to 0: "
-     "the answer is not written yet."},
-    {"clipped", "share of clipped tokens", "clipped", false, "Tokens that moved as far as one update may move them. A few "
-     "per cent are healthy; many: the steps are too large."},
+    {"margin", "margin", "margin", false, "How far the better answer lies above the other: grows as the model gets "
+     "sure."},
+    {"reward", "tokens an answer", "length", false, "A steady climb is the classic way to please a judge: many words "
+     "for nothing."},
+    {"value_loss", "value loss", "value_loss", false, "The critic's error in foretelling the reward. It falls, never "
+     "to 0: the answer is not written yet."},
+    {"clipped", "share of clipped tokens", "clipped", false, "Tokens that moved as far as one update may move them. A "
+     "few per cent are healthy; many: the steps are too large."},
     {"silent_groups", "groups without a signal", "silent_groups", false, "Groups whose answers all got one score teach "
      "nothing; the share grows as prompts get easy."},
     {"lr", "learning rate", "lr", false, "Rises for a moment, then falls: large steps first, small ones to end on."},
-    {"gnorm", "gradient norm", "gnorm", true, "Settles after the first steps. A peak is an odd batch; a climb that goes "
-     "on is a run that falls apart."},
+    {"gnorm", "gradient norm", "gnorm", true, "Settles after the first steps. A peak is an odd batch; a climb that "
+     "goes on is a run that falls apart."},
     {"tok_per_s", "tokens per second", "tok_per_s", false, "Level, unless something else ran on this machine."}};
 
 /* Bits per byte beside the entropy of the text. */
@@ -883,29 +886,31 @@ static void draw_lines(report_card *r, const char *out, const llm_json *part) {
 }
 /* What happens in a stage, or in stage 4 with a method, for a reader who meets it for the first time. */
 static const struct { const char *what, *text; } report_about[] = {
-    {"1", "The model reads text and learns one thing: which token comes next. It can then continue texts, and knows what "
-     "they told; it does not answer questions, for nobody ever showed it what an answer is."},
+    {"1", "The model reads text and learns one thing: which token comes next. It can then continue texts, and knows "
+     "what they told; it does not answer questions, for nobody ever showed it what an answer is."},
     {"2", "The same loss on conversations, counted only where the assistant speaks, its closing token included: so the "
-     "model learns to answer, to keep to a format, and to stop. It imitates its demonstrations, good and bad ones alike."},
-    {"3", "The fine-tuned model answered each prompt several times, and a labeller ranked the answers. The reward model, "
-     "the same network with one number at its end, learns from these rankings alone to give better answers higher scores."},
-    {"4", "From a model that imitates to one that knows better from worse: several ways to learn from ranked answers, or "
-     "from a reward model, compared on the same prompts."},
+     "model learns to answer, to keep to a format, and to stop. It imitates its demonstrations, good and bad ones "
+     "alike."},
+    {"3", "The fine-tuned model answered each prompt several times, and a labeller ranked the answers. The reward "
+     "model, the same network with one number at its end, learns from these rankings alone to give better answers "
+     "higher scores."},
+    {"4", "From a model that imitates to one that knows better from worse: several ways to learn from ranked answers, "
+     "or from a reward model, compared on the same prompts."},
     {"ppo", "The policy, at first the SFT model, answers by itself; the reward model scores the answer; the tokens of "
-     "answers that score above expectation become likelier, the others less likely. Each nat away from the SFT model costs "
-     "(KL), so that it does not learn to please the reward model alone."},
-    {"dpo", "No sampling, no reward model: of each ranked pair the chosen answer becomes likelier than the SFT model has "
-     "it, the rejected one less likely. The SFT model holds it back, as KL does in PPO."},
-    {"5", "All models answer the same questions, greedily: each time the likeliest token. Rows that begin with \"choose\" "
-     "ask for no answer: of four continuations the likeliest counts, so that a base model can take part."},
-    {"6", "Two models answer the same prompt, sampled; the voter is not told whose answer is whose and takes the better "
-     "one. From all votes come ratings like those of chess."}};
+     "answers that score above expectation become likelier, the others less likely. Each nat away from the SFT model "
+     "costs (KL), so that it does not learn to please the reward model alone."},
+    {"dpo", "No sampling, no reward model: of each ranked pair the chosen answer becomes likelier than the SFT model "
+     "has it, the rejected one less likely. The SFT model holds it back, as KL does in PPO."},
+    {"5", "All models answer the same questions, greedily: each time the likeliest token. Rows that begin with "
+     "\"choose\" ask for no answer: of four continuations the likeliest counts, so that a base model can take part."},
+    {"6", "Two models answer the same prompt, sampled; the voter is not told whose answer is whose and takes the "
+     "better one. From all votes come ratings like those of chess."}};
 
 /* A stage as three lines (stage and time; title; result), HTML, and behind a form feed what it found. */
 static void draw_stage(FILE *f, const char *out) {
     static const struct { const char *kind; void (*draw)(report_card *, const char *, const llm_json *); } all[] = {
-        {"text", draw_text}, {"log", draw_log}, {"table", draw_table}, {"methods", draw_methods}, {"tokens", draw_tokens},
-        {"text", draw_lines}, {"samples", draw_samples}, {"log", draw_health}};
+        {"text", draw_text}, {"log", draw_log}, {"table", draw_table}, {"methods", draw_methods},
+        {"tokens", draw_tokens}, {"text", draw_lines}, {"samples", draw_samples}, {"log", draw_health}};
     char *path = report_path_in(out, "stage.json"), *text = report_read_text(path, true), *found;
     const llm_json *j = llm_json_parse(text, strlen(text), path, 1);
     double stage = llm_json_number(j, "stage", NAN), when = llm_json_number(j, "time", NAN);
@@ -1006,7 +1011,8 @@ static report_facts report_read_facts(const report_part *p, int parts) {
             int at = 0, same = 0;
             end = line + strcspn(line, "\n");
             if (*end) *end++ = 0;
-            if (sscanf(line, "%d %lf %lf %lf%n", &x->what, x->x, x->x + 1, x->x + 2, &at) != 4 || line[at] != ' ') continue;
+            sscanf(line, "%d %lf %lf %lf%n", &x->what, x->x, x->x + 1, x->x + 2, &at);
+            if (!at || line[at] != ' ') continue;
             x->model = line + at + 1;
             while (f.fact[same].what != x->what || strcmp(f.fact[same].model, x->model)) same++;
             f.n += same == f.n;
@@ -1052,15 +1058,16 @@ static void report_page_scores(report_card *r, const report_facts *f) {
                      "Compare models within a row, never across rows: the rows are asked in different ways.");
     report_table(r, "How often each model is right, and why one model has several numbers", head, REPORT_ASKED + 1,
                  (const char *const *)cell, models, false);
-    fputs("<ul class=\"key\"><li><b>greedy</b>: at each place the likeliest token, the model&#39;s best guess, on held-out "
-          "prompts.</li>\n<li><b>sampled</b>: each token drawn by its probability (temperature 1), on the same prompts. The "
-          "model then also says what it thinks less likely, so it is right less often. Alignment learns from sampled "
-          "answers and is measured on them.</li>\n<li><b>the list, greedy</b>: the questions of the evaluation, each "
-          "asked once, some of a kind that no training has asked.</li></ul>\n", r->body);
+    fputs("<ul class=\"key\"><li><b>greedy</b>: at each place the likeliest token, the model&#39;s best guess, on "
+          "held-out prompts.</li>\n<li><b>sampled</b>: each token drawn by its probability (temperature 1), on the "
+          "same prompts. The model then also says what it thinks less likely, so it is right less often. Alignment "
+          "learns from sampled answers and is measured on them.</li>\n<li><b>the list, greedy</b>: the questions of "
+          "the evaluation, each asked once, some of a kind that no training has asked.</li></ul>\n", r->body);
 }
 /* A folder of the page as a word of a command to be typed: nothing that a shell would read otherwise. */
 static const char *report_typed(const char *folder) {
-    return folder[strspn(folder, "/._-ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")] ? "DIR" : folder;
+    static const char plain[] = "/._-ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    return folder[strspn(folder, plain)] || *folder == '-' ? "DIR" : folder;
 }
 /* The stages of the page: a title that another stage has too gets its folder's name. */
 static void report_page_title(report_card *r, const report_part *p, int parts, int i) {
@@ -1075,16 +1082,16 @@ static const report_part *report_of_stage(const report_part *p, int parts, int s
 }
 /* The top: what there is, each stage in a sentence. */
 static void report_page_top(report_card *r, const report_part *p, int parts) {
-    fputs("<p>A language model is made in stages, each of which begins with the model of the one before. This page shows "
-          "what every stage did, from what it wrote down itself.</p>\n<ol class=\"sum\">\n", r->body);
+    fputs("<p>A language model is made in stages, each of which begins with the model of the one before. This page "
+          "shows what every stage did, from what it wrote down itself.</p>\n<ol class=\"sum\">\n", r->body);
     for (int i = 0; i < parts; i++) {
         fprintf(r->body, "<li><a href=\"#s%d\">", i);
         report_page_title(r, p, parts, i);
         fputs("</a> <small>", r->body);
         report_put(r, p[i].folder);
-        fputs("</small><div>", r->body);
-        report_put(r, p[i].result);
-        fputs("</div></li>\n", r->body);
+        fputs("</small>", r->body);
+        report_tag(r, "div", p[i].result);
+        fputs("</li>\n", r->body);
     }
     fputs("</ol>\n", r->body);
 }
@@ -1092,16 +1099,17 @@ static void report_page_top(report_card *r, const report_part *p, int parts) {
 static void report_page_why(report_card *r, const report_part *p, int parts, const report_facts *f) {
     const report_part *aligned = report_of_stage(p, parts, 4);
     if (!aligned || !report_of_stage(p, parts, 2)) return;
-    report_text(r, "Fine-tuning copies its demonstrations, the careless ones too, and its loss counts every token alike: "
-                   "nothing in it says that one answer is better than another. It is easier to judge an answer than to "
-                   "write it: so answers of the fine-tuned model are ranked, the reward model learns the taste behind the "
-                   "ranking, and PPO makes likelier what scores above expectation (DPO learns from the ranked pairs "
-                   "directly). The model had the good answers in it, among others; now it gives them more often. It need "
-                   "not know more: what the judge cannot tell apart, alignment cannot teach, and may lose.");
+    report_text(r, "Fine-tuning copies its demonstrations, the careless ones too, and its loss counts every token "
+                   "alike: nothing in it says that one answer is better than another. It is easier to judge an answer "
+                   "than to write it: so answers of the fine-tuned model are ranked, the reward model learns the taste "
+                   "behind the ranking, and PPO makes likelier what scores above expectation (DPO learns from the "
+                   "ranked pairs directly). The model had the good answers in it, among others; now it gives them more "
+                   "often. It need not know more: what the judge cannot tell apart, alignment cannot teach, and may "
+                   "lose.");
     fputs("<p>What changed against the SFT model, in sampled answers to the same held-out prompts (shares that are "
           "right):</p>\n<ul>", r->body);
     for (int i = 0; i < f->n; i++)
-        if (f->fact[i].what == FOUND_CHANGE) fputs("<li>", r->body), report_put(r, f->fact[i].model), fputs("</li>\n", r->body);
+        if (f->fact[i].what == FOUND_CHANGE) report_tag(r, "li", f->fact[i].model);
     fprintf(r->body, "<li>See the answers side by side and the tokens that were made likelier: <a href=\"#s%d\">",
             (int)(aligned - p));
     report_page_title(r, p, parts, (int)(aligned - p));
@@ -1125,8 +1133,8 @@ static void report_page_goodhart(report_card *r, const report_part *p, int parts
     if (!report_of_stage(p, parts, 4) || !sft || !judge) return;
     fputs("<section id=\"goodhart\"><h2>Goodhart&#39;s law: what if distance costs nothing?</h2>\n", r->body);
     report_text(r, "A policy that is paid for the reward model's score alone learns to please it, and by the true rule "
-                   "gets worse: a measure that becomes a target stops to be a measure. No run on this page tried several "
-                   "prices of KL. This one does, and its chart comes here:");
+                   "gets worse: a measure that becomes a target stops to be a measure. No run on this page tried "
+                   "several prices of KL. This one does, and its chart comes here:");
     fputs("<p class=\"cmd\"><code>", r->body);
     report_put(r, llm_format("./train_rlhf --sweep-kl --steps 100 --model %s/%s --reward %s/%s --out %s/sweep", folder,
                              report_typed(sft->folder), folder, report_typed(judge->folder), folder));
@@ -1149,9 +1157,9 @@ static void report_page(FILE *f, const report_part *p, int parts, const char *fo
         report_page_title(&r, p, parts, i);
         fputs("</h2>\n<p class=\"key\">", f);
         report_put(&r, p[i].folder);
-        fprintf(f, ", %s</p>\n<p class=\"result\">", when);
-        report_put(&r, p[i].result);
-        fprintf(f, "</p>\n%s</section>\n", p[i].html);
+        fprintf(f, ", %s</p>\n", when);
+        report_tag(&r, "p class=\"result\"", p[i].result);
+        fprintf(f, "%s</section>\n", p[i].html);
         const bool last = p[i].stage == 4 && (i + 1 == parts || p[i + 1].stage > 4);
         if (last && !sweep) report_page_goodhart(&r, p, parts, folder);
     }

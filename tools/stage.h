@@ -193,12 +193,17 @@ static inline void stage_tokens(const char *out, const llm_tokenizer *t, const l
         while (last > 0 && b->weight[i * b->T + last] == 0) last--;
         if (x.most) last = llm_min(last, x.most - 1);
         llm_write_text(&w, "{\"tokens\": [");
-        stage_token(&w, t, token[0], &x, SIZE_MAX);
         for (int j = 0; j <= last; j++) {
-            const bool counts = b->weight[i * b->T + j] != 0;
-            llm_write_text(&w, ", ");
-            stage_token(&w, t, counts || j + 1 == b->T ? target[j] : token[j + 1], &x,
-                        counts ? (size_t)i * (size_t)b->T + (size_t)j : SIZE_MAX);
+            const size_t at = (size_t)i * (size_t)b->T + (size_t)j;
+            const char *comma = j ? ", " : "";
+            if (b->positions[at] == 0) {                    /* a document begins: nothing predicts its first token */
+                llm_write_text(&w, "%s", comma);
+                stage_token(&w, t, token[j], &x, SIZE_MAX);
+                comma = ", ";
+            }
+            if (b->weight[at] == 0 && (j + 1 == b->T || b->positions[at + 1] == 0)) continue;
+            llm_write_text(&w, "%s", comma);
+            stage_token(&w, t, b->weight[at] != 0 ? target[j] : token[j + 1], &x, b->weight[at] != 0 ? at : SIZE_MAX);
         }
         char *sign = x.read || t->reward < 0 ? llm_format("%s", x.read ? x.read : "reward")
                                              : llm_decode(t, &t->reward, 1, true, NULL);
