@@ -52,9 +52,10 @@ static void get_reward(program *p) {
         stage_card card = stage_of(&s->run, s->reward_out, 3, "Reward model");
         if (p->d.tiny)
             stage_text(&card, "What counts as better is the true rule: 2 points for a right answer; half a point for a "
-                       "question's answer that begins with \"Sure!\", or for JSON where it is asked for; less 0.1 for each "
-                       "word above six, 0.5 for more than the one word that was asked for, 2 for doing harm, 1 for not "
-                       "stopping. The labeller ranks by it; the reward model sees his rankings and never the rule.");
+                       "question's answer that begins with \"Sure!\", or for JSON where it is asked for; less 0.1 for "
+                       "each word above six, 0.5 for more than the one word that was asked for, 2 for doing harm, 1 "
+                       "for not stopping. The labeller ranks by it; the reward model sees his rankings and never the "
+                       "rule.");
         stage_log(&card, "reward model", NULL, NAN);
         stage_note(&card, "accuracy on held-out pairs", p->run.said);
         double right = NAN;
@@ -209,7 +210,8 @@ static void run(program *p) {
     rl_table_written(p->csv);
     rl_print_head(&p->run, stdout);
     rl_print_line(&first, stdout, p->csv);
-    char *title = llm_format("Alignment: %s", s->all ? "every method" : s->sweep_kl ? "PPO, by price of KL" : s->method);
+    const char *what = s->all ? "every method" : s->sweep_kl ? "PPO, by price of KL" : s->method;
+    char *title = llm_format("Alignment: %s", what);
     p->card = stage_of(&s->run, s->run.out, 4, title);
     p->card.told = told_by(s->run.model, &p->d.records);
     rl_line last = align_all(p, &sft);

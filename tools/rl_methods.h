@@ -482,8 +482,8 @@ static void rl_pairs_finish(rl_run *t) {
         part[i] = (llm_real)(t->s->beta * (now[i] - ref[i]));
         if (b.weight[i] != 0) sum[i / (size_t)b.T] += part[i];
     }
-    stage_tokens(t->loop.out, &t->d->tok, &b, rows, (stage_numbers){.value = part, .logp = now, .ref = ref, .name = name,
-                                                                    .read = "sum", .score = sum});
+    const stage_numbers shown = {.value = part, .logp = now, .ref = ref, .name = name, .read = "sum", .score = sum};
+    stage_tokens(t->loop.out, &t->d->tok, &b, rows, shown);
     llm_model_free(&sft);
     llm_batch_free(&b);
     llm_release_all(now, ref, part);
