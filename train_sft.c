@@ -162,8 +162,6 @@ static const char *train_step(void *stage, double lr, double *measure) {
     ptx_backward(t);
     const double gnorm = llm_adamw_step(&x->loop.adamw, &x->model, lr);
     text_logp(x);
-    if (x->loop.step == x->loop.steps - 1)
-        stage_tokens(x->s->out, &x->tok, micro, 2, (stage_numbers){.logp = x->logp[0], .most = 128});
     for (int i = 0; i < x->step.micros; i++) loss += llm_loss_ce(x->logp[i], &micro[i], t->M);
     text_step_done(x, loss, gnorm, measure);
     return NULL;
@@ -225,6 +223,8 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
                    "format: that form was kept; stops: the answer has an end.");
     stage_log(&card, "", r->log, NAN);
     char *tokens = llm_format("%s/tokens.jsonl", r->out);
+    if (t->M > 0)                       /* else: --resume behind the last step, which has left it */
+        stage_tokens(r->out, &t->run.tok, t->run.step.micro, 2, (stage_numbers){.logp = t->run.logp[0], .most = 128});
     if (llm_exists(tokens)) stage_file(&card, "tokens", "rows of the last step, and what their loss counts", "mask");
     llm_release(tokens);
     if (column) eval_before_after(&card, &t->prompts, column, name, t->tiny);

@@ -93,7 +93,7 @@ check "the reward model is a ForSequenceClassification" grep -q "ForSequenceClas
 check "it says against what it is normalised" grep -q "mean 0, deviation 1 over" "$dir/ppo-reward/reward.json"
 check "the report has the lecture's token picture" grep -q "rows of PPO's last step\|rows of PPO&#39;s last step" "$dir/report.html"
 check "the report has the reward model" grep -q "Reward model" "$dir/report.html"
-check "and titles that tell methods apart" grep -q "Alignment: ppo</h2>" "$dir/report.html"
+check "and titles that tell methods apart" grep -q "Alignment: ppo (ppo)</h2>" "$dir/report.html"
 # Under each token of DPO's pairs stands beta (log p - log p of the SFT model), and behind each row the sum of them.
 pairs() {
     sed 's/{"text"/\n&/g' "$1" | awk '{ v = l = f = ""; for (i = 1; i < NF; i++) { if ($i == "\"value\":") v = $(i + 1) + 0
