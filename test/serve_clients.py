@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Do the clients that people have get from build/serve what transformers computes?
 
-    make && python3 test/serve_clients.py [--model DIR] [--tmp DIR]     (needs torch, transformers, openai, lm-eval[api])
+    make && python3 test/serve_clients.py [--model DIR] [--tmp DIR]   (torch, transformers, openai, lm-eval[api])
 
 1. The `openai` package: chat, streams, completions, log-probabilities, echo, several answers, stop texts, errors, a
    client that leaves; greedy answers are build/chat's and transformers', log-probabilities transformers' to 1e-3.
@@ -81,7 +81,8 @@ def check_chat(client, name, folder, theirs):
     whole = chat(client, name, QUESTIONS[0])
     u = whole.usage
     report(u.prompt_tokens == len(theirs.ids(QUESTIONS[0])) and 0 < u.completion_tokens <= 24 and
-           u.total_tokens == u.prompt_tokens + u.completion_tokens, "usage", f"{u.prompt_tokens} + {u.completion_tokens}")
+           u.total_tokens == u.prompt_tokens + u.completion_tokens, "usage",
+           f"{u.prompt_tokens} + {u.completion_tokens}")
     parts = list(chat(client, name, QUESTIONS[0], stream=True, stream_options=dict(include_usage=True)))
     text = "".join(c.choices[0].delta.content or "" for c in parts if c.choices)
     report(text == said[0] and len(parts) > 10 and parts[-1].usage == u and not parts[-1].choices, "stream",
@@ -102,7 +103,7 @@ def check_chat(client, name, folder, theirs):
     again = chat(client, name, QUESTIONS[0], n=3, temperature=1, seed=7).choices
     texts = [c.message.content for c in many]
     report([c.index for c in many] == [0, 1, 2] and len(set(texts)) > 1 and
-           texts == [c.message.content for c in again], "n", f"{len(set(texts))} different answers of 3, twice the same")
+           texts == [c.message.content for c in again], "n", f"{len(set(texts))} answers of 3 differ, twice the same")
 
 
 def check_log_probabilities(client, name, theirs):

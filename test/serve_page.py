@@ -25,12 +25,25 @@ NAMES = ["base", "other", "plain", "tags"]
 # What a page must never do with the words of a model or of a person.
 TAG = '<img src="x" onerror="document.title=1"><b>Mia</b>'
 # Contrast of an element's letters with what is behind them (WCAG: 4.5 for small ones).
-CONTRAST = """(s => { const rgb = c => c.match(/[\\d.]+/g).map(Number), light = c => { const [r, g, b] = c.map(v => {
-  v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * r + .7152 * g + .0722 * b; };
-  return Math.min(...[...document.querySelectorAll(s)].filter(e => e.innerText && e.offsetParent && !e.disabled).map(e => {
-    let back = e, c; do { c = rgb(getComputedStyle(back).backgroundColor); back = back.parentElement; } while (c[3] === 0);
-    const [a, b] = [light(rgb(getComputedStyle(e).color).slice(0, 3)), light(c.slice(0, 3))];
-    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05); })); })"""
+CONTRAST = """(selector => {
+  const rgb = c => c.match(/[\\d.]+/g).map(Number), gamma = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = c => .2126 * gamma(c[0] / 255) + .7152 * gamma(c[1] / 255) + .0722 * gamma(c[2] / 255);
+  const seen = [...document.querySelectorAll(selector)].filter(e => e.innerText && e.offsetParent && !e.disabled);
+  return Math.min(...seen.map(e => {
+    let back = e, c;
+    do { c = rgb(getComputedStyle(back).backgroundColor); back = back.parentElement; } while (c[3] === 0);
+    const a = light(rgb(getComputedStyle(e).color)), b = light(c);
+    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  }));
+})"""
+
+
+def change(path, act):
+    with open(path) as f:
+        value = json.load(f)
+    act(value)
+    with open(path, "w") as f:
+        json.dump(value, f)
 
 
 def models(tmp):
@@ -39,12 +52,8 @@ def models(tmp):
     folders = [base] + [os.path.join(tmp, n) for n in NAMES[1:3]]
     for f in folders[1:]:
         shutil.copytree(base, f)
-    settings = os.path.join(folders[2], "tokenizer_config.json")
-    with open(settings) as f:
-        config = json.load(f)
-    del config["chat_template"]
-    with open(settings, "w") as f:
-        json.dump(config, f)
+    change(os.path.join(folders[1], "stage.json"), lambda stage: stage.update(system=0))
+    change(os.path.join(folders[2], "tokenizer_config.json"), lambda config: config.pop("chat_template"))
     text = peers.write_lines(os.path.join(tmp, "tags.jsonl"), [{"text": TAG * 4}] * 300)
     tags = os.path.join(tmp, "tags")
     peers.ours("train_gpt", "--data", text, "--vocab", 300, "--depth", 2, "--seq", 128, "--steps", 40, "--batch", 8,
@@ -63,15 +72,15 @@ class Page:
             self.b.picture(os.path.join(self.pictures, f"{self.name}_{state}.png"))
 
     def check(self, good, what, text=""):
-        report(good, f"{self.name}: {what}", text)
+        report(good, f"{self.name}: {what}", " ".join(str(text).split()))
 
     def open(self):
         self.b.open(self.served.url + "/")
         return self.b.wait("models.length == %d && !document.querySelector('#send').disabled" % len(NAMES))
 
     def choose(self, select, value):
-        self.b.js("(e => { e.value = %s; e.dispatchEvent(new Event('input', {bubbles: true})); })(document.querySelector(%s))"
-                  % (json.dumps(value), json.dumps(select)))
+        self.b.js("(e => { e.value = %s; e.dispatchEvent(new Event('input', {bubbles: true})); })"
+                  "(document.querySelector(%s))" % (json.dumps(value), json.dumps(select)))
 
     def ask(self, text, wait=True):
         self.b.js("document.querySelector('#text').focus()")
@@ -104,6 +113,10 @@ def post(url, body):
 def check_chat(p):
     b = p.b
     p.check(p.open() and p.fits(), "opens", b.text(".log:not([hidden]) h2"))
+    p.choose("#one", "other")
+    p.check("never saw one" in b.text("#told"), "a model that was trained without a system prompt", b.text("#told"))
+    p.choose("#one", "base")
+    p.check(b.text("#told") == "", "one of which nobody knows")
     p.picture("1_empty")
     names = b.call("Accessibility.getFullAXTree")["nodes"]
     kinds = {"button", "textbox", "combobox", "checkbox", "slider", "spinbutton"}
@@ -121,8 +134,9 @@ def check_chat(p):
     p.check(b.text(".you") == "Mia asks:\nwhat is it?", "the question stands there", b.text(".you"))
     request = {k: v for k, v in p.sent().items() if k not in ("stream", "stream_options")}
     whole = post(p.served.url + "/v1/chat/completions", request)["choices"][0]
-    p.check(p.said() == whole["message"]["content"] and len(p.said()) > 10, "the answer is the server's, token by token",
-            f"{b.js('document.querySelectorAll(`.token`).length')} tokens")
+    spans = b.js("document.querySelectorAll('.token').length")
+    p.check(p.said() == whole["message"]["content"] and spans == len(whole["logprobs"]["content"]) > 10,
+            "the answer is the server's, token by token", f"{spans} tokens")
     p.picture("2_answer")
     return whole["logprobs"]["content"]
 
@@ -172,14 +186,13 @@ def check_conversation(p):
     b.click(".turn:last-child .again")
     p.check(b.wait("!running") and p.said() == again, "the seed that is shown gives that answer again", facts)
     p.choose("#seed", "")
-    p.choose("#system-kind", "typed")
     p.choose("#system", "Be brief.")
     p.choose("#top_p", "0.5")
     b.click(".turn:last-child .again")
     b.wait("!running")
     p.check(p.sent()["messages"][0] == {"role": "system", "content": "Be brief."} and p.sent()["top_p"] == 0.5,
             "system prompt and top-p are sent")
-    p.choose("#system-kind", "none")
+    p.choose("#system", "")
     b.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
     b.click(".turn:last-child .facts button")
     p.check(b.wait("document.querySelector('.turn:last-child .facts button').textContent == 'Copied'", 3) and
@@ -212,8 +225,8 @@ def check_errors(p):
             "the server's refusal is shown", said[:150])
     p.picture("5_error")
     b.click(".turn:last-child .trouble button", 1)
-    p.check(b.wait("!running && document.querySelectorAll('.over').length == 1"), "the oldest question can be forgotten",
-            b.text(".over"))
+    p.check(b.wait("!running && document.querySelectorAll('.over').length == 1"),
+            "the oldest question can be forgotten", b.text(".over"))
     p.check(len(p.sent()["messages"]) % 2 == 1 and p.sent()["messages"][0]["content"] != "Stop?",
             "and is not sent any more")
     b.js("window.real = window.fetch, window.fetch = () => Promise.reject(new TypeError('Failed to fetch')), 0")
@@ -243,9 +256,10 @@ def check_words(p):
     p.choose("#max_tokens", "60")
     p.ask(TAG + "<img")
     said = p.said()
-    p.check("onerror" in said and "<b>" in said and not b.js("document.querySelector('.log img, .log b:not(.trouble b)')")
-            and b.js("document.title") == "Chat", "tags are text", said[:60])
-    p.check(p.sent()["prompt"] == TAG + "<img" and "messages" not in p.sent(), "a text is completed, without a template")
+    made = b.js("document.querySelectorAll('.log img, .log b:not(.trouble b)').length")
+    p.check("onerror" in said and "<b>" in said and made == 0 and b.js("document.title") == "Chat", "tags are text",
+            said[:60])
+    p.check(p.sent()["prompt"] == TAG + "<img" and "messages" not in p.sent(), "a text is completed, no template")
     (b.tap if p.name == "phone" else b.hover)(".turn:last-child .token", 1)
     p.check(not b.js("document.querySelector('#odds img, #odds b')") and "%" in (b.text("#odds") or ""), "there, too")
     b.press("Escape")
@@ -253,7 +267,8 @@ def check_words(p):
     b.js("document.querySelector('#complete').click()")
     p.choose("#one", "plain")
     p.ask("Mia likes")
-    p.check(p.sent()["prompt"] == "Mia likes" and len(p.said()) > 4, "a model without a template completes", p.said()[:40])
+    p.check(p.sent()["prompt"] == "Mia likes" and len(p.said()) > 4, "a model without a template completes",
+            p.said()[:40])
 
 
 # ---- two models ----
@@ -268,10 +283,11 @@ def check_arena(p, votes):
     p.choose("#temperature", "1")
     p.picture("7_arena")
     p.ask("Ted asks: what is it?")
-    p.check(p.said(side=0) and p.said(side=1) and p.fits(), "two answer", f"{p.said(side=0)[:30]!r}, {p.said(side=1)[:30]!r}")
+    p.check(p.said(side=0) and p.said(side=1) and p.fits(), "two answer",
+            f"{p.said(side=0)[:30]!r}, {p.said(side=1)[:30]!r}")
     told = b.text("#arena")
     p.check(not any(n in told for n in NAMES) and "a second" not in told and b.text("#arena h3") == "A",
-            "nobody sees who it is", told[-60:].replace("\n", " "))
+            "nobody sees who it is", told[-60:])
     p.picture("8_before")
     press(".vote button", 0)
     b.wait("talks.arena.closed", 5)
@@ -280,7 +296,7 @@ def check_arena(p, votes):
         line = json.loads(f.read().splitlines()[-1])
     p.check(line["a"] == winner and line["winner"] == "a" and line["prompt"] == "Ted asks: what is it?" and
             line["answers"] == [p.said(side=0), p.said(side=1)], "the vote is kept", str(line)[:120])
-    p.check("A: " + winner in told and "base" in told and "other" in told, "then the names", told[-90:].replace("\n", " "))
+    p.check("A: " + winner in told and "base" in told and "other" in told, "then the names", told[-90:])
     with urllib.request.urlopen(p.served.url + "/api/elo") as r:
         table = json.load(r)
     first = next(r for r in table if r["model"] == winner)
@@ -334,8 +350,8 @@ def check_looks(p):
 
 def check_elsewhere(served):
     """A page of another site may not use the server through the browser."""
-    for what, header in (("another origin", {"Origin": "http://example.com"}), ("another name", {"Host": "example.com"})):
-        request = urllib.request.Request(served.url + "/v1/models", headers=header)
+    for what, header in ("another origin", ("Origin", "http://example.com")), ("another name", ("Host", "example.com")):
+        request = urllib.request.Request(served.url + "/v1/models", headers=dict([header]))
         try:
             code = urllib.request.urlopen(request).status
         except urllib.error.HTTPError as e:
