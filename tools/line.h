@@ -62,7 +62,6 @@ static char *line_edited(const char *prompt) {
     while (!line_state.done && !*line_state.interrupted)
         if (line_wait()) rl_callback_read_char();
     if (line_state.done) return line_state.text;
-    rl_replace_line("", 0);
     rl_callback_handler_remove();
     return NULL;
 }
