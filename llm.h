@@ -417,7 +417,7 @@ typedef struct {
 
 /* The ids of a batch on the device, each (N). own: (N + 1) ids_size bytes more for embed_backward; NULL: none comes */
 typedef struct { int *tokens, *targets, *positions, *start; void *own; } llm_ids;
-/* Where a LoRA adapter writes: `cols` columns from `col` on, in rows that are `ld` numbers apart. */
+/* A part of wider rows, which are `ld` numbers apart: `cols` columns from `col` on. */
 typedef struct { size_t ld, col, cols; } llm_slice;
 
 /* Learning. The rule is the run's, the state goes on from step to step; it lies on the device, so that a step needs no
@@ -521,12 +521,26 @@ typedef struct llm_ops {
                           const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale, size_t N,
                           size_t in, size_t r, llm_slice s, bool from_residual, bool accumulate);
 
-    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j];
-       backward turns back. */
-    void (*rope_forward)(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
-                         size_t D);
-    void (*rope_backward)(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
-                          size_t D);
+    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j] and
+       is multiplied by `scale`; backward turns back. */
+    void (*rope_forward)(llm_act *qkv, const llm_real *freq, llm_real scale, const int *positions, size_t N, size_t H,
+                         size_t KV, size_t D);
+    void (*rope_backward)(llm_act *dqkv, const llm_real *freq, llm_real scale, const int *positions, size_t N, size_t H,
+                          size_t KV, size_t D);
+    /* RMS norms of q, or k, inside qkv, in place: each `width` of the slice's columns are a row, w (width). Saved are
+       the numbers before, raw (N,cols), and rstd (N, cols/width). */
+    void (*qk_norm_forward)(llm_act *qkv, llm_act *raw, llm_real *rstd, const llm_real *w, llm_real eps, size_t N,
+                            llm_slice s, size_t width);
+    void (*qk_norm_backward)(llm_act *dqkv, llm_real *dw, const llm_act *raw, const llm_real *rstd, const llm_real *w,
+                             size_t N, llm_slice s, size_t width, bool accumulate);
+    /* A norm behind a branch: out = res + rmsnorm(y), (N,C); dout is the residual stream's. And what such a branch
+       reads, the stream itself: out = inp, n numbers; backward: dinp += dout. */
+    void (*post_norm_forward)(llm_res *out, llm_real *rstd, const llm_res *res, const llm_act *y, const llm_real *w,
+                              llm_real eps, size_t N, size_t C);
+    void (*post_norm_backward)(llm_act *dy, llm_real *dw, const llm_res *dout, const llm_act *y, const llm_real *w,
+                               const llm_real *rstd, size_t N, size_t C, bool accumulate);
+    void (*stream_forward)(llm_act *out, const llm_res *inp, size_t n);
+    void (*stream_backward)(llm_res *dinp, const llm_act *dout, size_t n);
     /* Causal attention inside each row of the batch: out (N,H*D), lse (N,H) log-sum-exp of the scaled scores. Token t
        of a row sees start[t] .. t. Query head h uses key/value head h/(H/KV). */
     void (*attention_forward)(llm_act *out, llm_real *lse, const llm_act *qkv, const int *start, size_t B, size_t T,
@@ -605,7 +619,8 @@ const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU
 const llm_ops *llm_cuda(llm_precision p);       /* an NVIDIA GPU's: link llm_cuda.cuh, compiled by nvcc */
 int llm_cuda_devices(char *text, size_t size);  /* GPUs that answer; text: their first, or why there is none */
 size_t llm_cuda_memory(void);                   /* bytes that were free there before llm_cuda */
-void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
+/* A NULL row, but an optional one, ends the program; c: also those of its parts of a block that few models have. */
+void llm_ops_check(const llm_ops *ops, const struct llm_config *c);
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 const char *llm_product_name(const llm_ops *ops);       /* what multiplies there, for messages: "AMX", "vectors" ... */
 const char *llm_precision_name(llm_precision p);        /* "fp32", "bf16x3", "bf16", "tf32" */
@@ -671,8 +686,9 @@ typedef struct llm_param {
 /* A norm or a linear: its rows of the table, bias NULL where it has none. pieces: as many rows, one behind the other,
    are one matrix to the operations: 3 for q|k|v, 2 for gate|up of a Llama, else 1. */
 typedef struct { llm_param *w, *bias; int pieces; } llm_part;
-typedef struct { llm_part norm1, qkv, proj, norm2, up, down; } llm_layer;
-typedef struct { llm_real *mean, *rstd; } llm_stats;    /* (N): what a norm keeps for its backward pass */
+typedef struct { llm_part norm1, qkv, qk_norm[2], proj, norm2, up, down; } llm_layer;
+/* What a norm keeps for its backward pass: (N); and its input, where that is an activation. */
+typedef struct { llm_real *mean, *rstd; llm_act *inp; } llm_stats;
 /* What each layer keeps for its backward pass: all that is read there; all but what is quickly made again (xn1, xn2,
    ff); or its input alone, and backward runs the block again. What is not kept, all layers share. */
 typedef enum { LLM_KEEP_MOST, LLM_KEEP_INPUTS, LLM_KEEP_ALL } llm_keep;
@@ -683,7 +699,7 @@ typedef struct {
     llm_act *att;                       /* (N,H*D) attention's output */
     llm_act *pre;                       /* (N,F) before gelu; (N,2F) gate | up */
     llm_act *xn1, *xn2, *ff;            /* (N,C) after norm1, norm2; (N,F) after the activation */
-    llm_stats stats1, stats2;           /* of norm1, norm2 */
+    llm_stats stats1, stats2, qk[2];    /* of norm1, norm2; of those on q and k */
     llm_real *lse;                      /* (N,H) */
 } llm_acts;
 typedef struct llm_model {
@@ -2588,6 +2604,47 @@ static void plain_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *d
     plain_layernorm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
 }
 
+/* Two more places for an RMS norm, with its equations. On q or k (Henry et al. 2020), where the N cols/width rows lie in
+   wider ones: they are taken out, normed and put back. And behind a branch (OLMo-2: 2024), out = res + rmsnorm(y): such a
+   branch reads the stream as it is. */
+static void slice_copy(llm_real *own, llm_real *wide, size_t N, llm_slice s, bool back) {
+    for (size_t n = 0; n < N; n++) {
+        llm_real *here = own + n * s.cols, *there = wide + n * s.ld + s.col;
+        memcpy(back ? there : here, back ? here : there, s.cols * sizeof *own);
+    }
+}
+static void plain_qk_norm_forward(llm_act *qkv, llm_act *raw, llm_real *rstd, const llm_real *w, llm_real eps, size_t N,
+                                  llm_slice s, size_t width) {
+    llm_real *out = llm_alloc(N * s.cols, sizeof *out);
+    slice_copy((llm_real *)raw, (llm_real *)qkv, N, s, false);
+    plain_rmsnorm_forward((llm_act *)out, rstd, (llm_res *)raw, w, eps, N * s.cols / width, width);
+    slice_copy(out, (llm_real *)qkv, N, s, true);
+    llm_release(out);
+}
+static void plain_qk_norm_backward(llm_act *dqkv, llm_real *dw, const llm_act *raw, const llm_real *rstd,
+                                   const llm_real *w, size_t N, llm_slice s, size_t width, bool accumulate) {
+    llm_real *dout = llm_alloc(2 * N * s.cols, sizeof *dout), *dx = dout + N * s.cols;
+    slice_copy(dout, (llm_real *)dqkv, N, s, false);
+    plain_rmsnorm_backward((llm_res *)dx, dw, (llm_act *)dout, (const llm_res *)raw, w, rstd, N * s.cols / width, width,
+                           false, accumulate);
+    slice_copy(dx, (llm_real *)dqkv, N, s, true);
+    llm_release(dout);
+}
+static void plain_post_norm_forward(llm_res *out, llm_real *rstd, const llm_res *res, const llm_act *y,
+                                    const llm_real *w, llm_real eps, size_t N, size_t C) {
+    plain_rmsnorm_forward((llm_act *)out, rstd, (const llm_res *)y, w, eps, N, C);
+    add_scaled((llm_real *)out, 1, (const llm_real *)res, N * C);
+}
+static void plain_post_norm_backward(llm_act *dy, llm_real *dw, const llm_res *dout, const llm_act *y,
+                                     const llm_real *w, const llm_real *rstd, size_t N, size_t C, bool accumulate) {
+    plain_rmsnorm_backward((llm_res *)dy, dw, (const llm_act *)dout, (const llm_res *)y, w, rstd, N, C, false,
+                           accumulate);
+}
+static void plain_stream_forward(llm_act *out, const llm_res *inp, size_t n) { memcpy(out, inp, n * sizeof(llm_real)); }
+static void plain_stream_backward(llm_res *dinp, const llm_act *dout, size_t n) {
+    add_scaled((llm_real *)dinp, 1, (const llm_real *)dout, n);
+}
+
 /* ---- linear: y = x W' + b ----
 
    forward    out (N,O) = inp (N,I) W' + bias (O)         W (O,I): row o holds the weights of output o
@@ -2700,14 +2757,17 @@ static void plain_lora_backward(llm_act *dinp, llm_real *dA, llm_real *dB, llm_a
    Turning a query by p freq and a key by p' freq leaves their dot product as if one of them were turned by the
    difference, (p - p') freq[j]: attention sees only how far apart two tokens are. freq[j] = theta^(-2j/D), from
    one turn in six tokens to one in thousands. Pairs lie half a head apart, as in Hugging Face's weights (the paper
-   pairs neighbours). Nothing is saved. */
+   pairs neighbours). Yarn (Peng et al. 2023) makes both `scale` times longer, which is 1 elsewhere: the transpose of
+   scale R is scale R'. Nothing is saved. */
 
-static void rotate(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV, size_t D,
-                   llm_real way) {
+/* scale < 0: back, by -t, and then by -scale */
+static void rotate(llm_act *qkv, const llm_real *freq, llm_real scale, const int *positions, size_t N, size_t H,
+                   size_t KV, size_t D) {
     LLM_OMP(parallel for)
     for (size_t n = 0; n < N; n++)
         for (size_t j = 0; j < D / 2; j++) {
-            const llm_real t = positions[n] * freq[j], c = LLM_MATH(cos)(t), s = LLM_MATH(sin)(t) * way;
+            const llm_real t = positions[n] * freq[j];
+            const llm_real c = LLM_MATH(cos)(t) * LLM_MATH(fabs)(scale), s = LLM_MATH(sin)(t) * scale;
             llm_real *x = (llm_real *)qkv + n * (H + 2 * KV) * D + j;
             for (size_t h = 0; h < H + KV; h++, x += D) {                       /* query heads, then key heads */
                 const llm_real a = x[0], b = x[D / 2];
@@ -2716,13 +2776,13 @@ static void rotate(llm_act *qkv, const llm_real *freq, const int *positions, siz
             }
         }
 }
-static void plain_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
-                               size_t D) {
-    rotate(qkv, freq, positions, N, H, KV, D, 1);
+static void plain_rope_forward(llm_act *qkv, const llm_real *freq, llm_real scale, const int *positions, size_t N,
+                               size_t H, size_t KV, size_t D) {
+    rotate(qkv, freq, scale, positions, N, H, KV, D);
 }
-static void plain_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H,
-                                size_t KV, size_t D) {
-    rotate(dqkv, freq, positions, N, H, KV, D, -1);
+static void plain_rope_backward(llm_act *dqkv, const llm_real *freq, llm_real scale, const int *positions, size_t N,
+                                size_t H, size_t KV, size_t D) {
+    rotate(dqkv, freq, -scale, positions, N, H, KV, D);
 }
 
 /* ---- attention (Vaswani et al. 2017) ----
@@ -3058,7 +3118,8 @@ static void plain_cache_copy(llm_act *k, llm_act *v, size_t to, size_t from, siz
 #define PLAIN_ROWS(ROW)                                                                                                \
     ROW(alloc) ROW(release) ROW(upload) ROW(download) ROW(fetch) ROW(wait) ROW(load_ids) ROW(store_weights)            \
     ROW(embed_forward) ROW(embed_backward) ROW(layernorm_forward) ROW(layernorm_backward)                              \
-    ROW(rmsnorm_forward) ROW(rmsnorm_backward) ROW(linear_forward) ROW(linear_backward)                                \
+    ROW(rmsnorm_forward) ROW(rmsnorm_backward) ROW(qk_norm_forward) ROW(qk_norm_backward) ROW(post_norm_forward)       \
+    ROW(post_norm_backward) ROW(stream_forward) ROW(stream_backward) ROW(linear_forward) ROW(linear_backward)          \
     ROW(residual_forward) ROW(residual_backward) ROW(lora_forward) ROW(lora_backward)                                  \
     ROW(rope_forward) ROW(rope_backward) ROW(attention_forward) ROW(attention_backward)                                \
     ROW(gelu_forward) ROW(gelu_backward) ROW(swiglu_forward) ROW(swiglu_backward)                                      \
@@ -3072,7 +3133,10 @@ const llm_ops llm_plain = {
 };
 #undef ROW
 #define ROW(op) {offsetof(llm_ops, op), #op},
-void llm_ops_check(const llm_ops *ops) {
+static bool row_needed(const char *op, const llm_config *c) {
+    return strstr(op, "qk_norm") ? c && c->qk_norm : strstr(op, "post_norm") || strstr(op, "stream") ? c && c->post_norm : true;
+}
+void llm_ops_check(const llm_ops *ops, const llm_config *c) {
     static const struct { size_t at; const char *op; } row[] = {PLAIN_ROWS(ROW)};
     typedef void (*any)(void);
     enum { ROWS = sizeof row / sizeof *row };
@@ -3080,8 +3144,8 @@ void llm_ops_check(const llm_ops *ops) {
     for (size_t i = 0; i < ROWS; i++) {
         any body;
         memcpy(&body, (const char *)ops + row[i].at, sizeof body);
-        if (!body)
-            llm_die("start from llm_plain and put your rows in its place", "the table \"%s\" has no %s", ops->name,
+        if (!body && row_needed(row[i].op, c))
+            llm_die("--device cpu; or start from llm_plain and put your rows in its place", "the table \"%s\" has no %s", ops->name,
                     row[i].op);
     }
 }
@@ -3260,8 +3324,8 @@ typedef struct {
     const llm_config *c; const family_row *family; int layer;
 } table_writer;
 
-/* At most, weights and biases: two norms 4, q|k|v 6, gate|up 4, proj and down 4; and those outside the blocks. */
-enum { BLOCK_ROWS = 18, OTHER_ROWS = 6 };
+/* At most, weights and biases: four norms 6, q|k|v 6, gate|up 4, proj and down 4; and those outside the blocks. */
+enum { BLOCK_ROWS = 20, OTHER_ROWS = 6 };
 
 /* Append a row. `continues`: it continues the matrix of the row before. Every other tensor begins at a multiple of 16
    elements, a 64-byte line of floats. */
@@ -3276,10 +3340,10 @@ static llm_param *table_add(table_writer *t, const char *name, const char *what,
     t->size = llm_add(t->size, p->size);
     return p;
 }
-static llm_part table_norm(table_writer *t, const char *name) {
+static llm_part table_norm(table_writer *t, const char *name, size_t width) {
     llm_part x = {.pieces = 1};
-    x.w = table_add(t, name, "weight", 1, t->c->C, 1, false);
-    if (t->c->bias) x.bias = table_add(t, name, "bias", 1, t->c->C, 0, false);
+    x.w = table_add(t, name, "weight", 1, width, 1, false);
+    if (t->c->bias) x.bias = table_add(t, name, "bias", 1, width, 0, false);
     return x;
 }
 /* A linear of `cols` inputs, whose outputs are made of up to three pieces, rows[0] + rows[1] + rows[2]. All matrices,
@@ -3318,6 +3382,16 @@ static size_t full_rows(const llm_param *p) { return p->rows * (p->cut == LLM_CU
 static size_t full_cols(const llm_param *p) { return p->cols * (p->cut == LLM_CUT_COLS ? p->parts : 1); }
 static size_t full_size(const llm_param *p) { return full_rows(p) * full_cols(p); }
 
+/* Where q (which = 0) and k (1) lie in a row of qkv, and how many numbers of them a norm on them takes together. */
+static llm_slice qk_slice(const llm_config *c, int which) {
+    const size_t q = c->H * c->D, k = c->KV * c->D;
+    return (llm_slice){.ld = q + 2 * k, .col = which ? q : 0, .cols = which ? k : q};
+}
+static size_t qk_width(const llm_config *c, int which) {
+    const size_t head = c->D;
+    return c->qk_norm == LLM_QK_ALL ? qk_slice(c, which).cols : head;
+}
+
 /* Weights start with the variance 2/(5C) (Nguyen and Salazar 2019; GPT-2's deviation 0.02 where C is 1000), and those
    that write into the residual stream divided by sqrt(2L): the variances of 2L branches add up there (GPT-2, whose
    learned positions start with half the deviation). */
@@ -3326,13 +3400,15 @@ static llm_layer table_block(table_writer *t) {
     const family_row *name = t->family;
     const double std = sqrt(0.4 / c->C), out = std / sqrt(2.0 * c->L);
     const size_t C = c->C, HD = c->H * c->D, KVD = c->KV * c->D, F = c->F, gate = c->activation == LLM_SWIGLU ? F : 0;
-    llm_layer w;
-    w.norm1 = table_norm(t, name->norm1);
+    llm_layer w = {0};
+    w.norm1 = table_norm(t, name->norm1, C);
     w.qkv = table_linear(t, name->qkv, (size_t[3]){HD, KVD, KVD}, C, std, c->bias || c->qkv_bias);
-    w.proj = table_linear(t, name->proj, (size_t[3]){C}, HD, out, c->bias);
-    w.norm2 = table_norm(t, name->norm2);
-    w.up = table_linear(t, name->up, (size_t[3]){gate, F}, C, std, c->bias);
-    w.down = table_linear(t, name->down, (size_t[3]){C}, F, out, c->bias);
+    if (c->qk_norm) w.qk_norm[0] = table_norm(t, name->q_norm, qk_width(c, 0));
+    if (c->qk_norm) w.qk_norm[1] = table_norm(t, name->k_norm, qk_width(c, 1));
+    w.proj = table_linear(t, name->proj, (size_t[3]){C}, HD, out, c->bias || c->proj_bias);
+    w.norm2 = table_norm(t, name->norm2, C);
+    w.up = table_linear(t, name->up, (size_t[3]){gate, F}, C, std, c->bias || c->mlp_bias);
+    w.down = table_linear(t, name->down, (size_t[3]){C}, F, out, c->bias || c->mlp_bias);
     table_cut(&w.qkv, LLM_CUT_ROWS, name->qkv[1] ? 1 : 3);
     table_cut(&w.proj, LLM_CUT_COLS, 1);
     table_cut(&w.up, LLM_CUT_ROWS, gate && !name->up[1] ? 2 : 1);
@@ -3350,7 +3426,7 @@ static llm_model table_only(const llm_config *c) {
     if (c->position == LLM_LEARNED) m.wpe = table_add(&t, t.family->wpe, "weight", c->T, c->C, std / 2, false);
     for (t.layer = 0; t.layer < c->L; t.layer++) m.layer[t.layer] = table_block(&t);
     t.layer = -1;
-    m.normf = table_norm(&t, t.family->normf);
+    m.normf = table_norm(&t, t.family->normf, c->C);
     m.head = c->tied ? m.wte : table_add(&t, "lm_head", "weight", c->V, c->C, std, false);
     if (c->score) {                     /* the scalar head of chapter 9's reward models and critics: values near 1 */
         m.score = table_add(&t, "score", "weight", 1, c->C, sqrt(1.0 / (c->C + 1)), false);
@@ -3471,6 +3547,42 @@ static void model_norm_backward(llm_model *m, llm_res *dinp, const llm_act *dout
                                    m->c.C, join, add);
     else m->ops->rmsnorm_backward(dinp, x->w->grad, dout, inp, x->w->data, s.rstd, N, m->c.C, join, add);
 }
+/* What a branch reads: the norm of the stream; where the norms stand behind the branches, the stream itself. */
+static void model_read_forward(llm_model *m, llm_act *out, llm_stats s, const llm_res *res, const llm_part *norm,
+                               size_t N) {
+    if (m->c.post_norm) m->ops->stream_forward(out, res, N * m->c.C);
+    else model_norm_forward(m, out, s, res, norm, N);
+}
+static void model_read_backward(llm_model *m, const llm_act *dout, llm_stats s, const llm_res *res,
+                                const llm_part *norm, size_t N) {
+    if (m->c.post_norm) m->ops->stream_backward(m->dres, dout, N * m->c.C);
+    else model_norm_backward(m, m->dres, dout, s, res, norm, N, true);
+}
+/* q and k as attention sees them: normed, and turned to their positions, where the config has that. */
+static bool has_rope(const llm_config *c, int l) {
+    return c->position == LLM_ROPE && !(c->no_rope_every && (l + 1) % c->no_rope_every == 0);
+}
+static llm_real rope_scale(const llm_config *c) { return c->rope_scaling == LLM_ROPE_YARN ? c->rope_length : 1; }
+static void model_qk_forward(llm_model *m, int l, size_t N) {
+    const llm_config *c = &m->c;
+    const llm_acts *a = &m->acts[l];
+    for (int i = 0; i < 2 && c->qk_norm; i++)
+        m->ops->qk_norm_forward(a->qkv, a->qk[i].inp, a->qk[i].rstd, m->layer[l].qk_norm[i].w->data, c->eps, N,
+                                qk_slice(c, i), qk_width(c, i));
+    if (has_rope(c, l))
+        m->ops->rope_forward(a->qkv, m->freq, rope_scale(c), m->ids.positions, N, c->H, c->KV, c->D);
+}
+static void model_qk_backward(llm_model *m, int l, size_t N) {
+    const llm_config *c = &m->c;
+    const llm_acts *a = &m->acts[l];
+    if (has_rope(c, l))
+        m->ops->rope_backward(m->dqkv, m->freq, rope_scale(c), m->ids.positions, N, c->H, c->KV, c->D);
+    for (int i = 0; i < 2 && c->qk_norm; i++) {
+        const llm_part *x = &m->layer[l].qk_norm[i];
+        m->ops->qk_norm_backward(m->dqkv, x->w->grad, a->qk[i].inp, a->qk[i].rstd, x->w->data, N, qk_slice(c, i),
+                                 qk_width(c, i), mark_part(x));
+    }
+}
 static void activation_forward(llm_model *m, llm_act *out, const llm_act *pre, size_t N) {
     if (m->c.activation == LLM_GELU) m->ops->gelu_forward(out, pre, N * m->c.F);
     else m->ops->swiglu_forward(out, pre, N, m->c.F);
@@ -3507,7 +3619,8 @@ static void adapters_backward(llm_model *m, llm_act *dinp, const void *dout, con
                                   mark_part(&(llm_part){a->A, a->B, 1}));   /* B in a bias's place */
     }
 }
-/* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. */
+/* out (N,O) = inp (N,I) w' + bias, and the same on top of the residual stream: out = res + inp w' + bias. There a norm
+   may stand behind the product, which is then kept: out = res + norm(inp w' + bias). */
 static void model_linear_forward(llm_model *m, llm_act *out, const llm_act *inp, const llm_part *x, size_t N) {
     m->ops->linear_forward(out, inp, x->w->w, weight_of(x->bias), N, x->w->cols, part_outputs(x));
     adapters_forward(m, out, inp, x, N, false);
@@ -3520,17 +3633,28 @@ static void model_linear_backward(llm_model *m, llm_act *dinp, const llm_act *do
     adapters_backward(m, dinp, dout, inp, x, N, false);
 }
 static void model_residual_forward(llm_model *m, llm_res *out, const llm_res *res, const llm_act *inp,
-                                   const llm_part *x, size_t N) {
+                                   const llm_part *x, const llm_part *norm, llm_stats s, size_t N) {
+    if (m->c.post_norm) {
+        model_linear_forward(m, s.inp, inp, x, N);
+        m->ops->post_norm_forward(out, s.rstd, res, s.inp, norm->w->data, m->c.eps, N, m->c.C);
+        return;
+    }
     res = team_residual(m, res);        /* of ranks that share a layer one adds residual stream and bias */
     m->ops->residual_forward(out, res, inp, x->w->w, weight_of(team_bias(m, x->bias)), N, x->w->cols, x->w->rows);
     team_add(m, out, N, m->ops->res_size);
     adapters_forward(m, out, inp, x, N, true);
 }
-static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_res *dout, const llm_act *inp,
-                                    const llm_part *x, size_t N) {
-    m->ops->residual_backward(dinp, x->w->grad, grad_of(x->bias), dout, inp, x->w->w, N, x->w->cols, x->w->rows,
+static void model_residual_backward(llm_model *m, llm_act *dinp, const llm_act *inp, const llm_part *x,
+                                    const llm_part *norm, llm_stats s, size_t N) {
+    if (m->c.post_norm) {
+        m->ops->post_norm_backward(m->dxn, norm->w->grad, m->dres, s.inp, norm->w->data, s.rstd, N, m->c.C,
+                                   mark_part(norm));
+        model_linear_backward(m, dinp, m->dxn, inp, x, N);
+        return;
+    }
+    m->ops->residual_backward(dinp, x->w->grad, grad_of(x->bias), m->dres, inp, x->w->w, N, x->w->cols, x->w->rows,
                               mark_part(x));
-    adapters_backward(m, dinp, dout, inp, x, N, true);
+    adapters_backward(m, dinp, m->dres, inp, x, N, true);
 }
 /* The feed-forward part's two products beside its activation. A device may have product and GELU as one operation,
    called where no adapter comes between. x is `up` on the way forward and `down` on the way back. */
@@ -3546,15 +3670,15 @@ static void model_up_forward(llm_model *m, llm_act *ff, llm_act *pre, const llm_
     model_linear_forward(m, pre, inp, x, N);
     activation_forward(m, ff, pre, N);
 }
-static void model_down_backward(llm_model *m, llm_act *dpre, const llm_res *dout, const llm_act *ff, const llm_act *pre,
-                                const llm_part *x, size_t N) {
+static void model_down_backward(llm_model *m, const llm_acts *a, const llm_layer *w, size_t N) {
+    const llm_part *x = &w->down;
     if (gelu_in_product(m, x)) {
-        m->ops->residual_gelu_backward(dpre, x->w->grad, grad_of(x->bias), dout, ff, pre, x->w->w, N, x->w->cols,
-                                       x->w->rows, mark_part(x));
+        m->ops->residual_gelu_backward(m->dpre, x->w->grad, grad_of(x->bias), m->dres, a->ff, a->pre, x->w->w, N,
+                                       x->w->cols, x->w->rows, mark_part(x));
         return;
     }
-    model_residual_backward(m, m->dff, dout, ff, x, N);
-    activation_backward(m, dpre, m->dff, pre, N);
+    model_residual_backward(m, m->dff, a->ff, x, &w->norm2, a->stats2, N);
+    activation_backward(m, m->dpre, m->dff, a->pre, N);
 }
 
 /* ---- a block, forward and backward ---- */
@@ -3569,17 +3693,17 @@ static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T,
     const llm_acts *a = &m->acts[l];
     const size_t N = B * T, H = c->H, KV = c->KV, D = c->D;
 
-    model_norm_forward(m, a->xn1, a->stats1, a->res, &w->norm1, N);
+    model_read_forward(m, a->xn1, a->stats1, a->res, &w->norm1, N);
     model_linear_forward(m, a->qkv, a->xn1, &w->qkv, N);
-    if (c->position == LLM_ROPE) op->rope_forward(a->qkv, m->freq, m->ids.positions, N, H, KV, D);
+    model_qk_forward(m, l, N);
     if (!cache) op->attention_forward(a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
     else op->cache_attention(a->att, cache->k[l], cache->v[l], a->qkv, m->ids.start, m->ids.positions, N, cache->T, H,
                              KV, D);
-    model_residual_forward(m, a->mid, a->res, a->att, &w->proj, N);
+    model_residual_forward(m, a->mid, a->res, a->att, &w->proj, &w->norm1, a->stats1, N);
 
-    model_norm_forward(m, a->xn2, a->stats2, a->mid, &w->norm2, N);
+    model_read_forward(m, a->xn2, a->stats2, a->mid, &w->norm2, N);
     model_up_forward(m, a->ff, a->pre, a->xn2, &w->up, N);
-    model_residual_forward(m, out, a->mid, a->ff, &w->down, N);
+    model_residual_forward(m, out, a->mid, a->ff, &w->down, &w->norm2, a->stats2, N);
 }
 /* The same lines from the last to the first. m->dres holds the gradient of `out` on entry and that of `res` on return:
    the residual stream passes it on unchanged, each norm's backward adds its part. Where the outputs of norm1, norm2 and
@@ -3594,17 +3718,17 @@ static void block_backward(llm_model *m, int l, size_t B, size_t T) {
     const bool kept = m->keep == LLM_KEEP_ALL;
 
     if (!kept) activation_forward(m, a->ff, a->pre, N);
-    model_down_backward(m, m->dpre, m->dres, a->ff, a->pre, &w->down, N);
-    if (!kept) model_norm_forward(m, a->xn2, a->stats2, a->mid, &w->norm2, N);
+    model_down_backward(m, a, w, N);
+    if (!kept) model_read_forward(m, a->xn2, a->stats2, a->mid, &w->norm2, N);
     model_linear_backward(m, m->dxn, m->dpre, a->xn2, &w->up, N);
-    model_norm_backward(m, m->dres, m->dxn, a->stats2, a->mid, &w->norm2, N, true);
+    model_read_backward(m, m->dxn, a->stats2, a->mid, &w->norm2, N);
 
-    model_residual_backward(m, m->datt, m->dres, a->att, &w->proj, N);
+    model_residual_backward(m, m->datt, a->att, &w->proj, &w->norm1, a->stats1, N);
     op->attention_backward(m->dqkv, m->datt, a->att, a->lse, a->qkv, m->ids.start, B, T, H, KV, D);
-    if (c->position == LLM_ROPE) op->rope_backward(m->dqkv, m->freq, m->ids.positions, N, H, KV, D);
-    if (!kept) model_norm_forward(m, a->xn1, a->stats1, a->res, &w->norm1, N);
+    model_qk_backward(m, l, N);
+    if (!kept) model_read_forward(m, a->xn1, a->stats1, a->res, &w->norm1, N);
     model_linear_backward(m, m->dxn, m->dqkv, a->xn1, &w->qkv, N);
-    model_norm_backward(m, m->dres, m->dxn, a->stats1, a->res, &w->norm1, N, true);
+    model_read_backward(m, m->dxn, a->stats1, a->res, &w->norm1, N);
 }
 
 /* ---- memory ---- */
@@ -3750,10 +3874,7 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
 /* Everything but the numbers: table, arenas, pointers. */
 static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
-    llm_ops_check(ops);
-    if (c->proj_bias || c->mlp_bias || c->qk_norm || c->post_norm || c->no_rope_every ||
-        c->rope_scaling == LLM_ROPE_YARN)
-        llm_die("another model", "parts of a %s model are not computed yet", model_families[c->family].type);
+    llm_ops_check(ops, c);
     int parts = 1;
     const llm_config layer = team_layer(*c, &parts);
     *m = table_only(&layer);
@@ -3841,9 +3962,9 @@ static llm_act *pool_act(pool_cutter *k, size_t rows, size_t cols) {
 static llm_res *pool_res(pool_cutter *k, size_t rows, size_t cols) {
     return pool_take(k, llm_mul(rows, cols), k->op->res_size);
 }
-static llm_stats pool_stats(pool_cutter *k, size_t rows) {
-    llm_real *mean = pool_real(k, rows, 1);
-    return (llm_stats){.mean = mean, .rstd = pool_real(k, rows, 1)};
+static llm_stats pool_stats(pool_cutter *k, size_t rows, size_t width) {        /* width > 0: the input is kept, too */
+    llm_real *mean = pool_real(k, rows, 1), *rstd = pool_real(k, rows, 1);
+    return (llm_stats){mean, rstd, pool_act(k, rows, width)};
 }
 /* Outputs of the feed-forward part's first product: gate and up, or up alone. */
 static size_t pre_width(const llm_config *c) { return c->activation == LLM_SWIGLU ? 2 * c->F : c->F; }
@@ -3863,8 +3984,10 @@ static void layers_cut_pool(llm_model *m, pool_cutter *k, size_t N, bool learns)
         a->xn1 = all ? pool_act(k, N, c->C) : m->hidden;        /* no two norms' outputs are needed together */
         a->xn2 = all ? pool_act(k, N, c->C) : m->hidden;
         a->ff = all ? pool_act(k, N, c->F) : m->ff;
-        a->stats1 = pool_stats(k, N);
-        a->stats2 = pool_stats(k, N);
+        a->stats1 = pool_stats(k, N, c->post_norm ? c->C : 0);
+        a->stats2 = pool_stats(k, N, c->post_norm ? c->C : 0);
+        for (int i = 0; i < 2 && c->qk_norm; i++)
+            a->qk[i] = pool_stats(k, N * (qk_slice(c, i).cols / qk_width(c, i)), qk_width(c, i));
         a->lse = pool_real(k, N, c->H);
     }
 }
@@ -3876,7 +3999,7 @@ static size_t model_cut_pool(llm_model *m, char *base, size_t N, bool learns) {
     m->ff = m->dqkv = pool_act(&k, N, learns ? size_max(F, QKV) : F);     /* on the way back ff is done first */
     layers_cut_pool(m, &k, N, learns);
     m->resf = pool_res(&k, N, C);
-    m->statsf = pool_stats(&k, N);
+    m->statsf = pool_stats(&k, N, 0);
     llm_real **per_token[] = {&m->logp, &m->lse, &m->entropy, &m->value, &m->dlogp, &m->dentropy, &m->dvalue};
     for (int i = 0; i < 7; i++) *per_token[i] = pool_real(&k, N, 1);
     int **ids[] = {&m->ids.tokens, &m->ids.targets, &m->ids.positions, &m->ids.start, &m->rows};

@@ -881,7 +881,7 @@ ROW cuda_lora_backward(llm_act *dinp, llm_real *da, llm_real *db, llm_act *du, c
    up to 100,000 and more; its whole turns are taken off in double: then sincospif (sin and cos of pi x) adds no error
    to that of t. */
 template <class A> KERNEL(128) rope_kernel(A *qkv, const float *freq, const int *positions, size_t N, int heads,
-                                           size_t width, int D, bool wide, float way) {
+                                           size_t width, int D, bool wide, float scale) {
     const int pairs = D / 2, groups = (pairs + 7) / 8;
     const size_t i = (size_t)blockIdx.x * 128 + threadIdx.x, n = i / groups;
     const int j = (int)(i % groups) * 8, left = pairs - j;
@@ -891,7 +891,7 @@ template <class A> KERNEL(128) rope_kernel(A *qkv, const float *freq, const int 
     UNROLL for (int k = 0; k < 8; k++) {
         const double turns = (double)(positions[n] * f[k]) * 0.15915494309189535;      /* t / (2 pi) */
         sincospif((float)(2 * (turns - rint(turns))), &s[k], &c[k]);
-        s[k] *= way;
+        c[k] *= fabsf(scale), s[k] *= scale;            /* scale < 0: back */
     }
     A *x = qkv + n * width + j;
     for (int h = 0; h < heads; h++, x += D) {                   /* query heads, then key heads */
@@ -906,10 +906,10 @@ template <class A> KERNEL(128) rope_kernel(A *qkv, const float *freq, const int 
         store_up_to_8(x + pairs, b, left, wide);
     }
 }
-template <class A, int WAY> static void cuda_rope(llm_act *qkv, const float *freq, const int *positions, size_t N,
-                                                  size_t H, size_t KV, size_t D) {
+template <class A, int WAY> static void cuda_rope(llm_act *qkv, const float *freq, float scale, const int *positions,
+                                                  size_t N, size_t H, size_t KV, size_t D) {
     rope_kernel<A><<<blocks_for(N * ((D / 2 + 7) / 8), 128), 128, 0, STREAM>>>(
-        (A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D, D % 16 == 0, WAY);
+        (A *)qkv, freq, positions, N, (int)(H + KV), (H + 2 * KV) * D, (int)D, D % 16 == 0, WAY * scale);
 }
 
 /* ---- gelu and swiglu: a thread has 8 neighbouring numbers. Memory is all that takes time ---- */

@@ -1216,6 +1216,99 @@ static void simd_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *do
     simd_layernorm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
 }
 
+/* ---- an RMS norm of activations: on q or k, and behind a branch ---- */
+
+/* Row r of a slice's rows of `width` numbers begins here. */
+static size_t slice_at(llm_slice s, size_t width, size_t r) {
+    const size_t each = s.cols / width;
+    return r / each * s.ld + s.col + r % each * width;
+}
+static void simd_qk_norm_forward(llm_act *qkv, llm_act *raw, llm_real *rstd, const llm_real *w, llm_real eps, size_t N,
+                                 llm_slice s, size_t width) {
+    LLM_OMP(parallel for)
+    for (size_t r = 0; r < N * (s.cols / width); r++) {
+        const size_t at = slice_at(s, width, r);
+        vreal square = {0};
+        for (size_t i = 0; i < width; i += VL) {
+            const vreal x = act_load_n(qkv, at + i, width - i);
+            act_store_n(raw, r * width + i, x, width - i);
+            square += x * x;
+        }
+        rstd[r] = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)width + eps);
+        for (size_t i = 0; i < width; i += VL) {
+            const vreal y = act_load_n(raw, r * width + i, width - i) * rstd[r] * vload_n(w + i, width - i);
+            act_store_n(qkv, at + i, y, width - i);
+        }
+    }
+}
+/* dx of every row of the slice, dw in chunks as above. dout: llm_real rows of their own, or NULL: it lies where dx will. */
+static void act_norm_backward(llm_act *dx, llm_slice s, const llm_real *dout, llm_real *dw, const llm_act *x,
+                              const llm_real *w, const llm_real *rstd, size_t rows, size_t C, bool accumulate) {
+    const size_t each = size_max(16, (rows + 63) / 64), chunks = (rows + each - 1) / each;
+    llm_real *partial = cpu_scratch(llm_mul(chunks, C));
+    LLM_OMP(parallel for)
+    for (size_t r0 = 0; r0 < rows; r0 += each) {
+        llm_real *part = partial + r0 / each * C;
+        memset(part, 0, C * sizeof *part);
+        for (size_t r = r0; r < size_min(rows, r0 + each); r++) {
+            const size_t at = slice_at(s, C, r);
+            vreal sum = {0};
+            for (size_t i = 0; i < C; i += VL) {
+                const vreal d = dout ? vload_n(dout + r * C + i, C - i) : act_load_n(dx, at + i, C - i);
+                const vreal dxhat = d * act_load_n(x, r * C + i, C - i) * rstd[r];
+                sum += dxhat * vload_n(w + i, C - i);
+                vstore_n(part + i, vload_n(part + i, C - i) + dxhat, C - i);
+            }
+            const llm_real mean_gx = vsum(sum) / (llm_real)C;
+            for (size_t i = 0; i < C; i += VL) {
+                const vreal d = dout ? vload_n(dout + r * C + i, C - i) : act_load_n(dx, at + i, C - i);
+                const vreal xhat = act_load_n(x, r * C + i, C - i) * rstd[r];
+                act_store_n(dx, at + i, rstd[r] * (d * vload_n(w + i, C - i) - xhat * mean_gx), C - i);
+            }
+        }
+    }
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < (dw ? C : 0); i += VL) {
+        vreal sum = accumulate ? vload_n(dw + i, C - i) : (vreal){0};
+        for (size_t chunk = 0; chunk < chunks; chunk++) sum += vload_n(partial + chunk * C + i, C - i);
+        vstore_n(dw + i, sum, C - i);
+    }
+}
+static void simd_qk_norm_backward(llm_act *dqkv, llm_real *dw, const llm_act *raw, const llm_real *rstd,
+                                  const llm_real *w, size_t N, llm_slice s, size_t width, bool accumulate) {
+    act_norm_backward(dqkv, s, NULL, dw, raw, w, rstd, N * (s.cols / width), width, accumulate);
+}
+static void simd_post_norm_forward(llm_res *out, llm_real *rstd, const llm_res *res, const llm_act *y,
+                                   const llm_real *w, llm_real eps, size_t N, size_t C) {
+    LLM_OMP(parallel for)
+    for (size_t n = 0; n < N; n++) {
+        const llm_real *stream = (const llm_real *)res + n * C;
+        vreal square = {0};
+        for (size_t i = 0; i < C; i += VL) {
+            const vreal x = act_load_n(y, n * C + i, C - i);
+            square += x * x;
+        }
+        rstd[n] = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
+        for (size_t i = 0; i < C; i += VL) {
+            const vreal x = act_load_n(y, n * C + i, C - i) * rstd[n] * vload_n(w + i, C - i);
+            vstore_n((llm_real *)out + n * C + i, vload_n(stream + i, C - i) + x, C - i);
+        }
+    }
+}
+static void simd_post_norm_backward(llm_act *dy, llm_real *dw, const llm_res *dout, const llm_act *y, const llm_real *w,
+                                    const llm_real *rstd, size_t N, size_t C, bool accumulate) {
+    act_norm_backward(dy, (llm_slice){C, 0, C}, (const llm_real *)dout, dw, y, w, rstd, N, C, accumulate);
+}
+static void simd_stream_forward(llm_act *out, const llm_res *inp, size_t n) {
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < n; i += VL) act_store_n(out, i, vload_n((const llm_real *)inp + i, n - i), n - i);
+}
+static void simd_stream_backward(llm_res *dinp, const llm_act *dout, size_t n) {
+    llm_real *d = (llm_real *)dinp;
+    LLM_OMP(parallel for)
+    for (size_t i = 0; i < n; i += VL) vstore_n(d + i, vload_n(d + i, n - i) + act_load_n(dout, i, n - i), n - i);
+}
+
 /* ---- linear, and the same into the residual stream ----
 
    Three products: y = x W', dx = dy W, dW = dy' x. Bias and residual are added where the product writes its result. */
@@ -1344,12 +1437,12 @@ static const llm_real *rope_table(const llm_real *freq, int half, int positions)
     }
     return table;
 }
-static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions, int N, int H, int KV, int D,
-                        llm_real sign) {
+static void rope_rotate(llm_act *qkv, const llm_real *freq, llm_real scale, const int *positions, int N, int H, int KV,
+                        int D) {
     int last = 0;
     for (int n = 0; n < N; n++) last = llm_max(last, positions[n]);
     const size_t half = (size_t)D / 2, row = (size_t)(H + 2 * KV) * (size_t)D;
-    const llm_real *table = rope_table(freq, D / 2, last + 1);
+    const llm_real *table = rope_table(freq, D / 2, last + 1), size = LLM_MATH(fabs)(scale);
     LLM_OMP(parallel for)
     for (int n = 0; n < N; n++) {
         const llm_real *cosine = table + (size_t)positions[n] * 2 * half, *sine = cosine + half;
@@ -1358,20 +1451,20 @@ static void rope_rotate(llm_act *qkv, const llm_real *freq, const int *positions
             for (size_t j = 0; j < half; j += VL) {
                 const size_t left = half - j;
                 vreal a = act_load_n(qkv, at + j, left), b = act_load_n(qkv, at + half + j, left);
-                vreal c = vload_n(cosine + j, left), s = vload_n(sine + j, left) * sign;
+                vreal c = vload_n(cosine + j, left) * size, s = vload_n(sine + j, left) * scale;
                 act_store_n(qkv, at + j, a * c - b * s, left);
                 act_store_n(qkv, at + half + j, b * c + a * s, left);
             }
         }
     }
 }
-static void simd_rope_forward(llm_act *qkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
-                              size_t D) {
-    rope_rotate(qkv, freq, positions, N, H, KV, D, 1);
+static void simd_rope_forward(llm_act *qkv, const llm_real *freq, llm_real scale, const int *positions, size_t N,
+                              size_t H, size_t KV, size_t D) {
+    rope_rotate(qkv, freq, scale, positions, N, H, KV, D);
 }
-static void simd_rope_backward(llm_act *dqkv, const llm_real *freq, const int *positions, size_t N, size_t H, size_t KV,
-                              size_t D) {
-    rope_rotate(dqkv, freq, positions, N, H, KV, D, -1);
+static void simd_rope_backward(llm_act *dqkv, const llm_real *freq, llm_real scale, const int *positions, size_t N,
+                               size_t H, size_t KV, size_t D) {
+    rope_rotate(dqkv, freq, -scale, positions, N, H, KV, D);
 }
 
 /* ---- attention, in blocks that never hold a T x T matrix (Dao et al. 2022) ----
@@ -2493,6 +2586,7 @@ typedef struct {
     llm_real *x, *mid, *qkv, *att, *pre, *ff;   /* (n,C), (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
     struct few_room *room;              /* each thread's own */
     const llm_real *angles;             /* rope: cosines and sines by position */
+    llm_real scale;                     /* of rope */
     int arrived, meetings;
 } few_step;
 
@@ -2516,7 +2610,7 @@ static few_share few_part(int id, int threads, int n) {
     return (few_share){llm_min(n, id * each), llm_min(n, (id + 1) * each)};
 }
 static void few_norm(llm_real *out, const llm_real *x, const llm_part *part, const llm_config *c) {
-    const size_t C = (size_t)c->C;
+    const size_t C = part->w->cols;
     vreal sum = {0}, square = {0};
     for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += VL) sum += vload_n(x + i, C - i);
     const llm_real mean = vsum(sum) / (llm_real)C;
@@ -2530,9 +2624,32 @@ static void few_norm(llm_real *out, const llm_real *x, const llm_part *part, con
         vstore_n(out + i, part->bias ? y + vload_n(part->bias->data + i, C - i) : y, C - i);
     }
 }
-static void few_norms(const few_step *s, llm_real *xn, const llm_real *x, const llm_part *part) {
+static const llm_real *few_read(const few_step *s, llm_real *xn, const llm_real *x, const llm_part *part) {
     const size_t C = (size_t)s->m->c.C;
+    if (s->m->c.post_norm) return x;
     for (size_t i = 0; i < (size_t)s->n; i++) few_norm(xn + i * C, x + i * C, part, &s->m->c);
+    return xn;
+}
+/* The norms of q and k, in place, and one behind a branch, x += norm(y): a token to a thread. */
+static void few_qk_norms(few_step *s, int id, int threads, const llm_part qk[2]) {
+    const llm_config *c = &s->m->c;
+    if (!c->qk_norm) return;
+    for (int i = id; i < s->n; i += threads)
+        for (int k = 0; k < 2; k++) {
+            const llm_slice part = qk_slice(c, k);
+            llm_real *x = s->qkv + (size_t)i * part.ld + part.col;
+            for (size_t j = 0; j < part.cols; j += qk_width(c, k)) few_norm(x + j, x + j, &qk[k], c);
+        }
+    few_meet(s, threads);
+}
+static void few_post_norm(few_step *s, int id, int threads, llm_real *y, const llm_real *x, const llm_part *norm) {
+    const size_t C = (size_t)s->m->c.C;
+    if (!s->m->c.post_norm) return;
+    for (size_t i = (size_t)id; i < (size_t)s->n; i += (size_t)threads) {
+        few_norm(y + i * C, y + i * C, norm, &s->m->c);
+        for (size_t j = i * C; j < (i + 1) * C; j++) y[j] += x[j];
+    }
+    few_meet(s, threads);
 }
 /* y (n,O) = x W' + bias + add, columns from .. to of it, as model_linear_forward does. */
 static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_part *part,
@@ -2559,14 +2676,14 @@ static void few_linear(const few_step *s, llm_real *y, const llm_real *add, cons
     }
 }
 /* A query or key turned to its position; without rope a copy. */
-static void few_rope(const few_step *s, llm_real *out, const llm_real *x, int position) {
+static void few_rope(const few_step *s, int l, llm_real *out, const llm_real *x, int position) {
     const size_t D = (size_t)s->m->c.D, half = D / 2;
     memcpy(out, x, D * sizeof *out);
-    if (!s->angles) return;
+    if (!has_rope(&s->m->c, l)) return;
     const llm_real *cosine = s->angles + (size_t)position * 2 * half, *sine = cosine + half;
     for (size_t j = 0; j < half; j++) {
-        out[j] = x[j] * cosine[j] - x[half + j] * sine[j];
-        out[half + j] = x[half + j] * cosine[j] + x[j] * sine[j];
+        out[j] = (x[j] * cosine[j] - x[half + j] * sine[j]) * s->scale;
+        out[half + j] = (x[half + j] * cosine[j] + x[j] * sine[j]) * s->scale;
     }
 }
 /* The new key and value of token i go into the cache. */
@@ -2576,7 +2693,7 @@ static void few_remember(const few_step *s, int l, int i, int kv) {
     const llm_real *key = s->qkv + ((size_t)i * heads + (size_t)(s->m->c.H + kv)) * D;
     const llm_real *value = key + (size_t)s->m->c.KV * D;
     llm_real turned[HEAD_MOST];
-    few_rope(s, turned, key, s->positions[i]);
+    few_rope(s, l, turned, key, s->positions[i]);
     if (cpu.act == LLM_TYPE_REAL)
         for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k[l])[to + d * T + pos] = turned[d];
     else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k[l], to + d * T + pos, vset(turned[d]), 1);
@@ -2588,7 +2705,7 @@ static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *sco
     const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D), heads = (size_t)(H + 2 * KV);
     llm_real turned[HEAD_MOST];
     for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
-        few_rope(s, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
+        few_rope(s, l, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
         attend_vectors(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k[l], head, s->cache->v[l], head,
                        s->positions[i], D, s->cache->T, score);
     }
@@ -2621,7 +2738,7 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
     llm_model *m = s->m;
     const llm_config *c = &m->c;
     few_room *room = &s->room[id];
-    llm_real *xn = room->xn;
+    const llm_real *xn;
     const few_share qkv = few_part(id, threads, (c->H + 2 * c->KV) * c->D), stream = few_part(id, threads, c->C);
     const few_share ff = few_part(id, threads, c->F), words = few_part(id, threads, c->V);
     for (int i = id; i < s->n; i += threads)
@@ -2630,25 +2747,28 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
     few_meet(s, threads);
     for (int l = 0; l < c->L; l++) {
         const llm_layer *w = &m->layer[l];
-        few_norms(s, xn, s->x, &w->norm1);
+        xn = few_read(s, room->xn, s->x, &w->norm1);
         few_linear(s, s->qkv, NULL, xn, &w->qkv, qkv.from, qkv.to, room);
         few_meet(s, threads);
+        few_qk_norms(s, id, threads, w->qk_norm);
         few_attention(s, id, threads, l, room->score);
         few_meet(s, threads);
-        few_linear(s, s->mid, s->x, s->att, &w->proj, stream.from, stream.to, room);
+        few_linear(s, s->mid, c->post_norm ? NULL : s->x, s->att, &w->proj, stream.from, stream.to, room);
         few_meet(s, threads);
-        few_norms(s, xn, s->mid, &w->norm2);
+        few_post_norm(s, id, threads, s->mid, s->x, &w->norm1);
+        xn = few_read(s, room->xn, s->mid, &w->norm2);
         few_linear(s, s->pre, NULL, xn, &w->up, ff.from, ff.to, room);
         if (c->activation == LLM_SWIGLU)        /* the same columns of gate and of up */
             few_linear(s, s->pre, NULL, xn, &w->up, c->F + ff.from, c->F + ff.to, room);
         few_activation(s, ff.from, ff.to);
         few_meet(s, threads);
-        few_linear(s, s->x, s->mid, s->ff, &w->down, stream.from, stream.to, room);
+        few_linear(s, s->x, c->post_norm ? NULL : s->mid, s->ff, &w->down, stream.from, stream.to, room);
         few_meet(s, threads);
+        few_post_norm(s, id, threads, s->x, s->mid, &w->norm2);
     }
     for (int i = 0; i < wants; i++)
-        few_norm(xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, &m->normf, c);
-    few_call call = {logits, (size_t)c->V, m->head->w, c->C, xn, (size_t)c->C, room->packed};
+        few_norm(room->xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, &m->normf, c);
+    few_call call = {logits, (size_t)c->V, m->head->w, c->C, room->xn, (size_t)c->C, room->packed};
     few_product(call, wants, words.from, words.to);
 }
 static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
@@ -2656,7 +2776,8 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
     if (cache->rows > FEW_MOST || count > FEW_MOST) return false;
     const llm_config *c = &m->c;
     const int n = (int)count, threads = few_threads(m);
-    few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n};
+    few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n,
+                  .scale = rope_scale(c)};
     int wanted[FEW_MOST], wants = 0, last = 0;
     s.apart = true;
     for (int i = 0; i < n; i++) {
@@ -2737,6 +2858,9 @@ const llm_ops *llm_cpu(llm_precision p) {
     t.embed_forward = simd_embed_forward, t.embed_backward = simd_embed_backward;
     t.layernorm_forward = simd_layernorm_forward, t.layernorm_backward = simd_layernorm_backward;
     t.rmsnorm_forward = simd_rmsnorm_forward, t.rmsnorm_backward = simd_rmsnorm_backward;
+    t.qk_norm_forward = simd_qk_norm_forward, t.qk_norm_backward = simd_qk_norm_backward;
+    t.post_norm_forward = simd_post_norm_forward, t.post_norm_backward = simd_post_norm_backward;
+    t.stream_forward = simd_stream_forward, t.stream_backward = simd_stream_backward;
     t.linear_forward = simd_linear_forward, t.linear_backward = simd_linear_backward;
     t.residual_forward = simd_residual_forward, t.residual_backward = simd_residual_backward;
     t.lora_forward = simd_lora_forward, t.lora_backward = simd_lora_backward;

@@ -67,6 +67,22 @@ FAKE(rmsnorm_backward,
      (llm_res *di, llm_real *dw, const llm_act *d, const llm_res *i, const llm_real *w, const llm_real *r, size_t N,
       size_t C, bool j, bool a),
      (di, dw, d, i, w, r, N, C, j, a))
+FAKE(qk_norm_forward,
+     (llm_act *q, llm_act *x, llm_real *r, const llm_real *w, llm_real e, size_t N, llm_slice s, size_t D),
+     (q, x, r, w, e, N, s, D))
+FAKE(qk_norm_backward,
+     (llm_act *dq, llm_real *dw, const llm_act *x, const llm_real *r, const llm_real *w, size_t N, llm_slice s, size_t D,
+      bool a),
+     (dq, dw, x, r, w, N, s, D, a))
+FAKE(post_norm_forward,
+     (llm_res *o, llm_real *r, const llm_res *i, const llm_act *y, const llm_real *w, llm_real e, size_t N, size_t C),
+     (o, r, i, y, w, e, N, C))
+FAKE(post_norm_backward,
+     (llm_act *dy, llm_real *dw, const llm_res *d, const llm_act *y, const llm_real *w, const llm_real *r, size_t N,
+      size_t C, bool a),
+     (dy, dw, d, y, w, r, N, C, a))
+FAKE(stream_forward, (llm_act *o, const llm_res *i, size_t n), (o, i, n))
+FAKE(stream_backward, (llm_res *di, const llm_act *d, size_t n), (di, d, n))
 FAKE(linear_forward, (llm_act *o, const llm_act *i, llm_weight w, llm_weight b, size_t N, size_t in, size_t n),
      (o, i, w, b, N, in, n))
 FAKE(linear_backward,
@@ -88,10 +104,10 @@ FAKE(lora_backward,
      (llm_act *di, llm_real *dA, llm_real *dB, llm_act *du, const void *d, const llm_act *u, const llm_act *i,
       const llm_real *A, const llm_real *B, llm_real s, size_t N, size_t in, size_t r, llm_slice c, bool from, bool a),
      (di, dA, dB, du, d, u, i, A, B, s, N, in, r, c, from, a))
-FAKE(rope_forward, (llm_act *q, const llm_real *f, const int *p, size_t N, size_t H, size_t KV, size_t D),
-     (q, f, p, N, H, KV, D))
-FAKE(rope_backward, (llm_act *q, const llm_real *f, const int *p, size_t N, size_t H, size_t KV, size_t D),
-     (q, f, p, N, H, KV, D))
+FAKE(rope_forward, (llm_act *q, const llm_real *f, llm_real s, const int *p, size_t N, size_t H, size_t KV, size_t D),
+     (q, f, s, p, N, H, KV, D))
+FAKE(rope_backward, (llm_act *q, const llm_real *f, llm_real s, const int *p, size_t N, size_t H, size_t KV, size_t D),
+     (q, f, s, p, N, H, KV, D))
 FAKE(attention_forward,
      (llm_act *o, llm_real *l, const llm_act *q, const int *s, size_t B, size_t T, size_t H, size_t KV, size_t D),
      (o, l, q, s, B, T, H, KV, D))
@@ -221,7 +237,9 @@ static const llm_ops *fake_device(llm_precision p) {
                     .alloc = fake_alloc, .release = fake_release,
                     ROW(upload), ROW(download), ROW(fetch), ROW(wait), ROW(load_ids), ROW(store_weights),
                     ROW(embed_forward), ROW(embed_backward), ROW(layernorm_forward), ROW(layernorm_backward),
-                    ROW(rmsnorm_forward), ROW(rmsnorm_backward), ROW(linear_forward), ROW(linear_backward),
+                    ROW(rmsnorm_forward), ROW(rmsnorm_backward), ROW(qk_norm_forward), ROW(qk_norm_backward),
+                    ROW(post_norm_forward), ROW(post_norm_backward), ROW(stream_forward), ROW(stream_backward),
+                    ROW(linear_forward), ROW(linear_backward),
                     ROW(residual_forward), ROW(residual_backward), ROW(lora_forward), ROW(lora_backward),
                     ROW(rope_forward), ROW(rope_backward), ROW(attention_forward), ROW(attention_backward),
                     ROW(gelu_forward), ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward),

@@ -339,6 +339,56 @@ static void test_norm(size_t N, size_t C, bool layer, bool bias, bool added) {
     run_case(&c);
 }
 
+/* ---- norms of q and k, and behind a branch ---- */
+
+static void qk_norm_forward(op_case *c) {
+    copy(&c->out[0], &c->in[0]);
+    ops->qk_norm_forward(out(c, 0), out(c, 1), out(c, 2), in(c, 1), (llm_real)c->eps, c->N, c->slice, c->D);
+}
+static void qk_norm_backward(op_case *c, bool accumulate) {
+    copy(&c->grad[0], &c->dout[0]);
+    ops->qk_norm_backward(grad(c, 0), grad(c, 1), out(c, 1), out(c, 2), in(c, 1), c->N, c->slice, c->D, accumulate);
+}
+static void test_qk_norm(size_t N, size_t groups, size_t D, size_t col) {
+    const llm_slice s = {.ld = col + groups * D + 5, .col = col, .cols = groups * D};
+    op_case c = {.N = N, .D = D, .slice = s, .eps = 1e-3, .forward = qk_norm_forward, .backward = qk_norm_backward};
+    snprintf(c.name, sizeof c.name, "qk_norm N=%zu groups=%zu width=%zu col=%zu", N, groups, D, col);
+    add_in(&c, "qkv (N,ld)", area(N, s.ld), ACT, WRITTEN, false);
+    add_in(&c, "w (width)", D, REAL, PARAMETER, true);
+    add_out(&c, "qkv (N,ld)", area(N, s.ld), ACT, true);
+    add_out(&c, "raw (N,cols)", area(N, s.cols), ACT, false);
+    add_out(&c, "rstd (N,cols/width)", area(N, groups), REAL, false);
+    run_case(&c);
+}
+static void post_norm_forward(op_case *c) {
+    ops->post_norm_forward(out(c, 0), out(c, 1), in(c, 2), in(c, 0), in(c, 1), (llm_real)c->eps, c->N, c->C);
+}
+static void post_norm_backward(op_case *c, bool accumulate) {
+    ops->post_norm_backward(grad(c, 0), grad(c, 1), dout(c, 0), in(c, 0), in(c, 1), out(c, 1), c->N, c->C, accumulate);
+}
+static void test_post_norm(size_t N, size_t C) {
+    op_case c = {.N = N, .C = C, .eps = 1e-3, .forward = post_norm_forward, .backward = post_norm_backward};
+    snprintf(c.name, sizeof c.name, "post_norm N=%zu C=%zu", N, C);
+    add_in(&c, "y (N,C)", area(N, C), ACT, WRITTEN, false);
+    add_in(&c, "w (C)", C, REAL, PARAMETER, true);
+    add_in(&c, "res (N,C)", area(N, C), RES, NONE, false);
+    add_out(&c, "out (N,C)", area(N, C), RES, true);
+    add_out(&c, "rstd (N)", N, REAL, false);
+    run_case(&c);
+}
+static void stream_forward(op_case *c) { ops->stream_forward(out(c, 0), in(c, 0), c->N); }
+static void stream_backward(op_case *c, bool accumulate) {
+    (void)accumulate;
+    ops->stream_backward(grad(c, 0), dout(c, 0), c->N);
+}
+static void test_stream(size_t n) {
+    op_case c = {.N = n, .forward = stream_forward, .backward = stream_backward};
+    snprintf(c.name, sizeof c.name, "stream N=%zu", n);
+    add_in(&c, "inp (N)", n, RES, ADDED, false);
+    add_out(&c, "out (N)", n, ACT, true);
+    run_case(&c);
+}
+
 /* ---- linear and residual, and both with gelu where a table has that in one ---- */
 
 static void linear_forward(op_case *c) {
@@ -398,15 +448,16 @@ static void test_lora(size_t N, size_t in, size_t r, size_t out_n, size_t ld, si
 
 static void rope_forward(op_case *c) {
     copy(&c->out[0], &c->in[0]);
-    ops->rope_forward(out(c, 0), in(c, 1), ids(c, 0), c->N, c->H, c->KV, c->D);
+    ops->rope_forward(out(c, 0), in(c, 1), (llm_real)c->scale, ids(c, 0), c->N, c->H, c->KV, c->D);
 }
 static void rope_backward(op_case *c, bool accumulate) {
     (void)accumulate;
     copy(&c->grad[0], &c->dout[0]);
-    ops->rope_backward(grad(c, 0), in(c, 1), ids(c, 0), c->N, c->H, c->KV, c->D);
+    ops->rope_backward(grad(c, 0), in(c, 1), (llm_real)c->scale, ids(c, 0), c->N, c->H, c->KV, c->D);
 }
 static void test_rope(size_t N, size_t H, size_t KV, size_t D, size_t positions) {
-    op_case c = {.N = N, .H = H, .KV = KV, .D = D, .forward = rope_forward, .backward = rope_backward};
+    op_case c = {.N = N, .H = H, .KV = KV, .D = D, .scale = D % 4 ? 1.25 : 1, .forward = rope_forward,
+                 .backward = rope_backward};
     snprintf(c.name, sizeof c.name, "rope N=%zu H=%zu KV=%zu D=%zu positions=%zu", N, H, KV, D, positions);
     size_t n = area(N, (H + 2 * KV) * D);
     add_in(&c, "qkv (N,(H+2KV)D)", n, ACT, WRITTEN, false);

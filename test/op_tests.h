@@ -292,12 +292,12 @@ static void test_refusals(void) {
     incomplete.attention_backward = NULL;
     llm_on_death = caught;
     last_words[0] = 0;
-    if (!setjmp(escape)) llm_ops_check(&incomplete);
+    if (!setjmp(escape)) llm_ops_check(&incomplete, NULL);
     check(strstr(last_words, "attention_backward") != NULL, "llm_ops_check", "a missing row was not named");
     incomplete = *table;
     incomplete.logprob_fused = NULL, incomplete.decode = NULL, incomplete.enter = NULL;
     last_words[0] = 0;
-    if (!setjmp(escape)) llm_ops_check(&incomplete);
+    if (!setjmp(escape)) llm_ops_check(&incomplete, NULL);
     check(!last_words[0], "llm_ops_check", "an optional row was missed");
     last_words[0] = 0;
     llm_real *x = device_new(64);
@@ -407,6 +407,14 @@ static void test_layers(void) {
                 test_norm(rows[i], cols[k], false, false, added);
             }
     test_norm(1100, 64, true, true, true);
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 6; k++) {
+            test_qk_norm(rows[i], 1 + k % 3, cols[k], k % 2 ? 7 : 0);
+            test_post_norm(rows[i], cols[k]);
+            test_stream(rows[i] * cols[k]);
+        }
+    test_qk_norm(1100, 2, 16, 0);
+    test_post_norm(1100, 64);
     size_t shape[][3] = {{1, 1, 1}, {5, 7, 3}, {33, 17, 49}, {64, 96, 48}, {70, 130, 65}};
     for (int i = 0; i < 5; i++) {
         for (int k = 0; k < 3; k++) test_linear(shape[i][0], shape[i][1], shape[i][2], k == 1, k == 2, WEIGHT);

@@ -139,7 +139,7 @@ int main(int count, char **argument) {
         llm_ops small = *llm_cuda(precision[i]);
         small.head_rows = 512;          /* several chunks of logits */
         table = &small;
-        llm_ops_check(table);
+        llm_ops_check(table, NULL);
         tolerance = allowed[i];
         rng = llm_rng_seed(7, (uint64_t)i);
         test_rest();

@@ -140,8 +140,8 @@ static void att_rope(size_t N, size_t H, size_t KV, size_t D, int positions) {
     for (int back = 0; back < 2; back++) {
         llm_real *x = att_normal(n, 1);
         llm_act *dev_x = att_send(x, n);
-        (back ? llm_plain.rope_backward : llm_plain.rope_forward)((llm_act *)x, freq, position, N, H, KV, D);
-        (back ? att_ops->rope_backward : att_ops->rope_forward)(dev_x, dev_freq, dev_position, N, H, KV, D);
+        (back ? llm_plain.rope_backward : llm_plain.rope_forward)((llm_act *)x, freq, 1.25f, position, N, H, KV, D);
+        (back ? att_ops->rope_backward : att_ops->rope_forward)(dev_x, dev_freq, 1.25f, dev_position, N, H, KV, D);
         llm_real *got = att_take(dev_x, n, att_half());
         CHECK_SMALL(att_error(got, x, n, wide, 0, (H + KV) * D), att_bound(), "%s: rope N=%zu H=%zu KV=%zu D=%zu %s",
                     llm_precision_name(att_ops->precision), N, H, KV, D, back ? "backward" : "forward");

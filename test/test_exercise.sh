@@ -90,11 +90,11 @@ residual_forward	+for (size_t i = 0; i < N * O; i++) ((llm_real *)out)[i] *= -1;
 residual_forward	+for (size_t i = 0; i < N * O; i++) ((llm_real *)out)[i] -= ((const llm_real *)res)[i];
 residual_backward	^dbias = NULL;	not written
 residual_backward	^dw = NULL;	not written
-rope_forward	+plain_rope_forward(qkv, freq, positions, N, H, KV, D);
+rope_forward	+plain_rope_forward(qkv, freq, scale, positions, N, H, KV, D);
 rope_forward	^KV = 0;
 rope_forward	+for (size_t i = 0; i < N * (H + 2 * KV) * D; i++) ((llm_real *)qkv)[i] *= 2;	twice too large
-rope_backward	+plain_rope_forward(dqkv, freq, positions, N, H, KV, D);
-rope_backward	+plain_rope_backward(dqkv, freq, positions, N, H, KV, D);
+rope_backward	+plain_rope_forward(dqkv, freq, scale, positions, N, H, KV, D);
+rope_backward	+plain_rope_backward(dqkv, freq, scale, positions, N, H, KV, D);
 rope_backward	+for (size_t i = 0; i < N * (H + 2 * KV) * D; i++) ((llm_real *)dqkv)[i] *= -1;	the sign
 attention_backward	+for (size_t i = 0, r = (H + 2 * KV) * D; i < B * T * r; i++) ((llm_real *)dqkv)[i] *= i % r < (H + KV) * D ? sqrt((double)D) : 1;	sqrt(D) times too large
 attention_backward	+for (size_t i = 0, r = (H + 2 * KV) * D; i < B * T * r; i++) ((llm_real *)dqkv)[i] *= i % r < (H + KV) * D ? 1 : 2;	twice too large

@@ -512,8 +512,11 @@ int main(void) {
     } all[] = {{"gpt2", tiny_gpt2()},
                {"llama, tied", tiny_llama(true, 2, false)},
                {"llama, untied", tiny_llama(false, 1, false)},
-               {"qwen2", tiny_llama(true, 2, true)}};
-    for (int i = 0; i < 4; i++) {
+               {"qwen2", tiny_llama(true, 2, true)},
+               {"qwen3", tiny_family(LLM_QWEN3)},
+               {"olmo2", tiny_family(LLM_OLMO2)},
+               {"smollm3", tiny_family(LLM_SMOLLM3)}};
+    for (int i = 0; i < 7; i++) {
         llm_config c = all[i].c;
         if (IS_DOUBLE) {
             check_gradients(all[i].name, c, false, false, false, LLM_KEEP_MOST);

@@ -43,6 +43,20 @@ static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
                         .eos = -1,
                         .pad = -1};
 }
+/* Llama with the parts that other families have: norms on each head's q and k; norms on all of them and behind the
+   branches; layers without rope, biases everywhere, and yarn's longer q and k. */
+static llm_config tiny_family(llm_family family) {
+    llm_config c = tiny_llama(family == LLM_QWEN3, 2, false);
+    c.family = family;
+    if (family == LLM_QWEN3) c.qk_norm = LLM_QK_HEADS;
+    if (family == LLM_OLMO2) c.qk_norm = LLM_QK_ALL, c.post_norm = true;
+    if (family != LLM_SMOLLM3) return c;
+    c.no_rope_every = 2;
+    c.qkv_bias = c.proj_bias = c.mlp_bias = true;
+    c.rope_scaling = LLM_ROPE_YARN, c.rope_factor = 4, c.rope_low = 1, c.rope_high = 32, c.rope_original = 3;
+    c.rope_length = 1.2;
+    return c;
+}
 /* A batch of random tokens; with documents, each row holds two of them. */
 static llm_batch random_batch(int B, int T, int V, bool documents, uint64_t seed) {
     llm_batch b = llm_batch_new(B, T);

@@ -62,10 +62,10 @@ TIMED(linear_gelu_forward, 2.0 * N * I * O, 0, (llm_act *o, llm_act *y, const ll
 TIMED(residual_gelu_backward, 4.0 * N * I * O, 0, (llm_act *dx, llm_real *dw, llm_real *db, const llm_res *d,
       const llm_act *x, const llm_act *pre, llm_weight w, size_t N, size_t I, size_t O, bool a),
       dx, dw, db, d, x, pre, w, N, I, O, a)
-TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, size_t N, size_t H, size_t K,
-      size_t D), x, f, p, N, H, K, D)
-TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, const int *p, size_t N, size_t H, size_t K,
-      size_t D), x, f, p, N, H, K, D)
+TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, llm_real s, const int *p, size_t N, size_t H,
+      size_t K, size_t D), x, f, s, p, N, H, K, D)
+TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, llm_real s, const int *p, size_t N, size_t H,
+      size_t K, size_t D), x, f, s, p, N, H, K, D)
 TIMED(attention_forward, 2.0 * B * T * T * H * D, 0, (llm_act *o, llm_real *l, const llm_act *x, const int *s, size_t B,
       size_t T, size_t H, size_t K, size_t D), o, l, x, s, B, T, H, K, D)
 TIMED(attention_backward, 4.0 * B * T * T * H * D, 0, (llm_act *dx, const llm_act *d, const llm_act *o,
