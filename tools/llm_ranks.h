@@ -16,7 +16,35 @@
 
    The arena is a row of units: embeddings, block 1, ..., block L, last norm and head. A unit's gradient is formed in a
    slot and then joins the sums; with ZeRO 3 its weights, too, are brought into a slot before they are used. Odd and
-   even blocks have a slot each: one is on its way while the other is computed. */
+   even blocks have a slot each: one is on its way while the other is computed.
+
+   A forward and a backward pass go through the arena unit by unit: embeddings, block 1, ..., block L, last norm and
+   head. Only the unit that is computed must be whole, so it lies in a slot. ZeRO 3, block l, rank 0:
+
+       call              before                               after
+       unit_ask(l)       w0: this rank's half of the arena    slot: block l on its way from its owners
+       unit_use(l)       slot: on its way                     slot: block l whole, at all ranks
+       unit_open(l)      gradient slot: free                  gradient slot: block l's, of this micro-batch alone
+       unit_close(l)     gradient slot: written               s0: plus all ranks' part of it that lies in our half
+       llm_adamw_step    w0, s0, m0                           w0, m0 moved; what the slots hold of weights is old
+
+   The embeddings and the last unit have slots of their own, for they are needed at both ends of a pass; odd and even
+   blocks have one each, so that one is sent while the next is computed. ZeRO 0 to 2 need these slots for the gradients
+   alone. For P numbers in all, U in the slots (embeddings, head and two blocks), R ranks and r rounds a step, a rank
+
+                 holds, in numbers                               sends in a step, in numbers
+       ZeRO 0    weights P    sums P + U     moments 2 P         2 r P (R-1)/R          the sum, to all
+            1    weights P    sums P + U     moments 2 P/R       (r + 1) P (R-1)/R      the sum, to owners; weights
+            2    weights P    sums P/R + U   moments 2 P/R       (r + 1) P (R-1)/R
+            3    P/R + U      sums P/R + U   moments 2 P/R       nearly 3 r P (R-1)/R   weights twice a round
+
+   to which come bf16 copies of the weights, or of their slots. In one round ZeRO 1 and 2 cost no word more than ZeRO 0,
+   and 3 half as many again. Llama-2 70B on 64 cards: each holds 1250, 707, 436 or, with ZeRO 3, 40 GB.
+
+   Who learns adapters (LoRA) splits their sums and moments, in one unit, and with ZeRO 3 the frozen weights below; what
+   lies in fewer bits is whole at every rank. A tensor is asked for, or written, by all ranks together (param_read,
+   param_upload), so a checkpoint has no trace of its ranks, and goes on with any number of them and any ZeRO. Where
+   weights are split, speaking brings them once for every token: slow, but right. */
 
 typedef struct llm_range { size_t begin, end, each; } llm_range;        /* numbers of an arena; each: of every rank */
 typedef struct { size_t begin, end, at; int first, last, slot; } llm_unit;      /* numbers, place in `slots`; rows */
