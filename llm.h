@@ -395,9 +395,6 @@ typedef struct { const int *id; int prompt, count; } llm_sequence;
 /* Lay n sequences into b, one to a row, right-padded: weight 1 where an answer's id is the target. With b->T >= count
    the last id is an input too (a score is read there). Rows without a sequence are padding. */
 void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad);
-/* The same for a reward model: the id `reward` (-1: none) closes each row, and the only weight, 1, is on the row's last
-   token: its value is the score of the row. */
-void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad);
 
 /* ---- chapter 4: the operations -------------------------------------------------------------------------------- */
 
@@ -2397,19 +2394,6 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
             at = lay_ids(b, row, 0, *x, NULL, llm_min(x->count, b->T));
         }
         pad_row(b, row, at, pad);
-    }
-}
-void llm_batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad) {
-    llm_batch_rows(b, s, n, pad);
-    for (int row = 0; row < n; row++) {
-        int last = s[row].count - (reward < 0);         /* its place; without <|reward|> the last id's */
-        if (last >= b->T) llm_die("a larger --seq", "no place for the score behind %d tokens", s[row].count);
-        size_t end = at_place(b, row, last);
-        memset(b->weight + at_place(b, row, 0), 0, b->T * sizeof *b->weight);
-        if (reward >= 0) b->tokens[end] = reward;
-        b->positions[end] = last;
-        b->start[end] = 0;
-        b->weight[end] = 1;
     }
 }
 

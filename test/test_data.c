@@ -8,6 +8,7 @@
 #include "../tools/say.h"
 #include "../tools/mixture.h"
 #include "../tools/run.h"
+#include "../tools/scores.h"
 #include "../tools/text.h"
 #include "check.h"
 #include <sys/resource.h>
@@ -1880,7 +1881,7 @@ static void test_rows(void) {
     CHECK(small.tokens[3] == 8 && small.targets[3] == 9 && small.weight[3] == 1, "the last id may be a target only");
     for (int reward = -1; reward < 50; reward += 50) {          /* the score is read at the last id, or behind it */
         llm_batch wide = llm_batch_new(2, 6);
-        llm_batch_scored(&wide, s, 2, reward, 99);
+        batch_scored(&wide, s, 2, reward, 99);
         int place[2] = {reward < 0 ? 4 : 5, reward < 0 ? 8 : 9};
         CHECK(llm_batch_targets(&wide) == 2 && wide.weight[place[0]] == 1 && wide.weight[place[1]] == 1, "scores");
         CHECK(wide.tokens[place[0]] == (reward < 0 ? 9 : reward) && wide.positions[place[1]] == place[1] - 6 &&

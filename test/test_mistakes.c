@@ -444,7 +444,7 @@ static void test_value_after_action(void) {
 static void row_scores(llm_model *m, const llm_sequence *s, int n, int T, int pad, double *score) {
     llm_batch b = llm_batch_new(n, T);
     llm_real *value = llm_alloc((size_t)(n * T), sizeof *value);
-    llm_batch_scored(&b, s, n, toy.reward, pad);
+    batch_scored(&b, s, n, toy.reward, pad);
     llm_forward(m, &b, NULL, NULL, value);
     llm_row_sums(score, NULL, value, &b);
     llm_release(value);
@@ -472,7 +472,7 @@ static void test_score_on_padding(void) {
         llm_batch_free(&b);
     }
     llm_batch small = llm_batch_new(1, s[0].count);
-    CHECK_DIES(llm_batch_scored(&small, s, 1, toy.reward, toy.pad), "no place for the score");
+    CHECK_DIES(batch_scored(&small, s, 1, toy.reward, toy.pad), "no place for the score");
     llm_batch_free(&small);
     llm_model_free(&m);
 }

@@ -38,7 +38,7 @@ static llm_batch rl_lay(const rl_data *d, const llm_sequence *s, int n, bool sco
     int T = 1, pad = llm_max(d->tok.pad, 0);
     for (int i = 0; i < n; i++) T = llm_max(T, s[i].count + (scored && d->tok.reward >= 0));
     llm_batch b = llm_batch_new(n, T);
-    if (scored) llm_batch_scored(&b, s, n, d->tok.reward, pad);
+    if (scored) batch_scored(&b, s, n, d->tok.reward, pad);
     else llm_batch_rows(&b, s, n, pad);
     return b;
 }

@@ -3,6 +3,9 @@
 #ifndef SCORES_H
 #define SCORES_H
 
+/* llm_batch_rows for a reward model: the id `reward` (-1: none) closes each row, and the only weight, 1, is on the
+   row's last token: its value is the score of the row. */
+void batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad);
 /* Only differences of scores were learned, and their scale is chance. Divide the head by the deviation of `score` [n],
    so that a KL coefficient means the same in every run; returns the mean that is to be subtracted from then on. */
 double score_normalise(llm_model *model, const double *score, int n);
@@ -11,6 +14,19 @@ double score_normalise(llm_model *model, const double *score, int n);
 void ratio_check(const llm_policy_stats *first);
 
 #ifdef LLM_IMPLEMENTATION
+void batch_scored(llm_batch *b, const llm_sequence *s, int n, int reward, int pad) {
+    llm_batch_rows(b, s, n, pad);
+    for (int row = 0; row < n; row++) {
+        int last = s[row].count - (reward < 0);         /* its place; without <|reward|> the last id's */
+        if (last >= b->T) llm_die("a larger --seq", "no place for the score behind %d tokens", s[row].count);
+        size_t end = at_place(b, row, last);
+        memset(b->weight + at_place(b, row, 0), 0, b->T * sizeof *b->weight);
+        if (reward >= 0) b->tokens[end] = reward;
+        b->positions[end] = last;
+        b->start[end] = 0;
+        b->weight[end] = 1;
+    }
+}
 /* A score becomes (r - mean) / deviation, both over the answers that were compared. The head is divided, saved so, and
    has no bias: the caller keeps what is returned, mean / deviation, and subtracts it. */
 double score_normalise(llm_model *model, const double *score, int n) {
