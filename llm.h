@@ -518,8 +518,8 @@ typedef struct llm_ops {
                           const llm_act *inp, const llm_real *A, const llm_real *B, llm_real scale, size_t N,
                           size_t in, size_t r, llm_slice s, bool from_residual, bool accumulate);
 
-    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j] and
-       is multiplied by `scale`; backward turns back. */
+    /* Rotary positions on q and k inside qkv (N, (H+2KV)*D), in place: pair (j, j+D/2) turns by positions[n]*freq[j],
+       times `scale`; backward turns back. */
     void (*rope_forward)(llm_act *qkv, const llm_real *freq, llm_real scale, const int *positions, size_t N, size_t H,
                          size_t KV, size_t D);
     void (*rope_backward)(llm_act *dqkv, const llm_real *freq, llm_real scale, const int *positions, size_t N, size_t H,
@@ -2588,9 +2588,8 @@ static void plain_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *d
     plain_layernorm_backward(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
 }
 
-/* Two more places for an RMS norm, with its equations. On q or k (Henry et al. 2020), where the N cols/width rows lie in
-   wider ones: they are taken out, normed and put back. And behind a branch (OLMo-2: 2024), out = res + rmsnorm(y): such a
-   branch reads the stream as it is. */
+/* Two more places for an RMS norm: on q or k (Henry et al. 2020), whose rows lie in wider ones: they are taken out,
+   normed and put back; and behind a branch, out = res + rmsnorm(y) (OLMo-2), which then reads the stream as it is. */
 static void slice_copy(llm_real *own, llm_real *wide, size_t N, llm_slice s, bool back) {
     for (size_t n = 0; n < N; n++) {
         llm_real *here = own + n * s.cols, *there = wide + n * s.ld + s.col;
@@ -3118,7 +3117,8 @@ const llm_ops llm_plain = {
 #undef ROW
 #define ROW(op) {offsetof(llm_ops, op), #op},
 static bool row_needed(const char *op, const llm_config *c) {
-    return strstr(op, "qk_norm") ? c && c->qk_norm : strstr(op, "post_norm") || strstr(op, "stream") ? c && c->post_norm : true;
+    if (strstr(op, "qk_norm")) return c && c->qk_norm;
+    return (c && c->post_norm) || (!strstr(op, "post_norm") && !strstr(op, "stream"));
 }
 void llm_ops_check(const llm_ops *ops, const llm_config *c) {
     static const struct { size_t at; const char *op; } row[] = {PLAIN_ROWS(ROW)};
@@ -3129,8 +3129,8 @@ void llm_ops_check(const llm_ops *ops, const llm_config *c) {
         any body;
         memcpy(&body, (const char *)ops + row[i].at, sizeof body);
         if (!body && row_needed(row[i].op, c))
-            llm_die("--device cpu; or start from llm_plain and put your rows in its place", "the table \"%s\" has no %s", ops->name,
-                    row[i].op);
+            llm_die("--device cpu; or start from llm_plain, your rows in its place", "the table \"%s\" has no %s",
+                    ops->name, row[i].op);
     }
 }
 #undef ROW
@@ -3180,6 +3180,10 @@ int llm_threads(int count) {
        GPT-2, GPT-3      layer norm   learned      gelu      everywhere     transformer.h.0.attn.c_attn.weight
        Llama, Llama-2    RMS norm     rope         swiglu    nowhere        model.layers.0.self_attn.q_proj.weight
        Qwen2             RMS norm     rope         swiglu    on q, k, v     as Llama's
+       Mistral, Phi-3    as Llama; Phi-3 has q|k|v in one tensor, and gate|up
+       Qwen3             as Llama, with norms on q and k, head by head, before rope
+       SmolLM3           as Llama, but every fourth layer has no rope
+       OLMo-2            as Llama, but norm1, norm2 stand behind proj and down; norms on q and k, all heads together
 
        Vaswani et al. 2017 (attention); Radford et al. 2019, Brown et al. 2020 (GPT-2, GPT-3);
        Touvron et al. 2023a, 2023b (LLaMA, Llama-2); Zhang and Sennrich 2019 (RMSNorm);
@@ -3669,7 +3673,8 @@ static void model_down_backward(llm_model *m, const llm_acts *a, const llm_layer
 
 /* One block: out = mid + down(act(up(norm2(mid)))),  mid = res + proj(attention(qkv(norm1(res)))). (N,C) each; with
    swiglu `up` is two matrices side by side, gate | up. Where text is said and not learned (chapter 7) attention puts
-   its keys and values into the cache and looks there, and ids.start is a token's row in it; else cache is NULL. */
+   its keys and values into the cache and looks there, and ids.start is a token's row in it; else cache is NULL. norm1
+   and norm2 are computed where a branch is read, or, where they stand behind, with its last product. */
 static void block_forward(llm_model *m, int l, llm_res *out, size_t B, size_t T, const llm_cache *cache) {
     const llm_config *c = &m->c;
     const llm_ops *op = m->ops;

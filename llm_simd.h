@@ -1241,7 +1241,8 @@ static void simd_qk_norm_forward(llm_act *qkv, llm_act *raw, llm_real *rstd, con
         }
     }
 }
-/* dx of every row of the slice, dw in chunks as above. dout: llm_real rows of their own, or NULL: it lies where dx will. */
+/* dx of every row of the slice, dw in chunks as above. dout: llm_real rows of their own, or NULL: it lies where dx will
+   lie. */
 static void act_norm_backward(llm_act *dx, llm_slice s, const llm_real *dout, llm_real *dw, const llm_act *x,
                               const llm_real *w, const llm_real *rstd, size_t rows, size_t C, bool accumulate) {
     const size_t each = size_max(16, (rows + 63) / 64), chunks = (rows + each - 1) / each;

@@ -71,8 +71,8 @@ FAKE(qk_norm_forward,
      (llm_act *q, llm_act *x, llm_real *r, const llm_real *w, llm_real e, size_t N, llm_slice s, size_t D),
      (q, x, r, w, e, N, s, D))
 FAKE(qk_norm_backward,
-     (llm_act *dq, llm_real *dw, const llm_act *x, const llm_real *r, const llm_real *w, size_t N, llm_slice s, size_t D,
-      bool a),
+     (llm_act *dq, llm_real *dw, const llm_act *x, const llm_real *r, const llm_real *w, size_t N, llm_slice s,
+      size_t D, bool a),
      (dq, dw, x, r, w, N, s, D, a))
 FAKE(post_norm_forward,
      (llm_res *o, llm_real *r, const llm_res *i, const llm_act *y, const llm_real *w, llm_real e, size_t N, size_t C),

@@ -176,6 +176,8 @@ static llm_config team_layer(llm_config c, int *parts) {
     if (c.H % n || c.KV % n || c.F % n)
         llm_usage("a number that divides all three",
                   "--tensor-parallel %d: %d heads, %d key/value heads, %d feed-forward columns", n, c.H, c.KV, c.F);
+    if (n > 1 && (c.qk_norm || c.post_norm))
+        llm_usage("--tensor-parallel 1", "ranks share no layers with norms on q and k, or behind the branches");
     c.H /= n;
     c.KV /= n;
     c.F /= n;

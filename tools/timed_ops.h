@@ -53,6 +53,14 @@ TIMED(rmsnorm_forward, 0, (double)N * C * (R + A), (llm_act *o, llm_real *r, con
 TIMED(rmsnorm_backward, 0, (double)N * C * ((join ? 3 : 2) * R + A), (llm_res *dx, llm_real *dw, const llm_act *d,
       const llm_res *x, const llm_real *w, const llm_real *r, size_t N, size_t C, bool join, bool a),
       dx, dw, d, x, w, r, N, C, join, a)
+TIMED(qk_norm_forward, 0, 3.0 * N * s.cols * A, (llm_act *q, llm_act *x, llm_real *r, const llm_real *w, llm_real e,
+      size_t N, llm_slice s, size_t D), q, x, r, w, e, N, s, D)
+TIMED(qk_norm_backward, 0, 3.0 * N * s.cols * A, (llm_act *q, llm_real *dw, const llm_act *x, const llm_real *r,
+      const llm_real *w, size_t N, llm_slice s, size_t D, bool a), q, dw, x, r, w, N, s, D, a)
+TIMED(post_norm_forward, 0, 3.0 * N * C * A, (llm_res *o, llm_real *r, const llm_res *i, const llm_act *y,
+      const llm_real *w, llm_real e, size_t N, size_t C), o, r, i, y, w, e, N, C)
+TIMED(post_norm_backward, 0, 3.0 * N * C * A, (llm_act *dy, llm_real *dw, const llm_res *d, const llm_act *y,
+      const llm_real *w, const llm_real *r, size_t N, size_t C, bool a), dy, dw, d, y, w, r, N, C, a)
 TIMED(linear_forward, 2.0 * N * I * O, 0, (llm_act *o, const llm_act *x, llm_weight w, llm_weight b, size_t N, size_t I,
       size_t O), o, x, w, b, N, I, O)
 TIMED(residual_forward, 2.0 * N * I * O, 0, (llm_res *o, const llm_res *r, const llm_act *x, llm_weight w, llm_weight b,
@@ -62,10 +70,10 @@ TIMED(linear_gelu_forward, 2.0 * N * I * O, 0, (llm_act *o, llm_act *y, const ll
 TIMED(residual_gelu_backward, 4.0 * N * I * O, 0, (llm_act *dx, llm_real *dw, llm_real *db, const llm_res *d,
       const llm_act *x, const llm_act *pre, llm_weight w, size_t N, size_t I, size_t O, bool a),
       dx, dw, db, d, x, pre, w, N, I, O, a)
-TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, llm_real s, const int *p, size_t N, size_t H,
-      size_t K, size_t D), x, f, s, p, N, H, K, D)
-TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, llm_real s, const int *p, size_t N, size_t H,
-      size_t K, size_t D), x, f, s, p, N, H, K, D)
+TIMED(rope_forward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, llm_real s, const int *p, size_t N,
+      size_t H, size_t K, size_t D), x, f, s, p, N, H, K, D)
+TIMED(rope_backward, 0, 4.0 * N * H * D * A, (llm_act *x, const llm_real *f, llm_real s, const int *p, size_t N,
+      size_t H, size_t K, size_t D), x, f, s, p, N, H, K, D)
 TIMED(attention_forward, 2.0 * B * T * T * H * D, 0, (llm_act *o, llm_real *l, const llm_act *x, const int *s, size_t B,
       size_t T, size_t H, size_t K, size_t D), o, l, x, s, B, T, H, K, D)
 TIMED(attention_backward, 4.0 * B * T * T * H * D, 0, (llm_act *dx, const llm_act *d, const llm_act *o,
@@ -112,6 +120,8 @@ static llm_ops timed_ops(const llm_ops *op) {
     USE(residual_backward); USE(rope_forward); USE(rope_backward); USE(attention_forward); USE(attention_backward);
     USE(gelu_forward); USE(gelu_backward); USE(swiglu_forward); USE(swiglu_backward); USE(logprob_fused);
     USE(grad_norm); USE(adamw);
+    if (op->qk_norm_forward) USE(qk_norm_forward), USE(qk_norm_backward);
+    if (op->post_norm_forward) USE(post_norm_forward), USE(post_norm_backward);
     if (op->linear_gelu_forward) USE(linear_gelu_forward);
     if (op->residual_gelu_backward) USE(residual_gelu_backward);
 #undef USE
