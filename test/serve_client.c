@@ -417,6 +417,7 @@ static void check_heads(void) {
         {"/v1/completions", HOST, 405, "POST"}, {"/api/info", HOST, 200, "\"context\": 128"},
         {"/api/elo", HOST, 200, "["},
         {"/", "Host: evil.example\r\n", 403, "another site"}, {"/", "Host: [::1]:80\r\n", 200, "<!doctype html>"},
+        {"/", "Host: 127.0.0.2:80\r\n", 200, "<!doctype html>"}, {"/", "Host: 127.0.0.2.example\r\n", 403, "--host"},
         {"/", HOST "Origin: http://evil.example\r\n", 403, "another site"},
         {"/", HOST "Origin: http://localhost\r\n", 200, "<!doctype html>"}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {

@@ -21,7 +21,7 @@ cp -r "$dir/m" "$dir/other"
 # begin FLAGS...: a server on a free port; $server, $port.
 begin() {
     : > "$dir/log"
-    $serve --port 0 --threads 1 --votes "$dir/votes.jsonl" "$@" 2> "$dir/log" &
+    $serve --port 0 --threads 1 --votes "$dir/some/votes.jsonl" "$@" 2> "$dir/log" &
     server=$! port=
     while [ -z "$port" ] && kill -0 $server 2> /dev/null; do
         sleep 0.05
@@ -68,13 +68,14 @@ play clients
 ends TERM
 begin --model "$dir/m" "$dir/other" --batch 1 --patience 1
 play gone
+: > "$dir/open"
 "$client" "$port" "$dir/m" "$chat" open > "$dir/open" 2>&1 &
 waits=$!
 until grep -q -e open -e failed "$dir/open"; do sleep 0.05; done
 ends INT
 wait $waits; check "whoever waits is told that the server ends: $(cat "$dir/open")" [ $? -eq 0 ]
-check "a vote is a line" [ "$(grep -c '"winner": "[ab]"' "$dir/votes.jsonl")" -eq 2 ]
-printf '{"half' >> "$dir/votes.jsonl"
+check "a vote is a line" [ "$(grep -c '"winner": "[ab]"' "$dir/some/votes.jsonl")" -eq 2 ]
+printf '{"half' >> "$dir/some/votes.jsonl"
 begin --model "$dir/m" "$dir/other" --patience 1
 check "half a vote is named" grep -q "line 3 of .*votes.jsonl is no vote" "$dir/log"
 "$client" "$port" "$dir/m" "$chat" votes > "$dir/said" 2>&1; check "votes are kept: $(cat "$dir/said")" [ $? -eq 0 ]

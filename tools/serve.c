@@ -181,6 +181,7 @@ static enum MHD_Result reply(struct MHD_Connection *c, int status, const char *t
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(r, "X-Frame-Options", "DENY");      /* no page of others shows ours: votes are clicks */
     if (status == 503) MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     if (status == 405) MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, POST");
     const enum MHD_Result result = MHD_queue_response(c, (unsigned)status, r);
@@ -360,19 +361,25 @@ enum { ENDPOINTS = sizeof endpoint / sizeof *endpoint };
 
 /* ---- what libmicrohttpd calls ---- */
 
+/* Is it localhost, or an address of this machine alone? A port may stand behind it. */
+static bool is_local_name(const char *host) {
+    const char *end = strrchr(host, ':');
+    const size_t n = end && !strchr(end, ']') ? (size_t)(end - host) : strlen(host);
+    char name[32];
+    struct in_addr a;
+    if (n >= sizeof name) return false;
+    memcpy(name, host, n);
+    name[n] = '\0';
+    return !strcasecmp(name, "localhost") || !strcmp(name, "[::1]") ||
+           (inet_pton(AF_INET, name, &a) == 1 && ntohl(a.s_addr) >> 24 == 127);
+}
 /* A page of another site may make a browser send requests here, and may have its name answered with this machine's
    address. Such a request has the other site's name in Origin, or in Host. */
 static bool from_elsewhere(struct MHD_Connection *c) {
     const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
     const char *origin = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin");
     if (origin && (strncmp(origin, "http://", 7) || !host || strcmp(origin + 7, host))) return true;
-    if (!server.local || !host) return false;
-    const char *end = strrchr(host, ':');
-    const size_t n = end && !strchr(end, ']') ? (size_t)(end - host) : strlen(host);
-    static const char *const own[] = {"localhost", "127.0.0.1", "[::1]"};
-    for (int i = 0; i < 3; i++)
-        if (n == strlen(own[i]) && !strncasecmp(host, own[i], n)) return false;
-    return true;
+    return server.local && host && !is_local_name(host);
 }
 /* What is wrong with a request before its body is read. */
 static void look_at_head(exchange *x, const char *url, const char *method, int *which) {
@@ -380,7 +387,8 @@ static void look_at_head(exchange *x, const char *url, const char *method, int *
     *which = 0;
     while (*which < ENDPOINTS && strcmp(endpoint[*which].path, url)) ++*which;
     if (from_elsewhere(x->connection))
-        serve_refuse(&x->why, 403, NULL, NULL, "a request from the page of another site: this server answers its own");
+        serve_refuse(&x->why, 403, NULL, NULL, "a request from the page of another site, or by "
+                     "another name than localhost: --host 0.0.0.0 answers to any name");
     else if (*which == ENDPOINTS)
         serve_refuse(&x->why, 404, NULL, NULL, "there is no %.80s: try /v1/models or /v1/chat/completions", url);
     else if (endpoint[*which].post ? !post : !get)
@@ -580,10 +588,20 @@ static void parse(settings *s, int argc, char **argv) {
     llm_options_parse(table, sizeof table / sizeof *table, "models for a browser and for OpenAI's clients", argc, argv);
     if (!s->models.count) s->models = (llm_list){sft, 1};
 }
-/* No request may wait in libmicrohttpd's sleep when it ends: the engine has refused them all by then. */
+static bool somebody_is_answered(void) {
+    bool found = false;
+    server_lock();
+    for (const client *k = server.client; k < server.client + CLIENTS; k++) found |= k->state != CLIENT_FREE && k->asks;
+    server_unlock();
+    return found;
+}
+/* No request may wait in libmicrohttpd's sleep when it ends: the engine has refused them all by then. Whoever waited is
+   told so: two seconds for that. */
 static void shut_down(void) {
+    const struct timespec moment = {.tv_nsec = 5000000};
     MHD_quiesce_daemon(server.daemon);
     engine_end(&server.engine);
+    for (int i = 0; i < 400 && somebody_is_answered(); i++) nanosleep(&moment, NULL);
     MHD_stop_daemon(server.daemon);
     for (int i = 0; i < server.engine.models; i++) {
         llm_release((char *)server.engine.model[i].id);

@@ -66,6 +66,10 @@ static inline void votes_close(serve_votes *v) {
 /* The vote as a line at the end of the file: all of it, or nothing. */
 static inline bool votes_append(const serve_votes *v, const char *line, size_t size, serve_refusal *why) {
     struct stat before;
+    const char *slash = strrchr(v->path, '/');
+    char *folder = llm_format("%.*s", slash ? (int)(slash - v->path) : 0, v->path);
+    if (*folder) llm_make_dirs(folder);
+    llm_release(folder);
     const int fd = open(v->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     char last = '\n';
     bool well = fd >= 0 && !fstat(fd, &before);
