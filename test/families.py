@@ -30,6 +30,7 @@ STRETCHED = {
     "dynamic": {**rope("dynamic", factor=3.0), "max_position_embeddings": 20},      # asked for 48 tokens
     "yarn": rope("yarn", **YARN),
     "yarn, all said": rope("yarn", **YARN, beta_fast=8.0, beta_slow=2.0, attention_factor=1.3),
+    "yarn, longer": rope("yarn", **YARN, attention_factor=1.3),
     "yarn, mscale": rope("yarn", **YARN, mscale=0.7, mscale_all_dim=1.1),
     "yarn, not truncated": rope("yarn", **YARN, truncate=False),
 }

@@ -152,14 +152,15 @@ def near(model, other, kind):
 
 
 def check_families(args, llama, tmp, wanted):
-    """Mistral, Qwen3, SmolLM3, OLMo-2 and Phi-3, and frequencies that are stretched, as llama.cpp computes them; and what
-    it does not compute: refused by name."""
+    """Mistral, Qwen3, SmolLM3, OLMo-2 and Phi-3, and frequencies that are stretched, as llama.cpp computes them; and
+    what it does not compute: refused by name."""
     size = dict(num_hidden_layers=5, max_position_embeddings=128)
     tok = dict(mistral="tekken", qwen3="qwen2", smollm3="llama3re", olmo2="dolma2", phi3="spm")
     for seed, family in enumerate(tok):
         more = [("", dict(tie_word_embeddings=family in ("qwen3", "smollm3")))]
         if family == "mistral":
-            more += [(" " + name, rope) for name, rope in families.STRETCHED.items() if name != "yarn, not truncated"]
+            more += [(" " + name, rope) for name, rope in families.STRETCHED.items()
+                     if name not in ("yarn, not truncated", "yarn, all said")]
         if family in ("olmo2", "phi3"):
             more += [(" tied", dict(tie_word_embeddings=True)), (" grouped", dict(num_key_value_heads=1))]
         for option, own in more:
@@ -172,7 +173,8 @@ def check_families(args, llama, tmp, wanted):
     for family, own, says in (("smollm3", dict(no_rope_layer_interval=2), "every fourth layer"),
                               ("smollm3", biased, "no biases"), ("qwen3", biased, "no biases"),
                               ("olmo2", biased, "no biases"),
-                              ("mistral", families.STRETCHED["yarn, not truncated"], "is truncated")):
+                              ("mistral", families.STRETCHED["yarn, all said"], "between 2 and 8"),
+                              ("mistral", families.STRETCHED["yarn, not truncated"], "model's is not and")):
         if not wanted or family in wanted:
             folder, path = os.path.join(tmp, "family"), os.path.join(tmp, "refused.gguf")
             make(folder, tok[family], family, 1, **{**size, **own})

@@ -143,7 +143,7 @@ int main(void) {
         check_model(names[i], LLM_BF16, 0.1, true);
     }
     /* each with another part or way to stretch rope (test/gen/family_models.py) */
-    const char *newer[] = {"mistral", "phi3"};
+    const char *newer[] = {"mistral", "qwen3", "smollm3", "olmo2", "phi3"};
     for (size_t i = 0; i < sizeof newer / sizeof *newer; i++)
         check_model(newer[i], LLM_FP32, sizeof(llm_real) == 8 ? 2e-6 : 1e-4, true);
     check_model("gpt2-bare", LLM_FP32, 1e-4, false);

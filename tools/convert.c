@@ -263,8 +263,10 @@ static void refuse_parts(llm_config *c, const char *path) {
                 "in every %d (0: in none)", path, type, step);
     if ((c->qkv_bias && c->proj_bias && c->family != LLM_LLAMA) || (c->mlp_bias && c->family != LLM_LLAMA))
         llm_die("a folder (--out DIR)", "%s: llama.cpp's %s has no biases", path, type);
-    if (c->rope_scaling == LLM_ROPE_YARN && !c->rope_truncate)
-        llm_die("a folder (--out DIR)", "%s: llama.cpp's yarn is truncated, this model's is not", path);
+    if (c->rope_scaling == LLM_ROPE_YARN && (!c->rope_truncate || c->rope_low != 1 || c->rope_high != 32))
+        llm_die("a folder (--out DIR)", "%s: llama.cpp's yarn is truncated and blends between 1 turn and 32, this "
+                "model's %s and blends between %g and %g", path, c->rope_truncate ? "is" : "is not", c->rope_low,
+                c->rope_high);
     if (c->rope_scaling != LLM_ROPE_DYNAMIC) return;
     fprintf(stderr, "note: context %d -> %d: llama.cpp has no dynamic rope\n", c->T, c->rope_original);
     c->T = c->rope_original;
@@ -317,6 +319,12 @@ static int list_tensors(const llm_model *m, gguf_tensor *list, int as) {
         gguf_name(&m->c, p->name, x->name);
         if (turned && strstr(p->name, "q_proj")) x->heads = m->c.H;
         if (turned && strstr(p->name, "k_proj")) x->heads = m->c.KV;
+        place_tensor(x, as, &offset);
+    }
+    if (m->c.tied && m->c.family == LLM_OLMO2) {        /* llama.cpp ties heads, but not this architecture's */
+        gguf_tensor *x = &list[n++];
+        *x = (gguf_tensor){.name = "output.weight", .dims = 2, .cols = m->wte->cols, .rows = m->wte->rows,
+                           .param = m->wte};
         place_tensor(x, as, &offset);
     }
     if (m->c.rope_scaling == LLM_ROPE_LLAMA3) {
@@ -435,7 +443,7 @@ static void to_gguf(const settings *s) {
     for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/';) dir[--n] = '\0';
     if (path_ends_with(dir, ".gguf")) dir[strlen(dir) - strlen(".gguf")] = '\0';
     tokenizer_facts f = facts_read(&t);
-    gguf_tensor *list = llm_alloc((size_t)m.params + 1, sizeof *list);
+    gguf_tensor *list = llm_alloc((size_t)m.params + 2, sizeof *list);
     int n = list_tensors(&m, list, as), halves = 0;
     gguf_writer g = {.family = gguf_architecture(&m.c), .counting = true};
     put_header(&g, &m, &t, &f, list, n, path_name(dir), as);

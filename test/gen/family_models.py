@@ -22,7 +22,7 @@ import families
 
 models.V = 48
 SIZE = dict(vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=32, bos_token_id=0, eos_token_id=0, pad_token_id=1)
+            num_key_value_heads=2, max_position_embeddings=32, bos_token_id=0, eos_token_id=0)
 KINDS = {
     "mistral": dict(max_position_embeddings=10, **families.rope("dynamic", factor=2.5)),
     "qwen3": dict(head_dim=6, tie_word_embeddings=True, **families.rope(
