@@ -268,9 +268,10 @@ double llm_batch_targets(const llm_batch *b);           /* sum of the weights: M
 /* order = a random permutation of 0 .. n-1, the same for the same seed and stream. */
 void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
 
-/* The documents of a file, each a stretch of `text`. read: those of a plain text file, separated by blank lines
-   (document_gap) or all of it as one. add: one more, without the white space at its end; an empty one is left out. */
-typedef struct { const char *text; size_t size; } llm_document;
+/* The documents of a file, each a stretch of `text`; on: it goes on with the stretch before. read: those of a plain text
+   file, separated by blank lines (document_gap) or all of it as one. add: one more, without the white space at its end;
+   an empty one is left out. */
+typedef struct { const char *text; size_t size; bool on; } llm_document;
 typedef struct { llm_document *document; size_t count, capacity; char *text; } llm_documents;
 void llm_documents_read(llm_documents *l, const char *path, bool document_gap);
 void llm_documents_add(llm_documents *l, const char *text, size_t size);
@@ -282,13 +283,14 @@ typedef struct {
     double proportion;                  /* expected share of the tokens, sums to 1 over the sources */
     double chance;                      /* that the next document is from here */
     int *tokens; size_t count;          /* all training documents in a row, each opened by <|endoftext|> (bos) */
+    const uint16_t *narrow;             /* or, in the place of tokens, ids of 16 bits */
     size_t *document; size_t documents; /* where each begins; document[documents] = count */
     size_t bytes;                       /* of text */
     uint64_t hash;                      /* of the tokens: a resumed run must read the same text */
     uint32_t *order;                    /* this epoch's shuffle */
     size_t cursor; int epoch;           /* next document of the order */
     size_t drawn;                       /* tokens handed out so far */
-    size_t room, document_room;         /* allocated */
+    size_t room, document_room;         /* allocated; 0: tokens, narrow and document are lent */
 } llm_source;
 typedef struct {
     llm_source *source; int sources;
@@ -312,6 +314,8 @@ typedef struct {
        llm_documents_read has it. tools/forms.h knows folders and records. */
     void (*find)(llm_paths *files, const char *path);
     void (*read)(llm_documents *l, const char *path, bool document_gap);
+    /* A source, and what is added to the held-out text, from elsewhere (tools/tokens.h); false, or NULL: from files. */
+    bool (*load)(const llm_tokenizer *t, const char *path, llm_source *s, llm_source *held, double fraction);
     bool document_mask;                 /* tokens see only their own document, positions restart */
     uint64_t seed;                      /* of the order of documents */
 } llm_corpus_options;
@@ -1747,7 +1751,7 @@ void llm_documents_add(llm_documents *l, const char *text, size_t size) {
     while (size && isspace((unsigned char)text[size - 1])) size--;     /* a token ends it, not a newline */
     if (!size) return;
     l->document = llm_grow(l->document, &l->capacity, l->count + 1, sizeof *l->document);
-    l->document[l->count++] = (llm_document){text, size};
+    l->document[l->count++] = (llm_document){text, size, false};
 }
 /* Blank lines (nothing but spaces) separate documents. */
 static void split_at_gaps(llm_documents *l, const char *text, size_t size) {
@@ -1797,34 +1801,36 @@ static int document_opener(const llm_tokenizer *t) {
 static void source_append(llm_source *s, int open, const int *ids, size_t n, size_t bytes) {
     s->tokens = llm_grow(s->tokens, &s->room, llm_add(s->count, n + 1), sizeof *s->tokens);
     s->document = llm_grow(s->document, &s->document_room, s->documents + 2, sizeof *s->document);
-    s->tokens[s->count] = open;
-    memcpy(s->tokens + s->count + 1, ids, n * sizeof *ids);
-    s->document[s->documents++] = s->count;
-    s->count += n + 1;
-    s->document[s->documents] = s->count;
+    if (open >= 0) s->document[s->documents++] = s->count, s->tokens[s->count++] = open;        /* else it goes on */
+    memcpy(s->tokens + s->count, ids, n * sizeof *ids);
+    s->document[s->documents] = s->count += n;
     s->bytes += bytes;
 }
 /* Held out, for validation only? The hash decides, so all copies of a text fall on one side: what was read word for
    word is no test. It seeds a generator, because the last letters of a text hardly reach its high bits. */
-static bool is_held_out(const char *text, size_t size, double fraction) {
-    llm_rng r = llm_rng_seed(llm_hash(text, size, 0), 0);
+static bool is_held_out(const llm_document *d, size_t count, double fraction) {
+    size_t size = d->size;
+    for (size_t i = 1; i < count && d[i].on; i++) size += d[i].size;
+    llm_rng r = llm_rng_seed(llm_hash(d->text, size, 0), 0);
     return llm_rng_uniform(&r) < fraction;
 }
 /* Encode documents a few megabytes at a time, in parallel; the ids do not depend on who encodes them. */
 static void encode_documents(const llm_tokenizer *t, const llm_document *d, size_t count, llm_source *train,
                              llm_source *held, double fraction) {
     const size_t most = (size_t)4 << 20;
-    int open = document_opener(t);
+    const int open = document_opener(t);
+    bool out = false;
     for (size_t n = 0; count; d += n, count -= n, n = 0) {
         for (size_t bytes = 0; n < count && (n == 0 || bytes + d[n].size < most); n++) bytes += d[n].size + 1;
         size_t *at = llm_alloc(n + 1, sizeof *at), *length = llm_alloc(n, sizeof *length);
         for (size_t i = 0; i < n; i++) at[i + 1] = llm_add(at[i], t->room(d[i].text, d[i].size));
         int *ids = llm_alloc(at[n], sizeof *ids);       /* document i has room from at[i] on */
-        LLM_OMP(parallel for schedule(dynamic, 16))
-        for (size_t i = 0; i < n; i++) length[i] = t->encode(t, d[i].text, d[i].size, LLM_TEXT_PLAIN, ids + at[i]);
+        LLM_OMP(parallel for schedule(dynamic, 4))
+        for (size_t i = 0; i < n; i++)
+            length[i] = t->encode(t, d[i].text, d[i].size, d[i].on ? LLM_TEXT_GOES_ON : LLM_TEXT_PLAIN, ids + at[i]);
         for (size_t i = 0; i < n; i++) {
-            bool out = fraction > 0 && is_held_out(d[i].text, d[i].size, fraction);
-            source_append(out ? held : train, open, ids + at[i], length[i], d[i].size);
+            if (!d[i].on) out = fraction > 0 && is_held_out(d + i, count - i, fraction);
+            source_append(out ? held : train, d[i].on ? -1 : open, ids + at[i], length[i], d[i].size);
         }
         llm_release_all(ids, at, length);
     }
@@ -1865,6 +1871,7 @@ static void source_read(const llm_tokenizer *t, const char *path, llm_source *s,
                         const llm_corpus_options *o) {
     llm_paths files = {0};
     size_t held_before = held->documents, held_bytes = held->bytes, before = s->documents;
+    if (o->load && o->load(t, path, s, held, fraction)) return;
     (o->find ? o->find : llm_paths_add)(&files, path);
     if (!files.count) llm_die("put .txt or .md files into it", "folder %s is empty", path);
     read_files(t, &files, s, held, fraction, o);
@@ -1881,11 +1888,12 @@ static void source_read(const llm_tokenizer *t, const char *path, llm_source *s,
 static void source_finish(llm_source *s, const char *name) {
     s->name = llm_format("%s", name);
     s->order = llm_alloc(s->documents, sizeof *s->order);
-    s->hash = llm_hash(s->tokens, s->count * sizeof *s->tokens, s->documents);
+    if (!s->hash) s->hash = llm_hash(s->tokens, s->count * sizeof *s->tokens, s->documents);
 }
 static void source_free(llm_source *s) {
-    llm_release_all(s->name, s->tokens, s->document, s->order);
+    llm_release_all(s->name, s->room ? s->tokens : NULL, s->document_room ? s->document : NULL, s->order);
 }
+static int token_at(const llm_source *s, size_t i) { return s->narrow ? s->narrow[i] : s->tokens[i]; }
 
 /* ---- pretraining: a mixture says which source comes next ---- */
 
@@ -1974,7 +1982,7 @@ void llm_corpus_free(llm_corpus *c) {
    with its own. */
 static int stream_peek(const llm_corpus *c) {
     const llm_source *s = &c->source[c->current];
-    return s->tokens[s->document[c->current_document] + c->within];
+    return token_at(s, s->document[c->current_document] + c->within);
 }
 static void stream_step(llm_corpus *c) {
     llm_source *s = &c->source[c->current];
@@ -2008,15 +2016,12 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
     const llm_source *v = &c->validation;
     size_t n = llm_places(b), first = llm_mul(index, n);
     if (v->count < 2 || first >= v->count - 1) return false;
-    for (int row = 0; row < b->B; row++)
-        for (int t = 0; t < b->T; t++) {
-            size_t i = at_place(b, row, t), at = first + i;
-            if (at + 1 >= v->count) {
-                pad_row(b, row, t, c->bos);
-                break;
-            }
-            place_token(c, b, i, t, v->tokens[at], v->tokens[at + 1]);
-        }
+    for (size_t i = 0; i < n; i++) {
+        const int row = (int)(i / (size_t)b->T), t = (int)(i % (size_t)b->T);
+        const size_t at = first + i;
+        if (at + 1 >= v->count) pad_row(b, row, t, c->bos);
+        else place_token(c, b, i, t, token_at(v, at), token_at(v, at + 1));
+    }
     return true;
 }
 

@@ -106,7 +106,7 @@ static void prepare_corpus(trainer *t) {
                             .document_gap = t->s->paragraphs || t->tiny, .document_mask = t->s->document_mask,
                             .seed = (uint64_t)r->seed};
     if (t->s->parse_special) hf_parse_special(&t->run.tok);
-    mixture_open(&t->corpus, &t->run.tok, o);
+    mixture_open_cached(&t->corpus, &t->run.tok, o, r->cache, r->out);
     text_suffices(&t->corpus, &t->run.step.micro[0]);
     double tokens = (double)r->steps * (double)(r->batch * r->grad_accum * r->seq);
     say_corpus(&t->corpus, tokens, stderr);

@@ -86,7 +86,7 @@ static void prepare_ptx(trainer *t) {
     if (s->ptx <= 0) return;
     llm_corpus_options o = {.paths = s->ptx_data.item, .count = s->ptx_data.count, .document_gap = true,
                             .document_mask = true, .seed = (uint64_t)s->run.seed + 1000};
-    mixture_open(&t->text, &t->run.tok, o);
+    mixture_open_cached(&t->text, &t->run.tok, o, s->run.cache, s->run.out);
     t->old = text_deal_new((int)s->ptx_batch, 1, llm_team ? (int)s->run.grad_accum : 1, (int)s->run.seq);
     t->old_dlogp = llm_alloc(llm_places(&t->old.micro[0]), sizeof *t->old_dlogp);
     text_suffices(&t->text, &t->old.micro[0]);

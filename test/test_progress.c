@@ -1,5 +1,6 @@
-/* test_progress.c: what a program says while it works. By a clock of ours: on a terminal (a pseudo terminal) never five
-   seconds of silence, whatever it does; in a pipe whole lines, and not many. By the real one: the thread that watches. */
+/* test_progress.c: what a program says while it works. By a clock of ours: on a terminal (a pseudo terminal) never
+   five seconds of silence, whatever it does; in a pipe whole lines, and not many. By the real one: the thread that
+   watches. */
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include <fcntl.h>
@@ -120,12 +121,15 @@ static void test_pipe(void) {
     watch(false);
     pass(100, 1);
     CHECK(!said_size, "no name, no line: %s", said);
+    progress_begin("all of it", 0, 0, NULL);
     progress_begin("encoding", 0, 3600, "tokens");
     for (int i = 1; i <= 3600; i++) {
         progress_at(i);
         pass(1, 1);
     }
     progress_end();
+    progress_end();
+    CHECK(!strstr(said, "all of it"), "what has a counted part within says nothing itself: %s", said);
     CHECK(count('\n') >= 20 && count('\n') <= 60, "a modest number of lines in an hour: %d", count('\n'));
     CHECK(!count('\r') && !count('\x1b'), "plain lines");
     CHECK(!strncmp(said, "encoding 10/3600 tokens | 1 tokens/s | eta 59m", 46), "said: %s", said);

@@ -17,7 +17,7 @@ typedef struct {
     int64_t planned, rows;              /* ranks of a --dry-run; rows of a micro-batch that ranks share out, 0: batch */
     double lr, lr_final, weight_decay, clip, skip_sigma;
     const char *schedule, *keep_all;
-    bool recompute, moments16, offload, resume, overwrite, overfit, dry_run;
+    bool recompute, moments16, offload, resume, overwrite, overfit, dry_run, cache;
 } run_settings;
 
 /* The rows of the option table that every driver begins with. */
@@ -74,6 +74,8 @@ typedef struct {
 /* For the stages that learn from text. */
 #define RUN_TEXT_OPTIONS(r)                                                                                           \
     {"seq", LLM_INT, &(r).seq, 0, 1 << 20, "tokens in a sequence (T); 0: the model's context", NULL, "seq-len"},      \
+    {"cache", LLM_BOOL, &(r).cache, 0, 0,                                                                             \
+     "keep the tokens of pretraining text beside it, or in --out, for the next run", NULL, NULL},                     \
     {"eval-every", LLM_INT, &(r).eval_every, 0, 1e9, "steps between evaluations; 0: at the end only", NULL, NULL},    \
     {"eval-tokens", LLM_INT, &(r).eval_tokens, -1, 1e15,                                                              \
      "held-out tokens that one reads; 0: all; -1: some 5 % of the time, all of the tiny world", NULL, NULL},          \
@@ -251,6 +253,7 @@ static inline void sft_check(const sft_settings *s) {
     run_check_flags(r);
     llm_options_idle("epochs", r->steps, "--steps says how long");
     llm_options_idle("ptx-data|ptx-batch", !ptx, "--ptx is 0");
+    llm_options_idle("cache", !ptx, "without --ptx no pretraining text is read");
     llm_options_idle("val-fraction", tiny || r->val_data.count, "other records are held out");
     llm_options_idle("columns|skip-bad", tiny && !r->val_data.count, "the tiny world's records are whole");
     llm_options_idle("parse-special", tiny, "the tiny world has no records of plain text");

@@ -35,6 +35,7 @@
 #include <string.h>
 #include "path.h"
 #include "gz.h"
+#include "mapped.h"
 
 /* ---- files ---- */
 
@@ -818,13 +819,23 @@ static size_t forms_cut(llm_documents *l, const char *text, size_t size, bool do
     llm_documents_add(l, begin, end - begin);
     return ended;
 }
+/* A large text is not read, but mapped (l->text is NULL then): the file of the last documents, until the next ones. */
+static mapped_file forms_mapped;
+static size_t forms_large = (size_t)16 << 20;
 static size_t forms_plain_documents(llm_documents *l, const char *path, bool document_gap) {
+    struct stat s = {.st_size = 0};
     size_t size;
-    l->text = gz_read_file(path, &size);
-    if (memchr(l->text, 0, size))
+    if (!path_ends_with(path, ".gz") && !llm_is_dir(path) && !stat(path, &s) && (size_t)s.st_size >= forms_large)
+        forms_mapped = mapped_open(path);
+    if (!forms_mapped.at) l->text = gz_read_file(path, &size);
+    const char *begin = forms_mapped.at ? forms_mapped.at : l->text, *text = begin;
+    if (forms_mapped.at) size = forms_mapped.size;
+    if (memchr(begin, 0, size))
         llm_die("UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8)", "%s is not plain text: it holds zero bytes", path);
-    const char *text = forms_skip_mark(l->text);
-    return forms_cut(l, text, l->text + size - text, document_gap);
+    if (size > 2) text = forms_skip_mark(begin);
+    const size_t ended = forms_cut(l, text, (size_t)(begin + size - text), document_gap);
+    mapped_forget(&forms_mapped, begin + size);
+    return ended;
 }
 /* Records {"text": ...}: a document each, unless they hold such lines. */
 static size_t forms_record_documents(llm_documents *l, const char *path) {
@@ -849,6 +860,7 @@ static size_t forms_record_documents(llm_documents *l, const char *path) {
 static size_t forms_ended;
 static inline void forms_documents(llm_documents *l, const char *path, bool document_gap) {
     forms_refuse(path);
+    mapped_close(&forms_mapped);
     *l = (llm_documents){0};
     forms_ended = path_is_json(path) ? forms_record_documents(l, path) : forms_plain_documents(l, path, document_gap);
 }

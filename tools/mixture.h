@@ -8,7 +8,9 @@
 #ifndef MIXTURE_H
 #define MIXTURE_H
 
+#include <stdatomic.h>
 #include <sys/stat.h>
+#include "tokens.h"
 
 /* What a user names as sources: their paths, their proportions (NULL: by size), and where the held-out text is. */
 typedef struct { llm_paths source, validation; double *proportion; bool by_document; } mixture;
@@ -93,14 +95,86 @@ static inline void mixture_find(llm_paths *files, const char *path) {
     mixture_marked.files = files->count;
     mixture_marked.read = 0;
 }
-static inline void mixture_documents(llm_documents *l, const char *path, bool document_gap) {
-    forms_documents(l, path, document_gap);
+static inline void mixture_count(const llm_documents *l) {
     if (mixture_marked.read++ >= mixture_marked.files) return;
     for (size_t i = 0; i < l->count; i++)
         mixture_marked.special += hf_spells_special(mixture_marked.tok, l->document[i].text, l->document[i].size);
     if (!forms_ended) return;
     mixture_marked.ended += forms_ended;
     mixture_marked.others += l->count - forms_ended;
+}
+/* A long document is encoded in parts: so it needs no room for all of its ids at once, and many threads read it. */
+static size_t mixture_long = (size_t)1 << 20;
+enum { MIXTURE_PART = 1 << 16 };
+static inline llm_where mixture_goes_on(const llm_tokenizer *t) {
+    return hf_parses_special(t) ? LLM_TEXT_PLAIN : LLM_TEXT_NEW_LINE;
+}
+/* Where a part ends: behind a newline, where what stands around it has the same tokens together as apart. */
+static inline size_t mixture_part(const llm_tokenizer *t, const char *text, size_t size) {
+    enum { AROUND = 256 };
+    const char *stop = text + size;
+    size_t end = size, apart_room = 0, whole_room = 0;
+    int *apart = NULL, *whole = NULL;
+    for (const char *p = text + MIXTURE_PART; end == size && p < stop && (p = memchr(p, '\n', (size_t)(stop - p)));) {
+        const char *from = ++p - AROUND;
+        const size_t after = stop - p < AROUND ? (size_t)(stop - p) : AROUND;
+        if (!after || isspace((unsigned char)*p)) continue;
+        apart = llm_grow(apart, &apart_room, llm_add(t->room(from, AROUND), t->room(p, after)), sizeof *apart);
+        whole = llm_grow(whole, &whole_room, t->room(from, AROUND + after), sizeof *whole);
+        size_t n = t->encode(t, from, AROUND, LLM_TEXT_GOES_ON, apart);
+        n += t->encode(t, p, after, mixture_goes_on(t), apart + n);
+        const size_t m = t->encode(t, from, AROUND + after, LLM_TEXT_GOES_ON, whole);
+        if (n == m && !memcmp(apart, whole, n * sizeof *apart)) end = (size_t)(p - text);
+    }
+    llm_release_all(apart, whole);
+    return end;
+}
+static inline void mixture_cut(llm_documents *l, const llm_tokenizer *t) {
+    llm_documents parts = {.text = l->text};
+    bool any = false;
+    for (size_t i = 0; i < l->count; i++) any = any || l->document[i].size > mixture_long;
+    for (size_t i = 0; any && i < l->count; i++) {
+        llm_document d = l->document[i];
+        const bool cut = d.size > mixture_long;
+        for (size_t n; d.size; d.text += n, d.size -= n, d.on = true) {
+            n = cut ? mixture_part(t, d.text, d.size) : d.size;
+            parts.document = llm_grow(parts.document, &parts.capacity, parts.count + 1, sizeof *parts.document);
+            parts.document[parts.count++] = (llm_document){d.text, n, d.on};
+        }
+    }
+    if (!any) return;
+    llm_release(l->document);
+    *l = parts;
+}
+/* The tokenizer, which counts what it has read, and lets go what of a mapped file is behind it. */
+static atomic_size_t mixture_encoded;
+static inline size_t mixture_encode(const llm_tokenizer *counting, const char *text, size_t size, llm_where where,
+                                    int *ids) {
+    enum { STEP = 1 << 20 };
+    const llm_tokenizer *t = mixture_marked.tok;
+    const size_t n = t->encode(t, text, size, where == LLM_TEXT_GOES_ON ? mixture_goes_on(t) : where, ids);
+    const size_t done = atomic_fetch_add(&mixture_encoded, size) + size;
+    (void)counting;
+    if (done / STEP == (done - size) / STEP) return n;
+    progress_at((double)done);
+    if (mapped_holds(&forms_mapped, text)) mapped_forget(&forms_mapped, text);
+    return n;
+}
+static inline void mixture_documents(llm_documents *l, const char *path, bool document_gap) {
+    char *name = llm_format("encoding %s", path_name(path));
+    double all = 0;
+    progress_end();                     /* the file before */
+    progress_begin("reading", 0, 0, NULL);
+    forms_documents(l, path, document_gap);
+    mixture_count(l);
+    mapped_forget(&forms_mapped, forms_mapped.at + forms_mapped.size);
+    mixture_cut(l, mixture_marked.tok);
+    mapped_forget(&forms_mapped, forms_mapped.at + forms_mapped.size);
+    for (size_t i = 0; i < l->count; i++) all += (double)l->document[i].size;
+    atomic_store(&mixture_encoded, 0);
+    progress_end();
+    progress_begin(name, 0, all, "B");
+    llm_release(name);
 }
 static inline void mixture_say_marked(FILE *out) {
     if (!mixture_marked.ended) return;
@@ -128,9 +202,70 @@ static inline void mixture_check_records(const llm_records *r, const llm_tokeniz
     if (!texts && hf_parses_special(t)) llm_usage("leave --parse-special out", "no record is plain text (\"text\")");
     if (texts) mixture_say_special(special, t, "record of the form text", stderr);
 }
-/* llm_corpus_open for paths as a user names them. */
-static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
+/* ---- shards of tokens (tokens.h) ---- */
+
+/* Is a shard called val.bin, or fineweb_val_000000.bin? */
+static inline bool mixture_is_val(const char *path) {
+    static const char *const word[] = {"val", "valid", "validation"};
+    for (const char *p = path_name(path); *p;) {
+        const size_t n = strcspn(p, "_-.");
+        for (int i = 0; i < 3; i++)
+            if (n == strlen(word[i]) && !strncmp(p, word[i], n)) return true;
+        p += n + (p[n] != '\0');
+    }
+    return false;
+}
+static inline double mixture_bytes(const char *path) {
+    struct stat s;
+    return stat(path, &s) ? 0 : (double)s.st_size;
+}
+/* A folder of shards becomes a source for each of them; those called val are held out. Returns how many there are. */
+static inline int mixture_shards(mixture *m, bool own_validation) {
+    llm_paths source = {0};
+    size_t room = 0;
+    double *proportion = NULL;
+    int shards = 0;
+    for (size_t i = 0; i < m->source.count; i++) {
+        llm_paths files = {0};
+        double all = 0;
+        size_t in = 0, val = 0;
+        forms_find(&files, m->source.path[i]);
+        for (size_t k = 0; k < files.count; k++) in += tokens_is_shard(files.path[k]);
+        const bool folder = in && llm_is_dir(m->source.path[i]);
+        if (folder && in < files.count)
+            llm_die("a folder for each", "%s holds shards of tokens and other files: %s", m->source.path[i],
+                    files.path[tokens_is_shard(files.path[0]) ? files.count - 1 : 0]);
+        for (size_t k = 0; folder && k < files.count; k++) val += mixture_is_val(files.path[k]);
+        if (val == files.count) val = 0;                /* all are called so */
+        for (size_t k = 0; folder && k < files.count; k++)
+            all += val && mixture_is_val(files.path[k]) ? 0 : mixture_bytes(files.path[k]);
+        for (size_t k = 0; k < (folder ? files.count : 1); k++) {
+            const char *path = folder ? files.path[k] : m->source.path[i];
+            if (folder && val && mixture_is_val(path)) {
+                if (!own_validation) llm_paths_add(&m->validation, path);
+                fprintf(stderr, "%s: %s\n", path, own_validation ? "left out: --val-data is held out" : "held out");
+                continue;
+            }
+            llm_paths_add(&source, path);
+            shards += tokens_is_shard(path);
+            if (!m->proportion) continue;
+            proportion = llm_grow(proportion, &room, source.count, sizeof *proportion);
+            proportion[source.count - 1] = m->proportion[i] * (folder ? mixture_bytes(path) / all : 1);
+        }
+        llm_paths_free(&files);
+    }
+    llm_paths_free(&m->source);
+    llm_release(m->proportion);
+    m->source = source;
+    m->proportion = proportion;
+    return shards;
+}
+/* llm_corpus_open for paths as a user names them. cache: tokens are kept for the next time; out: where, if not beside
+   the text. */
+static inline void mixture_open_cached(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o, bool cache,
+                                       const char *out) {
     mixture m = mixture_read(o.paths, o.count);
+    const int shards = mixture_shards(&m, o.val_count > 0);
     o.paths = (const char *const *)m.source.path;
     o.count = (int)m.source.count;
     if (m.proportion) {
@@ -138,20 +273,42 @@ static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpu
         o.by_document = m.by_document;
     }
     if (!o.val_count && m.validation.count) {               /* the caller's text replaces the mixture's */
-        llm_options_idle("val-fraction", o.val_fraction > 0, "the mixture says what is held out");
+        llm_options_idle("val-fraction", o.val_fraction > 0,
+                         shards ? "a shard is called val" : "the mixture says what is held out");
         o.val_paths = (const char *const *)m.validation.path;
         o.val_count = (int)m.validation.count;
     }
+    const bool tokens_alone = shards == o.count;
+    llm_options_idle("cache|paragraphs|parse-special", tokens_alone, "the data are tokens already");
     o.find = mixture_find;
     o.read = mixture_documents;
+    o.load = tokens_load;
     mixture_refuse(o.val_paths, o.val_count);
     mixture_marked.ended = mixture_marked.others = mixture_marked.special = 0;
     mixture_marked.tok = t;
-    llm_corpus_open(c, t, o);
+    tokens.cache = cache;
+    tokens.out = out;
+    tokens_begin_corpus(c, o.document_gap, hf_parses_special(t), shards, forms_find);
+    llm_tokenizer counting = *t;
+    counting.encode = mixture_encode;
+    progress_begin("reading the text", 0, 0, NULL);
+    progress_begin(NULL, 0, 0, NULL);   /* the file */
+    llm_corpus_open(c, &counting, o);
+    mapped_close(&forms_mapped);
+    progress_end();
+    progress_end();
+    tokens_end_corpus(t);
+    if (tokens_alone) {
+        mixture_free(&m);
+        return;
+    }
     mixture_say_marked(stderr);
     mixture_say_special(mixture_marked.special, t, "document", stderr);
     hf_say_unspelled(t);
     mixture_free(&m);
+}
+static inline void mixture_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o) {
+    mixture_open_cached(c, t, o, false, NULL);
 }
 
 /* The first `part` of a text, but never half a character. */
@@ -164,19 +321,25 @@ static inline size_t whole_characters(const char *text, size_t size, size_t part
 static inline char *mixture_text(const char *const *paths, int count, size_t limit, size_t *size) {
     mixture m = mixture_read(paths, count);
     llm_paths files = {0};
+    llm_documents l;
     size_t total = 0, room = 0, n = 0;
     for (size_t i = 0; i < m.source.count; i++) forms_find(&files, m.source.path[i]);
-    llm_documents *l = llm_alloc(files.count, sizeof *l);
+    progress_begin("reading the text", 0, 2 * (double)files.count, NULL);
     for (size_t i = 0; i < files.count; i++) {
-        forms_documents(&l[i], files.path[i], false);
-        for (size_t j = 0; j < l[i].count; j++) total = llm_add(total, l[i].document[j].size + 2);
+        if (tokens_is_shard(files.path[i]))
+            llm_die("--tokenizer DIR", "%s holds tokens: ids are numbers, and whose tokens are they?", files.path[i]);
+        forms_documents(&l, files.path[i], false);
+        for (size_t j = 0; j < l.count; j++) total = llm_add(total, l.document[j].size + 2);
+        llm_documents_free(&l);
+        progress_at((double)i + 1);
     }
     if (!total) llm_die("give a file with text in it", "%s holds no text", paths[0]);
     double share = total > limit ? (double)limit / total : 1;
     char *text = NULL;
     for (size_t i = 0; i < files.count; i++) {
-        for (size_t j = 0; j < l[i].count; j++) {
-            const llm_document *d = &l[i].document[j];
+        forms_documents(&l, files.path[i], false);
+        for (size_t j = 0; j < l.count; j++) {
+            const llm_document *d = &l.document[j];
             size_t part = (size_t)((d->size + 2) * share);
             part = whole_characters(d->text, d->size, part > 2 ? part - 2 : 0);
             text = llm_grow(text, &room, llm_add(n, part + 3), 1);
@@ -187,11 +350,13 @@ static inline char *mixture_text(const char *const *paths, int count, size_t lim
             memcpy(text + n, d->text, part);
             n += part;
         }
-        llm_documents_free(&l[i]);
+        llm_documents_free(&l);
+        progress_at((double)(files.count + i) + 1);
     }
+    mapped_close(&forms_mapped);
+    progress_end();
     text[n] = '\0';
     *size = n;
-    llm_release(l);
     llm_paths_free(&files);
     mixture_free(&m);
     return text;

@@ -224,9 +224,9 @@ static inline void run_end_out(const char *out, bool adapter) {
 /* --resume: `begun` are the flags of the run's beginning (llm_options_json). What a model learns depends on must be the
    same; where things lie and how they are computed may change, and `more`. */
 static const char run_free_flags[] =
-    "out|resume|overwrite|dry-run|data|val-data|ptx-data|device|precision|threads|log|tensorboard|report|save-every|keep|"
-    "eval-every|eval-tokens|sample-every|dump-batches|recompute|keep-all|offload|ask|reward-command|reward-timeout|"
-    "zero|tensor-parallel|rank-timeout";
+    "out|resume|overwrite|dry-run|cache|data|val-data|ptx-data|device|precision|threads|log|tensorboard|report|"
+    "save-every|keep|eval-every|eval-tokens|sample-every|dump-batches|recompute|keep-all|offload|ask|reward-command|"
+    "reward-timeout|zero|tensor-parallel|rank-timeout";
 static inline void run_same_flags(const llm_json *begun, const char *more) {
     char *cause = NULL, *remedy = NULL;
     for (int i = 0; i < options_given.rows; i++) {

@@ -121,9 +121,12 @@ static inline void progress_look(double now, double busy) {
         progress_renew(now, busy);
         return;
     }
+    bool inside = false;
     for (int i = llm_min(progress.depth, PROGRESS_DEEPEST); i-- > 0;) {
         progress_part *p = &progress.part[i];
-        if (!progress_due(p, now)) continue;
+        const bool due = progress_due(p, now) && (p->all > 0 || !inside);
+        inside = inside || p->what[0];
+        if (!due) continue;
         p->next = now + fmax(progress_seconds, 0.1 * (now - p->began));
         progress_text(p, now, text, sizeof text);
         progress_put(text, true);
