@@ -447,6 +447,31 @@ done
 $convert --model "$dir/pad" --add-tokens --out "$dir/padded" > /dev/null 2> "$dir/stderr"; check "convert --add-tokens: nothing to add" [ $? -eq 0 ]
 check "but the pad gets its row" grep -q "\"vocab_size\": $((V + 1))" "$dir/padded/config.json"
 
+# ---- an evaluation reads a part, tokens are kept, shards are read ----
+part="$more --preset nano --vocab 300 --steps 12 --eval-every 3 --val-fraction .4 --eval-tokens 96 --report off"
+$part --out "$dir/part" > "$dir/stdout" 2> "$dir/stderr"; check "--eval-tokens" [ $? -eq 0 ]
+check "is said once" [ "$(grep -c '^an evaluation reads 3 of [0-9]* held-out rows, evenly spread: 96 tokens' "$dir/stderr")" -eq 1 ]
+check "the last figure says on how many tokens" grep -q '^validation: .* bits per byte, on 96 tokens' "$dir/stdout"
+log_of() { cut -d, -f1-4,6- "$1/log.csv"; }             # without the speed
+$part --cache --out "$dir/cached" > "$dir/stdout" 2> "$dir/stderr"
+check "--cache writes the tokens beside the text" [ "$(ls "$dir"/.text.txt.*.tokens | wc -l)" -eq 1 ]
+check "their number is that without" [ "$(log_of "$dir/part")" = "$(log_of "$dir/cached")" ]
+$part --cache --steps 6 --schedule constant --save-every 6 --out "$dir/goes_on" > "$dir/stdout" 2> "$dir/stderr"
+check "--cache reads them" grep -q "^cache: the tokens of .* are those of " "$dir/stderr"
+$part --schedule constant --out "$dir/straight" > "$dir/stdout" 2> "$dir/stderr"
+$part --schedule constant --cache --out "$dir/killed" --save-every 6 > /dev/null 2>&1
+rm "$dir/killed/config.json" "$dir/killed/model.safetensors"
+$part --schedule constant --out "$dir/killed" --resume > /dev/null 2> "$dir/stderr"; check "--resume without --cache" [ $? -eq 0 ]
+check "a run that goes on from a part's evaluation ends at the same bits" cmp -s "$dir/straight/model.safetensors" "$dir/killed/model.safetensors"
+check "and has measured the same" [ "$(log_of "$dir/straight")" = "$(log_of "$dir/killed")" ]
+letters=$(i=0; while [ $i -lt 26 ]; do printf '\\%o\\000' $((65 + i)); i=$((i + 1)); done)
+i=0; while [ $i -lt 150 ]; do printf "$letters"; i=$((i + 1)); done > "$dir/train.bin"
+shard="$train_gpt --data $dir/train.bin --preset nano --steps 2 --seq 32 --batch 4 --eval-every 0 --threads 1 --report off"
+refuses "tokens without their tokenizer" 1 "whose tokens are they" $shard --out "$dir/x"
+$shard --tokenizer "$dir/base" --out "$dir/shard" > "$dir/stdout" 2> "$dir/stderr"; check "a shard is read" [ $? -eq 0 ]
+check "and its end held out" grep -q "^validation: .* on 195 tokens" "$dir/stdout"
+refuses "what shards have no use for" 2 "--cache would do nothing: the data are tokens" $shard --tokenizer "$dir/base" --cache --out "$dir/x"
+
 echo '{"instruction": "no output here"}' >> "$dir/sft.jsonl"
 refuses "broken record"       1 "sft.jsonl:61: "                $sft --out "$dir/x2"
 check   "broken record saves nothing" [ ! -e "$dir/x2/config.json" ]

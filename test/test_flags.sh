@@ -70,6 +70,7 @@ sft --steps 5 --epochs 2                                | epochs        | --step
 sft --data a --ptx-data b                               | ptx-data      | --ptx is 0
 sft --data a --ptx-batch 4                              | ptx-batch     | --ptx is 0
 sft --ptx 0 --ptx-batch 4                               | ptx-batch     | --ptx is 0
+sft --data a --cache                                    | cache         | without --ptx
 sft --val-fraction .1                                   | val-fraction  | other records
 sft --data a --val-data b --val-fraction .1             | val-fraction  | other records
 sft --columns prompt=q                                  | columns       | the tiny world

@@ -125,6 +125,33 @@ static void test_parts(const llm_tokenizer *t, const char *name, bool gap) {
     llm_corpus_free(&mapped);
     llm_release_all(text, path);
 }
+/* A tokenizer to which a newline and a quotation mark are one token: between them nothing may be cut. */
+static size_t odd_encode(const llm_tokenizer *t, const char *text, size_t size, llm_where where, int *ids) {
+    size_t n = 0;
+    (void)where;
+    for (size_t i = 0; i < size; i++)
+        if (i + 1 < size && text[i] == '\n' && text[i + 1] == '"') ids[n++] = t->vocab_size - 7, i++;
+        else ids[n++] = (unsigned char)text[i];
+    return n;
+}
+static void test_no_cut(const llm_tokenizer *t) {
+    llm_tokenizer odd = *t;
+    char *text = llm_alloc(300000, 1);
+    size_t n = 0;
+    for (int i = 0; n < 290000; i++) n += (size_t)sprintf(text + n, i % 8 ? "\"Yes.\n" : "No %d.\n", i);
+    char *path = put("odd.txt", text, n);
+    const char *paths[] = {path};
+    odd.encode = odd_encode;
+    mixture_long = SIZE_MAX;
+    llm_corpus whole = opened(&odd, paths, 1, 0, false, false);
+    mixture_long = (size_t)1 << 14;
+    llm_corpus parts = opened(&odd, paths, 1, 0, false, false);
+    mixture_long = (size_t)1 << 20;
+    same_source(&whole.source[0], &parts.source[0], "a token over the end of a line");
+    llm_corpus_free(&whole);
+    llm_corpus_free(&parts);
+    llm_release_all(text, path);
+}
 
 /* ---- the cache ---- */
 
@@ -320,6 +347,7 @@ int main(void) {
     text = make_text(20000, "\n");
     llm_tokenizer_train(&t, text, strlen(text), 400, true);
     llm_release(text);
+    test_no_cut(&t);
     test_cache(&t);
     test_cache_places(&t);
     test_shards(&t);

@@ -20,6 +20,7 @@
 #include "add_tokens.h"
 #include "gguf_format.h"
 #include "tokenizer_json.h"
+#include "tokens.h"
 
 typedef struct {
     const char *model, *base, *out, *type, *tiktoken, *tokenizer, *split, *special;
@@ -517,36 +518,10 @@ static void to_folder(const settings *s) {
     llm_tokenizer_free(&t);
 }
 
-/* ---- token files of nanoGPT and llm.c ----
+/* ---- token files of nanoGPT and llm.c (tokens.h) ----
 
-   nanoGPT: nothing but ids of 16 bits. llm.c: 256 numbers of 32 bits (magic, version, count, zeros), then ids of 16
-   bits (20240520, version 1: GPT-2) or of 32 (20240801, version 7: Llama 3). Our data are texts: the ids are decoded,
-   and a document ends where the next is opened. */
+   Here they become texts: the ids are decoded, and a document ends where the next is opened. */
 
-typedef struct { FILE *file; const char *path; size_t width, count; } token_file;
-
-static token_file tokens_open(const char *path) {
-    static const char remedy[] = "a token file of nanoGPT (16 bits a token) or llm.c";
-    int32_t header[256] = {0};
-    struct stat st;
-    token_file f = {.file = fopen(path, "rb"), .path = path};
-    if (!f.file || fstat(fileno(f.file), &st) || !S_ISREG(st.st_mode))
-        llm_die("check the path", "cannot read %s: %s", path, f.file ? "no file" : strerror(errno));
-    size_t bytes = (size_t)st.st_size, got = fread(header, 1, sizeof header, f.file);
-    bool old = header[0] == 20240520, new = header[0] == 20240801, plain = got < sizeof header || (!old && !new);
-    f.width = new && !plain ? 4 : 2;
-    if (plain) {
-        f.count = bytes / 2;
-        if (bytes % 2 || !bytes) llm_die(remedy, "%s: %zu bytes are no list of 16-bit tokens", path, bytes);
-        rewind(f.file);
-        return f;
-    }
-    if (header[1] != (old ? 1 : 7)) llm_die(remedy, "%s: version %d is not known", path, (int)header[1]);
-    f.count = (size_t)(uint32_t)header[2];
-    if (bytes != sizeof header + f.count * f.width)
-        llm_die(remedy, "%s: its header says %zu tokens, but %zu bytes follow", path, f.count, bytes - sizeof header);
-    return f;
-}
 typedef struct {
     llm_writer w;
     const llm_tokenizer *t;
@@ -569,28 +544,20 @@ static void flush_document(importer *x) {
     x->count = 0;
 }
 static void import_file(importer *x, const char *path) {
-    token_file f = tokens_open(path);
-    int opens = document_opener(x->t);
-    uint32_t wide[4096];
-    uint16_t narrow[4096];
-    for (size_t done = 0, n; done < f.count; done += n) {
-        n = size_min(4096, f.count - done);
-        if (fread(f.width == 4 ? (void *)wide : narrow, f.width, n, f.file) != n)
-            llm_die("check the disk", "cannot read %s", path);
-        for (size_t i = 0; i < n; i++) {
-            uint32_t id = f.width == 4 ? wide[i] : narrow[i];
-            if (id >= (uint32_t)x->t->vocab_size)
-                llm_die("the --tokenizer that made the file", "%s: token %zu is %u, the tokenizer has %d", path,
-                        done + i, id, x->t->vocab_size);
-            if ((int)id == opens || (int)id == x->t->eos) flush_document(x);
-            x->ids = llm_grow(x->ids, &x->room, x->count + 1, sizeof *x->ids);
-            x->ids[x->count++] = (int)id;
-        }
+    const token_file f = tokens_open(path);
+    mapped_file m = mapped_open(path);
+    const void *ids = m.at + f.at;
+    const int opens = document_opener(x->t);
+    for (size_t i = 0; i < f.count; i++) {
+        const uint32_t id = f.width == 4 ? ((const uint32_t *)ids)[i] : ((const uint16_t *)ids)[i];
+        tokens_check_id(id, x->t, path, i);
+        if ((int)id == opens || (int)id == x->t->eos) flush_document(x);
+        x->ids = llm_grow(x->ids, &x->room, x->count + 1, sizeof *x->ids);
+        x->ids[x->count++] = (int)id;
     }
     flush_document(x);
-    fprintf(stderr, "%s: %zu tokens of %zu bits%s\n", path, f.count, 8 * f.width,
-            ftello(f.file) == (off_t)(f.count * f.width) ? ", no header" : "");
-    fclose(f.file);
+    mapped_close(&m);
+    fprintf(stderr, "%s: %zu tokens of %zu bits%s\n", path, f.count, 8 * f.width, f.at ? "" : ", no header");
 }
 static void import_tokens(const settings *s) {
     llm_tokenizer t;

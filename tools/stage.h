@@ -281,7 +281,7 @@ LLM_PRINTF(2, 3) static inline void stage_end(stage_card *c, const char *result,
         llm_write_done(&w);
     }
     llm_release_all(path, c->parts);
-    if (c->out && (!c->page || strcmp(c->page, "off"))) stage_draw(c);
+    if (c->out && (!c->page || strcmp(c->page, "off"))) PROGRESS(stage_draw(c), "drawing the page");
     *c = (stage_card){0};
 }
 #endif
