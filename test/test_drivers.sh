@@ -453,17 +453,17 @@ $part --out "$dir/part" > "$dir/stdout" 2> "$dir/stderr"; check "--eval-tokens" 
 check "is said once" [ "$(grep -c '^an evaluation reads 3 of [0-9]* held-out rows, evenly spread: 96 tokens' "$dir/stderr")" -eq 1 ]
 check "the last figure says on how many tokens" grep -q '^validation: .* bits per byte, on 96 tokens' "$dir/stdout"
 log_of() { cut -d, -f1-4,6- "$1/log.csv"; }             # without the speed
-$part --cache --out "$dir/cached" > "$dir/stdout" 2> "$dir/stderr"
+$part --cache --out "$dir/part_cached" > "$dir/stdout" 2> "$dir/stderr"
 check "--cache writes the tokens beside the text" [ "$(ls "$dir"/.text.txt.*.tokens | wc -l)" -eq 1 ]
-check "their number is that without" [ "$(log_of "$dir/part")" = "$(log_of "$dir/cached")" ]
-$part --cache --steps 6 --schedule constant --save-every 6 --out "$dir/goes_on" > "$dir/stdout" 2> "$dir/stderr"
+check "their number is that without" [ "$(log_of "$dir/part")" = "$(log_of "$dir/part_cached")" ]
+$part --cache --steps 6 --schedule constant --save-every 6 --out "$dir/part_goes_on" > "$dir/stdout" 2> "$dir/stderr"
 check "--cache reads them" grep -q "^cache: the tokens of .* are those of " "$dir/stderr"
-$part --schedule constant --out "$dir/straight" > "$dir/stdout" 2> "$dir/stderr"
-$part --schedule constant --cache --out "$dir/killed" --save-every 6 > /dev/null 2>&1
-rm "$dir/killed/config.json" "$dir/killed/model.safetensors"
-$part --schedule constant --out "$dir/killed" --resume > /dev/null 2> "$dir/stderr"; check "--resume without --cache" [ $? -eq 0 ]
-check "a run that goes on from a part's evaluation ends at the same bits" cmp -s "$dir/straight/model.safetensors" "$dir/killed/model.safetensors"
-check "and has measured the same" [ "$(log_of "$dir/straight")" = "$(log_of "$dir/killed")" ]
+$part --schedule constant --out "$dir/part_straight" > "$dir/stdout" 2> "$dir/stderr"
+$part --schedule constant --cache --out "$dir/part_killed" --save-every 6 > /dev/null 2>&1
+rm "$dir/part_killed/config.json" "$dir/part_killed/model.safetensors"
+$part --schedule constant --out "$dir/part_killed" --resume > /dev/null 2> "$dir/stderr"; check "--resume without --cache" [ $? -eq 0 ]
+check "a run that goes on from a part's evaluation ends at the same bits" cmp -s "$dir/part_straight/model.safetensors" "$dir/part_killed/model.safetensors"
+check "and has measured the same" [ "$(log_of "$dir/part_straight")" = "$(log_of "$dir/part_killed")" ]
 letters=$(i=0; while [ $i -lt 26 ]; do printf '\\%o\\000' $((65 + i)); i=$((i + 1)); done)
 i=0; while [ $i -lt 150 ]; do printf "$letters"; i=$((i + 1)); done > "$dir/train.bin"
 shard="$train_gpt --data $dir/train.bin --preset nano --steps 2 --seq 32 --batch 4 --eval-every 0 --threads 1 --report off"
