@@ -268,10 +268,10 @@ double llm_batch_targets(const llm_batch *b);           /* sum of the weights: M
 /* order = a random permutation of 0 .. n-1, the same for the same seed and stream. */
 void llm_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
 
-/* The documents of a file, each a stretch of `text`; on: it goes on with the stretch before. read: those of a plain text
-   file, separated by blank lines (document_gap) or all of it as one. add: one more, without the white space at its end;
-   an empty one is left out. */
-typedef struct { const char *text; size_t size; bool on; } llm_document;
+/* The documents of a file, each a stretch of `text`, or several: then the first says how large the whole is, and the
+   others 0. read: those of a plain text file, separated by blank lines (document_gap) or all of it as one. add: one
+   more, without the white space at its end; an empty one is left out. */
+typedef struct { const char *text; size_t size, whole; } llm_document;
 typedef struct { llm_document *document; size_t count, capacity; char *text; } llm_documents;
 void llm_documents_read(llm_documents *l, const char *path, bool document_gap);
 void llm_documents_add(llm_documents *l, const char *text, size_t size);
@@ -1751,7 +1751,7 @@ void llm_documents_add(llm_documents *l, const char *text, size_t size) {
     while (size && isspace((unsigned char)text[size - 1])) size--;     /* a token ends it, not a newline */
     if (!size) return;
     l->document = llm_grow(l->document, &l->capacity, l->count + 1, sizeof *l->document);
-    l->document[l->count++] = (llm_document){text, size, false};
+    l->document[l->count++] = (llm_document){text, size, size};
 }
 /* Blank lines (nothing but spaces) separate documents. */
 static void split_at_gaps(llm_documents *l, const char *text, size_t size) {
@@ -1808,10 +1808,8 @@ static void source_append(llm_source *s, int open, const int *ids, size_t n, siz
 }
 /* Held out, for validation only? The hash decides, so all copies of a text fall on one side: what was read word for
    word is no test. It seeds a generator, because the last letters of a text hardly reach its high bits. */
-static bool is_held_out(const llm_document *d, size_t count, double fraction) {
-    size_t size = d->size;
-    for (size_t i = 1; i < count && d[i].on; i++) size += d[i].size;
-    llm_rng r = llm_rng_seed(llm_hash(d->text, size, 0), 0);
+static bool is_held_out(const char *text, size_t size, double fraction) {
+    llm_rng r = llm_rng_seed(llm_hash(text, size, 0), 0);
     return llm_rng_uniform(&r) < fraction;
 }
 /* Encode documents a few megabytes at a time, in parallel; the ids do not depend on who encodes them. */
@@ -1827,10 +1825,10 @@ static void encode_documents(const llm_tokenizer *t, const llm_document *d, size
         int *ids = llm_alloc(at[n], sizeof *ids);       /* document i has room from at[i] on */
         LLM_OMP(parallel for schedule(dynamic, 4))
         for (size_t i = 0; i < n; i++)
-            length[i] = t->encode(t, d[i].text, d[i].size, d[i].on ? LLM_TEXT_GOES_ON : LLM_TEXT_PLAIN, ids + at[i]);
+            length[i] = t->encode(t, d[i].text, d[i].size, d[i].whole ? LLM_TEXT_PLAIN : LLM_TEXT_GOES_ON, ids + at[i]);
         for (size_t i = 0; i < n; i++) {
-            if (!d[i].on) out = fraction > 0 && is_held_out(d + i, count - i, fraction);
-            source_append(out ? held : train, d[i].on ? -1 : open, ids + at[i], length[i], d[i].size);
+            if (d[i].whole) out = fraction > 0 && is_held_out(d[i].text, d[i].whole, fraction);
+            source_append(out ? held : train, d[i].whole ? open : -1, ids + at[i], length[i], d[i].size);
         }
         llm_release_all(ids, at, length);
     }
@@ -1949,8 +1947,7 @@ void llm_corpus_open(llm_corpus *c, const llm_tokenizer *t, llm_corpus_options o
                       .rng = llm_rng_seed(o.seed, UINT64_MAX), .bos = document_opener(t)};
     c->source = llm_alloc(o.count, sizeof *c->source);
     for (int i = 0; i < c->sources; i++) {
-        double fraction = o.val_count ? 0 : o.val_fraction;
-        source_read(t, o.paths[i], &c->source[i], &c->validation, fraction, &o);
+        source_read(t, o.paths[i], &c->source[i], &c->validation, o.val_count ? 0 : o.val_fraction, &o);
         source_finish(&c->source[i], o.paths[i]);
         open_epoch(c, i);
     }
@@ -2016,9 +2013,8 @@ bool llm_corpus_validation(const llm_corpus *c, size_t index, llm_batch *b) {
     const llm_source *v = &c->validation;
     size_t n = llm_places(b), first = llm_mul(index, n);
     if (v->count < 2 || first >= v->count - 1) return false;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0, at = first; i < n; i++, at++) {
         const int row = (int)(i / (size_t)b->T), t = (int)(i % (size_t)b->T);
-        const size_t at = first + i;
         if (at + 1 >= v->count) pad_row(b, row, t, c->bos);
         else place_token(c, b, i, t, token_at(v, at), token_at(v, at + 1));
     }

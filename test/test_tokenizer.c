@@ -937,7 +937,8 @@ static void test_nfc_room(void) {
     enum { DOCUMENTS = 40 };
     const char *notes = "\U0001D160\U0001D161\U0001D162\U0001D163\U0001D164\U0001D160\U0001D161\U0001D162";
     llm_document d[DOCUMENTS];
-    for (int i = 0; i < DOCUMENTS; i++) d[i] = (llm_document){notes, strlen(notes) - 4 * (size_t)(i % 8)};
+    for (int i = 0; i < DOCUMENTS; i++)
+        d[i] = (llm_document){notes, strlen(notes) - 4 * (size_t)(i % 8), strlen(notes) - 4 * (size_t)(i % 8)};
     llm_source s = {0};
     encode_documents(&t, d, DOCUMENTS, &s, NULL, 0);
     size_t wrong = 0, most = 0;

@@ -110,8 +110,8 @@ static void test_parts(const llm_tokenizer *t, const char *name, bool gap) {
     mixture_cut(&l, t);
     size_t ons = 0, size = 0;
     for (size_t i = 0; i < l.count; i++) {
-        ons += l.document[i].on;
-        CHECK(!l.document[i].on || l.document[i].text[-1] == '\n', "%s: a part begins behind a newline", name);
+        ons += !l.document[i].whole;
+        CHECK(l.document[i].whole || l.document[i].text[-1] == '\n', "%s: a part begins behind a newline", name);
         size = l.document[i].size > size ? l.document[i].size : size;
     }
     CHECK(gap ? l.count >= before : ons >= 3 && l.count == before + ons && size < 2 * MIXTURE_PART,

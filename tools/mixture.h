@@ -136,10 +136,10 @@ static inline void mixture_cut(llm_documents *l, const llm_tokenizer *t) {
     for (size_t i = 0; any && i < l->count; i++) {
         llm_document d = l->document[i];
         const bool cut = d.size > mixture_long;
-        for (size_t n; d.size; d.text += n, d.size -= n, d.on = true) {
+        for (size_t n; d.size; d.text += n, d.size -= n, d.whole = 0) {
             n = cut ? mixture_part(t, d.text, d.size) : d.size;
             parts.document = llm_grow(parts.document, &parts.capacity, parts.count + 1, sizeof *parts.document);
-            parts.document[parts.count++] = (llm_document){d.text, n, d.on};
+            parts.document[parts.count++] = (llm_document){d.text, n, d.whole};
         }
     }
     if (!any) return;
