@@ -270,7 +270,7 @@ SANITIZE = -O1 -g -march=$(ARCH) -fsanitize=address,undefined -fno-sanitize-reco
 # Optional, with Python's packages: do others read what we write, ask what we ask, take the steps we take? Each says what it skips.
 PYTHON  ?= python3
 INTEROP  = interop.py jinja_compare.py "sft_compare.py gpt2 llama-3 qwen2 llama-2 tinyllama" gguf_check.py lm_eval_compare.py \
-	   trl_compare.py smollm2_check.py serve_clients.py serve_page.py
+	   trl_compare.py smollm2_check.py gguf_read_check.py serve_clients.py serve_page.py
 interop: $(DRIVERS) $(BUILD)/hf_probe $(BUILD)/jinja_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval \
 		$(if $(MHD),$(BUILD)/serve)
 	@failed=; for check in $(INTEROP); do echo "== $$check"; $(PYTHON) test/$$check || failed="$$failed $${check%% *}"; done; \

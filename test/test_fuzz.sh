@@ -26,7 +26,7 @@ done
 build fuzz test/fuzz/fuzz.c
 build fuzz_tools test/fuzz/tools.c -I"$dir/tools" -Itools
 passed=0 failed=0
-for target in json tokenizer nfc safetensors data adapter chat jinja options sampler tasks ranks mixture stage serve; do
+for target in json tokenizer nfc safetensors gguf data adapter chat jinja options sampler tasks ranks mixture stage serve; do
     case $target in options|sampler|tasks|ranks|mixture|stage|serve) program=fuzz_tools ;; *) program=fuzz ;; esac
     found=$dir/found/$target
     if [ -n "$FUZZ_SECONDS" ]; then found=build/fuzz/$target; how="-max_total_time=$FUZZ_SECONDS"

@@ -435,7 +435,7 @@ static void parse(settings *s, int argc, char **argv) {
     run_settings *r = &s->run;
     llm_option table[] = {
         {"model", LLM_TEXT, &r->model, 0, 0,
-         "folder of the model, or of an adapter; none: the newest in out/ that answers", NULL, "m"},
+         "folder of the model, or of an adapter, or a .gguf file; none: the newest in out/ that answers", NULL, "m"},
         {"prompt", LLM_TEXT, &s->prompt, 0, 0, "answer this once and end", NULL, "p"},
         {"system", LLM_TEXT, &s->system, 0, 0, "what the assistant is told first", NULL, "system-prompt"},
         OPTION("complete", LLM_BOOL, &s->complete, 0, 0, "no conversation: go on with the text"),

@@ -1,6 +1,7 @@
 /* convert.c: from and to the formats of others.
 
        build/convert --model DIR --out model.gguf --type q8_0      for llama.cpp, Ollama and their kin
+       build/convert --model model.gguf --out DIR                  the other way: a folder for any of our programs
        build/convert --model ADAPTER --out DIR                     a PEFT adapter merged into its base: a plain folder
        build/convert --model DIR --out DIR2 --type bf16            the same model in half the bytes
        build/convert --model DIR --out DIR2 --add-tokens           ChatML's tokens for a model that has none
@@ -745,7 +746,8 @@ int main(int argc, char **argv) {
         {"out", LLM_TEXT, &s.out, 0, 0, "a file.gguf, a file.jsonl, or a folder", NULL, "o"},
         OPTION("overwrite", LLM_BOOL, &s.overwrite, 0, 0, "replace what --out holds"),
         OPTION_HEADING("a model"),
-        {"model", LLM_TEXT, &s.model, 0, 0, "folder of a model, or of adapters: these are merged", NULL, "m"},
+        {"model", LLM_TEXT, &s.model, 0, 0, "folder of a model, or of adapters: these are merged; or a .gguf file",
+         NULL, "m"},
         OPTION("base", LLM_TEXT, &s.base, 0, 0, "the adapters' base, if not where they say"),
         {"type", LLM_TEXT, &s.type, 0, 0, "of the weights; none: f16 in a .gguf, f32 in a folder",
          "f32|f16|bf16|q8_0", NULL},

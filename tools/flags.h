@@ -27,7 +27,7 @@ typedef struct {
     {"data", LLM_LIST, &(r).data, 0, 0, "files or folders to train on; none: the tiny world", NULL, NULL},            \
     {"val-data", LLM_LIST, &(r).val_data, 0, 0,                                                                       \
      "files or folders to evaluate on; none: a part of --data", NULL, NULL},                                          \
-    {"model", LLM_TEXT, &(r).model, 0, 0, "start from this Hugging Face folder", NULL, "m"},                          \
+    {"model", LLM_TEXT, &(r).model, 0, 0, "start from this Hugging Face folder, or .gguf file", NULL, "m"},           \
     {"out", LLM_TEXT, &(r).out, 0, 0, "folder of the result", NULL, "o"},                                             \
     {"resume", LLM_BOOL, &(r).resume, 0, 0, "continue from the newest checkpoint in --out", NULL, NULL},              \
     {"overwrite", LLM_BOOL, &(r).overwrite, 0, 0, "replace what --out holds", NULL, NULL},                            \

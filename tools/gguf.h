@@ -713,7 +713,9 @@ static char *gguf_file_text(const gguf_file *g, const char *name, size_t *size) 
         fclose(w.file);
         gguf_tokenizer_free(&t);
     }
-    return text;
+    char *own = text ? copy_text(text, *size) : NULL;           /* in memory as all of ours is, not as the stream's */
+    free(text);
+    return own;
 }
 
 /* ---- tensors ---- */

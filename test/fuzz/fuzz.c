@@ -1,7 +1,7 @@
 /* fuzz.c: libFuzzer targets for every reader, in one program (compiling llm.h with the sanitizers takes a minute).
 
-       FUZZ=json build/fuzz CORPUS             json, tokenizer, nfc, safetensors, data, adapter, chat, jinja (others:
-                                               tools.c)
+       FUZZ=json build/fuzz CORPUS             json, tokenizer, nfc, safetensors, gguf, data, adapter, chat, jinja
+                                               (others: tools.c)
 
    `make fuzz FUZZ_SECONDS=600` runs all, one after the other; `make test` runs each for a moment where clang is. */
 #include "fuzz.h"
@@ -82,6 +82,26 @@ static void fuzz_safetensors(const char *data, size_t size) {
         llm_release(out);
     }
     hf_safetensors_close(&s);
+}
+
+/* ---- gguf: any bytes as a GGUF file; the last one says which part is read ---- */
+
+static void fuzz_gguf(const char *data, size_t size) {
+    static const char text[] = "The cat's 12 mats,\n\t caf\xC3\xA9 <|im_end|>  \xFF";
+    fuzz_file("x.gguf", data, size);
+    if (size && data[size - 1] & 1) {
+        llm_tokenizer t;
+        size_t n;
+        hf_tokenizer_load(&t, fuzz_path("x.gguf"));
+        int ids[3 * sizeof text];
+        size_t count = llm_encode(&t, text, sizeof text - 1, ids);
+        llm_release(llm_decode(&t, ids, count, false, &n));
+        llm_tokenizer_free(&t);
+    } else {
+        llm_model m;
+        hf_model_load_as(&m, fuzz_path("x.gguf"), llm_cpu(LLM_FP32), size % 2 ? LLM_TYPE_Q8 : LLM_TYPE_REAL);
+        llm_model_free(&m);
+    }
 }
 
 /* ---- data: any bytes as a file of data ----
@@ -217,7 +237,7 @@ static void fuzz_chat(const char *data, size_t size) {
 
 static const struct { const char *name; void (*begin)(void); void (*target)(const char *data, size_t size); } all[] = {
     {"json", NULL, fuzz_json}, {"tokenizer", begin_tables, fuzz_tokenizer}, {"nfc", nfc_begin, fuzz_nfc},
-    {"safetensors", NULL, fuzz_safetensors},
+    {"safetensors", NULL, fuzz_safetensors}, {"gguf", begin_tables, fuzz_gguf},
     {"data", begin_tokenizer, fuzz_data}, {"adapter", begin_adapter, fuzz_adapter},
     {"chat", begin_tokenizer, fuzz_chat}, {"jinja", NULL, fuzz_jinja}};
 static int chosen;
@@ -229,7 +249,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
     while (chosen < n && (!name || strcmp(name, all[chosen].name))) chosen++;
-    if (chosen == n) llm_usage("FUZZ=json|tokenizer|nfc|safetensors|data|adapter|chat|jinja", "which reader?");
+    if (chosen == n) llm_usage("FUZZ=json|tokenizer|nfc|safetensors|gguf|data|adapter|chat|jinja", "which reader?");
     if (all[chosen].begin) all[chosen].begin();
     return 0;
 }

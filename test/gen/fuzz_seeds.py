@@ -75,6 +75,70 @@ def tensors():
     put("safetensors", "empty", safetensors({}, b""))
 
 
+def gguf(keys, tensors, version=3, align=32):
+    """keys: (name, type, packed value); tensors: (name, sizes, type, bytes)."""
+    text = lambda s: struct.pack("<Q", len(s.encode())) + s.encode()
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys))
+    for name, kind, value in keys:
+        out += text(name) + struct.pack("<I", kind) + value
+    place = 0
+    for name, sizes, kind, numbers in tensors:
+        out += text(name) + struct.pack(f"<I{len(sizes)}QIQ", len(sizes), *sizes, kind, place)
+        place += (len(numbers) + align - 1) // align * align
+    out += bytes(-len(out) % align)
+    for _, _, _, numbers in tensors:
+        out += numbers + bytes(-len(numbers) % align)
+    return out
+
+
+def gguf_files():
+    text = lambda s: struct.pack("<Q", len(s.encode())) + s.encode()
+    u32 = lambda name, x: (name, 4, struct.pack("<I", x))
+    f32 = lambda name, x: (name, 6, struct.pack("<f", x))
+    word = lambda name, s: (name, 8, text(s))
+    words = lambda name, list: (name, 9, struct.pack("<IQ", 8, len(list)) + b"".join(text(s) for s in list))
+    ints = lambda name, list: (name, 9, struct.pack(f"<IQ{len(list)}i", 5, len(list), *list))
+    floats = lambda name, list: (name, 9, struct.pack(f"<IQ{len(list)}f", 6, len(list), *list))
+    size = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 8: (32, 34), 30: (1, 2)}
+
+    def tensor(name, kind, *sizes):
+        n = 1
+        for s in sizes:
+            n *= s
+        return name, sizes, kind, bytes(7 * i % 60 for i in range(n // size[kind][0] * size[kind][1]))
+
+    def llama(kind, V, C, H, F, embedding, norm=0):
+        yield tensor("token_embd.weight", embedding, C, V)
+        for name, rows, cols in (("attn_q", C, C), ("attn_k", C, C), ("attn_v", C, C), ("attn_output", C, C),
+                                 ("ffn_gate", F, C), ("ffn_up", F, C), ("ffn_down", C, F)):
+            yield tensor(f"blk.0.{name}.weight", kind, cols, rows)
+        for name in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"):
+            yield tensor(name + ".weight", norm, C)
+
+    def keys(C, H, F, kv):
+        return [word("general.architecture", "llama"), u32("llama.context_length", 8), u32("llama.embedding_length", C),
+                u32("llama.block_count", 1), u32("llama.feed_forward_length", F), u32("llama.attention.head_count", H),
+                u32("llama.attention.head_count_kv", H), f32("llama.attention.layer_norm_rms_epsilon", 1e-5)] + kv
+
+    letters = ["t", "h", "e", "\u0120", "th", "the", "\u0120c", "c", "a", "<|im_end|>", "<x>", "[PAD11]"]
+    bpe = [word("tokenizer.ggml.model", "gpt2"), word("tokenizer.ggml.pre", "smollm"),
+           words("tokenizer.ggml.tokens", letters), ints("tokenizer.ggml.token_type", [1] * 9 + [3, 4, 5]),
+           words("tokenizer.ggml.merges", ["t h", "th e", "\u0120 c"]), u32("tokenizer.ggml.eos_token_id", 9),
+           u32("tokenizer.ggml.bos_token_id", 9), ("tokenizer.ggml.add_bos_token", 7, b"\1"),
+           word("tokenizer.chat_template", "{% for m in messages %}{{ m.content }}{% endfor %}")]
+    pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + ["\u2581", "t", "\u2581t"]
+    spm = [word("tokenizer.ggml.model", "llama"), words("tokenizer.ggml.tokens", pieces),
+           ("tokenizer.ggml.token_type", 9, struct.pack("<IQ262b", 1, 262, 2, 3, 3, *[6] * 256, *[1] * 3)),
+           floats("tokenizer.ggml.scores", [0] * 259 + [-2, -2, -1]), u32("tokenizer.ggml.bos_token_id", 1)]
+    for end in range(2):                # the last byte says what fuzz.c reads
+        for kind, name in ((2, "q4_0"), (3, "q4_1")):
+            put("gguf", f"{name}_{end}", gguf(keys(32, 2, 32, bpe), list(llama(kind, 12, 32, 2, 32, 8))) + bytes([end]))
+        scaled = [word("llama.rope.scaling.type", "linear"), f32("llama.rope.scaling.factor", 2)]
+        put("gguf", f"scaled_{end}", gguf(keys(4, 1, 4, scaled + bpe), list(llama(30, 12, 4, 1, 4, 0)), 2) + bytes([end]))
+        put("gguf", f"spm_{end}", gguf(keys(2, 1, 2, [u32("general.alignment", 8)] + spm), list(llama(1, 262, 2, 1, 2, 1)) +
+                                       [("rope_freqs.weight", (1,), 0, struct.pack("<f", 1))], align=8) + bytes([end]))
+
+
 def data():
     user, bot = {"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "5"}
     rows = [
@@ -125,6 +189,7 @@ put("json", "all", r'{"a": [1, -2.5e3, true, false, null, "x\u00e9\ud83d\udc08\n
 put("json", "bom", b"\xef\xbb\xbf [0.1]\r\n")
 tokenizers()
 tensors()
+gguf_files()
 data()
 adapters()
 chats()
