@@ -1273,8 +1273,8 @@ int main(int argc, char **argv) {
     s.run = run_defaults();
     llm_option options[] = {
         OPTION_HEADING("what is asked"),
-        {"model", LLM_LIST, &s.models, 0, 0, "folders or .gguf files to evaluate; none: out/base out/sft out/rlhf", NULL,
-         "m"},
+        {"model", LLM_LIST, &s.models, 0, 0, "folders or .gguf files to evaluate; none: out/base out/sft out/rlhf",
+         NULL, "m"},
         OPTION("tasks", LLM_LIST, &s.tasks, 0, 0, "files of tasks (JSON lines); none: the tiny world's"),
         OPTION("limit", LLM_INT, &s.limit, 0, 1e9, "only the first tasks of each file; 0: all"),
         OPTION("shots", LLM_INT, &s.shots, 0, 100, "examples before each text to continue"),
