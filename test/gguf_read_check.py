@@ -73,7 +73,7 @@ def encode(o, text):
 
 def check_ids(o):
     from corpus import cases
-    mine = {text: encode(o, text) for text in PROMPTS + [t for t in cases() if t and "\0" not in t]}
+    mine = {text: encode(o, text) for text in PROMPTS + [t for t in cases()[::4] if t and "\0" not in t]}
     others = [t for t in mine
               if mine[t] != o.tokenizer(t, add_special_tokens=False, split_special_tokens=True)["input_ids"]]
     report(not others, "ids",

@@ -1,7 +1,7 @@
 /* gguf.h: a GGUF file is a folder in one file. Its metadata are turned into the files that they were made of,
-   config.json, tokenizer.json, tokenizer_config.json and generation_config.json, as text in memory, and hf.h reads these
-   as it reads a folder's: there is no second tokenizer and no second configuration. Its tensors become the rows of the
-   tensor table.
+   config.json, tokenizer.json, tokenizer_config.json and generation_config.json, as text in memory, and hf.h reads
+   these as it reads a folder's: there is no second tokenizer and no second configuration. Its tensors become the rows
+   of the tensor table.
 
    The file is somebody's claim: every count, length, offset and size is held against the file before it is used and
    before memory is taken for it. What ends the program stands in front of what opens a stream in memory.
@@ -33,7 +33,7 @@ typedef struct gguf_file {
 } gguf_file;
 
 static const char gguf_refetch[] = "fetch the file again: it is cut short, damaged, or no GGUF file";
-static const char gguf_other_model[] = "a GGUF file of the family gpt2, llama, qwen2 or qwen3";
+static const char gguf_other_model[] = "a model of the architecture gpt2, llama, qwen2, qwen3, smollm3, olmo2 or phi3";
 static const char gguf_other_type[] = "a file in F32, F16, BF16, Q8_0, Q4_0 or Q4_1; llama.cpp makes one: "
                                       "llama-quantize --allow-requantize --pure IN.gguf OUT.gguf Q8_0";
 enum { GGUF_MOST = 1 << 28, GGUF_KEYS = 1 << 16, GGUF_U64 = 10, GGUF_KINDS = 13 };
@@ -315,13 +315,14 @@ static const struct { const char *key, *llama, *gpt2; bool needed; } gguf_row[] 
     {".attention.sliding_window", "sliding_window", NULL, false},
     {".rope.freq_base", "rope_theta", NULL, false}};
 enum { GGUF_ROWS = sizeof gguf_row / sizeof *gguf_row };
-enum { GGUF_CHANNELS = 1, GGUF_HEADS = 3, GGUF_HEAD_SIZE = 8, GGUF_THETA = 10 };   /* of these rows */
+enum { GGUF_CHANNELS = 1, GGUF_HEADS = 3, GGUF_KV = 7, GGUF_HEAD_SIZE = 8, GGUF_WINDOW = 9, GGUF_THETA = 10 };
 /* ... and those of its object rope_scaling. */
 static const struct { const char *key, *name; } gguf_rope_row[] = {
     {".rope.scaling.factor", "factor"},
     {".rope.scaling.original_context_length", "original_max_position_embeddings"},
-    {".rope.scaling.yarn_beta_fast", "beta_fast"}, {".rope.scaling.yarn_beta_slow", "beta_slow"}};
-enum { GGUF_ROPE_ROWS = sizeof gguf_rope_row / sizeof *gguf_rope_row };
+    {".rope.scaling.yarn_beta_fast", "beta_fast"}, {".rope.scaling.yarn_beta_slow", "beta_slow"},
+    {".rope.scaling.attn_factor", "attention_factor"}};
+enum { GGUF_ROPE_ROWS = sizeof gguf_rope_row / sizeof *gguf_rope_row, GGUF_ROPE_LENGTH = 4 };
 
 /* What is gathered before a byte is written. NAN: it is not said. */
 typedef struct {
@@ -407,8 +408,13 @@ static void gguf_gather_rope(const gguf_file *g, gguf_config *c, double D) {
     else if (type.n != SIZE_MAX && !gguf_says(type, "none"))
         llm_die(gguf_other_model, "%s: \"%s\": %.*s is not implemented", g->path, key, (int)size_min(type.n, 40),
                 type.p);
+    double *length = &c->rope[GGUF_ROPE_LENGTH];        /* of q and k, beyond yarn's own */
+    if (!isnan(*length) && !gguf_says(type, "yarn"))
+        llm_die(gguf_other_model, "%s: \"%s.rope.scaling.attn_factor\" without yarn is not implemented", g->path,
+                c->family);
+    *length = round(1e6 * *length * (0.1 * log(fmax(c->rope[0], 1)) + 1)) / 1e6;
     if (!t) return;
-    llm_config fit = {.D = (int)D, .rope_theta = c->row[GGUF_THETA] > 0 ? c->row[GGUF_THETA] : 10000};
+    llm_config fit = {.D = (int)D, .rope_theta = c->row[GGUF_THETA]};
     if (t->type != 0 || !(D >= 2 && D <= 1 << 12) || t->end - t->begin != (size_t)D / 2 * sizeof(float))
         llm_die(gguf_refetch, "%s: rope_freqs.weight are not %g numbers in F32, half a head's size", g->path, D / 2);
     float *divisor = llm_alloc((size_t)D / 2 + 1, sizeof *divisor);
@@ -439,6 +445,11 @@ static gguf_config gguf_gather_config(const gguf_file *g) {
     }
     const double heads = c.row[GGUF_HEADS], size = c.row[GGUF_HEAD_SIZE];
     const double D = isnan(size) ? floor(c.row[GGUF_CHANNELS] / fmax(heads, 1)) : size;
+    const double usual[][2] = {{GGUF_KV, heads}, {GGUF_HEAD_SIZE, D}, {GGUF_THETA, 10000}};    /* config.json: others */
+    for (int i = 0; i < 3; i++)
+        if (isnan(c.row[(int)usual[i][0]])) c.row[(int)usual[i][0]] = usual[i][1];
+    if (c.row[GGUF_WINDOW] > 0 && (!strcmp(c.family, "llama") || !strcmp(c.family, "olmo2")))
+        llm_die(gguf_other_model, "%s: \"%s.attention.sliding_window\" is not implemented", g->path, c.family);
     if (gguf_family_number(g, ".attention.value_length", D) != D)
         llm_die(gguf_other_model, "%s: values of another size than keys are not implemented", g->path);
     if (c.gpt2 && gguf_family_number(g, ".attention.head_count_kv", heads) != heads)
