@@ -1,5 +1,6 @@
-/* gguf_cases.h: tools/gguf.h. What build/convert wrote reads back as the folder it was made of, weights and tokens and
-   template; blocks as the format defines them; and every way to damage a file is one clear error. For test_convert.c. */
+/* gguf_cases.h: tools/gguf.h. What build/convert wrote reads back as the folder it was made of, weights, tokens and
+   template; blocks are read as the format defines them; every way to damage a file is one clear error. For
+   test_convert.c. */
 #ifndef GGUF_CASES_H
 #define GGUF_CASES_H
 
@@ -105,6 +106,28 @@ static void gguf_comes_round(const char *path) {
     llm_release_all(one, two, out, again);
 }
 
+/* Every family, and rope in every way that the format can say, in float32. */
+static void test_families(void) {
+    static const char *const preset[] = {"mistral-7b", "qwen3-0.6b", "smollm3-3b", "olmo2-1b", "phi3-mini",
+                                         "llama2-7b"};
+    for (int i = 0; i < 6; i++) {
+        llm_config c = llm_preset(preset[i]);
+        c.V = 1000, c.T = 32, c.L = 4, c.C = 32, c.H = 4, c.KV = i == 4 ? 4 : 2, c.D = i % 2 ? 8 : 16, c.F = 48;
+        c.bos = c.eos = c.pad = -1;
+        if (i == 0) c.rope_scaling = LLM_ROPE_LINEAR, c.rope_factor = 4;
+        if (i == 1 || i == 3) {
+            c.rope_scaling = LLM_ROPE_YARN, c.rope_factor = 4, c.rope_original = 16, c.rope_low = 1, c.rope_high = 32;
+            c.rope_length = i == 1 ? 1.25 : 0.1 * log(4) + 1, c.rope_truncate = true;
+        }
+        if (i == 5) c.qkv_bias = c.proj_bias = c.mlp_bias = true;
+        char *folder = make_folder(preset[i], "digits", c), *path = llm_format("%s/%s.gguf", dir, preset[i]);
+        CHECK(RUN("--model", folder, "--out", path, "--type", "f32") == 0, "%s: %s", preset[i], check_message);
+        gguf_reads_back(folder, path, "f32", "digits");
+        gguf_comes_round(path);
+        llm_release_all(folder, path);
+    }
+}
+
 /* ---- blocks ---- */
 
 static void test_blocks(void) {
@@ -168,6 +191,9 @@ static void test_damage(const char *path) {
     good = llm_read_file(path, &good_size);
     bad_path = llm_format("%s/bad.gguf", dir);
     CHECK(!refused(good, good_size), "the good one: %s", check_message);
+    good[4] = 2;
+    CHECK(!refused(good, good_size), "version 2, which has the same layout: %s", check_message);
+    good[4] = 3;
     int accepted = 0;
     for (size_t n = 0; n < good_size; n += n < 400 ? 7 : good_size / 60) accepted += !refused(good, n);
     accepted += !refused(good, good_size - 64);

@@ -31,8 +31,6 @@ static void write_file(const char *path, const void *data, size_t bytes) {
     CHECK(f && fwrite(data, 1, bytes, f) == bytes, "writing %s", path);
     if (f) fclose(f);
 }
-#include "gguf_cases.h"
-
 /* ---- GGUF ---- */
 
 /* The same formula as in gguf_files.py, in Hugging Face's order: GPT-2's matrices are (inputs, outputs). */
@@ -62,6 +60,8 @@ static char *make_folder(const char *name, const char *tokenizer, llm_config c) 
     llm_release(from);
     return folder;
 }
+
+#include "gguf_cases.h"
 
 /* A GGUF file read with as little trust as it takes to list it. */
 typedef struct { const unsigned char *p, *begin, *end; FILE *out; } lister;
@@ -515,6 +515,7 @@ int main(void) {
     if (!mkdtemp(dir)) return 1;
     if (!freopen("/dev/null", "w", stderr)) return 1;          /* the tool's chatter */
     test_gguf();
+    test_families();
     test_blocks();
     char *damaged = llm_format("%s/gpt2.gguf", dir);
     test_damage(damaged);
