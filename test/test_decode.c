@@ -24,6 +24,12 @@ static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
                         .family = qkv_bias ? LLM_QWEN2 : LLM_LLAMA, .position = LLM_ROPE, .activation = LLM_SWIGLU,
                         .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5, .rope_theta = 100, .bos = -1, .eos = -1, .pad = -1};
 }
+/* Norms on q and k, and behind the branches. */
+static llm_config tiny_olmo2(void) {
+    llm_config c = tiny_llama(false, 2, false);
+    c.family = LLM_OLMO2, c.qk_norm = LLM_QK_ALL, c.post_norm = true;
+    return c;
+}
 static void shake(const llm_ops *op, const llm_param *p, int params, double size, uint64_t seed) {
     for (int i = 0; i < params; i++) {
         llm_rng r = llm_rng_seed(seed, (uint64_t)i);
@@ -607,10 +613,11 @@ int main(void) {
     } all[] = {{"gpt2", tiny_gpt2()},
                {"llama, tied", tiny_llama(true, 2, false)},
                {"llama, untied", tiny_llama(false, 1, false)},
-               {"qwen2", tiny_llama(true, 2, true)}};
+               {"qwen2", tiny_llama(true, 2, true)},
+               {"olmo2", tiny_olmo2()}};
     for (int t = 0; t < 3; t++) {
         check_formula(packed[t]);
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 5; i++) {
             check_model(all[i].name, all[i].c, packed[t], llm_cpu(LLM_FP32), folder);
             check_model(all[i].name, all[i].c, packed[t], fake_device(LLM_FP32), folder);
             check_qlora(all[i].name, all[i].c, packed[t], folder);
@@ -621,7 +628,7 @@ int main(void) {
     }
     for (int t = 0; t < 4; t++) {
         check_product((llm_type)t);
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 5; i++) {
             llm_config wide = all[i].c;                     /* whole vectors of q8 and q4, and a rest of each */
             wide.C = wide.H * (wide.D = 44);
             wide.F = 200;

@@ -163,12 +163,14 @@ result=${result% failed}
 if [ -n "$result" ]; then passed=$((passed + ${result%% *})) failed=$((failed + ${result##* }))
 else bad "the judge of all exercises did not come to its end"; fi
 
-# Every row of the table behind memory, and every function of the losses' chapter, is an exercise, but for these.
+# Every row of the table behind memory, and every function of the losses' chapter, is an exercise, but for these. (The
+# norms on q, k and behind a branch are an RMS norm in other places: it is the exercise.)
 table=$(sed -n '/^typedef struct llm_ops {/,/^} llm_ops;/p' llm.h | sed -n 's/.*(\*\([a-z_]*\))(.*/\1/p')
 losses=$(sed -n '/---- chapter 9: losses/,/---- chapter 1[01]:/p' llm.h |
     sed -n 's/^[a-z][a-z_ ]* \**\(llm_[a-z_0-9]*\)(.*/\1/p')
 no_exercise=" alloc alloc_host release upload download fetch wait load_ids store_weights enter logprob_fused \
-linear_gelu_forward residual_gelu_backward decode speak scratch_bytes llm_grpo_defaults "
+linear_gelu_forward residual_gelu_backward qk_norm_forward qk_norm_backward post_norm_forward post_norm_backward \
+stream_forward stream_backward decode speak scratch_bytes llm_grpo_defaults "
 names=" $(sh tools/exercise.sh names | tr '\n' ' ') "
 for f in $table $losses; do
     case "$names$no_exercise" in *" $f "*) ok ;; *) bad "$f of llm.h is no exercise (tools/exercise.sh, hours)" ;; esac

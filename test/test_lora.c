@@ -24,6 +24,12 @@ static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
                         .family = qkv_bias ? LLM_QWEN2 : LLM_LLAMA, .position = LLM_ROPE, .activation = LLM_SWIGLU,
                         .qkv_bias = qkv_bias, .tied = tied, .eps = 1e-5, .rope_theta = 100, .bos = -1, .eos = -1, .pad = -1};
 }
+/* Norms on q and k, and behind the branches: there the adapters of o_proj and down_proj write activations. */
+static llm_config tiny_olmo2(void) {
+    llm_config c = tiny_llama(false, 2, false);
+    c.family = LLM_OLMO2, c.qk_norm = LLM_QK_ALL, c.post_norm = true;
+    return c;
+}
 static llm_batch random_batch(int V, uint64_t seed) {
     llm_batch b = llm_batch_new(B, T);
     llm_rng r = llm_rng_seed(seed, 0);
@@ -437,9 +443,10 @@ int main(void) {
     } all[] = {{"gpt2", tiny_gpt2(), "c_attn,mlp.c_proj"},
                {"llama, grouped", tiny_llama(true, 2, false), "q_proj,v_proj,down_proj"},
                {"llama, untied", tiny_llama(false, 1, false), "k_proj,o_proj,up_proj"},
-               {"qwen2", tiny_llama(true, 4, true), "gate_proj,v_proj"}};
+               {"qwen2", tiny_llama(true, 4, true), "gate_proj,v_proj"},
+               {"olmo2", tiny_olmo2(), "q_proj,down_proj"}};
     if (!mkdtemp(folder)) llm_die("check /tmp", "cannot make a folder in /tmp");
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         if (IS_DOUBLE) {
             check_gradients(all[i].name, all[i].c, "all", i % 2 ? LLM_KEEP_INPUTS : LLM_KEEP_ALL);
             check_gradients(all[i].name, all[i].c, all[i].targets, i % 2 ? LLM_KEEP_MOST : LLM_KEEP_INPUTS);

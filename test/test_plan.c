@@ -337,6 +337,8 @@ static void test_team(void) {
     team_share(&lora, &tied, (team_shape){4, 1, 2, 1}, 1000);
     near("gradients of adapters", lora.gradients, 4 * 250 + 4000, 1e-12);
     CHECK_DIES(team_config(&tied, 2), "--tensor-parallel 2 does not divide 3 heads");
+    const llm_config qwen3 = llm_preset("qwen3-0.6b");
+    CHECK_DIES(team_config(&qwen3, 2), "no layers with norms on q and k");
 }
 /* Lecture 2: 2,000 A100s train Llama-2 70B, and "1000 times is really good". Eight cards share a layer, 250 such groups
    four rows each of 4,096 tokens; a card alone reaches half its 312 TFLOP/s. With ZeRO 1 a rank's 8.9e9 numbers go over

@@ -278,6 +278,8 @@ int main(int argc, char **argv) {
     list[n++] = (sample){"gpt2-simd", deep, fast, .micros = 4, .keep = LLM_KEEP_ALL};
     list[n++] = (sample){"gpt2-untied", apart, &llm_plain, .micros = 4, .keep = LLM_KEEP_INPUTS};
     list[n++] = (sample){"llama", tiny_llama(true, 2, false), &llm_plain, .micros = 6};
+    list[n++] = (sample){"olmo2", tiny_family(LLM_OLMO2), &llm_plain, .micros = 4};
+    list[n++] = (sample){"qwen3-simd", tiny_family(LLM_QWEN3), fast, .micros = 3, .keep = LLM_KEEP_INPUTS};
     list[n++] = (sample){"llama-simd", deep_llama, fast, .micros = 5, .keep = LLM_KEEP_INPUTS};
     list[n++] = (sample){"llama-moments16", deep_llama, fast, .micros = 4, .moments16 = true};
     list[n++] = (sample){"critic", critic, &llm_plain, .micros = 4};
@@ -293,7 +295,7 @@ int main(int argc, char **argv) {
     const bool look = !strcmp(what, "look");
     const int from = !strcmp(what, "go") || look ? 2 : 0, to = !strcmp(what, "save") || look ? 2 : STEPS;
     for (int i = 0; i < n; i++)
-        if (!share || !(list[i].lora || list[i].ops->precision == LLM_BF16 || (list[i].moments16 && argc == 4)))
+        if (!share || !(list[i].lora || list[i].c.qk_norm || list[i].ops->precision == LLM_BF16 || (list[i].moments16 && argc == 4)))
             train(&list[i], from, to, dir, what);
     if (!*what) offspring(&llm_plain), offspring(fast);
     return 0;

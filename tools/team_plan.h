@@ -18,6 +18,8 @@ static inline llm_config team_config(const llm_config *c, int tensors) {
         llm_usage("a number that divides all three",
                   "--tensor-parallel %d does not divide %d heads, %d key/value heads and %d columns of the feed-forward",
                   tensors, c->H, c->KV, c->F);
+    if (tensors > 1 && (c->qk_norm || c->post_norm))
+        llm_usage("--tensor-parallel 1", "ranks share no layers with norms on q and k, or behind the branches");
     one.H /= tensors;
     one.KV /= tensors;
     one.F /= tensors;
