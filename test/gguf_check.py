@@ -170,6 +170,10 @@ def check_families(args, llama, tmp, wanted):
                       ("f32", "q8_0"))
                 shutil.rmtree(folder)
     biased = dict(attention_bias=True)
+    if not wanted or "llama" in wanted:
+        folder = os.path.join(tmp, "family")
+        check("llama biases", make(folder, "digits", "llama", 9, **biased, mlp_bias=True), args, llama, tmp, ("f32",))
+        shutil.rmtree(folder)
     for family, own, says in (("smollm3", dict(no_rope_layer_interval=2), "every fourth layer"),
                               ("smollm3", biased, "no biases"), ("qwen3", biased, "no biases"),
                               ("olmo2", biased, "no biases"),

@@ -169,7 +169,23 @@ static void test_gguf(void) {
     qwen2.V = 1011, qwen2.T = 32, qwen2.H = qwen2.KV = 2, qwen2.D = 16, qwen2.F = 64;
     qwen2.family = LLM_QWEN2, qwen2.tied = qwen2.qkv_bias = true;
     llama2.V = 800, llama2.T = 32, llama2.H = llama2.KV = 4, llama2.D = 16, llama2.F = 64;
+    llm_config newer[5];                /* 32 channels, as the others */
+    static const char *const type[] = {"mistral", "qwen3", "smollm3", "olmo2", "phi3"};
+    static const int V[] = {700, 1003, 1014, 602, 800};
+    for (int i = 0; i < 5; i++) {
+        llm_config *c = &newer[i];
+        *c = config_parts(type[i]);
+        c->V = V[i], c->T = c->C = 32, c->L = i == 2 ? 4 : 1, c->H = i == 1 ? 2 : 4, c->KV = i == 1 ? 1 : 2;
+        c->D = i == 1 ? 24 : 8, c->F = i == 2 ? 32 : 64, c->tied = i == 1 || i == 2, c->rope_theta = 10000;
+        c->eps = 1e-5, c->bos = c->eos = c->pad = -1;
+    }
+    newer[0].rope_scaling = LLM_ROPE_YARN, newer[0].rope_factor = 4, newer[0].rope_original = 8;
+    newer[0].rope_low = 1, newer[0].rope_high = 32, newer[0].rope_length = 0.1 * log(4) + 1;
+    newer[0].rope_truncate = true, newer[3].rope_scaling = LLM_ROPE_LINEAR, newer[3].rope_factor = 2;
     struct { const char *name, *tokenizer, *types[5]; llm_config c; } all[] = {
+        {"mistral", "tekken", {"f32"}, newer[0]}, {"qwen3", "qwen2", {"f32", "q8_0"}, newer[1]},
+        {"smollm3", "llama3re", {"f32"}, newer[2]}, {"olmo2", "dolma2", {"f32", "q8_0"}, newer[3]},
+        {"phi3", "spm", {"f32"}, newer[4]},
         {"gpt2", "gpt2re", {"f32", "f16", "bf16", "q8_0"}, gpt2},
         {"llama", "digits", {"f32", "f16", "bf16", "q8_0"}, llama},
         {"llama3", "llama3re", {"f32"}, llama3}, {"qwen2", "qwen2", {"f32", "q8_0"}, qwen2},

@@ -631,7 +631,7 @@ static void load_and_free(const char *dir) {
     llm_model_free(&m);
 }
 static void test_model_round_trip(const llm_ops *ops) {
-    for (int family = 0; family < 5; family++) {
+    for (int family = 0; family < TINY_CONFIGS; family++) {
         llm_config c = tiny_config(family);
         llm_model m, again;
         llm_model_init(&m, &c, ops, 1 + (uint64_t)family);

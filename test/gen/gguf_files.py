@@ -59,25 +59,38 @@ def turn(w, heads):
 
 
 def llama_tensors(c):
-    C, F, H, KV, D, qwen = c["C"], c["F"], c["H"], c["KV"], c["D"], c["family"] == "qwen2"
+    C, F, H, KV, D, a = c["C"], c["F"], c["H"], c["KV"], c["D"], c["family"]
+    norms = ("post_attention", "post_feedforward") if a == "olmo2" else ("input", "post_attention")
     yield "token_embd.weight", weights("model.embed_tokens.weight", (c["V"], C))
     for i in range(c["L"]):
         p = f"model.layers.{i}."
-        yield f"blk.{i}.attn_norm.weight", weights(p + "input_layernorm.weight", (C,))
-        for x, heads in (("q", H), ("k", KV), ("v", KV)):
+        yield f"blk.{i}.{'post_attention' if a == 'olmo2' else 'attn'}_norm.weight", weights(
+            f"{p}{norms[0]}_layernorm.weight", (C,))
+        if a == "phi3":
+            yield f"blk.{i}.attn_qkv.weight", weights(f"{p}self_attn.qkv_proj.weight", ((H + 2 * KV) * D, C))
+        for x, heads in (("q", H), ("k", KV), ("v", KV)) if a != "phi3" else ():
             w = weights(f"{p}self_attn.{x}_proj.weight", (heads * D, C))
-            yield f"blk.{i}.attn_{x}.weight", w if qwen or x == "v" else turn(w, heads)
-        for x, heads in (("q", H), ("k", KV), ("v", KV)) if qwen else ():
+            yield f"blk.{i}.attn_{x}.weight", turn(w, heads) if a in ("llama", "smollm3") and x != "v" else w
+        for x, heads in (("q", H), ("k", KV), ("v", KV)) if a == "qwen2" else ():
             yield f"blk.{i}.attn_{x}.bias", weights(f"{p}self_attn.{x}_proj.bias", (heads * D,))
+        for x, heads in (("q", H), ("k", KV)) if a in ("qwen3", "olmo2") else ():
+            yield f"blk.{i}.attn_{x}_norm.weight", weights(f"{p}self_attn.{x}_norm.weight",
+                                                           (D if a == "qwen3" else heads * D,))
         yield f"blk.{i}.attn_output.weight", weights(p + "self_attn.o_proj.weight", (C, H * D))
-        yield f"blk.{i}.ffn_norm.weight", weights(p + "post_attention_layernorm.weight", (C,))
-        yield f"blk.{i}.ffn_gate.weight", weights(p + "mlp.gate_proj.weight", (F, C))
-        yield f"blk.{i}.ffn_up.weight", weights(p + "mlp.up_proj.weight", (F, C))
+        yield f"blk.{i}.{'post_ffw' if a == 'olmo2' else 'ffn'}_norm.weight", weights(
+            f"{p}{norms[1]}_layernorm.weight", (C,))
+        if a == "phi3":
+            yield f"blk.{i}.ffn_up.weight", weights(p + "mlp.gate_up_proj.weight", (2 * F, C))
+        else:
+            yield f"blk.{i}.ffn_gate.weight", weights(p + "mlp.gate_proj.weight", (F, C))
+            yield f"blk.{i}.ffn_up.weight", weights(p + "mlp.up_proj.weight", (F, C))
         yield f"blk.{i}.ffn_down.weight", weights(p + "mlp.down_proj.weight", (C, F))
     yield "output_norm.weight", weights("model.norm.weight", (C,))
     if not c["tied"]:
         yield "output.weight", weights("lm_head.weight", (c["V"], C))
-    if c.get("factor"):
+    elif a == "olmo2":                  # whose head llama.cpp does not tie
+        yield "output.weight", weights("model.embed_tokens.weight", (c["V"], C))
+    if c.get("low"):
         f = c["theta"] ** (-2.0 * np.arange(D // 2) / D)
         s = np.clip((c["original"] * f / (2 * np.pi) - c["low"]) / (c["high"] - c["low"]), 0, 1)
         yield "rope_freqs.weight", (1 / ((1 - s) / c["factor"] + s)).astype(np.float32)
@@ -155,7 +168,7 @@ def write_tokenizer(w, c):
         scores[vocab["".join(merges[rank])]] = float(-rank)
     w.text("tokenizer.ggml.model", "llama" if spm else "gpt2")
     w.text("tokenizer.ggml.pre", {"gpt2re": "gpt-2", "digits": "smollm", "llama3re": "llama-bpe", "qwen2": "qwen2",
-                                  "spm": "default"}[c["tok"]])
+                                  "tekken": "tekken", "dolma2": "smaug-bpe", "spm": "default"}[c["tok"]])
     w.list("tokenizer.ggml.tokens", 8, tokens)
     w.list("tokenizer.ggml.token_type", 5, kinds)
     if spm:
@@ -200,6 +213,13 @@ def build(name, c, kind):
         w.float(f"{a}.attention.layer_norm_rms_epsilon", 1e-5)
         w.float(f"{a}.rope.freq_base", c["theta"])
         w.int(f"{a}.rope.dimension_count", c["D"])
+        if c.get("scaling"):
+            w.text(f"{a}.rope.scaling.type", c["scaling"])
+            w.float(f"{a}.rope.scaling.factor", c["factor"])
+        if c.get("scaling") == "yarn":
+            w.int(f"{a}.rope.scaling.original_context_length", c["original"])
+            w.float(f"{a}.rope.scaling.yarn_beta_fast", 32)
+            w.float(f"{a}.rope.scaling.yarn_beta_slow", 1)
         if c["D"] * c["H"] != c["C"]:
             w.int(f"{a}.attention.key_length", c["D"])
             w.int(f"{a}.attention.value_length", c["D"])
@@ -242,6 +262,16 @@ CASES = {
                     tied=True, factor=4.0, low=1.0, high=2.0, original=16), ("f32",)),
     "qwen2": (dict(family="qwen2", tok="qwen2", V=1011, T=32, L=1, C=32, H=2, KV=2, D=16, F=64, theta=10000.0,
                    tied=True), ("f32", "q8_0")),
+    "mistral": (dict(family="llama", tok="tekken", V=700, T=32, L=1, C=32, H=4, KV=2, D=8, F=64, theta=10000.0,
+                     tied=False, scaling="yarn", factor=4.0, original=8), ("f32",)),
+    "qwen3": (dict(family="qwen3", tok="qwen2", V=1003, T=32, L=1, C=32, H=2, KV=1, D=24, F=64, theta=10000.0,
+                   tied=True), ("f32", "q8_0")),
+    "smollm3": (dict(family="smollm3", tok="llama3re", V=1014, T=32, L=4, C=32, H=4, KV=2, D=8, F=32, theta=10000.0,
+                     tied=True), ("f32",)),
+    "olmo2": (dict(family="olmo2", tok="dolma2", V=602, T=32, L=1, C=32, H=4, KV=2, D=8, F=64, theta=10000.0,
+                   tied=False, scaling="linear", factor=2.0), ("f32", "q8_0")),
+    "phi3": (dict(family="phi3", tok="spm", V=800, T=32, L=1, C=32, H=4, KV=2, D=8, F=64, theta=10000.0,
+                  tied=False), ("f32",)),
     "llama2": (dict(family="llama", tok="spm", V=800, T=32, L=1, C=32, H=4, KV=4, D=16, F=64, theta=10000.0,
                     tied=False), ("f32", "q8_0"))}
 
