@@ -2,7 +2,7 @@
    others. test_serve.sh starts the server and this.
 
        build/serve_client PORT DIR CHAT WHAT       DIR: the model's folder; CHAT: build/chat;
-                                                   WHAT: answers, refusals, clients, gone, votes, open
+                                                   WHAT: answers, refusals, clients, long, gone, votes, open, speed
 
    Ends with "N passed, N failed". */
 
@@ -25,7 +25,7 @@ typedef struct { int status; char *head, *body; size_t size; } answer;
 static int dial(void) {
     const struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const struct timeval patience = {.tv_sec = 30};
+    const struct timeval patience = {.tv_sec = 100};
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof at))
         llm_die("a server that runs", "cannot reach port %d", port);
@@ -498,6 +498,39 @@ static void check_clients(void) {
     llm_release_all(q, bad);
 }
 
+/* Prompts of several pieces that begin alike: what is used again of the cache, of the same row or of another's, changes
+   no bit. The server has 3 rows; a model of a longer context. */
+static void check_long(void) {
+    enum { PROMPTS = 6, LONG = 300 };
+    char *q[PROMPTS], *first[PROMPTS] = {NULL};
+    for (int p = 0; p < PROMPTS; p++) {
+        char ids[LONG * 5] = "";        /* alike up to 0, 100, 150, 200, 256, 299 */
+        const int alike[PROMPTS] = {300, 100, 150, 200, 256, 299};
+        size_t n = 0;
+        for (int i = 0; i < LONG; i++)
+            n += (size_t)sprintf(ids + n, "%s%d", i ? ", " : "", 1 + (i * 7 + (i >= alike[p] ? p + 1 : 0)) % 250);
+        q[p] = llm_format("{\"prompt\": [%s], \"max_tokens\": 12, \"logprobs\": 3, \"seed\": 1, \"n\": 2}", ids);
+    }
+    for (int round = 0; round < 3; round++) {           /* in turn, the other way round, all at once */
+        int fd[PROMPTS];
+        answer a[PROMPTS];
+        for (int i = 0; i < PROMPTS; i++) {
+            const int p = round % 2 ? PROMPTS - 1 - i : i;
+            post(fd[p] = dial(), completion_path, q[p], strlen(q[p]));
+            if (round < 2) a[p] = take(fd[p]);
+        }
+        for (int p = 0; p < PROMPTS; p++) {
+            if (round == 2) a[p] = take(fd[p]);
+            const char *said = a[p].status == 200 ? strstr(a[p].body, "\"choices\"") : "nothing";
+            if (!round) first[p] = llm_format("%s", said);
+            CHECK(!strcmp(said, first[p]), "round %d, prompt %d:\n%s\nfirst: %s", round, p, said, first[p]);
+            close(fd[p]);
+            llm_release(a[p].head);
+        }
+    }
+    for (int p = 0; p < PROMPTS; p++) llm_release_all(q[p], first[p]);
+}
+
 /* ---- clients that go, that are slow, that are too many: the server runs with --patience 1 --batch 1 ---- */
 
 static int waiting(void) {
@@ -589,6 +622,29 @@ static void check_kept(void) {
     CHECK(a.status == 200 && strstr(a.body, "\"m\", \"elo\": 998.5, \"games\": 2}"), "%d %s", a.status, a.body);
     llm_release(a.head);
 }
+/* No check: tokens a second of one client, and of eight at once, who ask for 64 tokens again and again. */
+static void measure(void) {
+    enum { MOST = 8 };
+    char *q = llm_format("{\"prompt\": \"Zoë\", \"max_tokens\": 64, \"temperature\": 1}");
+    for (int clients = 1; clients <= MOST; clients *= MOST) {
+        double tokens = 0;
+        const double began = llm_now();
+        while (!(tokens > 0) || llm_now() - began < 5) {
+            int fd[MOST];
+            for (int i = 0; i < clients; i++) post(fd[i] = dial(), completion_path, q, strlen(q));
+            for (int i = 0; i < clients; i++) {
+                const answer a = take(fd[i]);
+                llm_json *root = parsed(&a);
+                tokens += llm_json_number(llm_json_get(root, "usage"), "completion_tokens", NAN);
+                close(fd[i]);
+                llm_json_free(root);
+                llm_release(a.head);
+            }
+        }
+        printf("%d client%s: %.0f tokens/s\n", clients, clients > 1 ? "s" : "", tokens / (llm_now() - began));
+    }
+    llm_release(q);
+}
 /* Leaves a stream and a long answer open until the server ends. */
 static void stay(void) {
     char *q = question("Zoë", "\"n\": 64, \"temperature\": 3, \"logprobs\": true, \"top_logprobs\": 20");
@@ -613,6 +669,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "answers")) check_answers();
     if (!strcmp(what, "refusals")) check_refusals();
     if (!strcmp(what, "clients")) check_clients();
+    if (!strcmp(what, "long")) check_long();
     if (!strcmp(what, "gone")) {
         check_votes();
         check_slow();
@@ -621,5 +678,6 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(what, "votes")) check_kept();
     if (!strcmp(what, "open")) stay();
+    if (!strcmp(what, "speed")) measure();
     return checks_done();
 }

@@ -17,6 +17,8 @@ while [ $i -lt 300 ]; do echo "Zoë number $i paid €$((i * 7 % 13)) for 🐈 a
 $train_gpt --data "$dir/text.txt" --preset nano --vocab 300 --seq 128 --batch 4 --steps 60 --eval-every 0 --threads 1 --report off \
     --out "$dir/m" > /dev/null 2> "$dir/stderr" || { cat "$dir/stderr"; echo "0 passed, 1 failed"; exit 1; }
 cp -r "$dir/m" "$dir/other"
+$train_gpt --data "$dir/text.txt" --preset nano --vocab 300 --seq 320 --batch 1 --steps 3 --eval-every 0 --threads 1 --report off \
+    --out "$dir/long" > /dev/null 2> "$dir/stderr" || { cat "$dir/stderr"; echo "0 passed, 1 failed"; exit 1; }
 
 # begin FLAGS...: a server on a free port; $server, $port.
 begin() {
@@ -65,6 +67,9 @@ refuses "a port that is taken" 1 "cannot listen" $serve --model "$dir/m" --port 
 ends INT
 begin --model "$dir/m" --batch 3
 play clients
+ends TERM
+begin --model "$dir/long" --batch 3
+play long
 ends TERM
 begin --model "$dir/m" "$dir/other" --batch 1 --patience 1
 play gone

@@ -23,7 +23,7 @@
 enum {
     ENGINE_PIECE = 128,                 /* ids of a prompt that are read in one step, as build/chat reads them */
     ENGINE_WAITING = 256,               /* answers that may wait or be under way */
-    ENGINE_NUMBERS = 1 << 21            /* ids, and likeliest ids beside them, that a request may ask for */
+    ENGINE_NUMBERS = 1 << 20            /* ids, and likeliest ids beside them, that a request may ask for */
 };
 
 typedef struct { int id; llm_real logp; } engine_likely;
