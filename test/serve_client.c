@@ -498,6 +498,26 @@ static void check_clients(void) {
     llm_release_all(q, bad);
 }
 
+/* The log-probabilities of the last ids of the first choice. */
+static void last_scores(const llm_json *root, double *score, int n) {
+    const llm_json *l = llm_json_get(llm_json_get(choice_of(root, 0), "logprobs"), "token_logprobs");
+    for (int i = 0; i < n; i++) score[i] = l ? nth(l, (int)l->length - n + i)->number : NAN;
+}
+/* Scored from its beginning, a prompt uses nothing again: what is said behind it is as likely. */
+static void check_fresh(const char *q, const answer *said) {
+    enum { LAST = 12 };
+    double one[LAST], two[LAST], worst = 0;
+    char *echo = llm_format("{\"echo\": true, %s", q + 1);
+    const answer a = ask(completion_path, echo);
+    llm_json *fresh = parsed(&a), *root = parsed(said);
+    last_scores(fresh, one, LAST);
+    last_scores(root, two, LAST);
+    for (int i = 0; i < LAST; i++) worst = worse(worst, fabs(one[i] - two[i]));
+    CHECK_SMALL(worst, 1e-5, "what is used again of the cache is another prompt's");
+    llm_json_free(fresh);
+    llm_json_free(root);
+    llm_release_all(echo, a.head);
+}
 /* Prompts of several pieces that begin alike: what is used again of the cache, of the same row or of another's, changes
    no bit. The server has 3 rows; a model of a longer context. */
 static void check_long(void) {
@@ -525,6 +545,7 @@ static void check_long(void) {
             if (!round) first[p] = llm_format("%s", said);
             CHECK(!strcmp(said, first[p]), "round %d, prompt %d:\n%s\nfirst: %s", round, p, said, first[p]);
             close(fd[p]);
+            if (round == 1) check_fresh(q[p], &a[p]);
             llm_release(a[p].head);
         }
     }

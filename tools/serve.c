@@ -599,10 +599,11 @@ static bool somebody_is_answered(void) {
    told so: two seconds for that. */
 static void shut_down(void) {
     const struct timespec moment = {.tv_nsec = 5000000};
-    MHD_quiesce_daemon(server.daemon);
+    const int listens = MHD_quiesce_daemon(server.daemon);
     engine_end(&server.engine);
     for (int i = 0; i < 400 && somebody_is_answered(); i++) nanosleep(&moment, NULL);
     MHD_stop_daemon(server.daemon);
+    if (listens >= 0) close(listens);
     for (int i = 0; i < server.engine.models; i++) {
         llm_release((char *)server.engine.model[i].id);
         engine_close(&server.engine.model[i]);
