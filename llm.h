@@ -885,10 +885,10 @@ typedef struct llm_lora {
 } llm_lora;
 
 /* Freeze a model and hang adapters on the matrices of `targets`: names of Hugging Face modules, "q_proj,v_proj",
-   "c_attn,mlp.c_proj"; "all": every matrix of the blocks; NULL: PEFT's own choice (q_proj,v_proj; c_attn). A is drawn,
-   B is 0: the model still computes what it did. From then on only the adapters have gradients (llm_model_train) and
-   moments. base: the folder that the model came from, or NULL. m->lora_off: compute without them. (tools/hf.h saves and
-   loads a folder of adapters.) */
+   "c_attn,mlp.c_proj"; "all": every matrix of the blocks; NULL: PEFT's own choice (q_proj,v_proj; c_attn, qkv_proj).
+   A is drawn, B is 0: the model still computes what it did. From then on only the adapters have gradients
+   (llm_model_train) and moments. base: the folder that the model came from, or NULL. m->lora_off: compute without
+   them. (tools/hf.h saves and loads a folder of adapters.) */
 void llm_lora_attach(llm_model *m, int rank, double alpha, const char *targets, const char *base, uint64_t seed);
 /* W += scale B A, and the adapters are gone. A quantised base is first widened: the result is what was trained. */
 void llm_lora_merge(llm_model *m);

@@ -56,8 +56,6 @@ FAMILIES = {
                                                          max_position_embeddings=512, tie_word_embeddings=False,
                                                          **SMALL)),
     "mistral": ("tekken", newer("mistral")),
-    "mistral-dynamic": ("tekken", newer("mistral", max_position_embeddings=40,         # rows of 64 tokens are beyond
-                                        **families.rope("dynamic", factor=4.0))),
     "mistral-yarn": ("tekken", newer("mistral", **families.STRETCHED["yarn"])),
     "qwen3": ("qwen2", newer("qwen3", tie_word_embeddings=True, attention_bias=True)),
     "smollm3": ("llama3re", newer("smollm3", tie_word_embeddings=True, num_hidden_layers=4)),

@@ -573,6 +573,14 @@ static void test_config_round_trip(void) {
               (c.position == LLM_LEARNED || d.rope_theta == c.rope_theta),
               "preset %s", presets[i].name);
     }
+    static const struct { const char *preset; size_t numbers; } counted[] = {   /* as transformers counts them */
+        {"mistral-7b", 7248023552}, {"qwen3-0.6b", 596049920}, {"smollm3-3b", 3075098624}, {"olmo2-1b", 1484916736},
+        {"phi3-mini", 3821079552}};
+    for (int i = 0; i < 5; i++) {
+        llm_config c = llm_preset(counted[i].preset);
+        CHECK(llm_parameters(&c) == counted[i].numbers, "%s has %zu parameters", counted[i].preset,
+              llm_parameters(&c));
+    }
     llm_config c = tiny_config(0);
     c.position = LLM_ROPE;
     CHECK_DIES(llm_config_check(&c, scratch), "no family of models");

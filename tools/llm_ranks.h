@@ -178,6 +178,9 @@ static llm_config team_layer(llm_config c, int *parts) {
                   "--tensor-parallel %d: %d heads, %d key/value heads, %d feed-forward columns", n, c.H, c.KV, c.F);
     if (n > 1 && (c.qk_norm || c.post_norm))
         llm_usage("--tensor-parallel 1", "ranks share no layers with norms on q and k, or behind the branches");
+    if (n > 1 && c.family == LLM_PHI3 && c.KV != c.H)           /* q, k and v of one tensor would be groups alike */
+        llm_usage("--tensor-parallel 1", "ranks share no fused q, k and v with fewer keys (%d) than heads (%d)", c.KV,
+                  c.H);
     c.H /= n;
     c.KV /= n;
     c.F /= n;
