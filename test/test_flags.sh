@@ -302,7 +302,7 @@ for flag in elastic hosts allow-run-as-root bind-to host oversubscribe kill-on-b
     no-python nproc-per-node allow-requantize pure merge; do echo "--$flag"; done >> "$dir/known"
 sort -u -o "$dir/known" "$dir/known"
 check "flags were found" [ "$(wc -l < "$dir/known")" -ge 120 ]
-cat README.md data/README.md tools/*.sh | grep -oE -e '--[a-z][a-z0-9_-]+' | tr _ - | grep -vx -e --std > "$dir/read"
+cat README.md data/README.md test/MEASURED.md tools/*.sh | grep -oE -e '--[a-z][a-z0-9_-]+' | tr _ - | grep -vx -e --std > "$dir/read"
 # In strings; a style sheet's variables are no flags; options.h speaks of flags as such.
 cat llm.h llm_simd.h llm_cuda.cuh train_*.c data/*.h data/*.c $(ls tools/*.h tools/*.c | grep -v 'report.c') |
     grep -oE '"([^"\\]|\\.)*"' | grep -oE -e '--[a-z][a-z0-9-]+' | sort -u |
