@@ -7,7 +7,7 @@
 
        llm_tokenizer tok;  llm_tokenizer_load(&tok, "out/base");
        llm_model gpt;      llm_model_load(&gpt, "out/base", llm_cpu(LLM_FP32));
-       llm_generate(&gpt, &tok, "One day Mia", 64, llm_sampler_defaults());
+       puts(llm_generate(&gpt, &tok, "One day Mia", 64, llm_sampler_defaults()));
 
    build:  cc -std=c11 -O3 -march=native -ffp-contract=fast -fopenmp-simd -fopenmp -D_GNU_SOURCE my.c -lm
 

@@ -306,5 +306,17 @@ exec 9>&-
 wait $pid; check "it goes on, and ends with the input" [ $? -eq 0 ]
 check "it answered after the interrupts" grep -q "/regen" "$dir/stderr"
 
+# ---- the programs that README and the front page of llm.h show: they print what chat prints ----
+mkdir -p "$dir/page/out" && cp -r "$dir/m" "$dir/page/out/base"
+sed -n '/^The API, in a program/,/^## /s/^    //p' README.md > "$dir/page/readme.c"
+{ sed -n '/^   Do this/,/^   build:/s/^       //p' llm.h | sed '/include "llm.h"/a int main(void) {'; echo '}'; } > "$dir/page/front.c"
+for example in readme front; do
+    check "$example compiles" ${CC:-cc} -std=c11 -O1 -march=native -fopenmp-simd -D_GNU_SOURCE -I. "$dir/page/$example.c" -o "$dir/page/$example" -lm
+    (cd "$dir/page" && OMP_NUM_THREADS=1 ./$example) > "$dir/$example" 2> "$dir/stderr"
+    check "$example ends well" [ $? -eq 0 ]
+    check "$example prints an answer" [ "$(wc -c < "$dir/$example")" -gt 8 ]
+done
+check "both say the same" cmp -s "$dir/readme" "$dir/front"
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
