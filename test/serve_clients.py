@@ -169,11 +169,12 @@ def refusal(act, kind, *words):
 
 
 def check_errors(client, name, served):
-    long = "What is it? " * 400
+    context = client.models.list().data[0].max_model_len
+    long = "What is it? " * context
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
     cases = {
         "an unknown model": (lambda: chat(client, "gpt-9", "hello"), openai.NotFoundError, "gpt-9", "/v1/models"),
-        "a long prompt": (lambda: chat(client, name, long), openai.BadRequestError, "context", "128"),
+        "a long prompt": (lambda: chat(client, name, long), openai.BadRequestError, "context", str(context)),
         "tools": (lambda: chat(client, name, "hello", tools=[tool]), openai.BadRequestError, "tools"),
         "a JSON answer": (lambda: chat(client, name, "hello", response_format={"type": "json_object"}),
                           openai.BadRequestError, "response_format"),
@@ -302,7 +303,8 @@ def check_lm_eval(served, name, folder, tmp):
             json.dump(body, f)          # JSON is YAML
     hf = HFLM(pretrained=folder, dtype="float32", device="cpu", batch_size=4)
     # as transformers opens a text; without it lm-eval's API models leave <|endoftext|> out
-    common = f"model={name},tokenizer={folder},max_length=128,max_retries=1,add_bos_token=True"
+    opens = bool(hf.tok_encode("")) and "add_bos_token=True" or "add_bos_token=False"
+    common = f"model={name},tokenizer={folder},max_length=128,max_retries=1,{opens}"
     theirs = evaluate(hf, TASK, tasks)
     for how in "tokenized_requests=True,num_concurrent=4,batch_size=1", "tokenized_requests=False,batch_size=4":
         where = f"base_url={served.url}/v1/completions,tokenizer_backend=huggingface"

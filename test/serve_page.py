@@ -52,7 +52,7 @@ def models(tmp):
     folders = [base] + [os.path.join(tmp, n) for n in NAMES[1:3]]
     for f in folders[1:]:
         shutil.copytree(base, f)
-    change(os.path.join(folders[1], "stage.json"), lambda stage: stage.update(system=0))
+    change(os.path.join(folders[1], "stage.json"), lambda stage: stage.pop("system"))
     change(os.path.join(folders[2], "tokenizer_config.json"), lambda config: config.pop("chat_template"))
     text = peers.write_lines(os.path.join(tmp, "tags.jsonl"), [{"text": TAG * 4}] * 300)
     tags = os.path.join(tmp, "tags")
@@ -113,10 +113,10 @@ def post(url, body):
 def check_chat(p):
     b = p.b
     p.check(p.open() and p.fits(), "opens", b.text(".log:not([hidden]) h2"))
-    p.choose("#one", "other")
     p.check("never saw one" in b.text("#told"), "a model that was trained without a system prompt", b.text("#told"))
-    p.choose("#one", "base")
+    p.choose("#one", "other")
     p.check(b.text("#told") == "", "one of which nobody knows")
+    p.choose("#one", "base")
     p.picture("1_empty")
     names = b.call("Accessibility.getFullAXTree")["nodes"]
     kinds = {"button", "textbox", "combobox", "checkbox", "slider", "spinbutton"}
@@ -339,7 +339,10 @@ def check_looks(p):
         p.check(small == 0, "what is tapped is large enough")
     kept = b.js("localStorage.getItem('serve')")
     p.choose("#temperature", "0.3")
+    b.js("(kept => localStorage.setItem('serve', JSON.stringify({...kept, max_tokens: 999})))"
+         "(JSON.parse(localStorage.getItem('serve')))")
     p.open()
+    p.check(b.js("document.querySelector('#max_tokens').value") == "128", "no more tokens than the context")
     p.check(kept and b.js("document.querySelector('#temperature').value") == "0.3" and b.text("#title") == "Arena",
             "settings are kept")
     trouble = [x for x in b.log if " 400 " not in x and "Failed to fetch" not in x]
