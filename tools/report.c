@@ -428,9 +428,9 @@ static const struct { const char *kind, *answer, *says, *end; } report_picture[]
     {"mask", "answer", "the labels: only here the loss counts; the number is -log p of the token when the step was "
      "taken, dark where the model is surprised", NULL},
     {"pairs", "answer", "chosen or rejected, as it was ranked: under each token beta (log p - log p of the SFT model), "
-     "its part of the implicit reward: green: likelier than before, red: less "
-     "likely", "their sum, the implicit "
-     "reward: DPO's loss wants that of the chosen above that of the rejected"},
+     "its part of the implicit reward: green: likelier than before, red: less likely. Where a chosen answer lost more, "
+     "other pairs spoke against it: a labeller errs", "their sum, the implicit reward: DPO's loss wants that of the "
+     "chosen above that of the rejected"},
     {"ppo", "answer", "sampled by the policy: its own tokens become the labels, weighted by the advantage under them "
      "(green: more of this, red: less)", "where the reward model reads its score"}};
 
@@ -666,7 +666,7 @@ static bool draw_shares(report_card *r, const char *title, char **cell, int colu
     if (what == FOUND_SAMPLED && models == 2) report_found(r, FOUND_CHANGE, (double[3]){0}, change);
     for (int i = 0; i < n; i += 12)
         report_intervals(r, i ? llm_format("%s (%d)", title, i / 12 + 1) : title, (report_dot){name + i, model,
-                         llm_min(12, n - i), models, x + 3 * i * models, 0, 1, 0}, i ? "More rows." : look);
+                         llm_min(12, n - i), models, x + 3 * i * models, 0, 1, 0}, i ? "The same, further rows." : look);
     llm_release_all(x, more, less, points, look, change);
     return n > 0;
 }
@@ -902,7 +902,8 @@ static const struct { const char *what, *text; } report_about[] = {
     {"dpo", "No sampling, no reward model: of each ranked pair the chosen answer becomes likelier than the SFT model "
      "has it, the rejected one less likely. The SFT model holds it back, as KL does in PPO."},
     {"5", "All models answer the same questions, greedily: each time the likeliest token. Rows that begin with "
-     "\"choose\" ask for no answer: of four continuations the likeliest counts, so that a base model can take part."},
+     "\"choose\" ask for no answer: of several continuations the likeliest counts, so that a base model can take part. "
+     "What it chooses rightly and never answers, it knows and cannot say."},
     {"6", "Two models answer the same prompt, sampled; the voter is not told whose answer is whose and takes the "
      "better one. From all votes come ratings like those of chess."}};
 
@@ -1099,13 +1100,13 @@ static void report_page_top(report_card *r, const report_part *p, int parts) {
 static void report_page_why(report_card *r, const report_part *p, int parts, const report_facts *f) {
     const report_part *aligned = report_of_stage(p, parts, 4);
     if (!aligned || !report_of_stage(p, parts, 2)) return;
-    report_text(r, "Fine-tuning copies its demonstrations, the careless ones too, and its loss counts every token "
-                   "alike: nothing in it says that one answer is better than another. It is easier to judge an answer "
-                   "than to write it: so answers of the fine-tuned model are ranked, the reward model learns the taste "
-                   "behind the ranking, and PPO makes likelier what scores above expectation (DPO learns from the "
-                   "ranked pairs directly). The model had the good answers in it, among others; now it gives them more "
-                   "often. It need not know more: what the judge cannot tell apart, alignment cannot teach, and may "
-                   "lose.");
+    report_text(r, "Fine-tuning (SFT) copies its demonstrations, the careless ones too, and its loss counts every "
+                   "token alike: nothing in it says that one answer is better than another. It is easier to judge an "
+                   "answer than to write it: so answers of the fine-tuned model are ranked, the reward model learns "
+                   "the taste behind the ranking, and PPO makes likelier what scores above expectation (DPO learns "
+                   "from the ranked pairs directly). The model had the good answers in it, among others; now it gives "
+                   "them more often. It need not know more: what the judge cannot tell apart, alignment cannot teach, "
+                   "and may lose.");
     fputs("<p>What changed against the SFT model, in sampled answers to the same held-out prompts (shares that are "
           "right):</p>\n<ul>", r->body);
     for (int i = 0; i < f->n; i++)
@@ -1133,7 +1134,7 @@ static void report_page_goodhart(report_card *r, const report_part *p, int parts
     if (!report_of_stage(p, parts, 4) || !sft || !judge) return;
     fputs("<section id=\"goodhart\"><h2>Goodhart&#39;s law: what if distance costs nothing?</h2>\n", r->body);
     report_text(r, "A policy that is paid for the reward model's score alone learns to please it, and by the true rule "
-                   "gets worse: a measure that becomes a target stops to be a measure. No run on this page tried "
+                   "gets worse: a measure that becomes a target is no good measure any more. No run on this page tried "
                    "several prices of KL. This one does, and its chart comes here:");
     fputs("<p class=\"cmd\"><code>", r->body);
     report_put(r, llm_format("./train_rlhf --sweep-kl --steps 100 --model %s/%s --reward %s/%s --out %s/sweep", folder,
