@@ -24,6 +24,10 @@ done
 check "every item of both models is written" [ "$(wc -l < "$dir/items.jsonl")" -eq 36 ]
 check "equal prompts are asked once" grep -q "^echo .* 1$" "$dir/table"
 check "the report has a part" grep -q "choose: arc" "$dir/report.html"
+check "which draws the list with its intervals" grep -q "<figcaption>the lecture&#39;s list: share that is right, greedy" "$dir/report.html"
+check "and says what to look for" grep -q "where two bars do not overlap, the difference is hardly chance" "$dir/report.html"
+all=$(sed -n 's/.*"result": "right: gpt2-tiny \([0-9.]*\) %.*/\1/p' "$dir/eval/stage.json")
+check "all questions, in the table too" grep -q "<th>all</th><td data-h=[^>]*>$(echo "$all" | awk '{ printf "%.3f", $1 / 100 }')<" "$dir/report.html"
 cp -r $gpt "$dir/model"; echo "years of work" > "$dir/thesis.html"
 refuses "a model's folder as --out" 2 "holds a model" $run --model "$dir/model" --tasks $data/mine.jsonl --out "$dir/model"
 refuses "somebody's page" 1 "no page of ours" $run --model $gpt --tasks $data/mine.jsonl --out "$dir/eval" --report "$dir/thesis.html"
@@ -51,6 +55,10 @@ check "every pair on every prompt" grep -q "^$llama  *20 " "$dir/a"
 check "the rule has no favourite side" grep -q "again with sides changed: 0 of 3 votes differ" "$dir/a"
 $arena > "$dir/b" 2> /dev/null
 check "same seed, same ratings" cmp -s "$dir/a" "$dir/b"
+$arena --out "$dir/games" > "$dir/b" 2> /dev/null
+check "the page draws the ratings" grep -q "<figcaption>ratings, and their 95 % intervals" "$dir/report.html"
+rating=$(awk 'NR == 4 { print $5 " " $6 " " $7; exit }' "$dir/b" | tr -d '[]')
+check "as they were printed" grep -q "<title>$(echo "$rating" | awk '{ print $1 " \\[" $2 " " $3 "\\]" }')</title>" "$dir/report.html"
 yes a | $arena --votes me > "$dir/a" 2> "$dir/stderr"; check "a person votes" [ $? -eq 0 ]
 check "who always says a has a favourite side" grep -q "decided, 1.000 \[.* left side" "$dir/a"
 check "and it shows when asked again" grep -q "changed: [1-9][0-9]* of [0-9]* votes differ" "$dir/a"

@@ -261,8 +261,9 @@ static void test_pictures(void) {
     char *pairs = strstr(html, "two pairs</h3>");
     THAT(well_formed(html) > 0 && mask && pairs && mask < pairs);
     THAT(strstr(mask, "only here the loss counts") && strstr(mask, ">a<i>0.25</i>") && strstr(mask, "<i>1.50</i>"));
-    THAT(between(strstr(mask, "<i>1.50</i>"), pairs, "<span class=\"t p\">&lt;|im_start|&gt;</span>"));
-    THAT(strstr(mask, ">b<i>-7.00</i>") && !between(mask, strstr(mask, "<details"), "<i>0.50</i>"));    /* .most: 3 */
+    const char *rows_end = strstr(mask, "<details");
+    THAT(between(strstr(mask, "<i>1.50</i>"), rows_end, "<span class=\"t p\">&lt;|im_start|&gt;</span>"));
+    THAT(strstr(mask, ">b<i>-7.00</i>") && !between(mask, rows_end, "<i>0.50</i>"));    /* .most: 3 */
     THAT(!strstr(pairs, "7.00"));                       /* places without weight */
     THAT(strstr(pairs, "<b>chosen</b>") && strstr(pairs, "<b>&lt;script") && strstr(pairs, "sum<i>+0.38</i>"));
     THAT(strstr(pairs, "title=\"log p -2.000, reference -2.000\">&lt;|im_end|&gt;<i>-0.50</i>"));
