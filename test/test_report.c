@@ -309,6 +309,9 @@ static void write_stages(const char *where, bool sweep) {
             fclose(f);
             stage_file(&c, "methods", "methods", "true reward");
         }
+        for (int k = 0; k < 2 && !strcmp(all[i].folder, "sweep"); k++)
+            stage_log(&c, k ? "ppo kl 0.2" : "ppo kl 0", NULL, NAN);
+        if (!strcmp(all[i].folder, "sweep")) write_log(out, "step,loss,kl", "%d,%.9g,%.9g\n");
         stage_end(&c, "%s is done", all[i].folder);
         llm_release_all(out, csv);
     }
@@ -348,6 +351,8 @@ static void test_together(void) {
     THAT(well_formed(text) > 100 && !strstr(text, "id=\"goodhart\"") && times(text, "<figcaption>Goodhart") == 1);
     char *law = strstr(text, "<figcaption>Goodhart");       /* gains over the SFT model, in the order of KL: 0, 1, 16 */
     THAT(law && strstr(law, "reward model&#39;s score 0 \xE2\x86\x92 1.25"));
+    THAT(between(strstr(text, "<summary>ppo kl 0: curves<"), strstr(text, "<summary>ppo kl 0.2: curves<"), "ppo kl 0: KL"));
+    THAT(times(text, "ppo kl 0: KL, nats an answer</fig") == 1 && times(text, "<figcaption>win-rate") == 1);
     THAT(law && strstr(law, "true rule 0 \xE2\x86\x92 -0.5"));
     THAT(between(law, strstr(law, "<title>1, 0.5</title>"), "<title>0, 0</title>"));
     THAT(between(law, strstr(law, "<title>16, 1.25</title>"), "<title>1, 0.5</title>"));

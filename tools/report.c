@@ -22,7 +22,7 @@
 typedef struct {
     FILE *body, *found;                 /* found: lines for the page's own part, report_found */
     int stage;
-    bool grid;                          /* inside a row of drawings */
+    bool grid, several;                 /* inside a row of drawings; several runs in one stage: their curves unfold */
 } report_card;
 
 /* ---- text ---- */
@@ -666,7 +666,8 @@ static bool draw_shares(report_card *r, const char *title, char **cell, int colu
     if (what == FOUND_SAMPLED && models == 2) report_found(r, FOUND_CHANGE, (double[3]){0}, change);
     for (int i = 0; i < n; i += 12)
         report_intervals(r, i ? llm_format("%s (%d)", title, i / 12 + 1) : title, (report_dot){name + i, model,
-                         llm_min(12, n - i), models, x + 3 * i * models, 0, 1, 0}, i ? "The same, further rows." : look);
+                         llm_min(12, n - i), models, x + 3 * i * models, 0, 1, 0},
+                         i ? "The same, further rows." : look);
     llm_release_all(x, more, less, points, look, change);
     return n > 0;
 }
@@ -724,16 +725,13 @@ static void draw_goodhart(report_card *r, const double *kl, const double *judge,
                  "price of KL is there to stop it before.");
     report_found(r, FOUND_SWEEP, (double[3]){0}, "");
 }
-static const char report_wins[] = "win-rate against the SFT model, sampled answers", report_wins_look[] =
-    "How often the answer beats the SFT model's to the same prompt, ties half; the dashed line is a draw. Where the "
-    "whole bar lies right of it the model is better, and not by chance.";
 /* Stage 3's methods: table.csv as train_rlhf writes it, a method a line; the first is the SFT model. */
 static void draw_methods(report_card *r, const char *out, const llm_json *part) {
     static const char *const column[] = {"win", "win_low", "win_high", "true_reward", "reward", "kl", "length", "stops",
                                          "exact", "fact"};
     enum { WIN, TRUTH = 3, JUDGE, KL, MEASURES = 10, SHOWN = 9 };
     int columns, rows, at[MEASURES] = {0};
-    const char *name[MOST_METHODS], *head[SHOWN] = {"", "win-rate", llm_json_text(part, "detail", "judge"),
+    const char *head[SHOWN] = {"", "win-rate", llm_json_text(part, "detail", "judge"),
         "reward model", "KL", "tokens", "stops", "exact", "facts"}, *text[SHOWN * MOST_METHODS];
     char *path = report_path_in(out, "table.csv"), *const *cell = report_read_table(path, &columns, &rows);
     double x[MEASURES][MOST_METHODS], win[MOST_METHODS * 3];
@@ -747,16 +745,13 @@ static void draw_methods(report_card *r, const char *out, const llm_json *part) 
         for (int k = 0; k < 3; k++) win[3 * i + k] = x[WIN + k][i];
         sweep = sweep || !strncmp(line[0], "ppo kl ", 7);
         if (i) report_found(r, FOUND_WIN, win + 3 * i, line[0]);
-        text[i * SHOWN] = name[i] = line[0];
+        text[i * SHOWN] = line[0];
         text[i * SHOWN + 1] = llm_format("%.3f\n%.3f to %.3f", win[3 * i], win[3 * i + 1], win[3 * i + 2]);
         for (int k = TRUTH; k < MEASURES; k++)
             text[i * SHOWN + k - 1] = isnan(x[k][i]) ? "-" : llm_format("%.2f", x[k][i]);
     }
     if (sweep) draw_goodhart(r, x[KL], x[JUDGE], x[TRUTH], rows);
-    if (rows > 2)
-        report_intervals(r, report_wins, (report_dot){name + 1, NULL, rows - 1, 1, win + 3, 0, 1, 0.5},
-                         report_wins_look);
-    report_table(r, llm_json_text(part, "title", ""), head, SHOWN, text, rows, true);
+    report_table(r, llm_json_text(part, "title", ""), head, SHOWN, text, rows, rows <= 2);
 }
 static void draw_samples(report_card *r, const char *out, const llm_json *part) {
     enum { MOST = 64, MODELS = 8 };
@@ -859,7 +854,7 @@ static void draw_log(report_card *r, const char *out, const llm_json *part) {
     const char *name, *file = llm_json_text(part, "file", "");
     char *path = report_part_log(r, out, part, &name);
     if (!path_stays(out, file)) report_text(r, llm_format("(a log that lies elsewhere is not drawn: %s)", file));
-    if (!path) return;
+    if (!path || r->several) return;
     draw_curves(r, path, name, 0, REPORT_HEALTH);
     draw_bits(r, name, path, llm_json_number(part, "floor", NAN));
 }
@@ -870,8 +865,8 @@ static void draw_health(report_card *r, const char *out, const llm_json *part) {
     report_grid(r, false);
     fprintf(r->body, "<details><summary>");
     report_put(r, name);
-    fputs("is the run healthy? more curves</summary>\n", r->body);
-    draw_curves(r, path, name, REPORT_HEALTH, sizeof report_curve / sizeof *report_curve);
+    fputs(r->several ? "curves</summary>\n" : "is the run healthy? more curves</summary>\n", r->body);
+    draw_curves(r, path, name, r->several ? 0 : REPORT_HEALTH, sizeof report_curve / sizeof *report_curve);
     report_grid(r, false);
     fputs("</details>\n", r->body);
 }
@@ -901,6 +896,8 @@ static const struct { const char *what, *text; } report_about[] = {
      "costs (KL), so that it does not learn to please the reward model alone."},
     {"dpo", "No sampling, no reward model: of each ranked pair the chosen answer becomes likelier than the SFT model "
      "has it, the rejected one less likely. The SFT model holds it back, as KL does in PPO."},
+    {"sweep", "PPO several times, each with another price of distance from the SFT model: where it costs nothing, the "
+     "policy learns to please the reward model alone."},
     {"5", "All models answer the same questions, greedily: each time the likeliest token. Rows that begin with "
      "\"choose\" ask for no answer: of several continuations the likeliest counts, so that a base model can take part. "
      "What it chooses rightly and never answers, it knows and cannot say."},
@@ -924,6 +921,8 @@ static void draw_stage(FILE *f, const char *out) {
     const char *method = NULL, *what = llm_format("%d", r.stage);
     for (const llm_json *p = report_list(j, "parts"); p && r.stage == 4; p = p->next)
         if (!strcmp(llm_json_text(p, "kind", ""), "log")) method = method ? what : llm_json_text(p, "name", "");
+    r.several = method == what;
+    if (r.several && strstr(llm_json_text(j, "title", ""), "price of KL")) method = "sweep";
     for (size_t i = 0; i < sizeof report_about / sizeof *report_about; i++)
         if (!strcmp(report_about[i].what, method ? method : what)) report_text(&r, report_about[i].text);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)       /* drawings of one kind stand together */
@@ -1123,7 +1122,11 @@ static void report_page_better(report_card *r, const report_part *p, int parts, 
     const int n = report_rows(f, FOUND_WIN, row, x, 16);
     fputs("<section id=\"better\"><h2>Which model is better, and why?</h2>\n", r->body);
     report_page_why(r, p, parts, f);
-    if (n) report_intervals(r, report_wins, (report_dot){row, NULL, n, 1, x, 0, 1, 0.5}, report_wins_look);
+    if (n)
+        report_intervals(r, "win-rate against the SFT model, sampled answers",
+                         (report_dot){row, NULL, n, 1, x, 0, 1, 0.5},
+                         "How often the answer beats the SFT model's to the same prompt, ties half; the dashed line is "
+                         "a draw. Where the whole bar lies right of it the model is better, and not by chance.");
     report_page_scores(r, f);
     report_grid(r, false);
     fputs("</section>\n", r->body);
