@@ -325,6 +325,7 @@ static void test_together(void) {
     THAT(well_formed(text) > 100 && better && first && better < first);
     THAT(between(better, first, "Which model is better, and why?"));
     THAT(between(better, first, "Fine-tuning (SFT) copies its demonstrations"));
+    THAT(between(better, first, "<a href=\"#s1\">the labeller&#39;s rule</a>"));
     THAT(between(better, first, "<li>ppo: 1.03 \xE2\x86\x92 1.45 points by the true rule. Gained most: "
                                 "json 0.19 \xE2\x86\x92 0.37, all 0.55 \xE2\x86\x92 0.60. Lost: fact 0.74 \xE2\x86\x92 0.70.</li>"));
     THAT(between(better, first, "<title>0.675 [0.653 0.696]</title>"));

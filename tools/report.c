@@ -1104,12 +1104,16 @@ static void report_page_why(report_card *r, const report_part *p, int parts, con
                    "answer than to write it: so answers of the fine-tuned model are ranked, the reward model learns "
                    "the taste behind the ranking, and PPO makes likelier what scores above expectation (DPO learns "
                    "from the ranked pairs directly). The model had the good answers in it, among others; now it gives "
-                   "them more often. It need not know more: what the judge cannot tell apart, alignment cannot teach, "
-                   "and may lose.");
+                   "them more often. It need not know more: its greedy answers may be right as often as before while "
+                   "it wins; and what the judge cannot tell apart, alignment cannot teach, and may lose.");
     fputs("<p>What changed against the SFT model, in sampled answers to the same held-out prompts (shares that are "
           "right):</p>\n<ul>", r->body);
     for (int i = 0; i < f->n; i++)
         if (f->fact[i].what == FOUND_CHANGE) report_tag(r, "li", f->fact[i].model);
+    const report_part *judge = report_of_stage(p, parts, 3);
+    if (judge)
+        fprintf(r->body, "<li>What counts as better: <a href=\"#s%d\">the labeller&#39;s rule</a></li>\n",
+                (int)(judge - p));
     fprintf(r->body, "<li>See the answers side by side and the tokens that were made likelier: <a href=\"#s%d\">",
             (int)(aligned - p));
     report_page_title(r, p, parts, (int)(aligned - p));
@@ -1138,7 +1142,7 @@ static void report_page_goodhart(report_card *r, const report_part *p, int parts
     fputs("<section id=\"goodhart\"><h2>Goodhart&#39;s law: what if distance costs nothing?</h2>\n", r->body);
     report_text(r, "A policy that is paid for the reward model's score alone learns to please it, and by the true rule "
                    "gets worse: a measure that becomes a target is no good measure any more. No run on this page tried "
-                   "several prices of KL. This one does, and its chart comes here:");
+                   "several prices of KL. This one does, in four runs of PPO, and its chart comes here:");
     fputs("<p class=\"cmd\"><code>", r->body);
     report_put(r, llm_format("./train_rlhf --sweep-kl --steps 100 --model %s/%s --reward %s/%s --out %s/sweep", folder,
                              report_typed(sft->folder), folder, report_typed(judge->folder), folder));
