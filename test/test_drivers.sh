@@ -437,21 +437,22 @@ for program in gpt sft rlhf eval chat; do
     check "$program: computes the same" cmp -s "$dir/with-base/$program.log" "$dir/with-pad/$program.log"
 done
 # ---- the same model in one file, as llama.cpp has it (tools/gguf.h) ----
-$convert --model "$dir/base" --out "$dir/one.gguf" --type f32 > /dev/null 2>&1
-with one.gguf; check "every program, from a .gguf file" [ $? -eq 0 ]
+mkdir "$dir/one"; one=one/base.gguf
+$convert --model "$dir/base" --out "$dir/$one" --type f32 > /dev/null 2>&1
+with $one; check "every program, from a .gguf file" [ $? -eq 0 ]
 for program in gpt sft rlhf eval chat; do
-    check "$program: the file computes what the folder does" cmp -s "$dir/with-base/$program.log" "$dir/with-one.gguf/$program.log"
+    check "$program: the file computes what the folder does" cmp -s "$dir/with-base/$program.log" "$dir/with-$one/$program.log"
 done
-check   "and is written as the folder is" cmp -s "$dir/with-base/m.gguf" "$dir/with-one.gguf/m.gguf"
-$train_sft --model "$dir/one.gguf" --data "$dir/sft.jsonl" --batch 4 --steps 2 --ask 0 --lora-rank 2 --threads 1 --out "$dir/onelora" > /dev/null 2> "$dir/stderr"
+check   "and is written as the folder is" cmp -s "$dir/with-base/m.gguf" "$dir/with-$one/m.gguf"
+$train_sft --model "$dir/$one" --data "$dir/sft.jsonl" --batch 4 --steps 2 --ask 0 --lora-rank 2 --threads 1 --out "$dir/onelora" > /dev/null 2> "$dir/stderr"
 check   "train_sft hangs adapters on it" [ $? -eq 0 ]
 $convert --model "$dir/onelora/adapter" --out "$dir/onemerged" > /dev/null 2> "$dir/stderr"; check "which find it again" [ $? -eq 0 ]
 check   "and give the merged model" cmp -s "$dir/onemerged/model.safetensors" "$dir/onelora/model.safetensors"
-refuses "convert: a .gguf file onto itself" 2 "which this run reads" $convert --model "$dir/one.gguf" --out "$dir/one.gguf" --overwrite
-head -c 20000 "$dir/one.gguf" > "$dir/half.gguf"
+refuses "convert: a .gguf file onto itself" 2 "which this run reads" $convert --model "$dir/$one" --out "$dir/$one" --overwrite
+head -c 20000 "$dir/$one" > "$dir/half.gguf"
 refuses "half a .gguf file" 1 "half.gguf" $chat --model "$dir/half.gguf" -p hi
-echo "years of work" > "$dir/one.txt.gguf"
-refuses "somebody's .gguf file" 1 "does not begin with GGUF" $chat --model "$dir/one.txt.gguf" -p hi
+echo "years of work" > "$dir/none.gguf"
+refuses "somebody's .gguf file" 1 "does not begin with GGUF" $chat --model "$dir/none.gguf" -p hi
 echo "It says [PAD] here, and [PAD] there." | cat - "$dir/text.txt" > "$dir/spelled.txt"
 $train_gpt --model "$dir/pad" --data "$dir/spelled.txt" --parse-special --steps 40 --seq 32 --batch 4 --eval-every 0 --threads 1 \
     --out "$dir/spelled" > /dev/null 2> "$dir/stderr"; check "--parse-special does not find it" [ $? -eq 0 ]
