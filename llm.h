@@ -2469,7 +2469,7 @@ static const llm_real *weight_row(llm_weight w, size_t cols, size_t row) {
 static void *plain_alloc(size_t bytes) { return bytes > PTRDIFF_MAX ? NULL : calloc(bytes + (bytes == 0), 1); }
 static void plain_release(void *device) { free(device); }
 static void plain_upload(void *device, const void *host, size_t bytes) { memcpy(device, host, bytes); }
-static void plain_download(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
+static void plain_download(void *host, const void *device, size_t bytes) { if (bytes) memcpy(host, device, bytes); }
 static void plain_fetch(void *host, const void *device, size_t bytes) { memcpy(host, device, bytes); }
 static void plain_wait(void) {}
 static void plain_load_ids(llm_ids *ids, const llm_batch *b) {
