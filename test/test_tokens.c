@@ -235,6 +235,14 @@ static void test_cache_places(const llm_tokenizer *t) {
     CHECK(strstr(heard, "v.txt") && !strstr(heard, "wrote"), "said: %s", heard);
     same_corpus(&c[0], &c[2], "held-out text from the cache");
     for (int i = 0; i < 3; i++) llm_corpus_free(&c[i]);
+    char name[250] = "";
+    memset(name, 'x', 244);             /* with what stands around it in its cache's name, too long for a file */
+    char *of_long_name = put(strcat(name, ".txt"), text, strlen(text));
+    paths[0] = of_long_name;
+    c[0] = opened(t, paths, 1, 0.1, true, true);
+    CHECK(strstr(heard, "wrote"), "a long name: %s", heard);
+    llm_corpus_free(&c[0]);
+    llm_release(of_long_name);
     char *dir = place("read_only"), *sealed = (mkdir(dir, 0700), put("read_only/b.txt", text, strlen(text)));
     paths[0] = sealed;
     chmod(dir, 0500);

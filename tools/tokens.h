@@ -180,7 +180,7 @@ static inline uint64_t tokens_key(const llm_tokenizer *t, const char *path, doub
 static inline char *tokens_place(const llm_tokenizer *t, const char *path, int place) {
     char *dir = llm_format("%s", path), *end = dir + strlen(dir);
     while (end > dir + 1 && end[-1] == '/') *--end = '\0';
-    char *name = llm_format("%s", path_name(dir)), *slash = strrchr(dir, '/');
+    char *name = llm_format("%.100s", path_name(dir)), *slash = strrchr(dir, '/');
     if (!llm_is_dir(dir) && slash) slash[slash == dir] = '\0';
     else if (!llm_is_dir(dir)) strcpy(dir, ".");
     char *file = llm_format("%s/.%s.%016" PRIx64 ".tokens", place ? tokens.out : dir, name, t->hash);
