@@ -216,7 +216,7 @@ static void run(program *p) {
     p->card.told = told_by(s->run.model, &p->d.records);
     rl_line last = align_all(p, &sft);
     if (fclose(p->csv)) llm_die("free space on the disk, then --resume", "cannot write %s: %s", path, strerror(errno));
-    stage_file(&p->card, "methods", "methods on the same held-out prompts", p->d.tiny ? "true reward" : "judge");
+    stage_file(&p->card, "methods", "the same held-out prompts, sampled answers", p->d.tiny ? "true reward" : "judge");
     if (isnan(last.win.mean)) stage_end(&p->card, "%s: KL %.2f nats; nobody judges its answers", last.name, last.kl);
     else
         stage_end(&p->card, "%s wins %.1f %% against the SFT model by %s (%.1f to %.1f), KL %.2f nats; %d prompts, "

@@ -732,7 +732,7 @@ static void draw_methods(report_card *r, const char *out, const llm_json *part) 
     enum { WIN, TRUTH = 3, JUDGE, KL, MEASURES = 10, SHOWN = 9 };
     int columns, rows, at[MEASURES] = {0};
     const char *head[SHOWN] = {"", "win-rate", llm_json_text(part, "detail", "judge"),
-        "reward model", "KL", "tokens", "stops", "exact", "facts"}, *text[SHOWN * MOST_METHODS];
+        "reward model", "KL", "tokens", "stops", "right", "facts"}, *text[SHOWN * MOST_METHODS];
     char *path = report_path_in(out, "table.csv"), *const *cell = report_read_table(path, &columns, &rows);
     double x[MEASURES][MOST_METHODS], win[MOST_METHODS * 3];
     bool sweep = false;
