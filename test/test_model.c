@@ -387,6 +387,46 @@ static void check_generate(const char *what, llm_config c) {
     CHECK_SMALL(worst, IS_DOUBLE ? 1e-11 : 1e-4, "%s: log-probabilities of sampled tokens", what);
     llm_model_free(&m);
 }
+/* The parts of other families, by what must not change: logp of a model and of the same with one tensor of its last
+   layer `times` as large (NULL: none), yarn's length and the positions moved. */
+static double changed(llm_config c, const char *name, double times, double length, int moved) {
+    enum { N = 8 };
+    llm_batch b = random_batch(1, N, c.V, false, 61);
+    llm_real logp[2][N];
+    for (int other = 0; other < 2; other++) {
+        llm_model m = build(c, llm_cpu(LLM_FP32), 60);
+        llm_param *p = name ? llm_param_find(&m, name) : NULL;
+        CHECK(!name || p, "no %s", name);
+        for (size_t i = 0; other && p && i < p->size; i++) p->data[i] *= (llm_real)times;
+        llm_weights_changed(&m);
+        if (other) m.c.rope_length = length;
+        for (int i = 0; i < N && other; i++) b.positions[i] += moved * (i > 2);     /* a gap: not all by the same */
+        llm_forward(&m, &b, logp[other], NULL, NULL);
+        llm_model_free(&m);
+    }
+    llm_batch_free(&b);
+    return relative_error(logp[1], logp[0], N);
+}
+static void check_parts(void) {
+    const double same = IS_DOUBLE ? 1e-9 : 1e-5;
+    llm_config c = tiny_family(LLM_QWEN3);
+    c.eps = 1e-13;                      /* a norm forgets how long its input was */
+    const char *q = "model.layers.1.self_attn.q_proj.weight", *down = "model.layers.1.mlp.down_proj.weight";
+    CHECK_SMALL(changed(c, q, 8, 1, 0), same, "a norm of each query");
+    CHECK_SMALL(changed(c, "model.layers.1.self_attn.k_proj.weight", 8, 1, 0), same, "a norm of each key");
+    CHECK(changed(c, "model.layers.1.self_attn.v_proj.weight", 8, 1, 0) > 0.01, "a norm of values");
+    c = tiny_family(LLM_OLMO2), c.eps = 1e-13;
+    CHECK_SMALL(changed(c, q, 8, 1, 0), same, "a norm of all queries");
+    CHECK_SMALL(changed(c, down, 8, 1, 0), same, "a norm behind the feed-forward");
+    CHECK_SMALL(changed(c, "model.layers.1.self_attn.o_proj.weight", 8, 1, 0), same, "a norm behind attention");
+    CHECK(changed(c, "model.layers.1.post_attention_layernorm.weight", 2, 1, 0) > 0.01, "the norm's weight is not used");
+    c = tiny_family(LLM_SMOLLM3), c.qkv_bias = c.proj_bias = false;
+    CHECK(changed(c, NULL, 1, c.rope_length, 3) > 1e-4, "positions mean nothing, though layer 0 has rope");
+    c.no_rope_every = 1;
+    CHECK_SMALL(changed(c, NULL, 1, 2, 3), 0, "positions and yarn where no layer has rope");
+    c.no_rope_every = 0, c.L = 1;       /* scale^2 is the same as longer queries */
+    CHECK_SMALL(changed(c, "model.layers.0.self_attn.q_proj.weight", 0.25, 2 * c.rope_length, 0), same, "yarn's length");
+}
 /* A table that speaks by itself says what the model says without it, by its own number of speakers; where it cannot,
    the model does. */
 static void check_speak(const char *what, llm_config c) {
@@ -535,6 +575,7 @@ int main(void) {
         if (!ONLY_FP32) check_precisions(all[i].name, all[i].c);
     }
     check_two_ropes();
+    check_parts();
     check_beam();
     check_refusals();
     checks_skip_precisions();
