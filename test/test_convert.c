@@ -204,6 +204,16 @@ static void test_gguf(void) {
         llm_release(folder);
     }
     llm_release(fixture);
+    llm_config odd[3] = {newer[2], newer[0], newer[1]};         /* what llama.cpp does not compute */
+    odd[0].no_rope_every = 2, odd[1].rope_high = 8, odd[2].qkv_bias = odd[2].proj_bias = true;
+    static const char *const tokenizer[] = {"llama3re", "tekken", "qwen2"};
+    static const char *const says[] = {"every fourth layer", "between 1 and 8", "has no biases"};
+    for (int i = 0; i < 3; i++) {
+        char *folder = make_folder("odd", tokenizer[i], odd[i]), *path = llm_format("%s/odd.gguf", dir);
+        CHECK(RUN("--model", folder, "--out", path) == 1 && strstr(check_message, says[i]) && !llm_exists(path),
+              "%s: %s", says[i], check_message);
+        llm_release_all(folder, path);
+    }
 }
 
 /* ---- halves ---- */

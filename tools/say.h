@@ -96,10 +96,11 @@ static inline void say_preset_note(const char *name, FILE *out) {
         if (!strcmp(all[i].name, name)) fprintf(out, "note: %s: %s\n", name, all[i].note);
 }
 static inline void say_model(const llm_model *m, FILE *out) {
+    static const char *const family[] = {"GPT-2", "Llama", "Qwen2", "Mistral", "Qwen3", "SmolLM3", "OLMo-2", "Phi-3"};
     const llm_config whole = llm_config_whole(m), *c = &whole;
     const double numbers = llm_parameters(c), full = numbers * sizeof(llm_real), now = llm_weight_bytes(m);
     fprintf(out, "model: %s family, %.2fM parameters: %d layers, %d channels, %d heads of %d",
-            c->family == LLM_GPT2 ? "GPT-2" : "Llama", numbers / 1e6, c->L, c->C, c->H, c->D);
+            family[c->family], numbers / 1e6, c->L, c->C, c->H, c->D);
     if (c->KV != c->H) fprintf(out, " (%d for keys and values)", c->KV);
     fprintf(out, ", feed-forward %d, vocabulary %d%s, context %d\n", c->F, c->V, c->tied ? " (tied)" : "", c->T);
     if (m->weights != LLM_TYPE_REAL)
