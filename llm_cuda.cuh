@@ -476,33 +476,45 @@ static void cuda_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *d
 
        xhat = (x - mean) rstd      out = xhat w + bias      dx = rstd (g - mean(g) - xhat mean(g xhat)), g = w dout
 
-   A row belongs to a team of threads, who hold it in registers, so that memory is read once: up to C = 768 a warp (four
-   teams to a block), above a whole block. Thread t of a team of W has, of each chunk i, eight neighbours:
+   A row belongs to a team of threads, who hold it in registers, so that memory is read once: up to C = 768 a warp (a
+   block has four teams, up to 256 eight), above a whole block. Thread t of a team of W has, of each chunk i, eight
+   neighbours:
 
        c = (i W + t) 8 .. + 7       16 bytes (bf16) or twice 16; neighbours in the team are neighbours in memory
 
    dw and dbias are sums over rows. Of G teams in the grid, team i takes rows i, i + G, ... and adds each to sums of its
    own in shared memory (dw and dbias, padded to whole chunks), where a thread meets only its own numbers: no barrier.
    A block adds its teams in order; the blocks' sums are sum_parts' affair.
+
+   The same kernels do the RMS norms elsewhere. Of q or k, inside qkv and in place: `groups` rows lie side by side in
+   each longer one. Behind a branch: out = xhat w + res, which takes the bias's place.
    ================================================================================================================ */
+
+/* Where rows of C numbers lie in what goes out (backward: in dx and dout); all else lies densely, row on row. */
+struct norm_rows {
+    size_t N, C, ld, groups;            /* rows in all; longer rows are ld numbers apart */
+    bool wide;
+    DEVICE size_t at(size_t n) const { return groups == 1 ? n * ld : n / groups * ld + n % groups * C; }
+};
 
 template <int WARPS> DEVICE float team_sum(float x) {
     if constexpr (WARPS == 1) return warp_sum(x);
     else return block_sum(x);
 }
-template <class A, int WARPS, int CHUNKS>
-KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_forward_kernel(A *out, float *mean, float *rstd, const float *inp,
-                                                          const float *w, const float *bias, float eps, size_t N,
-                                                          int C) {
+/* O, I: how out, inp are stored. saved: a copy of inp, or NULL. bias: rows bias_ld apart (0: one for all), or NULL */
+template <class O, class I, int WARPS, int CHUNKS>
+KERNEL(256) norm_forward_kernel(O *out, I *saved, float *mean, float *rstd, const I *inp, const float *w,
+                                const float *bias, size_t bias_ld, float eps, norm_rows rows) {
     enum { W = WARPS * 32 };
-    const size_t n = (size_t)blockIdx.x * (blockDim.x / W) + threadIdx.x / W;
-    const int t = threadIdx.x % W;
-    const bool wide = C % 8 == 0;
-    if (n >= N) return;                 /* the whole team */
+    const size_t n = (size_t)blockIdx.x * (blockDim.x / W) + threadIdx.x / W, at = rows.at(n);
+    const int t = threadIdx.x % W, C = (int)rows.C;
+    const bool wide = rows.wide;
+    if (n >= rows.N) return;            /* the whole team */
     float x[CHUNKS][8], sum = 0, square = 0, m = 0;
     UNROLL for (int i = 0; i < CHUNKS; i++) {
         const int c = (i * W + t) * 8;
-        load_up_to_8(x[i], inp + n * C + c, C - c, wide);
+        load_up_to_8(x[i], inp + at + c, C - c, wide);
+        if (saved) store_up_to_8(saved + n * C + c, x[i], C - c, wide);
         UNROLL for (int j = 0; j < 8; j++) sum += x[i][j];
     }
     if (mean) m = team_sum<WARPS>(sum) / C;
@@ -516,31 +528,33 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_forward_kernel(A *out, float *mean, f
         const int c = (i * W + t) * 8;
         float a[8], b[8] = {};
         load_up_to_8(a, w + c, C - c, wide);
-        if (bias) load_up_to_8(b, bias + c, C - c, wide);
+        if (bias) load_up_to_8(b, bias + n * bias_ld + c, C - c, wide);
         UNROLL for (int j = 0; j < 8; j++) x[i][j] = x[i][j] * r * a[j] + b[j];
-        store_up_to_8(out + n * C + c, x[i], C - c, wide);
+        store_up_to_8(out + at + c, x[i], C - c, wide);
     }
     if (t == 0) rstd[n] = r;
     if (t == 0 && mean) mean[n] = m;
 }
-/* copy: where the bf16 copy of dres lies, or NULL. part (blocks, 2, C): dw | dbias; NULL: frozen, sums are dropped. */
-template <class A, int WARPS, int CHUNKS>
-KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy, float *dw_all, float *dbias_all,
-                                                           float *part, const A *dout, const float *inp, const float *w,
-                                                           const float *mean, const float *rstd, size_t N, int C,
-                                                           bool accumulate_dinp, bool accumulate) {
+/* D, G, I: how dx, dout, inp are stored. dx may be dout itself. copy: where the bf16 copy of dx lies, if it is dres, or
+   NULL. part (blocks, 2, C): dw | dbias; NULL: frozen, sums are dropped. */
+template <class D, class G, class I, int WARPS, int CHUNKS>
+KERNEL(256) norm_backward_kernel(D *dx_all, G *copy, float *dw_all, float *dbias_all, float *part, const G *dout,
+                                 const I *inp, const float *w, const float *mean, const float *rstd, norm_rows rows,
+                                 bool accumulate_dinp, bool accumulate) {
     enum { W = WARPS * 32, SUMS = CHUNKS * 8 * W };
     extern __shared__ float shared_sums[];      /* (teams, 2, CHUNKS, 8, W): column (i W + t) 8 + j lies at i, j, t, */
     const int teams = blockDim.x / W, team = threadIdx.x / W, t = threadIdx.x % W;    /* so lanes lie side by side */
-    const bool wide = C % 8 == 0;
+    const int C = (int)rows.C;
+    const bool wide = rows.wide;
     float *dw = shared_sums + team * 2 * SUMS + t, *dbias = dw + SUMS;
     UNROLL for (int i = 0; i < CHUNKS * 8; i++) dw[i * W] = dbias[i * W] = 0;
-    for (size_t n = (size_t)blockIdx.x * teams + team; n < N; n += (size_t)gridDim.x * teams) {
+    for (size_t n = (size_t)blockIdx.x * teams + team; n < rows.N; n += (size_t)gridDim.x * teams) {
+        const size_t at = rows.at(n);
         const float m = mean ? mean[n] : 0, r = rstd[n];
         float g[CHUNKS][8], h[CHUNKS][8], a[8], mean_g = 0, mean_gh = 0;        /* h: xhat */
         UNROLL for (int i = 0; i < CHUNKS; i++) {
             const int c = (i * W + t) * 8;
-            load_up_to_8(g[i], dout + n * C + c, C - c, wide);
+            load_up_to_8(g[i], dout + at + c, C - c, wide);
             load_up_to_8(h[i], inp + n * C + c, C - c, wide);
             load_up_to_8(a, w + c, C - c, wide);
             UNROLL for (int j = 0; j < 8; j++) {
@@ -557,10 +571,10 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy,
         UNROLL for (int i = 0; i < CHUNKS; i++) {
             const int c = (i * W + t) * 8;
             float dx[8] = {};
-            if (accumulate_dinp) load_up_to_8(dx, dres + n * C + c, C - c, wide);
+            if (accumulate_dinp) load_up_to_8(dx, dx_all + at + c, C - c, wide);
             UNROLL for (int j = 0; j < 8; j++) dx[j] += r * (g[i][j] - mean_g - h[i][j] * mean_gh);
-            store_up_to_8(dres + n * C + c, dx, C - c, wide);
-            if (copy) store_up_to_8(copy + n * C + c, dx, C - c, wide);
+            store_up_to_8(dx_all + at + c, dx, C - c, wide);
+            if (copy) store_up_to_8(copy + at + c, dx, C - c, wide);
         }
     }
     if (!part) return;
@@ -575,35 +589,52 @@ KERNEL(WARPS == 1 ? 128 : WARPS * 32) norm_backward_kernel(float *dres, A *copy,
     sum_parts(dw_all, dbias_all, part, C, 2 * C, accumulate);
 }
 /* The team for rows of C numbers, and the kernel compiled for it: WARPS warps hold 8 x 32 WARPS x CHUNKS numbers. */
-#define NORM_KERNEL(kernel, C) \
-    ((C) <= 768 ? kernel<A, 1, 3> : (C) <= 2048 ? kernel<A, 4, 2> : (C) <= 8192 ? kernel<A, 8, 4> : kernel<A, 8, 8>)
+#define NORM_KERNEL(C, kernel, ...) \
+    ((C) <= 256 ? kernel<__VA_ARGS__, 1, 1> : (C) <= 768 ? kernel<__VA_ARGS__, 1, 3> : \
+     (C) <= 2048 ? kernel<__VA_ARGS__, 4, 2> : (C) <= 8192 ? kernel<__VA_ARGS__, 8, 4> : kernel<__VA_ARGS__, 8, 8>)
 typedef struct { unsigned threads, teams; size_t shared; } norm_block;         /* shared: bytes, of the backward pass */
 static norm_block norm_block_for(size_t C) {
-    const unsigned threads = C <= 2048 ? 128 : 256, chunks = C <= 768 ? 3 : C <= 2048 ? 2 : C <= 8192 ? 4 : 8;
+    const unsigned threads = C > 256 && C <= 2048 ? 128 : 256;
+    const unsigned chunks = C <= 256 ? 1 : C <= 768 ? 3 : C <= 2048 ? 2 : C <= 8192 ? 4 : 8;
     const size_t shared = 2 * 8 * chunks * threads * sizeof(float), most = shared > gpu.shared_limit ? 8192 : 16384;
     if (C > most) llm_die("--device cpu", "norms of rows of %zu numbers: on %s at most %zu", C, gpu.name, most);
-    return {threads, C <= 768 ? 4u : 1u, shared};
+    return {threads, C <= 768 ? threads / 32 : 1, shared};
+}
+static norm_rows dense_rows(size_t N, size_t C) { return {N, C, C, 1, C % 8 == 0}; }
+static norm_rows rows_inside(const void *wide_rows, size_t N, llm_slice s, size_t width) {
+    const size_t groups = s.cols / width;
+    return {N * groups, width, s.ld, groups, all_wide(width | s.ld | s.col, wide_rows)};
+}
+template <class O, class I>
+static void norm_forward(O *out, I *saved, float *mean, float *rstd, const I *inp, const float *w, const float *bias,
+                         size_t bias_ld, float eps, norm_rows rows) {
+    const norm_block b = norm_block_for(rows.C);
+    auto kernel = NORM_KERNEL(rows.C, norm_forward_kernel, O, I);
+    kernel<<<blocks_for(rows.N, b.teams), b.threads, 0, STREAM>>>(
+        out, saved, mean, rstd, inp, w, bias, bias_ld, eps, rows);
+}
+template <class D, class G, class I>
+static void norm_backward(D *dx, G *copy, float *dw, float *dbias, const G *dout, const I *inp, const float *w,
+                          const float *mean, const float *rstd, norm_rows rows, bool accumulate_dinp, bool accumulate) {
+    const norm_block b = norm_block_for(rows.C);
+    const unsigned blocks = sum_blocks(blocks_for(rows.N, b.teams));
+    float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, sum_rows(blocks) * 2 * rows.C * sizeof *part) : NULL;
+    auto kernel = NORM_KERNEL(rows.C, norm_backward_kernel, D, G, I);
+    if (b.shared > 48 << 10)            /* then a kernel must say so first */
+        CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)b.shared));
+    kernel<<<blocks, b.threads, b.shared, STREAM>>>(
+        dx, copy, dw, dbias, part, dout, inp, w, mean, rstd, rows, accumulate_dinp, accumulate);
 }
 ROW cuda_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
                            const llm_real *bias, llm_real eps, size_t N, size_t C) {
-    const norm_block b = norm_block_for(C);
-    auto kernel = NORM_KERNEL(norm_forward_kernel, C);
-    kernel<<<blocks_for(N, b.teams), b.threads, 0, STREAM>>>(
-        (A *)out, mean, rstd, (const float *)inp, w, bias, eps, N, (int)C);
+    norm_forward<A, float>((A *)out, NULL, mean, rstd, (const float *)inp, w, bias, 0, eps, dense_rows(N, C));
 }
 ROW cuda_layernorm_backward(llm_res *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_res *inp,
                             const llm_real *w, const llm_real *mean, const llm_real *rstd, size_t N, size_t C,
                             bool accumulate_dinp, bool accumulate) {
-    const norm_block b = norm_block_for(C);
-    const unsigned blocks = sum_blocks(blocks_for(N, b.teams));
-    float *part = dw || dbias ? (float *)room_for(ROOM_PARTS, sum_rows(blocks) * 2 * C * sizeof *part) : NULL;
     A *copy = in_bf16<A>() ? dres_for_products<A>(dinp, N, C) : NULL;
-    auto kernel = NORM_KERNEL(norm_backward_kernel, C);
-    if (b.shared > 48 << 10)            /* then a kernel must say so first */
-        CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)b.shared));
-    kernel<<<blocks, b.threads, b.shared, STREAM>>>(
-        (float *)dinp, copy, dw, dbias, part, (const A *)dout, (const float *)inp, w, mean, rstd, N, (int)C,
-        accumulate_dinp, accumulate);
+    norm_backward((float *)dinp, copy, dw, dbias, (const A *)dout, (const float *)inp, w, mean, rstd, dense_rows(N, C),
+                  accumulate_dinp, accumulate);
 }
 ROW cuda_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps, size_t N,
                          size_t C) {
@@ -612,6 +643,49 @@ ROW cuda_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const
 ROW cuda_rmsnorm_backward(llm_res *dinp, llm_real *dw, const llm_act *dout, const llm_res *inp, const llm_real *w,
                           const llm_real *rstd, size_t N, size_t C, bool accumulate_dinp, bool accumulate) {
     cuda_layernorm_backward<A>(dinp, dw, NULL, dout, inp, w, NULL, rstd, N, C, accumulate_dinp, accumulate);
+}
+ROW cuda_qk_norm_forward(llm_act *qkv, llm_act *raw, llm_real *rstd, const llm_real *w, llm_real eps, size_t N,
+                         llm_slice s, size_t width) {
+    A *x = (A *)qkv + s.col;
+    norm_forward<A, A>(x, (A *)raw, NULL, rstd, x, w, NULL, 0, eps, rows_inside(qkv, N, s, width));
+}
+ROW cuda_qk_norm_backward(llm_act *dqkv, llm_real *dw, const llm_act *raw, const llm_real *rstd, const llm_real *w,
+                          size_t N, llm_slice s, size_t width, bool accumulate) {
+    A *dx = (A *)dqkv + s.col;
+    norm_backward<A, A, A>(dx, NULL, dw, NULL, dx, (const A *)raw, w, NULL, rstd, rows_inside(dqkv, N, s, width), false,
+                           accumulate);
+}
+ROW cuda_post_norm_forward(llm_res *out, llm_real *rstd, const llm_res *res, const llm_act *y, const llm_real *w,
+                           llm_real eps, size_t N, size_t C) {
+    norm_forward<float, A>((float *)out, NULL, NULL, rstd, (const A *)y, w, (const float *)res, C, eps,
+                           dense_rows(N, C));
+}
+ROW cuda_post_norm_backward(llm_act *dy, llm_real *dw, const llm_res *dout, const llm_act *y, const llm_real *w,
+                            const llm_real *rstd, size_t N, size_t C, bool accumulate) {
+    norm_backward<A, float, A>((A *)dy, NULL, dw, NULL, (const float *)dout, (const A *)y, w, NULL, rstd,
+                               dense_rows(N, C), false, accumulate);
+}
+
+/* ---- the stream, as a branch without a norm before it reads it: a thread has 8 numbers ---- */
+
+template <class A> KERNEL(256) stream_backward_kernel(float *dres, A *copy, const A *dout, size_t n) {
+    const size_t i = ((size_t)blockIdx.x * 256 + threadIdx.x) * 8;
+    if (i >= n) return;
+    const int left = (int)min(n - i, (size_t)8);
+    float x[8], y[8];
+    load_up_to_8(x, dres + i, left, true);
+    load_up_to_8(y, dout + i, left, true);
+    UNROLL for (int j = 0; j < 8; j++) x[j] += y[j];
+    store_up_to_8(dres + i, x, left, true);
+    if (copy) store_up_to_8(copy + i, x, left, n % 8 == 0);
+}
+ROW cuda_stream_forward(llm_act *out, const llm_res *inp, size_t n) {
+    const size_t cols = n % 8 ? 1 : 8;
+    widen((A *)out, {inp, LLM_TYPE_REAL, NULL, NULL}, n / cols, cols);
+}
+ROW cuda_stream_backward(llm_res *dinp, const llm_act *dout, size_t n) {
+    A *copy = in_bf16<A>() ? dres_for_products<A>(dinp, n, 1) : NULL;
+    stream_backward_kernel<A><<<blocks_for(n, 256 * 8), 256, 0, STREAM>>>((float *)dinp, copy, (const A *)dout, n);
 }
 
 /* ================================================================================================================
@@ -2113,10 +2187,11 @@ template <class A> static size_t cuda_scratch_bytes(const llm_config *c, size_t 
     const size_t padded = c->V % 64 ? (c->V + 63) / 64 * 64 * C * sizeof(A) : 0;
     if (!train) return workspace_bytes + parts + padded;
     const size_t widest = max((size_t)(c->activation == LLM_SWIGLU ? 2 : 1) * c->F, (heads + 2 * c->KV) * c->D);
-    const size_t sums = max(sum_rows(sum_blocks(N)) * max(widest, 2 * C), (split_at_most(N) + 1) * C);
+    const size_t of_block = max(widest, 2 * max(C, heads * c->D));
+    const size_t sums = max(sum_rows(sum_blocks(N)) * of_block, (split_at_most(N) + 1) * C);
     const size_t chunk = min(N, head_rows_for(gpu.memory));
     const size_t head = chunk * (64 * sizeof(float) + 2 * C * sizeof(A));       /* padding; the rows with a gradient */
-    const size_t learning = (18 * c->L + 6) * (SHARES * sizeof(double) + sizeof(learner));      /* tensors, at most */
+    const size_t learning = (20 * c->L + 6) * (SHARES * sizeof(double) + sizeof(learner));      /* tensors, at most */
     return workspace_bytes + sums * sizeof(float) + N * heads * sizeof(of_query) + head + learning + padded;
 }
 static void cuda_enter(const llm_ops *ops) { running = *ops; }
@@ -2138,6 +2213,9 @@ template <class A> static llm_ops cuda_table(llm_precision precision) {
         .residual_forward = cuda_residual_forward<A>, .residual_backward = cuda_residual_backward<A>,
         .lora_forward = cuda_lora_forward<A>, .lora_backward = cuda_lora_backward<A>,
         .rope_forward = cuda_rope<A, 1>, .rope_backward = cuda_rope<A, -1>,
+        .qk_norm_forward = cuda_qk_norm_forward<A>, .qk_norm_backward = cuda_qk_norm_backward<A>,
+        .post_norm_forward = cuda_post_norm_forward<A>, .post_norm_backward = cuda_post_norm_backward<A>,
+        .stream_forward = cuda_stream_forward<A>, .stream_backward = cuda_stream_backward<A>,
         .attention_forward = cuda_attention_forward<A>, .attention_backward = cuda_attention_backward<A>,
         .gelu_forward = cuda_gelu_forward<A>, .gelu_backward = cuda_gelu_backward<A>,
         .swiglu_forward = cuda_swiglu_forward<A>, .swiglu_backward = cuda_swiglu_backward<A>,

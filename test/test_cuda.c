@@ -76,9 +76,16 @@ static void test_long_runs(void) {
 /* A shape or two of every row that do not fit its tiles. */
 static void test_few(void) {
     test_embed(50, 67, 23, 9, true, WEIGHT);
-    test_norm(71, 33, true, true, true);                         /* 18 blocks, two groups of neighbours */
+    test_norm(141, 33, true, true, true);                        /* 18 blocks, two groups of neighbours */
     test_norm(7, 96, false, false, false);
     test_norm(3, 800, true, true, true);                        /* a block to a row */
+    test_qk_norm(25, 3, 16, 0);
+    test_qk_norm(7, 2, 33, 3);
+    test_qk_norm(3, 1, 800, 0);
+    test_post_norm(9, 33);
+    test_post_norm(5, 96);
+    test_stream(257);
+    test_stream(2 * 1032);
     for (int f = BF16; f <= Q4; f++) test_linear(5, 67, 13, f == Q8, f == Q4, (form)f);
     test_linear(33, 40, 48, true, false, WEIGHT);
     test_linear(33, 17, 49, false, true, WEIGHT);

@@ -24,6 +24,10 @@ static void test_cuda_norms(void) {
         test_norm(k % 3 ? 5 : 1, cols[k], true, k % 2, k % 2);
         test_norm(k % 3 ? 3 : 9, cols[k], false, false, k % 2 == 0);
     }
+    for (size_t k = 2; k < sizeof cols / sizeof *cols; k++) {
+        test_qk_norm(k % 3 ? 3 : 5, 1 + k % 2, cols[k], k % 4 ? 0 : 8);
+        test_post_norm(k % 3 ? 5 : 3, cols[k]);
+    }
     test_norm(1023, 40, true, true, true);                      /* a team has several rows */
     test_norm(130, 1032, true, true, true);
     test_norm(67, 1032, false, false, false);
