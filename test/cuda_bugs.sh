@@ -161,7 +161,8 @@ bug tsan  'flash: barrier of first_key lost'    '/part\[threadIdx\.x \/ 32\] = x
 
 # ---- rotary positions and activations ----
 cases=rope
-bug plain 'rope: backward turns forward'        's/s\[k\] \*= way;//'
+bug plain 'rope: backward turns forward'        's/WAY \* scale\)/scale)/'
+bug plain 'rope: half of the scale'             's/c\[k\] \*= fabsf\(scale\), //'
 bug plain 'rope: values turn too'               's/\(int\)\(H \+ KV\), \(H/(int)(H + 2 * KV), (H/'
 bug plain 'rope: whole turns in float'          's/\(double\)\(positions\[n\] \* f\[k\]\) \* 0\.1591/(positions[n] * f[k]) * 0.1591f * 1.000001f; const double unused = 0.1591/'
 cases=gelu
@@ -255,6 +256,19 @@ bug tsan  'norms: the last sum overtaken'        's/__syncthreads\(\); +\/\* the
 bug tsan  'norms: warps added before they are done' \
     '/== 0\) part\[threadIdx.x \/ 32\] = x/{n;s/__syncthreads\(\);//}' layernorm
 bug tsan  'norms: counted before it is seen'     '/what this thread wrote is seen/s/__threadfence\(\);//' layernorm
+bug plain 'qk_norm: each row of qkv has one group' 's/ \+ n % groups \* C;/;/' qk_norm
+bug plain 'qk_norm: of q, where k was meant'    's/A \*x = \(A \*\)qkv \+ s\.col;/A *x = (A *)qkv;/' qk_norm
+bug plain 'qk_norm: the gradient of a packed row' 's/load_up_to_8\(g\[i\], dout \+ at \+ c/load_up_to_8(g[i], dout + n * C + c/' qk_norm
+bug plain 'qk_norm: what is kept is not all'    's/saved \+ n \* C \+ c, x\[i\], C - c/saved + n * C + c, x[i], C - c - 1/' qk_norm
+bug asan  'qk_norm: kept as wide as qkv'        's/saved \+ n \* C \+ c/saved + at + c/' qk_norm
+bug asan  'qk_norm: 16 bytes at odd places'     's/all_wide\(width \| s\.ld \| s\.col, /all_wide(width, /' qk_norm
+bug plain 'post_norm: the stream of the first row' 's/bias \+ n \* bias_ld \+ c/bias + c/' post_norm
+bug plain 'post_norm: the stream is lost'       's/w, \(const float \*\)res, C, eps/w, NULL, C, eps/' post_norm
+bug plain 'stream: the copy forgotten'          '/KERNEL.* stream_backward_kernel/,/^}/s/if \(copy\)/if (false)/' stream
+bug plain 'stream: the gradient before is lost' '/KERNEL.* stream_backward_kernel/,/^}/s/x\[j\] \+= y\[j\]/x[j] = y[j]/' stream
+bug asan  'stream: past the end'                '/KERNEL.* stream_backward_kernel/,/^}/s/min\(n - i, \(size_t\)8\)/8/' stream
+bug asan  'stream: the copy begins at an odd place' 's/x, left, n % 8 == 0\)/x, left, true)/' stream
+bug plain 'stream: the last numbers stay behind' 's/n % 8 \? 1 : 8;/8;/' stream
 bug plain 'learning: moments of another tensor' 's/\*moment2 = v \+ \(t\.offset - first\)/*moment2 = v/' adamw
 bug plain 'learning: corrected for the step before' 's/pow\(r\.beta2, state->step\)/pow(r.beta2, state->step - 1)/' adamw
 bug plain 'learning: a step left out moves weights' 's/a->skip = state->skip/a->skip = false/' adamw
