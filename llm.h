@@ -620,8 +620,7 @@ const llm_ops *llm_cpu(llm_precision p);        /* the fastest table of this CPU
 const llm_ops *llm_cuda(llm_precision p);       /* an NVIDIA GPU's: link llm_cuda.cuh, compiled by nvcc */
 int llm_cuda_devices(char *text, size_t size);  /* GPUs that answer; text: their first, or why there is none */
 size_t llm_cuda_memory(void);                   /* bytes that were free there before llm_cuda */
-/* A NULL row, but an optional one, ends the program; c: also those of its parts of a block that few models have. */
-void llm_ops_check(const llm_ops *ops, const struct llm_config *c);
+void llm_ops_check(const llm_ops *ops);                 /* a NULL row, but an optional one, ends the program */
 int llm_threads(int count);                             /* set (0: leave) and get the number of threads */
 const char *llm_product_name(const llm_ops *ops);       /* what multiplies there, for messages: "AMX", "vectors" ... */
 const char *llm_precision_name(llm_precision p);        /* "fp32", "bf16x3", "bf16", "tf32" */
@@ -3117,11 +3116,7 @@ const llm_ops llm_plain = {
 };
 #undef ROW
 #define ROW(op) {offsetof(llm_ops, op), #op},
-static bool row_needed(const char *op, const llm_config *c) {
-    if (strstr(op, "qk_norm")) return c && c->qk_norm;
-    return (c && c->post_norm) || (!strstr(op, "post_norm") && !strstr(op, "stream"));
-}
-void llm_ops_check(const llm_ops *ops, const llm_config *c) {
+void llm_ops_check(const llm_ops *ops) {
     static const struct { size_t at; const char *op; } row[] = {PLAIN_ROWS(ROW)};
     typedef void (*any)(void);
     enum { ROWS = sizeof row / sizeof *row };
@@ -3129,7 +3124,7 @@ void llm_ops_check(const llm_ops *ops, const llm_config *c) {
     for (size_t i = 0; i < ROWS; i++) {
         any body;
         memcpy(&body, (const char *)ops + row[i].at, sizeof body);
-        if (!body && row_needed(row[i].op, c))
+        if (!body)
             llm_die("--device cpu; or start from llm_plain, your rows in its place", "the table \"%s\" has no %s",
                     ops->name, row[i].op);
     }
@@ -3864,7 +3859,7 @@ static llm_real *param_read(const llm_ops *op, const llm_param *p) {
 /* Everything but the numbers: table, arenas, pointers. */
 static void model_allocate(llm_model *m, const llm_config *c, const llm_ops *ops, llm_type weights) {
     llm_config_check(c, "model");
-    llm_ops_check(ops, c);
+    llm_ops_check(ops);
     int parts = 1;
     const llm_config layer = team_layer(*c, &parts);
     *m = table_only(&layer);

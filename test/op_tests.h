@@ -292,12 +292,12 @@ static void test_refusals(void) {
     incomplete.attention_backward = NULL;
     llm_on_death = caught;
     last_words[0] = 0;
-    if (!setjmp(escape)) llm_ops_check(&incomplete, NULL);
+    if (!setjmp(escape)) llm_ops_check(&incomplete);
     check(strstr(last_words, "attention_backward") != NULL, "llm_ops_check", "a missing row was not named");
     incomplete = *table;
     incomplete.logprob_fused = NULL, incomplete.decode = NULL, incomplete.enter = NULL;
     last_words[0] = 0;
-    if (!setjmp(escape)) llm_ops_check(&incomplete, NULL);
+    if (!setjmp(escape)) llm_ops_check(&incomplete);
     check(!last_words[0], "llm_ops_check", "an optional row was missed");
     last_words[0] = 0;
     llm_real *x = device_new(64);

@@ -146,7 +146,7 @@ int main(int count, char **argument) {
         llm_ops small = *llm_cuda(precision[i]);
         small.head_rows = 512;          /* several chunks of logits */
         table = &small;
-        llm_ops_check(table, NULL);
+        llm_ops_check(table);
         tolerance = allowed[i];
         rng = llm_rng_seed(7, (uint64_t)i);
         test_rest();

@@ -34,7 +34,7 @@ int main(void) {
     for (int i = 0; i < count; i++) {
         const int before = passed + failed;
         table = tables[i];
-        llm_ops_check(table, NULL);
+        llm_ops_check(table);
         tolerance = allowed[table->precision];
         rng = llm_rng_seed(5, (uint64_t)i);
         test_all();
