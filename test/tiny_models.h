@@ -45,7 +45,7 @@ static llm_config tiny_llama(bool tied, int KV, bool qkv_bias) {
 }
 /* Llama with the parts that other families have: norms on each head's q and k; norms on all of them and behind the
    branches; layers without rope, biases everywhere, and yarn's longer q and k. */
-static llm_config tiny_family(llm_family family) {
+static inline llm_config tiny_family(llm_family family) {
     llm_config c = tiny_llama(family == LLM_QWEN3, 2, false);
     c.family = family;
     if (family == LLM_QWEN3) c.qk_norm = LLM_QK_HEADS;

@@ -28,6 +28,7 @@
 #undef choices
 
 #include "../../tools/mixture.h"
+#include "../../tools/beam.h"
 #include "../../tools/serve_request.h"
 #include "../../tools/serve_engine.h"
 #include "../../tools/serve_answer.h"
