@@ -904,17 +904,16 @@ static const struct { const char *what, *text; } report_about[] = {
     {"6", "Two models answer the same prompt, sampled; the voter is not told whose answer is whose and takes the "
      "better one. From all votes come ratings like those of chess."}};
 
-/* A stage as three lines (stage and time; title; result), HTML, and behind a form feed what it found. */
-static void draw_stage(FILE *f, const char *out) {
+/* A stage as three lines (stage and time; title; result) and HTML; and what it found. */
+static void draw_stage(FILE *f, FILE *found, const char *out) {
     static const struct { const char *kind; void (*draw)(report_card *, const char *, const llm_json *); } all[] = {
         {"text", draw_text}, {"log", draw_log}, {"table", draw_table}, {"methods", draw_methods},
         {"tokens", draw_tokens}, {"text", draw_lines}, {"samples", draw_samples}, {"log", draw_health}};
-    char *path = report_path_in(out, "stage.json"), *text = report_read_text(path, true), *found;
+    char *path = report_path_in(out, "stage.json"), *text = report_read_text(path, true);
     const llm_json *j = llm_json_parse(text, strlen(text), path, 1);
     double stage = llm_json_number(j, "stage", NAN), when = llm_json_number(j, "time", NAN);
     if (!(stage >= 0 && stage < 1000 && when >= 0 && when < 1e11)) llm_die("leave it out", "%s is not ours", path);
-    report_card r = {.body = f, .stage = (int)stage, .found = open_memstream(&found, &(size_t){0})};
-    if (!r.found) llm_die("more memory", "no memory for the page");
+    report_card r = {.body = f, .stage = (int)stage, .found = found};
     fprintf(f, "%.0f %.0f\n", stage, when);
     report_one_line(f, llm_json_text(j, "title", "?"));
     report_one_line(f, llm_json_text(j, "result", "?"));
@@ -935,8 +934,6 @@ static void draw_stage(FILE *f, const char *out) {
         if (c->next) fputc(' ', f);
     }
     fputs("</code></details>\n", f);
-    fclose(r.found);
-    fprintf(f, "\f%s", found);
 }
 
 /* ================================================= 3. the page =====================================================*/
@@ -958,8 +955,11 @@ static bool report_read(const char *folder, const char *name, report_part *p) {
     if (child == 0) {
         if (dup2(open("/dev/null", O_WRONLY), 2) < 0) _exit(1);
         alarm(60);
-        draw_stage(f, out);
-        _exit(fflush(f) != 0);
+        char *lines;                    /* what it found goes behind a form feed, which HTML never has */
+        FILE *found = open_memstream(&lines, &(size_t){0});
+        if (!found) _exit(1);
+        draw_stage(f, found, out);
+        _exit(fclose(found) || fprintf(f, "\f%s", lines) < 0 || fflush(f));
     }
     int status = 1;
     if (child > 0) drawn = waitpid(child, &status, 0) == child && status == 0;

@@ -158,17 +158,18 @@ static void fuzz_mixture(const char *data, size_t size) {
 /* ---- stage: any bytes as stage.json, whose drawing ends with its process; what is drawn is HTML and no script ---- */
 
 static void fuzz_stage(const char *data, size_t size) {
-    static char *html;
-    static size_t length;
-    static FILE *f;
+    static char *html, *lines;
+    static size_t length, told;
+    static FILE *f, *found;
     static const char log[] = "step,loss,lr,gnorm,tok_per_s\n1,2,3,4,5\n2,1,3,4,5\n", table[] = "\"\",\"a\"\n\"x\",\"0.5 0.4 0.6\"\n";
-    if (f) fclose(f);
-    free(html);
+    if (f) fclose(f), fclose(found);
+    free(html), free(lines);
     f = open_memstream(&html, &length);
+    found = open_memstream(&lines, &told);
     fuzz_file("log.csv", log, sizeof log - 1);
     fuzz_file("table.csv", table, sizeof table - 1);
     fuzz_file("stage.json", data, size);
-    draw_stage(f, fuzz_folder());
+    draw_stage(f, found, fuzz_folder());
     fflush(f);
     const char *body = html;
     for (int line = 0; line < 3 && body; line++) body = strchr(body, '\n') ? strchr(body, '\n') + 1 : NULL;
