@@ -13,7 +13,7 @@ common="-std=c11 -ffp-contract=fast -fopenmp-simd -fno-math-errno -fno-trapping-
 mkdir "$dir/alone" && cp -R llm.h train_*.c tools data "$dir/alone" || exit 1
 alone() { (cd "$dir/alone" && "$@"); }
 says_plain() { "$1" --dry-run 2>&1 | grep -q "^device: plain, .*plain loops"; }
-printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/checkpoint.h"\n' > "$dir/book.c"
+printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/checkpoint.h"\n#include "tools/scores.h"\n' > "$dir/book.c"
 for file in train_*.c; do sed '/^#define LLM_IMPLEMENTATION/d' $file > "$dir/api_$file"; done
 # A program of somebody's, with names that the implementation has too.
 cat > "$dir/user.c" << 'EOF'
@@ -41,7 +41,7 @@ for cc in gcc clang; do
         [ -z "$openmp" ] || check $cc $common -O2 -march=native $openmp $file -o "$dir/x" -lm
     done
     # Each driver against the interface alone, the implementation in a file of its own: no private name is used.
-    printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/checkpoint.h"\n' > "$dir/llm.c"
+    printf '#define LLM_IMPLEMENTATION\n#include "llm.h"\n#include "tools/checkpoint.h"\n#include "tools/scores.h"\n' > "$dir/llm.c"
     check $cc $common -O1 -march=native $openmp -I. -c "$dir/llm.c" -o "$dir/llm.o"
     for file in train_*.c; do
         sed '/#define LLM_IMPLEMENTATION/d' $file > "$dir/driver.c"
