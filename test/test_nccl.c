@@ -408,8 +408,11 @@ static void check_all_training(void) {
         passes("train", 2, text);
         if (zero == 3) passes("train", 4, text);
     }
-    snprintf(text, sizeof text, "REFERENCE=%s/of ZERO=1 CUDA_CPU_ASYNC=1 NO_WAIT=1", folder);
-    run("train", 2, text);
+    told.failed = 0;
+    for (int seed = 1; seed <= 8 && !told.failed; seed++) {     /* in some orders of the streams all comes out right */
+        snprintf(text, sizeof text, "REFERENCE=%s/of ZERO=1 CUDA_CPU_ASYNC=1 CUDA_CPU_SEED=%d NO_WAIT=1", folder, seed);
+        run("train", 2, text);
+    }
     CHECK(told.failed > 0, "nobody saw that training does not wait");
     for (int i = 0; i < 4; i++) {
         snprintf(text, sizeof text, "%s/of.%s", folder, files[i]);
@@ -461,7 +464,7 @@ int main(int argc, char **argv) {
     fails("killed", 4, "", "rank 3 of 4 has gone", 10);
     fails("leads_killed", 4, "", "rank 0 of 4 has gone", 10);
     fails("hangs", 2, "", "rank 0 of 2: the others gave no answer in 2 s", 10);
-    fails("order", 2, "", "is at ncclBroadcast", 10);
+    fails("order", 2, "", " at ncclBroadcast", 10);        /* whoever of the two sees it first */
     fails("rows", 2, "CUDA_CPU_NCCL_ERROR=9 CUDA_CPU_ASYNC=1", "remote process exited", 10);
     fails("rows", 2, "CUDA_CPU_DEVICES=1", "Duplicate GPU", 10);
     return checks_done();
