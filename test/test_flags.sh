@@ -297,9 +297,9 @@ done
 
 # ---- neither a message nor the README names a flag that no program has ----
 cat train_*.c tools/*.c tools/*.h data/*.c | sed -n 's/.*\(OPTION(\|{\)"\([a-z0-9-]*\)", *LLM_.*/--\2/p' | sort -u > "$dir/known"
-echo --stats >> "$dir/known"            # data/tinyworld.c's; then those of launch.sh, mpirun, srun, sbatch, torchrun, llama.cpp's programs, chromium
+echo --stats >> "$dir/known"            # data/tinyworld.c's; then those of launch.sh, mpirun, srun, sbatch, torchrun, llama.cpp's programs, chromium, test/*.py
 for flag in elastic hosts allow-run-as-root bind-to host oversubscribe kill-on-bad-exit nodes ntasks-per-node gpus-per-node signal \
-    no-python nproc-per-node allow-requantize pure merge headless hide-scrollbars force-device-scale-factor window-size screenshot; do echo "--$flag"; done >> "$dir/known"
+    no-python nproc-per-node allow-requantize pure merge families headless hide-scrollbars force-device-scale-factor window-size screenshot; do echo "--$flag"; done >> "$dir/known"
 sort -u -o "$dir/known" "$dir/known"
 check "flags were found" [ "$(wc -l < "$dir/known")" -ge 120 ]
 cat README.md data/README.md test/MEASURED.md tools/*.sh | grep -oE -e '--[a-z][a-z0-9_-]+' | tr _ - | grep -vx -e --std > "$dir/read"
