@@ -216,7 +216,7 @@ static void say_presets(void) {
     for (int i = 0; llm_preset_name(i); i++) {
         const llm_config c = llm_preset(llm_preset_name(i));
         if (lecture_find(llm_preset_name(i))) continue;
-        printf("  %-14s %10s %8d %8d %7d %7d %10d %7d %8.1e\n", llm_preset_name(i), 
+        printf("  %-14s %10s %8d %8d %7d %7d %10d %7d %8.1e\n", llm_preset_name(i),
                say_number(text, llm_parameters(&c)), c.L, c.C, c.H, c.KV, c.V, c.T, rate_for_width(c.C));
     }
 }

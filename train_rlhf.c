@@ -51,11 +51,7 @@ static void get_reward(program *p) {
         printf("  %.1f s, peak memory %.0f MB, saved %s\n", llm_now() - began, rl_peak_memory(false), s->reward_out);
         stage_card card = stage_of(&s->run, s->reward_out, 3, "Reward model");
         if (p->d.tiny)
-            stage_text(&card, "What counts as better is the true rule: 2 points for a right answer; half a point for a "
-                       "question's answer that begins with \"Sure!\", or for JSON where it is asked for; less 0.1 for "
-                       "each word above six, 0.5 for more than the one word that was asked for, 2 for doing harm, 1 "
-                       "for not stopping. The labeller ranks by it; the reward model sees his rankings and never the "
-                       "rule.");
+            stage_text(&card, "%s", world_rule);
         stage_log(&card, "reward model", NULL, NAN);
         stage_note(&card, "accuracy on held-out pairs", p->run.said);
         double right = NAN;

@@ -217,10 +217,7 @@ static void write_report(trainer *t, const eval_answers *const *column, const ch
                (long long)r->steps, t->run.loop.schedule.lr, (long long)r->seed,
                t->s->lora_rank ? ", adapters only" : "");
     if (t->tiny)
-        stage_text(&card, "Kinds of held-out prompts, in all tables: fact and math, facts and sums that no instruction "
-                   "asked for; odd, the odd one out; logic, who is the tallest; code, a program that is run; safe, "
-                   "harm to be refused, and what is harmless not; json and short, facts as JSON and in one word; "
-                   "format: that form was kept; stops: the answer has an end.");
+        stage_text(&card, "%s", world_kinds);
     stage_log(&card, "", r->log, NAN);
     char *tokens = llm_format("%s/tokens.jsonl", r->out);
     if (t->M > 0)                       /* else: --resume behind the last step, which has left it */

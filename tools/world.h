@@ -68,4 +68,17 @@ static inline void world_grammar(llm_model *m, const llm_tokenizer *t, int sente
     }
     printf("grammar: %d of %d sampled sentences parse (%.1f %%)\n", good, total, 100.0 * good / llm_max(total, 1));
 }
+/* The page's words for the tiny world: what counts as better, and what is asked. */
+static const char world_rule[] __attribute__((unused)) =
+    "What counts as better is the true rule: 2 points for a right answer; half a point for a "
+    "question's answer that begins with \"Sure!\", or for JSON where it is asked for; less 0.1 for "
+    "each word above six, 0.5 for more than the one word that was asked for, 2 for doing harm, 1 "
+    "for not stopping. The labeller ranks by it; the reward model sees his rankings and never the "
+    "rule.";
+static const char world_kinds[] __attribute__((unused)) =
+    "Kinds of held-out prompts, in all tables: fact and math, facts and sums that no instruction "
+    "asked for; odd, the odd one out; logic, who is the tallest; code, a program that is run; safe, "
+    "harm to be refused, and what is harmless not; json and short, facts as JSON and in one word; "
+    "format: that form was kept; stops: the answer has an end.";
+
 #endif
