@@ -123,6 +123,28 @@ static void test_page(void) {
     THAT(!c.parts);
     llm_release_all(one, two, page, text, temporary, slash);
 }
+/* A chart with both axes logarithmic: a power law is straight, and what has one name has one colour. */
+static void test_chart(void) {
+    char *out = llm_format("%s/charts/one", folder), *page = llm_format("%s/charts/report.html", folder);
+    const double x[] = {1e10, 1e11, 1e12}, y[] = {0.8, 0.4, 0.2}, level[] = {0.2, 0.2}, ends[] = {1e10, 1e12};
+    const stage_line line[] = {{"law", "line", x, y, 3}, {evil, "dashed", ends, level, 2}, {"law", "dots", x, y, 3}};
+    double at[3], height[3];
+    llm_make_dirs(out);
+    stage_card c = begin(out, 8, "Laws");
+    stage_chart(&c, "chart.csv", evil, "FLOPs", "xy", "look here", line, 3);
+    stage_end(&c, "done");
+    draw(out, NULL);
+    char *text = llm_read_file(page, NULL), *path = strstr(text, "<path class=\"l c0\" d=\"M");
+    THAT(well_formed(text) > 20 && times(text, "<script") == 0);
+    THAT(times(text, "&#9632;") == 2 && times(text, "law 0.8 \xE2\x86\x92 0.2") == 1 && times(text, "look here") == 1);
+    THAT(times(text, "class=\"l c0\"") == 1 && times(text, "class=\"d c0\"") == 3);
+    THAT(times(text, "class=\"l dash c1\"") == 1);
+    THAT(path && sscanf(path, "<path class=\"l c0\" d=\"M%lf %lfL%lf %lfL%lf %lf", at, height, at + 1, height + 1,
+                        at + 2, height + 2) == 6);
+    THAT(fabs(at[2] - 2 * at[1] + at[0]) < 0.3 && fabs(height[2] - 2 * height[1] + height[0]) < 0.3);
+    THAT(at[1] - at[0] > 100 && height[1] - height[0] > 50);
+    llm_release_all(out, page, text);
+}
 /* What others may have put beside OUT: each is left out, with a note, and the page is drawn all the same. */
 static void test_strangers(void) {
     static const char good[] = "{\"stage\": 1, \"time\": 5, \"title\": \"t\", \"result\": \"r\", \"parts\": [%s]}";
@@ -132,6 +154,7 @@ static void test_strangers(void) {
         {"stage.json", "{\"stage\": \"<b>\", \"time\": 5}", false}, {"report.part", "report 1 5\nt\nr\n<script>", false},
         {NULL, "{\"kind\": \"table\", \"file\": \"../one/table.csv\"}", false},
         {NULL, "{\"kind\": \"table\", \"file\": \"nowhere.csv\"}", false}, {NULL, "{\"kind\": \"samples\"}", false},
+        {NULL, "{\"kind\": \"chart\", \"file\": \"../one/table.csv\"}", false},
         {NULL, "{\"kind\": \"tokens\"}, {\"kind\": \"methods\"}", false}, {NULL, "{\"kind\": \"magic\"}, 7, null", true},
         {NULL, "{\"kind\": \"log\", \"file\": \"/etc/passwd\"}", true},
         {NULL, "{\"kind\": \"log\", \"file\": \"../secret.csv\"}", true},
@@ -511,6 +534,7 @@ int main(void) {
     test_events();
     test_full_disk();
     test_logs();
+    test_chart();
     remove_tree(folder);
     return checks_done();
 }

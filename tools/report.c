@@ -225,26 +225,33 @@ static char *report_ends(const report_line *l) {
                             : llm_format("%s %.*g \xE2\x86\x92 %.*g", l->name, fabs(end[0]) < 1000 ? 3 : 9, end[0],
                                          fabs(end[1]) < 1000 ? 3 : 9, end[1]);
 }
-/* A drawing of several lines over one x; log_y: the y axis is logarithmic where all values are positive. Without a
-   single point there is nothing to draw. */
+/* A drawing of several lines over one x; log_x, log_y: that axis is logarithmic where all values are positive. Lines of
+   one name have one colour, and the first of them the word in the legend. Without a single point there is nothing to
+   draw. */
 static void report_chart(report_card *r, const char *title, const char *x_label, const report_line *line, int lines,
-                         bool log_y, const char *look) {
-    enum { MOST = 16 };
+                         bool log_x, bool log_y, const char *look) {
+    enum { MOST = 24 };
     char *name[MOST] = {NULL};
+    int color[MOST], names = 0;
     FILE *f = r->body;
     lines = llm_min(lines, MOST);
-    report_axis x = report_range(line, lines, false, false), y = report_range(line, lines, true, log_y);
+    report_axis x = report_range(line, lines, false, log_x), y = report_range(line, lines, true, log_y);
     if (!isfinite(x.low)) return;
-    for (int i = 0; i < lines; i++) name[i] = report_ends(&line[i]);
-    report_figure(r, title, (const char *const *)name, lines, REPORT_H);
+    for (int i = 0; i < lines; i++) {
+        int same = 0;
+        while (strcmp(line[same].name, line[i].name)) same++;
+        color[i] = same < i ? color[same] : names;
+        if (same == i) name[names++] = report_ends(&line[i]);
+    }
+    report_figure(r, title, (const char *const *)name, names, REPORT_H);
     report_axes(f, &x, &y, x_label);
     for (int i = 0; i < lines; i++) {
         const report_line *l = &line[i];
-        int window = report_window(l), thin = l->n > 600 ? l->n / 300 : 1;
-        if (window > 1) report_path(f, l, &x, &y, thin, "raw", i);
-        if (l->style != REPORT_DOTS) report_path(f, l, &x, &y, window, l->style == REPORT_DASHED ? "l dash" : "l", i);
-        if (l->style >= REPORT_DOTS) report_dots(f, l, &x, &y, i);
-        llm_release(name[i]);
+        int window = report_window(l), thin = l->n > 600 ? l->n / 300 : 1, c = color[i];
+        if (window > 1) report_path(f, l, &x, &y, thin, "raw", c);
+        if (l->style != REPORT_DOTS) report_path(f, l, &x, &y, window, l->style == REPORT_DASHED ? "l dash" : "l", c);
+        if (l->style >= REPORT_DOTS) report_dots(f, l, &x, &y, c);
+        if (i < names) llm_release(name[i]);
     }
     report_figure_end(r, look);
 }
@@ -292,7 +299,7 @@ static bool report_log(report_card *r, const char *title, const char *path, cons
         line[lines] = (report_line){names[lines], x, y[lines], n, points < n / 4 ? REPORT_DOTS : REPORT_LINE};
         lines++;
     }
-    if (lines) report_chart(r, title, "step", line, lines, log_y, look);
+    if (lines) report_chart(r, title, "step", line, lines, false, log_y, look);
     for (int i = 0; i < lines; i++) llm_release(y[i]);
     llm_release(x);
     return lines > 0;
@@ -702,6 +709,30 @@ static void draw_table(report_card *r, const char *out, const llm_json *part) {
     const bool drawn = rated ? draw_ratings(r, cell, columns, rows) : draw_shares(r, picture, cell, columns, rows);
     report_table(r, title, (const char *const *)cell, columns, (const char *const *)cell + columns, rows - 1, drawn);
 }
+/* A drawing whose points are a table: name, style, x, y, a point a row; a line's points stand together. */
+static void draw_chart(report_card *r, const char *out, const llm_json *part) {
+    static const char *const style[] = {"line", "dashed", "dots", "joined"};
+    const char *log = llm_json_text(part, "log", "");
+    int columns, rows, lines = 0;
+    char *path = report_path_in(out, llm_json_text(part, "file", ""));
+    char *const *cell = report_read_table(path, &columns, &rows);
+    if (columns != 4) llm_die("leave it out", "%s is no chart of ours", path);
+    double *x = llm_alloc(CELLS, sizeof *x), *y = llm_alloc(CELLS, sizeof *y);
+    report_line *line = llm_alloc(CELLS, sizeof *line);
+    for (int i = 1; i < rows; i++) {
+        char *const *point = cell + 4 * i;
+        x[i] = atof(point[2]);
+        y[i] = atof(point[3]);
+        if (i == 1 || strcmp(point[0], point[-4]) || strcmp(point[1], point[-3]))
+            line[lines++] = (report_line){point[0], x + i, y + i, 0, REPORT_LINE};
+        for (int k = 0; k < 4; k++)
+            if (!strcmp(style[k], point[1])) line[lines - 1].style = (report_style)k;
+        line[lines - 1].n++;
+    }
+    report_chart(r, llm_json_text(part, "title", ""), llm_json_text(part, "x", ""), line, lines, strchr(log, 'x') != 0,
+                 strchr(log, 'y') != 0, llm_json_text(part, "look", ""));
+    llm_release_all(x, y, line);
+}
 /* Goodhart's picture: what the judge says and what the true rule says, over the distance from the SFT model, each
    measured from the first row, the SFT model itself. */
 static void draw_goodhart(report_card *r, const double *kl, const double *judge, const double *truth, int n) {
@@ -719,7 +750,7 @@ static void draw_goodhart(report_card *r, const double *kl, const double *judge,
     }
     const report_line line[] = {{"reward model's score", x, y[0], n, REPORT_JOINED},
                                 {"true rule", x, y[1], n, REPORT_JOINED}};
-    report_chart(r, "Goodhart's law: gain over the SFT model", "KL, nats an answer", line, 2, false,
+    report_chart(r, "Goodhart's law: gain over the SFT model", "KL, nats an answer", line, 2, false, false,
                  "The cheaper distance is (from left to right), the further the policy goes. Where the reward model's "
                  "score still climbs and the true rule turns down, the policy pleases its judge and nobody else: the "
                  "price of KL is there to stop it before.");
@@ -823,7 +854,8 @@ static void draw_bits(report_card *r, const char *name, const char *path, double
     const double ends[] = {step[0], step[n - 1]}, levels[] = {level, level};
     report_line line[] = {{"validation", step, y, n, REPORT_DOTS},
                           {"entropy of the text", ends, levels, 2, REPORT_DASHED}};
-    report_chart(r, llm_format("%sbits per byte", name), "step", line, isnan(level) ? 1 : 2, false, isnan(level) ?
+    report_chart(r, llm_format("%sbits per byte", name), "step", line, isnan(level) ? 1 : 2, false, false,
+                 isnan(level) ?
                  "The loss in a unit that does not depend on the tokenizer: two models can be compared by it." :
                  "The loss in a unit that does not depend on the tokenizer. The dashed line is the text's own "
                  "uncertainty: no model gets below it, a good one comes close.");
@@ -907,7 +939,7 @@ static const struct { const char *what, *text; } report_about[] = {
 /* A stage as three lines (stage and time; title; result) and HTML; and what it found. */
 static void draw_stage(FILE *f, FILE *found, const char *out) {
     static const struct { const char *kind; void (*draw)(report_card *, const char *, const llm_json *); } all[] = {
-        {"text", draw_text}, {"log", draw_log}, {"table", draw_table}, {"methods", draw_methods},
+        {"text", draw_text}, {"log", draw_log}, {"chart", draw_chart}, {"table", draw_table}, {"methods", draw_methods},
         {"tokens", draw_tokens}, {"text", draw_lines}, {"samples", draw_samples}, {"log", draw_health}};
     char *path = report_path_in(out, "stage.json"), *text = report_read_text(path, true);
     const llm_json *j = llm_json_parse(text, strlen(text), path, 1);

@@ -124,6 +124,31 @@ static inline void stage_table(stage_card *c, const char *file, const char *titl
     llm_release_all(path, f, t, p);
 }
 
+/* ---- charts: OUT/FILE, a point a line ---- */
+
+/* A line of a drawing, style: "line", "dashed" (a level to compare with), "dots" or "joined" (dots and a line through
+   them). Lines of one name have one colour. */
+typedef struct { const char *name, *style; const double *x, *y; int n; } stage_line;
+
+/* log: which axes are logarithmic, "", "x", "y" or "xy"; look: a sentence that says what to look for. */
+static inline void stage_chart(stage_card *c, const char *file, const char *title, const char *x_label, const char *log,
+                               const char *look, const stage_line *line, int lines) {
+    if (!c->out || !stage_may_write(c->out, file)) return;
+    char *path = llm_format("%s/%s", c->out, file), *f = stage_quoted(file), *t = stage_quoted(title);
+    char *x = stage_quoted(x_label), *l = stage_quoted(look);
+    llm_writer w = llm_write_begin(path);
+    llm_write_text(&w, "name,style,x,y\n");
+    for (int i = 0; i < lines; i++)
+        for (int k = 0; k < line[i].n; k++) {
+            stage_cell(&w, line[i].name, false);
+            llm_write_text(&w, "%s,%.9g,%.9g\n", line[i].style, line[i].x[k], line[i].y[k]);
+        }
+    llm_write_done(&w);
+    stage_add(c, llm_format("{\"kind\": \"chart\", \"file\": %s, \"title\": %s, \"x\": %s, \"log\": \"%s\", "
+                            "\"look\": %s}", f, t, x, log, l));
+    llm_release_all(path, f, t, x, l);
+}
+
 /* ---- samples: the same prompts, answered by several models ---- */
 
 /* right: 1, 0, or -1: nobody knows; points by the true rule, NAN: there are none. */
