@@ -55,9 +55,9 @@ RANKGPU ?= $($(CUDA)_objects)
 
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report $(BUILD)/tokenize \
-	   $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
+	   $(BUILD)/quality $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
 # Test programs of the float build, and those that run in double too.
-TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld fixtures report \
+TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld quality fixtures report \
 	   eval convert step_gpt step_sft stage3 jinja progress tokens
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 # The same with the plain loops in the place of llm_simd.h: in float, and in double.
@@ -71,7 +71,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
 # What make help names; then parts of it.
-.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo fuzz exercise judge clean help
+.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo quality fuzz exercise judge clean help
 .PHONY: always ranks_found programs floats mpi_programs cuda_programs gpu_programs test_gpu_dry nvcc
 all: found $(DRIVERS) $(TOOLS)
 
@@ -106,7 +106,7 @@ $(BUILD)/serve: tools/serve.c $(wildcard tools/serve.html) $(HEADERS) $($(CUDA)_
 	@[ -n "$(MHD)" ] || { echo "error: build/serve without libmicrohttpd" >&2; \
 		echo "  try: apt-get install libmicrohttpd-dev" >&2; exit 1; }
 	$(CC) $(FLAGS) -pthread $< -o $@ -lmicrohttpd $(WITH_GPU) $(LIBS)
-$(BUILD)/convert $(BUILD)/report $(BUILD)/tokenize: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
+$(BUILD)/convert $(BUILD)/report $(BUILD)/tokenize $(BUILD)/quality: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
 $(BUILD)/test_report: tools/report.c
@@ -281,6 +281,11 @@ demo: found
 	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/eval $(BUILD)/report
 	@PRECISION=$(PRECISION) sh tools/demo.sh
 
+# What makes data good? Eleven qualities of records, a model each, the lectures' claims beside what came out. SEEDS="1 2 3" ...
+quality: found
+	@$(MAKE) --no-print-directory -j$(JOBS) train_gpt train_sft $(BUILD)/eval $(BUILD)/report $(BUILD)/quality
+	@sh tools/quality.sh
+
 # Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.
 FUZZ_SECONDS ?= 600
 fuzz:
@@ -321,6 +326,7 @@ help:
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
 	@echo "make interop      beside transformers, peft, trl, lm-eval, llama.cpp, and a real model, those of them that PYTHON has"
 	@echo "make demo         tools/demo.sh: pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
+	@echo "make quality      tools/quality.sh: what makes data good? 11 qualities of records, a model each: table and page, 5 minutes"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
 	@echo "make exercise     lists exercises; OP=rmsnorm_backward: leaves exercises/rmsnorm_backward.c to be written"
 	@echo "                  (tools/exercise.sh)"
