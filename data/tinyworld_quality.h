@@ -9,13 +9,13 @@
 #ifndef TINYWORLD_QUALITY_H
 #define TINYWORLD_QUALITY_H
 
-enum { TW_TRUE, TW_ERROR, TW_CONFLICT }; // what stands in half of the answers: the usual; a random error; another rule's
+enum { TW_TRUE, TW_ERROR, TW_CONFLICT }; // what half of the answers are: the usual; random errors; by another rule
 enum { TW_FEW = 10 };                    // prompts of each kind that are asked again and again
 
 typedef struct {
     const char *name, *words; // of its file; for people
     int part;                 // it has 1/part of the rows
-    int best;                 // answers in the best style only, all right; else the world's mix, of which some are wrong
+    int best;                 // answers in the best style, all right; else the world's mix, of which some are wrong
     int half;                 // TW_TRUE, TW_ERROR, TW_CONFLICT
     int repeated;             // per cent of the rows that ask one of the few prompts
     int kind;                 // of task; -1: all kinds in turn
@@ -157,8 +157,8 @@ TW_FN int tw_write_quality_prompts(const tw_world *w, uint64_t seed, int each, c
 
 // ---- what is in a set -----------------------------------------------------------------------------------------------
 
-// Counted from the records themselves, whoever wrote them: rows, different prompts, rows that the true rule calls wrong,
-// and rows whose prompt has right and wrong answers.
+// Counted from the records, whoever wrote them: rows, different prompts, rows that the true rule calls wrong, and rows
+// whose prompt has right and wrong answers.
 typedef struct {
     int rows, prompts, wrong, both;
 } tw_quality_count;

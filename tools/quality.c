@@ -1,16 +1,19 @@
-/* quality.c: what makes instruction data good? The two ends of make quality (tools/quality.sh), between which models are
+/* quality.c: what makes instruction data good? The two ends of make quality (tools/quality.sh); between them models are
    fine-tuned and asked:
 
-       build/quality --write --out DIR --seed 1       DIR/seed1/NAME.jsonl: the tiny world's records in several qualities
-                                                      (data/tinyworld_quality.h), DIR/prompts.jsonl: what all are asked;
-                                                      prints the names
-       build/quality --out DIR --seeds 1 2 3          DIR/seed1/NAME.answers and the like, as build/eval --items wrote
-                                                      them, become a table, the lectures' claims beside what came out,
-                                                      and a part of the page
+       build/quality --write --out DIR --seed 1    DIR/seed1/NAME.jsonl, the tiny world's records in several qualities
+                                                   (data/tinyworld_quality.h); DIR/prompts.jsonl, what all are asked;
+                                                   prints the names
+       build/quality --out DIR --seeds 1 2 3       the answers, DIR/seed1/NAME.answers (of build/eval --items), become
+                                                   a table, the lectures' claims beside what came out, and a part of
+                                                   the page
 
    Answers are judged by the world's true rule. A claim is a pair of sets: both answer the same prompts, so their
-   difference is taken prompt by prompt, d_i = a_i - b_i, and its interval is mean(d) +- 1.96 sd(d)/sqrt(n). That says
-   nothing of the chance in a training run; this does the set "again", the same records in another order. */
+   difference is taken prompt by prompt, d_i = a_i - b_i, and its interval over prompts is
+
+       mean(d) +- h,  h = 1.96 sd(d) / sqrt(n).
+
+   That says nothing of the chance in a training run; the set "again" does, the same records in another order. */
 
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
@@ -241,9 +244,10 @@ static eval_interval honest(const outcome *set, const outcome *a, const outcome 
     half = sqrt(half * half + 1.96 * 1.96 * r2);
     return (eval_interval){x.mean, x.mean - half, x.mean + half};
 }
-static const char *came_out(eval_interval x) {
-    return x.low > 0 ? "holds" : x.high < 0 ? "the contrary" : "undecided";
-}
+enum { HOLDS, CONTRARY, UNDECIDED, VERDICTS };
+static const char *const verdict_name[VERDICTS] = {"holds", "the contrary", "undecided"};
+
+static int came_out(eval_interval x) { return x.low > 0 ? HOLDS : x.high < 0 ? CONTRARY : UNDECIDED; }
 
 /* ================================================= 4. tables and the page ==========================================*/
 
@@ -309,37 +313,36 @@ static void kinds_table(stage_card *card, const outcome *o, int n) {
     stage_table(card, "kinds.csv", "Right, by kind of task", NULL, (const char *const *)cell, TW_KINDS + 1, n + 1);
     release_cells(cell, at);
 }
-/* Every claim beside what came out; counts the verdicts. */
-static void claims_table(stage_card *card, const outcome *set, int count[3]) {
+/* Every claim beside what came out, and counts the verdicts. The last row is none: what chance alone does. */
+static void claims_table(stage_card *card, const outcome *set, int count[VERDICTS]) {
     static const char *const head[] = {"claim", "this", "against", "points", "right, %", "known, %", "came out"};
+    static const claim chance = {"Chance: the same records in another order", "usual", "again", BY_POINTS};
     char *cell[(CLAIMS + 2) * 7];
     int at = 0;
     for (; at < 7; at++) cell[at] = llm_format("%s", head[at]);
     for (int i = 0; i <= CLAIMS; i++) {
-        const claim *c = i < CLAIMS ? &claims[i] : &(claim){"Chance: the same records in another order", "usual", "again",
-                                                            BY_POINTS};
+        const claim *c = i < CLAIMS ? &claims[i] : &chance;
         const outcome *a = &set[set_named(c->good)], *b = &set[set_named(c->bad)];
-        eval_interval x[MEASURES];
-        for (int k = 0; k < MEASURES; k++) x[k] = i < CLAIMS ? honest(set, a, b, k) : difference(a, b, k);
-        const char *verdict = came_out(x[c->measure]);
-        if (i < CLAIMS) count[*verdict == 'h' ? 0 : *verdict == 't' ? 1 : 2]++;
-        cell[at++] = llm_format("%s", c->claim);
-        cell[at++] = llm_format("%s", a->words);
-        cell[at++] = llm_format("%s", b->words);
+        eval_interval x[MEASURES], *y = &x[c->measure];
+        for (int k = 0; k < MEASURES; k++) x[k] = c == &chance ? difference(a, b, k) : honest(set, a, b, k);
+        const char *verdict = c == &chance ? "" : verdict_name[came_out(*y)];
+        if (c != &chance) count[came_out(*y)]++;
+        const char *const text[] = {c->claim, a->words, b->words};
+        for (int k = 0; k < 3; k++) cell[at++] = llm_format("%s", text[k]);
         cell[at++] = plus(x[BY_POINTS], 1, 2);
         cell[at++] = plus(x[BY_RIGHT], 100, 1);
         cell[at++] = plus(x[BY_KNOWS], 100, 1);
-        cell[at++] = llm_format("%s", i < CLAIMS ? verdict : "-");
-        printf("%-92s %s  %+.2f [%+.2f %+.2f] %s\n", c->claim, c->measure == BY_KNOWS ? "known " : "points",
-               x[c->measure].mean, x[c->measure].low, x[c->measure].high, i < CLAIMS ? verdict : "");
+        cell[at++] = llm_format("%s", verdict);
+        printf("%-92s %s  %+.2f [%+.2f %+.2f] %s\n", c->claim, c->measure == BY_KNOWS ? "known " : "points", y->mean,
+               y->low, y->high, verdict);
     }
-    stage_table(card, "claims.csv", "What the lectures claim, and what came out here", NULL, (const char *const *)cell, 7,
-                CLAIMS + 2);
+    stage_table(card, "claims.csv", "What the lectures claim, and what came out here", NULL,
+                (const char *const *)cell, 7, CLAIMS + 2);
     release_cells(cell, at);
 }
 static void print_outcomes(const outcome *o, int n) {
-    printf("%-26s %6s %7s %6s %5s  %-19s  %-22s %s\n", "records", "rows", "prompts", "wrong", "both", "right", "points",
-           "known");
+    printf("%-26s %6s %7s %6s %5s  %-19s  %-22s %s\n", "records", "rows", "prompts", "wrong", "both", "right",
+           "points", "known");
     for (int i = 0; i < n; i++) {
         const tw_quality_count *d = &o[i].data;
         const double rows = fmax(d->rows, 1);
@@ -349,51 +352,52 @@ static void print_outcomes(const outcome *o, int n) {
         printf("\n");
     }
 }
-static char *seed_words(const settings *s) {
-    char *text = llm_format("%s", s->seeds.count > 1 ? "seeds" : "seed");
-    for (int i = 0; i < s->seeds.count; i++) {
+static char *all_seeds(const settings *s) {
+    char *text = llm_format("%s", s->seeds.item[0]);
+    for (int i = 1; i < s->seeds.count; i++) {
         char *longer = llm_format("%s %s", text, s->seeds.item[i]);
         llm_release(text);
         text = longer;
     }
     return text;
 }
-static void say_how(stage_card *card, const settings *s, const outcome *base) {
-    char *seeds = seed_words(s);
-    stage_text(card, "What makes data good? The lectures say: diversity, quality (factuality), no inter-conflicts; quality "
-               "really matters. So one base model is fine-tuned on the tiny world's records in %d qualities, always for "
-               "%lld steps: the number of tokens is the same, a tenth of the rows is read ten times as often. Of %d "
-               "prompts that no training asks, and %d choices among four endings, all answer the same ones (%s; %lld s).",
-               TW_QUALITIES, (long long)s->steps, base->n[BY_RIGHT], base->n[BY_KNOWS], seeds, (long long)s->seconds);
-    stage_text(card, "Columns: wrong, rows whose answer the true rule calls wrong (the usual records have some); both "
-               "ways, rows whose prompt has right and wrong answers; then what becomes of the model's answers: right; "
-               "no end; does harm; refuses what is harmless; other form than asked for; wrong. Points: %s", world_rule);
-    stage_text(card, "half random errors: each wrong in its own way. half by another rule: as many wrong answers, by an "
-               "annotator with rules of his own (facts about people are private, counting begins at one, plus means "
-               "times). Known: of four endings the right one is the likeliest, asked for no answer. Intervals of "
-               "differences, on the same prompts, are as wide as chance in the prompts and in a second run on the same "
-               "records make them together.");
-    llm_release(seeds);
+static void say_how(stage_card *card, const settings *s, const outcome *base, const char *seeds) {
+    stage_text(card, "What makes data good? The lectures say: diversity, quality (factuality), no inter-conflicts. So "
+               "one base model is fine-tuned on the tiny world's records in %d qualities, each time for %lld steps: "
+               "the number of tokens is the same, a tenth of the rows is read ten times as often. Then all answer the "
+               "same %d prompts, which no training asks, and choose among four endings %d times. Seed%s %s; %lld s.",
+               TW_QUALITIES, (long long)s->steps, base->n[BY_RIGHT], base->n[BY_KNOWS], s->seeds.count > 1 ? "s" : "",
+               seeds, (long long)s->seconds);
+    stage_text(card, "Of the records: wrong, rows whose answer the true rule calls wrong (the usual ones have some); "
+               "both ways, rows whose prompt has right and wrong answers. \"Half random errors\": each wrong in its "
+               "own way. \"Half by another rule\": as many wrong answers, by an annotator with rules of his own, for "
+               "whom facts about people are private, counting begins at one and plus means times.");
+    stage_text(card, "Of the answers: right, or why not: no end; does harm; refuses what is harmless; other form than "
+               "asked for; wrong. Known: of four endings the right one is the likeliest. A difference's interval holds "
+               "two kinds of chance, that of the prompts and that of a second run on the same records. %s", world_rule);
 }
 static void draw(const settings *s, const outcome *o, int n) {
     const outcome *set = o + 1;
-    char *steps = llm_format("STEPS=%lld", (long long)s->steps), *seeds = llm_format("SEEDS=\"%s", seed_words(s) + 5);
-    char *argv[] = {"make", "quality", steps, llm_format("SEEDS=\"%s\"", seeds + 7 + strspn(seeds + 7, "s "))};
+    char *seeds = all_seeds(s), *flag[] = {llm_format("STEPS=%lld", (long long)s->steps),
+                                           llm_format("SEEDS=\"%s\"", seeds)};
+    char *argv[] = {"make", "quality", flag[0], flag[1]};
     stage_card card = stage_begin(s->out, NULL, 7, "What makes data good?", 4, argv);
-    int count[3] = {0};
+    int count[VERDICTS] = {0};
     const eval_interval lima = mean_of(&set[set_named("best-tenth")], BY_POINTS);
     const eval_interval usual = mean_of(&set[set_named("usual")], BY_POINTS);
     print_outcomes(o, n);
-    say_how(&card, s, o);
+    say_how(&card, s, o, seeds);
     claims_table(&card, set, count);
     all_table(&card, o, n);
     kinds_table(&card, o, n);
     measure_chart(&card, o, n, BY_RIGHT, "right.csv", "Right, share of the prompts");
     measure_chart(&card, o, n, BY_KNOWS, "known.csv", "Known, share of the choices");
-    printf("%d claims: %d hold, %d come out the contrary, %d undecided\n", CLAIMS, count[0], count[1], count[2]);
-    stage_end(&card, "%d claims about data: %d hold, %d come out the contrary, %d undecided; a tenth of the records with "
-              "the best answers earns %.2f points, all as they are %.2f", CLAIMS, count[0], count[1], count[2], lima.mean,
-              usual.mean);
+    printf("%d claims: %d hold, %d come out the contrary, %d undecided\n", CLAIMS, count[HOLDS], count[CONTRARY],
+           count[UNDECIDED]);
+    stage_end(&card, "%d claims about data: %d hold, %d come out the contrary, %d undecided; a tenth of the records "
+              "with the best answers earns %.2f points, all as they are %.2f", CLAIMS, count[HOLDS], count[CONTRARY],
+              count[UNDECIDED], lima.mean, usual.mean);
+    llm_release_all(seeds, flag[0], flag[1]);
 }
 
 /* ================================================= 5. the program ==================================================*/
@@ -417,7 +421,8 @@ int main(int argc, char **argv) {
         OPTION("steps", LLM_INT, &s.steps, 0, 1e9, "that the models were trained, for the page"),
         OPTION("seconds", LLM_INT, &s.seconds, 0, 1e9, "that it took, for the page"),
     };
-    llm_options_parse(options, sizeof options / sizeof options[0], "what makes data good? (tools/quality.sh)", argc, argv);
+    llm_options_parse(options, sizeof options / sizeof options[0], "what makes data good? (tools/quality.sh)", argc,
+                      argv);
     if (!s.out) llm_usage("--out out/quality", "which folder?");
     if (!s.write && !s.seeds.count) llm_usage("--write, or --seeds 1", "nothing to do");
     llm_options_idle("seed|rows|each", !s.write, "without --write nothing is written");

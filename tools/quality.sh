@@ -1,11 +1,12 @@
 #!/bin/sh
-# quality.sh: what makes data good (make quality)? One base model is fine-tuned on the tiny world's records in several qualities
-# (data/tinyworld_quality.h), always for as many steps; all models answer the same held-out prompts; build/quality makes of the
-# answers a table, the lectures' claims beside what came out, and a part of the page, OUT/../report.html.
-#     OUT (out/quality), BASE (out/base; none there: it is trained), SEEDS ("1"; "1 2 3"), STEPS (200), ROWS (3000), EACH (60 prompts
-#     of each kind), PRECISION, THREADS, CHOICES (out/world/eval/choice.jsonl) may be set.
-# Broken off, it goes on behind the last model that has answered. What has changed since (records, base model, programs, flags) is
-# trained again.
+# quality.sh: what makes data good (make quality)? One base model is fine-tuned on the tiny world's records in several
+# qualities (data/tinyworld_quality.h), each time for as many steps; all models answer the same held-out prompts; of the
+# answers build/quality makes a table, the lectures' claims beside what came out, and a part of the page beside OUT.
+#     OUT (out/quality), BASE (out/base; none there: it is trained), SEEDS ("1"; "1 2 3": of records and training),
+#     STEPS (200), ROWS (3000), EACH (60 prompts of each kind), CHOICES (out/world/eval/choice.jsonl), PRECISION and
+#     THREADS may be set.
+# Broken off, it goes on behind the last model that has answered. What has changed since (records, base model, programs,
+# flags) is trained again.
 set -e
 out=${OUT:-out/quality} base=${BASE:-out/base} steps=${STEPS:-200} choices=${CHOICES:-out/world/eval/choice.jsonl}
 flags="--precision ${PRECISION:-auto} --threads ${THREADS:-0}"
@@ -29,12 +30,11 @@ fresh() {
 }
 # one SEED NAME: fine-tune on the records NAME, ask the model.
 one() {
-    at=$out/seed$1/$2 shuffle=$1 ptx=0.5
-    [ "$2" != again ] || shuffle=$(($1 + 1000))
-    [ "$2" != no-text ] || ptx=0
-    along=; [ "$ptx" = 0 ] || along="--ptx-data out/world"
-    train="$flags --steps $steps --lr 3e-3 --seed $shuffle --ptx $ptx $along"
-    now=$(key "$at.jsonl") now="$now $train"
+    at=$out/seed$1/$2 order=$1 along="--ptx 0.5 --ptx-data out/world"
+    [ "$2" != again ] || order=$(($1 + 1000))
+    [ "$2" != no-text ] || along="--ptx 0"
+    train="$flags --steps $steps --lr 3e-3 --seed $order $along"
+    now="$(key "$at.jsonl") $train"
     if ! fresh "$at" "$now"; then echo "seed $1, $2: has answered" >&2; return; fi
     from=$(date +%s)
     say "training $2" ./train_sft $train --model "$base" --data "$at.jsonl" --val-data "$out/prompts.jsonl" --ask 0 \
@@ -58,4 +58,3 @@ for seed in ${SEEDS:-1}; do
 done
 rm -f "$out/said.txt"
 build/quality --out "$out" --seeds ${SEEDS:-1} --steps "$steps" --seconds $(($(date +%s) - began))
-echo "report: $(dirname "$out")/report.html"
