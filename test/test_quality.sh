@@ -62,12 +62,13 @@ check "judged" [ $? -eq 0 ]
 check "all right" grep -q "^as they are  .* 1\.000 \[" "$dir/table"
 check "all known" grep -q "^as they are  .* 1\.000 \[0.510 1.000\]$" "$dir/table"
 check "wrong answers earn more: the contrary" grep -q "^Less is more.* the contrary$" "$dir/table"
-check "usual and errors alike: undecided" grep -q "^Factuality.* +0.00 .* undecided$" "$dir/table"
+check "usual and errors alike: undecided" grep -q "^Factuality.* +0.0 % .* undecided$" "$dir/table"
 check "conflicts worse: holds" grep -q "^No inter-conflicts.* +[0-9.]* .* holds$" "$dir/table"
-number() { grep -c "] $1$" "$dir/table"; }
-count="$(number holds) hold, $(number 'the contrary') come out the contrary, $(number undecided) undecided"
-check "counted" grep -q "^9 claims: $count$" "$dir/table"
-check "in the page's sentence" grep -q "9 claims about data: $count" "$q/stage.json"
+names() { sed -n "s/  .*] $1$//p" "$dir/table" | paste -sd, - | sed 's/,/, /g; s/^$/none/'; }
+said="Claims that hold: $(names holds); the contrary came out of: $(names 'the contrary');"
+said="$said undecided: $(names undecided)."
+check "in one sentence" grep -qF "$said" "$dir/table"
+check "which is the page's" grep -qF "\"result\": \"$said" "$q/stage.json"
 
 # ---- what is refused ----
 echo '{"model": "x", "prompt": "Who am I?", "answer": "", "stopped": true}' > "$q/seed1/usual.answers"

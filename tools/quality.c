@@ -201,19 +201,21 @@ static eval_interval mean_of(const outcome *o, int measure) {
 /* ================================================= 3. the claims ===================================================*/
 
 /* Of the lectures and of LIMA (Zhou et al. 2023): with the records `good` the model does better than with the records
-   `bad`, in this measure. */
-typedef struct { const char *claim, *good, *bad; int measure; } claim;
+   `bad`. Measured by the share of right answers; not by points: where records mix styles, which of them the likeliest
+   answer has is a matter of luck, and points hang on it. */
+typedef struct { const char *name, *says, *good, *bad; int measure; } claim;
 static const claim claims[] = {
-    {"Less is more (LIMA): the best answers of a tenth do better than all records as they are", "best-tenth", "usual",
-     BY_POINTS},
-    {"Quality: of equally many records those with the best answers do better", "best-tenth", "tenth", BY_POINTS},
-    {"Amount: of equally good records ten times as many do better", "best", "best-tenth", BY_POINTS},
-    {"Factuality: random errors in half of the answers do harm", "usual", "errors", BY_POINTS},
-    {"No inter-conflicts: contradictions do more harm than as many random errors", "errors", "conflicts", BY_POINTS},
-    {"Diversity: a tenth, of many prompts, does better than all rows of few prompts", "tenth", "few", BY_POINTS},
-    {"Duplicates: few prompts in the place of half of the rows do harm", "usual", "padded", BY_POINTS},
-    {"Mixture: all kinds of tasks do better than as many rows of one kind", "usual", "facts", BY_POINTS},
-    {"Forgetting: pretraining text read along keeps knowledge", "usual", "no-text", BY_KNOWS}};
+    {"Less is more (LIMA)", "the best answers of a tenth do better than all records as they are", "best-tenth", "usual",
+     BY_RIGHT},
+    {"Quality", "of equally many records those with the best answers do better", "best-tenth", "tenth", BY_RIGHT},
+    {"Amount", "of equally good records ten times as many do better", "best", "best-tenth", BY_RIGHT},
+    {"Factuality", "random errors in half of the answers do harm", "usual", "errors", BY_RIGHT},
+    {"No inter-conflicts", "contradictions do more harm than as many random errors", "errors", "conflicts", BY_RIGHT},
+    {"Diversity", "a tenth, of many prompts, does better than all rows of few prompts", "tenth", "few", BY_RIGHT},
+    {"No duplicates", "few prompts in the place of half of the rows do harm", "usual", "padded", BY_RIGHT},
+    {"Mixture", "all kinds of tasks do better than as many rows of one kind", "usual", "facts", BY_RIGHT},
+    {"Text read along (known)", "with pretraining text in each step more stays known", "usual", "no-text",
+     BY_KNOWS}};
 enum { CLAIMS = sizeof claims / sizeof *claims };
 
 static int set_named(const char *name) {
@@ -251,7 +253,7 @@ static int came_out(eval_interval x) { return x.low > 0 ? HOLDS : x.high < 0 ? C
 
 /* ================================================= 4. tables and the page ==========================================*/
 
-enum { ROWS = TW_QUALITIES + 2, COLUMNS = 6 + FATES };         /* a head, the base model, the sets */
+enum { ROWS = TW_QUALITIES + 2 };       /* a head, the base model, the sets */
 
 static char *plus(eval_interval x, double scale, int digits) {
     return llm_format("%+.*f\n%+.*f to %+.*f", digits, scale * x.mean, digits, scale * x.low, digits, scale * x.high);
@@ -264,27 +266,39 @@ static void release_cells(char **cell, int n) {
 }
 /* Every set: what is in its records, and what the model does that learned from them. o[0]: the base model. */
 static void all_table(stage_card *card, const outcome *o, int n) {
-    static const char *const head[] = {"records", "rows", "prompts", "wrong", "both ways", "points"};
-    char *cell[ROWS * COLUMNS];
+    static const char *const head[] = {"records", "rows", "prompts", "wrong", "both ways", "right", "known", "points"};
+    static const int digits[MEASURES] = {3, 2, 3};
+    char *cell[ROWS * 8];
     int at = 0;
-    for (int c = 0; c < 5; c++) cell[at++] = llm_format("%s", head[c]);
-    for (int f = 0; f < FATES; f++) cell[at++] = llm_format("%s", fate_name[f]);
-    cell[at++] = llm_format("%s", head[5]);
+    for (; at < 8; at++) cell[at] = llm_format("%s", head[at]);
     for (int i = 0; i < n; i++) {
         const tw_quality_count *d = &o[i].data;
-        const eval_interval right = mean_of(&o[i], BY_RIGHT), points = mean_of(&o[i], BY_POINTS);
         cell[at++] = llm_format("%s", o[i].words);
         cell[at++] = d->rows ? llm_format("%d", d->rows / o[i].seeds) : llm_format("-");
         cell[at++] = d->rows ? llm_format("%d", d->prompts / o[i].seeds) : llm_format("-");
         cell[at++] = per_cent(d->wrong, d->rows);
         cell[at++] = per_cent(d->both, d->rows);
-        for (int f = 0; f < FATES; f++)
-            cell[at++] = f == RIGHT ? llm_format("%.2f\n%.2f to %.2f", right.mean, right.low, right.high)
-                                    : llm_format("%.0f %%", 100 * o[i].fate[f]);
-        cell[at++] = llm_format("%.2f\n%.2f to %.2f", points.mean, points.low, points.high);
+        for (int k = 0; k < MEASURES; k++) {
+            static const int order[MEASURES] = {BY_RIGHT, BY_KNOWS, BY_POINTS};
+            const eval_interval x = mean_of(&o[i], order[k]);
+            const int f = digits[order[k]];
+            cell[at++] = llm_format("%.*f\n%.*f to %.*f", f, x.mean, f, x.low, f, x.high);
+        }
     }
-    stage_table(card, "table.csv", "The records, and how the models answer that learned from them", NULL,
-                (const char *const *)cell, COLUMNS, n + 1);
+    stage_table(card, "table.csv", "The records, and the models that learned from them", NULL,
+                (const char *const *)cell, 8, n + 1);
+    release_cells(cell, at);
+}
+/* Why answers are not right: a row sums up to 1, up to rounding. */
+static void fates_table(stage_card *card, const outcome *o, int n) {
+    char *cell[ROWS * (FATES + 1)] = {llm_format("records")};
+    int at = 1;
+    for (int f = 0; f < FATES; f++) cell[at++] = llm_format("%s", fate_name[f]);
+    for (int i = 0; i < n; i++) {
+        cell[at++] = llm_format("%s", o[i].words);
+        for (int f = 0; f < FATES; f++) cell[at++] = llm_format("%.1f %%", 100 * o[i].fate[f]);
+    }
+    stage_table(card, "faults.csv", "Answers by kind of fault", NULL, (const char *const *)cell, FATES + 1, n + 1);
     release_cells(cell, at);
 }
 /* One measure of all sets: a drawing. */
@@ -313,32 +327,48 @@ static void kinds_table(stage_card *card, const outcome *o, int n) {
     stage_table(card, "kinds.csv", "Right, by kind of task", NULL, (const char *const *)cell, TW_KINDS + 1, n + 1);
     release_cells(cell, at);
 }
-/* Every claim beside what came out, and counts the verdicts. The last row is none: what chance alone does. */
-static void claims_table(stage_card *card, const outcome *set, int count[VERDICTS]) {
-    static const char *const head[] = {"claim", "this", "against", "points", "right, %", "known, %", "came out"};
-    static const claim chance = {"Chance: the same records in another order", "usual", "again", BY_POINTS};
-    char *cell[(CLAIMS + 2) * 7];
+/* A list of names, longer by one. */
+static void add_name(char **list, const char *name) {
+    char *longer = llm_format("%s%s%s", *list, **list ? ", " : "", name);
+    llm_release(*list);
+    *list = longer;
+}
+/* Every claim beside what came out; the names by verdict. The last row is no claim: what chance alone does. */
+static void claims_table(stage_card *card, const outcome *set, char *names[VERDICTS]) {
+    static const char *const head[] = {"claim", "this", "against that", "right, %", "points", "came out"};
+    static const claim chance = {"(chance)", "the same records in another order", "usual", "again", BY_RIGHT};
+    char *cell[(CLAIMS + 2) * 6];
     int at = 0;
-    for (; at < 7; at++) cell[at] = llm_format("%s", head[at]);
+    for (; at < 6; at++) cell[at] = llm_format("%s", head[at]);
     for (int i = 0; i <= CLAIMS; i++) {
         const claim *c = i < CLAIMS ? &claims[i] : &chance;
         const outcome *a = &set[set_named(c->good)], *b = &set[set_named(c->bad)];
-        eval_interval x[MEASURES], *y = &x[c->measure];
-        for (int k = 0; k < MEASURES; k++) x[k] = c == &chance ? difference(a, b, k) : honest(set, a, b, k);
-        const char *verdict = c == &chance ? "" : verdict_name[came_out(*y)];
-        if (c != &chance) count[came_out(*y)]++;
-        const char *const text[] = {c->claim, a->words, b->words};
+        const bool alone = c == &chance;
+        const eval_interval x = alone ? difference(a, b, c->measure) : honest(set, a, b, c->measure);
+        const eval_interval points = alone ? difference(a, b, BY_POINTS) : honest(set, a, b, BY_POINTS);
+        const char *verdict = alone ? "" : verdict_name[came_out(x)];
+        const char *const text[] = {c->name, a->words, b->words};
         for (int k = 0; k < 3; k++) cell[at++] = llm_format("%s", text[k]);
-        cell[at++] = plus(x[BY_POINTS], 1, 2);
-        cell[at++] = plus(x[BY_RIGHT], 100, 1);
-        cell[at++] = plus(x[BY_KNOWS], 100, 1);
+        cell[at++] = plus(x, 100, 1);
+        cell[at++] = plus(points, 1, 2);
         cell[at++] = llm_format("%s", verdict);
-        printf("%-92s %s  %+.2f [%+.2f %+.2f] %s\n", c->claim, c->measure == BY_KNOWS ? "known " : "points", y->mean,
-               y->low, y->high, verdict);
+        if (!alone) add_name(&names[came_out(x)], c->name);
+        printf("%-24s %-68s %+5.1f %% [%+5.1f %+5.1f] %s\n", c->name, c->says, 100 * x.mean, 100 * x.low, 100 * x.high,
+               verdict);
     }
     stage_table(card, "claims.csv", "What the lectures claim, and what came out here", NULL,
-                (const char *const *)cell, 7, CLAIMS + 2);
+                (const char *const *)cell, 6, CLAIMS + 2);
     release_cells(cell, at);
+}
+static void note_claims(stage_card *card) {
+    char *text = llm_format("%s", "");
+    for (int i = 0; i < CLAIMS; i++) {
+        char *longer = llm_format("%s%s: %s\n", text, claims[i].name, claims[i].says);
+        llm_release(text);
+        text = longer;
+    }
+    stage_note(card, "The claims", text);
+    llm_release(text);
 }
 static void print_outcomes(const outcome *o, int n) {
     printf("%-26s %6s %7s %6s %5s  %-19s  %-22s %s\n", "records", "rows", "prompts", "wrong", "both", "right",
@@ -382,22 +412,27 @@ static void draw(const settings *s, const outcome *o, int n) {
                                            llm_format("SEEDS=\"%s\"", seeds)};
     char *argv[] = {"make", "quality", flag[0], flag[1]};
     stage_card card = stage_begin(s->out, NULL, 7, "What makes data good?", 4, argv);
-    int count[VERDICTS] = {0};
-    const eval_interval lima = mean_of(&set[set_named("best-tenth")], BY_POINTS);
-    const eval_interval usual = mean_of(&set[set_named("usual")], BY_POINTS);
+    char *names[VERDICTS];
+    for (int v = 0; v < VERDICTS; v++) names[v] = llm_format("%s", "");
     print_outcomes(o, n);
     say_how(&card, s, o, seeds);
-    claims_table(&card, set, count);
-    all_table(&card, o, n);
-    kinds_table(&card, o, n);
     measure_chart(&card, o, n, BY_RIGHT, "right.csv", "Right, share of the prompts");
+    claims_table(&card, set, names);
+    all_table(&card, o, n);
+    fates_table(&card, o, n);
+    kinds_table(&card, o, n);
     measure_chart(&card, o, n, BY_KNOWS, "known.csv", "Known, share of the choices");
-    printf("%d claims: %d hold, %d come out the contrary, %d undecided\n", CLAIMS, count[HOLDS], count[CONTRARY],
-           count[UNDECIDED]);
-    stage_end(&card, "%d claims about data: %d hold, %d come out the contrary, %d undecided; a tenth of the records "
-              "with the best answers earns %.2f points, all as they are %.2f", CLAIMS, count[HOLDS], count[CONTRARY],
-              count[UNDECIDED], lima.mean, usual.mean);
-    llm_release_all(seeds, flag[0], flag[1]);
+    note_claims(&card);
+    for (int v = 0; v < VERDICTS; v++) if (!*names[v]) add_name(&names[v], "none");
+    const double lima = mean_of(&set[set_named("best-tenth")], BY_RIGHT).mean;
+    const double usual = mean_of(&set[set_named("usual")], BY_RIGHT).mean;
+    char *said = llm_format("Claims that hold: %s; the contrary came out of: %s; undecided: %s. Right after a tenth "
+                            "with the best answers %.1f %%, after all as they are %.1f %%", names[HOLDS],
+                            names[CONTRARY], names[UNDECIDED], 100 * lima, 100 * usual);
+    printf("%s\n", said);
+    stage_end(&card, "%s", said);
+    for (int v = 0; v < VERDICTS; v++) llm_release(names[v]);
+    llm_release_all(seeds, flag[0], flag[1], said);
 }
 
 /* ================================================= 5. the program ==================================================*/
