@@ -58,7 +58,7 @@ TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $
 	   $(BUILD)/quality $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld quality fixtures report \
-	   eval convert step_gpt step_sft stage3 jinja progress tokens
+	   eval convert step_gpt step_sft stage3 jinja progress tokens personas
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 # The same with the plain loops in the place of llm_simd.h: in float, and in double.
 PLAIN    = model lora fixtures

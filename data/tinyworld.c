@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include "tinyworld.h"
 #include "tinyworld_files.h"
+#include "tinyworld_personas.h"
 
 static const char usage[] =
     "usage: tinyworld [--out DIR] [--seed N] [--stats]\n"

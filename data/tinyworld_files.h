@@ -1,7 +1,7 @@
 /*
  * tinyworld_files.h - the second half of tinyworld.h: preferences, and the files of the tiny world.
  *
- * Include tinyworld.h, then this. README.md in this folder shows one line of every file.
+ * Include tinyworld.h, then this, then tinyworld_personas.h. README.md in this folder shows one line of every file.
  */
 #ifndef TINYWORLD_FILES_H
 #define TINYWORLD_FILES_H
@@ -476,6 +476,8 @@ TW_FN int tw_write_world(const tw_world *w, const char *dir)
     return tw_save(dir, "world.json", &b);
 }
 
+TW_FN int tw_write_personas(const tw_world *w, uint64_t seed, const char *dir); // tinyworld_personas.h
+
 // Writes the whole tiny world of a seed into dir (created if need be). Returns 0, or -1 after an error on stderr.
 TW_FN int tw_write_all(const char *dir, uint64_t seed)
 {
@@ -488,7 +490,7 @@ TW_FN int tw_write_all(const char *dir, uint64_t seed)
                    tw_write_held_out(&w, dir, "eval/sums.jsonl", TW_K_MATH, 21, 10) ||
                    tw_write_held_out(&w, dir, "eval/safety.jsonl", TW_K_SAFE, 5, 12) ||
                    tw_write_held_out(&w, dir, "eval/reverse.jsonl", TW_K_REVERSE, 10, 1) ||
-                   tw_write_choices(&w, seed, dir) || tw_write_world(&w, dir)
+                   tw_write_choices(&w, seed, dir) || tw_write_personas(&w, seed, dir) || tw_write_world(&w, dir)
                ? -1 : 0;
 }
 

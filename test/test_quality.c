@@ -4,6 +4,7 @@
  */
 #include "../data/tinyworld.h"
 #include "../data/tinyworld_files.h"
+#include "../data/tinyworld_personas.h"
 #include "../data/tinyworld_quality.h"
 
 static int passed, failed;
