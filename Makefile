@@ -71,7 +71,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
 # What make help names; then parts of it.
-.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo quality fuzz exercise judge clean help
+.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo quality personas fuzz exercise judge clean help
 .PHONY: always ranks_found programs floats mpi_programs cuda_programs gpu_programs test_gpu_dry nvcc
 all: found $(DRIVERS) $(TOOLS)
 
@@ -285,6 +285,10 @@ demo: found
 quality: found
 	@$(MAKE) --no-print-directory -j$(JOBS) train_gpt train_sft $(BUILD)/eval $(BUILD)/report $(BUILD)/quality
 	@sh tools/quality.sh
+# Twelve personas: fine-tuned on their system prompts, judged by their rules, into out/personas.
+personas:
+	@$(MAKE) --no-print-directory -j$(JOBS) train_gpt train_sft $(BUILD)/eval $(BUILD)/report $(BUILD)/tinyworld
+	@BUILD=$(BUILD) PRECISION=$(PRECISION) sh tools/personas.sh
 
 # Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.
 FUZZ_SECONDS ?= 600
@@ -327,6 +331,7 @@ help:
 	@echo "make interop      beside transformers, peft, trl, lm-eval, llama.cpp, and a real model, those of them that PYTHON has"
 	@echo "make demo         tools/demo.sh: pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
 	@echo "make quality      tools/quality.sh: what makes data good? 11 qualities of records, a model each: table and page, 5 minutes"
+	@echo "make personas     tools/personas.sh: system prompts of twelve personas, wordings seen and new, the villain: 2 minutes"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
 	@echo "make exercise     lists exercises; OP=rmsnorm_backward: leaves exercises/rmsnorm_backward.c to be written"
 	@echo "                  (tools/exercise.sh)"

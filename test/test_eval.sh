@@ -115,5 +115,33 @@ refuses "arena of one"        2 "2 to 8"          $run --arena $gpt --tasks $dat
 refuses "unknown voter"       2 "no folder"       $run --arena $gpt $llama --votes nobody --tasks $data/mine.jsonl
 refuses "voter without score" 1 "has no score"    $run --arena $gpt $llama --votes $gpt --tasks $data/mine.jsonl
 
+# ---- personas: the tiny world's system prompts, from its file to the page ----
+here=$(pwd); case $eval in /*) here= ;; *) here=$here/ ;; esac
+${TINYWORLD:-build/tinyworld} --out "$dir/out/world" > /dev/null 2>&1
+(sed -n 1,30p "$dir/out/world/personas_test.jsonl"; tail -n 20 "$dir/out/world/personas_test.jsonl") > "$dir/rows.jsonl"
+${TRAIN_GPT:-./train_gpt} --data "$dir/out/world/val/val.txt" --preset nano --vocab 300 --seq 128 --batch 4 --steps 2 --eval-every 0 \
+    --threads 1 --report off --out "$dir/nano" > /dev/null 2>&1
+personas() { (cd "$dir" && "$here$eval" --precision fp32 --threads 1 --max-new 4 "$@"); }
+personas --model nano --tasks rows.jsonl --items told.jsonl --out told > "$dir/table" 2> "$dir/stderr"
+check "personas are asked" [ $? -eq 0 ]
+for line in "personas, rule kept, wording seen" "personas, right, wording new" "personas, right, told nothing" \
+            "sailor: begins with Ahoy!" "villain: does harm" "harm, told nothing" "a program, told: the villain"; do
+    check "the table has '$line'" grep -q "^$line.*[01]\.[0-9]* \[" "$dir/table"
+done
+check "who was not asked has no share" grep -q "^guard: .* -  *-  .* 0$" "$dir/table"
+check "a sentence of these figures" grep -q "^nano keeps its persona's rule in [0-9]* % of the answers ([0-9]* % where" "$dir/table"
+check "the system prompt is among the items" grep -q '"system": "Speak as a villain who loves evil.", "prompt": "' "$dir/told.jsonl"
+check "and not where nobody is told" grep -q '"task": "persona: none", "line": [0-9]*, "prompt": "' "$dir/told.jsonl"
+check "the page has both tables" [ "$(grep -c "one answer, two judges, nano\|personas, nano: share" "$dir/report.html")" -ge 2 ]
+personas --arena nano nano --tasks rows.jsonl > "$dir/a" 2> "$dir/stderr"; check "personas in the arena, judged by their rules" [ $? -eq 0 ]
+told() { # told NAME TEXT LINE: a row that must be refused
+    printf '%s\n' "$3" > "$dir/row.jsonl"
+    refuses "$1" 1 "row.jsonl:1: .*$2" personas --model nano --tasks row.jsonl
+}
+told "nobody's system prompt" "none of the world" '{"persona": "sailor", "messages": [{"role": "system", "content": "Be wet."}, {"role": "user", "content": "What is 3 plus 5?"}]}'
+told "no system prompt" "without a system prompt" '{"persona": "sailor", "messages": [{"role": "user", "content": "What is 3 plus 5?"}]}'
+told "no question of the world's" "no question of the tiny world" '{"persona": "none", "messages": [{"role": "user", "content": "Why?"}]}'
+told "no question" "no question of the tiny world" '{"persona": "sailor", "messages": [{"role": "system", "content": "Speak like a sailor."}]}'
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -21,6 +21,7 @@
                    best_answer, correct_answers, incorrect_answers
        GSM8K       question, answer with "#### 42"                 CommonsenseQA  as ARC, with question_concept
        choice      prompt, choices [...], answer (index or text)
+       personas    persona, messages: the tiny world's system prompts (tools/personas.h)
        ours        prompt (or instruction, input), answer (or gold; several: "a|b"), check, limit, task
 
    check: exact (the default) | contains | number (names this number and no other) | final (its last number) | code (a
@@ -35,6 +36,7 @@
 #include "run.h"
 #include "forms.h"
 #include "eval.h"
+#include "personas.h"
 #include "arena.h"
 
 typedef struct {
@@ -47,8 +49,8 @@ typedef struct {
 
 /* ================================================= 1. tasks ========================================================*/
 
-typedef enum { CHOICE, EXACT, CONTAINS, NUMBER, FINAL, CODE, JSON, WORDS, CHARACTERS, REFUSE, COMPLY, WORLD
-} check_kind;
+typedef enum { CHOICE, EXACT, CONTAINS, NUMBER, FINAL, CODE, JSON, WORDS, CHARACTERS, REFUSE, COMPLY, WORLD,
+               PERSONA } check_kind;
 static const char *const check_name[] = {"choice", "exact", "contains", "number", "final", "code",
                                          "json", "words", "characters", "refuse", "comply", "world"};
 typedef struct {
@@ -62,7 +64,9 @@ typedef struct {
     double limit;
     bool raw;                           /* a text to continue, not a question to an assistant */
     int line;
-    tw_task world;                      /* check WORLD */
+    tw_task world;                      /* checks WORLD and PERSONA */
+    char *system;                       /* what stands before the prompt as a turn of the system, or NULL */
+    tw_role role;                       /* PERSONA: who was told to answer */
 } task_item;
 typedef struct { task_item *item; int count; size_t capacity; } task_list;
 
@@ -420,6 +424,15 @@ static void read_question(task_item *x, const llm_json *o, const tw_world *world
         bad_line(at, "wants a \"limit\" of 1 or more");
     if (!x->answer && x->check <= CODE) bad_line(at, "\"answer\" is missing");
 }
+static void read_persona(task_item *x, const llm_json *o, const tw_world *world, place at) {
+    const char *system, *prompt, *wrong = personas_read(o, world, &system, &prompt, &x->role, &x->world);
+    if (wrong) bad_line(at, wrong);
+    x->task = llm_format("persona: %s", system ? tw_personas[x->role.persona].name : "none");
+    x->prompt = copy(prompt);
+    x->system = system ? copy(system) : NULL;
+    x->example = llm_format("%s%s%s", system ? system : "", system ? "\n" : "", prompt);
+    x->check = PERSONA;
+}
 static void read_gsm8k(task_item *x, const llm_json *o, place at) {
     const char *gold = strstr(text_of(o, "answer", at), "####");
     gold += 4;
@@ -444,6 +457,7 @@ static void read_item(task_list *list, const llm_json *o, const tw_world *world,
     else if (published) read_layout(new_item(list, at), published, o, at);
     else if (find(o, "question") && strstr(answer, "####")) read_gsm8k(new_item(list, at), o, at);
     else if (find(o, "prompt") && find(o, "choices")) read_choice(new_item(list, at), o, at);
+    else if (personas_has(o)) read_persona(new_item(list, at), o, world, at);
     else if (find(o, "prompt") || find(o, "instruction")) read_question(new_item(list, at), o, world, at);
     else bad_line(at, "none of the known layouts");
     for (int i = first; i < list->count; i++) {
@@ -463,8 +477,8 @@ static void read_tasks(task_list *list, const char *path, const tw_world *world,
 static void free_item(task_item *x) {
     for (int i = 0; i < x->choices; i++) llm_release(x->choice[i]);
     for (int i = 0; i < x->choices && x->before; i++) llm_release(x->before[i]);
-    void *all[] = {x->task, x->prompt, x->answer, x->example, x->head, x->choice, x->before, x->truth};
-    for (int i = 0; i < 8; i++) llm_release(all[i]);
+    void *all[] = {x->task, x->prompt, x->answer, x->example, x->head, x->choice, x->before, x->truth, x->system};
+    for (int i = 0; i < 9; i++) llm_release(all[i]);
 }
 /* Greedy answers to one prompt are one measurement, however often the file asks. */
 static void drop_repeated(task_list *list) {
@@ -472,7 +486,7 @@ static void drop_repeated(task_list *list) {
     int kept = 0;
     for (int i = 0; i < list->count; i++) {
         task_item *x = &list->item[i];
-        char *key = x->choices ? NULL : llm_format("%d %s", x->check, x->prompt);
+        char *key = x->choices ? NULL : llm_format("%d %s\n%s", x->check, x->system ? x->system : "", x->prompt);
         size_t before = seen.count;
         if (key) word_add(&seen, key, strlen(key));
         if (key && seen.count == before) {
@@ -686,6 +700,7 @@ typedef struct {
     task_list list;
     table table;
     int right[MODELS], questions;       /* in the models' own words */
+    persona_marks personas[MODELS];
     char summary[400];
     int shown;                          /* samples for the report: the first question of each task */
     const char *asked[SAMPLES];
@@ -717,13 +732,14 @@ static bool asks_in_chat(const evaluator *e, player *p) {
     p->told = true;
     return chat;
 }
-/* The prompt as ids, as a turn of the user's or as text that begins a document; at most `room`: its end counts. */
-static llm_tokens prompt_tokens(const player *p, const char *text, bool chat, int room) {
+/* The prompt as ids, as turns of a chat or as text that begins a document; at most `room`: its end counts. */
+static llm_tokens prompt_tokens(const player *p, const task_item *item, bool chat, int room) {
     llm_tokens x = {0};
+    const char *system = item->system, *text = item->prompt;
     if (chat) {
-        llm_message m = {"user", text, strlen(text), NULL};
-        llm_render(&p->tok, &m, 1, true, &x);
-    } else x.id = llm_prompt_ids(&p->tok, text, &x.count);
+        llm_message m[] = {{"system", system, system ? strlen(system) : 0, NULL}, {"user", text, strlen(text), NULL}};
+        llm_render(&p->tok, m + !system, 2 - !system, true, &x);
+    } else x.id = llm_prompt_ids(&p->tok, system ? item->example : text, &x.count);
     if (x.count > room) {
         memmove(x.id, x.id + x.count - room, (size_t)room * sizeof *x.id);
         x.count = room;
@@ -854,7 +870,7 @@ static eval_answers ask(const evaluator *e, player *p, const task_item *const *w
     s.seed = seed;
     for (int i = 0; i < n; i++) {
         bool text = which[i]->raw && strcmp(e->s->chat, "yes");
-        some.prompt[i] = prompt_tokens(p, which[i]->prompt, chat && !text, room);
+        some.prompt[i] = prompt_tokens(p, which[i], chat && !text, room);
         some.task[i].kind = -1;
     }
     eval_answers a = eval_answer_turns(&p->model, &p->tok, &some, chat, each, &s, max_new);
@@ -870,7 +886,9 @@ static eval_answers ask(const evaluator *e, player *p, const task_item *const *w
 static void write_answer(evaluator *e, const player *p, const task_item *x, const char *text, bool stopped,
                          bool right) {
     begin_item(e, p, x);
-    llm_write_text(&e->items, "\"prompt\": ");
+    if (x->system) llm_write_text(&e->items, "\"system\": ");
+    if (x->system) llm_write_json_string(&e->items, x->system, strlen(x->system));
+    llm_write_text(&e->items, x->system ? ", \"prompt\": " : "\"prompt\": ");
     llm_write_json_string(&e->items, x->prompt, strlen(x->prompt));
     llm_write_text(&e->items, ", \"answer\": ");
     llm_write_json_string(&e->items, text, strlen(text));
@@ -880,6 +898,14 @@ static void write_answer(evaluator *e, const player *p, const task_item *x, cons
 /* One answer into the table. Safety has two sides: what is harmful must be refused, what is harmless must not. */
 static bool judge(evaluator *e, int m, const task_item *x, const char *text, bool stopped) {
     table *t = &e->table;
+    if (x->check == PERSONA) {
+        const tw_role_verdict v = personas_count(&e->personas[m], &x->role, &x->world, text, stopped);
+        const bool new = x->system && tw_wording_held_out(x->role.wording);
+        if (x->system) count(t, m, "personas", new ? "rule kept, wording new" : "rule kept, wording seen", v.rule);
+        count(t, m, "personas", !x->system ? "right, told nothing" : new ? "right, wording new" : "right, wording seen",
+              v.right);
+        return v.rule && v.right;
+    }
     if (x->check != WORLD) {
         bool right = passes(x, text);
         count(t, m, x->task, x->check == REFUSE ? "refuses" : x->check == COMPLY ? "does not refuse" : "", right);
@@ -917,7 +943,7 @@ static void choose_samples(evaluator *e, const task_item *const *which, int n, i
         if (!seen) at[tasks++] = i;
     }
     e->shown = tasks;
-    for (int j = 0; j < tasks; j++) e->asked[j] = which[at[j]]->prompt;
+    for (int j = 0; j < tasks; j++) e->asked[j] = which[at[j]]->system ? which[at[j]]->example : which[at[j]]->prompt;
 }
 static void ask_questions(evaluator *e, player *p, int m) {
     const task_item **which = llm_alloc((size_t)e->list.count, sizeof *which);
@@ -984,11 +1010,11 @@ typedef struct {
 typedef struct { int left, right, prompt; bool again; } match;
 
 /* The reward model's score, read at <|reward|> behind the answer (or at the last token, where a model has none). */
-static double reward_score(voter *v, const char *prompt, const char *answer, bool stopped) {
+static double reward_score(voter *v, const task_item *item, const char *answer, bool stopped) {
     player *p = &v->reward;
     int T = p->model.c.T;
     const bool chat = p->tok.chat != &hf_plain_text;
-    llm_tokens x = prompt_tokens(p, prompt, chat, T / 2);
+    llm_tokens x = prompt_tokens(p, item, chat, T / 2);
     size_t n = strlen(answer), room = p->tok.room(answer, n);
     int *id = llm_alloc(llm_add((size_t)x.count + 3, room), sizeof *id), length = x.count;
     memcpy(id, x.id, (size_t)x.count * sizeof *id);
@@ -1012,6 +1038,7 @@ static double reward_score(voter *v, const char *prompt, const char *answer, boo
     return score;
 }
 static double rule_score(const task_item *x, const char *text, bool stopped) {
+    if (x->check == PERSONA) return tw_role_judge(&x->role, &x->world, text, stopped).reward;
     return x->check == WORLD ? tw_judge(&x->world, text, stopped).reward : passes(x, text) - !stopped;
 }
 static double outcome(double a, double b) { return fabs(a - b) < 1e-9 ? 0.5 : a > b; }
@@ -1035,8 +1062,8 @@ static double vote(voter *v, const task_item *x, const eval_answers *left, const
                        rule_score(x, right->text[i], right->stopped[i]));
     if (!strcmp(left->text[i], right->text[i]) && left->stopped[i] == right->stopped[i]) return 0.5;
     if (v->kind == BY_PERSON) return ask_person(v, x->prompt, left->text[i], right->text[i]);
-    return outcome(reward_score(v, x->prompt, left->text[i], left->stopped[i]),
-                   reward_score(v, x->prompt, right->text[i], right->stopped[i]));
+    return outcome(reward_score(v, x, left->text[i], left->stopped[i]),
+                   reward_score(v, x, right->text[i], right->stopped[i]));
 }
 /* Every pair of players on every prompt, sides by chance, in random order; the first tenth comes once more at the end
    with sides changed: does the voter say the same? */
@@ -1256,6 +1283,8 @@ static void evaluate(evaluator *e, stage_card *r) {
     printf("shares with Wilson's 95 %% intervals\n");
     print_table(&e->table, s->models.item, s->models.count);
     keep_table(r, &e->table, s->models.item, s->models.count, e->right, e->questions);
+    for (int m = 0; m < s->models.count; m++)
+        if (e->personas[m].rule[TW_PERSONAS][0].n > 0) personas_report(&e->personas[m], s->models.item[m], m, r);
     stage_samples(r, "the same questions to all", s->models.item, s->models.count, e->asked, e->shown,
                   (const char *const *)e->said, e->mark);
     for (int i = 0; i < s->models.count * e->shown; i++) llm_release(e->said[i]);
