@@ -285,8 +285,9 @@ demo: found
 quality: found
 	@$(MAKE) --no-print-directory -j$(JOBS) train_gpt train_sft $(BUILD)/eval $(BUILD)/report $(BUILD)/quality
 	@sh tools/quality.sh
+
 # Twelve personas: fine-tuned on their system prompts, judged by their rules, into out/personas.
-personas:
+personas: found
 	@$(MAKE) --no-print-directory -j$(JOBS) train_gpt train_sft $(BUILD)/eval $(BUILD)/report $(BUILD)/tinyworld
 	@BUILD=$(BUILD) PRECISION=$(PRECISION) sh tools/personas.sh
 
