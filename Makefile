@@ -55,10 +55,10 @@ RANKGPU ?= $($(CUDA)_objects)
 
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report $(BUILD)/tokenize \
-	   $(BUILD)/quality $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
+	   $(BUILD)/quality $(BUILD)/laws $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld quality fixtures report \
-	   eval convert step_gpt step_sft stage3 jinja progress tokens personas
+	   eval convert step_gpt step_sft stage3 jinja progress tokens personas laws
 DOUBLE   = gemm ops model lora sft decode losses loss_fixtures mistakes
 # The same with the plain loops in the place of llm_simd.h: in float, and in double.
 PLAIN    = model lora fixtures
@@ -71,7 +71,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
 # What make help names; then parts of it.
-.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo quality personas fuzz exercise judge clean help
+.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo quality personas laws fuzz exercise judge clean help
 .PHONY: always ranks_found programs floats mpi_programs cuda_programs gpu_programs test_gpu_dry nvcc
 all: found $(DRIVERS) $(TOOLS)
 
@@ -106,7 +106,7 @@ $(BUILD)/serve: tools/serve.c $(wildcard tools/serve.html) $(HEADERS) $($(CUDA)_
 	@[ -n "$(MHD)" ] || { echo "error: build/serve without libmicrohttpd" >&2; \
 		echo "  try: apt-get install libmicrohttpd-dev" >&2; exit 1; }
 	$(CC) $(FLAGS) -pthread $< -o $@ -lmicrohttpd $(WITH_GPU) $(LIBS)
-$(BUILD)/convert $(BUILD)/report $(BUILD)/tokenize $(BUILD)/quality: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
+$(BUILD)/convert $(BUILD)/report $(BUILD)/tokenize $(BUILD)/quality $(BUILD)/laws: $(BUILD)/%: tools/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_eval: tools/eval.c
 $(BUILD)/test_report: tools/report.c
@@ -235,7 +235,7 @@ test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@[ -n "$(AMX)" ] || echo "SKIP: AMX's kernel: no AVX-512 with bf16 here"
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_flags.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
-		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_tools.sh test/test_quality.sh test/test_book.sh
+		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_tools.sh test/test_quality.sh test/test_laws.sh test/test_book.sh
 
 # Fine-tuning as a user runs it, three seeds: the figures of the README.
 test-sft: train_gpt train_sft
@@ -291,6 +291,10 @@ personas: found
 	@$(MAKE) --no-print-directory -j$(JOBS) train_gpt train_sft $(BUILD)/eval $(BUILD)/report $(BUILD)/tinyworld
 	@BUILD=$(BUILD) PRECISION=$(PRECISION) sh tools/personas.sh
 
+# A scaling law measured on small models and put to the test on a larger one, into out/laws; LAWS="--seed 2": more flags.
+laws: $(BUILD)/laws $(BUILD)/report
+	@$(BUILD)/laws $(LAWS)
+
 # Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.
 FUZZ_SECONDS ?= 600
 fuzz:
@@ -333,6 +337,8 @@ help:
 	@echo "make demo         tools/demo.sh: pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
 	@echo "make quality      tools/quality.sh: what makes data good? 11 qualities of records, a model each: table and page, 5 minutes"
 	@echo "make personas     tools/personas.sh: system prompts of twelve personas, wordings seen and new, the villain: 2 minutes"
+	@echo "make laws         a scaling law: fifteen small models, what it foretells of a larger one, and whether that comes true;"
+	@echo "                  some minutes, on the page; models that are done are not trained again"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
 	@echo "make exercise     lists exercises; OP=rmsnorm_backward: leaves exercises/rmsnorm_backward.c to be written"
 	@echo "                  (tools/exercise.sh)"
