@@ -55,7 +55,7 @@ RANKGPU ?= $($(CUDA)_objects)
 
 DRIVERS  = train_gpt train_sft train_rlhf
 TOOLS    = $(BUILD)/tinyworld $(BUILD)/hf_probe $(BUILD)/chat $(BUILD)/convert $(BUILD)/eval $(BUILD)/report $(BUILD)/tokenize \
-	   $(BUILD)/quality $(BUILD)/laws $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
+	   $(BUILD)/quality $(BUILD)/laws $(BUILD)/loophole $(if $(MHD),$(BUILD)/serve $(BUILD)/serve_client)
 # Test programs of the float build, and those that run in double too.
 TESTS    = tokenizer data gemm ops model files lora sft decode losses loss_fixtures mistakes plan tinyworld quality fixtures report \
 	   eval convert step_gpt step_sft stage3 jinja progress tokens personas laws
@@ -71,7 +71,7 @@ PROGRAMS = $(TESTS:%=$(BUILD)/test_%) $(DOUBLE:%=$(BUILD)/double_%) $(AMX:%=$(BU
 HEADERS  = llm.h llm_simd.h $(wildcard data/*.h tools/*.h test/*.h)
 
 # What make help names; then parts of it.
-.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo quality personas laws fuzz exercise judge clean help
+.PHONY: all found test test_mpi test_cuda test_gpu cuda_on_cpu test-sft bench builds debug interop demo quality personas laws hacking fuzz exercise judge clean help
 .PHONY: always ranks_found programs floats mpi_programs cuda_programs gpu_programs test_gpu_dry nvcc
 all: found $(DRIVERS) $(TOOLS)
 
@@ -100,7 +100,7 @@ $(BUILD)/%: %.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
 $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/test_convert: tools/convert.c
-$(BUILD)/chat $(BUILD)/eval: $(BUILD)/%: tools/%.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
+$(BUILD)/chat $(BUILD)/eval $(BUILD)/loophole: $(BUILD)/%: tools/%.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(if $(filter chat,$*),$($(READLINE)_flags)) $(LIBS)
 $(BUILD)/serve: tools/serve.c $(wildcard tools/serve.html) $(HEADERS) $($(CUDA)_objects) | $(BUILD)
 	@[ -n "$(MHD)" ] || { echo "error: build/serve without libmicrohttpd" >&2; \
@@ -235,7 +235,7 @@ test: all
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@[ -n "$(AMX)" ] || echo "SKIP: AMX's kernel: no AVX-512 with bf16 here"
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_flags.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
-		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_tools.sh test/test_quality.sh test/test_laws.sh test/test_book.sh
+		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_tools.sh test/test_quality.sh test/test_laws.sh test/test_hacking.sh test/test_book.sh
 
 # Fine-tuning as a user runs it, three seeds: the figures of the README.
 test-sft: train_gpt train_sft
@@ -295,6 +295,12 @@ personas: found
 laws: $(BUILD)/laws $(BUILD)/report
 	@$(BUILD)/laws $(LAWS)
 
+# How a reward is gamed, into out/hacking: a learnt judge at four prices of KL, and two judges with a planted hole.
+# make hacking JUDGE=mine: with the judge that you have written (tools/loophole.h).
+hacking: found
+	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/loophole $(BUILD)/report
+	@sh tools/hacking.sh
+
 # Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.
 FUZZ_SECONDS ?= 600
 fuzz:
@@ -339,6 +345,8 @@ help:
 	@echo "make personas     tools/personas.sh: system prompts of twelve personas, wordings seen and new, the villain: 2 minutes"
 	@echo "make laws         build/laws: a scaling law of fifteen small models, what it foretells of a larger one, whether that comes"
 	@echo "                  true; 5 minutes, on the page; models that are done are not trained again"
+	@echo "make hacking      tools/hacking.sh: a reward model gamed (Goodhart's curve), and two judges with a hole (build/loophole),"
+	@echo "                  length and politeness; close them in tools/loophole.h, then JUDGE=mine: some minutes, out/hacking"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"
 	@echo "make exercise     lists exercises; OP=rmsnorm_backward: leaves exercises/rmsnorm_backward.c to be written"
 	@echo "                  (tools/exercise.sh)"

@@ -1,0 +1,69 @@
+#!/bin/sh
+# hacking.sh: how a reward is gamed (make hacking), on the tiny world, into out/hacking. First a learnt judge: PPO for a
+# reward model's score at four prices of distance (KL), Goodhart's curve. Then two judges with a planted hole, one that
+# pays for length and one that pays for politeness (tools/loophole.h): PPO with the hole open, at a price of KL (leash),
+# and with the hole closed; a table of each, and the path of the report.
+# OUT, MODEL (the SFT model; none: one is trained), STEPS (of a run at a hole), SWEEP (steps of a run of the sweep; 0: no
+# sweep), HOLES, ASK (held-out prompts), SEED, PRECISION (auto, fp32, bf16x3, bf16) and THREADS (0: all cores) may be set.
+# JUDGE=mine: nothing but your own judge, its models beside those that lie there already.
+set -e
+out=${OUT:-out/hacking}
+common="--precision ${PRECISION:-auto} --threads ${THREADS:-0}"
+flags="$common --overwrite --seed ${SEED:-1}"
+model=${MODEL:-$out/sft}
+began=$(date +%s)
+
+# stage NAME COMMAND...: what it says goes to the screen and, its results alone, to OUT/NAME.txt.
+stage() {
+    name=$1; shift
+    from=$(date +%s)
+    printf '\n== %s: %s\n' "$name" "$*" >&2
+    "$@" > "$out/$name.txt" || { cat "$out/$name.txt"; echo "the stage $name failed" >&2; exit 1; }
+    printf '%-18s %4d s\n' "$name" $(($(date +%s) - from)) >> "$out/times.txt"
+}
+# hole NAME JUDGE PRICE RUN: PPO for the points of a judge; RUN is the folder of its model
+hole() {
+    mkdir -p "$out/$1"
+    stage "$1-$4" ./train_rlhf $flags --method ppo --model "$model" \
+        --reward-command "build/loophole --hole $1 --judge $2" --kl "$3" --steps "${STEPS:-50}" --lr 5e-4 --ask "${ASK:-800}" --report off --out "$out/$1/$4"
+}
+refuse() { printf 'error: %s\n  try: %s\n' "$1" "$2" >&2; exit 2; }
+
+holes=${HOLES:-length politeness}
+for name in $holes; do
+    case $name in length | politeness) ;; *) refuse "no judge has a hole called $name" "HOLES='length politeness'" ;; esac
+done
+case ${JUDGE:-ours} in ours | mine) ;; *) refuse "JUDGE=$JUDGE is nobody's" "JUDGE=mine, or none" ;; esac
+if [ -n "$MODEL" ] && [ ! -e "$MODEL/config.json" ]; then refuse "MODEL=$MODEL is no model" "make demo, then MODEL=out/demo/sft"; fi
+mkdir -p "$out"
+: > "$out/times.txt"
+if [ ! -e "$model/config.json" ]; then
+    stage base ./train_gpt $flags --out "$out/base"
+    stage sft ./train_sft $flags --model "$out/base" --out "$model"
+fi
+if [ "$JUDGE" = mine ]; then
+    for name in $holes; do hole "$name" mine 0 mine; done
+else
+    [ "${SWEEP:-100}" -eq 0 ] || stage sweep ./train_rlhf $flags --sweep-kl --steps "${SWEEP:-100}" --model "$model" \
+        --ask "${ASK:-800}" --reward-out "$out/reward" --out "$out/sweep"
+    for name in $holes; do
+        hole "$name" open 0 open
+        hole "$name" open 0.2 leash
+        hole "$name" closed 0 closed
+    done
+fi
+for name in $holes; do
+    stage "$name" build/loophole $common --hole "$name" --sft "$model" --ask "${ASK:-800}" --out "$out/$name"
+done
+
+if [ "$JUDGE" != mine ] && [ "${SWEEP:-100}" -gt 0 ]; then
+    printf '\n-- a learnt judge (RM): the cheaper distance (KL), the better by RM; and by the true rule (true R)?\n'
+    sed -n '/^ .*true R/,$p' "$out/sweep.txt" | grep -v '^report:'
+fi
+for name in $holes; do
+    printf '\n-- a judge that pays for %s: open; on a leash (KL costs 0.2 a nat); closed\n' "$name"
+    grep -v '^report:' "$out/$name.txt"
+done
+printf '\n'
+cat "$out/times.txt"
+printf 'all                %4d s\nreport: %s\n' $(($(date +%s) - began)) "$out/report.html"
