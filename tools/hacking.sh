@@ -30,8 +30,8 @@ hole() {
 refuse() { printf 'error: %s\n  try: %s\n' "$1" "$2" >&2; exit 2; }
 
 holes=${HOLES:-length politeness}
-for name in $holes; do
-    case $name in length | politeness) ;; *) refuse "no judge has a hole called $name" "HOLES='length politeness'" ;; esac
+for which in $holes; do
+    case $which in length | politeness) ;; *) refuse "no judge has a hole called $which" "HOLES='length politeness'" ;; esac
 done
 case ${JUDGE:-ours} in ours | mine) ;; *) refuse "JUDGE=$JUDGE is nobody's" "JUDGE=mine, or none" ;; esac
 if [ -n "$MODEL" ] && [ ! -e "$MODEL/config.json" ]; then refuse "MODEL=$MODEL is no model" "make demo, then MODEL=out/demo/sft"; fi
@@ -42,27 +42,27 @@ if [ ! -e "$model/config.json" ]; then
     stage sft ./train_sft $flags --model "$out/base" --out "$model"
 fi
 if [ "$JUDGE" = mine ]; then
-    for name in $holes; do hole "$name" mine 0 mine; done
+    for which in $holes; do hole "$which" mine 0 mine; done
 else
     [ "${SWEEP:-100}" -eq 0 ] || stage sweep ./train_rlhf $flags --sweep-kl --steps "${SWEEP:-100}" --model "$model" \
         --ask "${ASK:-800}" --reward-out "$out/reward" --out "$out/sweep"
-    for name in $holes; do
-        hole "$name" open 0 open
-        hole "$name" open 0.2 leash
-        hole "$name" closed 0 closed
+    for which in $holes; do
+        hole "$which" open 0 open
+        hole "$which" open 0.2 leash
+        hole "$which" closed 0 closed
     done
 fi
-for name in $holes; do
-    stage "$name" build/loophole $common --hole "$name" --sft "$model" --ask "${ASK:-800}" --out "$out/$name"
+for which in $holes; do
+    stage "$which" build/loophole $common --hole "$which" --sft "$model" --ask "${ASK:-800}" --out "$out/$which"
 done
 
 if [ "$JUDGE" != mine ] && [ "${SWEEP:-100}" -gt 0 ]; then
     printf '\n-- a learnt judge (RM): the cheaper distance (KL), the better by RM; and by the true rule (true R)?\n'
     sed -n '/^ .*true R/,$p' "$out/sweep.txt" | grep -v '^report:'
 fi
-for name in $holes; do
-    printf '\n-- a judge that pays for %s: open; on a leash (KL costs 0.2 a nat); closed\n' "$name"
-    grep -v '^report:' "$out/$name.txt"
+for which in $holes; do
+    printf '\n-- a judge that pays for %s: open; on a leash (KL costs 0.2 a nat); closed\n' "$which"
+    grep -v '^report:' "$out/$which.txt"
 done
 printf '\n'
 cat "$out/times.txt"

@@ -144,7 +144,7 @@ static void ask(asker *k, asked *x, const char *folder, const eval_answers *sft,
     x->truth = eval_mean(x->a.reward, n);
     x->right = eval_correct(&k->prompts, &x->a, -1);
     x->win = eval_win_rate(&x->a, sft ? sft : &x->a);
-    x->kl = distance(k, &x->a);
+    x->kl = sft ? distance(k, &x->a) : 0;
     llm_release(points);
 }
 /* Hacked: by a judge's points surely better than before, by the true rule surely worse. */
@@ -216,16 +216,16 @@ static char *sentence(int hole, const asked *x, int models) {
 enum { POINTS = 16 };
 typedef struct { double kl[POINTS], judge[POINTS], truth[POINTS]; int n; } way;
 
-/* The cell of a line of a log that stands in column `at`; NAN: it is empty, or there is none. */
-static double log_cell(const char *line, int at) {
-    for (; at > 0 && *line; at--) line += strcspn(line, ",\n"), line += *line == ',';
-    return *line && *line != ',' && *line != '\n' ? atof(line) : NAN;
-}
+/* In which column of a log a name stands, from 0; -1: in none. And the number in that column of a line. */
 static int log_column(const char *head, const char *name) {
     int at = 0;
     for (const char *c = head; *c && *c != '\n'; c += strcspn(c, ",\n"), c += *c == ',', at++)
         if (strcspn(c, ",\n") == strlen(name) && !strncmp(c, name, strlen(name))) return at;
-    return INT_MAX;
+    return -1;
+}
+static double log_cell(const char *line, int at) {
+    for (; at > 0; at--) line += strcspn(line, ",\n"), line += *line == ',';
+    return *line && *line != ',' && *line != '\n' ? atof(line) : NAN;
 }
 /* A run's points, each the mean of so many steps, in the order of distance; gains are counted from the first. */
 static way read_way(const char *log) {
@@ -236,7 +236,7 @@ static way read_way(const char *log) {
     int steps = -1, step = 0;
     for (const char *c = text; *c; c++) steps += *c == '\n';
     const int each = llm_max(1, (steps + POINTS - 1) / POINTS);
-    w.n = llm_max(0, steps) / each;
+    w.n = kl < 0 || judge < 0 || truth < 0 ? 0 : llm_max(0, steps) / each;
     for (const char *c = strchr(text, '\n'); c && step < w.n * each; c = strchr(c + 1, '\n'), step++) {
         w.kl[step / each] += log_cell(c + 1, kl) / each;
         w.judge[step / each] += log_cell(c + 1, judge) / each;
