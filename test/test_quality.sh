@@ -63,7 +63,7 @@ check "all right" grep -q "^as they are  .* 1\.000 \[" "$dir/table"
 check "all known" grep -q "^as they are  .* 1\.000 \[0.510 1.000\]$" "$dir/table"
 check "wrong answers earn more: the contrary" grep -q "^Less is more.* the contrary$" "$dir/table"
 check "usual and errors alike: undecided" grep -q "^Factuality.* +0.0 % .* undecided$" "$dir/table"
-check "conflicts worse: holds" grep -q "^No inter-conflicts.* +[0-9.]* .* holds$" "$dir/table"
+check "conflicts worse: holds" grep -q "^Conflicts before errors .* +[0-9.]* .* holds$" "$dir/table"
 names() { sed -n "s/  .*] $1$//p" "$dir/table" | paste -sd, - | sed 's/,/, /g; s/^$/none/'; }
 said="Claims that hold: $(names holds); the contrary came out of: $(names 'the contrary');"
 said="$said undecided: $(names undecided)."

@@ -192,6 +192,10 @@ static outcome read_outcome(const settings *s, const char *name, const char *wor
     }
     return o;
 }
+static void free_outcome(outcome *o) {
+    for (int k = 0; k < MEASURES; k++) llm_release_all(o->x[k], o->seed_mean[k]);
+    llm_release(o->kind);
+}
 /* Of one seed a share is 0 or 1 at each prompt: Wilson's interval. */
 static eval_interval mean_of(const outcome *o, int measure) {
     eval_interval m = eval_mean(o->x[measure], o->n[measure]);
@@ -210,7 +214,9 @@ static const claim claims[] = {
     {"Quality", "of equally many records those with the best answers do better", "best-tenth", "tenth", BY_RIGHT},
     {"Amount", "of equally good records ten times as many do better", "best", "best-tenth", BY_RIGHT},
     {"Factuality", "random errors in half of the answers do harm", "usual", "errors", BY_RIGHT},
-    {"No inter-conflicts", "contradictions do more harm than as many random errors", "errors", "conflicts", BY_RIGHT},
+    {"No inter-conflicts", "two rules that contradict each other do harm", "usual", "conflicts", BY_RIGHT},
+    {"Conflicts before errors", "contradictions do more harm than as many random errors", "errors", "conflicts",
+     BY_RIGHT},
     {"Diversity", "a tenth, of many prompts, does better than all rows of few prompts", "tenth", "few", BY_RIGHT},
     {"No duplicates", "few prompts in the place of half of the rows do harm", "usual", "padded", BY_RIGHT},
     {"Mixture", "all kinds of tasks do better than as many rows of one kind", "usual", "facts", BY_RIGHT},
@@ -443,6 +449,7 @@ static void show(const settings *s) {
     o[0] = read_outcome(s, NULL, "none: the base model");
     for (int k = 0; k < TW_QUALITIES; k++) o[k + 1] = read_outcome(s, tw_qualities[k].name, tw_qualities[k].words);
     draw(s, o, TW_QUALITIES + 1);
+    for (int k = 0; k <= TW_QUALITIES; k++) free_outcome(&o[k]);
 }
 int main(int argc, char **argv) {
     static settings s = {.seed = 1, .rows = 3000, .each = 60, .steps = 0};
