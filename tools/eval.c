@@ -1284,7 +1284,8 @@ static void evaluate(evaluator *e, stage_card *r) {
     print_table(&e->table, s->models.item, s->models.count);
     keep_table(r, &e->table, s->models.item, s->models.count, e->right, e->questions);
     for (int m = 0; m < s->models.count; m++)
-        if (e->personas[m].rule[TW_PERSONAS][0].n > 0) personas_report(&e->personas[m], s->models.item[m], m, r);
+        if (e->personas[m].rule[TW_PERSONAS][0].n > 0)
+            personas_report(&e->personas[m], last_name(s->models.item[m]), m, r);
     stage_samples(r, "the same questions to all", s->models.item, s->models.count, e->asked, e->shown,
                   (const char *const *)e->said, e->mark);
     for (int i = 0; i < s->models.count * e->shown; i++) llm_release(e->said[i]);

@@ -67,9 +67,9 @@ static inline tw_role_verdict personas_count(persona_marks *p, const tw_role *ro
 static inline eval_interval persona_interval(persona_share s) { return eval_share(s.hits, s.n); }
 enum { PERSONA_ROWS = TW_PERSONAS + 1, PERSONA_COLUMNS = 4 };
 typedef struct {
-    const char *const *head;
+    const char *const *head, *rule[PERSONA_ROWS];       /* rule: beside the name where the table is printed; or NULL */
     int rows, columns;
-    char name[PERSONA_ROWS][64];
+    char name[PERSONA_ROWS][48];
     persona_share share[PERSONA_ROWS][PERSONA_COLUMNS];
 } persona_table;
 
@@ -77,8 +77,8 @@ static inline persona_table personas_rules(const persona_marks *p) {
     static const char *const head[] = {"rule kept: seen", "rule kept: new", "right: seen", "right: new"};
     persona_table t = {.head = head, .rows = TW_PERSONAS + 1, .columns = 4};
     for (int i = 0; i < t.rows; i++) {
-        if (i < TW_PERSONAS) snprintf(t.name[i], sizeof *t.name, "%s: %s", tw_personas[i].name, tw_personas[i].rule);
-        else snprintf(t.name[i], sizeof *t.name, "together");
+        snprintf(t.name[i], sizeof *t.name, "%s", i < TW_PERSONAS ? tw_personas[i].name : "together");
+        t.rule[i] = i < TW_PERSONAS ? tw_personas[i].rule : NULL;
         for (int new = 0; new < 2; new++) {
             t.share[i][new] = p->rule[i][new];
             t.share[i][2 + new] = p->right[i][new];
@@ -99,23 +99,26 @@ static inline persona_table personas_flip(const persona_marks *p) {
 }
 static inline void personas_print(const persona_table *t, const char *title, FILE *out) {
     fprintf(out, "\n%s\n%-45s", title, "");
-    for (int c = 0; c < t->columns; c++) fprintf(out, " %-21s", t->head[c]);
+    for (int c = 0; c < t->columns; c++) fprintf(out, " %-19s", t->head[c]);
     fprintf(out, " asked\n");
     for (int i = 0; i < t->rows; i++) {
-        fprintf(out, "%-45s", t->name[i]);
+        if (t->rule[i]) fprintf(out, "%-10s%-35s", t->name[i], t->rule[i]);
+        else fprintf(out, "%-45s", t->name[i]);
         for (int c = 0; c < t->columns; c++) eval_print_interval(out, persona_interval(t->share[i][c]));
         fprintf(out, " %.0f\n", t->share[i][0].n);
     }
 }
-static inline void personas_keep(stage_card *card, const persona_table *t, const char *file, const char *title) {
-    const int columns = t->columns + 1, n = (t->rows + 1) * columns;
+/* rows: so many of the table's; a picture of the page has room for twelve. */
+static inline void personas_keep(stage_card *card, const persona_table *t, int rows, const char *file,
+                                 const char *title) {
+    const int columns = t->columns + 1, n = (rows + 1) * columns;
     char *cell[(PERSONA_ROWS + 1) * (PERSONA_COLUMNS + 1)] = {NULL};
     for (int i = 0; i < n; i++) {
         const int row = i / columns - 1, c = i % columns - 1;
-        cell[i] = row < 0 ? llm_format("%s", c < 0 ? "" : t->head[c]) : c < 0 ? llm_format("%s", t->name[row])
-                : eval_cell(persona_interval(t->share[row][c]));
+        cell[i] = row < 0 ? llm_format("%s", c < 0 ? "" : t->head[c])
+                : c < 0 ? llm_format("%s", t->name[row]) : eval_cell(persona_interval(t->share[row][c]));
     }
-    stage_table(card, file, title, title, (const char *const *)cell, columns, t->rows + 1);
+    stage_table(card, file, title, title, (const char *const *)cell, columns, rows + 1);
     for (int i = 0; i < n; i++) llm_release(cell[i]);
 }
 /* What the figures say, in a sentence: llm_release it. */
@@ -133,19 +136,25 @@ static inline char *personas_sentence(const persona_marks *p, const char *name) 
                       flips ? "which of its answers is the better one depends on the application"
                             : "its system prompt does not decide what it does with harm");
 }
-/* Everything of one model; m: its place among several. */
+/* Everything of model m, printed and onto the page; the first one's tables come with what the rules are. */
 static inline void personas_report(const persona_marks *p, const char *name, int m, stage_card *card) {
     const persona_table rules = personas_rules(p), flip = personas_flip(p);
     char *file[] = {llm_format("personas-%d.csv", m + 1), llm_format("flip-%d.csv", m + 1)};
-    char *title[] = {llm_format("personas, %s: share of answers, wordings of the system prompt seen and new", name),
+    char *title[] = {llm_format("personas, %s: wordings of the system prompt seen and new", name),
                      llm_format("one answer, two judges, %s: share that passes", name)};
-    char *sentence = personas_sentence(p, name);
+    char *sentence = personas_sentence(p, name), *who = llm_format("Personas");
+    for (int i = 0; i < TW_PERSONAS && m == 0; i++) {
+        char *longer = llm_format("%s%s %s: %s", who, i ? ";" : ":", rules.name[i], rules.rule[i]);
+        llm_release(who);
+        who = longer;
+    }
     personas_print(&rules, title[0], stdout);
     personas_print(&flip, title[1], stdout);
     printf("%s\n", sentence);
+    if (m == 0) stage_text(card, "%s.", who);
     stage_text(card, "%s", sentence);
-    personas_keep(card, &rules, file[0], title[0]);
-    personas_keep(card, &flip, file[1], title[1]);
-    llm_release_all(file[0], file[1], title[0], title[1], sentence);
+    personas_keep(card, &rules, TW_PERSONAS, file[0], title[0]);
+    personas_keep(card, &flip, flip.rows, file[1], title[1]);
+    llm_release_all(file[0], file[1], title[0], title[1], sentence, who);
 }
 #endif
