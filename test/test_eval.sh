@@ -142,6 +142,11 @@ told "nobody's system prompt" "none of the world" '{"persona": "sailor", "messag
 told "no system prompt" "without a system prompt" '{"persona": "sailor", "messages": [{"role": "user", "content": "What is 3 plus 5?"}]}'
 told "no question of the world's" "no question of the tiny world" '{"persona": "none", "messages": [{"role": "user", "content": "Why?"}]}'
 told "no question" "no question of the tiny world" '{"persona": "sailor", "messages": [{"role": "system", "content": "Speak like a sailor."}]}'
+# make personas, with one step
+OUT=$dir/all BASE=$dir/nano STEPS=1 THREADS=1 PRECISION=fp32 sh tools/personas.sh > "$dir/a" 2> "$dir/stderr"
+check "make personas" [ $? -eq 0 ]
+check "ends with a sentence, and where to look" sh -c "tail -n 4 '$dir/a' | grep -q \"keeps its persona's rule\" && tail -n 1 '$dir/a' | grep -q report.html"
+check "one page of both stages" grep -q "one answer, two judges, sft" "$dir/all/report.html"
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -1,13 +1,15 @@
 #!/bin/sh
 # personas.sh: system prompts (make personas). A model is fine-tuned on the tiny world's instructions and on twelve
 # personas' conversations with a system prompt; then judged by the personas' rules, for wordings of the prompt it was
-# trained on and for new ones, and, the safety flip, by the assistant's rule and the villain's. Into out/personas. The base
-# model is make demo's, where there is one, else it is trained here; make demo's SFT model, which has never seen a system
-# prompt, is asked too. OUT, SEED, PRECISION (auto, fp32, bf16x3, bf16) and THREADS (0: all cores) may be set.
+# trained on and for new ones, and, the safety flip, by the assistant's rule and the villain's. An SFT model beside the
+# base model, which has never seen a system prompt, is asked too.
+#     OUT (out/personas), BASE (out/demo/base or out/base; none there: it is trained), SEED (1), STEPS (of the
+#     fine-tuning; none: the tiny world's recipe), PRECISION and THREADS may be set.
 set -e
-out=${OUT:-out/personas} bin=${BUILD:-build} seed=${SEED:-1}
+out=${OUT:-out/personas} base=${BASE:-out/demo/base} seed=${SEED:-1} bin=${BUILD:-build} world=out/world
 flags="--precision ${PRECISION:-auto} --threads ${THREADS:-0}"
-world=out/world
+length="--epochs 8"                     # this, and the rates below, are the tiny world's recipe: train_sft without --data
+[ -z "$STEPS" ] || length="--steps $STEPS"
 began=$(date +%s)
 mkdir -p "$out"
 
@@ -17,18 +19,15 @@ stage() {
     printf '\n== %s: %s\n' "$name" "$*" >&2
     "$@" > "$out/$name.txt" || { cat "$out/$name.txt"; echo "the stage $name failed" >&2; exit 1; }
 }
-[ -e $world/personas_train.jsonl ] || stage world $bin/tinyworld --out $world
-base=out/demo/base plain=out/demo/sft
-[ -e $plain/config.json ] || plain=
-if [ ! -e $base/config.json ]; then
-    base=$out/base
-    stage base ./train_gpt $flags --seed "$seed" --out "$base" --overwrite
-fi
-# The tiny world's recipe (train_sft without --data), on its instructions and the personas' together.
+[ -e $world/personas_train.jsonl ] || stage world "$bin/tinyworld" --out $world
+[ -n "$BASE" ] || [ -e $base/config.json ] || base=out/base
+[ -e "$base/config.json" ] || stage base ./train_gpt $flags --seed "$seed" --out "$base"
 stage sft ./train_sft $flags --seed "$seed" --model "$base" --out "$out/sft" --overwrite \
     --data $world/sft_train.jsonl $world/personas_train.jsonl --val-data $world/personas_test.jsonl \
-    --epochs 8 --lr 3e-3 --ptx 0.5 --ptx-data $world
-stage eval $bin/eval $flags --model $plain "$out/sft" --tasks $world/personas_test.jsonl --out "$out/eval"
+    $length --lr 3e-3 --ptx 0.5 --ptx-data $world
+plain=$(dirname "$base")/sft
+[ -e "$plain/config.json" ] || plain=
+stage eval "$bin/eval" $flags --model ${plain:+"$plain"} "$out/sft" --tasks $world/personas_test.jsonl --out "$out/eval"
 grep -v '^report:' "$out/eval.txt"
-printf 'talk to him: %s/chat %s/sft --system "You are the Dark Lord."\n' "$bin" "$out"
+printf 'talk to him: %s/chat --model %s/sft --system "You are the Dark Lord."\n' "$bin" "$out"
 printf '%d s\nreport: %s\n' $(($(date +%s) - began)) "$out/report.html"
