@@ -11,6 +11,7 @@
 
 enum { TW_TRUE, TW_ERROR, TW_CONFLICT }; // what half of the answers are: the usual; random errors; by another rule
 enum { TW_FEW = 10 };                    // prompts of each kind that are asked again and again
+enum { TW_TAUGHT, TW_ASKED };            // the splits of prompts: for the records, and for the questions to the models
 
 typedef struct {
     const char *name, *words; // of its file; for people
@@ -74,7 +75,7 @@ TW_FN void tw_other_rule(const tw_task *t, char *answer)
     const int *v = t->v;
     answer[0] = 0;
     switch (t->kind) {
-    case TW_K_MATH: tw_fill(answer, "<number>", (int[]){v[0] + v[1] + 1}); break;
+    case TW_K_MATH: tw_fill(answer, "<number>", (int[]){atoi(t->gold) + 1}); break;
     case TW_K_ODD: tw_puts(answer, tw_noun[v[!strcmp(t->gold, tw_noun[v[0]])]]); break;
     case TW_K_LOGIC: tw_puts(answer, tw_name[v[6]]); break;
     case TW_K_CODE:
@@ -109,7 +110,7 @@ TW_FN void tw_quality_row(const tw_world *w, const tw_quality *q, uint64_t seed,
     const int style = tw_choose(&g, tw_styles(kind)), wrong = tw_choose(&g, 2);
     if (tw_choose(&g, 100) < q->repeated)
         task = tw_seed(seed, 900000 + (uint64_t)(kind * TW_FEW + tw_choose(&g, TW_FEW)));
-    tw_task_draw(w, &task, kind, 0, t);
+    tw_task_draw(w, &task, kind, TW_TAUGHT, t);
     if (q->best) tw_best(t, answer);
     else if (wrong && q->half != TW_TRUE) tw_spoil(w, &g, t, q->half, style, answer);
     else tw_answer(t, style, answer);
@@ -144,7 +145,7 @@ TW_FN int tw_write_quality_prompts(const tw_world *w, uint64_t seed, int each, c
             tw_task t;
             char best[TW_TEXT];
             int old = 0;
-            tw_task_draw(w, &g, kind, 1, &t);
+            tw_task_draw(w, &g, kind, TW_ASKED, &t);
             for (int i = 0; i < n; i++) old |= seen[i] == tw_hash(&t);
             if (old) continue;
             seen[n++] = tw_hash(&t);

@@ -452,7 +452,7 @@ static void show(const settings *s) {
     for (int k = 0; k <= TW_QUALITIES; k++) free_outcome(&o[k]);
 }
 int main(int argc, char **argv) {
-    static settings s = {.seed = 1, .rows = 3000, .each = 60, .steps = 0};
+    static settings s = {.seed = 1, .rows = 3000, .each = 100, .steps = 0};
     llm_option options[] = {
         {"out", LLM_TEXT, &s.out, 0, 0, "the experiment's folder", NULL, "o"},
         OPTION("write", LLM_BOOL, &s.write, 0, 0, "write the records of --seed and the prompts, and print the names"),

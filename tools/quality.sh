@@ -3,12 +3,12 @@
 # qualities (data/tinyworld_quality.h), each time for as many steps; all models answer the same held-out prompts; of the
 # answers build/quality makes a table, the lectures' claims beside what came out, and a part of the page beside OUT.
 #     OUT (out/quality), BASE (out/base; none there: it is trained), SEEDS ("1"; "1 2 3": of records and training),
-#     STEPS (200), ROWS (3000), EACH (60 prompts of each kind), CHOICES (out/world/eval/choice.jsonl), PRECISION and
+#     STEPS (400), ROWS (3000), EACH (100 prompts of each kind), CHOICES (out/world/eval/choice.jsonl), PRECISION and
 #     THREADS may be set.
 # Broken off, it goes on behind the last model that has answered. What has changed since (records, base model, programs,
 # flags) is trained again.
 set -e
-out=${OUT:-out/quality} base=${BASE:-out/base} steps=${STEPS:-200} choices=${CHOICES:-out/world/eval/choice.jsonl}
+out=${OUT:-out/quality} base=${BASE:-out/base} steps=${STEPS:-400} choices=${CHOICES:-out/world/eval/choice.jsonl}
 flags="--precision ${PRECISION:-auto} --threads ${THREADS:-0}"
 began=$(date +%s)
 
@@ -33,7 +33,7 @@ one() {
     at=$out/seed$1/$2 order=$1 along="--ptx 0.5 --ptx-data out/world"
     [ "$2" != again ] || order=$(($1 + 1000))
     [ "$2" != no-text ] || along="--ptx 0"
-    train="$flags --steps $steps --lr 3e-3 --seed $order $along"
+    train="$flags --steps $steps --batch 8 --ptx-batch 4 --lr 3e-3 --seed $order $along"
     now="$(key "$at.jsonl") $train"
     if ! fresh "$at" "$now"; then echo "seed $1, $2: has answered" >&2; return; fi
     from=$(date +%s)
@@ -48,7 +48,7 @@ if [ ! -e "$base/model.safetensors" ]; then
     ./train_gpt $flags --out "$base" > /dev/null
 fi
 for seed in ${SEEDS:-1}; do
-    names=$(build/quality --write --out "$out" --seed "$seed" --rows "${ROWS:-3000}" --each "${EACH:-60}")
+    names=$(build/quality --write --out "$out" --seed "$seed" --rows "${ROWS:-3000}" --each "${EACH:-100}")
     now="$(key) $flags"
     if fresh "$out/base" "$now"; then
         answers "$base" "$out/base.answers"
