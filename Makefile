@@ -341,7 +341,7 @@ help:
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
 	@echo "make interop      beside transformers, peft, trl, lm-eval, llama.cpp, and a real model, those of them that PYTHON has"
 	@echo "make demo         tools/demo.sh: pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
-	@echo "make quality      tools/quality.sh: what makes data good? 11 qualities of records, a model each: table and page, 5 minutes"
+	@echo "make quality      what makes data good? A model for each of 11 qualities of records (tools/quality.sh, build/quality)"
 	@echo "make personas     tools/personas.sh: system prompts of twelve personas, wordings seen and new, the villain: 2 minutes"
 	@echo "make laws         build/laws: a scaling law of fifteen small models, what it foretells of a larger one, whether that comes"
 	@echo "                  true; 5 minutes, on the page; models that are done are not trained again"
