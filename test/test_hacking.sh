@@ -57,15 +57,22 @@ flags="--threads 1 --precision fp32 --report off"
 ./train_sft $flags --steps 60 --eval-every 0 --ask 0 --model "$dir/base" --out "$dir/sft" > "$dir/stdout" 2> "$dir/stderr"
 check "a model to begin with" [ -s "$dir/sft/config.json" ]
 mkdir "$dir/who"; cp -r "$dir/base" "$dir/who/open"; cp -r "$dir/sft" "$dir/who/closed"
-measure() { $loophole --hole length --sft "$dir/sft" --out "$1" --ask "$2" --threads 1 --precision fp32 --seed 4242 --max-new 48; }
-measure "$dir/who" 48 > "$dir/table" 2> "$dir/stderr"; check "a table" [ $? -eq 0 ]
+measure() { $loophole --hole $1 --sft "$2" --out "$3" --ask 48 --threads 1 --precision fp32 --seed 4242 --max-new 48; }
+measure length "$dir/sft" "$dir/who" > "$dir/table" 2> "$dir/stderr"; check "a table" [ $? -eq 0 ]
 check "it says who is hacked" [ "$(sed -n 's/ .* hacked$//p' "$dir/table")" = open ]
 check "so does the sentence" grep -q "^length: open is hacked (.*; closed is not hacked (" "$dir/table"
 awk '{ x[$1] = $2 " " $3 " " $4; kl[$1] = $(NF - ($NF == "hacked")) } END { exit !(x["sft"] == x["closed"] && kl["sft"] == "0.00" && kl["open"] > 1) }' "$dir/table"
 check "the SFT model is as good as itself, at no distance" [ $? -eq 0 ]
 check "the page says it too" grep -q "length: open is hacked" "$dir/report.html"
-refuses "no models" 1 "holds no model called open" measure "$dir" 2
-refuses "a model's folder" 2 "is a model itself" measure "$dir/sft" 2
+measure politeness "$dir/sft" "$dir/who" > "$dir/table" 2> "$dir/stderr"
+check "who is worse by both is not hacked" grep -q "^politeness: open is not hacked" "$dir/table"
+mkdir "$dir/better"; cp -r "$dir/sft" "$dir/better/open"
+measure politeness "$dir/base" "$dir/better" > "$dir/table" 2> "$dir/stderr"
+check "nor who is better by both" grep -q "^politeness: open is not hacked" "$dir/table"
+awk '{ x[$1] = $2 " " $4 } END { split(x["sft"], a); split(x["open"], b); exit !(b[1] > a[1] + .5 && b[2] > a[2] + .5) }' "$dir/table"
+check "as it was: $(tail -n 2 "$dir/table" | head -n 1)" [ $? -eq 0 ]
+refuses "no models" 1 "holds no model called open" measure length "$dir/sft" "$dir"
+refuses "a model's folder" 2 "is a model itself" measure length "$dir/sft" "$dir/sft"
 
 # ---- make hacking, with a few steps ----
 OUT=$dir/out MODEL=$dir/sft HOLES=politeness SWEEP=0 STEPS=2 ASK=24 THREADS=1 PRECISION=fp32 sh tools/hacking.sh > "$dir/a" 2> "$dir/stderr"
@@ -75,6 +82,12 @@ check "and a sentence" grep -q "^politeness: open is .*; leash is .*; closed is 
 for part in "A loophole: politeness" "points gained since training began" "<th>points by the judge with the hole" "answers side by side"; do
     check "the page has '$part'" grep -q "$part" "$dir/out/report.html"
 done
+# The chart's last points: how far, and how much more by the judge and by the true rule than in the first step.
+way=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } NR == 2 { r = $at["reward"]; t = $at["true_reward"] }
+    END { printf "%.5f %.5f %.5f", $at["kl"], $at["reward"] - r, $at["true_reward"] - t }' "$dir/out/politeness/open/log.csv")
+drawn=$(awk -F, '/^"open: its judge"/ { k = $3; r = $4 } /^"open: true rule"/ { t = $4 } END { printf "%.5f %.5f %.5f", k, r, t }' \
+    "$dir/out/politeness/goodhart.csv")
+check "the chart shows $way: $drawn" [ "$way" = "$drawn" ]
 # Two programs have asked the same prompts: what train_rlhf says of its model's answers by the true rule is what the table says.
 said=$(awk -F, '/^ppo,/ { printf "%.3f %.3f %.2f", $2, $3, $7 }' "$dir/out/politeness/open/table.csv")
 check "train_rlhf agrees: $said" [ "$said" = "$(tr -d '[]' < "$dir/a" | awk '$1 == "open" { print $4, $7, $NF }')" ]

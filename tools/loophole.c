@@ -171,7 +171,7 @@ static void print_table(const asked *x, int models, FILE *out) {
 }
 static void card_table(stage_card *c, const asked *x, int models, int prompts) {
     enum { ROWS = 9, MOST = 6 };
-    static const char *const row[ROWS] = {"", "right", "win-rate against the SFT model, by the true rule",
+    static const char *const row[ROWS] = {"", "share that is right", "win-rate against the SFT model, by the true rule",
         "points by the judge with the hole", "points by the judge, closed", "points by the true rule",
         "words an answer", "polite phrases an answer", "KL, nats an answer"};
     char *cell[ROWS * MOST];
@@ -180,7 +180,7 @@ static void card_table(stage_card *c, const asked *x, int models, int prompts) {
         cell[r * columns] = llm_format("%s", row[r]);
         for (int m = 0; m < models; m++) {
             const asked *a = x + m;
-            char *number[ROWS] = {llm_format("%s", a->name), eval_cell(a->right), eval_cell(a->win),
+            char *number[ROWS] = {llm_format("%s", a->name), eval_mean_cell(a->right), eval_mean_cell(a->win),
                 eval_mean_cell(a->open), eval_mean_cell(a->closed), eval_mean_cell(a->truth),
                 llm_format("%.1f", a->words), llm_format("%.2f", a->polite), llm_format("%.2f", a->kl)};
             for (int i = 0; i < ROWS; i++)
@@ -189,8 +189,7 @@ static void card_table(stage_card *c, const asked *x, int models, int prompts) {
         }
     }
     char *title = llm_format("%d held-out prompts, sampled answers: who was paid for what", prompts);
-    stage_table(c, "loophole.csv", title, "by the true rule: right, and better than the SFT model's",
-                (const char *const *)cell, columns, ROWS);
+    stage_table(c, "loophole.csv", title, NULL, (const char *const *)cell, columns, ROWS);
     for (int i = 0; i < ROWS * columns; i++) llm_release(cell[i]);
     llm_release(title);
 }
