@@ -37,8 +37,12 @@ column 1-9 > one; check "one at a time: the same" cmp -s one two
 run --threads 2 --precision fp32 --seed 2 --report off; check "another seed" [ "$(column 1-9 | wc -l)" -eq 20 ]
 check "is another world" [ "$(column 1 | uniq | wc -l)" -eq 2 ]
 
-"$laws" --sizes 8x256,8x256,8x256 --precision fp32 --threads 2 --report off --out out/long > a 2> log < /dev/null &
-sleep 3; kill $!; { wait $!; } 2> /dev/null; check "ended in the middle" [ $? -gt 128 ]
+long() { exec "$laws" --sizes 8x256,8x256,8x256 --precision fp32 --threads 2 --report off --out out/long > a 2> log < /dev/null; }
+long & sleep 3; kill "$(ps -ef | awk -v of=$! '$3 == of { print $2; exit }')"
+wait $!; check "one process of two is killed" [ $? -eq 1 ]
+check "which is said" grep -q "^error: the process that trains 8x256 on .* tokens has ended" log
+check "with a remedy" grep -q "^  try: .*the same command goes on" log
+long & sleep 3; kill $!; { wait $!; } 2> /dev/null; check "ended in the middle" [ $? -gt 128 ]
 working() { ps -ef | grep -q "[o]ut/long"; }
 for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do working || break; sleep 1; done
 check "its processes end, too" sh -c "! ps -ef | grep -q '[o]ut/lon[g]'"

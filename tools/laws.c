@@ -205,8 +205,8 @@ static void send_out(laws *x, workers *w, point *p, int threads) {
     if (child < 0) llm_die("fewer --threads", "no process: %s", strerror(errno));
     if (child == 0) {
         progress.ended = true;
-        for (int i = 0; i < w->count; i++) close(w->tells[i].fd);
-        close(ends[0]);
+        for (int fd = 3; fd < 1024; fd++)               /* the others' ends and the lock of --out are the parent's */
+            if (fd != ends[1]) close(fd);
         train(x, p, threads, ends[1]);
     }
     close(ends[1]);
@@ -310,11 +310,18 @@ static void fit_all(const laws *x, fitted f[LAWS]) {
                f[i].l.A, f[i].l.a, f[i].l.B, f[i].l.b, 100 * f[i].l.miss, 100 * f[i].left_out, f[i].said, f[i].low,
                f[i].high);
 }
+/* Do both matter? */
+static bool has_best(const law *l) { return l->A > 0 && l->B > 0; }
 /* What the same compute would have bought at best, by the law whose N is all parameters. */
 static void say_best(const laws *x, const law *l, char *text, size_t size) {
     const point *p = &x->point[x->points - 1];
     char n[32], d[32], N[32], D[32];
     double best, tokens, more, many;
+    if (!has_best(l)) {
+        snprintf(text, size, "By this law %s no difference: a budget has no best size.", l->A > 0 ? "tokens make" :
+                 "parameters make");
+        return;
+    }
     law_optimum(l, 6 * p->N * p->D, &best, &tokens);
     law_optimum(l, 60 * p->N * p->D, &more, &many);
     snprintf(text, size, "Chosen by the law (E known), the %.3g FLOPs of the model ahead would go into %s parameters "
@@ -338,6 +345,9 @@ static void say_result(const laws *x, const fitted f[LAWS], char *text, size_t s
 
 /* ---- the page ---- */
 
+static void release_cells(const char **cell, int from, int to) {
+    for (int i = from; i < to; i++) llm_release((void *)(uintptr_t)cell[i]);
+}
 static void table_of_points(const laws *x, stage_card *card, const fitted *f) {
     enum { COLUMNS = 8 };
     static const char *const head[] = {"layers x channels", "parameters", "of the blocks", "tokens", "FLOPs",
@@ -359,6 +369,7 @@ static void table_of_points(const laws *x, stage_card *card, const fitted *f) {
     }
     stage_table(card, "table.csv", "Every model, and what the law (E known) says of it", NULL, cell, COLUMNS,
                 x->points + 1);
+    release_cells(cell, COLUMNS, (x->points + 1) * COLUMNS);
 }
 static void table_of_laws(const laws *x, stage_card *card, const fitted f[LAWS]) {
     enum { COLUMNS = 10 };
@@ -370,7 +381,7 @@ static void table_of_laws(const laws *x, stage_card *card, const fitted f[LAWS])
     for (int i = 0; i < LAWS; i++) {
         const char **row = cell + (i + 1) * COLUMNS;
         const law *l = &f[i].l;
-        row[0] = f[i].name;
+        row[0] = llm_format("%s", f[i].name);
         row[1] = llm_format("%.4f", l->E);
         row[2] = llm_format("%.3g", l->A);
         row[3] = llm_format("%.3f", l->a);
@@ -383,6 +394,7 @@ static void table_of_laws(const laws *x, stage_card *card, const fitted f[LAWS])
     }
     stage_table(card, "laws.csv", "The law fitted in four ways, before the model ahead was trained", NULL, cell,
                 COLUMNS, LAWS + 1);
+    release_cells(cell, COLUMNS, (LAWS + 1) * COLUMNS);
 }
 /* Loss over compute, each size's law with its points in one colour. above: the level that is taken off. */
 static void chart(const laws *x, stage_card *card, const law *l, const char *file, const char *title, double above,
@@ -419,10 +431,11 @@ static void chart(const laws *x, stage_card *card, const law *l, const char *fil
         law_optimum(l, C[used + i], &N, &D);
         y[used + i] = law_loss(l, N, D) - above;
     }
-    line[lines++] = (stage_line){"best for its compute", "dashed", C + used, y + used, STEPS};
+    if (has_best(l)) line[lines++] = (stage_line){"best for its compute", "dashed", C + used, y + used, STEPS};
     const double ends[] = {low, high}, floor[] = {x->floor, x->floor};
     if (above == 0) line[lines++] = (stage_line){"entropy of the text", "dashed", ends, floor, 2};
     stage_chart(card, file, title, "FLOPs (6 N D)", "xy", look, line, lines);
+    for (int i = 0; i < 2 * used / STEPS; i += 2) llm_release((void *)(uintptr_t)line[i].name);
     llm_release_all(C, y);
 }
 /* How often the largest amount reads the sources: the least and the most. */
@@ -511,6 +524,7 @@ int main(int argc, char **argv) {
     x.run.device = "cpu";
     x.op = run_device(&x.run);
     run_check_place(x.run.out, "--out", true);
+    run_check_files(&x.run);
     if (run_holds(x.run.out)) llm_usage("another --out, for this experiment alone", "%s holds a model", x.run.out);
     prepare(&x);
     add_points(&x);
