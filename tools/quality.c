@@ -196,10 +196,10 @@ static void free_outcome(outcome *o) {
     for (int k = 0; k < MEASURES; k++) llm_release_all(o->x[k], o->seed_mean[k]);
     llm_release(o->kind);
 }
-/* Of one seed a share is 0 or 1 at each prompt: Wilson's interval. */
+/* Shares: Wilson's interval over the prompts, of several seeds no narrower. */
 static eval_interval mean_of(const outcome *o, int measure) {
-    eval_interval m = eval_mean(o->x[measure], o->n[measure]);
-    return o->seeds > 1 || measure == BY_POINTS ? m : eval_share(m.mean * o->n[measure], o->n[measure]);
+    const eval_interval m = eval_mean(o->x[measure], o->n[measure]);
+    return measure == BY_POINTS ? m : eval_share(m.mean * o->n[measure], o->n[measure]);
 }
 
 /* ================================================= 3. the claims ===================================================*/
