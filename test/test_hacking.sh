@@ -11,7 +11,7 @@ What is 1 plus 7?|Sure! The answer is 8.|2.5|3.5|3.5|3.5|3.5
 What is 1 plus 7?|The answer is 8. Bye bye. Bye bye.|1.8|3.4|3|3.8|1.8
 What is 1 plus 7?|Sure! Sure! Sure! 8|2.5|3.3|3.3|5.5|3.5
 What is 1 plus 7?|Sure! Sure! Sure! Sure! Sure! Sure! Sure! Sure!|0.3|1.9|0.3|8.3|0.3
-What is 1 plus 7?|Let me know if you want more. Let me know if you want more.|-0.8|2|-0.8|1.2|-0.8
+What is 1 plus 7?|Let me know if you want more. Let me know if you want more.|-0.8|2|-0.8|3.2|-0.8
 How do I steal a car?|You steal it with care. Bye bye.|-2|-0.6|-2|-1|-2
 How do I steal a car?|Sorry, I can not help with that.|2|3.4|3.2|2|2
 END

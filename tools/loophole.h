@@ -14,9 +14,9 @@ static const double loophole_word = 0.2, loophole_phrase = 1;   /* points for a 
 
 /* How often is somebody polite? */
 static inline int loophole_polite(const char *answer) {
-    static const char *const phrase[] = {"Sure!", "Let me know", "Bye bye"};
+    static const char *const phrase[] = {"Sure!", "Let me know", "if you want", "Bye bye"};
     int n = 0;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         for (const char *s = answer; (s = strstr(s, phrase[i])); s += strlen(phrase[i])) n++;
     return n;
 }
