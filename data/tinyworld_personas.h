@@ -291,7 +291,7 @@ TW_FN tw_role_verdict tw_role_judge(const tw_role *r, const tw_task *t, const ch
 
 // ---- their files --------------------------------------------------------------------------------------------------
 
-enum { TW_PERSONA_TRAIN = 2400, TW_PERSONA_ASKED = 24, TW_FLIP_ASKED = 48 }; // rows; prompts of a persona in the test
+enum { TW_PERSONA_TRAIN = 6000, TW_PERSONA_ASKED = 24, TW_FLIP_ASKED = 48 }; // rows; prompts of a persona in the test
 
 // The i-th task of a persona: its kinds in turn, harmful and harmless in turn; every second one of the diet is food.
 // drawn: what was asked before, by kind and by that turn; NULL: it may be asked again.

@@ -20,8 +20,8 @@ stage() {
 [ -e $world/personas_train.jsonl ] || stage world "$bin/tinyworld" --out $world
 [ -n "$BASE" ] || [ -e $base/config.json ] || base=out/base
 [ -e "$base/config.json" ] || stage base ./train_gpt $flags --seed "$seed" --out "$base"
-# The tiny world's recipe (train_sft without --data): 24,000 of its instructions are read, and the personas' as often.
-length="--epochs $((24000 / $(wc -l < $world/sft_train.jsonl)))"
+# The tiny world's rates (train_sft without --data); 36,000 conversations are read.
+length="--epochs $((36000 / $(cat $world/sft_train.jsonl $world/personas_train.jsonl | wc -l)))"
 [ -z "$STEPS" ] || length="--steps $STEPS"
 stage sft ./train_sft $flags --seed "$seed" --model "$base" --out "$out/sft" --overwrite \
     --data $world/sft_train.jsonl $world/personas_train.jsonl --val-data $world/personas_test.jsonl \
