@@ -10,6 +10,7 @@ run() { "$laws" $small "$@" > a 2> log < /dev/null; }
 column() { cut -d, -f"$1" $points | tail -n +2 | sort; }
 
 run --threads 2 --precision fp32; check "exits 0" [ $? -eq 0 ]
+check "it says what Ctrl-C loses" grep -q "^$points: Ctrl-C loses no model that is done" log
 check "ten models" [ "$(column 1-9 | wc -l)" -eq 10 ]
 check "of one world" [ "$(column 1 | uniq | wc -l)" -eq 1 ]
 check "the law, four times" [ "$(grep -c '^E .* %.* (.* to .*)$' a)" -eq 4 ]

@@ -254,6 +254,7 @@ static void train_all(laws *x, int from, int to, int jobs, int threads, const ch
     if (n < to - from)
         fprintf(stderr, "%d of %d are in %s and not trained again\n", to - from - n, to - from, x->file);
     if (!n) return;
+    fprintf(stderr, "%s: Ctrl-C loses no model that is done, the same command goes on with the others\n", x->file);
     qsort(todo, (size_t)n, sizeof *todo, by_work);
     progress_begin(what, 0, 6 * all, "FLOP");
     while (next < n || w.count) {
