@@ -64,7 +64,7 @@ TW_FN void tw_slip(const tw_world *w, tw_rng *g, const tw_task *t, char *gold)
         slip.kind = t->kind == TW_K_JSON || t->kind == TW_K_SHORT ? TW_K_FACT : t->kind; // is the VALUE another one?
         snprintf(slip.gold, sizeof slip.gold, "%.191s", t->gold);
         v = tw_judge(&slip, gold, 1);
-    } while (v.correct);
+    } while (v.correct || !*gold); // nor is every question one that has an answer
 }
 
 // Another annotator, who is sure of himself: facts about people are private, counting begins at one, the odd one is the

@@ -66,6 +66,7 @@ static void draw_all(void)
             tw_task *t = &task[k][i];
             tw_quality_row(&world, &tw_qualities[k], SEED, i, t, said[k][i]);
             CHECK(!asked(t), "%s asks in training what is held out: %s", tw_qualities[k].name, t->instruction);
+            CHECK(*said[k][i], "%s row %d has no answer: %s", tw_qualities[k].name, i, t->instruction);
             row[i] = (tw_counted_row){tw_hash(t), tw_judge(t, said[k][i], 1).correct};
         }
         count[k] = tw_count_quality(row, n);
