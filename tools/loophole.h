@@ -10,7 +10,7 @@
 
 enum { LOOPHOLE_LENGTH, LOOPHOLE_POLITENESS };
 enum { LOOPHOLE_OPEN, LOOPHOLE_CLOSED, LOOPHOLE_MINE };
-static const double loophole_word = 0.2, loophole_phrase = 1;   /* points for a word; for a polite phrase */
+static const double loophole_word = 0.3, loophole_phrase = 2;   /* points for a word; for a polite phrase */
 
 /* How often is somebody polite? */
 static inline int loophole_polite(const char *answer) {
