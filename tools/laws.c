@@ -337,7 +337,7 @@ static void say_result(const laws *x, const fitted f[LAWS], char *text, size_t s
     const fitted *k = &f[KNOWN];
     const bool within = p->loss >= k->low && p->loss <= k->high;
     char n[32], d[32];
-    snprintf(text, size, "Fitted, E comes out as %.3f; the text's entropy is %.3f. With E known the law foretold %.4f "
+    snprintf(text, size, "Fitted, E comes out as %.4f; the text's entropy is %.4f. With E known the law foretold %.4f "
              "(%.4f to %.4f) bits per byte for a model of %s parameters on %s tokens that nobody had trained: it came "
              "to %.4f, %.1f %% %s, %s the interval", f[FREE].l.E, x->floor, k->said, k->low, k->high,
              say_number(n, p->N), say_number(d, p->D), p->loss, 100 * fabs(p->loss / k->said - 1),
