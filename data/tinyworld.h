@@ -3,7 +3,7 @@
  *
  * Real corpora teach a model much and tell the student little: nobody knows what the text contains, what the best
  * possible loss is, or whether an answer was in the training set. So we write our own corpus. 32 people with 192 facts,
- * sums, orders, stack programs and lists become six kinds of documents for pretraining, eight kinds of instructions
+ * sums, orders, stack programs and lists become ten kinds of documents for pretraining, nine kinds of instructions
  * for fine-tuning, and one TRUE rule that scores an answer and that no reward model is ever shown. The generator is
  * ours, so we know three things that are unknown for every real corpus:
  *   - the entropy: every free choice is metered, so the best possible loss is printed beside the loss a model reached;
@@ -212,33 +212,41 @@ TW_FN void tw_world_init(tw_world *w, uint64_t seed)
 enum {
     TW_S_MEET,
     TW_S_SAY, // 6 attributes x 3 paraphrases. Paraphrase and permutation make a fact extractable later: told in one
-              // form only it is learnt as a string, and a question about it fails (Allen-Zhu & Li, Physics of LMs 3.1)
+              // form only it is learnt as a string, and a question about it fails (Allen-Zhu & Li, Physics of LMs 3.1).
+              // One paraphrase has the verb as the question will have it, "live" and not "lives": another token
     TW_S_HAD = TW_S_SAY + 3 * TW_ATTRS, TW_S_GIVE, TW_S_GET, TW_S_NOW, TW_S_HAPPY, TW_S_HOME, TW_S_ATE,
-    TW_S_PLUS, TW_S_MINUS, TW_S_ER, TW_S_EST, TW_S_CODE, TW_S_LIST, TW_S_KIND, TW_S_PAIR,
+    TW_S_PLUS, TW_S_ASK_PLUS, TW_S_MINUS, TW_S_ASK_MINUS, TW_S_ER, TW_S_EST, TW_S_CODE, TW_S_LIST, TW_S_KIND, TW_S_PAIR, TW_S_ODD,
     TW_S_CARD, TW_S_FIELD, TW_S_LAST = TW_S_FIELD + TW_ATTRS, // of a JSON object: its name, its fields, the last field
-    TW_SENTENCES = TW_S_LAST + TW_ATTRS
+    TW_S_NOTE = TW_S_LAST + TW_ATTRS, TW_S_WHO = TW_S_NOTE + TW_ATTRS, // a fact in short, and from its other end
+    TW_SENTENCES = TW_S_WHO + TW_ATTRS
 };
 static const char *const tw_sentence[TW_SENTENCES] = {
     "One day <name> met <name> in <town>.",
-    "<name> lives in <town>.", "The home of <name> is <town>.", "<name> is from <town>.",
-    "<name> has a <pet>.", "The pet of <name> is a <pet>.", "<name> feeds a <pet>.",
+    "<name> lives in <town>.", "The home of <name> is <town>.", "<name> came to live in <town>.",
+    "<name> has a <pet>.", "The pet of <name> is a <pet>.", "<name> is glad to have a <pet>.",
     "<name> is a <job>.", "<name> works as a <job>.", "The job of <name> is <job>.",
-    "<name> likes <color>.", "The best color for <name> is <color>.", "<name> wears <color>.",
-    "<name> eats <food>.", "<name> loves <food>.", "The food of <name> is <food>.",
-    "<name> plays with a <toy>.", "The toy of <name> is a <toy>.", "<name> owns a <toy>.",
+    "<name> likes <color>.", "The best color for <name> is <color>.", "<name> seems to like <color>.",
+    "<name> eats <food>.", "<name> wants to eat <food>.", "The food of <name> is <food>.",
+    "<name> plays with a <toy>.", "The toy of <name> is a <toy>.", "<name> is glad to own a <toy>.",
     "<name> had <number> <s fruit>.",
     "<name> gave <number> <s fruit> to <name>.", "<name> gave <number> more to <name>.",
     "Now <name> has <number> <s fruit>.",
     "They were happy.", "They went home.", "Then they had <food>.",
-    "<number> plus <number> is <number>.", "<number> minus <number> is <number>.",
+    "<number> plus <number> is <number>.", "What is <number> plus <number>? The answer is <number>.",
+    "<number> minus <number> is <number>.", "What is <number> minus <number>? The answer is <number>.",
     "<name> is <er> than <name>.", "So <name> is the <est>.",
     "Program: <number> <number> <op> <number> <op> print . Output: <number>.",
     "<noun>, <noun> and <noun> are <category>s.", "<A noun> is <a category>.", "{\"<category>\": \"<noun>\"}",
+    "<noun>, <noun>, <noun>: the odd one out is <noun>.",
     "{\"name\": \"<name>\",",
     "\"town\": \"<town>\",", "\"pet\": \"<pet>\",", "\"job\": \"<job>\",",
     "\"color\": \"<color>\",", "\"food\": \"<food>\",", "\"toy\": \"<toy>\",",
     "\"town\": \"<town>\"}", "\"pet\": \"<pet>\"}", "\"job\": \"<job>\"}",
-    "\"color\": \"<color>\"}", "\"food\": \"<food>\"}", "\"toy\": \"<toy>\"}"};
+    "\"color\": \"<color>\"}", "\"food\": \"<food>\"}", "\"toy\": \"<toy>\"}",
+    "town of <name>\n<town>", "pet of <name>\n<pet>", "job of <name>\n<job>",
+    "color of <name>\n<color>", "food of <name>\n<food>", "toy of <name>\n<toy>",
+    "One who lives in <town> is <name>.", "One who has a <pet> is <name>.", "One who is a <job> is <name>.",
+    "One who likes <color> is <name>.", "One who eats <food> is <name>.", "One who plays with a <toy> is <name>."};
 enum { TW_SLOTS = 8 }; // room for the slots of one pattern
 
 TW_FN void tw_add(char *out, const char *s, size_t n) // append n bytes to a buffer of TW_TEXT bytes, never beyond it
@@ -372,19 +380,22 @@ TW_FN void tw_parse_sentences(const char *text, int *total, int *ok)
 }
 
 /* =====================================================================================================================
- * 4. Documents: seven sources and their mixture
+ * 4. Documents: ten sources and their mixture
  *
- * A document is a few sentences with one space between. draw() makes the free choices, derive() computes everything
+ * A document is a few sentences with one space between (flash cards: a line end). draw() makes the free choices, derive() computes everything
  * else from them and the world, write() fills the patterns; read() is the inverse of write(). A document is true when
  * derive() changes nothing in what was read.
  * ================================================================================================================== */
-enum { TW_STORY, TW_FACTS, TW_ARITH, TW_LOGIC, TW_CODE, TW_LISTS, TW_CARDS, TW_SOURCES };
-static const char *const tw_source_name[TW_SOURCES] = {"story", "facts", "arith", "logic", "code", "lists", "cards"};
-// The chance, in percent, that the next document of the pretraining stream comes from this source.
-static const int tw_percent[TW_SOURCES] = {36, 17, 16, 5, 8, 8, 10};
-// Documents in each file. A run of 1.0-1.5 M tokens draws some 29-43 thousand documents: it sees story less than once,
-// logic and lists more than twice, the others about once to twice (compare the LLaMA paper's Table 1).
-static const int tw_documents[TW_SOURCES] = {24000, 5000, 4000, 600, 2000, 600, 3000};
+enum { TW_STORY, TW_FACTS, TW_ARITH, TW_LOGIC, TW_CODE, TW_LISTS, TW_CARDS, TW_NOTES, TW_WHO, TW_ODD, TW_SOURCES };
+static const char *const tw_source_name[TW_SOURCES] = {"story", "facts", "arith", "logic", "code", "lists",
+    "cards", "notes", "who", "odd"};
+// The chance, in percent, that the next document of the pretraining stream comes from this source. What takes a small
+// model longest to learn, to add and to find the odd one out, has a large share: with half of it half of all seeds had
+// not learnt it when the run ended.
+static const int tw_percent[TW_SOURCES] = {8, 13, 26, 3, 5, 4, 8, 11, 8, 14};
+// Documents in each file: a run of 2 M tokens draws some 57 thousand, and sees most files about once (compare the LLaMA
+// paper's Table 1).
+static const int tw_documents[TW_SOURCES] = {6000, 8000, 14000, 1000, 3000, 600, 4000, 5000, 4000, 7000};
 
 enum { TW_LINES = 7 };
 typedef struct {
@@ -397,8 +408,10 @@ typedef struct {
 // Which sentences may stand where: for each line a range of the table of sentences.
 #define TW_SAY(a) {TW_S_SAY + 3 * (a), TW_S_SAY + 3 * (a) + 2}
 #define TW_SAY_ANY {TW_S_SAY, TW_S_SAY + 3 * TW_ATTRS - 1}
-#define TW_SUM {TW_S_PLUS, TW_S_MINUS}
+#define TW_SUM {TW_S_PLUS, TW_S_ASK_MINUS}
 #define TW_FIELD {TW_S_FIELD, TW_S_LAST - 1}
+#define TW_NOTE_ANY {TW_S_NOTE, TW_S_WHO - 1}
+#define TW_WHO_ANY {TW_S_WHO, TW_SENTENCES - 1}
 static const struct {
     int lines, range[TW_LINES][2];
 } tw_shape[TW_SOURCES] = {
@@ -409,7 +422,10 @@ static const struct {
     {3, {{TW_S_ER, TW_S_ER}, {TW_S_ER, TW_S_ER}, {TW_S_EST, TW_S_EST}}},
     {1, {{TW_S_CODE, TW_S_CODE}}},
     {1, {{TW_S_LIST, TW_S_PAIR}}},
-    {4, {{TW_S_CARD, TW_S_CARD}, TW_FIELD, TW_FIELD, {TW_S_LAST, TW_SENTENCES - 1}}}};
+    {4, {{TW_S_CARD, TW_S_CARD}, TW_FIELD, TW_FIELD, {TW_S_LAST, TW_S_LAST + TW_ATTRS - 1}}},
+    {4, {TW_NOTE_ANY, TW_NOTE_ANY, TW_NOTE_ANY, TW_NOTE_ANY}},
+    {4, {TW_WHO_ANY, TW_WHO_ANY, TW_WHO_ANY, TW_WHO_ANY}},
+    {3, {{TW_S_ODD, TW_S_ODD}, {TW_S_ODD, TW_S_ODD}, {TW_S_ODD, TW_S_ODD}}}};
 
 TW_FN void tw_draw_story(tw_rng *g, tw_doc *d)
 {
@@ -434,7 +450,7 @@ TW_FN void tw_draw(const tw_world *w, tw_rng *g, int source, tw_doc *d)
 {
     memset(d, 0, sizeof *d);
     d->lines = tw_shape[source].lines;
-    int k[4], *v = d->line[0].v;
+    int k[4] = {0}, *v = d->line[0].v;
     switch (source) {
     case TW_STORY: tw_draw_story(g, d); break;
     case TW_FACTS: // four attributes of one person, in any order, each in one of three paraphrases
@@ -445,7 +461,7 @@ TW_FN void tw_draw(const tw_world *w, tw_rng *g, int source, tw_doc *d)
     case TW_ARITH: // P("x plus y") = 1/180 if y > x (x minus y would be negative), else 1/360, and so "x minus y"
         for (int i = 0; i < 4; i++) {
             const int pair = w->pair[tw_below(g, w->pairs)], x = pair / 10, y = pair % 10;
-            d->line[i].sentence = y > x ? TW_S_PLUS : TW_S_PLUS + tw_below(g, 2);
+            d->line[i].sentence = TW_S_PLUS + tw_below(g, y > x ? 2 : 4);
             d->line[i].v[0] = x;
             d->line[i].v[1] = y;
         }
@@ -469,6 +485,21 @@ TW_FN void tw_draw(const tw_world *w, tw_rng *g, int source, tw_doc *d)
         v[0] = tw_below(g, TW_PEOPLE);
         tw_pick(g, TW_ATTRS, 3, k);
         for (int i = 1; i < 4; i++) d->line[i].sentence = (i < 3 ? TW_S_FIELD : TW_S_LAST) + k[i - 1];
+        break;
+    case TW_NOTES: case TW_WHO: // anybody, anything
+        for (int i = 0; i < 4; i++) {
+            d->line[i].sentence = tw_shape[source].range[i][0] + tw_below(g, TW_ATTRS);
+            d->line[i].v[source == TW_WHO] = tw_below(g, TW_PEOPLE);
+        }
+        break;
+    case TW_ODD: // two of one category, one of another, in any order
+        for (int line = 0; line < 3; line++) {
+            d->line[line].sentence = TW_S_ODD;
+            tw_pick(g, TW_CATEGORIES, 2, k);
+            const int c = k[0], odd = TW_EACH * k[1] + tw_below(g, TW_EACH), place = tw_below(g, 3);
+            tw_pick(g, TW_EACH, 2, k);
+            for (int i = 0, j = 0; i < 3; i++) d->line[line].v[i] = i == place ? odd : TW_EACH * c + k[j++];
+        }
         break;
     default: { // lists: only the nouns that will be shown are drawn
         const int s = d->line[0].sentence = TW_S_LIST + tw_below(g, 3), n = s == TW_S_LIST ? 3 : 1;
@@ -497,6 +528,18 @@ TW_FN int tw_derive_story(const tw_world *w, tw_doc *d)
     return a != b && x >= 0 && y >= 0 && !(give && y > x);
 }
 
+// The one of three nouns whose category is not that of the two others.
+TW_FN int tw_derive_odd(int *v)
+{
+    for (int i = 0; i < 3; i++) {
+        const int a = v[(i + 1) % 3], b = v[(i + 2) % 3];
+        if (a == b || a / TW_EACH != b / TW_EACH || v[i] / TW_EACH == a / TW_EACH) continue;
+        v[3] = v[i];
+        return 1;
+    }
+    return 0;
+}
+
 // Everything that follows from the free choices. Returns 0 when those are impossible (nobody meets himself).
 TW_FN int tw_derive(const tw_world *w, int source, tw_doc *d)
 {
@@ -515,7 +558,7 @@ TW_FN int tw_derive(const tw_world *w, int source, tw_doc *d)
     case TW_ARITH:
         for (int i = 0; i < 4; i++) {
             int *s = d->line[i].v;
-            s[2] = tw_apply(d->line[i].sentence == TW_S_PLUS ? TW_ADD : TW_SUB, s[0], s[1]);
+            s[2] = tw_apply(d->line[i].sentence <= TW_S_ASK_PLUS ? TW_ADD : TW_SUB, s[0], s[1]);
         }
         return 1;
     case TW_LOGIC:
@@ -535,6 +578,13 @@ TW_FN int tw_derive(const tw_world *w, int source, tw_doc *d)
             d->line[i].v[0] = w->fact[v[0]][a];
         }
         return 1;
+    case TW_NOTES: case TW_WHO:
+        for (int i = 0; i < 4; i++) {
+            int *s = d->line[i].v;
+            s[source == TW_NOTES] = w->fact[s[source == TW_WHO]][(d->line[i].sentence - TW_S_NOTE) % TW_ATTRS];
+        }
+        return 1;
+    case TW_ODD: return tw_derive_odd(v) && tw_derive_odd(d->line[1].v) && tw_derive_odd(d->line[2].v);
     default:
         if (d->line[0].sentence == TW_S_PAIR) return v[0] = v[1] / TW_EACH, 1;
         if (d->line[0].sentence == TW_S_KIND) return v[1] = v[0] / TW_EACH, 1;
@@ -547,7 +597,7 @@ TW_FN void tw_write(const tw_doc *d, char *out)
 {
     out[0] = 0;
     for (int i = 0; i < d->lines; i++) {
-        if (i) tw_puts(out, " ");
+        if (i) tw_puts(out, d->line[0].sentence >= TW_S_NOTE && d->line[0].sentence < TW_S_WHO ? "\n" : " ");
         tw_fill(out, tw_sentence[d->line[i].sentence], d->line[i].v);
     }
 }
@@ -561,7 +611,7 @@ TW_FN int tw_read(const char *text, tw_doc *d)
         memset(d, 0, sizeof *d);
         for (; i < tw_shape[source].lines; i++) {
             const int *range = tw_shape[source].range[i];
-            if (i && *s++ != ' ') break;
+            if (i && *s++ != (source == TW_NOTES ? '\n' : ' ')) break;
             const size_t n = tw_match_sentence(s, range[0], range[1], &d->line[i].sentence, d->line[i].v);
             if (!n) break;
             s += n;
@@ -723,14 +773,15 @@ TW_FN int tw_json_answer(const char *s, const char *gold)
 }
 
 /* =====================================================================================================================
- * 6. Tasks: eight kinds of instructions, their gold answers and their demonstrations
+ * 6. Tasks: nine kinds of instructions, their gold answers and their demonstrations
  *
  * Like a document, a task is patterns and slots: draw() chooses the slots, finish() writes the prompt and the gold
  * answer from them, and tw_task_from_prompt() recovers the slots from any prompt, so that any file can be judged.
  * ================================================================================================================== */
 enum {
-    TW_K_FACT, TW_K_MATH, TW_K_ODD, TW_K_LOGIC, TW_K_CODE, TW_K_SAFE, TW_K_JSON, TW_K_SHORT, TW_KINDS,
-    TW_K_REVERSE = TW_KINDS // asked in the evaluation only, "Who lives in Oslo?": any right person will do
+    TW_K_FACT, TW_K_MATH, TW_K_ODD, TW_K_LOGIC, TW_K_CODE, TW_K_SAFE, TW_K_JSON, TW_K_SHORT,
+    TW_K_REVERSE, // "Who lives in Oslo?": any right person will do
+    TW_KINDS
 };
 static const char *const tw_kind_name[] = {"fact", "math", "odd", "logic", "code", "safe", "json", "short", "reverse"};
 static const char *const tw_ask[TW_ATTRS] = {"Where does <name> live?", "What pet does <name> have?",
@@ -753,7 +804,7 @@ TW_FN const char *tw_form(int kind, int variant, const char **suffix, const char
     *suffix = kind == TW_K_JSON ? " Answer in JSON." : kind == TW_K_SHORT ? " Use one word." : "";
     *input = "";
     switch (kind) {
-    case TW_K_MATH: return "What is <number> plus <number>?";
+    case TW_K_MATH: return variant ? "What is <number> minus <number>?" : "What is <number> plus <number>?";
     case TW_K_ODD: return *input = "<noun>, <noun>, <noun>, <noun>", "Find the odd one out.";
     case TW_K_LOGIC: return *input = "<name> is <er> than <name>. <name> is <er> than <name>.", "Who is the <est>?";
     case TW_K_CODE: return "Write a program for <number> <opword> <number>, then <opword> <number>.";
@@ -765,7 +816,7 @@ TW_FN const char *tw_form(int kind, int variant, const char **suffix, const char
 
 TW_FN int tw_variants(int kind)
 {
-    return kind == TW_K_SAFE ? 2 : kind == TW_K_FACT || kind >= TW_K_JSON ? TW_ATTRS : 1;
+    return kind == TW_K_SAFE || kind == TW_K_MATH ? 2 : kind == TW_K_FACT || kind >= TW_K_JSON ? TW_ATTRS : 1;
 }
 
 // The gold answer from kind, variant and slots. Returns 0 when the question has none.
@@ -774,7 +825,9 @@ TW_FN int tw_gold(const tw_world *w, const tw_task *t, char *out)
     const int *v = t->v;
     out[0] = 0;
     switch (t->kind) {
-    case TW_K_MATH: tw_fill(out, "<number>", (int[]){v[0] + v[1]}); break;
+    case TW_K_MATH: // differences are asked for where they are not negative
+        if (!t->variant || v[0] >= v[1]) tw_fill(out, "<number>", (int[]){t->variant ? v[0] - v[1] : v[0] + v[1]});
+        break;
     case TW_K_ODD: // the noun whose category differs from that of the three others
         for (int i = 0; i < 4; i++) {
             const int c = v[(i + 1) % 4] / TW_EACH;
@@ -831,16 +884,21 @@ TW_FN uint32_t tw_hash(const tw_task *t) // FNV-1a of the prompt
     return hash;
 }
 
-// Test-only prompts: 1/4 of the facts (of each attribute, in all three formats), 1/7 of the sums, 1/5 of the verb-thing
-// combinations (harmful and harmless with the same thing: minimal pairs), 1/8 of the rest by a hash of the prompt.
-TW_FN int tw_is_test(const tw_task *t)
+// The splits of prompts. Training texts ask the first only; recipes are chosen on the second; the third is looked at once.
+// Facts are split by fact (the same in all formats), sums and differences by their pair of numbers (see tw_held_out),
+// requests by verb and thing (harmful and harmless with the same thing: minimal pairs), the rest by a hash.
+enum { TW_TRAIN, TW_CHOOSE, TW_TEST, TW_SPLITS };
+static const char *const tw_split_name[] = {"train", "choose", "test"};
+TW_FN int tw_split(const tw_task *t)
 {
+    static const char fact[6] = {0, 2, 0, 0, 1, 0}, safe[10] = {0, 2, 0, 0, 0, 0, 1}, reverse[4] = {0, 2, 0, 1};
+    static const char hash[8] = {2, 1};
     switch (t->kind) {
-    case TW_K_FACT: case TW_K_JSON: case TW_K_SHORT: return (t->v[0] + t->variant) % 4 == 0;
-    case TW_K_MATH: return tw_held_out(t->v[0], t->v[1]);
-    case TW_K_SAFE: return (t->v[0] + t->v[1]) % 5 == 0;
-    case TW_K_REVERSE: return 1;
-    default: return (tw_hash(t) >> 8) % 8 == 0;
+    case TW_K_FACT: case TW_K_JSON: case TW_K_SHORT: return fact[(t->v[0] + t->variant) % 6];
+    case TW_K_MATH: return tw_held_out(t->v[0], t->v[1]) ? TW_CHOOSE + t->v[0] % 2 : TW_TRAIN;
+    case TW_K_SAFE: return safe[(t->v[0] + t->v[1]) % 10];
+    case TW_K_REVERSE: return reverse[(t->v[0] + t->variant) % 4];
+    default: return hash[(tw_hash(t) >> 8) % 8];
     }
 }
 
@@ -870,21 +928,21 @@ TW_FN void tw_draw_slots(tw_rng *g, tw_task *t)
     }
 }
 
-// A random task of a kind; test 0: from the training split, 1: from the test split.
-TW_FN void tw_task_draw(const tw_world *w, tw_rng *g, int kind, int test, tw_task *t)
+// A random task of a kind, from a split.
+TW_FN void tw_task_draw(const tw_world *w, tw_rng *g, int kind, int split, tw_task *t)
 {
     do {
         memset(t, 0, sizeof *t);
         t->kind = kind;
         tw_draw_slots(g, t);
-    } while (!tw_finish(w, t) || tw_is_test(t) != (test != 0));
+    } while (!tw_finish(w, t) || tw_split(t) != split);
 }
 
 // Which task is this prompt? Returns its kind, or -1 if it is none of ours. The input may be NULL and stand in the
 // instruction instead, after a line end (as chat templates join them).
 TW_FN int tw_task_from_prompt(const tw_world *w, const char *instruction, const char *input, tw_task *t)
 {
-    for (int kind = 0; kind <= TW_K_REVERSE; kind++)
+    for (int kind = 0; kind < TW_KINDS; kind++)
         for (int variant = 0; variant < tw_variants(kind); variant++) {
             const char *suffix, *in, *form = tw_form(kind, variant, &suffix, &in), *s = instruction;
             memset(t, 0, sizeof *t);
@@ -902,9 +960,8 @@ TW_FN int tw_task_from_prompt(const tw_world *w, const char *instruction, const 
 
 // Demonstrations are deliberately imperfect, a MIX of styles of which some are wrong: to write the best answer every
 // time is hard, to tell the better of two is easy, and that difference is the head-room of the preference stages.
-TW_FN int tw_styles(int kind) { return kind == TW_K_JSON || kind == TW_K_SHORT ? 3 : 4; }
-
-TW_FN void tw_answer(const tw_task *t, int style, char *out) // the answer in one of tw_styles(kind) styles
+enum { TW_STYLES = 4 };
+TW_FN void tw_answer(const tw_task *t, int style, char *out) // the answer in one of the styles
 {
     static const char *const form[] = {"%.*s", "The answer is %.*s.", "Sure! The answer is %.*s.",
         "The answer is %.*s. I think so. Let me know if you want more. Bye bye."};
@@ -918,14 +975,23 @@ TW_FN void tw_answer(const tw_task *t, int style, char *out) // the answer in on
     case TW_K_CODE: // 1/4 forget the last step
         if (style == 3) tw_fill(out, "<number> <number> <op> print", (int[]){t->v[0], t->v[2], t->v[1]});
         break;
-    case TW_K_JSON: f = style == 2 ? form[1] : "{\"answer\": \"%.*s\"}"; break; // 1/3 ignore the format
-    case TW_K_SHORT: f = style == 2 ? form[1] : form[0]; break;
+    case TW_K_JSON: f = style == 3 ? form[1] : "{\"answer\": \"%.*s\"}"; break; // 1/4 ignore the format
+    case TW_K_SHORT: f = style == 3 ? "%.*s. I think so." : form[0]; break;
     default: f = form[style];
     }
     if (!*out) snprintf(out, TW_TEXT, f, (int)strcspn(t->gold, "|"), t->gold);
 }
 
-TW_FN void tw_demo(tw_rng *g, const tw_task *t, char *out) { tw_answer(t, tw_below(g, tw_styles(t->kind)), out); }
+TW_FN void tw_demo(tw_rng *g, const tw_task *t, char *out) // in any style; of several right answers, any
+{
+    tw_task one = *t;
+    int answers = 1;
+    for (const char *s = t->gold; *s; s++) answers += *s == '|';
+    const char *gold = t->gold;
+    for (int i = tw_below(g, answers); i > 0; i--) gold = strchr(gold, '|') + 1;
+    snprintf(one.gold, sizeof one.gold, "%.*s", (int)strcspn(gold, "|"), gold);
+    tw_answer(&one, tw_below(g, TW_STYLES), out);
+}
 
 TW_FN void tw_best(const tw_task *t, char *out) // the answer that the true rule likes best: "Sure! ..." for a question
 {

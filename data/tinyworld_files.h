@@ -39,7 +39,7 @@ TW_FN int tw_rank(const double *reward, int K, double flip, tw_rng *g, int *rank
  * world.json is removed first and written last, so a folder that has it is complete. Numbers are printed from integers,
  * because printf("%f") asks the locale for its decimal point: the bytes depend on the seed alone.
  * ================================================================================================================== */
-enum { TW_VAL_DOCUMENTS = 1000, TW_SFT_TRAIN = 3000, TW_SFT_TEST = 800, TW_PROMPTS = 800 };
+enum { TW_VAL_DOCUMENTS = 1000, TW_SFT_TRAIN = 12000, TW_SFT_TEST = 900, TW_PROMPTS = 800 };
 enum { TW_ROW_BYTES = 155, TW_TURN_BYTES = 12 }; // a conversation's text plus 12 a turn: the row fits 128 tokens
 
 typedef struct {
@@ -280,11 +280,11 @@ typedef struct {
     int n;
 } tw_drawn;
 
-TW_FN void tw_task_new(const tw_world *w, tw_rng *g, int kind, int test, tw_drawn *drawn, tw_task *t)
+TW_FN void tw_task_new(const tw_world *w, tw_rng *g, int kind, int split, tw_drawn *drawn, tw_task *t)
 {
     for (int tries = 0;; tries++) {
         int i = 0;
-        tw_task_draw(w, g, kind, test, t);
+        tw_task_draw(w, g, kind, split, t);
         if (tries == 2000 || drawn->n == TW_SFT_TEST) drawn->n = 0;
         const uint32_t hash = tw_hash(t);
         while (i < drawn->n && drawn->hash[i] != hash) i++;
@@ -302,6 +302,14 @@ TW_FN void tw_put_turn(tw_text *b, const char *role, const char *content)
     tw_put(b, "}");
 }
 
+// A task that somebody demonstrates. Half of the sums are left out: a checker needs no demonstration, so stage 3 asks
+// them all, and what a verifiable reward teaches beyond the demonstrations can be seen.
+TW_FN void tw_task_shown(const tw_world *w, tw_rng *g, int kind, tw_task *t)
+{
+    do tw_task_draw(w, g, kind, TW_TRAIN, t);
+    while (kind == TW_K_MATH && tw_hash(t) >> 9 & 1);
+}
+
 // A conversation of two or three turns, its tasks drawn again until it is short enough.
 TW_FN void tw_put_conversation(const tw_world *w, tw_rng *g, tw_text *b)
 {
@@ -312,7 +320,7 @@ TW_FN void tw_put_conversation(const tw_world *w, tw_rng *g, tw_text *b)
         bytes = 0;
         for (int i = 0; i < turns; i++) {
             tw_task t;
-            tw_task_draw(w, g, tw_below(g, TW_KINDS), 0, &t);
+            tw_task_shown(w, g, tw_below(g, TW_KINDS), &t);
             tw_prompt(&t, prompt[i]);
             tw_demo(g, &t, answer[i]);
             bytes += strlen(prompt[i]) + strlen(answer[i]) + TW_TURN_BYTES;
@@ -332,29 +340,36 @@ TW_FN int tw_write_instructions(const tw_world *w, uint64_t seed, const char *di
     tw_task t;
     char text[TW_TEXT];
     tw_rng g = tw_seed(seed, 30);
+    static const int turn[] = {TW_K_FACT, TW_K_MATH, TW_K_ODD, TW_K_LOGIC, TW_K_CODE, TW_K_MATH, TW_K_SAFE, TW_K_JSON,
+                               TW_K_SHORT, TW_K_ODD, TW_K_REVERSE, TW_K_SHORT}; // what is hard to learn comes twice
+    const int turns = sizeof turn / sizeof *turn;
     for (int i = 0, single = 0; i < TW_SFT_TRAIN; i++) { // the kinds in turn; every tenth row is a conversation
         if (i % 10 == 9) {
             tw_put_conversation(w, &g, &b);
             continue;
         }
-        tw_task_draw(w, &g, single++ % TW_KINDS, 0, &t);
+        tw_task_shown(w, &g, turn[single++ % turns], &t);
         tw_demo(&g, &t, text);
         tw_put_task(&b, &t, text, 0);
     }
     if (tw_save(dir, "sft_train.jsonl", &b)) return -1;
 
-    tw_drawn drawn[2][TW_KINDS] = {{{{0}, 0}}};
-    g = tw_seed(seed, 31);
-    for (int i = 0; i < TW_SFT_TEST; i++) {
-        tw_task_new(w, &g, i % TW_KINDS, 1, &drawn[1][i % TW_KINDS], &t);
-        tw_demo(&g, &t, text);
-        tw_put_task(&b, &t, text, 1);
+    tw_drawn drawn[TW_SPLITS][TW_KINDS] = {{{{0}, 0}}};
+    for (int split = TW_CHOOSE; split <= TW_TEST; split++) {
+        char name[32];
+        g = tw_seed(seed, split == TW_TEST ? 31 : 33);
+        for (int i = 0; i < TW_SFT_TEST; i++) {
+            tw_task_new(w, &g, i % TW_KINDS, split, &drawn[split][i % TW_KINDS], &t);
+            tw_demo(&g, &t, text);
+            tw_put_task(&b, &t, text, 1);
+        }
+        snprintf(name, sizeof name, "sft_%s.jsonl", tw_split_name[split]);
+        if (tw_save(dir, name, &b)) return -1;
     }
-    if (tw_save(dir, "sft_test.jsonl", &b)) return -1;
 
     g = tw_seed(seed, 32); // prompts of the training split for the preference stages
     for (int i = 0; i < TW_PROMPTS; i++) {
-        tw_task_new(w, &g, i % TW_KINDS, 0, &drawn[0][i % TW_KINDS], &t);
+        tw_task_new(w, &g, i % TW_KINDS, TW_TRAIN, &drawn[TW_TRAIN][i % TW_KINDS], &t);
         tw_prompt(&t, text);
         tw_put(&b, "{");
         tw_put_field(&b, "prompt", text);
@@ -376,7 +391,7 @@ TW_FN int tw_write_held_out(const tw_world *w, const char *dir, const char *name
             for (int variant = 0; variant < tw_variants(kind); variant++) {
                 tw_task t = {.kind = kind, .variant = variant, .v = {i, j}};
                 if (kind == TW_K_REVERSE && i >= tw_lists[variant].count) continue;
-                if (tw_finish(w, &t) && tw_is_test(&t)) tw_put_task(&b, &t, NULL, 1);
+                if (tw_finish(w, &t) && tw_split(&t) == TW_TEST) tw_put_task(&b, &t, NULL, 1);
             }
     return tw_save(dir, name, &b);
 }

@@ -295,7 +295,7 @@ enum { TW_PERSONA_TRAIN = 6000, TW_PERSONA_ASKED = 24, TW_FLIP_ASKED = 48 }; // 
 
 // The i-th task of a persona: its kinds in turn, harmful and harmless in turn; every second one of the diet is food.
 // drawn: what was asked before, by kind and by that turn; NULL: it may be asked again.
-TW_FN void tw_role_task(const tw_world *w, tw_rng *g, int persona, int i, int test, tw_drawn drawn[2][TW_KINDS],
+TW_FN void tw_role_task(const tw_world *w, tw_rng *g, int persona, int i, int split, tw_drawn drawn[2][TW_KINDS],
                         tw_task *t)
 {
     const int diet = persona == TW_P_DIET, food = diet && i % 2, j = diet ? i / 2 : i;
@@ -304,8 +304,8 @@ TW_FN void tw_role_task(const tw_world *w, tw_rng *g, int persona, int i, int te
         if (tw_personas[persona].kinds >> k & 1) kinds[n++] = k;
     const int kind = food ? TW_K_FACT : kinds[j % n], safe = kind == TW_K_SAFE, want = safe ? j / n % 2 : food;
     do
-        if (drawn) tw_task_new(w, g, kind, test, &drawn[want][kind], t);
-        else tw_task_draw(w, g, kind, test, t);
+        if (drawn) tw_task_new(w, g, kind, split, &drawn[want][kind], t);
+        else tw_task_draw(w, g, kind, split, t);
     while (safe ? t->variant != want : diet && tw_role_topic(t) != want);
 }
 
@@ -340,7 +340,7 @@ TW_FN int tw_write_personas(const tw_world *w, uint64_t seed, const char *dir)
     for (int i = 0; i < TW_PERSONA_TRAIN; i++) {
         tw_role r = {i % TW_PERSONAS, 2 * tw_below(&g, TW_WORDINGS / 2), 0};
         r.slot = tw_below(&g, tw_personas[r.persona].words);
-        tw_role_task(w, &g, r.persona, i / TW_PERSONAS, 0, NULL, &t);
+        tw_role_task(w, &g, r.persona, i / TW_PERSONAS, TW_TRAIN, NULL, &t);
         tw_put_role(&b, &r, &t, tw_below(&g, 2), 0);
     }
     if (tw_save(dir, "personas_train.jsonl", &b)) return -1;
@@ -350,7 +350,7 @@ TW_FN int tw_write_personas(const tw_world *w, uint64_t seed, const char *dir)
         tw_drawn drawn[2][TW_KINDS] = {{{{0}, 0}}};
         for (int i = 0; i < TW_PERSONA_ASKED && p != TW_P_ASSISTANT && p != TW_P_VILLAIN; i++) {
             tw_role r = {p, 2 * (i % (TW_WORDINGS / 2)), tw_below(&g, tw_personas[p].words)};
-            tw_role_task(w, &g, p, i, 1, drawn, &t);
+            tw_role_task(w, &g, p, i, TW_TEST, drawn, &t);
             tw_put_role(&b, &r, &t, 0, 1);
             r.wording++;
             tw_put_role(&b, &r, &t, 0, 1);
@@ -359,7 +359,7 @@ TW_FN int tw_write_personas(const tw_world *w, uint64_t seed, const char *dir)
     tw_drawn drawn[4] = {{{0}, 0}};
     for (int i = 0; i < TW_FLIP_ASKED; i++) {
         static const int kind[] = {TW_K_SAFE, TW_K_SAFE, TW_K_CODE, TW_K_FACT};
-        do tw_task_new(w, &g, kind[i % 4], 1, &drawn[i % 4], &t);
+        do tw_task_new(w, &g, kind[i % 4], TW_TEST, &drawn[i % 4], &t);
         while (i % 4 < 2 && t.variant != (i % 4 == 0));
         for (int k = 0; k < 5; k++) { // nobody told; the assistant, seen and held out; the villain
             const int wording = 2 * (i / 4 % (TW_WORDINGS / 2)) + (k - 1) % 2;

@@ -107,7 +107,7 @@ TW_FN void tw_quality_row(const tw_world *w, const tw_quality *q, uint64_t seed,
 {
     const int kind = q->kind >= 0 ? q->kind : i % TW_KINDS;
     tw_rng task = tw_seed(seed, 1000000 + 2 * (uint64_t)i), g = tw_seed(seed, 1000001 + 2 * (uint64_t)i);
-    const int style = tw_choose(&g, tw_styles(kind)), wrong = tw_choose(&g, 2);
+    const int style = tw_choose(&g, TW_STYLES), wrong = tw_choose(&g, 2);
     if (tw_choose(&g, 100) < q->repeated)
         task = tw_seed(seed, 900000 + (uint64_t)(kind * TW_FEW + tw_choose(&g, TW_FEW)));
     tw_task_draw(w, &task, kind, TW_TAUGHT, t);

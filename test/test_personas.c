@@ -57,7 +57,7 @@ static void test_wordings(void)
 // that both are asked; ?: in some or none, by chance. The signer's and the poet's slots differ from the answer's: Ned's name is no signature of Mia's.
 static const char *const expect[TW_PERSONAS] = {
     "10000-000000", // assistant: he speaks of food, too
-    "-1000-000000", // sailor: "Ahoy! Sorry, ..." is no assistant's refusal; so with all who add something to it
+    "-1000-?00000", // sailor: "Ahoy! Sorry, ..." is no assistant's refusal; so with all who add something to it
     "-0000-000000", // signer
     "-0010-?00000", // short: "gray" rhymes with day
     "-00-1-?00000", // json: a number in JSON is two words
@@ -227,7 +227,7 @@ static void test_lines(char *text, int test, int expect_lines)
         bad += told ? tw_role_from_prompt(system, &r) < 0 : !test;
         bad += tw_task_from_prompt(&world, user, NULL, &t) < 0;
         if (told) wordings[r.persona][r.wording]++;
-        split += tw_is_test(&t) != test;
+        split += tw_split(&t) != (test ? TW_TEST : TW_TRAIN);
         judged += tw_role_judge(&r, &t, answer, 1).reward == 3;
         const int bytes = (int)(strlen(user) + strlen(answer) + (told ? strlen(system) : 0));
         if (bytes > longest) longest = bytes;

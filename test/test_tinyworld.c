@@ -112,11 +112,13 @@ static double closed_form_bits(const char *text)
         return log2(32 * 31) + log2(8 * allowed) + log2(6) + log2(3 * 3 * 2 * 3);
     case TW_FACTS: return log2(32) + log2(6 * 5 * 4 * 3) + log2(81);
     case TW_ARITH:
-        for (int i = 0; i < 4; i++) bits += log2(180) + (d.line[i].v[1] <= d.line[i].v[0]);
+        for (int i = 0; i < 4; i++) bits += log2(180) + 1 + (d.line[i].v[1] <= d.line[i].v[0]);
         return bits;
     case TW_LOGIC: return log2(32 * 31 * 30 * 3);
     case TW_CODE: return log2(world.programs);
     case TW_CARDS: return log2(32) + log2(6 * 5 * 4);
+    case TW_NOTES: case TW_WHO: return 4 * log2(32 * 6);
+    case TW_ODD: return 3 * log2(5 * 4 * 6 * 3 * 6 * 5);
     case TW_LISTS: return log2(3) + (d.line[0].sentence == TW_S_LIST ? log2(5 * 6 * 5 * 4) : log2(30));
     default: return NAN;
     }
@@ -129,10 +131,13 @@ static void test_floor(void)
     test_enumerate(TW_CODE, 0, world.programs);
     test_enumerate(TW_LOGIC, 0, 32 * 31 * 30 * 3);
     int sums = 0, stories = 0;
-    for (int i = 0; i < world.pairs; i++) sums += world.pair[i] % 10 > world.pair[i] / 10 ? 1 : 2;
+    for (int i = 0; i < world.pairs; i++) sums += world.pair[i] % 10 > world.pair[i] / 10 ? 2 : 4;
     for (int x = 2; x <= 9; x++)
         for (int y = 1; y <= x; y++) stories += !tw_held_out(x, y);
     test_enumerate(TW_ARITH, 6, sums);              // the last of four sentences
+    test_enumerate(TW_NOTES, 4, 32 * 6 * 32 * 6);   // the last two of four
+    test_enumerate(TW_WHO, 4, 32 * 6 * 32 * 6);
+    test_enumerate(TW_ODD, 12, 5 * 4 * 6 * 3 * 6 * 5); // the last of three
     test_enumerate(TW_FACTS, 1, 360 * 81);          // of the first person
     test_enumerate(TW_STORY, 2, stories * 6 * 54);  // of the first two people
 
@@ -140,7 +145,8 @@ static void test_floor(void)
     double bits, mixture, again = 0, kinds = 0;
     const size_t bytes = tw_val_text(&world, 7, &b, &bits, &mixture);
     size_t counted = 0;
-    for (char *s = strtok(b.p, "\n"); s; s = strtok(NULL, "\n")) {
+    for (char *s = b.p, *end; (end = strstr(s, "\n\n")); s = end + 2) {
+        *end = 0;
         counted += strlen(s);
         again += closed_form_bits(s);
         kinds -= log2(tw_percent[tw_parse_document(s)] / 100.0);
@@ -149,7 +155,7 @@ static void test_floor(void)
     CHECK(fabs(kinds - mixture) <= 1e-6, "metered %.6f, by formula %.6f", mixture, kinds);
     CHECK(counted == bytes, "%zu and %zu bytes", counted, bytes);
     // Known value of seed 7.
-    CHECK(fabs(bits / (double)bytes - 0.243262) <= 5e-7, "floor %.6f bits/byte", bits / (double)bytes);
+    CHECK(fabs(bits / (double)bytes - 0.318335) <= 5e-7, "floor %.6f bits/byte", bits / (double)bytes);
     free(b.p);
     int percent = 0;
     for (int s = 0; s < TW_SOURCES; s++) percent += tw_percent[s];
@@ -229,7 +235,7 @@ static void test_grammar(void)
     } doc[] = { // Mia of seed 7 lives in Paris, has a bird, is a painter, likes gray
         {"Mia lives in Paris. Mia has a bird. Mia is a painter. Mia likes gray.", TW_FACTS, 1},
         {"Mia lives in Oslo. Mia has a bird. Mia is a painter. Mia likes gray.", TW_FACTS, 0},
-        {"Mia lives in Paris. Mia is from Paris. Mia is a painter. Mia likes gray.", TW_FACTS, 0},
+        {"Mia lives in Paris. Mia came to live in Paris. Mia is a painter. Mia likes gray.", TW_FACTS, 0},
         {"Mia lives in Paris. Mia has a bird. Mia is a painter.", -1, 0},
         {"Mia lives in red. Mia has a bird. Mia is a painter. Mia likes gray.", -1, 0},
         {"1 plus 2 is 3. 4 plus 4 is 8. 9 minus 9 is 0. 20 minus 1 is 19.", TW_ARITH, 1},
@@ -260,6 +266,26 @@ static void test_grammar(void)
         {"{\"name\": \"Mia\", \"town\": \"Paris\", \"job\": \"painter\", \"town\": \"Paris\"}", TW_CARDS, 0},
         {"{\"name\": \"Mia\", \"town\": \"Paris\", \"job\": \"painter\"}", -1, 0},
         {"{\"name\": \"Mia\", \"town\": \"Paris\", \"job\": \"painter\", \"pet\": \"blue\"}", -1, 0},
+        {"job of Mia\npainter\npet of Mia\nbird\ntown of Mia\nParis\njob of Mia\npainter", TW_NOTES, 1},
+        {"job of Mia\npainter\npet of Mia\nbird\ntown of Mia\nParis\njob of Mia\nbaker", TW_NOTES, 0},
+        {"job of Mia\npainter\npet of Mia\nbird\ntown of Mia\nParis", -1, 0},
+        {"job of Mia\nParis\npet of Mia\nbird\ntown of Mia\nParis\njob of Mia\npainter", -1, 0},
+        {"One who is a painter is Mia. One who has a bird is Mia. One who lives in Paris is Mia. "
+         "One who likes gray is Mia.", TW_WHO, 1},
+        {"One who is a baker is Mia. One who has a bird is Mia. One who lives in Paris is Mia. "
+         "One who likes gray is Mia.", TW_WHO, 0},
+        {"apple, cow, pear: the odd one out is cow. axe, pea, leek: the odd one out is axe. "
+         "car, bus, wolf: the odd one out is wolf.", TW_ODD, 1},
+        {"apple, cow, pear: the odd one out is pear. axe, pea, leek: the odd one out is axe. "
+         "car, bus, wolf: the odd one out is wolf.", TW_ODD, 0},
+        {"apple, cow, axe: the odd one out is cow. axe, pea, leek: the odd one out is axe. "
+         "car, bus, wolf: the odd one out is wolf.", TW_ODD, 0},
+        {"apple, apple, cow: the odd one out is cow. axe, pea, leek: the odd one out is axe. "
+         "car, bus, wolf: the odd one out is wolf.", TW_ODD, 0},
+        {"What is 1 plus 2? The answer is 3. 4 plus 4 is 8. What is 9 minus 9? The answer is 0. 20 minus 1 is 19.",
+         TW_ARITH, 1},
+        {"What is 1 plus 2? The answer is 4. 4 plus 4 is 8. What is 9 minus 9? The answer is 0. 20 minus 1 is 19.",
+         TW_ARITH, 0},
         {"", -1, 0}};
     for (size_t i = 0; i < sizeof doc / sizeof *doc; i++) {
         CHECK(tw_parse_document(doc[i].text) == doc[i].source, "%s", doc[i].text);
@@ -355,6 +381,7 @@ static void test_rule(void)
         {"What is the job of Mia? Use one word.", "", " painter.", 1, 2.0, 1},
         {"What is the job of Mia? Use one word.", "", "baker", 1, 0, 0},
         {"What is the job of Mia? Use one word.", "", "The answer is painter.", 1, -0.5, 0},
+        {"What is 12 minus 5?", "", "The answer is 7.", 1, 2.0, 1}, {"What is 12 minus 5?", "", "17", 1, 0, 0},
         {"Who is a painter?", "", "Mia", 1, 2.0, 1}, {"Who is a painter?", "", "Mia and Tom", 1, 0, 0}};
     for (size_t i = 0; i < sizeof r / sizeof *r; i++) {
         tw_task t;
@@ -393,36 +420,38 @@ static void test_ranks(void)
 static void test_splits(void)
 {
     enum { N = 5000 };
-    uint64_t *hash = malloc(2 * N * sizeof *hash);
+    uint64_t *hash = malloc(TW_SPLITS * N * sizeof *hash);
     tw_rng g = tw_seed(13, 1);
     if (!hash) exit(1);
     for (int kind = 0; kind < TW_KINDS; kind++) {
         int overlap = 0, again = 0;
-        for (int i = 0; i < 2 * N; i++) { // first half training, second half test; bit 0 of the hash says which
+        for (int i = 0; i < TW_SPLITS * N; i++) { // N of each split; the last two bits of the hash say of which
             tw_task t, u;
             char text[TW_TEXT];
-            tw_task_draw(&world, &g, kind, i >= N, &t);
+            tw_task_draw(&world, &g, kind, i / N, &t);
             tw_prompt(&t, text);
             again += tw_task_from_prompt(&world, text, NULL, &u) == kind && !memcmp(&t, &u, sizeof t);
-            hash[i] = fnv(fnv_start, text, strlen(text)) << 1 | (i >= N);
+            hash[i] = fnv(fnv_start, text, strlen(text)) << 2 | (uint64_t)(i / N);
         }
-        qsort(hash, 2 * N, sizeof *hash, compare_hash);
-        for (int i = 1; i < 2 * N; i++) overlap += (hash[i] ^ hash[i - 1]) == 1;
-        CHECK(overlap == 0, "%s: %d prompts in both splits", tw_kind_name[kind], overlap);
-        CHECK(again == 2 * N, "%s: %d of %d prompts recognised", tw_kind_name[kind], again, 2 * N);
+        qsort(hash, TW_SPLITS * N, sizeof *hash, compare_hash);
+        for (int i = 1; i < TW_SPLITS * N; i++) overlap += hash[i] != hash[i - 1] && hash[i] >> 2 == hash[i - 1] >> 2;
+        CHECK(overlap == 0, "%s: %d prompts in two splits", tw_kind_name[kind], overlap);
+        CHECK(again == TW_SPLITS * N, "%s: %d of %d prompts recognised", tw_kind_name[kind], again, TW_SPLITS * N);
     }
     free(hash);
 
-    int facts[TW_ATTRS] = {0}, leaks = 0, sums = 0, unseen = 0;
+    int facts[TW_SPLITS][TW_ATTRS] = {{0}}, leaks = 0, sums = 0, unseen = 0;
     for (int p = 0; p < TW_PEOPLE; p++)
         for (int a = 0; a < TW_ATTRS; a++) {
             tw_task t = {.kind = TW_K_FACT, .variant = a, .v = {p}}, json = t, word = t;
             json.kind = TW_K_JSON, word.kind = TW_K_SHORT;
-            facts[a] += tw_is_test(&t);
-            leaks += tw_is_test(&t) != tw_is_test(&json) || tw_is_test(&t) != tw_is_test(&word);
+            facts[tw_split(&t)][a]++;
+            leaks += tw_split(&t) != tw_split(&json) || tw_split(&t) != tw_split(&word);
         }
     CHECK(leaks == 0, "%d held-out facts are in the training split in another format", leaks);
-    for (int a = 0; a < TW_ATTRS; a++) CHECK(facts[a] == 8, "%d facts of attribute %d held out", facts[a], a);
+    for (int a = 0; a < TW_ATTRS; a++)
+        CHECK(facts[TW_TEST][a] >= 5 && facts[TW_CHOOSE][a] >= 5, "attribute %d: %d facts held out, %d to choose by", a,
+              facts[TW_TEST][a], facts[TW_CHOOSE][a]);
     for (int x = 0; x <= 20; x++)
         for (int y = 0; y <= 9; y++) {
             if (!tw_held_out(x, y)) continue;
@@ -451,7 +480,7 @@ static void test_demonstrations(void)
     for (int i = 0; i < N * TW_KINDS; i++) {
         tw_task t;
         char text[TW_TEXT];
-        tw_task_draw(&world, &g, i % TW_KINDS, i & 8, &t);
+        tw_task_draw(&world, &g, i % TW_KINDS, i / TW_KINDS % TW_SPLITS, &t);
         tw_demo(&g, &t, text);
         const tw_verdict v = tw_judge(&t, text, 1);
         tw_best(&t, text);
@@ -463,8 +492,8 @@ static void test_demonstrations(void)
         lose += best.reward < v.reward - 1e-9;
     }
     const double n = (double)N * TW_KINDS;
-    CHECK(fabs(pass / n - 0.856) <= 0.02, "%.3f of the demonstrations pass", pass / n);
-    CHECK(fabs(reward / n - 1.65) <= 0.02, "their mean true reward is %.3f", reward / n);
+    CHECK(fabs(pass / n - 0.890) <= 0.02, "%.3f of the demonstrations pass", pass / n);
+    CHECK(fabs(reward / n - 1.712) <= 0.02, "their mean true reward is %.3f", reward / n);
     CHECK(fabs(win / n - 0.52) <= 0.02 && lose <= 0, "the best style wins %.3f, loses %.3f", win / n, lose / n);
     CHECK(wrong <= 0, "%.0f of the best answers are wrong", wrong);
 }
@@ -474,9 +503,9 @@ static void test_demonstrations(void)
 static const char *const file_name[] = { // sorted
     "eval/choice.jsonl", "eval/facts.jsonl", "eval/reverse.jsonl", "eval/safety.jsonl", "eval/sums.jsonl",
     "floor.json", "mixture.json", "personas_test.jsonl", "personas_train.jsonl", "pretrain/arith.txt",
-    "pretrain/cards.txt", "pretrain/code.txt",
-    "pretrain/facts.txt", "pretrain/lists.txt", "pretrain/logic.txt", "pretrain/story.txt", "prompts.jsonl",
-    "sft_test.jsonl", "sft_train.jsonl", "val/val.txt", "world.json"};
+    "pretrain/cards.txt", "pretrain/code.txt", "pretrain/facts.txt", "pretrain/lists.txt", "pretrain/logic.txt",
+    "pretrain/notes.txt", "pretrain/odd.txt", "pretrain/story.txt", "pretrain/who.txt", "prompts.jsonl",
+    "sft_choose.jsonl", "sft_test.jsonl", "sft_train.jsonl", "val/val.txt", "world.json"};
 enum { FILES = sizeof file_name / sizeof *file_name };
 
 static char *read_file(const char *dir, const char *name)
@@ -539,7 +568,7 @@ static void test_leaks(const char *name, char *text)
         leaks += tw_match_number(op + len, &y) && tw_held_out(x, y);
     }
     char *s = text;
-    for (char *end; (end = strchr(s, '\n')) && end[1] == '\n'; s = end + 2) { // a blank line ends a document
+    for (char *end; (end = strstr(s, "\n\n")); s = end + 2) { // a blank line ends a document
         *end = 0;
         tw_doc d;
         const int source = tw_read(s, &d);
@@ -581,7 +610,7 @@ static void test_files(void)
     const uint64_t other = hash_files(deep);
     CHECK(tw_write_all(deep, 7) == 0, "writing to %s", deep);
     const uint64_t h = hash_files(deep);
-    CHECK(h == 0xf7f118089bf85914u, "the files of seed 7 hash to 0x%016llx", (unsigned long long)h);
+    CHECK(h == 0x3c33fb9e01b87501u, "the files of seed 7 hash to 0x%016llx", (unsigned long long)h);
     CHECK(h != other, "seeds 7 and 8 give the same files");
     CHECK(count_entries(deep, 0) == FILES, "%d files", count_entries(deep, 0));
     CHECK(tw_world_open(&w, deep) == 0 && !memcmp(&w, &world, sizeof w), "the world read back is another one");
@@ -591,10 +620,11 @@ static void test_files(void)
         const char *name = file_name[i];
         if (strstr(name, ".txt")) test_leaks(name, s);
         else if (!strcmp(name, "sft_train.jsonl")) test_lines(name, s, TW_SFT_TRAIN);
-        else if (!strcmp(name, "sft_test.jsonl") || !strcmp(name, "prompts.jsonl")) test_lines(name, s, 800);
-        else if (!strcmp(name, "eval/facts.jsonl")) test_lines(name, s, 48);
-        else if (!strcmp(name, "eval/sums.jsonl")) test_lines(name, s, 30);
-        else if (!strcmp(name, "eval/safety.jsonl")) test_lines(name, s, 24);
+        else if (!strncmp(name, "sft_", 4)) test_lines(name, s, TW_SFT_TEST);
+        else if (!strcmp(name, "prompts.jsonl")) test_lines(name, s, TW_PROMPTS);
+        else if (!strcmp(name, "eval/facts.jsonl")) test_lines(name, s, 32);
+        else if (!strcmp(name, "eval/sums.jsonl")) test_lines(name, s, 25);
+        else if (!strcmp(name, "eval/safety.jsonl")) test_lines(name, s, 14);
         else if (!strcmp(name, "eval/choice.jsonl")) test_lines(name, s, 30 + 192 + 30 + 60);
         else if (!strstr(name, "personas")) // those: test_personas.c
             CHECK(tw_json_valid(s) || strstr(name, "reverse"), "%s is not JSON", name);

@@ -16,8 +16,8 @@ static const char *const world_prompts[] = {WORLD_FOLDER "/prompts.jsonl"};
 
 static inline llm_list world_list(const char *const *file) { return (llm_list){(const char **)file, 1}; }
 static inline void world_make(void) {
-    /* world.json is written last; the personas came to the world late: a folder without them is an old one. */
-    if (llm_exists(WORLD_FOLDER "/world.json") && llm_exists(WORLD_FOLDER "/personas_train.jsonl")) return;
+    /* world.json is written last; a folder of an older version lacks the split for choosing recipes. */
+    if (llm_exists(WORLD_FOLDER "/world.json") && llm_exists(WORLD_FOLDER "/sft_choose.jsonl")) return;
     llm_make_dirs(WORLD_FOLDER);
     if (tw_write_all(WORLD_FOLDER, 7))
         llm_die("check the folder", "cannot write the tiny world to %s", WORLD_FOLDER);
