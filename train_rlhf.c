@@ -35,6 +35,7 @@ typedef struct {
     rl_run run;
     FILE *csv;                          /* OUT/table.csv */
     stage_card card;
+    rl_line before;                     /* the SFT model */
 } program;
 
 /* ---- the reward model ---- */
@@ -168,6 +169,7 @@ static rl_line align(program *p, const char *method, const char *name, const cha
     l.seconds = m->step ? began : llm_now() - began;
     l.memory = memory;
     rl_print_line(&l, stdout, p->csv);
+    if (p->d.tiny) rl_print_tasks(&l, &p->before, stdout);
     show(p, name, out, sft, &x);
     x.a.count = all;
     rl_samples_free(&x);
@@ -199,13 +201,12 @@ static void run(program *p) {
     prepare(p);
     hf_say_unspelled(&p->d.tok);
     rl_samples sft = rl_answer_test(&p->run, 1);
-    rl_line first = rl_measured(&p->run, "sft", &sft, NULL, 1);
+    p->before = rl_measured(&p->run, "sft", &sft, NULL, 1);
     p->csv = fopen(llm_leads() ? path : "/dev/null", "w");
     if (!p->csv) llm_die("another --out", "cannot write %s: %s", path, strerror(errno));
-    fprintf(p->csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code\n");
-    rl_table_written(p->csv);
+    rl_table_begin(p->csv);
     rl_print_head(&p->run, stdout);
-    rl_print_line(&first, stdout, p->csv);
+    rl_print_line(&p->before, stdout, p->csv);
     const char *what = s->all ? "every method" : s->sweep_kl ? "PPO, by price of KL" : s->method;
     char *title = llm_format("Alignment: %s", what);
     p->card = stage_of(&s->run, s->run.out, 4, title);

@@ -581,7 +581,7 @@ static char *report_next_cell(char **at, bool *last) {
     *out = 0;
     return cell;
 }
-enum { CELLS = 4096, COLUMNS = 16, MOST_METHODS = 32 };
+enum { CELLS = 4096, COLUMNS = 32, MOST_METHODS = 32 };
 static char *const *report_read_table(const char *path, int *columns, int *rows) {
     static char *cell[CELLS];
     char *at = report_read_text(path, true), *c;

@@ -64,6 +64,7 @@ static double rl_measure_kl(rl_run *t, const rl_samples *x, int n) {
 typedef struct {
     char name[32];
     double mean, score, kl, length, stops, exact, fact, sums, code, seconds, memory;
+    double task[TW_KINDS];              /* right, by kind of task */
     eval_interval win;
 } rl_line;
 
@@ -84,6 +85,7 @@ static rl_line rl_measured(rl_run *t, const char *name, rl_samples *x, const rl_
                  .win = eval_win_rate(a, before),
                  .kl = !sft ? 0 : N > 1 ? llm_best_of_kl(N) : rl_measure_kl(t, x, n)};
     snprintf(l.name, sizeof l.name, "%s", name);
+    for (int kind = 0; kind < TW_KINDS; kind++) l.task[kind] = eval_correct(p, a, kind).mean;
     bool judged = t->d->tiny || t->judge->kind != JUDGE_MODEL || t->judge->reward.ops;
     if (!judged) l.mean = l.win.mean = NAN;
     return l;
@@ -105,6 +107,20 @@ static void rl_table_written(FILE *csv) {
         llm_die("free space on the disk; the methods that are done are saved, --resume goes on behind them",
                 "cannot write table.csv: %s", strerror(errno));
 }
+static void rl_table_begin(FILE *csv) {
+    fprintf(csv, "method,true_reward,win,win_low,win_high,reward,kl,length,stops,exact,fact,sums,code,seconds,memory");
+    for (int kind = 0; kind < TW_KINDS; kind++) fprintf(csv, ",task_%s", tw_kind_name[kind]);
+    fprintf(csv, "\n");
+    rl_table_written(csv);
+}
+/* What a method gave and took, task by task, against the model before. */
+static void rl_print_tasks(const rl_line *l, const rl_line *before, FILE *out) {
+    fprintf(out, "%-13s", "");
+    for (int kind = 0; kind < TW_KINDS; kind++)
+        if (!isnan(l->task[kind]))
+            fprintf(out, "  %s %.2f (%+.2f)", tw_kind_name[kind], l->task[kind], l->task[kind] - before->task[kind]);
+    fprintf(out, "\n");
+}
 static void rl_print_number(FILE *out, int width, int digits, double x) {         /* what nobody measured is a dash */
     if (isnan(x)) fprintf(out, "  %*s", width, "-");
     else fprintf(out, "  %*.*f", width, digits, x);
@@ -120,7 +136,8 @@ static void rl_print_line(const rl_line *l, FILE *out, FILE *csv) {
     for (int i = 0; i < 10; i++) rl_print_number(out, width[i], digits[i], x[i]);
     fprintf(out, "\n");
     fprintf(csv, "%s,%.6g,%.6g,%.6g,%.6g", l->name, l->mean, l->win.mean, l->win.low, l->win.high);
-    for (int i = 0; i < 8; i++) fprintf(csv, ",%.6g", x[i]);
+    for (int i = 0; i < 10; i++) fprintf(csv, ",%.6g", x[i]);
+    for (int kind = 0; kind < TW_KINDS; kind++) fprintf(csv, ",%.6g", l->task[kind]);
     fprintf(csv, "\n");
     fflush(out);
     rl_table_written(csv);
