@@ -1,6 +1,6 @@
 /* train_gpt.c: stage 1 of the lecture, pretraining. Text becomes tokens, and a model learns to predict the next one.
 
-       ./train_gpt                             the tiny world: writes it, trains tokenizer and model in two minutes ->
+       ./train_gpt                             the tiny world: writes it, trains tokenizer and model in a minute ->
    out/base
        ./train_gpt --data book.txt             your own text: files and folders
        ./train_gpt --preset gpt3-xl --dry-run  what it would take: parameters, memory, FLOPs, time

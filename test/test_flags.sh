@@ -263,8 +263,8 @@ done <<'END_OF_TABLE'
 --preset llama2-70b --gpus 2000 --tokens 1e12                   | on 1.0T tokens
 --preset llama2-70b --days 90 --tensor-parallel 8               | deadline: 90 days are kept by 912 GPUs
 --preset gpt3-175b --gpus 3000 --gpu-tflops 125 --mfu .3        | 32.3 days here
---preset gpt3-small --gpus 8 --steps 100 --grad-accum 4         | on 13.1M tokens
---preset gpt3-small                                             | learning rate 0.0006, 0.5M tokens a step: --lr 0.0006 --batch 16 --grad-accum 15
+--preset gpt3-small --gpus 8 --steps 100 --grad-accum 4         | on 6.6M tokens
+--preset gpt3-small                                             | learning rate 0.0006, 0.5M tokens a step: --lr 0.0006 --batch 8 --grad-accum 31
 END_OF_TABLE
 # ---- --resume goes on with the run that was begun: a flag | what is said ----
 g="$gpt --steps 4 --save-every 2 --warmup 1 --out $dir/base --resume"

@@ -140,8 +140,8 @@ static inline gpt_settings gpt_defaults(void) {
     gpt_settings s = {.preset = "tiny", .vocab = 768, .val_fraction = 0.05, .document_mask = true};
     s.run = run_defaults();
     s.run.out = "out/base";
-    s.run.steps = 800;
-    s.run.batch = 16;
+    s.run.steps = 2000;
+    s.run.batch = 8;
     s.run.warmup = 30;
     s.run.eval_every = 200;
     s.fleet.tflops = lecture_tflops;
@@ -228,11 +228,11 @@ typedef struct {
 } sft_settings;
 static inline sft_settings sft_defaults(void) {
     sft_settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 3, .val_fraction = 0.05,
-                      .packing = true, .max_new = 48, .ask = 800, .ptx_batch = 8};
+                      .packing = true, .max_new = 48, .ask = 900, .ptx_batch = 4};
     s.run = run_defaults();
     s.run.model = "out/base";
     s.run.out = "out/sft";
-    s.run.batch = 16;
+    s.run.batch = 8;
     s.run.warmup = 10;
     s.run.weight_decay = 0;
     return s;

@@ -17,7 +17,7 @@ stage() {
     printf '\n== %s: %s\n' "$name" "$*" >&2
     "$@" > "$out/$name.txt" || { cat "$out/$name.txt"; echo "the stage $name failed" >&2; exit 1; }
 }
-[ -e $world/personas_train.jsonl ] || stage world "$bin/tinyworld" --out $world
+[ -e $world/sft_choose.jsonl ] || stage world "$bin/tinyworld" --out $world
 [ -n "$BASE" ] || [ -e $base/config.json ] || base=out/base
 [ -e "$base/config.json" ] || stage base ./train_gpt $flags --seed "$seed" --out "$base"
 # The tiny world's rates (train_sft without --data); 36,000 conversations are read.
@@ -25,7 +25,7 @@ length="--epochs $((36000 / $(cat $world/sft_train.jsonl $world/personas_train.j
 [ -z "$STEPS" ] || length="--steps $STEPS"
 stage sft ./train_sft $flags --seed "$seed" --model "$base" --out "$out/sft" --overwrite \
     --data $world/sft_train.jsonl $world/personas_train.jsonl --val-data $world/personas_test.jsonl \
-    $length --lr 3e-3 --ptx 0.5 --ptx-data $world
+    $length --lr 3e-3 --ptx 1 --ptx-data $world
 plain=$(dirname "$base")/sft
 [ -e "$plain/config.json" ] || plain=
 stage eval "$bin/eval" $flags --model ${plain:+"$plain"} "$out/sft" --tasks $world/personas_test.jsonl --out "$out/eval"

@@ -30,7 +30,7 @@ fresh() {
 }
 # one SEED NAME: fine-tune on the records NAME, ask the model.
 one() {
-    at=$out/seed$1/$2 order=$1 along="--ptx 0.5 --ptx-batch 4 --ptx-data out/world"
+    at=$out/seed$1/$2 order=$1 along="--ptx 1 --ptx-batch 4 --ptx-data out/world"
     [ "$2" != again ] || order=$(($1 + 1000))
     [ "$2" != no-text ] || along="--ptx 0"
     train="$flags --steps $steps --batch 8 --lr 3e-3 --seed $order $along"

@@ -16,7 +16,7 @@ typedef struct {
 static inline rl_settings rl_defaults(void) {
     rl_settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
                      .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
-                     .rounds = 2, .ask = 800, .beta = 0.1, .rrhf = 100, .kl = -1, .clip = 0.2, .gamma = 1,
+                     .rounds = 1, .ask = 900, .beta = 0.1, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1,
                      .lambda = 0.95, .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1,
                      .val_fraction = 0.05};
     s.run = run_defaults();
@@ -256,7 +256,7 @@ static void rl_open_data(rl_data *d) {
     if (d->tiny) world_open(&d->world);
     if (d->tiny) rl_read_records(d, world_prompts, 1);
     else rl_read_records(d, s->run.data.item, s->run.data.count);
-    if (d->tiny) forms_read(&d->held, world_test, 1, NULL, false);
+    if (d->tiny && !s->run.val_data.count) forms_read(&d->held, world_test, 1, NULL, false);
     else if (s->run.val_data.count)
         forms_read(&d->held, s->run.val_data.item, s->run.val_data.count, s->columns, s->skip_bad);
     else forms_split(&d->records, &d->held, s->val_fraction);

@@ -614,11 +614,10 @@ static void rl_kto_finish(rl_run *t) {
 
 /* ---- RRHF: rankings (units: prompts with all their answers) ----
 
-       L = sum over worse i, better j of max(0, p_i - p_j)  -  weight p_best        p: log-probability per token
+       L = sum over worse i, better j of max(0, p_i - p_j)  -  weight S_best        p = S / |y|: log-probability per token
 
-   Eight answers make up to 28 pairs, whose pushes add up; against them the imitation of the one best answer has to be
-   given a weight, or the policy grows short and vague. Win-rates with weight 1, 10, 30, 100: 53, 59, 61, 63 % (from
-   another SFT model; from this one 100 gives 62). */
+   The paper's imitation term is -S_best, summed over the answer's tokens, its ranking term a sum over pairs of means: so
+   the weight that llm_loss_rrhf gives p_best, a mean, is `--rrhf-weight` times |y_best|, and 1 is the paper's loss. */
 
 static void rl_rrhf_prepare(rl_run *t) {
     const rl_comparisons *c = &t->d->compared;
@@ -645,7 +644,9 @@ static void rl_rrhf_step(rl_run *t, double lr, double *x) {
         rl_forward(t->d, &t->policy, &p);
         for (int g = 0; g < p.groups; g++) {
             int at = p.begin[g], K = p.begin[g + 1] - at;
-            loss += llm_loss_rrhf(p.dsum + at, p.sum + at, p.count + at, reward + at, K, t->s->rrhf, t->per_step);
+            const double tokens = p.count[at + llm_best_of(reward + at, K)];       /* weight p_best |y_best| is S_best */
+            loss += llm_loss_rrhf(p.dsum + at, p.sum + at, p.count + at, reward + at, K, t->s->rrhf * tokens,
+                                  t->per_step);
         }
         rl_backward(&t->policy, &p);
         llm_release(reward);
@@ -991,10 +992,10 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
    pleased the judge. With the forbidden tokens left out of the softmax, DPO .66 .67 .68 too. */
 
 static const rl_method rl_reward_kwise = {
-    .name = "reward", .lr = 3e-4, .epochs = 1, .rows = 64, .prepare = rl_reward_prepare, .step = rl_kwise_step,
+    .name = "reward", .lr = 6e-4, .epochs = 2, .rows = 64, .prepare = rl_reward_prepare, .step = rl_kwise_step,
     .finish = rl_reward_finish};
 static const rl_method rl_reward_pairs = {
-    .name = "reward", .lr = 3e-4, .epochs = 1, .rows = 64, .prepare = rl_reward_prepare, .step = rl_pair_step,
+    .name = "reward", .lr = 6e-4, .epochs = 2, .rows = 64, .prepare = rl_reward_prepare, .step = rl_pair_step,
     .finish = rl_reward_finish};
 
 enum { RL_METHODS = 10 };
@@ -1002,9 +1003,9 @@ static const rl_method rl_methods[RL_METHODS] = {      /* in the order of --all 
     /* learning rate, passes over the data, price of KL, answers in a step, steps (0: by the passes), learns from
        answers compared beforehand, its own flags; prepare, step, finish, save, restore, refer */
     {"best-of-n", 0, 0, 0, 0, 0, false, "best-of", NULL, NULL, NULL, NULL, NULL, NULL},         /* trains nothing */
-    {"rejection", 2e-4, 1, 0, 16, 0, false, "best-of|rounds",
+    {"rejection", 1e-4, 1, 0, 16, 0, false, "best-of|rounds",
      rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL, NULL},
-    {"random", 2e-4, 1, 0, 16, 0, false, "best-of|rounds",
+    {"random", 1e-4, 1, 0, 16, 0, false, "best-of|rounds",
      rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL, NULL},
     {"dpo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
      rl_pairs_prepare, rl_dpo_step, rl_pairs_finish, NULL, NULL, rl_pairs_refer},
@@ -1016,9 +1017,9 @@ static const rl_method rl_methods[RL_METHODS] = {      /* in the order of --all 
      rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL, rl_kto_refer},
     {"rrhf", 2e-4, 1, 0, 64, 0, true, "rrhf-weight",
      rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL, NULL},
-    {"grpo", 3e-4, 0, 0.05, 128, 20, false, "kl|inner-epochs|group",
+    {"grpo", 2e-4, 0, 0.05, 128, 40, false, "kl|inner-epochs|group",
      rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL, NULL},
-    {"ppo", 2e-4, 0, 0.2, 32, 30, false, "kl|inner-epochs|kl-target|clip|rollout|gamma|lambda|critic-lr",
+    {"ppo", 2e-4, 0, 0.2, 32, 40, false, "kl|inner-epochs|kl-target|clip|rollout|gamma|lambda|critic-lr",
      rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore, NULL},
 };
 static const rl_method *rl_find_method(const char *name) {
@@ -1058,7 +1059,6 @@ static void rl_check(const rl_settings *s) {
     const bool several = s->all || s->sweep_kl, tiny = !r->data.count;
     if (r->log && several)
         llm_usage("OUT/METHOD/log.csv, which is written anyway", "--log is one file, and there are several runs");
-    if (r->val_data.count && tiny) llm_usage("--data too", "--val-data with the tiny world's own data");
     run_check_flags(r);
     llm_options_idle("method", several, s->all ? "--all runs every one" : "--sweep-kl is of ppo");
     for (int i = 0; i < options_given.count; i++) rl_check_own(s, options_given.name[i]);
