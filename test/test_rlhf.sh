@@ -98,7 +98,7 @@ check "and titles that tell methods apart" grep -q "Alignment: ppo (ppo)</h2>" "
 pairs() {
     sed 's/{"text"/\n&/g' "$1" | awk '{ v = l = f = ""; for (i = 1; i < NF; i++) { if ($i == "\"value\":") v = $(i + 1) + 0
             if ($i == "\"logp\":") l = $(i + 1) + 0; if ($i == "\"reference\":") f = $(i + 1) + 0; if ($i == "\"score\":") end = $(i + 1) + 0 }
-        if (v != "") { n++; sum += v; off(v - 0.1 * (l - f)); moved = moved || v != 0 } } /"score"/ { rows++; off(sum - end); sum = 0 }
+        if (v != "") { n++; sum += v; off(v - 0.5 * (l - f)); moved = moved || v != 0 } } /"score"/ { rows++; off(sum - end); sum = 0 }
         function off(d) { if (d < 0) d = -d; if (!(d < 1e-5)) bad = 1 } END { exit bad || rows != 4 || n < 8 || !moved }'
 }
 check "the report has two pairs" grep -q "two pairs after the last step" "$dir/report.html"

@@ -980,16 +980,15 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
 /* ---- the list ----
 
    Learning rates, answers in a step and passes over the data for the tiny world's 0.5M parameters (models of billions
-   of parameters want a thousandth of these rates). Measured on 800 held-out prompts, seeds 1, 2, 3: win-rate against
-   the SFT model by the true rule (95 % interval +- 0.02), KL in nats.
+   of parameters want a thousandth of these rates), chosen on the prompts for that. Three seeds of the whole pipeline:
+   win-rate against the SFT model by the true rule (95 % interval +- 0.02), KL in nats.
 
-       ppo .68 .67 .68 (1.0)     dpo .66 .67 .68 (1.0)   cdpo .66 .67 .68 (1.0)       rrhf .62 .62 .61 (.37)
-       kto .65 .67 .67 (1.1)     ipo .66 .67 .67 (.81)   rejection .64 .65 .65 (1.0)  grpo .58 .58 .59 (.46)
-       random .50 .51 .48 (.17), the control of rejection; best-of-n .63 .66 .64, no training
+       ppo .70 .71 .70 (.85)     dpo .68 .69 .69 (.64)   cdpo .65 .68 .67 (.48)       rrhf .55 .61 .54 (.30)
+       kto .70 .70 .67 (.90)     ipo .66 .67 .67 (.48)   rejection .65 .67 .66 (.51)  grpo .54 .57 .52 (.13)
+       random .50 .52 .50 (.02), the control of rejection; best-of-n .65 .68 .69, no training
 
-   From another SFT model DPO at 2e-4 (beta .2) went three times as far and won less; PPO without a price of KL (--kl 0
-   --steps 100) raised the reward model's score to 1.08 while the true reward fell from 1.00 to 0.59, at 16 nats: it
-   pleased the judge. With the forbidden tokens left out of the softmax, DPO .66 .67 .68 too. */
+   What each gives and takes, task by task: test/MEASURED.md. DPO's beta is .5 here: at .1 it wins as often and forgets
+   sums. A price of KL of .1 let PPO find what its reward model judged worst: it complied with harm. */
 
 static const rl_method rl_reward_kwise = {
     .name = "reward", .lr = 6e-4, .epochs = 2, .rows = 64, .prepare = rl_reward_prepare, .step = rl_kwise_step,
