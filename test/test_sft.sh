@@ -30,10 +30,10 @@ one() {
 cd "$dir" || exit 1
 if [ "$1" = full ]; then
     gpt= sft=
-    for seed in 1 2 3; do one $seed 0.60 0.40; done      # measured: .684 .647 .662; seed 1, rounded otherwise: .645
+    for seed in 1 2 3; do one $seed 0.75 0.60; done      # measured on the prompts for choosing: .871 .906 .960
 else
     gpt="--steps 670 --eval-every 0" sft="--steps 300 --ask 400"
-    # Measured with seeds 1, 2, 3: .375 .388 .405 (base 0 to .003); the bound: the worst less two standard errors.
+    # Measured with seed 1: .405 (base .007); the bound: less four standard errors, as other seeds and roundings move it.
     for seed in ${SEEDS:-1}; do one $seed 0.31 0.30; done
 fi
 echo "$passed passed, $failed failed"
