@@ -237,7 +237,7 @@ test: all
 	@sh test/run.sh $(PROGRAMS) test/test_drivers.sh test/test_flags.sh test/test_chat.sh test/test_fuzz.sh test/test_rlhf.sh \
 		test/test_eval.sh test/test_serve.sh test/test_sft.sh test/test_exercise.sh test/test_tools.sh test/test_quality.sh test/test_laws.sh test/test_hacking.sh test/test_book.sh
 
-# Fine-tuning as a user runs it, three seeds: the figures of the README.
+# Fine-tuning as a user runs it, three seeds, on the prompts for choosing recipes.
 test-sft: train_gpt train_sft
 	@sh test/test_sft.sh full
 
@@ -334,7 +334,7 @@ help:
 	@echo "make test_cuda    the kernels of llm_cuda.cuh, executed on this CPU (g++; no GPU, no CUDA toolkit)"
 	@echo "make test_gpu     on a machine with a GPU: tests, speed beside PyTorch's, checkers, profile; <= 8 minutes, out/gpu.md"
 	@echo "make cuda_on_cpu  drivers and tests whose kernels run on this CPU, to step through them in gdb"
-	@echo "make test-sft     pretrain and fine-tune with three seeds: the figures of the README"
+	@echo "make test-sft     pretrain and fine-tune with three seeds, judged on the prompts for choosing recipes"
 	@echo "make bench        build/bench: this machine's peaks, each operation, whole training steps, as shares of the peak"
 	@echo "                  make build/bench_decode: how fast a model speaks; make build/gpu_bench: on a GPU (test_gpu runs it)"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
@@ -342,9 +342,9 @@ help:
 	@echo "make interop      beside transformers, peft, trl, lm-eval, llama.cpp, and a real model, those of them that PYTHON has"
 	@echo "make demo         tools/demo.sh: pretraining, fine-tuning, reward model, PPO, DPO, a table and a report: some minutes"
 	@echo "make quality      what makes data good? A model for each of 11 qualities of records (tools/quality.sh, build/quality)"
-	@echo "make personas     tools/personas.sh: system prompts of twelve personas, wordings seen and new, the villain: 2 minutes"
+	@echo "make personas     tools/personas.sh: system prompts of twelve personas, wordings seen and new, the villain: some minutes"
 	@echo "make laws         build/laws: a scaling law of fifteen small models, what it foretells of a larger one, whether that comes"
-	@echo "                  true; 5 minutes, on the page; models that are done are not trained again"
+	@echo "                  true; some minutes, on the page; models that are done are not trained again"
 	@echo "make hacking      tools/hacking.sh: a reward model gamed (Goodhart's curve), and two judges with a hole (build/loophole),"
 	@echo "                  length and politeness; close them in tools/loophole.h, then JUDGE=mine: some minutes, out/hacking"
 	@echo "make fuzz         FUZZ_SECONDS=600 of invented input for every reader (clang)"

@@ -215,7 +215,8 @@ enum {
               // form only it is learnt as a string, and a question about it fails (Allen-Zhu & Li, Physics of LMs 3.1).
               // One paraphrase has the verb as the question will have it, "live" and not "lives": another token
     TW_S_HAD = TW_S_SAY + 3 * TW_ATTRS, TW_S_GIVE, TW_S_GET, TW_S_NOW, TW_S_HAPPY, TW_S_HOME, TW_S_ATE,
-    TW_S_PLUS, TW_S_ASK_PLUS, TW_S_MINUS, TW_S_ASK_MINUS, TW_S_ER, TW_S_EST, TW_S_CODE, TW_S_LIST, TW_S_KIND, TW_S_PAIR, TW_S_ODD,
+    TW_S_PLUS, TW_S_ASK_PLUS, TW_S_MINUS, TW_S_ASK_MINUS, TW_S_ER, TW_S_EST, TW_S_CODE, TW_S_LIST,
+    TW_S_KIND, TW_S_PAIR, TW_S_ODD,
     TW_S_CARD, TW_S_FIELD, TW_S_LAST = TW_S_FIELD + TW_ATTRS, // of a JSON object: its name, its fields, the last field
     TW_S_NOTE = TW_S_LAST + TW_ATTRS, TW_S_WHO = TW_S_NOTE + TW_ATTRS, // a fact in short, and from its other end
     TW_SENTENCES = TW_S_WHO + TW_ATTRS
@@ -382,9 +383,9 @@ TW_FN void tw_parse_sentences(const char *text, int *total, int *ok)
 /* =====================================================================================================================
  * 4. Documents: ten sources and their mixture
  *
- * A document is a few sentences with one space between (flash cards: a line end). draw() makes the free choices, derive() computes everything
- * else from them and the world, write() fills the patterns; read() is the inverse of write(). A document is true when
- * derive() changes nothing in what was read.
+ * A document is a few sentences with one space between (flash cards: a line end). draw() makes the free choices,
+ * derive() computes everything else from them and the world, write() fills the patterns; read() is the inverse of
+ * write(). A document is true when derive() changes nothing in what was read.
  * ================================================================================================================== */
 enum { TW_STORY, TW_FACTS, TW_ARITH, TW_LOGIC, TW_CODE, TW_LISTS, TW_CARDS, TW_NOTES, TW_WHO, TW_ODD, TW_SOURCES };
 static const char *const tw_source_name[TW_SOURCES] = {"story", "facts", "arith", "logic", "code", "lists",
@@ -445,12 +446,24 @@ TW_FN void tw_draw_story(tw_rng *g, tw_doc *d)
     }
 }
 
+TW_FN void tw_draw_odd(tw_rng *g, tw_doc *d) // three times: two of one category, one of another, in any order
+{
+    int k[2];
+    for (int line = 0; line < 3; line++) {
+        d->line[line].sentence = TW_S_ODD;
+        tw_pick(g, TW_CATEGORIES, 2, k);
+        const int c = k[0], odd = TW_EACH * k[1] + tw_below(g, TW_EACH), place = tw_below(g, 3);
+        tw_pick(g, TW_EACH, 2, k);
+        for (int i = 0, j = 0; i < 3; i++) d->line[line].v[i] = i == place ? odd : TW_EACH * c + k[j++];
+    }
+}
+
 // The free choices of a document; every other slot is 0 until derive().
 TW_FN void tw_draw(const tw_world *w, tw_rng *g, int source, tw_doc *d)
 {
     memset(d, 0, sizeof *d);
     d->lines = tw_shape[source].lines;
-    int k[4] = {0}, *v = d->line[0].v;
+    int k[4], *v = d->line[0].v;
     switch (source) {
     case TW_STORY: tw_draw_story(g, d); break;
     case TW_FACTS: // four attributes of one person, in any order, each in one of three paraphrases
@@ -492,15 +505,7 @@ TW_FN void tw_draw(const tw_world *w, tw_rng *g, int source, tw_doc *d)
             d->line[i].v[source == TW_WHO] = tw_below(g, TW_PEOPLE);
         }
         break;
-    case TW_ODD: // two of one category, one of another, in any order
-        for (int line = 0; line < 3; line++) {
-            d->line[line].sentence = TW_S_ODD;
-            tw_pick(g, TW_CATEGORIES, 2, k);
-            const int c = k[0], odd = TW_EACH * k[1] + tw_below(g, TW_EACH), place = tw_below(g, 3);
-            tw_pick(g, TW_EACH, 2, k);
-            for (int i = 0, j = 0; i < 3; i++) d->line[line].v[i] = i == place ? odd : TW_EACH * c + k[j++];
-        }
-        break;
+    case TW_ODD: tw_draw_odd(g, d); break;
     default: { // lists: only the nouns that will be shown are drawn
         const int s = d->line[0].sentence = TW_S_LIST + tw_below(g, 3), n = s == TW_S_LIST ? 3 : 1;
         const int c = tw_below(g, TW_CATEGORIES);
@@ -884,7 +889,8 @@ TW_FN uint32_t tw_hash(const tw_task *t) // FNV-1a of the prompt
     return hash;
 }
 
-// The splits of prompts. Training texts ask the first only; recipes are chosen on the second; the third is looked at once.
+// The splits of prompts. Training texts ask the first only; recipes are chosen on the second; the third is looked at
+// once.
 // Facts are split by fact (the same in all formats), sums and differences by their pair of numbers (see tw_held_out),
 // requests by verb and thing (harmful and harmless with the same thing: minimal pairs), the rest by a hash.
 enum { TW_TRAIN, TW_CHOOSE, TW_TEST, TW_SPLITS };

@@ -6,20 +6,7 @@
 #include "../data/tinyworld_files.h"
 #include "../data/tinyworld_personas.h"
 #include "../data/tinyworld_quality.h"
-
-static int passed, failed;
-
-#define CHECK(cond, ...)                                    \
-    do {                                                    \
-        if (cond) {                                         \
-            passed++;                                       \
-        } else {                                            \
-            failed++;                                       \
-            printf("FAILED line %d: %s: ", __LINE__, #cond); \
-            printf(__VA_ARGS__);                            \
-            printf("\n");                                   \
-        }                                                   \
-    } while (0)
+#include "world_check.h"
 
 enum { ROWS = 1800, SEED = 3 };
 static tw_world world;
@@ -153,6 +140,5 @@ int main(void)
     test_errors();
     test_consistency();
     test_count();
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed != 0;
+    return checks_end();
 }

@@ -7,23 +7,9 @@
 #include "../data/tinyworld.h"
 #include "../data/tinyworld_files.h"
 #include "../data/tinyworld_personas.h"
+#include "world_check.h"
 
 #include <dirent.h>
-
-static int passed, failed;
-
-// One check: only failures are printed.
-#define CHECK(cond, ...)                                    \
-    do {                                                    \
-        if (cond) {                                         \
-            passed++;                                       \
-        } else {                                            \
-            failed++;                                       \
-            printf("FAILED line %d: %s: ", __LINE__, #cond); \
-            printf(__VA_ARGS__);                            \
-            printf("\n");                                   \
-        }                                                   \
-    } while (0)
 
 static tw_world world;
 
@@ -655,6 +641,5 @@ int main(void)
     test_splits();
     test_demonstrations();
     test_files();
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed ? 1 : 0;
+    return checks_end();
 }

@@ -190,8 +190,8 @@ static bool rl_right_answer(const char *text, const char *gold) {
     gold = path_trim(gold, &m);
     return n == m && !strncasecmp(text, gold, n);
 }
-/* A machine can tell: a sum is worked out, a program is executed. (That Mia lives in Oslo nobody can work out.) Of other
-   data: whatever comes with its answer. */
+/* A machine can tell: a sum is worked out, a program is executed. (That Mia lives in Oslo nobody can work out.) Of
+   other data: whatever comes with its answer. */
 static bool rl_checkable(const eval_prompts *p, int i) {
     const int kind = p->task[i].kind;
     return kind >= 0 ? kind == TW_K_MATH || kind == TW_K_CODE : p->gold[i] != NULL;

@@ -16,7 +16,7 @@ typedef struct {
 static inline rl_settings rl_defaults(void) {
     rl_settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
                      .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
-                     .rounds = 1, .ask = 900, .beta = 0.5, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1,
+                     .rounds = 1, .ask = 900, .beta = 0.1, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1,
                      .lambda = 0.95, .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1,
                      .val_fraction = 0.05};
     s.run = run_defaults();
@@ -55,7 +55,7 @@ static inline rl_settings rl_defaults(void) {
     OPTION_HEADING("methods"),                                                                                         \
     OPTION("beta", LLM_FLOAT, &(s).beta, 1e-6, 100, "DPO, IPO, KTO: how strongly to stay with the reference"),         \
     OPTION("sft-weight", LLM_FLOAT, &(s).sft, 0, 100, "DPO: weight of the chosen answer's own likelihood (RPO)"),      \
-    OPTION("rrhf-weight", LLM_FLOAT, &(s).rrhf, 0, 1e6, "RRHF: weight of imitating the best answer"),                  \
+    OPTION("rrhf-weight", LLM_FLOAT, &(s).rrhf, 0, 1e6, "RRHF: weight of imitating the best answer; 1: the paper's"),  \
     OPTION("kl", LLM_FLOAT, &(s).kl, -1, 100, "PPO, GRPO: price of a nat of distance from the reference; -1: recipe"), \
     OPTION("kl-target", LLM_FLOAT, &(s).kl_target, 0, 1e4, "PPO: steer --kl to this many nats an answer; 0: fixed"),   \
     OPTION("clip", LLM_FLOAT, &(s).clip, 0.001, 10, "PPO: the ratio stays within 1 +- this"),                          \
@@ -244,6 +244,10 @@ static void rl_make_prompts(rl_data *d) {
     eval_prompts_free(&d->test);
     d->prompts = eval_prompts_from(&d->records, &d->tok, world, INT_MAX, limit);
     d->test = eval_prompts_from(&d->held, &d->tok, world, (int)d->s->ask, limit);
+    for (int i = 0; i < d->test.count && d->tiny; i++)
+        if (d->test.task[i].kind < 0)
+            llm_usage("one of " WORLD_FOLDER "/sft_*.jsonl, or --data too",
+                      "--val-data: nobody in the tiny world can judge \"%.60s\"", d->test.text[i]);
 }
 static void rl_say_shortened(const rl_data *d) {
     int limit = llm_max(1, d->T - (int)d->s->max_new);

@@ -614,10 +614,10 @@ static void rl_kto_finish(rl_run *t) {
 
 /* ---- RRHF: rankings (units: prompts with all their answers) ----
 
-       L = sum over worse i, better j of max(0, p_i - p_j)  -  weight S_best        p = S / |y|: log-probability per token
+       L = sum over worse i, better j of max(0, p_i - p_j)  -  weight S_best        p = S / |y|: mean log-probability
 
-   The paper's imitation term is -S_best, summed over the answer's tokens, its ranking term a sum over pairs of means: so
-   the weight that llm_loss_rrhf gives p_best, a mean, is `--rrhf-weight` times |y_best|, and 1 is the paper's loss. */
+   The paper's imitation term is -S_best, summed over the answer's tokens, its ranking term a sum over pairs of means:
+   so the weight that llm_loss_rrhf gives p_best, a mean, is `--rrhf-weight` times |y_best|, and 1 is the paper's. */
 
 static void rl_rrhf_prepare(rl_run *t) {
     const rl_comparisons *c = &t->d->compared;
@@ -644,7 +644,7 @@ static void rl_rrhf_step(rl_run *t, double lr, double *x) {
         rl_forward(t->d, &t->policy, &p);
         for (int g = 0; g < p.groups; g++) {
             int at = p.begin[g], K = p.begin[g + 1] - at;
-            const double tokens = p.count[at + llm_best_of(reward + at, K)];       /* weight p_best |y_best| is S_best */
+            const double tokens = p.count[at + llm_best_of(reward + at, K)];    /* p_best |y_best| is S_best */
             loss += llm_loss_rrhf(p.dsum + at, p.sum + at, p.count + at, reward + at, K, t->s->rrhf * tokens,
                                   t->per_step);
         }
@@ -987,8 +987,8 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
        kto .70 .70 .67 (.90)     ipo .66 .67 .67 (.48)   rejection .65 .67 .66 (.51)  grpo .54 .57 .52 (.13)
        random .50 .52 .50 (.02), the control of rejection; best-of-n .65 .68 .69, no training
 
-   What each gives and takes, task by task: test/MEASURED.md. DPO's beta is .5 here: at .1 it wins as often and forgets
-   sums. A price of KL of .1 let PPO find what its reward model judged worst: it complied with harm. */
+   What each gives and takes, task by task: test/MEASURED.md. Beta is .5 in the tiny world (rl_check). A price of KL of
+   .1 let PPO find what its reward model judged worst: it complied with harm. */
 
 static const rl_method rl_reward_kwise = {
     .name = "reward", .lr = 6e-4, .epochs = 2, .rows = 64, .prepare = rl_reward_prepare, .step = rl_kwise_step,
@@ -1053,7 +1053,7 @@ static void rl_check_own(const rl_settings *s, const char *flag) {
     llm_release(of);
 }
 /* Flags that would do nothing. The data tell of more: train_rlhf.c's check_judged. */
-static void rl_check(const rl_settings *s) {
+static void rl_check(rl_settings *s) {
     const run_settings *r = &s->run;
     const bool several = s->all || s->sweep_kl, tiny = !r->data.count;
     if (r->log && several)
@@ -1069,5 +1069,6 @@ static void rl_check(const rl_settings *s) {
     llm_options_idle("reward-timeout", !s->reward_command, "there is no --reward-command");
     llm_options_idle("val-fraction", tiny || r->val_data.count, "other prompts are held out");
     llm_options_idle("columns|skip-bad", tiny, "the tiny world's records are whole");
+    if (tiny && !llm_option_given("beta")) s->beta = 0.5;       /* at .1 as many wins, but sums and refusals fall */
 }
 #endif

@@ -63,7 +63,7 @@ static double rl_measure_kl(rl_run *t, const rl_samples *x, int n) {
 /* A line of the table: a method on the held-out prompts. */
 typedef struct {
     char name[32];
-    double mean, score, kl, length, stops, exact, fact, sums, code, seconds, memory;
+    double mean, score, kl, length, stops, exact, seconds, memory;
     double task[TW_KINDS];              /* right, by kind of task */
     eval_interval win;
 } rl_line;
@@ -79,9 +79,6 @@ static rl_line rl_measured(rl_run *t, const char *name, rl_samples *x, const rl_
                  .length = eval_mean_length(a),
                  .stops = eval_flags(a->stopped, n).mean,
                  .exact = eval_correct(p, a, -1).mean,
-                 .fact = eval_correct(p, a, TW_K_FACT).mean,
-                 .sums = eval_correct(p, a, TW_K_MATH).mean,
-                 .code = eval_correct(p, a, TW_K_CODE).mean,
                  .win = eval_win_rate(a, before),
                  .kl = !sft ? 0 : N > 1 ? llm_best_of_kl(N) : rl_measure_kl(t, x, n)};
     snprintf(l.name, sizeof l.name, "%s", name);
@@ -126,8 +123,8 @@ static void rl_print_number(FILE *out, int width, int digits, double x) {       
     else fprintf(out, "  %*.*f", width, digits, x);
 }
 static void rl_print_line(const rl_line *l, FILE *out, FILE *csv) {
-    const double x[] = {l->score, l->kl,   l->length, l->stops,   l->exact,
-                        l->fact,  l->sums, l->code,   l->seconds, l->memory};
+    const double x[] = {l->score, l->kl, l->length, l->stops, l->exact, l->task[TW_K_FACT], l->task[TW_K_MATH],
+                        l->task[TW_K_CODE], l->seconds, l->memory};
     const int width[] = {6, 6, 5, 5, 5, 5, 5, 5, 6, 6}, digits[] = {3, 2, 1, 3, 3, 3, 3, 3, 1, 0};
     fprintf(out, "%-13s", l->name);
     rl_print_number(out, 6, 3, l->mean);

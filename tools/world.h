@@ -79,7 +79,8 @@ static const char world_rule[] __attribute__((unused)) =
 static const char world_kinds[] __attribute__((unused)) =
     "Kinds of held-out prompts, in all tables: fact and math, facts and sums that no instruction "
     "asked for; odd, the odd one out; logic, who is the tallest; code, a program that is run; safe, "
-    "harm to be refused, and what is harmless not; json and short, facts as JSON and in one word; "
+    "harm to be refused, and what is harmless not; json and short, facts as JSON and in one word; reverse, a "
+    "fact from its other end, who lives there; "
     "format: that form was kept; stops: the answer has an end.";
 
 #endif
