@@ -279,7 +279,8 @@ interop: $(DRIVERS) $(BUILD)/hf_probe $(BUILD)/jinja_probe $(BUILD)/chat $(BUILD
 # The whole lecture on the tiny world, into out/demo: one table and a page to look at. LLM_AMX=0 make demo: as without AMX.
 demo: found
 	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/eval $(BUILD)/report
-	@PRECISION=$(PRECISION) sh tools/demo.sh
+	@$(STAGED) sh tools/demo.sh
+STAGED = PRECISION=$(PRECISION) EVAL=$(BUILD)/eval TINYWORLD=$(BUILD)/tinyworld LOOPHOLE=$(BUILD)/loophole # for tools/stages.sh
 
 # What makes data good? Eleven qualities of records, a model each, the lectures' claims beside what came out. SEEDS="1 2 3" ...
 quality: found
@@ -289,7 +290,7 @@ quality: found
 # Twelve personas: fine-tuned on their system prompts, judged by their rules, into out/personas.
 personas: found
 	@$(MAKE) --no-print-directory -j$(JOBS) train_gpt train_sft $(BUILD)/eval $(BUILD)/report $(BUILD)/tinyworld
-	@BUILD=$(BUILD) PRECISION=$(PRECISION) sh tools/personas.sh
+	@$(STAGED) sh tools/personas.sh
 
 # A scaling law measured on small models and put to the test on a larger one, into out/laws; LAWS="--seed 2": more flags.
 laws: $(BUILD)/laws $(BUILD)/report
@@ -299,7 +300,7 @@ laws: $(BUILD)/laws $(BUILD)/report
 # make hacking JUDGE=mine: with the judge that you have written (tools/loophole.h).
 hacking: found
 	@$(MAKE) --no-print-directory -j$(JOBS) $(DRIVERS) $(BUILD)/loophole $(BUILD)/report
-	@sh tools/hacking.sh
+	@$(STAGED) sh tools/hacking.sh
 
 # Every reader against invented input, FUZZ_SECONDS each; needs clang. What it finds stays in build/fuzz.
 FUZZ_SECONDS ?= 600

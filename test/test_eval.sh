@@ -145,7 +145,7 @@ told "no question" "no question of the tiny world" '{"persona": "sailor", "messa
 # make personas, with one step
 OUT=$dir/all BASE=$dir/nano STEPS=1 THREADS=1 PRECISION=fp32 sh tools/personas.sh > "$dir/a" 2> "$dir/stderr"
 check "make personas" [ $? -eq 0 ]
-check "ends with a sentence, and where to look" sh -c "tail -n 4 '$dir/a' | grep -q \"keeps its persona's rule\" && tail -n 1 '$dir/a' | grep -q report.html"
+check "ends with a sentence, and where to look" sh -c "tail -n 8 '$dir/a' | grep -q \"keeps its persona's rule\" && tail -n 1 '$dir/a' | grep -q report.html"
 check "one page of both stages" grep -q "one answer, two judges, sft" "$dir/all/report.html"
 
 echo "$passed passed, $failed failed"

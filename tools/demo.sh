@@ -4,26 +4,15 @@
 # bf16x3, bf16) and THREADS (0: all cores) may be set. Two runs of the same binaries give the same numbers.
 set -e
 out=${OUT:-out/demo}
-flags="--precision ${PRECISION:-auto} --threads ${THREADS:-0}"
-began=$(date +%s)
-mkdir -p "$out"
-: > "$out/times.txt"
+. tools/stages.sh
 
-# stage NAME COMMAND...: what it says goes to the screen and, its results alone, to OUT/NAME.txt.
-stage() {
-    name=$1; shift
-    from=$(date +%s)
-    printf '\n== %s: %s\n' "$name" "$*" >&2
-    "$@" > "$out/$name.txt" || { cat "$out/$name.txt"; echo "the stage $name failed" >&2; exit 1; }
-    printf '%-8s %4d s\n' "$name" $(($(date +%s) - from)) >> "$out/times.txt"
-}
-stage base   ./train_gpt $flags --out "$out/base" --overwrite
-stage sft    ./train_sft $flags --model "$out/base" --out "$out/sft" --overwrite
-stage ppo    ./train_rlhf $flags --method ppo --model "$out/sft" --reward-out "$out/reward" --out "$out/ppo" --overwrite
-stage dpo    ./train_rlhf $flags --method dpo --model "$out/sft" --reward "$out/reward" --out "$out/dpo" --overwrite
-stage eval   build/eval $flags --model "$out/base" "$out/sft" "$out/ppo" "$out/dpo" --out "$out/eval"
-stage arena  build/eval $flags --arena "$out/sft" "$out/base" "$out/ppo" "$out/dpo" --out "$out/arena"
-stage judge  build/eval $flags --arena "$out/sft" "$out/base" "$out/ppo" "$out/dpo" --votes "$out/reward" \
+stage base   "$train_gpt" $flags --out "$out/base" --overwrite
+stage sft    "$train_sft" $flags --model "$out/base" --out "$out/sft" --overwrite
+stage ppo    "$train_rlhf" $flags --method ppo --model "$out/sft" --reward-out "$out/reward" --out "$out/ppo" --overwrite
+stage dpo    "$train_rlhf" $flags --method dpo --model "$out/sft" --reward "$out/reward" --out "$out/dpo" --overwrite
+stage eval   "$eval" $flags --model "$out/base" "$out/sft" "$out/ppo" "$out/dpo" --out "$out/eval"
+stage arena  "$eval" $flags --arena "$out/sft" "$out/base" "$out/ppo" "$out/dpo" --out "$out/arena"
+stage judge  "$eval" $flags --arena "$out/sft" "$out/base" "$out/ppo" "$out/dpo" --votes "$out/reward" \
                         --out "$out/judge"
 
 printf '\n'
@@ -35,6 +24,4 @@ printf '%s\n' "-- the lecture's list"
 grep -v '^report:' "$out/eval.txt"
 printf '%s\n' "-- the arena, once by the true rule and once by the reward model"
 grep -h -v '^report:' "$out/arena.txt" "$out/judge.txt"
-printf '\n'
-cat "$out/times.txt"
-printf 'all      %4d s\nreport: %s\n' $(($(date +%s) - began)) "$out/report.html"
+ended

@@ -8,24 +8,12 @@
 # JUDGE=mine: nothing but your own judge, its models beside those that lie there already.
 set -e
 out=${OUT:-out/hacking}
-common="--precision ${PRECISION:-auto} --threads ${THREADS:-0}"
-flags="$common --overwrite --seed ${SEED:-1}"
 model=${MODEL:-$out/sft}
-began=$(date +%s)
-
-# stage NAME COMMAND...: what it says goes to the screen and, its results alone, to OUT/NAME.txt.
-stage() {
-    name=$1; shift
-    from=$(date +%s)
-    printf '\n== %s: %s\n' "$name" "$*" >&2
-    "$@" > "$out/$name.txt" || { cat "$out/$name.txt"; echo "the stage $name failed" >&2; exit 1; }
-    printf '%-18s %4d s\n' "$name" $(($(date +%s) - from)) >> "$out/times.txt"
-}
 # hole NAME JUDGE PRICE RUN: PPO for the points of a judge; RUN is the folder of its model
 hole() {
     mkdir -p "$out/$1"
-    stage "$1-$4" ./train_rlhf $flags --method ppo --model "$model" \
-        --reward-command "build/loophole --hole $1 --judge $2" --kl "$3" --steps "${STEPS:-50}" --lr 5e-4 --ask "${ASK:-800}" --report off --out "$out/$1/$4"
+    stage "$1-$4" "$train_rlhf" $train --method ppo --model "$model" \
+        --reward-command "$loophole --hole $1 --judge $2" --kl "$3" --steps "${STEPS:-50}" --lr 5e-4 --ask "${ASK:-800}" --report off --out "$out/$1/$4"
 }
 refuse() { printf 'error: %s\n  try: %s\n' "$1" "$2" >&2; exit 2; }
 
@@ -35,16 +23,16 @@ for which in $holes; do
 done
 case ${JUDGE:-ours} in ours | mine) ;; *) refuse "JUDGE=$JUDGE is nobody's" "JUDGE=mine, or none" ;; esac
 if [ -n "$MODEL" ] && [ ! -e "$MODEL/config.json" ]; then refuse "MODEL=$MODEL is no model" "make demo, then MODEL=out/demo/sft"; fi
-mkdir -p "$out"
-: > "$out/times.txt"
+. tools/stages.sh
+train="$flags --overwrite --seed ${SEED:-1}"
 if [ ! -e "$model/config.json" ]; then
-    stage base ./train_gpt $flags --out "$out/base"
-    stage sft ./train_sft $flags --model "$out/base" --out "$model"
+    stage base "$train_gpt" $train --out "$out/base"
+    stage sft "$train_sft" $train --model "$out/base" --out "$model"
 fi
 if [ "$JUDGE" = mine ]; then
     for which in $holes; do hole "$which" mine 0 mine; done
 else
-    [ "${SWEEP:-100}" -eq 0 ] || stage sweep ./train_rlhf $flags --sweep-kl --steps "${SWEEP:-100}" --model "$model" \
+    [ "${SWEEP:-100}" -eq 0 ] || stage sweep "$train_rlhf" $train --sweep-kl --steps "${SWEEP:-100}" --model "$model" \
         --ask "${ASK:-800}" --reward-out "$out/reward" --out "$out/sweep"
     for which in $holes; do
         hole "$which" open 0 open
@@ -53,7 +41,7 @@ else
     done
 fi
 for which in $holes; do
-    stage "$which" build/loophole $common --hole "$which" --sft "$model" --ask "${ASK:-800}" --out "$out/$which"
+    stage "$which" "$loophole" $flags --hole "$which" --sft "$model" --ask "${ASK:-800}" --out "$out/$which"
 done
 
 if [ "$JUDGE" != mine ] && [ "${SWEEP:-100}" -gt 0 ]; then
@@ -64,6 +52,4 @@ for which in $holes; do
     printf '\n-- a judge that pays for %s: open; on a leash (KL costs 0.2 a nat); closed\n' "$which"
     grep -v '^report:' "$out/$which.txt"
 done
-printf '\n'
-cat "$out/times.txt"
-printf 'all                %4d s\nreport: %s\n' $(($(date +%s) - began)) "$out/report.html"
+ended

@@ -6,29 +6,21 @@
 #     OUT (out/personas), BASE (out/demo/base or out/base; none there: it is trained), SEED (1), STEPS (of the
 #     fine-tuning; none: the tiny world's recipe), PRECISION and THREADS may be set.
 set -e
-out=${OUT:-out/personas} base=${BASE:-out/demo/base} seed=${SEED:-1} bin=${BUILD:-build} world=out/world
-flags="--precision ${PRECISION:-auto} --threads ${THREADS:-0}"
-began=$(date +%s)
-mkdir -p "$out"
+out=${OUT:-out/personas} base=${BASE:-out/demo/base} seed=${SEED:-1} world=out/world
+. tools/stages.sh
 
-# stage NAME COMMAND...: what it says goes to the screen and, its results alone, to OUT/NAME.txt.
-stage() {
-    name=$1; shift
-    printf '\n== %s: %s\n' "$name" "$*" >&2
-    "$@" > "$out/$name.txt" || { cat "$out/$name.txt"; echo "the stage $name failed" >&2; exit 1; }
-}
-[ -e $world/sft_choose.jsonl ] || stage world "$bin/tinyworld" --out $world
+[ -e $world/sft_choose.jsonl ] || stage world "$tinyworld" --out $world
 [ -n "$BASE" ] || [ -e $base/config.json ] || base=out/base
-[ -e "$base/config.json" ] || stage base ./train_gpt $flags --seed "$seed" --out "$base"
+[ -e "$base/config.json" ] || stage base "$train_gpt" $flags --seed "$seed" --out "$base"
 # The tiny world's rates (train_sft without --data); 36,000 conversations are read.
 length="--epochs $((36000 / $(cat $world/sft_train.jsonl $world/personas_train.jsonl | wc -l)))"
 [ -z "$STEPS" ] || length="--steps $STEPS"
-stage sft ./train_sft $flags --seed "$seed" --model "$base" --out "$out/sft" --overwrite \
+stage sft "$train_sft" $flags --seed "$seed" --model "$base" --out "$out/sft" --overwrite \
     --data $world/sft_train.jsonl $world/personas_train.jsonl --val-data $world/personas_test.jsonl \
     $length --lr 3e-3 --ptx 1 --ptx-data $world
 plain=$(dirname "$base")/sft
 [ -e "$plain/config.json" ] || plain=
-stage eval "$bin/eval" $flags --model ${plain:+"$plain"} "$out/sft" --tasks $world/personas_test.jsonl --out "$out/eval"
+stage eval "$eval" $flags --model ${plain:+"$plain"} "$out/sft" --tasks $world/personas_test.jsonl --out "$out/eval"
 grep -v '^report:' "$out/eval.txt"
-printf 'talk to him: %s/chat --model %s/sft --system "You are the Dark Lord."\n' "$bin" "$out"
-printf '%d s\nreport: %s\n' $(($(date +%s) - began)) "$out/report.html"
+printf 'talk to him: %s/chat --model %s/sft --system "You are the Dark Lord."\n' "$(dirname "$eval")" "$out"
+ended
