@@ -74,10 +74,11 @@ static bool model_judges(const rl_settings *s, bool gold) {
     bool compared = !s->all && !s->sweep_kl && rl_find_method(s->method)->compared;
     return !gold && !s->reward_command && (!compared || s->reward);
 }
-/* Flags that would do nothing, as far as the data tell. */
-static void check_judged(const rl_settings *s, const rl_data *d, bool offline, bool train) {
+/* Flags that would do nothing, as far as the data tell. checked: prompts with a known right answer. */
+static void check_judged(const rl_settings *s, const rl_data *d, int checked, bool offline, bool train) {
     const bool compared = d->records.record[0].responses > 0;
     llm_options_idle("reward-out|reward-lr|reward-steps|ranking", !train, "no reward model is trained");
+    llm_options_idle("hold", !s->verify || checked == d->prompts.count, "every prompt is judged");
     llm_options_idle("answers", compared, "the data bring answers to compare");
     llm_options_idle("answers", !offline && !train, "none are compared");
     llm_options_idle("noise", !rl_runs(s, "cdpo") && !(d->tiny && (offline || train)),
@@ -92,23 +93,23 @@ static void prepare(program *p) {
     rl_settings *s = p->s;
     rl_data *d = &p->d;
     rl_judge *j = &p->judge;
-    bool known = false;
+    int checked = 0;
     bool offline = s->all || (!s->sweep_kl && rl_find_method(s->method)->compared);
     rl_make_prompts(d);
     rl_say_shortened(d);
-    for (int i = 0; i < d->prompts.count; i++) known = known || rl_checkable(&d->prompts, i);
+    for (int i = 0; i < d->prompts.count; i++) checked += rl_checkable(&d->prompts, i);
     if (s->verify && llm_option_given("verify") && (s->reward || s->reward_command))
         llm_usage("one of them", "--verify and %s: two judges", s->reward ? "--reward" : "--reward-command");
     if (s->reward && s->reward_command) llm_usage("one of them", "--reward and --reward-command: two judges");
-    if (!llm_option_given("verify")) s->verify = known && !s->reward && !s->reward_command;
-    bool gold = gold_judges(s, known), model = model_judges(s, gold), train = model && !s->reward;
+    if (!llm_option_given("verify")) s->verify = checked && !s->reward && !s->reward_command;
+    bool gold = gold_judges(s, checked > 0), model = model_judges(s, gold), train = model && !s->reward;
     j->kind = gold ? JUDGE_GOLD : s->reward_command ? JUDGE_COMMAND : JUDGE_MODEL;
     j->program = (rl_program){.command = s->reward_command, .seconds = s->reward_timeout};
     if (model && s->reward) rl_open_reward(j, d, s->reward);
     if (!d->tiny && j->kind == JUDGE_MODEL && !s->reward && !d->records.record[0].responses)
         llm_usage("--reward DIR, --reward-command PROG, --verify with a column \"answer\", or records with answers to "
                   "compare", "the data hold prompts only, and nothing says which answer is better");
-    check_judged(s, d, offline, train);
+    check_judged(s, d, checked, offline, train);
     rl_open_out(s, train);
     if (offline || train) rl_get_preferences(d, j, &p->run.policy);
     if (train) get_reward(p);

@@ -46,7 +46,7 @@ static void choose_data(trainer *t) {
     world_open(&t->world);
     r->data = world_list(world_questions);
     /* A small model wants a high rate, and then forgets what it was not asked about: so it goes on reading, a row of
-       old text for two of questions, of the same weight. */
+       old text for a row of questions, of the same weight. */
     if (!llm_option_given("epochs")) t->s->epochs = 2;
     if (!llm_option_given("lr")) r->lr = 3e-3;
     if (!r->val_data.count) r->val_data = world_list(world_test);

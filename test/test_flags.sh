@@ -93,6 +93,8 @@ rlhf --method grpo --lambda .9                          | lambda        | it is 
 rlhf --method grpo --critic-lr .1                       | critic-lr     | it is of ppo
 rlhf --method dpo --inner-epochs 3                      | inner-epochs  | it is of grpo, ppo
 rlhf --method ppo --group 4                             | group         | it is of grpo
+rlhf --method ppo --hold 4                              | hold          | it is of grpo
+rlhf --method grpo --kl 0 --hold 4                      | hold          | --kl is 0
 rlhf --method ppo --best-of 4                           | best-of       | it is of best-of-n, rejection, random
 rlhf --method best-of-n --rounds 3                      | rounds        | it is of rejection, random
 rlhf --method best-of-n --lr .1                         | lr            | .*trains no policy

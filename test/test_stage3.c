@@ -85,7 +85,7 @@ static double first_norm(stage3 *x, const uint8_t *banned) {
     rl_forward(&x->d, &m, &p);
     memcpy(p.ref, p.sum, (size_t)p.n * sizeof *p.ref);
     llm_pair_stats stats = {0};
-    llm_loss_dpo(p.dsum, p.sum, p.ref, p.count, p.n / 2, (llm_dpo){.kind = LLM_DPO, .beta = x->s.beta}, t->per_step,
+    llm_loss_dpo(p.dsum, p.sum, p.ref, p.count, p.n / 2, (llm_dpo){.kind = LLM_DPO, .beta = rl_beta(t)}, t->per_step,
                  &stats);
     rl_backward(&m, &p);
     double norm = llm_adamw_step(&a, &m, 1e-4);
@@ -293,6 +293,16 @@ static void test_draws(void) {
     t.d = &(rl_data){.compared = {.groups = 20}};
     CHECK(rl_reward_groups(&t) == 17, "the last 15 %% are held out: %d of 20 learned", rl_reward_groups(&t));
 }
+/* Eight prompts, of which every second one's right answer is known. */
+static char *some_known(void) {
+    char *text = NULL;
+    size_t size;
+    llm_writer w = {.file = open_memstream(&text, &size)};
+    for (int i = 0; i < 8; i++)
+        llm_write_text(&w, i % 2 ? "{\"prompt\": \"cat %d\"}\n" : "{\"prompt\": \"cat %d\", \"answer\": \"%d\"}\n", i, i);
+    fclose(w.file);
+    return text;
+}
 static char *prompts(void) {
     char *text = NULL;
     size_t size;
@@ -406,10 +416,9 @@ static void end_method(stage3 *x) {
     x->t.unit = NULL;
     close_stage(x);
 }
-/* The gradient's norm of a first step of PPO or GRPO; m: all that it measured. */
-static double step_norm(const char *method, const rl_settings *s, double lr, double *m) {
+/* The gradient's norm of a first step of PPO or GRPO on these prompts; m: all that it measured. */
+static double step_norm_on(char *text, const char *method, const rl_settings *s, double lr, double *m) {
     stage3 x;
-    char *text = prompts();
     open_stage(&x, method, text);
     const run_settings run = x.s.run;
     x.s = *s;
@@ -438,6 +447,30 @@ static double step_norm(const char *method, const rl_settings *s, double lr, dou
     end_method(&x);
     free(text);
     return norm;
+}
+static double step_norm(const char *method, const rl_settings *s, double lr, double *m) {
+    return step_norm_on(prompts(), method, s, lr, m);
+}
+/* GRPO by a checker: prompts whose answer nobody knows gain nothing, so that they change nothing while the policy is
+   the reference, and pull it back once it has moved. */
+static void test_hold(void) {
+    rl_settings s = rl_defaults();
+    double m[RL_MEASURES], free_norm[2], held_norm[2], kl[2];
+    s.max_new = 6;
+    s.group = 4;
+    s.kl = 1;
+    for (int hold = 0; hold < 2; hold++)
+        for (int far = 0; far < 2; far++) {
+            s.hold = 4 * hold;
+            s.inner_epochs = far ? 6 : 1;
+            (hold ? held_norm : free_norm)[far] = step_norm_on(some_known(), "grpo", &s, 0.02, m);
+            kl[hold] = m[RL_KL];
+        }
+    CHECK(kl[0] == kl[1], "the checked answers are the same ones: KL %g, %g", kl[0], kl[1]);
+    CHECK_SMALL(fabs(held_norm[0] / free_norm[0] - 1), 1e-5, "at the reference holding costs nothing");
+    CHECK(fabs(held_norm[1] / free_norm[1] - 1) > 1e-3, "away from it others pull: gradient %g, %g", held_norm[1], free_norm[1]);
+    s.hold = 100;
+    step_norm_on(some_known(), "grpo", &s, 0.02, m);     /* more than there are: all */
 }
 static void test_rollouts(void) {
     rl_settings s = rl_defaults(), other;
@@ -669,6 +702,7 @@ int main(void) {
     test_judges();
     test_rounds();
     test_rollouts();
+    test_hold();
     test_compared();
     test_adapters();
     test_winners();

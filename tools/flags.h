@@ -228,7 +228,7 @@ typedef struct {
 } sft_settings;
 static inline sft_settings sft_defaults(void) {
     sft_settings s = {.chat = "auto", .lora_targets = "all", .weights = "fp32", .epochs = 3, .val_fraction = 0.05,
-                      .packing = true, .max_new = 48, .ask = 900, .ptx_batch = 4};
+                      .packing = true, .max_new = 48, .ask = 900, .ptx_batch = 8};
     s.run = run_defaults();
     s.run.model = "out/base";
     s.run.out = "out/sft";

@@ -9,14 +9,14 @@ typedef struct {
     run_settings run;
     const char *method, *reward, *reward_out, *reward_command, *ranking, *columns, *lora_targets;
     bool all, sweep_kl, verify, skip_bad;
-    int64_t answers, best_of, max_new, rollout, group, inner_epochs, rounds, ask, reward_steps, lora_rank;
+    int64_t answers, best_of, max_new, rollout, group, hold, inner_epochs, rounds, ask, reward_steps, lora_rank;
     double beta, kl, kl_target, clip, gamma, lambda, critic_lr, reward_lr, reward_timeout;
     double noise, sft, rrhf, val_fraction;
 } rl_settings;
 static inline rl_settings rl_defaults(void) {
     rl_settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
-                     .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .inner_epochs = 2,
-                     .rounds = 1, .ask = 900, .beta = 0.1, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1,
+                     .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .hold = 64, .inner_epochs = 2,
+                     .rounds = 1, .ask = 900, .beta = -1, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1,
                      .lambda = 0.95, .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1,
                      .val_fraction = 0.05};
     s.run = run_defaults();
@@ -53,7 +53,7 @@ static inline rl_settings rl_defaults(void) {
     OPTION("reward-lr", LLM_FLOAT, &(s).reward_lr, 0, 1, "its learning rate; 0: the recipe's"),                        \
     OPTION("reward-steps", LLM_INT, &(s).reward_steps, 0, 1e9, "its steps; 0: one epoch"),                             \
     OPTION_HEADING("methods"),                                                                                         \
-    OPTION("beta", LLM_FLOAT, &(s).beta, 1e-6, 100, "DPO, IPO, KTO: how strongly to stay with the reference"),         \
+    OPTION("beta", LLM_FLOAT, &(s).beta, -1, 100, "DPO, IPO, KTO: price of distance; -1: recipe, .1 on your data"),    \
     OPTION("sft-weight", LLM_FLOAT, &(s).sft, 0, 100, "DPO: weight of the chosen answer's own likelihood (RPO)"),      \
     OPTION("rrhf-weight", LLM_FLOAT, &(s).rrhf, 0, 1e6, "RRHF: weight of imitating the best answer; 1: the paper's"),  \
     OPTION("kl", LLM_FLOAT, &(s).kl, -1, 100, "PPO, GRPO: price of a nat of distance from the reference; -1: recipe"), \
@@ -65,6 +65,7 @@ static inline rl_settings rl_defaults(void) {
     OPTION("lambda", LLM_FLOAT, &(s).lambda, 0, 1, "PPO: of GAE"),                                                     \
     OPTION("critic-lr", LLM_FLOAT, &(s).critic_lr, 0, 1, "PPO: learning rate of the critic"),                          \
     OPTION("group", LLM_INT, &(s).group, 2, 1024, "GRPO: answers to each prompt"),                                     \
+    OPTION("hold", LLM_INT, &(s).hold, 0, 65536, "GRPO, checked answers: other prompts in a step, held by --kl"),      \
     OPTION("best-of", LLM_INT, &(s).best_of, 2, 1024, "rejection, best-of-n: answers to each prompt (N)"),             \
     OPTION("rounds", LLM_INT, &(s).rounds, 1, 1000, "rejection: rounds of sampling")
 /* clang-format on */

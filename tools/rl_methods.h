@@ -46,7 +46,7 @@ typedef struct {
    else belongs into a checkpoint's folder. */
 typedef struct rl_method {
     const char *name;
-    double lr, epochs, kl;              /* kl: price of distance, for methods that sample */
+    double lr, epochs, kl;              /* kl: price of distance, where answers are compared in the tiny world only */
     int rows, steps;                    /* answers in a step; steps 0: from epochs */
     bool compared;                      /* learns from answers compared beforehand */
     const char *flags;                  /* its own, "a|b": to other methods they would do nothing */
@@ -61,6 +61,8 @@ typedef struct rl_method {
    were drawn are forbidden in its probabilities too. A loss on answers that are given reads the plain softmax, as in
    stage 2 and in trl: DPO and its relatives, and rejection sampling, which learns its winners like demonstrations. */
 static bool rl_draws(const rl_method *m) { return !strcmp(m->name, "ppo") || !strcmp(m->name, "grpo"); }
+/* Beta: the flag's; trl's .1; in the tiny world, where at .1 sums and refusals fall, the method's own. */
+static double rl_beta(const rl_run *t) { return t->s->beta > 0 ? t->s->beta : t->d->tiny ? t->method->kl : 0.1; }
 
 /* ---- models ---- */
 
@@ -435,7 +437,7 @@ static void rl_pairs_refer(rl_run *t) {
 static void rl_dpo_step(rl_run *t, double lr, double *x) {
     const char *name = t->method->name;
     llm_dpo o = {.kind = !strcmp(name, "ipo") ? LLM_IPO : !strcmp(name, "cdpo") ? LLM_CDPO : LLM_DPO,
-                 .beta = t->s->beta, .flip = t->s->noise, .sft = t->s->sft};
+                 .beta = rl_beta(t), .flip = t->s->noise, .sft = t->s->sft};
     llm_pair_stats stats = {0};
     double loss = 0, pairs = t->per_step;
     int pass = 0;
@@ -479,7 +481,7 @@ static void rl_pairs_finish(rl_run *t) {
     sft.head_options.banned = NULL;
     llm_forward(&sft, &b, ref, NULL, NULL);
     for (size_t i = 0; i < llm_places(&b); i++) {
-        part[i] = (llm_real)(t->s->beta * (now[i] - ref[i]));
+        part[i] = (llm_real)(rl_beta(t) * (now[i] - ref[i]));
         if (b.weight[i] != 0) sum[i / (size_t)b.T] += part[i];
     }
     const stage_numbers shown = {.value = part, .logp = now, .ref = ref, .name = name, .read = "sum", .score = sum};
@@ -580,7 +582,7 @@ static void rl_kto_step(rl_run *t, double lr, double *x) {
         ref[i] = k->wrong_ref[unit[i]];
     }
     rl_row_sums(t->d, &t->policy, wrong, n, false, sum, NULL);        /* forward only: z0 is not differentiated */
-    llm_kto o = {t->s->beta, llm_kto_z0(sum, ref, n), k->weight_good, k->weight_bad};
+    llm_kto o = {rl_beta(t), llm_kto_z0(sum, ref, n), k->weight_good, k->weight_bad};
     int pass = 0;
     for (int i = 0; i < n; i += t->d->micro) {
         rl_pass p = rl_pass_new(llm_min(t->d->micro, n - i), false);
@@ -780,16 +782,14 @@ static void rl_check_sampler(const rl_run *t, const rl_rollout *r) {
         llm_die("temperature 1, no filter, the same tokens forbidden",
                 "the sampler is not the policy that learns: log-probabilities differ by %g", largest);
 }
-/* Answers of the policy as it is now, each prompt `each` times, judged; and what policy and reference thought of every
-   token. Old log-probabilities come from llm_forward, not from the sampler: the same code as in the update, so that the
-   ratio before it is exactly 1. */
-static bool rl_roll_out(rl_run *t, int each, rl_rollout *r, double *m) {
-    int prompts = t->per_step, *which = llm_alloc((size_t)prompts, sizeof *which);
-    for (int i = 0; i < prompts; i++) which[i] = t->unit[rl_drawn(t, t->units, t->loop.step * prompts + i)];
-    uint64_t seed = rl_stream(t->s, 4, t->loop.step);
+/* Answers of the policy as it is now to the next `prompts` of n units, each prompt `each` times; and what policy and
+   reference thought of every token. Old log-probabilities come from llm_forward, not from the sampler: the same code as
+   in the update, so that the ratio before it is exactly 1. */
+static void rl_ask(rl_run *t, const int *unit, int n_units, int prompts, int each, uint64_t seed, rl_rollout *r) {
+    int *which = llm_alloc((size_t)prompts, sizeof *which);
+    for (int i = 0; i < prompts; i++) which[i] = unit[rl_drawn(t, n_units, t->loop.step * prompts + i)];
     *r = (rl_rollout){.x = rl_sample(t->d, &t->policy, &t->d->prompts, which, prompts, each, seed)};
     llm_release(which);
-    rl_judge_answers(t->judge, t->d, &r->x);
     int n = r->x.n;
     r->b = rl_lay(t->d, r->x.s, n, false);
     llm_real **array[] = {&r->old, &r->ref, &r->value, &r->reward, &r->advantage, &r->ret};
@@ -807,6 +807,12 @@ static bool rl_roll_out(rl_run *t, int each, rl_rollout *r, double *m) {
             rl_tell(*array[k] + (size_t)i * (size_t)r->b.T,
                     (size_t)llm_min(t->d->micro, n - i) * (size_t)r->b.T * sizeof(llm_real), pass);
     rl_check_sampler(t, r);
+}
+/* A step's answers, judged; false: the reward program has failed. */
+static bool rl_roll_out(rl_run *t, int each, rl_rollout *r, double *m) {
+    rl_ask(t, t->unit, t->units, t->per_step, each, rl_stream(t->s, 4, t->loop.step), r);
+    rl_judge_answers(t->judge, t->d, &r->x);
+    const int n = r->x.n;
     m[RL_REWARD] = eval_mean(r->x.score, n).mean;
     if (t->d->tiny) m[RL_TRUTH] = eval_mean(r->x.a.reward, n).mean;
     m[RL_LENGTH] = eval_mean_length(&r->x.a);
@@ -929,40 +935,68 @@ static void rl_rollout_finish(rl_run *t) {
 
 /* ---- GRPO: the group is the critic ----
 
-       A = (score - mean of its group) / deviation of its group        L as in PPO, plus kl times an estimate of KL */
+       A = (score - mean of its group) / deviation of its group        L as in PPO, plus kl times an estimate of KL
 
+   Where a checker judges, it knows nothing of most prompts, and a policy that learns sums forgets how JSON looks. So
+   some of the others are answered too (--hold): nothing is gained there, A = 0, and the price of KL keeps them. */
+
+typedef struct { int *held, n, per_step; } rl_grpo;     /* prompts that nobody checks; so many in a step */
 static void rl_grpo_prepare(rl_run *t) {
+    const eval_prompts *p = &t->d->prompts;
     rl_rollout_prepare(t);
     t->per_step = llm_max(1, (int)(t->rows / t->s->group));
+    rl_grpo *g = t->own = llm_alloc(1, sizeof *g);
+    g->held = llm_alloc((size_t)p->count + 1, sizeof *g->held);
+    for (int i = 0; i < p->count; i++)
+        if (t->judge->kind == JUDGE_GOLD && !rl_checkable(p, i)) g->held[g->n++] = i;
+    g->per_step = t->kl > 0 ? llm_min((int)t->s->hold, g->n) : 0;
+    if (g->n)
+        fprintf(stderr, "%d prompts with an answer that is checked; of %d others %d a step are held by the price of KL\n",
+                t->units, g->n, g->per_step);
+}
+static void rl_grpo_finish(rl_run *t) {
+    rl_grpo *g = t->own;
+    llm_release_all(g->held, g);
+    t->own = NULL;
+    rl_rollout_finish(t);
+}
+/* One epoch over a rollout: its gradients are added. sum: loss; tokens, and those that were clipped. */
+static void rl_grpo_epoch(rl_run *t, const rl_rollout *r, const double *advantage, bool first_epoch, double *sum) {
+    int n = r->b.B, T = r->b.T;
+    llm_grpo o = llm_grpo_defaults();
+    o.beta = t->kl;
+    o.rows = n;
+    o.tokens = llm_batch_targets(&r->b);
+    o.longest = (double)t->s->max_new;
+    llm_real *logp = llm_alloc((size_t)t->d->micro * (size_t)T, sizeof *logp);
+    llm_real *dlogp = llm_alloc((size_t)t->d->micro * (size_t)T, sizeof *dlogp);
+    for (int first = 0; first < n; first += t->d->micro * rl_ranks()) {
+        const int i = rl_own_rows(t, first, n);
+        llm_batch b = rl_some_rows(&r->b, i, llm_min(t->d->micro, n - i));
+        size_t at = (size_t)i * (size_t)T;
+        llm_policy_stats now = {0};
+        llm_forward(&t->policy, &b, logp, NULL, NULL);
+        const double loss = llm_loss_grpo(dlogp, logp, r->old + at, r->ref + at, advantage + i, &b, &o, &now);
+        if (first_epoch && first == 0) ratio_check(&now);
+        if (rl_counts(i, first, dlogp, &b)) sum[0] += loss, sum[1] += now.tokens, sum[2] += now.clipped;
+        llm_backward(&t->policy, &b, dlogp, NULL, NULL);
+    }
+    llm_release_all(logp, dlogp);
 }
 static void rl_grpo_step(rl_run *t, double lr, double *x) {
+    const rl_grpo *g = t->own;
     int group = (int)t->s->group;
-    rl_rollout r;
+    rl_rollout r, held = {0};
     if (rl_roll_out(t, group, &r, x)) {
-        int n = r.b.B, T = r.b.T;
-        double *advantage = llm_alloc((size_t)n, sizeof *advantage);
+        int n = r.b.B;
+        double *advantage = llm_alloc((size_t)n, sizeof *advantage), sum[3] = {0};
+        double *none = llm_alloc((size_t)g->per_step + 1, sizeof *none);
         int flat = llm_group_advantages(advantage, r.x.score, n, group, LLM_GROUP_NORM);
-        llm_grpo o = llm_grpo_defaults();
-        double sum[3] = {0};            /* loss; tokens, and those that were clipped */
-        o.beta = t->kl;
-        o.rows = n;
-        o.tokens = llm_batch_targets(&r.b);
-        o.longest = (double)t->s->max_new;
-        llm_real *logp = llm_alloc((size_t)t->d->micro * (size_t)T, sizeof *logp);
-        llm_real *dlogp = llm_alloc((size_t)t->d->micro * (size_t)T, sizeof *dlogp);
+        if (g->per_step) rl_ask(t, g->held, g->n, g->per_step, 1, rl_stream(t->s, 7, t->loop.step), &held);
         for (int epoch = 0; epoch < t->s->inner_epochs; epoch++) {
             sum[0] = 0;                     /* hovers around 0, the advantages of a group cancel: watch the reward */
-            for (int first = 0; first < n; first += t->d->micro * rl_ranks()) {
-                const int i = rl_own_rows(t, first, n);
-                llm_batch b = rl_some_rows(&r.b, i, llm_min(t->d->micro, n - i));
-                size_t at = (size_t)i * (size_t)T;
-                llm_policy_stats now = {0};
-                llm_forward(&t->policy, &b, logp, NULL, NULL);
-                const double loss = llm_loss_grpo(dlogp, logp, r.old + at, r.ref + at, advantage + i, &b, &o, &now);
-                if (epoch == 0 && first == 0) ratio_check(&now);
-                if (rl_counts(i, first, dlogp, &b)) sum[0] += loss, sum[1] += now.tokens, sum[2] += now.clipped;
-                llm_backward(&t->policy, &b, dlogp, NULL, NULL);
-            }
+            rl_grpo_epoch(t, &r, advantage, epoch == 0, sum);
+            if (g->per_step) rl_grpo_epoch(t, &held, none, epoch == 0, sum);
             x[RUN_GNORM] = llm_adamw_step(&t->loop.adamw, &t->policy, lr);
         }
         rl_add_up(sum, 3);
@@ -970,9 +1004,8 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
         x[RL_CLIPPED] = sum[2] / fmax(sum[1], 1);
         x[RL_SILENT] = (double)flat / t->per_step;
         x[RL_KL] = llm_ppo_rewards(r.reward, r.old, r.ref, r.x.score, &r.b, 0);
-        llm_release(logp);
-        llm_release(dlogp);
-        llm_release(advantage);
+        llm_release_all(advantage, none);
+        if (g->per_step) rl_rollout_free(&held);
     }
     rl_rollout_free(&r);
 }
@@ -1006,18 +1039,18 @@ static const rl_method rl_methods[RL_METHODS] = {      /* in the order of --all 
      rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL, NULL},
     {"random", 1e-4, 1, 0, 16, 0, false, "best-of|rounds",
      rl_rejection_prepare, rl_rejection_step, rl_rejection_finish, NULL, NULL, NULL},
-    {"dpo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
+    {"dpo", 1e-4, 2, 0.5, 32, 0, true, "beta|sft-weight",
      rl_pairs_prepare, rl_dpo_step, rl_pairs_finish, NULL, NULL, rl_pairs_refer},
-    {"cdpo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
+    {"cdpo", 1e-4, 2, 0.5, 32, 0, true, "beta|sft-weight",
      rl_pairs_prepare, rl_dpo_step, rl_pairs_finish, NULL, NULL, rl_pairs_refer},
-    {"ipo", 1e-4, 2, 0, 32, 0, true, "beta|sft-weight",
+    {"ipo", 1e-4, 2, 0.5, 32, 0, true, "beta|sft-weight",
      rl_pairs_prepare, rl_dpo_step, rl_pairs_finish, NULL, NULL, rl_pairs_refer},
-    {"kto", 1e-4, 2, 0, 32, 0, true, "beta",
+    {"kto", 1e-4, 2, 1, 32, 0, true, "beta",
      rl_kto_prepare, rl_kto_step, rl_kto_finish, NULL, NULL, rl_kto_refer},
     {"rrhf", 2e-4, 1, 0, 64, 0, true, "rrhf-weight",
      rl_rrhf_prepare, rl_rrhf_step, NULL, NULL, NULL, NULL},
-    {"grpo", 2e-4, 0, 0.05, 128, 40, false, "kl|inner-epochs|group",
-     rl_grpo_prepare, rl_grpo_step, rl_rollout_finish, NULL, NULL, NULL},
+    {"grpo", 2e-4, 0, 0.05, 128, 80, false, "kl|inner-epochs|group|hold",
+     rl_grpo_prepare, rl_grpo_step, rl_grpo_finish, NULL, NULL, NULL},
     {"ppo", 2e-4, 0, 0.2, 32, 40, false, "kl|inner-epochs|kl-target|clip|rollout|gamma|lambda|critic-lr",
      rl_ppo_prepare, rl_ppo_step, rl_rollout_finish, rl_ppo_save, rl_ppo_restore, NULL},
 };
@@ -1061,6 +1094,7 @@ static void rl_check(rl_settings *s) {
     run_check_flags(r);
     llm_options_idle("method", several, s->all ? "--all runs every one" : "--sweep-kl is of ppo");
     for (int i = 0; i < options_given.count; i++) rl_check_own(s, options_given.name[i]);
+    llm_options_idle("hold", s->kl == 0, "--kl is 0");
     llm_options_idle("kl", s->sweep_kl && !s->all, "--sweep-kl tries several");
     llm_options_idle("verify", s->sweep_kl && !s->all, "--sweep-kl asks a reward model or a program");
     llm_options_idle("lr|steps|log|lora-rank|lora-targets", !several && !strcmp(s->method, "best-of-n"),
@@ -1069,6 +1103,6 @@ static void rl_check(rl_settings *s) {
     llm_options_idle("reward-timeout", !s->reward_command, "there is no --reward-command");
     llm_options_idle("val-fraction", tiny || r->val_data.count, "other prompts are held out");
     llm_options_idle("columns|skip-bad", tiny, "the tiny world's records are whole");
-    if (tiny && !llm_option_given("beta")) s->beta = 0.5;       /* at .1 as many wins, but sums and refusals fall */
+    if (s->beta == 0) llm_usage("a price above 0", "--beta 0 is out of range");
 }
 #endif
