@@ -1013,15 +1013,14 @@ static void rl_grpo_step(rl_run *t, double lr, double *x) {
 /* ---- the list ----
 
    Learning rates, answers in a step and passes over the data for the tiny world's 0.5M parameters (models of billions
-   of parameters want a thousandth of these rates), chosen on the prompts for that. Three seeds of the whole pipeline:
-   win-rate against the SFT model by the true rule (95 % interval +- 0.02), KL in nats.
+   of parameters want a thousandth of these rates), chosen on the prompts for that. On the test's prompts, three seeds
+   of the whole pipeline: win-rate against the SFT model by the true rule (95 % interval +- 0.02), KL in nats.
 
-       ppo .70 .71 .70 (.85)     dpo .68 .69 .69 (.64)   cdpo .65 .68 .67 (.48)       rrhf .55 .61 .54 (.30)
-       kto .70 .70 .67 (.90)     ipo .66 .67 .67 (.48)   rejection .65 .67 .66 (.51)  grpo .54 .57 .52 (.13)
-       random .50 .52 .50 (.02), the control of rejection; best-of-n .65 .68 .69, no training
+       ppo .70 .72 .69 (.87)     dpo .68 .71 .68 (.66)   cdpo .66 .69 .67 (.49)       rrhf .55 .60 .57 (.31)
+       kto .71 .71 .69 (.74)     ipo .66 .68 .66 (.49)   rejection .67 .67 .67 (.47)  grpo .52 .52 .52 (.12)
+       random .51 .52 .50 (.02), the control of rejection; best-of-n .68 .70 .68, no training
 
-   What each gives and takes, task by task: test/MEASURED.md. Beta is .5 in the tiny world (rl_check). A price of KL of
-   .1 let PPO find what its reward model judged worst: it complied with harm. */
+   What each gives and takes, task by task: test/MEASURED.md. */
 
 static const rl_method rl_reward_kwise = {
     .name = "reward", .lr = 6e-4, .epochs = 2, .rows = 64, .prepare = rl_reward_prepare, .step = rl_kwise_step,
