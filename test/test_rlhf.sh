@@ -249,7 +249,7 @@ mkdir "$dir/sheet"; echo "years of work" > "$dir/sheet/table.csv"
 rlhf="$train_rlhf --model $dir/sft --threads 1 --data $prefs/ranked.jsonl --out $dir/x"
 refuses "unknown method"      2 "does not know 'pro'"      $rlhf --method pro
 refuses "unknown flag"        2 "unknown flag --bta"       $rlhf --bta 1
-refuses "beta of 0"           2 "out of range"             $rlhf --beta 0
+refuses "beta of 0"           2 "out of range"             $rlhf --method dpo --beta 0
 refuses "no model"            2 "no fine-tuned model"      sh -c "cd $dir && case $train_rlhf in /*) p=$train_rlhf ;; *) p=$PWD/$train_rlhf ;; esac; exec \$p"
 refuses "no such reward"      1 "nowhere"                  $rlhf --reward "$dir/nowhere" --method ppo
 refuses "a policy as reward"  1 "no reward model"          $rlhf --reward "$dir/sft" --method ppo
