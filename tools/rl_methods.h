@@ -217,6 +217,7 @@ static void rl_learn(rl_run *t, const rl_method *m, llm_model *model, const char
     t->loop = (run_loop){.s = s, .g = &g, .stage = t, .out = out, .csv = policy ? s->log : NULL, .tok = &t->d->tok,
                          .model = model};
     t->kl = t->s->kl >= 0 ? t->s->kl : m->kl;
+    if (m->flags && one_of(m->flags, "beta")) fprintf(stderr, "%s: beta %g\n", m->name, rl_beta(t));
     t->rows = given ? (int)(s->batch * s->grad_accum) : m->rows;
     if (llm_team) t->d->micro = llm_max(1, llm_min((int)s->batch, t->rows / rl_ranks()));   /* a pass for every rank */
     run_enter(s, out);
