@@ -279,12 +279,12 @@ refuses "somebody's questions to the tiny world" 2 "nobody in the tiny world can
     sh -c "cd $dir && $rlhf $world --val-data $PWD/$prefs/prompts_sft.jsonl"
 (cd "$dir" && $rlhf $world --ask 18 --val-data out/world/sft_choose.jsonl) > "$dir/w.out" 2>&1
 check "the tiny world's prompts for choosing" grep -q "^18 held-out prompts" "$dir/w.out"
+check "and what a method gives and takes, task by task" grep -q "reverse [.0-9]* ([-+][.0-9]*)" "$dir/w.out"
 world="--model $dir/sft --steps 1 --ask 9 --max-new 6 --threads 1 --report off --overwrite --out $dir/w"
 (cd "$dir" && $rlhf $world --method kto --answers 2) > "$dir/w.out" 2>&1
 check "beta in the tiny world is KTO's own" grep -q "^kto: beta 1$" "$dir/w.out"
 (cd "$dir" && $rlhf $world --method grpo --group 2) > "$dir/w.out" 2>&1
 check "GRPO holds what nobody checks" grep -q "^178 prompts with an answer that is checked; of 622 others 64 a step are held" "$dir/w.out"
-check "and what a method gives and takes, task by task" grep -q "reverse [.0-9]* ([-+][.0-9]*)" "$dir/w.out"
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
