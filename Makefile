@@ -87,8 +87,12 @@ found:
 	@echo "GPU:      $$(nvidia-smi -L 2>/dev/null | head -n 1 | grep . || echo none answers)"
 
 # Drivers draw their page with build/report at the end. Built with other flags than the last time, they are built again.
-$(DRIVERS): %: %.c $(HEADERS) $(RANKGPU) $(BUILD)/built_with | $(BUILD)/report ranks_found
-	$(CC) $(FLAGS) $(RANKS) $< -o $@ $(subst $($(CUDA)_objects),$(RANKGPU),$(WITH_GPU)) $(RANKLIBS) $(LIBS)
+# llm.h is compiled once for the three of them; `cc train_gpt.c -lm` does without.
+driver = $(CC) $(FLAGS) $(RANKS) -DLLM_LINKED $< $(BUILD)/llm.o -o $@ $(subst $($(CUDA)_objects),$(RANKGPU),$(WITH_GPU)) $(RANKLIBS) $(LIBS)
+$(DRIVERS): %: %.c $(BUILD)/llm.o $(RANKGPU) | $(BUILD)/report ranks_found
+	$(driver)
+$(BUILD)/llm.o: tools/library.c $(HEADERS) $(BUILD)/built_with
+	$(CC) $(FLAGS) $(RANKS) $(filter -D%,$(WITH_GPU)) -c $< -o $@
 $(BUILD)/built_with: always | $(BUILD)
 	@echo '$(CC) $(FLAGS) $(RANKS) $(WITH_GPU)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(RANKS) $(WITH_GPU)' > $@
 always:
@@ -97,8 +101,8 @@ ranks_found:
 		echo "  try: apt-get install openmpi-bin libopenmpi-dev" >&2; exit 1; }
 	@[ "$(MULTI_GPU)" != 1 ] || [ -n "$(NVCC)" ] || { echo "error: MULTI_GPU=1 without nvcc" >&2; \
 		echo "  try: install the CUDA toolkit; MPI=1 is for CPUs" >&2; exit 1; }
-$(BUILD)/%: %.c $(HEADERS) $($(CUDA)_objects) | $(BUILD)
-	$(CC) $(FLAGS) $< -o $@ $(WITH_GPU) $(LIBS)
+$(BUILD)/%: %.c $(BUILD)/llm.o $(RANKGPU)
+	$(driver)
 $(BUILD)/tinyworld: data/tinyworld.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $(WHOLE) $< -o $@ $(LIBS)
 $(BUILD)/test_convert: tools/convert.c

@@ -85,6 +85,9 @@
 #ifndef LLM_H
 #define LLM_H
 
+#ifdef LLM_LINKED                       /* the implementation is linked: make's build/llm.o */
+#undef LLM_IMPLEMENTATION
+#endif
 #if defined(LLM_IMPLEMENTATION) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE                     /* clock_gettime, madvise: must come before the first system header */
 #endif

@@ -68,7 +68,7 @@ sed -n 's/^\([a-z][a-z_-]*\):.*/\1/p' Makefile | sort -u > "$dir/rules"
 check "targets that are neither named nor parts: $(comm -23 "$dir/rules" "$dir/phony" | tr '\n' ' ')" [ -z "$(comm -23 "$dir/rules" "$dir/phony")" ]
 for file in tools/*.c tools/*.sh data/*.c; do
     name=$(basename "$file" .c)
-    case $file in *.sh) [ "$(head -c 2 "$file")" = '#!' ] || continue ;; esac       # read by others, not run
+    case $file in *.sh) [ "$(head -c 2 "$file")" = '#!' ] ;; *) grep -q '^int main(' "$file" ;; esac || continue    # parts of others
     case $file in *.sh) program=$file ;; tools/bench_cuda.c) program=build/gpu_bench ;; *) program=build/$name ;; esac
     check "make help names $program" grep -qE "$program( |:|,|;|\)|\$)" "$dir/help"
 done
