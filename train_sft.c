@@ -95,16 +95,6 @@ static void prepare_ptx(trainer *t) {
 static double rate_for_width(int C, bool lora) { return 1e-3 * pow(96.0 / C, 1.04) * (lora ? 3 : 1); }
 
 static const run_stage fine_tuning;
-/* New tokens begin alike (build/convert --add-tokens): whoever learns adapters alone would never tell them apart. */
-static bool never_learned(llm_model *m, const llm_tokenizer *tok) {
-    llm_real logp[2];
-    if (tok->im_start < 0 || tok->im_end < 0) return false;
-    llm_batch b = llm_batch_new(2, 1);
-    b.tokens[0] = tok->im_start, b.tokens[1] = tok->im_end;
-    llm_forward(m, &b, logp, NULL, NULL);
-    llm_batch_free(&b);
-    return logp[0] == logp[1];          /* what follows on either is the same, to the bit */
-}
 static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     sft_settings *s = t->s;
     run_settings *r = &s->run;
@@ -113,7 +103,7 @@ static void prepare_model(trainer *t, const llm_ops *op, const char *from) {
     PROGRESS(hf_model_load_as(m, from, op, llm_type_named(s->weights)), "loading %s", from);
     hf_fit(&t->run.tok, m->c.V);
     hf_chat_template(&t->run.tok, s->chat);
-    if (s->lora_rank && never_learned(m, &t->run.tok))
+    if (s->lora_rank && text_never_learned(m, &t->run.tok))
         llm_usage("train the whole model first", "--lora-rank leaves the embedding as it is, and in %s a frozen "
                   "embedding of <|im_start|> and <|im_end|> has never learned to tell them apart", from);
     if (s->lora_rank && !m->lora)       /* a checkpoint brings its adapters along */

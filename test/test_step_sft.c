@@ -106,13 +106,13 @@ static void test_flags(char *folder) {
     size_t learned = 0, all = t.data.begin[t.data.count];
     for (size_t i = 0; i < all; i++) learned += t.data.mask[i];
     CHECK(learned > 0 && learned < all, "the answers count: %zu of %zu", learned, all);
-    CHECK(!never_learned(&t.run.model, &t.run.tok), "tokens that were drawn differ");
+    CHECK(!text_never_learned(&t.run.model, &t.run.tok), "tokens that were drawn differ");
     llm_model *m = &t.run.model;
     const size_t C = (size_t)m->c.C;
     memcpy(m->wte->data + (size_t)t.run.tok.im_end * C,
            m->wte->data + (size_t)t.run.tok.im_start * C, C * sizeof(llm_real));
     llm_weights_changed(m);
-    CHECK(never_learned(m, &t.run.tok), "equal rows have never learned");
+    CHECK(text_never_learned(m, &t.run.tok), "equal rows have never learned");
     close_all(&t);
     s = sft_defaults();
     s.loss_on_prompt = true;

@@ -311,4 +311,14 @@ static inline char *text_printed(void (*print)(void *stage, FILE *out, int count
     fclose(f);
     return text;                        /* from malloc: free() it */
 }
+/* New tokens begin alike (build/convert --add-tokens): whoever learns adapters alone would never tell them apart. */
+static inline bool text_never_learned(llm_model *m, const llm_tokenizer *tok) {
+    llm_real logp[2];
+    if (tok->im_start < 0 || tok->im_end < 0) return false;
+    llm_batch b = llm_batch_new(2, 1);
+    b.tokens[0] = tok->im_start, b.tokens[1] = tok->im_end;
+    llm_forward(m, &b, logp, NULL, NULL);
+    llm_batch_free(&b);
+    return logp[0] == logp[1];          /* what follows on either is the same, to the bit */
+}
 #endif
