@@ -233,6 +233,8 @@ run dry --data $prefs/ranked.jsonl --method dpo --reward "$dir/ppo-reward" --dry
 check "dpo --reward: the reward model is counted" grep -q "reward model, frozen" "$dir/dry.out"
 run dry --data $prefs/prompts.jsonl --method grpo --verify --dry-run
 check "grpo --verify: none is" sh -c "! grep -q 'reward model, frozen' $dir/dry.out"
+flops() { $train_rlhf --model "$dir/sft" --method grpo --batch 8 --steps 10 --hold "$1" --dry-run 2> /dev/null | sed -n 's/^  compute .* = \([0-9.e+]*\) FLOP$/\1/p'; }
+check "grpo: held answers are counted: 72 rows, not 8: $(flops 0) $(flops 64)" awk -v a="$(flops 0)" -v b="$(flops 64)" 'BEGIN { exit !(a > 0 && b > 8.9 * a && b < 9.1 * a) }'
 for flag in --all --sweep-kl "--lora-rank 2"; do run dry --data $prefs/ranked.jsonl $flag --dry-run; check "$flag --dry-run" [ $? -eq 0 ]; done
 check "--dry-run writes nothing" [ ! -e "$dir/dry" -a ! -e "$dir/dry-reward" ]
 mkdir "$dir/mine"; echo "years of work" > "$dir/mine/thesis.tex"; cp "$dir/dpo/model.safetensors" "$dir/dpo/config.json" "$dir/mine"

@@ -25,14 +25,15 @@ static void rl_plan(rl_settings *s, const llm_ops *op) {
     bool given = llm_option_given("batch") || llm_option_given("grad-accum");
     int rows = given ? (int)(s->run.batch * s->run.grad_accum) : g->step ? g->rows : micro;
     double steps = !g->step ? 0 : s->run.steps ? (double)s->run.steps : g->steps;
-    double passes = samples ? (double)s->inner_epochs : 1, answers = ppo ? (double)s->rollout : rows;
+    const bool known = !s->run.data.count;              /* in the tiny world; other data have not been read */
+    const double held = known && s->kl != 0 && !strcmp(name, "grpo") ? (double)s->hold : 0;
+    double passes = samples ? (double)s->inner_epochs : 1, answers = ppo ? (double)s->rollout : rows + held;
     double tokens = steps * passes * answers * c.T;
     double n = s->lora_rank ? (double)llm_lora_parameters(&c, (int)s->lora_rank, s->lora_targets) : 0, others = 0;
     llm_plan asked = llm_plan_make(&c, op, micro, c.T, false, LLM_KEEP_MOST, false), learns = asked;
     llm_plan critic = run_plan(&s->run, op, &c, c.T, false);
     const double frozen = asked.weights + asked.work, more = run_plan(&s->run, op, &c, c.T, true).total - critic.total;
     const double cache = 2.0 * c.L * (double)op->speakers * ((c.T + 63) / 64 * 64) * c.KV * c.D * (double)op->act_size;
-    const bool known = !s->run.data.count;              /* in the tiny world; other data have not been read */
     struct { const char *what; bool there; double bytes; } beside[] = {
         {"reference policy, frozen", samples && !s->lora_rank, frozen},
         {"reward model, frozen", rl_model_judges(s, rl_gold_judges(s, known)), frozen},
