@@ -3,8 +3,8 @@
 # qualities (data/tinyworld_quality.h), each time for as many steps; all models answer the same held-out prompts; of the
 # answers build/quality makes a table, the lectures' claims beside what came out, and a part of the page beside OUT.
 #     OUT (out/quality), BASE (out/base; none there: it is trained), SEEDS ("1"; "1 2 3": of records and training),
-#     STEPS (400), ROWS (3000), EACH (100 prompts of each kind), CHOICES (out/world/eval/choice.jsonl), PRECISION and
-#     THREADS may be set.
+#     STEPS (400, of 8 rows of records and 4 of text), ROWS (3000), EACH (100 prompts of each kind), CHOICES
+#     (out/world/eval/choice.jsonl), PRECISION and THREADS may be set.
 # Broken off, it goes on behind the last model that has answered. What has changed since (records, base model, programs,
 # flags) is trained again.
 set -e

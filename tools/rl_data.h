@@ -15,8 +15,9 @@ typedef struct {
 } rl_settings;
 static inline rl_settings rl_defaults(void) {
     rl_settings s = {.method = "ppo", .reward_out = "out/reward", .ranking = "kwise", .lora_targets = "all",
-                     .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .hold = 64, .inner_epochs = 2,
-                     .rounds = 1, .ask = 900, .beta = -1, .rrhf = 1, .kl = -1, .clip = 0.2, .gamma = 1,
+                     .answers = 8, .best_of = 8, .max_new = 48, .rollout = 64, .group = 8, .hold = 64,
+                     .inner_epochs = 2, .rounds = 1, .ask = 900, .beta = -1, .rrhf = 1, .kl = -1, .clip = 0.2,
+                     .gamma = 1,
                      .lambda = 0.95, .critic_lr = 5e-4, .reward_timeout = 10, .noise = 0.1,
                      .val_fraction = 0.05};
     s.run = run_defaults();

@@ -952,8 +952,8 @@ static void rl_grpo_prepare(rl_run *t) {
         if (t->judge->kind == JUDGE_GOLD && !rl_checkable(p, i)) g->held[g->n++] = i;
     g->per_step = t->kl > 0 ? llm_min((int)t->s->hold, g->n) : 0;
     if (g->n)
-        fprintf(stderr, "%d prompts with an answer that is checked; of %d others %d a step are held by the price of KL\n",
-                t->units, g->n, g->per_step);
+        fprintf(stderr, "%d prompts with an answer that is checked; of %d others %d a step are held by the price of "
+                "KL\n", t->units, g->n, g->per_step);
 }
 static void rl_grpo_finish(rl_run *t) {
     rl_grpo *g = t->own;

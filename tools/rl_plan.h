@@ -1,5 +1,5 @@
-/* rl_plan.h: who judges, as far as the flags tell, and what stage 3 takes for it: the models that are in memory at once.
-   Included after rl_methods.h and rl_out.h. */
+/* rl_plan.h: who judges, as far as the flags tell, and what stage 3 takes for it: the models that are in memory at
+   once. Included after rl_methods.h and rl_out.h. */
 #ifndef RL_PLAN_H
 #define RL_PLAN_H
 
