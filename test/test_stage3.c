@@ -293,24 +293,17 @@ static void test_draws(void) {
     t.d = &(rl_data){.compared = {.groups = 20}};
     CHECK(rl_reward_groups(&t) == 17, "the last 15 %% are held out: %d of 20 learned", rl_reward_groups(&t));
 }
-/* Eight prompts, of which every second one's right answer is known. */
-static char *some_known(void) {
+/* Eight prompts; the right answer of every second one (every: 2), or of all (1), is known. */
+static char *some_known(int every) {
     char *text = NULL;
     size_t size;
     llm_writer w = {.file = open_memstream(&text, &size)};
     for (int i = 0; i < 8; i++)
-        llm_write_text(&w, i % 2 ? "{\"prompt\": \"cat %d\"}\n" : "{\"prompt\": \"cat %d\", \"answer\": \"%d\"}\n", i, i);
+        llm_write_text(&w, i % every ? "{\"prompt\": \"cat %d\"}\n" : "{\"prompt\": \"cat %d\", \"answer\": \"%d\"}\n", i, i);
     fclose(w.file);
     return text;
 }
-static char *prompts(void) {
-    char *text = NULL;
-    size_t size;
-    llm_writer w = {.file = open_memstream(&text, &size)};
-    for (int i = 0; i < 8; i++) llm_write_text(&w, "{\"prompt\": \"cat %d\", \"answer\": \"%d\"}\n", i, i);
-    fclose(w.file);
-    return text;
-}
+static char *prompts(void) { return some_known(1); }
 static void test_judges(void) {
     stage3 x;
     char *text = prompts();
@@ -463,14 +456,14 @@ static void test_hold(void) {
         for (int far = 0; far < 2; far++) {
             s.hold = 4 * hold;
             s.inner_epochs = far ? 6 : 1;
-            (hold ? held_norm : free_norm)[far] = step_norm_on(some_known(), "grpo", &s, 0.02, m);
+            (hold ? held_norm : free_norm)[far] = step_norm_on(some_known(2), "grpo", &s, 0.02, m);
             kl[hold] = m[RL_KL];
         }
     CHECK(kl[0] == kl[1], "the checked answers are the same ones: KL %g, %g", kl[0], kl[1]);
     CHECK_SMALL(fabs(held_norm[0] / free_norm[0] - 1), 1e-5, "at the reference holding costs nothing");
     CHECK(fabs(held_norm[1] / free_norm[1] - 1) > 1e-3, "away from it others pull: gradient %g, %g", held_norm[1], free_norm[1]);
     s.hold = 100;
-    step_norm_on(some_known(), "grpo", &s, 0.02, m);     /* more than there are: all */
+    step_norm_on(some_known(2), "grpo", &s, 0.02, m);     /* more than there are: all */
 }
 static void test_rollouts(void) {
     rl_settings s = rl_defaults(), other;
