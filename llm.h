@@ -408,7 +408,7 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad);
 typedef enum { LLM_FP32, LLM_BF16X3, LLM_BF16, LLM_TF32 } llm_precision;       /* bf16x3: a CPU's, tf32: a GPU's */
 typedef enum { LLM_TYPE_REAL, LLM_TYPE_BF16, LLM_TYPE_Q8, LLM_TYPE_Q4 } llm_type;
 /* A matrix of parameters (or a linear's bias) as it lies on the device. q8, q4: blocks of 32 columns of a row share a
-   scale (a bf16). full: the same numbers as llm_real, where kept (a bias: always), or NULL. data NULL: none. */
+   scale (an f16). full: the same numbers as llm_real, where kept (a bias: always), or NULL. data NULL: none. */
 typedef struct { const void *data; llm_type type; const uint16_t *scale; const llm_real *full; } llm_weight;
 
 /* How the head looks at a token: log softmax(z / temperature) with banned ids at -infinity; and which rows of a batch
@@ -2419,8 +2419,8 @@ void llm_batch_rows(llm_batch *b, const llm_sequence *s, int n, int pad) {
 
    Here an activation, the residual stream and its gradient are stored as llm_real: the casts at the head of a body
    say so. Threads share out what is written: nobody waits, and every sum has one order. A function plain_X is the row X
-   of the table llm_ops (chapter 1); the two small functions first, then bf16 and weights in fewer bits, which the first
-   reading may skip. */
+   of the table llm_ops (chapter 1); the two small functions first, then bf16, f16 and weights in fewer bits, which the
+   first reading may skip. */
 
 /* a . b */
 static llm_real dot(const llm_real *a, const llm_real *b, size_t n) {
@@ -2436,18 +2436,26 @@ static void add_scaled(llm_real *y, llm_real a, const llm_real *x, size_t n) {
 }
 /* bf16 is the upper half of a float: a sign, 8 bits of exponent, 7 of the fraction. Rounding is to nearest, ties to
    even. */
-static inline llm_real bf16_to_real(uint16_t h) {
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
+typedef union { uint32_t bits; float value; } float_bits;
+static inline llm_real bf16_to_real(uint16_t h) { return (float_bits){(uint32_t)h << 16}.value; }
 static inline uint16_t real_to_bf16(llm_real x) {
-    float f = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    if (f != f) return bits >> 16 | 0x40;                   /* NaN stays NaN */
-    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    const float_bits f = {.value = (float)x};
+    if (f.value != f.value) return f.bits >> 16 | 0x40;     /* NaN stays NaN */
+    return (f.bits + 0x7FFF + (f.bits >> 16 & 1)) >> 16;
+}
+/* f16: a sign, 5 bits of exponent, 10 of the fraction; below 2^-14 in steps of 2^-24, from 65520 on infinity. */
+static inline llm_real f16_to_real(uint16_t h) {
+    const uint32_t e = h >> 10 & 31, f = h & 1023;
+    float_bits x = {(e == 31 ? 255 : e + 112) << 23 | f << 13};
+    if (e == 0) x.value = f * 0x1p-24f;
+    return h >> 15 ? -x.value : x.value;
+}
+static inline uint16_t real_to_f16(llm_real x) {
+    const float_bits f = {.value = fabsf((float)x)};
+    const uint16_t sign = signbit(x) ? 0x8000 : 0;
+    if (!(f.value < 65520)) return sign | (x != x ? 0x7E00 : 0x7C00);
+    if (f.value < 0x1p-14f) return sign | (uint16_t)rintf(f.value * 0x1p24f);
+    return sign | (f.bits + 0xFFF + (f.bits >> 13 & 1) - (112u << 23)) >> 13;
 }
 /* Row `row` of a matrix with `cols` columns: the place itself, or, where it lies in fewer bits ("weights in fewer
    bits", chapter 13), widened in a place of the thread's own, until its next row. */
@@ -2456,11 +2464,11 @@ static const llm_real *weight_row(llm_weight w, size_t cols, size_t row) {
     if (w.type == LLM_TYPE_REAL) return (const llm_real *)w.data + row * cols;
     for (size_t i = 0; i < cols; i++) {
         const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
-        if (w.type == LLM_TYPE_BF16) wide[i] = bf16_to_real(((const uint16_t *)w.data)[at]);
-        else if (w.type == LLM_TYPE_Q8) wide[i] = ((const int8_t *)w.data)[at] * bf16_to_real(w.scale[block]);
+        if (w.type == LLM_TYPE_BF16) wide[i] = (float_bits){(uint32_t)((const uint16_t *)w.data)[at] << 16}.value;
+        else if (w.type == LLM_TYPE_Q8) wide[i] = ((const int8_t *)w.data)[at] * f16_to_real(w.scale[block]);
         else {                          /* a byte holds number b of its block (low half) and number b + 16 (high) */
             const uint8_t byte = ((const uint8_t *)w.data)[block * 16 + i % 16];
-            wide[i] = ((i % 32 < 16 ? byte & 15 : byte >> 4) - 8) * bf16_to_real(w.scale[block]);
+            wide[i] = ((i % 32 < 16 ? byte & 15 : byte >> 4) - 8) * f16_to_real(w.scale[block]);
         }
     }
     return wide;
@@ -6266,15 +6274,6 @@ static size_t tensors_open(const char *path, file_tensor *t, int count, const ch
     return 8 + n;
 }
 
-/* fp16: 1 sign, 5 exponent and 10 fraction bits. */
-static float widen_f16(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, f = h & 1023;
-    union { uint32_t bits; float value; } u;
-    if (e) u.bits = (e == 31 ? 255 : e + 112) << 23 | f << 13;
-    else u.value = f * 0x1p-24f;             /* subnormal */
-    u.bits |= sign;
-    return u.value;
-}
 /* n numbers as they lie in the file, as doubles; false: a type that we do not read. */
 static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
     bool f32 = !strcmp(dtype, "F32"), f64 = !strcmp(dtype, "F64"), f16 = !strcmp(dtype, "F16");
@@ -6283,7 +6282,7 @@ static bool widen(double *out, const void *raw, const char *dtype, size_t n) {
     const uint16_t *half = raw;
     if (!f32 && !f64 && !f16 && strcmp(dtype, "BF16")) return false;
     for (size_t i = 0; i < n; i++)
-        out[i] = f32 ? single[i] : f64 ? wide[i] : f16 ? widen_f16(half[i]) : bf16_to_real(half[i]);
+        out[i] = f32 ? single[i] : f64 ? wide[i] : f16 ? f16_to_real(half[i]) : bf16_to_real(half[i]);
     return true;
 }
 /* Numbers of a file from byte `at` on. In pieces: no file is ever in memory as a whole. */
@@ -6311,43 +6310,46 @@ static void numbers_read(const char *path, size_t at, const char *dtype, size_t 
                                                               bytes a weight            error at most
        bf16    a float, rounded to its upper half             2                         |w|/256
        q8      q in -127 .. 127, s = max|w| / 127             1 + 2/32 = 1.0625         s/2
-       q4      q in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625       s/2; where 8 is cut to 7, 1.04 s
+       q4      q in -8 .. 7, s = -(the w of largest size)/8   0.5 + 2/32 = 0.5625       s/2; where 8 is cut to 7, 1.01 s
 
        a block, 32 weights     0.31  -0.02   0.08  ...  -0.40      its largest is -0.40: s = 0.40/8 = 0.05
        q4, 16 bytes + s           6      0      2  ...     -8      byte i: low 4 bits q[i] + 8, high 4 q[i+16] + 8
        read: s q               0.30   0.00   0.10  ...  -0.40
 
    Four bits count from -8 to 7: the largest weight becomes -8; one of nearly that size and the other sign would be 8
-   and is cut to 7. s is kept as a bf16, and w is divided by the s that will be read: its rounding costs nothing between
-   these ends. What is written here weight_row (chapter 4) reads; place_packed (chapter 5) made room for it. */
+   and is cut to 7. s is kept as an f16, as in llama.cpp's files, and w is divided by the s that will be read: between
+   these ends its rounding costs nothing. (Below 2^-14, where f16 is coarse, s is rounded up if w would be cut.) What is
+   written here weight_row (chapter 4) reads; place_packed (chapter 5) made room for it. */
 
-/* The integers of a block of n <= 32 numbers (0 behind the last). Returns its scale, as bf16. */
+/* The integers of a block of n <= 32 numbers (0 behind the last). Returns its scale, as f16. */
 static uint16_t pack_block(llm_type type, int q[32], const llm_real *x, size_t n) {
     const int least = type == LLM_TYPE_Q8 ? -127 : -8, most = type == LLM_TYPE_Q8 ? 127 : 7;
     llm_real largest = 0;
     for (size_t i = 0; i < n; i++)
         if (LLM_MATH(fabs)(x[i]) > LLM_MATH(fabs)(largest)) largest = x[i];
-    const uint16_t scale = real_to_bf16(type == LLM_TYPE_Q8 ? LLM_MATH(fabs)(largest) / 127 : largest / -8);
-    const llm_real s = bf16_to_real(scale), half = 0.5;
+    uint16_t scale = real_to_f16(type == LLM_TYPE_Q8 ? LLM_MATH(fabs)(largest) / 127 : largest / -8);
+    if (LLM_MATH(fabs)(largest) > LLM_MATH(fabs)(f16_to_real(scale)) * -least * 1.001f) scale++;
+    const llm_real s = f16_to_real(scale), half = 0.5;
     for (size_t i = 0; i < 32; i++) {
         const llm_real y = i < n && s != 0 ? LLM_MATH(floor)(x[i] / s + half) : 0;
         q[i] = y > least ? y < most ? y : most : least;
     }
     return scale;
 }
-/* A row of `cols` numbers. False when one of them is no finite number. */
+/* A row of `cols` numbers. False when one of them, or a scale, is no finite number. */
 static bool pack_weights(llm_type type, void *out, uint16_t *scale, const llm_real *x, size_t cols) {
     uint8_t *byte = out;
     int q[32];
+    bool finite = true;
     if (type == LLM_TYPE_REAL) memcpy(out, x, cols * sizeof *x);
     if (type == LLM_TYPE_BF16) plain_store_weights(out, x, cols);
     for (size_t b = 0; b < weight_blocks(type, cols); b++) {
         const size_t first = 32 * b, n = size_min(32, cols - first);
         scale[b] = pack_block(type, q, x + first, n);
+        finite &= f16_to_real(scale[b]) - f16_to_real(scale[b]) == 0;
         for (size_t i = 0; type == LLM_TYPE_Q8 && i < n; i++) byte[first + i] = q[i];
         for (size_t i = 0; type == LLM_TYPE_Q4 && i < 16; i++) byte[16 * b + i] = (q[i] + 8) | (q[i + 16] + 8) << 4;
     }
-    bool finite = true;
     for (size_t i = 0; i < cols; i++) finite &= x[i] - x[i] == 0;
     return finite;
 }
@@ -6365,7 +6367,7 @@ static void param_write(const llm_ops *op, const llm_param *p, size_t row, size_
     LLM_OMP(parallel for schedule(static) reduction(&& : finite))
     for (size_t r = 0; r < rows; r++)
         finite = pack_weights(p->w.type, packed + r * bytes, scale + r * blocks, host + r * cols, cols) && finite;
-    if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite", p->name);
+    if (!finite) llm_die("another checkpoint", "%s holds numbers that are not finite or too large", p->name);
     if (p->range || p->parts > 1)       /* moments in bf16 */
         param_upload(op, p, (char *)p->w.data, packed, row * cols, rows * cols, bytes / cols);
     else op->upload((char *)p->w.data + row * bytes, packed, rows * bytes);

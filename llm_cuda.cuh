@@ -36,6 +36,7 @@
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <math.h>
 #include <stdint.h>
@@ -230,14 +231,14 @@ template <class A> static inline A *dres_for_products(const llm_res *dres, size_
 /* ---- weights in fewer bits: eight numbers from column i on (a multiple of 8) of row `row` ----
 
    q8: an int8 each. q4: byte b of a block of 32 has number b in its low half and b + 16 in its high half, plus 8. Both
-   times their block's scale, a bf16: the upper half of a float. */
+   times their block's scale, an f16. */
 DEVICE void load_weights(float (&x)[8], llm_weight w, size_t row, int i, int cols) {
     const size_t at = row * cols + i, block = row * ((cols + 31) / 32) + i / 32;
     const bool wide = cols % 8 == 0 && (uintptr_t)w.data % 16 == 0, q8 = w.type == LLM_TYPE_Q8;
     if (w.type == LLM_TYPE_REAL) load_up_to_8(x, (const float *)w.data + at, cols - i, wide);
     else if (w.type == LLM_TYPE_BF16) load_up_to_8(x, (const bf16 *)w.data + at, cols - i, wide);
     else {
-        const float scale = __uint_as_float((uint32_t)w.scale[block] << 16);
+        const float scale = __half2float(__ushort_as_half(w.scale[block]));
         const uint8_t *p = (const uint8_t *)w.data + (q8 ? at : block * 16 + i % 16);
         uint2 bits = {0, 0};
         if (!q8 || wide) bits = *(const uint2 *)p;              /* q4's blocks are padded */

@@ -305,7 +305,7 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
    care of. */
 
 /* A matrix in memory: element (i,j) is number i*rs + j*cs. One stride is 1; swapping the two transposes. q8 and q4 have
-   a bf16 scale for each 32 numbers of a memory row (of at least 2 numbers). q8: an int8 times the scale. q4: 16 bytes a
+   an f16 scale for each 32 numbers of a memory row (of at least 2 numbers). q8: an int8 times the scale. q4: 16 bytes a
    block, byte b holding numbers b (low half) and b + 16 (high half), minus 8, times the scale; a row is padded to whole
    blocks. */
 typedef struct { const void *data; llm_type type; size_t rs, cs; const uint16_t *scale; } cpu_view;
@@ -325,6 +325,18 @@ static inline cpu_out real_out(llm_real *x, size_t ld, bool accumulate) {
 }
 static inline cpu_out act_out(llm_act *x, size_t ld) { return (cpu_out){x, cpu.act, ld, false, NULL, NULL}; }
 
+/* A block's scale. */
+static inline llm_real block_scale(uint16_t h) {
+#if defined(__F16C__)
+    return _cvtsh_ss(h);
+#elif defined(__ARM_FP16_FORMAT_IEEE)
+    __fp16 x;
+    memcpy(&x, &h, sizeof x);
+    return x;
+#else
+    return f16_to_real(h);
+#endif
+}
 /* The n numbers from column c on of memory row r, widened to reals. */
 static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *out) {
     size_t ld = v->cs == 1 ? v->rs : v->cs, blocks = (ld + 31) / 32;
@@ -334,7 +346,7 @@ static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *
     }
     for (size_t i = 0, count; i < n; i += count) {          /* block by block; the first and the last may be cut */
         size_t block = r * blocks + (c + i) / 32, from = (c + i) % 32;
-        llm_real scale = bf16_to_real(v->scale[block]);
+        llm_real scale = block_scale(v->scale[block]);
         count = size_min(32 - from, n - i);
         if (v->type == LLM_TYPE_Q8) {
             const int8_t *q = (const int8_t *)v->data + r * ld + c + i;
@@ -2286,7 +2298,7 @@ static ALWAYS_INLINE weights32 weight_block(const llm_type type, const void *row
         UNROLL for (int i = 0; i < 32 / VL; i++) w.v[i] = load_n(row, type, 32 * b + (size_t)(i * VL), VL);
         return w;
     }
-    const llm_real s = bf16_to_real(scale[b]);
+    const llm_real s = block_scale(scale[b]);
     const int8_t *q8 = (const int8_t *)row + 32 * b;
     const uint8_t *q4 = (const uint8_t *)row + 16 * b;
 #if defined(__AVX2__) && !LLM_DOUBLE
@@ -2368,16 +2380,17 @@ static void few_pack(llm_type type, few_x *out, const llm_real *x, size_t K) {
         out->offset = _mm512_sub_epi32(_mm512_setzero_si512(), few_dot(q4, (__m512i[2]){offset, offset}, out));
     }
 }
-/* The unsigned weights of group g, and their scales, bf16 spread over the lanes of their block. */
+/* The unsigned weights of group g, and their scales, each spread over the lanes of its block. */
 static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row, const uint16_t *scale, size_t g) {
     const __m512i w = _mm512_loadu_si512(row + 64 * g), low = _mm512_set1_epi8(15);
-    const vbits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const __m512i from = (__m512i)((q4 ? lane / 4 : lane / 8) << 16);   /* the upper half of a lane takes this word */
+    const __m256i lane = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m256i word = _mm256_srli_epi16(lane, q4 ? 2 : 3);           /* which scale a lane takes, of four */
+    const __m256i from = _mm256_add_epi16(_mm256_mullo_epi16(word, _mm256_set1_epi16(0x202)), _mm256_set1_epi16(0x100));
     uint64_t four = 0;
     memcpy(&four, scale + (q4 ? 4 : 2) * g, q4 ? 8 : 4);
     q[0] = q4 ? _mm512_and_si512(w, low) : _mm512_xor_si512(w, _mm512_set1_epi8(-128));
     q[1] = _mm512_and_si512(_mm512_srli_epi16(w, 4), low);
-    return (vreal)_mm512_maskz_permutexvar_epi16(0xAAAAAAAA, from, _mm512_set1_epi64((long long)four));
+    return (vreal)_mm512_cvtph_ps(_mm256_shuffle_epi8(_mm256_set1_epi64x((long long)four), from));
 }
 #else
 #define LLM_VNNI 0

@@ -8,7 +8,7 @@
 
 /* ---- what was written reads back ---- */
 
-static double half_of(float x) { return widen_f16(narrow_f16(x)); }
+static double half_of(float x) { return f16_to_real(real_to_f16(x)); }
 /* How far a weight may be from the one that was written: not at all, or half a step of its block of 32. */
 static int weights_off(const llm_model *a, const llm_model *b, int as) {
     int wrong = 0;

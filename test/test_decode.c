@@ -61,6 +61,13 @@ static llm_batch random_batch(int B, int T, int V, uint64_t seed) {
 
 /* ---- the formula ---- */
 
+/* An f16's distance to its neighbours, and the f16 nearest to x, by the definition. */
+static double f16_step(double x) {
+    int e = -13;
+    if (x != 0) frexp(x, &e);
+    return ldexp(1, (e > -13 ? e : -13) - 11);
+}
+static double nearest_f16(double x) { return rint(x / f16_step(x)) * f16_step(x); }
 /* What a row becomes, by the definition, in double; returns the largest error as a share of its scale. */
 static double plain_quantise(llm_type type, double *out, const llm_real *x, int cols) {
     double worst = 0;
@@ -68,7 +75,9 @@ static double plain_quantise(llm_type type, double *out, const llm_real *x, int 
         double extreme = 0, s;
         for (int i = b; i < cols && i < b + 32; i++)
             if (fabs((double)x[i]) > fabs(extreme)) extreme = (double)x[i];
-        s = (double)bf16_to_real(real_to_bf16((llm_real)(type == LLM_TYPE_Q8 ? fabs(extreme) / 127 : extreme / -8)));
+        s = nearest_f16((double)(llm_real)(type == LLM_TYPE_Q8 ? fabs(extreme) / 127 : extreme / -8));
+        if (fabs(extreme) > fabs(s) * (type == LLM_TYPE_Q8 ? 127 : 8) * 1.001)
+            s += extreme < 0 || type == LLM_TYPE_Q8 ? f16_step(s) : -f16_step(s);
         for (int i = b; i < cols && i < b + 32; i++) {
             double q = s == 0 ? 0 : floor((double)(x[i] / (llm_real)s) + 0.5);
             q = type == LLM_TYPE_Q8 ? fmax(-127, fmin(127, q)) : fmax(-8, fmin(7, q));
@@ -82,7 +91,8 @@ static double plain_quantise(llm_type type, double *out, const llm_real *x, int 
 }
 static void check_formula(llm_type type) {
     enum { COLS = 101 };                /* three blocks and five numbers */
-    static const double limit[] = {0, 1.0 / 256, 0.501, 1.03};
+    static const double limit[] = {0, 1.0 / 256, 0.501, 1.01};
+    static const double size[] = {1e4, 0.02, 0.02, 1e-3, 1e-5, 1e-7, 1e-9};     /* the last four: scales below 2^-14 */
     llm_rng r = llm_rng_seed(1, 0);
     double mean = 0, worst = 0;
     for (int trial = 0; trial < 200; trial++) {
@@ -90,7 +100,7 @@ static void check_formula(llm_type type) {
         double want[COLS];
         char data[4 * 32];
         uint16_t scale[4];
-        for (int i = 0; i < COLS; i++) x[i] = (llm_real)(llm_rng_normal(&r) * (trial % 7 ? 0.02 : 1e4));
+        for (int i = 0; i < COLS; i++) x[i] = (llm_real)(llm_rng_normal(&r) * size[trial % 7]);
         if (trial == 9) memset(x, 0, 40 * sizeof *x);      /* a block of zeros */
         CHECK(weight_row_bytes(type, COLS) <= 2 * COLS, "row of %zu bytes", weight_row_bytes(type, COLS));
         char *room = type == LLM_TYPE_BF16 ? llm_alloc(COLS, 2) : data;
@@ -102,7 +112,8 @@ static void check_formula(llm_type type) {
         for (int i = 0; i < COLS; i++) {
             CHECK((double)y[i] == (double)(llm_real)want[i], "%s: number %d is %g, the formula says %g",
                   llm_type_name(type), i, (double)y[i], want[i]);
-            mean += trial % 7 ? ((double)y[i] - (double)x[i]) * ((double)y[i] - (double)x[i]) : 0;
+            const double e = ((double)y[i] - (double)x[i]) / size[trial % 7];
+            mean += trial % 7 < 4 ? e * e : 0;
         }
         x[77] = trial % 2 ? NAN : INFINITY;
         CHECK(!pack_weights(type, room, scale, x, COLS), "%s: a number that is not finite", llm_type_name(type));
@@ -111,7 +122,7 @@ static void check_formula(llm_type type) {
     CHECK(worst <= limit[type], "%s: an error of %g steps", llm_type_name(type), worst);
     printf("%s: root mean square error of normal weights %.2g of their deviation, largest %.3g %s\n",
            llm_type_name(type),
-           sqrt(mean / (171 * COLS)) / 0.02, worst, type == LLM_TYPE_BF16 ? "of the weight" : "steps");
+           sqrt(mean / (116 * COLS)), worst, type == LLM_TYPE_BF16 ? "of the weight" : "steps");
 }
 
 /* ---- whole models ---- */
@@ -600,6 +611,13 @@ static void check_refusals(const char *folder) {
     llm_quantise(&m, LLM_TYPE_REAL);
     m.param[0].data[3] = NAN;
     CHECK_DIES(llm_quantise(&m, LLM_TYPE_Q4), "not finite");
+    m = build(tiny_llama(true, 2, false), llm_cpu(LLM_FP32));
+    m.param[0].data[3] = 8 * 65504;
+    llm_quantise(&m, LLM_TYPE_Q4);
+    llm_quantise(&m, LLM_TYPE_REAL);
+    CHECK(m.param[0].data[3] == 8 * 65504, "the largest scale of all");
+    m.param[0].data[3] = 8 * 65530;
+    CHECK_DIES(llm_quantise(&m, LLM_TYPE_Q4), "too large");
     llm_model_init(&other, &m.c, llm_cpu(LLM_FP32), 1);
     llm_model_train(&other);
     CHECK_DIES(llm_quantise(&other, LLM_TYPE_Q8), "being trained");

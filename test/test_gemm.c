@@ -18,10 +18,10 @@ static matrix matrix_new(int rows, int cols, llm_type type) {
     m.scale = llm_alloc((size_t)rows * blocks, sizeof *m.scale);
     m.data = llm_alloc((size_t)rows * blocks * 32, sizeof(llm_real));
     for (size_t i = 0; i < (size_t)rows * blocks; i++)
-        m.scale[i] = real_to_bf16((llm_real)(0.001 * (1 + llm_rng_uniform(&rng))));
+        m.scale[i] = real_to_f16((llm_real)(0.001 * (1 + llm_rng_uniform(&rng))));
     for (size_t r = 0; r < (size_t)rows; r++) for (size_t c = 0; c < (size_t)cols; c++) {
         size_t i = r * (size_t)cols + c;
-        llm_real x = (llm_real)noise(), s = bf16_to_real(m.scale[r * blocks + c / 32]);
+        llm_real x = (llm_real)noise(), s = f16_to_real(m.scale[r * blocks + c / 32]);
         int q8 = llm_rng_below(&rng, 255) - 127, q4 = llm_rng_below(&rng, 16);
         if (type == LLM_TYPE_REAL) {
             ((llm_real *)m.data)[i] = x;
@@ -273,6 +273,17 @@ static void test_bf16(void) {
     CHECK(wrong == 0 && nan != nan && row[VL - 1] == 0xFF80, "bf16 vectors: %d wrong", wrong);
 }
 
+/* ---- the scales of blocks ---- */
+
+static void test_scales(void) {
+    int wrong = 0;
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        const llm_real x = block_scale((uint16_t)h), y = f16_to_real((uint16_t)h);
+        wrong += x != y ? x == x || y == y : !signbit(x) != !signbit(y);
+    }
+    CHECK(wrong == 0, "f16: %d of 65536 scales wrong", wrong);
+}
+
 /* ---- the linear operations: wiring, in the precision that is set ---- */
 
 static double act_get(const llm_act *x, size_t i) { return get(x, cpu.act, i); }
@@ -407,6 +418,7 @@ int main(void) {
     rng = llm_rng_seed(1, 5);
     test_exp();
     test_bf16();
+    test_scales();
     cpu_set_precision(LLM_FP32);
     if (cpu.amx) test_parts();
     const int last = sizeof(llm_real) == sizeof(double) ? LLM_FP32 : LLM_BF16;

@@ -339,23 +339,13 @@ static int list_tensors(const llm_model *m, gguf_tensor *list, int as) {
 
 /* ---- GGUF: numbers with fewer bits ---- */
 
-/* To the nearest half, of two equally near the even one. */
-static uint16_t narrow_f16(float x) {
-    union { float value; uint32_t bits; } u = {x};
-    uint32_t sign = u.bits >> 16 & 0x8000, a = u.bits & 0x7FFFFFFF;
-    if (a > 0x7F800000) return (uint16_t)(sign | 0x7E00);               /* not a number */
-    if (a >= 0x477FF000) return (uint16_t)(sign | 0x7C00);              /* 65520 and above: infinity */
-    u.bits = a;
-    if (a < 0x38800000) return (uint16_t)(sign | (uint32_t)rintf(u.value * 0x1p24f));   /* subnormal */
-    return (uint16_t)(sign | (a + 0xFFF + (a >> 13 & 1) - (112u << 23)) >> 13);
-}
 /* A block of 32 numbers: d = max|x|/127 as f16, then round(x/d) as bytes. */
 static void narrow_q8(char *out, const float *x, size_t n) {
     for (size_t b = 0; b < n / 32; b++, x += 32) {
         float most = 0;
         for (int i = 0; i < 32; i++) most = fmaxf(most, fabsf(x[i]));
         float d = most / 127, inverse = d ? 1 / d : 0;
-        uint16_t half = narrow_f16(d);
+        uint16_t half = real_to_f16(d);
         memcpy(out, &half, 2);
         for (int i = 0; i < 32; i++) out[2 + i] = (char)(signed char)roundf(x[i] * inverse);
         out += 34;
@@ -366,7 +356,7 @@ static void narrow_row(char *out, const float *x, size_t n, int as) {
     if (as == AS_F32) memcpy(out, x, n * sizeof *x);
     else if (as == AS_Q8) narrow_q8(out, x, n);
     else for (size_t i = 0; i < n; i++, out += 2) {
-        half = as == AS_F16 ? narrow_f16(x[i]) : real_to_bf16(x[i]);
+        half = as == AS_F16 ? real_to_f16(x[i]) : real_to_bf16(x[i]);
         memcpy(out, &half, 2);
     }
 }

@@ -787,7 +787,7 @@ static void gguf_widen(llm_real *out, const uint8_t *raw, int as, size_t n) {
             continue;
         }
         memcpy(half, raw, 4);
-        const llm_real d = widen_f16(half[0]), least = as == AS_Q4_1 ? (llm_real)widen_f16(half[1]) : -8 * d;
+        const llm_real d = f16_to_real(half[0]), least = as == AS_Q4_1 ? f16_to_real(half[1]) : -8 * d;
         const uint8_t *q = raw + (as == AS_Q4_1 ? 4 : 2);
         for (int j = 0; j < 32 && as == AS_Q8; j++) out[j] = d * (int8_t)q[j];
         for (int j = 0; j < 16 && as != AS_Q8; j++) {
