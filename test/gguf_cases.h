@@ -70,6 +70,74 @@ static void same_tokens(const char *folder, const char *path, const char *tokeni
     llm_tokenizer_free(&a);
     llm_tokenizer_free(&b);
 }
+/* The Q8_0 file `from` with other blocks, of type `as`: any scales and integers, as importance matrices may choose them.
+   Many blocks lack the number that a rounding of ours would take their scale from. */
+static void write_blocks(const char *from, const char *to, int as, int scale) {
+    gguf_file *g = gguf_open(from);
+    llm_rng r = llm_rng_seed(1, 0);
+    size_t size, end = 0;
+    char *file = llm_read_file(from, &size), *out = llm_alloc(size, 1);
+    memcpy(out, file, g->data);
+    for (size_t i = 0; i < g->tensors; i++) {
+        const gguf_entry *t = &g->tensor[i];
+        const bool blocks = gguf_type_of(t) == AS_Q8;
+        const size_t bytes = blocks ? (t->end - t->begin) / 34 * gguf_types[as].bytes : t->end - t->begin;
+        char *place = out + t->name + t->length + 4 + 8 * (size_t)t->dims;              /* its type and offset */
+        if (blocks) memcpy(place, &gguf_types[as].type, 4);
+        memcpy(place + 4, (uint64_t[]){end}, 8);
+        char *q = out + g->data + end;
+        memcpy(q, file + g->data + t->begin, bytes);
+        for (size_t k = 0; k < bytes && blocks; k++) q[k] = (char)llm_rng_below(&r, 256);
+        for (size_t k = 1; k < bytes && blocks; k += gguf_types[as].bytes) q[k] &= (char)0xBF;      /* |d| < 2 */
+        if (blocks && scale) memcpy(q, (uint16_t[]){(uint16_t)scale}, 2);
+        end = (end + bytes + GGUF_ALIGN - 1) / GGUF_ALIGN * GGUF_ALIGN;
+    }
+    write_file(to, out, g->data + end);
+    llm_release_all(file, out);
+    gguf_close(g);
+}
+static void load_refused(const char *path, llm_type type) {
+    llm_model m;
+    *check_message = '\0';
+    llm_on_death = check_on_death;
+    if (!setjmp(check_jump)) hf_model_load_as(&m, path, llm_cpu(LLM_FP32), type);
+    llm_on_death = NULL;
+}
+/* Blocks of the type that the model has go in as they are: the same numbers as without --weights. */
+static void blocks_stay(const char *from) {
+    char *path = llm_format("%s/blocks.gguf", dir);
+    for (int as = AS_Q8; as <= AS_Q4_0; as++) {
+        const llm_type type = as == AS_Q8 ? LLM_TYPE_Q8 : LLM_TYPE_Q4;
+        llm_model a, b;
+        int same = 0, others = 0, packed = 0;
+        write_blocks(from, path, as, 0);
+        hf_model_load(&a, path, llm_cpu(LLM_FP32));
+        hf_model_load_as(&b, path, llm_cpu(LLM_FP32), type);
+        for (int i = 0; i < a.params; i++) {
+            const llm_param *p = &a.param[i];
+            if (b.param[i].data || p->cols % 32) continue;
+            llm_real *x = param_read(b.ops, &b.param[i]);
+            uint8_t *integers = llm_alloc(p->rows, p->cols);
+            uint16_t *scale = llm_alloc(p->rows * p->cols / 32, sizeof *scale);
+            for (size_t k = 0; k < p->rows; k++)
+                pack_weights(type, integers + k * p->cols, scale + k * (p->cols / 32), p->data + k * p->cols, p->cols);
+            packed += memcmp(scale, b.param[i].w.scale, p->rows * (p->cols / 32) * sizeof *scale) != 0;
+            size_t wrong = 0;
+            for (size_t k = 0; k < p->size; k++) wrong += x[k] != p->data[k];
+            wrong ? others++ : same++;
+            llm_release_all(x, integers, scale);
+        }
+        CHECK(same > 3 && !others, "%s as %s: %d tensors are the file's, %d are not", from, gguf_types[as].name, same,
+              others);
+        CHECK(packed > same / 2, "%s: rounding again finds too many: %d of %d", from, same - packed, same);
+        llm_model_free(&a);
+        llm_model_free(&b);
+        write_blocks(from, path, as, 0xFC00);
+        load_refused(path, type);
+        CHECK(strstr(check_message, "not finite"), "a scale of -infinity: '%s'", check_message);
+    }
+    llm_release(path);
+}
 /* `path` was made of `folder`. */
 static void gguf_reads_back(const char *folder, const char *path, const char *type, const char *tokenizer) {
     llm_model a, b;
@@ -89,6 +157,7 @@ static void gguf_reads_back(const char *folder, const char *path, const char *ty
         hf_model_load_as(&b, path, llm_cpu(LLM_FP32), LLM_TYPE_Q4);
         CHECK(b.weights == LLM_TYPE_Q4 && !b.data == !b.size, "%s: --weights q4", path);
         llm_model_free(&b);
+        blocks_stay(path);
     }
     llm_model_free(&a);
 }

@@ -449,6 +449,13 @@ $train_sft --model "$dir/$one" --data "$dir/sft.jsonl" --batch 4 --steps 2 --ask
 check   "train_sft hangs adapters on it" [ $? -eq 0 ]
 $convert --model "$dir/onelora/adapter" --out "$dir/onemerged" > /dev/null 2> "$dir/stderr"; check "which find it again" [ $? -eq 0 ]
 check   "and give the merged model" cmp -s "$dir/onemerged/model.safetensors" "$dir/onelora/model.safetensors"
+$convert --model "$dir/base" --out "$dir/eight.gguf" --type q8_0 > /dev/null 2>&1
+for weights in q8 q4; do
+    $chat --model "$dir/eight.gguf" -p "The cat" --max-tokens 4 --weights $weights > /dev/null 2> "$dir/$weights.err"
+    check "a Q8_0 file speaks as $weights" [ $? -eq 0 ]
+done
+check   "its blocks as q8 are the file's, as q4 they are not, which is said" \
+    [ "$(grep -c 'in blocks are rounded once more' "$dir/q8.err" "$dir/q4.err" | sed 's/.*://' | tr '\n' ' ')" = "0 1 " ]
 refuses "convert: a .gguf file onto itself" 2 "which this run reads" $convert --model "$dir/$one" --out "$dir/$one" --overwrite
 head -c 20000 "$dir/$one" > "$dir/half.gguf"
 refuses "half a .gguf file" 1 "half.gguf" $chat --model "$dir/half.gguf" -p hi

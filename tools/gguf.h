@@ -175,6 +175,11 @@ static int gguf_type_of(const gguf_entry *t) {
     while (as < GGUF_TYPES && (uint32_t)gguf_types[as].type != t->type) as++;
     return as;
 }
+static int gguf_type_named(const char *name) {
+    int as = 0;
+    while (strcmp(gguf_types[as].name, name)) as++;
+    return as;
+}
 static void gguf_check_types(const gguf_file *g) {
     static const char *const other[] = {
         [6] = "Q5_0", "Q5_1", NULL, "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS",
@@ -797,14 +802,38 @@ static void gguf_widen(llm_real *out, const uint8_t *raw, int as, size_t n) {
         raw += gguf_types[as].bytes;
     }
 }
+/* Is a tensor what the model wants, block for block? Then it goes in as it is: whoever made the file may have chosen
+   scales that no rounding of ours finds again. */
+static bool gguf_same_blocks(const llm_param *p, int as) {
+    return !p->data && (p->w.type == LLM_TYPE_Q8 ? as == AS_Q8 : p->w.type == LLM_TYPE_Q4 && as == AS_Q4_0);
+}
+/* So many rows of blocks from row `row` on: scales and integers go separate ways. D: as below. */
+static void gguf_put_blocks(const gguf_file *g, const llm_param *p, size_t row, size_t rows, const uint8_t *raw,
+                            size_t D, const llm_ops *op) {
+    const size_t blocks = p->cols / 32, bytes = weight_row_bytes(p->w.type, p->cols), each = bytes / blocks;
+    char *integers = llm_alloc(rows, bytes);
+    uint16_t *scale = llm_alloc(rows * blocks, sizeof *scale);
+    bool finite = true;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t b = 0; b < blocks; b++, raw += 2 + each) {
+            const size_t to = (D ? interleave(r, D) : r) * blocks + b;
+            memcpy(&scale[to], raw, 2);
+            memcpy(integers + to * each, raw + 2, each);
+            finite &= (scale[to] & 0x7C00) != 0x7C00;
+        }
+    if (!finite) llm_die("another file", "%s: %s holds numbers that are not finite", g->path, p->name);
+    op->upload((char *)p->w.data + row * bytes, integers, rows * bytes);
+    op->upload((uint16_t *)p->w.scale + row * blocks, scale, rows * blocks * sizeof *scale);
+    llm_release_all(integers, scale);
+}
 /* A tensor into its rows of the table, in pieces of some 8 MB, each of whole heads: file row r is our row
    interleave(r) where g->head is not 0 and the rows are q's or k's. (Of a bias the numbers are the rows.) */
 static void gguf_load(const gguf_file *g, const hf_tensor_info *t, const llm_param *p, const llm_ops *op) {
     const size_t all = full_rows(p) * full_cols(p), width = p->vector ? 1 : full_cols(p), rows = all / width;
     const size_t D = strstr(p->name, "q_proj") || strstr(p->name, "k_proj") ? g->head : 0, unit = D ? D : 1;
     const size_t piece = p->vector ? rows : size_min(rows, ((1 << 21) / width / unit + 1) * unit);
-    int as = 0;
-    while (strcmp(gguf_types[as].name, t->dtype)) as++;
+    const int as = gguf_type_named(t->dtype);
+    const bool same = gguf_same_blocks(p, as);
     const size_t block = gguf_types[as].block, bytes = gguf_types[as].bytes;
     llm_real *host = llm_alloc(piece, width * sizeof *host), *turned = host;
     if (D) turned = llm_alloc(piece, width * sizeof *host);
@@ -812,6 +841,8 @@ static void gguf_load(const gguf_file *g, const hf_tensor_info *t, const llm_par
     for (size_t row = 0, n; row < rows; row += n) {
         n = size_min(piece, rows - row);
         gguf_fetch(g, g->data + t->begin + row * width / block * bytes, raw, n * width / block * bytes);
+        if (same) gguf_put_blocks(g, p, row, n, raw, D, op);
+        if (same) continue;
         gguf_widen(host, raw, as, n * width);
         for (size_t r = 0; r < n && D; r++)
             memcpy(turned + interleave(r, D) * width, host + r * width, width * sizeof *host);
@@ -819,6 +850,18 @@ static void gguf_load(const gguf_file *g, const hf_tensor_info *t, const llm_par
     }
     if (turned != host) llm_release(turned);
     llm_release_all(raw, host);
+}
+/* Say which of a file's blocks were rounded a second time, to fewer bits or others than they had. */
+static void gguf_tell_rounded(const hf_safetensors *s, const llm_model *m) {
+    int blocks = 0, rounded = 0;
+    for (int i = 0; i < m->params; i++) {
+        const llm_param *p = &m->param[i];
+        const int as = gguf_type_named(hf_safetensors_find(s, p->name)->dtype);
+        blocks += as >= AS_Q8;
+        rounded += as >= AS_Q8 && !p->data && !gguf_same_blocks(p, as);
+    }
+    if (rounded) fprintf(stderr, "note: %s: %d of %d tensors in blocks are rounded once more: they are of another type "
+                         "than --weights asks for\n", s->path[0], rounded, blocks);
 }
 #endif
 #endif

@@ -1252,6 +1252,7 @@ void hf_model_load_as(llm_model *m, const char *dir, const llm_ops *ops, llm_typ
         model_allocate(m, &c, ops, weights);
         for (int i = 0; i < m->params; i++)
             hf_load_tensor(&s, hf_safetensors_find(&s, m->param[i].name), &m->param[i], ops);
+        if (s.gguf) gguf_tell_rounded(&s, m);
         llm_weights_changed(m);
         hf_safetensors_close(&s);
         hf_folder_close(&f);

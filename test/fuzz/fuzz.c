@@ -99,7 +99,7 @@ static void fuzz_gguf(const char *data, size_t size) {
         llm_tokenizer_free(&t);
     } else {
         llm_model m;
-        hf_model_load_as(&m, fuzz_path("x.gguf"), llm_cpu(LLM_FP32), size % 2 ? LLM_TYPE_Q8 : LLM_TYPE_REAL);
+        hf_model_load_as(&m, fuzz_path("x.gguf"), llm_cpu(LLM_FP32), size % 2 ? LLM_TYPE_Q4 : LLM_TYPE_REAL);
         llm_model_free(&m);
     }
 }
