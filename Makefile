@@ -119,7 +119,7 @@ $(BUILD)/test_report: tools/report.c
 $(BUILD)/test_step_gpt: train_gpt.c
 $(BUILD)/test_step_sft: train_sft.c
 $(BUILD)/test_stage3: train_rlhf.c
-$(BUILD)/bench_decode: tools/bench_decode.c $(HEADERS) | $(BUILD)
+$(BUILD)/bench_decode: tools/bench_decode.c tools/convert.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 $(BUILD)/hf_probe $(BUILD)/jinja_probe $(BUILD)/serve_client: $(BUILD)/%: test/%.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $(WHOLE) $< -o $@ $(LIBS)
@@ -247,9 +247,11 @@ test: all
 test-sft: train_gpt train_sft
 	@sh test/test_sft.sh full
 
-# How fast it is, and how fast it could be. Peers: make bench BENCH="--torch python3 --llmc ~/llm.c"
-bench: $(BUILD)/bench
-	$(BUILD)/bench $(BENCH)
+# How fast it is, and how fast it could be: training, then speaking, beside the peers that are here: PyTorch and llama.cpp in
+# PYTHON, llm.c in $LLM_C, llama2.c in $LLAMA2_C. BENCH: flags of both, --quick, --seconds, --threads, --only, --no-peers.
+bench: $(BUILD)/bench $(BUILD)/bench_decode
+	@PYTHON="$(PYTHON)" $(BUILD)/bench $(BENCH)
+	@PYTHON="$(PYTHON)" $(BUILD)/bench_decode $(BENCH)
 $(BUILD)/bench: tools/bench.c $(HEADERS) | $(BUILD)
 	$(CC) $(FLAGS) $< -o $@ $(LIBS)
 
@@ -342,8 +344,9 @@ help:
 	@echo "make test_gpu     on a machine with a GPU: tests, speed beside PyTorch's, checkers, profile; <= 8 minutes, out/gpu.md"
 	@echo "make cuda_on_cpu  drivers and tests whose kernels run on this CPU, to step through them in gdb"
 	@echo "make test-sft     pretrain and fine-tune with three seeds, judged on the prompts for choosing recipes"
-	@echo "make bench        build/bench: this machine's peaks, each operation, whole training steps, as shares of the peak"
-	@echo "                  make build/bench_decode: how fast a model speaks; make build/gpu_bench: on a GPU (test_gpu runs it)"
+	@echo "make bench        build/bench: this machine's peaks, each operation, whole training steps; build/bench_decode: how fast a"
+	@echo "                  model speaks; as shares of the limits, and beside PyTorch, llama.cpp (pip install torch cyllama; PYTHON=),"
+	@echo "                  llm.c, llama2.c (LLM_C=, LLAMA2_C=: their folders); BENCH=--quick: 2 minutes. build/gpu_bench: on a GPU"
 	@echo "make builds       compile with every compiler found, with and without OpenMP"
 	@echo "make debug        the tests under AddressSanitizer and UBSan"
 	@echo "make interop      beside transformers, peft, trl, lm-eval, llama.cpp, and a real model, those of them that PYTHON has"

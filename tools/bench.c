@@ -3,7 +3,7 @@
        build/bench                             everything that is here (make bench)
        build/bench --only peaks products       a part: peaks, products, steps
        build/bench --only steps --cases small --profile
-       LLM_C=~/llm.c build/bench --torch python3 --markdown out/bench.md
+       LLM_C=~/llm.c build/bench --torch ~/venv/bin/python --markdown out/bench.md
 
    First the machine's own limits: FLOP/s of its multiply-add units with everything in registers, GB/s of its memory.
    Then the matrix products by shape. Then whole training steps (forward, backward, norm, AdamW) of named models, each
@@ -17,129 +17,20 @@
 #include "options.h"
 #include "timed_ops.h"
 #include "contenders.h"
+#include "peaks.h"
 
-enum { VECTORS = LLM_BF16 + 1 };        /* a fourth way: fp32 as on a machine without AMX */
+enum { VECTORS = LLM_BF16 + 1, MOST = 32 };        /* a fourth way: fp32 as on a machine without AMX */
 static const char *const precision_name[] = {"fp32", "bf16x3", "bf16", "vectors"};
-static int last_precision(void) { return sizeof(llm_real) == sizeof(double) ? LLM_FP32 : LLM_BF16; }
+/* Has this machine such a way? Without AMX bf16x3 and "vectors" are fp32. */
+static bool has_precision(int p) {
+    if (sizeof(llm_real) == sizeof(double)) return p == LLM_FP32;
+    return p == LLM_FP32 || p == LLM_BF16 || llm_has_amx();
+}
+
 /* ---- the machine's limits ---- */
 
 typedef struct { double flops[VECTORS + 1], read, copy, mixed; } peaks;
 
-/* 24 independent multiply-adds on registers, as many as a tile of the product has; n rounds. */
-static vreal spin_vectors(size_t n) {
-    volatile llm_real one = 1;
-    vreal s[8][3], a = vset(one), b = vset(one * (llm_real)1e-9);
-    UNROLL for (int i = 0; i < 8; i++) {                /* all different: equal ones would be computed once */
-        s[i][0] = vset(one * (llm_real)(3 * i));
-        s[i][1] = vset(one * (llm_real)(3 * i + 1));
-        s[i][2] = vset(one * (llm_real)(3 * i + 2));
-    }
-    for (size_t r = 0; r < n; r++) {
-        UNROLL for (int i = 0; i < 8; i++) {
-            s[i][0] = s[i][0] * a + b;
-            s[i][1] = s[i][1] * a + b;
-            s[i][2] = s[i][2] * a + b;
-        }
-    }
-    UNROLL for (int i = 1; i < 8; i++) s[0][0] += s[i][0] + s[i][1] + s[i][2];
-    return s[0][0] + s[0][1] + s[0][2];
-}
-#if LLM_AMX
-static void spin_tiles(size_t n) {
-    static uint16_t random[4 * AMX_TILE] __attribute__((aligned(64)));
-    for (int i = 0; i < 4 * AMX_TILE; i++) random[i] = real_to_bf16((llm_real)sin(i));     /* zeros would run faster */
-    MEMORY_BARRIER;
-    amx_begin();
-    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-    _tile_loadd(4, random, 64); _tile_loadd(5, random + AMX_TILE, 64);
-    _tile_loadd(6, random + 2 * AMX_TILE, 64); _tile_loadd(7, random + 3 * AMX_TILE, 64);
-    for (size_t r = 0; r < n; r++) {
-        _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_release();
-}
-#endif
-#if LLM_PAIRS
-static vreal spin_pairs(size_t n) {
-    volatile llm_real one = 1;
-    const llm_real a = one;
-    vreal s[12] = {{0}}, b = vset(a);
-    for (size_t r = 0; r < 2 * n; r++) UNROLL for (int i = 0; i < 12; i++) s[i] = multiply_add(true, s[i], a, b);
-    for (int i = 1; i < 12; i++) s[0] += s[i];
-    return s[0];
-}
-#endif
-typedef enum { BY_VECTORS, BY_PAIRS, BY_TILES } unit;
-static double peak_flops(unit by, int repeats) {
-    const bool amx = by == BY_TILES;
-    const size_t rounds = amx ? 200000 : 800000;
-    double best = 0;
-    for (int i = 0; i < repeats; i++) {
-        double t = bench_now();
-        LLM_OMP(parallel)
-        {
-            volatile llm_real keep = 0;
-#if LLM_AMX
-            if (by == BY_TILES) spin_tiles(rounds);
-#endif
-#if LLM_PAIRS
-            if (by == BY_PAIRS) keep = spin_pairs(rounds)[0];
-#endif
-            if (by == BY_VECTORS) keep = spin_vectors(rounds)[0];
-            (void)keep;
-        }
-        t = bench_now() - t;
-        double work = (double)rounds * (amx ? 4 * 16384.0 : 24 * (by == BY_PAIRS ? 4.0 : 2.0) * VL) * llm_threads(0);
-        if (work / t > best) best = work / t;
-    }
-    return best;
-}
-/* What one thread does to its piece of n numbers of each of four arrays. ahead: prefetch distance. */
-typedef enum { READ, COPY, MIXED } stream;
-static void stream_piece(stream what, llm_real *x[4], size_t from, size_t n, size_t ahead) {
-    llm_real *a = x[0] + from, *b = x[1] + from, *c = x[2] + from, *d = x[3] + from;
-    vreal sum = {0};
-    for (size_t i = 0; i < n; i += VL) {
-        if (ahead) {
-            __builtin_prefetch(a + i + ahead);
-            __builtin_prefetch(b + i + ahead);
-            if (what != COPY) __builtin_prefetch(c + i + ahead);
-            if (what != COPY) __builtin_prefetch(d + i + ahead);
-        }
-        if (what == READ) sum += (vload(a + i) + vload(b + i)) + (vload(c + i) + vload(d + i));
-        if (what == COPY) vstore(b + i, vload(a + i));
-        if (what == MIXED) {                            /* as AdamW: three arrays are updated by a fourth */
-            vreal g = vload(d + i);
-            vstore(a + i, vload(a + i) + g);
-            vstore(b + i, vload(b + i) + g);
-            vstore(c + i, vload(c + i) + g);
-        }
-    }
-    if (what == READ) x[0][from] = vsum(sum) * 0 + a[0];
-}
-/* GB/s, the best over prefetch distances. Bytes are those the program asks for: a line that is only written counts
-   once, though many machines read it first. */
-static double peak_stream(stream what, int repeats) {
-    const size_t n = (size_t)1 << 25, piece = SIMD_PIECE;
-    const llm_ops *op = llm_cpu(LLM_FP32);
-    llm_real *x[4];
-    double best = 0;
-    for (int i = 0; i < 4; i++) {
-        x[i] = op->alloc(n * sizeof(llm_real));
-        if (!x[i]) llm_die("a machine with 1 GB of free memory", "out of memory");
-    }
-    for (size_t ahead = 0; ahead <= 2048; ahead = ahead ? 2 * ahead : 256)
-        for (int r = 0; r < repeats; r++) {
-            double t = bench_now();
-            LLM_OMP(parallel for)
-            for (size_t i = 0; i < n; i += piece) stream_piece(what, x, i, piece, ahead);
-            t = bench_now() - t;
-            double bytes = (double)n * sizeof(llm_real) * (what == READ ? 4 : what == COPY ? 2 : 7);
-            if (bytes / t > best) best = bytes / t;
-        }
-    for (int i = 0; i < 4; i++) op->release(x[i]);
-    return best;
-}
 static peaks measure_peaks(bool quick) {
     int repeats = quick ? 3 : 10;
     const double vectors = peak_flops(BY_VECTORS, repeats), amx = llm_has_amx() ? peak_flops(BY_TILES, repeats) : 0;
@@ -198,7 +89,7 @@ static void bench_linear(const shape *s, llm_precision p, double seconds) {
     void *w = random_acts(O * I, &r);
     const llm_weight weight = {w, cpu.act, NULL, NULL}, none = {0};
     double flops = 2.0 * s->N * s->in * s->out, spent = 0, forward = 1e9, dinp = 1e9, dweight = 1e9;
-    for (int i = 0; i < 2000 && (spent < seconds || i < 3); i++) {
+    for (int i = 0; i < 2000 && (spent < seconds || i < 2); i++) {
         double t = bench_done(op);
         op->linear_forward(y, x, weight, none, N, I, O);
         keep_fastest(&forward, t, bench_done(op), &spent);
@@ -235,20 +126,20 @@ static double bench_kernel(llm_precision p) {
     }
     return 100 * flops / best * 1e-9;
 }
+#define EACH_PRECISION(p) for (int p = 0; p < VECTORS; p++) if (has_precision(p))
 static void bench_products(const peaks *peak, bool quick) {
-    printf("products, GFLOP/s; columns: forward, dinp, dW\n%-16s %25s %26s %26s\n", "", "fp32", "bf16x3", "bf16");
+    printf("products, GFLOP/s; columns: forward, dinp, dW\n%-16s", "");
+    EACH_PRECISION(p) printf("  %23s", precision_name[p]);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        printf("%-16s", shapes[i].name);
-        for (int p = 0; p <= last_precision(); p++) bench_linear(&shapes[i], (llm_precision)p, quick ? 0.05 : 0.4);
-        printf("\n");
+        printf("\n%-16s", shapes[i].name);
+        EACH_PRECISION(p) bench_linear(&shapes[i], (llm_precision)p, quick ? 0.02 : 0.3);
     }
-    printf("%-16s", "all");
-    for (int p = 0; p <= last_precision(); p++) printf("  %23.0f", sum_flops[p] / sum_seconds[p] * 1e-9);
+    printf("\n%-16s", "all");
+    EACH_PRECISION(p) printf("  %23.0f", sum_flops[p] / sum_seconds[p] * 1e-9);
     printf("\n%-16s", "of the peak");
-    for (int p = 0; p <= last_precision(); p++)
-        printf("  %22.0f%%", 100 * sum_flops[p] / sum_seconds[p] / peak->flops[p]);
+    EACH_PRECISION(p) printf("  %22.0f%%", 100 * sum_flops[p] / sum_seconds[p] / peak->flops[p]);
     printf("\n%-16s", "kernel in L1, x1");
-    for (int p = 0; p <= last_precision(); p++) printf("  %23.0f", bench_kernel((llm_precision)p));
+    EACH_PRECISION(p) printf("  %23.0f", bench_kernel((llm_precision)p));
     printf("\n\n");
 }
 
@@ -317,33 +208,19 @@ static void trainee_begin(trainee *t, const bench_case *c, llm_precision p, llm_
         t->dlogp[i] = (llm_real)(-1.0 / (double)N);
     }
 }
-static double trainee_step(trainee *t) {
+static double trainee_step(void *self) {
+    trainee *t = self;
     llm_forward_backward(&t->m, &t->b, t->dlogp, t->logp);
     llm_adamw_step(&t->o, &t->m, 1e-4);         /* waits at its end, so logp is here, and a clock may be read */
     double loss = 0;
     for (int i = 0; i < t->b.B * t->b.T; i++) loss -= (double)t->logp[i];
     return loss / (t->b.B * t->b.T);
 }
-/* The contender's side of the pipe. Every contender, ours or not, speaks like this: it says "ready NAME" after a first
-   step, then for every line "n" it takes n steps and answers "seconds of the fastest, loss"; "0" ends it. */
 static int serve(const bench_case *c, const char *name, llm_precision p, llm_keep keep, bool moments16) {
     trainee t;
-    int n;
     trainee_begin(&t, c, p, keep, moments16, false);
-    trainee_step(&t);
-    printf("ready ours %s\n", name);
-    fflush(stdout);
-    while (scanf("%d", &n) == 1 && n > 0) {
-        double best = 1e9, loss = 0;
-        for (int i = 0; i < n; i++) {
-            double since = bench_now();
-            loss = trainee_step(&t);
-            best = lower(best, bench_now() - since);
-        }
-        printf("%.9g %.6f\n", best, loss);
-        fflush(stdout);
-    }
-    return 0;
+    char *label = llm_format("ours %s", name);
+    return contender_serve(label, trainee_step, &t);
 }
 static void profile(const bench_case *c, llm_precision p, llm_keep keep, bool moments16, const peaks *peak,
                     double enough) {
@@ -372,25 +249,27 @@ static void profile(const bench_case *c, llm_precision p, llm_keep keep, bool mo
 
 typedef struct {
     llm_list only, names, torch, precisions, keeps;
-    bool quick, profile, moments16;
+    bool quick, profile, moments16, peers;
     const char *llmc, *markdown, *serve, *clock;
     double seconds;
     int64_t threads;
 } options;
 
-/* llm.c's trainer: its source stays where it is, our test/llmc_bench.c includes it and is compiled with its flags. */
-static bool build_llmc(const char *checkout) {
-    char *command = llm_format("cc -Ofast -march=native -fopenmp -DOMP -Wno-unused-result -w -I'%s' "
-                               "test/llmc_bench.c -o build/llmc_bench -lm", checkout);
-    bool good = system(command) == 0;
-    if (!good) fprintf(stderr, "SKIP: llm.c: %s\n", command);
-    llm_release(command);
-    return good;
-}
-static bool wants(const llm_list *list, const char *name) {
-    for (int i = 0; i < list->count; i++)
-        if (!strcmp(list->item[i], name)) return true;
-    return list->count == 0;
+/* Who is left of --torch, and of llm.c, whose trainer's source stays where it is: our test/llmc_bench.c includes it and
+   is compiled with its flags. */
+static void find_peers(options *o) {
+    const char *python = peer_python(&o->torch), *compile = *o->llmc ? "" : "false && ";
+    llm_list all = o->torch.count ? o->torch : (llm_list){&python, 1};
+    o->torch = (llm_list){llm_alloc((size_t)all.count, sizeof *all.item), 0};
+    for (int i = 0; i < all.count && o->peers; i++)
+        if (peer_here("PyTorch", "pip install torch; make bench PYTHON=the python that has it",
+                      llm_format("'%s' -c 'import torch' 2>/dev/null", all.item[i])))
+            o->torch.item[o->torch.count++] = all.item[i];
+    if (!o->peers || !peer_here("llm.c", "git clone https://github.com/karpathy/llm.c; LLM_C=llm.c make bench",
+                                llm_format("%scc -Ofast -march=native -fopenmp -DOMP -w -I'%s' test/llmc_bench.c "
+                                           "-o build/llmc_bench -lm", compile, o->llmc)))
+        o->llmc = NULL;
+    printf("\n");
 }
 static const char *const keep_name[] = {"most", "inputs", "all"};
 static bool wants_keep(const options *o, int keep) {
@@ -402,27 +281,52 @@ static llm_keep first_keep(const options *o) {
     llm_usage("--keep most, inputs or all", "--keep names none of them");
     return LLM_KEEP_MOST;
 }
-static void say_row(FILE *f, const bench_case *c, const contender *x, int n, const peaks *peak) {
+static double case_flops(const bench_case *c) {
     llm_config g = case_config(c);
     llm_plan plan = llm_plan_make(&g, llm_cpu(LLM_FP32), c->B, c->T, true, LLM_KEEP_MOST, false);
-    double flops = plan.flops_per_token * c->B * c->T;
+    return plan.flops_per_token * c->B * c->T;
+}
+static bool is_ours(const contender *x) { return !strncmp(x->name, "ours", 4); }
+static bool is_rival(const contender *x, const contender *y) {
+    return is_ours(x) && !is_ours(y) && (x->precision == LLM_BF16) == (y->precision == LLM_BF16);
+}
+static void say_row(FILE *f, const bench_case *c, const contender *x, int n, const peaks *peak) {
+    const double flops = case_flops(c);
     for (int i = 0; i < n; i++)
         fprintf(f, "| %s | %s (%s) | %.1f | %.0f | %.0f%% | %.2f | %.4f |\n", c->name, x[i].name, x[i].label,
                 1e3 * x[i].best, flops / x[i].best * 1e-9, 100 * flops / x[i].best / peak->flops[x[i].precision],
                 x[i].rss * 1e-9, x[i].loss);
     for (int i = 0; i < n; i++)
-        for (int j = 0; j < n; j++) {
-            bool ours = !strncmp(x[i].name, "ours", 4), theirs = strncmp(x[j].name, "ours", 4) != 0;
-            bool match = (x[j].precision == LLM_BF16) == (x[i].precision == LLM_BF16);
-            if (ours && theirs && match)
+        for (int j = 0; j < n; j++)
+            if (is_rival(&x[i], &x[j]))
                 fprintf(f, "| %s | **%s : %s (%s)** | **%.2fx** | | | | |\n", c->name, x[i].name, x[j].name, x[j].label,
                         x[j].best / x[i].best);
-        }
     fflush(f);
+}
+/* The same in a line that a README can quote: of T256, else of the first case. */
+static char *quote;
+static void make_quote(const bench_case *c, const contender *x, int n, const peaks *peak) {
+    size_t size;
+    if (quote && strcmp(c->name, "T256")) return;
+    FILE *f = open_memstream(&quote, &size);
+    if (!f) llm_die(NULL, "out of memory");
+    fprintf(f, "a training step of %s, %d x %d tokens:", c->V == 50257 ? "GPT-2 124M" : c->name, c->B, c->T);
+    for (int i = 0; i < n && is_ours(&x[i]); i++) {     /* ours come first */
+        fprintf(f, "%s %.0f ms in %s (%.0f %%%s", i ? "," : "", 1e3 * x[i].best, x[i].name + 5,
+                100 * case_flops(c) / x[i].best / peak->flops[x[i].precision], i ? "" : " of the peak");
+        for (int j = 0; j < n; j++)
+            if (is_rival(&x[i], &x[j]))
+                fprintf(f, "; %.2f x %.*s", x[j].best / x[i].best, (int)strcspn(x[j].label, ","), x[j].label);
+        fprintf(f, ")");
+    }
+    fclose(f);
+}
+static void enter(contender *x, int *n, const char *name, llm_precision p, const char *const *command) {
+    if (*n < MOST && contender_start(&x[*n], name, p, command)) ++*n;
 }
 /* Start everybody, take turns until the time is over. */
 static void bench_case_run(const bench_case *c, const options *o, const peaks *peak, FILE *table) {
-    contender x[16];
+    contender x[MOST];
     int n = 0;
     char number[6][16];
     const int size[] = {c->B, c->T, c->L, c->C, c->H, c->V};
@@ -430,8 +334,7 @@ static void bench_case_run(const bench_case *c, const options *o, const peaks *p
     char threads[16];
     snprintf(threads, sizeof threads, "%d", llm_threads(0));
     for (int p = 0; p <= VECTORS; p++) {
-        if (p == VECTORS ? !llm_has_amx() : p > last_precision()) continue;
-        if (!wants(&o->precisions, precision_name[p])) continue;
+        if (!has_precision(p) || !wants(&o->precisions, precision_name[p])) continue;
         for (int k = LLM_KEEP_MOST; k <= LLM_KEEP_ALL; k++) {
             if (!wants_keep(o, k)) continue;
             char *name = k == LLM_KEEP_MOST ? llm_format("ours %s", precision_name[p])
@@ -439,7 +342,7 @@ static void bench_case_run(const bench_case *c, const options *o, const peaks *p
             const char *command[] = {"/proc/self/exe", "--serve", precision_name[p], "--cases", c->name,
                                      "--threads", threads, "--clock", o->clock, "--keep", keep_name[k],
                                      o->moments16 ? "--moments16" : "--no-moments16", NULL};
-            if (contender_start(&x[n], name, (llm_precision)p, command)) n++;
+            enter(x, &n, name, (llm_precision)p, command);
             llm_release(name);
         }
     }
@@ -453,38 +356,22 @@ static void bench_case_run(const bench_case *c, const options *o, const peaks *p
                                      precision_name[as], "-B", number[0], "-T", number[1], "-L", number[2],
                                      "-C", number[3], "-H", number[4], "-V", number[5], "--threads", threads,
                                      "--clock", o->clock, NULL};
-            if (contender_start(&x[n], name, as, command)) n++;
+            enter(x, &n, name, as, command);
             llm_release(name);
         }
-    if (gpt && o->llmc && c->T <= 256 && wants(&o->precisions, "fp32") && build_llmc(o->llmc)) {
+    if (gpt && o->llmc && c->T <= 256 && wants(&o->precisions, "fp32")) {
         const char *command[] = {"build/llmc_bench", number[0], number[1], number[2], number[3], number[4], number[5],
                                  o->clock, NULL};
-        if (contender_start(&x[n], "llm.c fp32", LLM_FP32, command)) n++;
+        enter(x, &n, "llm.c fp32", LLM_FP32, command);
     }
-    double began = llm_now();
-    int rounds = 0;
-    for (; rounds < 2 || llm_now() - began < o->seconds; rounds++)
-        for (int i = 0; i < n; i++) {
-            contender_turn(&x[i], x[i].block);
-            x[i].block = x[i].best < 0.15 ? llm_min(64, (int)(0.3 / x[i].best) + 1) : 1;
-        }
-    for (int i = 0; i < n; i++) contender_end(&x[i]);
+    contenders_run(x, n, o->seconds, NULL);
     say_row(stdout, c, x, n, peak);
     if (table) say_row(table, c, x, n, peak);
-}
-static void machine_name(char *text, size_t size) {
-    snprintf(text, size, "unknown processor");
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[256];
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "model name : %199[^\n]", text) == 1) break;
-    if (f) fclose(f);
+    make_quote(c, x, n, peak);
 }
 static void say_head(FILE *f) {
-    char name[256];
-    machine_name(name, sizeof name);
-    fprintf(f, "%s, %d thread%s, %s time, %s; fastest step of each, taken in turns, AdamW included.\n\n", name,
-            llm_threads(0), llm_threads(0) > 1 ? "s" : "", cpu_clock ? "processor" : "wall",
+    fprintf(f, "%s, %s time, %s; fastest step of each, taken in turns, AdamW included.\n\n", bench_machine(),
+            cpu_clock ? "processor" : "wall",
 #ifdef __clang__
             "clang " __clang_version__);
 #else
@@ -495,13 +382,13 @@ static void say_head(FILE *f) {
 }
 
 static llm_precision precision_of(const char *name) {
-    if (!strcmp(name, precision_name[VECTORS])) setenv("LLM_AMX", "0", 1);
-    for (int p = 0; p <= last_precision(); p++)
-        if (!strcmp(name, precision_name[p])) return (llm_precision)p;
-    return LLM_FP32;
+    int p = VECTORS;
+    while (p > 0 && strcmp(name, precision_name[p])) p--;
+    if (p == VECTORS) setenv("LLM_AMX", "0", 1);
+    return p == VECTORS ? LLM_FP32 : (llm_precision)p;
 }
 int main(int argc, char **argv) {
-    options o = {.llmc = getenv("LLM_C"), .markdown = "", .serve = "", .clock = "wall", .seconds = 20};
+    options o = {.llmc = getenv("LLM_C"), .markdown = "", .serve = "", .clock = "wall", .seconds = 20, .peers = true};
     if (!o.llmc) o.llmc = "";
     const llm_option table[] = {
         {"only", LLM_LIST, &o.only, 0, 0, "parts: peaks, products, steps (default: all)", NULL, NULL},
@@ -509,12 +396,14 @@ int main(int argc, char **argv) {
          NULL, NULL},
         {"precisions", LLM_LIST, &o.precisions, 0, 0, "fp32, bf16x3, bf16, vectors (as fp32 without AMX)",
          NULL, NULL},
-        {"quick", LLM_BOOL, &o.quick, 0, 0, "a few seconds each", NULL, NULL},
+        {"quick", LLM_BOOL, &o.quick, 0, 0, "a few seconds each, T1024 only if named", NULL, NULL},
         {"profile", LLM_BOOL, &o.profile, 0, 0, "where a step's time goes, operation by operation", NULL, NULL},
         {"keep", LLM_LIST, &o.keeps, 0, 0, "what of each layer: most, inputs, all; several take turns (default: most)",
          NULL, NULL},
         {"moments16", LLM_BOOL, &o.moments16, 0, 0, "AdamW's moments as bf16", NULL, NULL},
-        {"torch", LLM_LIST, &o.torch, 0, 0, "Python programs that can import torch, to compare with", NULL, NULL},
+        {"peers", LLM_BOOL, &o.peers, 0, 0, "compare with PyTorch and llm.c where they are here", NULL, NULL},
+        {"torch", LLM_LIST, &o.torch, 0, 0, "Python programs that can import torch (default: $PYTHON or python3)",
+         NULL, NULL},
         {"llmc", LLM_TEXT, &o.llmc, 0, 0, "a checkout of llm.c, to compare with (default: $LLM_C)", NULL, NULL},
         {"seconds", LLM_FLOAT, &o.seconds, 0.1, 3600, "time of a case, after all have started", NULL, NULL},
         {"threads", LLM_INT, &o.threads, 0, 1024, "0: all", NULL, NULL},
@@ -533,9 +422,11 @@ int main(int argc, char **argv) {
             if (wants(&o.names, cases[i].name))
                 return serve(&cases[i], o.serve, precision_of(o.serve), first_keep(&o), o.moments16);
     }
-    if (!*o.llmc) o.llmc = NULL;
+    bench_check_parts(&o.only);
+    if (!wants(&o.only, "peaks") && !wants(&o.only, "products") && !wants(&o.only, "steps")) return 0;
     if (o.quick) o.seconds = lower(o.seconds, 4);
     setvbuf(stdout, NULL, _IOLBF, 0);
+    find_peers(&o);
     peaks peak = measure_peaks(o.quick);
     if (wants(&o.only, "products")) bench_products(&peak, o.quick);
     if (!wants(&o.only, "steps")) return 0;
@@ -543,13 +434,13 @@ int main(int argc, char **argv) {
     if (!o.profile) say_head(stdout);
     if (markdown) say_head(markdown);
     for (int i = 0; i < CASES; i++) {
-        if (!wants(&o.names, cases[i].name)) continue;
+        if (!wants(&o.names, cases[i].name) || (o.quick && !o.names.count && cases[i].T == 1024)) continue;
         if (!o.profile) bench_case_run(&cases[i], &o, &peak, markdown);
-        else
-            for (int p = 0; p <= last_precision(); p++)
-                if (wants(&o.precisions, precision_name[p]))
-                    profile(&cases[i], (llm_precision)p, first_keep(&o), o.moments16, &peak, o.quick ? 1 : 5);
+        else EACH_PRECISION(p)
+            if (wants(&o.precisions, precision_name[p]))
+                profile(&cases[i], (llm_precision)p, first_keep(&o), o.moments16, &peak, o.quick ? 1 : 5);
     }
     if (markdown) fclose(markdown);
+    if (quote) printf("\nREADME: %s: %s\n", bench_machine(), quote);
     return 0;
 }

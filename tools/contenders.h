@@ -1,5 +1,5 @@
-/* contenders.h: programs that do the same work in turns, each in a process of its own. Read by the bench programs,
-   after llm.h and timed_ops.h. */
+/* contenders.h: programs that do the same work in turns, each in a process of its own; and what the bench programs, who
+   read it after llm.h and timed_ops.h, have in common beside that. */
 #ifndef CONTENDERS_H
 #define CONTENDERS_H
 
@@ -17,6 +17,7 @@ typedef struct {
 
 static inline bool contender_start(contender *c, const char *name, llm_precision p, const char *const *command) {
     int in[2], out[2];
+    char threads[16];
     *c = (contender){.precision = p, .best = INFINITY, .block = 1};
     snprintf(c->name, sizeof c->name, "%s", name);
     if (pipe(in) || pipe(out)) llm_die(NULL, "no pipe: %s", strerror(errno));
@@ -28,6 +29,9 @@ static inline bool contender_start(contender *c, const char *name, llm_precision
         dup2(out[1], 1);
         int ends[] = {in[0], in[1], out[0], out[1]};
         for (int i = 0; i < 4; i++) close(ends[i]);
+        snprintf(threads, sizeof threads, "%d", llm_threads(0));
+        setenv("OMP_NUM_THREADS", threads, 1);
+        if (strcmp(command[0], "/proc/self/exe")) unsetenv("GOMP_SPINCOUNT");   /* a peer waits as it likes to */
         execvp(command[0], (char *const *)command);
         _exit(127);
     }
@@ -68,6 +72,78 @@ static inline void contender_end(contender *c) {
 #else
     c->rss = (double)u.ru_maxrss * 1024;
 #endif
+}
+/* Turns of all, two at least, and no round more than there is time for; between: what else a round measures. */
+static inline void contenders_run(contender *x, int n, double seconds, void (*between)(void)) {
+    const double began = llm_now();
+    double now = began, round = 0;
+    for (int rounds = 0; n && (rounds < 2 || now - began + round < seconds); rounds++) {
+        for (int i = 0; i < n; i++) {
+            contender_turn(&x[i], x[i].block);
+            x[i].block = x[i].best < 0.15 ? llm_min(64, (int)(0.3 / x[i].best) + 1) : 1;
+        }
+        if (between) between();
+        round = llm_now() - now;
+        now += round;
+    }
+    for (int i = 0; i < n; i++) contender_end(&x[i]);
+}
+/* The contender's side of the pipe. Every contender, ours or not, speaks like this: it says "ready NAME" after a first
+   step, then for every line "n" it takes n steps and answers "seconds of the fastest, loss"; "0" ends it. */
+static inline int contender_serve(const char *name, double (*step)(void *), void *self) {
+    int n;
+    step(self);
+    printf("ready %s\n", name);
+    fflush(stdout);
+    while (scanf("%d", &n) == 1 && n > 0) {
+        double best = INFINITY, loss = 0;
+        for (int i = 0; i < n; i++) {
+            double since = bench_now();
+            loss = step(self);
+            best = lower(best, bench_now() - since);
+        }
+        printf("%.9g %.6f\n", best, loss);
+        fflush(stdout);
+    }
+    return 0;
+}
+/* Is a peer here? The command, which looks for it or builds it, says so; if not, what would bring it is told, once. */
+static inline bool peer_here(const char *name, const char *remedy, char *command) {
+    const bool here = system(command) == 0;
+    if (!here) printf("SKIP: %s: %s\n", name, remedy);
+    llm_release(command);
+    return here;
+}
+/* The Python of a peer in that language: --torch, $PYTHON, python3. */
+static inline const char *peer_python(const llm_list *given) {
+    const char *python = getenv("PYTHON");
+    return given->count ? given->item[0] : python && *python ? python : "python3";
+}
+static inline bool wants(const llm_list *list, const char *name) {
+    for (int i = 0; i < list->count; i++)
+        if (!strcmp(list->item[i], name)) return true;
+    return list->count == 0;
+}
+/* The parts of the two programs that make bench runs; each takes its own. */
+static inline void bench_check_parts(const llm_list *only) {
+    static const char *const part[] = {"peaks", "products", "steps", "speak", "prompts", "batches"};
+    for (int i = 0; i < only->count; i++) {
+        int k = 0;
+        while (k < 6 && strcmp(only->item[i], part[k])) k++;
+        if (k == 6)
+            llm_usage("peaks, products, steps, speak, prompts or batches", "no part is called '%s'", only->item[i]);
+    }
+}
+/* "AMD EPYC, 2 threads" */
+static inline const char *bench_machine(void) {
+    static char text[240];
+    char line[256], name[200] = "unknown processor";
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "model name : %199[^\n]", name) == 1) break;
+    if (f) fclose(f);
+    snprintf(text, sizeof text, "%s, %d thread%s", name, llm_threads(0), llm_threads(0) > 1 ? "s" : "");
+    return text;
 }
 
 #endif

@@ -397,7 +397,8 @@ static void put_header(gguf_writer *g, const llm_model *m, const llm_tokenizer *
     put_u64(g, (uint64_t)n);
     put_u64(g, keys);
     put_keys(g, &m->c, name, as);
-    put_tokenizer(g, t, f, &m->c);
+    if (t) put_tokenizer(g, t, f, &m->c);
+    else key_text(g, "tokenizer.ggml.model", "none");
     for (int i = 0; i < n; i++) {
         const gguf_tensor *x = &list[i];
         put_bytes(g, x->name, strlen(x->name));

@@ -112,7 +112,7 @@ TIMED(adamw, 0, learning(p, n) * (3 * R + 4 * (r.moments16 ? 2 : R) + (inner.pre
 TIMED_BACKWARD(linear_backward, llm_act)
 TIMED_BACKWARD(residual_backward, llm_res)
 
-static llm_ops timed_ops(const llm_ops *op) {
+static inline llm_ops timed_ops(const llm_ops *op) {
     llm_ops t = inner = *op;
 #define USE(row) t.row = timed_##row
     USE(embed_forward); USE(embed_backward); USE(layernorm_forward); USE(layernorm_backward);
