@@ -128,6 +128,12 @@ static inline vreal vexp(vreal x) {
 }
 static inline vreal vsigmoid(vreal x) { return 1 / (1 + vexp(-x)); }
 static inline vreal vtanh(vreal x) { return 1 - 2 / (1 + vexp(2 * x)); }        /* absolute error 1e-7 */
+/* gelu(x) / x and gelu'(x): "gelu and swiglu", below. */
+static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_cubic * x * x * x)); }
+static inline vreal gelu_slope(vreal x) {
+    const vreal s = gelu_gate(x);
+    return s + x * s * (1 - s) * gelu_scale * (1 + 3 * gelu_cubic * x * x);
+}
 /* The same for one number: the same bits as in a vector. */
 static inline llm_real real_exp(llm_real x) { return vexp(vset(x))[0]; }
 static inline llm_real real_sigmoid(llm_real x) { return vsigmoid(vset(x))[0]; }
@@ -156,7 +162,13 @@ static inline llm_real real_tanh(llm_real x) { return vtanh(vset(x))[0]; }
 #else
 #define LLM_AMX 0
 #endif
-/* Are there vector instructions for bf16? Then we can multiply pairs of them, and write them past the caches. */
+/* Can vectors be written past the caches? */
+#if defined(__AVX512F__) && !LLM_DOUBLE
+#define LLM_STREAM 1
+#else
+#define LLM_STREAM 0
+#endif
+/* Are there vector instructions for bf16? Then we can multiply pairs of them, and write them past the caches, too. */
 #if defined(__AVX512BF16__) && !LLM_DOUBLE
 #define LLM_PAIRS 1
 #else
@@ -169,7 +181,8 @@ static struct {
     size_t act_size;                    /* bytes of one stored activation */
     bool amx;                           /* multiply with AMX tiles */
     bool pairs;                         /* multiply pairs of bf16 with vectors */
-} cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false, false};
+    size_t block;                       /* bytes of one matrix of a product that shall stay in a core's L2 cache */
+} cpu = {LLM_FP32, LLM_TYPE_REAL, sizeof(llm_real), false, false, 0};
 
 /* The AMX registers are 8 KB of state per thread, so Linux wants to be asked before a process uses them. */
 bool llm_has_amx(void) {
@@ -201,7 +214,17 @@ static const char *simd_product_name(llm_precision p) {
 }
 llm_precision llm_precision_best(void) { return llm_has_amx() ? LLM_BF16X3 : LLM_FP32; }
 
+/* A good third of L2; what else passes through needs the rest. An L2 of more than 2 MB is one that cores share. */
+static size_t cpu_block(void) {
+    long size = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+    if (size <= 0) size = 1 << 20;      /* the system does not say */
+    return (size_t)llm_max(1 << 18, (int)size_min((size_t)size, 2 << 20)) / 8 * 3;
+}
 static void cpu_set_precision(llm_precision p) {
+    if (!cpu.block) cpu.block = cpu_block();
     if (sizeof(llm_real) == sizeof(double) && p != LLM_FP32)
         llm_die("--precision fp32", "bf16x3 and bf16 are not part of a build with -DLLM_REAL=double");
     if (p == LLM_TF32) llm_die("--precision fp32, bf16x3 or bf16", "tf32 is how a GPU multiplies, not a CPU");
@@ -309,8 +332,12 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
    block, byte b holding numbers b (low half) and b + 16 (high half), minus 8, times the scale; a row is padded to whole
    blocks. */
 typedef struct { const void *data; llm_type type; size_t rs, cs; const uint16_t *scale; } cpu_view;
-/* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N; rows ld apart too). */
-typedef struct { void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add; } cpu_out;
+/* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N; rows ld apart, as those
+   of all here). gelu: gelu(C) is wanted, too. pre: C is multiplied by gelu'(pre). Both are stored as C is. */
+typedef struct {
+    void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add;
+    void *gelu; const void *pre;
+} cpu_out;
 
 static inline cpu_view real_view(const llm_real *x, size_t rs, size_t cs) {
     return (cpu_view){x, LLM_TYPE_REAL, rs, cs, NULL};
@@ -321,9 +348,11 @@ static inline cpu_view cpu_weight_view(llm_weight w, int cols) {
 }
 static inline cpu_view cpu_transposed(cpu_view v) { return (cpu_view){v.data, v.type, v.cs, v.rs, v.scale}; }
 static inline cpu_out real_out(llm_real *x, size_t ld, bool accumulate) {
-    return (cpu_out){x, LLM_TYPE_REAL, ld, accumulate, NULL, NULL};
+    return (cpu_out){x, LLM_TYPE_REAL, ld, accumulate, NULL, NULL, NULL, NULL};
 }
-static inline cpu_out act_out(llm_act *x, size_t ld) { return (cpu_out){x, cpu.act, ld, false, NULL, NULL}; }
+static inline cpu_out act_out(llm_act *x, size_t ld) {
+    return (cpu_out){x, cpu.act, ld, false, NULL, NULL, NULL, NULL};
+}
 
 /* A block's scale. */
 static inline llm_real block_scale(uint16_t h) {
@@ -635,7 +664,7 @@ static ALWAYS_INLINE void tile_amx(const int parts, int k, const uint16_t *a, co
 
 enum {
     GEMM_DEPTH = 768,                   /* numbers of a packed row that are multiplied in one go */
-    GEMM_BLOCK = 3 << 18,               /* bytes of packed A in a block: a good third of a 2 MB L2 cache */
+    GEMM_ONCE = 3 << 18,                /* bytes of packed A up to which B is packed just before it is used */
     GEMM_CHUNK = 96,                    /* rows of A or columns of B in a chunk; a multiple of every tile's */
     GEMM_WIDTH = 5 * GEMM_CHUNK,        /* columns of a piece, at most */
     GEMM_STEP = 512,                    /* bytes of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
@@ -722,12 +751,13 @@ static int gemm_fit(int n, size_t row, size_t bytes, int unit) {
     return (size_t)n <= most ? n : llm_max((int)most / unit, 1) * unit;
 }
 
-#if LLM_PAIRS
+#if LLM_STREAM
 /* A result larger than L2 is written past the caches, whole lines at a time: a plain store first reads the line
    that it is going to overwrite. */
 static bool gemm_streams(const cpu_out *C, int M, int N) {
     const size_t size = C->type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t), large = 2 << 20;
-    return !C->accumulate && (size_t)M * (size_t)N * size >= large && ((uintptr_t)C->data | C->ld * size) % 64 == 0;
+    return !C->accumulate && (size_t)M * (size_t)N * size >= large && (LLM_PAIRS || C->type == LLM_TYPE_REAL) &&
+           ((uintptr_t)C->data | (uintptr_t)C->gelu | C->ld * size) % 64 == 0;
 }
 #endif
 
@@ -743,8 +773,8 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.step = g.amx ? pad_to(32, GEMM_STEP / (int)g.size) : GEMM_DEPTH;
     const size_t row = gemm_stride(&g, llm_min(K, GEMM_DEPTH));
     g.m = gemm_fit(M, row, GEMM_PACKED / 2, GEMM_CHUNK);
-    g.height = pad_to(32, gemm_fit(g.m, row, GEMM_BLOCK, 32));
-    g.once = M <= g.height;
+    g.once = (size_t)M <= GEMM_ONCE / row;
+    g.height = pad_to(32, g.once ? M : gemm_fit(g.m, row, cpu.block, 32));
     g.n = g.once ? N : gemm_fit(N, row, GEMM_PACKED / 2, GEMM_CHUNK);
     const int depths = (int)(GEMM_PACKED / row) / (g.m + (g.once ? 0 : g.n));
     g.k = depths >= ceil_div(K, GEMM_DEPTH) ? K : llm_max(depths, 1) * GEMM_DEPTH;
@@ -753,7 +783,7 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.width = llm_min(GEMM_WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
     const int across = ceil_div(g.n, g.width);
     if (!g.once) g.height = llm_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
-#if LLM_PAIRS
+#if LLM_STREAM
     g.stream = gemm_streams(&C, M, N);
 #endif
     return g;
@@ -830,6 +860,14 @@ static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
         for (size_t q = 0; q < (size_t)n * size; q += 64) __builtin_prefetch(row + q, 1, 2);
     }
 }
+/* What becomes of n <= VL finished sums on their way to number `at` of C, in column j. */
+static ALWAYS_INLINE vreal gemm_end(const cpu_out *C, const llm_type type, vreal x, size_t at, int j, size_t n) {
+    if (C->accumulate) x += load_n(C->data, type, at, n);
+    if (C->bias) x += vload_n(C->bias + j, n);
+    if (C->add) x += vload_n(C->add + at, n);
+    if (C->pre) x *= gelu_slope(load_n(C->pre, type, at, n));
+    return x;
+}
 /* Where C is written: m x n finished sums, rows ld apart, go to C at (i,j). */
 static ALWAYS_INLINE void gemm_write_as(const llm_type type, const bool plain, cpu_out C, const llm_real *sums, int ld,
                                         int i, int m, int j, int n) {
@@ -837,40 +875,54 @@ static ALWAYS_INLINE void gemm_write_as(const llm_type type, const bool plain, c
         const size_t row = (size_t)(i + r) * C.ld + (size_t)j;
         for (int q = 0; q < n; q += VL) {
             const size_t at = row + (size_t)q, left = (size_t)(n - q);
-            vreal x = vload(sums + q);
-            if (!plain && C.accumulate) x += load_n(C.data, type, at, left);
-            if (!plain && C.bias) x += vload_n(C.bias + j + q, left);
-            if (!plain && C.add) x += vload_n(C.add + at, left);
-            store_n(C.data, type, at, x, left);
+            const vreal x = vload(sums + q);
+            store_n(C.data, type, at, plain ? x : gemm_end(&C, type, x, at, j + q, left), left);
+            if (plain || !C.gelu) continue;
+            const vreal y = load_n(C.data, type, at, left);             /* as it was rounded */
+            store_n(C.gelu, type, at, y * gelu_gate(y), left);
         }
     }
 }
+#if LLM_STREAM
+/* Two vectors, n = VL or 2 VL numbers, go to number `at` of out; they become what is stored. */
+static ALWAYS_INLINE void stream_two(void *out, const llm_type type, size_t at, vreal x[2], int n) {
+    if (type == LLM_TYPE_REAL) {
+        _mm512_stream_ps((float *)out + at, (__m512)x[0]);
+        if (n > VL) _mm512_stream_ps((float *)out + at + VL, (__m512)x[1]);
+        return;
+    }
 #if LLM_PAIRS
-static void gemm_stream(cpu_out C, const llm_real *sums, int ld, int i, int m, int j, int n) {
+    uint16_t rounded[2 * VL] __attribute__((aligned(64)));
+    *(__m512i *)rounded = (__m512i)_mm512_cvtne2ps_pbh((__m512)x[1], (__m512)x[0]);
+    _mm512_stream_si512((void *)((uint16_t *)out + at), *(__m512i *)rounded);
+    for (int k = 0; k < 2; k++) x[k] = vload_bf16(rounded + k * VL);
+#endif
+}
+static ALWAYS_INLINE void gemm_stream_as(const llm_type type, cpu_out C, const llm_real *sums, int ld, int i, int m,
+                                         int j, int n) {
     for (int r = 0; r < m; r++, sums += ld) {
         const size_t row = (size_t)(i + r) * C.ld + (size_t)j;
         for (int q = 0; q < n; q += 2 * VL) {
-            vreal x[2] = {vload(sums + q), q + VL < n ? vload(sums + q + VL) : (vreal){0}};
-            for (int k = 0; k < 2 && q + k * VL < n; k++) {
-                if (C.bias) x[k] += vload(C.bias + j + q + k * VL);
-                if (C.add) x[k] += vload(C.add + row + (size_t)(q + k * VL));
-                if (C.type == LLM_TYPE_REAL)
-                    _mm512_stream_ps((float *)C.data + row + (size_t)(q + k * VL), (__m512)x[k]);
-            }
-            if (C.type != LLM_TYPE_REAL)
-                _mm512_stream_si512((void *)((uint16_t *)C.data + row + (size_t)q),
-                                    (__m512i)_mm512_cvtne2ps_pbh((__m512)x[1], (__m512)x[0]));
+            const size_t at = row + (size_t)q;
+            const bool two = q + VL < n;
+            vreal x[2] = {gemm_end(&C, type, vload(sums + q), at, j + q, VL), {0}};
+            if (two) x[1] = gemm_end(&C, type, vload(sums + q + VL), at + VL, j + q + VL, VL);
+            stream_two(C.data, type, at, x, two ? 2 * VL : VL);
+            if (!C.gelu) continue;
+            for (int k = 0; k < 2; k++) x[k] *= gelu_gate(x[k]);
+            stream_two(C.gelu, type, at, x, two ? 2 * VL : VL);
         }
     }
 }
 #endif
 static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, int m, int j, int n) {
     const cpu_out C = g->C;
-    const bool plain = !C.accumulate && !C.bias && !C.add;
-#if LLM_PAIRS
+    const bool plain = !C.accumulate && !C.bias && !C.add && !C.gelu && !C.pre;
+#if LLM_STREAM
     const size_t line = C.type == LLM_TYPE_REAL ? VL : 2 * VL;          /* numbers */
     if (g->stream && (size_t)n % line == 0 && (size_t)j % line == 0) {
-        gemm_stream(C, sums, ld, i, m, j, n);
+        if (C.type == LLM_TYPE_REAL) gemm_stream_as(LLM_TYPE_REAL, C, sums, ld, i, m, j, n);
+        else gemm_stream_as(LLM_TYPE_BF16, C, sums, ld, i, m, j, n);
         return;
     }
 #endif
@@ -928,7 +980,7 @@ static void gemm_wait(gemm_plan *g, int finished) {
     while (__atomic_load_n(&g->finished, __ATOMIC_ACQUIRE) < finished) sched_yield();
 }
 static void gemm_finish(gemm_plan *g) {
-#if LLM_PAIRS
+#if LLM_STREAM
     _mm_sfence();                       /* streamed lines become visible before the ticket does */
 #endif
     __atomic_fetch_add(&g->finished, 1, __ATOMIC_RELEASE);
@@ -1360,17 +1412,20 @@ static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumula
         vstore_n(dbias + i, sum, width - i);
     }
 }
-/* Both linear_backward and residual_backward, which differ in how dout is stored. */
+/* Both linear_backward and residual_backward, which differ in how dout is stored. pre: dinp is multiplied by gelu'(pre);
+   or NULL. */
 static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp,
-                             llm_weight w, int N, int in, int out_n, bool accumulate) {
+                             const llm_act *pre, llm_weight w, int N, int in, int out_n, bool accumulate) {
     cpu_view x = act_view(inp, (size_t)in, 1);
-    if (dinp) cpu_gemm(N, in, out_n, dout, cpu_weight_view(w, in), act_out(dinp, (size_t)in));
+    cpu_out d = act_out(dinp, (size_t)in);
+    d.pre = pre;
+    if (dinp) cpu_gemm(N, in, out_n, dout, cpu_weight_view(w, in), d);
     if (dw) cpu_gemm(out_n, in, N, cpu_transposed(dout), x, real_out(dw, (size_t)in, accumulate));
     if (dbias) column_sums(dbias, dout, N, out_n, accumulate);
 }
 static void simd_linear_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_act *dout, const llm_act *inp,
                                 llm_weight w, size_t N, size_t in, size_t out_n, bool accumulate) {
-    linear_gradients(dinp, dw, dbias, act_view(dout, out_n, 1), inp, w, N, in, out_n, accumulate);
+    linear_gradients(dinp, dw, dbias, act_view(dout, out_n, 1), inp, NULL, w, N, in, out_n, accumulate);
 }
 
 static void simd_residual_forward(llm_res *out, const llm_res *res, const llm_act *inp, llm_weight w, llm_weight bias,
@@ -1383,7 +1438,21 @@ static void simd_residual_forward(llm_res *out, const llm_res *res, const llm_ac
 static void simd_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias, const llm_res *dout,
                                    const llm_act *inp, llm_weight w, size_t N, size_t in, size_t out_n,
                                    bool accumulate) {
-    linear_gradients(dinp, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, w, N, in, out_n, accumulate);
+    linear_gradients(dinp, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, NULL, w, N, in, out_n,
+                     accumulate);
+}
+static void simd_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
+                                     llm_weight bias, size_t N, size_t in, size_t out_n) {
+    cpu_out o = act_out(out, out_n);
+    o.bias = bias.full;
+    o.gelu = activated;
+    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+static void simd_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout,
+                                        const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t in,
+                                        size_t out_n, bool accumulate) {
+    linear_gradients(dpre, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, pre, w, N, in, out_n,
+                     accumulate);
 }
 
 /* ---- LoRA: thin products ----
@@ -1858,9 +1927,8 @@ static void simd_attention_backward(llm_act *dqkv, const llm_act *dout, const ll
 
 /* ---- gelu and swiglu: one exp a number ----
 
-   gelu: (1 + tanh u)/2 = sigmoid(2u), so y = x s with s = sigmoid(2u), and dx = dy (s + x s (1 - s) 2u'). */
-
-static inline vreal gelu_gate(vreal x) { return vsigmoid(gelu_scale * (x + gelu_cubic * x * x * x)); }
+   gelu: (1 + tanh u)/2 = sigmoid(2u), so y = x s with s = sigmoid(2u), and dx = dy (s + x s (1 - s) 2u'). Where a
+   product stands beside it, it is taken as the product is written (cpu_out). */
 
 static void simd_gelu_forward(llm_act *out, const llm_act *inp, size_t n) {
     LLM_OMP(parallel for)
@@ -1880,9 +1948,7 @@ static void simd_gelu_backward(llm_act *dinp, const llm_act *dout, const llm_act
         for (size_t i = piece; i < end; i += VL) {
             act_fetch(inp, i);
             act_fetch(dout, i);
-            vreal x = act_load_n(inp, i, end - i), s = gelu_gate(x);
-            vreal slope = s + x * s * (1 - s) * gelu_scale * (1 + 3 * gelu_cubic * x * x);
-            act_store_n(dinp, i, act_load_n(dout, i, end - i) * slope, end - i);
+            act_store_n(dinp, i, act_load_n(dout, i, end - i) * gelu_slope(act_load_n(inp, i, end - i)), end - i);
         }
     }
 }
@@ -2877,6 +2943,7 @@ const llm_ops *llm_cpu(llm_precision p) {
     t.stream_forward = simd_stream_forward, t.stream_backward = simd_stream_backward;
     t.linear_forward = simd_linear_forward, t.linear_backward = simd_linear_backward;
     t.residual_forward = simd_residual_forward, t.residual_backward = simd_residual_backward;
+    t.linear_gelu_forward = simd_linear_gelu_forward, t.residual_gelu_backward = simd_residual_gelu_backward;
     t.lora_forward = simd_lora_forward, t.lora_backward = simd_lora_backward;
     t.rope_forward = simd_rope_forward, t.rope_backward = simd_rope_backward;
     t.attention_forward = simd_attention_forward, t.attention_backward = simd_attention_backward;

@@ -96,6 +96,13 @@ FAKE(residual_backward,
      (llm_act *di, llm_real *dw, llm_real *db, const llm_res *d, const llm_act *i, llm_weight w, size_t N, size_t in,
       size_t n, bool a),
      (di, dw, db, d, i, w, N, in, n, a))
+FAKE(linear_gelu_forward,
+     (llm_act *o, llm_act *y, const llm_act *i, llm_weight w, llm_weight b, size_t N, size_t in, size_t n),
+     (o, y, i, w, b, N, in, n))
+FAKE(residual_gelu_backward,
+     (llm_act *di, llm_real *dw, llm_real *db, const llm_res *d, const llm_act *i, const llm_act *p, llm_weight w,
+      size_t N, size_t in, size_t n, bool a),
+     (di, dw, db, d, i, p, w, N, in, n, a))
 FAKE(lora_forward,
      (void *o, llm_act *u, const llm_act *i, const llm_real *A, const llm_real *B, llm_real s, size_t N, size_t in,
       size_t r, llm_slice c, bool to),
@@ -184,19 +191,6 @@ static void fake_enter(const llm_ops *ops) {
     (void)ops;
     if (fake_cpu->enter) fake_cpu->enter(fake_cpu);
 }
-/* The optional rows in which a product brings its GELU along, put together from others: so the model's use of them is
-   tested before a device has them. */
-static void fake_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
-                                     llm_weight bias, size_t N, size_t in, size_t out_n) {
-    fake_linear_forward(out, inp, w, bias, N, in, out_n);
-    fake_gelu_forward(activated, out, N * out_n);
-}
-static void fake_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout,
-                                        const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t in,
-                                        size_t out_n, bool accumulate) {
-    fake_residual_backward(dpre, dw, dbias, dout, inp, w, N, in, out_n, accumulate);
-    fake_gelu_backward(dpre, dpre, pre, N * in);
-}
 /* `steps` ids of each speaker, put together from steps of one row and llm_sample. Like a GPU it knows no repetition
    penalty; and what it says, and how the speakers fare, arrives with the next wait. */
 static int fake_spoken;                 /* calls */
@@ -244,9 +238,12 @@ static const llm_ops *fake_device(llm_precision p) {
                     ROW(rope_forward), ROW(rope_backward), ROW(attention_forward), ROW(attention_backward),
                     ROW(gelu_forward), ROW(gelu_backward), ROW(swiglu_forward), ROW(swiglu_backward),
                     ROW(logprob_forward), ROW(logprob_backward), ROW(logits), ROW(value_forward), ROW(value_backward),
-                    ROW(grad_norm), ROW(adamw), ROW(cache_attention), ROW(cache_copy), ROW(enter),
-                    ROW(linear_gelu_forward), ROW(residual_gelu_backward), ROW(speak)};
+                    ROW(grad_norm), ROW(adamw), ROW(cache_attention), ROW(cache_copy), ROW(enter), ROW(speak)};
     if (fake_cpu->logprob_fused) ops.logprob_fused = fake_logprob_fused;
+    if (fake_cpu->linear_gelu_forward) {
+        ops.linear_gelu_forward = fake_linear_gelu_forward;
+        ops.residual_gelu_backward = fake_residual_gelu_backward;
+    }
     return &ops;
 }
 #endif

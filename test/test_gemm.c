@@ -65,37 +65,46 @@ static double tolerance(llm_type out) {
     if (sizeof(llm_real) == sizeof(double)) return 1e-13;
     return cpu.precision == LLM_FP32 ? 2e-6 : cpu.precision == LLM_BF16X3 ? 3e-5 : 1e-2;
 }
-typedef struct { int M, N, K; llm_type a, b, out; bool ta, tb, accumulate, bias, add, one; int gap; } product;
+typedef struct { int M, N, K; llm_type a, b, out; bool ta, tb, accumulate, bias, add, one; int gap; bool gelu, pre; } product;
+
+static double gelu(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / 3.14159265358979) * (x + 0.044715 * x * x * x))); }
+static double gelu_derivative(double x) { return (gelu(x + 1e-4) - gelu(x - 1e-4)) / 2e-4; }
 
 static void test_product(product p) {
     matrix A = p.ta ? matrix_new(p.K, p.M, p.a) : matrix_new(p.M, p.K, p.a);
     matrix B = p.tb ? matrix_new(p.N, p.K, p.b) : matrix_new(p.K, p.N, p.b);
     size_t ld = (size_t)(p.N + p.gap), n = (size_t)p.M * ld;
     matrix old = matrix_new(p.M, (int)ld, p.out), add = matrix_new(p.M, (int)ld, LLM_TYPE_REAL);
-    matrix bias = matrix_new(1, p.N, LLM_TYPE_REAL);
-    void *c = llm_alloc(n, sizeof(llm_real));
+    matrix bias = matrix_new(1, p.N, LLM_TYPE_REAL), pre = matrix_new(p.M, (int)ld, p.out);
+    void *c = llm_alloc(n, sizeof(llm_real)), *y = llm_alloc(n, sizeof(llm_real));
     memcpy(c, old.data, n * sizeof(llm_real));
-    cpu_out out = {c, p.out, ld, p.accumulate, p.bias ? bias.data : NULL, p.add ? add.data : NULL};
+    memcpy(y, old.data, n * sizeof(llm_real));
+    cpu_out out = {c, p.out, ld, p.accumulate, p.bias ? bias.data : NULL, p.add ? add.data : NULL, p.gelu ? y : NULL,
+                   p.pre ? pre.data : NULL};
     (p.one ? cpu_gemm_one : cpu_gemm)(p.M, p.N, p.K, view_of(&A, p.ta), view_of(&B, p.tb), out);
     double squares = 0, errors = 0, worst = 0;
     bool untouched = true;
     for (int i = 0; i < p.M; i++) for (size_t j = 0; j < ld; j++) {
         size_t o = (size_t)i * ld + j;
+        if (j >= (size_t)p.N || !p.gelu) untouched &= get(y, p.out, o) == old.value[o];
         if (j >= (size_t)p.N) { untouched &= get(c, p.out, o) == old.value[o]; continue; }
         double s = (p.accumulate ? old.value[o] : 0) + (p.bias ? bias.value[j] : 0) + (p.add ? add.value[o] : 0);
         for (int k = 0; k < p.K; k++) s += at(&A, p.ta, i, k) * at(&B, p.tb, k, (int)j);
+        if (p.pre) s *= gelu_derivative(pre.value[o]);
         double e = fabs(get(c, p.out, o) - s);
+        if (p.gelu) e = worse(e, fabs(get(y, p.out, o) - gelu(get(c, p.out, o))));
         squares += s * s;
         errors += e * e;
         worst = worse(worst, e);
     }
     double rms = sqrt(squares / ((double)p.M * p.N)), error = sqrt(errors / squares), limit = tolerance(p.out);
     CHECK(error <= limit && worst <= 6 * limit * rms && untouched,
-          "product %d x %d x %d, types %d %d -> %d, transposed %d %d, accumulate %d bias %d add %d one %d, "
+          "product %d x %d x %d, types %d %d -> %d, transposed %d %d, accumulate %d bias %d add %d one %d gelu %d %d, "
           "precision %d: error %.3g, largest %.3g, limit %.3g%s", p.M, p.N, p.K, p.a, p.b, p.out, p.ta, p.tb,
-          p.accumulate, p.bias, p.add, p.one, cpu.precision, error, worst / rms, limit,
+          p.accumulate, p.bias, p.add, p.one, p.gelu, p.pre, cpu.precision, error, worst / rms, limit,
           untouched ? "" : ", gap overwritten");
-    llm_release(c);
+    llm_release_all(c, y);
+    matrix_free(&pre);
     matrix_free(&A);
     matrix_free(&B);
     matrix_free(&old);
@@ -114,6 +123,8 @@ static void test_products(void) {
         p.bias = llm_rng_below(&rng, 2);
         p.add = llm_rng_below(&rng, 2);
         p.one = llm_rng_below(&rng, 2);
+        p.gelu = llm_rng_below(&rng, 2);
+        p.pre = llm_rng_below(&rng, 2);
         p.gap = llm_rng_below(&rng, 2) * 5;
         p.a = (llm_type)llm_rng_below(&rng, 2);
         p.b = (llm_type)llm_rng_below(&rng, p.N > 1 && p.K > 1 ? 4 : 2);    /* a row of one number is not quantised */
@@ -123,6 +134,8 @@ static void test_products(void) {
     product streamed[] = {              /* results of over 2 MB, with and without a last panel that is narrower */
         {.M = 600, .N = 912, .K = 40, .bias = true, .add = true}, {.M = 1150, .N = 928, .K = 33, .out = LLM_TYPE_BF16},
         {.M = 1150, .N = 912, .K = 40, .out = LLM_TYPE_BF16, .bias = true, .add = true, .gap = 16},
+        {.M = 1150, .N = 912, .K = 33, .out = LLM_TYPE_BF16, .bias = true, .gelu = true, .pre = true},
+        {.M = 600, .N = 912, .K = 40, .gelu = true}, {.M = 513, .N = 1040, .K = 801, .tb = true, .pre = true},
         {.M = 513, .N = 1040, .K = 801, .ta = true, .accumulate = true}, {.M = 513, .N = 1040, .K = 801, .tb = true}};
     for (size_t i = 0; i < sizeof streamed / sizeof *streamed; i++) test_product(streamed[i]);
     product regions[] = {               /* more than is packed at a time; B packed before, or just in time */
@@ -164,7 +177,7 @@ static void test_parts(void) {
     matrix_free(&B);
 }
 
-/* ---- the same bits for any number of threads, and for a row whatever stands beside it ---- */
+/* ---- the same bits for any number of threads and any size of the cache, and for a row whatever stands beside it ---- */
 
 static void test_bits(int M, int N, int K, llm_type b, bool ta, bool tb) {
     matrix A = ta ? matrix_new(K, M, LLM_TYPE_REAL) : matrix_new(M, K, LLM_TYPE_REAL);
@@ -180,6 +193,12 @@ static void test_bits(int M, int N, int K, llm_type b, bool ta, bool tb) {
         cpu_gemm(M, N, K, view_of(&A, ta), view_of(&B, tb), real_out(again, (size_t)N, false));
         CHECK(!memcmp(first, again, n * sizeof *first), "%d x %d x %d: other bits with %d threads", M, N, K, t);
     }
+    const size_t block = cpu.block;
+    cpu.block /= 8;
+    memset(again, 0, n * sizeof *again);
+    cpu_gemm(M, N, K, view_of(&A, ta), view_of(&B, tb), real_out(again, (size_t)N, false));
+    CHECK(!memcmp(first, again, n * sizeof *first), "%d x %d x %d: other bits with a smaller cache", M, N, K);
+    cpu.block = block;
     memset(again, 0, n * sizeof *again);
     cpu_gemm_one(M, N, K, view_of(&A, ta), view_of(&B, tb), real_out(again, (size_t)N, false));
     CHECK(!memcmp(first, again, n * sizeof *first), "%d x %d x %d: cpu_gemm_one gives other bits", M, N, K);
