@@ -453,7 +453,10 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
             const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
             llm_real *to = out + ((size_t)(i / P) * (size_t)ld + (size_t)j) * P;
             if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
-            else for (int l = 0; l < P; l++) to[l] = l < n - i ? from[(size_t)l * rs] : 0;
+            else for (int l = 0; l < llm_min(P, n - i); l += run) {
+                if (rs == 1 && n - i - l >= run) memcpy(to + l, from + l, run * sizeof *to);
+                else for (int r = l; r < llm_min(l + run, n - i); r++) to[r] = from[(size_t)r * rs];
+            }
         }
 }
 /* The left-hand matrix as the kernel wants it; the right-hand one, transposed: its row i is column i of B. */
@@ -1625,6 +1628,8 @@ static inline vreal attention_mask(vreal s, const att_block *t, int v, int key) 
 static inline bool attention_needs_mask(const att_block *t, int key) {       /* need the keys of this tile a mask? */
     return key < t->all_from || key + GEMM_ROWS > t->all_to;
 }
+/* The first vector of queries that reaches this key: those before it lie behind it. */
+static inline int attention_reach(const att_block *t, int key) { return llm_max(0, key - t->first) / VL; }
 
 /* A head's slice (n,D) of activations as reals: in its place, or widened into scratch. */
 typedef struct { const llm_real *x; size_t ld; } att_rows;
@@ -1731,16 +1736,28 @@ static void attention_tile_rows(int wide, int k, const llm_real *a, const llm_re
     else attention_tile_as(1, false, k, a, b, c, false);
 }
 
+/* c (GEMM_ROWS, queries) = (c +) A S for keys from .. to-1, those of a vector of queries only as far as it sees: at the
+   diagonal it does not see all. */
+static void attention_tile_keys(const att_block *t, int from, int to, const llm_real *a, const llm_real *s, llm_real *c,
+                                bool begin) {
+    for (int key = from, end; key < to; key = end, begin = false) {
+        const int reach = attention_reach(t, key), at = reach * VL;
+        end = llm_min(to, reach + 1 < t->wide ? t->first + at + VL : to);
+        attention_tile(t->wide - reach, end - key, a + (key - from) * GEMM_ROWS, s + (key - from) * GEMM_COLS + at,
+                       c + at, begin);
+    }
+}
 /* S', whose row 0 is key t->low, masked, and each lane's maximum. K: all keys of the head, from 0 on. */
 static void attention_scores(llm_real *S, vreal top[GEMM_VECTORS], const att_call *a, const att_block *t,
                              const llm_real *K, const llm_real *q) {
     for (int v = 0; v < GEMM_VECTORS; v++) top[v] = vset(never);
     for (int key = t->low; key < t->high; key += GEMM_ROWS) {
         llm_real *s = S + (size_t)(key - t->low) * GEMM_COLS;
-        attention_tile(t->wide, a->D, K + (size_t)key * (size_t)a->D, q, s, true);
+        const int reach = attention_reach(t, key), from = reach * VL;
+        attention_tile(t->wide - reach, a->D, K + (size_t)key * (size_t)a->D, q + from, s + from, true);
         const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < llm_min(GEMM_ROWS, t->high - key); i++, s += GEMM_COLS)
-            for (int v = 0; v < t->wide; v++) {
+            for (int v = reach; v < t->wide; v++) {
                 if (masks) vstore(s + v * VL, attention_mask(vload(s + v * VL), t, v, key + i));
                 top[v] = vmax(top[v], vload(s + v * VL));
             }
@@ -1758,7 +1775,8 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
     attention_scores(r->S, top, a, &t, K, r->q);
     for (int v = 0; v < t.wide; v++) {
         vreal total = {0};
-        for (llm_real *s = r->S + v * VL; s < r->S + keys * GEMM_COLS; s += GEMM_COLS) {
+        const int seen = llm_min(keys, t.first + (v + 1) * VL - t.low);         /* the last lane sees most */
+        for (llm_real *s = r->S + v * VL; s < r->S + seen * GEMM_COLS; s += GEMM_COLS) {
             const vreal e = vexp(vload(s) - top[v]);
             vstore(s, e);
             total += e;
@@ -1767,7 +1785,7 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
     }
     for (int c = 0; c < D; c += GEMM_ROWS) {
         const llm_real *panel = V + (size_t)c * (size_t)a->T + (size_t)(t.low * GEMM_ROWS);
-        attention_tile(t.wide, keys, panel, r->S, r->o + c * GEMM_COLS, true);
+        attention_tile_keys(&t, t.low, t.high, panel, r->S, r->o + c * GEMM_COLS, true);
     }
     for (int i = 0; i < t.rows; i++) {
         inverse[i] = 1 / sum[i];
@@ -1843,11 +1861,12 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
     attention_block_load(a, k, t, h, lse, d);
     for (int key = from; key < to; key += GEMM_ROWS) {
         llm_real *s = r->S + (key - from) * GEMM_COLS, *ds = r->dS + (key - from) * GEMM_COLS;
-        attention_tile(t->wide, D, r->K + (key - k->low) * D, r->q, s, true);
-        attention_tile(t->wide, D, r->V + (key - k->low) * D, r->g, ds, true);
+        const int reach = attention_reach(t, key), at = reach * VL;
+        attention_tile(t->wide - reach, D, r->K + (key - k->low) * D, r->q + at, s + at, true);
+        attention_tile(t->wide - reach, D, r->V + (key - k->low) * D, r->g + at, ds + at, true);
         const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < GEMM_ROWS; i++, s += GEMM_COLS, ds += GEMM_COLS)
-            for (int v = 0; v < t->wide; v++) {
+            for (int v = reach; v < t->wide; v++) {
                 vreal x = vload(s + v * VL);
                 if (masks) x = attention_mask(x, t, v, key + i);
                 const vreal p = vexp(x - vload(lse + v * VL));
@@ -1856,15 +1875,16 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
             }
     }
     for (int c = 0; c < D; c += GEMM_ROWS)
-        attention_tile(t->wide, to - from, r->turned + c * chunk + (from - k->low) * GEMM_ROWS, r->dS,
-                       dq + c * GEMM_COLS, from == t->low);
+        attention_tile_keys(t, from, to, r->turned + c * chunk + (from - k->low) * GEMM_ROWS, r->dS, dq + c * GEMM_COLS,
+                            from == t->low);
     for (int p = 0; p < panels; p++) {
         const int wide = llm_min(GEMM_VECTORS, ceil_div(D - p * GEMM_COLS, VL));
         const llm_real *q = r->rows_q + p * GEMM_COLS * GEMM_COLS, *g = r->rows_g + p * GEMM_COLS * GEMM_COLS;
         for (int key = from; key < to; key += GEMM_ROWS) {
-            const int tile = ((key - k->low) * panels + p * GEMM_ROWS) * GEMM_COLS, s = (key - from) * GEMM_COLS;
-            attention_tile_rows(wide, t->rows, r->dS + s, q, r->dK + tile);
-            attention_tile_rows(wide, t->rows, r->S + s, g, r->dV + tile);
+            const int tile = ((key - k->low) * panels + p * GEMM_ROWS) * GEMM_COLS, at = attention_reach(t, key) * VL;
+            const int s = (key - from) * GEMM_COLS + at, rows = t->rows - at;
+            attention_tile_rows(wide, rows, r->dS + s, q + at * GEMM_COLS, r->dK + tile);
+            attention_tile_rows(wide, rows, r->S + s, g + at * GEMM_COLS, r->dV + tile);
         }
     }
 }
