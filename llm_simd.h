@@ -75,8 +75,13 @@ static inline void vstore_n(llm_real *p, vreal v, size_t n) {
 /* mask ? a : b. C has no such operator on vectors. */
 static inline vreal vselect(vbits mask, vreal a, vreal b) { return (vreal)((mask & (vbits)a) | (~mask & (vbits)b)); }
 /* The larger, the smaller of two; when a is NaN it stays NaN. */
+#if defined(__AVX512F__) && !LLM_DOUBLE
+static inline vreal vmax(vreal a, vreal b) { return (vreal)_mm512_max_ps((__m512)b, (__m512)a); }   /* one instruction, */
+static inline vreal vmin(vreal a, vreal b) { return (vreal)_mm512_min_ps((__m512)b, (__m512)a); }   /* not three */
+#else
 static inline vreal vmax(vreal a, vreal b) { return vselect(a < b, b, a); }
 static inline vreal vmin(vreal a, vreal b) { return vselect(b < a, b, a); }
+#endif
 /* ZIP: interleave the low, the high halves of two vectors. */
 #if VL == 16
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
@@ -474,11 +479,11 @@ static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, v
     (void)pairs;
     return s + a * b;
 }
-/* s (GEMM_ROWS, `wide` vectors) += A times the first vectors of a panel of B, k steps, in registers. Element (i,p) of A
-   is a[i*row + p*step]. */
+/* s (GEMM_ROWS, `wide` vectors) += A B, k steps, in registers. Element (i,p) of A is a[i*row + p*step]; rows of B lie ld
+   apart. */
 static ALWAYS_INLINE void tile_sum(vreal s[GEMM_ROWS][GEMM_VECTORS], const bool pairs, const int wide, int k,
-                                   const llm_real *a, const int row, const int step, const llm_real *b) {
-    for (int p = 0; p < k; p++, a += step, b += GEMM_COLS) {
+                                   const llm_real *a, const int row, const int step, const llm_real *b, const int ld) {
+    for (int p = 0; p < k; p++, a += step, b += ld) {
         vreal b0 = vload(b), b1 = wide > 1 ? vload(b + VL) : b0, b2 = wide > 2 ? vload(b + 2 * VL) : b0;
         UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
             s[i][0] = multiply_add(pairs, s[i][0], a[i * row], b0);
@@ -491,7 +496,7 @@ static ALWAYS_INLINE void tile_sum(vreal s[GEMM_ROWS][GEMM_VECTORS], const bool 
 static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, const llm_real *a, const llm_real *b,
                                        llm_real *c, bool add) {
     vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
-    tile_sum(s, pairs, wide, k, a, 1, GEMM_ROWS, b);
+    tile_sum(s, pairs, wide, k, a, 1, GEMM_ROWS, b, GEMM_COLS);
     UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
         UNROLL for (int v = 0; v < wide; v++) {
             llm_real *to = c + i * GEMM_COLS + v * VL;
@@ -1643,6 +1648,12 @@ static att_rows attention_rows(const llm_act *x, size_t at, size_t ld, int n, in
 static att_rows attention_head(const att_call *a, size_t n, int head, int count, llm_real *scratch) {
     return attention_rows(a->qkv, n * a->row + (size_t)(head * a->D), a->row, count, a->D, scratch);
 }
+/* The same slice gathered: rows D apart. A vector may reach behind the last. */
+static void attention_gather(llm_real *to, const llm_act *x, size_t at, size_t ld, int n, int D) {
+    for (size_t i = 0; i < (size_t)n; i++)
+        for (size_t c = 0, width = (size_t)D; c < width; c += VL)
+            vstore(to + i * width + c, act_load_n(x, at + i * ld + c, width - c));
+}
 /* x' (D, queries) as the kernel's right-hand matrix, times a factor. */
 static void attention_pack_queries(llm_real *to, att_rows x, int n, int D, llm_real factor) {
     pack_right(to, x.x, x.ld, 1, n, D, D);
@@ -1660,10 +1671,10 @@ static void attention_store(llm_act *to, size_t at, size_t ld, const llm_real *x
 
 /* What a thread works in, cut from one piece of memory and padded to whole vectors and tiles both ways. */
 typedef struct {
-    llm_real *K, *V;                    /* backward: a chunk, in panels of GEMM_ROWS keys */
-    llm_real *turned;                   /* K transposed, in panels of GEMM_ROWS dimensions */
+    llm_real *K, *V;                    /* backward: a chunk (keys, D) */
     llm_real *dK, *dV;                  /* sums: for a tile of keys, for a panel of GEMM_COLS dimensions: (8,48) say */
-    llm_real *q, *g, *rows_q, *rows_g;  /* a block's q' / sqrt(D), dout', q, dout as right-hand matrices */
+    llm_real *q, *g;                    /* a block's q' / sqrt(D) and dout' as right-hand matrices (D, queries) */
+    llm_real *rows_q, *rows_g;          /* q and dout (queries, D) */
     llm_real *S, *dS;                   /* P' and dS' (keys, queries); dk and dq get dS's 1/sqrt(D) when written */
     llm_real *o;                        /* out', or all blocks' dq' (D, queries) */
     llm_real *scratch, *wide;           /* to transpose a block; one slice of bf16, widened: the next replaces it */
@@ -1682,7 +1693,6 @@ static size_t attention_room(const att_call *a, bool back, llm_real *memory, att
     size_t used = 0;
     r->K = attention_cut(memory, &used, back, keys, D);
     r->V = attention_cut(memory, &used, back, keys, D);
-    r->turned = attention_cut(memory, &used, back, keys, D);
     r->dK = attention_cut(memory, &used, back, keys, D);
     r->dV = attention_cut(memory, &used, back, keys, D);
     r->q = attention_cut(memory, &used, true, Q, D);
@@ -1697,7 +1707,7 @@ static size_t attention_room(const att_call *a, bool back, llm_real *memory, att
     return used;
 }
 
-/* Numbers of a head's keys, packed for a forward pass; its values take as many. */
+/* Numbers of a head's keys, gathered for a forward pass; its values take as many. */
 static size_t attention_packed(const att_call *a) {
     size_t half = 0;
     attention_cut(NULL, &half, true, a->T, a->D);
@@ -1710,41 +1720,48 @@ static size_t attention_scratch(const att_call *a, bool back) {
     return back ? rooms : llm_add(llm_mul(2 * (size_t)a->B * (size_t)a->KV, attention_packed(a)), rooms);
 }
 
-/* c (GEMM_ROWS, wide vectors) = (c +) A B over k steps. Unlike tile_vectors, which adds a finished sum, this goes on
-   with the sum in c: where a sum is cut does not change its bits. begin: the sum begins at 0. A is packed, or
-   its rows lie GEMM_COLS apart. */
-static ALWAYS_INLINE void attention_tile_as(const int wide, const bool packed, int k, const llm_real *a,
-                                            const llm_real *b, llm_real *c, bool begin) {
+/* c (GEMM_ROWS, wide vectors) = (c +) A B over k steps, strides as in tile_sum. Unlike tile_vectors, which adds a
+   finished sum, this goes on with the sum in c: where a sum is cut does not change its bits. begin: it begins at 0. */
+static ALWAYS_INLINE void attention_tile_as(const int wide, int k, const llm_real *a, const int row, const int step,
+                                            const llm_real *b, const int ld, llm_real *c, bool begin) {
     vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
     if (!begin) {
         UNROLL for (int i = 0; i < GEMM_ROWS; i++)
             UNROLL for (int v = 0; v < wide; v++) s[i][v] = vload(c + i * GEMM_COLS + v * VL);
     }
-    if (packed) tile_sum(s, false, wide, k, a, 1, GEMM_ROWS, b);
-    else tile_sum(s, false, wide, k, a, GEMM_COLS, 1, b);
+    tile_sum(s, false, wide, k, a, row, step, b, ld);
     UNROLL for (int i = 0; i < GEMM_ROWS; i++)
         UNROLL for (int v = 0; v < wide; v++) vstore(c + i * GEMM_COLS + v * VL, s[i][v]);
 }
-static void attention_tile(int wide, int k, const llm_real *a, const llm_real *b, llm_real *c, bool begin) {
-    if (wide > 2) attention_tile_as(3, true, k, a, b, c, begin);
-    else if (wide > 1) attention_tile_as(2, true, k, a, b, c, begin);
-    else attention_tile_as(1, true, k, a, b, c, begin);
+/* The three products of attention: of rows of K or V with queries, scores (GEMM_ROWS keys, queries) over D; of their
+   columns with scores, (GEMM_ROWS dimensions, queries) over keys; of scores with rows, (GEMM_ROWS keys, dimensions) over
+   queries. */
+static void attention_rows_tile(int wide, int D, const llm_real *rows, const llm_real *q, llm_real *c) {
+    if (wide > 2) attention_tile_as(3, D, rows, D, 1, q, GEMM_COLS, c, true);
+    else if (wide > 1) attention_tile_as(2, D, rows, D, 1, q, GEMM_COLS, c, true);
+    else attention_tile_as(1, D, rows, D, 1, q, GEMM_COLS, c, true);
 }
-static void attention_tile_rows(int wide, int k, const llm_real *a, const llm_real *b, llm_real *c) {
-    if (wide > 2) attention_tile_as(3, false, k, a, b, c, false);
-    else if (wide > 1) attention_tile_as(2, false, k, a, b, c, false);
-    else attention_tile_as(1, false, k, a, b, c, false);
+static void attention_columns_tile(int wide, int keys, int D, const llm_real *columns, const llm_real *s, llm_real *c,
+                                   bool begin) {
+    if (wide > 2) attention_tile_as(3, keys, columns, 1, D, s, GEMM_COLS, c, begin);
+    else if (wide > 1) attention_tile_as(2, keys, columns, 1, D, s, GEMM_COLS, c, begin);
+    else attention_tile_as(1, keys, columns, 1, D, s, GEMM_COLS, c, begin);
+}
+static void attention_scores_tile(int wide, int queries, int D, const llm_real *s, const llm_real *rows, llm_real *c) {
+    if (wide > 2) attention_tile_as(3, queries, s, GEMM_COLS, 1, rows, D, c, false);
+    else if (wide > 1) attention_tile_as(2, queries, s, GEMM_COLS, 1, rows, D, c, false);
+    else attention_tile_as(1, queries, s, GEMM_COLS, 1, rows, D, c, false);
 }
 
 /* c (GEMM_ROWS, queries) = (c +) A S for keys from .. to-1, those of a vector of queries only as far as it sees: at the
    diagonal it does not see all. */
-static void attention_tile_keys(const att_block *t, int from, int to, const llm_real *a, const llm_real *s, llm_real *c,
-                                bool begin) {
+static void attention_tile_keys(const att_block *t, int from, int to, int D, const llm_real *a, const llm_real *s,
+                                llm_real *c, bool begin) {
     for (int key = from, end; key < to; key = end, begin = false) {
         const int reach = attention_reach(t, key), at = reach * VL;
         end = llm_min(to, reach + 1 < t->wide ? t->first + at + VL : to);
-        attention_tile(t->wide - reach, end - key, a + (key - from) * GEMM_ROWS, s + (key - from) * GEMM_COLS + at,
-                       c + at, begin);
+        attention_columns_tile(t->wide - reach, end - key, D, a + (key - from) * D, s + (key - from) * GEMM_COLS + at,
+                               c + at, begin);
     }
 }
 /* S', whose row 0 is key t->low, masked, and each lane's maximum. K: all keys of the head, from 0 on. */
@@ -1754,7 +1771,7 @@ static void attention_scores(llm_real *S, vreal top[GEMM_VECTORS], const att_cal
     for (int key = t->low; key < t->high; key += GEMM_ROWS) {
         llm_real *s = S + (size_t)(key - t->low) * GEMM_COLS;
         const int reach = attention_reach(t, key), from = reach * VL;
-        attention_tile(t->wide - reach, a->D, K + (size_t)key * (size_t)a->D, q + from, s + from, true);
+        attention_rows_tile(t->wide - reach, a->D, K + (size_t)key * (size_t)a->D, q + from, s + from);
         const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < llm_min(GEMM_ROWS, t->high - key); i++, s += GEMM_COLS)
             for (int v = reach; v < t->wide; v++) {
@@ -1763,7 +1780,7 @@ static void attention_scores(llm_real *S, vreal top[GEMM_VECTORS], const att_cal
             }
     }
 }
-/* A block of query head h. K and V: its keys and values, packed. */
+/* A block of query head h. K and V: its keys and values, gathered. */
 static void attention_forward_block(llm_act *out, llm_real *lse, const att_call *a, int b, int h, int block,
                                     const llm_real *K, const llm_real *V, const att_room *r) {
     const att_block t = attention_block(a, b, block);
@@ -1783,10 +1800,8 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
         }
         vstore(sum + v * VL, total);
     }
-    for (int c = 0; c < D; c += GEMM_ROWS) {
-        const llm_real *panel = V + (size_t)c * (size_t)a->T + (size_t)(t.low * GEMM_ROWS);
-        attention_tile_keys(&t, t.low, t.high, panel, r->S, r->o + c * GEMM_COLS, true);
-    }
+    for (int c = 0; c < D; c += GEMM_ROWS)
+        attention_tile_keys(&t, t.low, t.high, D, V + (size_t)t.low * (size_t)D + c, r->S, r->o + c * GEMM_COLS, true);
     for (int i = 0; i < t.rows; i++) {
         inverse[i] = 1 / sum[i];
         lse[(n + (size_t)i) * heads + (size_t)h] = top[i / VL][i % VL] + LLM_MATH(log)(sum[i]);
@@ -1802,14 +1817,10 @@ static void simd_attention_forward(llm_act *out, llm_real *lse, const llm_act *q
     LLM_OMP(parallel for collapse(2))
     for (int b = 0; b < a.B; b++)
         for (int kv = 0; kv < a.KV; kv++) {
-            att_room r;
-            attention_room(&a, false, rooms + (size_t)thread_index() * own, &r);
             llm_real *K = packed + 2 * (size_t)(b * a.KV + kv) * half;        /* the values lie behind the keys */
-            const size_t n = (size_t)b * a.T;
-            const att_rows k = attention_head(&a, n, a.H + kv, a.T, r.wide);
-            pack_left(K, k.x, k.ld, 1, a.T, a.D, a.D);
-            const att_rows v = attention_head(&a, n, a.H + a.KV + kv, a.T, r.wide);
-            pack_left(K + half, v.x, 1, v.ld, a.D, a.T, a.T);
+            const size_t at = (size_t)b * a.T * a.row + (a.H + kv) * D;
+            attention_gather(K, qkv, at, a.row, a.T, a.D);
+            attention_gather(K + half, qkv, at + a.KV * D, a.row, a.T, a.D);
         }
     LLM_OMP(parallel for collapse(3) schedule(dynamic))
     for (int b = 0; b < a.B; b++)
@@ -1838,10 +1849,10 @@ static void attention_block_load(const att_call *a, const att_back *k, const att
     const size_t n = (size_t)k->b * (size_t)a->T + (size_t)t->first, heads = (size_t)a->H, width = (size_t)D;
     const att_rows q = attention_head(a, n, h, t->rows, k->r.wide);
     attention_pack_queries(k->r.q, q, t->rows, D, a->scale);
-    pack_right(k->r.rows_q, q.x, 1, q.ld, D, t->rows, GEMM_COLS);
+    attention_gather(k->r.rows_q, a->qkv, n * a->row + (size_t)h * width, a->row, t->rows, D);
     const att_rows g = attention_rows(k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D, k->r.wide);
     attention_pack_queries(k->r.g, g, t->rows, D, 1);
-    pack_right(k->r.rows_g, g.x, 1, g.ld, D, t->rows, GEMM_COLS);
+    attention_gather(k->r.rows_g, k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D);
     for (size_t i = 0; i < ATT_QUERIES; i++) {              /* lanes beyond the last row: never stored nor summed */
         const size_t row = size_min(i, (size_t)t->rows - 1), at = (n + row) * heads + (size_t)h;
         vreal dot = {0};
@@ -1855,15 +1866,15 @@ static void attention_block_load(const att_call *a, const att_back *k, const att
    those of K, V, dK and dV from k->low. The chunk that holds t->low comes first, and begins dq. */
 static void attention_backward_block(const att_call *a, const att_back *k, const att_block *t, int h, int from, int to,
                                      llm_real *dq) {
-    const int D = a->D, panels = ceil_div(D, GEMM_COLS), chunk = k->high - k->low;
+    const int D = a->D, panels = ceil_div(D, GEMM_COLS);
     const att_room *r = &k->r;
     llm_real lse[ATT_QUERIES], d[ATT_QUERIES];
     attention_block_load(a, k, t, h, lse, d);
     for (int key = from; key < to; key += GEMM_ROWS) {
         llm_real *s = r->S + (key - from) * GEMM_COLS, *ds = r->dS + (key - from) * GEMM_COLS;
         const int reach = attention_reach(t, key), at = reach * VL;
-        attention_tile(t->wide - reach, D, r->K + (key - k->low) * D, r->q + at, s + at, true);
-        attention_tile(t->wide - reach, D, r->V + (key - k->low) * D, r->g + at, ds + at, true);
+        attention_rows_tile(t->wide - reach, D, r->K + (key - k->low) * D, r->q + at, s + at);
+        attention_rows_tile(t->wide - reach, D, r->V + (key - k->low) * D, r->g + at, ds + at);
         const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < GEMM_ROWS; i++, s += GEMM_COLS, ds += GEMM_COLS)
             for (int v = reach; v < t->wide; v++) {
@@ -1875,16 +1886,15 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
             }
     }
     for (int c = 0; c < D; c += GEMM_ROWS)
-        attention_tile_keys(t, from, to, r->turned + c * chunk + (from - k->low) * GEMM_ROWS, r->dS, dq + c * GEMM_COLS,
-                            from == t->low);
+        attention_tile_keys(t, from, to, D, r->K + (from - k->low) * D + c, r->dS, dq + c * GEMM_COLS, from == t->low);
     for (int p = 0; p < panels; p++) {
         const int wide = llm_min(GEMM_VECTORS, ceil_div(D - p * GEMM_COLS, VL));
-        const llm_real *q = r->rows_q + p * GEMM_COLS * GEMM_COLS, *g = r->rows_g + p * GEMM_COLS * GEMM_COLS;
+        const llm_real *q = r->rows_q + p * GEMM_COLS, *g = r->rows_g + p * GEMM_COLS;
         for (int key = from; key < to; key += GEMM_ROWS) {
             const int tile = ((key - k->low) * panels + p * GEMM_ROWS) * GEMM_COLS, at = attention_reach(t, key) * VL;
             const int s = (key - from) * GEMM_COLS + at, rows = t->rows - at;
-            attention_tile_rows(wide, rows, r->dS + s, q + at * GEMM_COLS, r->dK + tile);
-            attention_tile_rows(wide, rows, r->S + s, g + at * GEMM_COLS, r->dV + tile);
+            attention_scores_tile(wide, rows, D, r->dS + s, q + at * D, r->dK + tile);
+            attention_scores_tile(wide, rows, D, r->S + s, g + at * D, r->dV + tile);
         }
     }
 }
@@ -1895,11 +1905,9 @@ static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att
     const att_room *r = &k->r;
     const size_t n = (size_t)k->b * (size_t)a->T + (size_t)k->low, width = (size_t)D;
     const size_t sums = (size_t)(pad_to(GEMM_ROWS, keys) * panels * GEMM_COLS);
-    const att_rows x = attention_head(a, n, a->H + k->kv, keys, r->wide);
-    pack_left(r->K, x.x, x.ld, 1, keys, D, D);
-    pack_left(r->turned, x.x, 1, x.ld, D, keys, keys);
-    const att_rows v = attention_head(a, n, a->H + a->KV + k->kv, keys, r->wide);
-    pack_left(r->V, v.x, v.ld, 1, keys, D, D);
+    const size_t at = n * a->row + (size_t)(a->H + k->kv) * width;
+    attention_gather(r->K, a->qkv, at, a->row, keys, D);
+    attention_gather(r->V, a->qkv, at + (size_t)a->KV * width, a->row, keys, D);
     memset(r->dK, 0, sums * sizeof *r->dK);
     memset(r->dV, 0, sums * sizeof *r->dV);
     for (int h = 0; h < group; h++)
@@ -1913,7 +1921,7 @@ static void attention_backward_chunk(llm_act *dqkv, const att_call *a, const att
         for (size_t c = 0; c < width; c += VL) {
             const size_t tile = (size_t)(key / GEMM_ROWS * panels) + c / GEMM_COLS;
             const size_t from = (tile * GEMM_ROWS + (size_t)(key % GEMM_ROWS)) * GEMM_COLS + c % GEMM_COLS;
-            const size_t to = (n + (size_t)key) * a->row + (size_t)(a->H + k->kv) * width + c;
+            const size_t to = at + (size_t)key * a->row + c;
             act_store_n(dqkv, to, vload(r->dK + from) * a->scale, width - c);
             act_store_n(dqkv, to + (size_t)a->KV * width, vload(r->dV + from), width - c);
         }
