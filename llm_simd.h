@@ -1397,7 +1397,7 @@ static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, 
    of their own, which are then added chunk by chunk. */
 static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumulate) {
     const int rows = llm_max(64, (N + 31) / 32), chunks = (N + rows - 1) / rows;
-    const size_t width = (size_t)O;
+    const size_t width = (size_t)O, size = d.type == LLM_TYPE_REAL ? sizeof(llm_real) : sizeof(uint16_t);
     llm_real *partial = cpu_scratch(llm_mul((size_t)chunks, width));
     LLM_OMP(parallel for)
     for (int chunk = 0; chunk < chunks; chunk++) {
@@ -1408,7 +1408,10 @@ static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumula
             take = n + 4 <= end ? 4 : 1;                            /* 4 rows at a time: four streams from memory */
             for (size_t i = 0; i < width; i += VL) {
                 vreal x = vload_n(sum + i, width - i);
-                for (int r = n; r < n + take; r++) x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
+                for (int r = n; r < n + take; r++) {
+                    __builtin_prefetch((const char *)d.data + ((size_t)(r + 4) * d.rs + i) * size);
+                    x += load_n(d.data, d.type, (size_t)r * d.rs + i, width - i);
+                }
                 vstore_n(sum + i, x, width - i);
             }
         }
