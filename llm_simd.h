@@ -677,7 +677,8 @@ enum {
     GEMM_WIDTH = 5 * GEMM_CHUNK,        /* columns of a piece, at most */
     GEMM_STEP = 512,                    /* bytes of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
     GEMM_GROUP = 64,                    /* rows of C summed before they are written */
-    GEMM_PACKED = 16 << 20,             /* bytes of all that is packed at a time */
+    GEMM_PACKED = 5 << 20,              /* bytes of all that is packed at a time: it shall be in a cache when it is read, */
+    GEMM_PACKED_AMX = 16 << 20,         /* but AMX, which is faster, had more from longer regions */
     GEMM_THREADS = 1024                 /* at most */
 };
 
@@ -779,12 +780,12 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.unit = g.amx ? 32 : g.parts ? 2 : 1;
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
     g.step = g.amx ? pad_to(32, GEMM_STEP / (int)g.size) : GEMM_DEPTH;
-    const size_t row = gemm_stride(&g, llm_min(K, GEMM_DEPTH));
-    g.m = gemm_fit(M, row, GEMM_PACKED / 2, GEMM_CHUNK);
+    const size_t row = gemm_stride(&g, llm_min(K, GEMM_DEPTH)), packed = g.amx ? GEMM_PACKED_AMX : GEMM_PACKED;
+    g.m = gemm_fit(M, row, packed / 2, GEMM_CHUNK);
     g.once = (size_t)M <= GEMM_ONCE / row;
     g.height = pad_to(32, g.once ? M : gemm_fit(g.m, row, cpu.block, 32));
-    g.n = g.once ? N : gemm_fit(N, row, GEMM_PACKED / 2, GEMM_CHUNK);
-    const int depths = (int)(GEMM_PACKED / row) / (g.m + (g.once ? 0 : g.n));
+    g.n = g.once ? N : gemm_fit(N, row, packed / 2, GEMM_CHUNK);
+    const int depths = (int)(packed / row) / (g.m + (g.once ? 0 : g.n));
     g.k = depths >= ceil_div(K, GEMM_DEPTH) ? K : llm_max(depths, 1) * GEMM_DEPTH;
     /* about four pieces a thread, so that the last delays the others little; one, where each reads a long A whole */
     const int wanted = threads < 2 ? 1 : g.once && g.k < K ? threads : 4 * threads;
