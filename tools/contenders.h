@@ -3,6 +3,7 @@
 #ifndef CONTENDERS_H
 #define CONTENDERS_H
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -77,6 +78,7 @@ static inline void contender_end(contender *c) {
 static inline void contenders_run(contender *x, int n, double seconds, void (*between)(void)) {
     const double began = llm_now();
     double now = began, round = 0;
+    signal(SIGPIPE, SIG_IGN);           /* one that ends is heard of by its silence */
     for (int rounds = 0; n && (rounds < 2 || now - began + round < seconds); rounds++) {
         for (int i = 0; i < n; i++) {
             contender_turn(&x[i], x[i].block);
