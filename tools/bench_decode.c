@@ -244,8 +244,8 @@ static void say_table(const contender *x, int at[FORMS][WHO]) {
     else printf("\none stream of %d tokens; memory is read at %.1f GB/s\n", TOKENS, limit[0] * 1e-9);
     printf("| weights | tokens/s | of that | llama.cpp | ratio | llama2.c | ratio | last token of each |\n"
            "|---|---|---|---|---|---|---|---|\n");
-    fprintf(quoted, s.prompts ? "; prompts of 512 (tokens/s, share of the product's rate):"
-                              : " speaks (tokens/s, share of memory's rate):");
+    fprintf(quoted, s.prompts ? "%s reads prompts of 512 (tokens/s, share of the product's rate):"
+                              : "%s speaks (tokens/s, share of memory's rate):", ftell(quoted) > 0 ? ";" : "");
     for (int f = 0; f < FORMS; f++) {
         if (at[f][OURS] < 0) continue;
         const double seconds = x[at[f][OURS]].best, rate = tokens / seconds;
