@@ -940,6 +940,10 @@ static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, 
     else if (plain) gemm_write_as(LLM_TYPE_REAL, true, C, sums, ld, i, m, j, n);
     else gemm_write_as(LLM_TYPE_REAL, false, C, sums, ld, i, m, j, n);
 }
+/* Ask for finished or unfinished sums, before a tile adds to them. */
+static inline void gemm_ask(const void *p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + i, 1, 3);
+}
 /* Rows r0 .. r1 of a region times one panel of B, the columns from j on, over k numbers from d on. sums: those of the
    panel, or NULL where k is all of K. */
 static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q, int r0, int r1, const char *panel,
@@ -953,6 +957,7 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
         for (int s = 0; s < k; s += g->step) {
             for (int i = r; i < end; i += g->rows) {
                 const char *a = g->a + (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
+                if (sums && q->k0 + d + s > 0) gemm_ask(sum + (i - r) * g->cols, (size_t)(g->rows * g->cols) * sizeof *sum);
                 if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, llm_min(g->rows, end - i), q->j + j, n);
                 gemm_tile(g, llm_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
                           sum + (i - r) * g->cols, q->k0 + d + s > 0);
