@@ -325,8 +325,8 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
        +---------+     +-------------+----+-----+      First all threads pack, then they multiply.
        |  block  |     |             |tile|     |      Packing copies so that the inner loop reads front to back. It
      M |         |     |             |    |     |      alone knows about transposes (strides) and types (real, bf16,
-       |         |     |             |    |     |      q8, q4): one function serves A B, A B' and A' B.
-       +---------+     +-------------+----+-----+
+       |         |     |             |    |     |      q8, q4): one function serves A B, A B' and A' B. (Rows of A
+       +---------+     +-------------+----+-----+      that already lie as the vector kernel wants them are read there.)
 
    Every element of C is summed over K in one order, however many threads and rows there are: the same numbers give the
    same bits. C is touched once, after its last sum, where bias, residual and storage type are taken
@@ -406,9 +406,10 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 
 /* -- the kernel for vectors --
 
-   A, the left-hand matrix, is packed as panels of GEMM_ROWS rows, column after column, and B as panels of GEMM_COLS
-   columns, row after row. With AVX-512 a step of a tile then loads 3 vectors of B and multiplies them by 8 numbers of
-   A: 24 multiply-adds for 11 loads.
+   B is packed as panels of GEMM_COLS columns, row after row, and A, the left-hand matrix, as panels of GEMM_ROWS rows,
+   column after column, unless its rows are as good where they lie: numbers of A are loaded one by one, and 16 neighbours
+   of a row make a cache line just as 2 columns of a panel do. With AVX-512 a step of a tile loads 3 vectors of B and
+   multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads.
 
    For bf16 everything stays as it is, but that a "number" is a pair of neighbours along K, and that the instruction
    multiplies pairs: s += a0 b0 + a1 b1. */
@@ -492,11 +493,11 @@ static ALWAYS_INLINE void tile_sum(vreal s[GEMM_ROWS][GEMM_VECTORS], const bool 
         }
     }
 }
-/* c (GEMM_ROWS,GEMM_COLS) (=|+=) a panel of A times the first vectors of a panel of B. */
-static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, const llm_real *a, const llm_real *b,
-                                       llm_real *c, bool add) {
+/* c (GEMM_ROWS,GEMM_COLS) (=|+=) rows of A times the first vectors of a panel of B. */
+static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, const llm_real *a, const int row,
+                                       const int step, const llm_real *b, llm_real *c, bool add) {
     vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
-    tile_sum(s, pairs, wide, k, a, 1, GEMM_ROWS, b, GEMM_COLS);
+    tile_sum(s, pairs, wide, k, a, row, step, b, GEMM_COLS);
     UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
         UNROLL for (int v = 0; v < wide; v++) {
             llm_real *to = c + i * GEMM_COLS + v * VL;
@@ -505,18 +506,26 @@ static ALWAYS_INLINE void tile_vectors(const bool pairs, const int wide, int k, 
     }
 }
 /* Of the columns n <= GEMM_COLS are wanted: a narrow last panel costs only its own vectors. */
+static ALWAYS_INLINE void tile_columns(const bool pairs, int k, int n, const llm_real *a, const int row, const int step,
+                                       const llm_real *b, llm_real *c, bool add) {
+    if (n > 2 * VL) tile_vectors(pairs, 3, k, a, row, step, b, c, add);
+    else if (n > VL) tile_vectors(pairs, 2, k, a, row, step, b, c, add);
+    else tile_vectors(pairs, 1, k, a, row, step, b, c, add);
+}
+/* With a packed panel of A; and with rows of A where they lie, ld apart. */
 static void tile_reals(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
-    if (n > 2 * VL) tile_vectors(false, 3, k, a, b, c, add);
-    else if (n > VL) tile_vectors(false, 2, k, a, b, c, add);
-    else tile_vectors(false, 1, k, a, b, c, add);
+    tile_columns(false, k, n, a, 1, GEMM_ROWS, b, c, add);
+}
+static void tile_reals_rows(int k, int n, const llm_real *a, int ld, const llm_real *b, llm_real *c, bool add) {
+    tile_columns(false, k, n, a, ld, 1, b, c, add);
 }
 
 #if LLM_PAIRS
 static void tile_pairs(int k, int n, const llm_real *a, const llm_real *b, llm_real *c, bool add) {
-    const int steps = (k + 1) / 2;
-    if (n > 2 * VL) tile_vectors(true, 3, steps, a, b, c, add);
-    else if (n > VL) tile_vectors(true, 2, steps, a, b, c, add);
-    else tile_vectors(true, 1, steps, a, b, c, add);
+    tile_columns(true, (k + 1) / 2, n, a, 1, GEMM_ROWS, b, c, add);
+}
+static void tile_pairs_rows(int k, int n, const llm_real *a, int ld, const llm_real *b, llm_real *c, bool add) {
+    tile_columns(true, k / 2, n, a, ld, 1, b, c, add);
 }
 /* The first n of 16 lanes. */
 static inline __mmask16 lanes(int n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
@@ -715,6 +724,7 @@ typedef struct {
     int m, n, k;                        /* of a region */
     int height, width;                  /* of a piece */
     bool once;                          /* B is packed just before it is used */
+    bool direct;                        /* A is read where it lies: as the kernel multiplies it, side by side along K */
     char *a, *b;                        /* the region, packed */
     llm_real *sums;                     /* where K takes several regions: the unfinished sums of all pieces */
     bool stream;                        /* write C past the caches */
@@ -781,14 +791,18 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
     g.size = g.parts ? sizeof(uint16_t) * (size_t)g.parts : sizeof(llm_real);
     g.step = g.amx ? pad_to(32, GEMM_STEP / (int)g.size) : GEMM_DEPTH;
     const size_t row = gemm_stride(&g, llm_min(K, GEMM_DEPTH)), packed = g.amx ? GEMM_PACKED_AMX : GEMM_PACKED;
-    g.m = gemm_fit(M, row, packed / 2, GEMM_CHUNK);
+    g.direct = !g.amx && A.cs == 1 && A.rs < INT_MAX &&
+               (g.parts ? A.type == LLM_TYPE_BF16 && K % 2 == 0 && A.rs % 2 == 0 && (uintptr_t)A.data % 4 == 0
+                        : A.type == LLM_TYPE_REAL);
+    g.m = g.direct ? M : gemm_fit(M, row, packed / 2, GEMM_CHUNK);
     g.once = (size_t)M <= GEMM_ONCE / row;
     g.height = pad_to(32, g.once ? M : gemm_fit(g.m, row, cpu.block, 32));
-    g.n = g.once ? N : gemm_fit(N, row, packed / 2, GEMM_CHUNK);
-    const int depths = (int)(packed / row) / (g.m + (g.once ? 0 : g.n));
+    g.n = g.once ? N : gemm_fit(N, row, g.direct ? packed : packed / 2, GEMM_CHUNK);
+    const int depths = (int)(packed / row) / llm_max(1, (g.direct ? 0 : g.m) + (g.once ? 0 : g.n));
     g.k = depths >= ceil_div(K, GEMM_DEPTH) ? K : llm_max(depths, 1) * GEMM_DEPTH;
     /* about four pieces a thread, so that the last delays the others little; one, where each reads a long A whole */
-    const int wanted = threads < 2 ? 1 : g.once && g.k < K ? threads : 4 * threads;
+    const bool long_a = (double)M * K * (double)g.size > (double)packed;
+    const int wanted = threads < 2 ? 1 : g.once && long_a ? threads : 4 * threads;
     g.width = llm_min(GEMM_WIDTH, pad_to(g.cols, ceil_div(g.n, ceil_div(wanted, ceil_div(g.m, g.height)))));
     const int across = ceil_div(g.n, g.width);
     if (!g.once) g.height = llm_min(g.height, pad_to(32, ceil_div(g.m, ceil_div(wanted, across))));
@@ -799,7 +813,7 @@ static gemm_plan gemm_cut(int M, int N, int K, cpu_view A, cpu_view B, cpu_out C
 }
 /* Bytes of a region's A and B, and of unfinished sums: one piece's, or all of them where K takes several regions. */
 static size_t gemm_bytes_a(const gemm_plan *g) {
-    return llm_mul((size_t)pad_to(GEMM_CHUNK, g->m), gemm_stride(g, g->k));
+    return g->direct ? 0 : llm_mul((size_t)pad_to(GEMM_CHUNK, g->m), gemm_stride(g, g->k));
 }
 static size_t gemm_bytes_b(const gemm_plan *g) {
     return g->once ? 0 : llm_mul((size_t)pad_to(GEMM_CHUNK, g->n), gemm_stride(g, g->k));
@@ -860,6 +874,23 @@ static inline void gemm_tile(const gemm_plan *g, int k, int n, const void *a, co
 #endif
     (void)g;
     tile_reals(k, n, a, b, c, add);
+}
+/* The same with rows from i on of A where they lie. Fewer than a tile has are packed: behind them nothing may be read. */
+static inline void gemm_tile_rows(const gemm_plan *g, gemm_room *room, int i, int at, int k, int n, const void *b,
+                                  llm_real *c, bool add) {
+    const size_t from = (size_t)i * g->A.rs + (size_t)at;
+    if (g->M - i < GEMM_ROWS) {
+        gemm_pack(g, NULL, room->wide, g->A, i, at, g->M - i, k, k, false);
+        gemm_tile(g, k, n, room->wide, b, c, add);
+        return;
+    }
+#if LLM_PAIRS
+    if (g->parts) {
+        tile_pairs_rows(k, n, (const void *)((const uint16_t *)g->A.data + from), (int)g->A.rs / 2, b, c, add);
+        return;
+    }
+#endif
+    tile_reals_rows(k, n, (const llm_real *)g->A.data + from, (int)g->A.rs, b, c, add);
 }
 /* Ask for C's lines, so that they come from memory while their tile is summed. */
 static inline void gemm_fetch(const cpu_out *C, int i, int m, int j, int n) {
@@ -957,10 +988,13 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
         for (int s = 0; s < k; s += g->step) {
             for (int i = r; i < end; i += g->rows) {
                 const char *a = g->a + (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
-                if (sums && q->k0 + d + s > 0) gemm_ask(sum + (i - r) * g->cols, (size_t)(g->rows * g->cols) * sizeof *sum);
+                const char *b = panel + (size_t)(s * g->cols) * g->size;
+                llm_real *c = sum + (i - r) * g->cols;
+                const int at = q->k0 + d + s, steps = llm_min(g->step, k - s);
+                if (sums && at > 0) gemm_ask(c, (size_t)(g->rows * g->cols) * sizeof *c);
                 if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, llm_min(g->rows, end - i), q->j + j, n);
-                gemm_tile(g, llm_min(g->step, k - s), n, a, panel + (size_t)(s * g->cols) * g->size,
-                          sum + (i - r) * g->cols, q->k0 + d + s > 0);
+                if (g->direct) gemm_tile_rows(g, room, q->i + i, at, steps, n, b, c, at > 0);
+                else gemm_tile(g, steps, n, a, b, c, at > 0);
             }
         }
         if (last) gemm_write(g, sum, g->cols, q->i + r, end - r, q->j + j, n);
@@ -1046,7 +1080,7 @@ static void gemm_work(gemm_plan *g, gemm_room *room) {
                 q.k = llm_min(g->k, g->K - q.k0);
                 const int ready = first;
                 const bool k_cut = g->k < g->K;
-                if (k_cut || q.j == 0) first += gemm_chunks(g, room, &q, false, &ticket, ready, first);
+                if (!g->direct && (k_cut || q.j == 0)) first += gemm_chunks(g, room, &q, false, &ticket, ready, first);
                 if (!g->once && (k_cut || q.i == 0 || g->n < g->N))
                     first += gemm_chunks(g, room, &q, true, &ticket, ready, first);
                 first += gemm_pieces(g, room, &q, &ticket, first);
