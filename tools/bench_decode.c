@@ -220,7 +220,7 @@ static void find_peers(void) {
     llm_model m;
     llm_config c = shape();
     s.here[LLAMACPP] = peer_here("llama.cpp", "pip install cyllama; make bench PYTHON=the python that has it",
-                                 llm_format("'%s' test/llama_bench.py", peer_python(&s.python)));
+                                 llm_format("'%s' test/llama_bench.py 2>/dev/null", peer_python(&s.python)));
     s.here[LLAMA2C] = peer_here("llama2.c",
                                 "git clone https://github.com/karpathy/llama2.c; LLAMA2_C=llama2.c make bench",
                                 llm_format("%sfor p in run runq; do cc -Ofast -march=native -fopenmp -w -I'%s' "
