@@ -458,6 +458,7 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
         for (int i = 0; i < n; i += P) for (int j = j0; j < llm_min(j0 + 16, k); j++) {
             const llm_real *from = x + (size_t)j * cs + (size_t)i * rs;
             llm_real *to = out + ((size_t)(i / P) * (size_t)ld + (size_t)j) * P;
+            for (int l = 0; l < P && rs == 1; l += VL) __builtin_prefetch(from + 16 * cs + l, 0, 2);
             if (rs == 1 && n - i >= P) memcpy(to, from, P * sizeof *to);
             else for (int l = 0; l < llm_min(P, n - i); l += run) {
                 if (rs == 1 && n - i - l >= run) memcpy(to + l, from + l, run * sizeof *to);
@@ -562,6 +563,8 @@ static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const
         } else {
             const size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
             const int left = k - j - 2 * i;
+            for (int row = 0; row < 2; row++)
+                __builtin_prefetch((const char *)v->data + (p + (size_t)(32 + row) * v->cs) * (bf16 ? sizeof(uint16_t) : sizeof(float)), 0, 2);
             load_pairs(parts, square, i, v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
             for (int part = 0; part < parts; part++)
                 square[part][i] = (vbits)_mm512_permutexvar_epi16((__m512i)zip, (__m512i)square[part][i]);
