@@ -74,10 +74,10 @@ static inline void vstore_n(llm_real *p, vreal v, size_t n) {
 }
 /* mask ? a : b. C has no such operator on vectors. */
 static inline vreal vselect(vbits mask, vreal a, vreal b) { return (vreal)((mask & (vbits)a) | (~mask & (vbits)b)); }
-/* The larger, the smaller of two; when a is NaN it stays NaN. */
+/* The larger, the smaller of two; when a is NaN it stays NaN. (Intrinsics: one instruction instead of three.) */
 #if defined(__AVX512F__) && !LLM_DOUBLE
-static inline vreal vmax(vreal a, vreal b) { return (vreal)_mm512_max_ps((__m512)b, (__m512)a); }   /* one instruction, */
-static inline vreal vmin(vreal a, vreal b) { return (vreal)_mm512_min_ps((__m512)b, (__m512)a); }   /* not three */
+static inline vreal vmax(vreal a, vreal b) { return (vreal)_mm512_max_ps((__m512)b, (__m512)a); }
+static inline vreal vmin(vreal a, vreal b) { return (vreal)_mm512_min_ps((__m512)b, (__m512)a); }
 #else
 static inline vreal vmax(vreal a, vreal b) { return vselect(a < b, b, a); }
 static inline vreal vmin(vreal a, vreal b) { return vselect(b < a, b, a); }
@@ -337,8 +337,8 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
    block, byte b holding numbers b (low half) and b + 16 (high half), minus 8, times the scale; a row is padded to whole
    blocks. */
 typedef struct { const void *data; llm_type type; size_t rs, cs; const uint16_t *scale; } cpu_view;
-/* Where a product goes: C (M,N), rows ld apart, = (C if accumulate) + A B + bias (N) + add (M,N; rows ld apart, as those
-   of all here). gelu: gelu(C) is wanted, too. pre: C is multiplied by gelu'(pre). Both are stored as C is. */
+/* Where a product goes: C (M,N), rows ld apart as of all matrices here, = (C if accumulate) + A B + bias (N) + add (M,N).
+   gelu: gelu(C) is wanted, too. pre: C is multiplied by gelu'(pre). Both are stored as C is. */
 typedef struct {
     void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add;
     void *gelu; const void *pre;
@@ -407,8 +407,8 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 /* -- the kernel for vectors --
 
    B is packed as panels of GEMM_COLS columns, row after row, and A, the left-hand matrix, as panels of GEMM_ROWS rows,
-   column after column, unless its rows are as good where they lie: numbers of A are loaded one by one, and 16 neighbours
-   of a row make a cache line just as 2 columns of a panel do. With AVX-512 a step of a tile loads 3 vectors of B and
+   column after column, unless its rows are as good where they lie: numbers of A are loaded one by one, and 16
+   neighbours of a row make a cache line just as 2 columns of a panel do. With AVX-512 a step of a tile loads 3 vectors of B and
    multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads.
 
    For bf16 everything stays as it is, but that a "number" is a pair of neighbours along K, and that the instruction
@@ -481,8 +481,8 @@ static ALWAYS_INLINE vreal multiply_add(const bool pairs, vreal s, llm_real a, v
     (void)pairs;
     return s + a * b;
 }
-/* s (GEMM_ROWS, `wide` vectors) += A B, k steps, in registers. Element (i,p) of A is a[i*row + p*step]; rows of B lie ld
-   apart. */
+/* s (GEMM_ROWS, `wide` vectors) += A B, k steps, in registers. Element (i,p) of A is a[i*row + p*step]; rows of B lie
+   ld apart. */
 static ALWAYS_INLINE void tile_sum(vreal s[GEMM_ROWS][GEMM_VECTORS], const bool pairs, const int wide, int k,
                                    const llm_real *a, const int row, const int step, const llm_real *b, const int ld) {
     for (int p = 0; p < k; p++, a += step, b += ld) {
@@ -563,8 +563,9 @@ static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const
         } else {
             const size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
             const int left = k - j - 2 * i;
-            for (int row = 0; row < 2; row++)
-                __builtin_prefetch((const char *)v->data + (p + (size_t)(32 + row) * v->cs) * (bf16 ? sizeof(uint16_t) : sizeof(float)), 0, 2);
+            const size_t next = p + 32 * v->cs, size = bf16 ? sizeof(uint16_t) : sizeof(float);
+            __builtin_prefetch((const char *)v->data + next * size, 0, 2);
+            __builtin_prefetch((const char *)v->data + (next + v->cs) * size, 0, 2);
             load_pairs(parts, square, i, v->data, bf16, p, left > 0 ? n - r : 0, p + v->cs, left > 1 ? n - r : 0);
             for (int part = 0; part < parts; part++)
                 square[part][i] = (vbits)_mm512_permutexvar_epi16((__m512i)zip, (__m512i)square[part][i]);
@@ -689,8 +690,8 @@ enum {
     GEMM_WIDTH = 5 * GEMM_CHUNK,        /* columns of a piece, at most */
     GEMM_STEP = 512,                    /* bytes of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
     GEMM_GROUP = 64,                    /* rows of C summed before they are written */
-    GEMM_PACKED = 5 << 20,              /* bytes of all that is packed at a time: it shall be in a cache when it is read, */
-    GEMM_PACKED_AMX = 16 << 20,         /* but AMX, which is faster, had more from longer regions */
+    GEMM_PACKED = 5 << 20,              /* bytes of all that is packed at a time: in a cache still when they are read */
+    GEMM_PACKED_AMX = 16 << 20,         /* AMX is so fast that longer regions are worth more */
     GEMM_THREADS = 1024                 /* at most */
 };
 
@@ -878,7 +879,7 @@ static inline void gemm_tile(const gemm_plan *g, int k, int n, const void *a, co
     (void)g;
     tile_reals(k, n, a, b, c, add);
 }
-/* The same with rows from i on of A where they lie. Fewer than a tile has are packed: behind them nothing may be read. */
+/* The same with rows from i on of A where they lie. Fewer than a tile has are packed: nothing behind them is read. */
 static inline void gemm_tile_rows(const gemm_plan *g, gemm_room *room, int i, int at, int k, int n, const void *b,
                                   llm_real *c, bool add) {
     const size_t from = (size_t)i * g->A.rs + (size_t)at;
@@ -1466,8 +1467,8 @@ static void column_sums(llm_real *dbias, cpu_view d, int N, int O, bool accumula
         vstore_n(dbias + i, sum, width - i);
     }
 }
-/* Both linear_backward and residual_backward, which differ in how dout is stored. pre: dinp is multiplied by gelu'(pre);
-   or NULL. */
+/* Both linear_backward and residual_backward, which differ in how dout is stored. pre: dinp is multiplied by
+   gelu'(pre); or NULL. */
 static void linear_gradients(llm_act *dinp, llm_real *dw, llm_real *dbias, cpu_view dout, const llm_act *inp,
                              const llm_act *pre, llm_weight w, int N, int in, int out_n, bool accumulate) {
     cpu_view x = act_view(inp, (size_t)in, 1);
@@ -1780,8 +1781,8 @@ static ALWAYS_INLINE void attention_tile_as(const int wide, int k, const llm_rea
         UNROLL for (int v = 0; v < wide; v++) vstore(c + i * GEMM_COLS + v * VL, s[i][v]);
 }
 /* The three products of attention: of rows of K or V with queries, scores (GEMM_ROWS keys, queries) over D; of their
-   columns with scores, (GEMM_ROWS dimensions, queries) over keys; of scores with rows, (GEMM_ROWS keys, dimensions) over
-   queries. */
+   columns with scores, (GEMM_ROWS dimensions, queries) over keys; of scores with rows, (GEMM_ROWS keys, dimensions)
+   over queries. */
 static void attention_rows_tile(int wide, int D, const llm_real *rows, const llm_real *q, llm_real *c) {
     if (wide > 2) attention_tile_as(3, D, rows, D, 1, q, GEMM_COLS, c, true);
     else if (wide > 1) attention_tile_as(2, D, rows, D, 1, q, GEMM_COLS, c, true);
