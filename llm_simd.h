@@ -2439,20 +2439,21 @@ static ALWAYS_INLINE weights32 weight_block(const llm_type type, const void *row
         UNROLL for (int i = 0; i < 32 / VL; i++) w.v[i] = load_n(row, type, 32 * b + (size_t)(i * VL), VL);
         return w;
     }
-    const llm_real s = block_scale(scale[b]);
     const int8_t *q8 = (const int8_t *)row + 32 * b;
     const uint8_t *q4 = (const uint8_t *)row + 16 * b;
-#if defined(__AVX2__) && !LLM_DOUBLE
+#if defined(__AVX2__) && defined(__F16C__) && !LLM_DOUBLE
     const __m128i nibble = _mm_set1_epi8(15), bytes = _mm_loadu_si128((const void *)q4);
+    const __m256 s = _mm256_cvtph_ps(_mm_set1_epi16((short)scale[b]));
     const __m128i half[2] = {_mm_and_si128(bytes, nibble), _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble)};
     for (int i = 0; i < 4; i++) {
         const __m128i part = i % 2 ? _mm_srli_si128(half[i / 2], 8) : half[i / 2];
         const __m256i q = type == LLM_TYPE_Q8 ? _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(q8 + 8 * i)))
                                               : _mm256_sub_epi32(_mm256_cvtepu8_epi32(part), _mm256_set1_epi32(8));
-        const __m256 x = _mm256_mul_ps(_mm256_set1_ps(s), _mm256_cvtepi32_ps(q));
+        const __m256 x = _mm256_mul_ps(s, _mm256_cvtepi32_ps(q));
         memcpy((char *)&w + 32 * i, &x, sizeof x);
     }
 #else
+    const llm_real s = block_scale(scale[b]);
     llm_real whole[32];
     for (int i = 0; i < 32; i++)
         whole[i] = s * (type == LLM_TYPE_Q8 ? q8[i] : (i < 16 ? q4[i] & 15 : q4[i - 16] >> 4) - 8);
@@ -2486,7 +2487,7 @@ static inline void sum_lanes(llm_real sum[4], const vreal s[4]) {
        sum w x = s t (256 sum (q + 128) hi + sum (q + 128) lo - 128 sum X)            q4: 8 in the place of 128
 
    One vector holds 64 q8 (two blocks) or 128 q4 (four blocks: the low halves, then the high ones). */
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && !LLM_DOUBLE
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__F16C__) && !LLM_DOUBLE
 #define LLM_VNNI 1
 typedef struct { __m512i hi[2], lo[2], offset; vreal scale; } few_x;    /* what a vector of weights meets */
 
@@ -2524,14 +2525,14 @@ static void few_pack(llm_type type, few_x *out, const llm_real *x, size_t K) {
 /* The unsigned weights of group g, and their scales, each spread over the lanes of its block. */
 static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row, const uint16_t *scale, size_t g) {
     const __m512i w = _mm512_loadu_si512(row + 64 * g), low = _mm512_set1_epi8(15);
-    const __m256i lane = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m256i word = _mm256_srli_epi16(lane, q4 ? 2 : 3);           /* which scale a lane takes, of four */
-    const __m256i from = _mm256_add_epi16(_mm256_mullo_epi16(word, _mm256_set1_epi16(0x202)), _mm256_set1_epi16(0x100));
+    const vbits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const __m512i from = (__m512i)(q4 ? lane / 4 : lane / 8);           /* which scale a lane takes */
     uint64_t four = 0;
     memcpy(&four, scale + (q4 ? 4 : 2) * g, q4 ? 8 : 4);
     q[0] = q4 ? _mm512_and_si512(w, low) : _mm512_xor_si512(w, _mm512_set1_epi8(-128));
     q[1] = _mm512_and_si512(_mm512_srli_epi16(w, 4), low);
-    return (vreal)_mm512_cvtph_ps(_mm256_shuffle_epi8(_mm256_set1_epi64x((long long)four), from));
+    const __m128 wide = _mm_cvtph_ps(_mm_cvtsi64_si128((long long)four));
+    return (vreal)_mm512_permutexvar_ps(from, _mm512_castps128_ps512(wide));
 }
 #else
 #define LLM_VNNI 0
