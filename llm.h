@@ -5531,12 +5531,13 @@ size_t llm_add(size_t a, size_t b) {
 /* Memory in whole cache lines. Large arrays ask for pages of 2 MB, so that walking across one does not spend its time
    looking pages up: 2 to 5% of a training step where Linux has them to give. NULL when there is no memory. */
 static void *aligned_memory(size_t bytes) {
-    const size_t huge = (size_t)2 << 20, unit = bytes < 16 * huge ? 64 : huge;
+    const size_t huge = (size_t)2 << 20, unit = bytes < huge ? 64 : huge;
     if (bytes > SIZE_MAX - huge) return NULL;
-    const size_t size = (bytes + unit - (bytes > 0)) / unit * unit;
-    void *p = aligned_alloc(unit, size);
+    const size_t size = (bytes + 64 - (bytes > 0)) / 64 * 64;
+    void *p = NULL;
+    if (posix_memalign(&p, unit, size)) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (p && unit == huge) madvise(p, size, MADV_HUGEPAGE);
+    if (unit == huge) madvise(p, size, MADV_HUGEPAGE);
 #endif
     return p;
 }

@@ -2461,19 +2461,16 @@ static ALWAYS_INLINE weights32 weight_block(const llm_type type, const void *row
 #endif
     return w;
 }
-/* sum[j] = the sum of the lanes of s[j]. Lanes are added in halves, four vectors at once. */
-static inline void sum_lanes(llm_real sum[4], const vreal s[4]) {
+/* The halves of a and of b are added; their sums take turns. */
+static inline vreal fold(vreal a, vreal b) { return (vreal)ZIP_LOW(a, b) + (vreal)ZIP_HIGH(a, b); }
+/* sum[j] = the sum of the lanes of s[j]. */
+static ALWAYS_INLINE void sum_lanes(llm_real sum[4], const vreal s[4]) {
 #if VL == 2
     for (int j = 0; j < 4; j++) sum[j] = vsum(s[j]);
 #else
-    const vreal a = (vreal)ZIP_LOW(s[0], s[1]) + (vreal)ZIP_HIGH(s[0], s[1]);
-    const vreal b = (vreal)ZIP_LOW(s[2], s[3]) + (vreal)ZIP_HIGH(s[2], s[3]);
-    const vreal c = (vreal)ZIP_LOW(a, b) + (vreal)ZIP_HIGH(a, b);      /* lanes of s[0], s[2], s[1], s[3] in turn */
-    static const int lane[4] = {0, 2, 1, 3};
-    for (int j = 0; j < 4; j++) {
-        sum[j] = c[lane[j]];
-        for (int i = 4; i < VL; i += 4) sum[j] += c[lane[j] + i];
-    }
+    vreal four = fold(fold(s[0], s[2]), fold(s[1], s[3]));
+    UNROLL for (int n = 4; n < VL; n *= 2) four = fold(four, four);
+    UNROLL for (int j = 0; j < 4; j++) sum[j] = four[j * (VL / 4)];
 #endif
 }
 
@@ -2547,24 +2544,25 @@ static inline size_t few_whole(llm_type type, int K) {
 typedef struct {
     llm_real *y; size_t ldy;            /* (n,O), rows ldy apart */
     llm_weight w; int K;                /* (O,K) */
-    const llm_real *x; size_t ldx;      /* (n,K) */
+    const llm_real *x;                  /* (n,K) */
     few_x *packed;                      /* room for (n, few_whole): the same as integers */
 } few_call;
 
 /* y[i][r + j apart] for i < n and j < rows <= 4. */
 static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_call *c, size_t i0, size_t r,
                                    size_t apart, size_t rows) {
-    const size_t bytes = weight_row_bytes(type, c->K), blocks = (size_t)c->K / 32, rest = (size_t)c->K % 32;
+    const size_t K = (size_t)c->K, bytes = weight_row_bytes(type, c->K), blocks = K / 32, rest = K % 32;
     const size_t scales = weight_blocks(type, c->K), block_bytes = weight_row_bytes(type, 32);
     const char *row[FEW_ROWS];
     const uint16_t *scale[FEW_ROWS];
-    const llm_real *x = c->x + i0 * c->ldx;
+    const llm_real *x = c->x + i0 * K;
     size_t whole = few_whole(type, c->K);
     vreal s[4][FEW_ROWS];
-    UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {         /* beyond the last: that one again, not stored */
-        const size_t at = r + size_min(j, rows - 1) * apart;
-        row[j] = (const char *)c->w.data + at * bytes;
-        scale[j] = c->w.scale + at * scales;
+    size_t at[FEW_ROWS];
+    UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {         /* beyond the last: that one again */
+        at[j] = r + size_min(j, rows - 1) * apart;
+        row[j] = (const char *)c->w.data + at[j] * bytes;
+        scale[j] = c->w.scale + at[j] * scales;
         UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] = (vreal){0};
     }
 #if LLM_VNNI
@@ -2585,18 +2583,20 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
             for (size_t line = 0; line < block_bytes; line += 64)
                 __builtin_prefetch(row[j] + FEW_AHEAD + b * block_bytes + line);
             UNROLL for (size_t i = 0; i < (size_t)n; i++)
-                UNROLL for (size_t q = 0; q < 32 / VL; q++) s[i][j] += w.v[q] * vload(x + i * c->ldx + 32 * b + q * VL);
+                UNROLL for (size_t q = 0; q < 32 / VL; q++) s[i][j] += w.v[q] * vload(x + i * K + 32 * b + q * VL);
         }
-    llm_real part[FEW_ROWS][32];                            /* the last columns, fewer than 32 */
-    const cpu_view v = cpu_weight_view(c->w, c->K);
-    for (size_t j = 0; j < rows && rest; j++) view_row(&v, r + j * apart, 32 * blocks, rest, part[j]);
     UNROLL for (size_t i = 0; i < (size_t)n; i++) {
         llm_real sum[FEW_ROWS];
         sum_lanes(sum, s[i]);
-        for (size_t j = 0; j < rows; j++) {
-            for (size_t k = 0; k < rest; k++) sum[j] += part[j][k] * x[i * c->ldx + 32 * blocks + k];
-            c->y[(i0 + i) * c->ldy + r + j * apart] = sum[j];
-        }
+        UNROLL for (size_t j = 0; j < FEW_ROWS; j++) c->y[(i0 + i) * c->ldy + at[j]] = sum[j];
+    }
+    const cpu_view v = cpu_weight_view(c->w, c->K);
+    for (size_t j = 0; j < rows && rest; j++) {             /* the last columns, fewer than 32 */
+        llm_real part[32];
+        view_row(&v, at[j], 32 * blocks, rest, part);
+        for (size_t i = 0; i < (size_t)n; i++)
+            for (size_t k = 0; k < rest; k++)
+                c->y[(i0 + i) * c->ldy + at[j]] += part[k] * x[i * K + 32 * blocks + k];
     }
 }
 /* Twelve copies, each with its form of weights and number of vectors compiled in. */
@@ -2617,7 +2617,7 @@ static void few_product(few_call c, int n, int r0, int r1) {
 #if LLM_VNNI
     const size_t whole = few_whole(c.w.type, c.K);
     for (size_t i = 0; i < (size_t)n && whole; i++)
-        few_pack(c.w.type, c.packed + i * whole, c.x + i * c.ldx, (size_t)c.K);
+        few_pack(c.w.type, c.packed + i * whole, c.x + i * (size_t)c.K, (size_t)c.K);
 #endif
     const int apart = (r1 - r0 + FEW_ROWS - 1) / FEW_ROWS;  /* rows apart lie in four pieces, each read front to back */
     for (int r = 0; r < apart; r++) {
@@ -2626,6 +2626,56 @@ static void few_product(few_call c, int n, int r0, int r1) {
             const int size = n - i >= 4 ? 2 : n - i >= 2;
             few_tiles[c.w.type][size](&c, (size_t)i, (size_t)(r0 + r), (size_t)apart, rows);
             take = 1 << size;
+        }
+    }
+}
+
+/* - tokens in lanes -
+
+   Of many texts VL stand side by side in a vector: then no lanes are to be added up. x lies in panels of VL tokens,
+   number k of token i at x[(i/VL K + k) VL + i%VL], and y likewise: it is the next product's x. GEMM_ROWS rows of W,
+   read where they lie (reals only), meet up to GEMM_VECTORS panels. Sums run over k in order. */
+
+static ALWAYS_INLINE void few_lanes_tile(const int wide, const few_call *c, const llm_real *const w[GEMM_ROWS],
+                                         int panel, int r, int rows, int n) {
+    const size_t K = (size_t)c->K;
+    const llm_real *x = c->x + (size_t)panel * K * VL;
+    vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
+    for (size_t k = 0; k < K; k++) {
+        const llm_real *at = x + k * VL;
+        const vreal b0 = vload(at), b1 = wide > 1 ? vload(at + K * VL) : b0, b2 = wide > 2 ? vload(at + 2 * K * VL) : b0;
+        if (k % 16 == 0)                                    /* the next rows of W */
+            UNROLL for (int i = 0; i < GEMM_ROWS; i++) __builtin_prefetch(w[i] + GEMM_ROWS * K + k);
+        UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
+            s[i][0] += w[i][k] * b0;
+            if (wide > 1) s[i][1] += w[i][k] * b1;
+            if (wide > 2) s[i][2] += w[i][k] * b2;
+        }
+    }
+    UNROLL for (int v = 0; v < wide; v++) {
+        llm_real *y = c->y + ((size_t)(panel + v) * c->ldy + (size_t)r) * VL;
+        if (n) {
+            llm_real sum[GEMM_ROWS][VL];
+            UNROLL for (int i = 0; i < GEMM_ROWS; i++) vstore(sum[i], s[i][v]);
+            y = c->y + (size_t)((panel + v) * VL) * c->ldy + (size_t)r;
+            for (int l = 0; l < llm_min(VL, n - (panel + v) * VL); l++)
+                for (int i = 0; i < rows; i++) y[(size_t)l * c->ldy + (size_t)i] = sum[i][l];
+        } else
+            UNROLL for (int i = 0; i < GEMM_ROWS; i++) if (i < rows) vstore(y + i * VL, s[i][v]);
+    }
+}
+/* Columns r0 .. r1-1 of y, by the calling thread; as n rows of ldy numbers, unless n is 0. */
+static void few_lanes(const few_call *c, int panels, int r0, int r1, int n) {
+    const llm_real *w[GEMM_ROWS];
+    for (int r = r0; r < r1; r += GEMM_ROWS) {
+        const int rows = llm_min(GEMM_ROWS, r1 - r);
+        for (int i = 0; i < GEMM_ROWS; i++)                 /* beyond the last: that one again */
+            w[i] = (const llm_real *)c->w.data + (size_t)(r + llm_min(i, rows - 1)) * (size_t)c->K;
+        for (int p = 0, take; p < panels; p += take) {
+            take = panels - p == 4 ? 2 : llm_min(3, panels - p);
+            if (take == 3) few_lanes_tile(3, c, w, p, r, rows, n);
+            else if (take == 2) few_lanes_tile(2, c, w, p, r, rows, n);
+            else few_lanes_tile(1, c, w, p, r, rows, n);
         }
     }
 }
@@ -2659,11 +2709,18 @@ static int few_threads(const llm_model *m) {
 /* out = sum over t of p[t] v[t], `vectors` of a head's row of D numbers, kept in registers. */
 static ALWAYS_INLINE void attend_values(const llm_type type, const int vectors, llm_real *out, const llm_real *p,
                                         const llm_act *v, size_t at, size_t D, size_t seen) {
-    vreal o[4];
-    UNROLL for (int i = 0; i < vectors; i++) o[i] = (vreal){0};
-    for (size_t t = 0; t < seen; t++)
-        UNROLL for (int i = 0; i < vectors; i++) o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
-    UNROLL for (int i = 0; i < vectors; i++) vstore(out + i * VL, o[i]);
+    vreal o[4], next[4];
+    UNROLL for (int i = 0; i < vectors; i++) o[i] = next[i] = (vreal){0};
+    size_t t = 0;
+    for (; t + 2 <= seen; t += 2)
+        UNROLL for (int i = 0; i < vectors; i++) {
+            o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
+            next[i] += p[t + 1] * load_n(v, type, at + (t + 1) * D + (size_t)(i * VL), VL);
+        }
+    UNROLL for (int i = 0; i < vectors; i++) {
+        if (t < seen) o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
+        vstore(out + i * VL, o[i] + next[i]);
+    }
 }
 static ALWAYS_INLINE void attend_as(const llm_type type, llm_real *out, const llm_real *q, const llm_act *k, size_t k0,
                                     const llm_act *v, size_t v0, size_t seen, size_t D, size_t T, llm_real *score) {
@@ -2729,7 +2786,9 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
    rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
    llm_real, only the cache is stored as activations are. */
 
-enum { FEW_MOST = 16 }; /* rows of a cache up to which matrices are read row by row; beyond, the product is faster */
+/* Rows of a cache and tokens of a step up to which this is faster than products, with weights that are reals or in
+   fewer bits; and rows up to which a token has vectors of its own, beyond which tokens are lanes. */
+enum { FEW_MOST = 64, FEW_MOST_BITS = 16, FEW_APART = 8 };
 
 typedef struct few_room {
     llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
@@ -2738,6 +2797,7 @@ typedef struct few_room {
 typedef struct {
     llm_model *m; llm_cache *cache;
     const int *tokens, *rows, *positions; int n;
+    size_t lanes, panels;               /* tokens to a panel, 1 or VL; all panels. Below, "(n,C)" is (panels,C,lanes) */
     bool apart;                         /* all tokens are of different rows */
     llm_real *x, *mid, *qkv, *att, *pre, *ff;   /* (n,C), (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
     struct few_room *room;              /* each thread's own */
@@ -2762,11 +2822,31 @@ static void few_meet(few_step *s, int threads) {
 typedef struct { int from, to; } few_share;
 
 static few_share few_part(int id, int threads, int n) {
-    const int each = pad_to(FEW_ROWS, (n + threads - 1) / threads);
+    const int each = pad_to(GEMM_ROWS, (n + threads - 1) / threads);
     return (few_share){llm_min(n, id * each), llm_min(n, (id + 1) * each)};
 }
-static void few_norm(llm_real *out, const llm_real *x, const llm_part *part, const llm_config *c) {
+/* The norm of a panel: within each lane, or of the one token that it is. */
+static void few_norm_lanes(llm_real *out, const llm_real *x, const llm_part *part, const llm_config *c) {
     const size_t C = part->w->cols;
+    vreal sum = {0}, square = {0};
+    for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i++) sum += vload(x + i * VL);
+    const vreal mean = sum / (llm_real)C;
+    for (size_t i = 0; i < C; i++) {
+        const vreal d = vload(x + i * VL) - mean;
+        square += d * d;
+    }
+    const vreal rstd = 1 / vsqrt(square / (llm_real)C + (llm_real)c->eps);
+    for (size_t i = 0; i < C; i++)
+        vstore(out + i * VL, (vload(x + i * VL) - mean) * rstd * part->w->data[i] +
+                                 (part->bias ? part->bias->data[i] : 0));
+}
+static void few_norm(const few_step *s, llm_real *out, const llm_real *x, const llm_part *part) {
+    const llm_config *c = &s->m->c;
+    const size_t C = part->w->cols;
+    if (s->lanes > 1) {
+        few_norm_lanes(out, x, part, c);
+        return;
+    }
     vreal sum = {0}, square = {0};
     for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += VL) sum += vload_n(x + i, C - i);
     const llm_real mean = vsum(sum) / (llm_real)C;
@@ -2781,62 +2861,91 @@ static void few_norm(llm_real *out, const llm_real *x, const llm_part *part, con
     }
 }
 static const llm_real *few_read(const few_step *s, llm_real *xn, const llm_real *x, const llm_part *part) {
-    const size_t C = (size_t)s->m->c.C;
+    const size_t panel = (size_t)s->m->c.C * s->lanes;
     if (s->m->c.post_norm) return x;
-    for (size_t i = 0; i < (size_t)s->n; i++) few_norm(xn + i * C, x + i * C, part, &s->m->c);
+    for (size_t p = 0; p < s->panels; p++) few_norm(s, xn + p * panel, x + p * panel, part);
     return xn;
 }
-/* The norms of q and k, in place, and one behind a branch, x += norm(y): a token to a thread. */
+/* The norms of q and k, in place, and one behind a branch, x += norm(y): a panel to a thread. */
 static void few_qk_norms(few_step *s, int id, int threads, const llm_part qk[2]) {
     const llm_config *c = &s->m->c;
     if (!c->qk_norm) return;
-    for (int i = id; i < s->n; i += threads)
+    for (size_t p = (size_t)id; p < s->panels; p += (size_t)threads)
         for (int k = 0; k < 2; k++) {
             const llm_slice part = qk_slice(c, k);
-            llm_real *x = s->qkv + (size_t)i * part.ld + part.col;
-            for (size_t j = 0; j < part.cols; j += qk_width(c, k)) few_norm(x + j, x + j, &qk[k], c);
+            llm_real *x = s->qkv + (p * part.ld + part.col) * s->lanes;
+            for (size_t j = 0; j < part.cols; j += qk_width(c, k))
+                few_norm(s, x + j * s->lanes, x + j * s->lanes, &qk[k]);
         }
     few_meet(s, threads);
 }
 static void few_post_norm(few_step *s, int id, int threads, llm_real *y, const llm_real *x, const llm_part *norm) {
-    const size_t C = (size_t)s->m->c.C;
+    const size_t panel = (size_t)s->m->c.C * s->lanes;
     if (!s->m->c.post_norm) return;
-    for (size_t i = (size_t)id; i < (size_t)s->n; i += (size_t)threads) {
-        few_norm(y + i * C, y + i * C, norm, &s->m->c);
-        for (size_t j = i * C; j < (i + 1) * C; j++) y[j] += x[j];
+    for (size_t p = (size_t)id; p < s->panels; p += (size_t)threads) {
+        few_norm(s, y + p * panel, y + p * panel, norm);
+        for (size_t j = p * panel; j < (p + 1) * panel; j++) y[j] += x[j];
     }
     few_meet(s, threads);
+}
+/* y (n,O) = x W', columns from .. to of it. */
+static void few_matrix(const few_step *s, few_call call, int from, int to) {
+    if (s->lanes > 1) few_lanes(&call, (int)s->panels, from, to, 0);
+    else few_product(call, s->n, from, to);
 }
 /* y (n,O) = x W' + bias + add, columns from .. to of it, as model_linear_forward does. */
 static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_part *part,
                        int from, int to, few_room *room) {
     const llm_param *w = part->w, *bias = part->bias;
-    const size_t O = part_outputs(part);
+    const size_t O = part_outputs(part), lanes = s->lanes;
     const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
-    few_product((few_call){y, O, w->w, w->cols, x, w->cols, room->packed}, s->n, from, to);
-    for (size_t i = 0; i < (size_t)s->n; i++)
-        for (size_t o = (size_t)from; o < (size_t)to && (bias || add); o++)
-            y[i * O + o] += (bias ? bias->data[o] : 0) + (add ? add[i * O + o] : 0);
+    few_matrix(s, (few_call){y, O, w->w, w->cols, x, room->packed}, from, to);
+    for (size_t p = 0; p < s->panels; p++) {
+        for (size_t o = (size_t)from; o < (size_t)to && bias; o++)
+            for (size_t i = 0; i < lanes; i++) y[(p * O + o) * lanes + i] += bias->data[o];
+        for (size_t i = (p * O + (size_t)from) * lanes; i < (p * O + (size_t)to) * lanes && add; i++) y[i] += add[i];
+    }
     for (int t = 0, col = 0; lora && t < part->pieces; col += w[t++].rows) {
         const llm_adapter *a = w[t].adapter;
         const int first = llm_max(from, col), end = llm_min(to, col + (int)w[t].rows);
         const size_t r = (size_t)lora->rank;
         if (!a || first >= end) continue;
-        few_product((few_call){room->u, r, a->A->w, w->cols, x, w->cols, NULL}, s->n, 0, lora->rank);
-        for (size_t i = 0; i < (size_t)s->n; i++)
+        few_matrix(s, (few_call){room->u, r, a->A->w, w->cols, x, NULL}, 0, lora->rank);
+        for (size_t p = 0; p < s->panels; p++)
             for (int o = first; o < end; o++) {
-                llm_real sum = 0;
-                for (size_t k = 0; k < r; k++) sum += room->u[i * r + k] * a->B->data[(size_t)(o - col) * r + k];
-                y[i * O + (size_t)o] += (llm_real)lora->scale * sum;
+                const llm_real *B = a->B->data + (size_t)(o - col) * r, *u = room->u + p * r * lanes;
+                llm_real *to_y = y + (p * O + (size_t)o) * lanes;
+                if (lanes > 1) {
+                    vreal sum = {0};
+                    for (size_t k = 0; k < r; k++) sum += B[k] * vload(u + k * VL);
+                    vstore(to_y, vload(to_y) + (llm_real)lora->scale * sum);
+                } else {
+                    llm_real sum = 0;
+                    for (size_t k = 0; k < r; k++) sum += u[k] * B[k];
+                    *to_y += (llm_real)lora->scale * sum;
+                }
             }
     }
 }
-/* A query or key turned to its position; without rope a copy. */
-static void few_rope(const few_step *s, int l, llm_real *out, const llm_real *x, int position) {
-    const size_t D = (size_t)s->m->c.D, half = D / 2;
-    memcpy(out, x, D * sizeof *out);
+/* Numbers from .. from+n-1 of token i of a tensor (n,width). */
+static void few_take(const few_step *s, llm_real *out, const llm_real *x, size_t width, int i, size_t from, size_t n) {
+    const llm_real *at = x + ((size_t)i / s->lanes * width + from) * s->lanes + (size_t)i % s->lanes;
+    if (s->lanes > 1)
+        for (size_t j = 0; j < n; j++) out[j] = at[j * VL];
+    else memcpy(out, at, n * sizeof *out);
+}
+static void few_put(const few_step *s, llm_real *x, const llm_real *in, size_t width, int i, size_t from, size_t n) {
+    llm_real *at = x + ((size_t)i / s->lanes * width + from) * s->lanes + (size_t)i % s->lanes;
+    for (size_t j = 0; j < n; j++) at[j * s->lanes] = in[j];
+}
+/* A query or key of token i, turned to its position; without rope as it is. */
+static void few_rope(const few_step *s, int l, llm_real *out, int i, size_t head) {
+    const size_t D = (size_t)s->m->c.D, half = D / 2, heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
+    llm_real x[HEAD_MOST];
+    few_take(s, out, s->qkv, heads * D, i, head * D, D);
     if (!has_rope(&s->m->c, l)) return;
-    const llm_real *cosine = s->angles + (size_t)position * 2 * half, *sine = cosine + half;
+    memcpy(x, out, D * sizeof *x);
+    const llm_real *cosine = s->angles + (size_t)s->positions[i] * 2 * half, *sine = cosine + half;
     for (size_t j = 0; j < half; j++) {
         out[j] = (x[j] * cosine[j] - x[half + j] * sine[j]) * s->scale;
         out[half + j] = (x[half + j] * cosine[j] + x[j] * sine[j]) * s->scale;
@@ -2845,25 +2954,24 @@ static void few_rope(const few_step *s, int l, llm_real *out, const llm_real *x,
 /* The new key and value of token i go into the cache. */
 static void few_remember(const few_step *s, int l, int i, int kv) {
     const size_t D = (size_t)s->m->c.D, T = (size_t)s->cache->T, pos = (size_t)s->positions[i];
-    const size_t to = cache_head(s->rows[i], kv, T, s->m->c.KV, D), heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
-    const llm_real *key = s->qkv + ((size_t)i * heads + (size_t)(s->m->c.H + kv)) * D;
-    const llm_real *value = key + (size_t)s->m->c.KV * D;
+    const size_t H = (size_t)s->m->c.H, KV = (size_t)s->m->c.KV, to = cache_head(s->rows[i], kv, T, KV, D);
     llm_real turned[HEAD_MOST];
-    few_rope(s, l, turned, key, s->positions[i]);
+    few_rope(s, l, turned, i, H + (size_t)kv);
     if (cpu.act == LLM_TYPE_REAL)
         for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k[l])[to + d * T + pos] = turned[d];
     else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k[l], to + d * T + pos, vset(turned[d]), 1);
-    cpu_store(s->cache->v[l], to + pos * D, value, D);
+    few_take(s, turned, s->qkv, (H + 2 * KV) * D, i, (H + KV + (size_t)kv) * D, D);
+    cpu_store(s->cache->v[l], to + pos * D, turned, D);
 }
 /* Its query heads that share this key look back. */
 static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *score) {
     const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D;
-    const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D), heads = (size_t)(H + 2 * KV);
-    llm_real turned[HEAD_MOST];
+    const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D);
+    llm_real turned[HEAD_MOST], out[HEAD_MOST];
     for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
-        few_rope(s, l, turned, s->qkv + ((size_t)i * heads + (size_t)h) * (size_t)D, s->positions[i]);
-        attend_vectors(s->att + (size_t)(i * H + h) * (size_t)D, turned, s->cache->k[l], head, s->cache->v[l], head,
-                       s->positions[i], D, s->cache->T, score);
+        few_rope(s, l, turned, i, (size_t)h);
+        attend_vectors(out, turned, s->cache->k[l], head, s->cache->v[l], head, s->positions[i], D, s->cache->T, score);
+        few_put(s, s->att, out, (size_t)(H * D), i, (size_t)(h * D), (size_t)D);
     }
 }
 /* Where all tokens are of different rows, each key is used as soon as it is stored. In a prompt tokens look at each
@@ -2880,13 +2988,13 @@ static void few_attention(few_step *s, int id, int threads, int l, llm_real *sco
 }
 /* gelu, or silu(gate) up, of the columns that this thread made of `pre`. */
 static void few_activation(const few_step *s, int from, int to) {
-    const size_t F = (size_t)s->m->c.F, end = (size_t)to;
+    const size_t F = (size_t)s->m->c.F * s->lanes, end = (size_t)to * s->lanes;
     const bool gelu = s->m->c.activation == LLM_GELU;
-    for (size_t i = 0; i < (size_t)s->n; i++)
-        for (size_t f = (size_t)from; f < end; f += VL) {
-            const vreal g = vload_n(s->pre + i * F * (gelu ? 1 : 2) + f, end - f);
-            const vreal y = gelu ? g * gelu_gate(g) : g * vsigmoid(g) * vload_n(s->pre + (2 * i + 1) * F + f, end - f);
-            vstore_n(s->ff + i * F + f, y, end - f);
+    for (size_t p = 0; p < s->panels; p++)
+        for (size_t f = (size_t)from * s->lanes; f < end; f += VL) {
+            const vreal g = vload_n(s->pre + p * F * (gelu ? 1 : 2) + f, end - f);
+            const vreal y = gelu ? g * gelu_gate(g) : g * vsigmoid(g) * vload_n(s->pre + (2 * p + 1) * F + f, end - f);
+            vstore_n(s->ff + p * F + f, y, end - f);
         }
 }
 /* What each thread does: the lines of block_forward, each on its own columns. */
@@ -2897,9 +3005,12 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
     const llm_real *xn;
     const few_share qkv = few_part(id, threads, (c->H + 2 * c->KV) * c->D), stream = few_part(id, threads, c->C);
     const few_share ff = few_part(id, threads, c->F), words = few_part(id, threads, c->V);
-    for (int i = id; i < s->n; i += threads)
-        simd_embed_forward((llm_res *)(s->x + (size_t)i * (size_t)c->C), embedding_of(m), data_of(m->wpe),
-                           s->tokens + i, s->positions + i, 1, c->C);
+    for (int i = id; i < (int)(s->panels * s->lanes); i += threads) {   /* lanes beyond the last: that one again */
+        const int at = llm_min(i, s->n - 1);
+        simd_embed_forward((llm_res *)room->xn, embedding_of(m), data_of(m->wpe), s->tokens + at, s->positions + at, 1,
+                           c->C);
+        few_put(s, s->x, room->xn, (size_t)c->C, i, 0, (size_t)c->C);
+    }
     few_meet(s, threads);
     for (int l = 0; l < c->L; l++) {
         const llm_layer *w = &m->layer[l];
@@ -2922,14 +3033,23 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
         few_meet(s, threads);
         few_post_norm(s, id, threads, s->x, s->mid, &w->norm2);
     }
-    for (int i = 0; i < wants; i++)
-        few_norm(room->xn + (size_t)i * (size_t)c->C, s->x + (size_t)wanted[i] * (size_t)c->C, &m->normf, c);
-    few_call call = {logits, (size_t)c->V, m->head->w, c->C, room->xn, (size_t)c->C, room->packed};
-    few_product(call, wants, words.from, words.to);
+    for (int i = 0; i < wants; i++) {
+        llm_real *to = s->lanes > 1 ? room->score : room->xn + i * c->C;
+        few_take(s, to, s->x, c->C, wanted[i], 0, c->C);
+        if (s->lanes > 1) few_put(s, room->xn, to, c->C, i, 0, c->C);
+    }
+    const int panels = (wants + (int)s->lanes - 1) / (int)s->lanes;
+    for (int p = 0; p < panels; p++)
+        few_norm(s, room->xn + (size_t)p * c->C * s->lanes, room->xn + (size_t)p * c->C * s->lanes, &m->normf);
+    few_call call = {logits, (size_t)c->V, m->head->w, c->C, room->xn, room->packed};
+    if (s->lanes > 1) few_lanes(&call, panels, words.from, words.to, wants);
+    else few_product(call, wants, words.from, words.to);
 }
 static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                         const bool *want, size_t count, llm_real *logits) {
-    if (cache->rows > FEW_MOST || count > FEW_MOST) return false;
+    const bool reals = m->layer[0].qkv.w->w.type == LLM_TYPE_REAL && m->head->w.type == LLM_TYPE_REAL;
+    const size_t most = reals ? FEW_MOST : FEW_MOST_BITS;
+    if (cache->rows > most || count > most) return false;
     const llm_config *c = &m->c;
     const int n = (int)count, threads = few_threads(m);
     few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n,
@@ -2944,10 +3064,12 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
     if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
     few_room *room = llm_alloc((size_t)threads, sizeof *room);
     s.room = room;
-    const size_t widest = few_whole(m->weights, llm_max(c->F, llm_max(c->C, c->H * c->D)));
+    const int widest = llm_max(c->F, llm_max(c->C, c->H * c->D));
+    s.lanes = reals && cache->rows > FEW_APART ? VL : 1;
+    s.panels = ((size_t)n + s.lanes - 1) / s.lanes;
     for (int pass = 0; pass < 2; pass++) {
         pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
-        size_t N = (size_t)n;
+        size_t N = s.panels * s.lanes;
         s.x = pool_real(&k, N, c->C);
         s.mid = pool_real(&k, N, c->C);
         s.qkv = pool_real(&k, N, (c->H + 2 * c->KV) * c->D);
@@ -2957,8 +3079,8 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
         for (int t = 0; t < threads; t++) {
             room[t].xn = pool_real(&k, N, c->C);
             room[t].u = pool_real(&k, N, m->lora ? m->lora->rank : 0);
-            room[t].score = pool_real(&k, 1, cache->T);
-            room[t].packed = pool_take(&k, llm_mul(N, widest), sizeof(few_x));
+            room[t].score = pool_real(&k, 1, size_max(cache->T, c->C));
+            room[t].packed = pool_take(&k, s.lanes > 1 ? 0 : llm_mul(N, few_whole(m->weights, widest)), sizeof(few_x));
         }
         if (!pass) cache_room(m, cache, k.used);
     }

@@ -1,6 +1,7 @@
 /* test_decode.c: weights in 16, 8 and 4 bits (against the formula, their error, what they cost in bits per byte, LoRA
    on them), the decoder on all of them against the full forward pass, and the sampling filters against those of
    transformers (test/gen/sampling.py). */
+#define LLM_SIMD_INSIDE
 #define LLM_IMPLEMENTATION
 #include "../llm.h"
 #include "../tools/beam.h"
@@ -209,18 +210,21 @@ static void check_qlora(const char *what, llm_config c, llm_type type, const cha
 
 /* ---- a matrix times few rows ---- */
 
-/* Against plain loops: all forms, sizes with and without whole vectors, one to nine vectors, a share of the rows. */
-static void check_product(llm_type type) {
+/* Against plain loops: all forms, sizes with and without whole vectors, one to nine vectors, a share of the rows; the
+   same with tokens in lanes, one to five panels, written as panels (out 1) and as rows (out 2). */
+static void check_product_of(llm_type type, const int n, const int out) {
     static const int size[] = {1, 31, 32, 64, 101, 128, 160, 768};
     llm_rng r = llm_rng_seed(21, (uint64_t)type);
-    for (int k = 0; k < 8; k++) for (int n = 1; n <= 9; n += n < 5 ? 1 : 2) {
+    for (int k = 0; k < 8; k++) {
         enum { O = 23, FROM = 3, TO = 17 };
         const int K = size[k];
         const size_t width = (size_t)K, bytes = weight_row_bytes(type, K), blocks = weight_blocks(type, K);
         char *data = llm_alloc(O, bytes);
         uint16_t *scale = llm_alloc(O * blocks + 1, sizeof *scale);
         llm_real *w = llm_alloc(O * width, sizeof *w), *x = llm_alloc((size_t)n * width, sizeof *x);
-        llm_real *y = llm_alloc((size_t)n * O, sizeof *y);
+        const int panels = (n + VL - 1) / VL, places = out ? panels * VL : n;
+        llm_real *y = llm_alloc((size_t)places * O, sizeof *y);
+        llm_real *lanes = llm_alloc((size_t)(panels * VL) * width, sizeof *lanes);
         few_x *packed = llm_alloc((size_t)n * few_whole(type, K) + 1, sizeof *packed);
         for (size_t i = 0; i < O * width; i++) w[i] = (llm_real)llm_rng_normal(&r);
         for (size_t i = 0; i < (size_t)n * width; i++) x[i] = (llm_real)llm_rng_normal(&r);
@@ -230,12 +234,16 @@ static void check_product(llm_type type) {
             pack_weights(type, data + o * bytes, scale + o * blocks, w + o * width, K);
             view_row(&v, o, 0, width, w + o * width);
         }
-        for (int i = 0; i < n * O; i++) y[i] = 77;
-        few_product((few_call){y, O, {data, type, scale, NULL}, K, x, width, packed}, n, FROM, TO);
+        for (int i = 0; i < places * O; i++) y[i] = 77;
+        for (size_t i = 0; i < (size_t)n * width; i++)
+            lanes[(i / width / VL * width + i % width) * VL + i / width % VL] = x[i];
+        const few_call call = {y, O, {data, type, scale, NULL}, K, out ? lanes : x, packed};
+        if (out) few_lanes(&call, panels, FROM, TO, out == 2 ? n : 0);
+        else few_product(call, n, FROM, TO);
         double worst = 0;
         bool beyond = false;
         for (int i = 0; i < n; i++) for (int o = 0; o < O; o++) {
-            double sum = 0, size_of = 0, got = (double)y[i * O + o];
+            double sum = 0, size_of = 0, got = (double)(out == 1 ? y[(i / VL * O + o) * VL + i % VL] : y[i * O + o]);
             for (int c = 0; c < K; c++) {
                 double term = (double)w[o * K + c] * (double)x[i * K + c];
                 sum += term;
@@ -245,15 +253,20 @@ static void check_product(llm_type type) {
             if (o < FROM || o >= TO) beyond |= got != 77;
             else if (!(e <= worst)) worst = e;
         }
-        CHECK(!beyond, "%s, K %d, n %d: rows of others are written", llm_type_name(type), K, n);
-        CHECK_SMALL(worst, IS_DOUBLE ? 1e-13 : LLM_VNNI && few_whole(type, K) ? 1e-4 : 4e-6, "%s, K %d, n %d: product",
-                    llm_type_name(type), K, n);
-        void *all[] = {data, scale, w, x, y, packed};
-        for (int i = 0; i < 6; i++) llm_release(all[i]);
+        CHECK(!beyond, "%s, K %d, n %d, out %d: rows of others are written", llm_type_name(type), K, n, out);
+        CHECK_SMALL(worst, IS_DOUBLE ? 1e-13 : !out && LLM_VNNI && few_whole(type, K) ? 1e-4 : 4e-6,
+                    "%s, K %d, n %d, out %d: product", llm_type_name(type), K, n, out);
+        void *all[] = {data, scale, w, x, y, lanes, packed};
+        for (int i = 0; i < 7; i++) llm_release(all[i]);
     }
 }
+static void check_product(llm_type type) {
+    for (int n = 1; n <= 9; n += n < 5 ? 1 : 2) check_product_of(type, n, 0);
+    for (int panels = 1; panels <= 5 && type == LLM_TYPE_REAL; panels++)
+        for (int out = 1; out <= 2; out++) check_product_of(type, panels * VL - panels / 2, out);
+}
 /* The decoder against the full forward pass: token by token with its keys in the cache, a prompt, several texts at
-   once; both its ways (few rows, and products); any number of threads. */
+   once; its three ways (few rows, tokens in lanes, products); any number of threads. */
 static void check_decode(const char *what, llm_config c, llm_type type, llm_precision precision, bool adapters) {
     enum { T = 37, ROWS = 6 };
     llm_model m = build(c, llm_cpu(precision));
@@ -274,9 +287,11 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
     const double bound = IS_DOUBLE ? 1e-12 : precision == LLM_BF16 ? 0.1 : type >= LLM_TYPE_Q8 ? 5e-4 : fp32;
     all_logits(&m, &b, full);
     const int had = llm_threads(0);
-    for (int way = 0; way < 4; way++) {                     /* few rows by 1, 2, 3 threads; a large cache: products */
-        llm_threads(way < 3 ? way + 1 : had);
-        llm_cache cache = llm_cache_new(&m, way < 3 ? ROWS : 64, T);
+    for (int way = 0; way < 7; way++) {                     /* few rows by 1, 2, 3 threads; more of them; products */
+        static const char *const name[] = {"few rows", "lanes", "products"};
+        const size_t room[] = {ROWS, type == LLM_TYPE_REAL ? FEW_MOST : FEW_MOST_BITS, FEW_MOST + 1};
+        llm_threads(way < 6 ? way % 3 + 1 : had);
+        llm_cache cache = llm_cache_new(&m, room[way / 3], T);
         int tokens[ROWS], rows[ROWS], positions[ROWS];
         bool want[ROWS];
         for (int t = 0; t < T; t++) {
@@ -292,12 +307,11 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
                 memcpy(got + ((ROWS - 1 - i) * T + (size_t)t) * V, out + i * V, V * sizeof *out);
         }
         CHECK_SMALL(relative_error(got, full, all), bound, "%s, %s, %s: decoding is not the forward pass", what,
-                    llm_type_name(type), way < 3 ? "few rows" : "products");
-        if (way == 0) memcpy(few, got, all * sizeof *few);
-        if (way == 1 || way == 2)
-            CHECK(!memcmp(few, got, all * sizeof *few), "%s, %s: %d threads change bits", what, llm_type_name(type),
-                  way + 1);
-        /* Alone, in two pieces: a prompt at once, then token by token. With few rows: the same bits. */
+                    llm_type_name(type), name[way / 3]);
+        if (way % 3 == 0) memcpy(few, got, all * sizeof *few);
+        else CHECK(!memcmp(few, got, all * sizeof *few), "%s, %s, %s: %d threads change bits", what, llm_type_name(type),
+                   name[way / 3], way % 3 + 1);
+        /* Alone, in two pieces: a prompt at once, then token by token. But for products: the same bits. */
         int row[T] = {0}, place[T];
         bool last[T] = {false};
         llm_real one[64];
@@ -306,8 +320,8 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
         llm_cache_step(&m, &cache, b.tokens + T, row, place, last, 5, one);
         last[0] = true;
         for (int t = 5; t < 9; t++) llm_cache_step(&m, &cache, b.tokens + T + t, row, place + t, last, 1, one);
-        if (way < 3) CHECK(!memcmp(one, few + (T + 8) * V, V * sizeof *one), "%s, %s: neighbours change bits", what,
-                           llm_type_name(type));
+        if (way < 6) CHECK(!memcmp(one, few + (T + 8) * V, V * sizeof *one), "%s, %s, %s: neighbours change bits", what,
+                           llm_type_name(type), name[way / 3]);
         CHECK_SMALL(relative_error(one, full + (T + 8) * V, V), 2 * bound, "%s, %s: alone", what, llm_type_name(type));
         llm_cache_free(&cache, &m);
     }
