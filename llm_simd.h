@@ -337,7 +337,7 @@ static inline void cpu_store(llm_act *x, size_t offset, const llm_real *row, siz
    block, byte b holding numbers b (low half) and b + 16 (high half), minus 8, times the scale; a row is padded to whole
    blocks. */
 typedef struct { const void *data; llm_type type; size_t rs, cs; const uint16_t *scale; } cpu_view;
-/* Where a product goes: C (M,N), rows ld apart as of all matrices here, = (C if accumulate) + A B + bias (N) + add (M,N).
+/* Where a product goes: C (M,N), rows ld apart as in all these matrices, = (C if accumulate) + A B + bias (N) + add.
    gelu: gelu(C) is wanted, too. pre: C is multiplied by gelu'(pre). Both are stored as C is. */
 typedef struct {
     void *data; llm_type type; size_t ld; bool accumulate; const llm_real *bias, *add;
@@ -408,8 +408,8 @@ static inline const llm_real *cpu_weight_row(llm_weight w, int cols, size_t r, l
 
    B is packed as panels of GEMM_COLS columns, row after row, and A, the left-hand matrix, as panels of GEMM_ROWS rows,
    column after column, unless its rows are as good where they lie: numbers of A are loaded one by one, and 16
-   neighbours of a row make a cache line just as 2 columns of a panel do. With AVX-512 a step of a tile loads 3 vectors of B and
-   multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads.
+   neighbours of a row make a cache line just as 2 columns of a panel do. With AVX-512 a step of a tile loads 3 vectors
+   of B and multiplies them by 8 numbers of A: 24 multiply-adds for 11 loads.
 
    For bf16 everything stays as it is, but that a "number" is a pair of neighbours along K, and that the instruction
    multiplies pairs: s += a0 b0 + a1 b1. */
@@ -691,7 +691,7 @@ enum {
     GEMM_STEP = 512,                    /* bytes of a packed row in one call of tile_amx: B's 16 to 18 KB stay in L1 */
     GEMM_GROUP = 64,                    /* rows of C summed before they are written */
     GEMM_PACKED = 5 << 20,              /* bytes of all that is packed at a time: in a cache still when they are read */
-    GEMM_PACKED_AMX = 16 << 20,         /* AMX is so fast that longer regions are worth more */
+    GEMM_PACKED_AMX = 16 << 20,         /* with AMX, as it was measured there */
     GEMM_THREADS = 1024                 /* at most */
 };
 
