@@ -2643,7 +2643,8 @@ static ALWAYS_INLINE void few_lanes_tile(const int wide, const few_call *c, cons
     vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
     for (size_t k = 0; k < K; k++) {
         const llm_real *at = x + k * VL;
-        const vreal b0 = vload(at), b1 = wide > 1 ? vload(at + K * VL) : b0, b2 = wide > 2 ? vload(at + 2 * K * VL) : b0;
+        const vreal b0 = vload(at), b1 = wide > 1 ? vload(at + K * VL) : b0;
+        const vreal b2 = wide > 2 ? vload(at + 2 * K * VL) : b0;
         if (k % 16 == 0)                                    /* the next rows of W */
             UNROLL for (int i = 0; i < GEMM_ROWS; i++) __builtin_prefetch(w[i] + GEMM_ROWS * K + k);
         UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
