@@ -2483,7 +2483,8 @@ static ALWAYS_INLINE void sum_lanes(llm_real sum[4], const vreal s[4]) {
 
        sum w x = s t (256 sum (q + 128) hi + sum (q + 128) lo - 128 sum X)            q4: 8 in the place of 128
 
-   One vector holds 64 q8 (two blocks) or 128 q4 (four blocks: the low halves, then the high ones). */
+   One vector holds 64 q8 (two blocks) or 128 q4 (four blocks: the low halves, then the high ones). In a row's last one
+   blocks may be missing: there X is 0. */
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__F16C__) && !LLM_DOUBLE
 #define LLM_VNNI 1
 typedef struct { __m512i hi[2], lo[2], offset; vreal scale; } few_x;    /* what a vector of weights meets */
@@ -2504,9 +2505,11 @@ static void few_pack(llm_type type, few_x *out, const llm_real *x, size_t K) {
     const bool q4 = type == LLM_TYPE_Q4;
     const size_t wide = q4 ? 128 : 64;
     const __m512i offset = _mm512_set1_epi8(q4 ? 8 : -128);             /* unsigned: 128 */
-    for (size_t g = 0; g < K / wide; g++, out++) {
+    static const llm_real none[32];
+    for (size_t first = 0; first + 32 <= K; first += wide, out++) {
         for (size_t u = 0; u < 4; u++) {                    /* bytes 16 u and on, which go into lanes 4 u and on */
-            const llm_real *block = x + wide * g + 32 * (q4 ? u : u / 2), *run = q4 ? block : block + 16 * (u % 2);
+            const size_t at = first + 32 * (q4 ? u : u / 2);
+            const llm_real *block = at + 32 <= K ? x + at : none, *run = q4 ? block : block + 16 * (u % 2);
             const vreal a = vload(block), b = vload(block + 16);
             const llm_real t = vhmax(vmax(vmax(a, -a), vmax(b, -b))) / 32512, by = t > 1e-30f ? 1 / t : 0;
             for (size_t h = 0; h <= (size_t)q4; h++) {      /* adding 1.5 * 2^23 rounds to an integer, as in vexp */
@@ -2519,13 +2522,17 @@ static void few_pack(llm_type type, few_x *out, const llm_real *x, size_t K) {
         out->offset = _mm512_sub_epi32(_mm512_setzero_si512(), few_dot(q4, (__m512i[2]){offset, offset}, out));
     }
 }
-/* The unsigned weights of group g, and their scales, each spread over the lanes of its block. */
-static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row, const uint16_t *scale, size_t g) {
-    const __m512i w = _mm512_loadu_si512(row + 64 * g), low = _mm512_set1_epi8(15);
+/* The unsigned weights of group g, and their scales, each spread over the lanes of its block. n: blocks it has. */
+static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row, const uint16_t *scale, size_t g,
+                                    size_t n) {
+    const size_t most = q4 ? 4 : 2;
+    const __m512i low = _mm512_set1_epi8(15);
+    const __m512i w = n == most ? _mm512_loadu_si512(row + 64 * g)
+                                : _mm512_maskz_loadu_epi8(~(__mmask64)0 >> (64 - 64 / most * n), row + 64 * g);
     const vbits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const __m512i from = (__m512i)(q4 ? lane / 4 : lane / 8);           /* which scale a lane takes */
     uint64_t four = 0;
-    memcpy(&four, scale + (q4 ? 4 : 2) * g, q4 ? 8 : 4);
+    memcpy(&four, scale + most * g, n * sizeof *scale);
     q[0] = q4 ? _mm512_and_si512(w, low) : _mm512_xor_si512(w, _mm512_set1_epi8(-128));
     q[1] = _mm512_and_si512(_mm512_srli_epi16(w, 4), low);
     const __m128 wide = _mm_cvtph_ps(_mm_cvtsi64_si128((long long)four));
@@ -2535,10 +2542,10 @@ static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row
 #define LLM_VNNI 0
 typedef struct { char none; } few_x;
 #endif
-/* Columns that are multiplied as integers: whole vectors of weights. */
+/* Vectors of weights that are multiplied as integers: they hold all whole blocks of a row. */
 static inline size_t few_whole(llm_type type, int K) {
-    const size_t group = type == LLM_TYPE_Q4 ? 128 : 64;
-    return LLM_VNNI && (type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4) ? (size_t)K / group : 0;
+    const size_t most = type == LLM_TYPE_Q4 ? 4 : 2;
+    return LLM_VNNI && (type == LLM_TYPE_Q8 || type == LLM_TYPE_Q4) ? ((size_t)K / 32 + most - 1) / most : 0;
 }
 
 typedef struct {
@@ -2548,6 +2555,21 @@ typedef struct {
     few_x *packed;                      /* room for (n, few_whole): the same as integers */
 } few_call;
 
+#if LLM_VNNI
+/* Group g of some rows, which has so many blocks, times that of some vectors. */
+static ALWAYS_INLINE void few_group(const llm_type type, const int n, const few_call *c, size_t i0,
+                                    vreal s[4][FEW_ROWS], const char *const row[], const uint16_t *const scale[],
+                                    size_t g, size_t blocks, size_t groups) {
+    const bool q4 = type == LLM_TYPE_Q4;
+    UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
+        __m512i q[2];
+        const vreal spread = few_load(q4, q, row[j], scale[j], g, blocks);
+        __builtin_prefetch(row[j] + FEW_AHEAD + 64 * g);
+        UNROLL for (size_t i = 0; i < (size_t)n; i++)
+            s[i][j] = few_add(q4, s[i][j], q, spread, c->packed + (i0 + i) * groups + g);
+    }
+}
+#endif
 /* y[i][r + j apart] for i < n and j < rows <= 4. */
 static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_call *c, size_t i0, size_t r,
                                    size_t apart, size_t rows) {
@@ -2566,16 +2588,10 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
         UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] = (vreal){0};
     }
 #if LLM_VNNI
-    const bool q4 = type == LLM_TYPE_Q4;
-    for (size_t g = 0; g < whole; g++)
-        UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
-            __m512i q[2];
-            const vreal spread = few_load(q4, q, row[j], scale[j], g);
-            __builtin_prefetch(row[j] + FEW_AHEAD + 64 * g);
-            UNROLL for (size_t i = 0; i < (size_t)n; i++)
-                s[i][j] = few_add(q4, s[i][j], q, spread, c->packed + (i0 + i) * whole + g);
-        }
-    whole *= q4 ? 4 : 2;
+    const size_t most = type == LLM_TYPE_Q4 ? 4 : 2, full = whole ? blocks / most : 0;
+    for (size_t g = 0; g < full; g++) few_group(type, n, c, i0, s, row, scale, g, most, whole);
+    if (full < whole) few_group(type, n, c, i0, s, row, scale, full, blocks % most, whole);
+    if (whole) whole = blocks;
 #endif
     for (size_t b = whole; b < blocks; b++)
         UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
