@@ -53,6 +53,12 @@ typedef int64_t real_bits;              /* an integer as wide as llm_real */
 #define VL (VECTOR_BYTES / 4)
 typedef int32_t real_bits;
 #endif
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 typedef llm_real vreal __attribute__((vector_size(VECTOR_BYTES)));
 typedef real_bits vbits __attribute__((vector_size(VECTOR_BYTES)));
 typedef llm_real vreal_any __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(llm_real)), may_alias));
@@ -371,6 +377,37 @@ static inline llm_real block_scale(uint16_t h) {
     return f16_to_real(h);
 #endif
 }
+typedef struct { vreal v[32 / VL]; } weights32;
+
+/* Block b of a row, 32 weights. GCC 12 turns its own conversion of int8 vectors into scalar code, hence intrinsics. */
+static ALWAYS_INLINE weights32 weight_block(const llm_type type, const void *row, const uint16_t *scale, size_t b) {
+    weights32 w;
+    if (type == LLM_TYPE_REAL || type == LLM_TYPE_BF16) {
+        UNROLL for (int i = 0; i < 32 / VL; i++) w.v[i] = load_n(row, type, 32 * b + (size_t)(i * VL), VL);
+        return w;
+    }
+    const int8_t *q8 = (const int8_t *)row + 32 * b;
+    const uint8_t *q4 = (const uint8_t *)row + 16 * b;
+#if defined(__AVX2__) && defined(__F16C__) && !LLM_DOUBLE
+    const __m128i nibble = _mm_set1_epi8(15), bytes = _mm_loadu_si128((const void *)q4);
+    const __m256 s = _mm256_cvtph_ps(_mm_set1_epi16((short)scale[b]));
+    const __m128i half[2] = {_mm_and_si128(bytes, nibble), _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble)};
+    for (int i = 0; i < 4; i++) {
+        const __m128i part = i % 2 ? _mm_srli_si128(half[i / 2], 8) : half[i / 2];
+        const __m256i q = type == LLM_TYPE_Q8 ? _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(q8 + 8 * i)))
+                                              : _mm256_sub_epi32(_mm256_cvtepu8_epi32(part), _mm256_set1_epi32(8));
+        const __m256 x = _mm256_mul_ps(s, _mm256_cvtepi32_ps(q));
+        memcpy((char *)&w + 32 * i, &x, sizeof x);
+    }
+#else
+    const llm_real s = block_scale(scale[b]);
+    llm_real whole[32];
+    for (int i = 0; i < 32; i++)
+        whole[i] = s * (type == LLM_TYPE_Q8 ? q8[i] : (i < 16 ? q4[i] & 15 : q4[i - 16] >> 4) - 8);
+    memcpy(&w, whole, sizeof w);
+#endif
+    return w;
+}
 /* The n numbers from column c on of memory row r, widened to reals. */
 static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *out) {
     size_t ld = v->cs == 1 ? v->rs : v->cs, blocks = (ld + 31) / 32;
@@ -419,12 +456,6 @@ enum { GEMM_VECTORS = 3, GEMM_COLS = GEMM_VECTORS * VL };
 enum { GEMM_ROWS = 8 };                                     /* 32 registers: 24 sums, 3 of B, 1 of A */
 #else
 enum { GEMM_ROWS = 4 };                                     /* 16 registers: 12 sums, 3 of B, 1 of A */
-#endif
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 /* Transpose VL x VL numbers in registers: log2(VL) rounds of interleaving row i with row i + VL/2, perfect shuffles. */
@@ -2430,37 +2461,6 @@ enum { HEAD_MOST = 1 << 12 };           /* numbers of a head: llm_config_check *
 enum { FEW_AHEAD = 1024 };              /* bytes of a row that are asked for in advance */
 enum { FEW_ROWS = 4 };                  /* of W at a time: four streams keep memory busy, one only half */
 
-typedef struct { vreal v[32 / VL]; } weights32;
-
-/* Block b of a row, 32 weights. GCC 12 turns its own conversion of int8 vectors into scalar code, hence intrinsics. */
-static ALWAYS_INLINE weights32 weight_block(const llm_type type, const void *row, const uint16_t *scale, size_t b) {
-    weights32 w;
-    if (type == LLM_TYPE_REAL || type == LLM_TYPE_BF16) {
-        UNROLL for (int i = 0; i < 32 / VL; i++) w.v[i] = load_n(row, type, 32 * b + (size_t)(i * VL), VL);
-        return w;
-    }
-    const int8_t *q8 = (const int8_t *)row + 32 * b;
-    const uint8_t *q4 = (const uint8_t *)row + 16 * b;
-#if defined(__AVX2__) && defined(__F16C__) && !LLM_DOUBLE
-    const __m128i nibble = _mm_set1_epi8(15), bytes = _mm_loadu_si128((const void *)q4);
-    const __m256 s = _mm256_cvtph_ps(_mm_set1_epi16((short)scale[b]));
-    const __m128i half[2] = {_mm_and_si128(bytes, nibble), _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble)};
-    for (int i = 0; i < 4; i++) {
-        const __m128i part = i % 2 ? _mm_srli_si128(half[i / 2], 8) : half[i / 2];
-        const __m256i q = type == LLM_TYPE_Q8 ? _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(q8 + 8 * i)))
-                                              : _mm256_sub_epi32(_mm256_cvtepu8_epi32(part), _mm256_set1_epi32(8));
-        const __m256 x = _mm256_mul_ps(s, _mm256_cvtepi32_ps(q));
-        memcpy((char *)&w + 32 * i, &x, sizeof x);
-    }
-#else
-    const llm_real s = block_scale(scale[b]);
-    llm_real whole[32];
-    for (int i = 0; i < 32; i++)
-        whole[i] = s * (type == LLM_TYPE_Q8 ? q8[i] : (i < 16 ? q4[i] & 15 : q4[i - 16] >> 4) - 8);
-    memcpy(&w, whole, sizeof w);
-#endif
-    return w;
-}
 /* The halves of a and of b are added; their sums take turns. */
 static inline vreal fold(vreal a, vreal b) { return (vreal)ZIP_LOW(a, b) + (vreal)ZIP_HIGH(a, b); }
 /* sum[j] = the sum of the lanes of s[j]. */
