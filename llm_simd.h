@@ -415,21 +415,18 @@ static void view_row(const cpu_view *v, size_t r, size_t c, size_t n, llm_real *
         for (size_t i = 0; i < n; i += VL) vstore_n(out + i, load_n(v->data, v->type, r * ld + c + i, n - i), n - i);
         return;
     }
+    const uint16_t *scale = v->scale + r * blocks;
     for (size_t i = 0, count; i < n; i += count) {          /* block by block; the first and the last may be cut */
-        size_t block = r * blocks + (c + i) / 32, from = (c + i) % 32;
-        llm_real scale = block_scale(v->scale[block]);
+        const size_t block = (c + i) / 32, from = (c + i) % 32;
         count = size_min(32 - from, n - i);
         if (v->type == LLM_TYPE_Q8) {
             const int8_t *q = (const int8_t *)v->data + r * ld + c + i;
-            for (size_t k = 0; k < count; k++) out[i + k] = q[k] * scale;
+            const llm_real one = block_scale(scale[block]);
+            for (size_t k = 0; k < count; k++) out[i + k] = q[k] * one;
         } else {
-            const uint8_t *q = (const uint8_t *)v->data + block * 16;
-            llm_real whole[32];
-            for (int k = 0; k < 16; k++) {
-                whole[k] = ((q[k] & 15) - 8) * scale;
-                whole[k + 16] = ((q[k] >> 4) - 8) * scale;
-            }
-            memcpy(out + i, whole + from, count * sizeof *out);
+            const weights32 w = weight_block(LLM_TYPE_Q4, (const char *)v->data + r * blocks * 16, scale, block);
+            if (count == 32) memcpy(out + i, &w, sizeof w);
+            else memcpy(out + i, (const llm_real *)&w + from, count * sizeof *out);
         }
     }
 }
@@ -1714,27 +1711,15 @@ static inline bool attention_needs_mask(const att_block *t, int key) {       /* 
 /* The first vector of queries that reaches this key: those before it lie behind it. */
 static inline int attention_reach(const att_block *t, int key) { return llm_max(0, key - t->first) / VL; }
 
-/* A head's slice (n,D) of activations as reals: in its place, or widened into scratch. */
-typedef struct { const llm_real *x; size_t ld; } att_rows;
-static att_rows attention_rows(const llm_act *x, size_t at, size_t ld, int n, int D, llm_real *scratch) {
-    const size_t width = (size_t)D;
-    if (cpu.act == LLM_TYPE_REAL) return (att_rows){(const llm_real *)x + at, ld};
-    for (size_t i = 0; i < (size_t)n; i++) cpu_row(x, at + i * ld, width, scratch + i * width);
-    return (att_rows){scratch, width};
-}
-/* The slice of qkv that is a query, key or value head: heads are counted through all three. */
-static att_rows attention_head(const att_call *a, size_t n, int head, int count, llm_real *scratch) {
-    return attention_rows(a->qkv, n * a->row + (size_t)(head * a->D), a->row, count, a->D, scratch);
-}
-/* The same slice gathered: rows D apart. A vector may reach behind the last. */
+/* A head's slice (n,D) of activations, gathered: reals, rows D apart. A vector may reach behind the last. */
 static void attention_gather(llm_real *to, const llm_act *x, size_t at, size_t ld, int n, int D) {
     for (size_t i = 0; i < (size_t)n; i++)
         for (size_t c = 0, width = (size_t)D; c < width; c += VL)
             vstore(to + i * width + c, act_load_n(x, at + i * ld + c, width - c));
 }
 /* x' (D, queries) as the kernel's right-hand matrix, times a factor. */
-static void attention_pack_queries(llm_real *to, att_rows x, int n, int D, llm_real factor) {
-    pack_right(to, x.x, x.ld, 1, n, D, D);
+static void attention_pack_queries(llm_real *to, const llm_real *x, int n, int D, llm_real factor) {
+    pack_right(to, x, (size_t)D, 1, n, D, D);
     for (size_t i = 0; i < (size_t)D * GEMM_COLS; i += VL) vstore(to + i, vload(to + i) * factor);
 }
 /* x (dims, queries), each query times its factor, to n rows of D activations, ld apart. */
@@ -1755,7 +1740,7 @@ typedef struct {
     llm_real *rows_q, *rows_g;          /* q and dout (queries, D) */
     llm_real *S, *dS;                   /* P' and dS' (keys, queries); dk and dq get dS's 1/sqrt(D) when written */
     llm_real *o;                        /* out', or all blocks' dq' (D, queries) */
-    llm_real *scratch, *wide;           /* to transpose a block; one slice of bf16, widened: the next replaces it */
+    llm_real *scratch;                  /* to transpose a block */
 } att_room;
 static llm_real *attention_cut(llm_real *memory, size_t *used, bool wanted, int n, int m) {
     llm_real *piece = memory && wanted ? memory + *used : NULL;
@@ -1775,13 +1760,12 @@ static size_t attention_room(const att_call *a, bool back, llm_real *memory, att
     r->dV = attention_cut(memory, &used, back, keys, D);
     r->q = attention_cut(memory, &used, true, Q, D);
     r->g = attention_cut(memory, &used, back, Q, D);
-    r->rows_q = attention_cut(memory, &used, back, Q, D);
+    r->rows_q = attention_cut(memory, &used, true, Q, D);
     r->rows_g = attention_cut(memory, &used, back, Q, D);
     r->S = attention_cut(memory, &used, true, keys, Q);
     r->dS = attention_cut(memory, &used, back, keys, Q);
     r->o = attention_cut(memory, &used, true, blocks * Q, D);
     r->scratch = attention_cut(memory, &used, true, Q, D);
-    r->wide = attention_cut(memory, &used, cpu.act != LLM_TYPE_REAL, keys, D);
     return used;
 }
 
@@ -1866,7 +1850,8 @@ static void attention_forward_block(llm_act *out, llm_real *lse, const att_call 
     const size_t n = (size_t)b * (size_t)a->T + (size_t)t.first, heads = (size_t)a->H;
     llm_real sum[ATT_QUERIES], inverse[ATT_QUERIES];
     vreal top[GEMM_VECTORS];
-    attention_pack_queries(r->q, attention_head(a, n, h, t.rows, r->wide), t.rows, D, a->scale);
+    attention_gather(r->rows_q, a->qkv, n * a->row + (size_t)(h * D), a->row, t.rows, D);
+    attention_pack_queries(r->q, r->rows_q, t.rows, D, a->scale);
     attention_scores(r->S, top, a, &t, K, r->q);
     for (int v = 0; v < t.wide; v++) {
         vreal total = {0};
@@ -1925,17 +1910,15 @@ static void attention_block_load(const att_call *a, const att_back *k, const att
                                  llm_real *d) {
     const int D = a->D;
     const size_t n = (size_t)k->b * (size_t)a->T + (size_t)t->first, heads = (size_t)a->H, width = (size_t)D;
-    const att_rows q = attention_head(a, n, h, t->rows, k->r.wide);
-    attention_pack_queries(k->r.q, q, t->rows, D, a->scale);
     attention_gather(k->r.rows_q, a->qkv, n * a->row + (size_t)h * width, a->row, t->rows, D);
-    const att_rows g = attention_rows(k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D, k->r.wide);
-    attention_pack_queries(k->r.g, g, t->rows, D, 1);
     attention_gather(k->r.rows_g, k->dout, (n * heads + (size_t)h) * width, heads * width, t->rows, D);
+    attention_pack_queries(k->r.q, k->r.rows_q, t->rows, D, a->scale);
+    attention_pack_queries(k->r.g, k->r.rows_g, t->rows, D, 1);
     for (size_t i = 0; i < ATT_QUERIES; i++) {              /* lanes beyond the last row: never stored nor summed */
         const size_t row = size_min(i, (size_t)t->rows - 1), at = (n + row) * heads + (size_t)h;
         vreal dot = {0};
         for (size_t c = 0; c < width; c += VL)
-            dot += vload_n(g.x + row * g.ld + c, width - c) * act_load_n(k->out, at * width + c, width - c);
+            dot += vload_n(k->r.rows_g + row * width + c, width - c) * act_load_n(k->out, at * width + c, width - c);
         d[i] = vsum(dot);
         lse[i] = k->lse[at];
     }
