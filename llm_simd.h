@@ -2786,8 +2786,8 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
    rows of every matrix, and they meet where one needs what another made: six times a layer. Here all activations are
    llm_real, only the cache is stored as activations are. */
 
-/* Rows of a cache and tokens of a step up to which this is faster than products, with weights that are reals or in
-   fewer bits; and rows up to which a token has vectors of its own, beyond which tokens are lanes. */
+/* Rows of a cache and tokens of a step up to which this is faster than products, with weights that are reals (and no
+   AMX) or in fewer bits; and rows up to which a token has vectors of its own, beyond which tokens are lanes. */
 enum { FEW_MOST = 64, FEW_MOST_BITS = 16, FEW_APART = 8 };
 
 typedef struct few_room {
@@ -3048,7 +3048,7 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
 static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                         const bool *want, size_t count, llm_real *logits) {
     const bool reals = m->layer[0].qkv.w->w.type == LLM_TYPE_REAL && m->head->w.type == LLM_TYPE_REAL;
-    const size_t most = reals ? FEW_MOST : FEW_MOST_BITS;
+    const size_t most = reals && !cpu.amx ? FEW_MOST : FEW_MOST_BITS;
     if (cache->rows > most || count > most) return false;
     const llm_config *c = &m->c;
     const int n = (int)count, threads = few_threads(m);
