@@ -5532,10 +5532,9 @@ size_t llm_add(size_t a, size_t b) {
    looking pages up: 2 to 5% of a training step where Linux has them to give. NULL when there is no memory. */
 static void *aligned_memory(size_t bytes) {
     const size_t huge = (size_t)2 << 20, unit = bytes < huge ? 64 : huge;
-    if (bytes > SIZE_MAX - huge) return NULL;
-    const size_t size = (bytes + 64 - (bytes > 0)) / 64 * 64;
+    const size_t size = bytes / 64 * 64 + 64;
     void *p = NULL;
-    if (posix_memalign(&p, unit, size)) return NULL;
+    if (size < bytes || posix_memalign(&p, unit, size)) return NULL;
 #ifdef MADV_HUGEPAGE
     if (unit == huge) madvise(p, size, MADV_HUGEPAGE);
 #endif
