@@ -42,6 +42,14 @@ static bool heard(void) {
     said[said_size] = '\0';
     return n > 0;
 }
+/* The program prints, and all of it has come out: a pseudo terminal may hand it on a moment later. */
+static void prints(const char *text) {
+    const size_t size = said_size;
+    const char last = text[strlen(text) - 1];
+    fputs(text, stderr);
+    for (int i = 0; i < 2000 && (said_size == size || said[said_size - 1] != last); i++)
+        if (!heard()) usleep(1000);
+}
 static void watched(void) {
     dup2(before, 2);
     close(before);
@@ -72,8 +80,7 @@ static void test_terminal(void) {
     watch(true);
     CHECK_SMALL(pass(60, 1), 5, "a program that works and has no name for it");
     CHECK(strstr(said, "\rworking | 5s") && strstr(said, "\rworking | 59s"), "said: %s", said);
-    fprintf(stderr, "a line\n");
-    heard();
+    prints("a line\n");
     char *end = strstr(said, "\ra line");
     CHECK(end && end > said + 10 && end[-1] == ' ', "the line takes its place");
     last_heard = clock_now;
@@ -105,13 +112,11 @@ static void test_terminal(void) {
         progress_end();
     }
     CHECK_SMALL(longest, 5, "many short parts of nothing");
-    fprintf(stderr, "a question? ");
-    heard();
+    prints("a question? ");
     const size_t size = said_size;
     pass(60, 1);
     CHECK(said_size == size, "nothing is written behind half a line: %s", said + size);
-    fprintf(stderr, "\n");
-    heard();
+    prints("\n");
     pass(60, 0);
     CHECK(said_size <= size + 3, "nor where a program waits for its user: %s", said + size);
     watched();
