@@ -67,8 +67,11 @@ static double tolerance(llm_type out) {
 }
 typedef struct { int M, N, K; llm_type a, b, out; bool ta, tb, accumulate, bias, add, one; int gap; bool gelu, pre; } product;
 
-static double gelu(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / 3.14159265358979) * (x + 0.044715 * x * x * x))); }
-static double gelu_derivative(double x) { return (gelu(x + 1e-4) - gelu(x - 1e-4)) / 2e-4; }
+static double gelu(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / 3.14159265358979324) * (x + 0.044715 * x * x * x))); }
+static double gelu_derivative(double x) {
+    const double scale = sqrt(2 / 3.14159265358979324), t = tanh(scale * (x + 0.044715 * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x);
+}
 
 static void test_product(product p) {
     matrix A = p.ta ? matrix_new(p.K, p.M, p.a) : matrix_new(p.M, p.K, p.a);
