@@ -65,12 +65,16 @@ static double tolerance(llm_type out) {
     if (sizeof(llm_real) == sizeof(double)) return 1e-13;
     return cpu.precision == LLM_FP32 ? 2e-6 : cpu.precision == LLM_BF16X3 ? 3e-5 : 1e-2;
 }
-typedef struct { int M, N, K; llm_type a, b, out; bool ta, tb, accumulate, bias, add, one; int gap; bool gelu, pre; } product;
+typedef struct {
+    int M, N, K; llm_type a, b, out; bool ta, tb, accumulate, bias, add, one; int gap; bool gelu, pre;
+} product;
 
-static double gelu(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / 3.14159265358979324) * (x + 0.044715 * x * x * x))); }
+static const double gelu_factor = 0.797884560802865356;      /* sqrt(2/pi) */
+static double gelu_tanh(double x) { return tanh(gelu_factor * (x + 0.044715 * x * x * x)); }
+static double gelu(double x) { return 0.5 * x * (1 + gelu_tanh(x)); }
 static double gelu_derivative(double x) {
-    const double scale = sqrt(2 / 3.14159265358979324), t = tanh(scale * (x + 0.044715 * x * x * x));
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x);
+    const double t = gelu_tanh(x);
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * gelu_factor * (1 + 3 * 0.044715 * x * x);
 }
 
 static void test_product(product p) {
@@ -180,7 +184,7 @@ static void test_parts(void) {
     matrix_free(&B);
 }
 
-/* ---- the same bits for any number of threads and any size of the cache, and for a row whatever stands beside it ---- */
+/* ---- the same bits for any number of threads and any size of the cache, and for a row whoever stands beside it ---- */
 
 static void test_bits(int M, int N, int K, llm_type b, bool ta, bool tb) {
     matrix A = ta ? matrix_new(K, M, LLM_TYPE_REAL) : matrix_new(M, K, LLM_TYPE_REAL);
