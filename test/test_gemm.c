@@ -184,7 +184,7 @@ static void test_parts(void) {
     matrix_free(&B);
 }
 
-/* ---- the same bits for any number of threads and any size of the cache, and for a row whoever stands beside it ---- */
+/* ---- the same bits for any number of threads, any size of the cache, and whatever stands beside a row ---- */
 
 static void test_bits(int M, int N, int K, llm_type b, bool ta, bool tb) {
     matrix A = ta ? matrix_new(K, M, LLM_TYPE_REAL) : matrix_new(M, K, LLM_TYPE_REAL);
