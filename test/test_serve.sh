@@ -24,9 +24,10 @@ $train_gpt --data "$dir/text.txt" --preset nano --vocab 300 --seq 320 --batch 1 
 begin() {
     : > "$dir/log"
     $serve --port 0 --threads 1 --votes "$dir/some/votes.jsonl" "$@" 2> "$dir/log" &
-    server=$! port=
-    while [ -z "$port" ] && kill -0 $server 2> /dev/null; do
+    server=$! port= tries=0
+    while [ -z "$port" ] && [ $tries -lt 1200 ] && kill -0 $server 2> /dev/null; do
         sleep 0.05
+        tries=$((tries + 1))
         port=$(sed -n 's/^serving at http:.*:\([0-9]*\)\/ .*/\1/p' "$dir/log")
     done
     check "a server with $*" [ -n "$port" ]

@@ -18,13 +18,13 @@ static void fuzz_free(void *p);
 #define malloc fuzz_malloc
 #define calloc fuzz_calloc
 #define realloc fuzz_realloc
-#define aligned_alloc fuzz_aligned
+#define posix_memalign fuzz_memalign
 #define free fuzz_free
 #include "../../llm.h"
 #undef malloc
 #undef calloc
 #undef realloc
-#undef aligned_alloc
+#undef posix_memalign
 #undef free
 #include <setjmp.h>
 #include <sys/stat.h>
@@ -59,7 +59,11 @@ static void fuzz_leave(void *p) {
 }
 static void *fuzz_malloc(size_t n) { return fuzz_enter(malloc(n)); }
 static void *fuzz_calloc(size_t n, size_t size) { return fuzz_enter(calloc(n, size)); }
-static void *fuzz_aligned(size_t alignment, size_t n) { return fuzz_enter(aligned_alloc(alignment, n)); }
+static int fuzz_memalign(void **p, size_t alignment, size_t n) {
+    const int error = posix_memalign(p, alignment, n);
+    if (!error) fuzz_enter(*p);
+    return error;
+}
 static void *fuzz_realloc(void *p, size_t n) {
     fuzz_leave(p);
     return fuzz_enter(realloc(p, n));
