@@ -8,7 +8,7 @@
 static void *fuzz_malloc(size_t n);
 static void *fuzz_calloc(size_t n, size_t size);
 static void *fuzz_realloc(void *p, size_t n);
-static void *fuzz_aligned(size_t alignment, size_t n);
+static int fuzz_memalign(void **p, size_t alignment, size_t n);
 static void fuzz_free(void *p);
 
 #define LLM_IMPLEMENTATION
