@@ -1003,7 +1003,7 @@ static void gemm_write(const gemm_plan *g, const llm_real *sums, int ld, int i, 
     else if (plain) gemm_write_as(LLM_TYPE_REAL, true, C, sums, ld, i, m, j, n);
     else gemm_write_as(LLM_TYPE_REAL, false, C, sums, ld, i, m, j, n);
 }
-/* Ask for finished or unfinished sums, before a tile adds to them. */
+/* Ask for unfinished sums, before a tile adds to them. */
 static inline void gemm_ask(const void *p, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + i, 1, 3);
 }
@@ -1019,14 +1019,14 @@ static void gemm_panel(const gemm_plan *g, gemm_room *room, const gemm_region *q
         llm_real *sum = sums ? sums + (size_t)(r - r0) * (size_t)g->cols : room->tile;
         for (int s = 0; s < k; s += g->step) {
             for (int i = r; i < end; i += g->rows) {
-                const char *a = g->a + (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
+                const size_t a = (size_t)i * stride + (size_t)((d + s) * g->rows) * g->size;
                 const char *b = panel + (size_t)(s * g->cols) * g->size;
                 llm_real *c = sum + (i - r) * g->cols;
                 const int at = q->k0 + d + s, steps = llm_min(g->step, k - s);
                 if (sums && at > 0) gemm_ask(c, (size_t)(g->rows * g->cols) * sizeof *c);
                 if (fetch && s == 0) gemm_fetch(&g->C, q->i + i, llm_min(g->rows, end - i), q->j + j, n);
                 if (g->direct) gemm_tile_rows(g, room, q->i + i, at, steps, n, b, c, at > 0);
-                else gemm_tile(g, steps, n, a, b, c, at > 0);
+                else gemm_tile(g, steps, n, g->a + a, b, c, at > 0);
             }
         }
         if (last) gemm_write(g, sum, g->cols, q->i + r, end - r, q->j + j, n);
