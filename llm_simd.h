@@ -2443,6 +2443,7 @@ static void simd_adamw(const llm_param *param, int params, void *m, void *v, llm
 enum { HEAD_MOST = 1 << 12 };           /* numbers of a head: llm_config_check */
 enum { FEW_AHEAD = 1024 };              /* bytes of a row that are asked for in advance */
 enum { FEW_ROWS = 4 };                  /* of W at a time: four streams keep memory busy, one only half */
+enum { FEW_CACHED = 16384 };            /* bytes of W that wait in L1 for the next vectors */
 
 /* The halves of a and of b are added; their sums take turns. */
 static inline vreal fold(vreal a, vreal b) { return (vreal)ZIP_LOW(a, b) + (vreal)ZIP_HIGH(a, b); }
@@ -2514,11 +2515,12 @@ static ALWAYS_INLINE vreal few_load(const bool q4, __m512i q[2], const char *row
                                 : _mm512_maskz_loadu_epi8(~(__mmask64)0 >> (64 - 64 / most * n), row + 64 * g);
     const vbits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const __m512i from = (__m512i)(q4 ? lane / 4 : lane / 8);           /* which scale a lane takes */
-    uint64_t four = 0;
-    memcpy(&four, scale + most * g, n * sizeof *scale);
     q[0] = q4 ? _mm512_and_si512(w, low) : _mm512_xor_si512(w, _mm512_set1_epi8(-128));
     q[1] = _mm512_and_si512(_mm512_srli_epi16(w, 4), low);
-    const __m128 wide = _mm_cvtph_ps(_mm_cvtsi64_si128((long long)four));
+    __m128i some = _mm_setzero_si128();
+    if (n == most) memcpy(&some, scale + most * g, most * sizeof *scale);
+    else some = _mm_maskz_loadu_epi16((__mmask8)((1 << n) - 1), scale + most * g);
+    const __m128 wide = _mm_cvtph_ps(some);
     return (vreal)_mm512_permutexvar_ps(from, _mm512_castps128_ps512(wide));
 }
 #else
@@ -2536,6 +2538,7 @@ typedef struct {
     llm_weight w; int K;                /* (O,K) */
     const llm_real *x;                  /* (n,K) */
     few_x *packed;                      /* room for (n, few_whole): the same as integers */
+    size_t apart, last;                 /* rows so far apart are read together; there is none behind the last */
 } few_call;
 
 #if LLM_VNNI
@@ -2553,10 +2556,20 @@ static ALWAYS_INLINE void few_group(const llm_type type, const int n, const few_
     }
 }
 #endif
-/* y[i][r + j apart] for i < n and j < rows <= 4. */
-static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_call *c, size_t i0, size_t r,
-                                   size_t apart, size_t rows) {
-    const size_t K = (size_t)c->K, bytes = weight_row_bytes(type, c->K), blocks = K / 32, rest = K % 32;
+/* The last columns, fewer than 32, of a tile. */
+static void few_rest(const few_call *c, int n, size_t i0, size_t r) {
+    const size_t K = (size_t)c->K, whole = K / 32 * 32;
+    const cpu_view v = cpu_weight_view(c->w, c->K);
+    llm_real part[32];
+    for (size_t j = 0; j < FEW_ROWS && r + j * c->apart <= c->last; j++) {
+        view_row(&v, r + j * c->apart, whole, K - whole, part);
+        for (size_t i = i0; i < i0 + (size_t)n; i++)
+            for (size_t k = whole; k < K; k++) c->y[i * c->ldy + r + j * c->apart] += part[k - whole] * c->x[i * K + k];
+    }
+}
+/* y[i][r + j apart] for i < n and j < FEW_ROWS. */
+static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_call *c, size_t i0, size_t r) {
+    const size_t K = (size_t)c->K, bytes = weight_row_bytes(type, c->K), blocks = K / 32;
     const size_t scales = weight_blocks(type, c->K), block_bytes = weight_row_bytes(type, 32);
     const char *row[FEW_ROWS];
     const uint16_t *scale[FEW_ROWS];
@@ -2564,8 +2577,8 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
     size_t whole = few_whole(type, c->K);
     vreal s[4][FEW_ROWS];
     size_t at[FEW_ROWS];
-    UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {         /* beyond the last: that one again */
-        at[j] = r + size_min(j, rows - 1) * apart;
+    UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {          /* beyond the last: that one again */
+        at[j] = size_min(r + j * c->apart, c->last);
         row[j] = (const char *)c->w.data + at[j] * bytes;
         scale[j] = c->w.scale + at[j] * scales;
         UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] = (vreal){0};
@@ -2589,19 +2602,12 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
         sum_lanes(sum, s[i]);
         UNROLL for (size_t j = 0; j < FEW_ROWS; j++) c->y[(i0 + i) * c->ldy + at[j]] = sum[j];
     }
-    const cpu_view v = cpu_weight_view(c->w, c->K);
-    for (size_t j = 0; j < rows && rest; j++) {             /* the last columns, fewer than 32 */
-        llm_real part[32];
-        view_row(&v, at[j], 32 * blocks, rest, part);
-        for (size_t i = 0; i < (size_t)n; i++)
-            for (size_t k = 0; k < rest; k++)
-                c->y[(i0 + i) * c->ldy + at[j]] += part[k] * x[i * K + 32 * blocks + k];
-    }
+    if (K % 32) few_rest(c, n, i0, r);
 }
 /* Twelve copies, each with its form of weights and number of vectors compiled in. */
 #define FEW_TILE(type, n)                                                                                              \
-    static void few_##type##_##n(const few_call *c, size_t i, size_t r, size_t apart, size_t rows) {                   \
-        few_tile(LLM_TYPE_##type, n, c, i, r, apart, rows);                                                            \
+    static void few_##type##_##n(const few_call *c, size_t i, size_t r, size_t end) {                                  \
+        for (; r < end; r++) few_tile(LLM_TYPE_##type, n, c, i, r);                                                    \
     }
 #define FEW_TILES(type) FEW_TILE(type, 1) FEW_TILE(type, 2) FEW_TILE(type, 4)
 FEW_TILES(REAL)
@@ -2609,7 +2615,7 @@ FEW_TILES(BF16)
 FEW_TILES(Q8)
 FEW_TILES(Q4)
 #define FEW_NAMES(type) {few_##type##_1, few_##type##_2, few_##type##_4}
-static void (*const few_tiles[4][3])(const few_call *, size_t, size_t, size_t, size_t) = {
+static void (*const few_tiles[4][3])(const few_call *, size_t, size_t, size_t) = {
     FEW_NAMES(REAL), FEW_NAMES(BF16), FEW_NAMES(Q8), FEW_NAMES(Q4)};
 /* Columns r0 .. r1-1 of y for n rows of x, by the calling thread. */
 static void few_product(few_call c, int n, int r0, int r1) {
@@ -2618,15 +2624,15 @@ static void few_product(few_call c, int n, int r0, int r1) {
     for (size_t i = 0; i < (size_t)n && whole; i++)
         few_pack(c.w.type, c.packed + i * whole, c.x + i * (size_t)c.K, (size_t)c.K);
 #endif
-    const int apart = (r1 - r0 + FEW_ROWS - 1) / FEW_ROWS;  /* rows apart lie in four pieces, each read front to back */
-    for (int r = 0; r < apart; r++) {
-        const size_t rows = (size_t)((r1 - r0 - r + apart - 1) / apart);
-        for (int i = 0, take; i < n; i += take) {           /* fours, twos, ones: W's rows are in L1 now */
+    const size_t in_cache = llm_max(1, FEW_CACHED / (int)(FEW_ROWS * weight_row_bytes(c.w.type, c.K)));
+    c.apart = (size_t)ceil_div(r1 - r0, FEW_ROWS);          /* four pieces of W, each read front to back */
+    c.last = (size_t)r1 - 1;
+    for (size_t r = 0; r < c.apart; r += in_cache)
+        for (int i = 0, take; i < n; i += take) {           /* fours, twos, ones */
             const int size = n - i >= 4 ? 2 : n - i >= 2;
-            few_tiles[c.w.type][size](&c, (size_t)i, (size_t)(r0 + r), (size_t)apart, rows);
+            few_tiles[c.w.type][size](&c, (size_t)i, (size_t)r0 + r, (size_t)r0 + size_min(c.apart, r + in_cache));
             take = 1 << size;
         }
-    }
 }
 
 /* - tokens in lanes -
@@ -2899,7 +2905,7 @@ static void few_linear(const few_step *s, llm_real *y, const llm_real *add, cons
     const llm_param *w = part->w, *bias = part->bias;
     const size_t O = part_outputs(part), lanes = s->lanes;
     const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
-    few_matrix(s, (few_call){y, O, w->w, w->cols, x, room->packed}, from, to);
+    few_matrix(s, (few_call){y, O, w->w, w->cols, x, room->packed, 0, 0}, from, to);
     for (size_t p = 0; p < s->panels; p++) {
         for (size_t o = (size_t)from; o < (size_t)to && bias; o++)
             for (size_t i = 0; i < lanes; i++) y[(p * O + o) * lanes + i] += bias->data[o];
@@ -2910,7 +2916,7 @@ static void few_linear(const few_step *s, llm_real *y, const llm_real *add, cons
         const int first = llm_max(from, col), end = llm_min(to, col + (int)w[t].rows);
         const size_t r = (size_t)lora->rank;
         if (!a || first >= end) continue;
-        few_matrix(s, (few_call){room->u, r, a->A->w, w->cols, x, NULL}, 0, lora->rank);
+        few_matrix(s, (few_call){room->u, r, a->A->w, w->cols, x, NULL, 0, 0}, 0, lora->rank);
         for (size_t p = 0; p < s->panels; p++)
             for (int o = first; o < end; o++) {
                 const llm_real *B = a->B->data + (size_t)(o - col) * r, *u = room->u + p * r * lanes;
@@ -3041,7 +3047,7 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
     const int panels = (wants + (int)s->lanes - 1) / (int)s->lanes;
     for (int p = 0; p < panels; p++)
         few_norm(s, room->xn + (size_t)p * c->C * s->lanes, room->xn + (size_t)p * c->C * s->lanes, &m->normf);
-    few_call call = {logits, (size_t)c->V, m->head->w, c->C, room->xn, room->packed};
+    few_call call = {logits, (size_t)c->V, m->head->w, c->C, room->xn, room->packed, 0, 0};
     if (s->lanes > 1) few_lanes(&call, panels, words.from, words.to, wants);
     else few_product(call, wants, words.from, words.to);
 }
