@@ -455,15 +455,16 @@ enum { GEMM_ROWS = 8 };                                     /* 32 registers: 24 
 enum { GEMM_ROWS = 4 };                                     /* 16 registers: 12 sums, 3 of B, 1 of A */
 #endif
 
-/* Transpose VL x VL numbers in registers: log2(VL) rounds of interleaving row i with row i + VL/2, perfect shuffles. */
-static inline void transpose(vbits r[VL]) {
-    for (int round = 1; round < VL; round *= 2) {
-        vbits t[VL];
-        UNROLL for (int i = 0; i < VL / 2; i++) {
-            t[2 * i] = ZIP_LOW(r[i], r[i + VL / 2]);
-            t[2 * i + 1] = ZIP_HIGH(r[i], r[i + VL / 2]);
+/* Transpose rows x VL numbers in registers: log2(rows) rounds of interleaving row i with row i + rows/2, perfect
+   shuffles. */
+static ALWAYS_INLINE void transpose(const int rows, vbits r[]) {
+    for (int round = 1; round < rows; round *= 2) {
+        vbits t[16];
+        UNROLL for (int i = 0; i < rows / 2; i++) {
+            t[2 * i] = ZIP_LOW(r[i], r[i + rows / 2]);
+            t[2 * i + 1] = ZIP_HIGH(r[i], r[i + rows / 2]);
         }
-        UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
+        UNROLL for (int i = 0; i < rows; i++) r[i] = t[i];
     }
 }
 /* Pack n rows of k numbers, element (i,j) at x[i*rs + j*cs], as panels of P rows: out[(i/P*ld + j)*P + i%P]. out
@@ -475,7 +476,7 @@ static ALWAYS_INLINE void pack_vector(const int P, llm_real *out, const llm_real
         for (int j = 0; j < whole; j += VL) {
             vbits r[VL];
             UNROLL for (int l = 0; l < VL; l++) r[l] = (vbits)vload(x + (size_t)llm_min(i + l, n - 1) * rs + j);
-            transpose(r);
+            transpose(VL, r);
             for (int part = 0; part < VL; part += run) {
                 llm_real *to = out + ((size_t)((i + part) / P) * (size_t)ld + (size_t)j) * P + (i + part) % P;
                 UNROLL for (int l = 0; l < VL; l++) memcpy(to + l * P, (llm_real *)&r[l] + part, run * sizeof *to);
@@ -609,7 +610,7 @@ static ALWAYS_INLINE void pack_pairs_as(const bool bf16, const int P, uint32_t *
         const int left = llm_min(16, (k - j + 1) / 2);
         vbits square[1][16];
         load_square(1, square, bf16, v, at, r, j, n, k);
-        if (v->cs == 1) transpose(square[0]);
+        if (v->cs == 1) transpose(VL, square[0]);
         for (int part = 0; part < 16; part += run) {
             const size_t panel = (size_t)((r + part) / P) * (size_t)((ld + 1) / 2) * P;
             uint32_t *to = out + panel + (size_t)(j / 2 * P + (r + part) % P);
@@ -664,7 +665,7 @@ static ALWAYS_INLINE void pack_amx_as(const bool bf16, const int parts, uint16_t
         load_square(parts, tile, bf16, v, at, r, j, n, k);
         size_t index = ((size_t)(r / 32) * (size_t)((ld + 31) / 32) + (size_t)(j / 32)) * 2 + (size_t)(r / 16 % 2);
         for (int part = 0; part < parts; part++) {
-            if (along == is_b) transpose(tile[part]);
+            if (along == is_b) transpose(VL, tile[part]);
             memcpy(out + (index * (size_t)parts + (size_t)part) * AMX_TILE, tile[part], sizeof tile[part]);
         }
     }
@@ -2539,6 +2540,7 @@ typedef struct {
     const llm_real *x;                  /* (n,K) */
     few_x *packed;                      /* room for (n, few_whole): the same as integers */
     size_t apart, last;                 /* rows so far apart are read together; there is none behind the last */
+    size_t deep, rows;                  /* of tokens in lanes: below */
 } few_call;
 
 #if LLM_VNNI
@@ -2561,10 +2563,11 @@ static void few_rest(const few_call *c, int n, size_t i0, size_t r) {
     const size_t K = (size_t)c->K, whole = K / 32 * 32;
     const cpu_view v = cpu_weight_view(c->w, c->K);
     llm_real part[32];
-    for (size_t j = 0; j < FEW_ROWS && r + j * c->apart <= c->last; j++) {
-        view_row(&v, r + j * c->apart, whole, K - whole, part);
+    for (size_t j = 0, at = 0; j < FEW_ROWS && (!j || at < c->last); j++) {
+        at = size_min(r + j * c->apart, c->last);
+        view_row(&v, at, whole, K - whole, part);
         for (size_t i = i0; i < i0 + (size_t)n; i++)
-            for (size_t k = whole; k < K; k++) c->y[i * c->ldy + r + j * c->apart] += part[k - whole] * c->x[i * K + k];
+            for (size_t k = whole; k < K; k++) c->y[i * c->ldy + at] += part[k - whole] * c->x[i * K + k];
     }
 }
 /* y[i][r + j apart] for i < n and j < FEW_ROWS. */
@@ -2637,41 +2640,67 @@ static void few_product(few_call c, int n, int r0, int r1) {
 
 /* - tokens in lanes -
 
-   Of many texts VL stand side by side in a vector: then no lanes are to be added up. x lies in panels of VL tokens,
-   number k of token i at x[(i/VL K + k) VL + i%VL], and y likewise: it is the next product's x. GEMM_ROWS rows of W,
-   read where they lie (reals only), meet up to GEMM_VECTORS panels. Sums run over k in order. */
+   Of many texts VL stand side by side in a vector: then no lanes are to be added up. Of fewer VL/2, each with two
+   neighbouring numbers, whose sums are added at the end. So a panel has `lanes` tokens, and deep = VL / lanes numbers
+   of each stand together: number k of token i at x[(i/lanes K + k/deep deep) lanes + i%lanes deep + k%deep]; lanes = 1
+   are plain rows. y likewise: it is the next product's x; or plain rows, if so many are asked for. GEMM_ROWS rows of
+   W, read where they lie (reals only), meet up to GEMM_VECTORS panels. Sums run over k in order. */
+typedef uint64_t vwide __attribute__((vector_size(VECTOR_BYTES)));
 
-static ALWAYS_INLINE void few_lanes_tile(const int wide, const few_call *c, const llm_real *const w[GEMM_ROWS],
-                                         int panel, int r, int rows, int n) {
-    const size_t K = (size_t)c->K;
-    const llm_real *x = c->x + (size_t)panel * K * VL;
+/* `deep` numbers, of which n are there, in the place of each token's; and a token's sum in the place of each. */
+static ALWAYS_INLINE vreal few_spread(const size_t deep, const llm_real *p, size_t n) {
+    uint64_t two = 0;
+    if (deep == VL) return vload_n(p, n);
+    if (deep == 1) return vset(*p);
+    memcpy(&two, p, sizeof two);
+    return (vreal)(two + (vwide){0});
+}
+static ALWAYS_INLINE vreal few_both(const size_t deep, vreal v) {
+    return deep == VL ? vset(vsum(v)) : deep == 1 ? v : v + (vreal)((vwide)v << 32 | (vwide)v >> 32);
+}
+static ALWAYS_INLINE void few_lanes_tile(const int wide, const size_t deep, const few_call *c,
+                                         const llm_real *const w[GEMM_ROWS], size_t panel, size_t r, size_t rows) {
+    const size_t K = (size_t)c->K, lanes = VL / deep, next = K * lanes;
+    const llm_real *x = c->x + panel * next;
+    const vbits first = (vbits)((vwide){0} + 0xFFFFFFFF);   /* of two numbers */
     vreal s[GEMM_ROWS][GEMM_VECTORS] = {0};
-    for (size_t k = 0; k < K; k++) {
-        const llm_real *at = x + k * VL;
-        const vreal b0 = vload(at), b1 = wide > 1 ? vload(at + K * VL) : b0;
-        const vreal b2 = wide > 2 ? vload(at + 2 * K * VL) : b0;
+    for (size_t k = 0; k < K; k += deep) {
+        const llm_real *at = x + k * lanes;
+        const vreal b0 = vload(at), b1 = wide > 1 ? vload(at + next) : b0, b2 = wide > 2 ? vload(at + 2 * next) : b0;
         if (k % 16 == 0)                                    /* the next rows of W */
             UNROLL for (int i = 0; i < GEMM_ROWS; i++) __builtin_prefetch(w[i] + GEMM_ROWS * K + k);
         UNROLL for (int i = 0; i < GEMM_ROWS; i++) {
-            s[i][0] += w[i][k] * b0;
-            if (wide > 1) s[i][1] += w[i][k] * b1;
-            if (wide > 2) s[i][2] += w[i][k] * b2;
+            const vreal a = few_spread(deep, w[i] + k, deep);
+            s[i][0] += a * b0;
+            if (wide > 1) s[i][1] += a * b1;
+            if (wide > 2) s[i][2] += a * b2;
         }
     }
-    UNROLL for (int v = 0; v < wide; v++) {
-        llm_real *y = c->y + ((size_t)(panel + v) * c->ldy + (size_t)r) * VL;
-        if (n) {
-            llm_real sum[GEMM_ROWS][VL];
-            UNROLL for (int i = 0; i < GEMM_ROWS; i++) vstore(sum[i], s[i][v]);
-            y = c->y + (size_t)((panel + v) * VL) * c->ldy + (size_t)r;
-            for (int l = 0; l < llm_min(VL, n - (panel + v) * VL); l++)
-                for (int i = 0; i < rows; i++) y[(size_t)l * c->ldy + (size_t)i] = sum[i][l];
+    UNROLL for (size_t v = 0; v < (size_t)wide; v++) {
+        const size_t i0 = (panel + v) * lanes;
+        vreal sum[GEMM_ROWS];
+        UNROLL for (int i = 0; i < GEMM_ROWS; i++) sum[i] = few_both(deep, s[i][v]);
+        if (c->rows) {
+            transpose(GEMM_ROWS, (vbits *)sum);             /* (lanes,deep,GEMM_ROWS) */
+            const llm_real *from = (const llm_real *)sum;
+            for (size_t i = i0; i < size_min(c->rows, i0 + lanes); i++, from += deep * GEMM_ROWS)
+                if (rows == GEMM_ROWS) memcpy(c->y + i * c->ldy + r, from, GEMM_ROWS * sizeof *from);
+                else memcpy(c->y + i * c->ldy + r, from, rows * sizeof *from);
         } else
-            UNROLL for (int i = 0; i < GEMM_ROWS; i++) if (i < rows) vstore(y + i * VL, s[i][v]);
+            UNROLL for (size_t i = 0; i < GEMM_ROWS; i += deep)
+                if (i < rows) vstore(c->y + i0 * c->ldy + (r + i) * lanes,
+                                     deep == 1 ? sum[i] : vselect(first, sum[i], sum[i + deep - 1]));
     }
 }
-/* Columns r0 .. r1-1 of y, by the calling thread; as n rows of ldy numbers, unless n is 0. */
-static void few_lanes(const few_call *c, int panels, int r0, int r1, int n) {
+#define FEW_LANES(wide, deep)                                                                                          \
+    static void few_lanes_##deep##_##wide(const few_call *c, const llm_real *const *w, size_t p, size_t r, size_t n) { \
+        few_lanes_tile(wide, deep, c, w, p, r, n);                                                                     \
+    }
+FEW_LANES(1, 1) FEW_LANES(2, 1) FEW_LANES(3, 1) FEW_LANES(1, 2) FEW_LANES(2, 2) FEW_LANES(3, 2)
+static void (*const few_lanes_tiles[2][3])(const few_call *, const llm_real *const *, size_t, size_t, size_t) = {
+    {few_lanes_1_1, few_lanes_1_2, few_lanes_1_3}, {few_lanes_2_1, few_lanes_2_2, few_lanes_2_3}};
+/* Columns r0 .. r1-1 of y, by the calling thread. */
+static void few_lanes(const few_call *c, int panels, int r0, int r1) {
     const llm_real *w[GEMM_ROWS];
     for (int r = r0; r < r1; r += GEMM_ROWS) {
         const int rows = llm_min(GEMM_ROWS, r1 - r);
@@ -2679,9 +2708,7 @@ static void few_lanes(const few_call *c, int panels, int r0, int r1, int n) {
             w[i] = (const llm_real *)c->w.data + (size_t)(r + llm_min(i, rows - 1)) * (size_t)c->K;
         for (int p = 0, take; p < panels; p += take) {
             take = panels - p == 4 ? 2 : llm_min(3, panels - p);
-            if (take == 3) few_lanes_tile(3, c, w, p, r, rows, n);
-            else if (take == 2) few_lanes_tile(2, c, w, p, r, rows, n);
-            else few_lanes_tile(1, c, w, p, r, rows, n);
+            few_lanes_tiles[c->deep - 1][take - 1](c, w, (size_t)p, (size_t)r, (size_t)rows);
         }
     }
 }
@@ -2793,20 +2820,21 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
    llm_real, only the cache is stored as activations are. */
 
 /* Rows of a cache and tokens of a step up to which this is faster than products, with weights that are reals (and no
-   AMX) or in fewer bits; and rows up to which a token has vectors of its own, beyond which tokens are lanes. */
-enum { FEW_MOST = 64, FEW_MOST_BITS = 16, FEW_APART = 8 };
+   AMX) or in fewer bits; and rows beyond which tokens are lanes, two numbers of each together, or one. */
+enum { FEW_MOST = 64, FEW_MOST_BITS = 16, FEW_HALF = 4, FEW_APART = 8 };
 
-typedef struct few_room {
+typedef struct {                        /* each thread's own */
     llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
     few_x *packed;                      /* (n, widest matrix) */
 } few_room;
 typedef struct {
     llm_model *m; llm_cache *cache;
     const int *tokens, *rows, *positions; int n;
-    size_t lanes, panels;               /* tokens to a panel, 1 or VL; all panels. Below, "(n,C)" is (panels,C,lanes) */
+    const bool *want; llm_real *logits;
+    size_t lanes, deep, panels;         /* tokens to a panel, its neighbouring numbers of each, and all panels ... */
     bool apart;                         /* all tokens are of different rows */
-    llm_real *x, *mid, *qkv, *att, *pre, *ff;   /* (n,C), (n,C), (n,QKV), (n,H*D), (n,2F), (n,F) */
-    struct few_room *room;              /* each thread's own */
+    llm_real *x, *mid, *att, *pre, *ff; /* ... of (n,C), (n,C), (n,H*D), (n,2F), (n,F) */
+    llm_real *qkv;                      /* (n,QKV): plain rows */
     const llm_real *angles;             /* rope: cosines and sines by position */
     llm_real scale;                     /* of rope */
     int arrived, meetings;
@@ -2831,57 +2859,44 @@ static few_share few_part(int id, int threads, int n) {
     const int each = pad_to(GEMM_ROWS, (n + threads - 1) / threads);
     return (few_share){llm_min(n, id * each), llm_min(n, (id + 1) * each)};
 }
-/* The norm of a panel: within each lane, or of the one token that it is. */
-static void few_norm_lanes(llm_real *out, const llm_real *x, const llm_part *part, const llm_config *c) {
-    const size_t C = part->w->cols;
+/* The norm of a panel, or of a plain row, deep = VL. */
+static ALWAYS_INLINE void few_norm_as(const size_t deep, llm_real *out, const llm_real *x, const llm_part *part,
+                                      const llm_config *c) {
+    const size_t C = part->w->cols, lanes = VL / deep;
     vreal sum = {0}, square = {0};
-    for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i++) sum += vload(x + i * VL);
-    const vreal mean = sum / (llm_real)C;
-    for (size_t i = 0; i < C; i++) {
-        const vreal d = vload(x + i * VL) - mean;
+    for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += deep) sum += vload_n(x + i * lanes, (C - i) * lanes);
+    const vreal mean = few_both(deep, sum) / (llm_real)C;
+    for (size_t i = 0; i < C; i += deep) {
+        const vreal d = vkeep(vload_n(x + i * lanes, (C - i) * lanes) - mean, (C - i) * lanes, 0);
         square += d * d;
     }
-    const vreal rstd = 1 / vsqrt(square / (llm_real)C + (llm_real)c->eps);
-    for (size_t i = 0; i < C; i++)
-        vstore(out + i * VL, (vload(x + i * VL) - mean) * rstd * part->w->data[i] +
-                                 (part->bias ? part->bias->data[i] : 0));
+    const vreal rstd = 1 / vsqrt(few_both(deep, square) / (llm_real)C + (llm_real)c->eps);
+    for (size_t i = 0; i < C; i += deep) {
+        const size_t n = (C - i) * lanes;
+        const vreal y = (vload_n(x + i * lanes, n) - mean) * rstd * few_spread(deep, part->w->data + i, n);
+        vstore_n(out + i * lanes, part->bias ? y + few_spread(deep, part->bias->data + i, n) : y, n);
+    }
 }
-static void few_norm(const few_step *s, llm_real *out, const llm_real *x, const llm_part *part) {
-    const llm_config *c = &s->m->c;
-    const size_t C = part->w->cols;
-    if (s->lanes > 1) {
-        few_norm_lanes(out, x, part, c);
-        return;
-    }
-    vreal sum = {0}, square = {0};
-    for (size_t i = 0; i < C && c->norm == LLM_LAYERNORM; i += VL) sum += vload_n(x + i, C - i);
-    const llm_real mean = vsum(sum) / (llm_real)C;
-    for (size_t i = 0; i < C; i += VL) {
-        vreal d = vkeep(vload_n(x + i, C - i) - mean, C - i, 0);
-        square += d * d;
-    }
-    const llm_real rstd = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + (llm_real)c->eps);
-    for (size_t i = 0; i < C; i += VL) {
-        vreal y = (vload_n(x + i, C - i) - mean) * rstd * vload_n(part->w->data + i, C - i);
-        vstore_n(out + i, part->bias ? y + vload_n(part->bias->data + i, C - i) : y, C - i);
-    }
+static void few_norm(size_t deep, llm_real *out, const llm_real *x, const llm_part *part, const llm_config *c) {
+    if (deep == 1) few_norm_as(1, out, x, part, c);
+    else if (deep == VL) few_norm_as(VL, out, x, part, c);
+    else few_norm_as(2, out, x, part, c);
 }
 static const llm_real *few_read(const few_step *s, llm_real *xn, const llm_real *x, const llm_part *part) {
     const size_t panel = (size_t)s->m->c.C * s->lanes;
     if (s->m->c.post_norm) return x;
-    for (size_t p = 0; p < s->panels; p++) few_norm(s, xn + p * panel, x + p * panel, part);
+    for (size_t p = 0; p < s->panels; p++) few_norm(s->deep, xn + p * panel, x + p * panel, part, &s->m->c);
     return xn;
 }
-/* The norms of q and k, in place, and one behind a branch, x += norm(y): a panel to a thread. */
+/* The norms of q and k, in place, a token to a thread; and one behind a branch, x += norm(y), a panel to a thread. */
 static void few_qk_norms(few_step *s, int id, int threads, const llm_part qk[2]) {
     const llm_config *c = &s->m->c;
     if (!c->qk_norm) return;
-    for (size_t p = (size_t)id; p < s->panels; p += (size_t)threads)
+    for (int i = id; i < s->n; i += threads)
         for (int k = 0; k < 2; k++) {
             const llm_slice part = qk_slice(c, k);
-            llm_real *x = s->qkv + (p * part.ld + part.col) * s->lanes;
-            for (size_t j = 0; j < part.cols; j += qk_width(c, k))
-                few_norm(s, x + j * s->lanes, x + j * s->lanes, &qk[k]);
+            llm_real *x = s->qkv + (size_t)i * part.ld + part.col;
+            for (size_t j = 0; j < part.cols; j += qk_width(c, k)) few_norm(VL, x + j, x + j, &qk[k], c);
         }
     few_meet(s, threads);
 }
@@ -2889,26 +2904,32 @@ static void few_post_norm(few_step *s, int id, int threads, llm_real *y, const l
     const size_t panel = (size_t)s->m->c.C * s->lanes;
     if (!s->m->c.post_norm) return;
     for (size_t p = (size_t)id; p < s->panels; p += (size_t)threads) {
-        few_norm(s, y + p * panel, y + p * panel, norm);
+        few_norm(s->deep, y + p * panel, y + p * panel, norm, &s->m->c);
         for (size_t j = p * panel; j < (p + 1) * panel; j++) y[j] += x[j];
     }
     few_meet(s, threads);
 }
 /* y (n,O) = x W', columns from .. to of it. */
 static void few_matrix(const few_step *s, few_call call, int from, int to) {
-    if (s->lanes > 1) few_lanes(&call, (int)s->panels, from, to, 0);
+    if (s->lanes > 1) few_lanes(&call, (int)s->panels, from, to);
     else few_product(call, s->n, from, to);
 }
-/* y (n,O) = x W' + bias + add, columns from .. to of it, as model_linear_forward does. */
-static void few_linear(const few_step *s, llm_real *y, const llm_real *add, const llm_real *x, const llm_part *part,
-                       int from, int to, few_room *room) {
+/* y (n,O) = x W' + bias + add, columns from .. to of it, as model_linear_forward does. plain: y is plain rows. */
+static void few_linear(const few_step *s, llm_real *y, bool plain, const llm_real *add, const llm_real *x,
+                       const llm_part *part, int from, int to, few_room *room) {
     const llm_param *w = part->w, *bias = part->bias;
-    const size_t O = part_outputs(part), lanes = s->lanes;
+    const size_t O = part_outputs(part), rows = plain ? (size_t)s->n : 0, deep = plain ? VL : s->deep;
+    const size_t lanes = VL / deep, panels = plain ? rows : s->panels;
     const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
-    few_matrix(s, (few_call){y, O, w->w, w->cols, x, room->packed, 0, 0}, from, to);
-    for (size_t p = 0; p < s->panels; p++) {
-        for (size_t o = (size_t)from; o < (size_t)to && bias; o++)
-            for (size_t i = 0; i < lanes; i++) y[(p * O + o) * lanes + i] += bias->data[o];
+    few_call call = {.y = y, .ldy = O, .w = w->w, .K = w->cols, .x = x, .packed = room->packed, .deep = s->deep,
+                     .rows = rows};
+    few_matrix(s, call, from, to);
+    for (size_t p = 0; p < panels; p++) {
+        for (size_t o = (size_t)from; o < (size_t)to && bias; o += deep) {
+            const size_t n = ((size_t)to - o) * lanes;
+            llm_real *at = y + (p * O + o) * lanes;
+            vstore_n(at, vload_n(at, n) + few_spread(deep, bias->data + o, n), n);
+        }
         for (size_t i = (p * O + (size_t)from) * lanes; i < (p * O + (size_t)to) * lanes && add; i++) y[i] += add[i];
     }
     for (int t = 0, col = 0; lora && t < part->pieces; col += w[t++].rows) {
@@ -2916,8 +2937,9 @@ static void few_linear(const few_step *s, llm_real *y, const llm_real *add, cons
         const int first = llm_max(from, col), end = llm_min(to, col + (int)w[t].rows);
         const size_t r = (size_t)lora->rank;
         if (!a || first >= end) continue;
-        few_matrix(s, (few_call){room->u, r, a->A->w, w->cols, x, NULL, 0, 0}, 0, lora->rank);
-        for (size_t p = 0; p < s->panels; p++)
+        call.y = room->u, call.ldy = r, call.w = a->A->w;
+        few_matrix(s, call, 0, lora->rank);
+        for (size_t p = 0; p < panels; p++)
             for (int o = first; o < end; o++) {
                 const llm_real *B = a->B->data + (size_t)(o - col) * r, *u = room->u + p * r * lanes;
                 llm_real *to_y = y + (p * O + (size_t)o) * lanes;
@@ -2933,41 +2955,34 @@ static void few_linear(const few_step *s, llm_real *y, const llm_real *add, cons
             }
     }
 }
-/* Numbers from .. from+n-1 of token i of a tensor (n,width). */
-static void few_take(const few_step *s, llm_real *out, const llm_real *x, size_t width, int i, size_t from, size_t n) {
-    const llm_real *at = x + ((size_t)i / s->lanes * width + from) * s->lanes + (size_t)i % s->lanes;
-    if (s->lanes > 1)
-        for (size_t j = 0; j < n; j++) out[j] = at[j * VL];
-    else memcpy(out, at, n * sizeof *out);
-}
-static void few_put(const few_step *s, llm_real *x, const llm_real *in, size_t width, int i, size_t from, size_t n) {
-    llm_real *at = x + ((size_t)i / s->lanes * width + from) * s->lanes + (size_t)i % s->lanes;
-    for (size_t j = 0; j < n; j++) at[j * s->lanes] = in[j];
+/* Where number j of token i of a tensor (n,width) is. */
+static inline size_t few_at(const few_step *s, size_t width, int i, size_t j) {
+    const size_t in = j & (s->deep - 1);                    /* deep is a power of two */
+    return ((size_t)i / s->lanes * width + j - in) * s->lanes + (size_t)i % s->lanes * s->deep + in;
 }
 /* A query or key of token i, turned to its position; without rope as it is. */
-static void few_rope(const few_step *s, int l, llm_real *out, int i, size_t head) {
+static const llm_real *few_rope(const few_step *s, int l, llm_real *out, int i, size_t head) {
     const size_t D = (size_t)s->m->c.D, half = D / 2, heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
-    llm_real x[HEAD_MOST];
-    few_take(s, out, s->qkv, heads * D, i, head * D, D);
-    if (!has_rope(&s->m->c, l)) return;
-    memcpy(x, out, D * sizeof *x);
+    const llm_real *x = s->qkv + ((size_t)i * heads + head) * D;
+    if (!has_rope(&s->m->c, l)) return x;
     const llm_real *cosine = s->angles + (size_t)s->positions[i] * 2 * half, *sine = cosine + half;
+    LLM_SIMD()
     for (size_t j = 0; j < half; j++) {
         out[j] = (x[j] * cosine[j] - x[half + j] * sine[j]) * s->scale;
         out[half + j] = (x[half + j] * cosine[j] + x[j] * sine[j]) * s->scale;
     }
+    return out;
 }
 /* The new key and value of token i go into the cache. */
 static void few_remember(const few_step *s, int l, int i, int kv) {
     const size_t D = (size_t)s->m->c.D, T = (size_t)s->cache->T, pos = (size_t)s->positions[i];
     const size_t H = (size_t)s->m->c.H, KV = (size_t)s->m->c.KV, to = cache_head(s->rows[i], kv, T, KV, D);
     llm_real turned[HEAD_MOST];
-    few_rope(s, l, turned, i, H + (size_t)kv);
+    const llm_real *key = few_rope(s, l, turned, i, H + (size_t)kv);
     if (cpu.act == LLM_TYPE_REAL)
-        for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k[l])[to + d * T + pos] = turned[d];
-    else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k[l], to + d * T + pos, vset(turned[d]), 1);
-    few_take(s, turned, s->qkv, (H + 2 * KV) * D, i, (H + KV + (size_t)kv) * D, D);
-    cpu_store(s->cache->v[l], to + pos * D, turned, D);
+        for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k[l])[to + d * T + pos] = key[d];
+    else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k[l], to + d * T + pos, vset(key[d]), 1);
+    cpu_store(s->cache->v[l], to + pos * D, s->qkv + ((size_t)i * (H + 2 * KV) + H + KV + (size_t)kv) * D, D);
 }
 /* Its query heads that share this key look back. */
 static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *score) {
@@ -2975,9 +2990,9 @@ static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *sco
     const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D);
     llm_real turned[HEAD_MOST], out[HEAD_MOST];
     for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
-        few_rope(s, l, turned, i, (size_t)h);
-        attend_vectors(out, turned, s->cache->k[l], head, s->cache->v[l], head, s->positions[i], D, s->cache->T, score);
-        few_put(s, s->att, out, (size_t)(H * D), i, (size_t)(h * D), (size_t)D);
+        const llm_real *q = few_rope(s, l, turned, i, (size_t)h);
+        attend_vectors(out, q, s->cache->k[l], head, s->cache->v[l], head, s->positions[i], D, s->cache->T, score);
+        for (int d = 0; d < D; d++) s->att[few_at(s, (size_t)(H * D), i, (size_t)(h * D + d))] = out[d];
     }
 }
 /* Where all tokens are of different rows, each key is used as soon as it is stored. In a prompt tokens look at each
@@ -3004,10 +3019,9 @@ static void few_activation(const few_step *s, int from, int to) {
         }
 }
 /* What each thread does: the lines of block_forward, each on its own columns. */
-static void few_walk(few_step *s, int id, int threads, const int *wanted, int wants, llm_real *logits) {
+static void few_walk(few_step *s, few_room *room, int id, int threads) {
     llm_model *m = s->m;
     const llm_config *c = &m->c;
-    few_room *room = &s->room[id];
     const llm_real *xn;
     const few_share qkv = few_part(id, threads, (c->H + 2 * c->KV) * c->D), stream = few_part(id, threads, c->C);
     const few_share ff = few_part(id, threads, c->F), words = few_part(id, threads, c->V);
@@ -3015,40 +3029,44 @@ static void few_walk(few_step *s, int id, int threads, const int *wanted, int wa
         const int at = llm_min(i, s->n - 1);
         simd_embed_forward((llm_res *)room->xn, embedding_of(m), data_of(m->wpe), s->tokens + at, s->positions + at, 1,
                            c->C);
-        few_put(s, s->x, room->xn, (size_t)c->C, i, 0, (size_t)c->C);
+        for (size_t j = 0; j < (size_t)c->C; j++) s->x[few_at(s, c->C, i, j)] = room->xn[j];
     }
     few_meet(s, threads);
     for (int l = 0; l < c->L; l++) {
         const llm_layer *w = &m->layer[l];
         xn = few_read(s, room->xn, s->x, &w->norm1);
-        few_linear(s, s->qkv, NULL, xn, &w->qkv, qkv.from, qkv.to, room);
+        few_linear(s, s->qkv, true, NULL, xn, &w->qkv, qkv.from, qkv.to, room);
         few_meet(s, threads);
         few_qk_norms(s, id, threads, w->qk_norm);
         few_attention(s, id, threads, l, room->score);
         few_meet(s, threads);
-        few_linear(s, s->mid, c->post_norm ? NULL : s->x, s->att, &w->proj, stream.from, stream.to, room);
+        few_linear(s, s->mid, false, c->post_norm ? NULL : s->x, s->att, &w->proj, stream.from, stream.to, room);
         few_meet(s, threads);
         few_post_norm(s, id, threads, s->mid, s->x, &w->norm1);
         xn = few_read(s, room->xn, s->mid, &w->norm2);
-        few_linear(s, s->pre, NULL, xn, &w->up, ff.from, ff.to, room);
+        few_linear(s, s->pre, false, NULL, xn, &w->up, ff.from, ff.to, room);
         if (c->activation == LLM_SWIGLU)        /* the same columns of gate and of up */
-            few_linear(s, s->pre, NULL, xn, &w->up, c->F + ff.from, c->F + ff.to, room);
+            few_linear(s, s->pre, false, NULL, xn, &w->up, c->F + ff.from, c->F + ff.to, room);
         few_activation(s, ff.from, ff.to);
         few_meet(s, threads);
-        few_linear(s, s->x, c->post_norm ? NULL : s->mid, s->ff, &w->down, stream.from, stream.to, room);
+        few_linear(s, s->x, false, c->post_norm ? NULL : s->mid, s->ff, &w->down, stream.from, stream.to, room);
         few_meet(s, threads);
         few_post_norm(s, id, threads, s->x, s->mid, &w->norm2);
     }
-    for (int i = 0; i < wants; i++) {
-        llm_real *to = s->lanes > 1 ? room->score : room->xn + i * c->C;
-        few_take(s, to, s->x, c->C, wanted[i], 0, c->C);
-        if (s->lanes > 1) few_put(s, room->xn, to, c->C, i, 0, c->C);
+    int wants = 0;
+    for (int i = 0; i < s->n; i++) {
+        if (!s->want[i]) continue;
+        for (size_t j = 0; j < (size_t)c->C; j++) room->xn[few_at(s, c->C, wants, j)] = s->x[few_at(s, c->C, i, j)];
+        wants++;
     }
     const int panels = (wants + (int)s->lanes - 1) / (int)s->lanes;
-    for (int p = 0; p < panels; p++)
-        few_norm(s, room->xn + (size_t)p * c->C * s->lanes, room->xn + (size_t)p * c->C * s->lanes, &m->normf);
-    few_call call = {logits, (size_t)c->V, m->head->w, c->C, room->xn, room->packed, 0, 0};
-    if (s->lanes > 1) few_lanes(&call, panels, words.from, words.to, wants);
+    for (size_t p = 0; p < (size_t)panels; p++) {
+        llm_real *x = room->xn + p * (size_t)c->C * s->lanes;
+        few_norm(s->deep, x, x, &m->normf, c);
+    }
+    const few_call call = {.y = s->logits, .ldy = (size_t)c->V, .w = m->head->w, .K = c->C, .x = room->xn,
+                           .packed = room->packed, .deep = s->deep, .rows = (size_t)wants};
+    if (s->lanes > 1) few_lanes(&call, panels, words.from, words.to);
     else few_product(call, wants, words.from, words.to);
 }
 static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
@@ -3058,24 +3076,23 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
     if (cache->rows > most || count > most) return false;
     const llm_config *c = &m->c;
     const int n = (int)count, threads = few_threads(m);
-    few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .n = n,
-                  .scale = rope_scale(c)};
-    int wanted[FEW_MOST], wants = 0, last = 0;
-    s.apart = true;
+    few_step s = {.m = m, .cache = cache, .tokens = tokens, .rows = rows, .positions = positions, .want = want,
+                  .n = n, .apart = true, .logits = logits, .scale = rope_scale(c)};
+    int last = 0;
     for (int i = 0; i < n; i++) {
         last = llm_max(last, positions[i]);
-        if (want[i]) wanted[wants++] = i;
         for (int j = 0; j < i; j++) s.apart &= rows[j] != rows[i];
     }
     if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
     few_room *room = llm_alloc((size_t)threads, sizeof *room);
-    s.room = room;
     const int widest = llm_max(c->F, llm_max(c->C, c->H * c->D));
-    s.lanes = reals && cache->rows > FEW_APART ? VL : 1;
+    const bool pairs = VL == 16 && !m->lora && (c->C | c->F | c->D) % 2 == 0;
+    s.lanes = !reals ? 1 : cache->rows > FEW_APART ? VL : pairs && cache->rows > FEW_HALF ? VL / 2 : 1;
+    s.deep = VL / s.lanes;
     s.panels = ((size_t)n + s.lanes - 1) / s.lanes;
     for (int pass = 0; pass < 2; pass++) {
         pool_cutter k = {pass ? cache->scratch : NULL, 0, m->ops};
-        size_t N = s.panels * s.lanes;
+        const size_t N = s.panels * s.lanes;
         s.x = pool_real(&k, N, c->C);
         s.mid = pool_real(&k, N, c->C);
         s.qkv = pool_real(&k, N, (c->H + 2 * c->KV) * c->D);
@@ -3085,13 +3102,13 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
         for (int t = 0; t < threads; t++) {
             room[t].xn = pool_real(&k, N, c->C);
             room[t].u = pool_real(&k, N, m->lora ? m->lora->rank : 0);
-            room[t].score = pool_real(&k, 1, size_max(cache->T, c->C));
+            room[t].score = pool_real(&k, 1, cache->T);
             room[t].packed = pool_take(&k, s.lanes > 1 ? 0 : llm_mul(N, few_whole(m->weights, widest)), sizeof(few_x));
         }
         if (!pass) cache_room(m, cache, k.used);
     }
     LLM_OMP(parallel num_threads(threads))
-    few_walk(&s, thread_index(), thread_count(), wanted, wants, logits);
+    few_walk(&s, room + thread_index(), thread_index(), thread_count());
     llm_release(room);
     return true;
 }

@@ -211,20 +211,25 @@ static void check_qlora(const char *what, llm_config c, llm_type type, const cha
 /* ---- a matrix times few rows ---- */
 
 /* Against plain loops: all forms, sizes with and without whole vectors, one to nine vectors, a share of the rows; the
-   same with tokens in lanes, one to five panels, written as panels (out 1) and as rows (out 2). */
-static void check_product_of(llm_type type, const int n, const int out) {
+   same with tokens in lanes, one to five panels, of VL tokens or of half as many (deep 2), written as panels and as
+   plain rows. */
+static size_t place(int deep, int width, int i, int k) {    /* of number k of token i: see "tokens in lanes" */
+    const int lanes = deep ? VL / deep : 1, together = VL / lanes;
+    return (size_t)((i / lanes * width + k / together * together) * lanes + i % lanes * together + k % together);
+}
+static void check_product_of(llm_type type, const int n, const int deep, const bool plain) {
     static const int size[] = {1, 31, 32, 64, 101, 128, 160, 768};
     llm_rng r = llm_rng_seed(21, (uint64_t)type);
     for (int k = 0; k < 8; k++) {
-        enum { O = 23, FROM = 3, TO = 17 };
-        const int K = size[k];
+        enum { O = 24, FROM = 4, TO = 18 };
+        const int K = size[k], lanes = deep ? VL / deep : 1, panels = (n + lanes - 1) / lanes, places = panels * lanes;
+        if (deep && K % deep) continue;
         const size_t width = (size_t)K, bytes = weight_row_bytes(type, K), blocks = weight_blocks(type, K);
         char *data = llm_alloc(O, bytes);
         uint16_t *scale = llm_alloc(O * blocks + 1, sizeof *scale);
         llm_real *w = llm_alloc(O * width, sizeof *w), *x = llm_alloc((size_t)n * width, sizeof *x);
-        const int panels = (n + VL - 1) / VL, places = out ? panels * VL : n;
         llm_real *y = llm_alloc((size_t)places * O, sizeof *y);
-        llm_real *lanes = llm_alloc((size_t)(panels * VL) * width, sizeof *lanes);
+        llm_real *in_lanes = llm_alloc((size_t)places * width, sizeof *in_lanes);
         few_x *packed = llm_alloc((size_t)n * few_whole(type, K) + 1, sizeof *packed);
         for (size_t i = 0; i < O * width; i++) w[i] = (llm_real)llm_rng_normal(&r);
         for (size_t i = 0; i < (size_t)n * width; i++) x[i] = (llm_real)llm_rng_normal(&r);
@@ -236,14 +241,15 @@ static void check_product_of(llm_type type, const int n, const int out) {
         }
         for (int i = 0; i < places * O; i++) y[i] = 77;
         for (size_t i = 0; i < (size_t)n * width; i++)
-            lanes[(i / width / VL * width + i % width) * VL + i / width % VL] = x[i];
-        const few_call call = {y, O, {data, type, scale, NULL}, K, out ? lanes : x, packed};
-        if (out) few_lanes(&call, panels, FROM, TO, out == 2 ? n : 0);
+            in_lanes[place(deep, K, (int)i / K, (int)i % K)] = x[i];
+        const few_call call = {.y = y, .ldy = O, .w = {data, type, scale, NULL}, .K = K, .x = deep ? in_lanes : x,
+                               .packed = packed, .deep = (size_t)deep, .rows = plain ? (size_t)n : 0};
+        if (deep) few_lanes(&call, panels, FROM, TO);
         else few_product(call, n, FROM, TO);
         double worst = 0;
         bool beyond = false;
         for (int i = 0; i < n; i++) for (int o = 0; o < O; o++) {
-            double sum = 0, size_of = 0, got = (double)(out == 1 ? y[(i / VL * O + o) * VL + i % VL] : y[i * O + o]);
+            double sum = 0, size_of = 0, got = (double)y[place(plain ? 0 : deep, O, i, o)];
             for (int c = 0; c < K; c++) {
                 double term = (double)w[o * K + c] * (double)x[i * K + c];
                 sum += term;
@@ -253,20 +259,22 @@ static void check_product_of(llm_type type, const int n, const int out) {
             if (o < FROM || o >= TO) beyond |= got != 77;
             else if (!(e <= worst)) worst = e;
         }
-        CHECK(!beyond, "%s, K %d, n %d, out %d: rows of others are written", llm_type_name(type), K, n, out);
-        CHECK_SMALL(worst, IS_DOUBLE ? 1e-13 : !out && LLM_VNNI && few_whole(type, K) ? 1e-4 : 4e-6,
-                    "%s, K %d, n %d, out %d: product", llm_type_name(type), K, n, out);
-        void *all[] = {data, scale, w, x, y, lanes, packed};
+        CHECK(!beyond, "%s, K %d, n %d, deep %d, plain %d: rows of others are written", llm_type_name(type), K, n,
+              deep, plain);
+        CHECK_SMALL(worst, IS_DOUBLE ? 1e-13 : !deep && LLM_VNNI && few_whole(type, K) ? 1e-4 : 4e-6,
+                    "%s, K %d, n %d, deep %d, plain %d: product", llm_type_name(type), K, n, deep, plain);
+        void *all[] = {data, scale, w, x, y, in_lanes, packed};
         for (int i = 0; i < 7; i++) llm_release(all[i]);
     }
 }
 static void check_product(llm_type type) {
-    for (int n = 1; n <= 9; n += n < 5 ? 1 : 2) check_product_of(type, n, 0);
-    for (int panels = 1; panels <= 5 && type == LLM_TYPE_REAL; panels++)
-        for (int out = 1; out <= 2; out++) check_product_of(type, panels * VL - panels / 2, out);
+    for (int n = 1; n <= 9; n += n < 5 ? 1 : 2) check_product_of(type, n, 0, true);
+    for (int deep = 1; deep <= (VL == 16 ? 2 : 1) && type == LLM_TYPE_REAL; deep++)
+        for (int panels = 1; panels <= 5; panels++)
+            for (int plain = 0; plain <= 1; plain++) check_product_of(type, panels * VL / deep - panels / 2, deep, plain);
 }
 /* The decoder against the full forward pass: token by token with its keys in the cache, a prompt, several texts at
-   once; its three ways (few rows, tokens in lanes, products); any number of threads. */
+   once; its four ways (few rows, tokens in lanes by halves and whole, products); any number of threads. */
 static void check_decode(const char *what, llm_config c, llm_type type, llm_precision precision, bool adapters) {
     enum { T = 37, ROWS = 6 };
     llm_model m = build(c, llm_cpu(precision));
@@ -287,29 +295,31 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
     const double bound = IS_DOUBLE ? 1e-12 : precision == LLM_BF16 ? 0.1 : type >= LLM_TYPE_Q8 ? 5e-4 : fp32;
     all_logits(&m, &b, full);
     const int had = llm_threads(0);
-    for (int way = 0; way < 7; way++) {                     /* few rows by 1, 2, 3 threads; more of them; products */
-        static const char *const name[] = {"few rows", "lanes", "products"};
-        const size_t room[] = {ROWS, type == LLM_TYPE_REAL ? FEW_MOST : FEW_MOST_BITS, FEW_MOST + 1};
-        llm_threads(way < 6 ? way % 3 + 1 : had);
+    for (int way = 0; way < 10; way++) {                    /* few rows by 1, 2, 3 threads; more of them; products */
+        static const char *const name[] = {"few rows", "pairs in lanes", "lanes", "products"};
+        const size_t room[] = {FEW_HALF, FEW_APART, type == LLM_TYPE_REAL ? FEW_MOST : FEW_MOST_BITS, FEW_MOST + 1};
+        const int count = llm_min(ROWS, (int)room[way / 3]);
+        const size_t some = (size_t)(count * T) * V;
+        llm_threads(way < 9 ? way % 3 + 1 : had);
         llm_cache cache = llm_cache_new(&m, room[way / 3], T);
         int tokens[ROWS], rows[ROWS], positions[ROWS];
         bool want[ROWS];
         for (int t = 0; t < T; t++) {
-            for (int i = 0; i < ROWS; i++) {
-                tokens[i] = b.tokens[(ROWS - 1 - i) * T + t];      /* rows of the cache in another order */
-                rows[i] = ROWS - 1 - i;
+            for (int i = 0; i < count; i++) {
+                tokens[i] = b.tokens[(count - 1 - i) * T + t];      /* rows of the cache in another order */
+                rows[i] = count - 1 - i;
                 positions[i] = t;
                 want[i] = true;
             }
             llm_real out[ROWS * 64];
-            llm_cache_step(&m, &cache, tokens, rows, positions, want, ROWS, out);
-            for (size_t i = 0; i < ROWS; i++)
-                memcpy(got + ((ROWS - 1 - i) * T + (size_t)t) * V, out + i * V, V * sizeof *out);
+            llm_cache_step(&m, &cache, tokens, rows, positions, want, (size_t)count, out);
+            for (int i = 0; i < count; i++)
+                memcpy(got + (size_t)((count - 1 - i) * T + t) * V, out + (size_t)i * V, V * sizeof *out);
         }
-        CHECK_SMALL(relative_error(got, full, all), bound, "%s, %s, %s: decoding is not the forward pass", what,
+        CHECK_SMALL(relative_error(got, full, some), bound, "%s, %s, %s: decoding is not the forward pass", what,
                     llm_type_name(type), name[way / 3]);
-        if (way % 3 == 0) memcpy(few, got, all * sizeof *few);
-        else CHECK(!memcmp(few, got, all * sizeof *few), "%s, %s, %s: %d threads change bits", what, llm_type_name(type),
+        if (way % 3 == 0) memcpy(few, got, some * sizeof *few);
+        else CHECK(!memcmp(few, got, some * sizeof *few), "%s, %s, %s: %d threads change bits", what, llm_type_name(type),
                    name[way / 3], way % 3 + 1);
         /* Alone, in two pieces: a prompt at once, then token by token. But for products: the same bits. */
         int row[T] = {0}, place[T];
@@ -320,7 +330,7 @@ static void check_decode(const char *what, llm_config c, llm_type type, llm_prec
         llm_cache_step(&m, &cache, b.tokens + T, row, place, last, 5, one);
         last[0] = true;
         for (int t = 5; t < 9; t++) llm_cache_step(&m, &cache, b.tokens + T + t, row, place + t, last, 1, one);
-        if (way < 6) CHECK(!memcmp(one, few + (T + 8) * V, V * sizeof *one), "%s, %s, %s: neighbours change bits", what,
+        if (way < 9) CHECK(!memcmp(one, few + (T + 8) * V, V * sizeof *one), "%s, %s, %s: neighbours change bits", what,
                            llm_type_name(type), name[way / 3]);
         CHECK_SMALL(relative_error(one, full + (T + 8) * V, V), 2 * bound, "%s, %s: alone", what, llm_type_name(type));
         llm_cache_free(&cache, &m);
