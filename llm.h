@@ -4427,9 +4427,11 @@ static void require_logits(const llm_real *z, size_t n) {
 }
 /* The first of the largest. */
 static size_t likeliest(const llm_real *z, size_t V) {
+    llm_real best = z[0];
+    LLM_SIMD(reduction(max : best))
+    for (size_t v = 1; v < V; v++) best = z[v] > best ? z[v] : best;
     size_t top = 0;
-    for (size_t v = 1; v < V; v++)
-        if (z[v] > z[top]) top = v;
+    while (z[top] < best) top++;
     if (!(z[top] > -INFINITY)) llm_die("a list of forbidden tokens that leaves some", "every token is forbidden");
     return top;
 }
@@ -4644,7 +4646,7 @@ static size_t speak_on(speech *t) {
         cache_tokens_add(&t->step, t->who[i].last, t->who[i].row, t->who[i].position, true);
     cache_tokens_run(&t->step, t->m, &t->cache, t->logits);
     require_logits(t->logits, n * V);                       /* here: many threads cannot end a program at once */
-    LLM_OMP(parallel for schedule(static) if(n * V > 10000))
+    LLM_OMP(parallel for schedule(static) if(n * V > 4000))
     for (size_t i = 0; i < n; i++) t->id[i] = draw_id(t, &t->who[i], t->logits + i * V, &t->logp[i]);
     return 1;
 }
