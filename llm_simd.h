@@ -2539,8 +2539,8 @@ typedef struct {
     llm_weight w; int K;                /* (O,K) */
     const llm_real *x;                  /* (n,K) */
     few_x *packed;                      /* room for (n, few_whole): the same as integers */
-    size_t apart, last;                 /* rows so far apart are read together; there is none behind the last */
-    size_t deep, rows;                  /* of tokens in lanes: below */
+    size_t apart, last;                 /* rows of W so far apart are read together; there is none behind the last */
+    size_t deep, rows;                  /* tokens in lanes: how; so many plain rows of y are asked for, or 0 */
 } few_call;
 
 #if LLM_VNNI
@@ -2831,10 +2831,10 @@ typedef struct {
     llm_model *m; llm_cache *cache;
     const int *tokens, *rows, *positions; int n;
     const bool *want; llm_real *logits;
-    size_t lanes, deep, panels;         /* tokens to a panel, its neighbouring numbers of each, and all panels ... */
     bool apart;                         /* all tokens are of different rows */
-    llm_real *x, *mid, *att, *pre, *ff; /* ... of (n,C), (n,C), (n,H*D), (n,2F), (n,F) */
-    llm_real *qkv;                      /* (n,QKV): plain rows */
+    size_t lanes, deep, panels;         /* tokens to a panel, neighbouring numbers of each, and all panels ... */
+    llm_real *x, *mid, *att, *pre, *ff; /* ... in which (n,C), (n,C), (n,H*D), (n,2F), (n,F) lie ... */
+    llm_real *qkv;                      /* ... but not (n,QKV) */
     const llm_real *angles;             /* rope: cosines and sines by position */
     llm_real scale;                     /* of rope */
     int arrived, meetings;
@@ -2910,9 +2910,9 @@ static void few_post_norm(few_step *s, int id, int threads, llm_real *y, const l
     few_meet(s, threads);
 }
 /* y (n,O) = x W', columns from .. to of it. */
-static void few_matrix(const few_step *s, few_call call, int from, int to) {
-    if (s->lanes > 1) few_lanes(&call, (int)s->panels, from, to);
-    else few_product(call, s->n, from, to);
+static void few_matrix(const few_step *s, few_call call, int n, int from, int to) {
+    if (s->lanes > 1) few_lanes(&call, ceil_div(n, (int)s->lanes), from, to);
+    else few_product(call, n, from, to);
 }
 /* y (n,O) = x W' + bias + add, columns from .. to of it, as model_linear_forward does. plain: y is plain rows. */
 static void few_linear(const few_step *s, llm_real *y, bool plain, const llm_real *add, const llm_real *x,
@@ -2923,7 +2923,7 @@ static void few_linear(const few_step *s, llm_real *y, bool plain, const llm_rea
     const llm_lora *lora = s->m->lora_off ? NULL : s->m->lora;
     few_call call = {.y = y, .ldy = O, .w = w->w, .K = w->cols, .x = x, .packed = room->packed, .deep = s->deep,
                      .rows = rows};
-    few_matrix(s, call, from, to);
+    few_matrix(s, call, s->n, from, to);
     for (size_t p = 0; p < panels; p++) {
         for (size_t o = (size_t)from; o < (size_t)to && bias; o += deep) {
             const size_t n = ((size_t)to - o) * lanes;
@@ -2938,7 +2938,7 @@ static void few_linear(const few_step *s, llm_real *y, bool plain, const llm_rea
         const size_t r = (size_t)lora->rank;
         if (!a || first >= end) continue;
         call.y = room->u, call.ldy = r, call.w = a->A->w;
-        few_matrix(s, call, 0, lora->rank);
+        few_matrix(s, call, s->n, 0, lora->rank);
         for (size_t p = 0; p < panels; p++)
             for (int o = first; o < end; o++) {
                 const llm_real *B = a->B->data + (size_t)(o - col) * r, *u = room->u + p * r * lanes;
@@ -3054,20 +3054,16 @@ static void few_walk(few_step *s, few_room *room, int id, int threads) {
         few_post_norm(s, id, threads, s->x, s->mid, &w->norm2);
     }
     int wants = 0;
-    for (int i = 0; i < s->n; i++) {
-        if (!s->want[i]) continue;
-        for (size_t j = 0; j < (size_t)c->C; j++) room->xn[few_at(s, c->C, wants, j)] = s->x[few_at(s, c->C, i, j)];
-        wants++;
-    }
-    const int panels = (wants + (int)s->lanes - 1) / (int)s->lanes;
-    for (size_t p = 0; p < (size_t)panels; p++) {
-        llm_real *x = room->xn + p * (size_t)c->C * s->lanes;
+    for (int i = 0; i < s->n; wants += s->want[i++])
+        for (size_t j = 0; j < (size_t)c->C && s->want[i]; j++)
+            room->xn[few_at(s, c->C, wants, j)] = s->x[few_at(s, c->C, i, j)];
+    for (int i = 0; i < wants; i += (int)s->lanes) {
+        llm_real *x = room->xn + (size_t)i * (size_t)c->C;
         few_norm(s->deep, x, x, &m->normf, c);
     }
     const few_call call = {.y = s->logits, .ldy = (size_t)c->V, .w = m->head->w, .K = c->C, .x = room->xn,
                            .packed = room->packed, .deep = s->deep, .rows = (size_t)wants};
-    if (s->lanes > 1) few_lanes(&call, panels, words.from, words.to);
-    else few_product(call, wants, words.from, words.to);
+    few_matrix(s, call, wants, words.from, words.to);
 }
 static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const int *rows, const int *positions,
                         const bool *want, size_t count, llm_real *logits) {
