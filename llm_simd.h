@@ -1459,11 +1459,16 @@ static void simd_stream_backward(llm_res *dinp, const llm_act *dout, size_t n) {
 
    Three products: y = x W', dx = dy W, dW = dy' x. Bias and residual are added where the product writes its result. */
 
-static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t in,
-                               size_t out_n) {
+static void simd_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
+                                     llm_weight bias, size_t N, size_t in, size_t out_n) {
     cpu_out o = act_out(out, out_n);
     o.bias = bias.full;
+    o.gelu = activated;
     cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
+}
+static void simd_linear_forward(llm_act *out, const llm_act *inp, llm_weight w, llm_weight bias, size_t N, size_t in,
+                               size_t out_n) {
+    simd_linear_gelu_forward(out, NULL, inp, w, bias, N, in, out_n);
 }
 
 /* dbias (=|+=) the column sums of d (N,O). At most 32 fixed chunks of rows, each read in the order of memory, have sums
@@ -1524,13 +1529,6 @@ static void simd_residual_backward(llm_act *dinp, llm_real *dw, llm_real *dbias,
                                    bool accumulate) {
     linear_gradients(dinp, dw, dbias, real_view((const llm_real *)dout, out_n, 1), inp, NULL, w, N, in, out_n,
                      accumulate);
-}
-static void simd_linear_gelu_forward(llm_act *out, llm_act *activated, const llm_act *inp, llm_weight w,
-                                     llm_weight bias, size_t N, size_t in, size_t out_n) {
-    cpu_out o = act_out(out, out_n);
-    o.bias = bias.full;
-    o.gelu = activated;
-    cpu_gemm(N, out_n, in, act_view(inp, in, 1), cpu_transposed(cpu_weight_view(w, in)), o);
 }
 static void simd_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *dbias, const llm_res *dout,
                                         const llm_act *inp, const llm_act *pre, llm_weight w, size_t N, size_t in,
