@@ -588,6 +588,7 @@ static ALWAYS_INLINE void load_square(const int parts, vbits square[][16], const
     UNROLL for (int i = 0; i < 16; i++) {
         if (v->cs == 1) {
             const size_t p = at + (size_t)llm_min(r + i, n - 1) * v->rs + (size_t)j;
+            __builtin_prefetch((const char *)v->data + (p + 16 * v->rs) * (bf16 ? sizeof(uint16_t) : sizeof(float)));
             load_pairs(parts, square, i, v->data, bf16, p, k - j, p + 16, k - j - 16);
         } else {
             const size_t p = at + (size_t)r + (size_t)(j + 2 * i) * v->cs;
