@@ -1798,21 +1798,11 @@ static ALWAYS_INLINE void attention_tile_as(const int wide, int k, const llm_rea
 /* The three products of attention: of rows of K or V with queries, scores (GEMM_ROWS keys, queries) over D; of their
    columns with scores, (GEMM_ROWS dimensions, queries) over keys; of scores with rows, (GEMM_ROWS keys, dimensions)
    over queries. */
-static void attention_rows_tile(int wide, int D, const llm_real *rows, const llm_real *q, llm_real *c) {
-    if (wide > 2) attention_tile_as(3, D, rows, D, 1, q, GEMM_COLS, c, true);
-    else if (wide > 1) attention_tile_as(2, D, rows, D, 1, q, GEMM_COLS, c, true);
-    else attention_tile_as(1, D, rows, D, 1, q, GEMM_COLS, c, true);
-}
-static void attention_columns_tile(int wide, int keys, int D, const llm_real *columns, const llm_real *s, llm_real *c,
-                                   bool begin) {
-    if (wide > 2) attention_tile_as(3, keys, columns, 1, D, s, GEMM_COLS, c, begin);
-    else if (wide > 1) attention_tile_as(2, keys, columns, 1, D, s, GEMM_COLS, c, begin);
-    else attention_tile_as(1, keys, columns, 1, D, s, GEMM_COLS, c, begin);
-}
-static void attention_scores_tile(int wide, int queries, int D, const llm_real *s, const llm_real *rows, llm_real *c) {
-    if (wide > 2) attention_tile_as(3, queries, s, GEMM_COLS, 1, rows, D, c, false);
-    else if (wide > 1) attention_tile_as(2, queries, s, GEMM_COLS, 1, rows, D, c, false);
-    else attention_tile_as(1, queries, s, GEMM_COLS, 1, rows, D, c, false);
+static void attention_tile(int wide, int k, const llm_real *a, int row, int step, const llm_real *b, int ld,
+                           llm_real *c, bool begin) {
+    if (wide > 2) attention_tile_as(3, k, a, row, step, b, ld, c, begin);
+    else if (wide > 1) attention_tile_as(2, k, a, row, step, b, ld, c, begin);
+    else attention_tile_as(1, k, a, row, step, b, ld, c, begin);
 }
 
 /* c (GEMM_ROWS, queries) = (c +) A S for keys from .. to-1, those of a vector of queries only as far as it sees: at the
@@ -1822,8 +1812,8 @@ static void attention_tile_keys(const att_block *t, int from, int to, int D, con
     for (int key = from, end; key < to; key = end, begin = false) {
         const int reach = attention_reach(t, key), at = reach * VL;
         end = llm_min(to, reach + 1 < t->wide ? t->first + at + VL : to);
-        attention_columns_tile(t->wide - reach, end - key, D, a + (key - from) * D, s + (key - from) * GEMM_COLS + at,
-                               c + at, begin);
+        attention_tile(t->wide - reach, end - key, a + (key - from) * D, 1, D, s + (key - from) * GEMM_COLS + at,
+                       GEMM_COLS, c + at, begin);
     }
 }
 /* S', whose row 0 is key t->low, masked, and each lane's maximum. K: all keys of the head, from 0 on. */
@@ -1833,7 +1823,8 @@ static void attention_scores(llm_real *S, vreal top[GEMM_VECTORS], const att_cal
     for (int key = t->low; key < t->high; key += GEMM_ROWS) {
         llm_real *s = S + (size_t)(key - t->low) * GEMM_COLS;
         const int reach = attention_reach(t, key), from = reach * VL;
-        attention_rows_tile(t->wide - reach, a->D, K + (size_t)key * (size_t)a->D, q + from, s + from);
+        attention_tile(t->wide - reach, a->D, K + (size_t)key * (size_t)a->D, a->D, 1, q + from, GEMM_COLS, s + from,
+                       true);
         const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < llm_min(GEMM_ROWS, t->high - key); i++, s += GEMM_COLS)
             for (int v = reach; v < t->wide; v++) {
@@ -1934,8 +1925,8 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
     for (int key = from; key < to; key += GEMM_ROWS) {
         llm_real *s = r->S + (key - from) * GEMM_COLS, *ds = r->dS + (key - from) * GEMM_COLS;
         const int reach = attention_reach(t, key), at = reach * VL;
-        attention_rows_tile(t->wide - reach, D, r->K + (key - k->low) * D, r->q + at, s + at);
-        attention_rows_tile(t->wide - reach, D, r->V + (key - k->low) * D, r->g + at, ds + at);
+        attention_tile(t->wide - reach, D, r->K + (key - k->low) * D, D, 1, r->q + at, GEMM_COLS, s + at, true);
+        attention_tile(t->wide - reach, D, r->V + (key - k->low) * D, D, 1, r->g + at, GEMM_COLS, ds + at, true);
         const bool masks = attention_needs_mask(t, key);
         for (int i = 0; i < GEMM_ROWS; i++, s += GEMM_COLS, ds += GEMM_COLS)
             for (int v = reach; v < t->wide; v++) {
@@ -1954,8 +1945,8 @@ static void attention_backward_block(const att_call *a, const att_back *k, const
         for (int key = from; key < to; key += GEMM_ROWS) {
             const int tile = ((key - k->low) * panels + p * GEMM_ROWS) * GEMM_COLS, at = attention_reach(t, key) * VL;
             const int s = (key - from) * GEMM_COLS + at, rows = t->rows - at;
-            attention_scores_tile(wide, rows, D, r->dS + s, q + at * D, r->dK + tile);
-            attention_scores_tile(wide, rows, D, r->S + s, g + at * D, r->dV + tile);
+            attention_tile(wide, rows, r->dS + s, GEMM_COLS, 1, q + at * D, D, r->dK + tile, false);
+            attention_tile(wide, rows, r->S + s, GEMM_COLS, 1, g + at * D, D, r->dV + tile, false);
         }
     }
 }
