@@ -1542,9 +1542,6 @@ static void simd_residual_gelu_backward(llm_act *dpre, llm_real *dw, llm_real *d
 
    The scale is multiplied into u and du, so that it appears nowhere else. */
 
-static void scale_reals(llm_real *x, llm_real scale, size_t n) {
-    for (size_t i = 0; i < n; i++) x[i] *= scale;
-}
 static void scale_acts(llm_act *x, llm_real scale, size_t n) {
     for (size_t i = 0; i < n; i += VL) act_store_n(x, i, act_load_n(x, i, n - i) * scale, n - i);
 }
@@ -2729,76 +2726,102 @@ static double few_layer(const llm_config *c) { return (double)c->C * (2.0 * (c->
 static int few_threads(const llm_model *m) {
     return llm_max(1, (int)fmin(llm_threads(0), few_layer(&m->c) * sizeof(llm_real) / 16384));
 }
-/* out = sum over t of p[t] v[t], `vectors` of a head's row of D numbers, kept in registers. */
-static ALWAYS_INLINE void attend_values(const llm_type type, const int vectors, llm_real *out, const llm_real *p,
-                                        const llm_act *v, size_t at, size_t D, size_t seen) {
-    vreal o[4], next[4];
-    UNROLL for (int i = 0; i < vectors; i++) o[i] = next[i] = (vreal){0};
-    size_t t = 0;
-    for (; t + 2 <= seen; t += 2)
-        UNROLL for (int i = 0; i < vectors; i++) {
-            o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
-            next[i] += p[t + 1] * load_n(v, type, at + (t + 1) * D + (size_t)(i * VL), VL);
+/* Queries that look back together, tokens of a prompt or heads that share a key: what is loaded serves all of them, and
+   their sums fill the registers. Each has the sums it has alone: what it must not see adds 0. */
+enum { ATTEND_MOST = GEMM_ROWS / 4 * 3 };
+/* out (m,D) = factor (m) p (m,T) v (T,D) over the first tokens: `vectors` of a head's D numbers, from d on. */
+static ALWAYS_INLINE void attend_values(const llm_type type, const int m, const int vectors, size_t d, llm_real *out,
+                                        const llm_real *factor, const llm_real *p, const llm_act *v, size_t v0,
+                                        size_t D, size_t T, size_t seen) {
+    const size_t n = vectors > 1 ? VL : D - d;
+    vreal o[2][ATTEND_MOST][4] = {{{{0}}}};                 /* even and odd t: no sum waits for its last addition */
+    for (size_t t = 0; t < seen; t += 2)
+        UNROLL for (size_t odd = 0; odd < 2; odd++) {
+            if (odd && t + 1 == seen) break;
+            UNROLL for (size_t i = 0; i < (size_t)vectors; i++) {
+                const vreal value = load_n(v, type, v0 + (t + odd) * D + d + i * VL, n);
+                UNROLL for (size_t j = 0; j < (size_t)m; j++) o[odd][j][i] += p[j * T + t + odd] * value;
+            }
         }
-    UNROLL for (int i = 0; i < vectors; i++) {
-        if (t < seen) o[i] += p[t] * load_n(v, type, at + t * D + (size_t)(i * VL), VL);
-        vstore(out + i * VL, o[i] + next[i]);
-    }
+    UNROLL for (size_t j = 0; j < (size_t)m; j++)
+        UNROLL for (size_t i = 0; i < (size_t)vectors; i++)
+            vstore_n(out + j * D + d + i * VL, (o[0][j][i] + o[1][j][i]) * factor[j], n);
 }
-static ALWAYS_INLINE void attend_as(const llm_type type, llm_real *out, const llm_real *q, const llm_act *k, size_t k0,
-                                    const llm_act *v, size_t v0, size_t seen, size_t D, size_t T, llm_real *score) {
+/* out (m,D) = softmax(q (m,D) keys / sqrt(D)) values of one head; query j sees seen[j] tokens. out may be q. */
+static ALWAYS_INLINE void attend_as(const llm_type type, const int m, llm_real *out, const llm_real *q,
+                                    const size_t *seen, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
+                                    size_t D, size_t T, llm_real *score) {
     const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D);
-    vreal top = vset(-1e30f), total = {0};
-    for (size_t t = 0; t < seen; t += 4 * VL) {             /* four vectors: no sum waits for its own last addition */
-        vreal s[4] = {{0}};
-        for (size_t d = 0; d < D; d++)
-            UNROLL for (size_t i = 0; i < 4; i++) s[i] += q[d] * load_n(k, type, k0 + d * T + t + i * VL, VL);
-        UNROLL for (size_t i = 0; i < 4; i++) vstore(score + t + i * VL, s[i] * scale);
+    llm_real inverse[ATTEND_MOST];
+    size_t most = 0, d = 0;
+    for (int j = 0; j < m; j++) most = size_max(most, seen[j]);
+    for (size_t t = 0; t < most; t += 4 * VL) {             /* four vectors: no sum waits for its own last addition */
+        vreal s[ATTEND_MOST][4] = {{{0}}};
+        for (d = 0; d < D; d++)
+            UNROLL for (size_t i = 0; i < 4; i++) {
+                const vreal key = load_n(k, type, k0 + d * T + t + i * VL, VL);
+                UNROLL for (int j = 0; j < m; j++) s[j][i] += q[(size_t)j * D + d] * key;
+            }
+        UNROLL for (int j = 0; j < m; j++)
+            UNROLL for (size_t i = 0; i < 4; i++) vstore(score + (size_t)j * T + t + i * VL, s[j][i] * scale);
     }
-    for (size_t t = seen; t % VL; t++) score[t] = -1e30f;  /* tokens that are not there yet */
-    for (size_t t = 0; t < seen; t += VL) top = vmax(top, vload(score + t));
-    const llm_real best = vhmax(top);
-    for (size_t t = 0; t < seen; t += VL) {
-        const vreal p = vexp(vload(score + t) - best);
-        total += p;
-        vstore(score + t, p);
+    for (int j = 0; j < m; j++) {
+        llm_real *p = score + (size_t)j * T;
+        vreal top = vset(-1e30f), total = {0};
+        for (size_t t = seen[j]; t % VL || t < most; t++) p[t] = -1e30f;        /* tokens that it must not see */
+        for (size_t t = 0; t < most; t += VL) top = vmax(top, vload(p + t));
+        const llm_real best = vhmax(top);
+        for (size_t t = 0; t < most; t += VL) {
+            const vreal e = vexp(vload(p + t) - best);
+            total += e;
+            vstore(p + t, e);
+        }
+        inverse[j] = 1 / vsum(total);
     }
-    size_t d = 0;
-    for (; d + 4 * VL <= D; d += 4 * VL) attend_values(type, 4, out + d, score, v, v0 + d, D, seen);
-    for (; d + 2 * VL <= D; d += 2 * VL) attend_values(type, 2, out + d, score, v, v0 + d, D, seen);
-    for (; d + VL <= D; d += VL) attend_values(type, 1, out + d, score, v, v0 + d, D, seen);
-    if (d < D) {
-        vreal o = {0};
-        for (size_t t = 0; t < seen; t++) o += score[t] * load_n(v, type, v0 + t * D + d, D - d);
-        vstore_n(out + d, o, D - d);
-    }
-    scale_reals(out, 1 / vsum(total), D);
+    for (d = 0; m == 1 && d + 4 * VL <= D; d += 4 * VL)
+        attend_values(type, m, 4, d, out, inverse, score, v, v0, D, T, most);
+    for (; d + 2 * VL <= D; d += 2 * VL) attend_values(type, m, 2, d, out, inverse, score, v, v0, D, T, most);
+    for (; d < D; d += VL) attend_values(type, m, 1, d, out, inverse, score, v, v0, D, T, most);
 }
-/* out (D) = softmax(q . keys / sqrt(D)) values over tokens 0 .. pos of one head. score: room for T numbers. */
+/* One query, which sees tokens 0 .. pos; ATTEND_MOST of them. score: room for T numbers a query. */
 static void attend_vectors(llm_real *out, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
                    int pos, int D, int T, llm_real *score) {
     const size_t seen = (size_t)pos + 1;
-    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
-    else attend_as(LLM_TYPE_BF16, out, q, k, k0, v, v0, seen, (size_t)D, (size_t)T, score);
+    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, 1, out, q, &seen, k, k0, v, v0, (size_t)D, (size_t)T, score);
+    else attend_as(LLM_TYPE_BF16, 1, out, q, &seen, k, k0, v, v0, (size_t)D, (size_t)T, score);
+}
+static void attend_block(llm_real *x, const size_t *seen, const llm_act *k, const llm_act *v, size_t head, size_t D,
+                         size_t T, llm_real *score) {
+    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, ATTEND_MOST, x, x, seen, k, head, v, head, D, T, score);
+    else attend_as(LLM_TYPE_BF16, ATTEND_MOST, x, x, seen, k, head, v, head, D, T, score);
 }
 static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
                                  const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
-    const size_t QKV = (H + 2 * KV) * D;
-    llm_real *scores = cpu_scratch(llm_mul((size_t)llm_threads(0), T));
-    LLM_OMP(parallel for collapse(2) schedule(static))
-    for (size_t i = 0; i < n; i++) for (size_t kv = 0; kv < KV; kv++) {
-        const size_t to = cache_head(rows[i], kv, T, KV, D), from = i * QKV + (H + kv) * D, pos = positions[i];
-        for (size_t d = 0; d < D; d++) act_store_n(k, to + d * T + pos, act_load_n(qkv, from + d, 1), 1);
-        for (size_t d = 0; d < D; d += VL)
-            act_store_n(v, to + pos * D + d, act_load_n(qkv, from + KV * D + d, D - d), D - d);
-    }
+    const size_t QKV = (H + 2 * KV) * D, G = H / KV, room = llm_mul(ATTEND_MOST, T + D) + VL;
+    llm_real *rooms = cpu_scratch(llm_mul((size_t)llm_threads(0), room));
+    LLM_OMP(parallel for collapse(2))
+    for (size_t kv = 0; kv < KV; kv++) for (size_t d = 0; d < D; d++)   /* a prompt's keys: side by side */
+        for (size_t i = 0; i < n; i++) {
+            const size_t to = cache_head(rows[i], kv, T, KV, D), pos = positions[i], from = i * QKV + (H + kv) * D;
+            if (cpu.act == LLM_TYPE_REAL) ((llm_real *)k)[to + d * T + pos] = ((const llm_real *)qkv)[from + d];
+            else ((uint16_t *)k)[to + d * T + pos] = ((const uint16_t *)qkv)[from + d];
+            if (d == 0) memcpy(act_place(v, to + pos * D), act_at(qkv, from + KV * D), D * cpu.act_size);
+        }
     LLM_OMP(parallel for collapse(2) schedule(dynamic))
-    for (size_t i = 0; i < n; i++) for (size_t h = 0; h < H; h++) {
-        llm_real scratch[HEAD_MOST], o[HEAD_MOST], *score = scores + (size_t)thread_index() * T;
-        const llm_real *q = cpu_row(qkv, i * QKV + h * D, D, scratch);
-        const size_t head = cache_head(rows[i], h / (H / KV), T, KV, D);
-        attend_vectors(o, q, k, head, v, head, positions[i], D, T, score);
-        cpu_store(out, (i * H + h) * D, o, D);
+    for (size_t i = 0; i < n; i += ATTEND_MOST) for (size_t kv = 0; kv < KV; kv++) {
+        llm_real *score = rooms + (size_t)thread_index() * room, *x = score + ATTEND_MOST * T;
+        for (size_t j = i * G, end = size_min(n, i + ATTEND_MOST) * G, m; j < end; j += m) {
+            size_t seen[ATTEND_MOST] = {0};
+            const size_t head = cache_head(rows[j / G], kv, T, KV, D);
+            for (m = 0; m < ATTEND_MOST && j + m < end && rows[(j + m) / G] == rows[j / G]; m++) {
+                const size_t token = (j + m) / G, h = kv * G + (j + m) % G;
+                seen[m] = (size_t)positions[token] + 1;
+                attention_gather(x + m * D, qkv, token * QKV + h * D, 0, 1, (int)D);
+            }
+            if (m == 1) attend_vectors(x, x, k, head, v, head, (int)seen[0] - 1, (int)D, (int)T, score);
+            else attend_block(x, seen, k, v, head, D, T, score);
+            for (size_t r = 0; r < m; r++) cpu_store(out, ((j + r) / G * H + kv * G + (j + r) % G) * D, x + r * D, D);
+        }
     }
 }
 
