@@ -4431,7 +4431,7 @@ static size_t likeliest(const llm_real *z, size_t V) {
     LLM_SIMD(reduction(max : best))
     for (size_t v = 1; v < V; v++) best = z[v] > best ? z[v] : best;
     size_t top = 0;
-    while (z[top] < best) top++;
+    while (z[top] < best && top + 1 < V) top++;
     if (!(z[top] > -INFINITY)) llm_die("a list of forbidden tokens that leaves some", "every token is forbidden");
     return top;
 }
@@ -4556,11 +4556,8 @@ int llm_sample(llm_real *z, size_t V, const llm_sampler *s, llm_rng *rng, const 
     const double u = llm_rng_uniform(rng);
     double reached = 0;
     int last = -1;                      /* rounding may leave the sum below u */
-    for (size_t v = 0; v < V && !(u < reached); v++) {
-        if (!(z[v] > 0)) continue;
-        reached += z[v];
-        last = (int)v;
-    }
+    for (size_t v = 0; v < V && !(u < reached); v++)
+        if (z[v] > 0) reached += z[v], last = (int)v;
     if (last < 0) llm_die("a smaller --min-p", "no token is left to choose from");
     return last;
 }

@@ -70,6 +70,9 @@ static inline vreal vset(llm_real x) { return x - (vreal){0}; }         /* minus
    `for (i = 0; i < n; i += VL) vstore_n(y + i, f(vload_n(x + i, n - i)), n - i)` treats every element alike. */
 static inline vreal vload_n(const llm_real *p, size_t n) {
     if (n >= VL) return vload(p);
+#if VL == 16
+    return (vreal)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#endif
     vreal v = {0};
     memcpy(&v, p, n * sizeof *p);
     return v;
@@ -1247,55 +1250,39 @@ static void simd_embed_backward(llm_real *dwte, llm_real *dwpe, const llm_res *d
     if (dwpe) scatter_rows(dwpe, d, ids->positions, N, C, T, accumulate_wpe);
 }
 
-/* ---- layer norm and RMS norm: a row to a thread, in vectors ---- */
+/* ---- layer norm and RMS norm: a row to a thread, in vectors; mean NULL: RMS norm, centered around 0 ---- */
 
 static void simd_layernorm_forward(llm_act *out, llm_real *mean, llm_real *rstd, const llm_res *inp, const llm_real *w,
                                   const llm_real *bias, llm_real eps, size_t N, size_t C) {
-    const size_t width = C;
     LLM_OMP(parallel for)
     for (size_t n = 0; n < N; n++) {
-        const llm_real *x = (const llm_real *)inp + n * width;
+        const llm_real *x = (const llm_real *)inp + n * C;
         vreal sum = {0}, square = {0};
-        for (size_t i = 0; i < width; i += VL) {
+        for (size_t i = 0; i < C && mean; i += VL) {
             fetch(x + i);
-            sum += vload_n(x + i, width - i);
+            sum += vload_n(x + i, C - i);
         }
         const llm_real m = vsum(sum) / (llm_real)C;
-        for (size_t i = 0; i < width; i += VL) {        /* a second pass: E(x^2) - E(x)^2 would cancel */
-            vreal d = vkeep(vload_n(x + i, width - i) - m, width - i, 0);
+        for (size_t i = 0; i < C; i += VL) {            /* a second pass: E(x^2) - E(x)^2 would cancel */
+            vreal d = vkeep(vload_n(x + i, C - i) - m, C - i, 0);
+            if (!mean) fetch(x + i);
             square += d * d;
         }
         const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
-        for (size_t i = 0; i < width; i += VL) {
-            vreal y = (vload_n(x + i, width - i) - m) * r * vload_n(w + i, width - i);
-            if (bias) y += vload_n(bias + i, width - i);
-            act_store_n(out, n * width + i, y, width - i);
+        for (size_t i = 0; i < C; i += VL) {
+            vreal y = (vload_n(x + i, C - i) - m) * r * vload_n(w + i, C - i);
+            if (bias) y += vload_n(bias + i, C - i);
+            act_store_n(out, n * C + i, y, C - i);
         }
-        mean[n] = m;
+        if (mean) mean[n] = m;
         rstd[n] = r;
     }
 }
 static void simd_rmsnorm_forward(llm_act *out, llm_real *rstd, const llm_res *inp, const llm_real *w, llm_real eps,
                                 size_t N, size_t C) {
-    const size_t width = C;
-    LLM_OMP(parallel for)
-    for (size_t n = 0; n < N; n++) {
-        const llm_real *x = (const llm_real *)inp + n * width;
-        vreal square = {0};
-        for (size_t i = 0; i < width; i += VL) {
-            fetch(x + i);
-            vreal v = vload_n(x + i, width - i);
-            square += v * v;
-        }
-        const llm_real r = 1 / LLM_MATH(sqrt)(vsum(square) / (llm_real)C + eps);
-        for (size_t i = 0; i < width; i += VL) {
-            vreal y = vload_n(x + i, width - i) * r * vload_n(w + i, width - i);
-            act_store_n(out, n * width + i, y, width - i);
-        }
-        rstd[n] = r;
-    }
+    simd_layernorm_forward(out, NULL, rstd, inp, w, NULL, eps, N, C);
 }
-/* The backward pass of one row, for both: an RMS norm is centered around 0. dw and dbias are added to. */
+/* The backward pass of one row. dw and dbias are added to. */
 static void norm_row_backward(llm_real *dx, llm_real *dw, llm_real *dbias, const llm_act *dout, size_t at,
                               const llm_real *x, const llm_real *w, llm_real mean, llm_real rstd, size_t C,
                               bool centered) {
@@ -2545,7 +2532,7 @@ static ALWAYS_INLINE void few_group(const llm_type type, const int n, const few_
     }
 }
 #endif
-/* The last columns, fewer than 32, of a tile. */
+/* The last columns of a tile, fewer than 32, unless they are reals. */
 static void few_rest(const few_call *c, int n, size_t i0, size_t r) {
     const size_t K = (size_t)c->K, whole = K / 32 * 32;
     const cpu_view v = cpu_weight_view(c->w, c->K);
@@ -2553,8 +2540,11 @@ static void few_rest(const few_call *c, int n, size_t i0, size_t r) {
     for (size_t j = 0, at = 0; j < FEW_ROWS && (!j || at < c->last); j++) {
         at = size_min(r + j * c->apart, c->last);
         view_row(&v, at, whole, K - whole, part);
-        for (size_t i = i0; i < i0 + (size_t)n; i++)
-            for (size_t k = whole; k < K; k++) c->y[i * c->ldy + at] += part[k - whole] * c->x[i * K + k];
+        for (size_t i = i0; i < i0 + (size_t)n; i++) {
+            llm_real sum = 0;
+            for (size_t k = whole; k < K; k++) sum += part[k - whole] * c->x[i * K + k];
+            c->y[i * c->ldy + at] += sum;
+        }
     }
 }
 /* y[i][r + j apart] for i < n and j < FEW_ROWS. */
@@ -2564,9 +2554,8 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
     const char *row[FEW_ROWS];
     const uint16_t *scale[FEW_ROWS];
     const llm_real *x = c->x + i0 * K;
-    size_t whole = few_whole(type, c->K);
+    size_t whole = few_whole(type, c->K), at[FEW_ROWS];
     vreal s[4][FEW_ROWS];
-    size_t at[FEW_ROWS];
     UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {          /* beyond the last: that one again */
         at[j] = size_min(r + j * c->apart, c->last);
         row[j] = (const char *)c->w.data + at[j] * bytes;
@@ -2587,12 +2576,17 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
             UNROLL for (size_t i = 0; i < (size_t)n; i++)
                 UNROLL for (size_t q = 0; q < 32 / VL; q++) s[i][j] += w.v[q] * vload(x + i * K + 32 * b + q * VL);
         }
+    for (size_t k = 32 * blocks; k < K && type == LLM_TYPE_REAL; k += VL)
+        UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
+            const vreal w = vload_n((const llm_real *)row[j] + k, K - k);
+            UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] += w * vload_n(x + i * K + k, K - k);
+        }
     UNROLL for (size_t i = 0; i < (size_t)n; i++) {
         llm_real sum[FEW_ROWS];
         sum_lanes(sum, s[i]);
         UNROLL for (size_t j = 0; j < FEW_ROWS; j++) c->y[(i0 + i) * c->ldy + at[j]] = sum[j];
     }
-    if (K % 32) few_rest(c, n, i0, r);
+    if (K % 32 && type != LLM_TYPE_REAL) few_rest(c, n, i0, r);
 }
 /* Twelve copies, each with its form of weights and number of vectors compiled in. */
 #define FEW_TILE(type, n)                                                                                              \
@@ -2600,10 +2594,7 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
         for (; r < end; r++) few_tile(LLM_TYPE_##type, n, c, i, r);                                                    \
     }
 #define FEW_TILES(type) FEW_TILE(type, 1) FEW_TILE(type, 2) FEW_TILE(type, 4)
-FEW_TILES(REAL)
-FEW_TILES(BF16)
-FEW_TILES(Q8)
-FEW_TILES(Q4)
+FEW_TILES(REAL) FEW_TILES(BF16) FEW_TILES(Q8) FEW_TILES(Q4)
 #define FEW_NAMES(type) {few_##type##_1, few_##type##_2, few_##type##_4}
 static void (*const few_tiles[4][3])(const few_call *, size_t, size_t, size_t) = {
     FEW_NAMES(REAL), FEW_NAMES(BF16), FEW_NAMES(Q8), FEW_NAMES(Q4)};
@@ -2747,10 +2738,9 @@ static ALWAYS_INLINE void attend_values(const llm_type type, const int m, const 
         UNROLL for (size_t i = 0; i < (size_t)vectors; i++)
             vstore_n(out + j * D + d + i * VL, (o[0][j][i] + o[1][j][i]) * factor[j], n);
 }
-/* out (m,D) = softmax(q (m,D) keys / sqrt(D)) values of one head; query j sees seen[j] tokens. out may be q. */
-static ALWAYS_INLINE void attend_as(const llm_type type, const int m, llm_real *out, const llm_real *q,
-                                    const size_t *seen, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
-                                    size_t D, size_t T, llm_real *score) {
+/* x (m,D) = softmax(x keys / sqrt(D)) values of one head; query j sees seen[j] tokens. score: (m,T). */
+static ALWAYS_INLINE void attend_as(const llm_type type, const int m, llm_real *x, const size_t *seen, const llm_act *k,
+                                    const llm_act *v, size_t head, size_t D, size_t T, llm_real *score) {
     const llm_real scale = 1 / LLM_MATH(sqrt)((llm_real)D);
     llm_real inverse[ATTEND_MOST];
     size_t most = 0, d = 0;
@@ -2759,8 +2749,8 @@ static ALWAYS_INLINE void attend_as(const llm_type type, const int m, llm_real *
         vreal s[ATTEND_MOST][4] = {{{0}}};
         for (d = 0; d < D; d++)
             UNROLL for (size_t i = 0; i < 4; i++) {
-                const vreal key = load_n(k, type, k0 + d * T + t + i * VL, VL);
-                UNROLL for (int j = 0; j < m; j++) s[j][i] += q[(size_t)j * D + d] * key;
+                const vreal key = load_n(k, type, head + d * T + t + i * VL, VL);
+                UNROLL for (int j = 0; j < m; j++) s[j][i] += x[(size_t)j * D + d] * key;
             }
         UNROLL for (int j = 0; j < m; j++)
             UNROLL for (size_t i = 0; i < 4; i++) vstore(score + (size_t)j * T + t + i * VL, s[j][i] * scale);
@@ -2779,21 +2769,18 @@ static ALWAYS_INLINE void attend_as(const llm_type type, const int m, llm_real *
         inverse[j] = 1 / vsum(total);
     }
     for (d = 0; m == 1 && d + 4 * VL <= D; d += 4 * VL)
-        attend_values(type, m, 4, d, out, inverse, score, v, v0, D, T, most);
-    for (; d + 2 * VL <= D; d += 2 * VL) attend_values(type, m, 2, d, out, inverse, score, v, v0, D, T, most);
-    for (; d < D; d += VL) attend_values(type, m, 1, d, out, inverse, score, v, v0, D, T, most);
+        attend_values(type, m, 4, d, x, inverse, score, v, head, D, T, most);
+    for (; d + 2 * VL <= D; d += 2 * VL) attend_values(type, m, 2, d, x, inverse, score, v, head, D, T, most);
+    for (; d < D; d += VL) attend_values(type, m, 1, d, x, inverse, score, v, head, D, T, most);
 }
-/* One query, which sees tokens 0 .. pos; ATTEND_MOST of them. score: room for T numbers a query. */
-static void attend_vectors(llm_real *out, const llm_real *q, const llm_act *k, size_t k0, const llm_act *v, size_t v0,
-                   int pos, int D, int T, llm_real *score) {
-    const size_t seen = (size_t)pos + 1;
-    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, 1, out, q, &seen, k, k0, v, v0, (size_t)D, (size_t)T, score);
-    else attend_as(LLM_TYPE_BF16, 1, out, q, &seen, k, k0, v, v0, (size_t)D, (size_t)T, score);
-}
-static void attend_block(llm_real *x, const size_t *seen, const llm_act *k, const llm_act *v, size_t head, size_t D,
-                         size_t T, llm_real *score) {
-    if (cpu.act == LLM_TYPE_REAL) attend_as(LLM_TYPE_REAL, ATTEND_MOST, x, x, seen, k, head, v, head, D, T, score);
-    else attend_as(LLM_TYPE_BF16, ATTEND_MOST, x, x, seen, k, head, v, head, D, T, score);
+/* For one query, or up to ATTEND_MOST: there is room for so many. */
+static void look_back(size_t m, llm_real *x, const size_t *seen, const llm_act *k, const llm_act *v, size_t head,
+                      size_t D, size_t T, llm_real *score) {
+    const bool reals = cpu.act == LLM_TYPE_REAL;
+    if (m == 1 && reals) attend_as(LLM_TYPE_REAL, 1, x, seen, k, v, head, D, T, score);
+    else if (m == 1) attend_as(LLM_TYPE_BF16, 1, x, seen, k, v, head, D, T, score);
+    else if (reals) attend_as(LLM_TYPE_REAL, ATTEND_MOST, x, seen, k, v, head, D, T, score);
+    else attend_as(LLM_TYPE_BF16, ATTEND_MOST, x, seen, k, v, head, D, T, score);
 }
 static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm_act *qkv, const int *rows,
                                  const int *positions, size_t n, size_t T, size_t H, size_t KV, size_t D) {
@@ -2818,8 +2805,7 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
                 seen[m] = (size_t)positions[token] + 1;
                 attention_gather(x + m * D, qkv, token * QKV + h * D, 0, 1, (int)D);
             }
-            if (m == 1) attend_vectors(x, x, k, head, v, head, (int)seen[0] - 1, (int)D, (int)T, score);
-            else attend_block(x, seen, k, v, head, D, T, score);
+            look_back(m, x, seen, k, v, head, D, T, score);
             for (size_t r = 0; r < m; r++) cpu_store(out, ((j + r) / G * H + kv * G + (j + r) % G) * D, x + r * D, D);
         }
     }
@@ -2837,7 +2823,7 @@ static void simd_cache_attention(llm_act *out, llm_act *k, llm_act *v, const llm
 enum { FEW_MOST = 64, FEW_MOST_BITS = 16, FEW_HALF = 4, FEW_APART = 8 };
 
 typedef struct {                        /* each thread's own */
-    llm_real *xn, *u, *score;           /* (n,C) output of a norm, (n,r) of adapters, (T) */
+    llm_real *xn, *u, *v, *score;       /* (n,C) output of a norm, (n,r) and (n,O) of adapters, (T) */
     few_x *packed;                      /* (n, widest matrix) */
 } few_room;
 typedef struct {
@@ -2867,7 +2853,6 @@ static void few_meet(few_step *s, int threads) {
 }
 /* Outputs [from, to) of n are this thread's. */
 typedef struct { int from, to; } few_share;
-
 static few_share few_part(int id, int threads, int n) {
     const int each = pad_to(GEMM_ROWS, (n + threads - 1) / threads);
     return (few_share){llm_min(n, id * each), llm_min(n, (id + 1) * each)};
@@ -2950,22 +2935,14 @@ static void few_linear(const few_step *s, llm_real *y, bool plain, const llm_rea
         const int first = llm_max(from, col), end = llm_min(to, col + (int)w[t].rows);
         const size_t r = (size_t)lora->rank;
         if (!a || first >= end) continue;
-        call.y = room->u, call.ldy = r, call.w = a->A->w;
+        call = (few_call){.y = room->u, .ldy = r, .w = a->A->w, .K = w->cols, .x = x, .deep = s->deep};
         few_matrix(s, call, s->n, 0, lora->rank);
+        call = (few_call){.y = room->v, .ldy = w[t].rows, .w = a->B->w, .K = (int)r, .x = room->u, .deep = s->deep,
+                          .rows = rows};
+        few_matrix(s, call, s->n, first - col, end - col);
         for (size_t p = 0; p < panels; p++)
-            for (int o = first; o < end; o++) {
-                const llm_real *B = a->B->data + (size_t)(o - col) * r, *u = room->u + p * r * lanes;
-                llm_real *to_y = y + (p * O + (size_t)o) * lanes;
-                if (lanes > 1) {
-                    vreal sum = {0};
-                    for (size_t k = 0; k < r; k++) sum += B[k] * vload(u + k * VL);
-                    vstore(to_y, vload(to_y) + (llm_real)lora->scale * sum);
-                } else {
-                    llm_real sum = 0;
-                    for (size_t k = 0; k < r; k++) sum += u[k] * B[k];
-                    *to_y += (llm_real)lora->scale * sum;
-                }
-            }
+            for (size_t i = (size_t)(first - col) * lanes; i < (size_t)(end - col) * lanes; i++)
+                y[(p * O + (size_t)col) * lanes + i] += (llm_real)lora->scale * room->v[p * w[t].rows * lanes + i];
     }
 }
 /* Where number j of token i of a tensor (n,width) is. */
@@ -2974,24 +2951,24 @@ static inline size_t few_at(const few_step *s, size_t width, int i, size_t j) {
     return ((size_t)i / s->lanes * width + j - in) * s->lanes + (size_t)i % s->lanes * s->deep + in;
 }
 /* A query or key of token i, turned to its position; without rope as it is. */
-static const llm_real *few_rope(const few_step *s, int l, llm_real *out, int i, size_t head) {
+static void few_rope(const few_step *s, int l, llm_real *out, int i, size_t head) {
     const size_t D = (size_t)s->m->c.D, half = D / 2, heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
     const llm_real *x = s->qkv + ((size_t)i * heads + head) * D;
-    if (!has_rope(&s->m->c, l)) return x;
     const llm_real *cosine = s->angles + (size_t)s->positions[i] * 2 * half, *sine = cosine + half;
+    memcpy(out, x, D * sizeof *x);
+    if (!has_rope(&s->m->c, l)) return;
     LLM_SIMD()
     for (size_t j = 0; j < half; j++) {
         out[j] = (x[j] * cosine[j] - x[half + j] * sine[j]) * s->scale;
         out[half + j] = (x[half + j] * cosine[j] + x[j] * sine[j]) * s->scale;
     }
-    return out;
 }
 /* The new key and value of token i go into the cache. */
 static void few_remember(const few_step *s, int l, int i, int kv) {
     const size_t D = (size_t)s->m->c.D, T = (size_t)s->cache->T, pos = (size_t)s->positions[i];
     const size_t H = (size_t)s->m->c.H, KV = (size_t)s->m->c.KV, to = cache_head(s->rows[i], kv, T, KV, D);
-    llm_real turned[HEAD_MOST];
-    const llm_real *key = few_rope(s, l, turned, i, H + (size_t)kv);
+    llm_real key[HEAD_MOST];
+    few_rope(s, l, key, i, H + (size_t)kv);
     if (cpu.act == LLM_TYPE_REAL)
         for (size_t d = 0; d < D; d++) ((llm_real *)s->cache->k[l])[to + d * T + pos] = key[d];
     else for (size_t d = 0; d < D; d++) act_store_n(s->cache->k[l], to + d * T + pos, vset(key[d]), 1);
@@ -3000,12 +2977,12 @@ static void few_remember(const few_step *s, int l, int i, int kv) {
 /* Its query heads that share this key look back. */
 static void few_look_back(const few_step *s, int l, int i, int kv, llm_real *score) {
     const int H = s->m->c.H, KV = s->m->c.KV, D = s->m->c.D;
-    const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D);
-    llm_real turned[HEAD_MOST], out[HEAD_MOST];
+    const size_t head = cache_head(s->rows[i], kv, s->cache->T, KV, D), seen = (size_t)s->positions[i] + 1;
+    llm_real x[HEAD_MOST];
     for (int h = kv * (H / KV); h < (kv + 1) * (H / KV); h++) {
-        const llm_real *q = few_rope(s, l, turned, i, (size_t)h);
-        attend_vectors(out, q, s->cache->k[l], head, s->cache->v[l], head, s->positions[i], D, s->cache->T, score);
-        for (int d = 0; d < D; d++) s->att[few_at(s, (size_t)(H * D), i, (size_t)(h * D + d))] = out[d];
+        few_rope(s, l, x, i, (size_t)h);
+        look_back(1, x, &seen, s->cache->k[l], s->cache->v[l], head, (size_t)D, (size_t)s->cache->T, score);
+        for (int d = 0; d < D; d++) s->att[few_at(s, (size_t)(H * D), i, (size_t)(h * D + d))] = x[d];
     }
 }
 /* Where all tokens are of different rows, each key is used as soon as it is stored. In a prompt tokens look at each
@@ -3095,7 +3072,8 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
     if (c->position == LLM_ROPE) s.angles = rope_table(m->freq, c->D / 2, last + 1);
     few_room *room = llm_alloc((size_t)threads, sizeof *room);
     const int widest = llm_max(c->F, llm_max(c->C, c->H * c->D));
-    const bool pairs = VL == 16 && !m->lora && (c->C | c->F | c->D) % 2 == 0;
+    const int r = m->lora ? m->lora->rank : 0;
+    const bool pairs = VL == 16 && (c->C | c->F | c->D | r) % 2 == 0;
     s.lanes = !reals ? 1 : cache->rows > FEW_APART ? VL : pairs && cache->rows > FEW_HALF ? VL / 2 : 1;
     s.deep = VL / s.lanes;
     s.panels = ((size_t)n + s.lanes - 1) / s.lanes;
@@ -3110,7 +3088,8 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
         s.ff = pool_real(&k, N, c->F);
         for (int t = 0; t < threads; t++) {
             room[t].xn = pool_real(&k, N, c->C);
-            room[t].u = pool_real(&k, N, m->lora ? m->lora->rank : 0);
+            room[t].u = pool_real(&k, N, r);
+            room[t].v = pool_real(&k, N, r ? 2 * c->F + (c->H + 2 * c->KV) * c->D : 0);
             room[t].score = pool_real(&k, 1, cache->T);
             room[t].packed = pool_take(&k, s.lanes > 1 ? 0 : llm_mul(N, few_whole(m->weights, widest)), sizeof(few_x));
         }
