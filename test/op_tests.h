@@ -492,6 +492,7 @@ static void test_speaking(void) {
     test_cache(1, 1, 1, 1, 4, 1, false);
     test_cache(3, 40, 4, 2, 16, 3, false);                  /* a token of each text */
     test_cache(3, 40, 4, 2, 16, 120, false);                /* all at once */
+    test_cache(1, 70, 4, 2, 40, 70, false);                 /* a prompt */
     test_cache(2, 70, 6, 1, 7, 1, false);
     test_cache(2, 66, 2, 2, 40, 2, true);
     test_cache(3, 20, 3, 3, 80, 30, true);
