@@ -70,9 +70,6 @@ static inline vreal vset(llm_real x) { return x - (vreal){0}; }         /* minus
    `for (i = 0; i < n; i += VL) vstore_n(y + i, f(vload_n(x + i, n - i)), n - i)` treats every element alike. */
 static inline vreal vload_n(const llm_real *p, size_t n) {
     if (n >= VL) return vload(p);
-#if VL == 16
-    return (vreal)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-#endif
     vreal v = {0};
     memcpy(&v, p, n * sizeof *p);
     return v;
@@ -2517,6 +2514,22 @@ typedef struct {
     size_t deep, rows;                  /* tokens in lanes: how; so many plain rows of y are asked for, or 0 */
 } few_call;
 
+typedef uint64_t vwide __attribute__((vector_size(VECTOR_BYTES)));
+
+/* `deep` numbers, of which n are there, for each token (see "tokens in lanes"); a token's sum in the place of each. */
+static ALWAYS_INLINE vreal few_spread(const size_t deep, const llm_real *p, size_t n) {
+    uint64_t two = 0;
+#if VL == 16
+    if (deep == VL) return (vreal)_mm512_maskz_loadu_ps((__mmask16)(n < VL ? (1 << n) - 1 : -1), p);
+#endif
+    if (deep == VL) return vload_n(p, n);
+    if (deep == 1) return vset(*p);
+    memcpy(&two, p, sizeof two);
+    return (vreal)(two + (vwide){0});
+}
+static ALWAYS_INLINE vreal few_both(const size_t deep, vreal v) {
+    return deep == VL ? vset(vsum(v)) : deep == 1 ? v : v + (vreal)((vwide)v << 32 | (vwide)v >> 32);
+}
 #if LLM_VNNI
 /* Group g of some rows, which has so many blocks, times that of some vectors. */
 static ALWAYS_INLINE void few_group(const llm_type type, const int n, const few_call *c, size_t i0,
@@ -2578,8 +2591,8 @@ static ALWAYS_INLINE void few_tile(const llm_type type, const int n, const few_c
         }
     for (size_t k = 32 * blocks; k < K && type == LLM_TYPE_REAL; k += VL)
         UNROLL for (size_t j = 0; j < FEW_ROWS; j++) {
-            const vreal w = vload_n((const llm_real *)row[j] + k, K - k);
-            UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] += w * vload_n(x + i * K + k, K - k);
+            const vreal w = few_spread(VL, (const llm_real *)row[j] + k, K - k);
+            UNROLL for (size_t i = 0; i < (size_t)n; i++) s[i][j] += w * few_spread(VL, x + i * K + k, K - k);
         }
     UNROLL for (size_t i = 0; i < (size_t)n; i++) {
         llm_real sum[FEW_ROWS];
@@ -2623,19 +2636,6 @@ static void few_product(few_call c, int n, int r0, int r1) {
    of each stand together: number k of token i at x[(i/lanes K + k/deep deep) lanes + i%lanes deep + k%deep]; lanes = 1
    are plain rows. y likewise: it is the next product's x; or plain rows, if so many are asked for. GEMM_ROWS rows of
    W, read where they lie (reals only), meet up to GEMM_VECTORS panels. Sums run over k in order. */
-typedef uint64_t vwide __attribute__((vector_size(VECTOR_BYTES)));
-
-/* `deep` numbers, of which n are there, in the place of each token's; and a token's sum in the place of each. */
-static ALWAYS_INLINE vreal few_spread(const size_t deep, const llm_real *p, size_t n) {
-    uint64_t two = 0;
-    if (deep == VL) return vload_n(p, n);
-    if (deep == 1) return vset(*p);
-    memcpy(&two, p, sizeof two);
-    return (vreal)(two + (vwide){0});
-}
-static ALWAYS_INLINE vreal few_both(const size_t deep, vreal v) {
-    return deep == VL ? vset(vsum(v)) : deep == 1 ? v : v + (vreal)((vwide)v << 32 | (vwide)v >> 32);
-}
 static ALWAYS_INLINE void few_lanes_tile(const int wide, const size_t deep, const few_call *c,
                                          const llm_real *const w[GEMM_ROWS], size_t panel, size_t r, size_t rows) {
     const size_t K = (size_t)c->K, lanes = VL / deep, next = K * lanes;
