@@ -13,6 +13,7 @@
 #include "check.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 static int port;
@@ -666,17 +667,19 @@ static void measure(void) {
     }
     llm_release(q);
 }
-/* Leaves a stream and a long answer open until the server ends. */
-static void stay(void) {
+/* The server is told to end while an answer and a stream wait behind two others, however fast it speaks. */
+static void stay(pid_t server) {
     char *q = question("Zoë", "\"n\": 64, \"temperature\": 3, \"logprobs\": true, \"top_logprobs\": 20");
     char *s = question("Zoë", "\"n\": 64, \"temperature\": 3, \"stream\": true");
-    const int one = dial(), two = dial();
-    post(one, chat_path, q, strlen(q));
-    post(two, chat_path, s, strlen(s));
-    while (waiting() < 128) usleep(1000);
-    printf("open\n");
-    fflush(stdout);
-    const answer a = take(one), b = take(two);
+    int fd[4];
+    for (int i = 0; i < 4; i++) {
+        const char *asked = i == 2 ? q : s;
+        post(fd[i] = dial(), chat_path, asked, strlen(asked));
+    }
+    const double began = llm_now();
+    while (waiting() < 180 && llm_now() - began < 30) usleep(1000);
+    kill(server, SIGINT);
+    const answer a = take(fd[2]), b = take(fd[3]);
     CHECK(a.status == 503 && strstr(a.body, "ending"), "an answer when the server ends: %d", a.status);
     CHECK(b.status == 200 && strstr(b.body, "\"error\""), "a stream when the server ends: %d", b.status);
     llm_release_all(q, s, a.head, b.head);
@@ -698,7 +701,7 @@ int main(int argc, char **argv) {
         check_gone();
     }
     if (!strcmp(what, "votes")) check_kept();
-    if (!strcmp(what, "open")) stay();
+    if (!strcmp(what, "open") && argc > 5) stay((pid_t)atoi(argv[5]));
     if (!strcmp(what, "speed")) measure();
     return checks_done();
 }
