@@ -667,22 +667,29 @@ static void measure(void) {
     }
     llm_release(q);
 }
-/* The server is told to end while an answer and a stream wait behind two others, however fast it speaks. */
+/* The server is told to end while a stream is under way and others wait behind it, however fast it speaks. */
 static void stay(pid_t server) {
+    enum { ASKED = 4, ANSWER = 2 };
     char *q = question("Zoë", "\"n\": 64, \"temperature\": 3, \"logprobs\": true, \"top_logprobs\": 20");
-    char *s = question("Zoë", "\"n\": 64, \"temperature\": 3, \"stream\": true");
-    int fd[4];
-    for (int i = 0; i < 4; i++) {
-        const char *asked = i == 2 ? q : s;
+    char *s = question("Zoë", "\"n\": 64, \"temperature\": 3, \"stream\": true"), first;
+    int fd[ASKED], begun = 0;
+    for (int i = 0; i < ASKED; i++) {
+        const char *asked = i == ANSWER ? q : s;
         post(fd[i] = dial(), chat_path, asked, strlen(asked));
     }
     const double began = llm_now();
     while (waiting() < 180 && llm_now() - began < 30) usleep(1000);
+    CHECK(recv(fd[0], &first, 1, MSG_PEEK) == 1, "the first stream has begun");
     kill(server, SIGINT);
-    const answer a = take(fd[2]), b = take(fd[3]);
-    CHECK(a.status == 503 && strstr(a.body, "ending"), "an answer when the server ends: %d", a.status);
-    CHECK(b.status == 200 && strstr(b.body, "\"error\""), "a stream when the server ends: %d", b.status);
-    llm_release_all(q, s, a.head, b.head);
+    for (int i = 0; i < ASKED; i++) {
+        const answer a = take(fd[i]);
+        if (i == ANSWER || a.status != 200)
+            CHECK(a.status == 503 && strstr(a.body, "ending"), "%d waits when the server ends: %d", i, a.status);
+        else begun += strstr(a.body, "\"error\"") != NULL;
+        llm_release(a.head);
+    }
+    CHECK(begun > 0, "no stream that had begun is told that the server ends");
+    llm_release_all(q, s);
 }
 int main(int argc, char **argv) {
     if (argc < 5) return 2;
