@@ -2954,9 +2954,9 @@ static inline size_t few_at(const few_step *s, size_t width, int i, size_t j) {
 static void few_rope(const few_step *s, int l, llm_real *out, int i, size_t head) {
     const size_t D = (size_t)s->m->c.D, half = D / 2, heads = (size_t)(s->m->c.H + 2 * s->m->c.KV);
     const llm_real *x = s->qkv + ((size_t)i * heads + head) * D;
-    const llm_real *cosine = s->angles + (size_t)s->positions[i] * 2 * half, *sine = cosine + half;
     memcpy(out, x, D * sizeof *x);
     if (!has_rope(&s->m->c, l)) return;
+    const llm_real *cosine = s->angles + (size_t)s->positions[i] * 2 * half, *sine = cosine + half;
     LLM_SIMD()
     for (size_t j = 0; j < half; j++) {
         out[j] = (x[j] * cosine[j] - x[half + j] * sine[j]) * s->scale;
@@ -3089,7 +3089,7 @@ static bool simd_decode(llm_model *m, llm_cache *cache, const int *tokens, const
         for (int t = 0; t < threads; t++) {
             room[t].xn = pool_real(&k, N, c->C);
             room[t].u = pool_real(&k, N, r);
-            room[t].v = pool_real(&k, N, r ? 2 * c->F + (c->H + 2 * c->KV) * c->D : 0);
+            room[t].v = pool_real(&k, N, r ? c->C + 2 * c->F + (c->H + 2 * c->KV) * c->D : 0);
             room[t].score = pool_real(&k, 1, cache->T);
             room[t].packed = pool_take(&k, s.lanes > 1 ? 0 : llm_mul(N, few_whole(m->weights, widest)), sizeof(few_x));
         }

@@ -681,6 +681,9 @@ int main(void) {
             check_decode(all[i].name, wide, (llm_type)t, LLM_BF16, true);
         }
     }
+    llm_config narrow = tiny_llama(false, 1, false);        /* the stream is wider than all other matrices */
+    narrow.H = 1, narrow.D = 2, narrow.F = 4;
+    check_decode("narrow", narrow, LLM_TYPE_REAL, LLM_FP32, true);
     if (!IS_DOUBLE) check_bits();
     check_sampling();
     check_top_p();
